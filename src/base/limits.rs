@@ -1,0 +1,81 @@
+//! Every bound of the program, with where its number comes from and what happens at it.
+
+use std::time::Duration;
+
+/// Largest request body, bytes (default). Past it: `too-large`.
+pub const BODY_BYTES_MAX: usize = 2 << 20;
+/// Largest serialised state, bytes (default). Past it: `too-large`. Half the body, so that a state that is allowed
+/// can be sent whole.
+pub const STATE_BYTES_MAX: usize = 1 << 20;
+/// Deepest nesting of a body or state (default). Past it: `too-large`. `serde_json` stops at 128 by itself.
+pub const DEPTH_MAX: usize = 64;
+/// Most operations in one batch. Past it: `invalid-request`.
+pub const BATCH_OPERATIONS_MAX: usize = 100;
+/// Most operations in one JSON Patch. Past it: `too-large`.
+pub const PATCH_OPERATIONS_MAX: usize = 10_000;
+/// Longest `Idempotency-Key`, bytes. Past it: `invalid-request`.
+pub const IDEMPOTENCY_KEY_LENGTH_MAX: usize = 255;
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Longest action type, bytes. Past it: `invalid-request`.
+pub const ACTION_TYPE_LENGTH_MAX: usize = 64;
+
+/// Entries in a page when the caller does not say.
+pub const PAGE_LIMIT_DEFAULT: usize = 50;
+/// Most entries in a page. Past it: `invalid-request`.
+pub const PAGE_LIMIT_MAX: usize = 500;
+/// Longest long poll.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Commands that may wait for the engine. When full, senders wait: that is the backpressure on writers.
+pub const ENGINE_QUEUE_COMMANDS_MAX: usize = 4096;
+/// Most commands decided into one transaction. Measured: beyond some 250 the sync no longer shows in the cost.
+pub const BATCH_COMMANDS_MAX: usize = 1024;
+/// Event bytes after which a transaction takes no further command, so that one batch of large changes does not make
+/// everybody wait for megabytes of disk.
+pub const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// Events kept in memory for streams, and their bytes. Older ones are read from disk.
+pub const RING_EVENTS_MAX: usize = 16_384;
+/// See [`RING_EVENTS_MAX`].
+pub const RING_BYTES_MAX: usize = 32 << 20;
+/// Bytes of events that one write to one subscriber may carry; the rest follows in the next write.
+pub const STREAM_WRITE_BYTES_MAX: usize = 256 << 10;
+/// Most documents that one stream may be asked for by name. Past it: `invalid-request`.
+pub const STREAM_NAMES_MAX: usize = 500;
+/// Most documents in one snapshot of a stream over collections. Past it: `too-large`.
+pub const STREAM_DOCUMENTS_MAX: usize = 10_000;
+
+/// Undurable events kept while storage fails (default), and their bytes. Past it: `storage-unavailable` or
+/// `storage-full`.
+pub const BACKLOG_EVENTS_MAX: usize = 50_000;
+/// See [`BACKLOG_EVENTS_MAX`].
+pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// Documents in memory (default) and the bytes of their states. Past it the least recently used are dropped.
+pub const HOT_DOCUMENTS_MAX: usize = 20_000;
+/// See [`HOT_DOCUMENTS_MAX`].
+pub const HOT_BYTES_MAX: usize = 256 << 20;
+/// How long a document that nobody uses stays in memory (default).
+pub const HOT_IDLE: Duration = Duration::from_secs(600);
+/// Parsed states kept beside the bytes: a tree costs some 15 times its JSON, so few are kept.
+pub const TREES_MAX: usize = 512;
+/// Bytes of JSON behind the parsed states that are kept.
+pub const TREES_BYTES_MAX: usize = 4 << 20;
+
+/// Patches since the last snapshot must add up to the state's size before the next is taken, and to at least this:
+/// below a database page a snapshot saves no reading.
+pub const SNAPSHOT_BYTES_MIN: usize = 4096;
+/// WAL frames (4 KiB each) after which the writer runs a checkpoint between two batches. Measured: 4,000 keep the WAL
+/// at some 17 MB with the shortest pauses.
+pub const CHECKPOINT_FRAMES: u32 = 4000;
+
+/// Events per document that are kept (default).
+pub const HISTORY_EVENTS: u64 = 10_000;
+/// Days that a document's events are kept (default).
+pub const HISTORY_DAYS: u32 = 30;
+
+const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
+const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");
+const _: () = assert!(RING_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "the same in bytes");
+const _: () = assert!(BACKLOG_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "the batch that failed fits into the backlog");

@@ -1,0 +1,314 @@
+//! From a requested change to what it does: the one place where rights, preconditions and rules meet.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::chain::Tag;
+use super::json::Bounds;
+use super::model::{Access, Document};
+use super::patch::{self, ClientPatch};
+use super::rules::{Action, Actor, Rejection, Rules};
+use super::visibility::{self, Audience, Viewer};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, UserId, Version};
+
+/// What is to be done with a document.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Make it; it must not be there.
+    Create {
+        /// The state that it starts with.
+        state: Value,
+        /// Who is to be its host; left out: its creator.
+        host: Option<UserId>,
+        /// Who may write.
+        access: Access,
+    },
+    /// Make it, or replace what the writer sees of it.
+    Put {
+        /// The new state.
+        state: Value,
+    },
+    /// Apply a merge patch (RFC 7396) to the state.
+    Merge(Value),
+    /// Apply a JSON Patch (RFC 6902) to the state.
+    Patch(ClientPatch),
+    /// Delete it.
+    Delete,
+    /// Let the rules decide; without rules, apply `patch`.
+    Action {
+        /// The event's type.
+        kind: String,
+        /// What the rules get.
+        payload: Value,
+        /// A merge patch, only for collections without rules.
+        patch: Option<Value>,
+    },
+    /// Make a new version whose state is that of an old one.
+    Rollback {
+        /// Which.
+        to: Version,
+    },
+}
+
+/// What must hold for a change to be made.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// `If-Match`.
+    pub if_match: Option<Tags>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<Tags>,
+    /// `expectedVersion`; 0: must not be there.
+    pub version: Option<Version>,
+}
+
+/// The value of a conditional header.
+#[derive(Clone, Debug)]
+pub enum Tags {
+    /// `*`: whatever version, as long as it is there.
+    Any,
+    /// One of these.
+    These(Vec<Tag>),
+}
+
+/// One requested change.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Of which document.
+    pub name: DocumentName,
+    /// What is to be done.
+    pub operation: Operation,
+    /// Under which conditions.
+    pub expected: Expected,
+}
+
+/// The document as it is when the change is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Current<'a> {
+    /// Its newest version, which may be a tombstone.
+    pub document: &'a Arc<Document>,
+    /// Its state as a tree; `None` when deleted.
+    pub state: Option<&'a Value>,
+}
+
+/// What a decision needs besides the document.
+pub struct Context<'a> {
+    /// Who asks.
+    pub viewer: &'a Viewer,
+    /// The rules of the collection, if it has any.
+    pub rules: Option<&'a dyn Rules>,
+    /// When.
+    pub at: Timestamp,
+    /// Random bytes for this change alone.
+    pub seed: [u8; 32],
+    /// What a state may measure.
+    pub bounds: Bounds,
+    /// The state at an earlier version, for a rollback.
+    pub past: &'a dyn Fn(Version) -> Result<Option<Value>>,
+}
+
+/// What a change does.
+#[derive(Debug, PartialEq)]
+pub struct Decision {
+    /// The event's type.
+    pub kind: String,
+    /// The event's payload.
+    pub payload: Value,
+    /// The state afterwards; `None`: deleted.
+    pub state: Option<Value>,
+}
+
+/// Decides a change. Never looks at the state before rights are settled, so that no refusal tells a secret.
+pub fn decide(request: Request, current: Option<Current<'_>>, context: &Context<'_>) -> Result<Decision> {
+    let Request { name, operation, expected } = request;
+    if let Some(current) = current {
+        current.document.meta.check_writer(context.viewer)?;
+        let audience = current.document.meta.audience(context.viewer);
+        check_reach(&operation, audience, current)?;
+    }
+    let live = current.and_then(|c| c.state.map(|state| Live { document: c.document, state }));
+    check_expected(&expected, current, context)?;
+    let actor =
+        Actor { id: context.viewer.actor()?, host: current.is_none_or(|c| c.document.meta.is_host(context.viewer)) };
+    let writer = Writer { actor, context };
+    match (operation, live) {
+        (Operation::Create { .. }, Some(live)) => Err(already_exists(live.document)),
+        (Operation::Create { state, host, access }, None) => writer.create(state, host, &access),
+        (Operation::Put { state }, None) => writer.create(state, None, &Access::default()),
+        (operation, Some(live)) => writer.change(operation, live),
+        (_, None) => Err(absent(&name, current.map(|c| c.document))),
+    }
+}
+
+/// A document that is there.
+#[derive(Clone, Copy)]
+struct Live<'a> {
+    document: &'a Document,
+    state: &'a Value,
+}
+
+struct Writer<'a> {
+    actor: Actor,
+    context: &'a Context<'a>,
+}
+
+impl Writer<'_> {
+    fn create(&self, state: Value, host: Option<UserId>, access: &Access) -> Result<Decision> {
+        let state = match self.context.rules {
+            Some(rules) => rules.create(state, &self.actor).map_err(rejected)?,
+            None => state,
+        };
+        let mut payload = json!({});
+        if let (Some(host), Value::Object(members)) = (host, &mut payload) {
+            members.insert("host".to_owned(), json!(host));
+        }
+        if let (true, Value::Object(members)) = (access.write.is_some(), &mut payload) {
+            members.insert("access".to_owned(), json!(access));
+        }
+        Ok(Decision { kind: "create".to_owned(), payload, state: Some(state) })
+    }
+
+    fn change(&self, operation: Operation, live: Live<'_>) -> Result<Decision> {
+        let edit = |kind: &str, payload: Value, after: Value| -> Result<Decision> {
+            if let Some(rules) = self.context.rules {
+                rules.edit(live.state, &after, &self.actor).map_err(rejected)?;
+            }
+            Ok(Decision { kind: kind.to_owned(), payload, state: Some(after) })
+        };
+        match operation {
+            Operation::Create { .. } => Err(already_exists(live.document)),
+            Operation::Put { state } => {
+                let after = match live.document.meta.audience(self.context.viewer) {
+                    Audience::Host => state,
+                    Audience::Player(player) => visibility::overlay(live.state, state, player),
+                };
+                edit("put", json!({}), after)
+            }
+            Operation::Merge(patch) => edit("patch", json!({}), patch::merge(live.state, &patch)),
+            Operation::Patch(patch) => edit("patch", json!({}), patch.apply_to(live.state, self.context.bounds)?),
+            Operation::Rollback { to } => {
+                let past = (self.context.past)(to)?;
+                let after = past.ok_or_else(|| Error::invalid_field("toVersion", "the document was deleted then"))?;
+                edit("rollback", json!({ "toVersion": to }), after)
+            }
+            Operation::Delete => {
+                if let Some(rules) = self.context.rules {
+                    rules.delete(live.state, &self.actor).map_err(rejected)?;
+                }
+                Ok(Decision { kind: "delete".to_owned(), payload: json!({}), state: None })
+            }
+            Operation::Action { kind, payload, patch } => self.act(kind, payload, patch, live.state),
+        }
+    }
+
+    fn act(&self, kind: String, payload: Value, patch: Option<Value>, state: &Value) -> Result<Decision> {
+        let after = match (self.context.rules, patch) {
+            (Some(_), Some(_)) => {
+                let message = "this collection has rules: they decide what an action does";
+                return Err(Error::invalid_field("patch", message));
+            }
+            (Some(rules), None) => {
+                let action = Action { kind: &kind, payload: &payload, at: self.context.at, seed: self.context.seed };
+                rules.apply(state, &action, &self.actor).map_err(rejected)?
+            }
+            (None, Some(patch)) => patch::merge(state, &patch),
+            (None, None) => state.clone(),
+        };
+        Ok(Decision { kind, payload, state: Some(after) })
+    }
+}
+
+/// Refuses a player's write that reaches where they may not look. Error: `Forbidden`, always the same.
+fn check_reach(operation: &Operation, audience: Audience<'_>, current: Current<'_>) -> Result<()> {
+    let Audience::Player(player) = audience else { return Ok(()) };
+    match operation {
+        Operation::Create { host, access, .. }
+            if current.state.is_none() && (host.is_some() || access.write.is_some()) =>
+        {
+            Err(Error::new(
+                Kind::Forbidden,
+                "only the host may say who hosts and writes a document that was there before",
+            ))
+        }
+        Operation::Create { state, .. } | Operation::Put { state } => visibility::check_members(state, player),
+        Operation::Merge(patch) => visibility::check_members(patch, player),
+        Operation::Patch(patch) => patch.pointers().try_for_each(|pointer| visibility::check_path(pointer, player)),
+        Operation::Action { patch: Some(patch), .. } => visibility::check_members(patch, player),
+        // The whole old state comes back, hidden parts included.
+        Operation::Rollback { .. } => visibility::check_path("", player),
+        Operation::Action { patch: None, .. } | Operation::Delete => Ok(()),
+    }
+}
+
+fn check_expected(expected: &Expected, current: Option<Current<'_>>, context: &Context<'_>) -> Result<()> {
+    let live = current.filter(|c| c.state.is_some());
+    let matches = |tags: &Tags| match tags {
+        Tags::Any => live.is_some(),
+        Tags::These(tags) => live.is_some_and(|c| tags.contains(&c.document.tag())),
+    };
+    if expected.if_match.as_ref().is_some_and(|tags| !matches(tags)) {
+        return Err(conflict(
+            Kind::PreconditionFailed,
+            "the document is not at the version in If-Match",
+            current,
+            context,
+        ));
+    }
+    if expected.if_none_match.as_ref().is_some_and(matches) {
+        let message = "the document is there, which If-None-Match excludes";
+        return Err(conflict(Kind::PreconditionFailed, message, current, context));
+    }
+    let holds = |version: Version| match current {
+        Some(c) => c.document.version == version || (c.state.is_none() && version == Version::ZERO),
+        None => version == Version::ZERO,
+    };
+    match expected.version {
+        Some(version) if !holds(version) => {
+            let message = format!("the document is not at version {version}");
+            Err(conflict(Kind::VersionConflict, message, current, context))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A stale write's refusal: what the document is now, as far as the writer may see it.
+fn conflict(kind: Kind, message: impl Into<String>, current: Option<Current<'_>>, context: &Context<'_>) -> Error {
+    let error = Error::new(kind, message);
+    let Some(current) = current else { return error.with("currentVersion", 0) };
+    let document = current.document;
+    let visible = match (current.state, document.meta.audience(context.viewer)) {
+        (None, _) => Value::Null,
+        (Some(state), Audience::Host) => state.clone(),
+        (Some(state), Audience::Player(player)) => visibility::redact_value(state.clone(), player),
+    };
+    error
+        .with("currentVersion", document.version.0)
+        .with("currentHash", document.hash.to_string())
+        .with("current", visible)
+}
+
+fn already_exists(document: &Document) -> Error {
+    Error::new(Kind::AlreadyExists, format!("{} exists already", document.meta.name))
+        .with("currentVersion", document.version.0)
+        .with("currentHash", document.hash.to_string())
+}
+
+/// The answer to whoever asks for a document that is not there: never was, or is deleted.
+pub fn absent(name: &DocumentName, tombstone: Option<&Arc<Document>>) -> Error {
+    match tombstone {
+        None => Error::not_found(format!("there is no document {name}")),
+        Some(document) => Error::new(Kind::Gone, format!("{name} was deleted"))
+            .with("lastVersion", document.version.0)
+            .with("lastHash", document.hash.to_string()),
+    }
+}
+
+fn rejected(rejection: Rejection) -> Error {
+    let mut error = Error::new(Kind::Rejected, rejection.message);
+    for (name, value) in rejection.details {
+        error = error.with(&name, value);
+    }
+    error
+}

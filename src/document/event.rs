@@ -1,0 +1,185 @@
+//! The immutable record of one accepted change, and its bytes.
+//!
+//! An event is serialised once, into its *body*: those bytes are on disk, are hashed, and are on the wire for whoever
+//! may see all. The wire form only puts `seq` before and `hash` after them. `seq` is not hashed, so that a document's
+//! chain stays valid in the log of another server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use data_encoding::HEXLOWER;
+use memchr::memmem;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::chain::{Hash, Position};
+use super::model::Meta;
+use super::patch::{Change, Operation};
+use super::visibility::{self, Audience};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::base::ids::{Collection, DocumentId, Seq, UserId, Version};
+
+/// The stored form, in the order in which its members are written.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    collection: Collection,
+    id: DocumentId,
+    version: Version,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    actor: UserId,
+    at: Timestamp,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    #[serde(borrow)]
+    patch: &'a RawValue,
+    /// Random digits in every event that holds something not everyone may see. Without them a viewer could guess a
+    /// secret of few possibilities (two cards) and check the guess against the public hash.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    salt: Option<&'a str>,
+}
+
+/// One accepted change.
+#[derive(Debug)]
+pub struct Event {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// The document that it changed.
+    pub meta: Arc<Meta>,
+    /// The document's version after it.
+    pub version: Version,
+    /// The document's hash after it.
+    pub hash: Hash,
+    /// When it was taken up.
+    pub at: Timestamp,
+    /// Whether the document was deleted by it.
+    pub deletes: bool,
+    /// The stored bytes.
+    pub body: Bytes,
+    /// Whether some viewer may have to get less than the whole. Never false when one has to.
+    pub guarded: bool,
+}
+
+/// What a new event says.
+#[derive(Debug)]
+pub struct Content<'a> {
+    /// Its type.
+    pub kind: &'a str,
+    /// Who did it.
+    pub actor: &'a UserId,
+    /// When.
+    pub at: Timestamp,
+    /// What was sent along.
+    pub payload: &'a Value,
+    /// How the state changed.
+    pub change: &'a Change,
+    /// Random bytes, used when the event holds a secret.
+    pub salt: [u8; 16],
+}
+
+impl Event {
+    /// Records a change of the document `meta`, whose hash before it is `previous`.
+    pub fn new(seq: Seq, meta: Arc<Meta>, version: Version, previous: Hash, content: &Content<'_>) -> Result<Self> {
+        let payload = serde_json::value::to_raw_value(content.payload).map_err(Error::internal)?;
+        let patch = serde_json::value::to_raw_value(&content.change.operations).map_err(Error::internal)?;
+        let guarded = mentions_secrets(payload.get().as_bytes()) || mentions_secrets(patch.get().as_bytes());
+        let salt = guarded.then(|| HEXLOWER.encode(&content.salt));
+        let body = serde_json::to_vec(&Body {
+            collection: meta.name.collection.clone(),
+            id: meta.name.id.clone(),
+            version,
+            kind: content.kind,
+            actor: content.actor.clone(),
+            at: content.at,
+            payload: &payload,
+            patch: &patch,
+            salt: salt.as_deref(),
+        })
+        .map_err(Error::internal)?;
+        Ok(Self {
+            seq,
+            version,
+            hash: previous.after(&body),
+            at: content.at,
+            deletes: content.change.deletes,
+            body: body.into(),
+            guarded,
+            meta,
+        })
+    }
+
+    /// An event as it was stored. Whether its hash follows is for whoever reads a chain to check.
+    pub fn stored(seq: Seq, meta: Arc<Meta>, version: Version, hash: Hash, deletes: bool, body: Bytes) -> Result<Self> {
+        let at = parse(&body)?.at;
+        let guarded = mentions_secrets(&body);
+        Ok(Self { seq, meta, version, hash, at, deletes, body, guarded })
+    }
+
+    /// Its position in the log.
+    pub fn position(&self) -> Position {
+        Position::after(self.seq, self.hash)
+    }
+
+    /// The operations that turn the state before it into the state after it.
+    pub fn operations(&self) -> Result<Vec<Operation>> {
+        serde_json::from_str(parse(&self.body)?.patch.get()).map_err(Error::internal)
+    }
+
+    /// Appends the JSON that `audience` gets.
+    pub fn render_into(&self, out: &mut BytesMut, audience: Audience<'_>) -> Result<()> {
+        match audience {
+            Audience::Player(player) if self.guarded => self.wrap(out, &self.redacted(player)?),
+            Audience::Player(_) | Audience::Host => self.wrap(out, &self.body),
+        }
+        Ok(())
+    }
+
+    /// The JSON that `audience` gets.
+    pub fn render(&self, audience: Audience<'_>) -> Result<Bytes> {
+        let mut out = BytesMut::with_capacity(self.body.len() + 100);
+        self.render_into(&mut out, audience)?;
+        Ok(out.freeze())
+    }
+
+    /// Puts `seq` before the members of `body` and `hash` after them.
+    fn wrap(&self, out: &mut BytesMut, body: &[u8]) {
+        use std::fmt::Write as _;
+        out.reserve(body.len() + 100);
+        let members = body.get(1..body.len().saturating_sub(1)).unwrap_or_default();
+        // Writing to memory cannot fail.
+        let _ = write!(out, r#"{{"seq":{},"#, self.seq);
+        out.put_slice(members);
+        let _ = write!(out, r#","hash":"{}"}}"#, self.hash);
+    }
+
+    /// The body without what `player` may not see, and without the salt, which would let it be guessed.
+    fn redacted(&self, player: &UserId) -> Result<Vec<u8>> {
+        let mut body = parse(&self.body)?;
+        let payload: Value = serde_json::from_str(body.payload.get()).map_err(Error::internal)?;
+        let patch: Vec<Operation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
+        let payload = serde_json::value::to_raw_value(&visibility::redact_value(payload, player));
+        let payload = payload.map_err(Error::internal)?;
+        let patch: Vec<Operation> =
+            patch.into_iter().filter_map(|operation| visibility::redact_operation(operation, player)).collect();
+        let patch = serde_json::value::to_raw_value(&patch).map_err(Error::internal)?;
+        (body.payload, body.patch, body.salt) = (&payload, &patch, None);
+        serde_json::to_vec(&body).map_err(Error::internal)
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Body<'_>> {
+    serde_json::from_slice(body)
+        .map_err(|e| Error::new(crate::base::error::Kind::Damaged, "a stored event is not readable").caused_by(e))
+}
+
+/// Whether serialised JSON may name a secret place. Our serialiser never escapes these letters, so a key or a path
+/// that holds them shows them as they are.
+fn mentions_secrets(json: &[u8]) -> bool {
+    memmem::find(json, b"hidden").is_some() || memmem::find(json, b"private").is_some()
+}
+
+/// The members of a JSON object in serialised form, without building the tree below them.
+pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;

@@ -1,0 +1,103 @@
+//! Bounds on JSON that are checked before and after it becomes a tree.
+
+use serde_json::Value;
+
+use crate::base::error::{Error, Kind, Result};
+
+/// How deep and how large a state or a body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Deepest nesting.
+    pub depth_max: usize,
+    /// Largest serialised state, bytes.
+    pub state_bytes_max: usize,
+}
+
+/// Refuses text that nests deeper than `depth_max`, before a parser recurses into it. Counts brackets outside strings;
+/// text that is not JSON is the parser's to refuse. Error: `TooLarge`.
+pub fn check_text_depth(text: &[u8], depth_max: usize) -> Result<()> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > depth_max {
+                    return Err(too_deep(depth_max));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The nesting of a tree: 0 for a scalar. Recursion is bounded, because every tree here was checked when it was read
+/// and after each step that can deepen it.
+pub fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// About how many bytes a tree takes when serialised; never less than a third and never more than it really takes
+/// plus what escaping adds. For bounding work before it is done.
+pub fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 4,
+        Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => 2 + items.iter().map(|item| size(item) + 1).sum::<usize>(),
+        Value::Object(members) => 2 + members.iter().map(|(k, v)| k.len() + 4 + size(v)).sum::<usize>(),
+    }
+}
+
+/// Serialises a state within its bounds. Error: `TooLarge`; `Invalid` when it is not an object, or when its `private`
+/// is not (then nobody could say whose is what).
+pub fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> {
+    let Value::Object(members) = state else {
+        return Err(Error::invalid_field("state", "must be a JSON object"));
+    };
+    if members.get("private").is_some_and(|private| !private.is_object()) {
+        return Err(Error::invalid_field("state.private", "must be an object with one member per player"));
+    }
+    if depth(state) > bounds.depth_max {
+        return Err(too_deep(bounds.depth_max));
+    }
+    let bytes = serde_json::to_vec(state).map_err(Error::internal)?;
+    if bytes.len() > bounds.state_bytes_max {
+        let message = format!("the state would exceed {} bytes", bounds.state_bytes_max);
+        return Err(Error::new(Kind::TooLarge, message).with("maxBytes", bounds.state_bytes_max));
+    }
+    Ok(bytes)
+}
+
+/// The refusal of something that nests too deep.
+pub fn too_deep(depth_max: usize) -> Error {
+    Error::new(Kind::TooLarge, format!("JSON may nest {depth_max} levels deep, not deeper")).with("maxDepth", depth_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_depth_counts_brackets_outside_strings() {
+        assert!(check_text_depth(br#"[[{"a":"[[[["}]]"#, 3).is_ok());
+        assert!(check_text_depth(br#"[[{"a":"\"[[[["}]]"#, 3).is_ok());
+        assert!(check_text_depth(b"[[[[]]]]", 3).is_err());
+        assert!(check_text_depth(b"[[]],[[]],[[]]", 2).is_ok());
+    }
+}

@@ -1,0 +1,146 @@
+//! A document and its fixed facts.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Hash, Position, Tag};
+use super::visibility::{Audience, Viewer};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind};
+use crate::base::ids::{DocumentName, Seq, UserId, Version};
+
+/// Who may write to a document. The host always may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Access {
+    /// Left out: everyone who gets in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write: Option<Writers>,
+}
+
+/// The value of `access.write`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Writers {
+    /// The text `"host"`.
+    Host(HostOnly),
+    /// These users, beside the host.
+    Users(Vec<UserId>),
+}
+
+/// The text `"host"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostOnly {
+    /// The text `"host"`.
+    #[serde(rename = "host")]
+    Host,
+}
+
+/// What stays the same over a document's whole life, deletion and re-creation included. Shared by the document, its
+/// events and its subscribers.
+#[derive(Debug)]
+pub struct Meta {
+    /// The row that stands for it in the database; also the short name by which the hub tells documents apart.
+    pub key: i64,
+    /// `collection/id`.
+    pub name: DocumentName,
+    /// Who sees everything in it. `None`: the owner of the server, whom no request header can name.
+    pub host: Option<UserId>,
+    /// Who may write.
+    pub access: Access,
+    /// When it was first created.
+    pub created_at: Timestamp,
+}
+
+impl Meta {
+    /// Whether `viewer` is its host.
+    pub fn is_host(&self, viewer: &Viewer) -> bool {
+        match viewer {
+            Viewer::Owner => true,
+            Viewer::User(id) => self.host.as_ref() == Some(id),
+        }
+    }
+
+    /// What `viewer` may see of it.
+    pub fn audience<'a>(&self, viewer: &'a Viewer) -> Audience<'a> {
+        match viewer {
+            Viewer::User(id) if self.host.as_ref() != Some(id) => Audience::Player(id),
+            Viewer::Owner | Viewer::User(_) => Audience::Host,
+        }
+    }
+
+    /// Refuses a viewer who may not write. Error: `Forbidden`.
+    pub fn check_writer(&self, viewer: &Viewer) -> Result<(), Error> {
+        let allowed = self.is_host(viewer)
+            || match (&self.access.write, viewer) {
+                (None, _) => true,
+                (Some(Writers::Users(users)), Viewer::User(id)) => users.contains(id),
+                (Some(_), _) => false,
+            };
+        if allowed { Ok(()) } else { Err(Error::new(Kind::Forbidden, "you may not write to this document")) }
+    }
+}
+
+/// A document at one version, as readers get it. Immutable; the next version is another value.
+#[derive(Debug)]
+pub struct Document {
+    /// What stays the same.
+    pub meta: Arc<Meta>,
+    /// How many changes it has seen.
+    pub version: Version,
+    /// The hash of its last event.
+    pub hash: Hash,
+    /// The place of its last event in the log.
+    pub seq: Seq,
+    /// When that was.
+    pub updated_at: Timestamp,
+    /// The serialised state; `None` when the document is deleted.
+    pub state: Option<Bytes>,
+}
+
+impl Document {
+    /// Its position: subscribing from here continues from exactly this state.
+    pub fn position(&self) -> Position {
+        Position::after(self.seq, self.hash)
+    }
+
+    /// What its `ETag` holds.
+    pub fn tag(&self) -> Tag {
+        Tag { version: self.version, hash: self.hash.short() }
+    }
+
+    /// Whether its last event is a tombstone.
+    pub fn is_deleted(&self) -> bool {
+        self.state.is_none()
+    }
+
+    /// The JSON that readers get, with `state` in the form that they may see.
+    pub fn render(&self, state: Option<&[u8]>, durable: bool) -> Bytes {
+        let mut out = BytesMut::with_capacity(state.map_or(4, <[u8]>::len) + 360);
+        self.render_into(&mut out, state, durable);
+        out.freeze()
+    }
+
+    /// Appends what [`render`](Self::render) returns.
+    pub fn render_into(&self, out: &mut BytesMut, state: Option<&[u8]>, durable: bool) {
+        use std::fmt::Write as _;
+        // Writing to memory cannot fail, and names need no escaping: their alphabet has nothing to escape.
+        let name = &self.meta.name;
+        let _ = write!(
+            out,
+            r#"{{"collection":"{}","id":"{}","version":{},"hash":"{}","state":"#,
+            name.collection, name.id, self.version, self.hash
+        );
+        out.extend_from_slice(state.unwrap_or(b"null"));
+        if state.is_none() {
+            out.extend_from_slice(br#","deleted":true"#);
+        }
+        let _ = write!(
+            out,
+            r#","createdAt":"{}","updatedAt":"{}","durable":{durable}}}"#,
+            self.meta.created_at, self.updated_at
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! From one state to the next: RFC 6902 and RFC 7396 on JSON trees.
+//!
+//! Clients may send the whole of RFC 6902; what we compute and store uses only `add`, `remove` and `replace`. A whole
+//! document that appears is `add` at the root, one that disappears is `replace` of the root by `null`.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::json::{self, Bounds};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::limits::PATCH_OPERATIONS_MAX;
+
+/// One operation of a patch that we computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Operation {
+    /// Puts a value where none was (in an array: before what was there).
+    Add {
+        /// JSON Pointer.
+        path: String,
+        /// What to put there.
+        value: Value,
+    },
+    /// Takes a value away.
+    Remove {
+        /// JSON Pointer.
+        path: String,
+    },
+    /// Puts a value in the place of another.
+    Replace {
+        /// JSON Pointer.
+        path: String,
+        /// What to put there.
+        value: Value,
+    },
+}
+
+impl Operation {
+    /// Where it acts, as a JSON Pointer.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Add { path, .. } | Self::Remove { path } | Self::Replace { path, .. } => path,
+        }
+    }
+
+    /// The same operation with another value; `Remove` has none to change.
+    #[must_use]
+    pub fn map_value(self, f: impl FnOnce(Value) -> Value) -> Self {
+        match self {
+            Self::Add { path, value } => Self::Add { path, value: f(value) },
+            Self::Replace { path, value } => Self::Replace { path, value: f(value) },
+            Self::Remove { path } => Self::Remove { path },
+        }
+    }
+}
+
+/// How a state changed.
+#[derive(Debug)]
+pub struct Change {
+    /// The operations, in order.
+    pub operations: Vec<Operation>,
+    /// Whether the document is gone after it.
+    pub deletes: bool,
+}
+
+/// The unescaped tokens of a JSON Pointer; none for the root.
+pub fn tokens(pointer: &str) -> Vec<Cow<'_, str>> {
+    let unescape = |token: &str| token.replace("~1", "/").replace("~0", "~");
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|token| if token.contains('~') { Cow::Owned(unescape(token)) } else { Cow::Borrowed(token) })
+        .collect()
+}
+
+/// How to get from `before` to `after`; `None` stands for a document that is not there.
+///
+/// When the operations would take more room than the new state (an element put at the head of a long list), the change
+/// is one replacement of the whole.
+pub fn diff(before: Option<&Value>, after: Option<&Value>, after_bytes: usize) -> Result<Change> {
+    let root = String::new();
+    let operations = match (before, after) {
+        (None, None) => Vec::new(),
+        (None, Some(value)) => vec![Operation::Add { path: root, value: value.clone() }],
+        (Some(_), None) => vec![Operation::Replace { path: root, value: Value::Null }],
+        (Some(before), Some(after)) => {
+            let operations = json_patch::diff(before, after).0.into_iter().map(computed).collect::<Result<Vec<_>>>()?;
+            let bytes: usize = operations.iter().map(operation_size).sum();
+            if bytes > after_bytes + 64 {
+                vec![Operation::Replace { path: root, value: after.clone() }]
+            } else {
+                operations
+            }
+        }
+    };
+    Ok(Change { operations, deletes: after.is_none() })
+}
+
+fn operation_size(operation: &Operation) -> usize {
+    let value = match operation {
+        Operation::Add { value, .. } | Operation::Replace { value, .. } => json::size(value),
+        Operation::Remove { .. } => 0,
+    };
+    operation.path().len() + value + 32
+}
+
+fn computed(operation: json_patch::PatchOperation) -> Result<Operation> {
+    use json_patch::PatchOperation as P;
+    match operation {
+        P::Add(o) => Ok(Operation::Add { path: o.path.to_string(), value: o.value }),
+        P::Remove(o) => Ok(Operation::Remove { path: o.path.to_string() }),
+        P::Replace(o) => Ok(Operation::Replace { path: o.path.to_string(), value: o.value }),
+        P::Move(_) | P::Copy(_) | P::Test(_) => Err(Error::internal("a computed patch holds move, copy or test")),
+    }
+}
+
+/// Applies operations that we computed earlier. An operation that does not apply means that history and state are not
+/// of one piece. Error: `Damaged`.
+pub fn apply(state: &mut Option<Value>, operations: Vec<Operation>) -> Result<()> {
+    for operation in operations {
+        if operation.path().is_empty() {
+            *state = match operation {
+                Operation::Add { value, .. } | Operation::Replace { value, .. } if !value.is_null() => Some(value),
+                _ => None,
+            };
+            continue;
+        }
+        let Some(tree) = state else { return Err(damaged("a change to a document that is not there")) };
+        let operation = serde_json::to_value(operation).and_then(serde_json::from_value).map_err(Error::internal)?;
+        json_patch::patch(tree, &[operation]).map_err(damaged)?;
+    }
+    Ok(())
+}
+
+fn damaged(source: impl ToString) -> Error {
+    Error::new(Kind::Damaged, "a stored change does not apply to the state before it").caused_by(source.to_string())
+}
+
+/// A JSON Patch that a client sent.
+#[derive(Clone, Debug)]
+pub struct ClientPatch(json_patch::Patch);
+
+impl ClientPatch {
+    /// Reads the JSON of a patch. Error: `Invalid`, `TooLarge`.
+    pub fn parse(value: Value) -> Result<Self> {
+        let count = value.as_array().map_or(0, Vec::len);
+        if count > PATCH_OPERATIONS_MAX {
+            return Err(Error::new(Kind::TooLarge, format!("a patch has at most {PATCH_OPERATIONS_MAX} operations")));
+        }
+        serde_path_to_error::deserialize(value).map(Self).map_err(|e| {
+            Error::invalid_field(&format!("patch{}", at(e.path())), "is not a JSON Patch operation (RFC 6902)")
+        })
+    }
+
+    /// Every pointer in it, `from` included.
+    pub fn pointers(&self) -> impl Iterator<Item = &str> {
+        use json_patch::PatchOperation as P;
+        self.0.iter().flat_map(|operation| {
+            let from = match operation {
+                P::Move(o) => Some(o.from.as_str()),
+                P::Copy(o) => Some(o.from.as_str()),
+                P::Add(_) | P::Remove(_) | P::Replace(_) | P::Test(_) => None,
+            };
+            from.into_iter().chain([operation.path().as_str()])
+        })
+    }
+
+    /// The state after the patch. Error: `PatchFailed` with the index of the operation that does not apply,
+    /// `TooLarge` when it grows past `bounds` on the way: a few `copy` operations could double it without end.
+    pub fn apply_to(&self, state: &Value, bounds: Bounds) -> Result<Value> {
+        let mut after = state.clone();
+        let mut budget = bounds.state_bytes_max.saturating_mul(2);
+        for (index, operation) in self.0.iter().enumerate() {
+            if let json_patch::PatchOperation::Copy(copy) = operation {
+                let copied = after.pointer(copy.from.as_str()).map_or(0, json::size);
+                budget = budget.checked_sub(copied).ok_or_else(|| too_large(index))?;
+            }
+            json_patch::patch(&mut after, std::slice::from_ref(operation)).map_err(|e| {
+                Error::new(Kind::PatchFailed, format!("operation {index} of the patch does not apply: {}", e.kind))
+                    .with("operation", index)
+            })?;
+            let deepens =
+                !matches!(operation, json_patch::PatchOperation::Test(_) | json_patch::PatchOperation::Remove(_));
+            if deepens && tokens(operation.path().as_str()).len() > bounds.depth_max {
+                return Err(json::too_deep(bounds.depth_max));
+            }
+            if matches!(operation, json_patch::PatchOperation::Copy(_)) && json::depth(&after) > bounds.depth_max {
+                return Err(json::too_deep(bounds.depth_max));
+            }
+        }
+        Ok(after)
+    }
+}
+
+fn at(path: &serde_path_to_error::Path) -> String {
+    match path.to_string().as_str() {
+        "." => String::new(),
+        path => path.to_owned(),
+    }
+}
+
+fn too_large(index: usize) -> Error {
+    Error::new(Kind::TooLarge, format!("operation {index} of the patch copies more than a state may hold"))
+        .with("operation", index)
+}
+
+/// The state after a merge patch (RFC 7396).
+pub fn merge(state: &Value, patch: &Value) -> Value {
+    let mut after = state.clone();
+    json_patch::merge(&mut after, patch);
+    after
+}

@@ -1,0 +1,79 @@
+//! What decides whether an action is allowed and what it does: brought by whoever embeds the server, one per
+//! collection. A collection without rules is *freeform*: its actions carry the patch that they apply.
+
+use serde_json::{Map, Value};
+
+use crate::base::clock::Timestamp;
+use crate::base::ids::UserId;
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Their stable id; `host` for the owner of the server, who goes by no other name here.
+    pub id: UserId,
+    /// Whether they are the document's host. Decide rights by this, never by the id's text.
+    pub host: bool,
+}
+
+/// A request to change a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Action<'a> {
+    /// What is to be done, for example `raise`.
+    pub kind: &'a str,
+    /// With what. Members `hidden` and `private.<playerId>` of it are kept from others just as in a state.
+    pub payload: &'a Value,
+    /// When it was taken up.
+    pub at: Timestamp,
+    /// Random bytes for this action alone: for shuffling and dice. Whatever is made of them must be put into the state
+    /// (or be forgotten): rules are not run again when a history is replayed.
+    pub seed: [u8; 32],
+}
+
+/// The rules' no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Told to the caller as it stands: it must not tell what the caller may not see.
+    pub message: String,
+    /// Further members of the answer, under the same condition.
+    pub details: Map<String, Value>,
+}
+
+impl Rejection {
+    /// A no with its reason.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), details: Map::new() }
+    }
+}
+
+/// The rules of a collection. Pure: the same arguments give the same answer, and nothing but the returned value
+/// changes. A panic inside is caught, answered as an internal error, and changes nothing.
+///
+/// A state is always a JSON object. Its member `hidden` is for the host alone, `private.<playerId>` for that player
+/// and the host; everything else is for all.
+pub trait Rules: Send + Sync + 'static {
+    /// The state that a new document starts with, made from what its creator sent. The default takes it as it is.
+    fn create(&self, state: Value, actor: &Actor) -> Result<Value, Rejection> {
+        let _ = actor;
+        Ok(state)
+    }
+
+    /// The state after `action`.
+    fn apply(&self, state: &Value, action: &Action<'_>, actor: &Actor) -> Result<Value, Rejection>;
+
+    /// Whether `actor` may turn `before` into `after` directly, by PUT, PATCH or rollback, past [`apply`](Self::apply).
+    /// The default allows it to the host alone.
+    fn edit(&self, before: &Value, after: &Value, actor: &Actor) -> Result<(), Rejection> {
+        let _ = (before, after);
+        host_only(actor)
+    }
+
+    /// Whether `actor` may delete the document. The default allows it to the host alone.
+    fn delete(&self, state: &Value, actor: &Actor) -> Result<(), Rejection> {
+        let _ = state;
+        host_only(actor)
+    }
+}
+
+fn host_only(actor: &Actor) -> Result<(), Rejection> {
+    if actor.host { Ok(()) } else { Err(Rejection::new("only the host may change this directly; send an action")) }
+}

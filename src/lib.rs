@@ -1,0 +1,4 @@
+//! Rejoin.
+
+pub mod base;
+pub mod document;
