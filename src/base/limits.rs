@@ -39,6 +39,11 @@ pub const BATCH_BYTES_MAX: usize = 8 << 20;
 pub const RING_EVENTS_MAX: usize = 16_384;
 /// See [`RING_EVENTS_MAX`].
 pub const RING_BYTES_MAX: usize = 32 << 20;
+/// Events read back into memory for the first streams that resume after a start, and their bytes. Few enough to be
+/// read in some ten milliseconds.
+pub const REFILL_EVENTS_MAX: usize = 4096;
+/// See [`REFILL_EVENTS_MAX`].
+pub const REFILL_BYTES_MAX: usize = 4 << 20;
 /// Bytes of events that one write to one subscriber may carry; the rest follows in the next write.
 pub const STREAM_WRITE_BYTES_MAX: usize = 256 << 10;
 /// Most documents that one stream may be asked for by name. Past it: `invalid-request`.

@@ -126,7 +126,7 @@ pub fn decide(request: Request, current: Option<Current<'_>>, context: &Context<
     if let Some(current) = current {
         current.document.meta.check_writer(context.viewer)?;
         let audience = current.document.meta.audience(context.viewer);
-        check_reach(&operation, audience, current)?;
+        check_reach(&operation, audience)?;
     }
     let live = current.and_then(|c| c.state.map(|state| Live { document: c.document, state }));
     check_expected(&expected, current, context)?;
@@ -135,6 +135,12 @@ pub fn decide(request: Request, current: Option<Current<'_>>, context: &Context<
     let writer = Writer { actor, context };
     match (operation, live) {
         (Operation::Create { .. }, Some(live)) => Err(already_exists(live.document)),
+        (Operation::Create { host, access, .. }, None)
+            if current.is_some() && (host.is_some() || access.write.is_some()) =>
+        {
+            let message = "the document was there before: who hosts and who writes it stays as it was";
+            Err(Error::invalid_field(if host.is_some() { "host" } else { "access" }, message))
+        }
         (Operation::Create { state, host, access }, None) => writer.create(state, host, &access),
         (Operation::Put { state }, None) => writer.create(state, None, &Access::default()),
         (operation, Some(live)) => writer.change(operation, live),
@@ -221,17 +227,9 @@ impl Writer<'_> {
 }
 
 /// Refuses a player's write that reaches where they may not look. Error: `Forbidden`, always the same.
-fn check_reach(operation: &Operation, audience: Audience<'_>, current: Current<'_>) -> Result<()> {
+fn check_reach(operation: &Operation, audience: Audience<'_>) -> Result<()> {
     let Audience::Player(player) = audience else { return Ok(()) };
     match operation {
-        Operation::Create { host, access, .. }
-            if current.state.is_none() && (host.is_some() || access.write.is_some()) =>
-        {
-            Err(Error::new(
-                Kind::Forbidden,
-                "only the host may say who hosts and writes a document that was there before",
-            ))
-        }
         Operation::Create { state, .. } | Operation::Put { state } => visibility::check_members(state, player),
         Operation::Merge(patch) => visibility::check_members(patch, player),
         Operation::Patch(patch) => patch.pointers().try_for_each(|pointer| visibility::check_path(pointer, player)),

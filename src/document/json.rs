@@ -64,6 +64,17 @@ pub fn size(value: &Value) -> usize {
     }
 }
 
+/// Turns every -0.0 into 0.0. The two are equal, so no patch tells them apart; a state rebuilt from the log would differ
+/// from the one in memory in their bytes.
+pub fn normalise(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.as_f64() == Some(0.0) && number.is_f64() => *value = Value::from(0.0),
+        Value::Array(items) => items.iter_mut().for_each(normalise),
+        Value::Object(members) => members.values_mut().for_each(normalise),
+        _ => {}
+    }
+}
+
 /// Serialises a state within its bounds. Error: `TooLarge`; `Invalid` when it is not an object, or when its `private`
 /// is not (then nobody could say whose is what).
 pub fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> {

@@ -1,0 +1,161 @@
+//! What waits for the disk while storage fails.
+//!
+//! A commit that failed is *unknown*, not failed: the rows may turn up after a crash. So nothing in here is ever
+//! renumbered, changed or dropped; when storage returns, what is already there is recognised by its hash and the rest
+//! is appended in order.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::BacklogBounds;
+use super::working::past_bound;
+use crate::base::error::Result;
+use crate::base::ids::Seq;
+use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::Meta;
+use crate::store::writer::{Batch, KeyRow};
+
+/// Ticks between two attempts at the most.
+const DELAY_TICKS_MAX: u32 = 50;
+
+/// An event to be stored, with what belongs into the same transaction.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The event.
+    pub event: Arc<Event>,
+    /// The document, when this is its first event.
+    pub new_document: Option<Arc<Meta>>,
+    /// The idempotency key of the write, on its last event.
+    pub key: Option<KeyRow>,
+    /// Whether this is the last event of a write, which is stored whole or not at all.
+    pub ends_write: bool,
+}
+
+/// Turns entries into what the store takes. Snapshots are added by whoever knows which are due.
+pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
+    let mut batch = Batch::default();
+    for entry in entries {
+        batch.documents.extend(entry.new_document.clone());
+        batch.events.push(Arc::clone(&entry.event));
+        batch.keys.extend(entry.key.clone());
+    }
+    batch
+}
+
+/// The undurable end of the log. Empty and idle while storage is well.
+#[derive(Default)]
+pub struct Backlog {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    answers: HashMap<(String, String), (String, Bytes)>,
+    failing: Option<Failing>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    full: bool,
+    delay: u32,
+    wait: u32,
+}
+
+impl Backlog {
+    /// Whether storage fails, as far as is known.
+    pub fn is_failing(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// Events that wait.
+    pub fn events(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of their bodies.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Storage failed (again): the next attempt comes after twice as many ticks as the last.
+    pub fn fail(&mut self, full: bool) {
+        let delay = self.failing.as_ref().map_or(1, |failing| (failing.delay * 2).min(DELAY_TICKS_MAX));
+        self.failing = Some(Failing { full, delay, wait: delay });
+    }
+
+    /// Counts a tick; true when it is time for an attempt.
+    pub fn is_due(&mut self) -> bool {
+        match &mut self.failing {
+            None => false,
+            Some(failing) => {
+                failing.wait = failing.wait.saturating_sub(1);
+                failing.wait == 0
+            }
+        }
+    }
+
+    /// Adds decided events, and the answers to give if their keys come again before they are durable.
+    pub fn push(&mut self, entries: Vec<Entry>, answers: Vec<((String, String), (String, Bytes))>) {
+        self.bytes += entries.iter().map(|entry| entry.event.body.len()).sum::<usize>();
+        self.entries.extend(entries);
+        self.answers.extend(answers);
+    }
+
+    /// Whether as much waits as may.
+    pub fn is_past_bound(&self, bounds: &BacklogBounds) -> bool {
+        self.failing.is_some() && (self.entries.len() >= bounds.events_max || self.bytes >= bounds.bytes_max)
+    }
+
+    /// Refuses a further change when as much waits as may. Error: `StorageFull` or `StorageUnavailable`.
+    pub fn check_room(&self, bounds: &BacklogBounds) -> Result<()> {
+        if self.is_past_bound(bounds) {
+            return Err(past_bound(self.failing.as_ref().is_some_and(|failing| failing.full)));
+        }
+        Ok(())
+    }
+
+    /// The answer that was given under a key that is not durable yet: fingerprint and answer.
+    pub fn answer(&self, key: &(String, String)) -> Option<&(String, Bytes)> {
+        self.answers.get(key)
+    }
+
+    /// The hash that the event `seq` has, if it waits here.
+    pub fn hash(&self, seq: Seq) -> Option<Hash> {
+        let first = self.entries.front()?.event.seq;
+        let index = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
+        self.entries.get(index).map(|entry| entry.event.hash)
+    }
+
+    /// Forgets what is on disk up to `seq`.
+    pub fn drop_durable(&mut self, seq: Seq) {
+        while self.entries.front().is_some_and(|entry| entry.event.seq <= seq) {
+            if let Some(entry) = self.entries.pop_front() {
+                self.bytes -= entry.event.body.len();
+                if let Some(key) = entry.key {
+                    self.answers.remove(&(key.scope, key.key));
+                }
+            }
+        }
+    }
+
+    /// The next piece to store: whole writes, in order, bounded as any batch. `None` when nothing waits.
+    pub fn next_batch(&self) -> Option<Batch> {
+        let (mut bytes, mut end) = (0, 0);
+        for (index, entry) in self.entries.iter().enumerate() {
+            bytes += entry.event.body.len();
+            if entry.ends_write {
+                end = index + 1;
+                if bytes >= BATCH_BYTES_MAX || end >= BATCH_COMMANDS_MAX {
+                    break;
+                }
+            }
+        }
+        (end > 0).then(|| batch_of(self.entries.range(..end)))
+    }
+
+    /// Storage is well again.
+    pub fn recover(&mut self) {
+        self.failing = None;
+    }
+}

@@ -1,0 +1,329 @@
+//! From commands to events: what one round of the engine decides, before it is stored.
+
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::backlog::Entry;
+use super::command::{Answer, Durability, Key, Outcome, Times, Write, Written};
+use super::reads;
+use super::thread::Thread;
+use super::working::{Slot, Source};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, Seq, UserId, Version};
+use crate::document::chain::Hash;
+use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
+use crate::document::event::{Content, Event};
+use crate::document::model::{Access, Document, Meta};
+use crate::document::visibility::Viewer;
+use crate::document::{json, patch};
+use crate::store::writer::KeyRow;
+
+/// What one round has decided so far. Nobody outside the engine sees any of it, refusals included, before it is stored:
+/// a refusal may tell of a change made in the same round.
+#[derive(Default)]
+pub struct Round {
+    /// The events with what belongs to them, in the order of the log.
+    pub entries: Vec<Entry>,
+    /// Bytes of the events' bodies.
+    pub bytes: usize,
+    /// The documents that changed.
+    pub changed: HashSet<DocumentName>,
+    /// The answers to give.
+    pub replies: Vec<Reply>,
+    keys: HashMap<(String, String), usize>,
+}
+
+/// An answer to give when the round is stored.
+pub struct Reply {
+    to: oneshot::Sender<Result<Answer>>,
+    queue: Duration,
+    what: What,
+}
+
+enum What {
+    Made { outcomes: Vec<Outcome>, key: Option<Key> },
+    /// The same answer as an earlier reply of this round.
+    Again(usize),
+    Given(Result<Answer>),
+}
+
+impl Round {
+    /// Gives every answer.
+    pub fn reply(self, durability: Durability, apply: Duration, commit: Duration) {
+        let mut rendered: HashMap<usize, Bytes> = HashMap::new();
+        for reply in &self.replies {
+            if let What::Again(first) = reply.what
+                && let Some(Reply { what: What::Made { outcomes, key: Some(key) }, .. }) = self.replies.get(first)
+            {
+                rendered.entry(first).or_insert_with(|| (key.render)(outcomes, durability));
+            }
+        }
+        for reply in self.replies {
+            let times = Times { queue: reply.queue, apply, commit };
+            let answer = match reply.what {
+                What::Made { outcomes, .. } => Ok(Answer::Made(Written { outcomes, durability, times })),
+                What::Again(first) => match rendered.get(&first) {
+                    Some(bytes) => Ok(Answer::Replayed(bytes.clone())),
+                    None => Err(Error::internal("a repeated key without its first answer")),
+                },
+                What::Given(answer) => answer,
+            };
+            // Whoever asked may have gone; what was decided stands.
+            let _ = reply.to.send(answer);
+        }
+    }
+
+    /// The answers for keys of this round as long as it is not durable.
+    pub fn pending_answers(&self) -> Vec<((String, String), (String, Bytes))> {
+        let answer = |(name, first): (&(String, String), &usize)| match self.replies.get(*first) {
+            Some(Reply { what: What::Made { outcomes, key: Some(key) }, .. }) => {
+                Some((name.clone(), (key.fingerprint.clone(), (key.render)(outcomes, Durability::Pending))))
+            }
+            _ => None,
+        };
+        self.keys.iter().filter_map(answer).collect()
+    }
+}
+
+/// Where the log ends.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Seq and hash of the last decided event.
+    pub head: (Seq, Hash),
+    /// The key that the next new document gets.
+    pub next_key: i64,
+}
+
+impl Thread {
+    /// Decides a write and notes its answer.
+    pub fn take(&mut self, write: Write, sent: Instant, to: oneshot::Sender<Result<Answer>>, round: &mut Round) {
+        let queue = sent.elapsed();
+        let what = match self.earlier_answer(&write, round) {
+            Ok(Some(what)) => what,
+            Ok(None) => self.decide_write(write, round).unwrap_or_else(|error| What::Given(Err(error))),
+            Err(error) => What::Given(Err(error)),
+        };
+        if let What::Made { key: Some(key), .. } = &what
+            && let Some(row) = round.entries.last().and_then(|entry| entry.key.as_ref())
+        {
+            round.keys.insert((row.scope.clone(), key.key.clone()), round.replies.len());
+        }
+        round.replies.push(Reply { to, queue, what });
+    }
+
+    /// The answer that was given under the same key before, if there was one.
+    fn earlier_answer(&mut self, write: &Write, round: &Round) -> Result<Option<What>> {
+        let Some(key) = &write.key else { return Ok(None) };
+        let name = (write.viewer.scope().to_owned(), key.key.clone());
+        if let Some(first) = round.keys.get(&name)
+            && let Some(Reply { what: What::Made { key: Some(earlier), .. }, .. }) = round.replies.get(*first)
+        {
+            check_fingerprint(key, &earlier.fingerprint)?;
+            return Ok(Some(What::Again(*first)));
+        }
+        if let Some((fingerprint, answer)) = self.backlog.answer(&name) {
+            check_fingerprint(key, fingerprint)?;
+            return Ok(Some(What::Given(Ok(Answer::Replayed(answer.clone())))));
+        }
+        match self.writer.find_key(&name.0, &name.1)? {
+            Some(row) => {
+                check_fingerprint(key, &row.fingerprint)?;
+                Ok(Some(What::Given(Ok(Answer::Replayed(row.answer.into())))))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Decides all changes of a write, or none.
+    fn decide_write(&mut self, write: Write, round: &mut Round) -> Result<What> {
+        self.backlog.check_room(&self.options.backlog)?;
+        let Write { requests, viewer, key } = write;
+        let at = self.options.clock.now();
+        let (end, first, bytes, several) = (self.end, round.entries.len(), round.bytes, requests.len() > 1);
+        let mut undo: Vec<(DocumentName, Option<Slot>)> = Vec::with_capacity(requests.len());
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for (index, request) in requests.into_iter().enumerate() {
+            let name = request.name.clone();
+            let decided = self.decide_one(request, &viewer, at, round);
+            match decided {
+                Ok((outcome, before)) => {
+                    undo.push((name, before));
+                    outcomes.push(outcome);
+                }
+                Err(error) => {
+                    for (name, before) in undo.into_iter().rev() {
+                        self.working.restore(&name, before);
+                    }
+                    round.entries.truncate(first);
+                    (round.bytes, self.end) = (bytes, end);
+                    return Err(if several { error.with("index", index) } else { error });
+                }
+            }
+        }
+        round.changed.extend(undo.into_iter().map(|(name, _)| name));
+        if let Some(last) = round.entries.last_mut() {
+            last.ends_write = true;
+            last.key = key.as_ref().map(|key| KeyRow {
+                scope: viewer.scope().to_owned(),
+                key: key.key.clone(),
+                fingerprint: key.fingerprint.clone(),
+                answer: (key.render)(&outcomes, Durability::Durable).to_vec(),
+                at,
+            });
+        }
+        Ok(What::Made { outcomes, key })
+    }
+
+    /// Decides one change and puts its outcome in place. Returns what stood there before.
+    fn decide_one(
+        &mut self,
+        request: Request,
+        viewer: &Viewer,
+        at: Timestamp,
+        round: &mut Round,
+    ) -> Result<(Outcome, Option<Slot>)> {
+        let name = request.name.clone();
+        let slot = self.load(&name)?;
+        let tree = slot.as_ref().map(Slot::tree).transpose()?.flatten();
+        let (mut seed, mut salt) = ([0; 32], [0; 16]);
+        self.options.entropy.fill(&mut seed);
+        self.options.entropy.fill(&mut salt);
+        let birth = Birth::of(&request.operation);
+        let decision = self.decision(request, slot.as_ref(), tree.as_deref(), Moment { viewer, at, seed }, round)?;
+        let meta = match &slot {
+            Some(slot) => Arc::clone(&slot.document.meta),
+            None => Arc::new(self.new_meta(&name, viewer, birth, at)),
+        };
+        let Decision { kind, payload, state: mut after } = decision;
+        let state = match &mut after {
+            Some(state) => {
+                json::normalise(state);
+                Some(Bytes::from(json::serialise_state(state, self.options.state)?))
+            }
+            None => None,
+        };
+        let change = patch::diff(tree.as_deref(), after.as_ref(), state.as_ref().map_or(0, Bytes::len))?;
+        let (version, previous) =
+            slot.as_ref().map_or((Version::ZERO, Hash::ZERO), |slot| (slot.document.version, slot.document.hash));
+        let actor = viewer.actor()?;
+        let content = Content { kind: &kind, actor: &actor, at, payload: &payload, change: &change, salt };
+        let event = Event::new(self.end.head.0.next(), Arc::clone(&meta), version.next(), previous, &content)?;
+        let document = Arc::new(Document {
+            version: event.version,
+            hash: event.hash,
+            seq: event.seq,
+            updated_at: at,
+            state,
+            meta: Arc::clone(&meta),
+        });
+        let event = Arc::new(event);
+        self.end.head = (event.seq, event.hash);
+        if slot.is_none() {
+            self.end.next_key += 1;
+        }
+        // A creation carries the whole state: it is as good as a snapshot.
+        let created = tree.is_none();
+        let (patch_bytes, events) = match &slot {
+            Some(slot) if !created => (slot.patch_bytes + event.body.len(), slot.events + 1),
+            _ => (0, 0),
+        };
+        let before = self.working.put(Slot::decided(Arc::clone(&document), after, patch_bytes, events));
+        round.bytes += event.body.len();
+        let new_document = slot.is_none().then_some(meta);
+        round.entries.push(Entry { event: Arc::clone(&event), new_document, key: None, ends_write: false });
+        Ok((Outcome { document, event, created }, before))
+    }
+
+    fn decision(
+        &self,
+        request: Request,
+        slot: Option<&Slot>,
+        tree: Option<&serde_json::Value>,
+        moment: Moment<'_>,
+        round: &Round,
+    ) -> Result<Decision> {
+        let name = request.name.clone();
+        let past = |version: Version| {
+            let of_document = |event: &&Arc<Event>| event.meta.name == name;
+            let mut undurable: Vec<Arc<Event>> = {
+                let ring = self.hub.gate();
+                ring.after(ring.durable()).filter(of_document).cloned().collect()
+            };
+            undurable.extend(round.entries.iter().map(|entry| &entry.event).filter(of_document).cloned());
+            let document = reads::state_at(&self.reader, &name, version, &undurable)?;
+            document.state.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(Error::internal)
+        };
+        let context = Context {
+            viewer: moment.viewer,
+            rules: self.options.rules.get(&name.collection).map(|rules| &**rules),
+            at: moment.at,
+            seed: moment.seed,
+            bounds: self.options.state,
+            past: &past,
+        };
+        let current = slot.map(|slot| Current { document: &slot.document, state: tree });
+        // Rules are foreign code. They get values and return one, so nothing of ours is left half-done by a panic.
+        catch_unwind(AssertUnwindSafe(|| decide::decide(request, current, &context)))
+            .unwrap_or_else(|_| Err(Error::internal(format!("the rules of {} panicked", name.collection))))
+    }
+
+    /// A document in memory, taken from disk when it is cold.
+    pub fn load(&mut self, name: &DocumentName) -> Result<Option<Slot>> {
+        let mut source = Source { writer: &mut self.writer, reader: &self.reader };
+        let (slot, was_hot) = self.working.load(name, &mut source)?;
+        if let (Some(slot), false) = (&slot, was_hot) {
+            self.hub.warm(Arc::clone(&slot.document));
+        }
+        Ok(slot)
+    }
+
+    fn new_meta(&self, name: &DocumentName, viewer: &Viewer, birth: Birth, at: Timestamp) -> Meta {
+        let creator = match viewer {
+            Viewer::Owner => None,
+            Viewer::User(id) => Some(id.clone()),
+        };
+        Meta {
+            key: self.end.next_key,
+            name: name.clone(),
+            host: birth.host.or(creator),
+            access: birth.access,
+            created_at: at,
+        }
+    }
+}
+
+/// Who asks, and the values of the moment.
+struct Moment<'a> {
+    viewer: &'a Viewer,
+    at: Timestamp,
+    seed: [u8; 32],
+}
+
+/// What a creation says beyond the state.
+#[derive(Default)]
+struct Birth {
+    host: Option<UserId>,
+    access: Access,
+}
+
+impl Birth {
+    fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::Create { host, access, .. } => Self { host: host.clone(), access: access.clone() },
+            _ => Self::default(),
+        }
+    }
+}
+
+fn check_fingerprint(key: &Key, earlier: &str) -> Result<()> {
+    if key.fingerprint == earlier {
+        return Ok(());
+    }
+    Err(Error::new(Kind::IdempotencyMismatch, "this Idempotency-Key came with another request before"))
+}

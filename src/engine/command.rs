@@ -1,0 +1,143 @@
+//! What the engine can be asked, and what it answers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::DocumentName;
+use crate::document::decide::Request;
+use crate::document::event::Event;
+use crate::document::model::Document;
+use crate::document::visibility::Viewer;
+
+/// Changes to be made together, or not at all.
+pub struct Write {
+    /// The changes, in order; each sees what the ones before it did.
+    pub requests: Vec<Request>,
+    /// Who asks.
+    pub viewer: Viewer,
+    /// Makes a retry safe.
+    pub key: Option<Key>,
+}
+
+/// An idempotency key and what it stands for.
+pub struct Key {
+    /// The caller's key; it is scoped to the viewer.
+    pub key: String,
+    /// A digest of the request that it came with.
+    pub fingerprint: String,
+    /// Makes the answer that is kept, to be given again to a retry. Called on the engine's thread.
+    pub render: Box<dyn Fn(&[Outcome], Durability) -> Bytes + Send>,
+}
+
+/// Whether changes are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// They are.
+    Durable,
+    /// Storage fails; they are in memory, and will be on disk when it is well again.
+    Pending,
+}
+
+/// What became of one change.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The document after it.
+    pub document: Arc<Document>,
+    /// The record of it.
+    pub event: Arc<Event>,
+    /// Whether the document was not there before.
+    pub created: bool,
+}
+
+/// The engine's answer to a [`Write`].
+#[derive(Debug)]
+pub enum Answer {
+    /// The changes were made.
+    Made(Written),
+    /// They were made before, under the same key: the answer of then.
+    Replayed(Bytes),
+}
+
+/// Changes that were made.
+#[derive(Debug)]
+pub struct Written {
+    /// One per request.
+    pub outcomes: Vec<Outcome>,
+    /// Whether they are on disk.
+    pub durability: Durability,
+    /// Where the time went.
+    pub times: Times,
+}
+
+/// Where the time of a write went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// Waiting for the engine.
+    pub queue: Duration,
+    /// Deciding the batch that it was in.
+    pub apply: Duration,
+    /// Storing that batch, the sync included.
+    pub commit: Duration,
+}
+
+/// A message to the engine.
+pub enum Command {
+    /// Make changes.
+    Write {
+        /// Which.
+        write: Write,
+        /// When it was sent.
+        sent: Instant,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Answer>>,
+    },
+    /// Take a document into memory, because somebody reads it.
+    Warm(DocumentName),
+    /// Some time has passed: retry what failed, drop what is idle.
+    Tick,
+    /// Store what there is to store and end. The queue before it is still served.
+    Stop,
+}
+
+/// The way to the engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine(mpsc::Sender<Command>);
+
+impl Engine {
+    /// A way to the engine that reads the other end of this channel.
+    pub fn new(sender: mpsc::Sender<Command>) -> Self {
+        Self(sender)
+    }
+
+    /// Makes changes. Waits for a place in the queue when it is full, which is the backpressure on writers. Not to be
+    /// taken as undone when cancelled: once sent, a write is carried out.
+    pub async fn write(&self, write: Write) -> Result<Answer> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Write { write, sent: Instant::now(), reply };
+        self.0.send(command).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Asks for a document to be taken into memory; forgotten when the engine is busy, since it only saves time.
+    pub fn warm(&self, name: DocumentName) {
+        let _ = self.0.try_send(Command::Warm(name));
+    }
+
+    /// Tells the engine that time has passed; forgotten when it is busy, since it then looks by itself.
+    pub fn tick(&self) {
+        let _ = self.0.try_send(Command::Tick);
+    }
+
+    /// Asks the engine to finish.
+    pub async fn stop(&self) {
+        let _ = self.0.send(Command::Stop).await;
+    }
+}
+
+fn stopping() -> Error {
+    Error::new(Kind::StorageUnavailable, "the server is stopping")
+}

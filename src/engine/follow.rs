@@ -1,0 +1,353 @@
+//! Following documents: the present first, or what was missed, and then every change, exactly once and in order.
+//!
+//! A follower is a cursor into the log. Recent events come from the hub's ring, older ones from disk in pages, and the
+//! hand-over between the two is by `seq`: nothing is queued for a follower, so one that reads slowly costs a number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::reads::Reads;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, Seq};
+use crate::base::limits;
+use crate::document::chain::Position;
+use crate::document::event::Event;
+use crate::document::model::Document;
+use crate::live::hub::{Found, Subscription};
+use crate::live::topics::Interest;
+use crate::store::reader::{Filter, Reader};
+
+/// How often a snapshot is begun anew because documents were dropped from memory while it was taken.
+const SNAPSHOT_ATTEMPTS_MAX: usize = 20;
+/// Events in one page from disk.
+const PAGE_EVENTS: usize = 500;
+
+/// Why a follower gets the whole state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is new.
+    Start,
+    /// Changes that it missed are no longer kept.
+    Trimmed,
+    /// Its position is not in this log.
+    Diverged,
+}
+
+impl Reason {
+    /// As it is written on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Trimmed => "trimmed",
+            Self::Diverged => "diverged",
+        }
+    }
+}
+
+/// What a follower is told.
+#[derive(Debug)]
+pub enum Item {
+    /// The whole present; what follows continues from it.
+    Snapshot {
+        /// Why.
+        reason: Reason,
+        /// The documents that are there.
+        documents: Vec<Arc<Document>>,
+        /// Where it stands in the log.
+        position: Position,
+    },
+    /// Exactly `count` changes follow, up to `to`; then the live ones.
+    Resumed {
+        /// Where the follower was.
+        from: Position,
+        /// Where it will be.
+        to: Position,
+        /// How many changes lie between.
+        count: u64,
+    },
+    /// Changes, in order.
+    Changes(Vec<Arc<Event>>),
+    /// Changes up to here, which had been told while storage failed, are on disk now.
+    Durable(Seq),
+}
+
+/// Someone who follows documents.
+pub struct Follow {
+    reads: Reads,
+    subscription: Subscription,
+    cursor: Seq,
+    recoveries: u64,
+    /// The newest change told that was not on disk when it was told.
+    undurable: Option<Seq>,
+    /// Trimmed up to here when it asked for all that is kept: no gap for it.
+    kept_after: Seq,
+}
+
+impl Follow {
+    /// Begins to follow. `resume`: the position that the follower last saw, as it gives it; whatever it says, the answer
+    /// is a first item and never a refusal. Error: `TooLarge` when a snapshot would hold too many documents;
+    /// `StorageUnavailable`.
+    pub async fn open(reads: Reads, interest: Interest, resume: Option<&str>) -> Result<(Self, Item)> {
+        // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
+        let subscription = reads.hub.subscribe(Arc::new(interest));
+        let recoveries = reads.hub.recoveries();
+        let mut follow = Self { reads, subscription, cursor: Seq::ZERO, recoveries, undurable: None, kept_after: Seq::ZERO };
+        let first = match resume {
+            None => follow.snapshot(Reason::Start).await?,
+            Some(text) => follow.resume(text).await?,
+        };
+        Ok((follow, first))
+    }
+
+    /// The next thing to tell; waits until there is one. Cancel safe: nothing is taken before it is returned.
+    pub async fn next(&mut self) -> Result<Item> {
+        loop {
+            if let Some(item) = self.recovered() {
+                return Ok(item);
+            }
+            match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
+                Found::Behind => match self.page().await? {
+                    Some(item) => return Ok(item),
+                    None => continue,
+                },
+                Found::Events(events, reached) => {
+                    self.cursor = reached;
+                    if !events.is_empty() {
+                        self.note_durability(&events);
+                        return Ok(Item::Changes(events));
+                    }
+                }
+            }
+            self.subscription.changed().await;
+        }
+    }
+
+    fn recovered(&mut self) -> Option<Item> {
+        let recoveries = self.reads.hub.recoveries();
+        if recoveries == self.recoveries {
+            return None;
+        }
+        self.recoveries = recoveries;
+        let told = self.undurable?;
+        let durable = self.reads.hub.gate().durable();
+        if told <= durable {
+            self.undurable = None;
+        }
+        Some(Item::Durable(durable))
+    }
+
+    fn note_durability(&mut self, events: &[Arc<Event>]) {
+        let durable = self.reads.hub.gate().durable();
+        if let Some(last) = events.last().filter(|last| last.seq > durable) {
+            self.undurable = Some(last.seq);
+        }
+    }
+
+    /// Changes that are no longer in memory. `None`: there are none of interest before the ring.
+    async fn page(&mut self) -> Result<Option<Item>> {
+        self.reads.refill_ring().await?;
+        let to = {
+            let ring = self.reads.hub.gate();
+            if ring.covers_after(self.cursor) {
+                return Ok(None);
+            }
+            Seq(ring.first().0.saturating_sub(1))
+        };
+        let (interest, after) = (Arc::clone(self.subscription.interest()), self.cursor);
+        let (events, base) = self
+            .reads
+            .ask(move |reader| {
+                let filter = filter(reader, &interest)?;
+                let bytes_max = limits::STREAM_WRITE_BYTES_MAX;
+                let events = reader.events_between(&filter, after, to, PAGE_EVENTS, bytes_max)?;
+                // After the events: had something been trimmed before they were read, the base shows it now.
+                Ok((events, reader.base_seq(&filter)?))
+            })
+            .await?;
+        if base > after.max(self.kept_after) {
+            return self.snapshot(Reason::Trimmed).await.map(Some);
+        }
+        match events.last() {
+            None => {
+                self.cursor = to;
+                Ok(None)
+            }
+            Some(last) => {
+                self.cursor = last.seq;
+                Ok(Some(Item::Changes(events)))
+            }
+        }
+    }
+
+    async fn resume(&mut self, text: &str) -> Result<Item> {
+        let Some(from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
+        match self.look_up(from).await? {
+            Known::Here => {}
+            Known::Trimmed => return self.snapshot(Reason::Trimmed).await,
+            Known::Nowhere => return self.snapshot(Reason::Diverged).await,
+        }
+        if let Some(item) = self.resume_in_memory(from) {
+            return Ok(item);
+        }
+        self.reads.refill_ring().await?;
+        match self.resume_in_memory(from) {
+            Some(item) => Ok(item),
+            None => self.resume_from_disk(from).await,
+        }
+    }
+
+    /// Whether a position names a place in this log.
+    async fn look_up(&self, position: Position) -> Result<Known> {
+        let Position::After { seq, hash } = position else { return Ok(Known::Here) };
+        if let Some(event) = self.reads.hub.gate().get(seq) {
+            return Ok(if event.hash.short() == hash { Known::Here } else { Known::Nowhere });
+        }
+        let found = self.reads.ask(move |reader| reader.event_at(seq)).await?;
+        Ok(match found {
+            Some((stored, _)) if stored.short() == hash => Known::Here,
+            Some(_) => Known::Nowhere,
+            None if seq <= self.reads.hub.gate().head().0 => Known::Trimmed,
+            None => Known::Nowhere,
+        })
+    }
+
+    fn resume_in_memory(&mut self, from: Position) -> Option<Item> {
+        let ring = self.reads.hub.gate();
+        // A position read from disk a moment before its event was published: what follows it is still to come.
+        if !ring.covers_after(from.seq()) {
+            return None;
+        }
+        let interest = self.subscription.interest();
+        let missed = ring.after(from.seq()).filter(|event| interest.covers(&event.meta.name));
+        let (mut count, mut to) = (0, from);
+        for event in missed {
+            (count, to) = (count + 1, event.position());
+        }
+        self.cursor = from.seq();
+        Some(Item::Resumed { from, to, count })
+    }
+
+    async fn resume_from_disk(&mut self, from: Position) -> Result<Item> {
+        // Up to here from disk; what is newer and not yet on disk is in the ring, and is counted there.
+        let (durable, newer) = {
+            let ring = self.reads.hub.gate();
+            let interest = self.subscription.interest();
+            let newer = ring.after(ring.durable()).filter(|event| interest.covers(&event.meta.name));
+            (ring.durable(), newer.cloned().collect::<Vec<_>>())
+        };
+        let (interest, after) = (Arc::clone(self.subscription.interest()), from.seq());
+        let (stored, last, base) = self
+            .reads
+            .ask(move |reader| {
+                let filter = filter(reader, &interest)?;
+                let stored = reader.count_between(&filter, after, durable)?;
+                let last = reader.last_between(&filter, after, durable)?;
+                Ok((stored, last, reader.base_seq(&filter)?))
+            })
+            .await?;
+        if base > from.seq() && from != Position::Start {
+            return self.snapshot(Reason::Trimmed).await;
+        }
+        let to = match (newer.last(), last) {
+            (Some(event), _) => event.position(),
+            (None, Some((seq, hash))) => Position::after(seq, hash),
+            (None, None) => from,
+        };
+        self.cursor = from.seq();
+        // From the start means from the start of what is kept.
+        self.kept_after = if from == Position::Start { base } else { Seq::ZERO };
+        let newer = u64::try_from(newer.len()).unwrap_or(u64::MAX);
+        Ok(Item::Resumed { from, to, count: stored.saturating_add(newer) })
+    }
+
+    /// The whole present, and the cursor just behind it.
+    async fn snapshot(&mut self, reason: Reason) -> Result<Item> {
+        let interest = Arc::clone(self.subscription.interest());
+        for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
+            let evictions = self.reads.hub.evictions();
+            let cold = self.cold_documents(&interest).await?;
+            let ring = self.reads.hub.gate();
+            if self.reads.hub.evictions() != evictions {
+                // A document may have been changed and dropped after it was read from disk.
+                continue;
+            }
+            let head = ring.head().0;
+            let mut documents: BTreeMap<DocumentName, Arc<Document>> = cold
+                .into_iter()
+                // Stored and not yet published: it comes as a change.
+                .filter(|document| document.seq <= head)
+                .map(|document| (document.meta.name.clone(), document))
+                .collect();
+            for document in self.reads.hub.documents(&interest) {
+                documents.insert(document.meta.name.clone(), document);
+            }
+            // One document is best named by its own last event, which is never trimmed.
+            let position = match documents.values().next() {
+                Some(document) if interest.collections.is_empty() && interest.documents.len() == 1 => document.position(),
+                _ => ring.position(),
+            };
+            drop(ring);
+            self.cursor = head;
+            let documents: Vec<_> = documents.into_values().filter(|document| !document.is_deleted()).collect();
+            check_count(documents.len())?;
+            for document in &documents {
+                self.note_undurable(document);
+            }
+            return Ok(Item::Snapshot { reason, documents, position });
+        }
+        Err(Error::new(Kind::StorageUnavailable, "documents come and go too fast for a snapshot; try again"))
+    }
+
+    fn note_undurable(&mut self, document: &Document) {
+        if document.seq > self.reads.hub.gate().durable() {
+            self.undurable = self.undurable.max(Some(document.seq));
+        }
+    }
+
+    async fn cold_documents(&self, interest: &Arc<Interest>) -> Result<Vec<Arc<Document>>> {
+        let missing: Vec<DocumentName> =
+            interest.documents.iter().filter(|name| self.reads.hub.document(name).is_none()).cloned().collect();
+        if missing.is_empty() && interest.collections.is_empty() {
+            return Ok(Vec::new());
+        }
+        let interest = Arc::clone(interest);
+        self.reads
+            .ask(move |reader| {
+                let mut documents = Vec::new();
+                for name in missing {
+                    documents.extend(reader.load(&name)?.map(Arc::new));
+                }
+                for collection in &interest.collections {
+                    let left = (limits::STREAM_DOCUMENTS_MAX + 1).saturating_sub(documents.len());
+                    documents.extend(reader.list_documents(collection, None, left)?.into_iter().map(Arc::new));
+                    check_count(documents.len())?;
+                }
+                Ok(documents)
+            })
+            .await
+    }
+}
+
+enum Known {
+    Here,
+    Trimmed,
+    Nowhere,
+}
+
+fn check_count(count: usize) -> Result<()> {
+    let max = limits::STREAM_DOCUMENTS_MAX;
+    if count <= max {
+        return Ok(());
+    }
+    Err(Error::new(Kind::TooLarge, format!("a stream may cover {max} documents; follow fewer collections"))
+        .with("maxDocuments", max))
+}
+
+/// What the disk is asked for. Looked up each time: a document may have come into being since.
+fn filter(reader: &Reader, interest: &Interest) -> Result<Filter> {
+    let mut documents = Vec::with_capacity(interest.documents.len());
+    for name in &interest.documents {
+        documents.extend(reader.meta(name)?.map(|meta| meta.key));
+    }
+    Ok(Filter { documents, collections: interest.collections.iter().cloned().collect() })
+}

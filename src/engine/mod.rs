@@ -1,0 +1,80 @@
+//! Rank 3: one thread owns the truth. It decides, commits and publishes, in that order, for everybody.
+//!
+//! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
+//! [`batch`] (from commands to events), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
+//! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
+
+pub mod backlog;
+pub mod batch;
+pub mod command;
+pub mod follow;
+pub mod health;
+pub mod reads;
+pub mod thread;
+pub mod working;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::Clock;
+use crate::base::entropy::Entropy;
+use crate::base::limits;
+use crate::document::json::Bounds;
+use crate::document::rules::Rules;
+use crate::live::ring::RingBounds;
+
+/// The rules of each collection that has some.
+pub type RulesByCollection = std::collections::HashMap<crate::base::ids::Collection, Arc<dyn Rules>>;
+
+/// What the engine is told at start.
+#[derive(Clone)]
+pub struct Options {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The rules, by collection.
+    pub rules: Arc<RulesByCollection>,
+    /// What a state may measure.
+    pub state: Bounds,
+    /// How many recent events stay in memory.
+    pub ring: RingBounds,
+    /// How many documents stay in memory.
+    pub hot: HotBounds,
+    /// How much may wait while storage fails.
+    pub backlog: BacklogBounds,
+    /// Events after which a snapshot is due even if their patches are small, so that a short history can be trimmed.
+    pub snapshot_events_max: u64,
+}
+
+/// How many documents stay in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct HotBounds {
+    /// Most documents.
+    pub documents_max: usize,
+    /// Most bytes of their states.
+    pub bytes_max: usize,
+    /// How long one that nobody uses stays.
+    pub idle: Duration,
+}
+
+impl Default for HotBounds {
+    fn default() -> Self {
+        Self { documents_max: limits::HOT_DOCUMENTS_MAX, bytes_max: limits::HOT_BYTES_MAX, idle: limits::HOT_IDLE }
+    }
+}
+
+/// How much may wait while storage fails.
+#[derive(Clone, Copy, Debug)]
+pub struct BacklogBounds {
+    /// Most events.
+    pub events_max: usize,
+    /// Most bytes of their bodies.
+    pub bytes_max: usize,
+}
+
+impl Default for BacklogBounds {
+    fn default() -> Self {
+        Self { events_max: limits::BACKLOG_EVENTS_MAX, bytes_max: limits::BACKLOG_BYTES_MAX }
+    }
+}

@@ -1,0 +1,221 @@
+//! Reading beside the engine: published documents from memory, cold ones and the past from disk.
+//!
+//! Nothing here asks the engine for an answer. What is not on disk yet (storage fails) is in the hub's ring, and is laid
+//! over what the disk says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::command::Engine;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::limits;
+use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
+use crate::document::decide::absent;
+use crate::document::event::Event;
+use crate::document::model::Document;
+use crate::document::patch;
+use crate::live::hub::Hub;
+use crate::live::topics::Interest;
+use crate::store::reader::{Entry, Reader};
+
+/// What readers hold. Cheap to clone.
+#[derive(Clone)]
+pub struct Reads {
+    /// The published present.
+    pub hub: Arc<Hub>,
+    reader: Reader,
+    engine: Engine,
+    /// Done once, for the first who comes back after a restart.
+    refilled: Arc<tokio::sync::OnceCell<()>>,
+}
+
+/// A page of a document's history.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Its events, oldest first.
+    pub events: Vec<Arc<Event>>,
+    /// The oldest version whose event is kept.
+    pub first_version: Version,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+impl Reads {
+    /// Reads beside `engine`.
+    pub fn new(hub: Arc<Hub>, reader: Reader, engine: Engine) -> Self {
+        Self { hub, reader, engine, refilled: Arc::default() }
+    }
+
+    /// Runs a question to the disk where it may block.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let reader = self.reader.clone();
+        tokio::task::spawn_blocking(move || question(&reader)).await.map_err(Error::internal)?
+    }
+
+    /// Reads the end of the log back into the ring, once after each start: the many who come back then are served from
+    /// memory.
+    pub(super) async fn refill_ring(&self) -> Result<()> {
+        let refill = || async {
+            let (events_max, bytes_max) = (limits::REFILL_EVENTS_MAX, limits::REFILL_BYTES_MAX);
+            let events = self.ask(move |reader| reader.tail(events_max, bytes_max)).await?;
+            self.hub.refill(events);
+            Ok(())
+        };
+        self.refilled.get_or_try_init(refill).await.copied()
+    }
+
+    /// The newest version of a document, which may be a tombstone; `None` when there never was one.
+    pub async fn document(&self, name: &DocumentName) -> Result<Option<Arc<Document>>> {
+        if let Some(document) = self.hub.document(name) {
+            return Ok(Some(document));
+        }
+        let wanted = name.clone();
+        let found = self.ask(move |reader| reader.load(&wanted)).await?;
+        if found.is_some() {
+            self.engine.warm(name.clone());
+        }
+        // It may have become hot while the disk was read; what is published is never older.
+        Ok(self.hub.document(name).or(found.map(Arc::new)))
+    }
+
+    /// A document that is there. Error: `NotFound`, `Gone`.
+    pub async fn live_document(&self, name: &DocumentName) -> Result<Arc<Document>> {
+        match self.document(name).await? {
+            Some(document) if !document.is_deleted() => Ok(document),
+            other => Err(absent(name, other.as_ref())),
+        }
+    }
+
+    /// A document as it was at `version`. Error: `NotFound` beyond the newest, `Gone` when it is no longer kept.
+    pub async fn document_at(&self, name: &DocumentName, version: Version) -> Result<Arc<Document>> {
+        let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
+        if newest.version == version {
+            return Ok(newest);
+        }
+        let undurable = self.undurable(name);
+        let name = name.clone();
+        self.ask(move |reader| state_at(reader, &name, version, &undurable)).await.map(Arc::new)
+    }
+
+    /// The events of a document that are not on disk yet, oldest first.
+    fn undurable(&self, name: &DocumentName) -> Vec<Arc<Event>> {
+        let ring = self.hub.gate();
+        ring.after(ring.durable()).filter(|event| event.meta.name == *name).cloned().collect()
+    }
+
+    /// Documents of a collection by id, after the given one; deleted ones are left out.
+    pub async fn list(
+        &self,
+        collection: &Collection,
+        after: Option<&DocumentId>,
+        limit: usize,
+        with_state: bool,
+    ) -> Result<Vec<Arc<Document>>> {
+        let undurable = self.undurable_documents(collection, after);
+        let (wanted, from) = (collection.clone(), after.cloned());
+        let extra = undurable.len();
+        let stored = self
+            .ask(move |reader| reader.list(&wanted, from.as_ref(), limit.saturating_add(extra), with_state))
+            .await?;
+        let mut by_id: BTreeMap<DocumentId, Arc<Document>> = stored.into_iter().map(|entry| (id(&entry), entry)).collect();
+        for document in undurable {
+            by_id.insert(document.meta.name.id.clone(), document);
+        }
+        Ok(by_id.into_values().filter(|document| !document.is_deleted()).take(limit).collect())
+    }
+
+    fn undurable_documents(&self, collection: &Collection, after: Option<&DocumentId>) -> Vec<Arc<Document>> {
+        let ring = self.hub.gate();
+        let durable = ring.durable();
+        if ring.head().0 == durable {
+            return Vec::new();
+        }
+        let interest = Interest { collections: [collection.clone()].into(), ..Interest::default() };
+        let mut documents = self.hub.documents(&interest);
+        documents.retain(|document| document.seq > durable && after.is_none_or(|after| document.meta.name.id > *after));
+        documents
+    }
+
+    /// A page of a document's history. Error: `NotFound`.
+    pub async fn history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<History> {
+        let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
+        let undurable = self.undurable(name);
+        let key = newest.meta.key;
+        let bytes_max = limits::BATCH_BYTES_MAX;
+        let (stored, first_version) = self
+            .ask(move |reader| Ok((reader.history(key, after, limit + 1, bytes_max)?, reader.first_version(key)?)))
+            .await?;
+        let mut events: Vec<Arc<Event>> = stored.into_iter().map(Arc::new).collect();
+        let first_version = match (first_version, undurable.first()) {
+            (Version::ZERO, Some(first)) => first.version,
+            (stored, _) => stored,
+        };
+        for event in undurable {
+            let next = events.last().map_or(after, |last| last.version).next();
+            let joins = event.version == next || (events.is_empty() && event.version > after);
+            if joins && events.len() <= limit {
+                events.push(event);
+            }
+        }
+        let more = events.len() > limit || events.last().is_some_and(|last| last.version < newest.version);
+        events.truncate(limit);
+        Ok(History { events, first_version, more })
+    }
+
+    /// The version that a document had after the event `seq`. For paging by position.
+    pub async fn version_at(&self, name: &DocumentName, seq: Seq) -> Result<Version> {
+        let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
+        if newest.seq <= seq {
+            return Ok(newest.version);
+        }
+        let undurable = self.undurable(name);
+        if let Some(event) = undurable.iter().rev().find(|event| event.seq <= seq) {
+            return Ok(event.version);
+        }
+        let key = newest.meta.key;
+        self.ask(move |reader| reader.version_at(key, seq)).await
+    }
+}
+
+fn id(document: &Entry) -> DocumentId {
+    document.meta.name.id.clone()
+}
+
+/// A document as it was at `version`, from disk and from the given events that may not be there yet (all of this
+/// document, without a gap up to its newest). May block.
+pub fn state_at(reader: &Reader, name: &DocumentName, version: Version, undurable: &[Arc<Event>]) -> Result<Document> {
+    if undurable.first().is_none_or(|first| version < first.version) {
+        return reader.state_at(name, version);
+    }
+    let stored = reader.load(name)?;
+    let mut state = match stored.as_ref().and_then(|document| document.state.as_ref()) {
+        Some(bytes) => Some(serde_json::from_slice(bytes).map_err(Error::internal)?),
+        None => None,
+    };
+    let from = stored.as_ref().map_or(Version::ZERO, |document| document.version);
+    if version <= from {
+        return reader.state_at(name, version);
+    }
+    let mut last = None;
+    for event in undurable.iter().filter(|event| event.version > from && event.version <= version) {
+        patch::apply(&mut state, event.operations()?)?;
+        last = Some(event);
+    }
+    let event = last.filter(|event| event.version == version).ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("{name} has no version {version} yet"))
+    })?;
+    let bytes = state.map(|state| serde_json::to_vec(&state)).transpose().map_err(Error::internal)?;
+    Ok(Document {
+        meta: Arc::clone(&event.meta),
+        version,
+        hash: event.hash,
+        seq: event.seq,
+        updated_at: event.at,
+        state: bytes.map(Bytes::from),
+    })
+}

@@ -1,0 +1,298 @@
+//! The loop: decide, commit, publish.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Receiver;
+
+use super::Options;
+use super::backlog::{Backlog, batch_of};
+use super::batch::{End, Round};
+use super::command::{Command, Durability};
+use super::health::{Health, Storage};
+use super::working::{Slot, Working};
+use crate::base::ids::DocumentName;
+use crate::base::limits;
+use crate::live::hub::Hub;
+use crate::store::reader::Reader;
+use crate::store::writer::{Batch, Fault, Snapshot, Writer};
+
+/// Ticks between two looks for idle documents.
+const IDLE_SWEEP_TICKS: u32 = 100;
+/// Most snapshots in one transaction at eviction and at the end.
+const SNAPSHOTS_PER_BATCH: usize = 1000;
+
+/// The engine: everything that only its thread may touch.
+pub struct Thread {
+    /// What it was told at start.
+    pub options: Options,
+    /// The one writer of the file.
+    pub writer: Writer,
+    /// For reading past states.
+    pub reader: Reader,
+    /// Where it publishes.
+    pub hub: Arc<Hub>,
+    /// What it tells about itself.
+    pub health: Arc<Health>,
+    /// The documents it works on.
+    pub working: Working,
+    /// What waits for the disk.
+    pub backlog: Backlog,
+    /// Where the log ends, undurable events included.
+    pub end: End,
+    ticks: u32,
+}
+
+impl Thread {
+    /// An engine at the end of the writer's log.
+    pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
+        let head = writer.head();
+        let end = End { head: (head.seq, head.hash), next_key: writer.next_key() };
+        let (working, backlog) = (Working::default(), Backlog::default());
+        Self { options, writer, reader, hub, health, working, backlog, end, ticks: 0 }
+    }
+
+    /// Serves commands until told to stop, or until nobody is left who could send one.
+    pub fn run(mut self, mut commands: Receiver<Command>) {
+        while let Some(first) = commands.blocking_recv() {
+            self.hub.set_now(self.options.clock.now());
+            if self.round(first, &mut commands) {
+                break;
+            }
+            self.maintain();
+        }
+        commands.close();
+        while let Ok(command) = commands.try_recv() {
+            self.round(command, &mut commands);
+        }
+        self.finish();
+    }
+
+    /// Takes all that waits, within the bounds of a batch; decides, stores and publishes it. True: told to stop.
+    fn round(&mut self, first: Command, commands: &mut Receiver<Command>) -> bool {
+        let started = Instant::now();
+        let (mut round, mut stop, mut next) = (Round::default(), false, Some(first));
+        let mut count = 0;
+        while let Some(command) = next.take() {
+            count += 1;
+            match command {
+                Command::Write { write, sent, reply } => self.take(write, sent, reply, &mut round),
+                Command::Warm(name) => {
+                    if let Err(error) = self.load(&name) {
+                        tracing::debug!(document = %name, %error, "could not take {name} into memory");
+                    }
+                }
+                Command::Tick => self.tick(),
+                Command::Stop => stop = true,
+            }
+            if !stop && count < limits::BATCH_COMMANDS_MAX && round.bytes < limits::BATCH_BYTES_MAX {
+                next = commands.try_recv().ok();
+            }
+        }
+        let apply = started.elapsed();
+        let durability = self.store(&round);
+        let commit = started.elapsed().saturating_sub(apply);
+        self.publish(&round, durability);
+        round.reply(durability, apply, commit);
+        stop
+    }
+
+    /// Brings a round to disk, or into the backlog when that fails.
+    fn store(&mut self, round: &Round) -> Durability {
+        if round.entries.is_empty() {
+            return Durability::Durable;
+        }
+        if !self.backlog.is_failing() {
+            let mut batch = batch_of(&round.entries);
+            batch.snapshots = self.due_snapshots(round);
+            match self.writer.commit(&batch, self.options.clock.now()) {
+                Ok(_) => {
+                    self.note_commit(&batch);
+                    return Durability::Durable;
+                }
+                Err(fault) => self.degrade(&fault),
+            }
+        }
+        self.backlog.push(round.entries.clone(), round.pending_answers());
+        self.note_backlog();
+        Durability::Pending
+    }
+
+    fn due_snapshots(&self, round: &Round) -> Vec<Snapshot> {
+        let due = |slot: &&Slot| slot.snapshot_due(self.options.snapshot_events_max);
+        let slots = round.changed.iter().filter_map(|name| self.working.get(name)).filter(due);
+        slots.map(|slot| Snapshot { document: Arc::clone(&slot.document), trim: true }).collect()
+    }
+
+    fn publish(&self, round: &Round, durability: Durability) {
+        if round.entries.is_empty() {
+            return;
+        }
+        let documents = round.changed.iter().filter_map(|name| self.working.get(name));
+        let documents = documents.map(|slot| Arc::clone(&slot.document));
+        let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
+        let durable = match durability {
+            Durability::Durable => self.end.head.0,
+            Durability::Pending => self.writer.head().seq,
+        };
+        self.hub.publish(documents, &events, durable);
+    }
+
+    fn note_commit(&mut self, batch: &Batch) {
+        for snapshot in &batch.snapshots {
+            self.working.snapshot_taken(&snapshot.document.meta.name);
+        }
+        let now = self.options.clock.now();
+        self.health.update(|report| {
+            report.commits += 1;
+            report.last_commit = Some(now);
+        });
+    }
+
+    /// Storage failed. Said once when it begins; each later failure only moves the next attempt further away.
+    fn degrade(&mut self, fault: &Fault) {
+        if self.backlog.is_failing() {
+            tracing::debug!(%fault, "storage still fails");
+        } else {
+            tracing::error!(%fault, "storage fails; changes are kept in memory until it returns");
+        }
+        self.backlog.fail(fault.full);
+        let now = self.options.clock.now();
+        self.health.update(|report| {
+            report.failures += 1;
+            let since = match report.storage {
+                Storage::Degraded { since, .. } => since,
+                Storage::Well => now,
+            };
+            report.storage = Storage::Degraded { reason: fault.to_string(), full: fault.full, since };
+        });
+        self.note_backlog();
+    }
+
+    fn note_backlog(&self) {
+        let (events, bytes) = (self.backlog.events(), self.backlog.bytes());
+        let past_bound = self.backlog.is_past_bound(&self.options.backlog);
+        self.health.update(|report| {
+            (report.backlog_events, report.backlog_bytes, report.past_bound) = (events, bytes, past_bound);
+        });
+    }
+
+    fn tick(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.backlog.is_due() {
+            self.retry();
+        }
+    }
+
+    /// Tries to get the backlog to disk.
+    fn retry(&mut self) {
+        let before = self.hub.gate().durable();
+        let outcome = self.drain_backlog();
+        let durable = self.writer.head().seq;
+        self.backlog.drop_durable(durable);
+        if durable > before {
+            self.hub.recovered(durable);
+        }
+        match outcome {
+            Ok(()) => {
+                tracing::info!("storage works again; everything is on disk");
+                self.backlog.recover();
+                self.health.update(|report| report.storage = Storage::Well);
+            }
+            Err(fault) => self.degrade(&fault),
+        }
+        self.note_backlog();
+    }
+
+    /// Distrusts the connection: reopens it, recognises what is durable, appends the rest in order.
+    fn drain_backlog(&mut self) -> Result<(), Fault> {
+        let head = self.writer.reopen()?;
+        if self.backlog.hash(head.seq).is_some_and(|hash| hash != head.hash) {
+            return Err(Fault::other(format!("event {} on disk is not the one that was decided", head.seq)));
+        }
+        self.backlog.drop_durable(head.seq);
+        while let Some(batch) = self.backlog.next_batch() {
+            self.writer.commit(&batch, self.options.clock.now())?;
+            self.note_commit(&batch);
+            self.backlog.drop_durable(self.writer.head().seq);
+        }
+        Ok(())
+    }
+
+    /// What is done between two rounds, after everybody has been answered.
+    fn maintain(&mut self) {
+        if self.backlog.is_failing() {
+            return;
+        }
+        self.writer.checkpoint_if_due();
+        let over = self.working.over(&self.options);
+        if over || self.ticks >= IDLE_SWEEP_TICKS {
+            self.ticks = 0;
+            self.evict(over);
+        }
+    }
+
+    /// Drops documents from memory: the idle ones, and when there are too many the least recently used.
+    fn evict(&mut self, over: bool) {
+        let idle_before = self.options.clock.now().minus(self.options.hot.idle);
+        let mut uses = self.hub.uses();
+        uses.sort_by_key(|(_, used)| *used);
+        let surplus = if over { self.working.surplus(&self.options) } else { 0 };
+        let names: Vec<DocumentName> = uses
+            .into_iter()
+            .enumerate()
+            .take_while(|(index, (_, used))| *index < surplus || *used < idle_before)
+            .map(|(_, (name, _))| name)
+            .collect();
+        for names in names.chunks(SNAPSHOTS_PER_BATCH) {
+            let slots = names.iter().filter_map(|name| self.working.get(name));
+            if !self.take_snapshots(slots.filter(|slot| slot.events > 1).map(|slot| &slot.document).cloned().collect()) {
+                return;
+            }
+            names.iter().for_each(|name| self.working.remove(name));
+            self.hub.evict(names);
+        }
+    }
+
+    /// Stores snapshots in a transaction of their own. False: storage failed.
+    fn take_snapshots(&mut self, documents: Vec<Arc<crate::document::model::Document>>) -> bool {
+        if documents.is_empty() {
+            return true;
+        }
+        let snapshots = documents.into_iter().map(|document| Snapshot { document, trim: true }).collect();
+        let batch = Batch { snapshots, ..Batch::default() };
+        match self.writer.commit(&batch, self.options.clock.now()) {
+            Ok(_) => {
+                self.note_commit(&batch);
+                true
+            }
+            Err(fault) => {
+                self.degrade(&fault);
+                false
+            }
+        }
+    }
+
+    /// The end: a last attempt for what waits, snapshots so that the next start reads little, a clean file.
+    fn finish(mut self) {
+        if self.backlog.is_failing() {
+            self.retry();
+        }
+        if self.backlog.is_failing() {
+            let events = self.backlog.events();
+            tracing::error!(events, "stopping while storage fails: {events} changes that were not on disk are lost");
+            return;
+        }
+        let documents: Vec<_> =
+            self.working.slots().filter(|slot| slot.events > 1).map(|slot| Arc::clone(&slot.document)).collect();
+        for documents in documents.chunks(SNAPSHOTS_PER_BATCH) {
+            if !self.take_snapshots(documents.to_vec()) {
+                return;
+            }
+        }
+        self.writer.close();
+    }
+}
+
+/// How often the engine is told that time passes.
+pub const TICK: Duration = Duration::from_millis(100);

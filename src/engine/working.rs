@@ -1,0 +1,192 @@
+//! The documents that the engine works on: their newest decided version, published or not.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Options;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, Version};
+use crate::base::limits;
+use crate::document::model::Document;
+use crate::store::reader::Reader;
+use crate::store::writer::{Loaded, Writer};
+
+/// A document in the engine's hands.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// Its newest version, decided but not necessarily published.
+    pub document: Arc<Document>,
+    /// Its state as a tree, if kept.
+    tree: Option<Arc<Value>>,
+    /// Bytes of event bodies since the last snapshot.
+    pub patch_bytes: usize,
+    /// Events since the last snapshot.
+    pub events: u64,
+}
+
+impl Slot {
+    /// A document as the engine has just decided it.
+    pub fn decided(document: Arc<Document>, tree: Option<Value>, patch_bytes: usize, events: u64) -> Self {
+        Self { document, tree: tree.map(Arc::new), patch_bytes, events }
+    }
+
+    fn loaded(loaded: Loaded) -> Self {
+        Self {
+            document: Arc::new(loaded.document),
+            tree: None,
+            patch_bytes: loaded.patch_bytes,
+            events: loaded.events_since_snapshot,
+        }
+    }
+
+    /// Its state as a tree, parsed when it is not kept; `None` when the document is deleted.
+    pub fn tree(&self) -> Result<Option<Arc<Value>>> {
+        match (&self.tree, &self.document.state) {
+            (Some(tree), _) => Ok(Some(Arc::clone(tree))),
+            (None, Some(bytes)) => serde_json::from_slice(bytes).map(|tree| Some(Arc::new(tree))).map_err(Error::internal),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Whether recovery and time travel would by now read more patches than state.
+    pub fn snapshot_due(&self, events_max: u64) -> bool {
+        let state_bytes = self.document.state.as_ref().map_or(0, bytes::Bytes::len);
+        self.patch_bytes >= state_bytes.max(limits::SNAPSHOT_BYTES_MIN) || self.events >= events_max
+    }
+}
+
+/// All documents in memory. Owned by the engine's thread; readers have their own map of the published ones.
+#[derive(Default)]
+pub struct Working {
+    slots: HashMap<DocumentName, Slot>,
+    /// Documents whose trees are kept, in the order in which they were written, the oldest first. May hold one twice.
+    trees: VecDeque<(DocumentName, Version, usize)>,
+    trees_bytes: usize,
+    state_bytes: usize,
+}
+
+/// Where cold documents come from: the writer's own connection, since the pool may be busy with a thousand resuming
+/// streams; the pool when the writer has lost its connection.
+pub struct Source<'a> {
+    /// The writer.
+    pub writer: &'a mut Writer,
+    /// The pool.
+    pub reader: &'a Reader,
+}
+
+impl Source<'_> {
+    fn load(&mut self, name: &DocumentName) -> Result<Option<Slot>> {
+        match self.writer.load(name) {
+            Err(error) if error.kind() == Kind::StorageUnavailable => {
+                let slot = |document| Slot { document: Arc::new(document), tree: None, patch_bytes: 0, events: 0 };
+                Ok(self.reader.load(name)?.map(slot))
+            }
+            loaded => Ok(loaded?.map(Slot::loaded)),
+        }
+    }
+}
+
+impl Working {
+    /// A document in memory.
+    pub fn get(&self, name: &DocumentName) -> Option<&Slot> {
+        self.slots.get(name)
+    }
+
+    /// A document, read from disk if it is not in memory. The flag says whether it was.
+    pub fn load(&mut self, name: &DocumentName, source: &mut Source<'_>) -> Result<(Option<Slot>, bool)> {
+        if let Some(slot) = self.slots.get(name) {
+            return Ok((Some(slot.clone()), true));
+        }
+        let Some(slot) = source.load(name)? else { return Ok((None, false)) };
+        self.put(slot.clone());
+        Ok((Some(slot), false))
+    }
+
+    /// Puts a document's newest version in place and returns the one before it.
+    pub fn put(&mut self, slot: Slot) -> Option<Slot> {
+        let bytes = state_bytes(&slot.document);
+        let name = slot.document.meta.name.clone();
+        if slot.tree.is_some() {
+            self.trees.push_back((name.clone(), slot.document.version, bytes));
+            self.trees_bytes += bytes;
+        }
+        self.state_bytes += bytes;
+        let before = self.slots.insert(name, slot);
+        if let Some(before) = &before {
+            self.state_bytes -= state_bytes(&before.document);
+        }
+        self.drop_trees();
+        before
+    }
+
+    /// Takes back a [`put`](Self::put).
+    pub fn restore(&mut self, name: &DocumentName, before: Option<Slot>) {
+        match before {
+            Some(slot) => {
+                self.put(slot);
+            }
+            None => self.remove(name),
+        }
+    }
+
+    /// Lets go of a document.
+    pub fn remove(&mut self, name: &DocumentName) {
+        if let Some(slot) = self.slots.remove(name) {
+            self.state_bytes -= state_bytes(&slot.document);
+        }
+    }
+
+    /// A snapshot of this document was stored.
+    pub fn snapshot_taken(&mut self, name: &DocumentName) {
+        if let Some(slot) = self.slots.get_mut(name) {
+            (slot.patch_bytes, slot.events) = (0, 0);
+        }
+    }
+
+    /// The documents in memory.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.values()
+    }
+
+    /// Whether more is in memory than the bounds allow.
+    pub fn over(&self, options: &Options) -> bool {
+        self.slots.len() > options.hot.documents_max || self.state_bytes > options.hot.bytes_max
+    }
+
+    /// How many documents must go so that one tenth of the bounds is free again, by count and by share of bytes.
+    pub fn surplus(&self, options: &Options) -> usize {
+        let by_count = self.slots.len().saturating_sub(options.hot.documents_max / 10 * 9);
+        let bytes_over = self.state_bytes.saturating_sub(options.hot.bytes_max / 10 * 9);
+        let bytes_each = (self.state_bytes / self.slots.len().max(1)).max(1);
+        by_count.max(bytes_over.div_ceil(bytes_each))
+    }
+
+    /// Keeps the trees of the documents written last. The entry of an older version of a document stands for nothing
+    /// and is only counted out.
+    fn drop_trees(&mut self) {
+        while self.trees.len() > limits::TREES_MAX || self.trees_bytes > limits::TREES_BYTES_MAX {
+            let Some((name, version, bytes)) = self.trees.pop_front() else { return };
+            self.trees_bytes -= bytes;
+            let Some(slot) = self.slots.get_mut(&name) else { continue };
+            if slot.document.version == version {
+                slot.tree = None;
+            }
+        }
+    }
+}
+
+fn state_bytes(document: &Document) -> usize {
+    document.state.as_ref().map_or(0, bytes::Bytes::len)
+}
+
+/// The refusal of a change while too much waits for the disk already.
+pub fn past_bound(full: bool) -> Error {
+    let (kind, message) = if full {
+        (Kind::StorageFull, "storage is full, and as many changes wait in memory as may; free some space")
+    } else {
+        (Kind::StorageUnavailable, "storage does not take writes, and as many changes wait in memory as may")
+    };
+    Error::new(kind, message).with("retryAfterSeconds", 5)
+}

@@ -1,0 +1,158 @@
+//! History pages, long polls and server-sent events.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::HeaderValue;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+use super::routes::{diverged, page_of};
+use crate::base::error::{Error, Result};
+use crate::base::ids::{Collection, DocumentName, Version};
+use crate::base::limits::WAIT_MAX;
+use crate::document::chain::Position;
+use crate::document::decide::absent;
+use crate::document::visibility::Viewer;
+use crate::engine::reads::History;
+use crate::http::api::Api;
+use crate::http::headers::{self, REJOIN_POSITION};
+use crate::http::path::DocumentPath;
+use crate::http::problem::Handled;
+use crate::http::query::{Cursor, Page, Query};
+use crate::http::sse;
+use crate::http::viewer::Caller;
+use crate::live::topics::Interest;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    last_event_id: Option<String>,
+    after: Option<String>,
+    cursor: Option<String>,
+    limit: Option<usize>,
+    /// Seconds.
+    wait: Option<u64>,
+}
+
+/// `GET …/events`: a stream for who asks for one, else a page of history.
+pub(super) async fn events(
+    State(api): State<Api>,
+    DocumentPath(name): DocumentPath,
+    Caller(viewer): Caller,
+    Query(query): Query<EventsQuery>,
+    headers: HeaderMap,
+) -> Handled<Response> {
+    if !headers::wants_event_stream(&headers) {
+        return history(&api, &viewer, &name, &query).await;
+    }
+    let resume = resume(&headers, query.last_event_id);
+    if resume.is_none() {
+        // Whoever resumes is never refused; whoever begins is told that there is nothing to follow.
+        api.reads.live_document(&name).await?;
+    }
+    sse::respond(&api, viewer, Interest::document(name), resume.as_deref()).await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct StreamQuery {
+    #[serde(default)]
+    doc: Vec<String>,
+    #[serde(default)]
+    collection: Vec<Collection>,
+    last_event_id: Option<String>,
+}
+
+/// `GET /api/v1/stream`: many documents and whole collections on one connection.
+pub(super) async fn stream(
+    State(api): State<Api>,
+    Caller(viewer): Caller,
+    Query(query): Query<StreamQuery>,
+    headers: HeaderMap,
+) -> Handled<Response> {
+    let names: Result<_> = query.doc.iter().map(|name| DocumentName::parse(name)).collect();
+    let documents = names.map_err(|error| Error::invalid_field("doc", error.message()))?;
+    let interest = Interest { documents, collections: query.collection.into_iter().collect() };
+    sse::check_interest(&interest)?;
+    let resume = resume(&headers, query.last_event_id);
+    sse::respond(&api, viewer, interest, resume.as_deref()).await
+}
+
+/// What the client last saw: the header, else the query. One that is there and cannot be read is a position that names
+/// no place; an empty one is none.
+fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
+    let header = headers.get(headers::LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    header.filter(|text| !text.is_empty()).or(query).filter(|text| !text.is_empty())
+}
+
+async fn history(api: &Api, viewer: &Viewer, name: &DocumentName, query: &EventsQuery) -> Handled<Response> {
+    let page = Page::new(query.limit, query.cursor.as_deref())?;
+    let from = page.after.as_deref().or(query.after.as_deref());
+    let after = match from {
+        None => Version::ZERO,
+        Some(text) => version_after(api, name, text).await?,
+    };
+    // Subscribed before the look, so that nothing falls between the look and the wait.
+    let subscription = api.reads.hub.subscribe(Arc::new(Interest::document(name.clone())));
+    let mut found = api.reads.history(name, after, page.limit).await?;
+    if let (true, Some(seconds)) = (found.events.is_empty(), query.wait) {
+        let wait = Duration::from_secs(seconds);
+        if wait > WAIT_MAX {
+            let message = format!("must be at most {} seconds", WAIT_MAX.as_secs());
+            return Err(Error::invalid_field("wait", message).into());
+        }
+        tokio::select! {
+            _ = timeout(wait, subscription.changed()) => {}
+            () = api.stop.cancelled() => {}
+        }
+        found = api.reads.history(name, after, page.limit).await?;
+        if found.events.is_empty() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
+    Ok(page_of_history(viewer, &found)?)
+}
+
+fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
+    let mut items = Vec::with_capacity(found.events.len());
+    for event in &found.events {
+        let bytes = event.render(event.meta.audience(viewer))?;
+        let text = String::from_utf8(bytes.into()).map_err(Error::internal)?;
+        items.push(RawValue::from_string(text).map_err(Error::internal)?);
+    }
+    let last = found.events.last();
+    let next = last.filter(|_| found.more).map(|event| Cursor::encode(&event.version.to_string()));
+    let members =
+        [("nextCursor", next.map(Value::from)), ("firstVersion", Some(Value::from(found.first_version.0)))];
+    let mut response = page_of(&items, &members)?;
+    if let Some(event) = last {
+        let position = HeaderValue::try_from(event.position().to_string()).map_err(Error::internal)?;
+        response.headers_mut().insert(REJOIN_POSITION, position);
+    }
+    Ok(response)
+}
+
+/// The version that `after` names: a number is a version, anything else a position. Error: `Invalid`; `Gone` for a
+/// position that is not in this log.
+async fn version_after(api: &Api, name: &DocumentName, after: &str) -> Handled<Version> {
+    if let Ok(version) = after.parse() {
+        return Ok(Version(version));
+    }
+    let Some(position @ Position::After { .. }) = Position::parse(after) else {
+        return Err(Error::invalid_field("after", "must be a version or a position").into());
+    };
+    let newest = api.reads.document(name).await?.ok_or_else(|| absent(name, None))?;
+    if newest.position() == position {
+        return Ok(newest.version);
+    }
+    if !api.reads.knows(position).await? {
+        return Err(diverged());
+    }
+    Ok(api.reads.version_at(name, position.seq()).await?)
+}

@@ -1,0 +1,4 @@
+//! Rank 5: what the server can do, one folder per capability, none of which knows another.
+
+pub mod documents;
+pub mod operations;

@@ -1,0 +1,3 @@
+//! For whoever runs the server: is it alive, is it well, what is it.
+
+pub mod routes;

@@ -1,0 +1,58 @@
+//! `GET /`, `/healthz`, `/readyz`.
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use serde_json::json;
+
+use crate::engine::health::Storage;
+use crate::http::api::Api;
+
+/// The calls for operators, and the front page.
+pub fn router() -> Router<Api> {
+    Router::new().route("/", get(front)).route("/healthz", get(alive)).route("/readyz", get(ready))
+}
+
+async fn front() -> Html<&'static str> {
+    Html(include_str!("front.html"))
+}
+
+/// 200 while the process lives.
+async fn alive() -> Response {
+    body(StatusCode::OK, &json!({ "status": "alive" }))
+}
+
+/// 200 while changes are taken, degraded storage included and named; 503 past the bound of what may wait in memory.
+async fn ready(State(api): State<Api>) -> Response {
+    let report = api.health.report();
+    let storage = match &report.storage {
+        Storage::Well => json!({ "state": "ok" }),
+        Storage::Degraded { reason, full, since } => {
+            json!({ "state": "degraded", "reason": reason, "full": full, "since": since })
+        }
+    };
+    let (seq, durable) = {
+        let ring = api.reads.hub.gate();
+        (ring.head().0, ring.durable())
+    };
+    let answer = json!({
+        "status": if report.past_bound { "unavailable" } else { "ready" },
+        "storage": storage,
+        "backlog": { "events": report.backlog_events, "bytes": report.backlog_bytes },
+        "lastCommit": report.last_commit,
+        "seq": seq,
+        "durableSeq": durable,
+        "commits": report.commits,
+        "failures": report.failures,
+        "documentsInMemory": api.reads.hub.documents_count(),
+    });
+    body(if report.past_bound { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, &answer)
+}
+
+fn body(status: StatusCode, value: &serde_json::Value) -> Response {
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, json, value.to_string()).into_response()
+}

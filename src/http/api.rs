@@ -1,0 +1,47 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::Clock;
+use crate::base::entropy::Entropy;
+use crate::document::json::Bounds;
+use crate::engine::command::Engine;
+use crate::engine::health::Health;
+use crate::engine::reads::Reads;
+
+/// The state of every handler. Cheap to clone; nothing in it changes after the start.
+#[derive(Clone)]
+pub struct Api(pub Arc<Parts>);
+
+/// See [`Api`].
+pub struct Parts {
+    /// The way to change something.
+    pub engine: Engine,
+    /// The way to read.
+    pub reads: Reads,
+    /// How the engine is.
+    pub health: Arc<Health>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub entropy: Arc<dyn Entropy>,
+    /// What a body may measure, and how deep it may be.
+    pub body_bytes_max: usize,
+    /// What a state may measure.
+    pub state: Bounds,
+    /// How long a stream may be silent.
+    pub heartbeat: Duration,
+    /// Cancelled when the server stops: streams say goodbye then.
+    pub stop: CancellationToken,
+}
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,235 @@
+//! The published present: the documents in use, the recent events, and who waits for more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use tokio::sync::Notify;
+
+use super::ring::{Ring, RingBounds};
+use super::topics::{Interest, Topics, Waiter};
+use crate::base::clock::Timestamp;
+use crate::base::ids::{DocumentName, Seq};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::Document;
+
+/// A document in memory and when it was last used.
+#[derive(Debug)]
+struct Hot {
+    document: Arc<Document>,
+    /// Milliseconds since the epoch, by the engine's clock; readers and the engine write it, the engine reads it.
+    used: AtomicI64,
+}
+
+/// What readers and streams see. Only the engine publishes into it; everyone else holds it to read.
+///
+/// The ring's lock is also the *publish gate*: a batch's documents and events appear under one write lock, so whoever
+/// holds the read lock sees documents and log at one and the same point. Reading a single document needs no lock.
+#[derive(Debug)]
+pub struct Hub {
+    documents: papaya::HashMap<DocumentName, Arc<Hot>>,
+    ring: RwLock<Ring>,
+    topics: Topics,
+    /// The present as the engine last saw it, so that readers can say when they used a document without asking a clock.
+    now: AtomicI64,
+    /// How often documents were dropped from memory; a reader that loads from disk compares it to notice a race.
+    evictions: AtomicU64,
+    /// Raised when undurable events became durable; subscribers compare it.
+    recoveries: AtomicU64,
+    /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
+    grown: Notify,
+}
+
+/// What a cursor finds in the ring.
+#[derive(Debug)]
+pub enum Found {
+    /// Events after the cursor that are of interest (maybe none), and the cursor after them.
+    Events(Vec<Arc<Event>>, Seq),
+    /// Events after the cursor are no longer in memory: read them from disk.
+    Behind,
+}
+
+impl Hub {
+    /// A hub at the end of a log whose last event is `head`.
+    pub fn new(head: (Seq, Hash), bounds: RingBounds) -> Self {
+        Self {
+            documents: papaya::HashMap::new(),
+            ring: RwLock::new(Ring::new(head, bounds)),
+            topics: Topics::default(),
+            now: AtomicI64::new(0),
+            evictions: AtomicU64::new(0),
+            recoveries: AtomicU64::new(0),
+            grown: Notify::new(),
+        }
+    }
+
+    /// Engine only: makes a decided and stored batch visible. `durable`: everything up to here is on disk.
+    pub fn publish(&self, documents: impl IntoIterator<Item = Arc<Document>>, events: &[Arc<Event>], durable: Seq) {
+        {
+            let mut ring = self.ring.write();
+            let map = self.documents.pin();
+            for document in documents {
+                map.insert(document.meta.name.clone(), self.hot(document));
+            }
+            for event in events {
+                ring.push(Arc::clone(event));
+            }
+            ring.set_durable(durable);
+        }
+        self.grown.notify_one();
+    }
+
+    /// Engine only: puts a document that was read from disk in memory.
+    pub fn warm(&self, document: Arc<Document>) {
+        self.documents.pin().insert(document.meta.name.clone(), self.hot(document));
+    }
+
+    /// Engine only: drops documents from memory.
+    pub fn evict<'a>(&self, names: impl IntoIterator<Item = &'a DocumentName>) {
+        let _gate = self.ring.write();
+        self.evictions.fetch_add(1, Ordering::Release);
+        let map = self.documents.pin();
+        for name in names {
+            map.remove(name);
+        }
+    }
+
+    /// Engine only: what waited for the disk is there now, up to `durable`.
+    pub fn recovered(&self, durable: Seq) {
+        self.ring.write().set_durable(durable);
+        self.recoveries.fetch_add(1, Ordering::Release);
+        self.topics.wake_all();
+    }
+
+    /// Engine only: the present, for noting when documents are used.
+    pub fn set_now(&self, now: Timestamp) {
+        self.now.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Engine only: when each document in memory was last used.
+    pub fn uses(&self) -> Vec<(DocumentName, Timestamp)> {
+        let map = self.documents.pin();
+        map.iter().map(|(name, hot)| (name.clone(), Timestamp::from_millis(hot.used.load(Ordering::Relaxed)))).collect()
+    }
+
+    fn hot(&self, document: Arc<Document>) -> Arc<Hot> {
+        Arc::new(Hot { document, used: AtomicI64::new(self.now.load(Ordering::Relaxed)) })
+    }
+
+    /// A document that is in memory, deleted ones included. Counts as use.
+    pub fn document(&self, name: &DocumentName) -> Option<Arc<Document>> {
+        let map = self.documents.pin();
+        let hot = map.get(name)?;
+        hot.used.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
+        Some(Arc::clone(&hot.document))
+    }
+
+    /// The documents in memory that `interest` covers.
+    pub fn documents(&self, interest: &Interest) -> Vec<Arc<Document>> {
+        if interest.collections.is_empty() {
+            return interest.documents.iter().filter_map(|name| self.document(name)).collect();
+        }
+        let map = self.documents.pin();
+        map.iter()
+            .filter(|(name, _)| interest.covers(name))
+            .map(|(_, hot)| Arc::clone(&hot.document))
+            .collect()
+    }
+
+    /// How many documents are in memory.
+    pub fn documents_count(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// The gate: while it is held, documents and log stay at one point. Hold it briefly, and never across an await: the
+    /// engine waits for it.
+    pub fn gate(&self) -> RwLockReadGuard<'_, Ring> {
+        self.ring.read()
+    }
+
+    /// Puts events read back from disk before those in memory, so that the many who come back after a restart are
+    /// served without the disk.
+    pub fn refill(&self, older: Vec<Arc<Event>>) {
+        self.ring.write().extend_back(older);
+    }
+
+    /// How often documents were dropped from memory.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Acquire)
+    }
+
+    /// How often undurable events have become durable.
+    pub fn recoveries(&self) -> u64 {
+        self.recoveries.load(Ordering::Acquire)
+    }
+
+    /// Up to `bytes_max` bytes of events after `cursor` that are of interest.
+    pub fn read(&self, cursor: Seq, interest: &Interest, bytes_max: usize) -> Found {
+        let ring = self.ring.read();
+        if !ring.covers_after(cursor) {
+            return Found::Behind;
+        }
+        let (mut events, mut bytes, mut reached) = (Vec::new(), 0, cursor);
+        for event in ring.after(cursor) {
+            if interest.covers(&event.meta.name) {
+                if bytes >= bytes_max {
+                    return Found::Events(events, reached);
+                }
+                bytes += event.body.len();
+                events.push(Arc::clone(event));
+            }
+            reached = event.seq;
+        }
+        Found::Events(events, reached)
+    }
+
+    /// Joins those who hear of `interest`. Subscribe first and read the present after: then nothing falls between.
+    pub fn subscribe(self: &Arc<Self>, interest: Arc<Interest>) -> Subscription {
+        let waiter = Arc::new(Waiter::default());
+        self.topics.add(&interest, &waiter);
+        Subscription { hub: Arc::clone(self), interest, waiter }
+    }
+
+    /// Wakes subscribers as the log grows, for as long as the server runs. It is one task of its own, so that the
+    /// engine's thread never pays for the number of subscribers.
+    pub async fn fan_out(self: Arc<Self>) {
+        let mut cursor = self.ring.read().head().0;
+        loop {
+            self.grown.notified().await;
+            let events: Vec<_> = {
+                let ring = self.ring.read();
+                let events = ring.after(cursor).cloned().collect();
+                cursor = ring.head().0;
+                events
+            };
+            self.topics.wake(&events);
+        }
+    }
+}
+
+/// A place among those who hear of something; given up when dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Arc<Hub>,
+    interest: Arc<Interest>,
+    waiter: Arc<Waiter>,
+}
+
+impl Subscription {
+    /// What it is about.
+    pub fn interest(&self) -> &Arc<Interest> {
+        &self.interest
+    }
+
+    /// Waits until something of interest was published since the last return. Cancel safe.
+    pub async fn changed(&self) {
+        self.waiter.changed().await;
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.topics.remove(&self.interest, &self.waiter);
+    }
+}

@@ -1,0 +1,9 @@
+//! Rank 2: what everybody may see right now, and how they learn that it changed.
+//!
+//! [`hub`] holds the published documents and the recent events; [`ring`] is the bounded memory of those events;
+//! [`topics`] knows which sleeping subscriber waits for which document. There is no queue per subscriber: a subscriber
+//! is a cursor into the log, and one that lags costs no more than one that keeps up.
+
+pub mod hub;
+pub mod ring;
+pub mod topics;

@@ -1,0 +1,108 @@
+//! The recent end of the log, in memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::ids::Seq;
+use crate::document::chain::{Hash, Position};
+use crate::document::event::Event;
+
+/// How much the ring keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct RingBounds {
+    /// Most events.
+    pub events_max: usize,
+    /// Most bytes of their bodies.
+    pub bytes_max: usize,
+}
+
+/// The newest events, without a gap, up to the head of the log. Undurable events are never dropped from it: they are
+/// nowhere else for readers to find. The engine's backlog bounds them.
+#[derive(Debug)]
+pub struct Ring {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    bounds: RingBounds,
+    head: (Seq, Hash),
+    durable: Seq,
+}
+
+impl Ring {
+    /// An empty ring at the end of a log whose last event is `head`.
+    pub fn new(head: (Seq, Hash), bounds: RingBounds) -> Self {
+        Self { events: VecDeque::new(), bytes: 0, bounds, head, durable: head.0 }
+    }
+
+    /// Seq and hash of the newest event; `Seq::ZERO` when there is none.
+    pub fn head(&self) -> (Seq, Hash) {
+        self.head
+    }
+
+    /// The position of the newest event.
+    pub fn position(&self) -> Position {
+        Position::after(self.head.0, self.head.1)
+    }
+
+    /// Everything up to here is on disk.
+    pub fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    /// Moves the mark up to which everything is on disk, and lets go of what the bounds do not cover.
+    pub fn set_durable(&mut self, seq: Seq) {
+        self.durable = self.durable.max(seq);
+        self.shrink();
+    }
+
+    /// Appends the event after the head.
+    pub fn push(&mut self, event: Arc<Event>) {
+        debug_assert_eq!(event.seq, self.head.0.next(), "the log is dense");
+        self.head = (event.seq, event.hash);
+        self.bytes += event.body.len();
+        self.events.push_back(event);
+    }
+
+    /// Puts older events, read back from disk, before those that are here. Ignored unless they join without a gap.
+    pub fn extend_back(&mut self, older: Vec<Arc<Event>>) {
+        for event in older.into_iter().rev() {
+            if event.seq.next() == self.first() {
+                self.bytes += event.body.len();
+                self.events.push_front(event);
+            }
+        }
+        self.shrink();
+    }
+
+    /// The seq of the oldest event here; one past the head when there is none.
+    pub fn first(&self) -> Seq {
+        self.events.front().map_or(self.head.0.next(), |event| event.seq)
+    }
+
+    /// Whether every event after `seq` is here.
+    pub fn covers_after(&self, seq: Seq) -> bool {
+        seq.next() >= self.first()
+    }
+
+    /// The events after `seq`, oldest first. Complete only if [`covers_after`](Self::covers_after).
+    pub fn after(&self, seq: Seq) -> impl Iterator<Item = &Arc<Event>> {
+        let skip = usize::try_from(seq.next().0.saturating_sub(self.first().0)).unwrap_or(usize::MAX);
+        self.events.range(skip.min(self.events.len())..)
+    }
+
+    /// The event `seq`, if it is here.
+    pub fn get(&self, seq: Seq) -> Option<&Arc<Event>> {
+        let index = usize::try_from(seq.0.checked_sub(self.first().0)?).ok()?;
+        self.events.get(index)
+    }
+
+    /// Drops the oldest events past the bounds.
+    pub fn shrink(&mut self) {
+        while self.events.len() > self.bounds.events_max || self.bytes > self.bounds.bytes_max {
+            match self.events.front() {
+                Some(event) if event.seq <= self.durable => self.bytes -= event.body.len(),
+                _ => return,
+            }
+            self.events.pop_front();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Who waits for what.
+
+use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use crate::base::ids::{Collection, DocumentName};
+use crate::document::event::Event;
+
+/// What a subscriber wants to hear of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// These documents, whether they exist yet or not.
+    pub documents: HashSet<DocumentName>,
+    /// Every document of these collections.
+    pub collections: HashSet<Collection>,
+}
+
+impl Interest {
+    /// In one document.
+    pub fn document(name: DocumentName) -> Self {
+        Self { documents: HashSet::from([name]), collections: HashSet::new() }
+    }
+
+    /// Whether a document is wanted.
+    pub fn covers(&self, name: &DocumentName) -> bool {
+        self.documents.contains(name) || self.collections.contains(&name.collection)
+    }
+}
+
+/// A sleeping subscriber: one waker and one flag, so that ten thousand of them cost little. Shared by the subscriber,
+/// which sleeps on it, and the fan-out, which wakes it.
+#[derive(Debug, Default)]
+pub struct Waiter {
+    waker: AtomicWaker,
+    woken: AtomicBool,
+}
+
+impl Waiter {
+    fn wake(&self) {
+        // The flag goes first: a subscriber that registers its waker between the two sees the flag.
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Waits until something of interest has been published since the last return. Cancel safe: a wake-up that nobody
+    /// was there to receive is kept.
+    pub async fn changed(&self) {
+        poll_fn(|context| {
+            if self.woken.swap(false, Ordering::AcqRel) {
+                return Poll::Ready(());
+            }
+            self.waker.register(context.waker());
+            if self.woken.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    documents: HashMap<DocumentName, Vec<Arc<Waiter>>>,
+    collections: HashMap<Collection, Vec<Arc<Waiter>>>,
+}
+
+/// The waiters by what they wait for. The lock is held for list operations only; the engine never takes it.
+#[derive(Debug, Default)]
+pub struct Topics(Mutex<Lists>);
+
+impl Topics {
+    /// Adds a waiter for everything that `interest` covers.
+    pub fn add(&self, interest: &Interest, waiter: &Arc<Waiter>) {
+        let mut lists = self.0.lock();
+        for name in &interest.documents {
+            lists.documents.entry(name.clone()).or_default().push(Arc::clone(waiter));
+        }
+        for collection in &interest.collections {
+            lists.collections.entry(collection.clone()).or_default().push(Arc::clone(waiter));
+        }
+    }
+
+    /// Takes a waiter out again.
+    pub fn remove(&self, interest: &Interest, waiter: &Arc<Waiter>) {
+        let mut lists = self.0.lock();
+        for name in &interest.documents {
+            remove_from(&mut lists.documents, name, waiter);
+        }
+        for collection in &interest.collections {
+            remove_from(&mut lists.collections, collection, waiter);
+        }
+    }
+
+    /// Wakes everyone who wants to hear of one of these events, each once.
+    pub fn wake(&self, events: &[Arc<Event>]) {
+        let lists = self.0.lock();
+        let (mut documents, mut collections) = (HashSet::new(), HashSet::new());
+        for event in events {
+            let name = &event.meta.name;
+            if documents.insert(name) {
+                lists.documents.get(name).into_iter().flatten().for_each(|waiter| waiter.wake());
+            }
+            if collections.insert(&name.collection) {
+                lists.collections.get(&name.collection).into_iter().flatten().for_each(|waiter| waiter.wake());
+            }
+        }
+    }
+
+    /// Wakes everyone.
+    pub fn wake_all(&self) {
+        let lists = self.0.lock();
+        lists.documents.values().chain(lists.collections.values()).flatten().for_each(|waiter| waiter.wake());
+    }
+}
+
+fn remove_from<K: Eq + std::hash::Hash>(lists: &mut HashMap<K, Vec<Arc<Waiter>>>, key: &K, waiter: &Arc<Waiter>) {
+    if let Some(list) = lists.get_mut(key) {
+        if let Some(index) = list.iter().position(|other| Arc::ptr_eq(other, waiter)) {
+            list.swap_remove(index);
+        }
+        if list.is_empty() {
+            lists.remove(key);
+        }
+    }
+}
