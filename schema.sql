@@ -1,0 +1,62 @@
+-- The whole on-disk format of Rejoin: one SQLite file, `rejoin.db`, in WAL mode.
+--
+-- To look inside while the server runs:  sqlite3 -readonly rejoin.db
+-- Times are text, RFC 3339 UTC with milliseconds. JSON is text. Hashes are SHA-256 in 64 lower-case hex digits.
+
+PRAGMA application_id = 1382378094;  -- 'Rejn': how we know our own files
+PRAGMA user_version = 1;             -- the number of this format
+
+-- What stays the same over a document's life, and where its kept history begins. Not written again when the document
+-- changes: the newest version is the last row in `events`.
+CREATE TABLE documents (
+    key          INTEGER PRIMARY KEY,   -- assigned by the server, dense
+    collection   TEXT    NOT NULL,
+    id           TEXT    NOT NULL,
+    host         TEXT,                  -- who sees everything in it; NULL: the owner of the server
+    access       TEXT,                  -- who may write, as JSON; NULL: everyone who gets in
+    created_at   TEXT    NOT NULL,
+    base_version INTEGER NOT NULL,      -- version, seq and hash of the last event that was trimmed;
+    base_seq     INTEGER NOT NULL,      -- 0, 0 and 64 zeros when none was. The event after it is chained
+    base_hash    TEXT    NOT NULL,      -- to base_hash, and a snapshot at base_version holds the state there.
+    UNIQUE (collection, id)
+) STRICT;
+
+-- Answers "was anything of this collection trimmed after that seq?" without reading its documents.
+CREATE INDEX documents_by_base ON documents (collection, base_seq);
+
+-- The log: source of truth, feed of changes and replay buffer in one. Rows are only added at the end, and trimmed from
+-- the oldest of each document on. The newest event of a document is never trimmed.
+CREATE TABLE events (
+    seq      INTEGER PRIMARY KEY,       -- its place in the log: dense when written, starts at 1
+    document INTEGER NOT NULL REFERENCES documents (key),
+    version  INTEGER NOT NULL,          -- the document's version after it: dense, starts at 1
+    at       TEXT    NOT NULL,
+    hash     TEXT    NOT NULL,          -- SHA-256 over the document's previous hash (32 bytes) and body
+    deletes  INTEGER NOT NULL,          -- 1: the document was deleted by it
+    body     TEXT    NOT NULL,          -- collection, id, version, type, actor, at, payload, patch: as hashed and sent
+    UNIQUE (document, version)
+) STRICT;
+
+-- A document's full state at some versions, so that loading it and looking back needs few events.
+CREATE TABLE snapshots (
+    document INTEGER NOT NULL REFERENCES documents (key),
+    version  INTEGER NOT NULL,
+    seq      INTEGER NOT NULL,          -- of the event that made this version
+    hash     TEXT    NOT NULL,          -- of the same event
+    at       TEXT    NOT NULL,          -- when that was
+    checksum TEXT    NOT NULL,          -- SHA-256 over hash, version, seq, at and state: finds damage at rest
+    state    TEXT,                      -- NULL: the document was deleted
+    PRIMARY KEY (document, version)
+) STRICT;
+
+-- What was answered to a request that carried an Idempotency-Key. Written with the change that it tells of.
+CREATE TABLE idempotency_keys (
+    scope       TEXT NOT NULL,          -- who sent it
+    key         TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,          -- of the request, to tell a repetition from another use of the same key
+    answer      TEXT NOT NULL,
+    at          TEXT NOT NULL,          -- forgotten some time after this
+    PRIMARY KEY (scope, key)
+) STRICT;
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (at);

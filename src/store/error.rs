@@ -1,0 +1,188 @@
+//! What can go wrong with storage: at start, in a write, in a read.
+
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+
+use crate::base::error::{Error, Kind};
+use crate::base::ids::{DocumentName, Version};
+
+/// Why storage cannot be opened. One line each, for the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The place cannot be made or written.
+    #[error("the data directory {path} cannot be written: {source}")]
+    Place {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another process, or another store in this one, has it open.
+    #[error("the data directory {path} is in use by another process")]
+    Locked {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file is not an SQLite database, or is one of some other program.
+    #[error("{path} is not a Rejoin database")]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file was written by a later release.
+    #[error("{path} has format {found}, and this release knows formats up to {known}: use a newer release")]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The file is ours and does not add up.
+    #[error("{path} is damaged: {reason}; restore a backup")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// Anything else, a full disk included.
+    #[error("{path} cannot be opened: {source}")]
+    Other {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl OpenError {
+    /// What the process exits with: 10 place, 11 locked, 12 not ours, 13 newer, 14 damaged, 15 anything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Place { .. } => 10,
+            Self::Locked { .. } => 11,
+            Self::Foreign { .. } => 12,
+            Self::Newer { .. } => 13,
+            Self::Damaged { .. } => 14,
+            Self::Other { .. } => 15,
+        }
+    }
+}
+
+/// A write or a sync that failed. What it was about is *unknown*, neither stored nor not stored, until
+/// [`Writer::reopen`](super::Writer::reopen) has said what is durable.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct Fault {
+    /// Whether the reason is that no space is left. A file size limit and an exhausted quota look like any other I/O
+    /// error to SQLite and are not told apart here.
+    pub full: bool,
+    /// What SQLite said.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Fault {
+    pub(super) fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { full: false, source: reason.into() }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(source: rusqlite::Error) -> Self {
+        Self { full: source.sqlite_error_code() == Some(ErrorCode::DiskFull), source: source.into() }
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sql(error) => error.into(),
+            Failure::Told(error) => Self::other(error),
+        }
+    }
+}
+
+/// A failure inside the store, before it is known who is told.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// SQLite's.
+    Sql(rusqlite::Error),
+    /// Ours, ready to be told.
+    Told(Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl Failure {
+    /// What a reader is told.
+    pub fn told(self) -> Error {
+        match self {
+            Self::Told(error) => error,
+            Self::Sql(error) if is_damage(&error) => {
+                Error::new(Kind::Damaged, "the database file is damaged").caused_by(error)
+            }
+            Self::Sql(error) if error.sqlite_error_code().is_some_and(is_unavailable) => {
+                Error::new(Kind::StorageUnavailable, "storage cannot be read now").caused_by(error)
+            }
+            Self::Sql(error) => Error::internal(error),
+        }
+    }
+
+    /// Whether the reason is what is stored, not that it cannot be reached.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Sql(error) => is_damage(error),
+            Self::Told(error) => error.kind() == Kind::Damaged,
+        }
+    }
+}
+
+/// Whether SQLite, or the reading of a row, met something that cannot have been written by us.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    match error {
+        E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::IntegralValueOutOfRange(..) => true,
+        E::Utf8Error(..) => true,
+        other => {
+            matches!(other.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        }
+    }
+}
+
+fn is_unavailable(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::DiskFull
+            | ErrorCode::ReadOnly
+            | ErrorCode::OutOfMemory
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::PermissionDenied
+    )
+}
+
+/// What is stored of the document `name` does not add up at `version`; up to `last_good` it does, where that is known.
+pub(super) fn damaged(name: &DocumentName, version: Version, last_good: Option<Version>, reason: &str) -> Error {
+    let message = format!("what is stored of {name} is damaged at version {version}: {reason}");
+    let error = Error::new(Kind::Damaged, message).with("document", name.to_string()).with("version", version.0);
+    match last_good {
+        Some(good) => error.with("lastGoodVersion", good.0),
+        None => error,
+    }
+}

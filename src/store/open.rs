@@ -1,0 +1,211 @@
+//! Making, checking and locking the data directory. The cost does not grow with what is stored: the header, the schema
+//! and the ends of the tables are looked at, and what a crash left in the WAL is moved into the database.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::error::{Failure, OpenError, is_damage};
+use super::writer::{Checkpoint, checkpoint};
+use super::{FILE_NAME, LOCK_NAME, Options, Reader, Synchronous, Writer, pool};
+
+/// The whole format.
+const SCHEMA: &str = include_str!("../../schema.sql");
+/// The number of the format that this release writes, as in `schema.sql`.
+const FORMAT: i64 = 1;
+/// Marks our files, as in `schema.sql`.
+const APPLICATION_ID: i64 = 0x5265_6A6E;
+/// The tables of the format.
+const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
+/// How long a statement waits for another connection: only for people with `sqlite3` in hand, and for checkpoints.
+pub(super) const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// Statements kept prepared per connection; a third fewer than this are in use.
+const STATEMENTS: usize = 64;
+/// SQLite's own bound on pages.
+const PAGES_MAX: u32 = 4_294_967_294;
+
+/// Opens the data directory, and makes what is missing. The returned writer holds the lock for as long as it lives.
+pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
+    let place = |source: io::Error| OpenError::Place { path: options.data_dir.clone(), source: source.into() };
+    DirBuilder::new().recursive(true).mode(0o700).create(&options.data_dir).map_err(place)?;
+    let lock = lock(&options.data_dir)?;
+    let path = options.data_dir.join(FILE_NAME);
+    prepare_file(&options.data_dir, &path).map_err(place)?;
+    let classify = |error| classify(&options, &path, error);
+
+    let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(classify)?;
+    identify(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
+    configure(&conn, options.synchronous, options.pages_max.unwrap_or(0)).map_err(classify)?;
+    probe(&conn).map_err(classify)?;
+    check(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
+    let writer = Writer::new(conn, path.clone(), &options, lock).map_err(|e| failed(&options, &path, e))?;
+    let reader = Reader::new(
+        pool::build(&path, options.readers)
+            .map_err(|source| OpenError::Other { path: path.clone(), source: source.into() })?,
+    );
+    Ok((writer, reader))
+}
+
+/// An error that is told already, or one of SQLite's that is still to be.
+enum Trouble {
+    Told(OpenError),
+    Sql(rusqlite::Error),
+}
+
+impl Trouble {
+    fn unwrap_or_else(self, classify: impl FnOnce(rusqlite::Error) -> OpenError) -> OpenError {
+        match self {
+            Self::Told(error) => error,
+            Self::Sql(error) => classify(error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<File, OpenError> {
+    let place = |source: io::Error| OpenError::Place { path: data_dir.to_owned(), source: source.into() };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(data_dir.join(LOCK_NAME)).map_err(place)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: data_dir.to_owned() }),
+        Err(TryLockError::Error(error)) => return Err(place(error)),
+    }
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(place)?;
+    Ok(file)
+}
+
+/// Makes the database file with its mode before SQLite opens it: the WAL and its index inherit that. Only here, under
+/// the lock and before any connection: closing a file drops the locks that SQLite holds on it in this process.
+fn prepare_file(data_dir: &Path, path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.sync_all()?;
+            File::open(data_dir)?.sync_all()?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    if fs::metadata(path)?.permissions().mode() & 0o777 != 0o600 {
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+/// What every connection has in common.
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.busy_timeout(BUSY_WAIT)?;
+    conn.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;")?;
+    Ok(conn)
+}
+
+/// What the writer's connection has on top. `pages_max` 0: no bound of ours.
+pub(super) fn configure(conn: &Connection, synchronous: Synchronous, pages_max: u32) -> rusqlite::Result<()> {
+    // Only the writer checkpoints, between batches. A WAL that grew is cut back to 32 MiB when it starts over.
+    conn.execute_batch(
+        "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432;
+         PRAGMA cache_size = -8192;",
+    )?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
+            Some("this file system has no shared memory, which WAL mode needs".to_owned()),
+        ));
+    }
+    let hardness = match synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    conn.pragma_update(None, "synchronous", hardness)?;
+    let pages = if pages_max == 0 { PAGES_MAX } else { pages_max };
+    conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+}
+
+/// Whether the file is ours, and of a format that we know. An empty one becomes ours.
+fn identify(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+    let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let objects: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if (application, found, objects) == (0, 0, 0) {
+        // Before the schema: the mode cannot be changed inside its transaction, nor while somebody reads.
+        conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        return Ok(conn.execute_batch(&format!("BEGIN IMMEDIATE;\n{SCHEMA}\nCOMMIT;"))?);
+    }
+    let path = path.to_owned();
+    if application != APPLICATION_ID {
+        return Err(Trouble::Told(OpenError::Foreign { path }));
+    }
+    if found > FORMAT {
+        return Err(Trouble::Told(OpenError::Newer { path, found, known: FORMAT }));
+    }
+    if found < FORMAT {
+        let reason = format!("it says that it has format {found}, which never was");
+        return Err(Trouble::Told(OpenError::Damaged { path, reason }));
+    }
+    Ok(())
+}
+
+/// A real write, synced: setting the format's number writes the first page even if it stays the same.
+fn probe(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT;"))
+}
+
+/// Looks for damage where it costs the same however much is stored.
+fn check(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+    let damaged = |reason: String| Trouble::Told(OpenError::Damaged { path: path.to_owned(), reason });
+    for table in TABLES {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+        let count: i64 = conn.query_row(sql, [table], |row| row.get(0))?;
+        if count != 1 {
+            return Err(damaged(format!("it has no table {table}")));
+        }
+        for order in ["", "DESC"] {
+            let sql = format!("SELECT rowid FROM {table} ORDER BY rowid {order} LIMIT 1");
+            conn.prepare(&sql)?.query([])?.next()?;
+        }
+    }
+    if checkpoint(conn, Checkpoint::Truncate)?.complete() {
+        let pages: u64 = conn.query_row("PRAGMA page_count", [], |row| super::rows::number(row, 0))?;
+        let size: u64 = conn.query_row("PRAGMA page_size", [], |row| super::rows::number(row, 0))?;
+        let length = fs::metadata(path).map_or(u64::MAX, |metadata| metadata.len());
+        if length < pages.saturating_mul(size) {
+            return Err(damaged("its end is missing".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn classify(options: &Options, path: &Path, error: rusqlite::Error) -> OpenError {
+    let path: PathBuf = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            OpenError::Place { path: options.data_dir.clone(), source: error.into() }
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            OpenError::Locked { path: options.data_dir.clone() }
+        }
+        _ if is_damage(&error) => OpenError::Damaged { path, reason: error.to_string() },
+        _ => OpenError::Other { path, source: error.into() },
+    }
+}
+
+fn failed(options: &Options, path: &Path, failure: Failure) -> OpenError {
+    match failure {
+        Failure::Sql(error) => classify(options, path, error),
+        Failure::Told(error) => OpenError::Damaged { path: path.to_owned(), reason: error.to_string() },
+    }
+}

@@ -1,0 +1,194 @@
+//! What is stored, for everyone who reads. All methods block (for the disk, and up to 5 s for a connection of the
+//! pool): call them where blocking is allowed. Error of each, beside those named: `StorageUnavailable`, `Damaged`.
+
+use std::sync::Arc;
+
+use r2d2::Pool;
+use rusqlite::{Connection, Row};
+
+use super::error::{Failure, damaged};
+use super::log::{self, Bound, Filter};
+use super::pool::{self, Manager};
+use super::rows::{self, DocumentRow};
+use super::{Head, replay};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::{Document, Meta};
+
+/// A document in a list.
+#[derive(Debug)]
+pub struct Entry {
+    /// What stays the same.
+    pub meta: Arc<Meta>,
+    /// Its newest version.
+    pub version: Version,
+    /// The hash of its last event.
+    pub hash: Hash,
+    /// The place of that event in the log.
+    pub seq: Seq,
+    /// When that was.
+    pub updated_at: Timestamp,
+    /// The document with its state, when that was asked for.
+    pub document: Option<Document>,
+}
+
+/// The reader pool. Each call reads one moment of the database; two calls may see two. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    pool: Pool<Manager>,
+}
+
+impl Reader {
+    pub(super) fn new(pool: Pool<Manager>) -> Self {
+        Self { pool }
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, Failure>) -> Result<T> {
+        pool::read(&self.pool, f)
+    }
+
+    /// The newest version of the document called `name`, if there ever was one; it may be a tombstone.
+    pub fn load(&self, name: &DocumentName) -> Result<Option<Document>> {
+        Ok(self.read(|conn| replay::load(conn, name))?.map(|loaded| loaded.document))
+    }
+
+    /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that
+    /// version (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`).
+    pub fn state_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
+        self.read(|conn| replay::state_at(conn, name, version))
+    }
+
+    /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones are left out. With
+    /// `with_state`, a single damaged document fails the whole call, and up to `limit` states are in memory at once.
+    pub fn list(
+        &self,
+        collection: &Collection,
+        after: Option<&DocumentId>,
+        limit: usize,
+        with_state: bool,
+    ) -> Result<Vec<Entry>> {
+        self.read(|conn| {
+            let sql = format!(
+                "SELECT {}, e.version, e.hash, e.seq, e.at FROM documents d
+                 LEFT JOIN events e ON e.document = d.key
+                      AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
+                 WHERE d.collection = ?1 AND d.id > ?2 AND e.deletes IS NOT 1 ORDER BY d.id LIMIT ?3",
+                rows::META
+            );
+            let mut statement = conn.prepare_cached(&sql)?;
+            let after = after.map_or("", DocumentId::as_str);
+            let mut found = statement.query((collection.as_str(), after, rows::count(limit)))?;
+            let mut entries = Vec::new();
+            while let Some(row) = found.next()? {
+                entries.push(entry(conn, row, with_state)?);
+            }
+            Ok(entries)
+        })
+    }
+
+    /// The fixed facts of the document called `name`, if there ever was one.
+    pub fn meta(&self, name: &DocumentName) -> Result<Option<Arc<Meta>>> {
+        Ok(self.read(|conn| rows::find_document(conn, name))?.map(|row| row.meta))
+    }
+
+    /// The fixed facts of at most `limit` documents of a collection, ordered by id, those after `after`, deleted ones
+    /// included.
+    pub fn metas(&self, collection: &Collection, after: Option<&DocumentId>, limit: usize) -> Result<Vec<Arc<Meta>>> {
+        self.read(|conn| {
+            let columns = rows::META;
+            let sql = format!(
+                "SELECT {columns} FROM documents d WHERE d.collection = ?1 AND d.id > ?2 ORDER BY d.id LIMIT ?3"
+            );
+            let mut statement = conn.prepare_cached(&sql)?;
+            let after = after.map_or("", DocumentId::as_str);
+            let found =
+                statement.query_map((collection.as_str(), after, rows::count(limit)), |row| rows::meta(row, 0))?;
+            Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+        })
+    }
+
+    /// At most `limit` events of the document called `name` after version `after`, and at most `bytes_max` bytes of
+    /// their bodies (one event in any case), oldest first. What is trimmed is left out. Error: `NotFound`.
+    pub fn history(&self, name: &DocumentName, after: Version, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
+        self.read(|conn| {
+            let row = rows::find_document(conn, name)?
+                .ok_or_else(|| Error::not_found(format!("there is no document {name}")))?;
+            log::history(conn, &row, after, Bound { events: limit, bytes: bytes_max })
+        })
+    }
+
+    /// The version of the oldest event of a document that is kept. Error: `NotFound`.
+    pub fn first_version(&self, key: i64) -> Result<Version> {
+        self.read(|conn| Ok(by_key(conn, key)?.base.version.next()))
+    }
+
+    /// Hash and document of the event at `seq`, if it is there.
+    pub fn event_at(&self, seq: Seq) -> Result<Option<(Hash, i64)>> {
+        self.read(|conn| log::event_at(conn, seq))
+    }
+
+    /// The end of the log.
+    pub fn head(&self) -> Result<Head> {
+        self.read(log::head)
+    }
+
+    /// A document's version after the last of its events with a seq not above `seq`. Where that is trimmed, the
+    /// version of the last trimmed event: whoever must know compares `seq` with [`base_seq`](Self::base_seq). Error:
+    /// `NotFound`.
+    pub fn version_at(&self, key: i64, seq: Seq) -> Result<Version> {
+        self.read(|conn| log::version_at(conn, &by_key(conn, key)?, seq))
+    }
+
+    /// At most `limit` events with `after < seq <= to` of the documents that `filter` names, and at most `bytes_max`
+    /// bytes of their bodies (one event in any case), oldest first.
+    pub fn events_between(
+        &self,
+        filter: &Filter,
+        after: Seq,
+        to: Seq,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Event>> {
+        self.read(|conn| log::between(conn, filter, (after, to), Bound { events: limit, bytes: bytes_max }))
+    }
+
+    /// How many kept events there are with `after < seq <= to` of the documents that `filter` names.
+    pub fn count_between(&self, filter: &Filter, after: Seq, to: Seq) -> Result<u64> {
+        self.read(|conn| log::count_between(conn, filter, after, to))
+    }
+
+    /// The seq of the last event that was trimmed from a document that `filter` names; 0 when none was. What is after
+    /// it is complete.
+    pub fn base_seq(&self, filter: &Filter) -> Result<Seq> {
+        self.read(|conn| log::base_seq(conn, filter))
+    }
+
+    /// The newest events of the whole log, at most `limit` and at most `bytes_max` bytes of their bodies (one event in
+    /// any case), oldest first.
+    pub fn tail(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
+        self.read(|conn| log::tail(conn, Bound { events: limit, bytes: bytes_max }))
+    }
+}
+
+fn by_key(conn: &Connection, key: i64) -> std::result::Result<DocumentRow, Failure> {
+    rows::document_by_key(conn, key)?.ok_or_else(|| Error::new(Kind::NotFound, "there is no such document").into())
+}
+
+/// A row of [`Reader::list`].
+fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Result<Entry, Failure> {
+    let meta = rows::meta(row, 0)?;
+    let read = || -> rusqlite::Result<_> {
+        Ok((rows::version(row, 6)?, rows::hash(row, 7)?, rows::seq(row, 8)?, rows::time(row, 9)?))
+    };
+    let (version, hash, seq, updated_at) = read().map_err(|e| {
+        damaged(&meta.name, Version(1), None, "its newest event is missing or not readable").caused_by(e)
+    })?;
+    let document = match with_state {
+        true => replay::load(conn, &meta.name)?.map(|loaded| loaded.document),
+        false => None,
+    };
+    Ok(Entry { meta, version, hash, seq, updated_at, document })
+}

@@ -1,0 +1,232 @@
+//! A document from what is stored of it: the nearest snapshot and the events after it, verified on the way.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::Value;
+
+use super::error::{Failure, damaged};
+use super::rows::{self, DocumentRow};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind};
+use crate::base::ids::{DocumentName, Seq, Version};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::Document;
+use crate::document::patch;
+
+/// A document as it was read, and what reading it took: what the next snapshot would save.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The document. Its newest version may be a tombstone.
+    pub document: Document,
+    /// Bytes of event bodies since the last snapshot.
+    pub patch_bytes: usize,
+    /// Events since the last snapshot.
+    pub events_since_snapshot: u64,
+    /// The version of that snapshot; 0 when there is none.
+    pub snapshot_version: Version,
+}
+
+/// The newest version of the document called `name`, if there ever was one.
+pub(super) fn load(conn: &Connection, name: &DocumentName) -> Result<Option<Loaded>, Failure> {
+    let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
+    restore(conn, &row, None).map(Some)
+}
+
+/// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that version
+/// (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`).
+pub(super) fn state_at(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, Failure> {
+    let Some(row) = rows::find_document(conn, name)? else {
+        return Err(Error::not_found(format!("there is no document {name}")).into());
+    };
+    let head = rows::head_version(conn, row.meta.key)?
+        .ok_or_else(|| damaged(name, row.base.version.next(), None, "the newest event is missing"))?;
+    if version > head || version == Version::ZERO {
+        let message = format!("{name} has no version {version}");
+        return Err(Error::not_found(message).with("currentVersion", head.0).into());
+    }
+    if version < row.base.version {
+        let message = format!("version {version} of {name} is no longer kept");
+        return Err(Error::new(Kind::Gone, message).with("firstVersion", row.base.version.0).into());
+    }
+    Ok(restore(conn, &row, Some(version))?.document)
+}
+
+/// The document as it was at `at` (its newest version when `None`), which must not be before the base.
+pub(super) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<Loaded, Failure> {
+    let (snapshot, snapshot_version) = start(conn, row, at)?;
+    let mut replay = Replay::new(row, snapshot);
+    let sql = "SELECT seq, version, hash, deletes, body FROM events
+               WHERE document = ?1 AND version > ?2 AND version <= ?3 ORDER BY version";
+    let mut statement = conn.prepare_cached(sql)?;
+    let end = at.map_or(i64::MAX, |version| rows::int(version.0));
+    let mut found = statement.query((row.meta.key, rows::int(snapshot_version.0), end))?;
+    while let Some(event) = found.next()? {
+        let version = rows::version(event, 1)?;
+        let read = (|| Ok((rows::seq(event, 0)?, rows::hash(event, 2)?, event.get(3)?, rows::text(event, 4)?)))();
+        let (seq, hash, deletes, body) = match read {
+            Ok(columns) => columns,
+            Err(e) if super::error::is_damage(&e) => {
+                return Err(replay.damaged(version, "the row is not readable").into());
+            }
+            Err(e) => return Err(e.into()),
+        };
+        replay.apply(seq, version, hash, deletes, body)?;
+    }
+    if at.is_some_and(|version| replay.version < version) || replay.version == Version::ZERO {
+        return Err(replay.damaged(replay.version.next(), "the event is missing").into());
+    }
+    Ok(replay.finish(snapshot_version)?)
+}
+
+/// A document's state somewhere in its history.
+struct Point {
+    version: Version,
+    seq: Seq,
+    hash: Hash,
+    at: Timestamp,
+    state: Option<Bytes>,
+}
+
+/// The newest snapshot not after `at`, and its version; before the first event when there is none.
+fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(Point, Version), Failure> {
+    let name = &row.meta.name;
+    let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version <= ?2 ORDER BY version DESC LIMIT 1";
+    let end = at.map_or(i64::MAX, |version| rows::int(version.0));
+    let version =
+        conn.prepare_cached(sql)?.query_row((row.meta.key, end), |found| rows::version(found, 0)).optional()?;
+    let Some(version) = version else {
+        if row.base.version != Version::ZERO {
+            return Err(
+                damaged(name, row.base.version, None, "the snapshot that history starts from is missing").into()
+            );
+        }
+        let at = row.meta.created_at;
+        let point = Point { version: Version::ZERO, seq: Seq::ZERO, hash: Hash::ZERO, at, state: None };
+        return Ok((point, Version::ZERO));
+    };
+    let snapshot = match read_snapshot(conn, row, version) {
+        Err(Failure::Sql(e)) if super::error::is_damage(&e) => {
+            return Err(damaged(name, version, None, "the snapshot is not readable").caused_by(e).into());
+        }
+        other => other?,
+    };
+    if anchor(conn, row, version)? != Some((snapshot.seq, snapshot.hash)) {
+        return Err(damaged(name, version, None, "the snapshot does not belong to its event").into());
+    }
+    Ok((snapshot, version))
+}
+
+/// Seq and hash that a snapshot at `version` must have: those of its event, or of the base when that is trimmed.
+fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<(Seq, Hash)>, Failure> {
+    if version == row.base.version {
+        return Ok(Some((row.base.seq, row.base.hash)));
+    }
+    let sql = "SELECT seq, hash FROM events WHERE document = ?1 AND version = ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let read = |found: &rusqlite::Row<'_>| Ok((rows::seq(found, 0)?, rows::hash(found, 1)?));
+    match statement.query_row((row.meta.key, rows::int(version.0)), read).optional() {
+        Err(e) if super::error::is_damage(&e) => {
+            Err(damaged(&row.meta.name, version, None, "the row is not readable").caused_by(e).into())
+        }
+        other => Ok(other?),
+    }
+}
+
+fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Point, Failure> {
+    let sql = "SELECT seq, hash, at, state, checksum FROM snapshots WHERE document = ?1 AND version = ?2";
+    let (point, stored) = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), |found| {
+        let (seq, hash, at) = (rows::seq(found, 0)?, rows::hash(found, 1)?, rows::time(found, 2)?);
+        Ok((Point { version, seq, hash, at, state: rows::optional_text(found, 3)? }, rows::hash(found, 4)?))
+    })?;
+    if checksum(point.hash, version, point.seq, point.at, point.state.as_deref()) != stored {
+        return Err(damaged(&row.meta.name, version, None, "the snapshot is not what was stored").into());
+    }
+    Ok(point)
+}
+
+/// What a snapshot's row is checked by. Events carry their chain; a state is only covered by this.
+pub(super) fn checksum(hash: Hash, version: Version, seq: Seq, at: Timestamp, state: Option<&[u8]>) -> Hash {
+    let kind = if state.is_some() { "state" } else { "deleted" };
+    hash.after(format!("{version} {seq} {at} {kind}").as_bytes()).after(state.unwrap_or_default())
+}
+
+/// A document on its way from a snapshot to a later version.
+struct Replay<'a> {
+    row: &'a DocumentRow,
+    version: Version,
+    seq: Seq,
+    hash: Hash,
+    at: Timestamp,
+    /// The state as it was read; stands as long as no event was applied.
+    bytes: Option<Bytes>,
+    /// The state as a tree, once an event was applied.
+    tree: Option<Option<Value>>,
+    patch_bytes: usize,
+    events: u64,
+}
+
+impl<'a> Replay<'a> {
+    fn new(row: &'a DocumentRow, from: Point) -> Self {
+        let Point { version, seq, hash, at, state } = from;
+        Self { row, version, seq, hash, at, bytes: state, tree: None, patch_bytes: 0, events: 0 }
+    }
+
+    fn damaged(&self, version: Version, reason: &str) -> Error {
+        let good = Some(self.version).filter(|version| *version != Version::ZERO);
+        damaged(&self.row.meta.name, version, good, reason)
+    }
+
+    fn apply(&mut self, seq: Seq, version: Version, hash: Hash, deletes: bool, body: Bytes) -> Result<(), Error> {
+        if version != self.version.next() {
+            return Err(self.damaged(self.version.next(), "the event is missing"));
+        }
+        if self.hash.after(&body) != hash {
+            return Err(self.damaged(version, "its hash does not follow from its content"));
+        }
+        if seq <= self.seq {
+            return Err(self.damaged(version, "its place in the log is not after the one before"));
+        }
+        self.patch_bytes += body.len();
+        self.events += 1;
+        let mut tree = match self.tree.take() {
+            Some(tree) => tree,
+            None => self.parse()?,
+        };
+        let at = Event::stored(seq, self.row.meta.clone(), version, hash, deletes, body)
+            .and_then(|event| {
+                patch::apply(&mut tree, event.operations()?)?;
+                Ok(event.at)
+            })
+            .map_err(|e| self.damaged(version, "the event cannot be applied").caused_by(e))?;
+        if tree.is_none() != deletes {
+            return Err(self.damaged(version, "the event and its mark of deletion disagree"));
+        }
+        (self.version, self.seq, self.hash, self.at, self.tree) = (version, seq, hash, at, Some(tree));
+        Ok(())
+    }
+
+    fn parse(&self) -> Result<Option<Value>, Error> {
+        let parse = |bytes: &Bytes| serde_json::from_slice(bytes);
+        let tree = self.bytes.as_ref().map(parse).transpose();
+        tree.map_err(|e| damaged(&self.row.meta.name, self.version, None, "the state is not readable").caused_by(e))
+    }
+
+    fn finish(self, snapshot_version: Version) -> Result<Loaded, Error> {
+        let state = match self.tree {
+            None => self.bytes,
+            Some(None) => None,
+            Some(Some(tree)) => Some(Bytes::from(serde_json::to_vec(&tree).map_err(Error::internal)?)),
+        };
+        let document = Document {
+            meta: self.row.meta.clone(),
+            version: self.version,
+            hash: self.hash,
+            seq: self.seq,
+            updated_at: self.at,
+            state,
+        };
+        let (patch_bytes, events_since_snapshot) = (self.patch_bytes, self.events);
+        Ok(Loaded { document, patch_bytes, events_since_snapshot, snapshot_version })
+    }
+}

@@ -1,0 +1,75 @@
+//! Bounded history: what is too old or too much goes, from the oldest of a document on, and what is kept still
+//! verifies. The last event that goes becomes the *base*: its hash stays in the document's row, and a snapshot there
+//! takes the place of everything before.
+
+use rusqlite::{Connection, OptionalExtension};
+use tracing::warn;
+
+use super::History;
+use super::error::{Failure, Fault};
+use super::rows::{self, DocumentRow};
+use super::{replay, writer};
+use crate::base::clock::Timestamp;
+use crate::base::ids::Version;
+use crate::base::limits::IDEMPOTENCY_KEPT;
+use crate::document::model::Document;
+
+/// Most idempotency keys that one commit forgets: a bound on its length. Commits add at most a batch's worth, mostly
+/// a few, so that forgetting keeps pace.
+const KEYS_FORGOTTEN_MAX: i64 = 100;
+
+/// Trims the history of a document of which a snapshot was stored in this transaction. A history that does not verify
+/// is left as it is, with a warning: that must not stop new changes.
+pub(super) fn trim(conn: &Connection, history: History, snapshot: &Document, now: Timestamp) -> Result<(), Fault> {
+    conn.prepare_cached("SAVEPOINT trim")?.execute([])?;
+    match cut(conn, history, snapshot, now) {
+        Ok(()) => {}
+        Err(failure) if failure.is_damage() && !conn.is_autocommit() => {
+            let reason = failure.told();
+            warn!(document = %snapshot.meta.name, %reason, "its history is not trimmed");
+            conn.prepare_cached("ROLLBACK TO trim")?.execute([])?;
+        }
+        Err(failure) => return Err(failure.into()),
+    }
+    conn.prepare_cached("RELEASE trim")?.execute([])?;
+    Ok(())
+}
+
+fn cut(conn: &Connection, history: History, snapshot: &Document, now: Timestamp) -> Result<(), Failure> {
+    let key = snapshot.meta.key;
+    let Some(row) = rows::document_by_key(conn, key)? else { return Ok(()) };
+    let Some(head) = rows::head_version(conn, key)? else { return Ok(()) };
+    let by_count = Version(head.0.saturating_sub(history.events_max));
+    let by_age = last_older(conn, &row, now.minus(history.kept), head)?;
+    let before_head = Version(head.0.saturating_sub(1));
+    let cut = by_count.max(by_age).min(snapshot.version).min(before_head);
+    if cut <= row.base.version {
+        return Ok(());
+    }
+    let base = replay::restore(conn, &row, Some(cut))?.document;
+    writer::insert_snapshot(conn, &base, writer::Existing::Keep)?;
+    let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
+    let cut = rows::int(cut.0);
+    conn.prepare_cached(sql)?.execute((key, cut, rows::int(base.seq.0), base.hash.to_string()))?;
+    conn.prepare_cached("DELETE FROM events WHERE document = ?1 AND version <= ?2")?.execute((key, cut))?;
+    conn.prepare_cached("DELETE FROM snapshots WHERE document = ?1 AND version < ?2")?.execute((key, cut))?;
+    Ok(())
+}
+
+/// The last of the oldest events that are all before `limit`. Reads those and one more.
+fn last_older(conn: &Connection, row: &DocumentRow, limit: Timestamp, head: Version) -> Result<Version, Failure> {
+    // Times have one form and one length, so text compares as time.
+    let sql = "SELECT version FROM events WHERE document = ?1 AND version > ?2 AND at >= ?3 ORDER BY version LIMIT 1";
+    let mut statement = conn.prepare_cached(sql)?;
+    let parameters = (row.meta.key, rows::int(row.base.version.0), limit.to_string());
+    let first_kept = statement.query_row(parameters, |found| rows::version(found, 0)).optional()?;
+    Ok(first_kept.map_or(head, |version| Version(version.0.saturating_sub(1))))
+}
+
+/// Forgets some of the idempotency keys that are old enough.
+pub(super) fn forget_keys(conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM idempotency_keys WHERE rowid IN
+                 (SELECT rowid FROM idempotency_keys WHERE at < ?1 ORDER BY at LIMIT ?2)";
+    conn.prepare_cached(sql)?.execute((now.minus(IDEMPOTENCY_KEPT).to_string(), KEYS_FORGOTTEN_MAX))?;
+    Ok(())
+}

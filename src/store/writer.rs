@@ -1,0 +1,434 @@
+//! The one writer: a batch of changes in one transaction with one sync, and what follows when that fails.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use tracing::warn;
+
+use super::error::{Failure, Fault};
+use super::rows::{self, Text};
+use super::{History, Options, Synchronous, log, open, replay, trim};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, Seq, Version};
+use crate::base::limits::CHECKPOINT_FRAMES;
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::{Access, Document, Meta};
+
+pub use super::replay::Loaded;
+
+/// WAL frames from which on a checkpoint waits for readers, so that the WAL can start over: with reads that always
+/// overlap it would otherwise grow for ever.
+const RESTART_FRAMES: u64 = 4 * CHECKPOINT_FRAMES as u64;
+/// How long such a checkpoint waits: readers take milliseconds.
+const RESTART_WAIT: Duration = Duration::from_millis(250);
+
+/// The end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Of the last event; 0 when there is none.
+    pub seq: Seq,
+    /// Of the same.
+    pub hash: Hash,
+}
+
+/// What is stored in one transaction: all of it or nothing.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Documents that are new. One that is stored already is left as it is.
+    pub documents: Vec<Arc<Meta>>,
+    /// Events, in the order of their seq, the first right after the [`head`](Writer::head).
+    pub events: Vec<Arc<Event>>,
+    /// Snapshots of documents at versions whose events are stored already or in this batch.
+    pub snapshots: Vec<Snapshot>,
+    /// Answers to be remembered.
+    pub keys: Vec<KeyRow>,
+}
+
+impl Batch {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.documents.is_empty() && self.events.is_empty() && self.snapshots.is_empty() && self.keys.is_empty()
+    }
+}
+
+/// A document's state to be stored whole.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The document at that version.
+    pub document: Arc<Document>,
+    /// Whether its history is to be trimmed now, at most up to this version.
+    pub trim: bool,
+}
+
+/// What was answered to a request with an idempotency key.
+#[derive(Clone, Debug)]
+pub struct KeyRow {
+    /// Who sent it.
+    pub scope: String,
+    /// The key.
+    pub key: String,
+    /// Of the request.
+    pub fingerprint: Hash,
+    /// What was answered: UTF-8.
+    pub answer: Bytes,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a commit took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommitTimes {
+    /// The statements.
+    pub write: Duration,
+    /// The COMMIT, which syncs.
+    pub sync: Duration,
+}
+
+/// The one connection that writes. Owned by the engine's thread; every method blocks. Holds the lock on the data
+/// directory.
+pub struct Writer {
+    /// `None` when the last attempt to reopen did not get this far.
+    conn: Option<Connection>,
+    /// Whether a write failed since it was opened. It then only reads.
+    distrusted: bool,
+    path: PathBuf,
+    synchronous: Synchronous,
+    history: History,
+    pages_max: Arc<AtomicU32>,
+    head: Head,
+    next_key: i64,
+    /// Frames in the WAL at the last checkpoint that was tried.
+    tried_at: u64,
+    /// Let go after the connection: fields are dropped in this order.
+    _lock: File,
+}
+
+impl Writer {
+    pub(super) fn new(
+        conn: Connection,
+        path: PathBuf,
+        options: &Options,
+        lock: File,
+    ) -> std::result::Result<Self, Failure> {
+        let (head, next_key) = (log::head(&conn)?, next_key(&conn)?);
+        Ok(Self {
+            conn: Some(conn),
+            distrusted: false,
+            path,
+            synchronous: options.synchronous,
+            history: options.history,
+            pages_max: Arc::new(AtomicU32::new(options.pages_max.unwrap_or(0))),
+            head,
+            next_key,
+            tried_at: 0,
+            _lock: lock,
+        })
+    }
+
+    /// The end of the log, as far as it is stored. After a failed commit: as it was before, until reopened.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The key for the next new document; those after it follow one by one.
+    pub fn next_key(&self) -> i64 {
+        self.next_key
+    }
+
+    /// The bound on the database's pages, 0 for none, for whoever wants to change it while the engine's thread has the
+    /// writer: holds from the next [`reopen`](Self::reopen) on.
+    pub fn pages_max(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.pages_max)
+    }
+
+    /// Stores the batch. When it returns `Ok`, all of it is on disk. When not, it is unknown whether all or nothing of
+    /// it is, and nothing more is written before [`reopen`](Self::reopen) succeeded.
+    pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> std::result::Result<CommitTimes, Fault> {
+        if batch.is_empty() {
+            return Ok(CommitTimes::default());
+        }
+        debug_assert!(batch.events.first().is_none_or(|event| event.seq == self.head.seq.next()), "seq is dense");
+        let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
+            return Err(Fault::other("the database must be reopened first"));
+        };
+        let times = store(conn, batch, self.history, now).inspect_err(|_| {
+            // Most failures have ended the transaction already; ending it twice would be an error of its own.
+            if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
+                warn!("a failed transaction could not be rolled back");
+            }
+        });
+        self.distrusted = times.is_err();
+        if times.is_ok() {
+            if let Some(last) = batch.events.last() {
+                self.head = Head { seq: last.seq, hash: last.hash };
+            }
+            let keys = batch.documents.iter().map(|meta| meta.key.saturating_add(1));
+            self.next_key = keys.fold(self.next_key, i64::max);
+        }
+        times
+    }
+
+    /// After a failure: closes the connection, opens another and finds out what is durable, which the returned head
+    /// tells. An event that the failed batch gave that seq *and* hash is stored, with its whole batch.
+    ///
+    /// After a failed sync the kernel may count pages as written that are not, so that a later sync of the same file
+    /// succeeds and proves nothing. Therefore the WAL's content is copied into the database, which is synced in turn:
+    /// those pages are newly written. What is in neither, the failed batch perhaps, is gone with the old WAL.
+    pub fn reopen(&mut self) -> std::result::Result<Head, Fault> {
+        self.distrusted = true;
+        drop(self.conn.take());
+        self.tried_at = 0;
+        let conn = open::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let found = self.recover(&conn);
+        self.conn = Some(conn);
+        (self.head, self.next_key) = found?;
+        self.distrusted = false;
+        Ok(self.head)
+    }
+
+    fn recover(&self, conn: &Connection) -> std::result::Result<(Head, i64), Fault> {
+        open::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
+        if !checkpoint(conn, Checkpoint::Truncate)?.complete() {
+            return Err(Fault::other("someone who reads keeps the WAL from being moved into the database"));
+        }
+        Ok((log::head(conn)?, next_key(conn)?))
+    }
+
+    /// The hash of a stored event, to compare what is durable with what was meant to be.
+    pub fn event_hash(&mut self, seq: Seq) -> Result<Option<Hash>> {
+        let found = self.reading().and_then(|conn| log::event_at(conn, seq));
+        Ok(found.map_err(Failure::told)?.map(|(hash, _)| hash))
+    }
+
+    /// The newest version of the document called `name`, if there ever was one. Error: `Damaged`.
+    pub fn load(&mut self, name: &DocumentName) -> Result<Option<Loaded>> {
+        self.reading().and_then(|conn| replay::load(conn, name)).map_err(Failure::told)
+    }
+
+    /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that
+    /// version (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`); `Damaged`.
+    pub fn state_at(&mut self, name: &DocumentName, version: Version) -> Result<Document> {
+        self.reading().and_then(|conn| replay::state_at(conn, name, version)).map_err(Failure::told)
+    }
+
+    /// What was answered to the request with this key. May be older than what is promised to be remembered.
+    pub fn find_key(&mut self, scope: &str, key: &str) -> Result<Option<KeyRow>> {
+        self.reading().and_then(|conn| find_key(conn, scope, key)).map_err(Failure::told)
+    }
+
+    /// Moves the WAL into the database when it has grown enough. To be called between batches, after the waiting ones
+    /// were answered. A failure loses nothing, since the WAL still has everything; it is only logged.
+    pub fn checkpoint_if_due(&mut self) {
+        let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
+        let result = checkpoint(conn, Checkpoint::Ask).and_then(|progress| {
+            if progress.frames < self.tried_at {
+                self.tried_at = 0;
+            }
+            let done = progress.moved.max(self.tried_at);
+            if progress.frames.saturating_sub(done) < u64::from(CHECKPOINT_FRAMES) {
+                return Ok(());
+            }
+            self.tried_at = progress.frames;
+            if progress.frames < RESTART_FRAMES {
+                return checkpoint(conn, Checkpoint::Passive).map(drop);
+            }
+            conn.busy_timeout(RESTART_WAIT)?;
+            let restarted = checkpoint(conn, Checkpoint::Restart);
+            conn.busy_timeout(open::BUSY_WAIT)?;
+            restarted.map(drop)
+        });
+        if let Err(error) = result {
+            warn!(%error, "the WAL could not be moved into the database");
+        }
+    }
+
+    /// Leaves one file behind, the WAL moved into it. What fails here is only logged: the next start does it then.
+    pub fn close(self) {
+        let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
+        let result = conn.execute_batch("PRAGMA optimize").and_then(|()| checkpoint(conn, Checkpoint::Truncate));
+        if let Err(error) = result {
+            warn!(%error, "the WAL could not be moved into the database at the end");
+        }
+    }
+
+    fn reading(&self) -> std::result::Result<&Connection, Failure> {
+        self.conn.as_ref().ok_or_else(|| Error::new(Kind::StorageUnavailable, "storage cannot be read now").into())
+    }
+}
+
+fn next_key(conn: &Connection) -> std::result::Result<i64, Failure> {
+    let key: i64 = conn.query_row("SELECT coalesce(max(key), 0) FROM documents", [], |row| row.get(0))?;
+    Ok(key.saturating_add(1))
+}
+
+fn store(
+    conn: &Connection,
+    batch: &Batch,
+    history: History,
+    now: Timestamp,
+) -> std::result::Result<CommitTimes, Fault> {
+    let started = Instant::now();
+    conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    insert_documents(conn, &batch.documents)?;
+    insert_events(conn, &batch.events)?;
+    for snapshot in &batch.snapshots {
+        insert_snapshot(conn, &snapshot.document, Existing::Replace)?;
+    }
+    insert_keys(conn, &batch.keys)?;
+    if !batch.keys.is_empty() {
+        trim::forget_keys(conn, now)?;
+    }
+    // Last: trimming looks at the newest version, which this batch may hold.
+    for snapshot in batch.snapshots.iter().filter(|snapshot| snapshot.trim) {
+        trim::trim(conn, history, &snapshot.document, now)?;
+    }
+    let write = started.elapsed();
+    conn.prepare_cached("COMMIT")?.execute([])?;
+    Ok(CommitTimes { write, sync: started.elapsed().saturating_sub(write) })
+}
+
+fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> std::result::Result<(), Fault> {
+    let sql = "INSERT INTO documents (key, collection, id, host, access, created_at, base_version, base_seq, base_hash)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7) ON CONFLICT (key) DO NOTHING";
+    let mut statement = conn.prepare_cached(sql)?;
+    for meta in documents {
+        let access = if meta.access == Access::default() {
+            None
+        } else {
+            Some(serde_json::to_string(&meta.access).map_err(Fault::other)?)
+        };
+        statement.execute((
+            meta.key,
+            meta.name.collection.as_str(),
+            meta.name.id.as_str(),
+            meta.host.as_ref().map(|host| host.as_str()),
+            access,
+            meta.created_at.to_string(),
+            Hash::ZERO.to_string(),
+        ))?;
+    }
+    Ok(())
+}
+
+fn insert_events(conn: &Connection, events: &[Arc<Event>]) -> rusqlite::Result<()> {
+    let sql =
+        "INSERT INTO events (seq, document, version, at, hash, deletes, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let mut statement = conn.prepare_cached(sql)?;
+    for event in events {
+        statement.execute((
+            rows::int(event.seq.0),
+            event.meta.key,
+            rows::int(event.version.0),
+            event.at.to_string(),
+            event.hash.to_string(),
+            event.deletes,
+            Text(&event.body),
+        ))?;
+    }
+    Ok(())
+}
+
+/// What becomes of a snapshot that is there already.
+#[derive(Clone, Copy)]
+pub(super) enum Existing {
+    Keep,
+    Replace,
+}
+
+pub(super) fn insert_snapshot(conn: &Connection, document: &Document, existing: Existing) -> rusqlite::Result<()> {
+    let sql = match existing {
+        Existing::Keep => {
+            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"
+        }
+        Existing::Replace => {
+            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (document, version) DO UPDATE
+             SET seq = excluded.seq, hash = excluded.hash, at = excluded.at, checksum = excluded.checksum,
+                 state = excluded.state"
+        }
+    };
+    let Document { meta, version, hash, seq, updated_at, state } = document;
+    let checksum = replay::checksum(*hash, *version, *seq, *updated_at, state.as_deref());
+    conn.prepare_cached(sql)?.execute((
+        meta.key,
+        rows::int(version.0),
+        rows::int(seq.0),
+        hash.to_string(),
+        updated_at.to_string(),
+        checksum.to_string(),
+        state.as_deref().map(Text),
+    ))?;
+    Ok(())
+}
+
+fn insert_keys(conn: &Connection, keys: &[KeyRow]) -> rusqlite::Result<()> {
+    // One that is there already is older than what is promised to be remembered: the engine looked.
+    let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT (scope, key) DO UPDATE
+               SET fingerprint = excluded.fingerprint, answer = excluded.answer, at = excluded.at";
+    let mut statement = conn.prepare_cached(sql)?;
+    for row in keys {
+        let parameters = (&row.scope, &row.key, row.fingerprint.to_string(), Text(&row.answer), row.at.to_string());
+        statement.execute(parameters)?;
+    }
+    Ok(())
+}
+
+fn find_key(conn: &Connection, scope: &str, key: &str) -> std::result::Result<Option<KeyRow>, Failure> {
+    let sql = "SELECT fingerprint, answer, at FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
+    let read = |row: &rusqlite::Row<'_>| {
+        let (fingerprint, answer, at) = (rows::hash(row, 0)?, rows::text(row, 1)?, rows::time(row, 2)?);
+        Ok(KeyRow { scope: scope.to_owned(), key: key.to_owned(), fingerprint, answer, at })
+    };
+    Ok(conn.prepare_cached(sql)?.query_row((scope, key), read).optional()?)
+}
+
+/// A way of moving the WAL into the database.
+#[derive(Clone, Copy)]
+pub(super) enum Checkpoint {
+    /// Moves nothing; only tells.
+    Ask,
+    /// What can be moved without waiting for anybody.
+    Passive,
+    /// Everything, and waits until nobody reads from the WAL, so that it starts over.
+    Restart,
+    /// The same, and empties the file.
+    Truncate,
+}
+
+/// How far a checkpoint got.
+pub(super) struct Progress {
+    busy: bool,
+    /// Frames in the WAL.
+    frames: u64,
+    /// Of those, already in the database.
+    moved: u64,
+}
+
+impl Progress {
+    /// Whether everything is in the database.
+    pub fn complete(&self) -> bool {
+        !self.busy && self.frames == self.moved
+    }
+}
+
+pub(super) fn checkpoint(conn: &Connection, how: Checkpoint) -> rusqlite::Result<Progress> {
+    let sql = match how {
+        Checkpoint::Ask => "PRAGMA wal_checkpoint(NOOP)",
+        Checkpoint::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+        Checkpoint::Restart => "PRAGMA wal_checkpoint(RESTART)",
+        Checkpoint::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
+    };
+    // SQLite says -1 where it does not know.
+    let known = |number: i64| u64::try_from(number).unwrap_or(0);
+    conn.prepare_cached(sql)?
+        .query_row([], |row| Ok(Progress { busy: row.get(0)?, frames: known(row.get(1)?), moved: known(row.get(2)?) }))
+}
