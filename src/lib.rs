@@ -1,7 +1,13 @@
 //! Rejoin.
 
+pub mod app;
 pub mod base;
+pub mod cli;
+pub mod config;
 pub mod document;
-pub mod store;
-pub mod live;
 pub mod engine;
+pub mod http;
+pub mod live;
+pub mod store;
+
+pub use app::Server;

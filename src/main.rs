@@ -1,3 +1,7 @@
 //! The `rejoin` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rejoin::cli::run(rejoin::Server::builder())
+}

@@ -1,0 +1,126 @@
+//! Rank 7: the program. What the command line asks for, from the first line on stdout to the exit code.
+
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::{Builder, Server};
+use crate::config::{self, Command, Config};
+
+mod logs;
+mod watch;
+
+/// Fewest threads for connections. One that is busy must not hold up all streams.
+const WORKERS_MIN: usize = 2;
+/// The exit code when the machine gives no threads or no signals.
+const EXIT_MACHINE: u8 = 1;
+
+/// Runs the program that `builder` is the heart of: reads the process's arguments, environment and file, does what
+/// they ask for, and returns what `main` is to return. An embedding program calls it with its own rules:
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     rejoin::cli::run(rejoin::Server::builder())
+/// }
+/// ```
+///
+/// Exit codes: 0 done, 1 the machine, 2 the configuration, 128 + signal when a second signal cut the stop short, and
+/// those of [`StartError`](crate::app::StartError).
+pub fn run(builder: Builder) -> ExitCode {
+    match config::from_process() {
+        Ok(Command::Serve(config)) => serve(builder, *config),
+        Ok(Command::CheckConfig(text) | Command::Help(text)) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Watch(options)) => match runtime(1) {
+            Ok(runtime) => runtime.block_on(watch::run(options)),
+            Err(e) => refuse(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
+        },
+        Err(e) => refuse(&e, config::EXIT_CODE),
+    }
+}
+
+fn serve(builder: Builder, config: Config) -> ExitCode {
+    logs::init(&config.log, config.log_format);
+    let workers = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from).max(WORKERS_MIN);
+    let runtime = match runtime(workers) {
+        Ok(runtime) => runtime,
+        Err(e) => return refuse(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
+    };
+    let code = runtime.block_on(serve_until_stopped(builder.config(config)));
+    // Whatever still runs was told to stop and did not, or a second signal means: now.
+    runtime.shutdown_background();
+    code
+}
+
+fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).thread_name("rejoin-io").enable_all().build()
+}
+
+async fn serve_until_stopped(builder: Builder) -> ExitCode {
+    // Before anything is opened, so that a signal during start-up is not the kernel's to answer.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(e) => return refuse(&format_args!("cannot receive signals: {e}"), EXIT_MACHINE),
+    };
+    let started = tokio::select! {
+        started = builder.start() => started,
+        _ = signals.next() => return ExitCode::SUCCESS,
+    };
+    let server = match started {
+        Ok(server) => server,
+        Err(e) => return refuse(&e, e.exit_code()),
+    };
+    print(&greeting(&server));
+    let first = signals.next().await;
+    tracing::info!(signal = first, "stopping; a second signal ends at once");
+    tokio::select! {
+        () = server.stop() => ExitCode::SUCCESS,
+        second = signals.next() => ExitCode::from(128 + second),
+    }
+}
+
+/// What starting prints: one fact per line, its name before the first colon.
+fn greeting(server: &Server) -> String {
+    let address = server.local_addr();
+    let data = std::path::absolute(server.data_dir());
+    let data = data.as_deref().unwrap_or_else(|_| server.data_dir()).display();
+    format!("rejoin: {}\nlistening: {address}\ndata: {data}\nopen: http://{address}/\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The signals that mean stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one. Cancel safe.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}
+
+/// Writes to stdout. Whether anybody reads it (a closed pipe) is no reason to end a server.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Says on stderr, in one line, why there is nothing to do, and returns the exit code. The log is not used: this is
+/// for whoever typed the command.
+fn refuse(why: &dyn fmt::Display, code: u8) -> ExitCode {
+    let why = why.to_string().replace(char::is_control, " ");
+    let _ = writeln!(std::io::stderr(), "rejoin: {why}");
+    ExitCode::from(code)
+}

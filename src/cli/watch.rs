@@ -1,0 +1,309 @@
+//! `rejoin watch`: follows a document's stream in the terminal, across whatever happens to the connection.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Signals;
+use crate::base::entropy::{Entropy, SystemEntropy, below};
+use crate::config::{HEARTBEAT_MAX, WatchOptions};
+use crate::document::patch::Operation;
+use crate::http::client::{Answer, ClientError};
+use crate::http::sse_parser::{Message, SseParser, TooLarge};
+
+/// A stream that says nothing for this long, not even a heartbeat, is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// Largest event accepted. Far above what the default bounds let a server send.
+const EVENT_BYTES_MAX: usize = 256 << 20;
+/// Longest wait between two tries.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// First wait when the server asked for none; doubled with each failure in a row.
+const WAIT_FIRST: Duration = Duration::from_millis(250);
+/// Shortest wait that a server may ask for.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// Operations of a patch, and characters of a value, that a line for people shows.
+const OPERATIONS_SHOWN: usize = 4;
+const VALUE_CHARS_SHOWN: usize = 40;
+
+const _: () = assert!(SILENCE_MAX.as_secs() > HEARTBEAT_MAX.as_secs(), "a heartbeat that is allowed comes in time");
+
+/// Follows until Ctrl-C, a closed stdout (both 0), or a refusal that no retry changes (1).
+pub(super) async fn run(options: WatchOptions) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(e) => return super::refuse(&format_args!("cannot receive signals: {e}"), super::EXIT_MACHINE),
+    };
+    let mut watch = Watch::new(options, io::stdout(), io::stderr(), WAIT_FIRST);
+    let end = tokio::select! {
+        end = watch.follow(&SystemEntropy) => end,
+        _ = signals.next() => End::ReaderGone,
+    };
+    match end {
+        End::ReaderGone => ExitCode::SUCCESS,
+        End::Refused(why) => super::refuse(&why, 1),
+    }
+}
+
+/// Why following is over.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Nobody reads what is printed.
+    ReaderGone,
+    /// The server's answer, which a retry does not change.
+    Refused(String),
+}
+
+/// Why one connection is over.
+#[derive(Debug, thiserror::Error)]
+enum Interruption {
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    #[error("{0}")]
+    TooLarge(#[from] TooLarge),
+    #[error("the stream ended")]
+    Ended,
+    #[error("the server answered {status}")]
+    Busy { status: u16, wait: Option<Duration> },
+    #[error("{0}")]
+    Refused(String),
+    #[error("nobody reads")]
+    ReaderGone,
+}
+
+struct Watch<Out, Notes> {
+    options: WatchOptions,
+    /// What the document did.
+    out: Out,
+    /// What the connection did, when `out` is for programs.
+    notes: Notes,
+    wait_first: Duration,
+    last_event_id: String,
+    /// What the server last asked to wait before a reconnect.
+    retry: Option<Duration>,
+    /// Tries in a row that brought no event.
+    failures: u32,
+}
+
+impl<Out: Write, Notes: Write> Watch<Out, Notes> {
+    fn new(options: WatchOptions, out: Out, notes: Notes, wait_first: Duration) -> Self {
+        Self { options, out, notes, wait_first, last_event_id: String::new(), retry: None, failures: 0 }
+    }
+
+    /// The event loop: one round per connection.
+    async fn follow(&mut self, entropy: &dyn Entropy) -> End {
+        loop {
+            let interruption = match self.connect_and_read().await {
+                Interruption::Refused(why) => return End::Refused(why),
+                Interruption::ReaderGone => return End::ReaderGone,
+                interruption => interruption,
+            };
+            let wait = self.wait(&interruption, entropy);
+            let note = format!("disconnected ({interruption}); trying again in {:.1} s", wait.as_secs_f64());
+            if self.note(&note).is_err() {
+                return End::ReaderGone;
+            }
+            tokio::time::sleep(wait).await;
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+
+    /// Doubles with each failure in a row; half of it is chance, so that those who lost the same server do not all
+    /// come back at once.
+    fn wait(&self, interruption: &Interruption, entropy: &dyn Entropy) -> Duration {
+        if let Interruption::Busy { wait: Some(wait), .. } = interruption {
+            return (*wait).min(WAIT_MAX.saturating_mul(6));
+        }
+        let first = self.retry.map_or(self.wait_first, |retry| retry.max(RETRY_MIN));
+        let full = first.saturating_mul(1 << self.failures.min(10)).min(WAIT_MAX);
+        let millis = u64::try_from(full.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(millis / 2 + below(entropy, millis / 2 + 1))
+    }
+
+    async fn connect_and_read(&mut self) -> Interruption {
+        let mut answer = match self.connect().await {
+            Ok(answer) => answer,
+            Err(interruption) => return interruption,
+        };
+        let mut parser = SseParser::new(&self.last_event_id, EVENT_BYTES_MAX);
+        let Err(interruption) = self.read(&mut answer, &mut parser).await;
+        parser.last_event_id().clone_into(&mut self.last_event_id);
+        self.retry = parser.retry().or(self.retry);
+        interruption
+    }
+
+    async fn connect(&mut self) -> Result<Answer, Interruption> {
+        let document = &self.options.document;
+        let path = format!("/api/v1/{}/{}/events", document.collection, document.id);
+        let mut headers = vec![("accept", "text/event-stream"), ("cache-control", "no-store")];
+        if !self.last_event_id.is_empty() {
+            headers.push(("last-event-id", self.last_event_id.as_str()));
+        }
+        if let Some(viewer) = &self.options.viewer {
+            headers.push(("rejoin-viewer", viewer.as_str()));
+        }
+        let mut answer = self.options.server.get(&path, &headers).await?;
+        let status = answer.status();
+        match status {
+            200 if answer.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream")) => {
+                Ok(answer)
+            }
+            408 | 425 | 429 | 500.. => {
+                let seconds = answer.header("retry-after").and_then(|text| text.parse().ok());
+                Err(Interruption::Busy { status, wait: seconds.map(Duration::from_secs) })
+            }
+            _ => {
+                let body = answer.text(64 << 10).await.unwrap_or_default();
+                Err(Interruption::Refused(refusal(status, &body)))
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        answer: &mut Answer,
+        parser: &mut SseParser,
+    ) -> Result<std::convert::Infallible, Interruption> {
+        let mut messages = Vec::new();
+        loop {
+            let piece = answer.piece(SILENCE_MAX).await?.ok_or(Interruption::Ended)?;
+            parser.push(&piece, &mut messages)?;
+            for message in messages.drain(..) {
+                self.failures = 0;
+                self.show(&message).map_err(|_| Interruption::ReaderGone)?;
+            }
+        }
+    }
+
+    fn show(&mut self, message: &Message) -> io::Result<()> {
+        if message.event == "heartbeat" {
+            return Ok(());
+        }
+        if self.options.json {
+            writeln!(self.out, "{}", message.data.replace('\n', " "))?;
+        } else {
+            writeln!(self.out, "{}", harmless(&told(message)))?;
+        }
+        self.out.flush()
+    }
+
+    /// Beside the data when that is for programs, in its midst when it is for people.
+    fn note(&mut self, text: &str) -> io::Result<()> {
+        if self.options.json {
+            // Nobody has to listen to the notes.
+            let _ = writeln!(self.notes, "{}", harmless(text));
+            return Ok(());
+        }
+        writeln!(self.out, "{}", harmless(text))?;
+        self.out.flush()
+    }
+}
+
+/// Text that cannot steer the terminal: documents are written by anybody.
+fn harmless(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+fn refusal(status: u16, body: &str) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        title: String,
+        detail: Option<String>,
+    }
+    match serde_json::from_str::<Problem>(body) {
+        Ok(Problem { title, detail: Some(detail) }) => format!("{title}: {detail} ({status})"),
+        Ok(Problem { title, detail: None }) => format!("{title} ({status})"),
+        Err(_) => format!("the server answered {status}, which is not a stream of a document"),
+    }
+}
+
+/// An event as a line for people. Data of another form than expected is shown as it is.
+fn told(message: &Message) -> String {
+    let data = &message.data;
+    let line = match message.event.as_str() {
+        "change" => change(data),
+        "snapshot" => snapshot(data),
+        "resumed" => resumed(data),
+        "durable" => durable(data),
+        "bye" => bye(data),
+        _ => None,
+    };
+    line.unwrap_or_else(|| format!("{} {data}", message.event))
+}
+
+fn change(data: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Change {
+        version: u64,
+        #[serde(rename = "type")]
+        kind: String,
+        actor: String,
+        at: String,
+        patch: Vec<Operation>,
+    }
+    let Change { version, kind, actor, at, patch } = serde_json::from_str(data).ok()?;
+    // Of 2025-11-20T05:20:00.042Z the time; a terminal is watched for less than a day.
+    let time = at.get(11..).map_or(at.as_str(), |time| time.trim_end_matches('Z'));
+    Some(format!("{time}  v{version}  {kind}  by {actor}  {}", summary(&patch)))
+}
+
+fn summary(patch: &[Operation]) -> String {
+    let mut out = String::new();
+    for (index, operation) in patch.iter().take(OPERATIONS_SHOWN).enumerate() {
+        let path = if operation.path().is_empty() { "everything" } else { operation.path() };
+        out.push_str(if index == 0 { "" } else { ", " });
+        // Writing to memory cannot fail.
+        let _ = match operation {
+            Operation::Add { value, .. } => write!(out, "+{path} {}", short(value)),
+            Operation::Replace { value, .. } => write!(out, "{path} {}", short(value)),
+            Operation::Remove { .. } => write!(out, "-{path}"),
+        };
+    }
+    match patch.len().saturating_sub(OPERATIONS_SHOWN) {
+        0 if patch.is_empty() => "nothing to see".to_owned(),
+        0 => out,
+        more => format!("{out}, and {more} more"),
+    }
+}
+
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(VALUE_CHARS_SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn snapshot(data: &str) -> Option<String> {
+    let data: Value = serde_json::from_str(data).ok()?;
+    let reason = data.get("reason")?.as_str()?;
+    let name = |document: &Value| {
+        let text = |member| document.get(member).and_then(Value::as_str).unwrap_or("?");
+        let version = document.get("version").map_or_else(String::new, |version| format!(" v{version}"));
+        format!("{}/{}{version}", text("collection"), text("id"))
+    };
+    let documents: Vec<String> = data.get("documents")?.as_array()?.iter().map(name).collect();
+    Some(format!("snapshot ({reason}) {}", documents.join(", ")))
+}
+
+fn resumed(data: &str) -> Option<String> {
+    let data: Value = serde_json::from_str(data).ok()?;
+    let count = data.get("count")?.as_u64()?;
+    Some(format!("resumed {count} {}", if count == 1 { "change" } else { "changes" }))
+}
+
+fn durable(data: &str) -> Option<String> {
+    let data: Value = serde_json::from_str(data).ok()?;
+    Some(format!("on disk up to event {}", data.get("seq")?.as_u64()?))
+}
+
+fn bye(data: &str) -> Option<String> {
+    let data: Value = serde_json::from_str(data).ok()?;
+    Some(format!("server said bye ({})", data.get("reason")?.as_str()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::base::entropy::SeededEntropy;
+use crate::base::ids::{DocumentName, UserId};
+use crate::http::client::Target;
+
+fn message(event: &str, data: &str) -> Message {
+    Message { event: event.to_owned(), data: data.to_owned(), last_event_id: String::new() }
+}
+
+fn check(event: &str, data: &str, expect: &str) {
+    assert_eq!(told(&message(event, data)), expect);
+}
+
+#[test]
+fn events_become_lines_for_people() {
+    check(
+        "change",
+        r#"{"seq":9,"collection":"games","id":"g1","version":7,"type":"raise","actor":"alice",
+            "at":"2025-11-20T05:20:00.042Z","payload":{},"hash":"aa","patch":[
+            {"op":"replace","path":"/pot","value":640},{"op":"add","path":"/seats/2","value":"bob"},
+            {"op":"remove","path":"/x"}]}"#,
+        "05:20:00.042  v7  raise  by alice  /pot 640, +/seats/2 \"bob\", -/x",
+    );
+    check(
+        "snapshot",
+        r#"{"reason":"trimmed","documents":[{"collection":"games","id":"g1","version":7}]}"#,
+        "snapshot (trimmed) games/g1 v7",
+    );
+    check("resumed", r#"{"from":"1-aa","to":"4-bb","count":3}"#, "resumed 3 changes");
+    check("resumed", r#"{"from":"1-aa","to":"2-bb","count":1}"#, "resumed 1 change");
+    check("durable", r#"{"seq":12}"#, "on disk up to event 12");
+    check("bye", r#"{"reason":"shutdown"}"#, "server said bye (shutdown)");
+    check("presence", r#"{"who":1}"#, r#"presence {"who":1}"#);
+    check("change", "not JSON", "change not JSON");
+}
+
+#[test]
+fn long_patches_and_values_are_cut() {
+    let long = Operation::Add { path: String::new(), value: "ä".repeat(100).into() };
+    let text = summary(&[long.clone(), long.clone(), long.clone(), long.clone(), long]);
+    assert!(text.starts_with("+everything \"ää") && text.ends_with("…, and 1 more"), "{text}");
+    assert!(text.chars().count() < 5 * (VALUE_CHARS_SHOWN + 20), "{text}");
+    assert_eq!(summary(&[]), "nothing to see");
+}
+
+#[test]
+fn what_documents_hold_cannot_steer_the_terminal() {
+    assert_eq!(harmless("a\u{1b}[2J\u{9b}b\nc"), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");
+}
+
+#[test]
+fn a_problem_is_told_by_its_title_and_detail() {
+    assert_eq!(refusal(404, r#"{"title":"Not found","detail":"no games/g1"}"#), "Not found: no games/g1 (404)");
+    assert_eq!(refusal(404, "<html>"), "the server answered 404, which is not a stream of a document");
+}
+
+fn watch_of(target: &str, json: bool) -> Watch<Vec<u8>, Vec<u8>> {
+    let options = WatchOptions {
+        server: Target::parse(target).unwrap(),
+        document: DocumentName::parse("games/g1").unwrap(),
+        viewer: Some(UserId::new("alice").unwrap()),
+        json,
+    };
+    Watch::new(options, Vec::new(), Vec::new(), Duration::from_millis(1))
+}
+
+#[test]
+fn waits_double_up_to_a_bound_with_half_by_chance() {
+    let mut watch = watch_of("http://127.0.0.1:1", false);
+    watch.wait_first = Duration::from_millis(200);
+    let entropy = SeededEntropy::new(1);
+    for (failures, full) in [(0, 200), (1, 400), (3, 1600), (6, 10_000), (4_000_000_000, 10_000)] {
+        watch.failures = failures;
+        let wait = watch.wait(&Interruption::Ended, &entropy).as_millis();
+        assert!((full / 2..=full).contains(&wait), "{failures}: {wait}");
+    }
+    watch.failures = 0;
+    watch.retry = Some(Duration::ZERO);
+    assert!(watch.wait(&Interruption::Ended, &entropy) >= RETRY_MIN / 2);
+    let busy = Interruption::Busy { status: 503, wait: Some(Duration::from_secs(7)) };
+    assert_eq!(watch.wait(&busy, &entropy), Duration::from_secs(7));
+}
+
+/// A peer that answers one connection after the other with `answers` and returns the heads of the requests.
+async fn peer(answers: &'static [&'static str]) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            heads.push(String::from_utf8(head).unwrap().to_ascii_lowercase());
+        }
+        heads
+    });
+    (target, task)
+}
+
+const FIRST: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
+    retry: 50\n\nevent: snapshot\nid: 4-abc\ndata: {\"reason\":\"start\",\"documents\":[]}\n\n\
+    event: heartbeat\ndata: {}\n\nid: 5-def\nevent: change\ndata: {\"half\":";
+const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
+const SECOND: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
+    event: resumed\ndata: {\"from\":\"4-abc\",\"to\":\"5-def\",\"count\":1}\n\n\
+    event: bye\ndata: {\"reason\":\"shutdown\"}\n\n";
+const GONE: &str = "HTTP/1.1 410 Gone\r\nContent-Length: 16\r\n\r\n{\"title\":\"Gone\"}";
+
+#[tokio::test]
+async fn a_lost_connection_is_taken_up_where_it_broke() {
+    let (target, task) = peer(&[FIRST, BUSY, SECOND, GONE]).await;
+    let mut watch = watch_of(&target, true);
+    assert_eq!(watch.follow(&SeededEntropy::new(1)).await, End::Refused("Gone (410)".to_owned()));
+    let heads = task.await.unwrap();
+    assert!(heads.iter().all(|head| head.starts_with("get /api/v1/games/g1/events http/1.1\r\n")), "{heads:?}");
+    assert!(heads.iter().all(|head| head.contains("rejoin-viewer: alice\r\n")), "{heads:?}");
+    let resumed: Vec<bool> = heads.iter().map(|head| head.contains("last-event-id:")).collect();
+    assert_eq!(resumed, [false, true, true, true]);
+    let out = String::from_utf8(watch.out).unwrap();
+    assert_eq!(out.lines().count(), 3, "snapshot, resumed, bye; no heartbeat, nothing unfinished: {out}");
+    let notes = String::from_utf8(watch.notes).unwrap();
+    assert!(notes.contains("the server answered 503"), "{notes}");
+}
+
+#[tokio::test]
+async fn the_id_of_an_unfinished_event_is_not_resumed_from() {
+    let (target, task) = peer(&[FIRST, GONE]).await;
+    let _ = watch_of(&target, false).follow(&SeededEntropy::new(1)).await;
+    let heads = task.await.unwrap();
+    let second = heads.last().unwrap();
+    assert!(second.contains("last-event-id: 4-abc\r\n"), "{second}");
+}

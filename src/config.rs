@@ -1,0 +1,360 @@
+//! Rank 6: flags, environment and `rejoin.toml` become one checked [`Config`]. The only place that reads the process's
+//! arguments and environment.
+//!
+//! A value given as a flag wins over the environment, that over the file, that over the default. All four travel
+//! through one table (`config/rows.rs`), so a name, a unit or a bound exists once.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::base::ids::{DocumentName, UserId};
+use crate::base::limits;
+use crate::http::client::Target;
+
+mod rows;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use rows::{ROWS, Row, Shape};
+
+/// Where a server listens and `rejoin watch` looks for one, when nobody says otherwise.
+pub const PORT: u16 = 7766;
+/// The file that is read when it is there and `--config` names no other.
+const FILE: &str = "rejoin.toml";
+/// The exit code of a configuration that is not accepted.
+pub const EXIT_CODE: u8 = 2;
+/// Longest time between two heartbeats. Whoever hears nothing for longer than this and some may give a stream up.
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
+
+/// What a server needs to know before it starts. Sizes are bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The address to listen on; a loopback address. Port 0 takes any free port. Default `127.0.0.1:7766`.
+    pub listen: SocketAddr,
+    /// The folder of the database; created when it is not there. Relative to the working folder. Default
+    /// `./rejoin-data`.
+    pub data_dir: PathBuf,
+    /// Events kept per document. Default 10,000.
+    pub history_events: u64,
+    /// Days that a document's events are kept. Default 30.
+    pub history_days: u32,
+    /// Largest request body, bytes. Default 2 MiB.
+    pub body_bytes_max: usize,
+    /// Largest serialised state, bytes; at most half of `body_bytes_max`. Default 1 MiB.
+    pub state_bytes_max: usize,
+    /// Deepest nesting of a body or a state, levels. Default 64.
+    pub depth_max: usize,
+    /// Documents kept in memory. Default 20,000.
+    pub hot_documents_max: usize,
+    /// Bytes of states kept in memory. Default 256 MiB.
+    pub hot_bytes_max: usize,
+    /// How long an unused document stays in memory; whole seconds. Default 10 minutes.
+    pub hot_idle: Duration,
+    /// Changes accepted while storage fails. Default 50,000.
+    pub backlog_events_max: usize,
+    /// Bytes of changes accepted while storage fails. Default 64 MiB.
+    pub backlog_bytes_max: usize,
+    /// Recent events kept in memory for streams. Default 16,384.
+    pub ring_events_max: usize,
+    /// Connections open at once. Default 10,000.
+    pub connections_max: usize,
+    /// Time between two heartbeats of a stream; whole seconds. Default 15 s.
+    pub heartbeat: Duration,
+    /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
+    /// `localhost`. Default none.
+    pub allowed_hosts: Vec<String>,
+    /// Largest size of the database file, pages of 4 KiB. Default no bound but the disk.
+    pub database_pages_max: Option<u32>,
+    /// Which log lines are written, as a filter of `tracing`. Default `info`.
+    pub log: String,
+    /// How log lines look. Default [`LogFormat::Auto`].
+    pub log_format: LogFormat,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            data_dir: PathBuf::from("./rejoin-data"),
+            history_events: limits::HISTORY_EVENTS,
+            history_days: limits::HISTORY_DAYS,
+            body_bytes_max: limits::BODY_BYTES_MAX,
+            state_bytes_max: limits::STATE_BYTES_MAX,
+            depth_max: limits::DEPTH_MAX,
+            hot_documents_max: limits::HOT_DOCUMENTS_MAX,
+            hot_bytes_max: limits::HOT_BYTES_MAX,
+            hot_idle: limits::HOT_IDLE,
+            backlog_events_max: limits::BACKLOG_EVENTS_MAX,
+            backlog_bytes_max: limits::BACKLOG_BYTES_MAX,
+            ring_events_max: limits::RING_EVENTS_MAX,
+            connections_max: 10_000,
+            heartbeat: Duration::from_secs(15),
+            allowed_hosts: Vec::new(),
+            database_pages_max: None,
+            log: "info".to_owned(),
+            log_format: LogFormat::Auto,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// [`Human`](Self::Human) on a terminal, [`Json`](Self::Json) otherwise.
+    #[default]
+    Auto,
+    /// For reading.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl LogFormat {
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Auto, Self::Human, Self::Json]
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or_else(|| format!("'{text}' is none of auto, human and json"))
+    }
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Run a server.
+    Serve(Box<Config>),
+    /// Print this: the effective configuration, as a file that can be fed back.
+    CheckConfig(String),
+    /// Follow a document in the terminal.
+    Watch(WatchOptions),
+    /// Print this: help or the version.
+    Help(String),
+}
+
+/// What `rejoin watch` follows, and how it tells it.
+#[derive(Clone, Debug)]
+pub struct WatchOptions {
+    /// The server.
+    pub server: Target,
+    /// The document.
+    pub document: DocumentName,
+    /// Who watches; the host when nobody is named.
+    pub viewer: Option<UserId>,
+    /// Whether the events' data is printed as it comes instead of a line for people.
+    pub json: bool,
+}
+
+/// Why a configuration is not accepted: one line that names the option and where its value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// What this process was asked for.
+pub fn from_process() -> Result<Command, ConfigError> {
+    parse(std::env::args_os())
+}
+
+/// Reads `args`, of which the first is the program's name, and this process's environment and working folder.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
+    parse_in(args, &Surroundings { variable: &|name| std::env::var_os(name), file: Path::new(FILE) })
+}
+
+/// What a configuration is read from besides the arguments. A value, so that tests need not change the process.
+struct Surroundings<'a> {
+    /// Reads an environment variable.
+    variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The file that is read if it is there and no other is named.
+    file: &'a Path,
+}
+
+fn parse_in(args: impl IntoIterator<Item = OsString>, around: &Surroundings<'_>) -> Result<Command, ConfigError> {
+    let matches = match program().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Command::Help(e.render().to_string()));
+        }
+        Err(e) => return Err(usage_error(&e)),
+    };
+    let matches = match matches.subcommand() {
+        Some(("watch", matches)) => return watch_options(matches).map(Command::Watch),
+        Some((_, serve)) => serve,
+        None => &matches,
+    };
+    let gathered = gather(matches, around)?;
+    if matches.get_flag("check-config") {
+        return Ok(Command::CheckConfig(gathered.to_toml()));
+    }
+    Ok(Command::Serve(Box::new(gathered.config)))
+}
+
+/// The command line, made from the table of options.
+fn program() -> clap::Command {
+    let about = "Live state that you can pull the plug on";
+    let program = clap::Command::new("rejoin").version(env!("CARGO_PKG_VERSION")).about(about);
+    let watch = clap::Command::new("watch").about("Follows a document in the terminal, reconnecting by itself");
+    let document = Arg::new("document").value_name("COLLECTION/ID").required(true).help("The document to follow");
+    let server = Arg::new("server").long("server").value_name("URL").default_value("http://127.0.0.1:7766");
+    let viewer = Arg::new("viewer").long("viewer").value_name("ID").help("Watch as this player; without it, as host");
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the events' data as it comes");
+    with_options(program)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(with_options(clap::Command::new("serve").about("Runs the server (what no command means, too)")))
+        .subcommand(watch.args([document, server.help("The server"), viewer, json]))
+}
+
+fn with_options(command: clap::Command) -> clap::Command {
+    let config = Arg::new("config").long("config").value_name("FILE");
+    let check = Arg::new("check-config").long("check-config").action(ArgAction::SetTrue);
+    command
+        .args(ROWS.iter().map(Row::to_arg))
+        .arg(config.help("Read this file [default: ./rejoin.toml, if it is there]"))
+        .arg(check.help("Print the effective configuration, with where each value comes from, and exit"))
+        .after_help(
+            "Each option is also a variable (REJOIN_HISTORY_EVENTS for --history-events) and a key of the file \
+             (history-events = 500). A flag wins over a variable, that over the file.",
+        )
+}
+
+/// One line of what clap tells in several.
+fn usage_error(error: &clap::Error) -> ConfigError {
+    let text = error.render().to_string();
+    let told = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let told: Vec<&str> = told.filter(|line| !line.is_empty()).collect();
+    let told = told.join(" ");
+    ConfigError(format!("{}; --help tells more", told.strip_prefix("error: ").unwrap_or(&told)))
+}
+
+fn watch_options(matches: &ArgMatches) -> Result<WatchOptions, ConfigError> {
+    let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
+    let viewer = matches.get_one::<String>("viewer").map(|id| UserId::new(id)).transpose();
+    Ok(WatchOptions {
+        server: Target::parse(text("server")).map_err(|why| ConfigError(format!("--server: {why}")))?,
+        document: DocumentName::parse(text("document")).map_err(|e| ConfigError(e.message().to_owned()))?,
+        viewer: viewer.map_err(|e| ConfigError(format!("--viewer: {}", e.message())))?,
+        json: matches.get_flag("json"),
+    })
+}
+
+/// A configuration and where its values come from, in the order of the table.
+struct Gathered {
+    config: Config,
+    origins: Vec<String>,
+}
+
+impl Gathered {
+    /// The configuration as a file. Reading that file gives the same configuration.
+    fn to_toml(&self) -> String {
+        let mut out = String::from("# The effective configuration; behind each value stands where it comes from.\n");
+        for (row, origin) in ROWS.iter().zip(&self.origins) {
+            match row.toml(&self.config) {
+                Some(value) => out.push_str(&format!("{} = {value}  # {origin}\n", row.name)),
+                None => out.push_str(&format!("# {} is not set\n", row.name)),
+            }
+        }
+        out
+    }
+}
+
+fn gather(matches: &ArgMatches, around: &Surroundings<'_>) -> Result<Gathered, ConfigError> {
+    let file = find_file(matches, around)?;
+    let mut config = Config::default();
+    let mut origins = Vec::with_capacity(ROWS.len());
+    for row in ROWS {
+        let variable = row.variable();
+        let (origin, values) = if let Some(values) = matches.get_many::<String>(row.name) {
+            (format!("--{}", row.name), values.cloned().collect())
+        } else if let Some(value) = read_variable(&variable, around)? {
+            (variable, row.split(&value))
+        } else if let Some(values) = file.values.get(row.name) {
+            (format!("{}: {}", file.name, row.name), values.clone())
+        } else {
+            origins.push("default".to_owned());
+            continue;
+        };
+        (row.set)(&mut config, &values).map_err(|why| ConfigError(format!("{origin}: {why}")))?;
+        // A comment ends with its line, and a file's name is anybody's.
+        origins.push(origin.replace(char::is_control, "?"));
+    }
+    config.validate()?;
+    Ok(Gathered { config, origins })
+}
+
+fn read_variable(name: &str, around: &Surroundings<'_>) -> Result<Option<String>, ConfigError> {
+    let value = (around.variable)(name).map(OsString::into_string).transpose();
+    value.map_err(|_| ConfigError(format!("{name}: is not UTF-8")))
+}
+
+/// The values of a configuration file, checked against the table's names and shapes.
+#[derive(Default)]
+struct File {
+    name: String,
+    values: BTreeMap<&'static str, Vec<String>>,
+}
+
+fn find_file(matches: &ArgMatches, around: &Surroundings<'_>) -> Result<File, ConfigError> {
+    let named = matches.get_one::<String>("config").map(PathBuf::from);
+    let named = named.or_else(|| (around.variable)("REJOIN_CONFIG").map(PathBuf::from));
+    let path = named.as_deref().unwrap_or(around.file);
+    match std::fs::read_to_string(path) {
+        Ok(text) => read_file(&path.display().to_string(), &text),
+        Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
+        Err(e) => Err(ConfigError(format!("{}: cannot be read: {e}", path.display()))),
+    }
+}
+
+fn read_file(name: &str, text: &str) -> Result<File, ConfigError> {
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+        let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        ConfigError(format!("{name}: line {line}: {}", e.message().replace('\n', " ")))
+    })?;
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        let Some(row) = ROWS.iter().find(|row| row.name == key) else { return Err(unknown_key(name, &key)) };
+        let texts = texts(row.shape, value).map_err(|why| ConfigError(format!("{name}: {key}: {why}")))?;
+        values.insert(row.name, texts);
+    }
+    Ok(File { name: name.to_owned(), values })
+}
+
+fn unknown_key(name: &str, key: &str) -> ConfigError {
+    let likely = key.replace('_', "-").to_ascii_lowercase();
+    let hint = ROWS.iter().find(|row| row.name == likely).map(|row| format!("; it is called '{}'", row.name));
+    ConfigError(format!("{name}: there is no option '{}'{}", key.escape_debug(), hint.unwrap_or_default()))
+}
+
+/// The texts of a value, as a flag would carry them.
+fn texts(shape: Shape, value: toml::Value) -> Result<Vec<String>, &'static str> {
+    match (shape, value) {
+        (Shape::Number, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
+        (Shape::Text | Shape::List, toml::Value::String(text)) => Ok(vec![text]),
+        (Shape::List, toml::Value::Array(items)) => {
+            let item = |item| if let toml::Value::String(text) = item { Ok(text) } else { Err("must hold strings") };
+            items.into_iter().map(item).collect()
+        }
+        (Shape::Number, _) => Err("must be a whole number"),
+        (Shape::Text, _) => Err("must be a string"),
+        (Shape::List, _) => Err("must be a list of strings"),
+    }
+}

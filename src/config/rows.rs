@@ -1,0 +1,212 @@
+//! The options, one row each: name, what it does, and how text becomes a field and a field text.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction};
+
+use super::Config;
+
+/// What a value looks like in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A whole number.
+    Number,
+    /// A string.
+    Text,
+    /// A list of strings; as a flag: repeated; as a variable: with commas between.
+    List,
+}
+
+/// An option.
+pub(super) struct Row {
+    /// As a flag and in the file.
+    pub(super) name: &'static str,
+    value_name: &'static str,
+    help: &'static str,
+    pub(super) shape: Shape,
+    /// Puts a value into its field; only the text is checked here, the value by `Config::validate`.
+    pub(super) set: fn(&mut Config, &[String]) -> Result<(), String>,
+    /// The field as text; none when it is not set.
+    get: fn(&Config) -> Vec<String>,
+}
+
+impl Row {
+    /// Its name in the environment.
+    pub(super) fn variable(&self) -> String {
+        format!("REJOIN_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The values in an environment variable.
+    pub(super) fn split(&self, value: &str) -> Vec<String> {
+        if self.shape != Shape::List {
+            return vec![value.to_owned()];
+        }
+        value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    pub(super) fn to_arg(&self) -> Arg {
+        let default = (self.get)(&Config::default()).join(",");
+        let default = if default.is_empty() { "none" } else { &default };
+        let action = if self.shape == Shape::List { ArgAction::Append } else { ArgAction::Set };
+        Arg::new(self.name)
+            .long(self.name)
+            .value_name(self.value_name)
+            .action(action)
+            .allow_hyphen_values(self.shape == Shape::Number)
+            .help(format!("{} [default: {default}]", self.help))
+    }
+
+    /// The field as a value of the file; `None` when it is not set.
+    pub(super) fn toml(&self, config: &Config) -> Option<String> {
+        let values = (self.get)(config);
+        match self.shape {
+            Shape::Number => values.into_iter().next(),
+            Shape::Text => values.first().map(|text| quote(text)),
+            Shape::List => {
+                let items: Vec<String> = values.iter().map(|text| quote(text)).collect();
+                Some(format!("[{}]", items.join(", ")))
+            }
+        }
+    }
+}
+
+/// A basic string of TOML. What JSON escapes and how, TOML understands; it forbids one character more.
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+fn one(values: &[String]) -> Result<&str, String> {
+    match values {
+        [value] => Ok(value),
+        _ => Err("takes one value".to_owned()),
+    }
+}
+
+fn number<T: FromStr>(values: &[String], field: &mut T) -> Result<(), String> {
+    let text = one(values)?;
+    *field = text.parse().map_err(|_| format!("'{text}' is not a whole number that fits"))?;
+    Ok(())
+}
+
+fn seconds(values: &[String], field: &mut Duration) -> Result<(), String> {
+    let mut count = 0;
+    number(values, &mut count)?;
+    *field = Duration::from_secs(count);
+    Ok(())
+}
+
+fn address(values: &[String], field: &mut SocketAddr) -> Result<(), String> {
+    let text = one(values)?;
+    if text == "tailnet" {
+        return Err("'tailnet' is not there yet: only loopback addresses are accepted for now".to_owned());
+    }
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    *field =
+        numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
+            format!("'{text}' is not an address and port such as 127.0.0.1:7766, [::1]:7766, localhost:0")
+        })?;
+    Ok(())
+}
+
+/// A row for a number that is a field of the same name.
+macro_rules! number {
+    ($name:literal, $value:literal, $field:ident, $help:literal) => {
+        Row {
+            name: $name,
+            value_name: $value,
+            help: $help,
+            shape: Shape::Number,
+            set: |config, values| number(values, &mut config.$field),
+            get: |config| vec![config.$field.to_string()],
+        }
+    };
+}
+
+/// A row for a duration in seconds.
+macro_rules! seconds {
+    ($name:literal, $field:ident, $help:literal) => {
+        Row {
+            name: $name,
+            value_name: "SECONDS",
+            help: $help,
+            shape: Shape::Number,
+            set: |config, values| seconds(values, &mut config.$field),
+            get: |config| vec![config.$field.as_secs().to_string()],
+        }
+    };
+}
+
+/// All options, in the order in which people meet them.
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "listen",
+        value_name: "ADDRESS:PORT",
+        help: "Listen here; only loopback addresses for now; port 0 takes a free one",
+        shape: Shape::Text,
+        set: |config, values| address(values, &mut config.listen),
+        get: |config| vec![config.listen.to_string()],
+    },
+    Row {
+        name: "data-dir",
+        value_name: "FOLDER",
+        help: "Keep the database here; made when it is not there",
+        shape: Shape::Text,
+        set: |config, values| one(values).map(|text| config.data_dir = text.into()),
+        get: |config| vec![config.data_dir.display().to_string()],
+    },
+    Row {
+        name: "allowed-host",
+        value_name: "NAME",
+        help: "Answer to this host name too, besides the listen address and localhost (repeatable)",
+        shape: Shape::List,
+        set: |config, values| {
+            config.allowed_hosts = values.iter().map(|name| name.to_ascii_lowercase()).collect();
+            Ok(())
+        },
+        get: |config| config.allowed_hosts.clone(),
+    },
+    number!("history-events", "COUNT", history_events, "Keep this many events per document"),
+    number!("history-days", "DAYS", history_days, "Keep a document's events for this long"),
+    number!("body-bytes-max", "BYTES", body_bytes_max, "Largest request body"),
+    number!("state-bytes-max", "BYTES", state_bytes_max, "Largest state; at most half of the largest body"),
+    number!("depth-max", "LEVELS", depth_max, "Deepest nesting of a body or a state, 1 to 100"),
+    number!("hot-documents-max", "COUNT", hot_documents_max, "Keep at most this many documents in memory"),
+    number!("hot-bytes-max", "BYTES", hot_bytes_max, "Keep at most this many bytes of states in memory"),
+    seconds!("hot-idle-seconds", hot_idle, "Drop a document from memory when it was not used for this long"),
+    number!("backlog-events-max", "COUNT", backlog_events_max, "Accept this many changes while storage fails"),
+    number!("backlog-bytes-max", "BYTES", backlog_bytes_max, "Accept this many bytes of changes while storage fails"),
+    number!("ring-events-max", "COUNT", ring_events_max, "Keep this many recent events in memory for streams"),
+    number!("connections-max", "COUNT", connections_max, "Serve at most this many connections at once"),
+    seconds!("heartbeat-seconds", heartbeat, "Send a heartbeat on each stream this often, 1 to 60"),
+    Row {
+        name: "database-pages-max",
+        value_name: "PAGES",
+        help: "Let the database file grow to this many pages of 4 KiB",
+        shape: Shape::Number,
+        set: |config, values| {
+            let mut pages = 0;
+            number(values, &mut pages)?;
+            config.database_pages_max = Some(pages);
+            Ok(())
+        },
+        get: |config| config.database_pages_max.iter().map(u32::to_string).collect(),
+    },
+    Row {
+        name: "log",
+        value_name: "FILTER",
+        help: "Write these log lines: a level, or parts with levels, such as info,rejoin::http=debug",
+        shape: Shape::Text,
+        set: |config, values| one(values).map(|text| text.clone_into(&mut config.log)),
+        get: |config| vec![config.log.clone()],
+    },
+    Row {
+        name: "log-format",
+        value_name: "FORMAT",
+        help: "How log lines look: human, json, or auto (human on a terminal, json otherwise)",
+        shape: Shape::Text,
+        set: |config, values| one(values)?.parse().map(|format| config.log_format = format),
+        get: |config| vec![config.log_format.as_str().to_owned()],
+    },
+];

@@ -1,0 +1,218 @@
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use super::*;
+
+/// Parses with this environment and this `rejoin.toml` only.
+fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<Command, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rejoin.toml");
+    if let Some(text) = file {
+        std::fs::write(&path, text).unwrap();
+    }
+    let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+    let args = std::iter::once("rejoin").chain(args.iter().copied()).map(OsString::from);
+    parse_in(args, &Surroundings { variable: &find, file: &path })
+}
+
+fn config(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Config {
+    match parse_with(args, variables, file) {
+        Ok(Command::Serve(config)) => *config,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The refusal must be one line that holds each of `parts`.
+fn refused(args: &[&str], variables: &[(&str, &str)], file: Option<&str>, parts: &[&str]) {
+    let error = parse_with(args, variables, file).unwrap_err().to_string();
+    assert!(!error.contains('\n') && parts.iter().all(|part| error.contains(part)), "{args:?} {file:?}: {error}");
+}
+
+#[test]
+fn nothing_said_means_the_defaults() {
+    assert_eq!(config(&[], &[], None), Config::default());
+    assert_eq!(config(&["serve"], &[], None), Config::default());
+    Config::default().validate().unwrap();
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
+    let file = Some("history-events = 1");
+    let variables = [("REJOIN_HISTORY_EVENTS", "2")];
+    assert_eq!(config(&["--history-events", "3"], &variables, file).history_events, 3);
+    assert_eq!(config(&["serve", "--history-events", "3"], &variables, file).history_events, 3);
+    assert_eq!(config(&[], &variables, file).history_events, 2);
+    assert_eq!(config(&[], &[], file).history_events, 1);
+}
+
+/// For each row of the table: a value other than the default, in each of the three ways.
+#[test]
+fn every_option_can_be_set_in_every_way() {
+    let samples = [
+        ("listen", "[::1]:1"),
+        ("data-dir", "/a b\"c\\d\u{7f}"),
+        ("allowed-host", "table.example"),
+        ("history-events", "77"),
+        ("history-days", "7"),
+        ("body-bytes-max", "3000000"),
+        ("state-bytes-max", "1000"),
+        ("depth-max", "100"),
+        ("hot-documents-max", "5"),
+        ("hot-bytes-max", "1048577"),
+        ("hot-idle-seconds", "5"),
+        ("backlog-events-max", "5"),
+        ("backlog-bytes-max", "3000001"),
+        ("ring-events-max", "2048"),
+        ("connections-max", "5"),
+        ("heartbeat-seconds", "60"),
+        ("database-pages-max", "500"),
+        ("log", "info,rejoin=debug"),
+        ("log-format", "json"),
+    ];
+    assert_eq!(samples.map(|(name, _)| name).to_vec(), ROWS.iter().map(|row| row.name).collect::<Vec<_>>());
+    for (row, (name, value)) in ROWS.iter().zip(samples) {
+        let by_flag = config(&[&format!("--{name}"), value], &[], None);
+        assert_ne!(by_flag, Config::default(), "{name}");
+        assert_eq!(config(&[], &[(&row.variable(), value)], None), by_flag, "{name}");
+        let file = format!("{name} = {}", row.toml(&by_flag).unwrap());
+        assert_eq!(config(&[], &[], Some(&file)), by_flag, "{file}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_named() {
+    for (name, value) in [
+        ("history-events", "0"),
+        ("history-days", "0"),
+        ("history-days", "36501"),
+        ("body-bytes-max", "1023"),
+        ("body-bytes-max", "1073741825"),
+        ("state-bytes-max", "511"),
+        ("depth-max", "0"),
+        ("depth-max", "101"),
+        ("hot-documents-max", "0"),
+        ("hot-idle-seconds", "0"),
+        ("backlog-events-max", "0"),
+        ("ring-events-max", "2047"),
+        ("connections-max", "0"),
+        ("connections-max", "1000001"),
+        ("heartbeat-seconds", "0"),
+        ("heartbeat-seconds", "61"),
+        ("database-pages-max", "63"),
+        ("database-pages-max", "4294967295"),
+    ] {
+        refused(&[&format!("--{name}"), value], &[], None, &[name, value]);
+    }
+}
+
+#[test]
+fn contradictions_are_named() {
+    refused(&["--state-bytes-max", "1048577"], &[], None, &["state-bytes-max: 1048577", "body-bytes-max (2097152)"]);
+    refused(&["--hot-bytes-max", "1048575"], &[], None, &["hot-bytes-max: 1048575", "state-bytes-max (1048576)"]);
+    refused(&["--backlog-bytes-max", "2097151"], &[], None, &["backlog-bytes-max: 2097151", "body-bytes-max"]);
+    let embedded = Config { heartbeat: Duration::from_millis(1500), ..Config::default() };
+    assert!(embedded.validate().unwrap_err().to_string().starts_with("heartbeat-seconds: 1.5s"));
+}
+
+#[test]
+fn numbers_must_be_numbers_that_fit() {
+    for value in ["", "-1", "1.5", "1e3", "18446744073709551616", "many"] {
+        refused(&["--history-events", value], &[], None, &["--history-events: ", value, "not a whole number"]);
+    }
+    refused(&[], &[("REJOIN_HISTORY_DAYS", "x")], None, &["REJOIN_HISTORY_DAYS: 'x'"]);
+}
+
+#[test]
+fn only_loopback_addresses_are_accepted() {
+    assert_eq!(config(&["--listen", "localhost:0"], &[], None).listen, "127.0.0.1:0".parse().unwrap());
+    assert_eq!(config(&["--listen", "127.1.2.3:5"], &[], None).listen, "127.1.2.3:5".parse().unwrap());
+    for address in ["0.0.0.0:7766", "[::]:7766", "192.168.1.2:80", "100.64.0.1:80", "[::ffff:10.0.0.1]:80"] {
+        refused(&["--listen", address], &[], None, &["listen: ", "is not a loopback address", "access control"]);
+    }
+    for text in ["127.0.0.1", "localhost", "7766", "example.org:80", "localhost:x", "127.0.0.1:70000"] {
+        refused(&["--listen", text], &[], None, &["--listen: ", text, "is not an address and port"]);
+    }
+    refused(&["--listen", "tailnet"], &[], None, &["'tailnet' is not there yet"]);
+}
+
+#[test]
+fn host_names_and_log_filters_are_checked() {
+    let names = config(&["--allowed-host", "Table.Example", "--allowed-host", "b"], &[], None).allowed_hosts;
+    assert_eq!(names, ["table.example", "b"]);
+    assert_eq!(config(&[], &[("REJOIN_ALLOWED_HOST", "a, b,")], None).allowed_hosts, ["a", "b"]);
+    for name in ["a:80", "http://a", "*", "", "a..b", "-a", "a-", "a b", &"x".repeat(64)] {
+        refused(&[&format!("--allowed-host={name}")], &[], None, &["allowed-host: "]);
+    }
+    refused(&["--log", "rejoin=loud"], &[], None, &["log: 'rejoin=loud'"]);
+    refused(&["--log-format", "xml"], &[], None, &["--log-format: 'xml' is none of"]);
+    refused(&["--data-dir", ""], &[], None, &["data-dir"]);
+}
+
+#[test]
+fn the_file_must_hold_what_is_known_in_its_shape() {
+    refused(&[], &[], Some("colour = 1"), &["rejoin.toml: there is no option 'colour'"]);
+    refused(&[], &[], Some("history_events = 1"), &["'history_events'", "it is called 'history-events'"]);
+    refused(&[], &[], Some("[limits]\ndepth-max = 1"), &["'limits'"]);
+    refused(&[], &[], Some("\nlisten = "), &["rejoin.toml: line 2: "]);
+    refused(&[], &[], Some("depth-max = 1\ndepth-max = 2"), &["rejoin.toml: line 2: "]);
+    refused(&[], &[], Some("depth-max = '1'"), &["rejoin.toml: depth-max: must be a whole number"]);
+    refused(&[], &[], Some("depth-max = -1"), &["rejoin.toml: depth-max: '-1' is not a whole number"]);
+    refused(&[], &[], Some("listen = 7766"), &["rejoin.toml: listen: must be a string"]);
+    refused(&[], &[], Some("allowed-host = [1]"), &["rejoin.toml: allowed-host: must hold strings"]);
+}
+
+#[test]
+fn another_file_is_read_when_it_is_named_and_must_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.toml").display().to_string();
+    refused(&["--config", &path], &[], None, &[&path, "cannot be read"]);
+    refused(&[], &[("REJOIN_CONFIG", &path)], None, &[&path, "cannot be read"]);
+    std::fs::write(&path, "depth-max = 9").unwrap();
+    assert_eq!(config(&["--config", &path], &[], Some("depth-max = 8")).depth_max, 9);
+    assert_eq!(config(&[], &[("REJOIN_CONFIG", &path)], Some("depth-max = 8")).depth_max, 9);
+}
+
+#[test]
+fn check_config_says_where_each_value_comes_from_and_can_be_fed_back() {
+    let args = ["--data-dir", "a \"b\"\\\u{7f}\n#", "--allowed-host", "a", "--allowed-host", "b.c"];
+    let variables = [("REJOIN_DATABASE_PAGES_MAX", "500")];
+    let file = Some("history-events = 77");
+    let all: Vec<&str> = args.into_iter().chain(["--check-config"]).collect();
+    let Ok(Command::CheckConfig(text)) = parse_with(&all, &variables, file) else { panic!("not printed") };
+    for line in ["allowed-host = [\"a\", \"b.c\"]  # --allowed-host", "depth-max = 64  # default"] {
+        assert!(text.lines().any(|known| known == line), "{line} in {text}");
+    }
+    assert!(text.contains("database-pages-max = 500  # REJOIN_DATABASE_PAGES_MAX\n"), "{text}");
+    assert!(text.contains("history-events = 77  # ") && text.contains("rejoin.toml: history-events\n"), "{text}");
+    assert_eq!(config(&[], &[], Some(&text)), config(&args, &variables, file));
+
+    let Ok(Command::CheckConfig(text)) = parse_with(&["--check-config"], &[], None) else { panic!("not printed") };
+    assert!(text.contains("# database-pages-max is not set\n"), "{text}");
+    assert_eq!(config(&[], &[], Some(&text)), Config::default());
+    refused(&["--check-config", "--depth-max", "0"], &[], None, &["depth-max"]);
+}
+
+#[test]
+fn watch_takes_a_document_a_server_and_a_viewer() {
+    let Ok(Command::Watch(options)) = parse_with(&["watch", "games/g1"], &[], None) else { panic!("not a watch") };
+    assert_eq!(options.server.to_string(), "127.0.0.1:7766");
+    assert_eq!((options.document.to_string().as_str(), options.viewer, options.json), ("games/g1", None, false));
+    let args = ["watch", "games/g1", "--json", "--viewer", "alice", "--server", "http://localhost:1"];
+    let Ok(Command::Watch(options)) = parse_with(&args, &[], None) else { panic!("not a watch") };
+    assert_eq!((options.viewer.unwrap().as_str(), options.json), ("alice", true));
+    refused(&["watch"], &[], None, &["COLLECTION/ID"]);
+    refused(&["watch", "games"], &[], None, &["collection/id"]);
+    refused(&["watch", "games/g1", "--viewer", "a b"], &[], None, &["--viewer: "]);
+    refused(&["watch", "games/g1", "--server", "https://a"], &[], None, &["--server: ", "http://"]);
+}
+
+#[test]
+fn help_and_version_are_text_and_a_wrong_flag_is_an_error() {
+    for args in [["--help"], ["-h"], ["--version"], ["help"]] {
+        assert!(matches!(parse_with(&args, &[], None), Ok(Command::Help(_))), "{args:?}");
+    }
+    let Ok(Command::Help(text)) = parse_with(&["--help"], &[], None) else { panic!("no help") };
+    assert!(text.contains("[default: 10000]") && text.contains("REJOIN_HISTORY_EVENTS"), "{text}");
+    refused(&["--colour"], &[], None, &["unexpected argument '--colour'"]);
+    refused(&["fly"], &[], None, &["fly"]);
+    refused(&["--depth-max", "1", "--depth-max", "2"], &[], None, &["--depth-max", "multiple times"]);
+}

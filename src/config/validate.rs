@@ -1,0 +1,125 @@
+//! What a configuration must be, wherever its values come from.
+
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, ConfigError, HEARTBEAT_MAX};
+use crate::base::limits::BATCH_COMMANDS_MAX;
+
+/// Smallest bound of the database file, pages: less does not hold the schema and one batch.
+const DATABASE_PAGES_MIN: u64 = 64;
+/// Longest host name, bytes (RFC 1035).
+const HOST_LENGTH_MAX: usize = 253;
+
+impl Config {
+    /// Checks each value by itself and against the others. Error: names the first option that is wrong and the rule.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check_listen()?;
+        self.check_ranges()?;
+        self.check_relations()?;
+        self.check_texts()
+    }
+
+    /// Who may connect is not asked yet, so nobody from elsewhere may be able to.
+    fn check_listen(&self) -> Result<(), ConfigError> {
+        if self.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        refuse(
+            "listen",
+            format_args!(
+                "{} is not a loopback address; others are refused until access control for other networks is there",
+                self.listen
+            ),
+        )
+    }
+
+    fn check_ranges(&self) -> Result<(), ConfigError> {
+        let no_bound = u64::MAX;
+        let heartbeat_max = HEARTBEAT_MAX.as_secs();
+        let pages = self.database_pages_max.map_or(DATABASE_PAGES_MIN, u64::from);
+        let ranges = [
+            ("history-events", self.history_events, 1, no_bound),
+            ("history-days", u64::from(self.history_days), 1, 36_500),
+            ("body-bytes-max", wide(self.body_bytes_max), 1024, 1 << 30),
+            ("state-bytes-max", wide(self.state_bytes_max), 512, 1 << 29),
+            // The JSON parser gives up at 128 by itself, and a state travels inside an envelope.
+            ("depth-max", wide(self.depth_max), 1, 100),
+            ("hot-documents-max", wide(self.hot_documents_max), 1, no_bound),
+            ("hot-idle-seconds", whole_seconds("hot-idle-seconds", self.hot_idle)?, 1, 365 * 24 * 3600),
+            ("backlog-events-max", wide(self.backlog_events_max), 1, no_bound),
+            // A batch must not push its own start out of the ring.
+            ("ring-events-max", wide(self.ring_events_max), wide(2 * BATCH_COMMANDS_MAX), 1 << 24),
+            ("connections-max", wide(self.connections_max), 1, 1_000_000),
+            ("heartbeat-seconds", whole_seconds("heartbeat-seconds", self.heartbeat)?, 1, heartbeat_max),
+            ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
+        ];
+        for (name, value, least, most) in ranges {
+            if value < least {
+                return refuse(name, format_args!("{value} is too small; the least is {least}"));
+            }
+            if value > most {
+                return refuse(name, format_args!("{value} is too large; the most is {most}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_relations(&self) -> Result<(), ConfigError> {
+        let (body, state) = (self.body_bytes_max, self.state_bytes_max);
+        if body / 2 < state {
+            let rule = format_args!("{state} must be at most half of body-bytes-max ({body}), or it could not be sent");
+            return refuse("state-bytes-max", rule);
+        }
+        if self.hot_bytes_max < state {
+            let rule = format_args!("{} must be at least state-bytes-max ({state})", self.hot_bytes_max);
+            return refuse("hot-bytes-max", rule);
+        }
+        if self.backlog_bytes_max < body {
+            let rule = format_args!("{} must be at least body-bytes-max ({body})", self.backlog_bytes_max);
+            return refuse("backlog-bytes-max", rule);
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), ConfigError> {
+        if self.data_dir.as_os_str().is_empty() {
+            return refuse("data-dir", format_args!("must not be empty"));
+        }
+        for name in &self.allowed_hosts {
+            if !is_host_name(name) {
+                let rule = "is not a host name (letters, digits, '-' and '.'; no port, no scheme, no '*')";
+                return refuse("allowed-host", format_args!("'{}' {rule}", name.escape_debug()));
+            }
+        }
+        if let Err(e) = EnvFilter::try_new(&self.log) {
+            return refuse("log", format_args!("'{}' is not a log filter: {e}", self.log.escape_debug()));
+        }
+        Ok(())
+    }
+}
+
+fn refuse(name: &str, why: std::fmt::Arguments<'_>) -> Result<(), ConfigError> {
+    Err(ConfigError(format!("{name}: {why}")))
+}
+
+/// Sizes fit into 64 bits on every machine that there is.
+fn wide(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+fn whole_seconds(name: &str, duration: Duration) -> Result<u64, ConfigError> {
+    if duration.subsec_nanos() == 0 {
+        return Ok(duration.as_secs());
+    }
+    Err(ConfigError(format!("{name}: {duration:?} is not a whole number of seconds")))
+}
+
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let inner = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= HOST_LENGTH_MAX && name.split('.').all(label)
+}
