@@ -17,7 +17,7 @@ use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Meta;
-use crate::store::writer::{Batch, KeyRow};
+use crate::store::{Batch, KeyRow};
 
 /// Ticks between two attempts at the most.
 const DELAY_TICKS_MAX: u32 = 50;
@@ -51,7 +51,7 @@ pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
 pub struct Backlog {
     entries: VecDeque<Entry>,
     bytes: usize,
-    answers: HashMap<(String, String), (String, Bytes)>,
+    answers: HashMap<(String, String), (Hash, Bytes)>,
     failing: Option<Failing>,
 }
 
@@ -96,7 +96,7 @@ impl Backlog {
     }
 
     /// Adds decided events, and the answers to give if their keys come again before they are durable.
-    pub fn push(&mut self, entries: Vec<Entry>, answers: Vec<((String, String), (String, Bytes))>) {
+    pub fn push(&mut self, entries: Vec<Entry>, answers: Vec<((String, String), (Hash, Bytes))>) {
         self.bytes += entries.iter().map(|entry| entry.event.body.len()).sum::<usize>();
         self.entries.extend(entries);
         self.answers.extend(answers);
@@ -116,7 +116,7 @@ impl Backlog {
     }
 
     /// The answer that was given under a key that is not durable yet: fingerprint and answer.
-    pub fn answer(&self, key: &(String, String)) -> Option<&(String, Bytes)> {
+    pub fn answer(&self, key: &(String, String)) -> Option<&(Hash, Bytes)> {
         self.answers.get(key)
     }
 

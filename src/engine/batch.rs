@@ -22,7 +22,7 @@ use crate::document::event::{Content, Event};
 use crate::document::model::{Access, Document, Meta};
 use crate::document::visibility::Viewer;
 use crate::document::{json, patch};
-use crate::store::writer::KeyRow;
+use crate::store::KeyRow;
 
 /// What one round has decided so far. Nobody outside the engine sees any of it, refusals included, before it is stored:
 /// a refusal may tell of a change made in the same round.
@@ -47,7 +47,10 @@ pub struct Reply {
 }
 
 enum What {
-    Made { outcomes: Vec<Outcome>, key: Option<Key> },
+    Made {
+        outcomes: Vec<Outcome>,
+        key: Option<Key>,
+    },
     /// The same answer as an earlier reply of this round.
     Again(usize),
     Given(Result<Answer>),
@@ -80,10 +83,10 @@ impl Round {
     }
 
     /// The answers for keys of this round as long as it is not durable.
-    pub fn pending_answers(&self) -> Vec<((String, String), (String, Bytes))> {
+    pub fn pending_answers(&self) -> Vec<((String, String), (Hash, Bytes))> {
         let answer = |(name, first): (&(String, String), &usize)| match self.replies.get(*first) {
             Some(Reply { what: What::Made { outcomes, key: Some(key) }, .. }) => {
-                Some((name.clone(), (key.fingerprint.clone(), (key.render)(outcomes, Durability::Pending))))
+                Some((name.clone(), (key.fingerprint, (key.render)(outcomes, Durability::Pending))))
             }
             _ => None,
         };
@@ -124,17 +127,17 @@ impl Thread {
         if let Some(first) = round.keys.get(&name)
             && let Some(Reply { what: What::Made { key: Some(earlier), .. }, .. }) = round.replies.get(*first)
         {
-            check_fingerprint(key, &earlier.fingerprint)?;
+            check_fingerprint(key, earlier.fingerprint)?;
             return Ok(Some(What::Again(*first)));
         }
         if let Some((fingerprint, answer)) = self.backlog.answer(&name) {
-            check_fingerprint(key, fingerprint)?;
+            check_fingerprint(key, *fingerprint)?;
             return Ok(Some(What::Given(Ok(Answer::Replayed(answer.clone())))));
         }
         match self.writer.find_key(&name.0, &name.1)? {
             Some(row) => {
-                check_fingerprint(key, &row.fingerprint)?;
-                Ok(Some(What::Given(Ok(Answer::Replayed(row.answer.into())))))
+                check_fingerprint(key, row.fingerprint)?;
+                Ok(Some(What::Given(Ok(Answer::Replayed(row.answer)))))
             }
             None => Ok(None),
         }
@@ -172,8 +175,8 @@ impl Thread {
             last.key = key.as_ref().map(|key| KeyRow {
                 scope: viewer.scope().to_owned(),
                 key: key.key.clone(),
-                fingerprint: key.fingerprint.clone(),
-                answer: (key.render)(&outcomes, Durability::Durable).to_vec(),
+                fingerprint: key.fingerprint,
+                answer: (key.render)(&outcomes, Durability::Durable),
                 at,
             });
         }
@@ -321,7 +324,7 @@ impl Birth {
     }
 }
 
-fn check_fingerprint(key: &Key, earlier: &str) -> Result<()> {
+fn check_fingerprint(key: &Key, earlier: Hash) -> Result<()> {
     if key.fingerprint == earlier {
         return Ok(());
     }

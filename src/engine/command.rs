@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
+use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::event::Event;
 use crate::document::model::Document;
@@ -28,7 +29,7 @@ pub struct Key {
     /// The caller's key; it is scoped to the viewer.
     pub key: String,
     /// A digest of the request that it came with.
-    pub fingerprint: String,
+    pub fingerprint: Hash,
     /// Makes the answer that is kept, to be given again to a retry. Called on the engine's thread.
     pub render: Box<dyn Fn(&[Outcome], Durability) -> Bytes + Send>,
 }

@@ -15,7 +15,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::live::hub::{Found, Subscription};
 use crate::live::topics::Interest;
-use crate::store::reader::{Filter, Reader};
+use crate::store::{Filter, Reader};
 
 /// How often a snapshot is begun anew because documents were dropped from memory while it was taken.
 const SNAPSHOT_ATTEMPTS_MAX: usize = 20;
@@ -91,7 +91,8 @@ impl Follow {
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
         let subscription = reads.hub.subscribe(Arc::new(interest));
         let recoveries = reads.hub.recoveries();
-        let mut follow = Self { reads, subscription, cursor: Seq::ZERO, recoveries, undurable: None, kept_after: Seq::ZERO };
+        let mut follow =
+            Self { reads, subscription, cursor: Seq::ZERO, recoveries, undurable: None, kept_after: Seq::ZERO };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
             Some(text) => follow.resume(text).await?,
@@ -161,7 +162,7 @@ impl Follow {
                 let bytes_max = limits::STREAM_WRITE_BYTES_MAX;
                 let events = reader.events_between(&filter, after, to, PAGE_EVENTS, bytes_max)?;
                 // After the events: had something been trimmed before they were read, the base shows it now.
-                Ok((events, reader.base_seq(&filter)?))
+                Ok((events.into_iter().map(Arc::new).collect::<Vec<_>>(), reader.base_seq(&filter)?))
             })
             .await?;
         if base > after.max(self.kept_after) {
@@ -283,7 +284,9 @@ impl Follow {
             }
             // One document is best named by its own last event, which is never trimmed.
             let position = match documents.values().next() {
-                Some(document) if interest.collections.is_empty() && interest.documents.len() == 1 => document.position(),
+                Some(document) if interest.collections.is_empty() && interest.documents.len() == 1 => {
+                    document.position()
+                }
                 _ => ring.position(),
             };
             drop(ring);
@@ -319,7 +322,9 @@ impl Follow {
                 }
                 for collection in &interest.collections {
                     let left = (limits::STREAM_DOCUMENTS_MAX + 1).saturating_sub(documents.len());
-                    documents.extend(reader.list_documents(collection, None, left)?.into_iter().map(Arc::new));
+                    documents.extend(
+                        reader.list(collection, None, left, true)?.into_iter().filter_map(|entry| entry.document),
+                    );
                     check_count(documents.len())?;
                 }
                 Ok(documents)

@@ -10,15 +10,16 @@ use bytes::Bytes;
 
 use super::command::Engine;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::limits;
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
+use crate::base::limits;
+use crate::document::chain::Position;
 use crate::document::decide::absent;
 use crate::document::event::Event;
-use crate::document::model::Document;
+use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::reader::{Entry, Reader};
+use crate::store::{Entry, Reader};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -63,7 +64,7 @@ impl Reads {
         let refill = || async {
             let (events_max, bytes_max) = (limits::REFILL_EVENTS_MAX, limits::REFILL_BYTES_MAX);
             let events = self.ask(move |reader| reader.tail(events_max, bytes_max)).await?;
-            self.hub.refill(events);
+            self.hub.refill(events.into_iter().map(Arc::new).collect());
             Ok(())
         };
         self.refilled.get_or_try_init(refill).await.copied()
@@ -115,18 +116,23 @@ impl Reads {
         after: Option<&DocumentId>,
         limit: usize,
         with_state: bool,
-    ) -> Result<Vec<Arc<Document>>> {
+    ) -> Result<Vec<Entry>> {
         let undurable = self.undurable_documents(collection, after);
         let (wanted, from) = (collection.clone(), after.cloned());
         let extra = undurable.len();
         let stored = self
             .ask(move |reader| reader.list(&wanted, from.as_ref(), limit.saturating_add(extra), with_state))
             .await?;
-        let mut by_id: BTreeMap<DocumentId, Arc<Document>> = stored.into_iter().map(|entry| (id(&entry), entry)).collect();
+        let mut by_id: BTreeMap<DocumentId, Entry> = stored.into_iter().map(|entry| (id(&entry.meta), entry)).collect();
         for document in undurable {
-            by_id.insert(document.meta.name.id.clone(), document);
+            let id = id(&document.meta);
+            if document.is_deleted() {
+                by_id.remove(&id);
+            } else {
+                by_id.insert(id, entry(&document, with_state));
+            }
         }
-        Ok(by_id.into_values().filter(|document| !document.is_deleted()).take(limit).collect())
+        Ok(by_id.into_values().take(limit).collect())
     }
 
     fn undurable_documents(&self, collection: &Collection, after: Option<&DocumentId>) -> Vec<Arc<Document>> {
@@ -145,10 +151,12 @@ impl Reads {
     pub async fn history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<History> {
         let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
         let undurable = self.undurable(name);
-        let key = newest.meta.key;
-        let bytes_max = limits::BATCH_BYTES_MAX;
+        let (name, key, bytes_max) = (name.clone(), newest.meta.key, limits::BATCH_BYTES_MAX);
         let (stored, first_version) = self
-            .ask(move |reader| Ok((reader.history(key, after, limit + 1, bytes_max)?, reader.first_version(key)?)))
+            .ask(move |reader| match reader.meta(&name)? {
+                None => Ok((Vec::new(), Version::ZERO)),
+                Some(_) => Ok((reader.history(&name, after, limit + 1, bytes_max)?, reader.first_version(key)?)),
+            })
             .await?;
         let mut events: Vec<Arc<Event>> = stored.into_iter().map(Arc::new).collect();
         let first_version = match (first_version, undurable.first()) {
@@ -167,6 +175,16 @@ impl Reads {
         Ok(History { events, first_version, more })
     }
 
+    /// Whether a position names a place in this log that is still kept.
+    pub async fn knows(&self, position: Position) -> Result<bool> {
+        let Position::After { seq, hash } = position else { return Ok(true) };
+        if let Some(event) = self.hub.gate().get(seq) {
+            return Ok(event.hash.short() == hash);
+        }
+        let found = self.ask(move |reader| reader.event_at(seq)).await?;
+        Ok(found.is_some_and(|(stored, _)| stored.short() == hash))
+    }
+
     /// The version that a document had after the event `seq`. For paging by position.
     pub async fn version_at(&self, name: &DocumentName, seq: Seq) -> Result<Version> {
         let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
@@ -182,8 +200,19 @@ impl Reads {
     }
 }
 
-fn id(document: &Entry) -> DocumentId {
-    document.meta.name.id.clone()
+fn id(meta: &Meta) -> DocumentId {
+    meta.name.id.clone()
+}
+
+fn entry(document: &Arc<Document>, with_state: bool) -> Entry {
+    Entry {
+        meta: Arc::clone(&document.meta),
+        version: document.version,
+        hash: document.hash,
+        seq: document.seq,
+        updated_at: document.updated_at,
+        document: with_state.then(|| Arc::clone(document)),
+    }
 }
 
 /// A document as it was at `version`, from disk and from the given events that may not be there yet (all of this
@@ -206,9 +235,9 @@ pub fn state_at(reader: &Reader, name: &DocumentName, version: Version, undurabl
         patch::apply(&mut state, event.operations()?)?;
         last = Some(event);
     }
-    let event = last.filter(|event| event.version == version).ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("{name} has no version {version} yet"))
-    })?;
+    let event = last
+        .filter(|event| event.version == version)
+        .ok_or_else(|| Error::new(Kind::NotFound, format!("{name} has no version {version} yet")))?;
     let bytes = state.map(|state| serde_json::to_vec(&state)).transpose().map_err(Error::internal)?;
     Ok(Document {
         meta: Arc::clone(&event.meta),

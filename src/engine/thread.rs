@@ -14,8 +14,7 @@ use super::working::{Slot, Working};
 use crate::base::ids::DocumentName;
 use crate::base::limits;
 use crate::live::hub::Hub;
-use crate::store::reader::Reader;
-use crate::store::writer::{Batch, Fault, Snapshot, Writer};
+use crate::store::{Batch, Fault, Reader, Snapshot, Writer};
 
 /// Ticks between two looks for idle documents.
 const IDLE_SWEEP_TICKS: u32 = 100;
@@ -246,7 +245,8 @@ impl Thread {
             .collect();
         for names in names.chunks(SNAPSHOTS_PER_BATCH) {
             let slots = names.iter().filter_map(|name| self.working.get(name));
-            if !self.take_snapshots(slots.filter(|slot| slot.events > 1).map(|slot| &slot.document).cloned().collect()) {
+            if !self.take_snapshots(slots.filter(|slot| slot.events > 1).map(|slot| &slot.document).cloned().collect())
+            {
                 return;
             }
             names.iter().for_each(|name| self.working.remove(name));

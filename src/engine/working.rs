@@ -10,8 +10,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::base::limits;
 use crate::document::model::Document;
-use crate::store::reader::Reader;
-use crate::store::writer::{Loaded, Writer};
+use crate::store::{Loaded, Reader, Writer};
 
 /// A document in the engine's hands.
 #[derive(Clone, Debug)]
@@ -45,7 +44,9 @@ impl Slot {
     pub fn tree(&self) -> Result<Option<Arc<Value>>> {
         match (&self.tree, &self.document.state) {
             (Some(tree), _) => Ok(Some(Arc::clone(tree))),
-            (None, Some(bytes)) => serde_json::from_slice(bytes).map(|tree| Some(Arc::new(tree))).map_err(Error::internal),
+            (None, Some(bytes)) => {
+                serde_json::from_slice(bytes).map(|tree| Some(Arc::new(tree))).map_err(Error::internal)
+            }
             (None, None) => Ok(None),
         }
     }

@@ -131,10 +131,7 @@ impl Hub {
             return interest.documents.iter().filter_map(|name| self.document(name)).collect();
         }
         let map = self.documents.pin();
-        map.iter()
-            .filter(|(name, _)| interest.covers(name))
-            .map(|(_, hot)| Arc::clone(&hot.document))
-            .collect()
+        map.iter().filter(|(name, _)| interest.covers(name)).map(|(_, hot)| Arc::clone(&hot.document)).collect()
     }
 
     /// How many documents are in memory.

@@ -85,7 +85,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(super) fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    /// Another reason than SQLite's.
+    pub fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { full: false, source: reason.into() }
     }
 }

@@ -189,6 +189,34 @@ pub(super) fn count_between(conn: &Connection, filter: &Filter, after: Seq, to: 
     Ok(conn.prepare_cached(sql)?.query_row(parameters, |row| rows::number(row, 0))?)
 }
 
+/// Seq and hash of the last event with `after < seq <= to` of the documents that `filter` names.
+pub(super) fn last_between(
+    conn: &Connection,
+    filter: &Filter,
+    after: Seq,
+    to: Seq,
+) -> Result<Option<(Seq, Hash)>, Failure> {
+    let mut last = Seq::ZERO;
+    for key in filter.keys() {
+        let Some(row) = rows::document_by_key(conn, key)? else { continue };
+        let version = version_at(conn, &row, to)?;
+        last = last.max(seq_of(conn, key, version)?.unwrap_or(Seq::ZERO));
+    }
+    let sql = "SELECT e.seq FROM events e CROSS JOIN documents d ON d.key = e.document
+               WHERE e.seq > ?1 AND e.seq <= ?2 AND d.collection IN (SELECT value FROM json_each(?3))
+               ORDER BY e.seq DESC LIMIT 1";
+    if !filter.collections.is_empty() {
+        let (_, collections) = filter.as_json()?;
+        let mut statement = conn.prepare_cached(sql)?;
+        let parameters = (rows::int(after.0), rows::int(to.0), collections);
+        last = last.max(statement.query_row(parameters, |row| rows::seq(row, 0)).optional()?.unwrap_or(Seq::ZERO));
+    }
+    if last <= after {
+        return Ok(None);
+    }
+    Ok(event_at(conn, last)?.map(|(hash, _)| (last, hash)))
+}
+
 /// The seq of the last event that was trimmed from any document that `filter` names.
 pub(super) fn base_seq(conn: &Connection, filter: &Filter) -> Result<Seq, Failure> {
     let mut base = Seq::ZERO;

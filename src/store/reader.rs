@@ -32,7 +32,7 @@ pub struct Entry {
     /// When that was.
     pub updated_at: Timestamp,
     /// The document with its state, when that was asked for.
-    pub document: Option<Document>,
+    pub document: Option<Arc<Document>>,
 }
 
 /// The reader pool. Each call reads one moment of the database; two calls may see two. Cheap to clone.
@@ -160,6 +160,11 @@ impl Reader {
         self.read(|conn| log::count_between(conn, filter, after, to))
     }
 
+    /// Seq and hash of the last kept event with `after < seq <= to` of the documents that `filter` names.
+    pub fn last_between(&self, filter: &Filter, after: Seq, to: Seq) -> Result<Option<(Seq, Hash)>> {
+        self.read(|conn| log::last_between(conn, filter, after, to))
+    }
+
     /// The seq of the last event that was trimmed from a document that `filter` names; 0 when none was. What is after
     /// it is complete.
     pub fn base_seq(&self, filter: &Filter) -> Result<Seq> {
@@ -187,7 +192,7 @@ fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Res
         damaged(&meta.name, Version(1), None, "its newest event is missing or not readable").caused_by(e)
     })?;
     let document = match with_state {
-        true => replay::load(conn, &meta.name)?.map(|loaded| loaded.document),
+        true => replay::load(conn, &meta.name)?.map(|loaded| Arc::new(loaded.document)),
         false => None,
     };
     Ok(Entry { meta, version, hash, seq, updated_at, document })
