@@ -1,70 +1,226 @@
-//! Rank 6: a stand-in with the shape of the real wiring: it listens and does nothing else.
+//! Rank 6: the wiring, on one screen. The start goes from the file to the listener, the stop the other way round.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
-use crate::config::Config;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::entropy::{Entropy, SystemEntropy};
+use crate::base::ids::Collection;
+use crate::base::limits;
+use crate::config::{self, Config, ConfigError};
+use crate::document::json::Bounds;
 use crate::document::rules::Rules;
+use crate::engine::command::Engine;
+use crate::engine::health::Health;
+use crate::engine::reads::Reads;
+use crate::engine::thread::{TICK, Thread};
+use crate::engine::{self, BacklogBounds, HotBounds};
+use crate::features;
+use crate::http::api::{Api, Parts};
+use crate::http::body::BodyLimits;
+use crate::http::guard::Guard;
+use crate::http::hosts::Hosts;
+use crate::http::pages;
+use crate::http::server::{ServerOptions, serve};
+use crate::live::hub::Hub;
+use crate::live::ring::RingBounds;
+use crate::store::{self, History, OpenError, Synchronous};
 
-/// A running server.
-#[derive(Debug)]
+/// How long the engine may take at the end to store what there is.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running server. Dropped without [`stop`](Server::stop), it ends as by `kill -9`.
 pub struct Server {
-    listener: tokio::net::TcpListener,
     address: SocketAddr,
     data_dir: PathBuf,
+    engine: Engine,
+    finished: oneshot::Receiver<()>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
 }
 
 /// What a server is made of.
-#[derive(Default)]
 pub struct Builder {
     config: Config,
+    rules: HashMap<String, Arc<dyn Rules>>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    synchronous: Synchronous,
 }
 
-/// Why a server did not start.
+/// Why a server did not start. One line each.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration does not hold together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Rules for what is not a collection.
+    #[error("rules for '{0}': {1}")]
+    Rules(String, String),
+    /// Storage cannot be opened.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
     /// The address is not to be had.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// No thread for the engine.
+    #[error("cannot start the engine's thread: {0}")]
+    Thread(std::io::Error),
 }
 
 impl StartError {
-    /// What the process ends with.
+    /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 15 storage.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Config(_) | Self::Rules(..) => config::EXIT_CODE,
             Self::Listen(..) => 3,
+            Self::Thread(_) => 4,
+            Self::Storage(error) => error.exit_code(),
         }
     }
 }
 
 impl Builder {
-    /// Puts `rules` in charge of a collection.
+    /// Sets the configuration.
     #[must_use]
-    pub fn rules(self, collection: &str, rules: impl Rules) -> Self {
-        let _ = (collection, rules);
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
         self
     }
 
-    /// Sets the configuration.
+    /// Puts `rules` in charge of a collection.
     #[must_use]
-    pub fn config(self, config: Config) -> Self {
-        Self { config }
+    pub fn rules(mut self, collection: &str, rules: impl Rules) -> Self {
+        self.rules.insert(collection.to_owned(), Arc::new(rules));
+        self
     }
 
-    /// Starts.
+    /// Sets where time comes from.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets where randomness comes from.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// Starts: storage, engine, listener, in this order, so that whoever connects finds everything there.
     pub async fn start(self) -> Result<Server, StartError> {
-        let wanted = self.config.listen;
-        let failed = |e| StartError::Listen(wanted, e);
-        let listener = tokio::net::TcpListener::bind(wanted).await.map_err(failed)?;
+        self.config.validate()?;
+        let config = self.config;
+        let rules = self.rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
+            Ok(collection) => Ok((collection, rules)),
+            Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
+        });
+        let state = Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max };
+        let options = engine::Options {
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            rules: Arc::new(rules.collect::<Result<_, _>>()?),
+            state,
+            ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
+            hot: HotBounds {
+                documents_max: config.hot_documents_max,
+                bytes_max: config.hot_bytes_max,
+                idle: config.hot_idle,
+            },
+            backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
+            snapshot_events_max: config.history_events,
+        };
+        // The address first: a second server on it must not touch the file.
+        let failed = |error| StartError::Listen(config.listen, error);
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Server { listener, address, data_dir: self.config.data_dir })
+
+        let (writer, reader) = store::open(store_options(&config, self.synchronous))?;
+        let head = writer.head();
+        let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
+        let health = Arc::new(Health::default());
+        let (sender, commands) = mpsc::channel(limits::ENGINE_QUEUE_COMMANDS_MAX);
+        let engine = Engine::new(sender);
+        let (done, finished) = oneshot::channel();
+        let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
+        let run = move || {
+            thread.run(commands);
+            let _ = done.send(());
+        };
+        thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
+
+        let stop = CancellationToken::new();
+        let api = Api(Arc::new(Parts {
+            reads: Reads::new(Arc::clone(&hub), reader, engine.clone()),
+            engine: engine.clone(),
+            health,
+            clock: Arc::clone(&self.clock),
+            entropy: self.entropy,
+            body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
+            heartbeat: config.heartbeat,
+            stop: stop.clone(),
+        }));
+        let guard = Guard::new(router().with_state(api), Hosts::new(address, &config.allowed_hosts), self.clock.now());
+        let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(hub.fan_out());
+        tasks.spawn(tick(engine.clone()));
+        tasks.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
+        Ok(Server { address, data_dir: config.data_dir, engine, finished, tasks, stop })
+    }
+}
+
+/// Everything that can be asked. A feature has one line here.
+fn router() -> Router<Api> {
+    Router::new()
+        .merge(pages::routes())
+        .merge(features::operations::routes::router())
+        .merge(features::documents::routes::router())
+}
+
+fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
+    let kept = Duration::from_secs(u64::from(config.history_days) * 24 * 3600);
+    store::Options {
+        history: History { events_max: config.history_events, kept },
+        pages_max: config.database_pages_max,
+        synchronous,
+        ..store::Options::new(&config.data_dir)
+    }
+}
+
+/// Tells the engine that time passes.
+async fn tick(engine: Engine) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        engine.tick();
     }
 }
 
 impl Server {
-    /// Begins a server.
+    /// Begins a server with the defaults: no rules, the machine's clock.
     pub fn builder() -> Builder {
-        Builder::default()
+        Builder {
+            config: Config::default(),
+            rules: HashMap::new(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            synchronous: Synchronous::Full,
+        }
     }
 
     /// Where it listens.
@@ -77,8 +233,14 @@ impl Server {
         &self.data_dir
     }
 
-    /// Stops.
-    pub async fn stop(self) {
-        drop(self.listener);
+    /// Stops: no new connections, streams end with `bye`, requests finish, the engine stores what there is.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        // The fan-out and the ticks go on for ever; the listener's task is the one that ends by itself.
+        let _ = self.tasks.join_next().await;
+        self.engine.stop().await;
+        if timeout(FINISH_TIMEOUT, self.finished).await.is_err() {
+            tracing::error!("the engine did not finish in time");
+        }
     }
 }

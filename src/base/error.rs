@@ -30,6 +30,8 @@ pub enum Kind {
     TooLarge,
     /// A body of a type that is not taken here.
     UnsupportedMediaType,
+    /// The rest of the request did not come in time.
+    RequestTimeout,
     /// Addressed to a host name that is not ours.
     MisdirectedHost,
     /// The rules said no.
@@ -51,7 +53,7 @@ pub enum Kind {
 impl Kind {
     /// Whether the same request may succeed later without being changed.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::StorageUnavailable | Self::StorageFull)
+        matches!(self, Self::StorageUnavailable | Self::StorageFull | Self::RequestTimeout)
     }
 }
 
@@ -65,7 +67,7 @@ pub struct Error {
 }
 
 /// The result of whatever can fail with an [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// A failure of `kind`; `message` is shown to the caller.

@@ -27,6 +27,27 @@ pub const PAGE_LIMIT_MAX: usize = 500;
 /// Longest long poll.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// Open connections (default): what 12 KB each makes of some 120 MB. Past it: closed as soon as accepted.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// How long a request's head may take, the wait for it on a kept connection included (default). Past it: closed.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a body may pause (default). Past it: `request-timeout`.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a body may take in all (default): the largest at some 17 KB/s. Past it: `request-timeout`.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a peer may take no byte while there is something to write (default). Past it: closed.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests may go on after the order to stop (default). Past it: dropped.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest request head, bytes: a stream over [`STREAM_NAMES_MAX`] documents with names of usual length. Past it: 431.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes that one connection buffers in each direction, a single larger chunk excepted.
+pub const CONNECTION_BUFFER_BYTES_MAX: usize = 128 << 10;
+/// Bytes of a refused body that are still read, so that its sender gets to see the refusal and not a reset.
+pub const REFUSED_BODY_BYTES_MAX: usize = 16 << 20;
+/// Longest cursor, bytes. Past it: `invalid-request`.
+pub const CURSOR_LENGTH_MAX: usize = 512;
+
 /// Commands that may wait for the engine. When full, senders wait: that is the backpressure on writers.
 pub const ENGINE_QUEUE_COMMANDS_MAX: usize = 4096;
 /// Most commands decided into one transaction. Measured: beyond some 250 the sync no longer shows in the cost.
@@ -81,6 +102,7 @@ pub const HISTORY_EVENTS: u64 = 10_000;
 pub const HISTORY_DAYS: u32 = 30;
 
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
+const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head that is allowed fits the buffer");
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");
 const _: () = assert!(RING_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "the same in bytes");
 const _: () = assert!(BACKLOG_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "the batch that failed fits into the backlog");

@@ -31,8 +31,11 @@ pub struct Key {
     /// A digest of the request that it came with.
     pub fingerprint: Hash,
     /// Makes the answer that is kept, to be given again to a retry. Called on the engine's thread.
-    pub render: Box<dyn Fn(&[Outcome], Durability) -> Bytes + Send>,
+    pub render: Render,
 }
+
+/// Makes an answer of outcomes, on the engine's thread.
+pub type Render = Box<dyn Fn(&[Outcome], Durability) -> Bytes + Send>;
 
 /// Whether changes are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
+use super::body::BodyLimits;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
-use crate::document::json::Bounds;
 use crate::engine::command::Engine;
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
@@ -28,10 +29,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where randomness comes from.
     pub entropy: Arc<dyn Entropy>,
-    /// What a body may measure, and how deep it may be.
-    pub body_bytes_max: usize,
-    /// What a state may measure.
-    pub state: Bounds,
+    /// What a body may measure.
+    pub body: BodyLimits,
     /// How long a stream may be silent.
     pub heartbeat: Duration,
     /// Cancelled when the server stops: streams say goodbye then.
@@ -43,5 +42,11 @@ impl std::ops::Deref for Api {
 
     fn deref(&self) -> &Parts {
         &self.0
+    }
+}
+
+impl FromRef<Api> for BodyLimits {
+    fn from_ref(api: &Api) -> Self {
+        api.body
     }
 }

@@ -1,4 +1,28 @@
-//! Rank 4: HTTP.
+//! Rank 4: everything between the socket and the handlers, and the only place that sets status codes.
+//!
+//! In the order in which a request meets them: [`server`] (accepts and drives connections), [`stall`] and [`inbound`]
+//! (end a peer that stops taking or sending), [`guard`] (host, origin, panics, headers, logs) with [`hosts`] (which
+//! names are ours), the extractors [`viewer`], [`path`], [`query`] and [`body`], the pure parsers in [`headers`], what
+//! handlers share in [`api`], and on the way back [`sse`] for streams and [`problem`] with [`pages`], which says to
+//! people what a problem means. [`client`] and [`sse_parser`] are the other end, for `rejoin watch`.
 
+pub mod api;
+pub mod body;
 pub mod client;
+pub mod guard;
+pub mod headers;
+pub mod hosts;
+pub mod inbound;
+pub mod pages;
+pub mod path;
+pub mod problem;
+pub mod query;
+pub mod server;
+pub mod sse;
 pub mod sse_parser;
+pub mod stall;
+pub mod viewer;
+mod wording;
+
+#[cfg(test)]
+mod tests;

@@ -137,10 +137,8 @@ impl Source {
                 self.continue_snapshot(out)?;
             }
             Item::Resumed { from, to, count } => {
-                let _ = write!(
-                    out,
-                    "event: resumed\ndata: {{\"from\":\"{from}\",\"to\":\"{to}\",\"count\":{count}}}\n\n"
-                );
+                let _ =
+                    write!(out, "event: resumed\ndata: {{\"from\":\"{from}\",\"to\":\"{to}\",\"count\":{count}}}\n\n");
             }
             Item::Durable(seq) => {
                 let _ = write!(out, "event: durable\ndata: {{\"seq\":{seq}}}\n\n");
@@ -196,7 +194,9 @@ fn stream_of(body: Body) -> Response {
 pub fn check_interest(interest: &Interest) -> Result<()> {
     let names = interest.documents.len() + interest.collections.len();
     if names == 0 {
-        return Err(Error::invalid("say what to follow: ?doc=collection/id or ?collection=name, each any number of times"));
+        return Err(Error::invalid(
+            "say what to follow: ?doc=collection/id or ?collection=name, each any number of times",
+        ));
     }
     if names > limits::STREAM_NAMES_MAX {
         return Err(Error::invalid(format!("a stream follows at most {} names", limits::STREAM_NAMES_MAX)));

@@ -87,7 +87,8 @@ pub(super) async fn stream(
 /// What the client last saw: the header, else the query. One that is there and cannot be read is a position that names
 /// no place; an empty one is none.
 fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
-    let header = headers.get(headers::LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let header =
+        headers.get(headers::LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     header.filter(|text| !text.is_empty()).or(query).filter(|text| !text.is_empty())
 }
 
@@ -128,8 +129,7 @@ fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
     }
     let last = found.events.last();
     let next = last.filter(|_| found.more).map(|event| Cursor::encode(&event.version.to_string()));
-    let members =
-        [("nextCursor", next.map(Value::from)), ("firstVersion", Some(Value::from(found.first_version.0)))];
+    let members = [("nextCursor", next.map(Value::from)), ("firstVersion", Some(Value::from(found.first_version.0)))];
     let mut response = page_of(&items, &members)?;
     if let Some(event) = last {
         let position = HeaderValue::try_from(event.position().to_string()).map_err(Error::internal)?;

@@ -6,14 +6,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::base::error::{Error, Result};
+use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::visibility::{Viewer, redact_state};
 use crate::engine::command::{Answer, Durability, Key, Outcome, Times, Write};
 use crate::http::api::Api;
-use crate::http::headers::{self, IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, SERVER_TIMING};
+use crate::http::headers::{self, IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, Return, SERVER_TIMING};
 
 /// What the answer to a write shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Manner {
     /// `Idempotency-Key`, if given.
     pub key: Option<String>,
     /// A digest of what a repeated key must come with again.
-    pub fingerprint: String,
+    pub fingerprint: Hash,
     /// `Prefer: return=minimal`.
     pub minimal: bool,
 }
@@ -42,19 +42,14 @@ impl Manner {
     /// Reads the headers of a write to `path`. Error: `Invalid`.
     pub fn of(viewer: Viewer, method: &str, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self> {
         let key = headers::idempotency_key(headers)?;
-        let fingerprint = if key.is_some() { fingerprint(method, path, body) } else { String::new() };
-        Ok(Self { viewer, key, fingerprint, minimal: headers::prefers_minimal(headers) })
+        let fingerprint = if key.is_some() { fingerprint(method, path, body) } else { Hash::ZERO };
+        Ok(Self { viewer, key, fingerprint, minimal: headers::prefer_return(headers) == Some(Return::Minimal) })
     }
 }
 
-fn fingerprint(method: &str, path: &str, body: &[u8]) -> String {
-    let mut hasher = Sha256::new();
-    for part in [method.as_bytes(), path.as_bytes(), body] {
-        // The length keeps two parts from being taken for one.
-        hasher.update(part.len().to_le_bytes());
-        hasher.update(part);
-    }
-    data_encoding::HEXLOWER.encode(&hasher.finalize())
+/// Stands for a request: the same for the same method, path and body.
+fn fingerprint(method: &str, path: &str, body: &[u8]) -> Hash {
+    Hash::ZERO.after(method.as_bytes()).after(path.as_bytes()).after(body)
 }
 
 /// Makes the changes and answers.
@@ -65,7 +60,8 @@ pub async fn write(api: &Api, manner: Manner, requests: Vec<Request>, shows: Sho
         let style = style.clone();
         let render = move |outcomes: &[Outcome], durability: Durability| {
             // An answer that cannot be rendered is not kept as one; reading it back says so.
-            let reply = style.reply(outcomes, durability).and_then(|reply| serde_json::to_vec(&reply).map_err(Error::internal));
+            let reply =
+                style.reply(outcomes, durability).and_then(|reply| serde_json::to_vec(&reply).map_err(Error::internal));
             Bytes::from(reply.unwrap_or_default())
         };
         Key { key, fingerprint, render: Box::new(render) }

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -10,14 +10,15 @@ use serde_json::json;
 
 use crate::engine::health::Storage;
 use crate::http::api::Api;
+use crate::http::pages;
 
 /// The calls for operators, and the front page.
 pub fn router() -> Router<Api> {
     Router::new().route("/", get(front)).route("/healthz", get(alive)).route("/readyz", get(ready))
 }
 
-async fn front() -> Html<&'static str> {
-    Html(include_str!("front.html"))
+async fn front() -> Response {
+    pages::page("Rejoin", include_str!("front.html"))
 }
 
 /// 200 while the process lives.

@@ -1,0 +1,136 @@
+//! What every request passes on its way to the handlers, and every response on its way back.
+//!
+//! One function instead of a stack of layers: the order is part of the security, and it reads here from top to bottom.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request, Uri};
+use tower::Service;
+
+use super::hosts::Hosts;
+use super::problem::{self, Failure, Fault};
+use super::viewer::Peer;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+
+/// The policy of an HTML page that brings none of its own.
+const PAGE_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
+                           frame-ancestors 'none'";
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The routes behind their guard. Shared by all connections of a listener.
+#[derive(Debug)]
+pub struct Guard {
+    router: Router,
+    hosts: Hosts,
+    started: Timestamp,
+    /// How many requests came so far; with `started` it makes a request's id.
+    requests: AtomicU64,
+}
+
+impl Guard {
+    /// Guards `router`, which must be complete: what it has no route for is answered with a problem. `started` is when
+    /// the process started, so that ids of two runs differ.
+    pub fn new(router: Router, hosts: Hosts, started: Timestamp) -> Self {
+        let router = router.fallback(no_route).method_not_allowed_fallback(no_method);
+        Self { router, hosts, started, requests: AtomicU64::new(0) }
+    }
+
+    /// Answers one request of `peer`. Never panics and never fails: a handler that panics is answered with 500.
+    /// Dropping the future drops the handler.
+    pub async fn answer(&self, peer: SocketAddr, request: Request<Body>) -> Response {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+        let mut response = match self.admit(&request) {
+            Ok(()) => self.dispatch(peer, request).await,
+            Err(refusal) => Failure(refusal).into_response(),
+        };
+        if response.status().as_u16() >= 400 {
+            let id = format!("{:x}-{number:x}", self.started.as_millis());
+            response = failed(response, &id, &method, &uri);
+        }
+        harden(&mut response);
+        if let Some(since) = since {
+            let micros = since.elapsed().as_micros();
+            tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), micros, "request");
+        }
+        response
+    }
+
+    fn admit(&self, request: &Request<Body>) -> Result<()> {
+        self.hosts.check_host(request.uri(), request.headers())?;
+        self.hosts.check_origin(request.method(), request.headers())
+    }
+
+    async fn dispatch(&self, peer: SocketAddr, mut request: Request<Body>) -> Response {
+        request.extensions_mut().insert(Peer(peer));
+        let mut router = self.router.clone();
+        match AssertUnwindSafe(async move { router.call(request).await }).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(panic) => Failure(Error::internal(format_args!("panic: {}", said(&*panic)))).into_response(),
+        }
+    }
+}
+
+async fn no_route() -> Failure {
+    Failure(Error::not_found("there is nothing at this path"))
+}
+
+async fn no_method() -> Failure {
+    Failure(Error::new(Kind::MethodNotAllowed, "this path does not take this method; Allow names those that it takes"))
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text,
+        (None, None) => "without words",
+    }
+}
+
+/// Names a refused request by its id, and logs a failure of ours once, with what lies behind it. That storage is away
+/// is logged by whoever sees it go; here it is only a warning.
+fn failed(mut response: Response, id: &str, method: &Method, uri: &Uri) -> Response {
+    let status = response.status().as_u16();
+    let path = uri.path();
+    match response.extensions_mut().remove::<Fault>() {
+        Some(Fault(error)) if error.kind().retryable() => {
+            tracing::warn!(id, %method, path, status, %error, "a request was put off");
+        }
+        Some(Fault(error)) => {
+            tracing::error!(id, %method, path, status, %error, "a request failed");
+            response = problem::render(&error, Some(id));
+        }
+        None if status >= 500 => tracing::error!(id, %method, path, status, "a request failed"),
+        None => {}
+    }
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// Sets what browsers need to be told about every response.
+fn harden(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.entry(CACHE_CONTROL).or_insert(const { HeaderValue::from_static("no-store") });
+    if headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html")) {
+        headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(PAGE_POLICY));
+    }
+}

@@ -1,0 +1,267 @@
+//! What problems mean and what to do about them, for people: `GET /problems` and `GET /problems/{slug}`.
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use data_encoding::BASE64;
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, VARY};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::headers::prefers;
+use super::problem::Handled;
+use crate::base::error::{Error, Result};
+
+/// The only style of these pages. The policy names its hash, so that nothing else applies.
+const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;\
+                     color-scheme:light dark}code{font-family:ui-monospace,monospace}\
+                     pre{overflow-x:auto;padding:1rem;border-radius:.5rem;background:light-dark(#f2f3f5,#1d2025)}";
+
+/// What a problem type means.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Meaning {
+    /// The last part of its `type`.
+    pub slug: &'static str,
+    /// The status codes that it comes with.
+    pub status: &'static [u16],
+    /// What happened.
+    pub meaning: &'static str,
+    /// What the caller can do.
+    pub remedy: &'static str,
+}
+
+const fn meaning(slug: &'static str, status: &'static [u16], meaning: &'static str, remedy: &'static str) -> Meaning {
+    Meaning { slug, status, meaning, remedy }
+}
+
+/// Every problem type, in the order of the index.
+pub const MEANINGS: &[Meaning] = &[
+    meaning(
+        "invalid-request",
+        &[400],
+        "A part of the request is malformed, mistyped or unknown: the body, the query, an id or a header.",
+        "Read errors: it names each field and what is wrong with it. Nothing was changed; mend the request and send it again.",
+    ),
+    meaning(
+        "unauthenticated",
+        &[401],
+        "The server cannot tell who is asking.",
+        "Connect from a place that the server knows: the machine that it runs on, or the private network that it serves.",
+    ),
+    meaning(
+        "forbidden",
+        &[403],
+        "The caller is known and may not do this, or the request came from a web page of another origin.",
+        "Ask the host of the document, or use a page that this server itself serves.",
+    ),
+    meaning(
+        "not-found",
+        &[404],
+        "There is nothing at this path, or no document of this name.",
+        "Check the path and the id.",
+    ),
+    meaning(
+        "method-not-allowed",
+        &[405],
+        "The path exists and does not take this method.",
+        "The header Allow names the methods that it takes.",
+    ),
+    meaning(
+        "request-timeout",
+        &[408],
+        "The body of the request paused for too long or took too long in all.",
+        "Nothing was changed; send it again, over a better connection or in smaller parts.",
+    ),
+    meaning(
+        "already-exists",
+        &[409],
+        "A document of this name is there already.",
+        "Choose another id, leave it out to be given one, or change the document that is there.",
+    ),
+    meaning(
+        "version-conflict",
+        &[409, 412],
+        "Someone else changed the document since the version that this write was made for. With expectedVersion the \
+         status is 409, with If-Match or If-None-Match it is 412.",
+        "currentVersion, currentHash and current say what the document is now: make the change anew from there.",
+    ),
+    meaning(
+        "gone",
+        &[410],
+        "The document was deleted.",
+        "Its history can still be read up to lastVersion; creating it again goes on from there.",
+    ),
+    meaning(
+        "too-large",
+        &[413],
+        "The body, the state that it would make, or its nesting is beyond a bound of this server.",
+        "Split the change, or keep large things elsewhere and put a reference into the document.",
+    ),
+    meaning(
+        "unsupported-media-type",
+        &[415],
+        "The body is not of a type that is taken here.",
+        "Set Content-Type to one of those in accepted, with UTF-8 text.",
+    ),
+    meaning(
+        "misdirected-host",
+        &[421],
+        "The request was addressed to a host name that this server does not go by. This protects against web pages \
+         that turn their own name to the address of this server.",
+        "Use the address that the server printed at its start, or add the name to its configuration.",
+    ),
+    meaning(
+        "action-rejected",
+        &[422],
+        "The rules of this collection do not allow the action in the present state.",
+        "The detail is the rules' own reason. Nothing was changed.",
+    ),
+    meaning(
+        "patch-failed",
+        &[422],
+        "An operation of the patch does not apply to the state, or one of its tests does not hold.",
+        "operation counts from 0 and says which. Nothing was changed; read the document and make the patch anew.",
+    ),
+    meaning(
+        "idempotency-mismatch",
+        &[422],
+        "The Idempotency-Key was used before, for a different request.",
+        "Use a new key for each new request, and the same one only to repeat a request unchanged.",
+    ),
+    meaning(
+        "internal",
+        &[500],
+        "A fault of the server. What happened is in its log and not in the answer.",
+        "Tell whoever runs the server the requestId: its log has the same.",
+    ),
+    meaning(
+        "damaged-document",
+        &[500],
+        "What is stored of this document contradicts itself, so it is not served: a wrong answer would be worse.",
+        "Restore the database from a backup. Other documents are not affected.",
+    ),
+    meaning(
+        "storage-unavailable",
+        &[503],
+        "The disk does not take writes at present, and as much as may wait for it is waiting already.",
+        "Try again after the seconds in Retry-After, with the same Idempotency-Key.",
+    ),
+    meaning(
+        "storage-full",
+        &[507],
+        "The disk is full, and as much as may wait for it is waiting already.",
+        "Make room on the disk of the server; it goes on by itself. Then try again.",
+    ),
+];
+
+/// The routes of these pages.
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new().route("/problems", get(index)).route("/problems/{slug}", get(one))
+}
+
+async fn index(headers: HeaderMap) -> Handled<Response> {
+    if wants_json(&headers) {
+        return Ok(json(&serde_json::json!({ "items": MEANINGS }))?);
+    }
+    let items: String = MEANINGS
+        .iter()
+        .map(|m| format!("<li><a href=\"/problems/{0}\"><code>{0}</code></a>: {1}</li>", m.slug, m.meaning))
+        .collect();
+    Ok(page("Problems", &format!("<p>What this server says when something does not work:</p><ul>{items}</ul>")))
+}
+
+async fn one(headers: HeaderMap, slug: axum::extract::RawPathParams) -> Handled<Response> {
+    let found = slug.iter().find_map(|(_, slug)| MEANINGS.iter().find(|m| m.slug == slug));
+    let found = found.ok_or_else(|| Error::not_found("there is no problem type of this name; /problems lists them"))?;
+    if wants_json(&headers) {
+        return Ok(json(found)?);
+    }
+    let status: Vec<String> = found.status.iter().map(u16::to_string).collect();
+    let body = format!(
+        "<p>Status {}.</p><h2>What it means</h2><p>{}</p><h2>What to do</h2><p>{}</p><p><a href=\"/problems\">All problems</a></p>",
+        status.join(" or "),
+        found.meaning,
+        found.remedy
+    );
+    Ok(page(found.slug, &body))
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    prefers(headers, "application/json", "text/html")
+}
+
+fn json(value: &impl Serialize) -> Result<Response> {
+    let body = serde_json::to_vec(value).map_err(Error::internal)?;
+    let headers = [(CONTENT_TYPE, "application/json"), (VARY, "accept"), (CACHE_CONTROL, "max-age=3600")];
+    Ok((headers, body).into_response())
+}
+
+/// A page of this server's own words: `title` and `body` are put in as they are, so neither may hold anything that came
+/// from outside. It runs no script, loads nothing, and cannot be framed.
+pub fn page(title: &str, body: &str) -> Response {
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>{title} · Rejoin</title><style>{STYLE}</style></head><body><main>\
+         <h1>{title}</h1>{body}</main></body></html>"
+    );
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (VARY, "accept"), (CACHE_CONTROL, "max-age=3600")];
+    let mut response = (headers, html).into_response();
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy());
+    response
+}
+
+fn policy() -> HeaderValue {
+    let hash = BASE64.encode(&Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::base::error::Kind;
+    use crate::http::problem::row;
+
+    #[test]
+    fn every_kind_has_a_page_with_its_status_and_every_page_a_kind() {
+        let kinds = [
+            Kind::Invalid,
+            Kind::Unauthenticated,
+            Kind::Forbidden,
+            Kind::NotFound,
+            Kind::MethodNotAllowed,
+            Kind::AlreadyExists,
+            Kind::PreconditionFailed,
+            Kind::VersionConflict,
+            Kind::Gone,
+            Kind::TooLarge,
+            Kind::UnsupportedMediaType,
+            Kind::RequestTimeout,
+            Kind::MisdirectedHost,
+            Kind::Rejected,
+            Kind::PatchFailed,
+            Kind::IdempotencyMismatch,
+            Kind::Internal,
+            Kind::Damaged,
+            Kind::StorageUnavailable,
+            Kind::StorageFull,
+        ];
+        let raised: BTreeSet<_> = kinds.iter().map(|kind| (row(*kind).slug, row(*kind).status.as_u16())).collect();
+        let told: BTreeSet<_> = MEANINGS.iter().flat_map(|m| m.status.iter().map(|status| (m.slug, *status))).collect();
+        assert_eq!(raised, told);
+        // The last of the enum: a kind that is added after it must be added above too.
+        assert_eq!(kinds.len(), Kind::StorageFull as usize + 1);
+    }
+
+    #[test]
+    fn the_words_need_no_escaping() {
+        for m in MEANINGS {
+            assert!(![m.slug, m.meaning, m.remedy].concat().contains(['<', '>', '&', '"']), "{}", m.slug);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! How failures are told: RFC 9457 problems. The only place that gives a failure its status.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::base::error::{Error, Kind};
+
+/// The media type of a problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+/// What `Retry-After` says when the failure itself does not know better: storage is tried again about that often.
+const RETRY_AFTER_SECONDS: u64 = 5;
+/// The members that a failure's details may not replace.
+const RESERVED: [&str; 5] = ["type", "title", "status", "detail", "instance"];
+
+/// The result of a handler.
+pub type Handled<T> = Result<T, Failure>;
+
+/// An [`Error`] on its way out of a handler.
+#[derive(Debug)]
+pub struct Failure(pub Error);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// What a sort of failure is in HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The status code.
+    pub status: StatusCode,
+    /// The last part of `type`, which is `/problems/<slug>`.
+    pub slug: &'static str,
+    /// The short text that is the same for all of this sort.
+    pub title: &'static str,
+}
+
+/// The table of DESIGN §5.
+pub const fn row(kind: Kind) -> Row {
+    use StatusCode as S;
+    let (status, slug, title) = match kind {
+        Kind::Invalid => (S::BAD_REQUEST, "invalid-request", "The request is not valid"),
+        Kind::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "Nobody knows who is asking"),
+        Kind::Forbidden => (S::FORBIDDEN, "forbidden", "This is not allowed"),
+        Kind::NotFound => (S::NOT_FOUND, "not-found", "There is no such thing"),
+        Kind::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be asked here"),
+        Kind::AlreadyExists => (S::CONFLICT, "already-exists", "It exists already"),
+        Kind::PreconditionFailed => (S::PRECONDITION_FAILED, "version-conflict", "Someone else was faster"),
+        Kind::VersionConflict => (S::CONFLICT, "version-conflict", "Someone else was faster"),
+        Kind::Gone => (S::GONE, "gone", "It was deleted"),
+        Kind::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "This is too large"),
+        Kind::UnsupportedMediaType => {
+            (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Bodies of this type are not taken here")
+        }
+        Kind::RequestTimeout => (S::REQUEST_TIMEOUT, "request-timeout", "The request did not come in time"),
+        Kind::MisdirectedHost => (S::MISDIRECTED_REQUEST, "misdirected-host", "This host name is not ours"),
+        Kind::Rejected => (S::UNPROCESSABLE_ENTITY, "action-rejected", "The rules say no"),
+        Kind::PatchFailed => (S::UNPROCESSABLE_ENTITY, "patch-failed", "The patch does not apply"),
+        Kind::IdempotencyMismatch => {
+            (S::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "This key was used for another request")
+        }
+        Kind::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
+        Kind::Damaged => (S::INTERNAL_SERVER_ERROR, "damaged-document", "What is stored does not add up"),
+        Kind::StorageUnavailable => (S::SERVICE_UNAVAILABLE, "storage-unavailable", "Storage takes no writes now"),
+        Kind::StorageFull => (S::INSUFFICIENT_STORAGE, "storage-full", "Storage is full"),
+    };
+    Row { status, slug, title }
+}
+
+/// The body of a problem.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(flatten)]
+    details: &'a Map<String, Value>,
+}
+
+/// A failure on our side, attached to its response so that the guard can log its source once.
+#[derive(Clone, Debug)]
+pub(super) struct Fault(pub(super) Arc<Error>);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = render(&self.0, None);
+        if response.status().is_server_error() {
+            response.extensions_mut().insert(Fault(Arc::new(self.0)));
+        }
+        response
+    }
+}
+
+/// The response that tells `error`, with the id of the request where the caller can do nothing but quote it.
+pub(super) fn render(error: &Error, request_id: Option<&str>) -> Response {
+    let row = row(error.kind());
+    let mut details = error.details().clone();
+    RESERVED.iter().for_each(|name| drop(details.remove(*name)));
+    let retry_after = retry_after(error);
+    if let Some(seconds) = retry_after {
+        details.insert("retryAfterSeconds".to_owned(), seconds.into());
+    }
+    if let Some(id) = request_id {
+        details.insert("requestId".to_owned(), id.into());
+    }
+    let problem = Problem {
+        kind: format!("/problems/{}", row.slug),
+        title: row.title,
+        status: row.status.as_u16(),
+        detail: error.message(),
+        details: &details,
+    };
+    // Strings, numbers and JSON trees under string keys always serialise.
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = (row.status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if error.kind() == Kind::UnsupportedMediaType {
+        name_accepted(error, headers);
+    }
+    response
+}
+
+/// In how many seconds it is worth trying again, for what waiting may help.
+fn retry_after(error: &Error) -> Option<u64> {
+    let said = error.details().get("retryAfterSeconds").and_then(Value::as_u64);
+    match error.kind() {
+        Kind::StorageUnavailable | Kind::StorageFull => Some(said.unwrap_or(RETRY_AFTER_SECONDS)),
+        _ => said,
+    }
+}
+
+/// Says in headers which types are taken: `Accept` as RFC 9110 has it for 415, and the older `Accept-Post` or
+/// `Accept-Patch`.
+fn name_accepted(error: &Error, headers: &mut HeaderMap) {
+    let accepted = error.details().get("accepted").and_then(Value::as_array);
+    let types: Vec<&str> = accepted.into_iter().flatten().filter_map(Value::as_str).collect();
+    let Ok(value) = HeaderValue::from_str(&types.join(", ")) else { return };
+    let patches = types.iter().any(|media_type| media_type.contains("patch"));
+    let older = if patches { "accept-patch" } else { "accept-post" };
+    headers.insert(HeaderName::from_static(older), value.clone());
+    headers.insert(ACCEPT, value);
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+    use super::*;
+
+    async fn told(error: Error) -> (http::response::Parts, Value) {
+        let (parts, body) = Failure(error).into_response().into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (parts, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_problem_has_its_members_and_those_that_help() {
+        let error = Error::new(Kind::VersionConflict, "not at version 3").with("currentVersion", 4).with("status", 1);
+        let (parts, body) = told(error).await;
+        assert_eq!(parts.headers[CONTENT_TYPE], MEDIA_TYPE);
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "/problems/version-conflict", "title": "Someone else was faster", "status": 409,
+                "detail": "not at version 3", "currentVersion": 4
+            })
+        );
+        assert_eq!(row(Kind::PreconditionFailed).status, StatusCode::PRECONDITION_FAILED);
+        assert_eq!(row(Kind::PreconditionFailed).slug, row(Kind::VersionConflict).slug);
+    }
+
+    #[tokio::test]
+    async fn an_internal_failure_tells_nothing_of_its_source() {
+        let (parts, body) = told(Error::internal("disk sda1 is on fire")).await;
+        assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body.to_string().contains("sda1"));
+        assert!(parts.extensions.get::<Fault>().unwrap().0.to_string().contains("sda1"));
+    }
+
+    #[tokio::test]
+    async fn storage_failures_say_when_to_come_back() {
+        let (parts, body) = told(Error::new(Kind::StorageFull, "full").with("retryAfterSeconds", 9)).await;
+        assert_eq!((parts.status.as_u16(), &parts.headers[RETRY_AFTER]), (507, &HeaderValue::from_static("9")));
+        assert_eq!(body["retryAfterSeconds"], 9);
+        let (parts, body) = told(Error::new(Kind::StorageUnavailable, "away")).await;
+        assert_eq!((parts.status.as_u16(), &parts.headers[RETRY_AFTER]), (503, &HeaderValue::from_static("5")));
+        assert_eq!(body["retryAfterSeconds"], 5);
+    }
+}

@@ -1,0 +1,210 @@
+//! Accepts connections and drives each until its end.
+//!
+//! `axum::serve` sets no timer, so that a slow head stays open for ever; hence a loop of our own over hyper's HTTP/1.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::guard::Guard;
+use super::inbound::{self, BodyTimes};
+use super::stall::Stalling;
+use crate::base::limits;
+
+/// The wait after the first of several failed accepts; it doubles up to [`ACCEPT_WAIT_MAX`].
+const ACCEPT_WAIT_MIN: Duration = Duration::from_millis(10);
+/// See [`ACCEPT_WAIT_MIN`]. Short enough that a server that ran out of descriptors answers soon after it has some.
+const ACCEPT_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a connection that has not sent anything yet may still send something after the order to stop.
+const SILENT_AFTER_STOP: Duration = Duration::from_millis(250);
+
+/// The bounds on connections. The defaults are in [`limits`].
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Most open connections. One more is closed as soon as it is accepted: its peer sees at once that it cannot get in
+    /// (an `EventSource` tries again), which a place in the listen queue would not tell.
+    pub connections_max: usize,
+    /// How long a request's head may take: from the start of the connection, or from the end of the response before.
+    pub header_timeout: Duration,
+    /// How long a request's body may pause.
+    pub body_idle_timeout: Duration,
+    /// How long a request's body may take in all.
+    pub body_timeout: Duration,
+    /// How long a peer may take no byte while there is something to write. It comes back and resumes.
+    pub write_stall_timeout: Duration,
+    /// How long requests may go on after the order to stop.
+    pub drain_timeout: Duration,
+    /// Largest request head, bytes.
+    pub head_bytes_max: usize,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            connections_max: limits::CONNECTIONS_MAX,
+            header_timeout: limits::HEADER_TIMEOUT,
+            body_idle_timeout: limits::BODY_IDLE_TIMEOUT,
+            body_timeout: limits::BODY_TIMEOUT,
+            write_stall_timeout: limits::WRITE_STALL_TIMEOUT,
+            drain_timeout: limits::DRAIN_TIMEOUT,
+            head_bytes_max: limits::HEAD_BYTES_MAX,
+        }
+    }
+}
+
+/// Serves `guard` on `listener` until `stop`, then lets running requests finish within `drain_timeout` and drops the
+/// rest. Streams do not end by themselves: whoever makes them must end them on `stop`. A failing accept is waited out
+/// and never ends the loop. Dropping the future drops all connections.
+pub async fn serve(listener: TcpListener, guard: Arc<Guard>, options: ServerOptions, stop: CancellationToken) {
+    let shared = Arc::new(Shared { builder: builder(&options), guard, options, stop });
+    let mut connections = JoinSet::new();
+    let mut refused = 0_u64;
+    let mut wait = ACCEPT_WAIT_MIN;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => break,
+            Some(ended) = connections.join_next() => { note(ended); continue }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if connections.len() >= shared.options.connections_max => {
+                drop(stream);
+                // The first, then ever fewer: a flood of connections is not to become a flood of lines.
+                refused += 1;
+                if refused.is_power_of_two() {
+                    tracing::warn!(refused, open = connections.len(), "connections are refused: too many are open");
+                }
+            }
+            Ok((stream, peer)) => {
+                wait = ACCEPT_WAIT_MIN;
+                connections.spawn(drive(stream, peer, Arc::clone(&shared)));
+            }
+            Err(error) if concerns_one_peer(&error) => {}
+            Err(error) => {
+                if wait == ACCEPT_WAIT_MIN {
+                    tracing::warn!(%error, "a connection could not be accepted; trying again");
+                }
+                tokio::select! { () = sleep(wait) => {}, () = shared.stop.cancelled() => break }
+                wait = (wait * 2).min(ACCEPT_WAIT_MAX);
+            }
+        }
+    }
+    drop(listener);
+    let drained = async {
+        while let Some(ended) = connections.join_next().await {
+            note(ended)
+        }
+    };
+    if timeout(shared.options.drain_timeout, drained).await.is_err() {
+        tracing::warn!(open = connections.len(), "connections are dropped: they did not end in time");
+    }
+    connections.shutdown().await;
+}
+
+/// What all connections of a listener have in common.
+struct Shared {
+    builder: http1::Builder,
+    guard: Arc<Guard>,
+    options: ServerOptions,
+    stop: CancellationToken,
+}
+
+/// What the requests of one connection have in common.
+struct Line {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    /// Whether a request has come. Only this task reads and writes it; it is atomic because the task moves.
+    used: AtomicBool,
+}
+
+fn builder(options: &ServerOptions) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_header_size(options.head_bytes_max)
+        .max_buf_size(limits::CONNECTION_BUFFER_BYTES_MAX.max(options.head_bytes_max))
+        .keep_alive(true);
+    builder
+}
+
+/// Drives one connection. hyper's header timer does not run for a connection that never sends anything, so one of our
+/// own does; it also ends such connections soon after the order to stop.
+async fn drive(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    // Small responses and single events must not wait for the acknowledgement of the ones before.
+    let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(Stalling::new(stream, shared.options.write_stall_timeout));
+    let line = Arc::new(Line { shared: Arc::clone(&shared), peer, used: AtomicBool::new(false) });
+    let service = service_fn({
+        let line = Arc::clone(&line);
+        move |request| answer(Arc::clone(&line), request)
+    });
+    let mut connection = std::pin::pin!(shared.builder.serve_connection(io, service));
+    let mut silence = std::pin::pin!(sleep(shared.options.header_timeout));
+    let mut stopped = std::pin::pin!(shared.stop.cancelled());
+    let (mut watching, mut stopping) = (true, false);
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "a connection ended early");
+                }
+                return;
+            }
+            () = silence.as_mut(), if watching => {
+                if !line.used.load(Ordering::Relaxed) {
+                    return;
+                }
+                watching = false;
+            }
+            () = stopped.as_mut(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+                if watching {
+                    let soon = Instant::now() + SILENT_AFTER_STOP;
+                    let deadline = silence.deadline().min(soon);
+                    silence.as_mut().reset(deadline);
+                }
+            }
+        }
+    }
+}
+
+async fn answer(
+    line: Arc<Line>,
+    request: hyper::Request<hyper::body::Incoming>,
+) -> Result<axum::response::Response, Infallible> {
+    line.used.store(true, Ordering::Relaxed);
+    let options = &line.shared.options;
+    let times = BodyTimes { idle: options.body_idle_timeout, total: options.body_timeout };
+    let request = request.map(|incoming| inbound::watched(incoming, times));
+    Ok(line.shared.guard.answer(line.peer, request).await)
+}
+
+/// Whether a failed accept says something about that one connection only.
+fn concerns_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::ConnectionRefused | E::Interrupted)
+}
+
+/// A panic while a body is streamed ends its connection and nothing else; it is said here.
+fn note(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection ended by a panic");
+    }
+}
