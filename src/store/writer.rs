@@ -26,8 +26,8 @@ pub use super::replay::Loaded;
 /// WAL frames from which on a checkpoint waits for readers, so that the WAL can start over: with reads that always
 /// overlap it would otherwise grow for ever.
 const RESTART_FRAMES: u64 = 4 * CHECKPOINT_FRAMES as u64;
-/// How long such a checkpoint waits: readers take milliseconds.
-const RESTART_WAIT: Duration = Duration::from_millis(250);
+/// How long the engine's thread lets a checkpoint wait for readers: they take milliseconds.
+const READERS_WAIT: Duration = Duration::from_millis(250);
 
 /// The end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +195,10 @@ impl Writer {
 
     fn recover(&self, conn: &Connection) -> std::result::Result<(Head, i64), Fault> {
         open::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
-        if !checkpoint(conn, Checkpoint::Truncate)?.complete() {
+        conn.busy_timeout(READERS_WAIT)?;
+        let moved = checkpoint(conn, Checkpoint::Truncate);
+        conn.busy_timeout(open::BUSY_WAIT)?;
+        if !moved?.complete() {
             return Err(Fault::other("someone who reads keeps the WAL from being moved into the database"));
         }
         Ok((log::head(conn)?, next_key(conn)?))
@@ -239,7 +242,7 @@ impl Writer {
             if progress.frames < RESTART_FRAMES {
                 return checkpoint(conn, Checkpoint::Passive).map(drop);
             }
-            conn.busy_timeout(RESTART_WAIT)?;
+            conn.busy_timeout(READERS_WAIT)?;
             let restarted = checkpoint(conn, Checkpoint::Restart);
             conn.busy_timeout(open::BUSY_WAIT)?;
             restarted.map(drop)
