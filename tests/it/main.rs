@@ -1,0 +1,8 @@
+//! The server as its users meet it: the real binary, over real sockets, on a real file. One test binary, since each
+//! links everything again.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+
+mod support;
+
+mod first_steps;

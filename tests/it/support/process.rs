@@ -1,0 +1,203 @@
+//! The server as a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A running server process. Killed when dropped.
+pub struct Process {
+    child: Child,
+    /// `http://127.0.0.1:<port>`.
+    pub url: String,
+    /// For requests that are not kept for later ones.
+    pub client: Client,
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    directory: std::sync::Arc<TempDir>,
+}
+
+impl Process {
+    /// Starts a server on a free port, with its data in a new directory.
+    pub fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, &[])
+    }
+
+    /// The same, with environment variables.
+    pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::spawn("127.0.0.1:0", flags, environment, directory)
+    }
+
+    fn spawn(
+        listen: &str,
+        flags: Vec<String>,
+        environment: Vec<(String, String)>,
+        directory: std::sync::Arc<TempDir>,
+    ) -> Self {
+        let mut child = command(&directory.path().join("data"), listen, &flags)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .stderr(log(directory.path()))
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = loop {
+            let Some(line) = lines.next() else {
+                let errors = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+                panic!("the server did not start: {errors}");
+            };
+            if let Some(address) = line.unwrap().strip_prefix("listening: ") {
+                break address.to_owned();
+            }
+        };
+        // Whatever else it prints must not block it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url: format!("http://{address}"), client: Client::new(), flags, environment, directory }
+    }
+
+    /// `127.0.0.1:<port>`.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, after [`kill`](Self::kill) or its own end, at the same address with the same data.
+    pub fn start_again(&mut self) {
+        let (flags, environment) = (self.flags.clone(), self.environment.clone());
+        let address = self.address().to_owned();
+        *self = Self::spawn(&address, flags, environment, std::sync::Arc::clone(&self.directory));
+    }
+
+    /// The same with other flags.
+    pub fn start_again_with(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.start_again();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "the server did not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A request to `path`.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        self.client.request(method.parse().unwrap(), format!("{}{path}", self.url))
+    }
+
+    /// GET, as JSON, with its status.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        json(self.request("GET", path).send().await.unwrap()).await
+    }
+
+    /// GET as a player.
+    pub async fn get_as(&self, viewer: &str, path: &str) -> (u16, Value) {
+        json(self.request("GET", path).header("rejoin-viewer", viewer).send().await.unwrap()).await
+    }
+
+    /// POST of JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        json(self.request("POST", path).json(body).send().await.unwrap()).await
+    }
+
+    /// POST of JSON as a player.
+    pub async fn post_as(&self, viewer: &str, path: &str, body: &Value) -> (u16, Value) {
+        json(self.request("POST", path).header("rejoin-viewer", viewer).json(body).send().await.unwrap()).await
+    }
+
+    /// PUT of a state.
+    pub async fn put(&self, path: &str, state: &Value) -> (u16, Value) {
+        json(self.request("PUT", path).json(&serde_json::json!({ "state": state })).send().await.unwrap()).await
+    }
+
+    /// PATCH with a merge patch.
+    pub async fn merge(&self, path: &str, patch: &Value) -> (u16, Value) {
+        let request = self.request("PATCH", path).header("content-type", "application/merge-patch+json");
+        json(request.body(patch.to_string()).send().await.unwrap()).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A response's status and its body as JSON; null when it has none.
+pub async fn json(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+/// The binary with its flags, not started yet; no configuration from outside reaches it.
+pub fn command(data: &Path, listen: &str, flags: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REJOIN_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(data.parent().unwrap());
+    command.args(["serve", "--listen", listen, "--data-dir"]).arg(data).args(flags);
+    command
+}
+
+fn log(directory: &Path) -> Stdio {
+    let options = std::fs::OpenOptions::new().create(true).append(true).open(directory.join("log"));
+    options.unwrap().into()
+}
+
+/// Runs the binary to its end: exit code and what it said on stderr.
+pub fn run_to_end(mut command: Command) -> (i32, String) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut errors = child.stderr.take().unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > end {
+            let _ = child.kill();
+            panic!("the program did not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    errors.read_to_string(&mut said).unwrap();
+    (status.code().unwrap_or(-1), said)
+}
