@@ -9,6 +9,8 @@ use crate::holdem::rules::Holdem;
 
 pub struct Game {
     pub state: Value,
+    /// What the server's deck is shuffled by.
+    pub seed: [u8; 32],
     chips: u64,
 }
 
@@ -28,7 +30,7 @@ pub fn stacks(state: &Value) -> Vec<u64> {
 impl Game {
     pub fn new(setup: Value) -> Self {
         let state = Holdem.create(setup, &actor("host")).unwrap();
-        Self { chips: chips(&state), state }
+        Self { chips: chips(&state), state, seed: [7; 32] }
     }
 
     /// A table of players `a`, `b`, … with these stacks, blinds 50 and 100 and the button at the last seat.
@@ -40,7 +42,7 @@ impl Game {
     }
 
     fn apply(&self, who: &str, kind: &str, payload: &Value) -> Result<Value, Rejection> {
-        let action = Action { kind, payload, at: Timestamp::from_millis(0), seed: [7; 32] };
+        let action = Action { kind, payload, at: Timestamp::from_millis(0), seed: self.seed };
         Holdem.apply(&self.state, &action, &actor(who))
     }
 
