@@ -1,0 +1,150 @@
+//! The rules as the server calls them: who may do what, then the table does it.
+
+use std::collections::BTreeMap;
+
+use rejoin::document::rules::{Action, Actor, Rejection, Rules};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::cards::Card;
+use super::dealing::Setup;
+use super::table::{Hole, Phase, Table, damaged};
+
+/// No-limit Texas hold'em.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holdem;
+
+impl Rules for Holdem {
+    fn create(&self, state: Value, _creator: &Actor) -> Result<Value, Rejection> {
+        let setup: Setup =
+            serde_json::from_value(state).map_err(|e| Rejection::new(format!("this makes no poker table: {e}")))?;
+        to_state(&setup.into_table()?)
+    }
+
+    fn apply(&self, state: &Value, action: &Action<'_>, actor: &Actor) -> Result<Value, Rejection> {
+        let mut table = read(state)?;
+        match action.kind {
+            "start" | "deal" | "board" => deal(&mut table, action, actor)?,
+            "fold" | "check" | "call" | "raise" => bet(&mut table, action, actor)?,
+            "show" | "muck" => show(&mut table, action, actor)?,
+            _ => {
+                return Err(Rejection::new(
+                    "a poker table knows start, deal, board, fold, check, call, raise, show and muck",
+                ));
+            }
+        }
+        table.pot = table.seats.iter().map(|s| s.paid).sum();
+        to_state(&table)
+    }
+
+    fn edit(&self, _before: &Value, after: &Value, actor: &Actor) -> Result<(), Rejection> {
+        // A host may put right what went wrong at the table, as long as a table comes of it.
+        if !actor.host {
+            return Err(Rejection::new("only the host may change the table directly"));
+        }
+        read(after).map(|_| ())
+    }
+}
+
+fn read(state: &Value) -> Result<Table, Rejection> {
+    // The parser's own words could tell what stands in the state.
+    Table::deserialize(state).map_err(|_| damaged())
+}
+
+fn to_state(table: &Table) -> Result<Value, Rejection> {
+    serde_json::to_value(table).map_err(|_| damaged())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deal {
+    private: BTreeMap<String, Hole>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Board {
+    cards: Vec<Card>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Turn {
+    player: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raise {
+    to: u64,
+    player: Option<String>,
+}
+
+/// What was sent along; nothing at all is taken for an empty object.
+fn payload<T: DeserializeOwned>(action: &Action<'_>) -> Result<T, Rejection> {
+    let sent = if action.payload.is_null() { json!({}) } else { action.payload.clone() };
+    serde_json::from_value(sent).map_err(|e| Rejection::new(format!("payload of {}: {e}", action.kind)))
+}
+
+fn deal(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
+    if !actor.host {
+        return Err(Rejection::new("only the host deals"));
+    }
+    match action.kind {
+        "start" => payload::<Nothing>(action).and_then(|_| table.start(action.seed)),
+        "deal" => table.deal(payload::<Deal>(action)?.private),
+        _ => table.deal_board(&payload::<Board>(action)?.cards),
+    }
+}
+
+fn bet(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
+    if action.kind == "raise" {
+        let Raise { to, player } = payload(action)?;
+        let seat = turn(table, Phase::Betting, actor, player)?;
+        return table.raise(seat, to);
+    }
+    let seat = turn(table, Phase::Betting, actor, payload::<Turn>(action)?.player)?;
+    match action.kind {
+        "fold" => table.fold(seat),
+        "check" => table.check(seat),
+        _ => table.call(seat),
+    }
+}
+
+fn show(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
+    let seat = turn(table, Phase::Showdown, actor, payload::<Turn>(action)?.player)?;
+    if action.kind == "show" { table.show(seat) } else { table.muck(seat) }
+}
+
+/// The seat whose turn it is, if it is the actor's, or that of the player for whom the host acts.
+fn turn(table: &Table, phase: Phase, actor: &Actor, named: Option<String>) -> Result<usize, Rejection> {
+    let player = match named {
+        Some(player) if actor.host || player == actor.id.as_str() => player,
+        Some(_) => return Err(Rejection::new("you act for yourself alone")),
+        None => actor.id.to_string(),
+    };
+    if !table.seats.iter().any(|s| s.player == player) {
+        return Err(Rejection::new(format!("{player} does not sit at this table")));
+    }
+    let seat = table.to_act.filter(|_| table.phase == phase);
+    let seat =
+        seat.ok_or_else(|| Rejection::new(format!("this is not the time: the table is at {}", name(table.phase))))?;
+    let next = &table.seat(seat)?.player;
+    if *next == player { Ok(seat) } else { Err(Rejection::new(format!("it is the turn of {next}"))) }
+}
+
+fn name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::Dealing => "dealing",
+        Phase::Betting => "betting",
+        Phase::Board => "board",
+        Phase::Showdown => "showdown",
+        Phase::Over => "over",
+    }
+}
