@@ -142,6 +142,18 @@ impl Failure {
         }
     }
 
+    /// Names the document that was read, where damage of the file has hit it before its rows could be looked at.
+    pub fn of(self, name: &DocumentName) -> Self {
+        match self {
+            Self::Sql(error) if is_damage(&error) => Self::Told(
+                Error::new(Kind::Damaged, format!("what is stored of {name} is damaged"))
+                    .with("document", name.to_string())
+                    .caused_by(error),
+            ),
+            other => other,
+        }
+    }
+
     /// Whether the reason is what is stored, not that it cannot be reached.
     pub fn is_damage(&self) -> bool {
         match self {

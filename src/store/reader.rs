@@ -113,11 +113,12 @@ impl Reader {
     /// At most `limit` events of the document called `name` after version `after`, and at most `bytes_max` bytes of
     /// their bodies (one event in any case), oldest first. What is trimmed is left out. Error: `NotFound`.
     pub fn history(&self, name: &DocumentName, after: Version, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
-        self.read(|conn| {
+        let read = |conn: &Connection| {
             let row = rows::find_document(conn, name)?
                 .ok_or_else(|| Error::not_found(format!("there is no document {name}")))?;
             log::history(conn, &row, after, Bound { events: limit, bytes: bytes_max })
-        })
+        };
+        self.read(|conn| read(conn).map_err(|failure: Failure| failure.of(name)))
     }
 
     /// The version of the oldest event of a document that is kept. Error: `NotFound`.

@@ -29,13 +29,20 @@ pub struct Loaded {
 
 /// The newest version of the document called `name`, if there ever was one.
 pub(super) fn load(conn: &Connection, name: &DocumentName) -> Result<Option<Loaded>, Failure> {
-    let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
-    restore(conn, &row, None).map(Some)
+    let read = || match rows::find_document(conn, name)? {
+        None => Ok(None),
+        Some(row) => restore(conn, &row, None).map(Some),
+    };
+    read().map_err(|failure: Failure| failure.of(name))
 }
 
 /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that version
 /// (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`).
 pub(super) fn state_at(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, Failure> {
+    visit(conn, name, version).map_err(|failure| failure.of(name))
+}
+
+fn visit(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, Failure> {
     let Some(row) = rows::find_document(conn, name)? else {
         return Err(Error::not_found(format!("there is no document {name}")).into());
     };

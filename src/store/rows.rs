@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rusqlite::types::{ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
-use super::error::{Failure, damaged};
+use super::error::{Failure, damaged, is_damage};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, UserId, Version};
 use crate::document::chain::Hash;
@@ -191,19 +191,28 @@ impl EventRows {
                 read
             }
         };
-        let version = version(row, META_COLUMNS + 1)?;
-        let before = Version(version.0.saturating_sub(1));
-        let claimed = hash(row, META_COLUMNS + 2)?;
-        let body = text(row, META_COLUMNS + 4)?;
-        let Some(previous) = optional_hash(row, META_COLUMNS + 5)? else {
-            return Err(damaged(&meta.name, before, None, "the event is missing").into());
-        };
-        if previous.after(&body) != claimed {
-            return Err(damaged(&meta.name, version, None, "its hash does not follow from its content").into());
-        }
-        let deletes = row.get(META_COLUMNS + 3)?;
         let name = meta.name.clone();
-        let event = Event::stored(seq(row, META_COLUMNS)?, meta, version, claimed, deletes, body);
-        event.map_err(|e| damaged(&name, version, None, "the event is not readable").caused_by(e).into())
+        let version = version(row, META_COLUMNS + 1)?;
+        verified(row, meta, version).map_err(|failure| match failure {
+            Failure::Sql(e) if is_damage(&e) => {
+                damaged(&name, version, None, "the row is not readable").caused_by(e).into()
+            }
+            other => other,
+        })
     }
+}
+
+fn verified(row: &Row<'_>, meta: Arc<Meta>, version: Version) -> Result<Event, Failure> {
+    let name = meta.name.clone();
+    let claimed = hash(row, META_COLUMNS + 2)?;
+    let body = text(row, META_COLUMNS + 4)?;
+    let Some(previous) = optional_hash(row, META_COLUMNS + 5)? else {
+        let before = Version(version.0.saturating_sub(1));
+        return Err(damaged(&name, before, None, "the event is missing").into());
+    };
+    if previous.after(&body) != claimed {
+        return Err(damaged(&name, version, None, "its hash does not follow from its content").into());
+    }
+    let event = Event::stored(seq(row, META_COLUMNS)?, meta, version, claimed, row.get(META_COLUMNS + 3)?, body);
+    event.map_err(|e| damaged(&name, version, None, "the event is not readable").caused_by(e).into())
 }

@@ -252,7 +252,7 @@ impl Writer {
         }
     }
 
-    /// Leaves one file behind, the WAL moved into it. What fails here is only logged: the next start does it then.
+    /// Moves the WAL into the database and lets go of both. What fails here is only logged: the next start does it then.
     pub fn close(self) {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
         let result = conn.execute_batch("PRAGMA optimize").and_then(|()| checkpoint(conn, Checkpoint::Truncate));

@@ -92,6 +92,24 @@ fn damaged_history_is_found_in_pages_and_streams_too() {
 }
 
 #[test]
+fn rows_that_cannot_be_read_name_their_document() {
+    let world = world();
+    world.tamper("UPDATE events SET hash = 'x' WHERE document = 1 AND version = 17");
+    let error = world.reader.history(&named("games/a"), Version(16), 1, usize::MAX).unwrap_err();
+    assert_names(&error, 17, None);
+    world.tamper("UPDATE documents SET host = 'no id!' WHERE key = 1");
+    let errors = [
+        world.reader.load(&named("games/a")).unwrap_err(),
+        world.reader.state_at(&named("games/a"), Version(3)).unwrap_err(),
+        world.reader.history(&named("games/a"), Version(3), 9, usize::MAX).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!((error.kind(), &error.details()["document"]), (Kind::Damaged, &json!("games/a")));
+    }
+    assert!(world.reader.load(&named("games/b")).unwrap().is_some());
+}
+
+#[test]
 fn events_that_are_missing_are_not_passed_over() {
     let world = world();
     world.tamper("DELETE FROM events WHERE document = 1 AND version = 7");
@@ -120,7 +138,8 @@ fn pages_of_garbage_are_an_error_and_not_data() {
     match open(world.options.clone()) {
         Err(error) => assert_eq!(error.exit_code(), 14, "{error}"),
         Ok((_writer, reader)) => {
-            assert_eq!(reader.load(&named("games/a")).unwrap_err().kind(), Kind::Damaged);
+            let error = reader.load(&named("games/a")).unwrap_err();
+            assert_eq!((error.kind(), &error.details()["document"]), (Kind::Damaged, &json!("games/a")));
         }
     }
 }

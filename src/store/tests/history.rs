@@ -103,3 +103,27 @@ fn a_history_that_does_not_verify_is_left_alone_and_stops_nothing() {
     same(&world.reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
     assert_eq!(world.writer().head().seq, Seq(11));
 }
+
+#[test]
+fn whoever_reads_while_history_is_trimmed_sees_one_moment() {
+    let mut world = bounded(5, 1_000_000);
+    fill(&mut world, 1..=10, 1);
+    let reader = world.reader.clone();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| fill(&mut world, 11..=300, 1));
+        let (name, mut last) = (named("games/a"), Version::ZERO);
+        while !writer.is_finished() {
+            let version = reader.load(&name).unwrap().unwrap().version;
+            assert!(version >= last, "never back in time");
+            last = version;
+            let kept = reader.history(&name, Version::ZERO, 100, usize::MAX).unwrap();
+            assert_eq!(kept.len(), 5, "five before and after each trimming, whatever happens between");
+            match reader.state_at(&name, kept[0].version) {
+                Ok(document) => assert_eq!(document.hash, kept[0].hash),
+                Err(error) => assert_eq!(error.kind(), Kind::Gone, "{error}"),
+            }
+        }
+        writer.join().unwrap();
+    });
+    world.check();
+}
