@@ -44,7 +44,7 @@ impl Default for BodyLimits {
     }
 }
 
-/// A body of `application/json`. Errors: `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`, `Invalid` with the
+/// A body of `application/json` that holds an object. Errors: `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`, `Invalid` with the
 /// fields that do not fit.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
@@ -57,6 +57,10 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let body = RawBody::read(request, BodyLimits::from_ref(state), &[JSON]).await?;
+        // serde would take an array as the members of a struct in their order; nobody is to come to rely on that.
+        if body.bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Error::invalid_field("body", "must be an object").into());
+        }
         Ok(Self(body.parse()?))
     }
 }

@@ -3,8 +3,10 @@
 //! One function instead of a stack of layers: the order is part of the security, and it reads here from top to bottom.
 
 use std::any::Any;
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -47,26 +49,31 @@ impl Guard {
         Self { router, hosts, started, requests: AtomicU64::new(0) }
     }
 
-    /// Answers one request of `peer`. Never panics and never fails: a handler that panics is answered with 500.
-    /// Dropping the future drops the handler.
-    pub async fn answer(&self, peer: SocketAddr, request: Request<Body>) -> Response {
+    /// Answers one request of `peer`. The answer never panics and never fails: a handler that panics is answered with
+    /// 500. Dropping the future drops the handler.
+    ///
+    /// Whatever does not wait is done before the future is made, so that the request is not part of it: this future is
+    /// what each running request takes of memory.
+    pub fn answer(self: Arc<Self>, peer: SocketAddr, request: Request<Body>) -> impl Future<Output = Response> + Send {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
-        let mut response = match self.admit(&request) {
-            Ok(()) => self.dispatch(peer, request).await,
-            Err(refusal) => Failure(refusal).into_response(),
+        let handled = match self.admit(&request) {
+            Ok(()) => self.dispatch(peer, request).left_future(),
+            Err(refusal) => ready(Failure(refusal).into_response()).right_future(),
         };
-        if response.status().as_u16() >= 400 {
-            let id = format!("{:x}-{number:x}", self.started.as_millis());
-            response = failed(response, &id, &method, &uri);
-        }
-        harden(&mut response);
-        if let Some(since) = since {
-            let micros = since.elapsed().as_micros();
-            tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), micros, "request");
-        }
-        response
+        handled.map(move |mut response| {
+            if response.status().as_u16() >= 400 {
+                let id = format!("{:x}-{number:x}", self.started.as_millis());
+                response = failed(response, &id, &method, &uri);
+            }
+            harden(&mut response);
+            if let Some(since) = since {
+                let micros = since.elapsed().as_micros();
+                tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), micros, "request");
+            }
+            response
+        })
     }
 
     fn admit(&self, request: &Request<Body>) -> Result<()> {
@@ -74,14 +81,15 @@ impl Guard {
         self.hosts.check_origin(request.method(), request.headers())
     }
 
-    async fn dispatch(&self, peer: SocketAddr, mut request: Request<Body>) -> Response {
+    fn dispatch(&self, peer: SocketAddr, mut request: Request<Body>) -> impl Future<Output = Response> + Send + use<> {
         request.extensions_mut().insert(Peer(peer));
         let mut router = self.router.clone();
-        match AssertUnwindSafe(async move { router.call(request).await }).catch_unwind().await {
+        // Routing runs no code of a handler; the future that it returns does, and is what may panic.
+        AssertUnwindSafe(router.call(request)).catch_unwind().map(|handled| match handled {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
             Err(panic) => Failure(Error::internal(format_args!("panic: {}", said(&*panic)))).into_response(),
-        }
+        })
     }
 }
 

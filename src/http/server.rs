@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::response::Response;
+use futures_util::FutureExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -149,7 +152,9 @@ async fn drive(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let line = Arc::new(Line { shared: Arc::clone(&shared), peer, used: AtomicBool::new(false) });
     let service = service_fn({
         let line = Arc::clone(&line);
-        move |request| answer(Arc::clone(&line), request)
+        // hyper keeps the room of one such future for as long as the connection lives. Boxed, it is given back with
+        // the response, which an idle stream has behind it.
+        move |request| Box::pin(answer(&line, request))
     });
     let mut connection = std::pin::pin!(shared.builder.serve_connection(io, service));
     let mut silence = std::pin::pin!(sleep(shared.options.header_timeout));
@@ -183,15 +188,15 @@ async fn drive(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     }
 }
 
-async fn answer(
-    line: Arc<Line>,
-    request: hyper::Request<hyper::body::Incoming>,
-) -> Result<axum::response::Response, Infallible> {
+fn answer(
+    line: &Line,
+    request: hyper::Request<Incoming>,
+) -> impl Future<Output = Result<Response, Infallible>> + use<> {
     line.used.store(true, Ordering::Relaxed);
     let options = &line.shared.options;
     let times = BodyTimes { idle: options.body_idle_timeout, total: options.body_timeout };
     let request = request.map(|incoming| inbound::watched(incoming, times));
-    Ok(line.shared.guard.answer(line.peer, request).await)
+    Arc::clone(&line.shared.guard).answer(line.peer, request).map(Ok)
 }
 
 /// Whether a failed accept says something about that one connection only.
