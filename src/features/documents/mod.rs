@@ -1,8 +1,6 @@
 //! Documents over HTTP: creating, reading, changing, listing, time travel, history and streams.
 //!
-//! [`routes`] reads requests, [`writes`] turns them into changes and their outcomes into answers, [`streams`] serves
-//! history, long polls and server-sent events. What a change does is decided in `document`, by the engine.
+//! [`routes`] reads requests, `routes/writes` turns them into changes and their outcomes into answers, `routes/streams`
+//! serves history, long polls and server-sent events. What a change does is decided in `document`, by the engine.
 
 pub mod routes;
-pub mod streams;
-pub mod writes;

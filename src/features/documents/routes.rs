@@ -13,8 +13,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::streams;
-use super::writes::{Manner, Shows, write};
 use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
@@ -30,6 +28,11 @@ use crate::http::path::{CollectionPath, DocumentPath};
 use crate::http::problem::{Failure, Handled};
 use crate::http::query::{Cursor, Page, Query};
 use crate::http::viewer::Caller;
+
+mod streams;
+mod writes;
+
+use writes::{Manner, Shows, write};
 
 /// The calls about documents.
 pub fn router() -> Router<Api> {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-use super::routes::{diverged, page_of};
+use super::{diverged, page_of};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
 use crate::base::limits::WAIT_MAX;

@@ -1,0 +1,70 @@
+//! Keeps the house in order: ranks, fences, sizes, leftovers. Each rule is a function from text to complaints, shown
+//! able to fail on made-up text, and then applied to every file of this repository.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+
+mod repository;
+mod rules;
+mod source;
+
+use std::fs;
+use std::path::Path;
+
+use source::Source;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The product's files: all of `src/` but the tests in it.
+fn sources() -> Vec<Source> {
+    let files = repository::files(Path::new(ROOT));
+    let rust = files.iter().filter(|path| path.starts_with("src/") && path.ends_with(".rs"));
+    let read = |path: &String| Source::new(path, &fs::read_to_string(Path::new(ROOT).join(path)).unwrap());
+    let sources: Vec<Source> = rust.filter(|path| !source::is_test_file(path)).map(read).collect();
+    assert!(sources.len() > 10, "the files were not found");
+    sources
+}
+
+fn check(rule: impl Fn(&Source) -> Vec<String>) {
+    let complaints: Vec<String> = sources().iter().flat_map(rule).collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn folders_import_only_lower_ranks_and_features_not_each_other() {
+    check(rules::ranks);
+}
+
+#[test]
+fn libraries_stay_behind_their_fences() {
+    check(rules::fences);
+}
+
+#[test]
+fn what_is_pure_reaches_no_machine() {
+    check(rules::purity);
+}
+
+#[test]
+fn files_and_functions_are_small() {
+    check(rules::sizes);
+}
+
+#[test]
+fn nothing_is_left_over_and_no_machine_shows() {
+    let mut complaints = Vec::new();
+    for path in repository::files(Path::new(ROOT)) {
+        // What is not text is not ours to read; other people's data is as it is.
+        let Ok(text) = fs::read_to_string(Path::new(ROOT).join(&path)) else { continue };
+        if !path.starts_with("tests/fixtures/") {
+            complaints.extend(repository::leftovers(&path, &text));
+            complaints.extend(repository::places(&path, &text));
+        }
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn the_top_level_holds_only_what_belongs_there() {
+    let complaints = repository::top_level(&repository::files(Path::new(ROOT)));
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
