@@ -1,4 +1,95 @@
-//! Rejoin.
+//! Rejoin: live state that you can pull the plug on.
+//!
+//! One process keeps JSON documents in memory, streams every change, has each change in an SQLite file before it says
+//! "done", and brings every client back to exactly where it was after a lost connection or a `kill -9`. This crate is
+//! the server, and a library to build servers with rules of one's own:
+//!
+//! ```no_run
+//! use rejoin::document::rules::{Action, Actor, Rejection, Rules};
+//! use serde_json::{Value, json};
+//!
+//! /// A counter that only goes up.
+//! struct Counter;
+//!
+//! impl Rules for Counter {
+//!     fn apply(&self, state: &Value, action: &Action<'_>, _: &Actor) -> Result<Value, Rejection> {
+//!         match action.kind {
+//!             "count" => Ok(json!({ "count": state["count"].as_u64().unwrap_or(0) + 1 })),
+//!             other => Err(Rejection::new(format!("a counter cannot {other}"))),
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     rejoin::cli::run(rejoin::Server::builder().rules("counters", Counter))
+//! }
+//! ```
+//!
+//! # Words
+//!
+//! One word per concept, in Rust, SQL, JSON and on the pages: a *document* (`collection/id`) is the unit of order and of
+//! conflict; an *action* asks for a change, *rules* decide it; an *event* is the immutable record of one accepted change
+//! and carries the *patch* that makes the new state from the old; the *log* is all events by *seq*; a document's
+//! *version* counts its events and its *hash* chains them; a *position* (`<seq>-<short hash>`) names a place in the log
+//! and the history behind it; a *snapshot* is a stored full state; *hot* is in memory, *cold* only on disk; a *viewer*
+//! reads, and what they may see of a document makes them its *host* or a *player*.
+//!
+//! # The way of a change
+//!
+//! 1. [`http`]: the connection's [`server`](http::server), the [`guard`](http::guard) (host, origin, panics, logs), the
+//!    [viewer](http::viewer), then a handler in [`features`], which turns the request into a
+//!    [`Request`](document::decide::Request) and sends it to the engine.
+//! 2. [`engine`]: one thread takes all that waits and, for each, [decides](document::decide) against its own documents:
+//!    rights, preconditions, rules, new state; from old and new state the [patch](document::patch); from that the
+//!    [event](document::event) and its hash.
+//! 3. [`store`]: all events of the round, due snapshots and idempotency keys in one transaction with one sync.
+//! 4. [`live`]: documents and events become visible under one lock, callers are answered, subscribers are woken by a
+//!    task of their own.
+//! 5. [`http::sse`]: each subscriber is a cursor; all that waits for it goes out in one write.
+//!
+//! Reading asks nobody: hot documents from [`live::hub`], cold ones and the past from the reader pool
+//! ([`engine::reads`]).
+//!
+//! # The house
+//!
+//! A folder imports only folders of a lower rank; features never import each other; a test reads the `use` lines.
+//!
+//! | rank | folder | what |
+//! |---|---|---|
+//! | 0 | [`base`] | ids, clock, entropy, errors, bounds: no I/O |
+//! | 1 | [`document`] | what a document is: pure |
+//! | 2 | [`store`], [`live`] | SQLite; the published present |
+//! | 3 | [`engine`] | the thread that owns the truth, and reading beside it |
+//! | 4 | [`http`] | from the socket to the handlers; the only place that sets status codes |
+//! | 5 | [`features`] | what can be asked, one folder each |
+//! | 6 | [`config`], [`app`] | options; the wiring |
+//! | 7 | [`cli`] | the program |
+//!
+//! Fences: `rusqlite` only in `store` (and `features/*/sql.rs`); `axum` and `hyper` only in `http` and
+//! `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and `document`; the environment is read only in
+//! `config`.
+//!
+//! # Promises
+//!
+//! | | promise | proved by (in `tests/it`) |
+//! |---|---|---|
+//! | 1 | acknowledged means on disk | `crash` |
+//! | 2 | nobody sees what can vanish | `crash`, `faults` |
+//! | 3 | a reconnect misses nothing, repeats nothing, or says so | `streams`, `crash`, and `tests/browser` |
+//! | 4 | versions are dense and history is a chain | `crash`, `model` |
+//! | 5 | a retry is safe | `idempotency`, `crash` |
+//! | 6 | a broken disk does not stop the game | `faults` |
+//! | 7 | a slow client is never silently short | `streams` |
+//! | 10 | every queue, cache, body and history has a bound | `bad_input`, `limits`, `streams`; [`base::limits`] |
+//!
+//! # Deliberately absent
+//!
+//! * No lock around state and no second writer: the engine's thread owns both, so there is nothing to disagree with.
+//! * No publishing before the commit, and no repeating of a failed sync on the same connection.
+//! * No queue per subscriber, and no event dropped to catch up.
+//! * No cache of documents that can be stale: memory holds what is published, and only the engine puts it there.
+//! * No CORS, no trusted proxy header, no password, no secret in a URL.
+//! * No global and no application state below `http`: what a thing needs it is given.
 
 pub mod app;
 pub mod base;

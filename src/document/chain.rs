@@ -64,7 +64,7 @@ impl Serialize for Hash {
     }
 }
 
-/// The first 12 digits of a [`Hash`], as people and `ETag`s carry them.
+/// The first 12 digits of a [`struct@Hash`], as people and `ETag`s carry them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ShortHash([u8; SHORT_HASH_LENGTH]);
 

@@ -76,6 +76,7 @@ impl Thread {
             count += 1;
             match command {
                 Command::Write { write, sent, reply } => self.take(write, sent, reply, &mut round),
+                Command::Warm(_) if self.working.over(&self.options) => {}
                 Command::Warm(name) => {
                     if let Err(error) = self.load(&name) {
                         tracing::debug!(document = %name, %error, "could not take {name} into memory");
@@ -220,10 +221,9 @@ impl Thread {
 
     /// What is done between two rounds, after everybody has been answered.
     fn maintain(&mut self) {
-        if self.backlog.is_failing() {
-            return;
+        if !self.backlog.is_failing() {
+            self.writer.checkpoint_if_due();
         }
-        self.writer.checkpoint_if_due();
         let over = self.working.over(&self.options);
         if over || self.ticks >= IDLE_SWEEP_TICKS {
             self.ticks = 0;
@@ -231,8 +231,10 @@ impl Thread {
         }
     }
 
-    /// Drops documents from memory: the idle ones, and when there are too many the least recently used.
+    /// Drops documents from memory: the idle ones, and when there are too many the least recently used. What is not on
+    /// disk stays.
     fn evict(&mut self, over: bool) {
+        let durable = self.writer.head().seq;
         let idle_before = self.options.clock.now().minus(self.options.hot.idle);
         let mut uses = self.hub.uses();
         uses.sort_by_key(|(_, used)| *used);
@@ -242,11 +244,13 @@ impl Thread {
             .enumerate()
             .take_while(|(index, (_, used))| *index < surplus || *used < idle_before)
             .map(|(_, (name, _))| name)
+            .filter(|name| self.working.get(name).is_none_or(|slot| slot.document.seq <= durable))
             .collect();
         for names in names.chunks(SNAPSHOTS_PER_BATCH) {
+            // While storage fails there are no snapshots; the next load reads some more events instead.
             let slots = names.iter().filter_map(|name| self.working.get(name));
-            if !self.take_snapshots(slots.filter(|slot| slot.events > 1).map(|slot| &slot.document).cloned().collect())
-            {
+            let due = slots.filter(|slot| slot.events > 1).map(|slot| Arc::clone(&slot.document)).collect();
+            if !self.backlog.is_failing() && !self.take_snapshots(due) {
                 return;
             }
             names.iter().for_each(|name| self.working.remove(name));

@@ -5,7 +5,7 @@ use http::header::{ACCEPT, AsHeaderName, HeaderName, IF_MATCH, IF_NONE_MATCH};
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::IDEMPOTENCY_KEY_LENGTH_MAX;
-use crate::document::chain::{Position, Tag};
+use crate::document::chain::Tag;
 use crate::document::decide::Tags;
 
 /// `Idempotency-Key`.
@@ -214,34 +214,6 @@ pub fn prefers(headers: &HeaderMap, one: &str, other: &str) -> bool {
 /// Whether `Accept` asks for a stream rather than for JSON. `*/*`, or no `Accept`, does not.
 pub fn wants_event_stream(headers: &HeaderMap) -> bool {
     prefers(headers, "text/event-stream", "application/json")
-}
-
-/// Where a subscriber says that it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastEventId {
-    /// At a position. Whether it is one of this log is not known here.
-    At(Position),
-    /// It sent what is no position; it is to be treated as one that is in no log.
-    Unreadable,
-}
-
-impl LastEventId {
-    /// Reads the value of `Last-Event-ID` or of `?lastEventId=`. Empty is as good as absent: so `EventSource` has it.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let text = trim(text);
-        let position = std::str::from_utf8(text).ok().and_then(Position::parse);
-        (!text.is_empty()).then(|| position.map_or(Self::Unreadable, Self::At))
-    }
-}
-
-/// `Last-Event-ID`. Never an error, since `EventSource` gives up for good on one.
-pub fn last_event_id(headers: &HeaderMap) -> Option<LastEventId> {
-    let mut values = headers.get_all(LAST_EVENT_ID).iter();
-    match (values.next(), values.next()) {
-        (None, _) => None,
-        (Some(value), None) => LastEventId::parse(value.as_bytes()),
-        (Some(_), Some(_)) => Some(LastEventId::Unreadable),
-    }
 }
 
 #[cfg(test)]

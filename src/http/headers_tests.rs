@@ -128,20 +128,3 @@ fn a_stream_must_be_asked_for_by_name() {
         assert_eq!(wants_event_stream(&headers(&ACCEPT, values)), *expect, "{values:?}");
     }
 }
-
-#[test]
-fn a_last_event_id_is_a_position_or_unreadable_and_never_an_error() {
-    let position = Position::parse("1042-9f3a6c21b7d0").unwrap();
-    let table: &[(&[&str], Option<LastEventId>)] = &[
-        (&[], None),
-        (&[""], None),
-        (&["0"], Some(LastEventId::At(Position::Start))),
-        (&["1042-9f3a6c21b7d0"], Some(LastEventId::At(position))),
-        (&["1042"], Some(LastEventId::Unreadable)),
-        (&["ä"], Some(LastEventId::Unreadable)),
-        (&["0", "0"], Some(LastEventId::Unreadable)),
-    ];
-    for (values, expect) in table {
-        assert_eq!(last_event_id(&headers(&LAST_EVENT_ID, values)), *expect, "{values:?}");
-    }
-}

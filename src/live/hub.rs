@@ -194,13 +194,18 @@ impl Hub {
         let mut cursor = self.ring.read().head().0;
         loop {
             self.grown.notified().await;
-            let events: Vec<_> = {
+            let (events, complete): (Vec<_>, bool) = {
                 let ring = self.ring.read();
-                let events = ring.after(cursor).cloned().collect();
+                let seen = (ring.after(cursor).cloned().collect(), ring.covers_after(cursor));
                 cursor = ring.head().0;
-                events
+                seen
             };
-            self.topics.wake(&events);
+            if complete {
+                self.topics.wake(&events);
+            } else {
+                // More was published at once than the ring holds: nobody can say any more whom it concerned.
+                self.topics.wake_all();
+            }
         }
     }
 }

@@ -165,7 +165,8 @@ fn names(code: &str, module: &[String]) -> Vec<Name> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        if tokens[at] == "use" {
+        // `use<'a>` in a type lists what it captures.
+        if tokens[at] == "use" && tokens.get(at + 1) != Some(&"<") {
             let mut paths = Vec::new();
             at = use_tree(&tokens, at + 1, &[], &mut paths);
             found.extend(paths.into_iter().map(|path| resolve(path, module, true)));
@@ -196,7 +197,7 @@ fn use_tree<'a>(tokens: &[&'a str], mut at: usize, prefix: &[&'a str], out: &mut
             "as" => at += 1,
             "{" => {
                 at += 1;
-                while tokens.get(at).is_some_and(|token| *token != "}") {
+                while tokens.get(at).is_some_and(|token| !matches!(*token, "}" | ";")) {
                     at = use_tree(tokens, at, &path, out);
                     at += usize::from(tokens.get(at) == Some(&","));
                 }
@@ -274,6 +275,7 @@ mod tests {
             "use super::c; pub use super::super::d; fn f() { self::g::h(); }",
             &["crate::a::c", "crate::d", "crate::a::b::g::h"],
         );
+        check("src/a.rs", "fn f() -> impl G + use<> { h(); i::j() }", &["i::j"]);
         check("src/a/mod.rs", "fn f(x: std::io::Error) -> rejoin::b::C { d }", &["std::io::Error", "crate::b::C"]);
         check("src/lib.rs", "use a; use b::{c::{d}, e}; fn f() { g.h::<i::J>() }", &["a", "b::c::d", "b::e", "i::J"]);
     }

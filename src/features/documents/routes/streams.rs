@@ -108,11 +108,20 @@ async fn history(api: &Api, viewer: &Viewer, name: &DocumentName, query: &Events
             let message = format!("must be at most {} seconds", WAIT_MAX.as_secs());
             return Err(Error::invalid_field("wait", message).into());
         }
-        tokio::select! {
-            _ = timeout(wait, subscription.changed()) => {}
-            () = api.stop.cancelled() => {}
-        }
-        found = api.reads.history(name, after, page.limit).await?;
+        let look = async {
+            // A wake-up may be of a change from before the subscription: only what is found counts.
+            loop {
+                subscription.changed().await;
+                let found = api.reads.history(name, after, page.limit).await?;
+                if !found.events.is_empty() {
+                    return Ok::<_, Error>(found);
+                }
+            }
+        };
+        found = tokio::select! {
+            looked = timeout(wait, look) => looked.unwrap_or_else(|_| Ok(History::default()))?,
+            () = api.stop.cancelled() => History::default(),
+        };
         if found.events.is_empty() {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
