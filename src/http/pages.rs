@@ -13,10 +13,18 @@ use super::headers::prefers;
 use super::problem::Handled;
 use crate::base::error::{Error, Result};
 
-/// The only style of these pages. The policy names its hash, so that nothing else applies.
-const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;\
-                     color-scheme:light dark}code{font-family:ui-monospace,monospace}\
-                     pre{overflow-x:auto;padding:1rem;border-radius:.5rem;background:light-dark(#f2f3f5,#1d2025)}";
+/// The only style of these pages. The policy names its hash, so that nothing else applies. The colour scheme is the root's,
+/// which paints the window; on the body alone it would give a dark page's links and boxes to a white one. Long commands
+/// wrap: scrolling sideways hides their ends.
+const STYLE: &str = ":root{color-scheme:light dark}\
+                     body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;\
+                     overflow-wrap:break-word}h1,h2{line-height:1.2}a{display:inline-block;padding:.25rem 0}\
+                     ul{padding-left:1.25rem}li{margin:.5rem 0}code{font:.875em/1.5 ui-monospace,monospace}\
+                     pre{padding:.75rem;border-radius:.5rem;background:light-dark(#f2f3f5,#1d2025);\
+                     white-space:pre-wrap;overflow-wrap:anywhere}";
+
+/// Ends the title of every page but its own.
+const PRODUCT: &str = "Rejoin";
 
 /// What a problem type means.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -200,9 +208,10 @@ fn json(value: &impl Serialize) -> Result<Response> {
 /// A page of this server's own words: `title` and `body` are put in as they are, so neither may hold anything that came
 /// from outside. It runs no script, loads nothing, and cannot be framed.
 pub fn page(title: &str, body: &str) -> Response {
+    let suffix = if title == PRODUCT { String::new() } else { format!(" · {PRODUCT}") };
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{title} · Rejoin</title><style>{STYLE}</style></head><body><main>\
+         content=\"width=device-width\"><title>{title}{suffix}</title><style>{STYLE}</style></head><body><main>\
          <h1>{title}</h1>{body}</main></body></html>"
     );
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (VARY, "accept"), (CACHE_CONTROL, "max-age=3600")];
