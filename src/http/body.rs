@@ -17,7 +17,7 @@ use super::problem::Failure;
 use super::wording::misfit;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX, REFUSED_BODY_BYTES_MAX};
-use crate::document::json::check_text_depth;
+use crate::document::json::{check_text_depth, check_text_integers};
 
 /// The media type that most bodies have.
 pub const JSON: &str = "application/json";
@@ -126,6 +126,7 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], depth_max: usize) -> Result<T> {
         return Err(Error::invalid_field("body", "is empty; JSON is expected"));
     }
     check_text_depth(text.as_bytes(), depth_max)?;
+    check_text_integers(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
         let path = e.path().to_string();

@@ -5,4 +5,6 @@
 
 mod support;
 
+mod documents;
 mod first_steps;
+mod values;
