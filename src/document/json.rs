@@ -42,6 +42,42 @@ pub fn check_text_depth(text: &[u8], depth_max: usize) -> Result<()> {
     Ok(())
 }
 
+/// Refuses text with an integer that does not fit 64 bits: the parser would make the nearest float of it, which is
+/// another number. What is written with a point or an exponent is a float and rounded as floats are. Error: `Invalid`.
+pub fn check_text_integers(text: &str) -> Result<()> {
+    // The shortest that may not fit has 19 digits; most texts have no run that long.
+    let bytes = text.as_bytes();
+    let (mut at, mut in_string) = (0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'-' | b'0'..=b'9' if !in_string => {
+                let rest = text.get(at..).unwrap_or_default();
+                let end = rest.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)).unwrap_or(rest.len());
+                let number = rest.get(..end).unwrap_or_default();
+                if !fits(number) {
+                    let message = "has an integer that does not fit 64 bits; send it as a string, or as a float";
+                    return Err(Error::invalid_field("body", message));
+                }
+                at += end.saturating_sub(1);
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+/// Whether a number is a float, or an integer of 64 bits, or nothing that the parser would take.
+fn fits(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    digits.len() < 19
+        || !digits.bytes().all(|b| b.is_ascii_digit())
+        || number.parse::<u64>().is_ok()
+        || number.parse::<i64>().is_ok()
+}
+
 /// The nesting of a tree: 0 for a scalar. Recursion is bounded, because every tree here was checked when it was read
 /// and after each step that can deepen it.
 pub fn depth(value: &Value) -> usize {
@@ -103,6 +139,32 @@ pub fn too_deep(depth_max: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_beyond_64_bits_are_refused_outside_strings() {
+        for fine in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "[1,2]",
+            "1e30",
+            "123456789012345678901.5",
+            r#"{"12345678901234567890123":"\"12345678901234567890123"}"#,
+            "-",
+            "",
+        ] {
+            assert!(check_text_integers(fine).is_ok(), "{fine}");
+        }
+        for wrong in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "12345678901234567890123",
+            "[0,99999999999999999999]",
+            r#"{"a\"":-99999999999999999999}"#,
+            r#"["\\",18446744073709551616]"#,
+        ] {
+            assert!(check_text_integers(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn text_depth_counts_brackets_outside_strings() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::chain::{Hash, Position, Tag};
 use super::visibility::{Audience, Viewer};
@@ -13,11 +14,25 @@ use crate::base::ids::{DocumentName, Seq, UserId, Version};
 
 /// Who may write to a document. The host always may.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", try_from = "Map<String, Value>")]
 pub struct Access {
     /// Left out: everyone who gets in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<Writers>,
+}
+
+/// By way of an object: a derived struct would also be read from an array, in the order of its members.
+impl TryFrom<Map<String, Value>> for Access {
+    type Error = String;
+
+    fn try_from(mut members: Map<String, Value>) -> Result<Self, String> {
+        let write = members.remove("write").filter(|write| !write.is_null());
+        if !members.is_empty() {
+            return Err("has a member that is not known here; taken: write".to_owned());
+        }
+        let forms = |_| "write must be \"host\" or a list of user ids".to_owned();
+        Ok(Self { write: write.map(serde_json::from_value).transpose().map_err(forms)? })
+    }
 }
 
 /// The value of `access.write`.
@@ -32,10 +47,20 @@ pub enum Writers {
 
 /// The text `"host"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub enum HostOnly {
     /// The text `"host"`.
     #[serde(rename = "host")]
     Host,
+}
+
+/// By way of a string: a derived enum would also take `{"host": null}`.
+impl TryFrom<String> for HostOnly {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if text == "host" { Ok(Self::Host) } else { Err("must be \"host\"") }
+    }
 }
 
 /// What stays the same over a document's whole life, deletion and re-creation included. Shared by the document, its

@@ -17,7 +17,7 @@ use super::problem::Failure;
 use super::wording::misfit;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX, REFUSED_BODY_BYTES_MAX};
-use crate::document::json::check_text_depth;
+use crate::document::json::{check_text_depth, check_text_integers};
 
 /// The media type that most bodies have.
 pub const JSON: &str = "application/json";
@@ -68,7 +68,8 @@ where
 /// A body whose handler decides by its media type, among those that it asks for with [`RawBody::one_of`].
 #[derive(Clone, Debug)]
 pub struct RawBody {
-    /// The media type without parameters, lower-case; empty when none was given.
+    /// The media type without parameters, lower-case; empty when none was given. With them when they name another
+    /// charset than UTF-8, so that it is none that is taken.
     pub media_type: String,
     /// The whole body.
     pub bytes: Bytes,
@@ -116,6 +117,22 @@ impl RawBody {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         parse(&self.bytes, self.depth_max)
     }
+
+    /// The same for a `T` that is a struct: the body must be an object. Errors as in [`parse`](Self::parse).
+    pub fn parse_object<T: DeserializeOwned>(&self) -> Result<T> {
+        parse_object(&self.bytes, self.depth_max)
+    }
+}
+
+/// [`parse`] for a `T` that is a struct, whose members a deserialiser would also take from an array, in their order.
+/// Errors as there.
+pub fn parse_object<T: DeserializeOwned>(text: &[u8], depth_max: usize) -> Result<T> {
+    if text.trim_ascii_start().starts_with(b"[") {
+        // What is not JSON at all is told as such.
+        parse::<serde::de::IgnoredAny>(text, depth_max)?;
+        return Err(Error::invalid_field("body", "must be an object"));
+    }
+    parse(text, depth_max)
 }
 
 /// Reads `text` as JSON that nests at most `depth_max` deep. Errors: `TooLarge`; `Invalid` with the field that does not
@@ -126,6 +143,7 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], depth_max: usize) -> Result<T> {
         return Err(Error::invalid_field("body", "is empty; JSON is expected"));
     }
     check_text_depth(text.as_bytes(), depth_max)?;
+    check_text_integers(text)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
         let path = e.path().to_string();
@@ -157,6 +175,10 @@ fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<String> {
     let foreign = parts.filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
         name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
     });
+    if foreign && accepted.is_empty() {
+        // With its parameter it is none of the types that the handler will name.
+        return Ok(value.to_ascii_lowercase());
+    }
     if foreign {
         return Err(
             Error::new(Kind::UnsupportedMediaType, "bodies must be in UTF-8").with("accepted", accepted.to_vec())

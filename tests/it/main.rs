@@ -5,4 +5,13 @@
 
 mod support;
 
+mod access;
+mod bad_input;
+mod batch;
+mod conditions;
+mod documents;
 mod first_steps;
+mod idempotency;
+mod limits;
+mod program;
+mod values;

@@ -50,7 +50,16 @@ pub fn router() -> Router<Api> {
 type Call<'a> = (&'a str, &'a Uri, &'a HeaderMap, &'a [u8]);
 
 fn manner(viewer: Viewer, (method, uri, headers, body): Call<'_>) -> Result<Manner> {
+    no_query(uri)?;
     Manner::of(viewer, method, uri.path(), headers, body)
+}
+
+/// Refuses a query on a write: whoever sends `?expectedVersion=3` relies on what would not be looked at. Error: `Invalid`.
+fn no_query(uri: &Uri) -> Result<()> {
+    match uri.query() {
+        None | Some("") => Ok(()),
+        Some(_) => Err(Error::invalid_field("query", "has no meaning for a write; conditions go into headers or body")),
+    }
 }
 
 fn expected(headers: &HeaderMap, version: Option<Version>) -> Result<Expected> {
@@ -76,7 +85,7 @@ async fn create(
     body: RawBody,
 ) -> Handled<Response> {
     body.one_of(&[JSON])?;
-    let CreateBody { id, state, host, access } = body.parse()?;
+    let CreateBody { id, state, host, access } = body.parse_object()?;
     let request = Request {
         name: DocumentName { collection, id: id_or_new(&api, id)? },
         operation: Operation::Create { state, host, access },
@@ -109,7 +118,7 @@ async fn put(
     body: RawBody,
 ) -> Handled<Response> {
     body.one_of(&[JSON])?;
-    let PutBody { state, expected_version } = body.parse()?;
+    let PutBody { state, expected_version } = body.parse_object()?;
     let expected = expected(&headers, expected_version)?;
     let request = Request { name, operation: Operation::Put { state }, expected };
     let manner = manner(viewer, ("PUT", &uri, &headers, &body.bytes))?;
@@ -129,6 +138,7 @@ async fn patch(
         _ => Operation::Merge(body.parse()?),
     };
     let request = Request { name, operation, expected: expected(&headers, None)? };
+    no_query(&uri)?;
     // The same bytes mean something else under the other media type.
     let path = format!("{} {}", uri.path(), body.media_type);
     let manner = Manner::of(viewer, "PATCH", &path, &headers, &body.bytes)?;
@@ -165,7 +175,7 @@ async fn act(
     body: RawBody,
 ) -> Handled<Response> {
     body.one_of(&[JSON])?;
-    let ActionBody { r#type, payload, patch, expected_version } = body.parse()?;
+    let ActionBody { r#type, payload, patch, expected_version } = body.parse_object()?;
     let expected = expected(&headers, expected_version)?;
     let request = Request { name, operation: action(r#type, payload, patch)?, expected };
     let manner = manner(viewer, ("POST", &uri, &headers, &body.bytes))?;
@@ -199,7 +209,7 @@ async fn rollback(
     body: RawBody,
 ) -> Handled<Response> {
     body.one_of(&[JSON])?;
-    let RollbackBody { to_version, expected_version } = body.parse()?;
+    let RollbackBody { to_version, expected_version } = body.parse_object()?;
     let expected = expected(&headers, expected_version)?;
     let request = Request { name, operation: Operation::Rollback { to: to_version }, expected };
     let manner = manner(viewer, ("POST", &uri, &headers, &body.bytes))?;
@@ -228,13 +238,29 @@ struct BatchOperation {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 enum BatchOp {
     Create,
     Put,
     Patch,
     Delete,
     Action,
+}
+
+/// By way of a string: a derived enum would also take `{"delete": null}`.
+impl TryFrom<String> for BatchOp {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> std::result::Result<Self, &'static str> {
+        match text.as_str() {
+            "create" => Ok(Self::Create),
+            "put" => Ok(Self::Put),
+            "patch" => Ok(Self::Patch),
+            "delete" => Ok(Self::Delete),
+            "action" => Ok(Self::Action),
+            _ => Err("is none of create, put, patch, delete and action"),
+        }
+    }
 }
 
 async fn batch(
@@ -245,7 +271,11 @@ async fn batch(
     body: RawBody,
 ) -> Handled<Response> {
     body.one_of(&[JSON])?;
-    let BatchBody { operations } = body.parse()?;
+    if let Some(name) = ["If-Match", "If-None-Match"].into_iter().find(|name| headers.contains_key(*name)) {
+        let message = "names one document's version; a batch takes expectedVersion in each operation";
+        return Err(Error::invalid_field(name, message).into());
+    }
+    let BatchBody { operations } = body.parse_object()?;
     if operations.is_empty() || operations.len() > BATCH_OPERATIONS_MAX {
         let message = format!("must hold 1 to {BATCH_OPERATIONS_MAX} operations");
         return Err(Error::invalid_field("operations", message).into());
@@ -264,7 +294,7 @@ async fn batch(
 
 fn batch_request(api: &Api, value: Value) -> Result<Request> {
     let bytes = serde_json::to_vec(&value).map_err(Error::internal)?;
-    let sent: BatchOperation = crate::http::body::parse(&bytes, usize::MAX)?;
+    let sent: BatchOperation = crate::http::body::parse_object(&bytes, usize::MAX)?;
     sent.check_members()?;
     let needs = |field: &str| Error::invalid_field(field, "is missing");
     let (id, op) = (sent.id, sent.op);
@@ -379,7 +409,8 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Handled<Response> {
     let page = Page::new(query.limit, query.cursor.as_deref())?;
-    let after = page.after.as_deref().map(DocumentId::new).transpose()?;
+    let after = page.after.as_deref().map(DocumentId::new).transpose();
+    let after = after.map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"))?;
     let with_state = query.include == Some(Include::State);
     let mut listed = api.reads.list(&collection, after.as_ref(), page.limit + 1, with_state).await?;
     let more = listed.len() > page.limit;

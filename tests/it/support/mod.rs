@@ -1,8 +1,10 @@
 //! What the tests share: a server process that can be killed and started again, and a client of its streams.
 
+pub mod call;
 pub mod process;
 pub mod stream;
 
+pub use call::{Reply, send};
 pub use process::Process;
 pub use stream::{Follower, Told};
 
