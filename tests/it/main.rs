@@ -6,3 +6,6 @@
 mod support;
 
 mod first_steps;
+mod model;
+mod streams;
+mod visibility;
