@@ -1,9 +1,11 @@
 //! What the tests share: a server process that can be killed and started again, and a client of its streams.
 
+pub mod dice;
 pub mod process;
 pub mod replica;
 pub mod stream;
 
+pub use dice::Dice;
 pub use process::Process;
 pub use replica::{Replica, position};
 pub use stream::{Follower, Told};
