@@ -12,3 +12,6 @@ pub mod model;
 pub mod patch;
 pub mod rules;
 pub mod visibility;
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use json_patch::jsonptr::PointerBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,10 +129,20 @@ pub fn apply(state: &mut Option<Value>, operations: Vec<Operation>) -> Result<()
             continue;
         }
         let Some(tree) = state else { return Err(damaged("a change to a document that is not there")) };
-        let operation = serde_json::to_value(operation).and_then(serde_json::from_value).map_err(Error::internal)?;
-        json_patch::patch(tree, &[operation]).map_err(damaged)?;
+        json_patch::patch(tree, &[applicable(operation)?]).map_err(damaged)?;
     }
     Ok(())
+}
+
+/// The same operation in the library's words. Error: `Damaged` when its path is no JSON Pointer.
+fn applicable(operation: Operation) -> Result<json_patch::PatchOperation> {
+    use json_patch::{AddOperation, PatchOperation as P, RemoveOperation, ReplaceOperation};
+    let pointer = |path: String| PointerBuf::parse(path).map_err(damaged);
+    Ok(match operation {
+        Operation::Add { path, value } => P::Add(AddOperation { path: pointer(path)?, value }),
+        Operation::Remove { path } => P::Remove(RemoveOperation { path: pointer(path)? }),
+        Operation::Replace { path, value } => P::Replace(ReplaceOperation { path: pointer(path)?, value }),
+    })
 }
 
 fn damaged(source: impl ToString) -> Error {

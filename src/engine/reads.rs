@@ -19,7 +19,7 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{Entry, Reader};
+use crate::store::{Entry, Filter, Reader};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -185,7 +185,8 @@ impl Reads {
         Ok(found.is_some_and(|(stored, _)| stored.short() == hash))
     }
 
-    /// The version that a document had after the event `seq`. For paging by position.
+    /// The version that a document had after the event `seq`. For paging by position. Error: `Gone` when changes of the
+    /// document after `seq` are no longer kept: a page from there would leave them out without a word.
     pub async fn version_at(&self, name: &DocumentName, seq: Seq) -> Result<Version> {
         let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
         if newest.seq <= seq {
@@ -196,7 +197,17 @@ impl Reads {
             return Ok(event.version);
         }
         let key = newest.meta.key;
-        self.ask(move |reader| reader.version_at(key, seq)).await
+        self.ask(move |reader| {
+            let version = reader.version_at(key, seq)?;
+            let filter = Filter { documents: vec![key], collections: Vec::new() };
+            match reader.base_seq(&filter)? > seq {
+                false => Ok(version),
+                true => {
+                    Err(Error::new(Kind::Gone, "changes after this position are no longer kept; read the document"))
+                }
+            }
+        })
+        .await
     }
 }
 

@@ -194,18 +194,18 @@ impl Hub {
         let mut cursor = self.ring.read().head().0;
         loop {
             self.grown.notified().await;
-            let (events, complete): (Vec<_>, bool) = {
+            let (events, complete) = {
                 let ring = self.ring.read();
-                let seen = (ring.after(cursor).cloned().collect(), ring.covers_after(cursor));
+                let (events, complete) = (ring.after(cursor).cloned().collect::<Vec<_>>(), ring.covers_after(cursor));
                 cursor = ring.head().0;
-                seen
+                (events, complete)
             };
-            if complete {
-                self.topics.wake(&events);
-            } else {
-                // More was published at once than the ring holds: nobody can say any more whom it concerned.
+            if !complete {
+                // Whom the events that are gone from memory were for is not known any more.
                 self.topics.wake_all();
+                continue;
             }
+            self.topics.wake(&events);
         }
     }
 }
@@ -233,5 +233,48 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.hub.topics.remove(&self.interest, &self.waiter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use serde_json::Value;
+
+    use super::*;
+    use crate::base::ids::{UserId, Version};
+    use crate::document::event::Content;
+    use crate::document::model::{Access, Meta};
+    use crate::document::patch::diff;
+
+    fn event(seq: u64, id: &str) -> Arc<Event> {
+        let at = Timestamp::from_millis(0);
+        let name = DocumentName::new("games", id).unwrap();
+        let meta = Arc::new(Meta { key: 1, name, host: None, access: Access::default(), created_at: at });
+        let (payload, change) = (Value::Null, diff(None, Some(&payload()), 2).unwrap());
+        let actor = UserId::new("alice").unwrap();
+        let content = Content { kind: "create", actor: &actor, at, payload: &payload, change: &change, salt: [0; 16] };
+        Arc::new(Event::new(Seq(seq), meta, Version(1), Hash::ZERO, &content).unwrap())
+    }
+
+    fn payload() -> Value {
+        Value::Object(serde_json::Map::new())
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_wakes_for_an_event_that_left_memory_before_the_fan_out_came_to_it() {
+        let bounds = RingBounds { events_max: 2, bytes_max: 1 << 20 };
+        let hub = Arc::new(Hub::new((Seq::ZERO, Hash::ZERO), bounds));
+        let name = DocumentName::new("games", "g1").unwrap();
+        let subscription = hub.subscribe(Arc::new(Interest::document(name)));
+        let fan_out = tokio::spawn(Arc::clone(&hub).fan_out());
+        // Lets the fan-out take its place at the start of the log; nothing runs beside this test.
+        tokio::task::yield_now().await;
+        for seq in 1..=5 {
+            hub.publish([], &[event(seq, if seq == 1 { "g1" } else { "other" })], Seq(seq));
+        }
+        let woken = tokio::time::timeout(std::time::Duration::from_secs(5), subscription.changed()).await;
+        assert!(woken.is_ok());
+        fan_out.abort();
     }
 }

@@ -13,5 +13,8 @@ mod documents;
 mod first_steps;
 mod idempotency;
 mod limits;
+mod model;
 mod program;
+mod streams;
 mod values;
+mod visibility;

@@ -1,11 +1,15 @@
 //! What the tests share: a server process that can be killed and started again, and a client of its streams.
 
 pub mod call;
+pub mod dice;
 pub mod process;
+pub mod replica;
 pub mod stream;
 
 pub use call::{Reply, send};
+pub use dice::Dice;
 pub use process::Process;
+pub use replica::{Replica, position};
 pub use stream::{Follower, Told};
 
 /// The SHA-256 chain over events as they are on the wire: verifies that each hash follows from the one before and the

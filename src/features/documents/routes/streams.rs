@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::{diverged, page_of};
 use crate::base::error::{Error, Result};
@@ -94,6 +94,7 @@ fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
 
 async fn history(api: &Api, viewer: &Viewer, name: &DocumentName, query: &EventsQuery) -> Handled<Response> {
     let page = Page::new(query.limit, query.cursor.as_deref())?;
+    let wait = query.wait.map(long_poll).transpose()?;
     let from = page.after.as_deref().or(query.after.as_deref());
     let after = match from {
         None => Version::ZERO,
@@ -102,31 +103,28 @@ async fn history(api: &Api, viewer: &Viewer, name: &DocumentName, query: &Events
     // Subscribed before the look, so that nothing falls between the look and the wait.
     let subscription = api.reads.hub.subscribe(Arc::new(Interest::document(name.clone())));
     let mut found = api.reads.history(name, after, page.limit).await?;
-    if let (true, Some(seconds)) = (found.events.is_empty(), query.wait) {
-        let wait = Duration::from_secs(seconds);
-        if wait > WAIT_MAX {
-            let message = format!("must be at most {} seconds", WAIT_MAX.as_secs());
-            return Err(Error::invalid_field("wait", message).into());
-        }
-        let look = async {
-            // A wake-up may be of a change from before the subscription: only what is found counts.
-            loop {
-                subscription.changed().await;
-                let found = api.reads.history(name, after, page.limit).await?;
-                if !found.events.is_empty() {
-                    return Ok::<_, Error>(found);
-                }
+    if let Some(wait) = wait {
+        let end = sleep(wait);
+        tokio::pin!(end);
+        // What wakes us may be no news to this caller: a change before `after`, or one that was already looked at.
+        while found.events.is_empty() {
+            tokio::select! {
+                () = subscription.changed() => found = api.reads.history(name, after, page.limit).await?,
+                () = &mut end => return Ok(StatusCode::NO_CONTENT.into_response()),
+                () = api.stop.cancelled() => return Ok(StatusCode::NO_CONTENT.into_response()),
             }
-        };
-        found = tokio::select! {
-            looked = timeout(wait, look) => looked.unwrap_or_else(|_| Ok(History::default()))?,
-            () = api.stop.cancelled() => History::default(),
-        };
-        if found.events.is_empty() {
-            return Ok(StatusCode::NO_CONTENT.into_response());
         }
     }
     Ok(page_of_history(viewer, &found)?)
+}
+
+/// How long a poll of `seconds` waits. Error: `Invalid`.
+fn long_poll(seconds: u64) -> Result<Duration> {
+    let wait = Duration::from_secs(seconds);
+    if wait > WAIT_MAX {
+        return Err(Error::invalid_field("wait", format!("must be at most {} seconds", WAIT_MAX.as_secs())));
+    }
+    Ok(wait)
 }
 
 fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {

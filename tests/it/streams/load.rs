@@ -1,0 +1,198 @@
+//! Streams while much is written: nothing lost, nothing twice, and memory within bounds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rejoin::http::sse_parser::SseParser;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::events_url;
+use crate::support::stream::PATIENCE;
+use crate::support::{Follower, Process, Replica, Told};
+
+#[tokio::test]
+async fn reading_and_following_from_there_loses_and_repeats_nothing_under_load() {
+    let server = Process::start(&[]);
+    assert_eq!(server.put("/api/v1/games/g1", &json!({ "n": 0 })).await.0, 201);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = |number: u64| {
+        let (client, url, stop) = (server.client.clone(), format!("{}/api/v1/games/g1", server.url), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let mut n = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                n += 1;
+                let patch = json!({ format!("of{number}"): n }).to_string();
+                let request = client.patch(&url).header("content-type", "application/merge-patch+json").body(patch);
+                assert_eq!(request.send().await.unwrap().status(), 200);
+            }
+            n
+        })
+    };
+    let writers: Vec<_> = (0..4).map(writer).collect();
+    let mut last = None;
+    for round in 0..60 {
+        let read = server.request("GET", "/api/v1/games/g1").send().await.unwrap();
+        let position = read.headers()["rejoin-position"].to_str().unwrap().to_owned();
+        let mut replica = Replica::of_host();
+        replica.put(&serde_json::from_str(&read.text().await.unwrap()).unwrap());
+        if round % 3 == 0 {
+            // Some time between the two, so that there is something to catch up with.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let mut follower = Follower::connect(&events_url(&server, "games/g1"), None, Some(&position)).await.unwrap();
+        let resumed = follower.expect("resumed").await;
+        assert_eq!(resumed.data["from"], position);
+        let missed = usize::try_from(resumed.data["count"].as_u64().unwrap()).unwrap();
+        for (index, told) in follower.changes(missed + 5).await.iter().enumerate() {
+            replica.take(told);
+            assert_eq!(index + 1 == missed, missed > 0 && resumed.data["to"] == told.id);
+        }
+        last = Some((follower, replica));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut written = 1;
+    for writer in writers {
+        written += writer.await.unwrap();
+    }
+    let (mut follower, mut replica) = last.unwrap();
+    while replica.documents["games/g1"].version < written {
+        replica.take(&follower.expect("change").await);
+    }
+    let (_, document) = server.get("/api/v1/games/g1").await;
+    let known = &replica.documents["games/g1"];
+    assert_eq!((&document["state"], &document["hash"]), (&known.state, &json!(known.hash)));
+}
+
+/// Bytes that a process has in memory; `VmHWM`: the most it ever had.
+fn memory(server: &Process, what: &str) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// A subscriber with a socket of its own and a small buffer, which reads when it is told to.
+struct Slow {
+    socket: TcpStream,
+    parser: SseParser,
+    last_event_id: String,
+    head: bool,
+}
+
+impl Slow {
+    async fn connect(server: &Process, resume: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        let mut socket = socket.connect(server.address().parse().unwrap()).await.unwrap();
+        let resume_line = if resume.is_empty() { String::new() } else { format!("last-event-id: {resume}\r\n") };
+        let head = format!(
+            "GET /api/v1/stream?collection=games HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\n{resume_line}\r\n",
+            server.address()
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        Self { socket, parser: SseParser::new(resume, 64 << 20), last_event_id: resume.to_owned(), head: true }
+    }
+
+    /// What it has been told next; `None` when the connection ended.
+    async fn told(&mut self, body: &mut Chunked) -> Option<Vec<Told>> {
+        let mut buffer = vec![0; 256 << 10];
+        let count = timeout(PATIENCE, self.socket.read(&mut buffer)).await.expect("the stream says something").ok()?;
+        let mut bytes = &buffer[..count];
+        if count == 0 {
+            return None;
+        }
+        if std::mem::take(&mut self.head) {
+            let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            assert!(bytes.starts_with(b"HTTP/1.1 200"));
+            bytes = &bytes[end..];
+        }
+        let mut messages = Vec::new();
+        self.parser.push(&body.decode(bytes), &mut messages).unwrap();
+        let told = messages.into_iter().map(|message| {
+            self.last_event_id.clone_from(&message.last_event_id);
+            let data = serde_json::from_str(&message.data).unwrap();
+            Told { event: message.event, id: message.last_event_id, data, text: message.data }
+        });
+        Some(told.collect())
+    }
+}
+
+/// Undoes chunked transfer coding.
+#[derive(Default)]
+struct Chunked {
+    waiting: Vec<u8>,
+}
+
+impl Chunked {
+    fn decode(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.waiting.extend_from_slice(bytes);
+        let (mut out, mut at) = (Vec::new(), 0);
+        while let Some(line) = self.waiting[at..].windows(2).position(|two| two == b"\r\n") {
+            let size = std::str::from_utf8(&self.waiting[at..at + line]).unwrap();
+            let (size, start) = (usize::from_str_radix(size, 16).unwrap(), at + line + 2);
+            if self.waiting.len() < start + size + 2 {
+                break;
+            }
+            out.extend_from_slice(&self.waiting[start..start + size]);
+            at = start + size + 2;
+        }
+        self.waiting.drain(..at);
+        out
+    }
+}
+
+/// Writes `batches` times 100 changes of some 6 KB, over ten documents.
+async fn flood(server: &Process, batches: usize) {
+    let filler = "x".repeat(6000);
+    for batch in 0..batches {
+        let put = |n: usize| {
+            let state = json!({ "n": batch * 100 + n, "filler": format!("{batch}-{n}-{filler}") });
+            json!({ "op": "put", "collection": "games", "id": format!("g{}", n % 10), "state": state })
+        };
+        let operations: Vec<Value> = (0..100).map(put).collect();
+        let (status, answer) = server.post("/api/v1/batch", &json!({ "operations": operations })).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_that_stops_reading_costs_little_and_gets_every_change_when_it_reads_again() {
+    let server = Process::start(&["--ring-events-max", "2048"]);
+    flood(&server, 5).await;
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        slow.push(Slow::connect(&server, "").await);
+    }
+    let before = memory(&server, "VmRSS");
+    // 30 MB for each of the six, which sockets cannot hold; 5,000 changes, which the ring cannot.
+    flood(&server, 50).await;
+    let peak = memory(&server, "VmHWM");
+    assert!(peak < before + (90 << 20), "{} MB before, {} MB at most", before >> 20, peak >> 20);
+
+    let (_, now) = server.get("/api/v1/games/g9").await;
+    let (mut seconds, mut returns) = (0, 0);
+    for mut subscriber in slow {
+        let (mut replica, mut body, mut changes) = (Replica::of_host(), Chunked::default(), 0);
+        while replica.documents.get("games/g9").is_none_or(|known| now["version"] != known.version) {
+            let Some(told) = subscriber.told(&mut body).await else {
+                // It was let go for taking nothing for too long; then it comes back like any other.
+                returns += 1;
+                (subscriber, body) = (Slow::connect(&server, &subscriber.last_event_id).await, Chunked::default());
+                continue;
+            };
+            for told in &told {
+                assert!(told.event != "snapshot" || changes == 0, "all of it is kept: {}", told.text);
+                changes += usize::from(told.event == "change");
+                seconds += usize::from(told.event == "snapshot");
+                replica.take(told);
+            }
+        }
+        assert_eq!(changes, 5000);
+        assert_eq!(replica.documents["games/g9"].hash, now["hash"]);
+    }
+    assert_eq!(seconds, 6, "one snapshot each, at the start ({returns} came back)");
+    let peak = memory(&server, "VmHWM");
+    assert!(peak < before + (110 << 20), "{} MB before, {} MB at most", before >> 20, peak >> 20);
+}
