@@ -2,6 +2,7 @@
 //! links everything again.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+#![expect(clippy::print_stderr, reason = "what a test prints is shown when it fails: its seed")]
 
 mod support;
 

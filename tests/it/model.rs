@@ -426,7 +426,7 @@ async fn follow(server: &Process, from: &str) -> Follower {
 
 async fn play(seed: u64) {
     // Some of the games with almost nothing in memory.
-    let flags: &[&str] = if seed % 2 == 0 { &["--hot-documents-max", "2"] } else { &[] };
+    let flags: &[&str] = if seed.is_multiple_of(2) { &["--hot-documents-max", "2"] } else { &[] };
     let server = Process::start(flags);
     let mut play = Play { seed, dice: Dice::new(seed), server, model: Model::default(), hashes: BTreeMap::new() };
     let (mut follower, mut replica) = (follow(&play.server, "0").await, Replica::of_host());
@@ -467,7 +467,7 @@ async fn play(seed: u64) {
 async fn random_actions_leave_what_a_naive_model_says_also_after_kills() {
     let fresh = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 % 1_000_000;
     for seed in [1, 2, 3, fresh] {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         play(seed).await;
     }
 }

@@ -197,7 +197,7 @@ impl Listener {
 #[tokio::test]
 async fn no_output_for_a_player_holds_a_secret_of_another_in_a_whole_game() {
     for seed in 1..=3 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         play(seed).await;
     }
 }
@@ -330,7 +330,12 @@ async fn a_write_that_reaches_a_secret_is_refused_alike_whatever_stands_there() 
         }
         let mut told = Vec::new();
         for request in reaching(&server) {
-            for request in [request.try_clone().unwrap(), request.header("if-match", "\"9-aaaaaaaaaaaa\"")] {
+            let mut requests = vec![request.try_clone().unwrap()];
+            // A batch carries its conditions in the body.
+            if !request.try_clone().unwrap().build().unwrap().url().path().ends_with("/batch") {
+                requests.push(request.header("if-match", "\"9-aaaaaaaaaaaa\""));
+            }
+            for request in requests {
                 let (status, mut problem) = ask("alice", request).await;
                 assert_eq!((status, &problem["type"]), (403, &json!("/problems/forbidden")), "{problem}");
                 problem.as_object_mut().unwrap().remove("requestId");
