@@ -35,6 +35,13 @@ pub struct Entry {
     pub ends_write: bool,
 }
 
+impl Entry {
+    /// What it weighs while it waits. An answer counts twice: as it will be stored, and as it is given until then.
+    fn bytes(&self) -> usize {
+        self.event.body.len() + self.key.as_ref().map_or(0, |key| 2 * key.answer.len())
+    }
+}
+
 /// Turns entries into what the store takes. Snapshots are added by whoever knows which are due.
 pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
     let mut batch = Batch::default();
@@ -73,7 +80,7 @@ impl Backlog {
         self.entries.len()
     }
 
-    /// Bytes of their bodies.
+    /// Bytes of their bodies and of the answers that are kept for their keys.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -97,20 +104,24 @@ impl Backlog {
 
     /// Adds decided events, and the answers to give if their keys come again before they are durable.
     pub fn push(&mut self, entries: Vec<Entry>, answers: Vec<((String, String), (Hash, Bytes))>) {
-        self.bytes += entries.iter().map(|entry| entry.event.body.len()).sum::<usize>();
+        self.bytes += entries.iter().map(Entry::bytes).sum::<usize>();
         self.entries.extend(entries);
         self.answers.extend(answers);
     }
 
     /// Whether as much waits as may.
     pub fn is_past_bound(&self, bounds: &BacklogBounds) -> bool {
-        self.failing.is_some() && (self.entries.len() >= bounds.events_max || self.bytes >= bounds.bytes_max)
+        self.check_room(bounds, &[]).is_err()
     }
 
-    /// Refuses a further change when as much waits as may. Error: `StorageFull` or `StorageUnavailable`.
-    pub fn check_room(&self, bounds: &BacklogBounds) -> Result<()> {
-        if self.is_past_bound(bounds) {
-            return Err(past_bound(self.failing.as_ref().is_some_and(|failing| failing.full)));
+    /// Refuses a further write when, with what its round has decided already, as much waits as may: a write of several
+    /// changes may go past the bound by those, and no other does. Error: `StorageFull` or `StorageUnavailable`.
+    pub fn check_room(&self, bounds: &BacklogBounds, decided: &[Entry]) -> Result<()> {
+        let Some(failing) = &self.failing else { return Ok(()) };
+        let events = self.entries.len() + decided.len();
+        let bytes = self.bytes + decided.iter().map(Entry::bytes).sum::<usize>();
+        if events >= bounds.events_max || bytes >= bounds.bytes_max {
+            return Err(past_bound(failing.full));
         }
         Ok(())
     }
@@ -131,7 +142,7 @@ impl Backlog {
     pub fn drop_durable(&mut self, seq: Seq) {
         while self.entries.front().is_some_and(|entry| entry.event.seq <= seq) {
             if let Some(entry) = self.entries.pop_front() {
-                self.bytes -= entry.event.body.len();
+                self.bytes -= entry.bytes();
                 if let Some(key) = entry.key {
                     self.answers.remove(&(key.scope, key.key));
                 }

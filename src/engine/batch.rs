@@ -145,7 +145,7 @@ impl Thread {
 
     /// Decides all changes of a write, or none.
     fn decide_write(&mut self, write: Write, round: &mut Round) -> Result<What> {
-        self.backlog.check_room(&self.options.backlog)?;
+        self.backlog.check_room(&self.options.backlog, &round.entries)?;
         let Write { requests, viewer, key } = write;
         let at = self.options.clock.now();
         let (end, first, bytes, several) = (self.end, round.entries.len(), round.bytes, requests.len() > 1);

@@ -79,6 +79,8 @@ pub struct Follow {
     recoveries: u64,
     /// The newest change told that was not on disk when it was told.
     undurable: Option<Seq>,
+    /// Where the changes end that it was told will follow: nothing else comes between them.
+    announced: Seq,
     /// Trimmed up to here when it asked for all that is kept: no gap for it.
     kept_after: Seq,
 }
@@ -91,8 +93,8 @@ impl Follow {
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
         let subscription = reads.hub.subscribe(Arc::new(interest));
         let recoveries = reads.hub.recoveries();
-        let mut follow =
-            Self { reads, subscription, cursor: Seq::ZERO, recoveries, undurable: None, kept_after: Seq::ZERO };
+        let (cursor, announced, kept_after) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
+        let mut follow = Self { reads, subscription, cursor, recoveries, undurable: None, announced, kept_after };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
             Some(text) => follow.resume(text).await?,
@@ -103,7 +105,9 @@ impl Follow {
     /// The next thing to tell; waits until there is one. Cancel safe: nothing is taken before it is returned.
     pub async fn next(&mut self) -> Result<Item> {
         loop {
-            if let Some(item) = self.recovered() {
+            if self.cursor >= self.announced
+                && let Some(item) = self.recovered()
+            {
                 return Ok(item);
             }
             match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
@@ -146,7 +150,7 @@ impl Follow {
 
     /// Changes that are no longer in memory. `None`: there are none of interest before the ring.
     async fn page(&mut self) -> Result<Option<Item>> {
-        self.reads.refill_ring().await?;
+        self.reads.refill_ring().await;
         let to = {
             let ring = self.reads.hub.gate();
             if ring.covers_after(self.cursor) {
@@ -187,13 +191,26 @@ impl Follow {
             Known::Trimmed => return self.snapshot(Reason::Trimmed).await,
             Known::Nowhere => return self.snapshot(Reason::Diverged).await,
         }
+        self.owe_durability(from);
         if let Some(item) = self.resume_in_memory(from) {
             return Ok(item);
         }
-        self.reads.refill_ring().await?;
+        self.reads.refill_ring().await;
         match self.resume_in_memory(from) {
             Some(item) => Ok(item),
             None => self.resume_from_disk(from).await,
+        }
+    }
+
+    /// Whoever comes back may have been told of changes that were not on disk then, and have missed that they are now.
+    fn owe_durability(&mut self, from: Position) {
+        let still_pending = from.seq() > self.reads.hub.gate().durable();
+        if still_pending || self.reads.hub.recoveries() > 0 {
+            self.undurable = Some(from.seq());
+        }
+        if !still_pending {
+            // As if the last return of storage had not been noticed yet.
+            self.recoveries = self.recoveries.saturating_sub(1);
         }
     }
 
@@ -224,7 +241,8 @@ impl Follow {
         for event in missed {
             (count, to) = (count + 1, event.position());
         }
-        self.cursor = from.seq();
+        drop(ring);
+        (self.cursor, self.announced) = (from.seq(), to.seq());
         Some(Item::Resumed { from, to, count })
     }
 
@@ -241,11 +259,13 @@ impl Follow {
             .reads
             .ask(move |reader| {
                 let filter = filter(reader, &interest)?;
+                let base_before = reader.base_seq(&filter)?;
                 let stored = reader.count_between(&filter, after, durable)?;
                 let last = reader.last_between(&filter, after, durable)?;
-                Ok((stored, last, reader.base_seq(&filter)?))
+                Ok((stored, last, (base_before, reader.base_seq(&filter)?)))
             })
             .await?;
+        let (base_before, base) = base;
         if base > from.seq() && from != Position::Start {
             return self.snapshot(Reason::Trimmed).await;
         }
@@ -254,9 +274,9 @@ impl Follow {
             (None, Some((seq, hash))) => Position::after(seq, hash),
             (None, None) => from,
         };
-        self.cursor = from.seq();
-        // From the start means from the start of what is kept.
-        self.kept_after = if from == Position::Start { base } else { Seq::ZERO };
+        (self.cursor, self.announced) = (from.seq(), to.seq());
+        // From the start means from the start of what is kept: what is trimmed from here on was counted and is missed.
+        self.kept_after = if from == Position::Start { base_before } else { Seq::ZERO };
         let newer = u64::try_from(newer.len()).unwrap_or(u64::MAX);
         Ok(Item::Resumed { from, to, count: stored.saturating_add(newer) })
     }
@@ -290,7 +310,7 @@ impl Follow {
                 _ => ring.position(),
             };
             drop(ring);
-            self.cursor = head;
+            (self.cursor, self.announced) = (head, head);
             let documents: Vec<_> = documents.into_values().filter(|document| !document.is_deleted()).collect();
             check_count(documents.len())?;
             for document in &documents {

@@ -59,15 +59,23 @@ impl Reads {
     }
 
     /// Reads the end of the log back into the ring, once after each start: the many who come back then are served from
-    /// memory.
-    pub(super) async fn refill_ring(&self) -> Result<()> {
+    /// memory. When that fails they are served from disk, each for itself: one damaged document at the end of the log
+    /// is no reason to fail the others.
+    pub(super) async fn refill_ring(&self) {
         let refill = || async {
             let (events_max, bytes_max) = (limits::REFILL_EVENTS_MAX, limits::REFILL_BYTES_MAX);
-            let events = self.ask(move |reader| reader.tail(events_max, bytes_max)).await?;
-            self.hub.refill(events.into_iter().map(Arc::new).collect());
+            match self.ask(move |reader| reader.tail(events_max, bytes_max)).await {
+                Ok(events) => self.hub.refill(events.into_iter().map(Arc::new).collect()),
+                Err(error) if error.kind() == Kind::Damaged => {
+                    tracing::warn!(%error, "the end of the log is not taken into memory");
+                }
+                Err(error) => return Err(error),
+            }
             Ok(())
         };
-        self.refilled.get_or_try_init(refill).await.copied()
+        if let Err(error) = self.refilled.get_or_try_init(refill).await {
+            tracing::debug!(%error, "the end of the log could not be taken into memory yet");
+        }
     }
 
     /// The newest version of a document, which may be a tombstone; `None` when there never was one.

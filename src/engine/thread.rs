@@ -14,10 +14,13 @@ use super::working::{Slot, Working};
 use crate::base::ids::DocumentName;
 use crate::base::limits;
 use crate::live::hub::Hub;
-use crate::store::{Batch, Fault, Reader, Snapshot, Writer};
+use crate::store::{Batch, Fault, Head, Reader, Snapshot, Writer};
 
 /// Ticks between two looks for idle documents.
 const IDLE_SWEEP_TICKS: u32 = 100;
+/// Ticks between two looks for documents to drop while storage fails and there are too many: those that may not go are
+/// looked at each time.
+const FAILING_SWEEP_TICKS: u32 = 10;
 /// Most snapshots in one transaction at eviction and at the end.
 const SNAPSHOTS_PER_BATCH: usize = 1000;
 
@@ -39,6 +42,9 @@ pub struct Thread {
     pub backlog: Backlog,
     /// Where the log ends, undurable events included.
     pub end: End,
+    /// The last event that is known to be on disk. After a failure the writer's head is what it finds there, which is
+    /// not believed before it was compared.
+    stored: Head,
     ticks: u32,
 }
 
@@ -48,7 +54,7 @@ impl Thread {
         let head = writer.head();
         let end = End { head: (head.seq, head.hash), next_key: writer.next_key() };
         let (working, backlog) = (Working::default(), Backlog::default());
-        Self { options, writer, reader, hub, health, working, backlog, end, ticks: 0 }
+        Self { options, writer, reader, hub, health, working, backlog, end, stored: head, ticks: 0 }
     }
 
     /// Serves commands until told to stop, or until nobody is left who could send one.
@@ -133,12 +139,13 @@ impl Thread {
         let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
         let durable = match durability {
             Durability::Durable => self.end.head.0,
-            Durability::Pending => self.writer.head().seq,
+            Durability::Pending => self.stored.seq,
         };
         self.hub.publish(documents, &events, durable);
     }
 
     fn note_commit(&mut self, batch: &Batch) {
+        self.note_stored();
         for snapshot in &batch.snapshots {
             self.working.snapshot_taken(&snapshot.document.meta.name);
         }
@@ -149,23 +156,33 @@ impl Thread {
         });
     }
 
-    /// Storage failed. Said once when it begins; each later failure only moves the next attempt further away.
+    fn note_stored(&mut self) {
+        self.stored = self.writer.head();
+        self.backlog.drop_durable(self.stored.seq);
+    }
+
+    /// Storage failed. Said when it begins, and when the reason becomes another; each later failure only moves the next
+    /// attempt further away.
     fn degrade(&mut self, fault: &Fault) {
-        if self.backlog.is_failing() {
-            tracing::debug!(%fault, "storage still fails");
-        } else {
-            tracing::error!(%fault, "storage fails; changes are kept in memory until it returns");
-        }
         self.backlog.fail(fault.full);
-        let now = self.options.clock.now();
+        let (now, reason) = (self.options.clock.now(), fault.to_string());
+        let mut news = true;
         self.health.update(|report| {
             report.failures += 1;
-            let since = match report.storage {
-                Storage::Degraded { since, .. } => since,
+            let since = match &report.storage {
+                Storage::Degraded { since, reason: before, .. } => {
+                    news = *before != reason;
+                    *since
+                }
                 Storage::Well => now,
             };
-            report.storage = Storage::Degraded { reason: fault.to_string(), full: fault.full, since };
+            report.storage = Storage::Degraded { reason, full: fault.full, since };
         });
+        if news {
+            tracing::error!(%fault, "storage fails; changes are kept in memory until it returns");
+        } else {
+            tracing::debug!(%fault, "storage still fails");
+        }
         self.note_backlog();
     }
 
@@ -188,10 +205,8 @@ impl Thread {
     fn retry(&mut self) {
         let before = self.hub.gate().durable();
         let outcome = self.drain_backlog();
-        let durable = self.writer.head().seq;
-        self.backlog.drop_durable(durable);
-        if durable > before {
-            self.hub.recovered(durable);
+        if self.stored.seq > before {
+            self.hub.recovered(self.stored.seq);
         }
         match outcome {
             Ok(()) => {
@@ -206,37 +221,46 @@ impl Thread {
 
     /// Distrusts the connection: reopens it, recognises what is durable, appends the rest in order.
     fn drain_backlog(&mut self) -> Result<(), Fault> {
-        let head = self.writer.reopen()?;
-        if self.backlog.hash(head.seq).is_some_and(|hash| hash != head.hash) {
-            return Err(Fault::other(format!("event {} on disk is not the one that was decided", head.seq)));
+        let found = self.writer.reopen()?;
+        // Either the commit that failed is not there, or it is, and then the log ends with an event that waits here.
+        // Anything else was written, or taken away, by somebody else: to append to it would break histories.
+        if found != self.stored && self.backlog.hash(found.seq) != Some(found.hash) {
+            let (stored, found) = (self.stored.seq, found.seq);
+            return Err(Fault::other(format!(
+                "the log was stored up to event {stored}; on disk it ends otherwise at {found}"
+            )));
         }
-        self.backlog.drop_durable(head.seq);
+        self.note_stored();
         while let Some(batch) = self.backlog.next_batch() {
             self.writer.commit(&batch, self.options.clock.now())?;
             self.note_commit(&batch);
-            self.backlog.drop_durable(self.writer.head().seq);
         }
         Ok(())
     }
 
     /// What is done between two rounds, after everybody has been answered.
     fn maintain(&mut self) {
-        if !self.backlog.is_failing() {
+        let failing = self.backlog.is_failing();
+        if !failing {
             self.writer.checkpoint_if_due();
         }
-        let over = self.working.over(&self.options);
+        let over = self.working.over(&self.options) && (!failing || self.ticks >= FAILING_SWEEP_TICKS);
         if over || self.ticks >= IDLE_SWEEP_TICKS {
             self.ticks = 0;
             self.evict(over);
         }
     }
 
-    /// Drops documents from memory: the idle ones, and when there are too many the least recently used. What is not on
-    /// disk stays.
+    /// Drops documents from memory: the idle ones, and when there are too many the least recently used. While storage
+    /// fails, those of which a change is not on disk stay, and the others go without a snapshot.
     fn evict(&mut self, over: bool) {
-        let durable = self.writer.head().seq;
         let idle_before = self.options.clock.now().minus(self.options.hot.idle);
         let mut uses = self.hub.uses();
+        let failing = self.backlog.is_failing();
+        if failing {
+            let stored = |slot: &Slot| slot.document.seq <= self.stored.seq;
+            uses.retain(|(name, _)| self.working.get(name).is_some_and(stored));
+        }
         uses.sort_by_key(|(_, used)| *used);
         let surplus = if over { self.working.surplus(&self.options) } else { 0 };
         let names: Vec<DocumentName> = uses
@@ -244,13 +268,11 @@ impl Thread {
             .enumerate()
             .take_while(|(index, (_, used))| *index < surplus || *used < idle_before)
             .map(|(_, (name, _))| name)
-            .filter(|name| self.working.get(name).is_none_or(|slot| slot.document.seq <= durable))
             .collect();
         for names in names.chunks(SNAPSHOTS_PER_BATCH) {
-            // While storage fails there are no snapshots; the next load reads some more events instead.
-            let slots = names.iter().filter_map(|name| self.working.get(name));
-            let due = slots.filter(|slot| slot.events > 1).map(|slot| Arc::clone(&slot.document)).collect();
-            if !self.backlog.is_failing() && !self.take_snapshots(due) {
+            let slots = names.iter().filter_map(|name| self.working.get(name)).filter(|slot| slot.events > 1);
+            let documents = slots.map(|slot| Arc::clone(&slot.document)).collect();
+            if !failing && !self.take_snapshots(documents) {
                 return;
             }
             names.iter().for_each(|name| self.working.remove(name));

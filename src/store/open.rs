@@ -39,6 +39,7 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
 
     let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(classify)?;
     identify(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
+    check_whole(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
     configure(&conn, options.synchronous, options.pages_max.unwrap_or(0)).map_err(classify)?;
     probe(&conn).map_err(classify)?;
     check(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
@@ -154,6 +155,21 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), Trouble> {
     if found < FORMAT {
         let reason = format!("it says that it has format {found}, which never was");
         return Err(Trouble::Told(OpenError::Damaged { path, reason }));
+    }
+    Ok(())
+}
+
+/// Whether the file ends where a page does. One that is cut within its last page reads as if zeros followed, and the
+/// first write would make them real. With a WAL beside it a part of a page is no damage: a crash may leave it when
+/// pages are moved from there.
+fn check_whole(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let size: u64 = conn.query_row("PRAGMA page_size", [], |row| super::rows::number(row, 0))?;
+    let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if fs::metadata(wal).map_or(0, |metadata| metadata.len()) == 0 && !length.is_multiple_of(size.max(1)) {
+        let reason = "its end is missing".to_owned();
+        return Err(Trouble::Told(OpenError::Damaged { path: path.to_owned(), reason }));
     }
     Ok(())
 }

@@ -2,12 +2,15 @@
 
 pub mod call;
 pub mod dice;
+pub mod disk;
+pub mod history;
 pub mod process;
 pub mod replica;
 pub mod stream;
 
 pub use call::{Reply, send};
 pub use dice::Dice;
+pub use disk::Disk;
 pub use process::Process;
 pub use replica::{Replica, position};
 pub use stream::{Follower, Told};

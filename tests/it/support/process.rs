@@ -32,15 +32,17 @@ impl Process {
         let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self::spawn("127.0.0.1:0", flags, environment, directory)
+        Self::spawn("127.0.0.1:0", flags, environment, directory).unwrap_or_else(|said| panic!("no start: {said}"))
     }
 
+    /// Error: what it said before it ended.
     fn spawn(
         listen: &str,
         flags: Vec<String>,
         environment: Vec<(String, String)>,
         directory: std::sync::Arc<TempDir>,
-    ) -> Self {
+    ) -> Result<Self, String> {
+        let said_before = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default().len();
         let mut child = command(&directory.path().join("data"), listen, &flags)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
@@ -50,8 +52,9 @@ impl Process {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = loop {
             let Some(line) = lines.next() else {
-                let errors = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
-                panic!("the server did not start: {errors}");
+                child.wait().unwrap();
+                let said = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+                return Err(said.get(said_before..).unwrap_or_default().to_owned());
             };
             if let Some(address) = line.unwrap().strip_prefix("listening: ") {
                 break address.to_owned();
@@ -59,7 +62,7 @@ impl Process {
         };
         // Whatever else it prints must not block it.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: format!("http://{address}"), client: Client::new(), flags, environment, directory }
+        Ok(Self { child, url: format!("http://{address}"), client: Client::new(), flags, environment, directory })
     }
 
     /// `127.0.0.1:<port>`.
@@ -77,6 +80,11 @@ impl Process {
         self.directory.path().join("data")
     }
 
+    /// Its environment variables, beside those that all have.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
@@ -90,9 +98,15 @@ impl Process {
 
     /// Starts it again, after [`kill`](Self::kill) or its own end, at the same address with the same data.
     pub fn start_again(&mut self) {
+        self.try_start_again().unwrap_or_else(|said| panic!("no start: {said}"));
+    }
+
+    /// The same, when it may refuse to. Error: what it said.
+    pub fn try_start_again(&mut self) -> Result<(), String> {
         let (flags, environment) = (self.flags.clone(), self.environment.clone());
         let address = self.address().to_owned();
-        *self = Self::spawn(&address, flags, environment, std::sync::Arc::clone(&self.directory));
+        *self = Self::spawn(&address, flags, environment, std::sync::Arc::clone(&self.directory))?;
+        Ok(())
     }
 
     /// The same with other flags.

@@ -66,12 +66,15 @@ impl Follower {
 
     /// The next event that is not a heartbeat; `None` when the connection ended.
     pub async fn next(&mut self) -> Option<Told> {
-        loop {
-            let told = self.next_raw().await?;
-            if told.event != "heartbeat" {
-                return Some(told);
+        let next = async {
+            loop {
+                match self.next_raw().await {
+                    Some(told) if told.event == "heartbeat" => {}
+                    other => return other,
+                }
             }
-        }
+        };
+        timeout(PATIENCE, next).await.expect("the stream says something besides its heartbeats")
     }
 
     /// The next event, which must be of this name.
@@ -88,5 +91,12 @@ impl Follower {
             changes.push(self.expect("change").await);
         }
         changes
+    }
+
+    /// After a resume: the announced changes, of which there must be `count`.
+    pub async fn changes_after_resumed(&mut self, count: usize) -> Vec<Told> {
+        let resumed = self.expect("resumed").await;
+        assert_eq!(resumed.data["count"], count, "{}", resumed.text);
+        self.changes(count).await
     }
 }
