@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
 use crate::engine::health::Storage;
@@ -18,7 +18,10 @@ pub fn router() -> Router<Api> {
 }
 
 async fn front() -> Response {
-    pages::page("Rejoin", include_str!("front.html"))
+    let mut page = pages::page("Rejoin", include_str!("front.html"));
+    // Another release has another front page at the same address.
+    page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    page
 }
 
 /// 200 while the process lives.
