@@ -4,7 +4,6 @@
 //! may see all. The wire form only puts `seq` before and `hash` after them. `seq` is not hashed, so that a document's
 //! chain stays valid in the log of another server.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -180,6 +179,3 @@ fn parse(body: &[u8]) -> Result<Body<'_>> {
 fn mentions_secrets(json: &[u8]) -> bool {
     memmem::find(json, b"hidden").is_some() || memmem::find(json, b"private").is_some()
 }
-
-/// The members of a JSON object in serialised form, without building the tree below them.
-pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;

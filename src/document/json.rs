@@ -1,8 +1,14 @@
 //! Bounds on JSON that are checked before and after it becomes a tree.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind, Result};
+
+/// The members of a JSON object in serialised form, without building the tree below them.
+pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// How deep and how large a state or a body may be.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::event::Members;
+use super::json::Members;
 use super::patch::{self, Operation};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
