@@ -195,7 +195,6 @@ impl Listener {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "the seed of a failure must be known, also of a panic in the support code")]
 async fn no_output_for_a_player_holds_a_secret_of_another_in_a_whole_game() {
     for seed in 1..=3 {
         eprintln!("seed {seed}");
