@@ -104,6 +104,13 @@ impl Error {
         self
     }
 
+    /// Takes members away.
+    #[must_use]
+    pub fn without(mut self, names: &[&str]) -> Self {
+        self.details.retain(|name, _| !names.contains(&name.as_str()));
+        self
+    }
+
     /// Adds what lies behind the failure. It is logged and never shown.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

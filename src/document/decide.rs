@@ -120,6 +120,9 @@ pub struct Decision {
     pub state: Option<Value>,
 }
 
+/// The members of refusals that tell of the document as it was when the change was decided.
+pub const DETAILS_OF_DOCUMENT: &[&str] = &["currentVersion", "currentHash", "current", "lastVersion", "lastHash"];
+
 /// Decides a change. Never looks at the state before rights are settled, so that no refusal tells a secret.
 pub fn decide(request: Request, current: Option<Current<'_>>, context: &Context<'_>) -> Result<Decision> {
     let Request { name, operation, expected } = request;

@@ -159,7 +159,11 @@ impl Thread {
                     undo.push((name, before));
                     outcomes.push(outcome);
                 }
-                Err(error) => {
+                Err(mut error) => {
+                    if undo.iter().any(|(changed, _)| *changed == name) {
+                        // They tell of a version that is undone here and that nobody will ever see.
+                        error = error.without(decide::DETAILS_OF_DOCUMENT);
+                    }
                     for (name, before) in undo.into_iter().rev() {
                         self.working.restore(&name, before);
                     }

@@ -23,6 +23,8 @@ fn near() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn positions_tags_and_hashes_are_read_as_they_are_written(number in number(), hash in short(), whole in any::<[u8; 8]>()) {
         let position = Position::After { seq: Seq(number), hash };

@@ -46,15 +46,15 @@ fn key() -> impl Strategy<Value = String> {
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        (-3_i64..3).prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        any::<f64>().prop_filter("JSON has no other numbers", |n| n.is_finite()).prop_map(Value::from),
-        proptest::sample::select(&[0.0, -0.0, 1.0, 1e300, 5e-324]).prop_map(Value::from),
-        "\\PC{0,6}".prop_map(Value::from),
-        ".{0,3}".prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => (-3_i64..3).prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any::<u64>().prop_map(Value::from),
+        1 => any::<f64>().prop_filter("JSON has no other numbers", |n| n.is_finite()).prop_map(Value::from),
+        3 => proptest::sample::select(&[0.0, -0.0, 1.0, 1e300, 5e-324]).prop_map(Value::from),
+        1 => "\\PC{0,6}".prop_map(Value::from),
+        1 => ".{0,3}".prop_map(Value::from),
     ]
 }
 

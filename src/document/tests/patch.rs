@@ -1,7 +1,22 @@
 use super::*;
 use crate::document::patch::{Operation, apply};
 
+/// The same tree with the other sign at every zero.
+fn other_zeros(value: Value) -> Value {
+    match value {
+        Value::Number(zero) if zero.is_f64() && zero.as_f64() == Some(0.0) => Value::from(-zero.as_f64().unwrap()),
+        Value::Array(items) => items.into_iter().map(other_zeros).collect(),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(key, value)| (key, other_zeros(value))).collect())
+        }
+        other => other,
+    }
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+
     #[test]
     fn the_difference_leads_from_the_old_state_to_the_new_by_add_remove_and_replace(states in two_states()) {
         let (before, after) = states;
@@ -27,6 +42,15 @@ proptest! {
             let read: Option<Value> = rebuilt.as_ref().map(|state| serde_json::from_slice(&bytes(state)).unwrap());
             prop_assert_eq!(&read, state);
         }
+    }
+
+    #[test]
+    fn a_zero_that_only_changes_its_sign_does_not_part_the_rebuilt_state_from_the_kept_one(state in state()) {
+        let other = other_zeros(state.clone());
+        let states = [normal(state), normal(other)];
+        let mut rebuilt = Some(states[0].clone());
+        apply(&mut rebuilt, change(Some(&states[0]), Some(&states[1])).operations).unwrap();
+        prop_assert_eq!(rebuilt.as_ref().map(bytes), Some(bytes(&states[1])));
     }
 
     #[test]

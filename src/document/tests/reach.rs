@@ -167,6 +167,8 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn what_a_players_write_does_does_not_depend_on_what_the_player_cannot_see(
         state in state(), secrets in state(), write in some_write(), expected in some_expectation(),

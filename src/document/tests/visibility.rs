@@ -13,6 +13,8 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn the_two_ways_to_redact_a_state_agree_and_tell_nothing(state in state(), player in player()) {
         let serialised = bytes(&state);

@@ -22,6 +22,8 @@ pub struct Known {
 pub struct Replica {
     /// By `collection/id`.
     pub documents: BTreeMap<String, Known>,
+    /// How many changes it was told of.
+    pub changes: usize,
     /// The last seq that was told.
     pub seq: u64,
     /// Whether everything of each event is told, so that its hash can be verified.
@@ -47,6 +49,7 @@ impl Replica {
             "change" => {
                 assert_eq!(told.id, position(&told.data), "the id of a change is its position");
                 self.change(&told.text);
+                self.changes += 1;
             }
             _ => {}
         }
