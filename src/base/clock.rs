@@ -28,6 +28,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis).max(0))
     }
 
+    /// As HTTP's `Date` has it.
+    pub fn to_http_date(self) -> String {
+        let moment = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or_default();
+        moment.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     /// Reads what [`Display`](fmt::Display) writes, and any other RFC 3339 text.
     pub fn parse(text: &str) -> Option<Self> {
         let parsed = DateTime::parse_from_rfc3339(text).ok()?;
@@ -107,5 +113,6 @@ mod tests {
         assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment));
         assert_eq!(Timestamp::parse("2025-11-20T06:20:00.042+01:00"), Some(moment));
         assert_eq!(Timestamp::parse("yesterday"), None);
+        assert_eq!(moment.to_http_date(), "Thu, 20 Nov 2025 05:20:00 GMT");
     }
 }

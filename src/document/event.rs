@@ -4,7 +4,7 @@
 //! may see all. The wire form only puts `seq` before and `hash` after them. `seq` is not hashed, so that a document's
 //! chain stays valid in the log of another server.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use data_encoding::HEXLOWER;
@@ -60,6 +60,8 @@ pub struct Event {
     pub body: Bytes,
     /// Whether some viewer may have to get less than the whole. Never false when one has to.
     pub guarded: bool,
+    /// See [`frame`](Event::frame).
+    frame: OnceLock<Bytes>,
 }
 
 /// What a new event says.
@@ -107,6 +109,7 @@ impl Event {
             body: body.into(),
             guarded,
             meta,
+            frame: OnceLock::new(),
         })
     }
 
@@ -114,7 +117,7 @@ impl Event {
     pub fn stored(seq: Seq, meta: Arc<Meta>, version: Version, hash: Hash, deletes: bool, body: Bytes) -> Result<Self> {
         let at = parse(&body)?.at;
         let guarded = mentions_secrets(&body);
-        Ok(Self { seq, meta, version, hash, at, deletes, body, guarded })
+        Ok(Self { seq, meta, version, hash, at, deletes, body, guarded, frame: OnceLock::new() })
     }
 
     /// Its position in the log.
@@ -140,6 +143,31 @@ impl Event {
     pub fn render(&self, audience: Audience<'_>) -> Result<Bytes> {
         let mut out = BytesMut::with_capacity(self.body.len() + 100);
         self.render_into(&mut out, audience)?;
+        Ok(out.freeze())
+    }
+
+    /// The event as a stream carries it to `audience`. What everyone gets who may see all is made once, for the first
+    /// subscriber, and kept with the event: there may be a thousand more.
+    pub fn frame(&self, audience: Audience<'_>) -> Result<Bytes> {
+        match audience {
+            Audience::Player(_) if self.guarded => self.new_frame(audience),
+            Audience::Player(_) | Audience::Host => match self.frame.get() {
+                Some(frame) => Ok(frame.clone()),
+                None => {
+                    let frame = self.new_frame(audience)?;
+                    Ok(self.frame.get_or_init(|| frame).clone())
+                }
+            },
+        }
+    }
+
+    fn new_frame(&self, audience: Audience<'_>) -> Result<Bytes> {
+        use std::fmt::Write as _;
+        let mut out = BytesMut::with_capacity(self.body.len() + 200);
+        // Writing to memory cannot fail.
+        let _ = write!(out, "id: {}\nevent: change\ndata: ", self.position());
+        self.render_into(&mut out, audience)?;
+        out.put_slice(b"\n\n");
         Ok(out.freeze())
     }
 

@@ -3,7 +3,7 @@
 //! In the order in which a request meets them: [`server`] (accepts and drives connections), [`stall`] and [`inbound`]
 //! (end a peer that stops taking or sending), [`guard`] (host, origin, panics, headers, logs) with [`hosts`] (which
 //! names are ours), the extractors [`viewer`], [`path`], [`query`] and [`body`], the pure parsers in [`headers`], what
-//! handlers share in [`api`], and on the way back [`sse`] for streams and [`problem`] with [`pages`], which says to
+//! handlers share in [`api`], and on the way back [`sse`] for streams, which [`pour`] writes, and [`problem`] with [`pages`], which says to
 //! people what a problem means. [`client`] and [`sse_parser`] are the other end, for `rejoin watch`.
 
 pub mod api;
@@ -15,6 +15,7 @@ pub mod hosts;
 pub mod inbound;
 pub mod pages;
 pub mod path;
+pub mod pour;
 pub mod problem;
 pub mod query;
 pub mod server;

@@ -3,18 +3,21 @@
 //! `axum::serve` sets no timer, so that a slow head stays open for ever; hence a loop of our own over hyper's HTTP/1.
 
 use std::convert::Infallible;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::response::Response;
-use futures_util::FutureExt;
-use hyper::body::Incoming;
+use http::Method;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -22,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::guard::Guard;
 use super::inbound::{self, BodyTimes};
+use super::pour::{is_event_stream, pour};
 use super::stall::Stalling;
 use crate::base::limits;
 
@@ -130,6 +134,9 @@ struct Line {
     peer: SocketAddr,
     /// Whether a request has come. Only this task reads and writes it; it is atomic because the task moves.
     used: AtomicBool,
+    /// A response that is a stream, between the one who made it and the one who takes it over: the same task, so the
+    /// lock is never waited for.
+    stream: Mutex<Option<Response>>,
 }
 
 fn builder(options: &ServerOptions) -> http1::Builder {
@@ -143,41 +150,61 @@ fn builder(options: &ServerOptions) -> http1::Builder {
     builder
 }
 
-/// Drives one connection. hyper's header timer does not run for a connection that never sends anything, so one of our
-/// own does; it also ends such connections soon after the order to stop.
+/// Drives one connection, from its requests to the stream that it may become. Both are in boxes that are let go when
+/// they are over: a task is as large as the largest that it ever holds, and there may be many streams.
 async fn drive(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     // Small responses and single events must not wait for the acknowledgement of the ones before.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Stalling::new(stream, shared.options.write_stall_timeout));
-    let line = Arc::new(Line { shared: Arc::clone(&shared), peer, used: AtomicBool::new(false) });
+    if let Some((socket, response)) = Box::pin(converse(stream, peer, shared)).await {
+        Box::pin(pour(socket, peer, response)).await;
+    }
+}
+
+/// Answers requests until the connection ends, or one is to be answered with a stream. hyper's header timer does not
+/// run for a connection that never sends anything, so one of our own does; it also ends such connections soon after the
+/// order to stop.
+async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) -> Option<(Stalling, Response)> {
+    let blocked = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(Stalling::new(stream, shared.options.write_stall_timeout, Arc::clone(&blocked)));
+    let (used, stream) = (AtomicBool::new(false), Mutex::new(None));
+    let line = Arc::new(Line { shared: Arc::clone(&shared), peer, used, stream });
     let service = service_fn({
         let line = Arc::clone(&line);
         // hyper keeps the room of one such future for as long as the connection lives. Boxed, it is given back with
-        // the response, which an idle stream has behind it.
-        move |request| Box::pin(answer(&line, request))
+        // the response.
+        move |request| Box::pin(answer(Arc::clone(&line), request))
     });
-    let mut connection = std::pin::pin!(shared.builder.serve_connection(io, service));
+    let mut connection = shared.builder.serve_connection(io, service);
     let mut silence = std::pin::pin!(sleep(shared.options.header_timeout));
     let mut stopped = std::pin::pin!(shared.stop.cancelled());
     let (mut watching, mut stopping) = (true, false);
     loop {
+        let progress = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Progress::Ended(ended)),
+            // Responses to earlier requests go out first; when nothing is blocked, they all have.
+            Poll::Pending if blocked.load(Ordering::Relaxed) => Poll::Pending,
+            Poll::Pending => line.stream.lock().take().map_or(Poll::Pending, |it| Poll::Ready(Progress::Stream(it))),
+        });
         tokio::select! {
             biased;
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%peer, %error, "a connection ended early");
+            progress = progress => match progress {
+                Progress::Stream(response) => return Some((connection.into_parts().io.into_inner(), response)),
+                Progress::Ended(ended) => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, %error, "a connection ended early");
+                    }
+                    return None;
                 }
-                return;
-            }
+            },
             () = silence.as_mut(), if watching => {
                 if !line.used.load(Ordering::Relaxed) {
-                    return;
+                    return None;
                 }
                 watching = false;
             }
             () = stopped.as_mut(), if !stopping => {
                 stopping = true;
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
                 if watching {
                     let soon = Instant::now() + SILENT_AFTER_STOP;
                     let deadline = silence.deadline().min(soon);
@@ -188,15 +215,25 @@ async fn drive(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     }
 }
 
-fn answer(
-    line: &Line,
-    request: hyper::Request<Incoming>,
-) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+/// How a connection goes on.
+enum Progress {
+    Ended(hyper::Result<()>),
+    Stream(Response),
+}
+
+async fn answer(line: Arc<Line>, request: hyper::Request<hyper::body::Incoming>) -> Result<Response, Infallible> {
     line.used.store(true, Ordering::Relaxed);
     let options = &line.shared.options;
     let times = BodyTimes { idle: options.body_idle_timeout, total: options.body_timeout };
+    let gets = request.method() == Method::GET;
     let request = request.map(|incoming| inbound::watched(incoming, times));
-    Arc::clone(&line.shared.guard).answer(line.peer, request).map(Ok)
+    let response = Arc::clone(&line.shared.guard).answer(line.peer, request).await;
+    if gets && is_event_stream(&response) {
+        // It is taken over from here; this answer, and all of hyper's with it, is dropped then.
+        *line.stream.lock() = Some(response);
+        return pending().await;
+    }
+    Ok(response)
 }
 
 /// Whether a failed accept says something about that one connection only.

@@ -4,6 +4,7 @@
 //! Control events carry no `id:`; one with an `id:` would become the browser's `Last-Event-ID` and poison its resume.
 
 use std::fmt::Write as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::api::Api;
 use super::problem::Failure;
@@ -57,22 +59,36 @@ struct Source {
     api: Api,
     viewer: Viewer,
     follow: Follow,
-    heartbeat: Interval,
+    /// Kept from one event to the next: joining those who wait for the end costs more than an event.
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Goes off when a heartbeat may be due. Not moved at each event, since that costs too; `told` says whether it is.
+    heartbeat: Pin<Box<Sleep>>,
+    /// When something was last told.
+    told: Instant,
     first: Option<Item>,
     /// The rest of a snapshot that is sent in pieces.
     snapshot: Option<std::vec::IntoIter<Arc<Document>>>,
     ended: bool,
 }
 
+/// What wakes a subscriber.
+enum Woken {
+    Stopped,
+    Told(Item),
+    Silent,
+}
+
 impl Source {
     fn new(api: Api, viewer: Viewer, follow: Follow, first: Item) -> Self {
-        let mut heartbeat = interval_at(Instant::now() + api.heartbeat, api.heartbeat);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { api, viewer, follow, heartbeat, first: Some(first), snapshot: None, ended: false }
+        let stopped = Box::pin(api.stop.clone().cancelled_owned());
+        let told = Instant::now();
+        let heartbeat = Box::pin(sleep_until(told + api.heartbeat));
+        Self { api, viewer, follow, stopped, heartbeat, told, first: Some(first), snapshot: None, ended: false }
     }
 
     fn into_response(self) -> Response {
-        let body = stream::unfold(self, |mut source| async move {
+        // In a box, since it is passed from each piece to the next.
+        let body = stream::unfold(Box::new(self), |mut source| async move {
             let bytes = source.next().await?;
             Some((Ok::<_, std::convert::Infallible>(bytes), source))
         });
@@ -84,49 +100,83 @@ impl Source {
         if self.ended {
             return None;
         }
-        let mut out = BytesMut::new();
-        if let Err(error) = self.fill(&mut out).await {
+        let bytes = self.fill().await.unwrap_or_else(|error| {
             tracing::error!(%error, "a stream ends early");
             // A frame that was begun must not be completed by what follows.
-            out = BytesMut::from(&b"\n\n"[..]);
+            let mut out = BytesMut::from(&b"\n\n"[..]);
             bye(&mut out, "unavailable", retry(&self.api));
             self.ended = true;
-        }
-        Some(out.freeze())
+            out.freeze()
+        });
+        Some(bytes)
     }
 
-    async fn fill(&mut self, out: &mut BytesMut) -> Result<()> {
+    async fn fill(&mut self) -> Result<Bytes> {
+        let mut out = BytesMut::new();
         if self.snapshot.is_some() {
-            return self.continue_snapshot(out);
-        }
-        if let Some(first) = self.first.take() {
+            self.continue_snapshot(&mut out)?;
+        } else if let Some(first) = self.first.take() {
             // Writing to memory cannot fail.
             let _ = write!(out, "retry: {}\n\n", retry(&self.api));
-            return self.tell(first, out);
+            self.tell(first, &mut out)?;
+        } else {
+            match self.woken().await? {
+                Woken::Told(Item::Changes(events)) => return self.changes(&events),
+                Woken::Told(item) => self.tell(item, &mut out)?,
+                Woken::Silent => {
+                    let _ = write!(out, "event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.api.clock.now());
+                }
+                Woken::Stopped => {
+                    self.ended = true;
+                    bye(&mut out, "shutdown", retry(&self.api));
+                }
+            }
         }
-        let item = tokio::select! {
-            biased;
-            () = self.api.0.stop.cancelled() => {
-                self.ended = true;
-                bye(out, "shutdown", retry(&self.api));
-                return Ok(());
+        Ok(out.freeze())
+    }
+
+    /// Waits for something to tell.
+    async fn woken(&mut self) -> Result<Woken> {
+        // The order to stop comes first even where there is always more to tell.
+        if self.api.stop.is_cancelled() {
+            return Ok(Woken::Stopped);
+        }
+        loop {
+            let woken = tokio::select! {
+                biased;
+                item = self.follow.next() => Woken::Told(item?),
+                () = self.stopped.as_mut() => Woken::Stopped,
+                () = self.heartbeat.as_mut() => Woken::Silent,
+            };
+            let now = Instant::now();
+            let due = self.told + self.api.heartbeat;
+            if matches!(woken, Woken::Silent) {
+                if now < due {
+                    self.heartbeat.as_mut().reset(due);
+                    continue;
+                }
+                self.heartbeat.as_mut().reset(now + self.api.heartbeat);
             }
-            item = self.follow.next() => item?,
-            _ = self.heartbeat.tick() => {
-                let _ = write!(out, "event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.api.clock.now());
-                return Ok(());
-            }
-        };
-        self.heartbeat.reset();
-        self.tell(item, out)
+            self.told = now;
+            return Ok(woken);
+        }
+    }
+
+    /// Changes as they go out: one as it is, for nothing; several in one piece.
+    fn changes(&self, events: &[Arc<Event>]) -> Result<Bytes> {
+        if let [event] = events {
+            return event.frame(event.meta.audience(&self.viewer));
+        }
+        let mut out = BytesMut::with_capacity(events.iter().map(|event| event.body.len() + 200).sum());
+        for event in events {
+            out.extend_from_slice(&event.frame(event.meta.audience(&self.viewer))?);
+        }
+        Ok(out.freeze())
     }
 
     fn tell(&mut self, item: Item, out: &mut BytesMut) -> Result<()> {
         match item {
-            Item::Changes(events) => {
-                out.reserve(events.iter().map(|event| event.body.len() + 200).sum());
-                events.iter().try_for_each(|event| change(out, event, &self.viewer))?;
-            }
+            Item::Changes(events) => out.extend_from_slice(&self.changes(&events)?),
             Item::Snapshot { reason, documents, position } => {
                 let _ = write!(
                     out,
@@ -166,13 +216,6 @@ impl Source {
         }
         Ok(())
     }
-}
-
-fn change(out: &mut BytesMut, event: &Event, viewer: &Viewer) -> Result<()> {
-    let _ = write!(out, "id: {}\nevent: change\ndata: ", event.position());
-    event.render_into(out, event.meta.audience(viewer))?;
-    out.extend_from_slice(b"\n\n");
-    Ok(())
 }
 
 /// The last event of a stream that we end on purpose.

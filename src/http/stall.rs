@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,20 +21,24 @@ pub struct Stalling {
     stream: TcpStream,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    blocked: Arc<AtomicBool>,
 }
 
 impl Stalling {
-    /// Watches `stream`; `limit` is how long it may take nothing.
-    pub fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+    /// Watches `stream`; `limit` is how long it may take nothing. `blocked` is kept true while a write waits.
+    pub fn new(stream: TcpStream, limit: Duration, blocked: Arc<AtomicBool>) -> Self {
+        Self { stream, limit, waiting: None, blocked }
     }
 
     /// Passes on what a write came to, and turns waiting for too long into an error.
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = None;
+            if self.waiting.take().is_some() {
+                self.blocked.store(false, Ordering::Relaxed);
+            }
             return written;
         }
+        self.blocked.store(true, Ordering::Relaxed);
         let limit = self.limit;
         ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
         // It is closed in any case; failing to reset it only leaves the rest to the kernel's own time-outs.

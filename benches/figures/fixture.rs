@@ -1,0 +1,135 @@
+//! Where the data of a run lies, and how it gets there without the detour over HTTP.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use rejoin::base::clock::SystemClock;
+use rejoin::base::entropy::SystemEntropy;
+use rejoin::base::ids::DocumentName;
+use rejoin::base::limits;
+use rejoin::document::decide::{Expected, Operation, Request};
+use rejoin::document::json::Bounds;
+use rejoin::document::model::Access;
+use rejoin::document::visibility::Viewer;
+use rejoin::engine::command::{Answer, Engine, Write};
+use rejoin::engine::health::Health;
+use rejoin::engine::thread::Thread;
+use rejoin::engine::{BacklogBounds, HotBounds, Options};
+use rejoin::live::hub::Hub;
+use rejoin::live::ring::RingBounds;
+use rejoin::store::{self, Synchronous};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// The collection of all documents here.
+pub const COLLECTION: &str = "tables";
+
+/// A directory on the disk that the project lies on. Removed when dropped.
+pub fn on_disk() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("figures-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
+}
+
+/// A directory in memory. Removed when dropped.
+pub fn in_memory() -> Result<TempDir> {
+    let builder = tempfile::Builder::new().prefix("figures-").tempdir_in("/dev/shm");
+    builder.context("storage in memory is a directory in /dev/shm, which must be a tmpfs")
+}
+
+/// The path of a document.
+pub fn path(number: usize) -> String {
+    format!("/api/v1/{COLLECTION}/table-{number}")
+}
+
+/// The state that documents start with: some 1,000 bytes of JSON.
+pub fn state() -> Value {
+    let seat =
+        |number: u32| json!({"name": format!("player-{number}"), "stack": 1500 + number, "bet": 25, "folded": false});
+    let seats: Vec<Value> = (0..9).map(seat).collect();
+    let board = ["Ah", "Kd", "7c", "7s", "2h"];
+    json!({"turn": 0, "street": "river", "pot": 4200, "board": board, "seats": seats, "note": "x".repeat(320)})
+}
+
+/// A move, as an action has it: some 200 bytes with its frame.
+pub fn patch(number: u64) -> Value {
+    json!({"turn": number, "pot": 4200 + number % 977})
+}
+
+/// The body of an action over HTTP.
+pub fn action(number: u64) -> String {
+    json!({"type": "raise", "payload": {"by": "player-3", "amount": number, "said": "x".repeat(80)}, "patch": patch(number)})
+        .to_string()
+}
+
+/// The engine on a directory, without anything around it.
+pub struct Alone {
+    pub engine: Engine,
+    thread: JoinHandle<()>,
+}
+
+impl Alone {
+    pub fn start(data_dir: &Path, synchronous: Synchronous) -> Result<Self> {
+        let options = store::Options { synchronous, ..store::Options::new(data_dir) };
+        let (writer, reader) = store::open(options)?;
+        let ring = RingBounds { events_max: limits::RING_EVENTS_MAX, bytes_max: limits::RING_BYTES_MAX };
+        let options = Options {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            rules: Arc::default(),
+            state: Bounds { depth_max: limits::DEPTH_MAX, state_bytes_max: limits::STATE_BYTES_MAX },
+            ring,
+            hot: HotBounds::default(),
+            backlog: BacklogBounds::default(),
+            snapshot_events_max: limits::HISTORY_EVENTS,
+        };
+        let head = writer.head();
+        let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
+        let (sender, commands) = mpsc::channel(limits::ENGINE_QUEUE_COMMANDS_MAX);
+        let thread = Thread::new(options, writer, reader, hub, Arc::new(Health::default()));
+        let thread = std::thread::spawn(move || thread.run(commands));
+        Ok(Self { engine: Engine::new(sender), thread })
+    }
+
+    /// Ends it in good order.
+    pub async fn stop(self) -> Result<()> {
+        self.engine.stop().await;
+        self.thread.join().map_err(|_| anyhow!("the engine panicked"))
+    }
+}
+
+/// Makes changes.
+pub async fn write(engine: &Engine, requests: Vec<Request>) -> Result<Answer> {
+    Ok(engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await?)
+}
+
+/// The making of a document.
+pub fn creation(number: usize) -> Result<Request> {
+    let operation = Operation::Create { state: state(), host: None, access: Access::default() };
+    request(number, operation)
+}
+
+/// An action on a document.
+pub fn act(number: usize, turn: u64) -> Result<Request> {
+    let payload = json!({"by": "player-3", "amount": turn, "said": "x".repeat(80)});
+    request(number, Operation::Action { kind: "raise".to_owned(), payload, patch: Some(patch(turn)) })
+}
+
+fn request(number: usize, operation: Operation) -> Result<Request> {
+    let name = DocumentName::new(COLLECTION, &format!("table-{number}"))?;
+    Ok(Request { name, operation, expected: Expected::default() })
+}
+
+/// Fills a directory with documents.
+pub async fn fill(data_dir: &Path, documents: usize) -> Result<()> {
+    let alone = Alone::start(data_dir, Synchronous::Normal)?;
+    let mut number = 0;
+    while number < documents {
+        let next = documents.min(number + limits::BATCH_OPERATIONS_MAX);
+        let requests = (number..next).map(creation).collect::<Result<_>>()?;
+        write(&alone.engine, requests).await?;
+        number = next;
+    }
+    alone.stop().await
+}
