@@ -1,8 +1,6 @@
 //! Storage that fails while the server runs, and what everybody sees of it: changes go on in memory and are called not
 //! durable, become durable in order when storage returns, and past the bound are refused.
 
-use std::time::{Duration, Instant};
-
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
@@ -28,21 +26,8 @@ async fn told(response: Response) -> (u16, bool, String) {
     (response.status().as_u16(), replayed, response.text().await.unwrap())
 }
 
-/// Waits until `/readyz` says what `wanted` wants to hear.
-async fn ready(server: &Process, wanted: impl Fn(u16, &Value) -> bool) -> Value {
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
-        let (status, report) = server.get("/readyz").await;
-        if wanted(status, &report) {
-            return report;
-        }
-        assert!(Instant::now() < end, "{status} {report}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn recovered(server: &Process) -> Value {
-    ready(server, |status, report| status == 200 && report["storage"]["state"] == "ok").await
+    server.until_ready(|status, report| status == 200 && report["storage"]["state"] == "ok").await
 }
 
 /// A server with `games/g1` at version 2, on a disk that works.
@@ -124,7 +109,7 @@ async fn fails_and_returns(fault: &str, full: bool) {
     let keyed_answer = write_in_every_way(&server).await;
     read_in_every_way(&server).await;
 
-    let report = ready(&server, |_, _| true).await;
+    let report = server.until_ready(|_, _| true).await;
     assert_eq!((&report["status"], &report["storage"]["state"]), (&json!("ready"), &json!("degraded")), "{report}");
     assert_eq!((&report["storage"]["full"], &report["backlog"]["events"]), (&json!(full), &json!(8)), "{report}");
     assert_eq!((&report["seq"], &report["durableSeq"]), (&json!(10), &json!(2)), "{report}");
@@ -217,7 +202,7 @@ async fn killed_while_failing(fault: &str, kept: usize) {
     }
     let told_of = follower.changes(4).await;
     // At least one attempt to get it to disk has failed in between.
-    ready(&server, |_, report| report["failures"].as_u64() >= Some(2)).await;
+    server.until_ready(|_, report| report["failures"].as_u64() >= Some(2)).await;
     server.kill();
     disk.set("off");
     server.start_again();
@@ -319,7 +304,7 @@ async fn documents_that_are_only_read_do_not_pile_up_in_memory_while_storage_fai
     for index in 0..100 {
         assert_eq!(server.get(&format!("/api/v1/boards/b{index}")).await.1["state"]["n"], index);
     }
-    ready(&server, |_, report| report["documentsInMemory"].as_u64() <= Some(21)).await;
+    server.until_ready(|_, report| report["documentsInMemory"].as_u64() <= Some(21)).await;
     assert_eq!(server.get("/api/v1/games/g1").await.1["version"], 3, "what is nowhere else stays");
     for index in 0..100 {
         assert_eq!(server.merge(&format!("/api/v1/boards/b{index}"), &json!({ "m": 1 })).await.0, 202);
@@ -346,10 +331,10 @@ async fn a_log_that_somebody_else_changed_meanwhile_is_not_appended_to() {
     disk.set("off");
     let other_end =
         |report: &Value| report["storage"]["reason"].as_str().is_some_and(|why| why.contains("ends otherwise"));
-    let report = ready(&server, |_, report| other_end(report)).await;
+    let report = server.until_ready(|_, report| other_end(report)).await;
     assert_eq!((&report["backlog"]["events"], &report["durableSeq"]), (&json!(1), &json!(2)), "{report}");
     let again = report["failures"].as_u64().map(|failures| failures + 2);
-    let report = ready(&server, |_, report| report["failures"].as_u64() >= again).await;
+    let report = server.until_ready(|_, report| report["failures"].as_u64() >= again).await;
     assert!(other_end(&report), "it does not get used to it: {report}");
     assert_eq!(server.get("/api/v1/games/g1").await.1["durable"], false);
 
@@ -374,7 +359,7 @@ async fn a_database_at_its_page_limit_is_a_full_disk() {
     }
     assert_eq!(status, 202);
     assert!(durable > 10, "{durable}");
-    let report = ready(&server, |_, _| true).await;
+    let report = server.until_ready(|_, _| true).await;
     assert_eq!((&report["storage"]["state"], &report["storage"]["full"]), (&json!("degraded"), &json!(true)));
     let mut follower = follow(&server, "/api/v1/games/g1/events", None).await;
     let lost = follower.expect("snapshot").await;
@@ -405,7 +390,7 @@ async fn a_stop_while_storage_fails_tries_once_more_and_says_what_is_lost() {
     disk.set("enospc");
     assert_eq!(server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await.0, 202);
     // Long enough for the attempts to be seconds apart: the stop does not wait for the next.
-    ready(&server, |_, report| report["failures"].as_u64() >= Some(5)).await;
+    server.until_ready(|_, report| report["failures"].as_u64() >= Some(5)).await;
     disk.set("off");
     assert!(server.terminate().success());
     server.start_again();

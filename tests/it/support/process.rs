@@ -139,6 +139,19 @@ impl Process {
         json(self.request("GET", path).send().await.unwrap()).await
     }
 
+    /// Asks `/readyz` until its status and report are as `wanted` wants them; returns the report.
+    pub async fn until_ready(&self, wanted: impl Fn(u16, &Value) -> bool) -> Value {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let (status, report) = self.get("/readyz").await;
+            if wanted(status, &report) {
+                return report;
+            }
+            assert!(Instant::now() < end, "{status} {report}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// GET as a player.
     pub async fn get_as(&self, viewer: &str, path: &str) -> (u16, Value) {
         json(self.request("GET", path).header("rejoin-viewer", viewer).send().await.unwrap()).await
