@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,10 +21,10 @@ use crate::base::limits;
 use crate::config::{self, Config, ConfigError};
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
-use crate::engine::command::Engine;
+use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
-use crate::engine::thread::{TICK, Thread};
+use crate::engine::thread::{Ending, TICK, Thread};
 use crate::engine::{self, BacklogBounds, HotBounds};
 use crate::features;
 use crate::http::api::{Api, Parts};
@@ -40,12 +40,13 @@ use crate::store::{self, History, OpenError, Synchronous};
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running server. Dropped without [`stop`](Server::stop), it ends as by `kill -9`.
+/// A running server. Dropped without [`stop`](Server::stop), it breaks off all connections at once; the engine then
+/// stores what it has taken and ends by itself.
 pub struct Server {
     address: SocketAddr,
     data_dir: PathBuf,
     engine: Engine,
-    finished: oneshot::Receiver<()>,
+    finished: watch::Receiver<Option<Ending>>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -152,13 +153,11 @@ impl Builder {
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
         let health = Arc::new(Health::default());
-        let (sender, commands) = mpsc::channel(limits::ENGINE_QUEUE_COMMANDS_MAX);
-        let engine = Engine::new(sender);
-        let (done, finished) = oneshot::channel();
+        let (engine, commands) = command::channel();
+        let (done, finished) = watch::channel(None);
         let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
         let run = move || {
-            thread.run(commands);
-            let _ = done.send(());
+            let _ = done.send(Some(thread.run(commands)));
         };
         thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
 
@@ -233,14 +232,37 @@ impl Server {
         &self.data_dir
     }
 
+    /// Waits until the engine has ended without being told to, which only a bug of ours makes it do: the server is of no
+    /// use then, and whoever runs it should end the process and start another. Cancel safe.
+    pub async fn failed(&mut self) {
+        let _ = self.finished.wait_for(Option::is_some).await;
+    }
+
     /// Stops: no new connections, streams end with `bye`, requests finish, the engine stores what there is.
-    pub async fn stop(mut self) {
+    pub async fn stop(mut self) -> Stopped {
         self.stop.cancel();
         // The fan-out and the ticks go on for ever; the listener's task is the one that ends by itself.
         let _ = self.tasks.join_next().await;
         self.engine.stop().await;
-        if timeout(FINISH_TIMEOUT, self.finished).await.is_err() {
-            tracing::error!("the engine did not finish in time");
+        let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
+        match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {
+            Ok(Some(Ending { lost: 0 })) => Stopped::Clean,
+            Ok(Some(Ending { lost })) => Stopped::Lost(lost),
+            Ok(None) | Err(_) => {
+                tracing::error!("the engine did not finish");
+                Stopped::Unfinished
+            }
         }
     }
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything is on disk.
+    Clean,
+    /// Storage failed to the end; so many changes, all told as not durable, are gone.
+    Lost(usize),
+    /// The engine did not end in time, or had ended by a panic. What was acknowledged is on disk all the same.
+    Unfinished,
 }

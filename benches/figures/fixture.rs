@@ -13,16 +13,15 @@ use rejoin::document::decide::{Expected, Operation, Request};
 use rejoin::document::json::Bounds;
 use rejoin::document::model::Access;
 use rejoin::document::visibility::Viewer;
-use rejoin::engine::command::{Answer, Engine, Write};
+use rejoin::engine::command::{self, Answer, Engine, Write};
 use rejoin::engine::health::Health;
-use rejoin::engine::thread::Thread;
+use rejoin::engine::thread::{Ending, Thread};
 use rejoin::engine::{BacklogBounds, HotBounds, Options};
 use rejoin::live::hub::Hub;
 use rejoin::live::ring::RingBounds;
 use rejoin::store::{self, Synchronous};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 /// The collection of all documents here.
 pub const COLLECTION: &str = "tables";
@@ -66,7 +65,7 @@ pub fn action(number: u64) -> String {
 /// The engine on a directory, without anything around it.
 pub struct Alone {
     pub engine: Engine,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Ending>,
 }
 
 impl Alone {
@@ -86,16 +85,16 @@ impl Alone {
         };
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
-        let (sender, commands) = mpsc::channel(limits::ENGINE_QUEUE_COMMANDS_MAX);
+        let (engine, commands) = command::channel();
         let thread = Thread::new(options, writer, reader, hub, Arc::new(Health::default()));
         let thread = std::thread::spawn(move || thread.run(commands));
-        Ok(Self { engine: Engine::new(sender), thread })
+        Ok(Self { engine, thread })
     }
 
     /// Ends it in good order.
     pub async fn stop(self) -> Result<()> {
         self.engine.stop().await;
-        self.thread.join().map_err(|_| anyhow!("the engine panicked"))
+        self.thread.join().map(drop).map_err(|_| anyhow!("the engine panicked"))
     }
 }
 

@@ -24,6 +24,8 @@ pub const ACTION_TYPE_LENGTH_MAX: usize = 64;
 pub const PAGE_LIMIT_DEFAULT: usize = 50;
 /// Most entries in a page. Past it: `invalid-request`.
 pub const PAGE_LIMIT_MAX: usize = 500;
+/// Bytes of states after which a page that includes them ends, and at most one state more. The rest is on the next page.
+pub const LIST_STATES_BYTES_MAX: usize = 8 << 20;
 /// Longest long poll.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -65,6 +67,9 @@ pub const RING_BYTES_MAX: usize = 32 << 20;
 pub const REFILL_EVENTS_MAX: usize = 4096;
 /// See [`REFILL_EVENTS_MAX`].
 pub const REFILL_BYTES_MAX: usize = 4 << 20;
+/// Bytes of states that a snapshot may read from disk, and at most one state more. Past it: `too-large`. What is in
+/// memory already costs nothing more.
+pub const STREAM_STATES_BYTES_MAX: usize = 64 << 20;
 /// Bytes of events that one write to one subscriber may carry; the rest follows in the next write.
 pub const STREAM_WRITE_BYTES_MAX: usize = 256 << 10;
 /// Most documents that one stream may be asked for by name. Past it: `invalid-request`.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{Builder, Server};
+use crate::app::{Builder, Server, Stopped};
 use crate::config::{self, Command, Config};
 
 mod logs;
@@ -16,6 +16,10 @@ mod watch;
 const WORKERS_MIN: usize = 2;
 /// The exit code when the machine gives no threads or no signals.
 const EXIT_MACHINE: u8 = 1;
+/// The exit code when the engine ended by a bug of ours.
+const EXIT_ENGINE: u8 = 5;
+/// The exit code of a stop after which not everything that was told is on disk.
+const EXIT_UNSTORED: u8 = 6;
 
 /// Runs the program that `builder` is the heart of: reads the process's arguments, environment and file, does what
 /// they ask for, and returns what `main` is to return. An embedding program calls it with its own rules:
@@ -26,7 +30,7 @@ const EXIT_MACHINE: u8 = 1;
 /// }
 /// ```
 ///
-/// Exit codes: 0 done, 1 the machine, 2 the configuration, 128 + signal when a second signal cut the stop short, and
+/// Exit codes: 0 done, 1 the machine, 2 the configuration, 5 a bug of ours, 6 stopped while storage failed, 128 + signal when a second signal cut the stop short, and
 /// those of [`StartError`](crate::app::StartError).
 pub fn run(builder: Builder) -> ExitCode {
     match config::from_process() {
@@ -70,15 +74,21 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
         started = builder.start() => started,
         _ = signals.next() => return ExitCode::SUCCESS,
     };
-    let server = match started {
+    let mut server = match started {
         Ok(server) => server,
         Err(e) => return refuse(&e, e.exit_code()),
     };
     print(&greeting(&server));
-    let first = signals.next().await;
+    let first = tokio::select! {
+        first = signals.next() => first,
+        () = server.failed() => return refuse(&"the engine ended by a fault of ours; start again", EXIT_ENGINE),
+    };
     tracing::info!(signal = first, "stopping; a second signal ends at once");
     tokio::select! {
-        () = server.stop() => ExitCode::SUCCESS,
+        stopped = server.stop() => match stopped {
+            Stopped::Clean => ExitCode::SUCCESS,
+            Stopped::Lost(_) | Stopped::Unfinished => ExitCode::from(EXIT_UNSTORED),
+        },
         second = signals.next() => ExitCode::from(128 + second),
     }
 }

@@ -263,7 +263,13 @@ impl Thread {
                 ring.after(ring.durable()).filter(of_document).cloned().collect()
             };
             undurable.extend(round.entries.iter().map(|entry| &entry.event).filter(of_document).cloned());
-            let document = reads::state_at(&self.reader, &name, version, &undurable)?;
+            // Not by the pool, which a thousand resuming streams may keep busy, unless the writer has lost its file.
+            let document = match reads::state_at(&self.writer, &name, version, &undurable) {
+                Err(error) if error.kind() == Kind::StorageUnavailable => {
+                    reads::state_at(&self.reader, &name, version, &undurable)?
+                }
+                read => read?,
+            };
             document.state.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(Error::internal)
         };
         let context = Context {

@@ -1,6 +1,7 @@
 //! What the engine can be asked, and what it answers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
+use crate::base::limits;
 use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::event::Event;
@@ -101,44 +103,65 @@ pub enum Command {
     },
     /// Take a document into memory, because somebody reads it.
     Warm(DocumentName),
-    /// Some time has passed: retry what failed, drop what is idle.
+    /// Look at the ticks: retry what failed, drop what is idle.
     Tick,
     /// Store what there is to store and end. The queue before it is still served.
     Stop,
 }
 
+/// The engine's end of the way to it.
+#[derive(Debug)]
+pub struct Commands {
+    /// What it is asked.
+    pub queue: mpsc::Receiver<Command>,
+    /// See [`Engine`].
+    pub ticks: Arc<AtomicU32>,
+}
+
+/// Both ends of the way to an engine.
+pub fn channel() -> (Engine, Commands) {
+    let (commands, queue) = mpsc::channel(limits::ENGINE_QUEUE_COMMANDS_MAX);
+    let ticks = Arc::new(AtomicU32::new(0));
+    (Engine { commands, ticks: Arc::clone(&ticks) }, Commands { queue, ticks })
+}
+
 /// The way to the engine. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Engine(mpsc::Sender<Command>);
+pub struct Engine {
+    commands: mpsc::Sender<Command>,
+    /// Ticks that the engine has not counted yet. Beside the queue, so that a full one does not swallow them.
+    ticks: Arc<AtomicU32>,
+}
 
 impl Engine {
-    /// A way to the engine that reads the other end of this channel.
-    pub fn new(sender: mpsc::Sender<Command>) -> Self {
-        Self(sender)
-    }
-
     /// Makes changes. Waits for a place in the queue when it is full, which is the backpressure on writers. Not to be
     /// taken as undone when cancelled: once sent, a write is carried out.
     pub async fn write(&self, write: Write) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Write { write, sent: Instant::now(), reply };
-        self.0.send(command).await.map_err(|_| stopping())?;
+        self.commands.send(command).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 
     /// Asks for a document to be taken into memory; forgotten when the engine is busy, since it only saves time.
     pub fn warm(&self, name: DocumentName) {
-        let _ = self.0.try_send(Command::Warm(name));
+        let _ = self.commands.try_send(Command::Warm(name));
     }
 
-    /// Tells the engine that time has passed; forgotten when it is busy, since it then looks by itself.
+    /// Tells the engine that time has passed. It counts that with whatever it does next; the command only wakes it.
     pub fn tick(&self) {
-        let _ = self.0.try_send(Command::Tick);
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+        let _ = self.commands.try_send(Command::Tick);
+    }
+
+    /// Whether there is still an engine to ask.
+    pub fn is_running(&self) -> bool {
+        !self.commands.is_closed()
     }
 
     /// Asks the engine to finish.
     pub async fn stop(&self) {
-        let _ = self.0.send(Command::Stop).await;
+        let _ = self.commands.send(Command::Stop).await;
     }
 }
 

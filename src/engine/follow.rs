@@ -3,12 +3,12 @@
 //! A follower is a cursor into the log. Recent events come from the hub's ring, older ones from disk in pages, and the
 //! hand-over between the two is by `seq`: nothing is queued for a follower, so one that reads slowly costs a number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::reads::Reads;
+use super::reads::{Reads, roll_forward};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::{DocumentName, Seq};
+use crate::base::ids::{DocumentName, Seq, Version};
 use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
@@ -17,7 +17,7 @@ use crate::live::hub::{Found, Subscription};
 use crate::live::topics::Interest;
 use crate::store::{Filter, Reader};
 
-/// How often a snapshot is begun anew because documents were dropped from memory while it was taken.
+/// How often a snapshot is begun anew because a document was dropped from memory just when it was looked for.
 const SNAPSHOT_ATTEMPTS_MAX: usize = 20;
 /// Events in one page from disk.
 const PAGE_EVENTS: usize = 500;
@@ -285,32 +285,19 @@ impl Follow {
     async fn snapshot(&mut self, reason: Reason) -> Result<Item> {
         let interest = Arc::clone(self.subscription.interest());
         for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
-            let evictions = self.reads.hub.evictions();
-            let cold = self.cold_documents(&interest).await?;
-            let ring = self.reads.hub.gate();
-            if self.reads.hub.evictions() != evictions {
-                // A document may have been changed and dropped after it was read from disk.
-                continue;
-            }
-            let head = ring.head().0;
-            let mut documents: BTreeMap<DocumentName, Arc<Document>> = cold
-                .into_iter()
-                // Stored and not yet published: it comes as a change.
-                .filter(|document| document.seq <= head)
-                .map(|document| (document.meta.name.clone(), document))
-                .collect();
-            for document in self.reads.hub.documents(&interest) {
-                documents.insert(document.meta.name.clone(), document);
-            }
+            let before = self.reads.hub.gate().head().0;
+            let (asked, cold) = self.cold_documents(&interest).await?;
+            let Some(mut present) = self.present(&interest, &asked, cold, before) else { continue };
+            present.catch_up()?;
+            let (documents, position) = (present.documents, present.position);
             // One document is best named by its own last event, which is never trimmed.
             let position = match documents.values().next() {
                 Some(document) if interest.collections.is_empty() && interest.documents.len() == 1 => {
                     document.position()
                 }
-                _ => ring.position(),
+                _ => position,
             };
-            drop(ring);
-            (self.cursor, self.announced) = (head, head);
+            (self.cursor, self.announced) = (present.head, present.head);
             let documents: Vec<_> = documents.into_values().filter(|document| !document.is_deleted()).collect();
             check_count(documents.len())?;
             for document in &documents {
@@ -321,35 +308,92 @@ impl Follow {
         Err(Error::new(Kind::StorageUnavailable, "documents come and go too fast for a snapshot; try again"))
     }
 
+    /// What is there at this moment: what is hot, and for the rest what was read from disk while the log went on from
+    /// `before`. `None`: a document went out of memory before it was asked from disk, or the log went on for longer than
+    /// the ring.
+    fn present(
+        &self,
+        interest: &Interest,
+        asked: &HashSet<DocumentName>,
+        cold: Vec<Arc<Document>>,
+        before: Seq,
+    ) -> Option<Present> {
+        let ring = self.reads.hub.gate();
+        let head = ring.head().0;
+        // Stored and not yet published comes as a change.
+        let cold = cold.into_iter().filter(|document| document.seq <= head);
+        let hot = self.reads.hub.documents(interest);
+        let named = |document: Arc<Document>| (document.meta.name.clone(), document);
+        let documents: BTreeMap<_, _> = cold.chain(hot).map(named).collect();
+        let known = |name: &DocumentName| documents.contains_key(name) || asked.contains(name);
+        if !ring.covers_after(before) || !interest.documents.iter().all(known) {
+            return None;
+        }
+        let version = |name: &DocumentName| documents.get(name).map_or(Version::ZERO, |document| document.version);
+        // Changed after it was read from disk, and dropped from memory since.
+        let is_missing =
+            |event: &&Arc<Event>| interest.covers(&event.meta.name) && event.version > version(&event.meta.name);
+        let missing = ring.after(before).filter(is_missing).cloned().collect();
+        Some(Present { position: ring.position(), head, missing, documents })
+    }
+
     fn note_undurable(&mut self, document: &Document) {
         if document.seq > self.reads.hub.gate().durable() {
             self.undurable = self.undurable.max(Some(document.seq));
         }
     }
 
-    async fn cold_documents(&self, interest: &Arc<Interest>) -> Result<Vec<Arc<Document>>> {
-        let missing: Vec<DocumentName> =
+    /// What is not in memory, from disk, and the single documents that were asked for there.
+    async fn cold_documents(&self, interest: &Arc<Interest>) -> Result<(HashSet<DocumentName>, Vec<Arc<Document>>)> {
+        let missing: HashSet<DocumentName> =
             interest.documents.iter().filter(|name| self.reads.hub.document(name).is_none()).cloned().collect();
         if missing.is_empty() && interest.collections.is_empty() {
-            return Ok(Vec::new());
+            return Ok((missing, Vec::new()));
         }
         let interest = Arc::clone(interest);
         self.reads
             .ask(move |reader| {
-                let mut documents = Vec::new();
-                for name in missing {
-                    documents.extend(reader.load(&name)?.map(Arc::new));
+                let (mut documents, mut bytes) = (Vec::new(), 0);
+                for name in &missing {
+                    documents.extend(reader.load(name)?.map(Arc::new));
+                    bytes = states_bytes(&documents)?;
                 }
                 for collection in &interest.collections {
                     let left = (limits::STREAM_DOCUMENTS_MAX + 1).saturating_sub(documents.len());
-                    documents.extend(
-                        reader.list(collection, None, left, true)?.into_iter().filter_map(|entry| entry.document),
-                    );
+                    let bytes_left = limits::STREAM_STATES_BYTES_MAX.saturating_sub(bytes);
+                    let (listed, ended_early) = reader.list(collection, None, left, Some(bytes_left))?;
+                    if ended_early {
+                        return Err(states_too_large());
+                    }
+                    documents.extend(listed.into_iter().filter_map(|entry| entry.document));
                     check_count(documents.len())?;
+                    bytes = states_bytes(&documents)?;
                 }
-                Ok(documents)
+                Ok((missing, documents))
             })
             .await
+    }
+}
+
+/// The present of what a follower is interested in.
+struct Present {
+    documents: BTreeMap<DocumentName, Arc<Document>>,
+    /// Changes that are still to be made to `documents`, in order.
+    missing: Vec<Arc<Event>>,
+    position: Position,
+    head: Seq,
+}
+
+impl Present {
+    fn catch_up(&mut self) -> Result<()> {
+        for event in std::mem::take(&mut self.missing) {
+            let name = &event.meta.name;
+            let before = self.documents.get(name).map(|document| &**document);
+            if let Some(after) = roll_forward(before, [&event])? {
+                self.documents.insert(name.clone(), Arc::new(after));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -366,6 +410,18 @@ fn check_count(count: usize) -> Result<()> {
     }
     Err(Error::new(Kind::TooLarge, format!("a stream may cover {max} documents; follow fewer collections"))
         .with("maxDocuments", max))
+}
+
+/// What the states of documents add up to. Error: `TooLarge`.
+fn states_bytes(documents: &[Arc<Document>]) -> Result<usize> {
+    let bytes = documents.iter().filter_map(|document| document.state.as_ref()).map(bytes::Bytes::len).sum();
+    if bytes > limits::STREAM_STATES_BYTES_MAX { Err(states_too_large()) } else { Ok(bytes) }
+}
+
+fn states_too_large() -> Error {
+    let max = limits::STREAM_STATES_BYTES_MAX;
+    Error::new(Kind::TooLarge, format!("a stream begins with at most {max} bytes of states; follow fewer documents"))
+        .with("maxBytes", max)
 }
 
 /// What the disk is asked for. Looked up each time: a document may have come into being since.

@@ -19,7 +19,7 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{Entry, Filter, Reader};
+use crate::store::{Entry, Filter, Reader, Writer};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -117,30 +117,37 @@ impl Reads {
         ring.after(ring.durable()).filter(|event| event.meta.name == *name).cloned().collect()
     }
 
-    /// Documents of a collection by id, after the given one; deleted ones are left out.
+    /// At most `limit` documents of a collection by id, after the given one; deleted ones are left out. The flag says
+    /// whether there are more. With states, a page also ends when they add up to [`limits::LIST_STATES_BYTES_MAX`].
     pub async fn list(
         &self,
         collection: &Collection,
         after: Option<&DocumentId>,
         limit: usize,
         with_state: bool,
-    ) -> Result<Vec<Entry>> {
+    ) -> Result<(Vec<Entry>, bool)> {
         let undurable = self.undurable_documents(collection, after);
         let (wanted, from) = (collection.clone(), after.cloned());
-        let extra = undurable.len();
-        let stored = self
-            .ask(move |reader| reader.list(&wanted, from.as_ref(), limit.saturating_add(extra), with_state))
-            .await?;
+        // One more than fits says that there are more; deleted ones that are still on disk take nobody's place.
+        let most = limit + 1 + undurable.len();
+        let state_bytes_max = with_state.then_some(limits::LIST_STATES_BYTES_MAX);
+        let (stored, ended_early) =
+            self.ask(move |reader| reader.list(&wanted, from.as_ref(), most, state_bytes_max)).await?;
+        let horizon = stored.last().map(|last| id(&last.meta)).filter(|_| ended_early);
         let mut by_id: BTreeMap<DocumentId, Entry> = stored.into_iter().map(|entry| (id(&entry.meta), entry)).collect();
         for document in undurable {
             let id = id(&document.meta);
+            if horizon.as_ref().is_some_and(|horizon| id > *horizon) {
+                continue;
+            }
             if document.is_deleted() {
                 by_id.remove(&id);
             } else {
                 by_id.insert(id, entry(&document, with_state));
             }
         }
-        Ok(by_id.into_values().take(limit).collect())
+        let more = ended_early || by_id.len() > limit;
+        Ok((by_id.into_values().take(limit).collect(), more))
     }
 
     fn undurable_documents(&self, collection: &Collection, after: Option<&DocumentId>) -> Vec<Arc<Document>> {
@@ -234,36 +241,71 @@ fn entry(document: &Arc<Document>, with_state: bool) -> Entry {
     }
 }
 
+/// Where stored versions of documents are read: the pool, or the writer's own connection.
+pub trait Past {
+    /// The newest stored version.
+    fn newest(&self, name: &DocumentName) -> Result<Option<Document>>;
+    /// The document as it was at a stored version.
+    fn at(&self, name: &DocumentName, version: Version) -> Result<Document>;
+}
+
+impl Past for Reader {
+    fn newest(&self, name: &DocumentName) -> Result<Option<Document>> {
+        self.load(name)
+    }
+
+    fn at(&self, name: &DocumentName, version: Version) -> Result<Document> {
+        self.state_at(name, version)
+    }
+}
+
+impl Past for Writer {
+    fn newest(&self, name: &DocumentName) -> Result<Option<Document>> {
+        Ok(self.load(name)?.map(|loaded| loaded.document))
+    }
+
+    fn at(&self, name: &DocumentName, version: Version) -> Result<Document> {
+        self.state_at(name, version)
+    }
+}
+
 /// A document as it was at `version`, from disk and from the given events that may not be there yet (all of this
 /// document, without a gap up to its newest). May block.
-pub fn state_at(reader: &Reader, name: &DocumentName, version: Version, undurable: &[Arc<Event>]) -> Result<Document> {
+pub fn state_at(past: &impl Past, name: &DocumentName, version: Version, undurable: &[Arc<Event>]) -> Result<Document> {
     if undurable.first().is_none_or(|first| version < first.version) {
-        return reader.state_at(name, version);
+        return past.at(name, version);
     }
-    let stored = reader.load(name)?;
-    let mut state = match stored.as_ref().and_then(|document| document.state.as_ref()) {
-        Some(bytes) => Some(serde_json::from_slice(bytes).map_err(Error::internal)?),
-        None => None,
-    };
+    let stored = past.newest(name)?;
     let from = stored.as_ref().map_or(Version::ZERO, |document| document.version);
     if version <= from {
-        return reader.state_at(name, version);
+        return past.at(name, version);
     }
+    let events = undurable.iter().filter(|event| event.version > from && event.version <= version);
+    roll_forward(stored.as_ref(), events)?
+        .filter(|document| document.version == version)
+        .ok_or_else(|| Error::new(Kind::NotFound, format!("{name} has no version {version} yet")))
+}
+
+/// The document after the given events, which follow it without a gap; `None` when there are none.
+pub(super) fn roll_forward<'a>(
+    from: Option<&Document>,
+    events: impl IntoIterator<Item = &'a Arc<Event>>,
+) -> Result<Option<Document>> {
+    let bytes = from.and_then(|document| document.state.as_ref());
+    let mut state = bytes.map(|bytes| serde_json::from_slice(bytes)).transpose().map_err(Error::internal)?;
     let mut last = None;
-    for event in undurable.iter().filter(|event| event.version > from && event.version <= version) {
+    for event in events {
         patch::apply(&mut state, event.operations()?)?;
         last = Some(event);
     }
-    let event = last
-        .filter(|event| event.version == version)
-        .ok_or_else(|| Error::new(Kind::NotFound, format!("{name} has no version {version} yet")))?;
+    let Some(event) = last else { return Ok(None) };
     let bytes = state.map(|state| serde_json::to_vec(&state)).transpose().map_err(Error::internal)?;
-    Ok(Document {
+    Ok(Some(Document {
         meta: Arc::clone(&event.meta),
-        version,
+        version: event.version,
         hash: event.hash,
         seq: event.seq,
         updated_at: event.at,
         state: bytes.map(Bytes::from),
-    })
+    }))
 }

@@ -1,6 +1,7 @@
 //! The loop: decide, commit, publish.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
@@ -8,7 +9,7 @@ use tokio::sync::mpsc::Receiver;
 use super::Options;
 use super::backlog::{Backlog, batch_of};
 use super::batch::{End, Round};
-use super::command::{Command, Durability};
+use super::command::{Command, Commands, Durability};
 use super::health::{Health, Storage};
 use super::working::{Slot, Working};
 use crate::base::ids::DocumentName;
@@ -21,6 +22,8 @@ const IDLE_SWEEP_TICKS: u32 = 100;
 /// Ticks between two looks for documents to drop while storage fails and there are too many: those that may not go are
 /// looked at each time.
 const FAILING_SWEEP_TICKS: u32 = 10;
+/// Most ticks that are made up for at once.
+const TICKS_AT_ONCE_MAX: u32 = 1000;
 /// Most snapshots in one transaction at eviction and at the end.
 const SNAPSHOTS_PER_BATCH: usize = 1000;
 
@@ -48,6 +51,13 @@ pub struct Thread {
     ticks: u32,
 }
 
+/// How an engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Changes that were told as not durable and never became so.
+    pub lost: usize,
+}
+
 impl Thread {
     /// An engine at the end of the writer's log.
     pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
@@ -58,19 +68,21 @@ impl Thread {
     }
 
     /// Serves commands until told to stop, or until nobody is left who could send one.
-    pub fn run(mut self, mut commands: Receiver<Command>) {
-        while let Some(first) = commands.blocking_recv() {
+    pub fn run(mut self, commands: Commands) -> Ending {
+        let Commands { mut queue, ticks } = commands;
+        while let Some(first) = queue.blocking_recv() {
             self.hub.set_now(self.options.clock.now());
-            if self.round(first, &mut commands) {
+            (0..ticks.swap(0, Ordering::Relaxed).min(TICKS_AT_ONCE_MAX)).for_each(|_| self.tick());
+            if self.round(first, &mut queue) {
                 break;
             }
             self.maintain();
         }
-        commands.close();
-        while let Ok(command) = commands.try_recv() {
-            self.round(command, &mut commands);
+        queue.close();
+        while let Ok(command) = queue.try_recv() {
+            self.round(command, &mut queue);
         }
-        self.finish();
+        self.finish()
     }
 
     /// Takes all that waits, within the bounds of a batch; decides, stores and publishes it. True: told to stop.
@@ -88,7 +100,8 @@ impl Thread {
                         tracing::debug!(document = %name, %error, "could not take {name} into memory");
                     }
                 }
-                Command::Tick => self.tick(),
+                // Ticks are counted beside the queue.
+                Command::Tick => {}
                 Command::Stop => stop = true,
             }
             if !stop && count < limits::BATCH_COMMANDS_MAX && round.bytes < limits::BATCH_BYTES_MAX {
@@ -300,23 +313,24 @@ impl Thread {
     }
 
     /// The end: a last attempt for what waits, snapshots so that the next start reads little, a clean file.
-    fn finish(mut self) {
+    fn finish(mut self) -> Ending {
         if self.backlog.is_failing() {
             self.retry();
         }
         if self.backlog.is_failing() {
             let events = self.backlog.events();
             tracing::error!(events, "stopping while storage fails: {events} changes that were not on disk are lost");
-            return;
+            return Ending { lost: events };
         }
         let documents: Vec<_> =
             self.working.slots().filter(|slot| slot.events > 1).map(|slot| Arc::clone(&slot.document)).collect();
         for documents in documents.chunks(SNAPSHOTS_PER_BATCH) {
             if !self.take_snapshots(documents.to_vec()) {
-                return;
+                return Ending { lost: 0 };
             }
         }
         self.writer.close();
+        Ending { lost: 0 }
     }
 }
 

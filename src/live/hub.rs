@@ -33,8 +33,6 @@ pub struct Hub {
     topics: Topics,
     /// The present as the engine last saw it, so that readers can say when they used a document without asking a clock.
     now: AtomicI64,
-    /// How often documents were dropped from memory; a reader that loads from disk compares it to notice a race.
-    evictions: AtomicU64,
     /// Raised when undurable events became durable; subscribers compare it.
     recoveries: AtomicU64,
     /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
@@ -58,7 +56,6 @@ impl Hub {
             ring: RwLock::new(Ring::new(head, bounds)),
             topics: Topics::default(),
             now: AtomicI64::new(0),
-            evictions: AtomicU64::new(0),
             recoveries: AtomicU64::new(0),
             grown: Notify::new(),
         }
@@ -88,7 +85,6 @@ impl Hub {
     /// Engine only: drops documents from memory.
     pub fn evict<'a>(&self, names: impl IntoIterator<Item = &'a DocumentName>) {
         let _gate = self.ring.write();
-        self.evictions.fetch_add(1, Ordering::Release);
         let map = self.documents.pin();
         for name in names {
             map.remove(name);
@@ -149,11 +145,6 @@ impl Hub {
     /// served without the disk.
     pub fn refill(&self, older: Vec<Arc<Event>>) {
         self.ring.write().extend_back(older);
-    }
-
-    /// How often documents were dropped from memory.
-    pub fn evictions(&self) -> u64 {
-        self.evictions.load(Ordering::Acquire)
     }
 
     /// How often undurable events have become durable.

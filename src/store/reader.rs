@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use r2d2::Pool;
 use rusqlite::{Connection, Row};
 
@@ -62,14 +63,15 @@ impl Reader {
     }
 
     /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones are left out. With
-    /// `with_state`, a single damaged document fails the whole call, and up to `limit` states are in memory at once.
+    /// states, a single damaged document fails the whole call. `state_bytes_max`: states are wanted, and once they add up
+    /// to this the list ends early, which the flag says.
     pub fn list(
         &self,
         collection: &Collection,
         after: Option<&DocumentId>,
         limit: usize,
-        with_state: bool,
-    ) -> Result<Vec<Entry>> {
+        state_bytes_max: Option<usize>,
+    ) -> Result<(Vec<Entry>, bool)> {
         self.read(|conn| {
             let sql = format!(
                 "SELECT {}, e.version, e.hash, e.seq, e.at FROM documents d
@@ -81,11 +83,16 @@ impl Reader {
             let mut statement = conn.prepare_cached(&sql)?;
             let after = after.map_or("", DocumentId::as_str);
             let mut found = statement.query((collection.as_str(), after, rows::count(limit)))?;
-            let mut entries = Vec::new();
+            let (mut entries, mut bytes) = (Vec::new(), 0);
             while let Some(row) = found.next()? {
-                entries.push(entry(conn, row, with_state)?);
+                if state_bytes_max.is_some_and(|max| bytes >= max) {
+                    return Ok((entries, true));
+                }
+                let entry = entry(conn, row, state_bytes_max.is_some())?;
+                bytes += entry.document.as_ref().and_then(|document| document.state.as_ref()).map_or(0, Bytes::len);
+                entries.push(entry);
             }
-            Ok(entries)
+            Ok((entries, false))
         })
     }
 

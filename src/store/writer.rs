@@ -205,24 +205,24 @@ impl Writer {
     }
 
     /// The hash of a stored event, to compare what is durable with what was meant to be.
-    pub fn event_hash(&mut self, seq: Seq) -> Result<Option<Hash>> {
+    pub fn event_hash(&self, seq: Seq) -> Result<Option<Hash>> {
         let found = self.reading().and_then(|conn| log::event_at(conn, seq));
         Ok(found.map_err(Failure::told)?.map(|(hash, _)| hash))
     }
 
     /// The newest version of the document called `name`, if there ever was one. Error: `Damaged`.
-    pub fn load(&mut self, name: &DocumentName) -> Result<Option<Loaded>> {
+    pub fn load(&self, name: &DocumentName) -> Result<Option<Loaded>> {
         self.reading().and_then(|conn| replay::load(conn, name)).map_err(Failure::told)
     }
 
     /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that
     /// version (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`); `Damaged`.
-    pub fn state_at(&mut self, name: &DocumentName, version: Version) -> Result<Document> {
+    pub fn state_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
         self.reading().and_then(|conn| replay::state_at(conn, name, version)).map_err(Failure::told)
     }
 
     /// What was answered to the request with this key. May be older than what is promised to be remembered.
-    pub fn find_key(&mut self, scope: &str, key: &str) -> Result<Option<KeyRow>> {
+    pub fn find_key(&self, scope: &str, key: &str) -> Result<Option<KeyRow>> {
         self.reading().and_then(|conn| find_key(conn, scope, key)).map_err(Failure::told)
     }
 

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rejoin::Server;
-use rejoin::app::Builder;
-use rejoin::base::clock::{ManualClock, Timestamp};
+use rejoin::app::{Builder, Stopped};
+use rejoin::base::clock::{Clock, ManualClock, Timestamp};
 use rejoin::base::entropy::SeededEntropy;
 use rejoin::config::Config;
 use rejoin::document::rules::{Action, Actor, Rejection, Rules};
@@ -310,4 +311,31 @@ async fn what_cannot_be_rules_or_a_configuration_is_said_before_anything_is_open
     assert_eq!(error.exit_code(), 11, "{error}");
     first.stop().await;
     Server::builder().config(config(&data)).start().await.unwrap().stop().await;
+}
+
+/// A clock that is the end of the engine, once it is told so.
+struct Trap(AtomicBool);
+
+impl Clock for Trap {
+    fn now(&self) -> Timestamp {
+        let in_engine = std::thread::current().name() == Some("rejoin-engine");
+        assert!(!(in_engine && self.0.load(Ordering::Relaxed)), "a bug in the engine");
+        START
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_ends_by_a_bug_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let trap = Arc::new(Trap(AtomicBool::new(false)));
+    let builder = Server::builder().clock(Arc::clone(&trap) as _).config(config(directory.path()));
+    let mut server = Embedded::start(builder).await;
+    let (_, written) = server.put("notes/n", json!({ "n": 1 })).await;
+    trap.0.store(true, Ordering::Relaxed);
+    assert_problem(&server.put("notes/n", json!({ "n": 2 })).await, 503, "storage-unavailable");
+    tokio::time::timeout(Duration::from_secs(10), server.server.failed()).await.expect("whoever runs it learns of it");
+    let ready = server.client.get(format!("{}/readyz", server.url)).send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    assert_eq!(server.get("notes/n").await.1, written, "reading needs no engine");
+    assert_eq!(server.server.stop().await, Stopped::Unfinished);
 }

@@ -412,9 +412,7 @@ async fn list(
     let after = page.after.as_deref().map(DocumentId::new).transpose();
     let after = after.map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"))?;
     let with_state = query.include == Some(Include::State);
-    let mut listed = api.reads.list(&collection, after.as_ref(), page.limit + 1, with_state).await?;
-    let more = listed.len() > page.limit;
-    listed.truncate(page.limit);
+    let (listed, more) = api.reads.list(&collection, after.as_ref(), page.limit, with_state).await?;
     let mut items = Vec::with_capacity(listed.len());
     for entry in &listed {
         let mut item: BTreeMap<&str, Value> = BTreeMap::from([

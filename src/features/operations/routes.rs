@@ -42,8 +42,9 @@ async fn ready(State(api): State<Api>) -> Response {
         let ring = api.reads.hub.gate();
         (ring.head().0, ring.durable())
     };
+    let takes_changes = api.engine.is_running() && !report.past_bound;
     let answer = json!({
-        "status": if report.past_bound { "unavailable" } else { "ready" },
+        "status": if !takes_changes { "unavailable" } else { "ready" },
         "storage": storage,
         "backlog": { "events": report.backlog_events, "bytes": report.backlog_bytes },
         "lastCommit": report.last_commit,
@@ -53,7 +54,7 @@ async fn ready(State(api): State<Api>) -> Response {
         "failures": report.failures,
         "documentsInMemory": api.reads.hub.documents_count(),
     });
-    body(if report.past_bound { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, &answer)
+    body(if takes_changes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &answer)
 }
 
 fn body(status: StatusCode, value: &serde_json::Value) -> Response {

@@ -123,7 +123,7 @@ fn events_that_are_missing_are_not_passed_over() {
     assert_names(&reader.events_between(&all, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
     let games = crate::base::ids::Collection::new("games").unwrap();
     world.tamper("DELETE FROM events WHERE document = 1");
-    assert_names(&reader.list(&games, None, 10, false).unwrap_err(), 1, None);
+    assert_names(&reader.list(&games, None, 10, None).unwrap_err(), 1, None);
 }
 
 #[test]

@@ -77,7 +77,6 @@ fn memory(server: &Process, what: &str) -> usize {
 struct Slow {
     socket: TcpStream,
     parser: SseParser,
-    body: Chunked,
     last_event_id: String,
     head: bool,
     /// What it was told before it fell asleep.
@@ -98,7 +97,6 @@ impl Slow {
         Self {
             socket,
             parser: SseParser::new(resume, 64 << 20),
-            body: Chunked::default(),
             last_event_id: resume.to_owned(),
             head: true,
             early: Vec::new(),
@@ -127,41 +125,18 @@ impl Slow {
         }
         if std::mem::take(&mut self.head) {
             let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-            assert!(bytes.starts_with(b"HTTP/1.1 200"));
+            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+            assert!(head.starts_with("http/1.1 200") && !head.contains("transfer-encoding"), "{head}");
             bytes = &bytes[end..];
         }
         let mut messages = Vec::new();
-        self.parser.push(&self.body.decode(bytes), &mut messages).unwrap();
+        self.parser.push(bytes, &mut messages).unwrap();
         let told = messages.into_iter().map(|message| {
             self.last_event_id.clone_from(&message.last_event_id);
             let data = serde_json::from_str(&message.data).unwrap();
             Told { event: message.event, id: message.last_event_id, data, text: message.data }
         });
         Some(told.collect())
-    }
-}
-
-/// Undoes chunked transfer coding.
-#[derive(Default)]
-struct Chunked {
-    waiting: Vec<u8>,
-}
-
-impl Chunked {
-    fn decode(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.waiting.extend_from_slice(bytes);
-        let (mut out, mut at) = (Vec::new(), 0);
-        while let Some(line) = self.waiting[at..].windows(2).position(|two| two == b"\r\n") {
-            let size = std::str::from_utf8(&self.waiting[at..at + line]).unwrap();
-            let (size, start) = (usize::from_str_radix(size, 16).unwrap(), at + line + 2);
-            if self.waiting.len() < start + size + 2 {
-                break;
-            }
-            out.extend_from_slice(&self.waiting[start..start + size]);
-            at = start + size + 2;
-        }
-        self.waiting.drain(..at);
-        out
     }
 }
 
