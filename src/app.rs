@@ -31,6 +31,7 @@ use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::guard::Guard;
 use crate::http::hosts::Hosts;
+use crate::http::openapi;
 use crate::http::pages;
 use crate::http::server::{ServerOptions, serve};
 use crate::live::hub::Hub;
@@ -184,10 +185,7 @@ impl Builder {
 
 /// Everything that can be asked. A feature has one line here.
 fn router() -> Router<Api> {
-    Router::new()
-        .merge(pages::routes())
-        .merge(features::operations::routes::router())
-        .merge(features::documents::routes::router())
+    openapi::assemble([pages::routes(), features::operations::routes::router(), features::documents::routes::router()])
 }
 
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {

@@ -1,15 +1,17 @@
 //! What problems mean and what to do about them, for people: `GET /problems` and `GET /problems/{slug}`.
 
-use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use data_encoding::BASE64;
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, VARY};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::headers::prefers;
+use super::openapi::{Common, Missing};
 use super::problem::Handled;
 use crate::base::error::{Error, Result};
 
@@ -27,7 +29,7 @@ const STYLE: &str = ":root{color-scheme:light dark}\
 const PRODUCT: &str = "Rejoin";
 
 /// What a problem type means.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Meaning {
     /// The last part of its `type`.
     pub slug: &'static str,
@@ -163,14 +165,30 @@ pub const MEANINGS: &[Meaning] = &[
     ),
 ];
 
-/// The routes of these pages.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new().route("/problems", get(index)).route("/problems/{slug}", get(one))
+/// Every problem type.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct MeaningPage {
+    items: &'static [Meaning],
 }
 
+/// The routes of these pages.
+pub fn routes<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
+    OpenApiRouter::new().routes(routes!(index)).routes(routes!(one))
+}
+
+/// All problem types
+///
+/// For people, or as JSON.
+#[utoipa::path(
+    get, path = "/problems", operation_id = "listProblems", tag = "problems",
+    responses(
+        (status = 200, description = "All types.", content((MeaningPage = "application/json"), (String = "text/html"))),
+        Common,
+    ),
+)]
 async fn index(headers: HeaderMap) -> Handled<Response> {
     if wants_json(&headers) {
-        return Ok(json(&serde_json::json!({ "items": MEANINGS }))?);
+        return Ok(json(&MeaningPage { items: MEANINGS })?);
     }
     let items: String = MEANINGS
         .iter()
@@ -179,6 +197,17 @@ async fn index(headers: HeaderMap) -> Handled<Response> {
     Ok(page("Problems", &format!("<p>What this server says when something does not work:</p><ul>{items}</ul>")))
 }
 
+/// What a problem type means, and what to do about it
+///
+/// The address of this page is the `type` of the problem.
+#[utoipa::path(
+    get, path = "/problems/{slug}", operation_id = "explainProblem", tag = "problems",
+    params(("slug" = String, Path, description = "The last part of the problem's `type`.")),
+    responses(
+        (status = 200, description = "Its page.", content((Meaning = "application/json"), (String = "text/html"))),
+        Missing,
+    ),
+)]
 async fn one(headers: HeaderMap, slug: axum::extract::RawPathParams) -> Handled<Response> {
     let found = slug.iter().find_map(|(_, slug)| MEANINGS.iter().find(|m| m.slug == slug));
     let found = found.ok_or_else(|| Error::not_found("there is no problem type of this name; /problems lists them"))?;

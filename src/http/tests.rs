@@ -77,7 +77,7 @@ fn routes(signals: Signals) -> Router {
         .route("/wait", post(wait))
         .route("/flood", get(flood))
         .with_state(signals)
-        .merge(pages::routes())
+        .merge(Router::from(pages::routes()))
 }
 
 async fn wait(State(signals): State<Signals>) -> &'static str {

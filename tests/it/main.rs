@@ -19,6 +19,7 @@ mod first_steps;
 mod idempotency;
 mod limits;
 mod model;
+mod openapi;
 mod pages;
 mod program;
 mod streams;

@@ -70,11 +70,13 @@ pub fn fences(source: &Source) -> Vec<String> {
         complaints.extend(complain(source, &[&["rusqlite"], &["r2d2"]]));
     }
     if !(within("src/http/") || within("src/tailnet/") || in_feature(path, "routes")) {
-        let http = complain(source, &[&["hyper"], &["hyper_util"], &["axum"]]);
+        let http = complain(source, &[&["hyper"], &["hyper_util"], &["axum"], &["utoipa"], &["utoipa_axum"]]);
         // The wiring joins the features' routers and knows no more of them than the type.
         let join = |complaint: &String| path == "src/app.rs" && complaint.ends_with(" axum::Router");
         complaints.extend(http.into_iter().filter(|complaint| !join(complaint)));
     }
+    // `routes!` makes a route together with its description; made by hand it would have none.
+    complaints.extend(complain(source, &[&["axum", "routing"]]));
     if path != "src/config.rs" {
         complaints.extend(complain(source, &[&["std", "env"]]));
     }
@@ -196,6 +198,9 @@ mod tests {
         check(fences, "src/cli/a.rs", "use hyper::x; use hyper_util::{y, z};", 3);
         check(fences, "src/app.rs", "use axum::Router;", 0);
         check(fences, "src/app.rs", "use axum::{Router, body::Body};", 1);
+        check(fences, "src/features/games/routes.rs", "use axum::routing::get;", 1);
+        check(fences, "src/features/games/routes/description.rs", "use utoipa::ToSchema;", 0);
+        check(fences, "src/document/a.rs", "use utoipa::ToSchema; use utoipa_axum::routes;", 2);
         check(fences, "src/config.rs", "fn f() { std::env::args() }", 0);
         check(fences, "src/config/rows.rs", "fn f() { std::env::args() }", 1);
         check(fences, "src/cli/a.rs", "use std::{env, io};", 1);

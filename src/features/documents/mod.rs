@@ -1,6 +1,7 @@
 //! Documents over HTTP: creating, reading, changing, listing, time travel, history and streams.
 //!
-//! [`routes`] reads requests, `routes/writes` turns them into changes and their outcomes into answers, `routes/streams`
-//! serves history, long polls and server-sent events. What a change does is decided in `document`, by the engine.
+//! [`routes`] reads requests (`routes/batch` those of many changes), `routes/writes` turns them into changes and their
+//! outcomes into answers, `routes/streams` serves history, long polls and server-sent events. `routes/description` and
+//! `routes/schemas` describe all of it to programs. What a change does is decided in `document`, by the engine.
 
 pub mod routes;

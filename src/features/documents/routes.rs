@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
-use crate::base::limits::{ACTION_TYPE_LENGTH_MAX, BATCH_OPERATIONS_MAX};
+use crate::base::ids::{DocumentId, DocumentName, UserId, Version};
+use crate::base::limits::ACTION_TYPE_LENGTH_MAX;
 use crate::document::decide::{Expected, Operation, Request, Tags, absent};
 use crate::document::model::{Access, Document};
 use crate::document::patch::ClientPatch;
@@ -24,26 +25,35 @@ use crate::document::visibility::{Audience, Viewer, redact_state};
 use crate::http::api::Api;
 use crate::http::body::{JSON, JSON_PATCH, MERGE_PATCH, RawBody};
 use crate::http::headers::{self, REJOIN_POSITION};
+use crate::http::openapi::{Conditions, Unchanged, WriteHeaders};
 use crate::http::path::{CollectionPath, DocumentPath};
 use crate::http::problem::{Failure, Handled};
 use crate::http::query::{Cursor, Page, Query};
 use crate::http::viewer::Caller;
 
+mod batch;
+mod description;
+mod schemas;
 mod streams;
 mod writes;
 
+use description::{
+    ActProblems, CreateProblems, Created, CreatedOrWritten, DeleteProblems, ListProblems, PatchProblems, PutProblems,
+    Read, ReadProblems, Written,
+};
+use schemas::{Acted, Document as DocumentSchema, DocumentPage, PatchOperation, Schemas};
 use writes::{Manner, Shows, write};
 
 /// The calls about documents.
-pub fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/batch", post(batch))
-        .route("/api/v1/stream", get(streams::stream))
-        .route("/api/v1/{collection}", get(list).post(create))
-        .route("/api/v1/{collection}/{id}", get(read).put(put).patch(patch).delete(delete))
-        .route("/api/v1/{collection}/{id}/actions", post(act))
-        .route("/api/v1/{collection}/{id}/rollback", post(rollback))
-        .route("/api/v1/{collection}/{id}/events", get(streams::events))
+pub fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Schemas::openapi())
+        .routes(routes!(batch::batch))
+        .routes(routes!(streams::stream))
+        .routes(routes!(list, create))
+        .routes(routes!(read, put, patch, delete))
+        .routes(routes!(act))
+        .routes(routes!(rollback))
+        .routes(routes!(streams::events))
 }
 
 /// What every write brings along.
@@ -66,16 +76,33 @@ fn expected(headers: &HeaderMap, version: Option<Version>) -> Result<Expected> {
     Ok(Expected { if_match: headers::if_match(headers)?, if_none_match: headers::if_none_match(headers)?, version })
 }
 
-#[derive(Deserialize)]
+/// A document to create.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateBody {
+    /// Its id; left out: the server makes one.
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     id: Option<DocumentId>,
+    /// What it says.
+    #[schema(value_type = Object)]
     state: Value,
+    /// Who sees everything in it; left out: its creator.
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     host: Option<UserId>,
+    /// Who may write to it.
     #[serde(default)]
+    #[schema(value_type = schemas::Access)]
     access: Access,
 }
 
+/// Create a document
+///
+/// What was deleted can be created again; its versions go on.
+#[utoipa::path(
+    post, path = "/api/v1/{collection}", operation_id = "createDocument", tag = "documents",
+    params(CollectionPath, Caller, Conditions, WriteHeaders), request_body = CreateBody,
+    responses(Created, CreateProblems),
+)]
 async fn create(
     State(api): State<Api>,
     CollectionPath(collection): CollectionPath,
@@ -102,13 +129,24 @@ fn id_or_new(api: &Api, id: Option<DocumentId>) -> Result<DocumentId> {
     }
 }
 
-#[derive(Deserialize)]
+/// What a document is to say.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PutBody {
+    /// What the document is to say.
+    #[schema(value_type = Object)]
     state: Value,
+    /// Only if the document is at this version; 0: only if it is not there.
+    #[schema(value_type = Option<u64>)]
     expected_version: Option<Version>,
 }
 
+/// Create a document, or replace its state
+#[utoipa::path(
+    put, path = "/api/v1/{collection}/{id}", operation_id = "putDocument", tag = "documents",
+    params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = PutBody,
+    responses(CreatedOrWritten, PutProblems),
+)]
 async fn put(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
@@ -125,6 +163,18 @@ async fn put(
     Ok(write(&api, manner, vec![request], Shows::Document).await?)
 }
 
+/// Change parts of a document's state
+///
+/// By a merge patch (RFC 7396) or a JSON Patch (RFC 6902, `test` included); paths begin at the state.
+#[utoipa::path(
+    patch, path = "/api/v1/{collection}/{id}", operation_id = "patchDocument", tag = "documents",
+    params(DocumentPath, Caller, Conditions, WriteHeaders),
+    request_body(content(
+        (Object = "application/merge-patch+json"),
+        (Vec<PatchOperation> = "application/json-patch+json"),
+    )),
+    responses(Written<DocumentSchema>, PatchProblems),
+)]
 async fn patch(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
@@ -145,6 +195,14 @@ async fn patch(
     Ok(write(&api, manner, vec![request], Shows::Document).await?)
 }
 
+/// Delete a document
+///
+/// A change like any other: it takes a version, and the history stays.
+#[utoipa::path(
+    delete, path = "/api/v1/{collection}/{id}", operation_id = "deleteDocument", tag = "documents",
+    params(DocumentPath, Caller, Conditions, WriteHeaders),
+    responses(Written<DocumentSchema>, DeleteProblems),
+)]
 async fn delete(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
@@ -157,15 +215,31 @@ async fn delete(
     Ok(write(&api, manner, vec![request], Shows::Document).await?)
 }
 
-#[derive(Deserialize)]
+/// What to do.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ActionBody {
+    /// What is to be done, for example `raise`.
+    #[schema(pattern = "^[A-Za-z0-9_.:-]{1,64}$")]
     r#type: String,
+    /// With what; left out: `{}`.
     payload: Option<Value>,
+    /// A merge patch of the state, only for collections without rules.
+    #[schema(value_type = Option<Object>)]
     patch: Option<Value>,
+    /// Only if the document is at this version.
+    #[schema(value_type = Option<u64>)]
     expected_version: Option<Version>,
 }
 
+/// Act on a document
+///
+/// The rules of its collection decide what comes of it; without rules, `patch` is applied.
+#[utoipa::path(
+    post, path = "/api/v1/{collection}/{id}/actions", operation_id = "act", tag = "documents",
+    params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = ActionBody,
+    responses(Written<Acted>, ActProblems),
+)]
 async fn act(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
@@ -193,13 +267,26 @@ fn action(kind: String, payload: Option<Value>, patch: Option<Value>) -> Result<
     Ok(Operation::Action { kind, payload, patch })
 }
 
-#[derive(Deserialize)]
+/// How far to go back.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RollbackBody {
+    /// The version whose state is to come back.
+    #[schema(value_type = u64)]
     to_version: Version,
+    /// Only if the document is at this version.
+    #[schema(value_type = Option<u64>)]
     expected_version: Option<Version>,
 }
 
+/// Bring an old state back
+///
+/// A new change, whose state is the one at `toVersion`.
+#[utoipa::path(
+    post, path = "/api/v1/{collection}/{id}/rollback", operation_id = "rollBack", tag = "documents",
+    params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = RollbackBody,
+    responses(Written<DocumentSchema>, ActProblems),
+)]
 async fn rollback(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
@@ -216,135 +303,26 @@ async fn rollback(
     Ok(write(&api, manner, vec![request], Shows::Document).await?)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BatchBody {
-    operations: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BatchOperation {
-    op: BatchOp,
-    collection: Collection,
-    id: Option<DocumentId>,
-    state: Option<Value>,
-    patch: Option<Value>,
-    r#type: Option<String>,
-    payload: Option<Value>,
-    expected_version: Option<Version>,
-    host: Option<UserId>,
-    access: Option<Access>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-enum BatchOp {
-    Create,
-    Put,
-    Patch,
-    Delete,
-    Action,
-}
-
-/// By way of a string: a derived enum would also take `{"delete": null}`.
-impl TryFrom<String> for BatchOp {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> std::result::Result<Self, &'static str> {
-        match text.as_str() {
-            "create" => Ok(Self::Create),
-            "put" => Ok(Self::Put),
-            "patch" => Ok(Self::Patch),
-            "delete" => Ok(Self::Delete),
-            "action" => Ok(Self::Action),
-            _ => Err("is none of create, put, patch, delete and action"),
-        }
-    }
-}
-
-async fn batch(
-    State(api): State<Api>,
-    Caller(viewer): Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Handled<Response> {
-    body.one_of(&[JSON])?;
-    if let Some(name) = ["If-Match", "If-None-Match"].into_iter().find(|name| headers.contains_key(*name)) {
-        let message = "names one document's version; a batch takes expectedVersion in each operation";
-        return Err(Error::invalid_field(name, message).into());
-    }
-    let BatchBody { operations } = body.parse_object()?;
-    if operations.is_empty() || operations.len() > BATCH_OPERATIONS_MAX {
-        let message = format!("must hold 1 to {BATCH_OPERATIONS_MAX} operations");
-        return Err(Error::invalid_field("operations", message).into());
-    }
-    let requests: Result<Vec<Request>> = operations
-        .into_iter()
-        .enumerate()
-        .map(|(index, value)| batch_request(&api, value).map_err(|error| error.with("index", index)))
-        .collect();
-    let requests = requests?;
-    let single = requests.len() == 1;
-    let manner = manner(viewer, ("POST", &uri, &headers, &body.bytes))?;
-    let written = write(&api, manner, requests, Shows::Results).await;
-    Ok(written.map_err(|error| if single { error.with("index", 0) } else { error })?)
-}
-
-fn batch_request(api: &Api, value: Value) -> Result<Request> {
-    let bytes = serde_json::to_vec(&value).map_err(Error::internal)?;
-    let sent: BatchOperation = crate::http::body::parse_object(&bytes, usize::MAX)?;
-    sent.check_members()?;
-    let needs = |field: &str| Error::invalid_field(field, "is missing");
-    let (id, op) = (sent.id, sent.op);
-    let operation = match op {
-        BatchOp::Create => Operation::Create {
-            state: sent.state.ok_or_else(|| needs("state"))?,
-            host: sent.host,
-            access: sent.access.unwrap_or_default(),
-        },
-        BatchOp::Put => Operation::Put { state: sent.state.ok_or_else(|| needs("state"))? },
-        BatchOp::Patch => match sent.patch.ok_or_else(|| needs("patch"))? {
-            patch @ Value::Array(_) => Operation::Patch(ClientPatch::parse(patch)?),
-            patch => Operation::Merge(patch),
-        },
-        BatchOp::Delete => Operation::Delete,
-        BatchOp::Action => action(sent.r#type.ok_or_else(|| needs("type"))?, sent.payload, sent.patch)?,
-    };
-    let id = match (id, op) {
-        (id, BatchOp::Create) => id_or_new(api, id)?,
-        (id, _) => id.ok_or_else(|| needs("id"))?,
-    };
-    let name = DocumentName { collection: sent.collection, id };
-    Ok(Request { name, operation, expected: Expected { version: sent.expected_version, ..Expected::default() } })
-}
-
-impl BatchOperation {
-    /// Refuses members that mean nothing to the operation: they are a mistake. Error: `Invalid`.
-    fn check_members(&self) -> Result<()> {
-        use BatchOp as O;
-        let given = [
-            ("state", self.state.is_some(), &[O::Create, O::Put][..]),
-            ("patch", self.patch.is_some(), &[O::Patch, O::Action]),
-            ("type", self.r#type.is_some(), &[O::Action]),
-            ("payload", self.payload.is_some(), &[O::Action]),
-            ("host", self.host.is_some(), &[O::Create]),
-            ("access", self.access.is_some(), &[O::Create]),
-        ];
-        match given.iter().find(|(_, given, by)| *given && !by.contains(&self.op)) {
-            Some((field, ..)) => Err(Error::invalid_field(field, "has no meaning for this op")),
-            None => Ok(()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ReadQuery {
+    /// The document as it was then.
+    #[param(value_type = Option<u64>)]
     version: Option<Version>,
 }
 
+/// Read a document
+///
+/// Its newest version, or with `version` one of its past.
+#[utoipa::path(
+    get,
+    path = "/api/v1/{collection}/{id}",
+    operation_id = "readDocument",
+    tag = "documents",
+    params(DocumentPath, Caller, ReadQuery, Unchanged),
+    responses(Read, ReadProblems)
+)]
 async fn read(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
@@ -388,20 +366,32 @@ fn shown(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes
     Ok(document.render(state.as_deref(), durable))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
+    /// Most documents in the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<usize>,
+    /// The `nextCursor` of the page before.
     cursor: Option<String>,
+    /// `state`: with what each document says.
+    #[param(inline)]
     include: Option<Include>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Include {
     State,
 }
 
+/// List the documents of a collection
+#[utoipa::path(
+    get, path = "/api/v1/{collection}", operation_id = "listDocuments", tag = "documents",
+    params(CollectionPath, Caller, ListQuery),
+    responses((status = 200, description = "A page of them.", body = DocumentPage), ListProblems),
+)]
 async fn list(
     State(api): State<Api>,
     CollectionPath(collection): CollectionPath,

@@ -1,22 +1,32 @@
 //! `GET /`, `/healthz`, `/readyz`.
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::engine::health::Storage;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::engine::health;
 use crate::http::api::Api;
+use crate::http::openapi::Common;
 use crate::http::pages;
+use crate::http::problem::Handled;
 
 /// The calls for operators, and the front page.
-pub fn router() -> Router<Api> {
-    Router::new().route("/", get(front)).route("/healthz", get(alive)).route("/readyz", get(ready))
+pub fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(front)).routes(routes!(alive)).routes(routes!(ready))
 }
 
+/// What this is
+#[utoipa::path(
+    get, path = "/", operation_id = "front", tag = "operations",
+    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"), Common),
+)]
 async fn front() -> Response {
     let mut page = pages::page("Rejoin", include_str!("front.html"));
     // Another release has another front page at the same address.
@@ -24,40 +34,110 @@ async fn front() -> Response {
     page
 }
 
-/// 200 while the process lives.
-async fn alive() -> Response {
-    body(StatusCode::OK, &json!({ "status": "alive" }))
+/// Whether the process lives.
+#[derive(Serialize, ToSchema)]
+struct Liveness {
+    /// `alive`.
+    status: &'static str,
 }
 
-/// 200 while changes are taken, degraded storage included and named; 503 past the bound of what may wait in memory.
-async fn ready(State(api): State<Api>) -> Response {
+/// Is the server alive?
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "isAlive", tag = "operations",
+    responses((status = 200, description = "The process lives.", body = Liveness), Common),
+)]
+async fn alive() -> Handled<Response> {
+    Ok(body(StatusCode::OK, &Liveness { status: "alive" })?)
+}
+
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Readiness {
+    /// `ready`, or `unavailable` when no further change is taken.
+    status: &'static str,
+    storage: Storage,
+    backlog: Backlog,
+    /// When something was last stored; null: not yet.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_commit: Option<Timestamp>,
+    /// The place of the newest event.
+    seq: u64,
+    /// The place of the newest event that is on disk.
+    durable_seq: u64,
+    /// Transactions since the start.
+    commits: u64,
+    /// Failed ones.
+    failures: u64,
+    documents_in_memory: usize,
+}
+
+/// How storage is.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "state", rename_all = "lowercase")]
+enum Storage {
+    /// Writes reach the disk.
+    Ok,
+    /// They do not; changes wait in memory.
+    Degraded {
+        /// Why.
+        reason: String,
+        /// Whether it is for lack of room.
+        full: bool,
+        /// Since when.
+        #[schema(value_type = String, format = DateTime)]
+        since: Timestamp,
+    },
+}
+
+/// What waits for the disk.
+#[derive(Serialize, ToSchema)]
+struct Backlog {
+    events: usize,
+    /// Their size.
+    bytes: usize,
+}
+
+/// Does the server take changes?
+///
+/// Also while storage fails, which is then named, up to the bound of what may wait in memory.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "isReady", tag = "operations",
+    responses(
+        (status = 200, description = "It does.", body = Readiness),
+        (status = 503, description = "As much waits in memory as may, or the engine has ended.", body = Readiness),
+        Common,
+    ),
+)]
+async fn ready(State(api): State<Api>) -> Handled<Response> {
     let report = api.health.report();
-    let storage = match &report.storage {
-        Storage::Well => json!({ "state": "ok" }),
-        Storage::Degraded { reason, full, since } => {
-            json!({ "state": "degraded", "reason": reason, "full": full, "since": since })
-        }
+    let storage = match report.storage {
+        health::Storage::Well => Storage::Ok,
+        health::Storage::Degraded { reason, full, since } => Storage::Degraded { reason, full, since },
     };
     let (seq, durable) = {
         let ring = api.reads.hub.gate();
         (ring.head().0, ring.durable())
     };
-    let takes_changes = api.engine.is_running() && !report.past_bound;
-    let answer = json!({
-        "status": if !takes_changes { "unavailable" } else { "ready" },
-        "storage": storage,
-        "backlog": { "events": report.backlog_events, "bytes": report.backlog_bytes },
-        "lastCommit": report.last_commit,
-        "seq": seq,
-        "durableSeq": durable,
-        "commits": report.commits,
-        "failures": report.failures,
-        "documentsInMemory": api.reads.hub.documents_count(),
-    });
-    body(if takes_changes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &answer)
+    let (status, word) = match api.engine.is_running() && !report.past_bound {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let answer = Readiness {
+        status: word,
+        storage,
+        backlog: Backlog { events: report.backlog_events, bytes: report.backlog_bytes },
+        last_commit: report.last_commit,
+        seq: seq.0,
+        durable_seq: durable.0,
+        commits: report.commits,
+        failures: report.failures,
+        documents_in_memory: api.reads.hub.documents_count(),
+    };
+    Ok(body(status, &answer)?)
 }
 
-fn body(status: StatusCode, value: &serde_json::Value) -> Response {
-    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    (status, json, value.to_string()).into_response()
+fn body(status: StatusCode, value: &impl Serialize) -> Result<Response> {
+    let text = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
 }

@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::time::sleep;
 
+use super::description::{ReadProblems, StreamProblems};
+use super::schemas::EventPage;
 use super::{diverged, page_of};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
@@ -22,6 +24,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::reads::History;
 use crate::http::api::Api;
 use crate::http::headers::{self, REJOIN_POSITION};
+use crate::http::openapi::Resume;
 use crate::http::path::DocumentPath;
 use crate::http::problem::Handled;
 use crate::http::query::{Cursor, Page, Query};
@@ -29,18 +32,39 @@ use crate::http::sse;
 use crate::http::viewer::Caller;
 use crate::live::topics::Interest;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct EventsQuery {
+    /// Of a stream: the same as `Last-Event-ID`, for clients that cannot set headers.
     last_event_id: Option<String>,
+    /// Of history: the version or the position after which it begins.
     after: Option<String>,
+    /// Of history: the `nextCursor` of the page before.
     cursor: Option<String>,
+    /// Of history: most events in the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<usize>,
-    /// Seconds.
+    /// Of history: seconds to wait for an event when there is none yet.
+    #[param(maximum = 60)]
     wait: Option<u64>,
 }
 
-/// `GET …/events`: a stream for who asks for one, else a page of history.
+/// Follow a document, or read its history
+///
+/// With `Accept: text/event-stream` a stream: `snapshot` or `resumed` first, then each `change` (its data is an event),
+/// and `durable`, `heartbeat`, `bye`. Otherwise a page of history; with `wait`, a long poll.
+#[utoipa::path(
+    get, path = "/api/v1/{collection}/{id}/events", operation_id = "followDocument", tag = "streams",
+    params(DocumentPath, Caller, EventsQuery, Resume),
+    responses(
+        (status = 200, description = "The stream, or a page of history.",
+            content((EventPage = "application/json"), (String = "text/event-stream")),
+            headers(("Rejoin-Position" = String, description = "Of history: where its last event is."))),
+        (status = 204, description = "Nothing came while the caller waited."),
+        ReadProblems,
+    ),
+)]
 pub(super) async fn events(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
@@ -59,17 +83,29 @@ pub(super) async fn events(
     sse::respond(&api, viewer, Interest::document(name), resume.as_deref()).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct StreamQuery {
+    /// A document to follow, `collection/id`; any number of times.
     #[serde(default)]
     doc: Vec<String>,
+    /// A collection to follow, with what is created in it later; any number of times.
     #[serde(default)]
+    #[param(value_type = Vec<String>)]
     collection: Vec<Collection>,
+    /// The same as `Last-Event-ID`, for clients that cannot set headers.
     last_event_id: Option<String>,
 }
 
-/// `GET /api/v1/stream`: many documents and whole collections on one connection.
+/// Follow many documents on one connection
+///
+/// As the stream of one document; at least one `doc` or `collection` must be given.
+#[utoipa::path(
+    get, path = "/api/v1/stream", operation_id = "follow", tag = "streams",
+    params(Caller, StreamQuery, Resume),
+    responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream"), StreamProblems),
+)]
 pub(super) async fn stream(
     State(api): State<Api>,
     Caller(viewer): Caller,

@@ -1,0 +1,159 @@
+//! Many changes at once.
+
+use axum::extract::{OriginalUri, State};
+use axum::response::Response;
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::description::{BatchProblems, BatchWritten};
+use super::schemas::BatchChange;
+use super::writes::{Shows, write};
+use super::{action, id_or_new, manner};
+use crate::base::error::{Error, Result};
+use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
+use crate::base::limits::BATCH_OPERATIONS_MAX;
+use crate::document::decide::{Expected, Operation, Request};
+use crate::document::model::Access;
+use crate::document::patch::ClientPatch;
+use crate::http::api::Api;
+use crate::http::body::{JSON, RawBody};
+use crate::http::openapi::WriteHeaders;
+use crate::http::problem::Handled;
+use crate::http::viewer::Caller;
+
+/// Changes that happen together or not at all.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchBody {
+    /// The changes, in their order.
+    #[schema(value_type = Vec<BatchChange>, min_items = 1, max_items = 100)]
+    operations: Vec<Value>,
+}
+
+/// What [`BatchChange`] says to callers; as one struct, it can be read whatever `op` says.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BatchOperation {
+    op: BatchOp,
+    collection: Collection,
+    id: Option<DocumentId>,
+    state: Option<Value>,
+    patch: Option<Value>,
+    r#type: Option<String>,
+    payload: Option<Value>,
+    expected_version: Option<Version>,
+    host: Option<UserId>,
+    access: Option<Access>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+enum BatchOp {
+    Create,
+    Put,
+    Patch,
+    Delete,
+    Action,
+}
+
+/// By way of a string: a derived enum would also take `{"delete": null}`.
+impl TryFrom<String> for BatchOp {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> std::result::Result<Self, &'static str> {
+        match text.as_str() {
+            "create" => Ok(Self::Create),
+            "put" => Ok(Self::Put),
+            "patch" => Ok(Self::Patch),
+            "delete" => Ok(Self::Delete),
+            "action" => Ok(Self::Action),
+            _ => Err("is none of create, put, patch, delete and action"),
+        }
+    }
+}
+
+/// Make many changes, all or none
+///
+/// In one transaction, over any documents.
+#[utoipa::path(
+    post, path = "/api/v1/batch", operation_id = "batch", tag = "documents",
+    params(Caller, WriteHeaders), request_body = BatchBody,
+    responses(BatchWritten, BatchProblems),
+)]
+pub(super) async fn batch(
+    State(api): State<Api>,
+    Caller(viewer): Caller,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Handled<Response> {
+    body.one_of(&[JSON])?;
+    if let Some(name) = ["If-Match", "If-None-Match"].into_iter().find(|name| headers.contains_key(*name)) {
+        let message = "names one document's version; a batch takes expectedVersion in each operation";
+        return Err(Error::invalid_field(name, message).into());
+    }
+    let BatchBody { operations } = body.parse_object()?;
+    if operations.is_empty() || operations.len() > BATCH_OPERATIONS_MAX {
+        let message = format!("must hold 1 to {BATCH_OPERATIONS_MAX} operations");
+        return Err(Error::invalid_field("operations", message).into());
+    }
+    let requests: Result<Vec<Request>> = operations
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| batch_request(&api, value).map_err(|error| error.with("index", index)))
+        .collect();
+    let requests = requests?;
+    let single = requests.len() == 1;
+    let manner = manner(viewer, ("POST", &uri, &headers, &body.bytes))?;
+    let written = write(&api, manner, requests, Shows::Results).await;
+    Ok(written.map_err(|error| if single { error.with("index", 0) } else { error })?)
+}
+
+fn batch_request(api: &Api, value: Value) -> Result<Request> {
+    let bytes = serde_json::to_vec(&value).map_err(Error::internal)?;
+    let sent: BatchOperation = crate::http::body::parse_object(&bytes, usize::MAX)?;
+    sent.check_members()?;
+    let needs = |field: &str| Error::invalid_field(field, "is missing");
+    let (id, op) = (sent.id, sent.op);
+    let operation = match op {
+        BatchOp::Create => Operation::Create {
+            state: sent.state.ok_or_else(|| needs("state"))?,
+            host: sent.host,
+            access: sent.access.unwrap_or_default(),
+        },
+        BatchOp::Put => Operation::Put { state: sent.state.ok_or_else(|| needs("state"))? },
+        BatchOp::Patch => match sent.patch.ok_or_else(|| needs("patch"))? {
+            patch @ Value::Array(_) => Operation::Patch(ClientPatch::parse(patch)?),
+            patch => Operation::Merge(patch),
+        },
+        BatchOp::Delete => Operation::Delete,
+        BatchOp::Action => action(sent.r#type.ok_or_else(|| needs("type"))?, sent.payload, sent.patch)?,
+    };
+    let id = match (id, op) {
+        (id, BatchOp::Create) => id_or_new(api, id)?,
+        (id, _) => id.ok_or_else(|| needs("id"))?,
+    };
+    let name = DocumentName { collection: sent.collection, id };
+    Ok(Request { name, operation, expected: Expected { version: sent.expected_version, ..Expected::default() } })
+}
+
+impl BatchOperation {
+    /// Refuses members that mean nothing to the operation: they are a mistake. Error: `Invalid`.
+    fn check_members(&self) -> Result<()> {
+        use BatchOp as O;
+        let given = [
+            ("state", self.state.is_some(), &[O::Create, O::Put][..]),
+            ("patch", self.patch.is_some(), &[O::Patch, O::Action]),
+            ("type", self.r#type.is_some(), &[O::Action]),
+            ("payload", self.payload.is_some(), &[O::Action]),
+            ("host", self.host.is_some(), &[O::Create]),
+            ("access", self.access.is_some(), &[O::Create]),
+        ];
+        match given.iter().find(|(_, given, by)| *given && !by.contains(&self.op)) {
+            Some((field, ..)) => Err(Error::invalid_field(field, "has no meaning for this op")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What the server says of itself at `/openapi.json`, compared with what it does.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::Process;
+use crate::support::process;
+
+const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
+
+/// A described operation.
+struct Operation<'a> {
+    path: &'a str,
+    method: &'a str,
+    says: &'a Value,
+}
+
+async fn description(server: &Process) -> Value {
+    let (status, description) = server.get("/openapi.json").await;
+    assert_eq!(status, 200);
+    description
+}
+
+fn operations(description: &Value) -> Vec<Operation<'_>> {
+    let paths = description["paths"].as_object().unwrap();
+    let methods =
+        paths.iter().flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |found| (path, found)));
+    methods.map(|(path, (method, says))| Operation { path, method, says }).collect()
+}
+
+impl Operation<'_> {
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// A path that it answers, about a document that is there.
+    fn example(&self) -> String {
+        self.path.replace("{collection}", "games").replace("{id}", "g1").replace("{slug}", "gone")
+    }
+
+    /// The problem types that it lists.
+    fn problems(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for (status, answer) in self.says["responses"].as_object().unwrap() {
+            let parts = &answer["content"]["application/problem+json"]["schema"]["allOf"];
+            for kind in parts[1]["properties"]["type"]["enum"].as_array().into_iter().flatten() {
+                assert!(status.starts_with(['4', '5']), "{}: {status}", self.name());
+                found.insert(kind.as_str().unwrap().to_owned());
+            }
+        }
+        found
+    }
+}
+
+async fn start() -> (Process, Value) {
+    let server = Process::start(&[]);
+    let (status, _) = server.post("/api/v1/games", &json!({ "id": "g1", "state": { "round": 1 } })).await;
+    assert_eq!(status, 201);
+    let description = description(&server).await;
+    (server, description)
+}
+
+/// That no route is without a description, the fences see to: only `routes!` makes routes.
+#[tokio::test]
+async fn each_path_takes_the_described_methods_and_no_other() {
+    let (server, description) = start().await;
+    let operations = operations(&description);
+    assert!(operations.len() >= 16, "{}", operations.len());
+    for operation in &operations {
+        let described = |method: &str| operations.iter().any(|o| o.path == operation.path && o.method == method);
+        let path = operation.example();
+        for method in METHODS {
+            // A media type that nobody takes: what is described is refused before it changes anything.
+            let request = server.request(&method.to_uppercase(), &path).header("content-type", "text/x-none");
+            if method == "delete" && described(method) {
+                continue;
+            }
+            let (status, answer) = process::json(request.send().await.unwrap()).await;
+            assert_eq!(status != 405, described(method), "{method} {path}: {status} {answer}");
+            assert_ne!(status, 404, "{method} {path}: {answer}");
+        }
+    }
+    let (status, _) = process::json(server.request("DELETE", "/api/v1/games/g1").send().await.unwrap()).await;
+    assert_eq!(status, 200, "the one method that the loop leaves out");
+}
+
+#[tokio::test]
+async fn each_problem_that_is_listed_has_a_page_and_each_page_is_reachable() {
+    let (server, description) = start().await;
+    let listed: BTreeSet<String> = operations(&description).iter().flat_map(Operation::problems).collect();
+    for kind in &listed {
+        assert_eq!(server.get(kind).await.0, 200, "{kind}");
+    }
+    let (_, index) = json_of(&server, "/problems").await;
+    let pages =
+        index["items"].as_array().unwrap().iter().map(|page| format!("/problems/{}", page["slug"].as_str().unwrap()));
+    let unlisted: Vec<String> = pages.filter(|page| !listed.contains(page)).collect();
+    assert_eq!(unlisted, ["/problems/method-not-allowed"], "that one is of no operation");
+}
+
+async fn json_of(server: &Process, path: &str) -> (u16, Value) {
+    process::json(server.request("GET", path).header("accept", "application/json").send().await.unwrap()).await
+}
+
+/// What OpenAPI 3.1 demands, as far as a description like this one can go wrong.
+#[tokio::test]
+async fn the_description_is_of_one_piece() {
+    let (_server, description) = start().await;
+    assert_eq!(description["openapi"], "3.1.0");
+    assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(description["info"]["license"]["name"], "MIT");
+    let mut ids = BTreeSet::new();
+    for operation in operations(&description) {
+        let (name, says) = (operation.name(), operation.says);
+        assert!(ids.insert(says["operationId"].as_str().unwrap().to_owned()), "{name}: its operationId is taken");
+        assert!(says["summary"].is_string() && says["tags"].is_array(), "{name}");
+        let empty = Vec::new();
+        let parameters = says["parameters"].as_array().unwrap_or(&empty);
+        let mut seen = BTreeSet::new();
+        for parameter in parameters {
+            let place = (parameter["in"].as_str().unwrap(), parameter["name"].as_str().unwrap());
+            assert!(seen.insert(place), "{name}: {place:?} twice");
+            assert!(parameter["description"].is_string() && parameter["schema"].is_object(), "{name}: {place:?}");
+            assert!(place.0 != "path" || parameter["required"] == true, "{name}: {place:?}");
+        }
+        let declared: BTreeSet<&str> =
+            seen.iter().filter(|(place, _)| *place == "path").map(|(_, name)| *name).collect();
+        let named: BTreeSet<&str> =
+            operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        assert_eq!(declared, named, "{name}");
+        for (status, answer) in says["responses"].as_object().unwrap() {
+            assert!(answer["description"].as_str().is_some_and(|text| !text.is_empty()), "{name}: {status}");
+            assert!(status.parse::<u16>().is_ok_and(|status| (200..600).contains(&status)), "{name}: {status}");
+        }
+    }
+    check_references(&description, &description);
+}
+
+fn check_references(description: &Value, value: &Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
+                assert!(description.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+            }
+            members.values().for_each(|member| check_references(description, member));
+        }
+        Value::Array(items) => items.iter().for_each(|item| check_references(description, item)),
+        _ => {}
+    }
+}
+
+/// Checks `value` against `schema`, for the words of JSON Schema that the description uses, and more strictly: an object
+/// with named members has no others.
+fn check(description: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let schema = description.pointer(reference.trim_start_matches('#')).ok_or(reference)?;
+        return check(description, schema, value);
+    }
+    for word in ["oneOf", "anyOf"] {
+        if let Some(choices) = schema[word].as_array() {
+            let complaints: Vec<String> =
+                choices.iter().filter_map(|one| check(description, one, value).err()).collect();
+            return if complaints.len() < choices.len() { Ok(()) } else { Err(complaints.join("; or ")) };
+        }
+    }
+    if let Some(types) = schema.get("type") {
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_u64() || number.is_i64() => "integer",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let fits = types == kind || types.as_array().is_some_and(|types| types.contains(&json!(kind)));
+        if !fits {
+            return Err(format!("{value} is not of type {types}"));
+        }
+    }
+    if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
+        return Err(format!("{value} is none of {}", schema["enum"]));
+    }
+    for item in value.as_array().into_iter().flatten() {
+        check(description, &schema["items"], item)?;
+    }
+    match value {
+        Value::Object(members) => {
+            let all = parts(description, schema);
+            for required in all.iter().flat_map(|part| part["required"].as_array()).flatten() {
+                let name = required.as_str().unwrap();
+                members.get(name).ok_or(format!("{name} is missing in {value}"))?;
+            }
+            let named: Vec<_> = all.iter().filter_map(|part| part["properties"].as_object()).collect();
+            for (name, member) in members.iter().filter(|_| !named.is_empty()) {
+                let mut schemas = named.iter().filter_map(|properties| properties.get(name)).peekable();
+                schemas.peek().ok_or(format!("{name} is not described: {value}"))?;
+                schemas.try_for_each(|schema| check(description, schema, member))?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The schemas that hold for an object together.
+fn parts<'a>(description: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
+    match (schema["$ref"].as_str(), schema["allOf"].as_array()) {
+        (Some(reference), _) => parts(description, description.pointer(reference.trim_start_matches('#')).unwrap()),
+        (None, Some(all)) => all.iter().flat_map(|part| parts(description, part)).collect(),
+        (None, None) => vec![schema],
+    }
+}
+
+#[tokio::test]
+async fn answers_are_as_they_are_described() {
+    let (server, description) = start().await;
+    let merge = "application/merge-patch+json";
+    let (json, document, page) = ("application/json", "/api/v1/{collection}/{id}", "/api/v1/{collection}");
+    let secret = json!({ "round": 2, "hidden": { "deck": [1, 2] } });
+    let batch = json!({ "operations": [{ "op": "create", "collection": "games", "id": "g3", "state": {} }] });
+    for (operation, path, media_type, body, expect) in [
+        (("post", page), "/api/v1/games", json, json!({ "id": "g2", "state": {} }), 201),
+        (("post", page), "/api/v1/games", json, json!({ "id": "g1", "state": {} }), 409),
+        (("post", page), "/api/v1/games", json, json!({ "no": 1 }), 400),
+        (("put", document), "/api/v1/games/g1", json, json!({ "state": secret }), 200),
+        (("put", document), "/api/v1/games/g1", json, json!({ "state": {}, "expectedVersion": 1 }), 409),
+        (("put", document), "/api/v1/games/g1", "text/plain", json!({}), 415),
+        (("patch", document), "/api/v1/games/g1", merge, json!({ "round": 3 }), 200),
+        (
+            ("patch", document),
+            "/api/v1/games/g1",
+            "application/json-patch+json",
+            json!([{ "op": "remove", "path": "/x" }]),
+            422,
+        ),
+        (
+            ("post", "/api/v1/{collection}/{id}/actions"),
+            "/api/v1/games/g1/actions",
+            json,
+            json!({ "type": "wave" }),
+            200,
+        ),
+        (
+            ("post", "/api/v1/{collection}/{id}/rollback"),
+            "/api/v1/games/g1/rollback",
+            json,
+            json!({ "toVersion": 1 }),
+            200,
+        ),
+        (("post", "/api/v1/batch"), "/api/v1/batch", json, batch, 200),
+        (("get", document), "/api/v1/games/g1", json, Value::Null, 200),
+        (("get", document), "/api/v1/games/none", json, Value::Null, 404),
+        (("get", page), "/api/v1/games?include=state&limit=1", json, Value::Null, 200),
+        (("get", "/api/v1/{collection}/{id}/events"), "/api/v1/games/g1/events?limit=2", json, Value::Null, 200),
+        (("delete", document), "/api/v1/games/g1", json, Value::Null, 200),
+        (("get", document), "/api/v1/games/g1", json, Value::Null, 410),
+        (("get", "/problems"), "/problems", json, Value::Null, 200),
+        (("get", "/problems/{slug}"), "/problems/gone", json, Value::Null, 200),
+        (("get", "/healthz"), "/healthz", json, Value::Null, 200),
+        (("get", "/readyz"), "/readyz", json, Value::Null, 200),
+    ] {
+        let (method, described) = operation;
+        let request = server.request(&method.to_uppercase(), path).header("accept", "application/json");
+        let request =
+            if body.is_null() { request } else { request.header("content-type", media_type).body(body.to_string()) };
+        let response = request.send().await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        let (status, answer) = process::json(response).await;
+        assert_eq!(status, expect, "{method} {path}: {answer}");
+        let schema =
+            &description["paths"][described][method]["responses"][status.to_string()]["content"][kind]["schema"];
+        assert!(schema.is_object(), "{method} {path}: {status} is not described");
+        check(&description, schema, &answer).unwrap_or_else(|complaint| panic!("{method} {path}: {complaint}"));
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_the_description_is_not_sent_it_again() {
+    let (server, _) = start().await;
+    let first = server.request("GET", "/openapi.json").send().await.unwrap();
+    let tag = first.headers()["etag"].to_str().unwrap().to_owned();
+    for (given, expect) in
+        [(tag.clone(), 304), (format!("\"1\", W/{tag}"), 304), ("*".into(), 304), ("\"1\"".into(), 200)]
+    {
+        let response = server.request("GET", "/openapi.json").header("if-none-match", given).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers()["etag"].to_str().unwrap()), (expect, tag.as_str()));
+    }
+}
