@@ -83,6 +83,9 @@ pub struct Follow {
     announced: Seq,
     /// Trimmed up to here when it asked for all that is kept: no gap for it.
     kept_after: Seq,
+    /// Whether everything published before the subscription's last wake-up is told: looking again before the next one
+    /// would find nothing.
+    caught_up: bool,
 }
 
 impl Follow {
@@ -94,7 +97,8 @@ impl Follow {
         let subscription = reads.hub.subscribe(Arc::new(interest));
         let recoveries = reads.hub.recoveries();
         let (cursor, announced, kept_after) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
-        let mut follow = Self { reads, subscription, cursor, recoveries, undurable: None, announced, kept_after };
+        let (undurable, caught_up) = (None, false);
+        let mut follow = Self { reads, subscription, cursor, recoveries, undurable, announced, kept_after, caught_up };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
             Some(text) => follow.resume(text).await?,
@@ -110,20 +114,26 @@ impl Follow {
             {
                 return Ok(item);
             }
+            if self.caught_up {
+                self.subscription.changed().await;
+                self.caught_up = false;
+                continue;
+            }
             match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
                 Found::Behind => match self.page().await? {
                     Some(item) => return Ok(item),
                     None => continue,
                 },
-                Found::Events(events, reached) => {
-                    self.cursor = reached;
-                    if !events.is_empty() {
-                        self.note_durability(&events);
+                Found::Events { events, reached, all, durable } => {
+                    (self.cursor, self.caught_up) = (reached, all);
+                    if let Some(last) = events.last() {
+                        if last.seq > durable {
+                            self.undurable = Some(last.seq);
+                        }
                         return Ok(Item::Changes(events));
                     }
                 }
             }
-            self.subscription.changed().await;
         }
     }
 
@@ -139,13 +149,6 @@ impl Follow {
             self.undurable = None;
         }
         Some(Item::Durable(durable))
-    }
-
-    fn note_durability(&mut self, events: &[Arc<Event>]) {
-        let durable = self.reads.hub.gate().durable();
-        if let Some(last) = events.last().filter(|last| last.seq > durable) {
-            self.undurable = Some(last.seq);
-        }
     }
 
     /// Changes that are no longer in memory. `None`: there are none of interest before the ring.

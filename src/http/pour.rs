@@ -10,12 +10,13 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use axum::body::Body;
 use axum::response::Response;
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_TYPE, DATE};
 use http::response::Parts;
-use http_body_util::BodyExt;
+use http_body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::stall::Stalling;
@@ -34,12 +35,11 @@ pub async fn pour(mut socket: Stalling, peer: SocketAddr, response: Response) {
     let mut written = socket.write_all(&head(&parts)).await;
     drop(parts);
     while written.is_ok() {
-        let frame = tokio::select! {
-            biased;
-            frame = body.frame() => frame,
-            () = gone(&mut socket) => return,
+        let frame = match next(&mut socket, &mut body).await {
+            Next::Frame(frame) => frame,
+            Next::End => break,
+            Next::Gone => return,
         };
-        let Some(Ok(frame)) = frame else { break };
         if let Ok(data) = frame.into_data() {
             written = socket.write_all(&data).await;
         }
@@ -68,10 +68,23 @@ fn head(parts: &Parts) -> BytesMut {
     out
 }
 
-/// Waits until the peer has closed its side. It has nothing more to say; what it says nevertheless is thrown away.
-/// Cancel safe.
-async fn gone(socket: &mut Stalling) {
-    poll_fn(|cx| poll_gone(Pin::new(socket), cx)).await;
+/// What comes next on a stream.
+enum Next {
+    Frame(Frame<Bytes>),
+    End,
+    /// The peer has closed its side.
+    Gone,
+}
+
+/// Waits for the next piece, or until the peer goes. It has nothing more to say; what it says nevertheless is thrown
+/// away.
+async fn next(socket: &mut Stalling, body: &mut Body) -> Next {
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(Some(Ok(frame))) => Poll::Ready(Next::Frame(frame)),
+        Poll::Ready(Some(Err(_)) | None) => Poll::Ready(Next::End),
+        Poll::Pending => poll_gone(Pin::new(&mut *socket), cx).map(|()| Next::Gone),
+    })
+    .await
 }
 
 fn poll_gone(mut socket: Pin<&mut Stalling>, cx: &mut Context<'_>) -> Poll<()> {

@@ -4,8 +4,10 @@
 //! Control events carry no `id:`; one with an `id:` would become the browser's `Last-Event-ID` and poison its resume.
 
 use std::fmt::Write as _;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -65,6 +67,10 @@ struct Source {
     heartbeat: Pin<Box<Sleep>>,
     /// When something was last told.
     told: Instant,
+    /// Who is woken by `stopped` and `heartbeat`.
+    waiting: Option<Waker>,
+    /// Whether several changes had come since the last that was told.
+    behind: bool,
     first: Option<Item>,
     /// The rest of a snapshot that is sent in pieces.
     snapshot: Option<std::vec::IntoIter<Arc<Document>>>,
@@ -83,7 +89,9 @@ impl Source {
         let stopped = Box::pin(api.stop.clone().cancelled_owned());
         let told = Instant::now();
         let heartbeat = Box::pin(sleep_until(told + api.heartbeat));
-        Self { api, viewer, follow, stopped, heartbeat, told, first: Some(first), snapshot: None, ended: false }
+        let first = Some(first);
+        let (waiting, snapshot, behind, ended) = (None, None, false, false);
+        Self { api, viewer, follow, stopped, heartbeat, told, waiting, behind, first, snapshot, ended }
     }
 
     fn into_response(self) -> Response {
@@ -137,29 +145,55 @@ impl Source {
 
     /// Waits for something to tell.
     async fn woken(&mut self) -> Result<Woken> {
-        // The order to stop comes first even where there is always more to tell.
-        if self.api.stop.is_cancelled() {
+        // The order to stop comes first where there is always more to tell.
+        if self.behind && self.api.stop.is_cancelled() {
             return Ok(Woken::Stopped);
         }
         loop {
-            let woken = tokio::select! {
-                biased;
-                item = self.follow.next() => Woken::Told(item?),
-                () = self.stopped.as_mut() => Woken::Stopped,
-                () = self.heartbeat.as_mut() => Woken::Silent,
-            };
+            let woken = self.first_of_all().await?;
             let now = Instant::now();
             let due = self.told + self.api.heartbeat;
-            if matches!(woken, Woken::Silent) {
-                if now < due {
-                    self.heartbeat.as_mut().reset(due);
-                    continue;
+            match &woken {
+                Woken::Silent => {
+                    let next = if now < due { due } else { now + self.api.heartbeat };
+                    self.heartbeat.as_mut().reset(next);
+                    self.waiting = None;
+                    if now < due {
+                        continue;
+                    }
                 }
-                self.heartbeat.as_mut().reset(now + self.api.heartbeat);
+                Woken::Told(Item::Changes(events)) => self.behind = events.len() > 1,
+                Woken::Told(_) | Woken::Stopped => {}
             }
             self.told = now;
             return Ok(woken);
         }
+    }
+
+    async fn first_of_all(&mut self) -> Result<Woken> {
+        let Self { api, follow, stopped, heartbeat, waiting, .. } = self;
+        let mut next = pin!(follow.next());
+        let mut asked = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(item) = next.as_mut().poll(cx) {
+                return Poll::Ready(item.map(Woken::Told));
+            }
+            // The other two wake this task since before the last event, and need not be told again. But the wake-up that
+            // brought the event may have been theirs too, so the first time round they are looked at.
+            let known = waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            let fired = || heartbeat.is_elapsed() || api.stop.is_cancelled();
+            if !std::mem::replace(&mut asked, true) && known && !fired() {
+                return Poll::Pending;
+            }
+            if !known {
+                *waiting = Some(cx.waker().clone());
+            }
+            if stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Woken::Stopped));
+            }
+            heartbeat.as_mut().poll(cx).map(|()| Ok(Woken::Silent))
+        })
+        .await
     }
 
     /// Changes as they go out: one as it is, for nothing; several in one piece.

@@ -42,8 +42,17 @@ pub struct Hub {
 /// What a cursor finds in the ring.
 #[derive(Debug)]
 pub enum Found {
-    /// Events after the cursor that are of interest (maybe none), and the cursor after them.
-    Events(Vec<Arc<Event>>, Seq),
+    /// Events after the cursor.
+    Events {
+        /// Those that are of interest; maybe none.
+        events: Vec<Arc<Event>>,
+        /// The cursor after them.
+        reached: Seq,
+        /// Whether there are no others: what is published later wakes a subscriber.
+        all: bool,
+        /// Everything up to here is on disk.
+        durable: Seq,
+    },
     /// Events after the cursor are no longer in memory: read them from disk.
     Behind,
 }
@@ -158,18 +167,18 @@ impl Hub {
         if !ring.covers_after(cursor) {
             return Found::Behind;
         }
-        let (mut events, mut bytes, mut reached) = (Vec::new(), 0, cursor);
+        let (mut events, mut bytes, mut reached, durable) = (Vec::new(), 0, cursor, ring.durable());
         for event in ring.after(cursor) {
             if interest.covers(&event.meta.name) {
                 if bytes >= bytes_max {
-                    return Found::Events(events, reached);
+                    return Found::Events { events, reached, all: false, durable };
                 }
                 bytes += event.body.len();
                 events.push(Arc::clone(event));
             }
             reached = event.seq;
         }
-        Found::Events(events, reached)
+        Found::Events { events, reached, all: true, durable }
     }
 
     /// Joins those who hear of `interest`. Subscribe first and read the present after: then nothing falls between.
