@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -18,12 +18,12 @@ use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::ACTION_TYPE_LENGTH_MAX;
-use crate::document::decide::{Expected, Operation, Request, Tags, absent};
+use crate::document::decide::{Operation, Request, Tags, absent};
 use crate::document::model::{Access, Document};
 use crate::document::patch::ClientPatch;
-use crate::document::visibility::{Audience, Viewer, redact_state};
+use crate::document::visibility::{Audience, redact_state};
 use crate::http::api::Api;
-use crate::http::body::{JSON, JSON_PATCH, MERGE_PATCH, RawBody};
+use crate::http::body::{JSON_PATCH, MERGE_PATCH};
 use crate::http::headers::{self, REJOIN_POSITION};
 use crate::http::openapi::{Conditions, Unchanged, WriteHeaders};
 use crate::http::path::{CollectionPath, DocumentPath};
@@ -34,6 +34,7 @@ use crate::http::viewer::Caller;
 mod batch;
 mod description;
 mod schemas;
+mod sent;
 mod streams;
 mod writes;
 
@@ -42,7 +43,8 @@ use description::{
     Read, ReadProblems, Written,
 };
 use schemas::{Acted, Document as DocumentSchema, DocumentPage, PatchOperation, Schemas};
-use writes::{Manner, Shows, write};
+use sent::Sent;
+use writes::Shows;
 
 /// The calls about documents.
 pub fn router() -> OpenApiRouter<Api> {
@@ -54,26 +56,6 @@ pub fn router() -> OpenApiRouter<Api> {
         .routes(routes!(act))
         .routes(routes!(rollback))
         .routes(routes!(streams::events))
-}
-
-/// What every write brings along.
-type Call<'a> = (&'a str, &'a Uri, &'a HeaderMap, &'a [u8]);
-
-fn manner(viewer: Viewer, (method, uri, headers, body): Call<'_>) -> Result<Manner> {
-    no_query(uri)?;
-    Manner::of(viewer, method, uri.path(), headers, body)
-}
-
-/// Refuses a query on a write: whoever sends `?expectedVersion=3` relies on what would not be looked at. Error: `Invalid`.
-fn no_query(uri: &Uri) -> Result<()> {
-    match uri.query() {
-        None | Some("") => Ok(()),
-        Some(_) => Err(Error::invalid_field("query", "has no meaning for a write; conditions go into headers or body")),
-    }
-}
-
-fn expected(headers: &HeaderMap, version: Option<Version>) -> Result<Expected> {
-    Ok(Expected { if_match: headers::if_match(headers)?, if_none_match: headers::if_none_match(headers)?, version })
 }
 
 /// A document to create.
@@ -103,23 +85,14 @@ struct CreateBody {
     params(CollectionPath, Caller, Conditions, WriteHeaders), request_body = CreateBody,
     responses(Created, CreateProblems),
 )]
-async fn create(
-    State(api): State<Api>,
-    CollectionPath(collection): CollectionPath,
-    Caller(viewer): Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Handled<Response> {
-    body.one_of(&[JSON])?;
-    let CreateBody { id, state, host, access } = body.parse_object()?;
+async fn create(State(api): State<Api>, CollectionPath(collection): CollectionPath, sent: Sent) -> Handled<Response> {
+    let CreateBody { id, state, host, access } = sent.object()?;
     let request = Request {
         name: DocumentName { collection, id: id_or_new(&api, id)? },
         operation: Operation::Create { state, host, access },
-        expected: expected(&headers, None)?,
+        expected: sent.expected(None)?,
     };
-    let manner = manner(viewer, ("POST", &uri, &headers, &body.bytes))?;
-    Ok(write(&api, manner, vec![request], Shows::Document).await?)
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 fn id_or_new(api: &Api, id: Option<DocumentId>) -> Result<DocumentId> {
@@ -147,20 +120,11 @@ struct PutBody {
     params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = PutBody,
     responses(CreatedOrWritten, PutProblems),
 )]
-async fn put(
-    State(api): State<Api>,
-    DocumentPath(name): DocumentPath,
-    Caller(viewer): Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Handled<Response> {
-    body.one_of(&[JSON])?;
-    let PutBody { state, expected_version } = body.parse_object()?;
-    let expected = expected(&headers, expected_version)?;
+async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+    let PutBody { state, expected_version } = sent.object()?;
+    let expected = sent.expected(expected_version)?;
     let request = Request { name, operation: Operation::Put { state }, expected };
-    let manner = manner(viewer, ("PUT", &uri, &headers, &body.bytes))?;
-    Ok(write(&api, manner, vec![request], Shows::Document).await?)
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 /// Change parts of a document's state
@@ -175,24 +139,13 @@ async fn put(
     )),
     responses(Written<DocumentSchema>, PatchProblems),
 )]
-async fn patch(
-    State(api): State<Api>,
-    DocumentPath(name): DocumentPath,
-    Caller(viewer): Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Handled<Response> {
-    let operation = match body.one_of(&[MERGE_PATCH, JSON_PATCH])? {
-        JSON_PATCH => Operation::Patch(ClientPatch::parse(body.parse()?)?),
-        _ => Operation::Merge(body.parse()?),
+async fn patch(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+    let operation = match sent.body.one_of(&[MERGE_PATCH, JSON_PATCH])? {
+        JSON_PATCH => Operation::Patch(ClientPatch::parse(sent.body.parse()?)?),
+        _ => Operation::Merge(sent.body.parse()?),
     };
-    let request = Request { name, operation, expected: expected(&headers, None)? };
-    no_query(&uri)?;
-    // The same bytes mean something else under the other media type.
-    let path = format!("{} {}", uri.path(), body.media_type);
-    let manner = Manner::of(viewer, "PATCH", &path, &headers, &body.bytes)?;
-    Ok(write(&api, manner, vec![request], Shows::Document).await?)
+    let request = Request { name, operation, expected: sent.expected(None)? };
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 /// Delete a document
@@ -203,16 +156,9 @@ async fn patch(
     params(DocumentPath, Caller, Conditions, WriteHeaders),
     responses(Written<DocumentSchema>, DeleteProblems),
 )]
-async fn delete(
-    State(api): State<Api>,
-    DocumentPath(name): DocumentPath,
-    Caller(viewer): Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-) -> Handled<Response> {
-    let request = Request { name, operation: Operation::Delete, expected: expected(&headers, None)? };
-    let manner = manner(viewer, ("DELETE", &uri, &headers, b""))?;
-    Ok(write(&api, manner, vec![request], Shows::Document).await?)
+async fn delete(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+    let request = Request { name, operation: Operation::Delete, expected: sent.expected(None)? };
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 /// What to do.
@@ -240,20 +186,11 @@ struct ActionBody {
     params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = ActionBody,
     responses(Written<Acted>, ActProblems),
 )]
-async fn act(
-    State(api): State<Api>,
-    DocumentPath(name): DocumentPath,
-    Caller(viewer): Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Handled<Response> {
-    body.one_of(&[JSON])?;
-    let ActionBody { r#type, payload, patch, expected_version } = body.parse_object()?;
-    let expected = expected(&headers, expected_version)?;
+async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+    let ActionBody { r#type, payload, patch, expected_version } = sent.object()?;
+    let expected = sent.expected(expected_version)?;
     let request = Request { name, operation: action(r#type, payload, patch)?, expected };
-    let manner = manner(viewer, ("POST", &uri, &headers, &body.bytes))?;
-    Ok(write(&api, manner, vec![request], Shows::Event).await?)
+    sent.carry_out(&api, vec![request], Shows::Event).await
 }
 
 /// An action, its type within its alphabet. Error: `Invalid`.
@@ -287,20 +224,11 @@ struct RollbackBody {
     params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = RollbackBody,
     responses(Written<DocumentSchema>, ActProblems),
 )]
-async fn rollback(
-    State(api): State<Api>,
-    DocumentPath(name): DocumentPath,
-    Caller(viewer): Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Handled<Response> {
-    body.one_of(&[JSON])?;
-    let RollbackBody { to_version, expected_version } = body.parse_object()?;
-    let expected = expected(&headers, expected_version)?;
+async fn rollback(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+    let RollbackBody { to_version, expected_version } = sent.object()?;
+    let expected = sent.expected(expected_version)?;
     let request = Request { name, operation: Operation::Rollback { to: to_version }, expected };
-    let manner = manner(viewer, ("POST", &uri, &headers, &body.bytes))?;
-    Ok(write(&api, manner, vec![request], Shows::Document).await?)
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

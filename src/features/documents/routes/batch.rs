@@ -1,16 +1,16 @@
 //! Many changes at once.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::description::{BatchProblems, BatchWritten};
 use super::schemas::BatchChange;
-use super::writes::{Shows, write};
-use super::{action, id_or_new, manner};
+use super::sent::Sent;
+use super::writes::Shows;
+use super::{action, id_or_new};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::BATCH_OPERATIONS_MAX;
@@ -18,9 +18,8 @@ use crate::document::decide::{Expected, Operation, Request};
 use crate::document::model::Access;
 use crate::document::patch::ClientPatch;
 use crate::http::api::Api;
-use crate::http::body::{JSON, RawBody};
 use crate::http::openapi::WriteHeaders;
-use crate::http::problem::Handled;
+use crate::http::problem::{Failure, Handled};
 use crate::http::viewer::Caller;
 
 /// Changes that happen together or not at all.
@@ -82,19 +81,12 @@ impl TryFrom<String> for BatchOp {
     params(Caller, WriteHeaders), request_body = BatchBody,
     responses(BatchWritten, BatchProblems),
 )]
-pub(super) async fn batch(
-    State(api): State<Api>,
-    Caller(viewer): Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Handled<Response> {
-    body.one_of(&[JSON])?;
-    if let Some(name) = ["If-Match", "If-None-Match"].into_iter().find(|name| headers.contains_key(*name)) {
+pub(super) async fn batch(State(api): State<Api>, sent: Sent) -> Handled<Response> {
+    if let Some(name) = ["If-Match", "If-None-Match"].into_iter().find(|name| sent.headers.contains_key(*name)) {
         let message = "names one document's version; a batch takes expectedVersion in each operation";
         return Err(Error::invalid_field(name, message).into());
     }
-    let BatchBody { operations } = body.parse_object()?;
+    let BatchBody { operations } = sent.object()?;
     if operations.is_empty() || operations.len() > BATCH_OPERATIONS_MAX {
         let message = format!("must hold 1 to {BATCH_OPERATIONS_MAX} operations");
         return Err(Error::invalid_field("operations", message).into());
@@ -106,9 +98,8 @@ pub(super) async fn batch(
         .collect();
     let requests = requests?;
     let single = requests.len() == 1;
-    let manner = manner(viewer, ("POST", &uri, &headers, &body.bytes))?;
-    let written = write(&api, manner, requests, Shows::Results).await;
-    Ok(written.map_err(|error| if single { error.with("index", 0) } else { error })?)
+    let written = sent.carry_out(&api, requests, Shows::Results).await;
+    written.map_err(|Failure(error)| Failure(if single { error.with("index", 0) } else { error }))
 }
 
 fn batch_request(api: &Api, value: Value) -> Result<Request> {

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, Bytes, BytesMut};
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::document::decide::Request;
 use crate::document::visibility::{Viewer, redact_state};
 use crate::engine::command::{Answer, Durability, Key, Outcome, Times, Write};
 use crate::http::api::Api;
-use crate::http::headers::{self, IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, Return, SERVER_TIMING};
+use crate::http::headers::{IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, SERVER_TIMING};
 
 /// What the answer to a write shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,20 +36,6 @@ pub struct Manner {
     pub fingerprint: Hash,
     /// `Prefer: return=minimal`.
     pub minimal: bool,
-}
-
-impl Manner {
-    /// Reads the headers of a write to `path`. Error: `Invalid`.
-    pub fn of(viewer: Viewer, method: &str, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self> {
-        let key = headers::idempotency_key(headers)?;
-        let fingerprint = if key.is_some() { fingerprint(method, path, body) } else { Hash::ZERO };
-        Ok(Self { viewer, key, fingerprint, minimal: headers::prefer_return(headers) == Some(Return::Minimal) })
-    }
-}
-
-/// Stands for a request: the same for the same method, path and body.
-fn fingerprint(method: &str, path: &str, body: &[u8]) -> Hash {
-    Hash::ZERO.after(method.as_bytes()).after(path.as_bytes()).after(body)
 }
 
 /// Makes the changes and answers.

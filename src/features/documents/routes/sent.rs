@@ -1,0 +1,75 @@
+//! A write as it was sent: what every call that changes something brings along.
+
+use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request as HttpRequest};
+use axum::response::Response;
+use http::{HeaderMap, Method};
+use serde::de::DeserializeOwned;
+
+use super::writes::{Manner, Shows, write};
+use crate::base::error::{Error, Result};
+use crate::base::ids::Version;
+use crate::document::chain::Hash;
+use crate::document::decide::{Expected, Request};
+use crate::document::visibility::Viewer;
+use crate::http::api::Api;
+use crate::http::body::{JSON, RawBody};
+use crate::http::headers::{self, Return};
+use crate::http::problem::{Failure, Handled};
+use crate::http::viewer::Caller;
+
+/// The extractor of a write. Errors: those of a body, of the headers, and `Invalid` for a query: whoever sends
+/// `?expectedVersion=3` relies on what would not be looked at.
+pub(super) struct Sent {
+    viewer: Viewer,
+    method: Method,
+    path: String,
+    /// As they came.
+    pub headers: HeaderMap,
+    /// What was sent; empty for a DELETE.
+    pub body: RawBody,
+}
+
+impl FromRequest<Api> for Sent {
+    type Rejection = Failure;
+
+    async fn from_request(request: HttpRequest, api: &Api) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let Caller(viewer) = Caller::from_request_parts(&mut parts, api).await?;
+        let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+        if uri.query().is_some_and(|query| !query.is_empty()) {
+            let message = "has no meaning for a write; conditions go into headers or body";
+            return Err(Error::invalid_field("query", message).into());
+        }
+        let (method, path, headers) = (parts.method.clone(), uri.path().to_owned(), parts.headers.clone());
+        let body = RawBody::from_request(HttpRequest::from_parts(parts, body), api).await?;
+        Ok(Self { viewer, method, path, headers, body })
+    }
+}
+
+impl Sent {
+    /// The body as a JSON object. Errors: `UnsupportedMediaType`, `Invalid`, `TooLarge`.
+    pub fn object<T: DeserializeOwned>(&self) -> Result<T> {
+        self.body.one_of(&[JSON])?;
+        self.body.parse_object()
+    }
+
+    /// The conditions in the headers, and the one in the body. Error: `Invalid`.
+    pub fn expected(&self, version: Option<Version>) -> Result<Expected> {
+        let (if_match, if_none_match) = (headers::if_match(&self.headers)?, headers::if_none_match(&self.headers)?);
+        Ok(Expected { if_match, if_none_match, version })
+    }
+
+    /// Makes the changes and answers.
+    pub async fn carry_out(self, api: &Api, requests: Vec<Request>, shows: Shows) -> Handled<Response> {
+        let key = headers::idempotency_key(&self.headers)?;
+        let minimal = headers::prefer_return(&self.headers) == Some(Return::Minimal);
+        let fingerprint = if key.is_some() { self.fingerprint() } else { Hash::ZERO };
+        Ok(write(api, Manner { viewer: self.viewer, key, fingerprint, minimal }, requests, shows).await?)
+    }
+
+    /// Stands for the request: the same for the same method, path, media type and body.
+    fn fingerprint(&self) -> Hash {
+        let parts = [self.method.as_str(), &self.path, &self.body.media_type];
+        parts.iter().fold(Hash::ZERO, |hash, part| hash.after(part.as_bytes())).after(&self.body.bytes)
+    }
+}
