@@ -71,16 +71,34 @@
 //!
 //! # Promises
 //!
-//! | | promise | proved by (in `tests/it`) |
-//! |---|---|---|
-//! | 1 | acknowledged means on disk | `crash` |
-//! | 2 | nobody sees what can vanish | `crash`, `faults` |
-//! | 3 | a reconnect misses nothing, repeats nothing, or says so | `streams`, `crash`, and `tests/browser` |
-//! | 4 | versions are dense and history is a chain | `crash`, `model` |
-//! | 5 | a retry is safe | `idempotency`, `crash` |
-//! | 6 | a broken disk does not stop the game | `faults` |
-//! | 7 | a slow client is never silently short | `streams` |
-//! | 10 | every queue, cache, body and history has a bound | `bad_input`, `limits`, `streams`; [`base::limits`] |
+//! Each with the tests that would fail if it were broken; modules are those of `tests/it`.
+//!
+//! 1. *Acknowledged means on disk*:
+//!    `crash::nothing_acknowledged_is_lost_and_nobody_misses_a_change_however_often_the_server_is_killed`.
+//! 2. *Nobody sees what can vanish*: the same, since every subscriber's changes are compared with the log after each
+//!    kill; `faults::a_kill_while_syncs_fail_loses_only_what_was_never_called_durable`.
+//! 3. *A reconnect misses nothing, repeats nothing, or says so*:
+//!    `streams::resume::a_stream_resumes_at_every_offset_from_memory_and_from_disk`,
+//!    `…::what_is_trimmed_is_replaced_by_the_whole_state`,
+//!    `…::a_position_of_a_future_that_a_restored_file_lost_is_told_as_diverged`,
+//!    `streams::load::reading_and_following_from_there_loses_and_repeats_nothing_under_load`; in a real browser:
+//!    `tests/browser/resume.test.js`.
+//! 4. *Versions are dense and history is a chain*: `crash` (above), `model`, and the properties in
+//!    `src/document/tests/chain.rs`.
+//! 5. *A retry is safe*: `idempotency::a_repeated_key_gives_the_first_answer_also_after_kill_9`,
+//!    `…::a_key_that_was_killed_in_the_middle_makes_one_change_in_the_end`.
+//! 6. *A broken disk does not stop the game*: `faults::a_full_disk_makes_changes_wait_until_there_is_room`,
+//!    `…::a_disk_that_does_not_sync_makes_changes_wait_until_it_does`,
+//!    `…::past_the_bound_changes_are_refused_and_everything_else_goes_on`.
+//! 7. *A slow client is never silently short*:
+//!    `streams::load::a_subscriber_that_stops_reading_costs_little_and_gets_every_change_when_it_reads_again`,
+//!    `…::a_subscriber_that_sleeps_while_history_is_trimmed_is_told_so_and_gets_the_present`.
+//! 8. *What a viewer may not see never leaves the process*:
+//!    `visibility::no_output_for_a_player_holds_a_secret_of_another_in_a_whole_game`,
+//!    `…::a_write_that_reaches_a_secret_is_refused_alike_whatever_stands_there`, and the properties in
+//!    `src/document/tests/visibility.rs` and `reach.rs`.
+//! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`, `bad_input::bombs_of_depth_size_and_number`,
+//!    `pages`, `streams::load`.
 //!
 //! # Deliberately absent
 //!

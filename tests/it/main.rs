@@ -16,6 +16,7 @@ mod documents;
 mod embedding;
 mod faults;
 mod first_steps;
+mod game_night;
 mod idempotency;
 mod limits;
 mod model;

@@ -9,6 +9,9 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The program under test.
+const REJOIN: &str = env!("CARGO_BIN_EXE_rejoin");
+
 /// A running server process. Killed when dropped.
 pub struct Process {
     child: Child,
@@ -16,6 +19,7 @@ pub struct Process {
     pub url: String,
     /// For requests that are not kept for later ones.
     pub client: Client,
+    program: PathBuf,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     directory: std::sync::Arc<TempDir>,
@@ -29,21 +33,28 @@ impl Process {
 
     /// The same, with environment variables.
     pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_program(Path::new(REJOIN), flags, environment)
+    }
+
+    /// The same for a program that embeds the server.
+    pub fn start_program(program: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self::spawn("127.0.0.1:0", flags, environment, directory).unwrap_or_else(|said| panic!("no start: {said}"))
+        let started = Self::spawn(program.to_owned(), "127.0.0.1:0", flags, environment, directory);
+        started.unwrap_or_else(|said| panic!("no start: {said}"))
     }
 
     /// Error: what it said before it ended.
     fn spawn(
+        program: PathBuf,
         listen: &str,
         flags: Vec<String>,
         environment: Vec<(String, String)>,
         directory: std::sync::Arc<TempDir>,
     ) -> Result<Self, String> {
         let said_before = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default().len();
-        let mut child = command(&directory.path().join("data"), listen, &flags)
+        let mut child = command_of(&program, &directory.path().join("data"), listen, &flags)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(log(directory.path()))
@@ -62,7 +73,15 @@ impl Process {
         };
         // Whatever else it prints must not block it.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, url: format!("http://{address}"), client: Client::new(), flags, environment, directory })
+        Ok(Self {
+            child,
+            url: format!("http://{address}"),
+            client: Client::new(),
+            program,
+            flags,
+            environment,
+            directory,
+        })
     }
 
     /// `127.0.0.1:<port>`.
@@ -105,7 +124,8 @@ impl Process {
     pub fn try_start_again(&mut self) -> Result<(), String> {
         let (flags, environment) = (self.flags.clone(), self.environment.clone());
         let address = self.address().to_owned();
-        *self = Self::spawn(&address, flags, environment, std::sync::Arc::clone(&self.directory))?;
+        *self =
+            Self::spawn(self.program.clone(), &address, flags, environment, std::sync::Arc::clone(&self.directory))?;
         Ok(())
     }
 
@@ -195,7 +215,11 @@ pub async fn json(response: Response) -> (u16, Value) {
 
 /// The binary with its flags, not started yet; no configuration from outside reaches it.
 pub fn command(data: &Path, listen: &str, flags: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+    command_of(Path::new(REJOIN), data, listen, flags)
+}
+
+fn command_of(program: &Path, data: &Path, listen: &str, flags: &[String]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REJOIN_")) {
         command.env_remove(name);
     }
