@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::backlog::Entry;
-use super::command::{Answer, Durability, Key, Outcome, Times, Write, Written};
+use super::command::{Answer, Durability, Key, Outcome, Task, Times, Write, Written};
 use super::reads;
 use super::thread::Thread;
 use super::working::{Slot, Source};
@@ -34,6 +34,8 @@ pub struct Round {
     pub bytes: usize,
     /// The documents that changed.
     pub changed: HashSet<DocumentName>,
+    /// Rows of features, which go into the same transaction.
+    pub tasks: Vec<Box<dyn Task>>,
     /// The answers to give.
     pub replies: Vec<Reply>,
     keys: HashMap<(String, String), usize>,
@@ -59,6 +61,9 @@ enum What {
 impl Round {
     /// Gives every answer.
     pub fn reply(self, durability: Durability, apply: Duration, commit: Duration) {
+        for task in self.tasks {
+            task.finish(durability == Durability::Durable);
+        }
         let mut rendered: HashMap<usize, Bytes> = HashMap::new();
         for reply in &self.replies {
             if let What::Again(first) = reply.what

@@ -1,5 +1,6 @@
 //! What the engine can be asked, and what it answers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
 use crate::base::limits;
@@ -15,6 +17,7 @@ use crate::document::decide::Request;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
+use crate::store::{Connection, Rows};
 
 /// Changes to be made together, or not at all.
 pub struct Write {
@@ -90,6 +93,63 @@ pub struct Times {
     pub commit: Duration,
 }
 
+/// Rows of a feature, and whoever waits for them.
+pub trait Task: Rows {
+    /// Tells how it went. `stored`: the transaction that they were in is on disk.
+    fn finish(self: Box<Self>, stored: bool);
+}
+
+/// A closure as a [`Task`].
+struct Closure<F, T> {
+    write: Option<F>,
+    outcome: Result<T>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<F, T> Rows for Closure<F, T>
+where
+    F: FnOnce(&Connection, Timestamp) -> Result<T> + Send,
+    T: Send,
+{
+    fn write(&mut self, conn: &Connection, now: Timestamp) -> Result<()> {
+        let Some(write) = self.write.take() else { return Ok(()) };
+        // A panic in one feature's SQL must not end the engine for all; its savepoint is rolled back.
+        let written = catch_unwind(AssertUnwindSafe(|| write(conn, now)))
+            .unwrap_or_else(|_| Err(Error::internal("a feature panicked while it wrote its rows")));
+        match written {
+            Ok(value) => {
+                self.outcome = Ok(value);
+                Ok(())
+            }
+            Err(error) => {
+                // The store only needs to know that there was one.
+                let kind = error.kind();
+                self.outcome = Err(error);
+                Err(Error::new(kind, "a feature's rows were not written"))
+            }
+        }
+    }
+}
+
+impl<F, T> Task for Closure<F, T>
+where
+    F: FnOnce(&Connection, Timestamp) -> Result<T> + Send,
+    T: Send,
+{
+    fn finish(self: Box<Self>, stored: bool) {
+        let outcome = match self.outcome {
+            Ok(_) if !stored => Err(not_stored()),
+            outcome => outcome,
+        };
+        // Whoever asked may have gone.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+fn not_stored() -> Error {
+    Error::new(Kind::StorageUnavailable, "storage does not take this now; try again")
+}
+
 /// A message to the engine.
 pub enum Command {
     /// Make changes.
@@ -101,6 +161,8 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Answer>>,
     },
+    /// Write rows of a feature.
+    Rows(Box<dyn Task>),
     /// Take a document into memory, because somebody reads it.
     Warm(DocumentName),
     /// Look at the ticks: retry what failed, drop what is idle.
@@ -140,6 +202,21 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let command = Command::Write { write, sent: Instant::now(), reply };
         self.commands.send(command).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Writes rows of a feature in the transaction of the next batch. `write` runs on the engine's thread, in a savepoint:
+    /// what it writes is stored if it returns `Ok`, and its value is returned once that is on disk. While storage fails
+    /// it is refused: rows of features do not wait in memory. Error: that of `write`; `StorageUnavailable`, after which
+    /// it is unknown whether the rows were stored.
+    pub async fn rows<T, F>(&self, write: F) -> Result<T>
+    where
+        F: FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task = Closure { write: Some(write), outcome: Err(not_stored()), reply };
+        self.commands.send(Command::Rows(Box::new(task))).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 

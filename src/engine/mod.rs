@@ -13,6 +13,9 @@ pub mod reads;
 pub mod thread;
 pub mod working;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use super::working::{Slot, Working};
 use crate::base::ids::DocumentName;
 use crate::base::limits;
 use crate::live::hub::Hub;
-use crate::store::{Batch, Fault, Head, Reader, Snapshot, Writer};
+use crate::store::{Batch, Fault, Head, Reader, Rows, Snapshot, Writer};
 
 /// Ticks between two looks for idle documents.
 const IDLE_SWEEP_TICKS: u32 = 100;
@@ -94,6 +94,7 @@ impl Thread {
             count += 1;
             match command {
                 Command::Write { write, sent, reply } => self.take(write, sent, reply, &mut round),
+                Command::Rows(task) => round.tasks.push(task),
                 Command::Warm(_) if self.working.over(&self.options) => {}
                 Command::Warm(name) => {
                     if let Err(error) = self.load(&name) {
@@ -109,7 +110,7 @@ impl Thread {
             }
         }
         let apply = started.elapsed();
-        let durability = self.store(&round);
+        let durability = self.store(&mut round);
         let commit = started.elapsed().saturating_sub(apply);
         self.publish(&round, durability);
         round.reply(durability, apply, commit);
@@ -117,14 +118,15 @@ impl Thread {
     }
 
     /// Brings a round to disk, or into the backlog when that fails.
-    fn store(&mut self, round: &Round) -> Durability {
-        if round.entries.is_empty() {
+    fn store(&mut self, round: &mut Round) -> Durability {
+        if round.entries.is_empty() && round.tasks.is_empty() {
             return Durability::Durable;
         }
         if !self.backlog.is_failing() {
             let mut batch = batch_of(&round.entries);
             batch.snapshots = self.due_snapshots(round);
-            match self.writer.commit(&batch, self.options.clock.now()) {
+            let rows = &mut round.tasks.iter_mut().map(|task| &mut **task as &mut dyn Rows);
+            match self.writer.commit_with(&batch, rows, self.options.clock.now()) {
                 Ok(_) => {
                     self.note_commit(&batch);
                     return Durability::Durable;

@@ -127,6 +127,11 @@ impl From<Error> for Failure {
     }
 }
 
+/// What the caller of a feature is told of SQLite's failure: for `map_err` in a feature's SQL.
+pub fn told(error: rusqlite::Error) -> Error {
+    Failure::Sql(error).told()
+}
+
 impl Failure {
     /// What a reader is told.
     pub fn told(self) -> Error {

@@ -26,12 +26,15 @@ use std::time::Duration;
 
 use crate::base::limits;
 
-pub use error::{Fault, OpenError};
+pub use error::{Fault, OpenError, told};
 pub use log::Filter;
 pub use open::open;
 pub use reader::{Entry, Reader};
 pub use replay::Loaded;
-pub use writer::{Batch, CommitTimes, Head, KeyRow, Snapshot, Writer};
+pub use writer::{Batch, CommitTimes, Head, KeyRow, Rows, Snapshot, Writer};
+
+/// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
+pub use rusqlite::Connection;
 
 /// The name of the database within the data directory.
 pub const FILE_NAME: &str = "rejoin.db";

@@ -51,6 +51,12 @@ impl Reader {
         pool::read(&self.pool, f)
     }
 
+    /// A question of a feature to its own tables. Error: what the question answers with; for SQLite's failures see
+    /// [`told`](super::told).
+    pub fn rows<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.read(|conn| question(conn).map_err(Failure::from))
+    }
+
     /// The newest version of the document called `name`, if there ever was one; it may be a tombstone.
     pub fn load(&self, name: &DocumentName) -> Result<Option<Document>> {
         Ok(self.read(|conn| replay::load(conn, name))?.map(|loaded| loaded.document))

@@ -82,6 +82,13 @@ pub struct KeyRow {
     pub at: Timestamp,
 }
 
+/// Rows of a feature, to be written in the same transaction as the changes of a batch. What they are about is the
+/// feature's affair; tables of features are in `schema.sql` like all others.
+pub trait Rows: Send {
+    /// Writes them, in a savepoint: an error takes back what was written here, and nothing else of the batch.
+    fn write(&mut self, conn: &Connection, now: Timestamp) -> Result<()>;
+}
+
 /// What a commit took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CommitTimes {
@@ -151,14 +158,25 @@ impl Writer {
     /// Stores the batch. When it returns `Ok`, all of it is on disk. When not, it is unknown whether all or nothing of
     /// it is, and nothing more is written before [`reopen`](Self::reopen) succeeded.
     pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> std::result::Result<CommitTimes, Fault> {
-        if batch.is_empty() {
+        self.commit_with(batch, &mut std::iter::empty(), now)
+    }
+
+    /// The same, with rows of features in the same transaction.
+    pub fn commit_with(
+        &mut self,
+        batch: &Batch,
+        rows: &mut dyn Iterator<Item = &mut dyn Rows>,
+        now: Timestamp,
+    ) -> std::result::Result<CommitTimes, Fault> {
+        let mut rows = rows.peekable();
+        if batch.is_empty() && rows.peek().is_none() {
             return Ok(CommitTimes::default());
         }
         debug_assert!(batch.events.first().is_none_or(|event| event.seq == self.head.seq.next()), "seq is dense");
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
             return Err(Fault::other("the database must be reopened first"));
         };
-        let times = store(conn, batch, self.history, now).inspect_err(|_| {
+        let times = store(conn, batch, &mut rows, self.history, now).inspect_err(|_| {
             // Most failures have ended the transaction already; ending it twice would be an error of its own.
             if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
                 warn!("a failed transaction could not be rolled back");
@@ -274,6 +292,7 @@ fn next_key(conn: &Connection) -> std::result::Result<i64, Failure> {
 fn store(
     conn: &Connection,
     batch: &Batch,
+    rows: &mut dyn Iterator<Item = &mut dyn Rows>,
     history: History,
     now: Timestamp,
 ) -> std::result::Result<CommitTimes, Fault> {
@@ -288,6 +307,9 @@ fn store(
     if !batch.keys.is_empty() {
         trim::forget_keys(conn, now)?;
     }
+    for rows in rows {
+        in_savepoint(conn, |conn| rows.write(conn, now))?;
+    }
     // Last: trimming looks at the newest version, which this batch may hold.
     for snapshot in batch.snapshots.iter().filter(|snapshot| snapshot.trim) {
         trim::trim(conn, history, &snapshot.document, now)?;
@@ -295,6 +317,20 @@ fn store(
     let write = started.elapsed();
     conn.prepare_cached("COMMIT")?.execute([])?;
     Ok(CommitTimes { write, sync: started.elapsed().saturating_sub(write) })
+}
+
+/// Runs a feature's writes so that their failure is theirs alone. A failure that took the whole transaction along (a full
+/// disk) is everybody's.
+fn in_savepoint(conn: &Connection, write: impl FnOnce(&Connection) -> Result<()>) -> std::result::Result<(), Fault> {
+    conn.prepare_cached("SAVEPOINT rows")?.execute([])?;
+    if let Err(error) = write(conn) {
+        if conn.is_autocommit() {
+            return Err(Fault::other(error));
+        }
+        conn.prepare_cached("ROLLBACK TO rows")?.execute([])?;
+    }
+    conn.prepare_cached("RELEASE rows")?.execute([])?;
+    Ok(())
 }
 
 fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> std::result::Result<(), Fault> {

@@ -77,7 +77,7 @@ fn a_document_given_again_after_it_was_stored_is_left_as_it_is() {
 fn a_reader_that_lingers_makes_reopening_wait_and_fail_but_not_lie() {
     let mut world = World::new();
     world.put("games/a", json!({ "n": 1 }));
-    let conn = rusqlite::Connection::open(world.options.data_dir.join(FILE_NAME)).unwrap();
+    let conn = Connection::open(world.options.data_dir.join(FILE_NAME)).unwrap();
     conn.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
     world.put("games/a", json!({ "n": 2 }));
     world.writer().reopen().unwrap_err();

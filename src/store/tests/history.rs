@@ -43,7 +43,7 @@ fn the_newest_events_are_kept_and_every_kept_version_can_be_visited() {
 fn the_kept_chain_verifies_from_the_base_hash() {
     let mut world = bounded(7, 1_000_000);
     fill(&mut world, 1..=30, 10);
-    let base: String = rusqlite::Connection::open(world.options.data_dir.join(FILE_NAME))
+    let base: String = Connection::open(world.options.data_dir.join(FILE_NAME))
         .unwrap()
         .query_row("SELECT base_hash FROM documents", [], |row| row.get(0))
         .unwrap();

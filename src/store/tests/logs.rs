@@ -26,7 +26,7 @@ fn world(changes: &[(usize, bool)]) -> World {
 
 /// What is kept, by a plain scan: (seq, document, version).
 fn rows(world: &World) -> Vec<(u64, i64, u64)> {
-    let conn = rusqlite::Connection::open(world.options.data_dir.join(FILE_NAME)).unwrap();
+    let conn = Connection::open(world.options.data_dir.join(FILE_NAME)).unwrap();
     let mut statement = conn.prepare("SELECT seq, document, version FROM events ORDER BY seq").unwrap();
     let number = |row: &rusqlite::Row<'_>, i| row.get::<_, i64>(i).map(|n| u64::try_from(n).unwrap());
     let found = statement.query_map([], |row| Ok((number(row, 0)?, row.get(1)?, number(row, 2)?))).unwrap();

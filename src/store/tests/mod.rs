@@ -137,13 +137,13 @@ impl World {
 
     /// Changes the file behind the store's back.
     fn tamper(&self, sql: &str) {
-        let conn = rusqlite::Connection::open(self.options.data_dir.join(FILE_NAME)).unwrap();
+        let conn = Connection::open(self.options.data_dir.join(FILE_NAME)).unwrap();
         conn.execute_batch(&format!("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; {sql}")).unwrap();
         assert!(conn.changes() > 0, "{sql} must change something");
     }
 
     fn count(&self, sql: &str) -> i64 {
-        let conn = rusqlite::Connection::open(self.options.data_dir.join(FILE_NAME)).unwrap();
+        let conn = Connection::open(self.options.data_dir.join(FILE_NAME)).unwrap();
         conn.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 

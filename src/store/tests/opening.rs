@@ -56,7 +56,7 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
         assert_eq!(fs::read(&path).unwrap(), content);
     }
     fs::remove_file(&path).unwrap();
-    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
     let before = fs::read(&path).unwrap();
     assert_eq!(refused(Options::new(dir.path())).exit_code(), 12);
     assert_eq!(fs::read(&path).unwrap(), before);

@@ -1,0 +1,116 @@
+//! The engine by itself, on a real file: what its callers over HTTP cannot ask for.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+
+use super::command::{self, Engine};
+use super::health::Health;
+use super::thread::{Ending, Thread};
+use super::{BacklogBounds, HotBounds, Options};
+use crate::base::clock::{ManualClock, Timestamp};
+use crate::base::entropy::SeededEntropy;
+use crate::base::error::{Error, Kind};
+use crate::document::json::Bounds;
+use crate::live::hub::Hub;
+use crate::live::ring::RingBounds;
+use crate::store::{self, Reader, told};
+
+struct Running {
+    engine: Engine,
+    reader: Reader,
+    thread: JoinHandle<Ending>,
+    _directory: TempDir,
+}
+
+fn start(pages_max: Option<u32>) -> Running {
+    let directory = tempfile::tempdir().unwrap();
+    let (writer, reader) = store::open(store::Options { pages_max, ..store::Options::new(directory.path()) }).unwrap();
+    let ring = RingBounds { events_max: 100, bytes_max: 1 << 20 };
+    let options = Options {
+        clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000))),
+        entropy: Arc::new(SeededEntropy::new(1)),
+        rules: Arc::default(),
+        state: Bounds { depth_max: 10, state_bytes_max: 1 << 16 },
+        ring,
+        hot: HotBounds::default(),
+        backlog: BacklogBounds::default(),
+        snapshot_events_max: 100,
+    };
+    let head = writer.head();
+    let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
+    let (engine, commands) = command::channel();
+    let thread = Thread::new(options, writer, reader.clone(), hub, Arc::new(Health::default()));
+    Running { engine, reader, thread: std::thread::spawn(move || thread.run(commands)), _directory: directory }
+}
+
+impl Running {
+    async fn note(&self, text: &'static str) -> crate::base::error::Result<i64> {
+        let insert = move |conn: &store::Connection, _| {
+            conn.execute("INSERT INTO notes (text) VALUES (?1)", [text]).map_err(told)?;
+            Ok(conn.last_insert_rowid())
+        };
+        self.engine.rows(insert).await
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let all = |conn: &store::Connection| {
+            let mut statement = conn.prepare("SELECT text FROM notes ORDER BY rowid").map_err(told)?;
+            let found = statement.query_map([], |row| row.get(0)).map_err(told)?;
+            found.collect::<Result<_, _>>().map_err(told)
+        };
+        self.reader.rows(all).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_feature_are_stored_whole_or_taken_back_alone() {
+    let running = start(None);
+    let create = |conn: &store::Connection, _| {
+        conn.execute_batch("CREATE TABLE notes (text TEXT NOT NULL CHECK (text <> 'bad')) STRICT").map_err(told)
+    };
+    running.engine.rows(create).await.unwrap();
+    // All at once, so that they share a transaction.
+    let refuse = |conn: &store::Connection, _| {
+        conn.execute("INSERT INTO notes (text) VALUES ('taken back')", []).map_err(told)?;
+        Err::<(), _>(Error::new(Kind::Rejected, "not like that"))
+    };
+    let panic = |conn: &store::Connection, _| -> crate::base::error::Result<()> {
+        conn.execute("INSERT INTO notes (text) VALUES ('taken back too')", []).map_err(told)?;
+        panic!("a bug in a feature");
+    };
+    let (first, refused, panicked, bad, second) = tokio::join!(
+        running.note("one"),
+        running.engine.rows(refuse),
+        running.engine.rows(panic),
+        running.note("bad"),
+        running.note("two"),
+    );
+    assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
+    assert_eq!(refused.unwrap_err().message(), "not like that");
+    assert_eq!(panicked.unwrap_err().kind(), Kind::Internal);
+    assert_eq!(bad.unwrap_err().kind(), Kind::Internal, "a broken constraint is a bug of the feature's");
+    assert_eq!(running.notes(), ["one", "two"]);
+    running.engine.stop().await;
+    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+}
+
+#[tokio::test]
+async fn rows_of_a_feature_are_refused_while_storage_fails_and_taken_again_after() {
+    let running = start(Some(64));
+    let fill = |conn: &store::Connection, _| {
+        conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(told)?;
+        conn.execute("INSERT INTO notes (text) VALUES (?1)", ["x".repeat(1 << 20)]).map(drop).map_err(told)
+    };
+    assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
+    let create = |conn: &store::Connection, _| conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(told);
+    while let Err(error) = running.engine.rows(create).await {
+        assert_eq!(error.kind(), Kind::StorageUnavailable, "{error}");
+        running.engine.tick();
+    }
+    assert_eq!(running.note("after all").await.unwrap(), 1);
+    assert_eq!(running.notes(), ["after all"]);
+}
