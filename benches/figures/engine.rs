@@ -17,7 +17,10 @@ use crate::stats::{median, micros};
 use crate::table::{Bar, Row};
 
 /// Acknowledged writes per run of one writer.
-const WRITES: u64 = 1500;
+const WRITES: u64 = 1000;
+/// Writes before those. A WAL that still grows costs more at each sync than one that is written over, as it is from the
+/// first checkpoint (4,000 frames, some four a write) on; that is what the probe does, and what a server does for life.
+const WARM: u64 = 1500;
 /// Runs of one writer whose probes agree.
 const RUNS: usize = 5;
 /// Runs more than that, for those whose probes disagree.
@@ -63,14 +66,14 @@ async fn alone_p50(directory: std::path::PathBuf) -> Result<f64> {
     let alone = Alone::start(&directory.join("data"), Synchronous::Full)?;
     fixture::write(&alone.engine, vec![fixture::creation(0)?]).await?;
     let mut times = Vec::new();
-    for turn in 0..WRITES {
+    for turn in 0..WARM + WRITES {
         let request = fixture::act(0, turn)?;
         let started = Instant::now();
         fixture::write(&alone.engine, vec![request]).await?;
         times.push(micros(started.elapsed()));
     }
     alone.stop().await?;
-    Ok(median(&times))
+    Ok(median(&times.split_off(usize::try_from(WARM)?)))
 }
 
 async fn server_p50(directory: std::path::PathBuf) -> Result<f64> {
@@ -80,7 +83,7 @@ async fn server_p50(directory: std::path::PathBuf) -> Result<f64> {
     connection.must(&with_json("PUT", &fixture::path(0), &body)).await?;
     let path = format!("{}/actions", fixture::path(0));
     let mut times = Vec::new();
-    for turn in 0..WRITES {
+    for turn in 0..WARM + WRITES {
         let request = with_json("POST", &path, &fixture::action(turn));
         let started = Instant::now();
         if connection.send(&request).await? != 200 {
@@ -88,7 +91,7 @@ async fn server_p50(directory: std::path::PathBuf) -> Result<f64> {
         }
         times.push(micros(started.elapsed()));
     }
-    Ok(median(&times))
+    Ok(median(&times.split_off(usize::try_from(WARM)?)))
 }
 
 async fn many_writers() -> Result<Row> {
