@@ -58,7 +58,8 @@ pub const BATCH_COMMANDS_MAX: usize = 1024;
 /// everybody wait for megabytes of disk.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Events kept in memory for streams, and their bytes. Older ones are read from disk.
+/// Events kept in memory for streams, and the bytes that they take, rendered forms included. Older ones are read from
+/// disk.
 pub const RING_EVENTS_MAX: usize = 16_384;
 /// See [`RING_EVENTS_MAX`].
 pub const RING_BYTES_MAX: usize = 32 << 20;
@@ -109,5 +110,6 @@ pub const HISTORY_DAYS: u32 = 30;
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
 const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head that is allowed fits the buffer");
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");
-const _: () = assert!(RING_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "the same in bytes");
+const _: () =
+    assert!(RING_BYTES_MAX >= 4 * BATCH_BYTES_MAX, "the same in bytes, of which a rendered event takes two for one");
 const _: () = assert!(BACKLOG_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "the batch that failed fits into the backlog");

@@ -12,8 +12,13 @@ use crate::document::event::Event;
 pub struct RingBounds {
     /// Most events.
     pub events_max: usize,
-    /// Most bytes of their bodies.
+    /// Most bytes that they take in memory.
     pub bytes_max: usize,
+}
+
+/// What an event takes in memory: its body, as much again once it was rendered for streams, and its own fields.
+fn weight(event: &Event) -> usize {
+    2 * event.body.len() + size_of::<Event>() + 200
 }
 
 /// The newest events, without a gap, up to the head of the log. Undurable events are never dropped from it: they are
@@ -58,7 +63,7 @@ impl Ring {
     pub fn push(&mut self, event: Arc<Event>) {
         debug_assert_eq!(event.seq, self.head.0.next(), "the log is dense");
         self.head = (event.seq, event.hash);
-        self.bytes += event.body.len();
+        self.bytes += weight(&event);
         self.events.push_back(event);
     }
 
@@ -66,7 +71,7 @@ impl Ring {
     pub fn extend_back(&mut self, older: Vec<Arc<Event>>) {
         for event in older.into_iter().rev() {
             if event.seq.next() == self.first() {
-                self.bytes += event.body.len();
+                self.bytes += weight(&event);
                 self.events.push_front(event);
             }
         }
@@ -99,7 +104,7 @@ impl Ring {
     pub fn shrink(&mut self) {
         while self.events.len() > self.bounds.events_max || self.bytes > self.bounds.bytes_max {
             match self.events.front() {
-                Some(event) if event.seq <= self.durable => self.bytes -= event.body.len(),
+                Some(event) if event.seq <= self.durable => self.bytes -= weight(event),
                 _ => return,
             }
             self.events.pop_front();
