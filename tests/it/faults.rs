@@ -302,7 +302,8 @@ async fn documents_that_are_only_read_do_not_pile_up_in_memory_while_storage_fai
     disk.set("enospc");
     assert_eq!(server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await.0, 202);
     for index in 0..100 {
-        assert_eq!(server.get(&format!("/api/v1/boards/b{index}")).await.1["state"]["n"], index);
+        let (status, document) = server.get(&format!("/api/v1/boards/b{index}")).await;
+        assert_eq!((status, &document["state"]["n"]), (200, &json!(index)), "{document} {}", server.log());
     }
     server.until_ready(|_, report| report["documentsInMemory"].as_u64() <= Some(21)).await;
     assert_eq!(server.get("/api/v1/games/g1").await.1["version"], 3, "what is nowhere else stays");
