@@ -61,6 +61,7 @@ impl Kind {
 /// source that is only logged.
 pub struct Error {
     kind: Kind,
+    problem: Option<&'static str>,
     message: String,
     details: Map<String, Value>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -72,7 +73,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A failure of `kind`; `message` is shown to the caller.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), details: Map::new(), source: None }
+        Self { kind, problem: None, message: message.into(), details: Map::new(), source: None }
     }
 
     /// Malformed or mistyped input.
@@ -104,6 +105,14 @@ impl Error {
         self
     }
 
+    /// Names the problem more exactly than its kind does, where the caller is to do something else about it: the last
+    /// part of its `type`. The status stays that of the kind, and `http` has to know the name.
+    #[must_use]
+    pub fn problem(mut self, slug: &'static str) -> Self {
+        self.problem = Some(slug);
+        self
+    }
+
     /// Takes members away.
     #[must_use]
     pub fn without(mut self, names: &[&str]) -> Self {
@@ -121,6 +130,11 @@ impl Error {
     /// What sort of failure.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The name of the problem, where it has one of its own.
+    pub fn slug(&self) -> Option<&'static str> {
+        self.problem
     }
 
     /// What the caller is told.

@@ -25,7 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::path::{CollectionPath, DocumentPath};
-use super::problem::{self, row};
+use super::problem::{self, NAMED, row};
 use super::viewer::Caller;
 use crate::base::error::Kind;
 
@@ -109,11 +109,13 @@ pub struct Misfit {
     pub detail: String,
 }
 
-/// The answers by which a call that may fail with one of `kinds` refuses, one per status code.
-pub fn refusals(kinds: &[&[Kind]]) -> BTreeMap<String, RefOr<Answer>> {
+/// The answers by which a call that may fail with one of `kinds`, or with a problem of one of these names, refuses: one
+/// per status code.
+pub fn refusals(kinds: &[&[Kind]], names: &[&[&str]]) -> BTreeMap<String, RefOr<Answer>> {
     let mut by_status: BTreeMap<u16, Vec<problem::Row>> = BTreeMap::new();
-    for kind in kinds.iter().copied().flatten().chain(EVERYWHERE) {
-        let row = row(*kind);
+    let by_kind = kinds.iter().copied().flatten().chain(EVERYWHERE).map(|kind| row(*kind));
+    let is_named = |row: &&problem::Row| names.iter().copied().flatten().any(|name| *name == row.slug);
+    for row in by_kind.chain(NAMED.iter().filter(is_named).copied()) {
         let rows = by_status.entry(row.status.as_u16()).or_default();
         if !rows.contains(&row) {
             rows.push(row);
@@ -138,9 +140,9 @@ fn refusal(status: u16, rows: &[problem::Row]) -> Answer {
 }
 
 /// Gives types their place in `responses(...)`: each stands for the problems in the lists behind its name, besides
-/// those that any call may end with.
+/// those that any call may end with; behind `=>` stand lists of problems with names of their own.
 macro_rules! problems {
-    ($($(#[$doc:meta])* $name:ident: $($kinds:expr),*;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $($kinds:expr),* $(=> $($names:expr),+)?;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name;
@@ -150,7 +152,7 @@ macro_rules! problems {
                 String,
                 utoipa::openapi::RefOr<utoipa::openapi::response::Response>,
             > {
-                $crate::http::openapi::refusals(&[$($kinds),*])
+                $crate::http::openapi::refusals(&[$($kinds),*], &[$($($names),+)?])
             }
         }
     )*};

@@ -163,6 +163,65 @@ pub const MEANINGS: &[Meaning] = &[
         "The disk is full, and as much as may wait for it is waiting already.",
         "Make room on the disk of the server; it goes on by itself. Then try again.",
     ),
+    meaning(
+        "reconnect-token-unknown",
+        &[401],
+        "The server knows no reconnect token like this one: it is cut off or mistyped, or it was forgotten long after it \
+         expired.",
+        "Ask for a new one at connection-token, as the player or by the host of the game.",
+    ),
+    meaning(
+        "reconnect-token-expired",
+        &[401],
+        "The reconnect token was good for a limited time, and that is over.",
+        "Ask for a new one at connection-token, as the player or by the host of the game; the seat is still there.",
+    ),
+    meaning(
+        "reconnect-token-used",
+        &[401],
+        "A reconnect token works once. This one was used some time ago, or belongs to a line of tokens of which an old \
+         one was shown again: someone may have copied it, so the whole line has ended.",
+        "Ask for a new one at connection-token, as the player or by the host of the game. If you did not use the old \
+         one twice, tell the host.",
+    ),
+    meaning(
+        "reconnect-token-raced",
+        &[409],
+        "The same reconnect token came twice within a few seconds, and the other request was faster. Nothing was \
+         revoked.",
+        "Go on with the token that the other request was given. If that answer was lost: repeat it with its \
+         Idempotency-Key, or ask for a new token at connection-token.",
+    ),
+    meaning(
+        "reconnect-token-mismatch",
+        &[403],
+        "The reconnect token is good, but for another game, another player or another user than the request names.",
+        "Send it to the game that it was made for, as the player that it was made for.",
+    ),
+    meaning(
+        "not-a-participant",
+        &[403],
+        "This player holds no seat in the game.",
+        "Take a seat at seats, or ask the host of the game for one.",
+    ),
+    meaning(
+        "seat-taken",
+        &[409],
+        "Another player sits there already; the first who asks gets the seat.",
+        "Take another seat, or leave seat out to get the lowest free one.",
+    ),
+    meaning(
+        "table-full",
+        &[409],
+        "Every seat of the game is taken.",
+        "Wait until someone leaves, ask the host to make room, or open a new game.",
+    ),
+    meaning(
+        "game-completed",
+        &[410],
+        "The game is over: nobody takes a seat in it or comes back to it.",
+        "Open a new game. The last state can still be read at the document, as long as it is kept.",
+    ),
 ];
 
 /// Every problem type.
@@ -263,7 +322,7 @@ mod tests {
 
     use super::*;
     use crate::base::error::Kind;
-    use crate::http::problem::row;
+    use crate::http::problem::{NAMED, row};
 
     #[test]
     fn every_kind_has_a_page_with_its_status_and_every_page_a_kind() {
@@ -289,7 +348,8 @@ mod tests {
             Kind::StorageUnavailable,
             Kind::StorageFull,
         ];
-        let raised: BTreeSet<_> = kinds.iter().map(|kind| (row(*kind).slug, row(*kind).status.as_u16())).collect();
+        let rows = kinds.iter().map(|kind| row(*kind)).chain(NAMED.iter().copied());
+        let raised: BTreeSet<_> = rows.map(|row| (row.slug, row.status.as_u16())).collect();
         let told: BTreeSet<_> = MEANINGS.iter().flat_map(|m| m.status.iter().map(|status| (m.slug, *status))).collect();
         assert_eq!(raised, told);
         // The last of the enum: a kind that is added after it must be added above too.

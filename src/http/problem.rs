@@ -73,6 +73,33 @@ pub const fn row(kind: Kind) -> Row {
     Row { status, slug, title }
 }
 
+const fn named(status: StatusCode, slug: &'static str, title: &'static str) -> Row {
+    Row { status, slug, title }
+}
+
+/// The problems that features name themselves ([`Error::problem`]), each with the status of the kind that it is raised
+/// with.
+pub const NAMED: &[Row] = &[
+    named(StatusCode::UNAUTHORIZED, "reconnect-token-unknown", "Nobody knows this reconnect token"),
+    named(StatusCode::UNAUTHORIZED, "reconnect-token-expired", "This reconnect token has expired"),
+    named(StatusCode::UNAUTHORIZED, "reconnect-token-used", "This reconnect token was used before"),
+    named(StatusCode::CONFLICT, "reconnect-token-raced", "Another request with this reconnect token was faster"),
+    named(StatusCode::FORBIDDEN, "reconnect-token-mismatch", "This reconnect token is for something else"),
+    named(StatusCode::FORBIDDEN, "not-a-participant", "This player has no seat in the game"),
+    named(StatusCode::CONFLICT, "seat-taken", "This seat is taken"),
+    named(StatusCode::CONFLICT, "table-full", "Every seat is taken"),
+    named(StatusCode::GONE, "game-completed", "The game is over"),
+];
+
+/// What `error` is in HTTP: by its kind, and by its name if it has one.
+pub fn row_of(error: &Error) -> Row {
+    let by_kind = row(error.kind());
+    let Some(slug) = error.slug() else { return by_kind };
+    let found = NAMED.iter().find(|named| named.slug == slug);
+    debug_assert!(found.is_some_and(|named| named.status == by_kind.status), "'{slug}' is not as NAMED has it");
+    Row { status: by_kind.status, ..found.copied().unwrap_or(by_kind) }
+}
+
 /// The body of a problem.
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -101,7 +128,7 @@ impl IntoResponse for Failure {
 
 /// The response that tells `error`, with the id of the request where the caller can do nothing but quote it.
 pub(super) fn render(error: &Error, request_id: Option<&str>) -> Response {
-    let row = row(error.kind());
+    let row = row_of(error);
     let mut details = error.details().clone();
     RESERVED.iter().for_each(|name| drop(details.remove(*name)));
     let retry_after = retry_after(error);
@@ -178,6 +205,14 @@ mod tests {
         );
         assert_eq!(row(Kind::PreconditionFailed).status, StatusCode::PRECONDITION_FAILED);
         assert_eq!(row(Kind::PreconditionFailed).slug, row(Kind::VersionConflict).slug);
+    }
+
+    #[tokio::test]
+    async fn a_problem_with_a_name_of_its_own_keeps_the_status_of_its_kind() {
+        let (parts, body) = told(Error::new(Kind::AlreadyExists, "seat 3 is bob's").problem("seat-taken")).await;
+        assert_eq!(parts.status, StatusCode::CONFLICT);
+        assert_eq!((&body["type"], &body["title"]), (&"/problems/seat-taken".into(), &"This seat is taken".into()));
+        assert_eq!((&body["status"], &body["detail"]), (&409.into(), &"seat 3 is bob's".into()));
     }
 
     #[tokio::test]
