@@ -60,3 +60,56 @@ CREATE TABLE idempotency_keys (
 ) STRICT;
 
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (at);
+
+-- Games: what there is to a document of the collection `games` beside its state.
+
+-- Made when somebody takes the first seat, or when the game ends.
+CREATE TABLE games (
+    document     INTEGER PRIMARY KEY REFERENCES documents (key),
+    status       TEXT NOT NULL CHECK (status IN ('running', 'completed')),
+    completed_at TEXT                   -- NULL: it runs
+) STRICT;
+
+-- Who sits where.
+CREATE TABLE seats (
+    document  INTEGER NOT NULL REFERENCES games (document),
+    player    TEXT    NOT NULL,
+    seat      INTEGER NOT NULL,         -- counts from 0
+    identity  TEXT    NOT NULL,         -- the user who holds it
+    joined_at TEXT    NOT NULL,
+    PRIMARY KEY (document, player),
+    UNIQUE (document, seat)
+) STRICT;
+
+-- The secrets that take a seat back, by their hash: from what stands here nobody can make one. Each is good once; the
+-- next in its family then takes its place.
+CREATE TABLE reconnect_tokens (
+    hash        TEXT PRIMARY KEY,       -- SHA-256 of the token
+    document    INTEGER NOT NULL REFERENCES games (document),
+    player      TEXT NOT NULL,          -- for whom,
+    identity    TEXT NOT NULL,          -- and who may show it
+    family      TEXT NOT NULL,          -- the hash of the first of the line that began at connection-token
+    issued_at   TEXT NOT NULL,
+    expires_at  TEXT NOT NULL,
+    used_at     TEXT,
+    replaced_by TEXT,                   -- the hash of the next
+    revoked_at  TEXT                    -- an old one of the family was shown again, or the player has left
+) STRICT;
+
+CREATE INDEX reconnect_tokens_by_player ON reconnect_tokens (document, player);
+CREATE INDEX reconnect_tokens_by_family ON reconnect_tokens (family);
+CREATE INDEX reconnect_tokens_by_age ON reconnect_tokens (expires_at);
+
+-- What was answered to a reconnect that carried an Idempotency-Key. It holds a token and maybe cards, so it is sealed
+-- under the token that was presented, which stands nowhere here: only who has that can read it.
+CREATE TABLE reconnect_answers (
+    scope       TEXT NOT NULL,          -- who sent it
+    key         TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,          -- of the request
+    token       TEXT NOT NULL REFERENCES reconnect_tokens (hash) ON DELETE CASCADE,  -- the one that was presented
+    nonce       BLOB NOT NULL,
+    sealed      BLOB NOT NULL,          -- ChaCha20-Poly1305
+    PRIMARY KEY (scope, key)
+) STRICT;
+
+CREATE INDEX reconnect_answers_by_token ON reconnect_answers (token);

@@ -170,6 +170,7 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
+            reconnect_token: Duration::from_secs(u64::from(config.reconnect_token_minutes) * 60),
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
@@ -185,7 +186,12 @@ impl Builder {
 
 /// Everything that can be asked. A feature has one line here.
 fn router() -> Router<Api> {
-    openapi::assemble([pages::routes(), features::operations::routes::router(), features::documents::routes::router()])
+    openapi::assemble([
+        pages::routes(),
+        features::operations::routes::router(),
+        features::documents::routes::router(),
+        features::games::routes::router(),
+    ])
 }
 
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {

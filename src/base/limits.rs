@@ -107,6 +107,25 @@ pub const HISTORY_EVENTS: u64 = 10_000;
 /// Days that a document's events are kept (default).
 pub const HISTORY_DAYS: u32 = 30;
 
+/// Seats of a game whose state names no `maxSeats`.
+pub const SEATS_DEFAULT: u32 = 10;
+/// Most seats of a game, whatever its state says: they are read whole for each who joins.
+pub const SEATS_MAX: u32 = 1000;
+/// How long a reconnect token is good, minutes (default).
+pub const RECONNECT_TOKEN_MINUTES: u32 = 30;
+/// How long after its use a reconnect token that comes again is taken for the loser of a race and not for a theft.
+pub const RECONNECT_RACE: Duration = Duration::from_secs(10);
+/// Reconnect tokens that are remembered of one player in one game, used ones included. Past it the oldest are forgotten.
+pub const RECONNECT_TOKENS_MAX: u32 = 100;
+/// How long an expired reconnect token is remembered, so that its owner is told that it expired.
+pub const EXPIRED_TOKENS_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Expired reconnect tokens that are forgotten when a new one is made: more than one, so that they do not pile up.
+pub const TOKENS_FORGOTTEN_AT_ONCE: u32 = 100;
+/// Missed events in the answer to a reconnect, and their bytes. The rest is read from the history.
+pub const MISSED_EVENTS_MAX: usize = 500;
+/// See [`MISSED_EVENTS_MAX`].
+pub const MISSED_BYTES_MAX: usize = 1 << 20;
+
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
 const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head that is allowed fits the buffer");
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");

@@ -180,6 +180,12 @@ pub(super) const ROWS: &[Row] = &[
     number!("ring-events-max", "COUNT", ring_events_max, "Keep this many recent events in memory for streams"),
     number!("connections-max", "COUNT", connections_max, "Serve at most this many connections at once"),
     seconds!("heartbeat-seconds", heartbeat, "Send a heartbeat on each stream this often, 1 to 60"),
+    number!(
+        "reconnect-token-minutes",
+        "MINUTES",
+        reconnect_token_minutes,
+        "Let a reconnect token be good for this long"
+    ),
     Row {
         name: "database-pages-max",
         value_name: "PAGES",

@@ -64,6 +64,7 @@ fn every_option_can_be_set_in_every_way() {
         ("ring-events-max", "2048"),
         ("connections-max", "5"),
         ("heartbeat-seconds", "60"),
+        ("reconnect-token-minutes", "5"),
         ("database-pages-max", "500"),
         ("log", "info,rejoin=debug"),
         ("log-format", "json"),
@@ -97,6 +98,8 @@ fn values_out_of_range_are_named() {
         ("connections-max", "1000001"),
         ("heartbeat-seconds", "0"),
         ("heartbeat-seconds", "61"),
+        ("reconnect-token-minutes", "0"),
+        ("reconnect-token-minutes", "10081"),
         ("database-pages-max", "63"),
         ("database-pages-max", "4294967295"),
     ] {

@@ -53,6 +53,7 @@ impl Config {
             ("ring-events-max", wide(self.ring_events_max), wide(2 * BATCH_COMMANDS_MAX), 1 << 24),
             ("connections-max", wide(self.connections_max), 1, 1_000_000),
             ("heartbeat-seconds", whole_seconds("heartbeat-seconds", self.heartbeat)?, 1, heartbeat_max),
+            ("reconnect-token-minutes", u64::from(self.reconnect_token_minutes), 1, 7 * 24 * 60),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

@@ -50,7 +50,7 @@ impl Reads {
     }
 
     /// Runs a question to the disk where it may block.
-    pub(super) async fn ask<T: Send + 'static>(
+    pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {

@@ -1,4 +1,5 @@
 //! Rank 5: what the server can do, one folder per capability, none of which knows another.
 
 pub mod documents;
+pub mod games;
 pub mod operations;

@@ -31,6 +31,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// What a body may measure.
     pub body: BodyLimits,
+    /// How long a reconnect token is good.
+    pub reconnect_token: Duration,
     /// How long a stream may be silent.
     pub heartbeat: Duration,
     /// Cancelled when the server stops: streams say goodbye then.

@@ -1,0 +1,11 @@
+//! Games: documents of the collection `games` with seats, reconnect tokens and an end.
+//!
+//! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers) are pure; `sql`
+//! has the tables; [`service`] joins them with documents; [`reconnect`] brings a player back; [`routes`] is HTTP.
+
+pub mod reconnect;
+pub mod routes;
+pub mod seats;
+pub mod service;
+pub mod sql;
+pub mod tokens;

@@ -1,0 +1,272 @@
+//! Bringing a player back: the token is used up, the seat is theirs again, and they get the state and what they missed.
+//!
+//! The answer is made before the token is touched, and the token is used up, its successor stored and the answer sealed
+//! in one transaction on the engine's thread: of any number of requests with one token exactly one wins, and whatever
+//! was answered can be answered again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::service::{check_running, forget_expired, not_a_participant};
+use super::sql;
+use super::tokens::{self, Sealed, Showing, Token, Verdict, after, judge};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::base::ids::{DocumentName, UserId};
+use crate::base::limits::{MISSED_BYTES_MAX, MISSED_EVENTS_MAX};
+use crate::document::chain::Hash;
+use crate::document::decide::absent;
+use crate::document::model::Document;
+use crate::document::visibility::{Audience, Viewer, redact_state};
+use crate::engine::follow::{Follow, Item};
+use crate::http::api::Api;
+use crate::live::topics::Interest;
+use crate::store::Connection;
+
+/// A request to come back.
+pub struct Request {
+    /// To which game.
+    pub game: DocumentName,
+    /// As which player.
+    pub player: UserId,
+    /// Who asks.
+    pub viewer: Viewer,
+    /// The token that is shown.
+    pub token: Token,
+    /// The last position that the client saw.
+    pub last_event_id: Option<String>,
+    /// `Idempotency-Key`, with the digest of the request that it came with.
+    pub key: Option<(String, Hash)>,
+}
+
+/// The answer.
+pub struct Answer {
+    /// As it is sent.
+    pub body: Bytes,
+    /// Whether it is an earlier answer again.
+    pub replayed: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    success: bool,
+    game_state: &'a RawValue,
+    version: u64,
+    position: String,
+    reconnected_at: Timestamp,
+    missed_events: &'a [Box<RawValue>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "is_false")]
+    more_events: bool,
+    reconnect_token: &'a str,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// What a player missed.
+#[derive(Debug, Default)]
+struct Missed {
+    events: Vec<Box<RawValue>>,
+    /// Why they cannot be told.
+    reason: Option<&'static str>,
+    /// Whether these are only the first.
+    more: bool,
+}
+
+/// What is looked at in the tables, before anything is done and again in the transaction.
+struct Attempt {
+    showing: Showing,
+    token: Token,
+    key: Option<(String, Hash)>,
+    deleted: Option<Arc<Document>>,
+}
+
+enum Step {
+    /// The same request was answered before: that answer.
+    Replay(Vec<u8>),
+    /// The token was used before: its line ends.
+    Revoke { family: String },
+    /// The token is good, and for this identity.
+    Use { identity: UserId },
+}
+
+enum Outcome {
+    Replayed(Vec<u8>),
+    Refused(Error),
+    Won,
+}
+
+/// Brings a player back. Errors: `NotFound`, `Gone`, `game-completed`; each of the token's; `not-a-participant`;
+/// `IdempotencyMismatch`; `StorageUnavailable`, after which the request is to be repeated with the same key.
+pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
+    let Request { game, player, viewer, token, last_event_id, key } = request;
+    let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
+    let showing = Showing {
+        document: document.meta.key,
+        player: player.clone(),
+        host: document.meta.is_host(&viewer),
+        viewer: viewer.clone(),
+    };
+    let deleted = document.is_deleted().then(|| Arc::clone(&document));
+    let attempt = Arc::new(Attempt { showing, token, key, deleted });
+    // First beside the engine: whoever guesses is refused without work for it.
+    let (looking, now) = (Arc::clone(&attempt), api.clock.now());
+    let step = api.reads.ask(move |reader| reader.rows(|conn| looking.examine(conn, now))).await?;
+    if let Step::Replay(body) = step {
+        return Ok(Answer { body: body.into(), replayed: true });
+    }
+    let next = Token::new(&*api.entropy);
+    let body = match step {
+        Step::Use { .. } => answer(api, &document, &player, last_event_id.as_deref(), &next).await?,
+        Step::Revoke { .. } | Step::Replay(_) => Vec::new(),
+    };
+    let seal = |_| tokens::seal(&attempt.token, &*api.entropy, &attempt.context(), &body);
+    let sealed = attempt.key.as_ref().map(seal).transpose()?;
+    let (lifetime, hash, answered) = (api.reconnect_token, next.hash(), !body.is_empty());
+    let write = move |conn: &Connection, now: Timestamp| match attempt.examine(conn, now)? {
+        Step::Replay(body) => Ok(Outcome::Replayed(body)),
+        Step::Revoke { family } => {
+            sql::tokens::revoke_family(conn, &family, now)?;
+            Ok(Outcome::Refused(Verdict::Reused.check().err().unwrap_or_else(tokens::unknown)))
+        }
+        // What was used before never becomes good again.
+        Step::Use { .. } if !answered => Err(Error::internal("a used token became good")),
+        Step::Use { identity } => {
+            attempt.rotate(conn, now, &hash, &identity, after(now, lifetime), sealed.as_ref())?;
+            Ok(Outcome::Won)
+        }
+    };
+    match api.engine.rows(write).await? {
+        Outcome::Won => Ok(Answer { body: body.into(), replayed: false }),
+        Outcome::Replayed(body) => Ok(Answer { body: body.into(), replayed: true }),
+        Outcome::Refused(error) => Err(error),
+    }
+}
+
+impl Attempt {
+    /// What an answer is sealed for.
+    fn context(&self) -> String {
+        let key = self.key.as_ref().map_or("", |(key, _)| key);
+        format!("{}\n{}\n{}\n{key}", self.showing.document, self.showing.player, self.showing.viewer.scope())
+    }
+
+    /// What is to be done. Error: a refusal that changes nothing.
+    fn examine(&self, conn: &Connection, now: Timestamp) -> Result<Step> {
+        if let Some((key, fingerprint)) = &self.key {
+            let kept = sql::tokens::find_answer(conn, self.showing.viewer.scope(), key, *fingerprint)?;
+            if let Some(sealed) = kept {
+                return tokens::open(&self.token, &self.context(), &sealed).map(Step::Replay);
+            }
+        }
+        check_running(conn, self.showing.document)?;
+        if let Some(tombstone) = &self.deleted {
+            return Err(absent(&tombstone.meta.name, Some(tombstone)));
+        }
+        let known = sql::tokens::find(conn, &self.token.hash())?.ok_or_else(tokens::unknown)?;
+        let verdict = judge(&known, &self.showing, now);
+        if verdict != Verdict::Mismatch && sql::seat_of(conn, known.document, &known.player)?.is_none() {
+            return Err(not_a_participant(&known.player));
+        }
+        if verdict == Verdict::Reused {
+            return Ok(Step::Revoke { family: known.family });
+        }
+        verdict.check().map(|()| Step::Use { identity: known.identity })
+    }
+
+    /// Uses the token up, puts the next in its place and keeps the answer.
+    fn rotate(
+        &self,
+        conn: &Connection,
+        now: Timestamp,
+        next: &tokens::TokenHash,
+        identity: &UserId,
+        expires_at: Timestamp,
+        sealed: Option<&Sealed>,
+    ) -> Result<()> {
+        let hash = self.token.hash();
+        let lost = || Verdict::Raced.check().err().unwrap_or_else(tokens::unknown);
+        let family = sql::tokens::use_up(conn, &hash, next, now)?.ok_or_else(lost)?;
+        let (document, player) = (self.showing.document, &self.showing.player);
+        let new = sql::tokens::New { hash: next, document, player, identity, family: &family, expires_at };
+        match (&self.key, sealed) {
+            (None, _) | (_, None) => sql::tokens::forget_answers(conn, &family)?,
+            (Some((key, fingerprint)), Some(sealed)) => {
+                let request = (self.showing.viewer.scope(), key.as_str(), *fingerprint);
+                sql::tokens::keep_answer(conn, &family, &hash, request, sealed)?;
+            }
+        }
+        forget_expired(conn, now)?;
+        sql::tokens::issue(conn, &new, now)
+    }
+}
+
+/// The body of the answer: all of it as `player` may see it, whoever asks for them.
+async fn answer(
+    api: &Api,
+    document: &Document,
+    player: &UserId,
+    last_event_id: Option<&str>,
+    next: &Token,
+) -> Result<Vec<u8>> {
+    let viewer = Viewer::User(player.clone());
+    let audience = document.meta.audience(&viewer);
+    let missed = missed(api, document, audience, last_event_id.filter(|text| !text.is_empty())).await?;
+    let state = redact_state(document.state.as_deref().unwrap_or(b"null"), audience)?;
+    let body = Body {
+        success: true,
+        game_state: serde_json::from_slice(&state).map_err(Error::internal)?,
+        version: document.version.0,
+        position: document.position().to_string(),
+        reconnected_at: api.clock.now(),
+        missed_events: &missed.events,
+        missed_reason: missed.reason,
+        more_events: missed.more,
+        reconnect_token: next.expose(),
+    };
+    serde_json::to_vec(&body).map_err(Error::internal)
+}
+
+/// The changes of `document` after the position that the client last saw, up to this version: found as a stream that
+/// resumes there finds them.
+async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Option<&str>) -> Result<Missed> {
+    let (mut missed, mut bytes) = (Missed::default(), 0);
+    let Some(from) = from else { return Ok(missed) };
+    let interest = Interest::document(document.meta.name.clone());
+    let (mut follow, first) = Follow::open(api.reads.clone(), interest, Some(from)).await?;
+    let mut left = match first {
+        Item::Resumed { count, .. } => count,
+        Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..missed }),
+        Item::Changes(_) | Item::Durable(_) => {
+            return Err(Error::internal("a stream began with neither of its beginnings"));
+        }
+    };
+    while left > 0 {
+        let events = match follow.next().await? {
+            Item::Changes(events) => events,
+            Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..Missed::default() }),
+            Item::Resumed { .. } | Item::Durable(_) => continue,
+        };
+        left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
+        for event in events {
+            if event.seq > document.seq {
+                return Ok(missed);
+            }
+            let text = String::from_utf8(event.render(audience)?.into()).map_err(Error::internal)?;
+            bytes += text.len();
+            if missed.events.len() >= MISSED_EVENTS_MAX || bytes > MISSED_BYTES_MAX {
+                missed.more = true;
+                return Ok(missed);
+            }
+            missed.events.push(RawValue::from_string(text).map_err(Error::internal)?);
+        }
+    }
+    Ok(missed)
+}

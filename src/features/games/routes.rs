@@ -1,0 +1,93 @@
+//! The calls about games. A game is a document of the collection `games`; here is what that collection has beside.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::base::error::{Error, Kind as K, Result};
+use crate::base::ids::{DocumentName, UserId};
+use crate::http::api::Api;
+use crate::http::openapi::problems;
+use crate::http::problem::Failure;
+
+mod reconnect;
+mod seats;
+
+/// The calls about games.
+pub fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().merge(seats::router()).merge(reconnect::router())
+}
+
+/// The collection of games.
+const GAMES: &str = "games";
+
+/// The extractor of the game that a path names with `{gameId}` or `{id}`. Error: `Invalid`.
+pub(super) struct Game(pub DocumentName);
+
+/// The extractor of `{playerId}`. Error: `Invalid`.
+pub(super) struct Player(pub UserId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Game {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let (field, id) = parameter(parts, state, &["gameId", "id"]).await?;
+        let name = DocumentName::new(GAMES, &id).map_err(|error| Error::invalid_field(&field, error.message()))?;
+        Ok(Self(name))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Player {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let (field, id) = parameter(parts, state, &["playerId"]).await?;
+        Ok(Self(UserId::new(&id).map_err(|error| Error::invalid_field(&field, error.message()))?))
+    }
+}
+
+/// Name and value of the path's parameter that has one of these names.
+async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S, names: &[&str]) -> Result<(String, String)> {
+    let parameters = RawPathParams::from_request_parts(parts, state).await;
+    let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
+    let found = parameters.iter().find(|(name, _)| names.contains(name));
+    let found = found.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    found.ok_or_else(|| Error::internal(format_args!("the route has none of {names:?}")))
+}
+
+/// An answer of JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
+    let text = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+}
+
+const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
+const ABSENT: &[K] = &[K::NotFound, K::Gone];
+const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
+const OVER: &[&str] = &["game-completed"];
+
+problems! {
+    /// Of taking a seat.
+    JoinProblems: ACCESS, ABSENT, BODY => OVER, &["seat-taken", "table-full"];
+    /// Of looking at the seats.
+    SeatsProblems: ACCESS, ABSENT;
+    /// Of leaving a seat.
+    LeaveProblems: ACCESS, ABSENT => OVER;
+    /// Of ending a game.
+    CompleteProblems: ACCESS, ABSENT, BODY;
+    /// Of asking for a token.
+    TokenProblems: ACCESS, ABSENT => OVER, &["not-a-participant"];
+    /// Of coming back.
+    ReconnectProblems: ACCESS, ABSENT, BODY, &[K::IdempotencyMismatch] => OVER, &[
+        "not-a-participant",
+        "reconnect-token-unknown",
+        "reconnect-token-expired",
+        "reconnect-token-used",
+        "reconnect-token-raced",
+        "reconnect-token-mismatch",
+    ];
+}

@@ -1,0 +1,173 @@
+//! Tokens, and coming back with one.
+
+use axum::extract::{OriginalUri, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Game, ReconnectProblems, TokenProblems, json};
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::ids::UserId;
+use crate::document::chain::Hash;
+use crate::features::games::reconnect::{self, Request};
+use crate::features::games::service;
+use crate::features::games::tokens::Token;
+use crate::http::api::Api;
+use crate::http::body::{JSON, RawBody};
+use crate::http::headers::{self, IDEMPOTENCY_REPLAYED};
+use crate::http::problem::Handled;
+use crate::http::query::Query;
+use crate::http::viewer::Caller;
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+#[derive(OpenApi)]
+#[openapi(
+    components(schemas(ReconnectBody, Reconnected)),
+    tags((name = "games", description = "Seats in games, and coming back to them."))
+)]
+struct Schemas;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Schemas::openapi()).routes(routes!(connection_token)).routes(routes!(reconnect))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TokenQuery {
+    /// The player whose seat it takes back.
+    #[param(value_type = String)]
+    player_id: UserId,
+}
+
+/// A reconnect token. A secret: it stands in this answer and nowhere else.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ConnectionToken {
+    /// What to show at reconnect, once.
+    #[schema(pattern = "^rjt_[A-Za-z0-9_-]{43}$")]
+    token: String,
+    /// From when on it is good no more.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    /// The player whose seat it takes back.
+    #[schema(value_type = String)]
+    player_id: UserId,
+}
+
+/// Get a token that takes a seat back
+///
+/// For the player who holds the seat, or the host.
+#[utoipa::path(
+    get, path = "/api/game/{gameId}/connection-token", operation_id = "getConnectionToken", tag = "games",
+    params(("gameId" = String, Path, description = "The game."), Caller, TokenQuery),
+    responses((status = 200, description = "The token, on disk as a hash.", body = ConnectionToken), TokenProblems),
+)]
+async fn connection_token(
+    State(api): State<Api>,
+    Game(game): Game,
+    Caller(viewer): Caller,
+    Query(TokenQuery { player_id }): Query<TokenQuery>,
+) -> Handled<Response> {
+    let (token, expires_at) = service::connection_token(&api, &game, viewer, player_id.clone()).await?;
+    let answer = ConnectionToken { token: token.expose().to_owned(), expires_at, player_id };
+    let mut response = json(StatusCode::OK, &answer)?;
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    Ok(response)
+}
+
+/// Who comes back, and from where. Never logged: it holds a secret.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ReconnectBody {
+    /// The game, as in the path.
+    game_id: String,
+    /// The player.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    player_id: UserId,
+    /// The newest token that the player has.
+    reconnect_token: String,
+    /// The last position that the client saw: `id` of a stream's event, `position` or `Rejoin-Position` of an answer.
+    last_event_id: Option<String>,
+}
+
+/// A player who is back.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Reconnected {
+    /// True.
+    success: bool,
+    /// What the game says, as far as the player may see it.
+    game_state: serde_json::Map<String, serde_json::Value>,
+    /// Its version.
+    version: u64,
+    /// Its position: a stream from here goes on from exactly this state.
+    position: String,
+    /// When.
+    #[schema(format = DateTime)]
+    reconnected_at: String,
+    /// The game's events after `lastEventId` up to this version, oldest first, as far as the player may see them.
+    #[schema(value_type = Vec<Object>)]
+    missed_events: Vec<serde_json::Value>,
+    /// There when they cannot be told: `trimmed`, they are no longer kept; `diverged`, this log does not know the position.
+    #[schema(required = false)]
+    missed_reason: String,
+    /// There, and true, when there are more of them: read the game's events after the last one.
+    #[schema(required = false)]
+    more_events: bool,
+    /// The token for the next time, for this one is used up.
+    #[schema(pattern = "^rjt_[A-Za-z0-9_-]{43}$")]
+    reconnect_token: String,
+}
+
+/// Take a seat back
+///
+/// A token is good once: the answer brings the next. Send an `Idempotency-Key`, so that a lost answer can be had again.
+#[utoipa::path(
+    post, path = "/api/game/{gameId}/reconnect", operation_id = "reconnect", tag = "games",
+    params(
+        ("gameId" = String, Path, description = "The game."),
+        Caller,
+        ("Idempotency-Key" = Option<String>, Header,
+            description = "1 to 255 visible ASCII characters: the same request with the same key gets the first answer again, the \
+                           new token included."),
+    ),
+    request_body = ReconnectBody,
+    responses(
+        (status = 200, description = "The player is back.", body = Reconnected,
+            headers(("Idempotency-Replayed" = String, description = "`true` when this is the first answer again."))),
+        ReconnectProblems,
+    ),
+)]
+async fn reconnect(
+    State(api): State<Api>,
+    Game(game): Game,
+    Caller(viewer): Caller,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Handled<Response> {
+    body.one_of(&[JSON])?;
+    let ReconnectBody { game_id, player_id, reconnect_token, last_event_id } = body.parse_object()?;
+    if game_id != game.id.as_str() {
+        return Err(Error::invalid_field("gameId", "must be the game that the path names").into());
+    }
+    // Of all that was sent, which holds a secret of 256 bits: the digest tells nothing of it.
+    let fingerprint = || Hash::ZERO.after(uri.path().as_bytes()).after(&body.bytes);
+    let key = headers::idempotency_key(&headers)?.map(|key| (key, fingerprint()));
+    let token = Token::parse(&reconnect_token)?;
+    let request = Request { game, player: player_id, viewer, token, last_event_id, key };
+    let answer = reconnect::reconnect(&api, request).await?;
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (CACHE_CONTROL, NO_STORE)];
+    let mut response = (headers, answer.body).into_response();
+    if answer.replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}

@@ -1,0 +1,177 @@
+//! Seats, and the end of a game.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{CompleteProblems, Game, JoinProblems, LeaveProblems, Player, SeatsProblems, json};
+use crate::base::clock::Timestamp;
+use crate::base::ids::{DocumentId, DocumentName, UserId};
+use crate::features::games::seats::Seat;
+use crate::features::games::service::{self, presence_of};
+use crate::http::api::Api;
+use crate::http::body::{JSON, Json, RawBody};
+use crate::http::problem::Handled;
+use crate::http::viewer::Caller;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))
+}
+
+/// Who takes a seat.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct JoinBody {
+    /// The player.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    player_id: UserId,
+    /// Which seat, counted from 0; left out: the lowest free one.
+    seat: Option<u32>,
+}
+
+/// A seat that is taken.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TakenSeat {
+    /// Who sits there.
+    #[schema(value_type = String)]
+    player_id: UserId,
+    /// Which it is, counted from 0.
+    seat: u32,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    joined_at: Timestamp,
+    /// Whether the player is connected; null: not known.
+    #[schema(required = true)]
+    connected: Option<bool>,
+    /// When they were last seen; null: not known.
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    last_seen: Option<Timestamp>,
+    /// Since when they are connected, or are not; null: not known.
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    since: Option<Timestamp>,
+}
+
+/// The seats that are taken, in their order.
+#[derive(Serialize, ToSchema)]
+struct Seats {
+    items: Vec<TakenSeat>,
+}
+
+fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
+    let presence = presence_of(&api.reads.hub, game, &seat.player);
+    TakenSeat {
+        player_id: seat.player,
+        seat: seat.seat,
+        joined_at: seat.joined_at,
+        connected: presence.connected,
+        last_seen: presence.last_seen,
+        since: presence.since,
+    }
+}
+
+/// Take a seat in a game
+///
+/// For oneself, or as the host for anybody. The first who asks gets the seat; who has one keeps it, so that a retry is
+/// safe. The game's state says how many there are: `maxSeats`, at its top level; left out: 10.
+#[utoipa::path(
+    post, path = "/api/v1/games/{id}/seats", operation_id = "takeSeat", tag = "games",
+    params(("id" = String, Path, description = "The game."), Caller), request_body = JoinBody,
+    responses(
+        (status = 201, description = "The seat is the player's, on disk.", body = TakenSeat),
+        (status = 200, description = "The player has a seat already: this one.", body = TakenSeat),
+        JoinProblems,
+    ),
+)]
+async fn join(
+    State(api): State<Api>,
+    Game(game): Game,
+    Caller(viewer): Caller,
+    Json(JoinBody { player_id, seat }): Json<JoinBody>,
+) -> Handled<Response> {
+    let (seat, new) = service::join(&api, &game, &viewer, player_id, seat).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json(status, &shown(&api, &game, seat))?)
+}
+
+/// Who sits in a game
+#[utoipa::path(
+    get, path = "/api/v1/games/{id}/seats", operation_id = "listSeats", tag = "games",
+    params(("id" = String, Path, description = "The game."), Caller),
+    responses((status = 200, description = "The taken seats, in their order.", body = Seats), SeatsProblems),
+)]
+async fn list(State(api): State<Api>, Game(game): Game, Caller(_): Caller) -> Handled<Response> {
+    let seats = service::list(&api, &game).await?;
+    let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
+    Ok(json(StatusCode::OK, &Seats { items })?)
+}
+
+/// Leave a seat
+///
+/// By the player who has it, or by the host. The player's reconnect tokens end with it.
+#[utoipa::path(
+    delete, path = "/api/v1/games/{id}/seats/{playerId}", operation_id = "leaveSeat", tag = "games",
+    params(
+        ("id" = String, Path, description = "The game."),
+        ("playerId" = String, Path, description = "The player."),
+        Caller,
+    ),
+    responses((status = 204, description = "The seat is free, on disk."), LeaveProblems),
+)]
+async fn leave(
+    State(api): State<Api>,
+    Game(game): Game,
+    Player(player): Player,
+    Caller(viewer): Caller,
+) -> Handled<Response> {
+    service::leave(&api, &game, viewer, player).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Nothing needs to be said.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CompleteBody {}
+
+/// A game that is over.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CompletedGame {
+    /// Which.
+    #[schema(value_type = String)]
+    game_id: DocumentId,
+    /// `completed`.
+    status: &'static str,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    completed_at: Timestamp,
+}
+
+/// End a game
+///
+/// By its host. Nobody takes a seat in it or comes back to it any more; what it says stays readable. Doing it again
+/// changes nothing.
+#[utoipa::path(
+    post, path = "/api/v1/games/{id}/complete", operation_id = "completeGame", tag = "games",
+    params(("id" = String, Path, description = "The game."), Caller),
+    responses((status = 200, description = "The game is over, on disk.", body = CompletedGame), CompleteProblems),
+)]
+async fn complete(
+    State(api): State<Api>,
+    Game(game): Game,
+    Caller(viewer): Caller,
+    body: RawBody,
+) -> Handled<Response> {
+    if !(body.bytes.is_empty() && body.media_type.is_empty()) {
+        body.one_of(&[JSON])?;
+    }
+    if !body.bytes.is_empty() {
+        let CompleteBody {} = body.parse_object()?;
+    }
+    let completed_at = service::complete(&api, &game, &viewer).await?;
+    Ok(json(StatusCode::OK, &CompletedGame { game_id: game.id, status: "completed", completed_at })?)
+}

@@ -1,0 +1,143 @@
+//! Who sits where. Pure.
+
+use serde::Deserialize;
+
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::UserId;
+use crate::base::limits::{SEATS_DEFAULT, SEATS_MAX};
+
+/// A seat that is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Who sits there.
+    pub player: UserId,
+    /// Which, counted from 0.
+    pub seat: u32,
+    /// The user who holds it.
+    pub identity: UserId,
+    /// Since when.
+    pub joined_at: Timestamp,
+}
+
+/// Which seat a player gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The one that they have already.
+    Had(u32),
+    /// A free one.
+    Free(u32),
+}
+
+/// How many seats a game has: the top-level member `maxSeats` of its serialised state. What is no whole number from 1 on
+/// counts as left out; no game has more than [`SEATS_MAX`].
+pub fn max_seats(state: &[u8]) -> u32 {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct State {
+        #[serde(default)]
+        max_seats: serde_json::Value,
+    }
+    let said = serde_json::from_slice::<State>(state).ok().and_then(|state| state.max_seats.as_u64());
+    let said = said.filter(|count| *count > 0).unwrap_or(u64::from(SEATS_DEFAULT));
+    u32::try_from(said).unwrap_or(SEATS_MAX).min(SEATS_MAX)
+}
+
+/// The seat that `player` gets of `max` when `taken` are: the one they have, else the one they want, else the lowest
+/// free one. Errors: `Invalid` when there is no such seat; `seat-taken`; `table-full`.
+pub fn choose(taken: &[Seat], max: u32, player: &UserId, wanted: Option<u32>) -> Result<Choice> {
+    if let Some(had) = taken.iter().find(|seat| seat.player == *player) {
+        return Ok(Choice::Had(had.seat));
+    }
+    if let Some(wanted) = wanted.filter(|wanted| *wanted >= max) {
+        return Err(Error::invalid_field(
+            "seat",
+            format!("there is no seat {wanted}: the last of this game is {}", max - 1),
+        ));
+    }
+    let is_taken = |number: u32| taken.iter().any(|seat| seat.seat == number);
+    if let Some(wanted) = wanted.filter(|wanted| is_taken(*wanted)) {
+        let message = format!("seat {wanted} is taken; take another, or leave it to the server by naming none");
+        return Err(Error::new(Kind::AlreadyExists, message).problem("seat-taken"));
+    }
+    let full = u32::try_from(taken.len()).unwrap_or(u32::MAX) >= max;
+    let seat = wanted.or_else(|| (0..max).find(|number| !is_taken(*number))).filter(|_| !full);
+    seat.map(Choice::Free).ok_or_else(|| {
+        let message = format!("all {max} seats are taken; ask the host to make room, or open a new game");
+        Error::new(Kind::AlreadyExists, message).problem("table-full").with("maxSeats", max)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn taken(seats: &[(&str, u32)]) -> Vec<Seat> {
+        let user = |id: &str| UserId::new(id).unwrap();
+        let at = Timestamp::from_millis(0);
+        seats
+            .iter()
+            .map(|(id, seat)| Seat { player: user(id), seat: *seat, identity: user(id), joined_at: at })
+            .collect()
+    }
+
+    fn check(seats: &[(&str, u32)], max: u32, wanted: Option<u32>, expect: Result<Choice, &str>) {
+        let chosen = choose(&taken(seats), max, &UserId::new("alice").unwrap(), wanted);
+        assert_eq!(chosen.map_err(|error| error.slug().unwrap_or("invalid")), expect, "{seats:?} {max} {wanted:?}");
+    }
+
+    #[test]
+    fn a_player_keeps_their_seat_and_gets_the_wanted_or_the_lowest_free_one() {
+        check(&[], 10, None, Ok(Choice::Free(0)));
+        check(&[], 10, Some(9), Ok(Choice::Free(9)));
+        check(&[], 10, Some(10), Err("invalid"));
+        check(&[("bob", 0), ("carol", 2)], 3, None, Ok(Choice::Free(1)));
+        check(&[("bob", 0)], 3, Some(0), Err("seat-taken"));
+        check(&[("bob", 0)], 1, None, Err("table-full"));
+        check(&[("bob", 0)], 1, Some(0), Err("seat-taken"));
+        check(&[("bob", 5)], 1, Some(0), Err("table-full"));
+        check(&[("alice", 4), ("bob", 0)], 1, Some(0), Ok(Choice::Had(4)));
+    }
+
+    #[test]
+    fn the_number_of_seats_is_what_the_state_says_within_reason() {
+        for (state, expect) in [
+            (r#"{"maxSeats":6,"hidden":{"maxSeats":2}}"#, 6),
+            (r#"{"table":{"maxSeats":6}}"#, SEATS_DEFAULT),
+            ("{}", SEATS_DEFAULT),
+            (r#"{"maxSeats":0}"#, SEATS_DEFAULT),
+            (r#"{"maxSeats":-1}"#, SEATS_DEFAULT),
+            (r#"{"maxSeats":"6"}"#, SEATS_DEFAULT),
+            (r#"{"maxSeats":18446744073709551615}"#, SEATS_MAX),
+        ] {
+            assert_eq!(max_seats(state.as_bytes()), expect, "{state}");
+        }
+    }
+
+    proptest! {
+        /// Whoever comes in whatever order: nobody shares a seat, nobody sits beyond the last, and all find one until full.
+        #[test]
+        fn seats_are_given_once(max in 1_u32..20, wishes in prop::collection::vec((0_u8..30, prop::option::of(0_u32..22)), 0..60)) {
+            let mut seats = Vec::new();
+            for (player, wanted) in wishes {
+                let player = format!("p{player}");
+                let id = UserId::new(&player).unwrap();
+                match choose(&seats, max, &id, wanted) {
+                    Ok(Choice::Free(seat)) => {
+                        prop_assert!(seat < max && seats.iter().all(|taken| taken.seat != seat && taken.player != id));
+                        seats.extend(taken(&[(&player, seat)]));
+                    }
+                    Ok(Choice::Had(seat)) => prop_assert!(seats.iter().any(|taken| taken.seat == seat && taken.player == id)),
+                    Err(_) if wanted.is_some() => {}
+                    Err(error) => {
+                        prop_assert_eq!(error.slug(), Some("table-full"));
+                        prop_assert_eq!(seats.len(), usize::try_from(max).unwrap());
+                    }
+                }
+            }
+        }
+    }
+}

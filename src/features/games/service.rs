@@ -1,0 +1,184 @@
+//! Seats, the end of a game, and the tokens that take a seat back.
+
+use std::sync::Arc;
+
+use super::seats::{self, Choice, Seat};
+use super::sql;
+use super::tokens::{Token, after};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, UserId};
+use crate::base::limits::EXPIRED_TOKENS_KEPT;
+use crate::document::decide::absent;
+use crate::document::model::Document;
+use crate::document::visibility::Viewer;
+use crate::http::api::Api;
+use crate::live::hub::Hub;
+use crate::store::Connection;
+
+/// How a player is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// Whether they are connected. `None`: not known.
+    pub connected: Option<bool>,
+    /// When they were last seen.
+    pub last_seen: Option<Timestamp>,
+    /// Since when they are connected, or are not.
+    pub since: Option<Timestamp>,
+}
+
+/// How `player` is connected to `game`: the one place where presence comes in. Nobody watches yet.
+pub fn presence_of(hub: &Hub, game: &DocumentName, player: &UserId) -> Presence {
+    let _ = (hub, game, player);
+    Presence::default()
+}
+
+/// The game, when it is there and not over. Errors: `NotFound`, `Gone`, `game-completed`.
+pub async fn running(api: &Api, name: &DocumentName) -> Result<Arc<Document>> {
+    let document = api.reads.document(name).await?.ok_or_else(|| absent(name, None))?;
+    let key = document.meta.key;
+    api.reads.ask(move |reader| reader.rows(|conn| check_running(conn, key))).await?;
+    if document.is_deleted() { Err(absent(name, Some(&document))) } else { Ok(document) }
+}
+
+/// Error: `game-completed`.
+pub(super) fn check_running(conn: &Connection, document: i64) -> Result<()> {
+    match sql::completed_at(conn, document)? {
+        None => Ok(()),
+        Some(at) => Err(Error::new(Kind::Gone, "this game is over; open a new game, or ask the host for one")
+            .problem("game-completed")
+            .with("completedAt", at.to_string())),
+    }
+}
+
+/// Whether `viewer` may act for `player`: the user who holds the seat, or the game's host.
+fn may_act_for(document: &Document, viewer: &Viewer, identity: &UserId) -> bool {
+    document.meta.is_host(viewer) || matches!(viewer, Viewer::User(id) if id == identity)
+}
+
+fn forbidden(message: &str) -> Error {
+    Error::new(Kind::Forbidden, message)
+}
+
+/// The refusal of a player who has no seat.
+pub(super) fn not_a_participant(player: &UserId) -> Error {
+    let message = format!("{player} has no seat in this game; take one, or ask the host for one");
+    Error::new(Kind::Forbidden, message).problem("not-a-participant")
+}
+
+/// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever has
+/// one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the player and the host; those of
+/// [`seats::choose`]; `StorageUnavailable`.
+pub async fn join(
+    api: &Api,
+    name: &DocumentName,
+    viewer: &Viewer,
+    player: UserId,
+    wanted: Option<u32>,
+) -> Result<(Seat, bool)> {
+    let document = running(api, name).await?;
+    // A player's own user holds the seat, whoever found it for them.
+    let identity = player.clone();
+    if !may_act_for(&document, viewer, &identity) {
+        return Err(forbidden("you may take a seat for yourself only; others are seated by the host"));
+    }
+    let max = seats::max_seats(document.state.as_deref().unwrap_or(b"{}"));
+    let key = document.meta.key;
+    let write = move |conn: &Connection, now: Timestamp| {
+        check_running(conn, key)?;
+        let taken = sql::seats(conn, key)?;
+        match seats::choose(&taken, max, &player, wanted)? {
+            Choice::Had(had) => {
+                let seat = taken.into_iter().find(|seat| seat.seat == had);
+                Ok((seat.ok_or_else(|| Error::internal("a chosen seat is not there"))?, false))
+            }
+            Choice::Free(number) => {
+                let seat = Seat { player, seat: number, identity, joined_at: now };
+                sql::begin(conn, key)?;
+                sql::sit(conn, key, &seat)?;
+                Ok((seat, true))
+            }
+        }
+    };
+    api.engine.rows(write).await
+}
+
+/// Who sits in a game that may be over. Errors: `NotFound`, `Gone`.
+pub async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
+    let key = api.reads.live_document(name).await?.meta.key;
+    api.reads.ask(move |reader| reader.rows(|conn| sql::seats(conn, key))).await
+}
+
+/// Frees a player's seat; their tokens end with it. Errors: those of [`running`]; `NotFound` when they have none;
+/// `Forbidden` for anyone but the player and the host; `StorageUnavailable`.
+pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
+    let document = running(api, name).await?;
+    let write = move |conn: &Connection, now: Timestamp| {
+        let key = document.meta.key;
+        let seat = sql::seat_of(conn, key, &player)?;
+        let seat = seat.ok_or_else(|| Error::not_found(format!("{player} has no seat in this game")))?;
+        if !may_act_for(&document, &viewer, &seat.identity) {
+            return Err(forbidden("a seat is left by its player, or freed by the host"));
+        }
+        sql::leave(conn, key, &player)?;
+        sql::tokens::revoke_player(conn, key, &player, now)
+    };
+    api.engine.rows(write).await
+}
+
+/// Ends a game, once: when that was. Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host;
+/// `StorageUnavailable`.
+pub async fn complete(api: &Api, name: &DocumentName, viewer: &Viewer) -> Result<Timestamp> {
+    let document = api.reads.live_document(name).await?;
+    if !document.meta.is_host(viewer) {
+        return Err(forbidden("only the host ends a game"));
+    }
+    let key = document.meta.key;
+    let write = move |conn: &Connection, now: Timestamp| {
+        sql::complete(conn, key, now)?;
+        Ok(sql::completed_at(conn, key)?.unwrap_or(now))
+    };
+    api.engine.rows(write).await
+}
+
+/// A new token for a player's seat, and until when it is good. It begins a line of its own: other devices of the player
+/// keep theirs. Errors: those of [`running`]; `not-a-participant`; `Forbidden` for anyone but the seat's holder and the
+/// host; `StorageUnavailable`.
+pub async fn connection_token(
+    api: &Api,
+    name: &DocumentName,
+    viewer: Viewer,
+    player: UserId,
+) -> Result<(Token, Timestamp)> {
+    let document = running(api, name).await?;
+    let (token, lifetime) = (Token::new(&*api.entropy), api.reconnect_token);
+    let hash = token.hash();
+    let write = move |conn: &Connection, now: Timestamp| {
+        let key = document.meta.key;
+        check_running(conn, key)?;
+        let seat = sql::seat_of(conn, key, &player)?.ok_or_else(|| not_a_participant(&player))?;
+        if !may_act_for(&document, &viewer, &seat.identity) {
+            return Err(forbidden("a token is given to the player who holds the seat, or to the host"));
+        }
+        let expires_at = after(now, lifetime);
+        let family = hash.as_str();
+        let new = sql::tokens::New {
+            hash: &hash,
+            document: key,
+            player: &player,
+            identity: &seat.identity,
+            family,
+            expires_at,
+        };
+        forget_expired(conn, now)?;
+        sql::tokens::issue(conn, &new, now)?;
+        Ok(expires_at)
+    };
+    let expires_at = api.engine.rows(write).await?;
+    Ok((token, expires_at))
+}
+
+/// Forgets tokens for which it is no longer worth telling that they expired.
+pub(super) fn forget_expired(conn: &Connection, now: Timestamp) -> Result<()> {
+    sql::tokens::forget_expired(conn, now.minus(EXPIRED_TOKENS_KEPT)).map(drop)
+}

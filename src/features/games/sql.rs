@@ -1,0 +1,84 @@
+//! The tables of games. What writes runs on the engine's thread, in its transaction.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::seats::Seat;
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::ids::UserId;
+use crate::store::told;
+
+pub mod tokens;
+
+/// When the game ended, if it did. One without a row runs.
+pub fn completed_at(conn: &Connection, document: i64) -> Result<Option<Timestamp>> {
+    let sql = "SELECT completed_at FROM games WHERE document = ?1 AND status = 'completed'";
+    let read = |statement: &mut rusqlite::CachedStatement<'_>| statement.query_row([document], |row| time(row, 0));
+    conn.prepare_cached(sql).and_then(|mut statement| read(&mut statement).optional()).map_err(told)
+}
+
+/// Makes the game's row if it has none.
+pub fn begin(conn: &Connection, document: i64) -> Result<()> {
+    let sql = "INSERT INTO games (document, status) VALUES (?1, 'running') ON CONFLICT (document) DO NOTHING";
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute([document])).map(drop).map_err(told)
+}
+
+/// Ends the game. One that has ended stays as it is.
+pub fn complete(conn: &Connection, document: i64, now: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO games (document, status, completed_at) VALUES (?1, 'completed', ?2)
+               ON CONFLICT (document) DO UPDATE SET status = 'completed', completed_at = excluded.completed_at
+               WHERE status = 'running'";
+    let run = |mut statement: rusqlite::CachedStatement<'_>| statement.execute((document, now.to_string()));
+    conn.prepare_cached(sql).and_then(run).map(drop).map_err(told)
+}
+
+/// Who sits in the game, by seat.
+pub fn seats(conn: &Connection, document: i64) -> Result<Vec<Seat>> {
+    let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 ORDER BY seat";
+    let all = || conn.prepare_cached(sql)?.query_map([document], seat)?.collect::<rusqlite::Result<_>>();
+    all().map_err(told)
+}
+
+/// The seat of a player.
+pub fn seat_of(conn: &Connection, document: i64, player: &UserId) -> Result<Option<Seat>> {
+    let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 AND player = ?2";
+    let one = || conn.prepare_cached(sql)?.query_row((document, player.as_str()), seat).optional();
+    one().map_err(told)
+}
+
+/// Seats a player. The game's row must be there.
+pub fn sit(conn: &Connection, document: i64, seat: &Seat) -> Result<()> {
+    let sql = "INSERT INTO seats (document, player, seat, identity, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let values = (document, seat.player.as_str(), seat.seat, seat.identity.as_str(), seat.joined_at.to_string());
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map(drop).map_err(told)
+}
+
+/// Frees the seat of a player. Whether there was one.
+pub fn leave(conn: &Connection, document: i64, player: &UserId) -> Result<bool> {
+    let sql = "DELETE FROM seats WHERE document = ?1 AND player = ?2";
+    let run = |mut statement: rusqlite::CachedStatement<'_>| statement.execute((document, player.as_str()));
+    conn.prepare_cached(sql).and_then(run).map(|count| count > 0).map_err(told)
+}
+
+fn seat(row: &Row<'_>) -> rusqlite::Result<Seat> {
+    Ok(Seat { player: user(row, 0)?, seat: row.get(1)?, identity: user(row, 2)?, joined_at: time(row, 3)? })
+}
+
+fn user(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
+    let text: String = row.get(column)?;
+    UserId::new(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let text: String = row.get(column)?;
+    let damaged = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "not a time".into());
+    Timestamp::parse(&text).ok_or_else(damaged)
+}
+
+fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => time(row, column).map(Some),
+    }
+}

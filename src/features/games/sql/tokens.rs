@@ -1,0 +1,136 @@
+//! The tables of reconnect tokens and of sealed answers.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params};
+
+use super::{maybe_time, time, user};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::UserId;
+use crate::base::limits::{RECONNECT_TOKENS_MAX, TOKENS_FORGOTTEN_AT_ONCE};
+use crate::document::chain::Hash;
+use crate::features::games::tokens::{Known, Sealed, TokenHash};
+use crate::store::told;
+
+/// A token to be stored.
+#[derive(Clone, Debug)]
+pub struct New<'a> {
+    /// Its hash.
+    pub hash: &'a TokenHash,
+    /// The key of the game that it is for.
+    pub document: i64,
+    /// The player that it is for.
+    pub player: &'a UserId,
+    /// The user that it is for.
+    pub identity: &'a UserId,
+    /// What its line is called; the first of a line names it by its own hash.
+    pub family: &'a str,
+    /// From when on it is good no more.
+    pub expires_at: Timestamp,
+}
+
+fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
+    let run = |mut statement: CachedStatement<'_>| statement.execute(values);
+    conn.prepare_cached(sql).and_then(run).map_err(told)
+}
+
+/// Stores a token. Of one player in one game the newest [`RECONNECT_TOKENS_MAX`] are kept, unused ones first.
+pub fn issue(conn: &Connection, token: &New<'_>, now: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO reconnect_tokens (hash, document, player, identity, family, issued_at, expires_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let (hash, player, identity) = (token.hash.as_str(), token.player.as_str(), token.identity.as_str());
+    let times = (now.to_string(), token.expires_at.to_string());
+    execute(conn, sql, (hash, token.document, player, identity, token.family, &times.0, &times.1))?;
+    let sql = "DELETE FROM reconnect_tokens WHERE hash IN (
+                   SELECT hash FROM reconnect_tokens WHERE document = ?1 AND player = ?2
+                   ORDER BY used_at IS NOT NULL OR revoked_at IS NOT NULL, rowid DESC LIMIT -1 OFFSET ?3)";
+    execute(conn, sql, (token.document, player, RECONNECT_TOKENS_MAX))?;
+    Ok(())
+}
+
+/// What is known of a token.
+pub fn find(conn: &Connection, hash: &TokenHash) -> Result<Option<Known>> {
+    let sql = "SELECT document, player, identity, family, expires_at, used_at, revoked_at
+               FROM reconnect_tokens WHERE hash = ?1";
+    let known = |row: &rusqlite::Row<'_>| {
+        Ok(Known {
+            document: row.get(0)?,
+            player: user(row, 1)?,
+            identity: user(row, 2)?,
+            family: row.get(3)?,
+            expires_at: time(row, 4)?,
+            used_at: maybe_time(row, 5)?,
+            revoked_at: maybe_time(row, 6)?,
+        })
+    };
+    let one = || conn.prepare_cached(sql)?.query_row([hash.as_str()], known).optional();
+    one().map_err(told)
+}
+
+/// Uses a token up, in one statement that itself says whether it still could be. Returns its line. `None`: it could not.
+pub fn use_up(conn: &Connection, hash: &TokenHash, next: &TokenHash, now: Timestamp) -> Result<Option<String>> {
+    let sql = "UPDATE reconnect_tokens SET used_at = ?2, replaced_by = ?3
+               WHERE hash = ?1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > ?2 RETURNING family";
+    let values = (hash.as_str(), now.to_string(), next.as_str());
+    let one = || conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional();
+    one().map_err(told)
+}
+
+/// Ends a line of tokens, with the answers that hold one.
+pub fn revoke_family(conn: &Connection, family: &str, now: Timestamp) -> Result<()> {
+    forget_answers(conn, family)?;
+    let sql = "UPDATE reconnect_tokens SET revoked_at = ?2 WHERE family = ?1 AND revoked_at IS NULL";
+    execute(conn, sql, (family, now.to_string())).map(drop)
+}
+
+/// Ends all lines of a player in a game.
+pub fn revoke_player(conn: &Connection, document: i64, player: &UserId, now: Timestamp) -> Result<()> {
+    let sql = "DELETE FROM reconnect_answers WHERE token IN (
+                   SELECT hash FROM reconnect_tokens WHERE document = ?1 AND player = ?2)";
+    execute(conn, sql, (document, player.as_str()))?;
+    let sql = "UPDATE reconnect_tokens SET revoked_at = ?3
+               WHERE document = ?1 AND player = ?2 AND revoked_at IS NULL";
+    execute(conn, sql, (document, player.as_str(), now.to_string())).map(drop)
+}
+
+/// Forgets tokens that expired before `before`, with the answers under them: a few at a time, so that nobody waits.
+/// Returns how many.
+pub fn forget_expired(conn: &Connection, before: Timestamp) -> Result<usize> {
+    let sql = "DELETE FROM reconnect_tokens WHERE hash IN (
+                   SELECT hash FROM reconnect_tokens WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
+    execute(conn, sql, (before.to_string(), TOKENS_FORGOTTEN_AT_ONCE))
+}
+
+/// The answer that was given to a request with this key before. Error: `IdempotencyMismatch` when that was another.
+pub fn find_answer(conn: &Connection, scope: &str, key: &str, fingerprint: Hash) -> Result<Option<Sealed>> {
+    let sql = "SELECT fingerprint, nonce, sealed FROM reconnect_answers WHERE scope = ?1 AND key = ?2";
+    let read =
+        |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, Sealed { nonce: row.get(1)?, text: row.get(2)? }));
+    let one = || conn.prepare_cached(sql)?.query_row((scope, key), read).optional();
+    match one().map_err(told)? {
+        Some((known, _)) if known != fingerprint.to_string() => {
+            Err(Error::new(Kind::IdempotencyMismatch, "this Idempotency-Key was used for another request"))
+        }
+        found => Ok(found.map(|(_, sealed)| sealed)),
+    }
+}
+
+/// Keeps an answer for a retry, in the place of the earlier ones of the line: who shows the next token got them.
+pub fn keep_answer(
+    conn: &Connection,
+    family: &str,
+    token: &TokenHash,
+    (scope, key, fingerprint): (&str, &str, Hash),
+    sealed: &Sealed,
+) -> Result<()> {
+    forget_answers(conn, family)?;
+    let sql = "INSERT INTO reconnect_answers (scope, key, fingerprint, token, nonce, sealed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let values = (scope, key, fingerprint.to_string(), token.as_str(), &sealed.nonce, &sealed.text);
+    execute(conn, sql, values).map(drop)
+}
+
+/// Forgets the answers under the tokens of a line.
+pub fn forget_answers(conn: &Connection, family: &str) -> Result<()> {
+    let sql = "DELETE FROM reconnect_answers WHERE token IN (SELECT hash FROM reconnect_tokens WHERE family = ?1)";
+    execute(conn, sql, [family]).map(drop)
+}

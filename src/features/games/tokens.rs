@@ -1,0 +1,343 @@
+//! Reconnect tokens: what one is, whether one that is shown is good, and answers sealed under one. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use sha2::{Digest, Sha256};
+
+use crate::base::clock::Timestamp;
+use crate::base::entropy::Entropy;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::UserId;
+use crate::base::limits::RECONNECT_RACE;
+use crate::document::visibility::Viewer;
+
+/// How every token begins, so that people and secret scanners know one.
+pub const PREFIX: &str = "rjt_";
+/// Random bytes of a token.
+const SECRET_BYTES: usize = 32;
+/// Keeps the key of an answer apart from the hash that is stored: both are made from the same token.
+const SEAL_LABEL: &[u8] = b"rejoin: the key of a sealed reconnect answer, 1\0";
+/// Random bytes beside each sealed answer.
+pub const NONCE_BYTES: usize = 12;
+
+/// A secret that takes a seat back: 256 random bits behind [`PREFIX`], with nothing readable in them. It shows itself to
+/// no log: only [`expose`](Self::expose) gives the text out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A new one.
+    pub fn new(entropy: &dyn Entropy) -> Self {
+        let mut secret = [0; SECRET_BYTES];
+        entropy.fill(&mut secret);
+        Self(format!("{PREFIX}{}", BASE64URL_NOPAD.encode(&secret)))
+    }
+
+    /// Reads one. Error: `reconnect-token-unknown`, which does not repeat what was sent.
+    pub fn parse(text: &str) -> Result<Self> {
+        let secret = text.strip_prefix(PREFIX).and_then(|rest| BASE64URL_NOPAD.decode(rest.as_bytes()).ok());
+        let whole = secret.is_some_and(|secret| secret.len() == SECRET_BYTES);
+        if whole { Ok(Self(text.to_owned())) } else { Err(unknown()) }
+    }
+
+    /// What is stored in its place.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash(HEXLOWER.encode(&Sha256::digest(self.0.as_bytes())))
+    }
+
+    /// The text, for the answer to whoever it is made for and nowhere else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// A hash is enough of a key derivation: what goes in has 256 random bits.
+    fn sealing_key(&self) -> Key {
+        let mut hasher = Sha256::new();
+        hasher.update(SEAL_LABEL);
+        hasher.update(self.0.as_bytes());
+        let bytes: [u8; 32] = hasher.finalize().into();
+        bytes.into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(kept back)")
+    }
+}
+
+/// SHA-256 of a token, in hexadecimal digits. No secret: a token cannot be found from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHash(String);
+
+impl TokenHash {
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is known of a token. Found by its hash: how long a search in hashes takes tells nothing of the secret.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The key of the game that it is for.
+    pub document: i64,
+    /// The player that it is for.
+    pub player: UserId,
+    /// The user that it is for.
+    pub identity: UserId,
+    /// What its line of tokens is called.
+    pub family: String,
+    /// From when on it is good no more.
+    pub expires_at: Timestamp,
+    /// When it was used.
+    pub used_at: Option<Timestamp>,
+    /// When its line ended.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Who shows a token, and for what.
+#[derive(Clone, Debug)]
+pub struct Showing {
+    /// The key of the game.
+    pub document: i64,
+    /// As which player they want to come back.
+    pub player: UserId,
+    /// Who they are.
+    pub viewer: Viewer,
+    /// Whether they are the game's host: such a one may ask for anybody's token, and so may show it too.
+    pub host: bool,
+}
+
+/// What is to be made of a token that is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is good.
+    Good,
+    /// It is for another game, player or user.
+    Mismatch,
+    /// Its time is over.
+    Expired,
+    /// It was used a moment ago: two requests of one client have met.
+    Raced,
+    /// It was used before: two clients have it, one of them a thief perhaps. Its line must end.
+    Reused,
+    /// Its line has ended.
+    Ended,
+}
+
+/// Judges a token that is known. Whether it fits comes first: who may not use it must not be able to end its line.
+pub fn judge(known: &Known, showing: &Showing, now: Timestamp) -> Verdict {
+    let holder = showing.host || matches!(&showing.viewer, Viewer::User(id) if *id == known.identity);
+    if known.document != showing.document || known.player != showing.player || !holder {
+        return Verdict::Mismatch;
+    }
+    if known.revoked_at.is_some() {
+        return Verdict::Ended;
+    }
+    match known.used_at {
+        Some(used_at) if now <= after(used_at, RECONNECT_RACE) => Verdict::Raced,
+        Some(_) => Verdict::Reused,
+        None if now >= known.expires_at => Verdict::Expired,
+        None => Verdict::Good,
+    }
+}
+
+impl Verdict {
+    /// Lets a good token through. Error: the refusal, which says what to do next.
+    pub fn check(self) -> Result<()> {
+        const ASK: &str = "ask for a new one at connection-token, as the player or by the host";
+        let (kind, slug, message) = match self {
+            Self::Good => return Ok(()),
+            Self::Mismatch => (
+                Kind::Forbidden,
+                "reconnect-token-mismatch",
+                "this token is for another game, player or user; send the one that was given to this player for this \
+                 game, or ask the host for one"
+                    .to_owned(),
+            ),
+            Self::Expired => {
+                (Kind::Unauthenticated, "reconnect-token-expired", format!("this token has expired; {ASK}"))
+            }
+            Self::Raced => (
+                Kind::AlreadyExists,
+                "reconnect-token-raced",
+                "another request has just used this token; go on with the token that it was given, or repeat it with \
+                 its Idempotency-Key"
+                    .to_owned(),
+            ),
+            Self::Reused => (
+                Kind::Unauthenticated,
+                "reconnect-token-used",
+                format!("this token was used before, so all tokens that came from it have ended; {ASK}"),
+            ),
+            Self::Ended => (
+                Kind::Unauthenticated,
+                "reconnect-token-used",
+                format!("this token has ended, since an older one was shown again or the player left; {ASK}"),
+            ),
+        };
+        Err(Error::new(kind, message).problem(slug))
+    }
+}
+
+/// The refusal of a token that nobody knows.
+pub fn unknown() -> Error {
+    let message = "nobody knows this token; ask for a new one at connection-token, as the player or by the host";
+    Error::new(Kind::Unauthenticated, message).problem("reconnect-token-unknown")
+}
+
+/// `moment` and `duration` later.
+pub fn after(moment: Timestamp, duration: Duration) -> Timestamp {
+    let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(moment.as_millis().saturating_add(millis))
+}
+
+/// An answer that only the holder of a token can read.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// Random, [`NONCE_BYTES`] long.
+    pub nonce: Vec<u8>,
+    /// The answer, encrypted, with its authentication tag.
+    pub text: Vec<u8>,
+}
+
+/// Seals `answer` under `token`, for the use that `context` names: elsewhere it does not open.
+pub fn seal(token: &Token, entropy: &dyn Entropy, context: &str, answer: &[u8]) -> Result<Sealed> {
+    let mut nonce = [0; NONCE_BYTES];
+    entropy.fill(&mut nonce);
+    let payload = Payload { msg: answer, aad: context.as_bytes() };
+    let sealed = ChaCha20Poly1305::new(&token.sealing_key()).encrypt(&Nonce::from(nonce), payload);
+    let text = sealed.map_err(|_| Error::internal("an answer could not be sealed"))?;
+    Ok(Sealed { nonce: nonce.into(), text })
+}
+
+/// The answer. Error: `Damaged` when it does not open with this token in this context.
+pub fn open(token: &Token, context: &str, sealed: &Sealed) -> Result<Vec<u8>> {
+    let damaged = || Error::new(Kind::Damaged, "the kept answer to this request cannot be read; reconnect anew");
+    let nonce: [u8; NONCE_BYTES] = sealed.nonce.as_slice().try_into().map_err(|_| damaged())?;
+    let payload = Payload { msg: &sealed.text, aad: context.as_bytes() };
+    ChaCha20Poly1305::new(&token.sealing_key()).decrypt(&Nonce::from(nonce), payload).map_err(|_| damaged())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::entropy::SeededEntropy;
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn known() -> Known {
+        Known {
+            document: 1,
+            player: user("alice"),
+            identity: user("alice"),
+            family: "f".into(),
+            expires_at: Timestamp::from_millis(1_800_000),
+            used_at: None,
+            revoked_at: None,
+        }
+    }
+
+    fn showing() -> Showing {
+        Showing { document: 1, player: user("alice"), viewer: Viewer::User(user("alice")), host: false }
+    }
+
+    fn check(known: &Known, showing: &Showing, millis: i64, verdict: Verdict, slug: Option<&str>) {
+        let found = judge(known, showing, Timestamp::from_millis(millis));
+        assert_eq!(found, verdict, "{known:?} {showing:?} {millis}");
+        assert_eq!(found.check().err().and_then(|error| error.slug()), slug);
+    }
+
+    #[test]
+    fn a_token_is_good_up_to_its_last_millisecond() {
+        for millis in [0, 1_799_000, 1_799_999] {
+            check(&known(), &showing(), millis, Verdict::Good, None);
+        }
+        for millis in [1_800_000, 1_800_001, 1_801_000] {
+            check(&known(), &showing(), millis, Verdict::Expired, Some("reconnect-token-expired"));
+        }
+    }
+
+    #[test]
+    fn a_used_token_is_a_lost_race_for_ten_seconds_and_then_a_theft() {
+        let used = Known { used_at: Some(Timestamp::from_millis(5000)), ..known() };
+        for millis in [4999, 5000, 14_999, 15_000] {
+            check(&used, &showing(), millis, Verdict::Raced, Some("reconnect-token-raced"));
+        }
+        for millis in [15_001, 1_799_999, 1_800_001] {
+            check(&used, &showing(), millis, Verdict::Reused, Some("reconnect-token-used"));
+        }
+        let revoked = Known { revoked_at: Some(Timestamp::from_millis(20_000)), ..used };
+        check(&revoked, &showing(), 5001, Verdict::Ended, Some("reconnect-token-used"));
+    }
+
+    #[test]
+    fn whoever_it_is_not_for_learns_nothing_of_its_state() {
+        let ended = Known { revoked_at: Some(Timestamp::from_millis(1)), ..known() };
+        let used = Known { used_at: Some(Timestamp::from_millis(1)), ..known() };
+        for known in [known(), ended, used] {
+            for showing in [
+                Showing { document: 2, ..showing() },
+                Showing { player: user("bob"), ..showing() },
+                Showing { viewer: Viewer::User(user("bob")), ..showing() },
+                Showing { viewer: Viewer::Owner, ..showing() },
+            ] {
+                check(&known, &showing, 60_000, Verdict::Mismatch, Some("reconnect-token-mismatch"));
+            }
+        }
+        check(&known(), &Showing { viewer: Viewer::Owner, host: true, ..showing() }, 0, Verdict::Good, None);
+    }
+
+    #[test]
+    fn no_token_is_shown_by_debug_and_none_is_like_another() {
+        let entropy = SeededEntropy::new(7);
+        let (one, other) = (Token::new(&entropy), Token::new(&entropy));
+        assert_ne!(one.expose(), other.expose());
+        assert_ne!(one.hash(), other.hash());
+        let secret = &one.expose()[PREFIX.len()..];
+        let shown = format!("{one:?} {:?} {:?}", Some(&one), Token::parse(&format!("{}x", one.expose())));
+        assert!(!shown.contains(secret), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_reads_back_and_nothing_near_it_does(seed: u64, at in 0_usize..47, other in "[ -~]") {
+            let token = Token::new(&SeededEntropy::new(seed));
+            let text = token.expose();
+            prop_assert_eq!(text.len(), 47);
+            prop_assert_eq!(Token::parse(text).unwrap().hash(), token.hash());
+            let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+            if let Ok(read) = Token::parse(&changed) {
+                prop_assert!(changed == text || read.hash() != token.hash());
+            }
+            let longer = format!("{text}A");
+            prop_assert!(Token::parse(&text[..46]).is_err() && Token::parse(&longer).is_err());
+        }
+
+        #[test]
+        fn an_answer_opens_with_its_token_in_its_place_and_untouched_only(
+            seed: u64, answer: Vec<u8>, context in ".{0,40}", other in ".{0,40}", flip: usize,
+        ) {
+            let entropy = SeededEntropy::new(seed);
+            let (token, stranger) = (Token::new(&entropy), Token::new(&entropy));
+            let sealed = seal(&token, &entropy, &context, &answer).unwrap();
+            prop_assert_eq!(open(&token, &context, &sealed).unwrap(), answer);
+            prop_assert!(open(&stranger, &context, &sealed).is_err());
+            prop_assert!(other == context || open(&token, &other, &sealed).is_err());
+            let mut touched = sealed;
+            let at = flip % touched.text.len();
+            touched.text[at] ^= 1;
+            prop_assert!(open(&token, &context, &touched).is_err());
+        }
+    }
+}
