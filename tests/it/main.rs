@@ -17,6 +17,7 @@ mod embedding;
 mod faults;
 mod first_steps;
 mod game_night;
+mod games;
 mod idempotency;
 mod limits;
 mod model;

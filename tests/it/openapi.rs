@@ -36,7 +36,12 @@ impl Operation<'_> {
 
     /// A path that it answers, about a document that is there.
     fn example(&self) -> String {
-        self.path.replace("{collection}", "games").replace("{id}", "g1").replace("{slug}", "gone")
+        self.path
+            .replace("{collection}", "games")
+            .replace("{id}", "g1")
+            .replace("{gameId}", "g1")
+            .replace("{playerId}", "alice")
+            .replace("{slug}", "gone")
     }
 
     /// The problem types that it lists.
@@ -256,6 +261,24 @@ async fn answers_are_as_they_are_described() {
         (("get", "/api/v1/{collection}/{id}/events"), "/api/v1/games/g1/events?limit=2", json, Value::Null, 200),
         (("delete", document), "/api/v1/games/g1", json, Value::Null, 200),
         (("get", document), "/api/v1/games/g1", json, Value::Null, 410),
+        (("post", "/api/v1/games/{id}/seats"), "/api/v1/games/g2/seats", json, json!({ "playerId": "alice" }), 201),
+        (
+            ("post", "/api/v1/games/{id}/seats"),
+            "/api/v1/games/g2/seats",
+            json,
+            json!({ "playerId": "bob", "seat": 0 }),
+            409,
+        ),
+        (("get", "/api/v1/games/{id}/seats"), "/api/v1/games/g2/seats", json, Value::Null, 200),
+        (
+            ("get", "/api/game/{gameId}/connection-token"),
+            "/api/game/g2/connection-token?playerId=alice",
+            json,
+            Value::Null,
+            200,
+        ),
+        (("post", "/api/game/{gameId}/reconnect"), "/api/game/g2/reconnect", json, json!({ "gameId": "g3" }), 400),
+        (("post", "/api/v1/games/{id}/complete"), "/api/v1/games/g2/complete", json, json!({}), 200),
         (("get", "/problems"), "/problems", json, Value::Null, 200),
         (("get", "/problems/{slug}"), "/problems/gone", json, Value::Null, 200),
         (("get", "/healthz"), "/healthz", json, Value::Null, 200),
