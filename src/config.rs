@@ -68,6 +68,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Time between two heartbeats of a stream; whole seconds. Default 15 s.
     pub heartbeat: Duration,
+    /// How long a player's connection must be lost before others are told; whole milliseconds. Default 2 s.
+    pub presence_debounce: Duration,
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
@@ -97,6 +99,7 @@ impl Default for Config {
             ring_events_max: limits::RING_EVENTS_MAX,
             connections_max: 10_000,
             heartbeat: Duration::from_secs(15),
+            presence_debounce: limits::PRESENCE_DEBOUNCE,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
             log: "info".to_owned(),

@@ -64,6 +64,7 @@ fn every_option_can_be_set_in_every_way() {
         ("ring-events-max", "2048"),
         ("connections-max", "5"),
         ("heartbeat-seconds", "60"),
+        ("presence-debounce-ms", "250"),
         ("database-pages-max", "500"),
         ("log", "info,rejoin=debug"),
         ("log-format", "json"),

@@ -53,6 +53,7 @@ impl Config {
             ("ring-events-max", wide(self.ring_events_max), wide(2 * BATCH_COMMANDS_MAX), 1 << 24),
             ("connections-max", wide(self.connections_max), 1, 1_000_000),
             ("heartbeat-seconds", whole_seconds("heartbeat-seconds", self.heartbeat)?, 1, heartbeat_max),
+            ("presence-debounce-ms", whole_millis("presence-debounce-ms", self.presence_debounce)?, 0, 60_000),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {
@@ -114,6 +115,13 @@ fn whole_seconds(name: &str, duration: Duration) -> Result<u64, ConfigError> {
         return Ok(duration.as_secs());
     }
     Err(ConfigError(format!("{name}: {duration:?} is not a whole number of seconds")))
+}
+
+fn whole_millis(name: &str, duration: Duration) -> Result<u64, ConfigError> {
+    if duration.subsec_nanos() % 1_000_000 == 0 {
+        return Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+    Err(ConfigError(format!("{name}: {duration:?} is not a whole number of milliseconds")))
 }
 
 fn is_host_name(name: &str) -> bool {
