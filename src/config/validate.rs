@@ -118,7 +118,7 @@ fn whole_seconds(name: &str, duration: Duration) -> Result<u64, ConfigError> {
 }
 
 fn whole_millis(name: &str, duration: Duration) -> Result<u64, ConfigError> {
-    if duration.subsec_nanos() % 1_000_000 == 0 {
+    if duration.subsec_nanos().is_multiple_of(1_000_000) {
         return Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     }
     Err(ConfigError(format!("{name}: {duration:?} is not a whole number of milliseconds")))

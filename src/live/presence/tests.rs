@@ -276,6 +276,11 @@ fn a_stream_over_a_collection_is_told_of_all_its_documents_in_bounded_pieces() {
     assert_eq!(names.len(), count);
 }
 
+#[test]
+fn a_stream_pays_little_for_it() {
+    assert!(size_of::<Attendance>() <= 64, "{}", size_of::<Attendance>());
+}
+
 #[tokio::test(start_paused = true)]
 async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     let bounds = RingBounds { events_max: 10, bytes_max: 1000 };
