@@ -35,6 +35,7 @@ use crate::http::openapi;
 use crate::http::pages;
 use crate::http::server::{ServerOptions, serve};
 use crate::live::hub::Hub;
+use crate::live::presence::Presence;
 use crate::live::ring::RingBounds;
 use crate::store::{self, History, OpenError, Synchronous};
 
@@ -163,7 +164,9 @@ impl Builder {
         thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
 
         let stop = CancellationToken::new();
+        let presence = Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce);
         let api = Api(Arc::new(Parts {
+            presence: Arc::clone(&presence),
             reads: Reads::new(Arc::clone(&hub), reader, engine.clone()),
             engine: engine.clone(),
             health,
@@ -178,6 +181,7 @@ impl Builder {
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.fan_out());
+        tasks.spawn(presence.run());
         tasks.spawn(tick(engine.clone()));
         tasks.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
         Ok(Server { address, data_dir: config.data_dir, engine, finished, tasks, stop })

@@ -70,6 +70,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Minutes that a reconnect token is good. Default 30.
     pub reconnect_token_minutes: u32,
+    /// How long a player's connection must be lost before others are told; whole milliseconds. Default 2 s.
+    pub presence_debounce: Duration,
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
@@ -100,6 +102,7 @@ impl Default for Config {
             connections_max: 10_000,
             heartbeat: Duration::from_secs(15),
             reconnect_token_minutes: limits::RECONNECT_TOKEN_MINUTES,
+            presence_debounce: limits::PRESENCE_DEBOUNCE,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
             log: "info".to_owned(),

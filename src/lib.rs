@@ -47,6 +47,8 @@
 //!    task of their own.
 //! 5. [`http::sse`]: each subscriber is a cursor; all that waits for it goes out in one write.
 //!
+//! Who is connected goes beside it: [`live::presence`] counts streams, and wakes the same subscribers.
+//!
 //! Reading asks nobody: hot documents from [`live::hub`], cold ones and the past from the reader pool
 //! ([`engine::reads`]).
 //!

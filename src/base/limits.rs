@@ -78,6 +78,19 @@ pub const STREAM_NAMES_MAX: usize = 500;
 /// Most documents in one snapshot of a stream over collections. Past it: `too-large`.
 pub const STREAM_DOCUMENTS_MAX: usize = 10_000;
 
+/// Players listed in the presence of one document who hold no seat. Past it: their connections do not count.
+pub const PRESENCE_PLAYERS_MAX: usize = 100;
+/// Seated players listed in the presence of one document. Past it: not listed.
+pub const PRESENCE_SEATS_MAX: usize = 100;
+/// Documents and players in the presence of all documents, some 150 bytes each. Past it: connections do not count.
+pub const PRESENCE_ENTRIES_MAX: usize = 100_000;
+/// How long it is remembered that a player was there.
+pub const PRESENCE_KEPT: Duration = Duration::from_secs(3600);
+/// Shortest time between two presence events of one document: a crowd that comes at once is told of in few.
+pub const PRESENCE_SPACING: Duration = Duration::from_millis(100);
+/// How long a loss must last before it is told (default): longer than it takes to load a page again.
+pub const PRESENCE_DEBOUNCE: Duration = Duration::from_secs(2);
+
 /// Undurable events kept while storage fails (default), and their bytes. Past it: `storage-unavailable` or
 /// `storage-full`.
 pub const BACKLOG_EVENTS_MAX: usize = 50_000;

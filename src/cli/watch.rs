@@ -228,6 +228,7 @@ fn told(message: &Message) -> String {
         "snapshot" => snapshot(data),
         "resumed" => resumed(data),
         "durable" => durable(data),
+        "presence" => presence(data),
         "bye" => bye(data),
         _ => None,
     };
@@ -298,6 +299,22 @@ fn resumed(data: &str) -> Option<String> {
 fn durable(data: &str) -> Option<String> {
     let data: Value = serde_json::from_str(data).ok()?;
     Some(format!("on disk up to event {}", data.get("seq")?.as_u64()?))
+}
+
+fn presence(data: &str) -> Option<String> {
+    let data: Value = serde_json::from_str(data).ok()?;
+    let id = |of: &Value| of.get("playerId").and_then(Value::as_str).map(str::to_owned);
+    let players = data.get("players")?.as_array()?;
+    let all = |connected: bool| {
+        let those = players.iter().filter(|player| player.get("connected") == Some(&Value::Bool(connected)));
+        those.filter_map(id).collect::<Vec<_>>().join(", ")
+    };
+    let mut out = format!("here: {}", all(true));
+    if let Some(change) = data.get("change") {
+        out = format!("{} {}; {out}", id(change)?, change.get("event")?.as_str()?);
+    }
+    let away = all(false);
+    Some(if away.is_empty() { out } else { format!("{out}; away: {away}") })
 }
 
 fn bye(data: &str) -> Option<String> {

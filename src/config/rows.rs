@@ -187,6 +187,19 @@ pub(super) const ROWS: &[Row] = &[
         "Let a reconnect token be good for this long"
     ),
     Row {
+        name: "presence-debounce-ms",
+        value_name: "MILLISECONDS",
+        help: "Tell that a player's connection is lost when it was for this long, 0 to 60000",
+        shape: Shape::Number,
+        set: |config, values| {
+            let mut count = 0;
+            number(values, &mut count)?;
+            config.presence_debounce = Duration::from_millis(count);
+            Ok(())
+        },
+        get: |config| vec![config.presence_debounce.as_millis().to_string()],
+    },
+    Row {
         name: "database-pages-max",
         value_name: "PAGES",
         help: "Let the database file grow to this many pages of 4 KiB",

@@ -65,6 +65,7 @@ fn every_option_can_be_set_in_every_way() {
         ("connections-max", "5"),
         ("heartbeat-seconds", "60"),
         ("reconnect-token-minutes", "5"),
+        ("presence-debounce-ms", "250"),
         ("database-pages-max", "500"),
         ("log", "info,rejoin=debug"),
         ("log-format", "json"),

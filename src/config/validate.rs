@@ -54,6 +54,7 @@ impl Config {
             ("connections-max", wide(self.connections_max), 1, 1_000_000),
             ("heartbeat-seconds", whole_seconds("heartbeat-seconds", self.heartbeat)?, 1, heartbeat_max),
             ("reconnect-token-minutes", u64::from(self.reconnect_token_minutes), 1, 7 * 24 * 60),
+            ("presence-debounce-ms", whole_millis("presence-debounce-ms", self.presence_debounce)?, 0, 60_000),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {
@@ -115,6 +116,13 @@ fn whole_seconds(name: &str, duration: Duration) -> Result<u64, ConfigError> {
         return Ok(duration.as_secs());
     }
     Err(ConfigError(format!("{name}: {duration:?} is not a whole number of seconds")))
+}
+
+fn whole_millis(name: &str, duration: Duration) -> Result<u64, ConfigError> {
+    if duration.subsec_nanos().is_multiple_of(1_000_000) {
+        return Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+    Err(ConfigError(format!("{name}: {duration:?} is not a whole number of milliseconds")))
 }
 
 fn is_host_name(name: &str) -> bool {

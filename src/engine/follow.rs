@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::reads::{Reads, roll_forward};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
@@ -13,8 +15,10 @@ use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Document;
+use crate::document::visibility::Viewer;
 use crate::live::hub::{Found, Subscription};
-use crate::live::topics::Interest;
+use crate::live::presence::{Attendance, Presence};
+use crate::live::topics::{Interest, Woken};
 use crate::store::{Filter, Reader};
 
 /// How often a snapshot is begun anew because a document was dropped from memory just when it was looked for.
@@ -69,12 +73,15 @@ pub enum Item {
     Changes(Vec<Arc<Event>>),
     /// Changes up to here, which had been told while storage failed, are on disk now.
     Durable(Seq),
+    /// Who is there, as frames.
+    Presence(Bytes),
 }
 
 /// Someone who follows documents.
 pub struct Follow {
     reads: Reads,
     subscription: Subscription,
+    attendance: Attendance,
     cursor: Seq,
     recoveries: u64,
     /// The newest change told that was not on disk when it was told.
@@ -89,16 +96,26 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Begins to follow. `resume`: the position that the follower last saw, as it gives it; whatever it says, the answer
+    /// Begins to follow, which makes `viewer` one who is there. `resume`: the position that the follower last saw, as it gives it; whatever it says, the answer
     /// is a first item and never a refusal. Error: `TooLarge` when a snapshot would hold too many documents;
     /// `StorageUnavailable`.
-    pub async fn open(reads: Reads, interest: Interest, resume: Option<&str>) -> Result<(Self, Item)> {
+    pub async fn open(
+        reads: Reads,
+        presence: &Arc<Presence>,
+        viewer: &Viewer,
+        interest: Interest,
+        resume: Option<&str>,
+    ) -> Result<(Self, Item)> {
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
         let subscription = reads.hub.subscribe(Arc::new(interest));
+        let attendance = presence.attend(viewer, Arc::clone(subscription.interest()));
+        // Who is there already is told once what was missed is.
+        subscription.remind(Woken::PRESENCE);
         let recoveries = reads.hub.recoveries();
         let (cursor, announced, kept_after) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
         let (undurable, caught_up) = (None, false);
-        let mut follow = Self { reads, subscription, cursor, recoveries, undurable, announced, kept_after, caught_up };
+        let mut follow =
+            Self { reads, subscription, attendance, cursor, recoveries, undurable, announced, kept_after, caught_up };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
             Some(text) => follow.resume(text).await?,
@@ -115,8 +132,13 @@ impl Follow {
                 return Ok(item);
             }
             if self.caught_up {
-                self.subscription.changed().await;
-                self.caught_up = false;
+                let woken = self.subscription.woken().await;
+                self.caught_up = !woken.is_for(Woken::EVENTS);
+                if woken.is_for(Woken::PRESENCE)
+                    && let Some(item) = self.presence()
+                {
+                    return Ok(item);
+                }
                 continue;
             }
             match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
@@ -135,6 +157,14 @@ impl Follow {
                 }
             }
         }
+    }
+
+    fn presence(&mut self) -> Option<Item> {
+        let (frames, more) = self.attendance.news();
+        if more {
+            self.subscription.remind(Woken::PRESENCE);
+        }
+        (!frames.is_empty()).then_some(Item::Presence(frames))
     }
 
     fn recovered(&mut self) -> Option<Item> {
@@ -417,7 +447,7 @@ fn check_count(count: usize) -> Result<()> {
 
 /// What the states of documents add up to. Error: `TooLarge`.
 fn states_bytes(documents: &[Arc<Document>]) -> Result<usize> {
-    let bytes = documents.iter().filter_map(|document| document.state.as_ref()).map(bytes::Bytes::len).sum();
+    let bytes = documents.iter().filter_map(|document| document.state.as_ref()).map(Bytes::len).sum();
     if bytes > limits::STREAM_STATES_BYTES_MAX { Err(states_too_large()) } else { Ok(bytes) }
 }
 

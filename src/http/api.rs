@@ -12,6 +12,7 @@ use crate::base::entropy::Entropy;
 use crate::engine::command::Engine;
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
+use crate::live::presence::Presence;
 
 /// The state of every handler. Cheap to clone; nothing in it changes after the start.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Parts {
     pub engine: Engine,
     /// The way to read.
     pub reads: Reads,
+    /// Who is connected to what.
+    pub presence: Arc<Presence>,
     /// How the engine is.
     pub health: Arc<Health>,
     /// Where time comes from.

@@ -38,7 +38,7 @@ const RETRY_JITTER: Duration = Duration::from_millis(900);
 /// saw. A client that resumes is never refused for what is our trouble, since `EventSource` would then give up for
 /// good: it gets a stream that ends at once and is asked to try again.
 pub async fn respond(api: &Api, viewer: Viewer, interest: Interest, resume: Option<&str>) -> Result<Response, Failure> {
-    match Follow::open(api.reads.clone(), interest, resume).await {
+    match Follow::open(api.reads.clone(), &api.presence, &viewer, interest, resume).await {
         Ok((follow, first)) => Ok(Source::new(api.clone(), viewer, follow, first).into_response()),
         Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => {
             tracing::warn!(%error, "a stream could not be resumed; the client is asked to try again");
@@ -130,6 +130,7 @@ impl Source {
         } else {
             match self.woken().await? {
                 Woken::Told(Item::Changes(events)) => return self.changes(&events),
+                Woken::Told(Item::Presence(frames)) => return Ok(frames),
                 Woken::Told(item) => self.tell(item, &mut out)?,
                 Woken::Silent => {
                     let _ = write!(out, "event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.api.clock.now());
@@ -211,6 +212,7 @@ impl Source {
     fn tell(&mut self, item: Item, out: &mut BytesMut) -> Result<()> {
         match item {
             Item::Changes(events) => out.extend_from_slice(&self.changes(&events)?),
+            Item::Presence(frames) => out.extend_from_slice(&frames),
             Item::Snapshot { reason, documents, position } => {
                 let _ = write!(
                     out,

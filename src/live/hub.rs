@@ -7,7 +7,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
 use super::ring::{Ring, RingBounds};
-use super::topics::{Interest, Topics, Waiter};
+use super::topics::{Interest, Topics, Waiter, Woken};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq};
 use crate::document::chain::Hash;
@@ -188,6 +188,13 @@ impl Hub {
         Subscription { hub: Arc::clone(self), interest, waiter }
     }
 
+    /// Wakes those who follow these documents, for news of who is there.
+    pub fn tell_presence(&self, names: &[DocumentName]) {
+        if !names.is_empty() {
+            self.topics.wake_for_presence(names);
+        }
+    }
+
     /// Wakes subscribers as the log grows, for as long as the server runs. It is one task of its own, so that the
     /// engine's thread never pays for the number of subscribers.
     pub async fn fan_out(self: Arc<Self>) {
@@ -226,7 +233,17 @@ impl Subscription {
 
     /// Waits until something of interest was published since the last return. Cancel safe.
     pub async fn changed(&self) {
-        self.waiter.changed().await;
+        while !self.woken().await.is_for(Woken::EVENTS) {}
+    }
+
+    /// Waits until something of interest was published or somebody came or went, since the last return. Cancel safe.
+    pub async fn woken(&self) -> Woken {
+        self.waiter.woken().await
+    }
+
+    /// Has the next [`woken`](Self::woken) return at once.
+    pub fn remind(&self, what: Woken) {
+        self.waiter.wake(what);
     }
 }
 

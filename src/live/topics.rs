@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
@@ -38,33 +38,57 @@ impl Interest {
     }
 }
 
-/// A sleeping subscriber: one waker and one flag, so that ten thousand of them cost little. Shared by the subscriber,
-/// which sleeps on it, and the fan-out, which wakes it.
+/// What a subscriber is woken for: one or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Woken(u8);
+
+impl Woken {
+    /// Something may have been published.
+    pub const EVENTS: Self = Self(1);
+    /// Somebody came or went.
+    pub const PRESENCE: Self = Self(2);
+
+    /// Whether `other` is in it.
+    pub const fn is_for(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// A sleeping subscriber: one waker and one byte of flags, so that ten thousand of them cost little. Shared by the
+/// subscriber, which sleeps on it, and those who wake it.
 #[derive(Debug, Default)]
 pub struct Waiter {
     waker: AtomicWaker,
-    woken: AtomicBool,
+    woken: AtomicU8,
 }
 
 impl Waiter {
-    fn wake(&self) {
+    /// Wakes it, or has it find something when it looks.
+    pub fn wake(&self, what: Woken) {
         // The flag goes first: a subscriber that registers its waker between the two sees the flag.
-        if !self.woken.swap(true, Ordering::AcqRel) {
+        if self.woken.fetch_or(what.0, Ordering::AcqRel) == 0 {
             self.waker.wake();
         }
     }
 
-    /// Waits until something of interest has been published since the last return. Cancel safe: a wake-up that nobody
-    /// was there to receive is kept.
-    pub async fn changed(&self) {
+    fn take(&self) -> Poll<Woken> {
+        match self.woken.swap(0, Ordering::AcqRel) {
+            0 => Poll::Pending,
+            woken => Poll::Ready(Woken(woken)),
+        }
+    }
+
+    /// Waits until there was something since the last return. Cancel safe: a wake-up that nobody was there to receive
+    /// is kept.
+    pub async fn woken(&self) -> Woken {
         poll_fn(|context| {
-            if self.woken.swap(false, Ordering::AcqRel) {
-                return Poll::Ready(());
+            if let Poll::Ready(woken) = self.take() {
+                return Poll::Ready(woken);
             }
             self.waker.register(context.waker());
-            if self.woken.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+            self.take()
         })
-        .await;
+        .await
     }
 }
 
@@ -108,10 +132,25 @@ impl Topics {
         for event in events {
             let name = &event.meta.name;
             if documents.insert(name) {
-                lists.documents.get(name).into_iter().flatten().for_each(|waiter| waiter.wake());
+                lists.documents.get(name).into_iter().flatten().for_each(|waiter| waiter.wake(Woken::EVENTS));
             }
             if collections.insert(&name.collection) {
-                lists.collections.get(&name.collection).into_iter().flatten().for_each(|waiter| waiter.wake());
+                let waiters = lists.collections.get(&name.collection).into_iter().flatten();
+                waiters.for_each(|waiter| waiter.wake(Woken::EVENTS));
+            }
+        }
+    }
+
+    /// Wakes everyone who wants to hear of one of these documents, for its presence.
+    pub fn wake_for_presence(&self, names: &[DocumentName]) {
+        let lists = self.0.lock();
+        let mut collections = HashSet::new();
+        for name in names {
+            let waiters = lists.documents.get(name).into_iter().flatten();
+            waiters.for_each(|waiter| waiter.wake(Woken::PRESENCE));
+            if collections.insert(&name.collection) {
+                let waiters = lists.collections.get(&name.collection).into_iter().flatten();
+                waiters.for_each(|waiter| waiter.wake(Woken::PRESENCE));
             }
         }
     }
@@ -119,7 +158,8 @@ impl Topics {
     /// Wakes everyone.
     pub fn wake_all(&self) {
         let lists = self.0.lock();
-        lists.documents.values().chain(lists.collections.values()).flatten().for_each(|waiter| waiter.wake());
+        let waiters = lists.documents.values().chain(lists.collections.values()).flatten();
+        waiters.for_each(|waiter| waiter.wake(Woken::EVENTS));
     }
 }
 

@@ -35,6 +35,13 @@ fn events_become_lines_for_people() {
     check("resumed", r#"{"from":"1-aa","to":"2-bb","count":1}"#, "resumed 1 change");
     check("durable", r#"{"seq":12}"#, "on disk up to event 12");
     check("bye", r#"{"reason":"shutdown"}"#, "server said bye (shutdown)");
+    check(
+        "presence",
+        r#"{"players":[{"playerId":"alice","connected":true},{"playerId":"bob","connected":false},
+            {"playerId":"carol","connected":true}],"change":{"playerId":"bob","event":"lost"}}"#,
+        "bob lost; here: alice, carol; away: bob",
+    );
+    check("presence", r#"{"players":[{"playerId":"alice","connected":true}]}"#, "here: alice");
     check("presence", r#"{"who":1}"#, r#"presence {"who":1}"#);
     check("change", "not JSON", "change not JSON");
 }

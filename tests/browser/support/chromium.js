@@ -83,10 +83,10 @@ export class Follower {
     return new Follower(page);
   }
 
-  /** Everything so far, heartbeats left out. @returns {Promise<Seen[]>} */
+  /** Everything so far, heartbeats and who is there left out. @returns {Promise<Seen[]>} */
   async seen() {
     const all = await this.page.evaluate(() => /** @type {any} */ (globalThis).seen);
-    return all.filter((/** @type {Seen} */ one) => one.event !== 'heartbeat');
+    return all.filter((/** @type {Seen} */ one) => one.event !== 'heartbeat' && one.event !== 'presence');
   }
 
   /** What each connection brought, the first one first. @returns {Promise<Seen[][]>} */

@@ -64,12 +64,12 @@ impl Follower {
         }
     }
 
-    /// The next event that is not a heartbeat; `None` when the connection ended.
+    /// The next event that is neither a heartbeat nor about who is there; `None` when the connection ended.
     pub async fn next(&mut self) -> Option<Told> {
         let next = async {
             loop {
                 match self.next_raw().await {
-                    Some(told) if told.event == "heartbeat" => {}
+                    Some(told) if matches!(&*told.event, "heartbeat" | "presence") => {}
                     other => return other,
                 }
             }
@@ -82,6 +82,17 @@ impl Follower {
         let told = self.next().await.unwrap_or_else(|| panic!("the stream ended; {event} was to come"));
         assert_eq!(told.event, event, "{}", told.text);
         told
+    }
+
+    /// The next event about who is there; whatever else comes before it must be a heartbeat.
+    pub async fn presence(&mut self) -> Told {
+        loop {
+            let told = self.next_raw().await.expect("the stream goes on");
+            if told.event != "heartbeat" {
+                assert_eq!(told.event, "presence", "{}", told.text);
+                return told;
+            }
+        }
     }
 
     /// The next `count` changes.

@@ -53,7 +53,8 @@ pub(super) struct EventsQuery {
 /// Follow a document, or read its history
 ///
 /// With `Accept: text/event-stream` a stream: `snapshot` or `resumed` first, then each `change` (its data is an event),
-/// and `durable`, `heartbeat`, `bye`. Otherwise a page of history; with `wait`, a long poll.
+/// and `durable`, `presence` (who is connected or seated, by id, for everyone who may follow the document), `heartbeat`,
+/// `bye`. Otherwise a page of history; with `wait`, a long poll.
 #[utoipa::path(
     get, path = "/api/v1/{collection}/{id}/events", operation_id = "followDocument", tag = "streams",
     params(DocumentPath, Caller, EventsQuery, Resume),

@@ -1,0 +1,152 @@
+//! Who is connected to which document.
+//!
+//! A user is *connected* to a document while a stream that names it is open; a stream over a whole collection tells of
+//! everybody and counts for nobody, and the owner of the server is never listed. Each stream holds an [`Attendance`],
+//! whose drop is the end of the connection. A loss is told when it has lasted for the debounce, so that nobody hears of
+//! a page that is loaded again; what comes in quick succession is told together.
+//!
+//! Those who stream a document learn by `presence` events, which hold the whole list: the newest list replaces all
+//! before it, so nothing is queued for a subscriber that is slow. Whoever may follow a document learns the ids of
+//! those who are connected to it or seated at it.
+//!
+//! Nothing of it is stored: after a start nobody is connected until they are. No change of a document comes by here:
+//! the lock is taken when streams open and close, when seats change, and when there is news.
+
+mod registry;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use self::registry::{Registry, Seen};
+use self::room::Moment;
+pub use self::room::Standing;
+use super::hub::Hub;
+use super::topics::Interest;
+use crate::base::clock::Clock;
+use crate::base::ids::{DocumentName, UserId};
+use crate::document::visibility::Viewer;
+
+/// See the module. Shared by streams, by the features that give out seats, and by its own task.
+pub struct Presence {
+    hub: Arc<Hub>,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    /// Held for look-ups and list operations only, never across an await.
+    registry: Mutex<Registry>,
+    /// Something is due earlier than it was.
+    earlier: Notify,
+}
+
+impl Presence {
+    /// Nobody is connected. `debounce`: how long a loss must last before it is told.
+    pub fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration) -> Arc<Self> {
+        let (started, registry, earlier) = (Instant::now(), Mutex::new(Registry::new(debounce)), Notify::new());
+        Arc::new(Self { hub, clock, started, registry, earlier })
+    }
+
+    /// Tells what is due, for as long as the server runs.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let due = self.registry.lock().due();
+            match due {
+                None => self.earlier.notified().await,
+                Some(due) => tokio::select! {
+                    () = self.earlier.notified() => continue,
+                    () = sleep_until(self.started + due) => {}
+                },
+            }
+            let told = self.registry.lock().settle(self.now());
+            self.hub.tell_presence(&told);
+        }
+    }
+
+    /// A stream of `viewer` begins. It counts as a connection to the documents that `interest` names until it is dropped.
+    pub fn attend(self: &Arc<Self>, viewer: &Viewer, interest: Arc<Interest>) -> Attendance {
+        let user = match viewer {
+            Viewer::Owner => None,
+            Viewer::User(id) => Some(id.clone()),
+        };
+        let now = self.now();
+        let (seen, uncounted) = self.change(|registry| {
+            let seen = registry.begin();
+            let refused = |name: &&DocumentName| user.as_ref().is_some_and(|user| !registry.enter(name, user, now));
+            (seen, interest.documents.iter().filter(refused).cloned().collect())
+        });
+        Attendance { presence: Arc::clone(self), interest, user, uncounted, seen }
+    }
+
+    /// A seat was taken. Call it after the change is stored.
+    pub fn joined(&self, name: &DocumentName, player: &UserId) {
+        let now = self.now();
+        self.change(|registry| registry.seat(name, player, now));
+    }
+
+    /// A seat was given up. Call it after the change is stored.
+    pub fn left(&self, name: &DocumentName, player: &UserId) {
+        let now = self.now();
+        self.change(|registry| registry.unseat(name, player, now));
+    }
+
+    /// How it stands with a player, as it was told. `None`: neither connected nor seated since the start of the server,
+    /// or gone for so long that it is forgotten.
+    pub fn of(&self, name: &DocumentName, player: &UserId) -> Option<Standing> {
+        self.registry.lock().standing(name, player, self.now())
+    }
+
+    fn now(&self) -> Moment {
+        Moment { at: self.clock.now(), tick: self.started.elapsed() }
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Registry) -> R) -> R {
+        let (result, earlier) = {
+            let mut registry = self.registry.lock();
+            let before = registry.due();
+            let result = change(&mut registry);
+            let after = registry.due();
+            (result, after.is_some() && (before.is_none() || after < before))
+        };
+        if earlier {
+            self.earlier.notify_one();
+        }
+        result
+    }
+}
+
+/// A stream that is open: a connection of its user, who is gone when the last is dropped, and what it knows of others.
+pub struct Attendance {
+    presence: Arc<Presence>,
+    interest: Arc<Interest>,
+    user: Option<UserId>,
+    /// Documents whose rooms were full: there it does not count, and must not be counted out.
+    uncounted: Box<[DocumentName]>,
+    seen: Seen,
+}
+
+impl Attendance {
+    /// What is to be told on this stream since it was last asked, as frames, and whether there is more to be asked for
+    /// at once. At first that is the present, if anybody is there.
+    pub fn news(&mut self) -> (Bytes, bool) {
+        let now = self.presence.now();
+        self.presence.registry.lock().news(&self.interest, &mut self.seen, now)
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        let Some(user) = &self.user else { return };
+        let now = self.presence.now();
+        self.presence.change(|registry| {
+            for name in self.interest.documents.iter().filter(|name| !self.uncounted.contains(name)) {
+                registry.exit(name, user, now);
+            }
+        });
+    }
+}

@@ -1,0 +1,181 @@
+//! The rooms of all documents: which of them is due when, and which have news for whom. A value like each
+//! [`Room`]: it is given the time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::room::{Moment, Room, Standing};
+use crate::base::ids::{DocumentName, UserId};
+use crate::base::limits::{PRESENCE_ENTRIES_MAX, STREAM_WRITE_BYTES_MAX};
+use crate::live::topics::Interest;
+
+/// Before the first time that anything was told.
+const FIRST_REVISION: u64 = 0;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Registry {
+    debounce: Duration,
+    rooms: HashMap<DocumentName, Kept>,
+    /// When rooms are due.
+    agenda: BTreeSet<(Duration, DocumentName)>,
+    /// What was told, oldest first: each room by its newest revision.
+    revisions: BTreeMap<u64, DocumentName>,
+    /// How often anything was told.
+    revision: u64,
+    /// Rooms and their players.
+    entries: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    room: Room,
+    /// Where it stands in the agenda.
+    due: Option<Duration>,
+    /// Where it stands among the revisions; 0: nothing was told yet.
+    revision: u64,
+}
+
+/// How far a subscriber is.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// What was told when it came: the present for it, and no news.
+    opened: u64,
+    /// Everything up to here it knows.
+    told: u64,
+}
+
+impl Registry {
+    /// Nobody is anywhere.
+    pub fn new(debounce: Duration) -> Self {
+        let (rooms, agenda, revisions) = (HashMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { debounce, rooms, agenda, revisions, revision: FIRST_REVISION, entries: 0 }
+    }
+
+    /// Where a new subscriber begins: it is still to be told everything.
+    pub fn begin(&self) -> Seen {
+        Seen { opened: self.revision, told: FIRST_REVISION }
+    }
+
+    /// How many rooms and players are kept.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// When [`settle`](Self::settle) has something to do next.
+    pub fn due(&self) -> Option<Duration> {
+        self.agenda.first().map(|(due, _)| *due)
+    }
+
+    /// A connection opened. `false`: there is no room for more, and it does not count.
+    #[must_use]
+    pub fn enter(&mut self, name: &DocumentName, user: &UserId, now: Moment) -> bool {
+        self.entries < PRESENCE_ENTRIES_MAX && self.update(name, now, |room| room.enter(user, now))
+    }
+
+    /// A connection that counted closed.
+    pub fn exit(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+        if self.rooms.contains_key(name) {
+            self.update(name, now, |room| room.exit(user, now));
+        }
+    }
+
+    /// A seat was taken.
+    pub fn seat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+        if self.entries < PRESENCE_ENTRIES_MAX {
+            self.update(name, now, |room| room.seat(user, now));
+        }
+    }
+
+    /// A seat was given up.
+    pub fn unseat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+        if self.entries < PRESENCE_ENTRIES_MAX || self.rooms.contains_key(name) {
+            self.update(name, now, |room| room.unseat(user, now));
+        }
+    }
+
+    /// Does what is due, once per room. Returns the rooms whose watchers have something to be told.
+    pub fn settle(&mut self, now: Moment) -> Vec<DocumentName> {
+        let due: Vec<_> = self.agenda.iter().take_while(|(due, _)| *due <= now.tick).cloned().collect();
+        let debounce = self.debounce;
+        let mut told = Vec::new();
+        for (_, name) in due {
+            if self.update(&name, now, |room| room.settle(debounce, now)) {
+                self.revise(&name);
+                told.push(name);
+            }
+        }
+        told
+    }
+
+    fn revise(&mut self, name: &DocumentName) {
+        let Some(kept) = self.rooms.get_mut(name) else { return };
+        self.revision += 1;
+        self.revisions.remove(&kept.revision);
+        self.revisions.insert(self.revision, name.clone());
+        kept.revision = self.revision;
+    }
+
+    /// Changes a room, which is made for it if need be, and keeps the books.
+    fn update<R>(&mut self, name: &DocumentName, now: Moment, change: impl FnOnce(&mut Room) -> R) -> R {
+        if !self.rooms.contains_key(name) {
+            self.entries += 1;
+        }
+        let kept = self.rooms.entry(name.clone()).or_default();
+        self.entries -= kept.room.len();
+        let result = change(&mut kept.room);
+        self.entries += kept.room.len();
+        let over = kept.room.is_over(now);
+        let due = if over { None } else { kept.room.due(self.debounce) };
+        if kept.due != due {
+            if let Some(before) = kept.due {
+                self.agenda.remove(&(before, name.clone()));
+            }
+            self.agenda.extend(due.map(|due| (due, name.clone())));
+            kept.due = due;
+        }
+        if over {
+            self.revisions.remove(&kept.revision);
+            self.rooms.remove(name);
+            self.entries -= 1;
+        }
+        result
+    }
+
+    /// How it stands with a player. `None`: not known.
+    pub fn standing(&self, name: &DocumentName, user: &UserId, now: Moment) -> Option<Standing> {
+        self.rooms.get(name)?.room.standing(user, now)
+    }
+
+    /// What a subscriber is still to be told, as frames of a stream, and whether there is more than fits into one write.
+    /// Of each room only the newest is told.
+    pub fn news(&mut self, interest: &Interest, seen: &mut Seen, now: Moment) -> (Bytes, bool) {
+        let mut out = BytesMut::new();
+        if let (1, true) = (interest.documents.len(), interest.collections.is_empty()) {
+            // What most follow is found without a look at the others.
+            for name in &interest.documents {
+                out.extend_from_slice(&self.of_room(name, *seen, now).unwrap_or_default());
+            }
+        } else {
+            let newer = self.revisions.range(seen.told + 1..).filter(|(_, name)| interest.covers(name));
+            let newer: Vec<_> = newer.map(|(revision, name)| (*revision, name.clone())).collect();
+            for (revision, name) in newer {
+                if out.len() >= STREAM_WRITE_BYTES_MAX {
+                    return (out.freeze(), true);
+                }
+                out.extend_from_slice(&self.of_room(&name, *seen, now).unwrap_or_default());
+                seen.told = revision;
+            }
+        }
+        seen.told = self.revision;
+        (out.freeze(), false)
+    }
+
+    fn of_room(&mut self, name: &DocumentName, seen: Seen, now: Moment) -> Option<Bytes> {
+        let kept = self.rooms.get_mut(name).filter(|kept| kept.revision > seen.told)?;
+        if kept.revision <= seen.opened { kept.room.present(name, now) } else { kept.room.frame(name) }
+    }
+}

@@ -1,0 +1,282 @@
+//! The presence of one document's players, as a value: who is there, who was, and what of it has been told.
+//!
+//! Nothing here asks a clock. Each call is given the [`Moment`]; what is to happen later is a [due](Room::due) time, at
+//! which whoever keeps the room [settles](Room::settle) it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::base::clock::Timestamp;
+use crate::base::ids::{DocumentName, UserId};
+use crate::base::limits::{PRESENCE_KEPT, PRESENCE_PLAYERS_MAX, PRESENCE_SEATS_MAX, PRESENCE_SPACING};
+
+/// The present, on two clocks: what people are told, and what waiting times are measured by, since the first may jump.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// What people are told.
+    pub at: Timestamp,
+    /// Time since some fixed start; never goes back.
+    pub tick: Duration,
+}
+
+/// What became of a player.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Turn {
+    /// Has taken a seat.
+    Join,
+    /// Has given the seat up.
+    Leave,
+    /// Has had no connection for the whole debounce.
+    Lost,
+    /// Has a connection, where none was told before.
+    Returned,
+}
+
+/// The newest change of a room, as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Change {
+    player_id: UserId,
+    event: Turn,
+    /// Only for choosing the newest of several.
+    #[serde(skip)]
+    at: Timestamp,
+}
+
+/// How it stands with a player.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Whether the player has a connection, as far as it was told: a loss shows after the debounce.
+    pub connected: bool,
+    /// The last moment at which the player is known to have been connected; the present for one who is. `None`: not
+    /// since the server started.
+    pub last_seen: Option<Timestamp>,
+    /// Since when `connected` is what it is; for a seat whose player has not come yet, since the seat was taken.
+    pub since: Timestamp,
+}
+
+#[derive(Debug)]
+struct Player {
+    id: UserId,
+    /// Open now, told or not.
+    connections: u32,
+    seated: bool,
+    /// As it was told.
+    connected: bool,
+    /// See [`Standing::since`]. `None`: nobody was told of this player yet.
+    since: Option<Timestamp>,
+    last_seen: Option<Timestamp>,
+    /// When the first connection came or the last one went.
+    turned: Moment,
+    /// When `connected` was last told to have changed.
+    told: Option<Duration>,
+}
+
+impl Player {
+    fn new(id: UserId, now: Moment) -> Self {
+        let (connected, since, last_seen, told) = (false, None, None, None);
+        Self { id, connections: 0, seated: false, connected, since, last_seen, turned: now, told }
+    }
+
+    /// When it is to be told that the player came or went. A loss must have lasted; a return is told at once, but not
+    /// so soon after the last change that a bad line makes a list that flickers.
+    fn flip_due(&self, debounce: Duration) -> Option<Duration> {
+        match (self.connections > 0, self.connected) {
+            (true, false) => Some(self.told.map_or(self.turned.tick, |told| self.turned.tick.max(told + debounce))),
+            (false, true) => Some(self.turned.tick + debounce),
+            (true, true) | (false, false) => None,
+        }
+    }
+
+    fn flip(&mut self, now: Moment) -> Change {
+        self.connected = !self.connected;
+        (self.since, self.told) = (Some(self.turned.at), Some(now.tick));
+        let event = if self.connected { Turn::Returned } else { Turn::Lost };
+        Change { player_id: self.id.clone(), event, at: self.turned.at }
+    }
+
+    fn forget_due(&self) -> Option<Duration> {
+        let gone = self.connections == 0 && !self.connected;
+        gone.then_some(self.turned.tick + PRESENCE_KEPT)
+    }
+
+    /// `None`: nobody is to know yet.
+    fn standing(&self, at: Timestamp) -> Option<Standing> {
+        let since = self.since?;
+        let last_seen = if self.connected { Some(at) } else { self.last_seen };
+        Some(Standing { connected: self.connected, last_seen, since })
+    }
+}
+
+/// The players of one document, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Room {
+    players: Vec<Player>,
+    /// A seat taken or given up that is still to be told.
+    news: Option<Change>,
+    /// What was told last, and when.
+    told: Option<Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    change: Option<Change>,
+    at: Moment,
+    /// Made for the first subscriber; there may be a thousand more.
+    frame: Option<Bytes>,
+}
+
+impl Room {
+    /// How many players it holds, those included whom nobody was told of.
+    pub fn len(&self) -> usize {
+        self.players.len()
+    }
+
+    /// A connection of `user` opened. `false`: the room is full, and the connection does not count.
+    #[must_use]
+    pub fn enter(&mut self, user: &UserId, now: Moment) -> bool {
+        let unseated = self.players.iter().filter(|player| !player.seated).count();
+        let Some(player) = self.player(user, unseated < PRESENCE_PLAYERS_MAX, now) else { return false };
+        player.connections += 1;
+        if player.connections == 1 {
+            player.turned = now;
+        }
+        true
+    }
+
+    /// A connection that [`enter`](Self::enter) counted closed.
+    pub fn exit(&mut self, user: &UserId, now: Moment) {
+        let Some(player) = self.players.iter_mut().find(|player| player.id == *user) else { return };
+        player.connections = player.connections.saturating_sub(1);
+        if player.connections == 0 {
+            (player.turned, player.last_seen) = (now, Some(now.at));
+            // Came and went before anybody was told.
+            self.players.retain(|player| player.connections > 0 || player.since.is_some());
+        }
+    }
+
+    /// `user` has taken a seat.
+    pub fn seat(&mut self, user: &UserId, now: Moment) {
+        let seated = self.players.iter().filter(|player| player.seated).count();
+        if seated >= PRESENCE_SEATS_MAX {
+            return;
+        }
+        let Some(player) = self.player(user, true, now) else { return };
+        if !player.seated {
+            player.seated = true;
+            player.since.get_or_insert(now.at);
+            self.news = Some(Change { player_id: user.clone(), event: Turn::Join, at: now.at });
+        }
+    }
+
+    /// `user` has given the seat up. Whoever is still connected stays, as one who watches.
+    pub fn unseat(&mut self, user: &UserId, now: Moment) {
+        if let Some(player) = self.players.iter_mut().find(|player| player.id == *user) {
+            player.seated = false;
+        }
+        self.players.retain(|player| player.id != *user || player.connections > 0);
+        self.news = Some(Change { player_id: user.clone(), event: Turn::Leave, at: now.at });
+    }
+
+    fn player(&mut self, user: &UserId, may_add: bool, now: Moment) -> Option<&mut Player> {
+        let known = self.players.iter().position(|player| player.id == *user);
+        let index = match known {
+            Some(index) => index,
+            None if may_add => {
+                self.players.push(Player::new(user.clone(), now));
+                self.players.len() - 1
+            }
+            None => return None,
+        };
+        self.players.get_mut(index)
+    }
+
+    /// When something is to be told at the earliest, so that many changes at once go out together.
+    fn next_told(&self) -> Duration {
+        self.told.as_ref().map_or(Duration::ZERO, |told| told.at.tick + PRESENCE_SPACING)
+    }
+
+    /// When the room is to be settled next. `None`: never, as things are.
+    pub fn due(&self, debounce: Duration) -> Option<Duration> {
+        let flips = self.players.iter().filter_map(|player| player.flip_due(debounce));
+        let news = self.news.as_ref().map(|_| Duration::ZERO);
+        let told = flips.chain(news).min().map(|due| due.max(self.next_told()));
+        let forgotten = match &self.told {
+            Some(told) if self.players.is_empty() => Some(told.at.tick + PRESENCE_KEPT),
+            _ => self.players.iter().filter_map(Player::forget_due).min(),
+        };
+        told.into_iter().chain(forgotten).min()
+    }
+
+    /// Does what is due. `true`: there is something to tell.
+    pub fn settle(&mut self, debounce: Duration, now: Moment) -> bool {
+        self.players.retain(|player| player.forget_due().is_none_or(|due| due > now.tick));
+        if self.next_told() > now.tick {
+            return false;
+        }
+        let due = |player: &&mut Player| player.flip_due(debounce).is_some_and(|due| due <= now.tick);
+        let flips: Vec<Change> = self.players.iter_mut().filter(due).map(|player| player.flip(now)).collect();
+        let change = flips.into_iter().chain(self.news.take()).max_by_key(|change| change.at);
+        if change.is_none() {
+            return false;
+        }
+        self.told = Some(Told { change, at: now, frame: None });
+        true
+    }
+
+    /// Whether there is nothing worth keeping.
+    pub fn is_over(&self, now: Moment) -> bool {
+        let told_lately = self.told.as_ref().is_some_and(|told| told.at.tick + PRESENCE_KEPT > now.tick);
+        self.players.is_empty() && self.news.is_none() && !told_lately
+    }
+
+    /// How it stands with `user`. `None`: not known here.
+    pub fn standing(&self, user: &UserId, now: Moment) -> Option<Standing> {
+        self.players.iter().find(|player| player.id == *user)?.standing(now.at)
+    }
+
+    /// What was told last, as a stream carries it. `None`: nothing yet.
+    pub fn frame(&mut self, name: &DocumentName) -> Option<Bytes> {
+        let told = self.told.as_mut()?;
+        if told.frame.is_none() {
+            told.frame = Some(render(name, &self.players, told.change.as_ref(), told.at.at));
+        }
+        told.frame.clone()
+    }
+
+    /// The present without a change, for those who have just come. `None`: there is nobody.
+    pub fn present(&self, name: &DocumentName, now: Moment) -> Option<Bytes> {
+        let known = self.players.iter().any(|player| player.since.is_some());
+        known.then(|| render(name, &self.players, None, now.at))
+    }
+}
+
+/// The frame carries no `id:`, which would become the browser's `Last-Event-ID`.
+fn render(name: &DocumentName, players: &[Player], change: Option<&Change>, at: Timestamp) -> Bytes {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Listed<'a> {
+        player_id: &'a UserId,
+        #[serde(flatten)]
+        standing: Standing,
+    }
+    #[derive(Serialize)]
+    struct Data<'a> {
+        collection: &'a str,
+        id: &'a str,
+        players: Vec<Listed<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        change: Option<&'a Change>,
+        at: Timestamp,
+    }
+    let known = players.iter().filter_map(|player| Some((&player.id, player.standing(at)?)));
+    let players = known.map(|(player_id, standing)| Listed { player_id, standing }).collect();
+    let data = Data { collection: name.collection.as_str(), id: name.id.as_str(), players, change, at };
+    // Names, numbers and times always become JSON.
+    let data = serde_json::to_string(&data).unwrap_or_default();
+    format!("event: presence\ndata: {data}\n\n").into()
+}

@@ -1,0 +1,202 @@
+//! Who is there: told to those who follow a document, by events that nobody resumes from.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::{Follower, Process, Told};
+
+const DEBOUNCE: Duration = Duration::from_millis(400);
+const FLAGS: &[&str] = &["--presence-debounce-ms", "400"];
+
+/// A server with `games/g1`.
+async fn start(flags: &[&str]) -> Process {
+    let server = Process::start(flags);
+    assert_eq!(server.put("/api/v1/games/g1", &json!({ "n": 1 })).await.0, 201);
+    server
+}
+
+fn url(server: &Process) -> String {
+    format!("{}/api/v1/games/g1/events", server.url)
+}
+
+/// Joins as a player, and is told so.
+async fn come(server: &Process, viewer: &str) -> Follower {
+    let mut follower = Follower::connect(&url(server), Some(viewer), None).await.unwrap();
+    follower.expect("snapshot").await;
+    until(&mut follower, viewer, "returned").await;
+    follower
+}
+
+/// Waits until somebody did something.
+async fn until(follower: &mut Follower, player: &str, event: &str) -> Told {
+    loop {
+        let told = follower.presence().await;
+        if told.data["change"] == json!({ "playerId": player, "event": event }) {
+            return told;
+        }
+    }
+}
+
+/// Who is listed: `+` those who are connected, `-` those who are not.
+fn listed(data: &Value) -> Vec<String> {
+    let sign = |player: &Value| if player["connected"] == true { '+' } else { '-' };
+    let players = data["players"].as_array().unwrap().iter();
+    let mut players: Vec<_> =
+        players.map(|player| format!("{}{}", sign(player), player["playerId"].as_str().unwrap())).collect();
+    players.sort();
+    players
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_told_after_the_debounce_and_a_return_at_once() {
+    let server = start(FLAGS).await;
+    let mut host = Follower::connect(&url(&server), None, None).await.unwrap();
+    let position = host.expect("snapshot").await.id;
+    let mut alice = come(&server, "alice").await;
+    assert_eq!(listed(&until(&mut host, "alice", "returned").await.data), ["+alice"]);
+    let bob = come(&server, "bob").await;
+    assert_eq!(listed(&until(&mut alice, "bob", "returned").await.data), ["+alice", "+bob"], "the host is not listed");
+    until(&mut host, "bob", "returned").await;
+
+    let dropped = Instant::now();
+    drop(bob);
+    let lost = alice.presence().await;
+    assert!(dropped.elapsed() >= DEBOUNCE, "{:?}", dropped.elapsed());
+    assert_eq!(lost.data["change"], json!({ "playerId": "bob", "event": "lost" }));
+    assert_eq!(listed(&lost.data), ["+alice", "-bob"]);
+    let bobs = |data: &Value| data["players"].as_array().unwrap().iter().find(|p| p["playerId"] == "bob").cloned();
+    let gone = bobs(&lost.data).unwrap();
+    assert!(gone["lastSeen"].as_str() < lost.data["at"].as_str() && gone["since"] == gone["lastSeen"], "{gone}");
+    assert_eq!(host.presence().await, Told { id: position.clone(), ..lost });
+
+    let _bob = come(&server, "bob").await;
+    let returned = alice.presence().await;
+    assert_eq!(returned.data["change"], json!({ "playerId": "bob", "event": "returned" }));
+    assert_eq!(listed(&returned.data), ["+alice", "+bob"]);
+    assert_eq!(host.presence().await.id, position, "an id would become what the browser resumes from");
+}
+
+#[tokio::test]
+async fn nobody_hears_of_a_reload_or_of_one_tab_of_two() {
+    // Long enough for a reload on a machine that has much else to do.
+    let debounce = Duration::from_millis(1500);
+    let server = start(&["--presence-debounce-ms", "1500"]).await;
+    let mut alice = come(&server, "alice").await;
+    let mut bob = come(&server, "bob").await;
+    until(&mut alice, "bob", "returned").await;
+    for _ in 0..3 {
+        drop(bob);
+        bob = Follower::connect(&url(&server), Some("bob"), None).await.unwrap();
+        bob.expect("snapshot").await;
+        let present = bob.presence().await.data;
+        assert_eq!((listed(&present), present.get("change")), (vec!["+alice".to_owned(), "+bob".to_owned()], None));
+    }
+    let second = Follower::connect(&url(&server), Some("bob"), None).await.unwrap();
+    drop(second);
+    // By then the loss of any of these would have been told, and before this.
+    tokio::time::sleep(debounce).await;
+    let _carol = come(&server, "carol").await;
+    let next = alice.presence().await.data;
+    assert_eq!(next["change"], json!({ "playerId": "carol", "event": "returned" }));
+}
+
+#[tokio::test]
+async fn a_resumed_stream_is_told_of_presence_only_after_what_it_missed() {
+    let mut server = start(FLAGS).await;
+    let _alice = come(&server, "alice").await;
+    let mut bob = come(&server, "bob").await;
+    let from = bob.last_event_id.clone();
+    drop(bob);
+    for n in 0..50 {
+        assert_eq!(server.merge("/api/v1/games/g1", &json!({ "n": n + 2 })).await.0, 200);
+    }
+    for restarted in [false, true] {
+        bob = Follower::connect(&url(&server), Some("bob"), Some(&from)).await.unwrap();
+        let told: Vec<Told> = {
+            let mut told = Vec::new();
+            while told.last().is_none_or(|told: &Told| told.event != "presence") {
+                told.push(bob.next_raw().await.unwrap());
+            }
+            told
+        };
+        let names: Vec<&str> = told.iter().map(|told| &*told.event).filter(|name| *name != "heartbeat").collect();
+        assert_eq!((names[0], names.len()), ("resumed", 52), "{names:?}");
+        assert!(names[1..51].iter().all(|name| *name == "change"));
+        // Bob may have been away for long enough to be lost, and is back in the next one then.
+        let expected = if restarted { vec!["+bob"] } else { vec!["+alice", "+bob"] };
+        let mut present = listed(&told.last().unwrap().data);
+        while present != expected {
+            assert!(!restarted, "presence does not outlive the server: {present:?}");
+            present = listed(&bob.presence().await.data);
+        }
+        server.kill();
+        server.start_again();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_a_collection_is_told_of_every_document_and_counts_for_none() {
+    let server = start(FLAGS).await;
+    assert_eq!(server.put("/api/v1/games/g2", &json!({})).await.0, 201);
+    let all = format!("{}/api/v1/stream?collection=games&doc=chat/c1", server.url);
+    let mut watcher = Follower::connect(&all, Some("watcher"), None).await.unwrap();
+    watcher.expect("snapshot").await;
+    let own = watcher.presence().await.data;
+    assert_eq!((&own["collection"], &own["id"], listed(&own)), (&json!("chat"), &json!("c1"), vec!["+watcher".into()]));
+    let _alice = come(&server, "alice").await;
+    let told = watcher.presence().await.data;
+    assert_eq!((&told["id"], listed(&told)), (&json!("g1"), vec!["+alice".into()]));
+    let both = format!("{}/api/v1/stream?doc=games/g1&doc=games/g2", server.url);
+    let bob = Follower::connect(&both, Some("bob"), None).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(watcher.presence().await.data["change"], json!({ "playerId": "bob", "event": "returned" }));
+    }
+    drop(bob);
+    let mut lost = [watcher.presence().await.data, watcher.presence().await.data];
+    lost.sort_by_key(|data| data["id"].to_string());
+    let lost = lost.map(|data| (data["id"].clone(), listed(&data)));
+    assert_eq!(lost[0], (json!("g1"), vec!["+alice".to_owned(), "-bob".to_owned()]));
+    assert_eq!(lost[1], (json!("g2"), vec!["-bob".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_holds_nobody_up_and_gets_the_newest_list() {
+    let server = start(&["--presence-debounce-ms", "0"]).await;
+    // Each list is long, so that not many fill what the sockets hold.
+    let mut crowd = Vec::new();
+    for n in 0..60 {
+        let viewer = format!("{}-{n}", "x".repeat(50));
+        let mut one = Follower::connect(&url(&server), Some(&viewer), None).await.unwrap();
+        one.expect("snapshot").await;
+        crowd.push(one);
+    }
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut slow: TcpStream = socket.connect(server.address().parse().unwrap()).await.unwrap();
+    let request = format!(
+        "GET /api/v1/games/g1/events HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
+        server.address()
+    );
+    slow.write_all(request.as_bytes()).await.unwrap();
+    let mut quick = Follower::connect(&url(&server), None, None).await.unwrap();
+    quick.expect("snapshot").await;
+    for _ in 0..10 {
+        let bob = come(&server, "bob").await;
+        until(&mut quick, "bob", "returned").await;
+        drop(bob);
+        until(&mut quick, "bob", "lost").await;
+    }
+    let _last = come(&server, "last").await;
+    let mut text = String::new();
+    let mut piece = [0; 4096];
+    while !text.contains(r#""change":{"playerId":"last","event":"returned"}"#) {
+        let read = tokio::time::timeout(Duration::from_secs(20), slow.read(&mut piece)).await.unwrap().unwrap();
+        assert!(read > 0, "the stream goes on");
+        text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+    }
+    let ids = text.lines().filter(|line| line.starts_with("id:")).count();
+    assert_eq!(ids, 1, "only the snapshot's");
+}
