@@ -240,11 +240,13 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
     let (mut missed, mut bytes) = (Missed::default(), 0);
     let Some(from) = from else { return Ok(missed) };
     let interest = Interest::document(document.meta.name.clone());
-    let (mut follow, first) = Follow::open(api.reads.clone(), interest, Some(from)).await?;
+    // Looked at for the player and not by them: the owner's look makes nobody present.
+    let (reads, presence) = (api.reads.clone(), &api.presence);
+    let (mut follow, first) = Follow::open(reads, presence, &Viewer::Owner, interest, Some(from)).await?;
     let mut left = match first {
         Item::Resumed { count, .. } => count,
         Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..missed }),
-        Item::Changes(_) | Item::Durable(_) => {
+        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) => {
             return Err(Error::internal("a stream began with neither of its beginnings"));
         }
     };
@@ -252,7 +254,7 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
         let events = match follow.next().await? {
             Item::Changes(events) => events,
             Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..Missed::default() }),
-            Item::Resumed { .. } | Item::Durable(_) => continue,
+            Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) => continue,
         };
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
         for event in events {

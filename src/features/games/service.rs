@@ -13,25 +13,7 @@ use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
-use crate::live::hub::Hub;
 use crate::store::Connection;
-
-/// How a player is connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Presence {
-    /// Whether they are connected. `None`: not known.
-    pub connected: Option<bool>,
-    /// When they were last seen.
-    pub last_seen: Option<Timestamp>,
-    /// Since when they are connected, or are not.
-    pub since: Option<Timestamp>,
-}
-
-/// How `player` is connected to `game`: the one place where presence comes in. Nobody watches yet.
-pub fn presence_of(hub: &Hub, game: &DocumentName, player: &UserId) -> Presence {
-    let _ = (hub, game, player);
-    Presence::default()
-}
 
 /// The game, when it is there and not over. Errors: `NotFound`, `Gone`, `game-completed`.
 pub async fn running(api: &Api, name: &DocumentName) -> Result<Arc<Document>> {
@@ -100,7 +82,11 @@ pub async fn join(
             }
         }
     };
-    api.engine.rows(write).await
+    let (seat, new) = api.engine.rows(write).await?;
+    if new {
+        api.presence.joined(name, &seat.player);
+    }
+    Ok((seat, new))
 }
 
 /// Who sits in a game that may be over. Errors: `NotFound`, `Gone`.
@@ -113,6 +99,7 @@ pub async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
 /// `Forbidden` for anyone but the player and the host; `StorageUnavailable`.
 pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
     let document = running(api, name).await?;
+    let leaver = player.clone();
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;
         let seat = sql::seat_of(conn, key, &player)?;
@@ -123,7 +110,9 @@ pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserI
         sql::leave(conn, key, &player)?;
         sql::tokens::revoke_player(conn, key, &player, now)
     };
-    api.engine.rows(write).await
+    api.engine.rows(write).await?;
+    api.presence.left(name, &leaver);
+    Ok(())
 }
 
 /// Ends a game, once: when that was. Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host;

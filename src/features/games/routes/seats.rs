@@ -12,7 +12,7 @@ use super::{CompleteProblems, Game, JoinProblems, LeaveProblems, Player, SeatsPr
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentId, DocumentName, UserId};
 use crate::features::games::seats::Seat;
-use crate::features::games::service::{self, presence_of};
+use crate::features::games::service;
 use crate::http::api::Api;
 use crate::http::body::{JSON, Json, RawBody};
 use crate::http::problem::Handled;
@@ -45,13 +45,12 @@ struct TakenSeat {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     joined_at: Timestamp,
-    /// Whether the player is connected; null: not known.
-    #[schema(required = true)]
-    connected: Option<bool>,
-    /// When they were last seen; null: not known.
+    /// Whether the player is connected.
+    connected: bool,
+    /// When they were last seen; null: not since the server started.
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     last_seen: Option<Timestamp>,
-    /// Since when they are connected, or are not; null: not known.
+    /// Since when they are connected, or are not; null: since before the server started.
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     since: Option<Timestamp>,
 }
@@ -63,14 +62,14 @@ struct Seats {
 }
 
 fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
-    let presence = presence_of(&api.reads.hub, game, &seat.player);
+    let standing = api.presence.of(game, &seat.player);
     TakenSeat {
         player_id: seat.player,
         seat: seat.seat,
         joined_at: seat.joined_at,
-        connected: presence.connected,
-        last_seen: presence.last_seen,
-        since: presence.since,
+        connected: standing.is_some_and(|standing| standing.connected),
+        last_seen: standing.and_then(|standing| standing.last_seen),
+        since: standing.map(|standing| standing.since),
     }
 }
 
