@@ -82,7 +82,8 @@ pub const STREAM_DOCUMENTS_MAX: usize = 10_000;
 pub const PRESENCE_PLAYERS_MAX: usize = 100;
 /// Seated players listed in the presence of one document. Past it: not listed.
 pub const PRESENCE_SEATS_MAX: usize = 100;
-/// Documents and players in the presence of all documents, some 150 bytes each. Past it: connections do not count.
+/// Documents and players in the presence of all documents, some 350 bytes each with the list as it is sent. Past it:
+/// connections do not count.
 pub const PRESENCE_ENTRIES_MAX: usize = 100_000;
 /// How long it is remembered that a player was there.
 pub const PRESENCE_KEPT: Duration = Duration::from_secs(3600);

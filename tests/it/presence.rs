@@ -200,3 +200,33 @@ async fn a_subscriber_that_does_not_read_holds_nobody_up_and_gets_the_newest_lis
     let ids = text.lines().filter(|line| line.starts_with("id:")).count();
     assert_eq!(ids, 1, "only the snapshot's");
 }
+
+#[tokio::test]
+async fn seats_taken_and_given_up_are_told_and_the_list_of_seats_says_who_is_there() {
+    let server = start(FLAGS).await;
+    let seats = "/api/v1/games/g1/seats";
+    let mut host = Follower::connect(&url(&server), None, None).await.unwrap();
+    host.expect("snapshot").await;
+    assert_eq!(server.post_as("alice", seats, &json!({ "playerId": "alice" })).await.0, 201);
+    let told = host.presence().await.data;
+    assert_eq!(
+        (&told["change"], listed(&told)),
+        (&json!({ "playerId": "alice", "event": "join" }), vec!["-alice".into()])
+    );
+    assert_eq!(told["players"][0]["lastSeen"], Value::Null, "never so far");
+    // Who has a seat keeps it: that is no news.
+    assert_eq!(server.post_as("alice", seats, &json!({ "playerId": "alice" })).await.0, 200);
+    let alice = come(&server, "alice").await;
+    assert_eq!(listed(&until(&mut host, "alice", "returned").await.data), ["+alice"]);
+    let seated = async || server.get(seats).await.1["items"][0].clone();
+    let there = seated().await;
+    assert_eq!(there["connected"], true, "{there}");
+    drop(alice);
+    let lost = until(&mut host, "alice", "lost").await.data;
+    let away = seated().await;
+    assert_eq!(away["connected"], false, "{away}");
+    assert_eq!([&away["lastSeen"], &away["since"]], [&lost["players"][0]["lastSeen"], &lost["players"][0]["since"]]);
+    let left = server.request("DELETE", &format!("{seats}/alice")).send().await.unwrap();
+    assert_eq!(left.status(), 204);
+    assert_eq!(listed(&until(&mut host, "alice", "leave").await.data), Vec::<String>::new());
+}

@@ -101,7 +101,8 @@ pub(super) struct StreamQuery {
 
 /// Follow many documents on one connection
 ///
-/// As the stream of one document; at least one `doc` or `collection` must be given.
+/// As the stream of one document; at least one `doc` or `collection` must be given. For `presence`, the caller is
+/// connected to each `doc`; a `collection` tells of all its documents and counts for none.
 #[utoipa::path(
     get, path = "/api/v1/stream", operation_id = "follow", tag = "streams",
     params(Caller, StreamQuery, Resume),
