@@ -360,6 +360,9 @@ async fn a_database_at_its_page_limit_is_a_full_disk() {
     }
     assert_eq!(status, 202);
     assert!(durable > 10, "{durable}");
+    // Once more, and far more than could find room when it is tried again.
+    let large = json!({ "text": "x".repeat(500_000) });
+    assert_eq!(server.put("/api/v1/games/g1", &large).await.0, 202);
     let report = server.until_ready(|_, _| true).await;
     assert_eq!((&report["storage"]["state"], &report["storage"]["full"]), (&json!("degraded"), &json!(true)));
     let mut follower = follow(&server, "/api/v1/games/g1/events", None).await;
@@ -368,9 +371,11 @@ async fn a_database_at_its_page_limit_is_a_full_disk() {
 
     assert_eq!(server.terminate().code(), Some(6), "an ending that whoever runs it can tell");
     assert_eq!(follower.expect("bye").await.data["reason"], "shutdown");
-    assert!(server.log().contains("1 changes that were not on disk are lost"), "{}", server.log());
+    assert!(server.log().contains("changes that were not on disk are lost"), "{}", server.log());
     server.start_again_with(&[]);
-    assert_eq!(verified_history(&server, "games/g1").await.len(), durable);
+    // The first that waited may have found room in between.
+    let kept = verified_history(&server, "games/g1").await.len();
+    assert!(kept == durable || kept == durable + 1, "{kept} of {durable}");
     let mut back = follow(&server, "/api/v1/games/g1/events", Some(&lost.id)).await;
     assert_eq!(back.expect("snapshot").await.data["reason"], "diverged");
     assert_eq!(server.put("/api/v1/games/g1", &json!({})).await.0, 200);
