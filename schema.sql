@@ -27,7 +27,8 @@ CREATE INDEX documents_by_base ON documents (collection, base_seq);
 -- The log: source of truth, feed of changes and replay buffer in one. Rows are only added at the end, and trimmed from
 -- the oldest of each document on. The newest event of a document is never trimmed.
 CREATE TABLE events (
-    seq      INTEGER PRIMARY KEY,       -- its place in the log: dense when written, starts at 1
+    seq      INTEGER PRIMARY KEY,       -- its place in the log: rises, from 1 on; one that is missing was trimmed, or the
+                                        -- place of a change to a document that lived in memory only
     document INTEGER NOT NULL REFERENCES documents (key),
     version  INTEGER NOT NULL,          -- the document's version after it: dense, starts at 1
     at       TEXT    NOT NULL,
@@ -48,6 +49,14 @@ CREATE TABLE snapshots (
     state    TEXT,                      -- NULL: the document was deleted
     PRIMARY KEY (document, version)
 ) STRICT;
+
+-- The collections of which there were, or are, documents that live in memory only, and which places of the log knew
+-- them: whoever saw such a place of an earlier run may have seen what is gone.
+CREATE TABLE volatile_collections (
+    collection TEXT    PRIMARY KEY,
+    after      INTEGER NOT NULL,        -- the end of the log when the first run with such documents began
+    until      INTEGER                  -- and when the last had ended; NULL: it has not, or was killed
+) STRICT, WITHOUT ROWID;
 
 -- What was answered to a request that carried an Idempotency-Key. Written with the change that it tells of.
 CREATE TABLE idempotency_keys (

@@ -25,7 +25,7 @@ use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
 use crate::engine::thread::{Ending, TICK, Thread};
-use crate::engine::{self, BacklogBounds, HotBounds};
+use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
 use crate::features;
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
@@ -145,13 +145,15 @@ impl Builder {
             },
             backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
             snapshot_events_max: config.history_events,
+            volatile: volatile(&config),
         };
         // The address first: a second server on it must not touch the file.
         let failed = |error| StartError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
 
-        let (writer, reader) = store::open(store_options(&config, self.synchronous))?;
+        let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
+        let vanished = writer.begin_run(&options.volatile.collections)?;
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
         let health = Arc::new(Health::default());
@@ -167,13 +169,14 @@ impl Builder {
         let presence = Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce);
         let api = Api(Arc::new(Parts {
             presence: Arc::clone(&presence),
-            reads: Reads::new(Arc::clone(&hub), reader, engine.clone()),
+            reads: Reads::new(Arc::clone(&hub), reader, engine.clone(), vanished),
             engine: engine.clone(),
             health,
             clock: Arc::clone(&self.clock),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
             reconnect_token: Duration::from_secs(u64::from(config.reconnect_token_minutes) * 60),
+            flags: config.flags,
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
@@ -193,9 +196,20 @@ fn router() -> Router<Api> {
     openapi::assemble([
         pages::routes(),
         features::operations::routes::router(),
+        features::flags::routes::router(),
         features::documents::routes::router(),
         features::games::routes::router(),
     ])
+}
+
+/// What a flag turns persistence off for.
+fn volatile(config: &Config) -> Volatile {
+    let games = Collection::new("games").ok().filter(|_| !config.flags.games_persistence);
+    Volatile {
+        collections: games.into_iter().collect(),
+        documents_max: config.volatile_documents_max,
+        ..Volatile::default()
+    }
 }
 
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use crate::base::flags::Flags;
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits;
 use crate::http::client::Target;
@@ -58,6 +59,8 @@ pub struct Config {
     pub hot_bytes_max: usize,
     /// How long an unused document stays in memory; whole seconds. Default 10 minutes.
     pub hot_idle: Duration,
+    /// Documents that live in memory only. Default 1,000.
+    pub volatile_documents_max: usize,
     /// Changes accepted while storage fails. Default 50,000.
     pub backlog_events_max: usize,
     /// Bytes of changes accepted while storage fails. Default 64 MiB.
@@ -77,6 +80,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Largest size of the database file, pages of 4 KiB. Default no bound but the disk.
     pub database_pages_max: Option<u32>,
+    /// What is turned on.
+    pub flags: Flags,
     /// Which log lines are written, as a filter of `tracing`. Default `info`.
     pub log: String,
     /// How log lines look. Default [`LogFormat::Auto`].
@@ -96,6 +101,7 @@ impl Default for Config {
             hot_documents_max: limits::HOT_DOCUMENTS_MAX,
             hot_bytes_max: limits::HOT_BYTES_MAX,
             hot_idle: limits::HOT_IDLE,
+            volatile_documents_max: limits::VOLATILE_DOCUMENTS_MAX,
             backlog_events_max: limits::BACKLOG_EVENTS_MAX,
             backlog_bytes_max: limits::BACKLOG_BYTES_MAX,
             ring_events_max: limits::RING_EVENTS_MAX,
@@ -105,6 +111,7 @@ impl Default for Config {
             presence_debounce: limits::PRESENCE_DEBOUNCE,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
+            flags: Flags::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
         }
@@ -336,12 +343,26 @@ fn read_file(name: &str, text: &str) -> Result<File, ConfigError> {
         ConfigError(format!("{name}: line {line}: {}", e.message().replace('\n', " ")))
     })?;
     let mut values = BTreeMap::new();
-    for (key, value) in table {
+    for (key, value) in flatten(table) {
         let Some(row) = ROWS.iter().find(|row| row.name == key) else { return Err(unknown_key(name, &key)) };
         let texts = texts(row.shape, value).map_err(|why| ConfigError(format!("{name}: {key}: {why}")))?;
         values.insert(row.name, texts);
     }
     Ok(File { name: name.to_owned(), values })
+}
+
+/// The keys of the file, those of the table `flags` with its name and a dot before.
+fn flatten(table: toml::Table) -> Vec<(String, toml::Value)> {
+    let mut flat = Vec::with_capacity(table.len());
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) if key == "flags" => {
+                flat.extend(inner.into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
+            }
+            value => flat.push((key, value)),
+        }
+    }
+    flat
 }
 
 fn unknown_key(name: &str, key: &str) -> ConfigError {
@@ -354,12 +375,14 @@ fn unknown_key(name: &str, key: &str) -> ConfigError {
 fn texts(shape: Shape, value: toml::Value) -> Result<Vec<String>, &'static str> {
     match (shape, value) {
         (Shape::Number, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
+        (Shape::Boolean, toml::Value::Boolean(value)) => Ok(vec![value.to_string()]),
         (Shape::Text | Shape::List, toml::Value::String(text)) => Ok(vec![text]),
         (Shape::List, toml::Value::Array(items)) => {
             let item = |item| if let toml::Value::String(text) = item { Ok(text) } else { Err("must hold strings") };
             items.into_iter().map(item).collect()
         }
         (Shape::Number, _) => Err("must be a whole number"),
+        (Shape::Boolean, _) => Err("must be true or false"),
         (Shape::Text, _) => Err("must be a string"),
         (Shape::List, _) => Err("must be a list of strings"),
     }

@@ -102,6 +102,10 @@
 //! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`, `bad_input::bombs_of_depth_size_and_number`,
 //!    `pages`, `streams::load`.
 //!
+//! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
+//! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:
+//! `rollout`, and `src/engine/tests/volatile.rs`.
+//!
 //! # Deliberately absent
 //!
 //! * No lock around state and no second writer: the engine's thread owns both, so there is nothing to disagree with.

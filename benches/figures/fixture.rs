@@ -82,6 +82,7 @@ impl Alone {
             hot: HotBounds::default(),
             backlog: BacklogBounds::default(),
             snapshot_events_max: limits::HISTORY_EVENTS,
+            volatile: rejoin::engine::Volatile::default(),
         };
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));

@@ -109,6 +109,19 @@ pub const TREES_MAX: usize = 512;
 /// Bytes of JSON behind the parsed states that are kept.
 pub const TREES_BYTES_MAX: usize = 4 << 20;
 
+/// Volatile documents (default): what memory has beside [`HOT_BYTES_MAX`], at 64 KB each. Past it: `too-large`.
+pub const VOLATILE_DOCUMENTS_MAX: usize = 1000;
+/// Bytes of the states of volatile documents. Past it none is created and none grows: `too-large`.
+pub const VOLATILE_BYTES_MAX: usize = 64 << 20;
+/// How long a volatile document that nobody reads or writes stays: long enough for a game that goes on tomorrow
+/// evening at about the same hour.
+pub const VOLATILE_IDLE: Duration = Duration::from_secs(24 * 3600);
+/// Idempotency keys remembered of writes that touched volatile documents alone, and the bytes of their answers. Past it
+/// the oldest are forgotten.
+pub const VOLATILE_KEYS_MAX: usize = 10_000;
+/// See [`VOLATILE_KEYS_MAX`].
+pub const VOLATILE_KEYS_BYTES_MAX: usize = 16 << 20;
+
 /// Patches since the last snapshot must add up to the state's size before the next is taken, and to at least this:
 /// below a database page a snapshot saves no reading.
 pub const SNAPSHOT_BYTES_MIN: usize = 4096;

@@ -6,5 +6,6 @@
 pub mod clock;
 pub mod entropy;
 pub mod error;
+pub mod flags;
 pub mod ids;
 pub mod limits;

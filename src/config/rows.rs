@@ -13,6 +13,8 @@ use super::Config;
 pub(super) enum Shape {
     /// A whole number.
     Number,
+    /// `true` or `false`.
+    Boolean,
     /// A string.
     Text,
     /// A list of strings; as a flag: repeated; as a variable: with commas between.
@@ -21,7 +23,7 @@ pub(super) enum Shape {
 
 /// An option.
 pub(super) struct Row {
-    /// As a flag and in the file.
+    /// In the file, and as a flag; one with a dot is in a table of the file, and as a flag has the dot too.
     pub(super) name: &'static str,
     value_name: &'static str,
     help: &'static str,
@@ -35,7 +37,8 @@ pub(super) struct Row {
 impl Row {
     /// Its name in the environment.
     pub(super) fn variable(&self) -> String {
-        format!("REJOIN_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+        let name = self.name.replace("flags.", "ff-");
+        format!("REJOIN_{}", name.to_ascii_uppercase().replace('-', "_"))
     }
 
     /// The values in an environment variable.
@@ -62,7 +65,7 @@ impl Row {
     pub(super) fn toml(&self, config: &Config) -> Option<String> {
         let values = (self.get)(config);
         match self.shape {
-            Shape::Number => values.into_iter().next(),
+            Shape::Number | Shape::Boolean => values.into_iter().next(),
             Shape::Text => values.first().map(|text| quote(text)),
             Shape::List => {
                 let items: Vec<String> = values.iter().map(|text| quote(text)).collect();
@@ -82,6 +85,12 @@ fn one(values: &[String]) -> Result<&str, String> {
         [value] => Ok(value),
         _ => Err("takes one value".to_owned()),
     }
+}
+
+fn boolean(values: &[String], field: &mut bool) -> Result<(), String> {
+    let text = one(values)?;
+    *field = text.parse().map_err(|_| format!("'{text}' is neither true nor false"))?;
+    Ok(())
 }
 
 fn number<T: FromStr>(values: &[String], field: &mut T) -> Result<(), String> {
@@ -175,6 +184,12 @@ pub(super) const ROWS: &[Row] = &[
     number!("hot-documents-max", "COUNT", hot_documents_max, "Keep at most this many documents in memory"),
     number!("hot-bytes-max", "BYTES", hot_bytes_max, "Keep at most this many bytes of states in memory"),
     seconds!("hot-idle-seconds", hot_idle, "Drop a document from memory when it was not used for this long"),
+    number!(
+        "volatile-documents-max",
+        "COUNT",
+        volatile_documents_max,
+        "Keep at most this many documents that live in memory only"
+    ),
     number!("backlog-events-max", "COUNT", backlog_events_max, "Accept this many changes while storage fails"),
     number!("backlog-bytes-max", "BYTES", backlog_bytes_max, "Accept this many bytes of changes while storage fails"),
     number!("ring-events-max", "COUNT", ring_events_max, "Keep this many recent events in memory for streams"),
@@ -211,6 +226,14 @@ pub(super) const ROWS: &[Row] = &[
             Ok(())
         },
         get: |config| config.database_pages_max.iter().map(u32::to_string).collect(),
+    },
+    Row {
+        name: "flags.games-persistence",
+        value_name: "BOOLEAN",
+        help: "Keep new games on disk; false: they live in memory only and are marked so (REJOIN_FF_GAMES_PERSISTENCE)",
+        shape: Shape::Boolean,
+        set: |config, values| boolean(values, &mut config.flags.games_persistence),
+        get: |config| vec![config.flags.games_persistence.to_string()],
     },
     Row {
         name: "log",

@@ -59,6 +59,7 @@ fn every_option_can_be_set_in_every_way() {
         ("hot-documents-max", "5"),
         ("hot-bytes-max", "1048577"),
         ("hot-idle-seconds", "5"),
+        ("volatile-documents-max", "5"),
         ("backlog-events-max", "5"),
         ("backlog-bytes-max", "3000001"),
         ("ring-events-max", "2048"),
@@ -67,6 +68,7 @@ fn every_option_can_be_set_in_every_way() {
         ("reconnect-token-minutes", "5"),
         ("presence-debounce-ms", "250"),
         ("database-pages-max", "500"),
+        ("flags.games-persistence", "false"),
         ("log", "info,rejoin=debug"),
         ("log-format", "json"),
     ];
@@ -78,6 +80,17 @@ fn every_option_can_be_set_in_every_way() {
         let file = format!("{name} = {}", row.toml(&by_flag).unwrap());
         assert_eq!(config(&[], &[], Some(&file)), by_flag, "{file}");
     }
+}
+
+#[test]
+fn flags_have_a_table_and_variables_of_their_own() {
+    assert!(config(&[], &[], Some("[flags]\n")).flags.games_persistence);
+    assert!(!config(&[], &[], Some("depth-max = 9\n[flags]\ngames-persistence = false\n")).flags.games_persistence);
+    assert!(!config(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "false")], None).flags.games_persistence);
+    refused(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "off")], None, &["REJOIN_FF_GAMES_PERSISTENCE: 'off'", "true"]);
+    refused(&[], &[], Some("[flags]\ngames-persistence = \"false\"\n"), &["flags.games-persistence", "true or false"]);
+    refused(&[], &[], Some("[flags]\ngames = false\n"), &["there is no option 'flags.games'"]);
+    refused(&[], &[], Some("[other]\nflags = 1\n"), &["there is no option 'other'"]);
 }
 
 #[test]
@@ -93,6 +106,7 @@ fn values_out_of_range_are_named() {
         ("depth-max", "101"),
         ("hot-documents-max", "0"),
         ("hot-idle-seconds", "0"),
+        ("volatile-documents-max", "0"),
         ("backlog-events-max", "0"),
         ("ring-events-max", "2047"),
         ("connections-max", "0"),

@@ -48,6 +48,7 @@ impl Config {
             ("depth-max", wide(self.depth_max), 1, 100),
             ("hot-documents-max", wide(self.hot_documents_max), 1, no_bound),
             ("hot-idle-seconds", whole_seconds("hot-idle-seconds", self.hot_idle)?, 1, 365 * 24 * 3600),
+            ("volatile-documents-max", wide(self.volatile_documents_max), 1, 1_000_000),
             ("backlog-events-max", wide(self.backlog_events_max), 1, no_bound),
             // A batch must not push its own start out of the ring.
             ("ring-events-max", wide(self.ring_events_max), wide(2 * BATCH_COMMANDS_MAX), 1 << 24),

@@ -67,7 +67,8 @@ impl TryFrom<String> for HostOnly {
 /// events and its subscribers.
 #[derive(Debug)]
 pub struct Meta {
-    /// The row that stands for it in the database; also the short name by which the hub tells documents apart.
+    /// The row that stands for it in the database; also the short name by which the hub tells documents apart. Negative
+    /// when it is volatile, and has no row.
     pub key: i64,
     /// `collection/id`.
     pub name: DocumentName,
@@ -77,6 +78,9 @@ pub struct Meta {
     pub access: Access,
     /// When it was first created.
     pub created_at: Timestamp,
+    /// Whether it lives in memory only: nothing of it is ever on disk, and it is gone when the server stops. Decided
+    /// when it is created, and for good.
+    pub volatile: bool,
 }
 
 impl Meta {
@@ -141,7 +145,8 @@ impl Document {
         self.state.is_none()
     }
 
-    /// The JSON that readers get, with `state` in the form that they may see.
+    /// The JSON that readers get, with `state` in the form that they may see. `durable`: whether everything up to its
+    /// seq that ever comes to disk is there; a volatile document is marked, and never durable.
     pub fn render(&self, state: Option<&[u8]>, durable: bool) -> Bytes {
         let mut out = BytesMut::with_capacity(state.map_or(4, <[u8]>::len) + 360);
         self.render_into(&mut out, state, durable);
@@ -164,8 +169,11 @@ impl Document {
         }
         let _ = write!(
             out,
-            r#","createdAt":"{}","updatedAt":"{}","durable":{durable}}}"#,
-            self.meta.created_at, self.updated_at
+            r#","createdAt":"{}","updatedAt":"{}","durable":{}"#,
+            self.meta.created_at,
+            self.updated_at,
+            durable && !self.meta.volatile
         );
+        out.extend_from_slice(if self.meta.volatile { br#","persistent":false}"# } else { b"}" });
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A commit that failed is *unknown*, not failed: the rows may turn up after a crash. So nothing in here is ever
 //! renumbered, changed or dropped; when storage returns, what is already there is recognised by its hash and the rest
-//! is appended in order.
+//! is appended in order. Changes of volatile documents wait in their places too, so that the same bound holds for all;
+//! they are never stored.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -42,12 +43,15 @@ impl Entry {
     }
 }
 
-/// Turns entries into what the store takes. Snapshots are added by whoever knows which are due.
+/// Turns entries into what the store takes: nothing of volatile documents, but the answer to a write that touched others
+/// as well names them. Snapshots are added by whoever knows which are due.
 pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
     let mut batch = Batch::default();
     for entry in entries {
-        batch.documents.extend(entry.new_document.clone());
-        batch.events.push(Arc::clone(&entry.event));
+        if !entry.event.meta.volatile {
+            batch.documents.extend(entry.new_document.clone());
+            batch.events.push(Arc::clone(&entry.event));
+        }
         batch.keys.extend(entry.key.clone());
     }
     batch
@@ -73,6 +77,11 @@ impl Backlog {
     /// Whether storage fails, as far as is known.
     pub fn is_failing(&self) -> bool {
         self.failing.is_some()
+    }
+
+    /// Events that wait and will be stored.
+    pub fn unstored(&self) -> usize {
+        self.entries.iter().filter(|entry| !entry.event.meta.volatile).count()
     }
 
     /// Events that wait.
@@ -150,8 +159,9 @@ impl Backlog {
         }
     }
 
-    /// The next piece to store: whole writes, in order, bounded as any batch. `None` when nothing waits.
-    pub fn next_batch(&self) -> Option<Batch> {
+    /// The next piece to store: whole writes, in order, bounded as any batch, and the seq of its last event, which may be
+    /// volatile. `None` when nothing waits.
+    pub fn next_batch(&self) -> Option<(Batch, Seq)> {
         let (mut bytes, mut end) = (0, 0);
         for (index, entry) in self.entries.iter().enumerate() {
             bytes += entry.event.body.len();
@@ -162,7 +172,8 @@ impl Backlog {
                 }
             }
         }
-        (end > 0).then(|| batch_of(self.entries.range(..end)))
+        let last = self.entries.get(end.checked_sub(1)?)?;
+        Some((batch_of(self.entries.range(..end)), last.event.seq))
     }
 
     /// Storage is well again.

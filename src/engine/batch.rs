@@ -12,6 +12,7 @@ use super::backlog::Entry;
 use super::command::{Answer, Durability, Key, Outcome, Task, Times, Write, Written};
 use super::reads;
 use super::thread::Thread;
+use super::volatile::recall;
 use super::working::{Slot, Source};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -36,6 +37,8 @@ pub struct Round {
     pub changed: HashSet<DocumentName>,
     /// Rows of features, which go into the same transaction.
     pub tasks: Vec<Box<dyn Task>>,
+    /// Answers to be remembered in memory: of writes that touched volatile documents alone.
+    pub answers: Vec<KeyRow>,
     /// The answers to give.
     pub replies: Vec<Reply>,
     keys: HashMap<(String, String), usize>,
@@ -90,7 +93,7 @@ impl Round {
     /// The answers for keys of this round as long as it is not durable.
     pub fn pending_answers(&self) -> Vec<((String, String), (Hash, Bytes))> {
         let answer = |(name, first): (&(String, String), &usize)| match self.replies.get(*first) {
-            Some(Reply { what: What::Made { outcomes, key: Some(key) }, .. }) => {
+            Some(Reply { what: What::Made { outcomes, key: Some(key) }, .. }) if !all_volatile(outcomes) => {
                 Some((name.clone(), (key.fingerprint, (key.render)(outcomes, Durability::Pending))))
             }
             _ => None,
@@ -117,11 +120,6 @@ impl Thread {
             Ok(None) => self.decide_write(write, round).unwrap_or_else(|error| What::Given(Err(error))),
             Err(error) => What::Given(Err(error)),
         };
-        if let What::Made { key: Some(key), .. } = &what
-            && let Some(row) = round.entries.last().and_then(|entry| entry.key.as_ref())
-        {
-            round.keys.insert((row.scope.clone(), key.key.clone()), round.replies.len());
-        }
         round.replies.push(Reply { to, queue, what });
     }
 
@@ -138,6 +136,10 @@ impl Thread {
         if let Some((fingerprint, answer)) = self.backlog.answer(&name) {
             check_fingerprint(key, *fingerprint)?;
             return Ok(Some(What::Given(Ok(Answer::Replayed(answer.clone())))));
+        }
+        if let Some((fingerprint, answer)) = self.answers.find(&name) {
+            check_fingerprint(key, fingerprint)?;
+            return Ok(Some(What::Given(Ok(Answer::Replayed(answer)))));
         }
         match self.writer.find_key(&name.0, &name.1)? {
             Some(row) => {
@@ -179,15 +181,23 @@ impl Thread {
             }
         }
         round.changed.extend(undo.into_iter().map(|(name, _)| name));
+        let row = key.as_ref().map(|key| KeyRow {
+            scope: viewer.scope().to_owned(),
+            key: key.key.clone(),
+            fingerprint: key.fingerprint,
+            answer: (key.render)(&outcomes, Durability::Durable),
+            at,
+        });
+        if let Some(row) = &row {
+            round.keys.insert((row.scope.clone(), row.key.clone()), round.replies.len());
+        }
         if let Some(last) = round.entries.last_mut() {
             last.ends_write = true;
-            last.key = key.as_ref().map(|key| KeyRow {
-                scope: viewer.scope().to_owned(),
-                key: key.key.clone(),
-                fingerprint: key.fingerprint,
-                answer: (key.render)(&outcomes, Durability::Durable),
-                at,
-            });
+            if all_volatile(&outcomes) {
+                round.answers.extend(row);
+            } else {
+                last.key = row;
+            }
         }
         Ok(What::Made { outcomes, key })
     }
@@ -212,6 +222,13 @@ impl Thread {
             Some(slot) => Arc::clone(&slot.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, birth, at)),
         };
+        let actor = viewer.actor()?;
+        self.record(Change { meta, slot: slot.as_ref(), tree: tree.as_deref(), decision, actor, at, salt }, round)
+    }
+
+    /// Makes the event of a decision and puts its outcome in place. Returns what stood there before.
+    pub fn record(&mut self, change: Change<'_>, round: &mut Round) -> Result<(Outcome, Option<Slot>)> {
+        let Change { meta, slot, tree, decision, actor, at, salt } = change;
         let Decision { kind, payload, state: mut after } = decision;
         let state = match &mut after {
             Some(state) => {
@@ -220,10 +237,12 @@ impl Thread {
             }
             None => None,
         };
-        let change = patch::diff(tree.as_deref(), after.as_ref(), state.as_ref().map_or(0, Bytes::len))?;
+        if meta.volatile {
+            self.check_volatile_room(slot, state.as_ref())?;
+        }
+        let change = patch::diff(tree, after.as_ref(), state.as_ref().map_or(0, Bytes::len))?;
         let (version, previous) =
-            slot.as_ref().map_or((Version::ZERO, Hash::ZERO), |slot| (slot.document.version, slot.document.hash));
-        let actor = viewer.actor()?;
+            slot.map_or((Version::ZERO, Hash::ZERO), |slot| (slot.document.version, slot.document.hash));
         let content = Content { kind: &kind, actor: &actor, at, payload: &payload, change: &change, salt };
         let event = Event::new(self.end.head.0.next(), Arc::clone(&meta), version.next(), previous, &content)?;
         let document = Arc::new(Document {
@@ -236,12 +255,12 @@ impl Thread {
         });
         let event = Arc::new(event);
         self.end.head = (event.seq, event.hash);
-        if slot.is_none() {
+        if slot.is_none() && !meta.volatile {
             self.end.next_key += 1;
         }
         // A creation carries the whole state: it is as good as a snapshot.
         let created = tree.is_none();
-        let (patch_bytes, events) = match &slot {
+        let (patch_bytes, events) = match slot {
             Some(slot) if !created => (slot.patch_bytes + event.body.len(), slot.events + 1),
             _ => (0, 0),
         };
@@ -262,12 +281,18 @@ impl Thread {
     ) -> Result<Decision> {
         let name = request.name.clone();
         let past = |version: Version| {
+            let parse = |state: &Bytes| serde_json::from_slice(state).map_err(Error::internal);
             let of_document = |event: &&Arc<Event>| event.meta.name == name;
+            let volatile = slot.filter(|slot| slot.document.meta.volatile);
             let mut undurable: Vec<Arc<Event>> = {
                 let ring = self.hub.gate();
-                ring.after(ring.durable()).filter(of_document).cloned().collect()
+                let from = if volatile.is_some() { Seq::ZERO } else { ring.durable() };
+                ring.after(from).filter(of_document).cloned().collect()
             };
             undurable.extend(round.entries.iter().map(|entry| &entry.event).filter(of_document).cloned());
+            if let Some(slot) = volatile {
+                return recall(&slot.document, &undurable, version)?.state.as_ref().map(parse).transpose();
+            }
             // Not by the pool, which a thousand resuming streams may keep busy, unless the writer has lost its file.
             let document = match reads::state_at(&self.writer, &name, version, &undurable) {
                 Err(error) if error.kind() == Kind::StorageUnavailable => {
@@ -275,7 +300,7 @@ impl Thread {
                 }
                 read => read?,
             };
-            document.state.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(Error::internal)
+            document.state.as_ref().map(parse).transpose()
         };
         let context = Context {
             viewer: moment.viewer,
@@ -306,14 +331,41 @@ impl Thread {
             Viewer::Owner => None,
             Viewer::User(id) => Some(id.clone()),
         };
+        let volatile = self.options.volatile.collections.contains(&name.collection);
+        // Below 0 no row can have it: not now, and not after a restart.
+        let own_key = || i64::try_from(self.end.head.0.next().0).map_or(i64::MIN, |seq| -seq);
         Meta {
-            key: self.end.next_key,
+            key: if volatile { own_key() } else { self.end.next_key },
             name: name.clone(),
             host: birth.host.or(creator),
             access: birth.access,
             created_at: at,
+            volatile,
         }
     }
+}
+
+/// A decided change, and what its event says beside it.
+pub struct Change<'a> {
+    /// Of which document.
+    pub meta: Arc<Meta>,
+    /// The document before it.
+    pub slot: Option<&'a Slot>,
+    /// The state before it.
+    pub tree: Option<&'a serde_json::Value>,
+    /// What it does.
+    pub decision: Decision,
+    /// Who made it.
+    pub actor: UserId,
+    /// When.
+    pub at: Timestamp,
+    /// Random bytes.
+    pub salt: [u8; 16],
+}
+
+/// Whether nothing of a write is for the disk.
+fn all_volatile(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().all(|outcome| outcome.document.meta.volatile)
 }
 
 /// Who asks, and the values of the moment.

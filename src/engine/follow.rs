@@ -18,6 +18,7 @@ use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::live::hub::{Found, Subscription};
 use crate::live::presence::{Attendance, Presence};
+use crate::live::ring::Ring;
 use crate::live::topics::{Interest, Woken};
 use crate::store::{Filter, Reader};
 
@@ -90,6 +91,8 @@ pub struct Follow {
     announced: Seq,
     /// Trimmed up to here when it asked for all that is kept: no gap for it.
     kept_after: Seq,
+    /// The same of what was in memory alone.
+    remembered_after: Seq,
     /// Whether everything published before the subscription's last wake-up is told: looking again before the next one
     /// would find nothing.
     caught_up: bool,
@@ -112,10 +115,18 @@ impl Follow {
         // Who is there already is told once what was missed is.
         subscription.remind(Woken::PRESENCE);
         let recoveries = reads.hub.recoveries();
-        let (cursor, announced, kept_after) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
-        let (undurable, caught_up) = (None, false);
-        let mut follow =
-            Self { reads, subscription, attendance, cursor, recoveries, undurable, announced, kept_after, caught_up };
+        let mut follow = Self {
+            reads,
+            subscription,
+            attendance,
+            cursor: Seq::ZERO,
+            recoveries,
+            undurable: None,
+            announced: Seq::ZERO,
+            kept_after: Seq::ZERO,
+            remembered_after: Seq::ZERO,
+            caught_up: false,
+        };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
             Some(text) => follow.resume(text).await?,
@@ -148,8 +159,9 @@ impl Follow {
                 },
                 Found::Events { events, reached, all, durable } => {
                     (self.cursor, self.caught_up) = (reached, all);
-                    if let Some(last) = events.last() {
-                        if last.seq > durable {
+                    if !events.is_empty() {
+                        let undurable = |event: &&Arc<Event>| !event.meta.volatile && event.seq > durable;
+                        if let Some(last) = events.iter().rfind(undurable) {
                             self.undurable = Some(last.seq);
                         }
                         return Ok(Item::Changes(events));
@@ -184,25 +196,29 @@ impl Follow {
     /// Changes that are no longer in memory. `None`: there are none of interest before the ring.
     async fn page(&mut self) -> Result<Option<Item>> {
         self.reads.refill_ring().await;
-        let to = {
+        let (interest, after) = (Arc::clone(self.subscription.interest()), self.cursor);
+        let (to, forgotten) = {
             let ring = self.reads.hub.gate();
-            if ring.covers_after(self.cursor) {
+            if ring.covers_after(after) {
                 return Ok(None);
             }
-            Seq(ring.first().0.saturating_sub(1))
+            (
+                Seq(ring.first().0.saturating_sub(1)),
+                Forgotten::after(&ring, &interest, after.max(self.remembered_after)),
+            )
         };
-        let (interest, after) = (Arc::clone(self.subscription.interest()), self.cursor);
-        let (events, base) = self
+        let (events, base, lost) = self
             .reads
             .ask(move |reader| {
                 let filter = filter(reader, &interest)?;
                 let bytes_max = limits::STREAM_WRITE_BYTES_MAX;
                 let events = reader.events_between(&filter, after, to, PAGE_EVENTS, bytes_max)?;
                 // After the events: had something been trimmed before they were read, the base shows it now.
-                Ok((events.into_iter().map(Arc::new).collect::<Vec<_>>(), reader.base_seq(&filter)?))
+                let base = reader.base_seq(&filter)?;
+                Ok((events.into_iter().map(Arc::new).collect::<Vec<_>>(), base, forgotten.concerns(reader)?))
             })
             .await?;
-        if base > after.max(self.kept_after) {
+        if lost || base > after.max(self.kept_after) {
             return self.snapshot(Reason::Trimmed).await.map(Some);
         }
         match events.last() {
@@ -224,6 +240,9 @@ impl Follow {
             Known::Trimmed => return self.snapshot(Reason::Trimmed).await,
             Known::Nowhere => return self.snapshot(Reason::Diverged).await,
         }
+        if self.knew_what_vanished(from).await? {
+            return self.snapshot(Reason::Diverged).await;
+        }
         self.owe_durability(from);
         if let Some(item) = self.resume_in_memory(from) {
             return Ok(item);
@@ -235,8 +254,28 @@ impl Follow {
         }
     }
 
+    /// Whether whoever comes back may have been told of volatile documents of an earlier run, which are gone. The
+    /// position alone does not show it: it may be that of an event that is still there.
+    async fn knew_what_vanished(&self, from: Position) -> Result<bool> {
+        let interest = self.subscription.interest();
+        let mut names = Vec::new();
+        for vanished in self.reads.vanished(from.seq()) {
+            if interest.collections.contains(&vanished.collection) {
+                return Ok(true);
+            }
+            names.extend(interest.documents.iter().filter(|name| name.collection == vanished.collection).cloned());
+        }
+        if names.is_empty() {
+            return Ok(false);
+        }
+        self.reads.ask(move |reader| any_not_stored(reader, &names)).await
+    }
+
     /// Whoever comes back may have been told of changes that were not on disk then, and have missed that they are now.
     fn owe_durability(&mut self, from: Position) {
+        if self.only_volatile() {
+            return;
+        }
         let still_pending = from.seq() > self.reads.hub.gate().durable();
         if still_pending || self.reads.hub.recoveries() > 0 {
             self.undurable = Some(from.seq());
@@ -245,6 +284,13 @@ impl Follow {
             // As if the last return of storage had not been noticed yet.
             self.recoveries = self.recoveries.saturating_sub(1);
         }
+    }
+
+    /// Whether nothing that it follows ever comes to disk.
+    fn only_volatile(&self) -> bool {
+        let interest = self.subscription.interest();
+        let volatile = |name| self.reads.hub.document(name).is_some_and(|document| document.meta.volatile);
+        interest.collections.is_empty() && interest.documents.iter().all(volatile)
     }
 
     /// Whether a position names a place in this log.
@@ -257,6 +303,8 @@ impl Follow {
         Ok(match found {
             Some((stored, _)) if stored.short() == hash => Known::Here,
             Some(_) => Known::Nowhere,
+            // In a run that is over it may have been volatile. In this one that comes to the same as being trimmed.
+            None if self.reads.vanished(seq).next().is_some() => Known::Nowhere,
             None if seq <= self.reads.hub.gate().head().0 => Known::Trimmed,
             None => Known::Nowhere,
         })
@@ -280,36 +328,39 @@ impl Follow {
     }
 
     async fn resume_from_disk(&mut self, from: Position) -> Result<Item> {
-        // Up to here from disk; what is newer and not yet on disk is in the ring, and is counted there.
-        let (durable, newer) = {
-            let ring = self.reads.hub.gate();
-            let interest = self.subscription.interest();
-            let newer = ring.after(ring.durable()).filter(|event| interest.covers(&event.meta.name));
-            (ring.durable(), newer.cloned().collect::<Vec<_>>())
-        };
         let (interest, after) = (Arc::clone(self.subscription.interest()), from.seq());
-        let (stored, last, base) = self
+        // Up to here from disk; what is newer and not yet on disk is in the ring, and is counted there, as is what never
+        // comes to disk.
+        let (durable, newer, forgotten) = {
+            let ring = self.reads.hub.gate();
+            let unstored = |event: &&Arc<Event>| event.meta.volatile || event.seq > ring.durable();
+            let newer = ring.after(after).filter(|event| interest.covers(&event.meta.name)).filter(unstored);
+            (ring.durable(), newer.cloned().collect::<Vec<_>>(), Forgotten::after(&ring, &interest, after))
+        };
+        let remembered_after = forgotten.until;
+        let (stored, last, base, lost) = self
             .reads
             .ask(move |reader| {
                 let filter = filter(reader, &interest)?;
                 let base_before = reader.base_seq(&filter)?;
                 let stored = reader.count_between(&filter, after, durable)?;
                 let last = reader.last_between(&filter, after, durable)?;
-                Ok((stored, last, (base_before, reader.base_seq(&filter)?)))
+                let base = (base_before, reader.base_seq(&filter)?);
+                Ok((stored, last, base, forgotten.concerns(reader)?))
             })
             .await?;
         let (base_before, base) = base;
-        if base > from.seq() && from != Position::Start {
+        if (lost || base > from.seq()) && from != Position::Start {
             return self.snapshot(Reason::Trimmed).await;
         }
-        let to = match (newer.last(), last) {
-            (Some(event), _) => event.position(),
-            (None, Some((seq, hash))) => Position::after(seq, hash),
-            (None, None) => from,
-        };
+        let unstored = newer.last().map(|event| (event.seq, event.hash));
+        let newest = unstored.into_iter().chain(last).max_by_key(|(seq, _)| *seq);
+        let to = newest.map_or(from, |(seq, hash)| Position::after(seq, hash));
         (self.cursor, self.announced) = (from.seq(), to.seq());
         // From the start means from the start of what is kept: what is trimmed from here on was counted and is missed.
-        self.kept_after = if from == Position::Start { base_before } else { Seq::ZERO };
+        if from == Position::Start {
+            (self.kept_after, self.remembered_after) = (base_before, remembered_after);
+        }
         let newer = u64::try_from(newer.len()).unwrap_or(u64::MAX);
         Ok(Item::Resumed { from, to, count: stored.saturating_add(newer) })
     }
@@ -367,11 +418,15 @@ impl Follow {
         let is_missing =
             |event: &&Arc<Event>| interest.covers(&event.meta.name) && event.version > version(&event.meta.name);
         let missing = ring.after(before).filter(is_missing).cloned().collect();
-        Some(Present { position: ring.position(), head, missing, documents })
+        // The last place that is still there after a restart, unless something volatile that is told comes after it.
+        let (seq, hash) = ring.lasting();
+        let told = !ring.covers_after(seq) || ring.after(seq).any(|event| interest.covers(&event.meta.name));
+        let position = if told { ring.position() } else { Position::after(seq, hash) };
+        Some(Present { position, head, missing, documents })
     }
 
     fn note_undurable(&mut self, document: &Document) {
-        if document.seq > self.reads.hub.gate().durable() {
+        if !document.meta.volatile && document.seq > self.reads.hub.gate().durable() {
             self.undurable = self.undurable.max(Some(document.seq));
         }
     }
@@ -428,6 +483,45 @@ impl Present {
         }
         Ok(())
     }
+}
+
+/// What left memory and was nowhere else: changes of volatile documents that somebody may want.
+struct Forgotten {
+    /// Of whole collections that are followed.
+    certain: bool,
+    /// Documents that are followed and are in such a collection. Only those that are not stored are concerned.
+    names: Vec<DocumentName>,
+    /// The last of all.
+    until: Seq,
+}
+
+impl Forgotten {
+    /// What `interest` covers and came after `after`.
+    fn after(ring: &Ring, interest: &Interest, after: Seq) -> Self {
+        let collections = interest.collections.iter().chain(interest.documents.iter().map(|name| &name.collection));
+        let until = collections.map(|collection| ring.lost(collection)).max().unwrap_or(Seq::ZERO);
+        if until <= after {
+            return Self { certain: false, names: Vec::new(), until };
+        }
+        let certain = interest.collections.iter().any(|collection| ring.lost(collection) > after);
+        let names = interest.documents.iter().filter(|name| ring.lost(&name.collection) > after);
+        Self { certain, names: names.cloned().collect(), until }
+    }
+
+    /// Whether anything of it was wanted.
+    fn concerns(&self, reader: &Reader) -> Result<bool> {
+        Ok(self.certain || any_not_stored(reader, &self.names)?)
+    }
+}
+
+/// Whether any of these documents is not on disk. One that is stays so for good, and never was volatile.
+fn any_not_stored(reader: &Reader, names: &[DocumentName]) -> Result<bool> {
+    for name in names {
+        if reader.meta(name)?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 enum Known {

@@ -1,7 +1,7 @@
 //! Rank 3: one thread owns the truth. It decides, commits and publishes, in that order, for everybody.
 //!
 //! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
-//! [`batch`] (from commands to events), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
+//! [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
 //! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
 pub mod backlog;
@@ -11,23 +11,26 @@ pub mod follow;
 pub mod health;
 pub mod reads;
 pub mod thread;
+pub mod volatile;
 pub mod working;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
+use crate::base::ids::Collection;
 use crate::base::limits;
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::live::ring::RingBounds;
 
 /// The rules of each collection that has some.
-pub type RulesByCollection = std::collections::HashMap<crate::base::ids::Collection, Arc<dyn Rules>>;
+pub type RulesByCollection = std::collections::HashMap<Collection, Arc<dyn Rules>>;
 
 /// What the engine is told at start.
 #[derive(Clone)]
@@ -48,6 +51,33 @@ pub struct Options {
     pub backlog: BacklogBounds,
     /// Events after which a snapshot is due even if their patches are small, so that a short history can be trimmed.
     pub snapshot_events_max: u64,
+    /// Which new documents live in memory only.
+    pub volatile: Volatile,
+}
+
+/// Which new documents live in memory only, and how much of memory they may have. What is there already stays as it
+/// was created.
+#[derive(Clone, Debug)]
+pub struct Volatile {
+    /// Those of these collections.
+    pub collections: BTreeSet<Collection>,
+    /// Most of them.
+    pub documents_max: usize,
+    /// Most bytes of their states.
+    pub bytes_max: usize,
+    /// How long one that nobody uses stays.
+    pub idle: Duration,
+}
+
+impl Default for Volatile {
+    fn default() -> Self {
+        Self {
+            collections: BTreeSet::new(),
+            documents_max: limits::VOLATILE_DOCUMENTS_MAX,
+            bytes_max: limits::VOLATILE_BYTES_MAX,
+            idle: limits::VOLATILE_IDLE,
+        }
+    }
 }
 
 /// How many documents stay in memory.

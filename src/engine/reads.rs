@@ -1,7 +1,7 @@
 //! Reading beside the engine: published documents from memory, cold ones and the past from disk.
 //!
 //! Nothing here asks the engine for an answer. What is not on disk yet (storage fails) is in the hub's ring, and is laid
-//! over what the disk says.
+//! over what the disk says. Volatile documents are in the hub and its ring alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::command::Engine;
+use super::volatile::recall;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
 use crate::base::limits;
@@ -19,7 +20,7 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{Entry, Filter, Reader, Writer};
+use crate::store::{Entry, Filter, Reader, Vanished, Writer};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Reads {
     pub hub: Arc<Hub>,
     reader: Reader,
     engine: Engine,
+    /// Where earlier runs had volatile documents.
+    vanished: Arc<[Vanished]>,
     /// Done once, for the first who comes back after a restart.
     refilled: Arc<tokio::sync::OnceCell<()>>,
 }
@@ -44,9 +47,15 @@ pub struct History {
 }
 
 impl Reads {
-    /// Reads beside `engine`.
-    pub fn new(hub: Arc<Hub>, reader: Reader, engine: Engine) -> Self {
-        Self { hub, reader, engine, refilled: Arc::default() }
+    /// Reads beside `engine`. `vanished`: where in the log earlier runs had volatile documents.
+    pub fn new(hub: Arc<Hub>, reader: Reader, engine: Engine, vanished: Vec<Vanished>) -> Self {
+        Self { hub, reader, engine, vanished: vanished.into(), refilled: Arc::default() }
+    }
+
+    /// Where in the log earlier runs had volatile documents whose events may have been told together with the event
+    /// `seq`.
+    pub(super) fn vanished(&self, seq: Seq) -> impl Iterator<Item = &Vanished> {
+        self.vanished.iter().filter(move |vanished| vanished.covers(seq))
     }
 
     /// Runs a question to the disk where it may block.
@@ -106,6 +115,9 @@ impl Reads {
         if newest.version == version {
             return Ok(newest);
         }
+        if newest.meta.volatile {
+            return recall(&newest, &self.remembered(name, newest.seq), version);
+        }
         let undurable = self.undurable(name);
         let name = name.clone();
         self.ask(move |reader| state_at(reader, &name, version, &undurable)).await.map(Arc::new)
@@ -117,6 +129,13 @@ impl Reads {
         ring.after(ring.durable()).filter(|event| event.meta.name == *name).cloned().collect()
     }
 
+    /// The events of a volatile document that are still in memory, up to the event `last`.
+    fn remembered(&self, name: &DocumentName, last: Seq) -> Vec<Arc<Event>> {
+        let ring = self.hub.gate();
+        let of_document = |event: &&Arc<Event>| event.seq <= last && event.meta.name == *name;
+        ring.after(Seq::ZERO).filter(of_document).cloned().collect()
+    }
+
     /// At most `limit` documents of a collection by id, after the given one; deleted ones are left out. The flag says
     /// whether there are more. With states, a page also ends when they add up to [`limits::LIST_STATES_BYTES_MAX`].
     pub async fn list(
@@ -126,16 +145,16 @@ impl Reads {
         limit: usize,
         with_state: bool,
     ) -> Result<(Vec<Entry>, bool)> {
-        let undurable = self.undurable_documents(collection, after);
+        let unstored = self.unstored_documents(collection, after);
         let (wanted, from) = (collection.clone(), after.cloned());
         // One more than fits says that there are more; deleted ones that are still on disk take nobody's place.
-        let most = limit + 1 + undurable.len();
+        let most = limit + 1 + unstored.iter().filter(|document| !document.meta.volatile).count();
         let state_bytes_max = with_state.then_some(limits::LIST_STATES_BYTES_MAX);
         let (stored, ended_early) =
             self.ask(move |reader| reader.list(&wanted, from.as_ref(), most, state_bytes_max)).await?;
         let horizon = stored.last().map(|last| id(&last.meta)).filter(|_| ended_early);
         let mut by_id: BTreeMap<DocumentId, Entry> = stored.into_iter().map(|entry| (id(&entry.meta), entry)).collect();
-        for document in undurable {
+        for document in unstored {
             let id = id(&document.meta);
             if horizon.as_ref().is_some_and(|horizon| id > *horizon) {
                 continue;
@@ -150,21 +169,26 @@ impl Reads {
         Ok((by_id.into_values().take(limit).collect(), more))
     }
 
-    fn undurable_documents(&self, collection: &Collection, after: Option<&DocumentId>) -> Vec<Arc<Document>> {
+    /// The documents of which the newest version is not on disk.
+    fn unstored_documents(&self, collection: &Collection, after: Option<&DocumentId>) -> Vec<Arc<Document>> {
         let ring = self.hub.gate();
         let durable = ring.durable();
-        if ring.head().0 == durable {
+        if ring.head().0 == durable && !self.hub.has_volatile() {
             return Vec::new();
         }
         let interest = Interest { collections: [collection.clone()].into(), ..Interest::default() };
         let mut documents = self.hub.documents(&interest);
-        documents.retain(|document| document.seq > durable && after.is_none_or(|after| document.meta.name.id > *after));
+        let unstored = |document: &Document| document.meta.volatile || document.seq > durable;
+        documents.retain(|document| unstored(document) && after.is_none_or(|after| document.meta.name.id > *after));
         documents
     }
 
     /// A page of a document's history. Error: `NotFound`.
     pub async fn history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<History> {
         let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
+        if newest.meta.volatile {
+            return Ok(history_of(self.remembered(name, newest.seq), &newest, after, limit));
+        }
         let undurable = self.undurable(name);
         let (name, key, bytes_max) = (name.clone(), newest.meta.key, limits::BATCH_BYTES_MAX);
         let (stored, first_version) = self
@@ -207,6 +231,9 @@ impl Reads {
         if newest.seq <= seq {
             return Ok(newest.version);
         }
+        if newest.meta.volatile {
+            return version_in_memory(&self.remembered(name, newest.seq), seq);
+        }
         let undurable = self.undurable(name);
         if let Some(event) = undurable.iter().rev().find(|event| event.seq <= seq) {
             return Ok(event.version);
@@ -217,12 +244,32 @@ impl Reads {
             let filter = Filter { documents: vec![key], collections: Vec::new() };
             match reader.base_seq(&filter)? > seq {
                 false => Ok(version),
-                true => {
-                    Err(Error::new(Kind::Gone, "changes after this position are no longer kept; read the document"))
-                }
+                true => Err(no_longer_kept()),
             }
         })
         .await
+    }
+}
+
+fn no_longer_kept() -> Error {
+    Error::new(Kind::Gone, "changes after this position are no longer kept; read the document")
+}
+
+/// A page of a volatile document's history, from its events in memory.
+fn history_of(mut events: Vec<Arc<Event>>, newest: &Document, after: Version, limit: usize) -> History {
+    let first_version = events.first().map_or(newest.version.next(), |event| event.version);
+    events.retain(|event| event.version > after);
+    let more = events.len() > limit;
+    events.truncate(limit);
+    History { events, first_version, more }
+}
+
+/// The version of a volatile document after the event `seq`, which is older than its newest.
+fn version_in_memory(events: &[Arc<Event>], seq: Seq) -> Result<Version> {
+    match (events.iter().rev().find(|event| event.seq <= seq), events.first()) {
+        (Some(event), _) => Ok(event.version),
+        (None, Some(first)) if first.version == Version::ZERO.next() => Ok(Version::ZERO),
+        (None, _) => Err(no_longer_kept()),
     }
 }
 

@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::command::{self, Engine};
 use super::health::Health;
 use super::thread::{Ending, Thread};
-use super::{BacklogBounds, HotBounds, Options};
-use crate::base::clock::{ManualClock, Timestamp};
+use super::{BacklogBounds, HotBounds, Options, Volatile};
+use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Error, Kind};
 use crate::document::json::Bounds;
@@ -19,19 +20,28 @@ use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
 use crate::store::{self, Reader, told};
 
+mod volatile;
+
 struct Running {
     engine: Engine,
     reader: Reader,
+    hub: Arc<Hub>,
+    clock: Arc<ManualClock>,
     thread: JoinHandle<Ending>,
     _directory: TempDir,
 }
 
 fn start(pages_max: Option<u32>) -> Running {
+    start_with(pages_max, Volatile::default())
+}
+
+fn start_with(pages_max: Option<u32>, volatile: Volatile) -> Running {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = store::open(store::Options { pages_max, ..store::Options::new(directory.path()) }).unwrap();
     let ring = RingBounds { events_max: 100, bytes_max: 1 << 20 };
     let options = Options {
-        clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000))),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         entropy: Arc::new(SeededEntropy::new(1)),
         rules: Arc::default(),
         state: Bounds { depth_max: 10, state_bytes_max: 1 << 16 },
@@ -39,12 +49,14 @@ fn start(pages_max: Option<u32>) -> Running {
         hot: HotBounds::default(),
         backlog: BacklogBounds::default(),
         snapshot_events_max: 100,
+        volatile,
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
     let (engine, commands) = command::channel();
-    let thread = Thread::new(options, writer, reader.clone(), hub, Arc::new(Health::default()));
-    Running { engine, reader, thread: std::thread::spawn(move || thread.run(commands)), _directory: directory }
+    let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
+    let thread = std::thread::spawn(move || thread.run(commands));
+    Running { engine, reader, hub, clock, thread, _directory: directory }
 }
 
 impl Running {

@@ -11,8 +11,9 @@ use super::backlog::{Backlog, batch_of};
 use super::batch::{End, Round};
 use super::command::{Command, Commands, Durability};
 use super::health::{Health, Storage};
+use super::volatile::Answers;
 use super::working::{Slot, Working};
-use crate::base::ids::DocumentName;
+use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
 use crate::live::hub::Hub;
 use crate::store::{Batch, Fault, Head, Reader, Rows, Snapshot, Writer};
@@ -45,6 +46,10 @@ pub struct Thread {
     pub backlog: Backlog,
     /// Where the log ends, undurable events included.
     pub end: End,
+    /// What was answered to writes that are not for the disk.
+    pub answers: Answers,
+    /// Everything up to here that is not volatile is on disk. Not before `stored`.
+    durable: Seq,
     /// The last event that is known to be on disk. After a failure the writer's head is what it finds there, which is
     /// not believed before it was compared.
     stored: Head,
@@ -63,8 +68,21 @@ impl Thread {
     pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
         let head = writer.head();
         let end = End { head: (head.seq, head.hash), next_key: writer.next_key() };
-        let (working, backlog) = (Working::default(), Backlog::default());
-        Self { options, writer, reader, hub, health, working, backlog, end, stored: head, ticks: 0 }
+        let (working, backlog, answers) = (Working::default(), Backlog::default(), Answers::default());
+        Self {
+            options,
+            writer,
+            reader,
+            hub,
+            health,
+            working,
+            backlog,
+            end,
+            answers,
+            durable: head.seq,
+            stored: head,
+            ticks: 0,
+        }
     }
 
     /// Serves commands until told to stop, or until nobody is left who could send one.
@@ -112,23 +130,31 @@ impl Thread {
         let apply = started.elapsed();
         let durability = self.store(&mut round);
         let commit = started.elapsed().saturating_sub(apply);
-        self.publish(&round, durability);
+        self.publish(&round);
         round.reply(durability, apply, commit);
         stop
     }
 
     /// Brings a round to disk, or into the backlog when that fails.
-    fn store(&mut self, round: &mut Round) -> Durability {
+    pub fn store(&mut self, round: &mut Round) -> Durability {
         if round.entries.is_empty() && round.tasks.is_empty() {
             return Durability::Durable;
         }
+        let now = self.options.clock.now();
+        self.answers.remember(std::mem::take(&mut round.answers), now);
         if !self.backlog.is_failing() {
             let mut batch = batch_of(&round.entries);
             batch.snapshots = self.due_snapshots(round);
+            if batch.is_empty() && round.tasks.is_empty() {
+                // All volatile: what is on disk already is all that ever will be, up to the end.
+                self.durable = self.end.head.0;
+                return Durability::Durable;
+            }
             let rows = &mut round.tasks.iter_mut().map(|task| &mut **task as &mut dyn Rows);
-            match self.writer.commit_with(&batch, rows, self.options.clock.now()) {
+            match self.writer.commit_with(&batch, rows, now) {
                 Ok(_) => {
                     self.note_commit(&batch);
+                    self.durable = self.end.head.0;
                     return Durability::Durable;
                 }
                 Err(fault) => self.degrade(&fault),
@@ -140,23 +166,20 @@ impl Thread {
     }
 
     fn due_snapshots(&self, round: &Round) -> Vec<Snapshot> {
-        let due = |slot: &&Slot| slot.snapshot_due(self.options.snapshot_events_max);
+        let due = |slot: &&Slot| !slot.document.meta.volatile && slot.snapshot_due(self.options.snapshot_events_max);
         let slots = round.changed.iter().filter_map(|name| self.working.get(name)).filter(due);
         slots.map(|slot| Snapshot { document: Arc::clone(&slot.document), trim: true }).collect()
     }
 
-    fn publish(&self, round: &Round, durability: Durability) {
+    /// Makes a stored round visible.
+    pub fn publish(&self, round: &Round) {
         if round.entries.is_empty() {
             return;
         }
         let documents = round.changed.iter().filter_map(|name| self.working.get(name));
         let documents = documents.map(|slot| Arc::clone(&slot.document));
         let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
-        let durable = match durability {
-            Durability::Durable => self.end.head.0,
-            Durability::Pending => self.stored.seq,
-        };
-        self.hub.publish(documents, &events, durable);
+        self.hub.publish(documents, &events, self.durable);
     }
 
     fn note_commit(&mut self, batch: &Batch) {
@@ -173,6 +196,7 @@ impl Thread {
 
     fn note_stored(&mut self) {
         self.stored = self.writer.head();
+        self.durable = self.durable.max(self.stored.seq);
         self.backlog.drop_durable(self.stored.seq);
     }
 
@@ -220,8 +244,8 @@ impl Thread {
     fn retry(&mut self) {
         let before = self.hub.gate().durable();
         let outcome = self.drain_backlog();
-        if self.stored.seq > before {
-            self.hub.recovered(self.stored.seq);
+        if self.durable > before {
+            self.hub.recovered(self.durable);
         }
         match outcome {
             Ok(()) => {
@@ -246,9 +270,12 @@ impl Thread {
             )));
         }
         self.note_stored();
-        while let Some(batch) = self.backlog.next_batch() {
+        while let Some((batch, last)) = self.backlog.next_batch() {
             self.writer.commit(&batch, self.options.clock.now())?;
             self.note_commit(&batch);
+            // What comes after the last stored event of the batch is volatile.
+            self.backlog.drop_durable(last);
+            self.durable = self.durable.max(last);
         }
         Ok(())
     }
@@ -262,15 +289,19 @@ impl Thread {
         let over = self.working.over(&self.options) && (!failing || self.ticks >= FAILING_SWEEP_TICKS);
         if over || self.ticks >= IDLE_SWEEP_TICKS {
             self.ticks = 0;
+            if !failing && self.hub.has_volatile() {
+                self.expire_volatile();
+            }
             self.evict(over);
         }
     }
 
     /// Drops documents from memory: the idle ones, and when there are too many the least recently used. While storage
-    /// fails, those of which a change is not on disk stay, and the others go without a snapshot.
+    /// fails, those of which a change is not on disk stay, and the others go without a snapshot. Volatile ones stay.
     fn evict(&mut self, over: bool) {
         let idle_before = self.options.clock.now().minus(self.options.hot.idle);
         let mut uses = self.hub.uses();
+        uses.retain(|(name, _)| self.working.get(name).is_none_or(|slot| !slot.document.meta.volatile));
         let failing = self.backlog.is_failing();
         if failing {
             let stored = |slot: &Slot| slot.document.seq <= self.stored.seq;
@@ -316,16 +347,25 @@ impl Thread {
 
     /// The end: a last attempt for what waits, snapshots so that the next start reads little, a clean file.
     fn finish(mut self) -> Ending {
+        let volatile = |slot: &&Slot| slot.document.meta.volatile && !slot.document.is_deleted();
+        let documents = self.working.slots().filter(volatile).count();
+        if documents > 0 {
+            tracing::warn!(documents, "stopping: {documents} documents that lived in memory only are gone");
+        }
         if self.backlog.is_failing() {
             self.retry();
         }
         if self.backlog.is_failing() {
-            let events = self.backlog.events();
+            let events = self.backlog.unstored();
             tracing::error!(events, "stopping while storage fails: {events} changes that were not on disk are lost");
             return Ending { lost: events };
         }
-        let documents: Vec<_> =
-            self.working.slots().filter(|slot| slot.events > 1).map(|slot| Arc::clone(&slot.document)).collect();
+        let documents: Vec<_> = self
+            .working
+            .slots()
+            .filter(|slot| slot.events > 1 && !slot.document.meta.volatile)
+            .map(|slot| Arc::clone(&slot.document))
+            .collect();
         for documents in documents.chunks(SNAPSHOTS_PER_BATCH) {
             if !self.take_snapshots(documents.to_vec()) {
                 return Ending { lost: 0 };

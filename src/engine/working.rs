@@ -65,7 +65,19 @@ pub struct Working {
     /// Documents whose trees are kept, in the order in which they were written, the oldest first. May hold one twice.
     trees: VecDeque<(DocumentName, Version, usize)>,
     trees_bytes: usize,
+    /// Of the documents that may be dropped from memory.
     state_bytes: usize,
+    /// The documents that may not, since they are nowhere else.
+    volatile: Weight,
+}
+
+/// How many documents, and the bytes of their states.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weight {
+    /// How many.
+    pub documents: usize,
+    /// Their states.
+    pub bytes: usize,
 }
 
 /// Where cold documents come from: the writer's own connection, since the pool may be busy with a thousand resuming
@@ -113,10 +125,10 @@ impl Working {
             self.trees.push_back((name.clone(), slot.document.version, bytes));
             self.trees_bytes += bytes;
         }
-        self.state_bytes += bytes;
+        self.count_in(&slot.document);
         let before = self.slots.insert(name, slot);
         if let Some(before) = &before {
-            self.state_bytes -= state_bytes(&before.document);
+            self.count_out(&before.document);
         }
         self.drop_trees();
         before
@@ -135,8 +147,36 @@ impl Working {
     /// Lets go of a document.
     pub fn remove(&mut self, name: &DocumentName) {
         if let Some(slot) = self.slots.remove(name) {
-            self.state_bytes -= state_bytes(&slot.document);
+            self.count_out(&slot.document);
         }
+    }
+
+    fn count_in(&mut self, document: &Document) {
+        let bytes = state_bytes(document);
+        if document.meta.volatile {
+            self.volatile = Weight { documents: self.volatile.documents + 1, bytes: self.volatile.bytes + bytes };
+        } else {
+            self.state_bytes += bytes;
+        }
+    }
+
+    fn count_out(&mut self, document: &Document) {
+        let bytes = state_bytes(document);
+        if document.meta.volatile {
+            self.volatile = Weight { documents: self.volatile.documents - 1, bytes: self.volatile.bytes - bytes };
+        } else {
+            self.state_bytes -= bytes;
+        }
+    }
+
+    /// The documents that are in memory alone, deleted ones included.
+    pub fn volatile(&self) -> Weight {
+        self.volatile
+    }
+
+    /// How many documents could be dropped from memory.
+    fn cacheable(&self) -> usize {
+        self.slots.len() - self.volatile.documents
     }
 
     /// A snapshot of this document was stored.
@@ -153,14 +193,14 @@ impl Working {
 
     /// Whether more is in memory than the bounds allow.
     pub fn over(&self, options: &Options) -> bool {
-        self.slots.len() > options.hot.documents_max || self.state_bytes > options.hot.bytes_max
+        self.cacheable() > options.hot.documents_max || self.state_bytes > options.hot.bytes_max
     }
 
     /// How many documents must go so that one tenth of the bounds is free again, by count and by share of bytes.
     pub fn surplus(&self, options: &Options) -> usize {
-        let by_count = self.slots.len().saturating_sub(options.hot.documents_max / 10 * 9);
+        let by_count = self.cacheable().saturating_sub(options.hot.documents_max / 10 * 9);
         let bytes_over = self.state_bytes.saturating_sub(options.hot.bytes_max / 10 * 9);
-        let bytes_each = (self.state_bytes / self.slots.len().max(1)).max(1);
+        let bytes_each = (self.state_bytes / self.cacheable().max(1)).max(1);
         by_count.max(bytes_over.div_ceil(bytes_each))
     }
 

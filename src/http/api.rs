@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::body::BodyLimits;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
+use crate::base::flags::Flags;
 use crate::engine::command::Engine;
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub body: BodyLimits,
     /// How long a reconnect token is good.
     pub reconnect_token: Duration,
+    /// What is turned on.
+    pub flags: Flags,
     /// How long a stream may be silent.
     pub heartbeat: Duration,
     /// Cancelled when the server stops: streams say goodbye then.

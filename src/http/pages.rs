@@ -222,6 +222,13 @@ pub const MEANINGS: &[Meaning] = &[
         "The game is over: nobody takes a seat in it or comes back to it.",
         "Open a new game. The last state can still be read at the document, as long as it is kept.",
     ),
+    meaning(
+        "not-persistent",
+        &[409],
+        "The game lives in memory only, since persistence of new games was turned off when it was created. Seats, tokens \
+         and the end of a game are kept on disk, beside games that are there too.",
+        "Play on without seats, or ask who runs the server to turn persistence on and open a new game.",
+    ),
 ];
 
 /// Every problem type.

@@ -1,7 +1,7 @@
 //! The published present: the documents in use, the recent events, and who waits for more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
@@ -33,6 +33,8 @@ pub struct Hub {
     topics: Topics,
     /// The present as the engine last saw it, so that readers can say when they used a document without asking a clock.
     now: AtomicI64,
+    /// How many of the documents are volatile.
+    volatile: AtomicUsize,
     /// Raised when undurable events became durable; subscribers compare it.
     recoveries: AtomicU64,
     /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
@@ -65,18 +67,23 @@ impl Hub {
             ring: RwLock::new(Ring::new(head, bounds)),
             topics: Topics::default(),
             now: AtomicI64::new(0),
+            volatile: AtomicUsize::new(0),
             recoveries: AtomicU64::new(0),
             grown: Notify::new(),
         }
     }
 
-    /// Engine only: makes a decided and stored batch visible. `durable`: everything up to here is on disk.
+    /// Engine only: makes a decided and stored batch visible. `durable`: everything up to here that is not volatile is
+    /// on disk.
     pub fn publish(&self, documents: impl IntoIterator<Item = Arc<Document>>, events: &[Arc<Event>], durable: Seq) {
         {
             let mut ring = self.ring.write();
             let map = self.documents.pin();
             for document in documents {
-                map.insert(document.meta.name.clone(), self.hot(document));
+                let volatile = document.meta.volatile;
+                if map.insert(document.meta.name.clone(), self.hot(document)).is_none() && volatile {
+                    self.volatile.fetch_add(1, Ordering::Relaxed);
+                }
             }
             for event in events {
                 ring.push(Arc::clone(event));
@@ -96,7 +103,9 @@ impl Hub {
         let _gate = self.ring.write();
         let map = self.documents.pin();
         for name in names {
-            map.remove(name);
+            if map.remove(name).is_some_and(|hot| hot.document.meta.volatile) {
+                self.volatile.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -137,6 +146,11 @@ impl Hub {
         }
         let map = self.documents.pin();
         map.iter().filter(|(name, _)| interest.covers(name)).map(|(_, hot)| Arc::clone(&hot.document)).collect()
+    }
+
+    /// Whether there are documents that are in memory alone.
+    pub fn has_volatile(&self) -> bool {
+        self.volatile.load(Ordering::Relaxed) > 0
     }
 
     /// How many documents are in memory.
@@ -267,7 +281,8 @@ mod tests {
     fn event(seq: u64, id: &str) -> Arc<Event> {
         let at = Timestamp::from_millis(0);
         let name = DocumentName::new("games", id).unwrap();
-        let meta = Arc::new(Meta { key: 1, name, host: None, access: Access::default(), created_at: at });
+        let meta =
+            Arc::new(Meta { key: 1, name, host: None, access: Access::default(), created_at: at, volatile: false });
         let (payload, change) = (Value::Null, diff(None, Some(&payload()), 2).unwrap());
         let actor = UserId::new("alice").unwrap();
         let content = Content { kind: "create", actor: &actor, at, payload: &payload, change: &change, salt: [0; 16] };

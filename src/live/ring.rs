@@ -1,9 +1,9 @@
 //! The recent end of the log, in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::ids::Seq;
+use crate::base::ids::{Collection, Seq};
 use crate::document::chain::{Hash, Position};
 use crate::document::event::Event;
 
@@ -22,7 +22,8 @@ fn weight(event: &Event) -> usize {
 }
 
 /// The newest events, without a gap, up to the head of the log. Undurable events are never dropped from it: they are
-/// nowhere else for readers to find. The engine's backlog bounds them.
+/// nowhere else for readers to find. The engine's backlog bounds them. Those of volatile documents are nowhere else
+/// either; they are dropped all the same, and it is noted up to where.
 #[derive(Debug)]
 pub struct Ring {
     events: VecDeque<Arc<Event>>,
@@ -30,12 +31,16 @@ pub struct Ring {
     bounds: RingBounds,
     head: (Seq, Hash),
     durable: Seq,
+    /// The newest event that is in the log of later runs too: not of a volatile document.
+    lasting: (Seq, Hash),
+    /// The newest event of a volatile document of each collection that was dropped: it is nowhere any more.
+    lost: BTreeMap<Collection, Seq>,
 }
 
 impl Ring {
     /// An empty ring at the end of a log whose last event is `head`.
     pub fn new(head: (Seq, Hash), bounds: RingBounds) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, bounds, head, durable: head.0 }
+        Self { events: VecDeque::new(), bytes: 0, bounds, head, durable: head.0, lasting: head, lost: BTreeMap::new() }
     }
 
     /// Seq and hash of the newest event; `Seq::ZERO` when there is none.
@@ -48,7 +53,17 @@ impl Ring {
         Position::after(self.head.0, self.head.1)
     }
 
-    /// Everything up to here is on disk.
+    /// The newest event that is not of a volatile document: whatever comes after it is gone when the server stops.
+    pub fn lasting(&self) -> (Seq, Hash) {
+        self.lasting
+    }
+
+    /// The newest event of a volatile document of `collection` that has left memory, and with it this log.
+    pub fn lost(&self, collection: &Collection) -> Seq {
+        self.lost.get(collection).copied().unwrap_or(Seq::ZERO)
+    }
+
+    /// Everything up to here is on disk, but for what is volatile.
     pub fn durable(&self) -> Seq {
         self.durable
     }
@@ -63,11 +78,15 @@ impl Ring {
     pub fn push(&mut self, event: Arc<Event>) {
         debug_assert_eq!(event.seq, self.head.0.next(), "the log is dense");
         self.head = (event.seq, event.hash);
+        if !event.meta.volatile {
+            self.lasting = self.head;
+        }
         self.bytes += weight(&event);
         self.events.push_back(event);
     }
 
-    /// Puts older events, read back from disk, before those that are here. Ignored unless they join without a gap.
+    /// Puts older events, read back from disk, before those that are here. Ignored unless they join without a gap: what
+    /// is missing on disk was trimmed or volatile.
     pub fn extend_back(&mut self, older: Vec<Arc<Event>>) {
         for event in older.into_iter().rev() {
             if event.seq.next() == self.first() {
@@ -104,7 +123,12 @@ impl Ring {
     pub fn shrink(&mut self) {
         while self.events.len() > self.bounds.events_max || self.bytes > self.bounds.bytes_max {
             match self.events.front() {
-                Some(event) if event.seq <= self.durable => self.bytes -= weight(event),
+                Some(event) if event.seq <= self.durable => {
+                    self.bytes -= weight(event);
+                    if event.meta.volatile {
+                        self.lost.insert(event.meta.name.collection.clone(), event.seq);
+                    }
+                }
                 _ => return,
             }
             self.events.pop_front();

@@ -16,6 +16,7 @@ pub mod reader;
 mod replay;
 mod rows;
 mod trim;
+mod volatile;
 pub mod writer;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use log::Filter;
 pub use open::open;
 pub use reader::{Entry, Reader};
 pub use replay::Loaded;
+pub use volatile::Vanished;
 pub use writer::{Batch, CommitTimes, Head, KeyRow, Rows, Snapshot, Writer};
 
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].

@@ -109,7 +109,7 @@ pub(super) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
         ValueRef::Null => Access::default(),
         _ => serde_json::from_str(str_of(row, first + 4)?).map_err(|_| strange(first + 4, "not an access rule"))?,
     };
-    Ok(Arc::new(Meta { key: row.get(first)?, name, host, access, created_at: time(row, first + 5)? }))
+    Ok(Arc::new(Meta { key: row.get(first)?, name, host, access, created_at: time(row, first + 5)?, volatile: false }))
 }
 
 /// Where a document's kept history begins: the last event that was trimmed, or zeros.

@@ -1,5 +1,6 @@
 //! The one writer: a batch of changes in one transaction with one sync, and what follows when that fails.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tracing::warn;
 
-use super::error::{Failure, Fault};
+use super::error::{Failure, Fault, OpenError};
 use super::rows::{self, Text};
+use super::volatile::{self, Vanished};
 use super::{History, Options, Synchronous, log, open, replay, trim};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::{DocumentName, Seq, Version};
+use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::base::limits::CHECKPOINT_FRAMES;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
@@ -43,7 +45,8 @@ pub struct Head {
 pub struct Batch {
     /// Documents that are new. One that is stored already is left as it is.
     pub documents: Vec<Arc<Meta>>,
-    /// Events, in the order of their seq, the first right after the [`head`](Writer::head).
+    /// Events, in the order of their seq, all after the [`head`](Writer::head). A seq that is left out was that of a
+    /// change that is not to be stored.
     pub events: Vec<Arc<Event>>,
     /// Snapshots of documents at versions whose events are stored already or in this batch.
     pub snapshots: Vec<Snapshot>,
@@ -144,6 +147,20 @@ impl Writer {
         self.head
     }
 
+    /// To be called once, before anything else is stored: a run begins in which new documents of `collections` live in
+    /// memory only. Returns what those of earlier runs left in the log.
+    pub fn begin_run(&mut self, collections: &BTreeSet<Collection>) -> std::result::Result<Vec<Vanished>, OpenError> {
+        let begun = self.reading().and_then(|conn| volatile::begin_run(conn, collections));
+        begun.map_err(|failure| {
+            let (path, damaged) = (self.path.clone(), failure.is_damage());
+            let source = failure.told();
+            match damaged {
+                true => OpenError::Damaged { path, reason: source.to_string() },
+                false => OpenError::Other { path, source: source.into() },
+            }
+        })
+    }
+
     /// The key for the next new document; those after it follow one by one.
     pub fn next_key(&self) -> i64 {
         self.next_key
@@ -172,7 +189,8 @@ impl Writer {
         if batch.is_empty() && rows.peek().is_none() {
             return Ok(CommitTimes::default());
         }
-        debug_assert!(batch.events.first().is_none_or(|event| event.seq == self.head.seq.next()), "seq is dense");
+        debug_assert!(batch.events.first().is_none_or(|event| event.seq > self.head.seq), "seq rises");
+        debug_assert!(batch.events.iter().all(|event| !event.meta.volatile), "what is volatile is not stored");
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
             return Err(Fault::other("the database must be reopened first"));
         };

@@ -25,6 +25,7 @@ mod openapi;
 mod pages;
 mod presence;
 mod program;
+mod rollout;
 mod streams;
 mod values;
 mod visibility;

@@ -186,6 +186,7 @@ fn change(before: Option<&Value>, after: Option<&Value>) -> Change {
 /// The facts of a document that the owner of the server hosts.
 fn meta() -> Arc<Meta> {
     Arc::new(Meta {
+        volatile: false,
         key: 1,
         name: DocumentName::new("games", "g1").unwrap(),
         host: None,

@@ -344,6 +344,9 @@ async fn list(
             let state = redact_state(document.state.as_deref().unwrap_or(b"null"), entry.meta.audience(&viewer))?;
             item.insert("state", serde_json::from_slice(&state).map_err(Error::internal)?);
         }
+        if entry.meta.volatile {
+            item.insert("persistent", false.into());
+        }
         items.push(serde_json::value::to_raw_value(&item).map_err(Error::internal)?);
     }
     let next = listed.last().filter(|_| more).map(|entry| Cursor::encode(entry.meta.name.id.as_str()));

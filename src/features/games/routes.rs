@@ -69,16 +69,17 @@ const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
 const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const OVER: &[&str] = &["game-completed"];
+const MEMORY: &[&str] = &["not-persistent"];
 
 problems! {
     /// Of taking a seat.
-    JoinProblems: ACCESS, ABSENT, BODY => OVER, &["seat-taken", "table-full"];
+    JoinProblems: ACCESS, ABSENT, BODY => OVER, &["seat-taken", "table-full"], MEMORY;
     /// Of looking at the seats.
     SeatsProblems: ACCESS, ABSENT;
     /// Of leaving a seat.
     LeaveProblems: ACCESS, ABSENT => OVER;
     /// Of ending a game.
-    CompleteProblems: ACCESS, ABSENT, BODY;
+    CompleteProblems: ACCESS, ABSENT, BODY => MEMORY;
     /// Of asking for a token.
     TokenProblems: ACCESS, ABSENT => OVER, &["not-a-participant"];
     /// Of coming back.

@@ -38,6 +38,16 @@ fn may_act_for(document: &Document, viewer: &Viewer, identity: &UserId) -> bool 
     document.meta.is_host(viewer) || matches!(viewer, Viewer::User(id) if id == identity)
 }
 
+/// Refuses what is kept on disk beside a game for one that is not on disk itself. Error: `not-persistent`.
+fn check_stored(document: &Document) -> Result<()> {
+    if !document.meta.volatile {
+        return Ok(());
+    }
+    let message = "this game lives in memory only, since persistence of new games is turned off; it has no seats and no \
+                   end that is kept: delete it when it is over";
+    Err(Error::new(Kind::AlreadyExists, message).problem("not-persistent"))
+}
+
 fn forbidden(message: &str) -> Error {
     Error::new(Kind::Forbidden, message)
 }
@@ -59,6 +69,7 @@ pub async fn join(
     wanted: Option<u32>,
 ) -> Result<(Seat, bool)> {
     let document = running(api, name).await?;
+    check_stored(&document)?;
     // A player's own user holds the seat, whoever found it for them.
     let identity = player.clone();
     if !may_act_for(&document, viewer, &identity) {
@@ -122,6 +133,7 @@ pub async fn complete(api: &Api, name: &DocumentName, viewer: &Viewer) -> Result
     if !document.meta.is_host(viewer) {
         return Err(forbidden("only the host ends a game"));
     }
+    check_stored(&document)?;
     let key = document.meta.key;
     let write = move |conn: &Connection, now: Timestamp| {
         sql::complete(conn, key, now)?;

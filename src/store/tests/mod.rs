@@ -96,6 +96,7 @@ impl World {
         self.new_documents += 1;
         let write = (self.new_documents % 2 == 0).then_some(Writers::Host(HostOnly::Host));
         let meta = Arc::new(Meta {
+            volatile: false,
             key: self.new_documents,
             name: named(name),
             host: (self.new_documents % 3 == 0).then(|| UserId::new("bob").unwrap()),

@@ -135,6 +135,12 @@ impl Process {
         self.start_again();
     }
 
+    /// The same with another environment.
+    pub fn start_again_in(&mut self, environment: &[(&str, &str)]) {
+        self.environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.start_again();
+    }
+
     /// SIGTERM, and how it ended.
     pub fn terminate(&mut self) -> ExitStatus {
         let id = self.child.id().to_string();

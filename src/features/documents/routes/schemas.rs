@@ -60,6 +60,9 @@ pub struct Document {
     updated_at: String,
     /// Whether this version is on disk.
     durable: bool,
+    /// There, and false, when the document lives in memory only and is gone when the server stops.
+    #[schema(required = false)]
+    persistent: bool,
 }
 
 /// A document in a list.
@@ -80,6 +83,9 @@ pub struct ListedDocument {
     /// With `include=state`: what it says.
     #[schema(required = false, value_type = Object)]
     state: Value,
+    /// There, and false, when the document lives in memory only.
+    #[schema(required = false)]
+    persistent: bool,
 }
 
 /// Documents of a collection, by id.
@@ -158,6 +164,9 @@ pub struct Acted {
     event: Event,
     /// Whether it is on disk.
     durable: bool,
+    /// There, and false, when the document lives in memory only.
+    #[schema(required = false)]
+    persistent: bool,
 }
 
 /// A document's history, oldest first.
@@ -295,6 +304,9 @@ pub struct BatchResult {
     hash: String,
     /// The place of the event in the log.
     seq: u64,
+    /// There, and false, when the document lives in memory only.
+    #[schema(required = false)]
+    persistent: bool,
 }
 
 /// The answer to a write that asked for no more, while storage fails.

@@ -102,16 +102,19 @@ struct Reply {
 impl Style {
     fn reply(&self, outcomes: &[Outcome], durability: Durability) -> Result<Reply> {
         let last = outcomes.last().ok_or_else(|| Error::internal("a write without a change"))?;
-        let durable = durability == Durability::Durable;
+        // What is for memory only is done as soon as it is there; what is for the disk is accepted until it is there.
+        let volatile = outcomes.iter().filter(|outcome| outcome.document.meta.volatile).count();
+        let done = durability == Durability::Durable || volatile == outcomes.len();
+        let durable = durability == Durability::Durable && volatile == 0;
         let single = self.shows != Shows::Results;
         let created = single && self.shows == Shows::Document && last.created;
-        let status = match (durable, self.minimal, created) {
+        let status = match (done, self.minimal, created) {
             (false, ..) => StatusCode::ACCEPTED,
             (true, true, _) => StatusCode::NO_CONTENT,
             (true, false, true) => StatusCode::CREATED,
             (true, false, false) => StatusCode::OK,
         };
-        let body = match (self.minimal, durable) {
+        let body = match (self.minimal, done) {
             (true, true) => Bytes::new(),
             (true, false) => Bytes::from_static(br#"{"durable":false}"#),
             (false, _) => self.body(outcomes, last, durable)?,
@@ -139,7 +142,11 @@ impl Style {
                 last.event.render_into(&mut out, audience)?;
                 // The event as everywhere else, with one member more.
                 out.truncate(out.len().saturating_sub(1));
-                out.put_slice(if durable { br#","durable":true}"# } else { br#","durable":false}"# });
+                out.put_slice(match (last.document.meta.volatile, durable) {
+                    (true, _) => br#","durable":false,"persistent":false}"#,
+                    (false, true) => br#","durable":true}"#,
+                    (false, false) => br#","durable":false}"#,
+                });
                 Ok(out.freeze())
             }
             Shows::Results => {
@@ -147,13 +154,17 @@ impl Style {
                     .iter()
                     .map(|outcome| {
                         let document = &outcome.document;
-                        serde_json::json!({
+                        let mut result = serde_json::json!({
                             "collection": document.meta.name.collection,
                             "id": document.meta.name.id,
                             "version": document.version,
                             "hash": document.hash,
                             "seq": document.seq,
-                        })
+                        });
+                        if let (true, Some(members)) = (document.meta.volatile, result.as_object_mut()) {
+                            members.insert("persistent".to_owned(), false.into());
+                        }
+                        result
                     })
                     .collect();
                 let body = serde_json::json!({ "results": results, "durable": durable });

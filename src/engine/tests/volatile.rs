@@ -1,0 +1,143 @@
+//! What lives in memory only, where time and the size of memory are what it is about.
+
+#![expect(clippy::indexing_slicing, reason = "a panic fails the test")]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::base::clock::SystemClock;
+use crate::base::ids::{Collection, DocumentName, Seq, Version};
+use crate::base::limits::{VOLATILE_IDLE, VOLATILE_KEYS_MAX};
+use crate::document::chain::Hash;
+use crate::document::decide::{Expected, Operation, Request};
+use crate::document::model::Access;
+use crate::document::visibility::Viewer;
+use crate::engine::command::{Answer, Outcome, Write};
+use crate::engine::follow::{Follow, Item, Reason};
+use crate::engine::reads::Reads;
+use crate::engine::volatile::Answers;
+use crate::live::presence::Presence;
+use crate::live::topics::Interest;
+use crate::store::KeyRow;
+
+fn named(name: &str) -> DocumentName {
+    DocumentName::parse(name).unwrap()
+}
+
+fn rolling_out() -> Volatile {
+    Volatile { collections: [Collection::new("games").unwrap()].into(), ..Volatile::default() }
+}
+
+impl Running {
+    fn reads(&self) -> Reads {
+        Reads::new(Arc::clone(&self.hub), self.reader.clone(), self.engine.clone(), Vec::new())
+    }
+
+    async fn write(&self, name: &str, operation: Operation) -> Outcome {
+        let request = Request { name: named(name), operation, expected: Expected::default() };
+        let write = Write { requests: vec![request], viewer: Viewer::Owner, key: None };
+        let Answer::Made(mut written) = self.engine.write(write).await.unwrap() else { panic!("it was made before") };
+        written.outcomes.remove(0)
+    }
+
+    async fn create(&self, name: &str) -> Outcome {
+        self.write(name, Operation::Create { state: json!({ "n": 0 }), host: None, access: Access::default() }).await
+    }
+
+    async fn change(&self, name: &str, n: u64) -> Outcome {
+        self.write(name, Operation::Merge(json!({ "n": n }))).await
+    }
+
+    /// Lets the time pass that the engine waits between two looks at what is idle.
+    async fn sweep(&self) {
+        (0..100).for_each(|_| self.engine.tick());
+        // Whatever comes next is taken up after the look.
+        self.engine.rows(|_, _| Ok(())).await.unwrap();
+        self.engine.rows(|_, _| Ok(())).await.unwrap();
+    }
+}
+
+async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Follow, Item) {
+    let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1));
+    Follow::open(reads.clone(), &presence, &Viewer::Owner, interest, resume).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_that_nobody_uses_for_long_is_deleted_and_those_who_follow_are_told() {
+    let running = start_with(None, rolling_out());
+    let reads = running.reads();
+    running.create("games/idle").await;
+    running.create("encounters/kept").await;
+    let (mut follower, _) = follow(&reads, Interest::document(named("games/idle")), None).await;
+    running.clock.advance(VOLATILE_IDLE - Duration::from_secs(1));
+    running.sweep().await;
+    assert_eq!(reads.hub.documents_count(), 1, "of what is on disk nothing idle is in memory");
+    running.clock.advance(Duration::from_secs(2));
+    running.sweep().await;
+    let Item::Changes(events) = follower.next().await.unwrap() else { panic!("a change was to come") };
+    assert_eq!((events.len(), events[0].version, events[0].deletes), (1, Version(2), true));
+    assert_eq!(reads.live_document(&named("games/idle")).await.unwrap_err().kind(), Kind::Gone);
+    running.clock.advance(HotBounds::default().idle + Duration::from_secs(1));
+    running.sweep().await;
+    assert!(reads.document(&named("games/idle")).await.unwrap().is_none());
+    assert!(!reads.hub.has_volatile());
+    assert!(reads.live_document(&named("encounters/kept")).await.is_ok());
+    assert_eq!(running.create("games/idle").await.document.version, Version(1));
+    running.engine.stop().await;
+    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+}
+
+#[tokio::test]
+async fn a_follower_that_sleeps_is_given_the_whole_state_of_what_left_memory() {
+    let running = start_with(None, rolling_out());
+    let reads = running.reads();
+    for name in ["games/fast", "games/quiet", "encounters/kept"] {
+        running.create(name).await;
+    }
+    let both = Interest { documents: [named("games/quiet"), named("encounters/kept")].into(), ..Interest::default() };
+    let (mut of_game, _) = follow(&reads, Interest::document(named("games/fast")), None).await;
+    let (mut of_both, _) = follow(&reads, both, None).await;
+    let (mut of_kept, _) = follow(&reads, Interest::document(named("encounters/kept")), None).await;
+    running.change("encounters/kept", 1).await;
+    let mut last = running.change("games/fast", 1).await;
+    for n in 2..=150 {
+        last = running.change("games/fast", n).await;
+    }
+    let Item::Snapshot { reason: Reason::Trimmed, documents, position } = of_game.next().await.unwrap() else {
+        panic!("the whole state was to come")
+    };
+    assert_eq!((documents[0].version, position), (Version(151), last.document.position()));
+    // What was lost was of the same collection, and nothing tells of which document.
+    assert!(matches!(of_both.next().await.unwrap(), Item::Snapshot { reason: Reason::Trimmed, .. }));
+    let Item::Changes(events) = of_kept.next().await.unwrap() else { panic!("what is on disk is read from there") };
+    assert_eq!(events[0].version, Version(2));
+    // Those who are up to date are told of nothing but what comes.
+    let next = running.change("games/fast", 151).await;
+    let Item::Changes(events) = of_game.next().await.unwrap() else { panic!("a change was to come") };
+    assert_eq!((events.len(), events[0].seq), (1, next.event.seq));
+    assert_eq!(reads.hub.gate().lasting().0, Seq(4));
+    let all = Interest { collections: [Collection::new("encounters").unwrap()].into(), ..Interest::default() };
+    let (_, Item::Snapshot { position, .. }) = follow(&reads, all, None).await else { panic!("it is new") };
+    assert_eq!(position.seq(), next.event.seq, "what is between is not in memory any more: the safe place is the end");
+    running.engine.stop().await;
+    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+}
+
+#[test]
+fn only_so_many_answers_are_remembered_and_not_for_ever() {
+    let mut answers = Answers::default();
+    let now = Timestamp::from_millis(0);
+    let row = |key: usize, at| KeyRow {
+        scope: "owner".to_owned(),
+        key: key.to_string(),
+        fingerprint: Hash::ZERO,
+        answer: Value::from(key).to_string().into(),
+        at,
+    };
+    answers.remember((0..=VOLATILE_KEYS_MAX).map(|key| row(key, now)).collect(), now);
+    let found = |answers: &Answers, key: usize| answers.find(&("owner".to_owned(), key.to_string())).is_some();
+    assert!(!found(&answers, 0) && found(&answers, 1) && found(&answers, VOLATILE_KEYS_MAX));
+    let later = Timestamp::from_millis(25 * 3600 * 1000);
+    answers.remember(vec![row(7_000_000, later)], later);
+    assert!(!found(&answers, VOLATILE_KEYS_MAX) && found(&answers, 7_000_000));
+}

@@ -1,0 +1,3 @@
+//! Which parts of the server are turned on.
+
+pub mod routes;

@@ -1,0 +1,63 @@
+//! What is on disk about documents that are not: in which places of the log earlier runs had some. A position among
+//! those may be of someone who saw what is gone now.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+
+use super::error::Failure;
+use super::{log, rows};
+use crate::base::ids::{Collection, Seq};
+
+/// Where in the log documents of a collection lived in memory only, in runs that are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vanished {
+    /// Which collection.
+    pub collection: Collection,
+    /// No event up to here was told beside theirs.
+    pub after: Seq,
+    /// Every event from here on is of this run.
+    pub until: Seq,
+}
+
+impl Vanished {
+    /// Whether the event `seq` may have been told to someone who had been told of such documents.
+    pub fn covers(&self, seq: Seq) -> bool {
+        self.after < seq && seq <= self.until
+    }
+}
+
+/// Notes that a run begins in which new documents of `collections` live in memory only. Returns what earlier runs left.
+pub(super) fn begin_run(conn: &Connection, collections: &BTreeSet<Collection>) -> Result<Vec<Vanished>, Failure> {
+    let head = rows::int(log::head(conn)?.seq.0);
+    // Most servers never have any: they write nothing here.
+    let known: bool = conn.query_row("SELECT EXISTS (SELECT 1 FROM volatile_collections)", [], |row| row.get(0))?;
+    if !known && collections.is_empty() {
+        return Ok(Vec::new());
+    }
+    let transaction = conn.unchecked_transaction()?;
+    conn.execute("UPDATE volatile_collections SET until = ?1 WHERE until IS NULL", [head])?;
+    let vanished = read(conn)?;
+    let sql = "INSERT INTO volatile_collections (collection, after, until) VALUES (?1, ?2, NULL)
+               ON CONFLICT (collection) DO UPDATE SET until = NULL";
+    for collection in collections {
+        conn.execute(sql, (collection.as_str(), head))?;
+    }
+    transaction.commit()?;
+    Ok(vanished)
+}
+
+fn read(conn: &Connection) -> Result<Vec<Vanished>, Failure> {
+    let mut statement = conn.prepare("SELECT collection, after, until FROM volatile_collections")?;
+    let mut found = statement.query([])?;
+    let mut vanished = Vec::new();
+    while let Some(row) = found.next()? {
+        let name: String = row.get(0)?;
+        vanished.push(Vanished {
+            collection: Collection::new(&name)?,
+            after: rows::seq(row, 1)?,
+            until: rows::seq(row, 2)?,
+        });
+    }
+    Ok(vanished)
+}
