@@ -23,6 +23,7 @@ use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
+use crate::engine::policy::SnapshotPolicy;
 use crate::engine::reads::Reads;
 use crate::engine::thread::{Ending, TICK, Thread};
 use crate::engine::{self, BacklogBounds, HotBounds};
@@ -145,6 +146,11 @@ impl Builder {
             },
             backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
             snapshot_events_max: config.history_events,
+            snapshots: SnapshotPolicy {
+                ratio_thousandths: config.snapshot_ratio_thousandths,
+                age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
+            },
+            expendable: Some(Arc::new(features::games::sql::persist::CompletedGames)),
         };
         // The address first: a second server on it must not touch the file.
         let failed = |error| StartError::Listen(config.listen, error);

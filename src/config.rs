@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits;
+use crate::engine::policy;
 use crate::http::client::Target;
 
 mod rows;
@@ -77,6 +78,11 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Largest size of the database file, pages of 4 KiB. Default no bound but the disk.
     pub database_pages_max: Option<u32>,
+    /// Thousandths of the state that patches may add up to before the next snapshot; a document may say so for itself.
+    /// Default 1000.
+    pub snapshot_ratio_thousandths: u32,
+    /// Age of the last snapshot after which the next is due if anything has changed; whole seconds. Default 0: any age.
+    pub snapshot_age: Duration,
     /// Which log lines are written, as a filter of `tracing`. Default `info`.
     pub log: String,
     /// How log lines look. Default [`LogFormat::Auto`].
@@ -105,6 +111,8 @@ impl Default for Config {
             presence_debounce: limits::PRESENCE_DEBOUNCE,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
+            snapshot_ratio_thousandths: policy::RATIO_DEFAULT,
+            snapshot_age: Duration::ZERO,
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
         }
@@ -353,13 +361,15 @@ fn unknown_key(name: &str, key: &str) -> ConfigError {
 /// The texts of a value, as a flag would carry them.
 fn texts(shape: Shape, value: toml::Value) -> Result<Vec<String>, &'static str> {
     match (shape, value) {
-        (Shape::Number, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
+        (Shape::Number | Shape::Decimal, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
+        (Shape::Decimal, toml::Value::Float(number)) => Ok(vec![number.to_string()]),
         (Shape::Text | Shape::List, toml::Value::String(text)) => Ok(vec![text]),
         (Shape::List, toml::Value::Array(items)) => {
             let item = |item| if let toml::Value::String(text) = item { Ok(text) } else { Err("must hold strings") };
             items.into_iter().map(item).collect()
         }
         (Shape::Number, _) => Err("must be a whole number"),
+        (Shape::Decimal, _) => Err("must be a number"),
         (Shape::Text, _) => Err("must be a string"),
         (Shape::List, _) => Err("must be a list of strings"),
     }

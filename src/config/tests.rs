@@ -67,6 +67,8 @@ fn every_option_can_be_set_in_every_way() {
         ("reconnect-token-minutes", "5"),
         ("presence-debounce-ms", "250"),
         ("database-pages-max", "500"),
+        ("snapshot-ratio", "0.25"),
+        ("snapshot-age-seconds", "60"),
         ("log", "info,rejoin=debug"),
         ("log-format", "json"),
     ];

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::BacklogBounds;
 use super::working::past_bound;
 use crate::base::error::Result;
-use crate::base::ids::Seq;
+use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
@@ -138,6 +138,11 @@ impl Backlog {
         self.entries.get(index).map(|entry| entry.event.hash)
     }
 
+    /// Whether a change of this document waits.
+    pub fn concerns(&self, name: &DocumentName) -> bool {
+        self.entries.iter().any(|entry| entry.event.meta.name == *name)
+    }
+
     /// Forgets what is on disk up to `seq`.
     pub fn drop_durable(&mut self, seq: Seq) {
         while self.entries.front().is_some_and(|entry| entry.event.seq <= seq) {
@@ -163,6 +168,11 @@ impl Backlog {
             }
         }
         (end > 0).then(|| batch_of(self.entries.range(..end)))
+    }
+
+    /// All that waits, in one piece.
+    pub fn whole(&self) -> Batch {
+        batch_of(&self.entries)
     }
 
     /// Storage is well again.

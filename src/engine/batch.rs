@@ -10,9 +10,11 @@ use tokio::sync::oneshot;
 
 use super::backlog::Entry;
 use super::command::{Answer, Durability, Key, Outcome, Task, Times, Write, Written};
+use super::persist::Extras;
+use super::policy;
 use super::reads;
 use super::thread::Thread;
-use super::working::{Slot, Source};
+use super::working::{Since, Slot, Source};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
@@ -36,6 +38,8 @@ pub struct Round {
     pub changed: HashSet<DocumentName>,
     /// Rows of features, which go into the same transaction.
     pub tasks: Vec<Box<dyn Task>>,
+    /// What else goes into the same transaction.
+    pub extras: Extras,
     /// The answers to give.
     pub replies: Vec<Reply>,
     keys: HashMap<(String, String), usize>,
@@ -203,15 +207,30 @@ impl Thread {
         let name = request.name.clone();
         let slot = self.load(&name)?;
         let tree = slot.as_ref().map(Slot::tree).transpose()?.flatten();
-        let (mut seed, mut salt) = ([0; 32], [0; 16]);
+        let mut seed = [0; 32];
         self.options.entropy.fill(&mut seed);
-        self.options.entropy.fill(&mut salt);
         let birth = Birth::of(&request.operation);
-        let decision = self.decision(request, slot.as_ref(), tree.as_deref(), Moment { viewer, at, seed }, round)?;
+        let moment = Moment { viewer, at, seed };
+        let decision = self.decision(request, slot.as_ref(), tree.as_deref(), moment, round)?;
         let meta = match &slot {
             Some(slot) => Arc::clone(&slot.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, birth, at)),
         };
+        self.record(meta, slot.as_ref(), tree.as_deref(), decision, moment, round)
+    }
+
+    /// Makes a decision an event and puts its outcome in place. Returns what stood there before.
+    pub fn record(
+        &mut self,
+        meta: Arc<Meta>,
+        slot: Option<&Slot>,
+        tree: Option<&serde_json::Value>,
+        decision: Decision,
+        Moment { viewer, at, .. }: Moment<'_>,
+        round: &mut Round,
+    ) -> Result<(Outcome, Option<Slot>)> {
+        let mut salt = [0; 16];
+        self.options.entropy.fill(&mut salt);
         let Decision { kind, payload, state: mut after } = decision;
         let state = match &mut after {
             Some(state) => {
@@ -220,9 +239,9 @@ impl Thread {
             }
             None => None,
         };
-        let change = patch::diff(tree.as_deref(), after.as_ref(), state.as_ref().map_or(0, Bytes::len))?;
+        let change = patch::diff(tree, after.as_ref(), state.as_ref().map_or(0, Bytes::len))?;
         let (version, previous) =
-            slot.as_ref().map_or((Version::ZERO, Hash::ZERO), |slot| (slot.document.version, slot.document.hash));
+            slot.map_or((Version::ZERO, Hash::ZERO), |slot| (slot.document.version, slot.document.hash));
         let actor = viewer.actor()?;
         let content = Content { kind: &kind, actor: &actor, at, payload: &payload, change: &change, salt };
         let event = Event::new(self.end.head.0.next(), Arc::clone(&meta), version.next(), previous, &content)?;
@@ -241,11 +260,18 @@ impl Thread {
         }
         // A creation carries the whole state: it is as good as a snapshot.
         let created = tree.is_none();
-        let (patch_bytes, events) = match &slot {
-            Some(slot) if !created => (slot.patch_bytes + event.body.len(), slot.events + 1),
-            _ => (0, 0),
+        let policy = after.as_ref().map_or(self.options.snapshots, |state| self.options.snapshots.of(state));
+        let since = match slot {
+            Some(Slot { since, .. }) if !created => Since {
+                patch_bytes: since.patch_bytes + event.body.len(),
+                events: since.events + 1,
+                forced: since.forced || policy::forces(tree, after.as_ref()),
+                policy,
+                ..*since
+            },
+            _ => Since::nothing(at, policy),
         };
-        let before = self.working.put(Slot::decided(Arc::clone(&document), after, patch_bytes, events));
+        let before = self.working.put(Slot::decided(Arc::clone(&document), after, since));
         round.bytes += event.body.len();
         let new_document = slot.is_none().then_some(meta);
         round.entries.push(Entry { event: Arc::clone(&event), new_document, key: None, ends_write: false });
@@ -317,10 +343,14 @@ impl Thread {
 }
 
 /// Who asks, and the values of the moment.
-struct Moment<'a> {
-    viewer: &'a Viewer,
-    at: Timestamp,
-    seed: [u8; 32],
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    /// Who.
+    pub viewer: &'a Viewer,
+    /// When.
+    pub at: Timestamp,
+    /// Random bytes for the rules.
+    pub seed: [u8; 32],
 }
 
 /// What a creation says beyond the state.

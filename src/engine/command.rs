@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::persist::Persisted;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
@@ -146,7 +147,7 @@ where
     }
 }
 
-fn not_stored() -> Error {
+pub(super) fn not_stored() -> Error {
     Error::new(Kind::StorageUnavailable, "storage does not take this now; try again")
 }
 
@@ -163,6 +164,24 @@ pub enum Command {
     },
     /// Write rows of a feature.
     Rows(Box<dyn Task>),
+    /// Store a snapshot.
+    Snapshot {
+        /// Of which document.
+        name: DocumentName,
+        /// Whether what somebody else has stored after the running version goes.
+        overwrite: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Persisted>>,
+    },
+    /// Take a document away.
+    Purge {
+        /// Which.
+        name: DocumentName,
+        /// Who asks.
+        viewer: Viewer,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Arc<Document>>>,
+    },
     /// Take a document into memory, because somebody reads it.
     Warm(DocumentName),
     /// Look at the ticks: retry what failed, drop what is idle.
@@ -217,6 +236,27 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let task = Closure { write: Some(write), outcome: Err(not_stored()), reply };
         self.commands.send(Command::Rows(Box::new(task))).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Stores a snapshot of a document as it is now, in the transaction of the next batch. `overwrite`: what somebody
+    /// else has stored of it after the running version goes. Errors: `NotFound`; `Gone`; `VersionConflict` when there is
+    /// a newer version on disk and `overwrite` is not given; `StorageUnavailable` while storage fails, which changes
+    /// nothing else.
+    pub async fn snapshot(&self, name: DocumentName, overwrite: bool) -> Result<Persisted> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Snapshot { name, overwrite, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Takes a document away: it ends with a tombstone, whatever its rules say, and everything else that is stored of it
+    /// goes in the same transaction. What remains is its id, last version and hash; created again, its versions go on.
+    /// Whether `viewer` may do that is for the caller to check. Returns the tombstone. Errors: `NotFound`, `Damaged`;
+    /// `StorageUnavailable` while storage fails, and when it fails right now: then the document may be deleted, with its
+    /// history kept, and this can be repeated.
+    pub async fn purge(&self, name: DocumentName, viewer: Viewer) -> Result<Arc<Document>> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Purge { name, viewer, reply }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 

@@ -1,7 +1,8 @@
 //! Rank 3: one thread owns the truth. It decides, commits and publishes, in that order, for everybody.
 //!
 //! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
-//! [`batch`] (from commands to events), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
+//! [`batch`] (from commands to events), [`policy`] (when a snapshot is due), [`persist`] (snapshots and removal on
+//! demand, room on a full disk), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
 //! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
 pub mod backlog;
@@ -9,6 +10,8 @@ pub mod batch;
 pub mod command;
 pub mod follow;
 pub mod health;
+pub mod persist;
+pub mod policy;
 pub mod reads;
 pub mod thread;
 pub mod working;
@@ -25,6 +28,7 @@ use crate::base::limits;
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::live::ring::RingBounds;
+use crate::store::Expendable;
 
 /// The rules of each collection that has some.
 pub type RulesByCollection = std::collections::HashMap<crate::base::ids::Collection, Arc<dyn Rules>>;
@@ -48,6 +52,10 @@ pub struct Options {
     pub backlog: BacklogBounds,
     /// Events after which a snapshot is due even if their patches are small, so that a short history can be trimmed.
     pub snapshot_events_max: u64,
+    /// When a snapshot is due otherwise; a document's state may say so for itself.
+    pub snapshots: policy::SnapshotPolicy,
+    /// What may go when the disk is full, and what goes along with a document that is removed. `None`: nothing.
+    pub expendable: Option<Arc<dyn Expendable>>,
 }
 
 /// How many documents stay in memory.

@@ -102,9 +102,13 @@ impl Reads {
 
     /// A document as it was at `version`. Error: `NotFound` beyond the newest, `Gone` when it is no longer kept.
     pub async fn document_at(&self, name: &DocumentName, version: Version) -> Result<Arc<Document>> {
-        let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
-        if newest.version == version {
-            return Ok(newest);
+        match self.document(name).await {
+            Ok(Some(newest)) if newest.version == version => return Ok(newest),
+            Ok(None) => return Err(absent(name, None)),
+            Ok(Some(_)) => {}
+            // What comes before the damage can be read all the same.
+            Err(error) if error.kind() == Kind::Damaged => {}
+            Err(error) => return Err(error),
         }
         let undurable = self.undurable(name);
         let name = name.clone();

@@ -149,7 +149,8 @@ pub const MEANINGS: &[Meaning] = &[
         "damaged-document",
         &[500],
         "What is stored of this document contradicts itself, so it is not served: a wrong answer would be worse.",
-        "Restore the database from a backup. Other documents are not affected.",
+        "Versions up to lastGoodVersion can still be read: go on from there, or restore the database from a backup. \
+         Other documents are not affected.",
     ),
     meaning(
         "storage-unavailable",
@@ -221,6 +222,12 @@ pub const MEANINGS: &[Meaning] = &[
         &[410],
         "The game is over: nobody takes a seat in it or comes back to it.",
         "Open a new game. The last state can still be read at the document, as long as it is kept.",
+    ),
+    meaning(
+        "game-running",
+        &[409],
+        "Only a completed game can be removed, and nobody has completed this one.",
+        "Complete the game first; then remove it.",
     ),
 ];
 

@@ -89,6 +89,7 @@ pub const NAMED: &[Row] = &[
     named(StatusCode::CONFLICT, "seat-taken", "This seat is taken"),
     named(StatusCode::CONFLICT, "table-full", "Every seat is taken"),
     named(StatusCode::GONE, "game-completed", "The game is over"),
+    named(StatusCode::CONFLICT, "game-running", "The game is still running"),
 ];
 
 /// What `error` is in HTTP: by its kind, and by its name if it has one.

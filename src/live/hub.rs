@@ -91,6 +91,12 @@ impl Hub {
         self.documents.pin().insert(document.meta.name.clone(), self.hot(document));
     }
 
+    /// Engine only: what is stored up to here is not all kept; whoever is behind it reads from disk, and learns there
+    /// what is gone.
+    pub fn forget(&self, through: Seq) {
+        self.ring.write().forget(through);
+    }
+
     /// Engine only: drops documents from memory.
     pub fn evict<'a>(&self, names: impl IntoIterator<Item = &'a DocumentName>) {
         let _gate = self.ring.write();

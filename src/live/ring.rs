@@ -100,6 +100,14 @@ impl Ring {
         self.events.get(index)
     }
 
+    /// Drops the events up to `through` that are on disk.
+    pub fn forget(&mut self, through: Seq) {
+        let end = through.min(self.durable);
+        while self.events.front().is_some_and(|event| event.seq <= end) {
+            self.bytes -= self.events.pop_front().map_or(0, |event| event.body.len());
+        }
+    }
+
     /// Drops the oldest events past the bounds.
     pub fn shrink(&mut self) {
         while self.events.len() > self.bounds.events_max || self.bytes > self.bounds.bytes_max {

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tracing::warn;
 
 use super::error::{Failure, Fault};
+use super::purge::{self, Expendable, Purge};
 use super::rows::{self, Text};
 use super::{History, Options, Synchronous, log, open, replay, trim};
 use crate::base::clock::Timestamp;
@@ -49,12 +50,17 @@ pub struct Batch {
     pub snapshots: Vec<Snapshot>,
     /// Answers to be remembered.
     pub keys: Vec<KeyRow>,
+    /// Documents that go.
+    pub purges: Vec<Purge>,
+    /// Documents, by key, of which somebody else stored what comes after this version: that goes.
+    pub overwrites: Vec<(i64, Version)>,
 }
 
 impl Batch {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.documents.is_empty() && self.events.is_empty() && self.snapshots.is_empty() && self.keys.is_empty()
+        let changes = self.documents.is_empty() && self.events.is_empty() && self.overwrites.is_empty();
+        changes && self.snapshots.is_empty() && self.keys.is_empty() && self.purges.is_empty()
     }
 }
 
@@ -222,6 +228,16 @@ impl Writer {
         Ok((log::head(conn)?, next_key(conn)?))
     }
 
+    /// The first of what may go when room is needed.
+    pub fn expendable(&self, expendable: &dyn Expendable, limit: usize) -> Result<Vec<DocumentName>> {
+        self.reading().and_then(|conn| expendable.next(conn, limit).map_err(Failure::from)).map_err(Failure::told)
+    }
+
+    /// The newest version of a document on disk, whoever wrote it.
+    pub fn stored_version(&self, key: i64) -> Result<Option<Version>> {
+        self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(Failure::told)
+    }
+
     /// The hash of a stored event, to compare what is durable with what was meant to be.
     pub fn event_hash(&self, seq: Seq) -> Result<Option<Hash>> {
         let found = self.reading().and_then(|conn| log::event_at(conn, seq));
@@ -298,10 +314,20 @@ fn store(
 ) -> std::result::Result<CommitTimes, Fault> {
     let started = Instant::now();
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    for (key, version) in &batch.overwrites {
+        purge::forget_after(conn, *key, *version)?;
+    }
+    // Before anything is added, so that they make room for it; and after, since what was added may go, too.
+    for going in &batch.purges {
+        purge::purge(conn, going)?;
+    }
     insert_documents(conn, &batch.documents)?;
     insert_events(conn, &batch.events)?;
     for snapshot in &batch.snapshots {
         insert_snapshot(conn, &snapshot.document, Existing::Replace)?;
+    }
+    for going in &batch.purges {
+        purge::purge(conn, going)?;
     }
     insert_keys(conn, &batch.keys)?;
     if !batch.keys.is_empty() {

@@ -23,6 +23,7 @@ mod limits;
 mod model;
 mod openapi;
 mod pages;
+mod persist;
 mod presence;
 mod program;
 mod streams;

@@ -14,12 +14,13 @@ use crate::http::api::Api;
 use crate::http::openapi::problems;
 use crate::http::problem::Failure;
 
+mod persist;
 mod reconnect;
 mod seats;
 
 /// The calls about games.
 pub fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(seats::router()).merge(reconnect::router())
+    OpenApiRouter::new().merge(seats::router()).merge(reconnect::router()).merge(persist::router())
 }
 
 /// The collection of games.
@@ -73,6 +74,12 @@ const OVER: &[&str] = &["game-completed"];
 problems! {
     /// Of taking a seat.
     JoinProblems: ACCESS, ABSENT, BODY => OVER, &["seat-taken", "table-full"];
+    /// Of storing a game.
+    PersistProblems: ACCESS, ABSENT, BODY, &[K::VersionConflict];
+    /// Of reading one back, and of what is stored of it.
+    RestoreProblems: ACCESS, ABSENT;
+    /// Of removing one.
+    RemoveProblems: ACCESS, ABSENT => &["game-running"];
     /// Of looking at the seats.
     SeatsProblems: ACCESS, ABSENT;
     /// Of leaving a seat.
