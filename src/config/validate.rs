@@ -55,6 +55,8 @@ impl Config {
             ("heartbeat-seconds", whole_seconds("heartbeat-seconds", self.heartbeat)?, 1, heartbeat_max),
             ("reconnect-token-minutes", u64::from(self.reconnect_token_minutes), 1, 7 * 24 * 60),
             ("presence-debounce-ms", whole_millis("presence-debounce-ms", self.presence_debounce)?, 0, 60_000),
+            ("games-completed-days", u64::from(self.games_completed_days), 1, 36_500),
+            ("games-abandoned-days", u64::from(self.games_abandoned_days), 1, 36_500),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {
