@@ -113,3 +113,41 @@ CREATE TABLE reconnect_answers (
 ) STRICT;
 
 CREATE INDEX reconnect_answers_by_token ON reconnect_answers (token);
+
+-- Jobs: what the server does by itself at set times. -------------------------------------------------------------------
+
+-- How far each job is.
+CREATE TABLE jobs (
+    name    TEXT    PRIMARY KEY,
+    covered TEXT    NOT NULL,           -- nothing is due up to this; at first: when this file first knew the job
+    owed    INTEGER NOT NULL            -- 1: a run was broken off by the end of the server and is to be made up for
+) STRICT;
+
+-- What ran when, and with what result. Bounded by the job `job-log-trim`.
+CREATE TABLE job_runs (
+    id         INTEGER PRIMARY KEY,
+    job        TEXT    NOT NULL,
+    cause      TEXT    NOT NULL,        -- schedule, make-up, request
+    dry_run    INTEGER NOT NULL,        -- 1: it only told what it would do
+    started_at TEXT    NOT NULL,
+    ended_at   TEXT,                    -- NULL: it goes on, or the end of the server broke it off
+    outcome    TEXT,                    -- succeeded, failed, timed-out, panicked, interrupted; NULL: it goes on
+    summary    TEXT,                    -- what it did, as JSON: counts by name
+    error      TEXT
+) STRICT;
+
+CREATE INDEX job_runs_by_job ON job_runs (job, id);
+
+-- Games: what the clean-up did. ----------------------------------------------------------------------------------------
+
+-- Games that were removed because they were over. Kept for a year, by the job `games-cleanup`.
+CREATE TABLE game_removals (
+    document TEXT    NOT NULL,          -- collection/id
+    version  INTEGER NOT NULL,          -- its last version,
+    hash     TEXT    NOT NULL,          -- and the hash of that
+    why      TEXT    NOT NULL,          -- completed, abandoned
+    at       TEXT    NOT NULL,
+    PRIMARY KEY (document, version)
+) STRICT;
+
+CREATE INDEX game_removals_by_age ON game_removals (at);

@@ -21,6 +21,7 @@ use crate::base::limits;
 use crate::config::{self, Config, ConfigError};
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
+use crate::document::visibility::Viewer;
 use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::policy::SnapshotPolicy;
@@ -28,6 +29,7 @@ use crate::engine::reads::Reads;
 use crate::engine::thread::{Ending, TICK, Thread};
 use crate::engine::{self, BacklogBounds, HotBounds};
 use crate::features;
+use crate::features::games::cleanup::{Cleanup, Purge};
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::guard::Guard;
@@ -35,6 +37,8 @@ use crate::http::hosts::Hosts;
 use crate::http::openapi;
 use crate::http::pages;
 use crate::http::server::{ServerOptions, serve};
+use crate::jobs::runner::{Handle, Runner};
+use crate::jobs::{self, Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
 use crate::live::ring::RingBounds;
@@ -58,6 +62,7 @@ pub struct Server {
 pub struct Builder {
     config: Config,
     rules: HashMap<String, Arc<dyn Rules>>,
+    jobs: Vec<Job>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     synchronous: Synchronous,
@@ -107,6 +112,13 @@ impl Builder {
     #[must_use]
     pub fn rules(mut self, collection: &str, rules: impl Rules) -> Self {
         self.rules.insert(collection.to_owned(), Arc::new(rules));
+        self
+    }
+
+    /// Adds a job, which the server runs at its times. One with a name that is there already takes its place.
+    #[must_use]
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
         self
     }
 
@@ -183,31 +195,65 @@ impl Builder {
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let guard = Guard::new(router().with_state(api), Hosts::new(address, &config.allowed_hosts), self.clock.now());
+        let jobs = jobs(&config, &engine, &hub, self.jobs);
+        let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
+        let guard =
+            Guard::new(router(&handle).with_state(api), Hosts::new(address, &config.allowed_hosts), self.clock.now());
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.fan_out());
         tasks.spawn(presence.run());
         tasks.spawn(tick(engine.clone()));
+        tasks.spawn(runner.run());
+        tasks.spawn(alarm::run(handle));
         tasks.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
         Ok(Server { address, data_dir: config.data_dir, engine, finished, tasks, stop })
     }
 }
 
 /// Everything that can be asked. A feature has one line here.
-fn router() -> Router<Api> {
+fn router(jobs: &Handle) -> Router<Api> {
     openapi::assemble([
         pages::routes(),
         features::operations::routes::router(),
+        features::operations::routes::jobs::router(jobs.clone()),
         features::documents::routes::router(),
         features::games::routes::router(),
     ])
 }
 
+/// Everything that the server does by itself, and what its user adds. A job has one line here.
+fn jobs(config: &Config, engine: &Engine, hub: &Arc<Hub>, own: Vec<Job>) -> Vec<Job> {
+    let hub = Arc::clone(hub);
+    let cleanup = Cleanup {
+        completed: days(config.games_completed_days),
+        abandoned: days(config.games_abandoned_days),
+        purge: purge(engine.clone()),
+        connected: Arc::new(move |name| hub.is_followed(name)),
+    };
+    let mut jobs = vec![jobs::log::trim_job(), features::games::cleanup::cleanup_job(cleanup)];
+    for job in own {
+        jobs.retain(|other| other.name != job.name);
+        jobs.push(job);
+    }
+    jobs
+}
+
+/// Removes a document if it is still at this version.
+fn purge(engine: Engine) -> Purge {
+    Arc::new(move |name, version| {
+        let engine = engine.clone();
+        Box::pin(async move { engine.purge(name, Viewer::Owner, Some(version)).await.map(drop) })
+    })
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 3600)
+}
+
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
-    let kept = Duration::from_secs(u64::from(config.history_days) * 24 * 3600);
     store::Options {
-        history: History { events_max: config.history_events, kept },
+        history: History { events_max: config.history_events, kept: days(config.history_days) },
         pages_max: config.database_pages_max,
         synchronous,
         ..store::Options::new(&config.data_dir)
@@ -230,6 +276,7 @@ impl Server {
         Builder {
             config: Config::default(),
             rules: HashMap::new(),
+            jobs: Vec::new(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             synchronous: Synchronous::Full,

@@ -73,6 +73,10 @@ pub struct Config {
     pub reconnect_token_minutes: u32,
     /// How long a player's connection must be lost before others are told; whole milliseconds. Default 2 s.
     pub presence_debounce: Duration,
+    /// Days that a completed game is kept. Default 7.
+    pub games_completed_days: u32,
+    /// Days that a game which was not completed is kept after its last event. Default 30.
+    pub games_abandoned_days: u32,
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
@@ -109,6 +113,8 @@ impl Default for Config {
             heartbeat: Duration::from_secs(15),
             reconnect_token_minutes: limits::RECONNECT_TOKEN_MINUTES,
             presence_debounce: limits::PRESENCE_DEBOUNCE,
+            games_completed_days: 7,
+            games_abandoned_days: 30,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
             snapshot_ratio_thousandths: policy::RATIO_DEFAULT,

@@ -211,6 +211,13 @@ pub(super) const ROWS: &[Row] = &[
         },
         get: |config| vec![config.presence_debounce.as_millis().to_string()],
     },
+    number!("games-completed-days", "DAYS", games_completed_days, "Remove a game this long after it was completed"),
+    number!(
+        "games-abandoned-days",
+        "DAYS",
+        games_abandoned_days,
+        "Remove any other game this long after its last event"
+    ),
     Row {
         name: "database-pages-max",
         value_name: "PAGES",

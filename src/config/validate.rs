@@ -68,6 +68,8 @@ impl Config {
                 policy::RATIO_MIN.into(),
                 policy::RATIO_MAX.into(),
             ),
+            ("games-completed-days", u64::from(self.games_completed_days), 1, 36_500),
+            ("games-abandoned-days", u64::from(self.games_abandoned_days), 1, 36_500),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::persist::Persisted;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::DocumentName;
+use crate::base::ids::{DocumentName, Version};
 use crate::base::limits;
 use crate::document::chain::Hash;
 use crate::document::decide::Request;
@@ -179,6 +179,8 @@ pub enum Command {
         name: DocumentName,
         /// Who asks.
         viewer: Viewer,
+        /// Only if it is at this version.
+        expected: Option<Version>,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Arc<Document>>>,
     },
@@ -252,11 +254,12 @@ impl Engine {
     /// Takes a document away: it ends with a tombstone, whatever its rules say, and everything else that is stored of it
     /// goes in the same transaction. What remains is its id, last version and hash; created again, its versions go on.
     /// Whether `viewer` may do that is for the caller to check. Returns the tombstone. Errors: `NotFound`, `Damaged`;
+    /// `VersionConflict` when it is not at `expected`;
     /// `StorageUnavailable` while storage fails, and when it fails right now: then the document may be deleted, with its
     /// history kept, and this can be repeated.
-    pub async fn purge(&self, name: DocumentName, viewer: Viewer) -> Result<Arc<Document>> {
+    pub async fn purge(&self, name: DocumentName, viewer: Viewer, expected: Option<Version>) -> Result<Arc<Document>> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Purge { name, viewer, reply }).await.map_err(|_| stopping())?;
+        self.commands.send(Command::Purge { name, viewer, expected, reply }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 

@@ -150,12 +150,12 @@ impl Thread {
     /// Notes that a document is to be taken away.
     pub fn take_purge(
         &mut self,
-        name: &DocumentName,
+        (name, expected): (&DocumentName, Option<Version>),
         viewer: &Viewer,
         reply: oneshot::Sender<Result<Arc<Document>>>,
         round: &mut Round,
     ) {
-        match self.check_well().and_then(|()| self.bury(name, viewer, round)) {
+        match self.check_well().and_then(|()| self.bury((name, expected), viewer, round)) {
             Ok(tombstone) => round.extras.replies.push(ExtraReply::Purge(tombstone, reply)),
             // Whoever asked may have gone.
             Err(error) => drop(reply.send(Err(error))),
@@ -163,9 +163,18 @@ impl Thread {
     }
 
     /// Decides that a document ends, without asking its rules, and that everything before its end goes.
-    fn bury(&mut self, name: &DocumentName, viewer: &Viewer, round: &mut Round) -> Result<Arc<Document>> {
+    fn bury(
+        &mut self,
+        (name, expected): (&DocumentName, Option<Version>),
+        viewer: &Viewer,
+        round: &mut Round,
+    ) -> Result<Arc<Document>> {
         let slot = self.load(name)?.ok_or_else(|| absent(name, None))?;
         let document = Arc::clone(&slot.document);
+        if expected.is_some_and(|expected| expected != document.version) {
+            let message = format!("{name} has changed since it was looked at");
+            return Err(Error::new(Kind::VersionConflict, message).with("currentVersion", document.version.0));
+        }
         let (tombstone, before, through) = if document.is_deleted() {
             let through = Seq(document.seq.0.saturating_sub(1));
             (document, None, through)
@@ -255,7 +264,7 @@ impl Thread {
 
     fn bury_for_room(&mut self, name: &DocumentName, round: &mut Round) -> std::result::Result<(), Fault> {
         let first = round.entries.len();
-        self.bury(name, &Viewer::Owner, round).map_err(Fault::other)?;
+        self.bury((name, None), &Viewer::Owner, round).map_err(Fault::other)?;
         self.room.extend(round.extras.purges.pop());
         self.backlog.push(round.entries.iter().skip(first).cloned().collect(), Vec::new());
         Ok(())

@@ -137,7 +137,7 @@ async fn a_purge_needs_no_consent_of_rules_and_takes_what_the_same_batch_added()
     let (written, snapshot, purged, gone) = tokio::join!(
         running.engine.write(write(merge)),
         running.engine.snapshot(name.clone(), false),
-        running.engine.purge(name.clone(), Viewer::Owner),
+        running.engine.purge(name.clone(), Viewer::Owner, None),
         running.engine.snapshot(name.clone(), false),
     );
     written.unwrap();
@@ -148,6 +148,6 @@ async fn a_purge_needs_no_consent_of_rules_and_takes_what_the_same_batch_added()
     assert_eq!((kept.events, kept.snapshots, kept.snapshot_bytes), (1, 1, 0));
     let read = running.reader.verify(&name).unwrap().unwrap();
     assert_eq!((read.version, read.hash, read.is_deleted()), (Version(3), tombstone.hash, true));
-    let absent = running.engine.purge(DocumentName::new("games", "none").unwrap(), Viewer::Owner).await;
+    let absent = running.engine.purge(DocumentName::new("games", "none").unwrap(), Viewer::Owner, None).await;
     assert_eq!(absent.unwrap_err().kind(), Kind::NotFound);
 }

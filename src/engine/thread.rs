@@ -99,7 +99,9 @@ impl Thread {
                 Command::Write { write, sent, reply } => self.take(write, sent, reply, &mut round),
                 Command::Rows(task) => round.tasks.push(task),
                 Command::Snapshot { name, overwrite, reply } => self.take_snapshot(name, overwrite, reply, &mut round),
-                Command::Purge { name, viewer, reply } => self.take_purge(&name, &viewer, reply, &mut round),
+                Command::Purge { name, viewer, expected, reply } => {
+                    self.take_purge((&name, expected), &viewer, reply, &mut round);
+                }
                 Command::Warm(_) if self.working.over(&self.options) => {}
                 Command::Warm(name) => {
                     if let Err(error) = self.load(&name) {

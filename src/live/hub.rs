@@ -201,6 +201,11 @@ impl Hub {
         }
     }
 
+    /// Whether a stream follows this very document now.
+    pub fn is_followed(&self, name: &DocumentName) -> bool {
+        self.topics.has(name)
+    }
+
     /// Wakes subscribers as the log grows, for as long as the server runs. It is one task of its own, so that the
     /// engine's thread never pays for the number of subscribers.
     pub async fn fan_out(self: Arc<Self>) {

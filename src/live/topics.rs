@@ -125,6 +125,11 @@ impl Topics {
         }
     }
 
+    /// Whether anybody waits for this very document. Who waits for its whole collection does not count.
+    pub fn has(&self, name: &DocumentName) -> bool {
+        self.0.lock().documents.contains_key(name)
+    }
+
     /// Wakes everyone who wants to hear of one of these events, each once.
     pub fn wake(&self, events: &[Arc<Event>]) {
         let lists = self.0.lock();

@@ -19,6 +19,7 @@ mod first_steps;
 mod game_night;
 mod games;
 mod idempotency;
+mod jobs;
 mod limits;
 mod model;
 mod openapi;

@@ -42,6 +42,7 @@ impl Operation<'_> {
             .replace("{gameId}", "g1")
             .replace("{playerId}", "alice")
             .replace("{slug}", "gone")
+            .replace("{name}", "job-log-trim")
     }
 
     /// The problem types that it lists.

@@ -1,8 +1,12 @@
 //! Games: documents of the collection `games` with seats, reconnect tokens and an end.
 //!
 //! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers) are pure; `sql`
-//! has the tables, and what of them goes with a game that is removed; [`service`] joins them with documents; [`reconnect`] brings a player back; [`routes`] is HTTP.
+//! has the tables, and what of them goes with a game that is removed; [`service`] joins them with documents;
+//! [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
 
+pub mod cleanup;
+#[cfg(test)]
+mod cleanup_tests;
 pub mod reconnect;
 pub mod routes;
 pub mod seats;

@@ -172,7 +172,7 @@ async fn remove(State(api): State<Api>, Game(game): Game, Caller(viewer): Caller
         let message = "the game is still running; complete it first";
         return Err(Error::new(Kind::VersionConflict, message).problem("game-running").into());
     }
-    api.engine.purge(game, viewer).await?;
+    api.engine.purge(game, viewer, None).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
