@@ -1,7 +1,8 @@
 //! Rank 3: one thread owns the truth. It decides, commits and publishes, in that order, for everybody.
 //!
 //! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
-//! [`batch`] (from commands to events), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
+//! [`batch`] (from commands to events), [`standing`] (documents on
+//! their way between servers), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
 //! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
 pub mod backlog;
@@ -10,6 +11,7 @@ pub mod command;
 pub mod follow;
 pub mod health;
 pub mod reads;
+pub mod standing;
 pub mod thread;
 pub mod working;
 

@@ -11,6 +11,7 @@ use super::backlog::{Backlog, batch_of};
 use super::batch::{End, Round};
 use super::command::{Command, Commands, Durability};
 use super::health::{Health, Storage};
+use super::standing::Standings;
 use super::working::{Slot, Working};
 use crate::base::ids::DocumentName;
 use crate::base::limits;
@@ -43,6 +44,8 @@ pub struct Thread {
     pub working: Working,
     /// What waits for the disk.
     pub backlog: Backlog,
+    /// The documents that take no changes.
+    pub standings: Standings,
     /// Where the log ends, undurable events included.
     pub end: End,
     /// The last event that is known to be on disk. After a failure the writer's head is what it finds there, which is
@@ -64,7 +67,8 @@ impl Thread {
         let head = writer.head();
         let end = End { head: (head.seq, head.hash), next_key: writer.next_key() };
         let (working, backlog) = (Working::default(), Backlog::default());
-        Self { options, writer, reader, hub, health, working, backlog, end, stored: head, ticks: 0 }
+        let standings = Standings::default();
+        Self { options, writer, reader, hub, health, working, backlog, standings, end, stored: head, ticks: 0 }
     }
 
     /// Serves commands until told to stop, or until nobody is left who could send one.
@@ -95,6 +99,11 @@ impl Thread {
             match command {
                 Command::Write { write, sent, reply } => self.take(write, sent, reply, &mut round),
                 Command::Rows(task) => round.tasks.push(task),
+                Command::Import { chain, sent, reply } => self.take_in(*chain, sent, reply, &mut round),
+                Command::Stand { name, standing, reply } => {
+                    let stood = self.stand(&name, standing);
+                    round.notes.push((reply, stood));
+                }
                 Command::Warm(_) if self.working.over(&self.options) => {}
                 Command::Warm(name) => {
                     if let Err(error) = self.load(&name) {

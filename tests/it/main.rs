@@ -20,6 +20,7 @@ mod game_night;
 mod games;
 mod idempotency;
 mod limits;
+mod migrate;
 mod model;
 mod openapi;
 mod pages;

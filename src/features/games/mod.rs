@@ -2,10 +2,17 @@
 //!
 //! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers) are pure; `sql`
 //! has the tables; [`service`] joins them with documents; [`reconnect`] brings a player back; [`routes`] is HTTP.
+//!
+//! Moving a game to another server: [`addresses`] (where to; pure), [`wire`] (what the servers tell each other),
+//! [`departure`] (the server that it leaves), [`arrival`] (the server that it goes to).
 
+pub mod addresses;
+pub mod arrival;
+pub mod departure;
 pub mod reconnect;
 pub mod routes;
 pub mod seats;
 pub mod service;
 pub mod sql;
 pub mod tokens;
+pub mod wire;

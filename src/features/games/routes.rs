@@ -14,12 +14,13 @@ use crate::http::api::Api;
 use crate::http::openapi::problems;
 use crate::http::problem::Failure;
 
+mod migrate;
 mod reconnect;
 mod seats;
 
 /// The calls about games.
 pub fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(seats::router()).merge(reconnect::router())
+    OpenApiRouter::new().merge(seats::router()).merge(reconnect::router()).merge(migrate::router())
 }
 
 /// The collection of games.

@@ -9,6 +9,7 @@ use crate::base::error::Result;
 use crate::base::ids::UserId;
 use crate::store::told;
 
+pub mod migrate;
 pub mod tokens;
 
 /// When the game ended, if it did. One without a row runs.
