@@ -27,7 +27,8 @@ CREATE INDEX documents_by_base ON documents (collection, base_seq);
 -- The log: source of truth, feed of changes and replay buffer in one. Rows are only added at the end, and trimmed from
 -- the oldest of each document on. The newest event of a document is never trimmed.
 CREATE TABLE events (
-    seq      INTEGER PRIMARY KEY,       -- its place in the log: dense when written, starts at 1
+    seq      INTEGER PRIMARY KEY,       -- its place in the log: starts at 1, dense when written but
+                                        -- for one place before a trimmed history from another server
     document INTEGER NOT NULL REFERENCES documents (key),
     version  INTEGER NOT NULL,          -- the document's version after it: dense, starts at 1
     at       TEXT    NOT NULL,
@@ -151,3 +152,37 @@ CREATE TABLE game_removals (
 ) STRICT;
 
 CREATE INDEX game_removals_by_age ON game_removals (at);
+
+-- Moving games between servers.
+
+-- Games that went, or are about to go, to another server. A row is written once the other server has everything and has
+-- verified it; from then on the game changes here no more. Its events stay where they are.
+CREATE TABLE moves (
+    game         TEXT    NOT NULL PRIMARY KEY,
+    target       TEXT    NOT NULL,      -- http://host:port
+    move         TEXT    NOT NULL,      -- names this move at both servers
+    version      INTEGER NOT NULL,      -- of the last event that went
+    at           TEXT    NOT NULL,
+    confirmed_at TEXT                   -- when the other server said that it is live there; NULL: not yet, it is asked
+) STRICT;                               -- again and again
+
+-- Games that come from other servers. Nobody sees them before the other server confirms.
+CREATE TABLE arrivals (
+    game         TEXT    NOT NULL PRIMARY KEY,
+    move         TEXT    NOT NULL,      -- names this move at both servers
+    head         TEXT    NOT NULL,      -- what is to be known beside the events, as JSON
+    bytes        INTEGER NOT NULL,      -- of the events so far
+    prepared     INTEGER NOT NULL,      -- 1: all is here and verified
+    at           TEXT    NOT NULL,      -- when it began; dropped some time after that
+    confirmed_at TEXT                   -- when it became a document like all others
+) STRICT;
+
+-- Their events, until then.
+CREATE TABLE arrival_events (
+    game    TEXT    NOT NULL REFERENCES arrivals (game) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    hash    TEXT    NOT NULL,
+    deletes INTEGER NOT NULL,
+    body    TEXT    NOT NULL,
+    PRIMARY KEY (game, version)
+) STRICT;

@@ -26,6 +26,7 @@ use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::policy::SnapshotPolicy;
 use crate::engine::reads::Reads;
+use crate::engine::standing::Standings;
 use crate::engine::thread::{Ending, TICK, Thread};
 use crate::engine::{self, BacklogBounds, HotBounds};
 use crate::features;
@@ -42,10 +43,13 @@ use crate::jobs::{self, Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
 use crate::live::ring::RingBounds;
-use crate::store::{self, History, OpenError, Synchronous};
+use crate::store::{self, History, OpenError, Reader, Synchronous};
 
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the process exits with when what is stored of moving games is damaged: as for any damage.
+const GAMES_EXIT_CODE: u8 = 14;
 
 /// A running server. Dropped without [`stop`](Server::stop), it breaks off all connections at once; the engine then
 /// stores what it has taken and ends by itself.
@@ -80,6 +84,9 @@ pub enum StartError {
     /// Storage cannot be opened.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// What is stored of games on their way between servers cannot be read.
+    #[error("the tables of moving games cannot be read: {0}")]
+    Games(String),
     /// The address is not to be had.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
@@ -89,12 +96,14 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 15 storage.
+    /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 15 storage (14 also for
+    /// the tables of moving games).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Rules(..) => config::EXIT_CODE,
             Self::Listen(..) => 3,
             Self::Thread(_) => 4,
+            Self::Games(_) => GAMES_EXIT_CODE,
             Self::Storage(error) => error.exit_code(),
         }
     }
@@ -176,6 +185,7 @@ impl Builder {
         let (engine, commands) = command::channel();
         let (done, finished) = watch::channel(None);
         let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
+        let thread = thread.with_standings(standings(&reader)?);
         let run = move || {
             let _ = done.send(Some(thread.run(commands)));
         };
@@ -195,10 +205,11 @@ impl Builder {
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
+        let hosts = Hosts::new(address, &config.allowed_hosts);
         let jobs = jobs(&config, &engine, &hub, self.jobs);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
-        let guard =
-            Guard::new(router(&handle).with_state(api), Hosts::new(address, &config.allowed_hosts), self.clock.now());
+        let router = router(&handle).with_state(api.clone());
+        let guard = Guard::new(router, hosts, Arc::clone(&hub), self.clock.now());
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.fan_out());
@@ -206,6 +217,7 @@ impl Builder {
         tasks.spawn(tick(engine.clone()));
         tasks.spawn(runner.run());
         tasks.spawn(alarm::run(handle));
+        tasks.spawn(features::games::departure::keep_moving(api));
         tasks.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
         Ok(Server { address, data_dir: config.data_dir, engine, finished, tasks, stop })
     }
@@ -249,6 +261,12 @@ fn purge(engine: Engine) -> Purge {
 
 fn days(count: u32) -> Duration {
     Duration::from_secs(u64::from(count) * 24 * 3600)
+}
+
+/// The games that were on their way between servers, or gone, when the server stopped.
+fn standings(reader: &Reader) -> Result<Standings, StartError> {
+    let stored = reader.rows(features::games::sql::migrate::standings);
+    stored.map(Standings::new).map_err(|error| StartError::Games(error.to_string()))
 }
 
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {

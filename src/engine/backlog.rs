@@ -16,7 +16,7 @@ use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
-use crate::document::model::Meta;
+use crate::document::model::{Document, Meta};
 use crate::store::{Batch, KeyRow};
 
 /// Ticks between two attempts at the most.
@@ -29,6 +29,9 @@ pub struct Entry {
     pub event: Arc<Event>,
     /// The document, when this is its first event.
     pub new_document: Option<Arc<Meta>>,
+    /// Where the document's history begins, on the first event of one that came from another server without its
+    /// beginning.
+    pub base: Option<Arc<Document>>,
     /// The idempotency key of the write, on its last event.
     pub key: Option<KeyRow>,
     /// Whether this is the last event of a write, which is stored whole or not at all.
@@ -48,6 +51,7 @@ pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
     for entry in entries {
         batch.documents.extend(entry.new_document.clone());
         batch.events.push(Arc::clone(&entry.event));
+        batch.bases.extend(entry.base.clone());
         batch.keys.extend(entry.key.clone());
     }
     batch

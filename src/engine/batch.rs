@@ -13,6 +13,7 @@ use super::command::{Answer, Durability, Key, Outcome, Task, Times, Write, Writt
 use super::persist::Extras;
 use super::policy;
 use super::reads;
+use super::standing::Stood;
 use super::thread::Thread;
 use super::working::{Since, Slot, Source};
 use crate::base::clock::Timestamp;
@@ -22,6 +23,7 @@ use crate::document::chain::Hash;
 use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
 use crate::document::event::{Content, Event};
 use crate::document::model::{Access, Document, Meta};
+use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
 use crate::document::{json, patch};
 use crate::store::KeyRow;
@@ -42,6 +44,8 @@ pub struct Round {
     pub extras: Extras,
     /// The answers to give.
     pub replies: Vec<Reply>,
+    /// Answers about standings, to be given when everything before them is stored.
+    pub notes: Vec<(oneshot::Sender<Result<Stood>>, Result<Stood>)>,
     keys: HashMap<(String, String), usize>,
 }
 
@@ -67,6 +71,9 @@ impl Round {
     pub fn reply(self, durability: Durability, apply: Duration, commit: Duration) {
         for task in self.tasks {
             task.finish(durability == Durability::Durable);
+        }
+        for (to, note) in self.notes {
+            let _ = to.send(note);
         }
         let mut rendered: HashMap<usize, Bytes> = HashMap::new();
         for reply in &self.replies {
@@ -126,6 +133,22 @@ impl Thread {
         {
             round.keys.insert((row.scope.clone(), key.key.clone()), round.replies.len());
         }
+        round.replies.push(Reply { to, queue, what });
+    }
+
+    /// Takes in a document of another server and notes the answer.
+    pub fn take_in(
+        &mut self,
+        chain: VerifiedChain,
+        sent: Instant,
+        to: oneshot::Sender<Result<Answer>>,
+        round: &mut Round,
+    ) {
+        let queue = sent.elapsed();
+        let what = match self.import(chain, round) {
+            Ok(outcome) => What::Made { outcomes: vec![outcome], key: None },
+            Err(error) => What::Given(Err(error)),
+        };
         round.replies.push(Reply { to, queue, what });
     }
 
@@ -205,6 +228,7 @@ impl Thread {
         round: &mut Round,
     ) -> Result<(Outcome, Option<Slot>)> {
         let name = request.name.clone();
+        self.standings.check(&name)?;
         let slot = self.load(&name)?;
         let tree = slot.as_ref().map(Slot::tree).transpose()?.flatten();
         let mut seed = [0; 32];
@@ -274,7 +298,8 @@ impl Thread {
         let before = self.working.put(Slot::decided(Arc::clone(&document), after, since));
         round.bytes += event.body.len();
         let new_document = slot.is_none().then_some(meta);
-        round.entries.push(Entry { event: Arc::clone(&event), new_document, key: None, ends_write: false });
+        let event_of_write = Arc::clone(&event);
+        round.entries.push(Entry { event: event_of_write, new_document, base: None, key: None, ends_write: false });
         Ok((Outcome { document, event, created }, before))
     }
 

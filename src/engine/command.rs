@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::persist::Persisted;
+use super::standing::{Standing, Stood};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
@@ -17,6 +18,7 @@ use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::event::Event;
 use crate::document::model::Document;
+use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
 use crate::store::{Connection, Rows};
 
@@ -162,6 +164,24 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Answer>>,
     },
+    /// Take in a document of another server, with its history.
+    Import {
+        /// Its history.
+        chain: Box<VerifiedChain>,
+        /// When it was sent.
+        sent: Instant,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Answer>>,
+    },
+    /// Say how a document stands between servers; `None`: it is here and takes changes.
+    Stand {
+        /// Which.
+        name: DocumentName,
+        /// How.
+        standing: Option<Standing>,
+        /// Where the answer goes, once everything before is published.
+        reply: oneshot::Sender<Result<Stood>>,
+    },
     /// Write rows of a feature.
     Rows(Box<dyn Task>),
     /// Store a snapshot.
@@ -260,6 +280,23 @@ impl Engine {
     pub async fn purge(&self, name: DocumentName, viewer: Viewer, expected: Option<Version>) -> Result<Arc<Document>> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Purge { name, viewer, expected, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Takes in a document of another server. Error: `AlreadyExists`; `Frozen` unless it was announced by
+    /// [`Standing::Arriving`]; `StorageUnavailable`.
+    pub async fn import(&self, chain: VerifiedChain) -> Result<Answer> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Import { chain: Box::new(chain), sent: Instant::now(), reply };
+        self.commands.send(command).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Says how a document stands between servers, and answers when every change before that is published. Errors: those
+    /// of [`Standing`]; `StorageUnavailable` when the server stops.
+    pub async fn stand(&self, name: DocumentName, standing: Option<Standing>) -> Result<Stood> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Stand { name, standing, reply }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 

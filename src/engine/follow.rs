@@ -17,6 +17,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::live::hub::{Found, Subscription};
+use crate::live::moves::Move;
 use crate::live::presence::{Attendance, Presence};
 use crate::live::topics::{Interest, Woken};
 use crate::store::{Filter, Reader};
@@ -71,6 +72,13 @@ pub enum Item {
     },
     /// Changes, in order.
     Changes(Vec<Arc<Event>>),
+    /// A document is on another server now, and goes on there from this position.
+    Moved {
+        /// Which, and where.
+        moved: Arc<Move>,
+        /// Where the follower is, with all its changes told.
+        position: Position,
+    },
     /// Changes up to here, which had been told while storage failed, are on disk now.
     Durable(Seq),
     /// Who is there, as frames.
@@ -93,6 +101,9 @@ pub struct Follow {
     /// Whether everything published before the subscription's last wake-up is told: looking again before the next one
     /// would find nothing.
     caught_up: bool,
+    /// How many of the moves were looked at, and how many there were before it began: of those, it is told of documents
+    /// that it asked for by name.
+    moves: (usize, usize),
 }
 
 impl Follow {
@@ -114,8 +125,19 @@ impl Follow {
         let recoveries = reads.hub.recoveries();
         let (cursor, announced, kept_after) = (Seq::ZERO, Seq::ZERO, Seq::ZERO);
         let (undurable, caught_up) = (None, false);
-        let mut follow =
-            Self { reads, subscription, attendance, cursor, recoveries, undurable, announced, kept_after, caught_up };
+        let moves = (0, reads.hub.moves().count());
+        let mut follow = Self {
+            reads,
+            subscription,
+            attendance,
+            cursor,
+            recoveries,
+            undurable,
+            announced,
+            kept_after,
+            caught_up,
+            moves,
+        };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
             Some(text) => follow.resume(text).await?,
@@ -132,6 +154,9 @@ impl Follow {
                 return Ok(item);
             }
             if self.caught_up {
+                if let Some(item) = self.moved().await? {
+                    return Ok(item);
+                }
                 let woken = self.subscription.woken().await;
                 self.caught_up = !woken.is_for(Woken::EVENTS);
                 if woken.is_for(Woken::PRESENCE)
@@ -157,6 +182,29 @@ impl Follow {
                 }
             }
         }
+    }
+
+    /// Whether this document is all that it follows.
+    pub fn is_of(&self, name: &DocumentName) -> bool {
+        let interest = self.subscription.interest();
+        interest.collections.is_empty() && interest.documents.len() == 1 && interest.documents.contains(name)
+    }
+
+    /// A document that went to another server: it takes no changes any more, and all of them are told.
+    async fn moved(&mut self) -> Result<Option<Item>> {
+        while self.moves.0 < self.reads.hub.moves().count() {
+            let index = self.moves.0;
+            let Some(moved) = self.reads.hub.moves().get(index) else { return Ok(None) };
+            let interest = self.subscription.interest();
+            if interest.documents.contains(&moved.name) || (index >= self.moves.1 && interest.covers(&moved.name)) {
+                let document = self.reads.document(&moved.name).await?;
+                let position = document.map_or(Position::Start, |document| document.position());
+                self.moves.0 = index + 1;
+                return Ok(Some(Item::Moved { moved, position }));
+            }
+            self.moves.0 = index + 1;
+        }
+        Ok(None)
     }
 
     fn presence(&mut self) -> Option<Item> {
@@ -218,11 +266,14 @@ impl Follow {
     }
 
     async fn resume(&mut self, text: &str) -> Result<Item> {
-        let Some(from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
-        match self.look_up(from).await? {
-            Known::Here => {}
-            Known::Trimmed => return self.snapshot(Reason::Trimmed).await,
-            Known::Nowhere => return self.snapshot(Reason::Diverged).await,
+        let Some(mut from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
+        let known = self.look_up(from).await?;
+        if known != Known::Here {
+            match (self.of_another_log(from).await?, known) {
+                (Some(here), _) => from = here,
+                (None, Known::Trimmed) => return self.snapshot(Reason::Trimmed).await,
+                (None, _) => return self.snapshot(Reason::Diverged).await,
+            }
         }
         self.owe_durability(from);
         if let Some(item) = self.resume_in_memory(from) {
@@ -244,6 +295,16 @@ impl Follow {
         if !still_pending {
             // As if the last return of storage had not been noticed yet.
             self.recoveries = self.recoveries.saturating_sub(1);
+        }
+    }
+
+    /// Where a position of another server's log is in this one: a document that moved has other seqs here and the same
+    /// hashes. Only whoever follows a single document can say which chain is meant.
+    async fn of_another_log(&self, position: Position) -> Result<Option<Position>> {
+        let interest = self.subscription.interest();
+        match (interest.collections.is_empty(), interest.documents.len(), interest.documents.iter().next()) {
+            (true, 1, Some(name)) => Ok(self.reads.by_hash(name, position).await?.map(|(here, _)| here)),
+            _ => Ok(None),
         }
     }
 
@@ -430,6 +491,7 @@ impl Present {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
     Here,
     Trimmed,

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
 //! [`batch`] (from commands to events), [`policy`] (when a snapshot is due), [`persist`] (snapshots and removal on
-//! demand, room on a full disk), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
+//! demand, room on a full disk), [`standing`] (documents on their way between servers), [`backlog`] (what waits while
+//! storage fails), [`health`] (what it tells about
 //! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
 pub mod backlog;
@@ -13,6 +14,7 @@ pub mod health;
 pub mod persist;
 pub mod policy;
 pub mod reads;
+pub mod standing;
 pub mod thread;
 pub mod working;
 

@@ -162,13 +162,15 @@ impl Thread {
         }
     }
 
-    /// Decides that a document ends, without asking its rules, and that everything before its end goes.
+    /// Decides that a document ends, without asking its rules, and that everything before its end goes. Not while it is on
+    /// its way to another server, which may need to be sent it again.
     fn bury(
         &mut self,
         (name, expected): (&DocumentName, Option<Version>),
         viewer: &Viewer,
         round: &mut Round,
     ) -> Result<Arc<Document>> {
+        self.standings.check(name)?;
         let slot = self.load(name)?.ok_or_else(|| absent(name, None))?;
         let document = Arc::clone(&slot.document);
         if expected.is_some_and(|expected| expected != document.version) {
@@ -246,7 +248,7 @@ impl Thread {
             let limit = self.room.len() + ROOM_DOCUMENTS;
             // Reading needs no trust in the connection. Whatever goes wrong here, the reason to be told stays the disk.
             let Ok(mut names) = self.writer.expendable(&*expendable, limit) else { return Err(fault) };
-            names.retain(|name| !self.backlog.concerns(name));
+            names.retain(|name| !self.backlog.concerns(name) && self.standings.check(name).is_ok());
             if names.is_empty() || self.reopen().is_err() {
                 return Err(fault);
             }

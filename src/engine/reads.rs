@@ -49,7 +49,7 @@ impl Reads {
         Self { hub, reader, engine, refilled: Arc::default() }
     }
 
-    /// Runs a question to the disk where it may block.
+    /// Runs a question to the disk where it may block. Error: that of the question.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
@@ -202,6 +202,24 @@ impl Reads {
         }
         let found = self.ask(move |reader| reader.event_at(seq)).await?;
         Ok(found.is_some_and(|(stored, _)| stored.short() == hash))
+    }
+
+    /// Where in this log, and at which version, a document had the hash that `position` names, whatever seq it gives: it
+    /// may be of another server's log, from which the document came. Looks at each kept event of the document, which
+    /// history's bound keeps within some milliseconds.
+    pub async fn by_hash(&self, name: &DocumentName, position: Position) -> Result<Option<(Position, Version)>> {
+        let Position::After { hash, .. } = position else { return Ok(None) };
+        let Some(newest) = self.document(name).await? else { return Ok(None) };
+        if newest.hash.short() == hash {
+            return Ok(Some((newest.position(), newest.version)));
+        }
+        let undurable = self.undurable(name);
+        if let Some(event) = undurable.iter().rev().find(|event| event.hash.short() == hash) {
+            return Ok(Some((event.position(), event.version)));
+        }
+        let key = newest.meta.key;
+        let found = self.ask(move |reader| reader.by_short_hash(key, hash)).await?;
+        Ok(found.map(|(seq, version, hash)| (Position::after(seq, hash), version)))
     }
 
     /// The version that a document had after the event `seq`. For paging by position. Error: `Gone` when changes of the

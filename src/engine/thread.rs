@@ -12,6 +12,7 @@ use super::batch::{End, Round};
 use super::command::{Command, Commands, Durability};
 use super::health::{Health, Storage};
 use super::persist::Going;
+use super::standing::Standings;
 use super::working::{Slot, Working};
 use crate::base::ids::DocumentName;
 use crate::base::limits;
@@ -44,6 +45,8 @@ pub struct Thread {
     pub working: Working,
     /// What waits for the disk.
     pub backlog: Backlog,
+    /// The documents that take no changes.
+    pub standings: Standings,
     /// Where the log ends, undurable events included.
     pub end: End,
     /// The last event that is known to be on disk. After a failure the writer's head is what it finds there, which is
@@ -67,7 +70,8 @@ impl Thread {
         let head = writer.head();
         let end = End { head: (head.seq, head.hash), next_key: writer.next_key() };
         let (working, backlog) = (Working::default(), Backlog::default());
-        Self { options, writer, reader, hub, health, working, backlog, end, stored: head, room: Vec::new(), ticks: 0 }
+        let (standings, room) = (Standings::default(), Vec::new());
+        Self { options, writer, reader, hub, health, working, backlog, standings, end, stored: head, room, ticks: 0 }
     }
 
     /// Serves commands until told to stop, or until nobody is left who could send one.
@@ -101,6 +105,11 @@ impl Thread {
                 Command::Snapshot { name, overwrite, reply } => self.take_snapshot(name, overwrite, reply, &mut round),
                 Command::Purge { name, viewer, expected, reply } => {
                     self.take_purge((&name, expected), &viewer, reply, &mut round);
+                }
+                Command::Import { chain, sent, reply } => self.take_in(*chain, sent, reply, &mut round),
+                Command::Stand { name, standing, reply } => {
+                    let stood = self.stand(&name, standing);
+                    round.notes.push((reply, stood));
                 }
                 Command::Warm(_) if self.working.over(&self.options) => {}
                 Command::Warm(name) => {

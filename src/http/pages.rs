@@ -153,6 +153,20 @@ pub const MEANINGS: &[Meaning] = &[
          Other documents are not affected.",
     ),
     meaning(
+        "game-moved",
+        &[308],
+        "The game was moved to another server and goes on there.",
+        "Location names the new address of what was asked for, and to the server. A stream goes on there from the same \
+         position.",
+    ),
+    meaning(
+        "game-frozen",
+        &[503],
+        "The game is on its way from one server to another. Nothing was changed.",
+        "Try again after the seconds in Retry-After, with the same Idempotency-Key: the game is then either here as \
+         before, or the answer says where it is.",
+    ),
+    meaning(
         "storage-unavailable",
         &[503],
         "The disk does not take writes at present, and as much as may wait for it is waiting already.",
@@ -352,6 +366,8 @@ mod tests {
             Kind::IdempotencyMismatch,
             Kind::Internal,
             Kind::Damaged,
+            Kind::Moved,
+            Kind::Frozen,
             Kind::StorageUnavailable,
             Kind::StorageFull,
         ];

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
+use super::moves::Moves;
 use super::ring::{Ring, RingBounds};
 use super::topics::{Interest, Topics, Waiter, Woken};
 use crate::base::clock::Timestamp;
@@ -35,6 +36,7 @@ pub struct Hub {
     now: AtomicI64,
     /// Raised when undurable events became durable; subscribers compare it.
     recoveries: AtomicU64,
+    moves: Moves,
     /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
     grown: Notify,
 }
@@ -66,6 +68,7 @@ impl Hub {
             topics: Topics::default(),
             now: AtomicI64::new(0),
             recoveries: AtomicU64::new(0),
+            moves: Moves::default(),
             grown: Notify::new(),
         }
     }
@@ -111,6 +114,17 @@ impl Hub {
         self.ring.write().set_durable(durable);
         self.recoveries.fetch_add(1, Ordering::Release);
         self.topics.wake_all();
+    }
+
+    /// Engine only: a document is on another server from now on; those who follow it hear of it.
+    pub fn moved(&self, name: &DocumentName, to: &str) {
+        self.moves.add(name, to);
+        self.topics.wake_names(name);
+    }
+
+    /// What went to other servers.
+    pub fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     /// Engine only: the present, for noting when documents are used.

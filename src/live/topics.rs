@@ -160,6 +160,13 @@ impl Topics {
         }
     }
 
+    /// Wakes everyone who wants to hear of this document.
+    pub fn wake_names(&self, name: &DocumentName) {
+        let lists = self.0.lock();
+        let (document, collection) = (lists.documents.get(name), lists.collections.get(&name.collection));
+        document.into_iter().chain(collection).flatten().for_each(|waiter| waiter.wake(Woken::EVENTS));
+    }
+
     /// Wakes everyone.
     pub fn wake_all(&self) {
         let lists = self.0.lock();

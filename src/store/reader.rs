@@ -15,7 +15,7 @@ use super::{Head, replay};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
-use crate::document::chain::Hash;
+use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 
@@ -197,6 +197,18 @@ impl Reader {
     /// Hash and document of the event at `seq`, if it is there.
     pub fn event_at(&self, seq: Seq) -> Result<Option<(Hash, i64)>> {
         self.read(|conn| log::event_at(conn, seq))
+    }
+
+    /// Seq, version and hash of a document's kept event whose hash begins like this, the newest when there are several.
+    /// Reads the hash of each kept event, newest first.
+    pub fn by_short_hash(&self, key: i64, hash: ShortHash) -> Result<Option<(Seq, Version, Hash)>> {
+        self.read(|conn| {
+            let sql = "SELECT seq, version, hash FROM events WHERE document = ?1 AND substr(hash, 1, ?3) = ?2
+                       ORDER BY version DESC LIMIT 1";
+            let read = |row: &Row<'_>| Ok((rows::seq(row, 0)?, rows::version(row, 1)?, rows::hash(row, 2)?));
+            let parameters = (key, hash.to_string(), rows::count(SHORT_HASH_LENGTH));
+            Ok(conn.prepare_cached(sql)?.query_row(parameters, read).optional()?)
+        })
     }
 
     /// The end of the log.

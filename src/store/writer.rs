@@ -44,10 +44,14 @@ pub struct Head {
 pub struct Batch {
     /// Documents that are new. One that is stored already is left as it is.
     pub documents: Vec<Arc<Meta>>,
-    /// Events, in the order of their seq, the first right after the [`head`](Writer::head).
+    /// Events, in the order of their seq, the first after the [`head`](Writer::head).
     pub events: Vec<Arc<Event>>,
     /// Snapshots of documents at versions whose events are stored already or in this batch.
     pub snapshots: Vec<Snapshot>,
+    /// Where the kept history of some of the documents begins, when it does not begin with their first version: each as
+    /// it was before the first event that this batch has of it, in the place of the log that is left out before that.
+    /// Whoever follows from an earlier place thus sees that changes are missing there, as where history was trimmed.
+    pub bases: Vec<Arc<Document>>,
     /// Answers to be remembered.
     pub keys: Vec<KeyRow>,
     /// Documents that go.
@@ -178,7 +182,7 @@ impl Writer {
         if batch.is_empty() && rows.peek().is_none() {
             return Ok(CommitTimes::default());
         }
-        debug_assert!(batch.events.first().is_none_or(|event| event.seq == self.head.seq.next()), "seq is dense");
+        debug_assert!(batch.events.first().is_none_or(|event| event.seq > self.head.seq), "seq grows");
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
             return Err(Fault::other("the database must be reopened first"));
         };
@@ -323,6 +327,12 @@ fn store(
     }
     insert_documents(conn, &batch.documents)?;
     insert_events(conn, &batch.events)?;
+    for base in &batch.bases {
+        insert_snapshot(conn, base, Existing::Replace)?;
+        let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
+        let (version, seq) = (rows::int(base.version.0), rows::int(base.seq.0));
+        conn.prepare_cached(sql)?.execute((base.meta.key, version, seq, base.hash.to_string()))?;
+    }
     for snapshot in &batch.snapshots {
         insert_snapshot(conn, &snapshot.document, Existing::Replace)?;
     }

@@ -21,6 +21,7 @@ mod games;
 mod idempotency;
 mod jobs;
 mod limits;
+mod migrate;
 mod model;
 mod openapi;
 mod pages;

@@ -14,13 +14,18 @@ use crate::http::api::Api;
 use crate::http::openapi::problems;
 use crate::http::problem::Failure;
 
+mod migrate;
 mod persist;
 mod reconnect;
 mod seats;
 
 /// The calls about games.
 pub fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(seats::router()).merge(reconnect::router()).merge(persist::router())
+    OpenApiRouter::new()
+        .merge(seats::router())
+        .merge(reconnect::router())
+        .merge(persist::router())
+        .merge(migrate::router())
 }
 
 /// The collection of games.

@@ -10,6 +10,7 @@ use crate::base::ids::UserId;
 use crate::store::told;
 
 pub mod cleanup;
+pub mod migrate;
 pub mod persist;
 pub mod tokens;
 

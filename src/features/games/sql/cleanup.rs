@@ -23,13 +23,14 @@ pub struct Standing {
 /// Key, id, version, hash, time.
 type Found = (i64, String, i64, String, String);
 
-/// At most `limit` games by id, those after `after`; deleted ones are left out.
+/// At most `limit` games by id, those after `after`; deleted ones are left out, and those that went to another server.
 pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Standing>> {
     let read = || -> rusqlite::Result<Vec<Found>> {
         let sql = "SELECT d.key, d.id, e.version, e.hash, e.at FROM documents d
                    JOIN events e ON e.document = d.key
                         AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
-                   WHERE d.collection = 'games' AND d.id > ?1 AND e.deletes = 0 ORDER BY d.id LIMIT ?2";
+                   WHERE d.collection = 'games' AND d.id > ?1 AND e.deletes = 0
+                     AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id) ORDER BY d.id LIMIT ?2";
         let mut statement = conn.prepare_cached(sql)?;
         let found = statement
             .query_map((after, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;

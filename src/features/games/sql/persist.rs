@@ -7,14 +7,16 @@ use crate::store::{Connection, Expendable, told};
 /// The collection that games are in.
 pub const COLLECTION: &str = "games";
 
-/// Completed games are what goes first when the disk is full, the one that was completed first before all others.
+/// Completed games are what goes first when the disk is full, the one that was completed first before all others. One
+/// that is on its way to another server stays: that server may need to be sent it again.
 #[derive(Clone, Copy, Debug)]
 pub struct CompletedGames;
 
 impl Expendable for CompletedGames {
     fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
         let sql = "SELECT d.id FROM games g JOIN documents d ON d.key = g.document
-                   WHERE g.status = 'completed' AND d.collection = ?1 ORDER BY g.completed_at, g.document LIMIT ?2";
+                   WHERE g.status = 'completed' AND d.collection = ?1
+                     AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id) ORDER BY g.completed_at, g.document LIMIT ?2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement = conn.prepare_cached(sql).map_err(told)?;
         let ids = statement.query_map((COLLECTION, limit), |row| row.get::<_, String>(0)).map_err(told)?;
