@@ -28,7 +28,8 @@ CREATE INDEX documents_by_base ON documents (collection, base_seq);
 -- the oldest of each document on. The newest event of a document is never trimmed.
 CREATE TABLE events (
     seq      INTEGER PRIMARY KEY,       -- its place in the log: rises, from 1 on; one that is missing was trimmed, or the
-                                        -- place of a change to a document that lived in memory only
+                                        -- place of a change to a document that lived in memory only, or is left out
+                                        -- before a trimmed history from another server
     document INTEGER NOT NULL REFERENCES documents (key),
     version  INTEGER NOT NULL,          -- the document's version after it: dense, starts at 1
     at       TEXT    NOT NULL,
@@ -122,3 +123,75 @@ CREATE TABLE reconnect_answers (
 ) STRICT;
 
 CREATE INDEX reconnect_answers_by_token ON reconnect_answers (token);
+
+-- Jobs: what the server does by itself at set times. -------------------------------------------------------------------
+
+-- How far each job is.
+CREATE TABLE jobs (
+    name    TEXT    PRIMARY KEY,
+    covered TEXT    NOT NULL,           -- nothing is due up to this; at first: when this file first knew the job
+    owed    INTEGER NOT NULL            -- 1: a run was broken off by the end of the server and is to be made up for
+) STRICT;
+
+-- What ran when, and with what result. Bounded by the job `job-log-trim`.
+CREATE TABLE job_runs (
+    id         INTEGER PRIMARY KEY,
+    job        TEXT    NOT NULL,
+    cause      TEXT    NOT NULL,        -- schedule, make-up, request
+    dry_run    INTEGER NOT NULL,        -- 1: it only told what it would do
+    started_at TEXT    NOT NULL,
+    ended_at   TEXT,                    -- NULL: it goes on, or the end of the server broke it off
+    outcome    TEXT,                    -- succeeded, failed, timed-out, panicked, interrupted; NULL: it goes on
+    summary    TEXT,                    -- what it did, as JSON: counts by name
+    error      TEXT
+) STRICT;
+
+CREATE INDEX job_runs_by_job ON job_runs (job, id);
+
+-- Games: what the clean-up did. ----------------------------------------------------------------------------------------
+
+-- Games that were removed because they were over. Kept for a year, by the job `games-cleanup`.
+CREATE TABLE game_removals (
+    document TEXT    NOT NULL,          -- collection/id
+    version  INTEGER NOT NULL,          -- its last version,
+    hash     TEXT    NOT NULL,          -- and the hash of that
+    why      TEXT    NOT NULL,          -- completed, abandoned
+    at       TEXT    NOT NULL,
+    PRIMARY KEY (document, version)
+) STRICT;
+
+CREATE INDEX game_removals_by_age ON game_removals (at);
+
+-- Moving games between servers.
+
+-- Games that went, or are about to go, to another server. A row is written once the other server has everything and has
+-- verified it; from then on the game changes here no more. Its events stay where they are.
+CREATE TABLE moves (
+    game         TEXT    NOT NULL PRIMARY KEY,
+    target       TEXT    NOT NULL,      -- http://host:port
+    move         TEXT    NOT NULL,      -- names this move at both servers
+    version      INTEGER NOT NULL,      -- of the last event that went
+    at           TEXT    NOT NULL,
+    confirmed_at TEXT                   -- when the other server said that it is live there; NULL: not yet, it is asked
+) STRICT;                               -- again and again
+
+-- Games that come from other servers. Nobody sees them before the other server confirms.
+CREATE TABLE arrivals (
+    game         TEXT    NOT NULL PRIMARY KEY,
+    move         TEXT    NOT NULL,      -- names this move at both servers
+    head         TEXT    NOT NULL,      -- what is to be known beside the events, as JSON
+    bytes        INTEGER NOT NULL,      -- of the events so far
+    prepared     INTEGER NOT NULL,      -- 1: all is here and verified
+    at           TEXT    NOT NULL,      -- when it began; dropped some time after that
+    confirmed_at TEXT                   -- when it became a document like all others
+) STRICT;
+
+-- Their events, until then.
+CREATE TABLE arrival_events (
+    game    TEXT    NOT NULL REFERENCES arrivals (game) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    hash    TEXT    NOT NULL,
+    deletes INTEGER NOT NULL,
+    body    TEXT    NOT NULL,
+    PRIMARY KEY (game, version)
+) STRICT;

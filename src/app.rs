@@ -21,12 +21,16 @@ use crate::base::limits;
 use crate::config::{self, Config, ConfigError};
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
+use crate::document::visibility::Viewer;
 use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
+use crate::engine::policy::SnapshotPolicy;
 use crate::engine::reads::Reads;
+use crate::engine::standing::Standings;
 use crate::engine::thread::{Ending, TICK, Thread};
 use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
 use crate::features;
+use crate::features::games::cleanup::{Cleanup, Purge};
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::guard::Guard;
@@ -34,13 +38,18 @@ use crate::http::hosts::Hosts;
 use crate::http::openapi;
 use crate::http::pages;
 use crate::http::server::{ServerOptions, serve};
+use crate::jobs::runner::{Handle, Runner};
+use crate::jobs::{self, Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
 use crate::live::ring::RingBounds;
-use crate::store::{self, History, OpenError, Synchronous};
+use crate::store::{self, History, OpenError, Reader, Synchronous};
 
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the process exits with when what is stored of moving games is damaged: as for any damage.
+const GAMES_EXIT_CODE: u8 = 14;
 
 /// A running server. Dropped without [`stop`](Server::stop), it breaks off all connections at once; the engine then
 /// stores what it has taken and ends by itself.
@@ -57,6 +66,7 @@ pub struct Server {
 pub struct Builder {
     config: Config,
     rules: HashMap<String, Arc<dyn Rules>>,
+    jobs: Vec<Job>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     synchronous: Synchronous,
@@ -74,6 +84,9 @@ pub enum StartError {
     /// Storage cannot be opened.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// What is stored of games on their way between servers cannot be read.
+    #[error("the tables of moving games cannot be read: {0}")]
+    Games(String),
     /// The address is not to be had.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
@@ -83,12 +96,14 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 15 storage.
+    /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 15 storage (14 also for
+    /// the tables of moving games).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Rules(..) => config::EXIT_CODE,
             Self::Listen(..) => 3,
             Self::Thread(_) => 4,
+            Self::Games(_) => GAMES_EXIT_CODE,
             Self::Storage(error) => error.exit_code(),
         }
     }
@@ -106,6 +121,13 @@ impl Builder {
     #[must_use]
     pub fn rules(mut self, collection: &str, rules: impl Rules) -> Self {
         self.rules.insert(collection.to_owned(), Arc::new(rules));
+        self
+    }
+
+    /// Adds a job, which the server runs at its times. One with a name that is there already takes its place.
+    #[must_use]
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
         self
     }
 
@@ -127,26 +149,7 @@ impl Builder {
     pub async fn start(self) -> Result<Server, StartError> {
         self.config.validate()?;
         let config = self.config;
-        let rules = self.rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
-            Ok(collection) => Ok((collection, rules)),
-            Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
-        });
-        let state = Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max };
-        let options = engine::Options {
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-            rules: Arc::new(rules.collect::<Result<_, _>>()?),
-            state,
-            ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
-            hot: HotBounds {
-                documents_max: config.hot_documents_max,
-                bytes_max: config.hot_bytes_max,
-                idle: config.hot_idle,
-            },
-            backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
-            snapshot_events_max: config.history_events,
-            volatile: volatile(&config),
-        };
+        let options = engine_options(&config, &self.clock, &self.entropy, self.rules)?;
         // The address first: a second server on it must not touch the file.
         let failed = |error| StartError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -160,6 +163,7 @@ impl Builder {
         let (engine, commands) = command::channel();
         let (done, finished) = watch::channel(None);
         let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
+        let thread = thread.with_standings(standings(&reader)?);
         let run = move || {
             let _ = done.send(Some(thread.run(commands)));
         };
@@ -180,26 +184,67 @@ impl Builder {
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let guard = Guard::new(router().with_state(api), Hosts::new(address, &config.allowed_hosts), self.clock.now());
+        let hosts = Hosts::new(address, &config.allowed_hosts);
+        let jobs = jobs(&config, &engine, &hub, self.jobs);
+        let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
+        let router = router(&handle).with_state(api.clone());
+        let guard = Guard::new(router, hosts, Arc::clone(&hub), self.clock.now());
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.fan_out());
         tasks.spawn(presence.run());
         tasks.spawn(tick(engine.clone()));
+        tasks.spawn(runner.run());
+        tasks.spawn(alarm::run(handle));
+        tasks.spawn(features::games::departure::keep_moving(api));
         tasks.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
         Ok(Server { address, data_dir: config.data_dir, engine, finished, tasks, stop })
     }
 }
 
 /// Everything that can be asked. A feature has one line here.
-fn router() -> Router<Api> {
+fn router(jobs: &Handle) -> Router<Api> {
     openapi::assemble([
         pages::routes(),
         features::operations::routes::router(),
         features::flags::routes::router(),
+        features::operations::routes::jobs::router(jobs.clone()),
         features::documents::routes::router(),
         features::games::routes::router(),
     ])
+}
+
+/// What the engine is told.
+fn engine_options(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    rules: HashMap<String, Arc<dyn Rules>>,
+) -> Result<engine::Options, StartError> {
+    let rules = rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
+        Ok(collection) => Ok((collection, rules)),
+        Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
+    });
+    Ok(engine::Options {
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+        rules: Arc::new(rules.collect::<Result<_, _>>()?),
+        state: Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max },
+        ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
+        hot: HotBounds {
+            documents_max: config.hot_documents_max,
+            bytes_max: config.hot_bytes_max,
+            idle: config.hot_idle,
+        },
+        backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
+        snapshot_events_max: config.history_events,
+        volatile: volatile(config),
+        snapshots: SnapshotPolicy {
+            ratio_thousandths: config.snapshot_ratio_thousandths,
+            age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
+        },
+        expendable: Some(Arc::new(features::games::sql::persist::CompletedGames)),
+    })
 }
 
 /// What a flag turns persistence off for.
@@ -212,10 +257,44 @@ fn volatile(config: &Config) -> Volatile {
     }
 }
 
+/// Everything that the server does by itself, and what its user adds. A job has one line here.
+fn jobs(config: &Config, engine: &Engine, hub: &Arc<Hub>, own: Vec<Job>) -> Vec<Job> {
+    let hub = Arc::clone(hub);
+    let cleanup = Cleanup {
+        completed: days(config.games_completed_days),
+        abandoned: days(config.games_abandoned_days),
+        purge: purge(engine.clone()),
+        connected: Arc::new(move |name| hub.is_followed(name)),
+    };
+    let mut jobs = vec![jobs::log::trim_job(), features::games::cleanup::cleanup_job(cleanup)];
+    for job in own {
+        jobs.retain(|other| other.name != job.name);
+        jobs.push(job);
+    }
+    jobs
+}
+
+/// Removes a document if it is still at this version.
+fn purge(engine: Engine) -> Purge {
+    Arc::new(move |name, version| {
+        let engine = engine.clone();
+        Box::pin(async move { engine.purge(name, Viewer::Owner, Some(version)).await.map(drop) })
+    })
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 3600)
+}
+
+/// The games that were on their way between servers, or gone, when the server stopped.
+fn standings(reader: &Reader) -> Result<Standings, StartError> {
+    let stored = reader.rows(features::games::sql::migrate::standings);
+    stored.map(Standings::new).map_err(|error| StartError::Games(error.to_string()))
+}
+
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
-    let kept = Duration::from_secs(u64::from(config.history_days) * 24 * 3600);
     store::Options {
-        history: History { events_max: config.history_events, kept },
+        history: History { events_max: config.history_events, kept: days(config.history_days) },
         pages_max: config.database_pages_max,
         synchronous,
         ..store::Options::new(&config.data_dir)
@@ -238,6 +317,7 @@ impl Server {
         Builder {
             config: Config::default(),
             rules: HashMap::new(),
+            jobs: Vec::new(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             synchronous: Synchronous::Full,

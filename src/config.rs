@@ -17,6 +17,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use crate::base::flags::Flags;
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits;
+use crate::engine::policy;
 use crate::http::client::Target;
 
 mod rows;
@@ -75,6 +76,10 @@ pub struct Config {
     pub reconnect_token_minutes: u32,
     /// How long a player's connection must be lost before others are told; whole milliseconds. Default 2 s.
     pub presence_debounce: Duration,
+    /// Days that a completed game is kept. Default 7.
+    pub games_completed_days: u32,
+    /// Days that a game which was not completed is kept after its last event. Default 30.
+    pub games_abandoned_days: u32,
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
@@ -82,6 +87,11 @@ pub struct Config {
     pub database_pages_max: Option<u32>,
     /// What is turned on.
     pub flags: Flags,
+    /// Thousandths of the state that patches may add up to before the next snapshot; a document may say so for itself.
+    /// Default 1000.
+    pub snapshot_ratio_thousandths: u32,
+    /// Age of the last snapshot after which the next is due if anything has changed; whole seconds. Default 0: any age.
+    pub snapshot_age: Duration,
     /// Which log lines are written, as a filter of `tracing`. Default `info`.
     pub log: String,
     /// How log lines look. Default [`LogFormat::Auto`].
@@ -109,9 +119,13 @@ impl Default for Config {
             heartbeat: Duration::from_secs(15),
             reconnect_token_minutes: limits::RECONNECT_TOKEN_MINUTES,
             presence_debounce: limits::PRESENCE_DEBOUNCE,
+            games_completed_days: 7,
+            games_abandoned_days: 30,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
             flags: Flags::default(),
+            snapshot_ratio_thousandths: policy::RATIO_DEFAULT,
+            snapshot_age: Duration::ZERO,
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
         }
@@ -374,7 +388,8 @@ fn unknown_key(name: &str, key: &str) -> ConfigError {
 /// The texts of a value, as a flag would carry them.
 fn texts(shape: Shape, value: toml::Value) -> Result<Vec<String>, &'static str> {
     match (shape, value) {
-        (Shape::Number, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
+        (Shape::Number | Shape::Decimal, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
+        (Shape::Decimal, toml::Value::Float(number)) => Ok(vec![number.to_string()]),
         (Shape::Boolean, toml::Value::Boolean(value)) => Ok(vec![value.to_string()]),
         (Shape::Text | Shape::List, toml::Value::String(text)) => Ok(vec![text]),
         (Shape::List, toml::Value::Array(items)) => {
@@ -383,6 +398,7 @@ fn texts(shape: Shape, value: toml::Value) -> Result<Vec<String>, &'static str> 
         }
         (Shape::Number, _) => Err("must be a whole number"),
         (Shape::Boolean, _) => Err("must be true or false"),
+        (Shape::Decimal, _) => Err("must be a number"),
         (Shape::Text, _) => Err("must be a string"),
         (Shape::List, _) => Err("must be a list of strings"),
     }

@@ -63,11 +63,12 @@
 //! | 2 | [`store`], [`live`] | SQLite; the published present |
 //! | 3 | [`engine`] | the thread that owns the truth, and reading beside it |
 //! | 4 | [`http`] | from the socket to the handlers; the only place that sets status codes |
+//! | 4 | [`jobs`] | what the server does by itself at set times: the runner and its record |
 //! | 5 | [`features`] | what can be asked, one folder each |
 //! | 6 | [`config`], [`app`] | options; the wiring |
 //! | 7 | [`cli`] | the program |
 //!
-//! Fences: `rusqlite` only in `store` (and `features/*/sql.rs`); `axum` and `hyper` only in `http` and
+//! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and `hyper` only in `http` and
 //! `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and `document`; the environment is read only in
 //! `config`.
 //!
@@ -123,6 +124,7 @@ pub mod document;
 pub mod engine;
 pub mod features;
 pub mod http;
+pub mod jobs;
 pub mod live;
 pub mod store;
 

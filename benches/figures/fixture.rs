@@ -81,6 +81,8 @@ impl Alone {
             ring,
             hot: HotBounds::default(),
             backlog: BacklogBounds::default(),
+            snapshots: rejoin::engine::policy::SnapshotPolicy::default(),
+            expendable: None,
             snapshot_events_max: limits::HISTORY_EVENTS,
             volatile: rejoin::engine::Volatile::default(),
         };

@@ -44,6 +44,10 @@ pub enum Kind {
     Internal,
     /// What is stored of a document does not add up; it is not served.
     Damaged,
+    /// It is on another server now.
+    Moved,
+    /// It is on its way to or from another server; waiting helps.
+    Frozen,
     /// Storage does not take writes now; waiting may help.
     StorageUnavailable,
     /// Storage is full; waiting helps only if someone makes room.
@@ -53,7 +57,7 @@ pub enum Kind {
 impl Kind {
     /// Whether the same request may succeed later without being changed.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::StorageUnavailable | Self::StorageFull | Self::RequestTimeout)
+        matches!(self, Self::StorageUnavailable | Self::StorageFull | Self::RequestTimeout | Self::Frozen)
     }
 }
 

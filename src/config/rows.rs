@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction};
 
 use super::Config;
+use crate::engine::policy;
 
 /// What a value looks like in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) enum Shape {
     Number,
     /// `true` or `false`.
     Boolean,
+    /// A number with or without a fraction.
+    Decimal,
     /// A string.
     Text,
     /// A list of strings; as a flag: repeated; as a variable: with commas between.
@@ -57,7 +60,7 @@ impl Row {
             .long(self.name)
             .value_name(self.value_name)
             .action(action)
-            .allow_hyphen_values(self.shape == Shape::Number)
+            .allow_hyphen_values(matches!(self.shape, Shape::Number | Shape::Decimal))
             .help(format!("{} [default: {default}]", self.help))
     }
 
@@ -65,7 +68,7 @@ impl Row {
     pub(super) fn toml(&self, config: &Config) -> Option<String> {
         let values = (self.get)(config);
         match self.shape {
-            Shape::Number | Shape::Boolean => values.into_iter().next(),
+            Shape::Number | Shape::Decimal | Shape::Boolean => values.into_iter().next(),
             Shape::Text => values.first().map(|text| quote(text)),
             Shape::List => {
                 let items: Vec<String> = values.iter().map(|text| quote(text)).collect();
@@ -96,6 +99,15 @@ fn boolean(values: &[String], field: &mut bool) -> Result<(), String> {
 fn number<T: FromStr>(values: &[String], field: &mut T) -> Result<(), String> {
     let text = one(values)?;
     *field = text.parse().map_err(|_| format!("'{text}' is not a whole number that fits"))?;
+    Ok(())
+}
+
+/// A ratio that is kept in thousandths. What is out of bounds is refused here, where it is still what was written.
+fn thousandths(values: &[String], field: &mut u32) -> Result<(), String> {
+    let text = one(values)?;
+    let ratio = text.parse().ok().and_then(policy::thousandths);
+    let (least, most) = (policy::RATIO_MIN / 10, policy::RATIO_MAX / 1000);
+    *field = ratio.ok_or_else(|| format!("'{text}' is not a number from 0.0{least} to {most}"))?;
     Ok(())
 }
 
@@ -214,6 +226,13 @@ pub(super) const ROWS: &[Row] = &[
         },
         get: |config| vec![config.presence_debounce.as_millis().to_string()],
     },
+    number!("games-completed-days", "DAYS", games_completed_days, "Remove a game this long after it was completed"),
+    number!(
+        "games-abandoned-days",
+        "DAYS",
+        games_abandoned_days,
+        "Remove any other game this long after its last event"
+    ),
     Row {
         name: "database-pages-max",
         value_name: "PAGES",
@@ -235,6 +254,15 @@ pub(super) const ROWS: &[Row] = &[
         set: |config, values| boolean(values, &mut config.flags.games_persistence),
         get: |config| vec![config.flags.games_persistence.to_string()],
     },
+    Row {
+        name: "snapshot-ratio",
+        value_name: "RATIO",
+        help: "Store a document whole when changes since the last time add up to this many times its state",
+        shape: Shape::Decimal,
+        set: |config, values| thousandths(values, &mut config.snapshot_ratio_thousandths),
+        get: |config| vec![(f64::from(config.snapshot_ratio_thousandths) / 1000.0).to_string()],
+    },
+    seconds!("snapshot-age-seconds", snapshot_age, "Store a changed document whole after this long; 0: never for that"),
     Row {
         name: "log",
         value_name: "FILTER",

@@ -67,8 +67,12 @@ fn every_option_can_be_set_in_every_way() {
         ("heartbeat-seconds", "60"),
         ("reconnect-token-minutes", "5"),
         ("presence-debounce-ms", "250"),
+        ("games-completed-days", "3"),
+        ("games-abandoned-days", "4"),
         ("database-pages-max", "500"),
         ("flags.games-persistence", "false"),
+        ("snapshot-ratio", "0.25"),
+        ("snapshot-age-seconds", "60"),
         ("log", "info,rejoin=debug"),
         ("log-format", "json"),
     ];
@@ -115,6 +119,8 @@ fn values_out_of_range_are_named() {
         ("heartbeat-seconds", "61"),
         ("reconnect-token-minutes", "0"),
         ("reconnect-token-minutes", "10081"),
+        ("games-completed-days", "0"),
+        ("games-abandoned-days", "36501"),
         ("database-pages-max", "63"),
         ("database-pages-max", "4294967295"),
     ] {

@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigError, HEARTBEAT_MAX};
 use crate::base::limits::BATCH_COMMANDS_MAX;
+use crate::engine::policy;
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
 const DATABASE_PAGES_MIN: u64 = 64;
@@ -56,6 +57,20 @@ impl Config {
             ("heartbeat-seconds", whole_seconds("heartbeat-seconds", self.heartbeat)?, 1, heartbeat_max),
             ("reconnect-token-minutes", u64::from(self.reconnect_token_minutes), 1, 7 * 24 * 60),
             ("presence-debounce-ms", whole_millis("presence-debounce-ms", self.presence_debounce)?, 0, 60_000),
+            (
+                "snapshot-age-seconds",
+                whole_seconds("snapshot-age-seconds", self.snapshot_age)?,
+                0,
+                policy::AGE_MAX.as_secs(),
+            ),
+            (
+                "snapshot-ratio",
+                self.snapshot_ratio_thousandths.into(),
+                policy::RATIO_MIN.into(),
+                policy::RATIO_MAX.into(),
+            ),
+            ("games-completed-days", u64::from(self.games_completed_days), 1, 36_500),
+            ("games-abandoned-days", u64::from(self.games_abandoned_days), 1, 36_500),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

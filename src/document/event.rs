@@ -120,6 +120,26 @@ impl Event {
         Ok(Self { seq, meta, version, hash, at, deletes, body, guarded, frame: OnceLock::new() })
     }
 
+    /// Checks that its bytes are those that we would write: members, order, spelling, and the document and version that
+    /// they name. What comes from another server could spell a secret so that it is not recognised as one. Error:
+    /// `Damaged`.
+    pub fn check_form(&self) -> Result<()> {
+        let mut body = parse(&self.body)?;
+        let named = body.collection == self.meta.name.collection && body.id == self.meta.name.id;
+        let payload: Value = serde_json::from_str(body.payload.get()).map_err(Error::internal)?;
+        let patch: Vec<Operation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
+        let payload = serde_json::value::to_raw_value(&payload).map_err(Error::internal)?;
+        let patch = serde_json::value::to_raw_value(&patch).map_err(Error::internal)?;
+        (body.payload, body.patch) = (&payload, &patch);
+        let written = serde_json::to_vec(&body).map_err(Error::internal)?;
+        let secret = mentions_secrets(payload.get().as_bytes()) || mentions_secrets(patch.get().as_bytes());
+        let salted = body.salt.is_some() == secret;
+        if named && salted && body.version == self.version && written == self.body {
+            return Ok(());
+        }
+        Err(Error::new(crate::base::error::Kind::Damaged, "an event is not written as events are"))
+    }
+
     /// Its position in the log.
     pub fn position(&self) -> Position {
         Position::after(self.seq, self.hash)

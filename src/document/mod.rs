@@ -11,6 +11,7 @@ pub mod json;
 pub mod model;
 pub mod patch;
 pub mod rules;
+pub mod transfer;
 pub mod visibility;
 
 #[cfg(test)]

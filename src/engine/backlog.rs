@@ -13,11 +13,11 @@ use bytes::Bytes;
 use super::BacklogBounds;
 use super::working::past_bound;
 use crate::base::error::Result;
-use crate::base::ids::Seq;
+use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
-use crate::document::model::Meta;
+use crate::document::model::{Document, Meta};
 use crate::store::{Batch, KeyRow};
 
 /// Ticks between two attempts at the most.
@@ -30,6 +30,9 @@ pub struct Entry {
     pub event: Arc<Event>,
     /// The document, when this is its first event.
     pub new_document: Option<Arc<Meta>>,
+    /// Where the document's history begins, on the first event of one that came from another server without its
+    /// beginning.
+    pub base: Option<Arc<Document>>,
     /// The idempotency key of the write, on its last event.
     pub key: Option<KeyRow>,
     /// Whether this is the last event of a write, which is stored whole or not at all.
@@ -51,6 +54,7 @@ pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
         if !entry.event.meta.volatile {
             batch.documents.extend(entry.new_document.clone());
             batch.events.push(Arc::clone(&entry.event));
+            batch.bases.extend(entry.base.clone());
         }
         batch.keys.extend(entry.key.clone());
     }
@@ -147,6 +151,11 @@ impl Backlog {
         self.entries.get(index).map(|entry| entry.event.hash)
     }
 
+    /// Whether a change of this document waits.
+    pub fn concerns(&self, name: &DocumentName) -> bool {
+        self.entries.iter().any(|entry| entry.event.meta.name == *name)
+    }
+
     /// Forgets what is on disk up to `seq`.
     pub fn drop_durable(&mut self, seq: Seq) {
         while self.entries.front().is_some_and(|entry| entry.event.seq <= seq) {
@@ -174,6 +183,11 @@ impl Backlog {
         }
         let last = self.entries.get(end.checked_sub(1)?)?;
         Some((batch_of(self.entries.range(..end)), last.event.seq))
+    }
+
+    /// All that waits, in one piece.
+    pub fn whole(&self) -> Batch {
+        batch_of(&self.entries)
     }
 
     /// Storage is well again.

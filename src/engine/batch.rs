@@ -10,10 +10,13 @@ use tokio::sync::oneshot;
 
 use super::backlog::Entry;
 use super::command::{Answer, Durability, Key, Outcome, Task, Times, Write, Written};
+use super::persist::Extras;
+use super::policy;
 use super::reads;
+use super::standing::Stood;
 use super::thread::Thread;
 use super::volatile::recall;
-use super::working::{Slot, Source};
+use super::working::{Since, Slot, Source};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
@@ -21,6 +24,7 @@ use crate::document::chain::Hash;
 use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
 use crate::document::event::{Content, Event};
 use crate::document::model::{Access, Document, Meta};
+use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
 use crate::document::{json, patch};
 use crate::store::KeyRow;
@@ -39,8 +43,12 @@ pub struct Round {
     pub tasks: Vec<Box<dyn Task>>,
     /// Answers to be remembered in memory: of writes that touched volatile documents alone.
     pub answers: Vec<KeyRow>,
+    /// What else goes into the same transaction.
+    pub extras: Extras,
     /// The answers to give.
     pub replies: Vec<Reply>,
+    /// Answers about standings, to be given when everything before them is stored.
+    pub notes: Vec<(oneshot::Sender<Result<Stood>>, Result<Stood>)>,
     keys: HashMap<(String, String), usize>,
 }
 
@@ -66,6 +74,9 @@ impl Round {
     pub fn reply(self, durability: Durability, apply: Duration, commit: Duration) {
         for task in self.tasks {
             task.finish(durability == Durability::Durable);
+        }
+        for (to, note) in self.notes {
+            let _ = to.send(note);
         }
         let mut rendered: HashMap<usize, Bytes> = HashMap::new();
         for reply in &self.replies {
@@ -118,6 +129,22 @@ impl Thread {
         let what = match self.earlier_answer(&write, round) {
             Ok(Some(what)) => what,
             Ok(None) => self.decide_write(write, round).unwrap_or_else(|error| What::Given(Err(error))),
+            Err(error) => What::Given(Err(error)),
+        };
+        round.replies.push(Reply { to, queue, what });
+    }
+
+    /// Takes in a document of another server and notes the answer.
+    pub fn take_in(
+        &mut self,
+        chain: VerifiedChain,
+        sent: Instant,
+        to: oneshot::Sender<Result<Answer>>,
+        round: &mut Round,
+    ) {
+        let queue = sent.elapsed();
+        let what = match self.import(chain, round) {
+            Ok(outcome) => What::Made { outcomes: vec![outcome], key: None },
             Err(error) => What::Given(Err(error)),
         };
         round.replies.push(Reply { to, queue, what });
@@ -211,24 +238,33 @@ impl Thread {
         round: &mut Round,
     ) -> Result<(Outcome, Option<Slot>)> {
         let name = request.name.clone();
+        self.standings.check(&name)?;
         let slot = self.load(&name)?;
         let tree = slot.as_ref().map(Slot::tree).transpose()?.flatten();
-        let (mut seed, mut salt) = ([0; 32], [0; 16]);
+        let mut seed = [0; 32];
         self.options.entropy.fill(&mut seed);
-        self.options.entropy.fill(&mut salt);
         let birth = Birth::of(&request.operation);
-        let decision = self.decision(request, slot.as_ref(), tree.as_deref(), Moment { viewer, at, seed }, round)?;
+        let moment = Moment { viewer, at, seed };
+        let decision = self.decision(request, slot.as_ref(), tree.as_deref(), moment, round)?;
         let meta = match &slot {
             Some(slot) => Arc::clone(&slot.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, birth, at)),
         };
-        let actor = viewer.actor()?;
-        self.record(Change { meta, slot: slot.as_ref(), tree: tree.as_deref(), decision, actor, at, salt }, round)
+        self.record(meta, slot.as_ref(), tree.as_deref(), decision, moment, round)
     }
 
-    /// Makes the event of a decision and puts its outcome in place. Returns what stood there before.
-    pub fn record(&mut self, change: Change<'_>, round: &mut Round) -> Result<(Outcome, Option<Slot>)> {
-        let Change { meta, slot, tree, decision, actor, at, salt } = change;
+    /// Makes a decision an event and puts its outcome in place. Returns what stood there before.
+    pub fn record(
+        &mut self,
+        meta: Arc<Meta>,
+        slot: Option<&Slot>,
+        tree: Option<&serde_json::Value>,
+        decision: Decision,
+        Moment { viewer, at, .. }: Moment<'_>,
+        round: &mut Round,
+    ) -> Result<(Outcome, Option<Slot>)> {
+        let mut salt = [0; 16];
+        self.options.entropy.fill(&mut salt);
         let Decision { kind, payload, state: mut after } = decision;
         let state = match &mut after {
             Some(state) => {
@@ -243,6 +279,7 @@ impl Thread {
         let change = patch::diff(tree, after.as_ref(), state.as_ref().map_or(0, Bytes::len))?;
         let (version, previous) =
             slot.map_or((Version::ZERO, Hash::ZERO), |slot| (slot.document.version, slot.document.hash));
+        let actor = viewer.actor()?;
         let content = Content { kind: &kind, actor: &actor, at, payload: &payload, change: &change, salt };
         let event = Event::new(self.end.head.0.next(), Arc::clone(&meta), version.next(), previous, &content)?;
         let document = Arc::new(Document {
@@ -260,14 +297,22 @@ impl Thread {
         }
         // A creation carries the whole state: it is as good as a snapshot.
         let created = tree.is_none();
-        let (patch_bytes, events) = match slot {
-            Some(slot) if !created => (slot.patch_bytes + event.body.len(), slot.events + 1),
-            _ => (0, 0),
+        let policy = after.as_ref().map_or(self.options.snapshots, |state| self.options.snapshots.of(state));
+        let since = match slot {
+            Some(Slot { since, .. }) if !created => Since {
+                patch_bytes: since.patch_bytes + event.body.len(),
+                events: since.events + 1,
+                forced: since.forced || policy::forces(tree, after.as_ref()),
+                policy,
+                ..*since
+            },
+            _ => Since::nothing(at, policy),
         };
-        let before = self.working.put(Slot::decided(Arc::clone(&document), after, patch_bytes, events));
+        let before = self.working.put(Slot::decided(Arc::clone(&document), after, since));
         round.bytes += event.body.len();
         let new_document = slot.is_none().then_some(meta);
-        round.entries.push(Entry { event: Arc::clone(&event), new_document, key: None, ends_write: false });
+        let event_of_write = Arc::clone(&event);
+        round.entries.push(Entry { event: event_of_write, new_document, base: None, key: None, ends_write: false });
         Ok((Outcome { document, event, created }, before))
     }
 
@@ -345,34 +390,20 @@ impl Thread {
     }
 }
 
-/// A decided change, and what its event says beside it.
-pub struct Change<'a> {
-    /// Of which document.
-    pub meta: Arc<Meta>,
-    /// The document before it.
-    pub slot: Option<&'a Slot>,
-    /// The state before it.
-    pub tree: Option<&'a serde_json::Value>,
-    /// What it does.
-    pub decision: Decision,
-    /// Who made it.
-    pub actor: UserId,
-    /// When.
-    pub at: Timestamp,
-    /// Random bytes.
-    pub salt: [u8; 16],
-}
-
 /// Whether nothing of a write is for the disk.
 fn all_volatile(outcomes: &[Outcome]) -> bool {
     outcomes.iter().all(|outcome| outcome.document.meta.volatile)
 }
 
 /// Who asks, and the values of the moment.
-struct Moment<'a> {
-    viewer: &'a Viewer,
-    at: Timestamp,
-    seed: [u8; 32],
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    /// Who.
+    pub viewer: &'a Viewer,
+    /// When.
+    pub at: Timestamp,
+    /// Random bytes for the rules.
+    pub seed: [u8; 32],
 }
 
 /// What a creation says beyond the state.

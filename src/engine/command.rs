@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::persist::Persisted;
+use super::standing::{Standing, Stood};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::DocumentName;
+use crate::base::ids::{DocumentName, Version};
 use crate::base::limits;
 use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::event::Event;
 use crate::document::model::Document;
+use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
 use crate::store::{Connection, Rows};
 
@@ -146,7 +149,7 @@ where
     }
 }
 
-fn not_stored() -> Error {
+pub(super) fn not_stored() -> Error {
     Error::new(Kind::StorageUnavailable, "storage does not take this now; try again")
 }
 
@@ -161,8 +164,46 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Answer>>,
     },
+    /// Take in a document of another server, with its history.
+    Import {
+        /// Its history.
+        chain: Box<VerifiedChain>,
+        /// When it was sent.
+        sent: Instant,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Answer>>,
+    },
+    /// Say how a document stands between servers; `None`: it is here and takes changes.
+    Stand {
+        /// Which.
+        name: DocumentName,
+        /// How.
+        standing: Option<Standing>,
+        /// Where the answer goes, once everything before is published.
+        reply: oneshot::Sender<Result<Stood>>,
+    },
     /// Write rows of a feature.
     Rows(Box<dyn Task>),
+    /// Store a snapshot.
+    Snapshot {
+        /// Of which document.
+        name: DocumentName,
+        /// Whether what somebody else has stored after the running version goes.
+        overwrite: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Persisted>>,
+    },
+    /// Take a document away.
+    Purge {
+        /// Which.
+        name: DocumentName,
+        /// Who asks.
+        viewer: Viewer,
+        /// Only if it is at this version.
+        expected: Option<Version>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Arc<Document>>>,
+    },
     /// Take a document into memory, because somebody reads it.
     Warm(DocumentName),
     /// Look at the ticks: retry what failed, drop what is idle.
@@ -217,6 +258,45 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let task = Closure { write: Some(write), outcome: Err(not_stored()), reply };
         self.commands.send(Command::Rows(Box::new(task))).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Stores a snapshot of a document as it is now, in the transaction of the next batch. `overwrite`: what somebody
+    /// else has stored of it after the running version goes. Errors: `NotFound`; `Gone`; `VersionConflict` when there is
+    /// a newer version on disk and `overwrite` is not given; `StorageUnavailable` while storage fails, which changes
+    /// nothing else.
+    pub async fn snapshot(&self, name: DocumentName, overwrite: bool) -> Result<Persisted> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Snapshot { name, overwrite, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Takes a document away: it ends with a tombstone, whatever its rules say, and everything else that is stored of it
+    /// goes in the same transaction. What remains is its id, last version and hash; created again, its versions go on.
+    /// Whether `viewer` may do that is for the caller to check. Returns the tombstone. Errors: `NotFound`, `Damaged`;
+    /// `VersionConflict` when it is not at `expected`;
+    /// `StorageUnavailable` while storage fails, and when it fails right now: then the document may be deleted, with its
+    /// history kept, and this can be repeated.
+    pub async fn purge(&self, name: DocumentName, viewer: Viewer, expected: Option<Version>) -> Result<Arc<Document>> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Purge { name, viewer, expected, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Takes in a document of another server. Error: `AlreadyExists`; `Frozen` unless it was announced by
+    /// [`Standing::Arriving`]; `StorageUnavailable`.
+    pub async fn import(&self, chain: VerifiedChain) -> Result<Answer> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Import { chain: Box::new(chain), sent: Instant::now(), reply };
+        self.commands.send(command).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Says how a document stands between servers, and answers when every change before that is published. Errors: those
+    /// of [`Standing`]; `StorageUnavailable` when the server stops.
+    pub async fn stand(&self, name: DocumentName, standing: Option<Standing>) -> Result<Stood> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Stand { name, standing, reply }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 

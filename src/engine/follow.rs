@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::reads::{Reads, roll_forward};
+use super::volatile::{Forgotten, any_not_stored};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::base::limits;
@@ -17,8 +18,8 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::live::hub::{Found, Subscription};
+use crate::live::moves::Move;
 use crate::live::presence::{Attendance, Presence};
-use crate::live::ring::Ring;
 use crate::live::topics::{Interest, Woken};
 use crate::store::{Filter, Reader};
 
@@ -72,6 +73,13 @@ pub enum Item {
     },
     /// Changes, in order.
     Changes(Vec<Arc<Event>>),
+    /// A document is on another server now, and goes on there from this position.
+    Moved {
+        /// Which, and where.
+        moved: Arc<Move>,
+        /// Where the follower is, with all its changes told.
+        position: Position,
+    },
     /// Changes up to here, which had been told while storage failed, are on disk now.
     Durable(Seq),
     /// Who is there, as frames.
@@ -96,6 +104,9 @@ pub struct Follow {
     /// Whether everything published before the subscription's last wake-up is told: looking again before the next one
     /// would find nothing.
     caught_up: bool,
+    /// How many of the moves were looked at, and how many there were before it began: of those, it is told of documents
+    /// that it asked for by name.
+    moves: (usize, usize),
 }
 
 impl Follow {
@@ -115,6 +126,7 @@ impl Follow {
         // Who is there already is told once what was missed is.
         subscription.remind(Woken::PRESENCE);
         let recoveries = reads.hub.recoveries();
+        let moves = (0, reads.hub.moves().count());
         let mut follow = Self {
             reads,
             subscription,
@@ -126,6 +138,7 @@ impl Follow {
             kept_after: Seq::ZERO,
             remembered_after: Seq::ZERO,
             caught_up: false,
+            moves,
         };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
@@ -143,6 +156,9 @@ impl Follow {
                 return Ok(item);
             }
             if self.caught_up {
+                if let Some(item) = self.moved().await? {
+                    return Ok(item);
+                }
                 let woken = self.subscription.woken().await;
                 self.caught_up = !woken.is_for(Woken::EVENTS);
                 if woken.is_for(Woken::PRESENCE)
@@ -169,6 +185,29 @@ impl Follow {
                 }
             }
         }
+    }
+
+    /// Whether this document is all that it follows.
+    pub fn is_of(&self, name: &DocumentName) -> bool {
+        let interest = self.subscription.interest();
+        interest.collections.is_empty() && interest.documents.len() == 1 && interest.documents.contains(name)
+    }
+
+    /// A document that went to another server: it takes no changes any more, and all of them are told.
+    async fn moved(&mut self) -> Result<Option<Item>> {
+        while self.moves.0 < self.reads.hub.moves().count() {
+            let index = self.moves.0;
+            let Some(moved) = self.reads.hub.moves().get(index) else { return Ok(None) };
+            let interest = self.subscription.interest();
+            if interest.documents.contains(&moved.name) || (index >= self.moves.1 && interest.covers(&moved.name)) {
+                let document = self.reads.document(&moved.name).await?;
+                let position = document.map_or(Position::Start, |document| document.position());
+                self.moves.0 = index + 1;
+                return Ok(Some(Item::Moved { moved, position }));
+            }
+            self.moves.0 = index + 1;
+        }
+        Ok(None)
     }
 
     fn presence(&mut self) -> Option<Item> {
@@ -234,11 +273,14 @@ impl Follow {
     }
 
     async fn resume(&mut self, text: &str) -> Result<Item> {
-        let Some(from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
-        match self.look_up(from).await? {
-            Known::Here => {}
-            Known::Trimmed => return self.snapshot(Reason::Trimmed).await,
-            Known::Nowhere => return self.snapshot(Reason::Diverged).await,
+        let Some(mut from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
+        let known = self.look_up(from).await?;
+        if known != Known::Here {
+            match (self.of_another_log(from).await?, known) {
+                (Some(here), _) => from = here,
+                (None, Known::Trimmed) => return self.snapshot(Reason::Trimmed).await,
+                (None, _) => return self.snapshot(Reason::Diverged).await,
+            }
         }
         if self.knew_what_vanished(from).await? {
             return self.snapshot(Reason::Diverged).await;
@@ -291,6 +333,16 @@ impl Follow {
         let interest = self.subscription.interest();
         let volatile = |name| self.reads.hub.document(name).is_some_and(|document| document.meta.volatile);
         interest.collections.is_empty() && interest.documents.iter().all(volatile)
+    }
+
+    /// Where a position of another server's log is in this one: a document that moved has other seqs here and the same
+    /// hashes. Only whoever follows a single document can say which chain is meant.
+    async fn of_another_log(&self, position: Position) -> Result<Option<Position>> {
+        let interest = self.subscription.interest();
+        match (interest.collections.is_empty(), interest.documents.len(), interest.documents.iter().next()) {
+            (true, 1, Some(name)) => Ok(self.reads.by_hash(name, position).await?.map(|(here, _)| here)),
+            _ => Ok(None),
+        }
     }
 
     /// Whether a position names a place in this log.
@@ -485,45 +537,7 @@ impl Present {
     }
 }
 
-/// What left memory and was nowhere else: changes of volatile documents that somebody may want.
-struct Forgotten {
-    /// Of whole collections that are followed.
-    certain: bool,
-    /// Documents that are followed and are in such a collection. Only those that are not stored are concerned.
-    names: Vec<DocumentName>,
-    /// The last of all.
-    until: Seq,
-}
-
-impl Forgotten {
-    /// What `interest` covers and came after `after`.
-    fn after(ring: &Ring, interest: &Interest, after: Seq) -> Self {
-        let collections = interest.collections.iter().chain(interest.documents.iter().map(|name| &name.collection));
-        let until = collections.map(|collection| ring.lost(collection)).max().unwrap_or(Seq::ZERO);
-        if until <= after {
-            return Self { certain: false, names: Vec::new(), until };
-        }
-        let certain = interest.collections.iter().any(|collection| ring.lost(collection) > after);
-        let names = interest.documents.iter().filter(|name| ring.lost(&name.collection) > after);
-        Self { certain, names: names.cloned().collect(), until }
-    }
-
-    /// Whether anything of it was wanted.
-    fn concerns(&self, reader: &Reader) -> Result<bool> {
-        Ok(self.certain || any_not_stored(reader, &self.names)?)
-    }
-}
-
-/// Whether any of these documents is not on disk. One that is stays so for good, and never was volatile.
-fn any_not_stored(reader: &Reader, names: &[DocumentName]) -> Result<bool> {
-    for name in names {
-        if reader.meta(name)?.is_none() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
     Here,
     Trimmed,

@@ -1,7 +1,9 @@
 //! Rank 3: one thread owns the truth. It decides, commits and publishes, in that order, for everybody.
 //!
 //! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
-//! [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
+//! [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`policy`] (when a snapshot is due),
+//! [`persist`] (snapshots and removal on demand, room on a full disk), [`standing`] (documents on their way between
+//! servers), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
 //! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
 pub mod backlog;
@@ -9,7 +11,10 @@ pub mod batch;
 pub mod command;
 pub mod follow;
 pub mod health;
+pub mod persist;
+pub mod policy;
 pub mod reads;
+pub mod standing;
 pub mod thread;
 pub mod volatile;
 pub mod working;
@@ -28,6 +33,7 @@ use crate::base::limits;
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::live::ring::RingBounds;
+use crate::store::Expendable;
 
 /// The rules of each collection that has some.
 pub type RulesByCollection = std::collections::HashMap<Collection, Arc<dyn Rules>>;
@@ -53,6 +59,10 @@ pub struct Options {
     pub snapshot_events_max: u64,
     /// Which new documents live in memory only.
     pub volatile: Volatile,
+    /// When a snapshot is due otherwise; a document's state may say so for itself.
+    pub snapshots: policy::SnapshotPolicy,
+    /// What may go when the disk is full, and what goes along with a document that is removed. `None`: nothing.
+    pub expendable: Option<Arc<dyn Expendable>>,
 }
 
 /// Which new documents live in memory only, and how much of memory they may have. What is there already stays as it

@@ -58,7 +58,7 @@ impl Reads {
         self.vanished.iter().filter(move |vanished| vanished.covers(seq))
     }
 
-    /// Runs a question to the disk where it may block.
+    /// Runs a question to the disk where it may block. Error: that of the question.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
@@ -111,12 +111,16 @@ impl Reads {
 
     /// A document as it was at `version`. Error: `NotFound` beyond the newest, `Gone` when it is no longer kept.
     pub async fn document_at(&self, name: &DocumentName, version: Version) -> Result<Arc<Document>> {
-        let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
-        if newest.version == version {
-            return Ok(newest);
-        }
-        if newest.meta.volatile {
-            return recall(&newest, &self.remembered(name, newest.seq), version);
+        match self.document(name).await {
+            Ok(Some(newest)) if newest.version == version => return Ok(newest),
+            Ok(None) => return Err(absent(name, None)),
+            Ok(Some(newest)) if newest.meta.volatile => {
+                return recall(&newest, &self.remembered(name, newest.seq), version);
+            }
+            Ok(Some(_)) => {}
+            // What comes before the damage can be read all the same.
+            Err(error) if error.kind() == Kind::Damaged => {}
+            Err(error) => return Err(error),
         }
         let undurable = self.undurable(name);
         let name = name.clone();
@@ -222,6 +226,28 @@ impl Reads {
         }
         let found = self.ask(move |reader| reader.event_at(seq)).await?;
         Ok(found.is_some_and(|(stored, _)| stored.short() == hash))
+    }
+
+    /// Where in this log, and at which version, a document had the hash that `position` names, whatever seq it gives: it
+    /// may be of another server's log, from which the document came. Looks at each kept event of the document, which
+    /// history's bound keeps within some milliseconds.
+    pub async fn by_hash(&self, name: &DocumentName, position: Position) -> Result<Option<(Position, Version)>> {
+        let Position::After { hash, .. } = position else { return Ok(None) };
+        let Some(newest) = self.document(name).await? else { return Ok(None) };
+        if newest.hash.short() == hash {
+            return Ok(Some((newest.position(), newest.version)));
+        }
+        let volatile = newest.meta.volatile;
+        let in_memory = if volatile { self.remembered(name, newest.seq) } else { self.undurable(name) };
+        if let Some(event) = in_memory.iter().rev().find(|event| event.hash.short() == hash) {
+            return Ok(Some((event.position(), event.version)));
+        }
+        if volatile {
+            return Ok(None);
+        }
+        let key = newest.meta.key;
+        let found = self.ask(move |reader| reader.by_short_hash(key, hash)).await?;
+        Ok(found.map(|(seq, version, hash)| (Position::after(seq, hash), version)))
     }
 
     /// The version that a document had after the event `seq`. For paging by position. Error: `Gone` when changes of the

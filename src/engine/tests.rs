@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::command::{self, Engine};
+use super::command::{self, Engine, Write};
 use super::health::Health;
+use super::policy::SnapshotPolicy;
 use super::thread::{Ending, Thread};
 use super::{BacklogBounds, HotBounds, Options, Volatile};
 use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Error, Kind};
+use crate::base::ids::{DocumentName, Version};
+use crate::document::decide::{Expected, Operation, Request};
 use crate::document::json::Bounds;
+use crate::document::visibility::Viewer;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
 use crate::store::{self, Reader, told};
@@ -50,6 +54,8 @@ fn start_with(pages_max: Option<u32>, volatile: Volatile) -> Running {
         backlog: BacklogBounds::default(),
         snapshot_events_max: 100,
         volatile,
+        snapshots: SnapshotPolicy { age: Some(Duration::from_secs(60)), ..SnapshotPolicy::default() },
+        expendable: None,
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
@@ -125,4 +131,35 @@ async fn rows_of_a_feature_are_refused_while_storage_fails_and_taken_again_after
     }
     assert_eq!(running.note("after all").await.unwrap(), 1);
     assert_eq!(running.notes(), ["after all"]);
+}
+
+#[tokio::test]
+async fn a_purge_needs_no_consent_of_rules_and_takes_what_the_same_batch_added() {
+    let running = start(None);
+    let name = DocumentName::new("games", "g1").unwrap();
+    let write = |operation| Write {
+        requests: vec![Request { name: name.clone(), operation, expected: Expected::default() }],
+        viewer: Viewer::Owner,
+        key: None,
+    };
+    let state = serde_json::json!({ "round": 1 });
+    running.engine.write(write(Operation::Put { state })).await.unwrap();
+    let merge = Operation::Merge(serde_json::json!({ "round": 2 }));
+    // All at once, so that they share a transaction as far as they may.
+    let (written, snapshot, purged, gone) = tokio::join!(
+        running.engine.write(write(merge)),
+        running.engine.snapshot(name.clone(), false),
+        running.engine.purge(name.clone(), Viewer::Owner, None),
+        running.engine.snapshot(name.clone(), false),
+    );
+    written.unwrap();
+    assert!(snapshot.unwrap().version >= Version(2));
+    let tombstone = purged.unwrap();
+    assert_eq!((tombstone.version, gone.unwrap_err().kind()), (Version(3), Kind::Gone));
+    let kept = running.reader.kept(&name).unwrap().unwrap();
+    assert_eq!((kept.events, kept.snapshots, kept.snapshot_bytes), (1, 1, 0));
+    let read = running.reader.verify(&name).unwrap().unwrap();
+    assert_eq!((read.version, read.hash, read.is_deleted()), (Version(3), tombstone.hash, true));
+    let absent = running.engine.purge(DocumentName::new("games", "none").unwrap(), Viewer::Owner, None).await;
+    assert_eq!(absent.unwrap_err().kind(), Kind::NotFound);
 }

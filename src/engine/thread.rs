@@ -11,12 +11,14 @@ use super::backlog::{Backlog, batch_of};
 use super::batch::{End, Round};
 use super::command::{Command, Commands, Durability};
 use super::health::{Health, Storage};
+use super::persist::Going;
+use super::standing::Standings;
 use super::volatile::Answers;
 use super::working::{Slot, Working};
 use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
 use crate::live::hub::Hub;
-use crate::store::{Batch, Fault, Head, Reader, Rows, Snapshot, Writer};
+use crate::store::{Batch, CommitTimes, Fault, Head, Reader, Rows, Snapshot, Writer};
 
 /// Ticks between two looks for idle documents.
 const IDLE_SWEEP_TICKS: u32 = 100;
@@ -26,7 +28,7 @@ const FAILING_SWEEP_TICKS: u32 = 10;
 /// Most ticks that are made up for at once.
 const TICKS_AT_ONCE_MAX: u32 = 1000;
 /// Most snapshots in one transaction at eviction and at the end.
-const SNAPSHOTS_PER_BATCH: usize = 1000;
+pub(super) const SNAPSHOTS_PER_BATCH: usize = 1000;
 
 /// The engine: everything that only its thread may touch.
 pub struct Thread {
@@ -44,6 +46,8 @@ pub struct Thread {
     pub working: Working,
     /// What waits for the disk.
     pub backlog: Backlog,
+    /// The documents that take no changes.
+    pub standings: Standings,
     /// Where the log ends, undurable events included.
     pub end: End,
     /// What was answered to writes that are not for the disk.
@@ -53,6 +57,8 @@ pub struct Thread {
     /// The last event that is known to be on disk. After a failure the writer's head is what it finds there, which is
     /// not believed before it was compared.
     stored: Head,
+    /// Documents that are gone in memory, to make room, and not yet on disk.
+    pub room: Vec<Going>,
     ticks: u32,
 }
 
@@ -69,6 +75,7 @@ impl Thread {
         let head = writer.head();
         let end = End { head: (head.seq, head.hash), next_key: writer.next_key() };
         let (working, backlog, answers) = (Working::default(), Backlog::default(), Answers::default());
+        let (standings, room) = (Standings::default(), Vec::new());
         Self {
             options,
             writer,
@@ -77,10 +84,12 @@ impl Thread {
             health,
             working,
             backlog,
+            standings,
             end,
             answers,
             durable: head.seq,
             stored: head,
+            room,
             ticks: 0,
         }
     }
@@ -113,6 +122,15 @@ impl Thread {
             match command {
                 Command::Write { write, sent, reply } => self.take(write, sent, reply, &mut round),
                 Command::Rows(task) => round.tasks.push(task),
+                Command::Snapshot { name, overwrite, reply } => self.take_snapshot(name, overwrite, reply, &mut round),
+                Command::Purge { name, viewer, expected, reply } => {
+                    self.take_purge((&name, expected), &viewer, reply, &mut round);
+                }
+                Command::Import { chain, sent, reply } => self.take_in(*chain, sent, reply, &mut round),
+                Command::Stand { name, standing, reply } => {
+                    let stood = self.stand(&name, standing);
+                    round.notes.push((reply, stood));
+                }
                 Command::Warm(_) if self.working.over(&self.options) => {}
                 Command::Warm(name) => {
                     if let Err(error) = self.load(&name) {
@@ -123,56 +141,90 @@ impl Thread {
                 Command::Tick => {}
                 Command::Stop => stop = true,
             }
-            if !stop && count < limits::BATCH_COMMANDS_MAX && round.bytes < limits::BATCH_BYTES_MAX {
+            if !stop
+                && !round.extras.ends_round()
+                && count < limits::BATCH_COMMANDS_MAX
+                && round.bytes < limits::BATCH_BYTES_MAX
+            {
                 next = commands.try_recv().ok();
             }
         }
-        let apply = started.elapsed();
-        let durability = self.store(&mut round);
-        let commit = started.elapsed().saturating_sub(apply);
-        self.publish(&round);
-        round.reply(durability, apply, commit);
+        self.settle(round, started.elapsed());
         stop
     }
 
+    /// Stores and publishes what was decided, and answers.
+    pub fn settle(&mut self, mut round: Round, apply: Duration) {
+        let started = Instant::now();
+        let durability = self.store(&mut round);
+        let commit = started.elapsed();
+        self.publish(&round);
+        self.publish_purges(&round);
+        self.reply_extras(&mut round);
+        round.reply(durability, apply, commit);
+    }
+
     /// Brings a round to disk, or into the backlog when that fails.
-    pub fn store(&mut self, round: &mut Round) -> Durability {
-        if round.entries.is_empty() && round.tasks.is_empty() {
+    fn store(&mut self, round: &mut Round) -> Durability {
+        if round.entries.is_empty() && round.tasks.is_empty() && round.extras.is_empty() {
             return Durability::Durable;
         }
         let now = self.options.clock.now();
         self.answers.remember(std::mem::take(&mut round.answers), now);
         if !self.backlog.is_failing() {
             let mut batch = batch_of(&round.entries);
-            batch.snapshots = self.due_snapshots(round);
+            batch.snapshots = self.snapshots_of(round);
+            round.extras.join(&mut batch);
             if batch.is_empty() && round.tasks.is_empty() {
                 // All volatile: what is on disk already is all that ever will be, up to the end.
-                self.durable = self.end.head.0;
+                self.durable_to(self.end.head.0);
                 return Durability::Durable;
             }
-            let rows = &mut round.tasks.iter_mut().map(|task| &mut **task as &mut dyn Rows);
-            match self.writer.commit_with(&batch, rows, now) {
-                Ok(_) => {
-                    self.note_commit(&batch);
-                    self.durable = self.end.head.0;
-                    return Durability::Durable;
+            let committed = {
+                let tasks = round.tasks.iter_mut().map(|task| &mut **task as &mut dyn Rows);
+                self.commit(&batch, &mut tasks.chain(round.extras.rows()))
+            };
+            return match committed {
+                Ok(()) => {
+                    self.durable_to(self.end.head.0);
+                    Durability::Durable
                 }
-                Err(fault) => self.degrade(&fault),
-            }
+                Err(fault) => self.hold(round, fault),
+            };
         }
+        round.extras.fail();
         self.backlog.push(round.entries.clone(), round.pending_answers());
         self.note_backlog();
         Durability::Pending
     }
 
-    fn due_snapshots(&self, round: &Round) -> Vec<Snapshot> {
-        let due = |slot: &&Slot| !slot.document.meta.volatile && slot.snapshot_due(self.options.snapshot_events_max);
-        let slots = round.changed.iter().filter_map(|name| self.working.get(name)).filter(due);
-        slots.map(|slot| Snapshot { document: Arc::clone(&slot.document), trim: true }).collect()
+    /// A round's transaction failed: its changes wait, if room cannot be made for them at once. What else was in it is
+    /// given up.
+    fn hold(&mut self, round: &mut Round, fault: Fault) -> Durability {
+        round.extras.fail();
+        round.tasks.drain(..).for_each(|task| task.finish(false));
+        self.backlog.push(round.entries.clone(), round.pending_answers());
+        match self.make_room(fault, round) {
+            Ok(()) => {
+                self.health.update(|report| report.failures += 1);
+                Durability::Durable
+            }
+            Err(fault) => {
+                self.degrade(&fault);
+                Durability::Pending
+            }
+        }
+    }
+
+    /// Stores a batch and notes it.
+    pub fn commit(&mut self, batch: &Batch, rows: &mut dyn Iterator<Item = &mut dyn Rows>) -> Result<(), Fault> {
+        let times = self.writer.commit_with(batch, rows, self.options.clock.now())?;
+        self.note_commit(batch, times);
+        Ok(())
     }
 
     /// Makes a stored round visible.
-    pub fn publish(&self, round: &Round) {
+    fn publish(&self, round: &Round) {
         if round.entries.is_empty() {
             return;
         }
@@ -182,22 +234,28 @@ impl Thread {
         self.hub.publish(documents, &events, self.durable);
     }
 
-    fn note_commit(&mut self, batch: &Batch) {
+    fn note_commit(&mut self, batch: &Batch, times: CommitTimes) {
         self.note_stored();
-        for snapshot in &batch.snapshots {
-            self.working.snapshot_taken(&snapshot.document.meta.name);
-        }
         let now = self.options.clock.now();
+        for snapshot in &batch.snapshots {
+            self.working.snapshot_taken(&snapshot.document.meta.name, now);
+        }
         self.health.update(|report| {
             report.commits += 1;
+            report.commit_times.add(times.write + times.sync);
             report.last_commit = Some(now);
         });
     }
 
     fn note_stored(&mut self) {
         self.stored = self.writer.head();
-        self.durable = self.durable.max(self.stored.seq);
-        self.backlog.drop_durable(self.stored.seq);
+        self.durable_to(self.stored.seq);
+    }
+
+    /// What is to be stored up to `seq` is on disk.
+    pub fn durable_to(&mut self, seq: Seq) {
+        self.durable = self.durable.max(seq);
+        self.backlog.drop_durable(seq);
     }
 
     /// Storage failed. Said when it begins, and when the reason becomes another; each later failure only moves the next
@@ -243,7 +301,10 @@ impl Thread {
     /// Tries to get the backlog to disk.
     fn retry(&mut self) {
         let before = self.hub.gate().durable();
-        let outcome = self.drain_backlog();
+        self.health.update(|report| report.retries += 1);
+        let mut room = Round::default();
+        let outcome = self.drain_backlog().or_else(|fault| self.make_room(fault, &mut room));
+        self.publish(&room);
         if self.durable > before {
             self.hub.recovered(self.durable);
         }
@@ -258,8 +319,14 @@ impl Thread {
         self.note_backlog();
     }
 
-    /// Distrusts the connection: reopens it, recognises what is durable, appends the rest in order.
+    /// Reopens the file and stores what waits.
     fn drain_backlog(&mut self) -> Result<(), Fault> {
+        self.reopen()?;
+        self.append_backlog()
+    }
+
+    /// Distrusts the connection: opens another and recognises what is durable.
+    pub fn reopen(&mut self) -> Result<(), Fault> {
         let found = self.writer.reopen()?;
         // Either the commit that failed is not there, or it is, and then the log ends with an event that waits here.
         // Anything else was written, or taken away, by somebody else: to append to it would break histories.
@@ -270,12 +337,20 @@ impl Thread {
             )));
         }
         self.note_stored();
+        Ok(())
+    }
+
+    /// Stores what waits, in order.
+    pub fn append_backlog(&mut self) -> Result<(), Fault> {
+        if !self.room.is_empty() {
+            return self.append_with_room();
+        }
         while let Some((batch, last)) = self.backlog.next_batch() {
-            self.writer.commit(&batch, self.options.clock.now())?;
-            self.note_commit(&batch);
+            if !batch.is_empty() {
+                self.commit(&batch, &mut std::iter::empty())?;
+            }
             // What comes after the last stored event of the batch is volatile.
-            self.backlog.drop_durable(last);
-            self.durable = self.durable.max(last);
+            self.durable_to(last);
         }
         Ok(())
     }
@@ -289,8 +364,11 @@ impl Thread {
         let over = self.working.over(&self.options) && (!failing || self.ticks >= FAILING_SWEEP_TICKS);
         if over || self.ticks >= IDLE_SWEEP_TICKS {
             self.ticks = 0;
-            if !failing && self.hub.has_volatile() {
-                self.expire_volatile();
+            if !failing {
+                if self.hub.has_volatile() {
+                    self.expire_volatile();
+                }
+                self.snapshot_aged();
             }
             self.evict(over);
         }
@@ -316,7 +394,7 @@ impl Thread {
             .map(|(_, (name, _))| name)
             .collect();
         for names in names.chunks(SNAPSHOTS_PER_BATCH) {
-            let slots = names.iter().filter_map(|name| self.working.get(name)).filter(|slot| slot.events > 1);
+            let slots = names.iter().filter_map(|name| self.working.get(name)).filter(|slot| slot.since.events > 1);
             let documents = slots.map(|slot| Arc::clone(&slot.document)).collect();
             if !failing && !self.take_snapshots(documents) {
                 return;
@@ -327,17 +405,14 @@ impl Thread {
     }
 
     /// Stores snapshots in a transaction of their own. False: storage failed.
-    fn take_snapshots(&mut self, documents: Vec<Arc<crate::document::model::Document>>) -> bool {
+    pub fn take_snapshots(&mut self, documents: Vec<Arc<crate::document::model::Document>>) -> bool {
         if documents.is_empty() {
             return true;
         }
         let snapshots = documents.into_iter().map(|document| Snapshot { document, trim: true }).collect();
         let batch = Batch { snapshots, ..Batch::default() };
-        match self.writer.commit(&batch, self.options.clock.now()) {
-            Ok(_) => {
-                self.note_commit(&batch);
-                true
-            }
+        match self.commit(&batch, &mut std::iter::empty()) {
+            Ok(()) => true,
             Err(fault) => {
                 self.degrade(&fault);
                 false
@@ -363,7 +438,7 @@ impl Thread {
         let documents: Vec<_> = self
             .working
             .slots()
-            .filter(|slot| slot.events > 1 && !slot.document.meta.volatile)
+            .filter(|slot| slot.since.events > 1 && !slot.document.meta.volatile)
             .map(|slot| Arc::clone(&slot.document))
             .collect();
         for documents in documents.chunks(SNAPSHOTS_PER_BATCH) {

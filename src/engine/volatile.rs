@@ -2,23 +2,26 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::{Change, Round};
+use super::batch::{Moment, Round};
 use super::reads::roll_forward;
 use super::thread::Thread;
 use super::working::Slot;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::Version;
+use crate::base::ids::{DocumentName, Seq, Version};
 use crate::base::limits::{IDEMPOTENCY_KEPT, VOLATILE_KEYS_BYTES_MAX, VOLATILE_KEYS_MAX};
 use crate::document::chain::Hash;
 use crate::document::decide::Decision;
 use crate::document::event::Event;
-use crate::document::model::{Document, Meta};
+use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::store::KeyRow;
+use crate::live::ring::Ring;
+use crate::live::topics::Interest;
+use crate::store::{KeyRow, Reader};
 
 /// Most documents that one sweep ends: each is a change that everyone is told of.
 const EXPIRED_AT_ONCE_MAX: usize = 100;
@@ -67,25 +70,35 @@ impl Thread {
                 documents,
                 "{documents} documents that lived in memory only were not used for long: deleted"
             );
-            self.store(&mut round);
-            self.publish(&round);
+            self.settle(round, Duration::ZERO);
         }
     }
 
     fn expire(&mut self, slot: &Slot, at: Timestamp, round: &mut Round) -> Result<()> {
         let tree = slot.tree()?;
         let decision = Decision { kind: "delete".to_owned(), payload: serde_json::json!({}), state: None };
-        let mut salt = [0; 16];
-        self.options.entropy.fill(&mut salt);
-        let meta: Arc<Meta> = Arc::clone(&slot.document.meta);
-        let (actor, tree) = (Viewer::Owner.actor()?, tree.as_deref());
-        self.record(Change { meta, slot: Some(slot), tree, decision, actor, at, salt }, round)?;
+        let moment = Moment { viewer: &Viewer::Owner, at, seed: [0; 32] };
+        self.record(Arc::clone(&slot.document.meta), Some(slot), tree.as_deref(), decision, moment, round)?;
         if let Some(last) = round.entries.last_mut() {
             last.ends_write = true;
         }
         round.changed.insert(slot.document.meta.name.clone());
         Ok(())
     }
+}
+
+/// Refuses what needs a document to be on disk, for one that is in memory alone. Error: `AlreadyExists`, named
+/// `not-persistent`.
+pub fn check_stored(document: &Document) -> Result<()> {
+    if !document.meta.volatile {
+        return Ok(());
+    }
+    let name = &document.meta.name;
+    let message = format!(
+        "{name} lives in memory only, since it was created while persistence was turned off: nothing of it or beside it \
+         is kept on disk"
+    );
+    Err(Error::new(Kind::AlreadyExists, message).problem("not-persistent"))
 }
 
 /// A volatile document as it was at `version`, from those of its events that are still in memory (without a gap up to
@@ -115,6 +128,46 @@ pub fn recall(newest: &Arc<Document>, events: &[Arc<Event>], version: Version) -
         let message = format!("version {version} of {name} is no longer in memory, and it is kept nowhere else");
         Error::new(Kind::Gone, message).with("firstVersion", first.0)
     })
+}
+
+/// What left memory and was nowhere else: changes of volatile documents that somebody may want.
+pub struct Forgotten {
+    /// Of whole collections that are followed.
+    certain: bool,
+    /// Documents that are followed and are in such a collection. Only those that are not stored are concerned.
+    names: Vec<DocumentName>,
+    /// The last of all.
+    pub until: Seq,
+}
+
+impl Forgotten {
+    /// What `interest` covers and came after `after`.
+    pub fn after(ring: &Ring, interest: &Interest, after: Seq) -> Self {
+        let collections = interest.collections.iter().chain(interest.documents.iter().map(|name| &name.collection));
+        let until = collections.map(|collection| ring.lost(collection)).max().unwrap_or(Seq::ZERO);
+        if until <= after {
+            return Self { certain: false, names: Vec::new(), until };
+        }
+        let certain = interest.collections.iter().any(|collection| ring.lost(collection) > after);
+        let names = interest.documents.iter().filter(|name| ring.lost(&name.collection) > after);
+        Self { certain, names: names.cloned().collect(), until }
+    }
+
+    /// Whether anything of it was wanted. Error: that of reading.
+    pub fn concerns(&self, reader: &Reader) -> Result<bool> {
+        Ok(self.certain || any_not_stored(reader, &self.names)?)
+    }
+}
+
+/// Whether any of these documents is not on disk. One that is stays so for good, and never was volatile.
+/// Error: that of reading.
+pub fn any_not_stored(reader: &Reader, names: &[DocumentName]) -> Result<bool> {
+    for name in names {
+        if reader.meta(name)?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What was answered to writes that touched volatile documents alone. Not on disk: the answers hold what must not be

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Options;
+use super::policy::SnapshotPolicy;
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::base::limits;
@@ -19,25 +21,46 @@ pub struct Slot {
     pub document: Arc<Document>,
     /// Its state as a tree, if kept.
     tree: Option<Arc<Value>>,
-    /// Bytes of event bodies since the last snapshot.
+    /// What came after its last snapshot.
+    pub since: Since,
+}
+
+/// What came after a document's last snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    /// Bytes of event bodies.
     pub patch_bytes: usize,
-    /// Events since the last snapshot.
+    /// Events.
     pub events: u64,
+    /// When that snapshot, or what is as good as one, was made.
+    pub at: Timestamp,
+    /// Whether one is due whatever the policy says.
+    pub forced: bool,
+    /// How much may come.
+    pub policy: SnapshotPolicy,
+}
+
+impl Since {
+    /// Nothing yet.
+    pub fn nothing(at: Timestamp, policy: SnapshotPolicy) -> Self {
+        Self { patch_bytes: 0, events: 0, at, forced: false, policy }
+    }
 }
 
 impl Slot {
     /// A document as the engine has just decided it.
-    pub fn decided(document: Arc<Document>, tree: Option<Value>, patch_bytes: usize, events: u64) -> Self {
-        Self { document, tree: tree.map(Arc::new), patch_bytes, events }
+    pub fn decided(document: Arc<Document>, tree: Option<Value>, since: Since) -> Self {
+        Self { document, tree: tree.map(Arc::new), since }
     }
 
     fn loaded(loaded: Loaded) -> Self {
-        Self {
-            document: Arc::new(loaded.document),
-            tree: None,
+        // Its own policy is read from its state with its next change.
+        let since = Since {
             patch_bytes: loaded.patch_bytes,
             events: loaded.events_since_snapshot,
-        }
+            ..Since::nothing(loaded.snapshot_at, SnapshotPolicy::default())
+        };
+        Self { document: Arc::new(loaded.document), tree: None, since }
     }
 
     /// Its state as a tree, parsed when it is not kept; `None` when the document is deleted.
@@ -51,10 +74,21 @@ impl Slot {
         }
     }
 
-    /// Whether recovery and time travel would by now read more patches than state.
-    pub fn snapshot_due(&self, events_max: u64) -> bool {
-        let state_bytes = self.document.state.as_ref().map_or(0, bytes::Bytes::len);
-        self.patch_bytes >= state_bytes.max(limits::SNAPSHOT_BYTES_MIN) || self.events >= events_max
+    /// Whether recovery and time travel would by now read more patches than state. Of what is volatile never.
+    pub fn snapshot_due(&self, events_max: u64, now: Timestamp) -> bool {
+        if self.document.meta.volatile {
+            return false;
+        }
+        let Since { patch_bytes, events, forced, policy, .. } = self.since;
+        let patch_bytes_max = policy.patch_bytes(state_bytes(&self.document)).max(limits::SNAPSHOT_BYTES_MIN);
+        forced || patch_bytes >= patch_bytes_max || events >= events_max || self.snapshot_aged(now)
+    }
+
+    /// Whether something came after a snapshot that is older than the policy allows. Of what is volatile never.
+    pub fn snapshot_aged(&self, now: Timestamp) -> bool {
+        let Since { events, at, policy, .. } = self.since;
+        let stored = !self.document.meta.volatile;
+        stored && policy.age.is_some_and(|age| events > 0 && at <= now.minus(age))
     }
 }
 
@@ -93,7 +127,8 @@ impl Source<'_> {
     fn load(&mut self, name: &DocumentName) -> Result<Option<Slot>> {
         match self.writer.load(name) {
             Err(error) if error.kind() == Kind::StorageUnavailable => {
-                let slot = |document| Slot { document: Arc::new(document), tree: None, patch_bytes: 0, events: 0 };
+                let since = |document: &Document| Since::nothing(document.updated_at, SnapshotPolicy::default());
+                let slot = |document: Document| Slot { since: since(&document), document: document.into(), tree: None };
                 Ok(self.reader.load(name)?.map(slot))
             }
             loaded => Ok(loaded?.map(Slot::loaded)),
@@ -180,9 +215,9 @@ impl Working {
     }
 
     /// A snapshot of this document was stored.
-    pub fn snapshot_taken(&mut self, name: &DocumentName) {
+    pub fn snapshot_taken(&mut self, name: &DocumentName, now: Timestamp) {
         if let Some(slot) = self.slots.get_mut(name) {
-            (slot.patch_bytes, slot.events) = (0, 0);
+            slot.since = Since::nothing(now, slot.since.policy);
         }
     }
 

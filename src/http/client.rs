@@ -1,19 +1,23 @@
-//! The smallest HTTP client that can follow a stream: one GET per connection, plain HTTP, bodies in pieces.
+//! The smallest HTTP client that can follow a stream: one request per connection, plain HTTP, no redirects, bodies in pieces.
 
 use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Longest wait for a connection, and again for the head of the answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The same for a request with a body, which may ask for some work.
+const WORK_MAX: Duration = Duration::from_secs(30);
 
 /// A server to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,26 +48,64 @@ impl Target {
     /// Asks for `path` (with its query) and waits for the head of the answer. Dropping the returned future or the
     /// answer closes the connection.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, ClientError> {
-        let mut request = http::Request::get(path)
-            .header(HOST, self.to_string())
-            .header(USER_AGENT, concat!("rejoin/", env!("CARGO_PKG_VERSION")));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(ClientError::Request)?;
-        // Resolving wants an IPv6 address without the brackets of a URL.
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let connecting = timeout(ANSWER_MAX, TcpStream::connect((host, self.port)));
-        let stream = connecting.await.map_err(|_| ClientError::Silent)?.map_err(ClientError::Connect)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // Ends when the connection does; its error is told by the request or the body, which wait for it.
-        let driver = AbortOnDropHandle::new(tokio::spawn(async move {
-            let _ = connection.await;
-        }));
-        let answer = timeout(ANSWER_MAX, sender.send_request(request)).await.map_err(|_| ClientError::Silent)??;
-        let (head, body) = answer.into_parts();
-        Ok(Answer { head, body, _driver: driver })
+        let request = self.request(http::Request::get(path), headers, Bytes::new())?;
+        let stream = connect(TcpStream::connect((self.bare_host(), self.port))).await?;
+        exchange(stream, request, ANSWER_MAX).await
     }
+
+    /// The addresses that its name stands for, at least one.
+    pub async fn resolve(&self) -> Result<Vec<SocketAddr>, ClientError> {
+        let resolving = timeout(ANSWER_MAX, lookup_host((self.bare_host(), self.port)));
+        let found: Vec<_> = resolving.await.map_err(|_| ClientError::Silent)?.map_err(ClientError::Connect)?.collect();
+        if found.is_empty() {
+            return Err(ClientError::Connect(std::io::ErrorKind::NotFound.into()));
+        }
+        Ok(found)
+    }
+
+    /// Sends JSON to `path` at the first of `addresses` that takes a connection, and waits for the head of the answer.
+    /// The name is not looked up again: what the caller checked is what is connected to.
+    pub async fn post(&self, addresses: &[SocketAddr], path: &str, json: Bytes) -> Result<Answer, ClientError> {
+        let request = self.request(http::Request::post(path), &[("content-type", "application/json")], json)?;
+        let stream = connect(TcpStream::connect(addresses)).await?;
+        exchange(stream, request, WORK_MAX).await
+    }
+
+    /// Resolving wants an IPv6 address without the brackets of a URL.
+    fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    fn request(
+        &self,
+        request: http::request::Builder,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<http::Request<Full<Bytes>>, ClientError> {
+        let request =
+            request.header(HOST, self.to_string()).header(USER_AGENT, concat!("rejoin/", env!("CARGO_PKG_VERSION")));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.body(Full::new(body)).map_err(ClientError::Request)
+    }
+}
+
+async fn connect(connecting: impl Future<Output = std::io::Result<TcpStream>>) -> Result<TcpStream, ClientError> {
+    timeout(ANSWER_MAX, connecting).await.map_err(|_| ClientError::Silent)?.map_err(ClientError::Connect)
+}
+
+async fn exchange(
+    stream: TcpStream,
+    request: http::Request<Full<Bytes>>,
+    silence_max: Duration,
+) -> Result<Answer, ClientError> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends when the connection does; its error is told by the request or the body, which wait for it.
+    let driver = AbortOnDropHandle::new(tokio::spawn(async move {
+        let _ = connection.await;
+    }));
+    let answer = timeout(silence_max, sender.send_request(request)).await.map_err(|_| ClientError::Silent)??;
+    let (head, body) = answer.into_parts();
+    Ok(Answer { head, body, _driver: driver })
 }
 
 impl fmt::Display for Target {

@@ -19,10 +19,12 @@ use http::{Method, Request, Uri};
 use tower::Service;
 
 use super::hosts::Hosts;
+use super::moved;
 use super::problem::{self, Failure, Fault};
 use super::viewer::Peer;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
+use crate::live::hub::Hub;
 
 /// The policy of an HTML page that brings none of its own.
 const PAGE_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
@@ -35,6 +37,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Debug)]
 pub struct Guard {
     router: Router,
+    hub: Arc<Hub>,
     hosts: Hosts,
     started: Timestamp,
     /// How many requests came so far; with `started` it makes a request's id.
@@ -43,10 +46,10 @@ pub struct Guard {
 
 impl Guard {
     /// Guards `router`, which must be complete: what it has no route for is answered with a problem. `started` is when
-    /// the process started, so that ids of two runs differ.
-    pub fn new(router: Router, hosts: Hosts, started: Timestamp) -> Self {
+    /// the process started, so that ids of two runs differ. `hub` knows which games are elsewhere.
+    pub fn new(router: Router, hosts: Hosts, hub: Arc<Hub>, started: Timestamp) -> Self {
         let router = router.fallback(no_route).method_not_allowed_fallback(no_method);
-        Self { router, hosts, started, requests: AtomicU64::new(0) }
+        Self { router, hub, hosts, started, requests: AtomicU64::new(0) }
     }
 
     /// Answers one request of `peer`. The answer never panics and never fails: a handler that panics is answered with
@@ -78,7 +81,8 @@ impl Guard {
 
     fn admit(&self, request: &Request<Body>) -> Result<()> {
         self.hosts.check_host(request.uri(), request.headers())?;
-        self.hosts.check_origin(request.method(), request.headers())
+        self.hosts.check_origin(request.method(), request.headers())?;
+        moved::check(&self.hub, request.uri())
     }
 
     fn dispatch(&self, peer: SocketAddr, mut request: Request<Body>) -> impl Future<Output = Response> + Send + use<> {

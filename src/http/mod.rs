@@ -14,6 +14,7 @@ pub mod guard;
 pub mod headers;
 pub mod hosts;
 pub mod inbound;
+pub mod moved;
 pub mod openapi;
 pub mod pages;
 pub mod path;

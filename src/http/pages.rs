@@ -149,7 +149,22 @@ pub const MEANINGS: &[Meaning] = &[
         "damaged-document",
         &[500],
         "What is stored of this document contradicts itself, so it is not served: a wrong answer would be worse.",
-        "Restore the database from a backup. Other documents are not affected.",
+        "Versions up to lastGoodVersion can still be read: go on from there, or restore the database from a backup. \
+         Other documents are not affected.",
+    ),
+    meaning(
+        "game-moved",
+        &[308],
+        "The game was moved to another server and goes on there.",
+        "Location names the new address of what was asked for, and to the server. A stream goes on there from the same \
+         position.",
+    ),
+    meaning(
+        "game-frozen",
+        &[503],
+        "The game is on its way from one server to another. Nothing was changed.",
+        "Try again after the seconds in Retry-After, with the same Idempotency-Key: the game is then either here as \
+         before, or the answer says where it is.",
     ),
     meaning(
         "storage-unavailable",
@@ -226,8 +241,15 @@ pub const MEANINGS: &[Meaning] = &[
         "not-persistent",
         &[409],
         "The game lives in memory only, since persistence of new games was turned off when it was created. Seats, tokens \
-         and the end of a game are kept on disk, beside games that are there too.",
+         and the end of a game are kept on disk, beside games that are there too, and only from there can it be stored \
+         whole, read back, removed for good or moved to another server.",
         "Play on without seats, or ask who runs the server to turn persistence on and open a new game.",
+    ),
+    meaning(
+        "game-running",
+        &[409],
+        "Only a completed game can be removed, and nobody has completed this one.",
+        "Complete the game first; then remove it.",
     ),
 ];
 
@@ -352,6 +374,8 @@ mod tests {
             Kind::IdempotencyMismatch,
             Kind::Internal,
             Kind::Damaged,
+            Kind::Moved,
+            Kind::Frozen,
             Kind::StorageUnavailable,
             Kind::StorageFull,
         ];

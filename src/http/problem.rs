@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -14,6 +14,8 @@ use crate::base::error::{Error, Kind};
 pub const MEDIA_TYPE: &str = "application/problem+json";
 /// What `Retry-After` says when the failure itself does not know better: storage is tried again about that often.
 const RETRY_AFTER_SECONDS: u64 = 5;
+/// The same for a game that is on its way: that takes a moment.
+const FROZEN_RETRY_AFTER_SECONDS: u64 = 1;
 /// The members that a failure's details may not replace.
 const RESERVED: [&str; 5] = ["type", "title", "status", "detail", "instance"];
 
@@ -67,6 +69,8 @@ pub const fn row(kind: Kind) -> Row {
         }
         Kind::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
         Kind::Damaged => (S::INTERNAL_SERVER_ERROR, "damaged-document", "What is stored does not add up"),
+        Kind::Moved => (S::PERMANENT_REDIRECT, "game-moved", "The game is on another server now"),
+        Kind::Frozen => (S::SERVICE_UNAVAILABLE, "game-frozen", "The game is moving between servers"),
         Kind::StorageUnavailable => (S::SERVICE_UNAVAILABLE, "storage-unavailable", "Storage takes no writes now"),
         Kind::StorageFull => (S::INSUFFICIENT_STORAGE, "storage-full", "Storage is full"),
     };
@@ -90,6 +94,7 @@ pub const NAMED: &[Row] = &[
     named(StatusCode::CONFLICT, "table-full", "Every seat is taken"),
     named(StatusCode::GONE, "game-completed", "The game is over"),
     named(StatusCode::CONFLICT, "not-persistent", "This game lives in memory only"),
+    named(StatusCode::CONFLICT, "game-running", "The game is still running"),
 ];
 
 /// What `error` is in HTTP: by its kind, and by its name if it has one.
@@ -154,6 +159,11 @@ pub(super) fn render(error: &Error, request_id: Option<&str>) -> Response {
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
+    if error.kind() == Kind::Moved
+        && let Some(Ok(place)) = error.details().get("location").and_then(Value::as_str).map(HeaderValue::from_str)
+    {
+        headers.insert(LOCATION, place);
+    }
     if error.kind() == Kind::UnsupportedMediaType {
         name_accepted(error, headers);
     }
@@ -165,6 +175,7 @@ fn retry_after(error: &Error) -> Option<u64> {
     let said = error.details().get("retryAfterSeconds").and_then(Value::as_u64);
     match error.kind() {
         Kind::StorageUnavailable | Kind::StorageFull => Some(said.unwrap_or(RETRY_AFTER_SECONDS)),
+        Kind::Frozen => Some(said.unwrap_or(FROZEN_RETRY_AFTER_SECONDS)),
         _ => said,
     }
 }

@@ -44,7 +44,7 @@ pub fn parse<T: DeserializeOwned>(query: &str) -> Result<T> {
 
 /// Undoes percent-encoding, with `+` for a space. `None` when a `%` is not followed by two digits, or when the outcome
 /// is not UTF-8.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -226,6 +226,14 @@ impl Source {
                 let _ =
                     write!(out, "event: resumed\ndata: {{\"from\":\"{from}\",\"to\":\"{to}\",\"count\":{count}}}\n\n");
             }
+            Item::Moved { moved, position } => {
+                let data = serde_json::json!({
+                    "collection": moved.name.collection, "id": moved.name.id, "to": moved.to, "position": position,
+                });
+                let _ = write!(out, "event: moved\ndata: {data}\n\n");
+                // Nothing follows where nothing else is followed.
+                self.ended = self.follow.is_of(&moved.name);
+            }
             Item::Durable(seq) => {
                 let _ = write!(out, "event: durable\ndata: {{\"seq\":{seq}}}\n\n");
             }

@@ -30,6 +30,10 @@ use super::viewer::Caller;
 use super::{pages, query};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::base::ids::Seq;
+use crate::document::chain::Hash;
+use crate::live::hub::Hub;
+use crate::live::ring::RingBounds;
 
 /// Time limits in these tests, and how long anything may take before a test fails.
 const SHORT: Duration = Duration::from_millis(200);
@@ -60,10 +64,15 @@ async fn start(options: ServerOptions) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
-    let guard = Guard::new(routes(signals.clone()), Hosts::new(address, &[]), Timestamp::from_millis(0xabc));
+    let guard = Guard::new(routes(signals.clone()), Hosts::new(address, &[]), hub(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, Arc::new(guard), options, stop.clone()));
     Server { address, stop, task, signals }
+}
+
+fn hub() -> Arc<Hub> {
+    let bounds = RingBounds { events_max: 1, bytes_max: 1 };
+    Arc::new(Hub::new((Seq::ZERO, Hash::ZERO), bounds))
 }
 
 fn routes(signals: Signals) -> Router {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
+use super::moves::Moves;
 use super::ring::{Ring, RingBounds};
 use super::topics::{Interest, Topics, Waiter, Woken};
 use crate::base::clock::Timestamp;
@@ -37,6 +38,7 @@ pub struct Hub {
     volatile: AtomicUsize,
     /// Raised when undurable events became durable; subscribers compare it.
     recoveries: AtomicU64,
+    moves: Moves,
     /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
     grown: Notify,
 }
@@ -69,6 +71,7 @@ impl Hub {
             now: AtomicI64::new(0),
             volatile: AtomicUsize::new(0),
             recoveries: AtomicU64::new(0),
+            moves: Moves::default(),
             grown: Notify::new(),
         }
     }
@@ -98,6 +101,12 @@ impl Hub {
         self.documents.pin().insert(document.meta.name.clone(), self.hot(document));
     }
 
+    /// Engine only: what is stored up to here is not all kept; whoever is behind it reads from disk, and learns there
+    /// what is gone.
+    pub fn forget(&self, through: Seq) {
+        self.ring.write().forget(through);
+    }
+
     /// Engine only: drops documents from memory.
     pub fn evict<'a>(&self, names: impl IntoIterator<Item = &'a DocumentName>) {
         let _gate = self.ring.write();
@@ -114,6 +123,17 @@ impl Hub {
         self.ring.write().set_durable(durable);
         self.recoveries.fetch_add(1, Ordering::Release);
         self.topics.wake_all();
+    }
+
+    /// Engine only: a document is on another server from now on; those who follow it hear of it.
+    pub fn moved(&self, name: &DocumentName, to: &str) {
+        self.moves.add(name, to);
+        self.topics.wake_names(name);
+    }
+
+    /// What went to other servers.
+    pub fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     /// Engine only: the present, for noting when documents are used.
@@ -207,6 +227,11 @@ impl Hub {
         if !names.is_empty() {
             self.topics.wake_for_presence(names);
         }
+    }
+
+    /// Whether a stream follows this very document now.
+    pub fn is_followed(&self, name: &DocumentName) -> bool {
+        self.topics.has(name)
     }
 
     /// Wakes subscribers as the log grows, for as long as the server runs. It is one task of its own, so that the

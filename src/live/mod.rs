@@ -5,6 +5,7 @@
 //! is a cursor into the log, and one that lags costs no more than one that keeps up. [`presence`] knows who is connected.
 
 pub mod hub;
+pub mod moves;
 pub mod presence;
 pub mod ring;
 pub mod topics;

@@ -74,9 +74,13 @@ impl Ring {
         self.shrink();
     }
 
-    /// Appends the event after the head.
+    /// Appends the event after the head. Where a place is left out, everything before must be on disk.
     pub fn push(&mut self, event: Arc<Event>) {
-        debug_assert_eq!(event.seq, self.head.0.next(), "the log is dense");
+        debug_assert!(event.seq > self.head.0, "the log only grows");
+        if event.seq != self.head.0.next() {
+            // A place is left out before a document that came without its beginning. Nothing here reaches over that.
+            while self.drop_oldest() {}
+        }
         self.head = (event.seq, event.hash);
         if !event.meta.volatile {
             self.lasting = self.head;
@@ -119,19 +123,31 @@ impl Ring {
         self.events.get(index)
     }
 
+    /// Drops the events up to `through` that are on disk.
+    pub fn forget(&mut self, through: Seq) {
+        let end = through.min(self.durable);
+        while self.events.front().is_some_and(|event| event.seq <= end) {
+            self.drop_oldest();
+        }
+    }
+
     /// Drops the oldest events past the bounds.
     pub fn shrink(&mut self) {
         while self.events.len() > self.bounds.events_max || self.bytes > self.bounds.bytes_max {
             match self.events.front() {
-                Some(event) if event.seq <= self.durable => {
-                    self.bytes -= weight(event);
-                    if event.meta.volatile {
-                        self.lost.insert(event.meta.name.collection.clone(), event.seq);
-                    }
-                }
+                Some(event) if event.seq <= self.durable => self.drop_oldest(),
                 _ => return,
-            }
-            self.events.pop_front();
+            };
         }
+    }
+
+    /// Lets go of the oldest event, and notes it if it is nowhere else. False: there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(event) = self.events.pop_front() else { return false };
+        self.bytes -= weight(&event);
+        if event.meta.volatile {
+            self.lost.insert(event.meta.name.collection.clone(), event.seq);
+        }
+        true
     }
 }

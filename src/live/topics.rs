@@ -125,6 +125,11 @@ impl Topics {
         }
     }
 
+    /// Whether anybody waits for this very document. Who waits for its whole collection does not count.
+    pub fn has(&self, name: &DocumentName) -> bool {
+        self.0.lock().documents.contains_key(name)
+    }
+
     /// Wakes everyone who wants to hear of one of these events, each once.
     pub fn wake(&self, events: &[Arc<Event>]) {
         let lists = self.0.lock();
@@ -153,6 +158,13 @@ impl Topics {
                 waiters.for_each(|waiter| waiter.wake(Woken::PRESENCE));
             }
         }
+    }
+
+    /// Wakes everyone who wants to hear of this document.
+    pub fn wake_names(&self, name: &DocumentName) {
+        let lists = self.0.lock();
+        let (document, collection) = (lists.documents.get(name), lists.collections.get(&name.collection));
+        document.into_iter().chain(collection).flatten().for_each(|waiter| waiter.wake(Woken::EVENTS));
     }
 
     /// Wakes everyone.

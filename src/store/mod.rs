@@ -2,7 +2,7 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`open`] (creating, checking, locking), [`writer`] (the transaction),
-//! `trim` (bounded history), `replay` (a document from snapshot and events, verified), `log` (events across
+//! `trim` (bounded history), `purge` (taking documents away), `replay` (a document from snapshot and events, verified), `log` (events across
 //! documents), [`reader`] (the pool).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
@@ -12,6 +12,7 @@ pub mod error;
 mod log;
 mod open;
 mod pool;
+mod purge;
 pub mod reader;
 mod replay;
 mod rows;
@@ -30,7 +31,8 @@ use crate::base::limits;
 pub use error::{Fault, OpenError, told};
 pub use log::Filter;
 pub use open::open;
-pub use reader::{Entry, Reader};
+pub use purge::{Expendable, Purge};
+pub use reader::{Entry, Kept, Reader};
 pub use replay::Loaded;
 pub use volatile::Vanished;
 pub use writer::{Batch, CommitTimes, Head, KeyRow, Rows, Snapshot, Writer};

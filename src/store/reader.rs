@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use r2d2::Pool;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::error::{Failure, damaged};
 use super::log::{self, Bound, Filter};
@@ -15,7 +15,7 @@ use super::{Head, replay};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
-use crate::document::chain::Hash;
+use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 
@@ -34,6 +34,27 @@ pub struct Entry {
     pub updated_at: Timestamp,
     /// The document with its state, when that was asked for.
     pub document: Option<Arc<Document>>,
+}
+
+/// What is stored of one document.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Snapshots.
+    pub snapshots: u64,
+    /// Bytes of their states.
+    pub snapshot_bytes: u64,
+    /// The newest snapshot's version, 0 when there is none.
+    pub snapshot_version: Version,
+    /// Events.
+    pub events: u64,
+    /// Bytes of their bodies.
+    pub event_bytes: u64,
+    /// The version of the oldest event.
+    pub first_version: Version,
+    /// The version of the newest.
+    pub last_version: Version,
+    /// When that was made.
+    pub last_at: Timestamp,
 }
 
 /// The reader pool. Each call reads one moment of the database; two calls may see two. Cheap to clone.
@@ -66,6 +87,40 @@ impl Reader {
     /// version (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`).
     pub fn state_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
         self.read(|conn| replay::state_at(conn, name, version))
+    }
+
+    /// The same as [`load`](Self::load), after everything that is kept of the document was verified, not only what the
+    /// newest version is made of. Error: `Damaged`, with `lastGoodVersion` where there is one.
+    pub fn verify(&self, name: &DocumentName) -> Result<Option<Document>> {
+        self.read(|conn| replay::verify(conn, name))
+    }
+
+    /// What is stored of a document; `None` when nothing is.
+    pub fn kept(&self, name: &DocumentName) -> Result<Option<Kept>> {
+        self.read(|conn| {
+            let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
+            let sql = "SELECT count(*), coalesce(sum(octet_length(state)), 0), coalesce(max(version), 0)
+                       FROM snapshots WHERE document = ?1";
+            let key = row.meta.key;
+            let snapshots = |row: &Row<'_>| Ok((rows::number(row, 0)?, rows::number(row, 1)?, rows::version(row, 2)?));
+            let (snapshots, snapshot_bytes, snapshot_version) =
+                conn.prepare_cached(sql)?.query_row([key], snapshots)?;
+            let sql = "SELECT count(*), sum(octet_length(body)), min(version), max(version), max(at)
+                       FROM events WHERE document = ?1 HAVING count(*) > 0";
+            let read = |row: &Row<'_>| {
+                Ok(Kept {
+                    snapshots,
+                    snapshot_bytes,
+                    snapshot_version,
+                    events: rows::number(row, 0)?,
+                    event_bytes: rows::number(row, 1)?,
+                    first_version: rows::version(row, 2)?,
+                    last_version: rows::version(row, 3)?,
+                    last_at: rows::time(row, 4)?,
+                })
+            };
+            Ok(conn.prepare_cached(sql)?.query_row([key], read).optional()?)
+        })
     }
 
     /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones are left out. With
@@ -142,6 +197,18 @@ impl Reader {
     /// Hash and document of the event at `seq`, if it is there.
     pub fn event_at(&self, seq: Seq) -> Result<Option<(Hash, i64)>> {
         self.read(|conn| log::event_at(conn, seq))
+    }
+
+    /// Seq, version and hash of a document's kept event whose hash begins like this, the newest when there are several.
+    /// Reads the hash of each kept event, newest first.
+    pub fn by_short_hash(&self, key: i64, hash: ShortHash) -> Result<Option<(Seq, Version, Hash)>> {
+        self.read(|conn| {
+            let sql = "SELECT seq, version, hash FROM events WHERE document = ?1 AND substr(hash, 1, ?3) = ?2
+                       ORDER BY version DESC LIMIT 1";
+            let read = |row: &Row<'_>| Ok((rows::seq(row, 0)?, rows::version(row, 1)?, rows::hash(row, 2)?));
+            let parameters = (key, hash.to_string(), rows::count(SHORT_HASH_LENGTH));
+            Ok(conn.prepare_cached(sql)?.query_row(parameters, read).optional()?)
+        })
     }
 
     /// The end of the log.

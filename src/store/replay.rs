@@ -25,6 +25,8 @@ pub struct Loaded {
     pub events_since_snapshot: u64,
     /// The version of that snapshot; 0 when there is none.
     pub snapshot_version: Version,
+    /// When that version was made; when the document was created when there is none.
+    pub snapshot_at: Timestamp,
 }
 
 /// The newest version of the document called `name`, if there ever was one.
@@ -52,22 +54,92 @@ fn visit(conn: &Connection, name: &DocumentName, version: Version) -> Result<Doc
         let message = format!("{name} has no version {version}");
         return Err(Error::not_found(message).with("currentVersion", head.0).into());
     }
-    if version < row.base.version {
+    let first = match begins_with_tombstone(conn, &row)? {
+        true => row.base.version.next(),
+        false => row.base.version,
+    };
+    if version < first {
         let message = format!("version {version} of {name} is no longer kept");
-        return Err(Error::new(Kind::Gone, message).with("firstVersion", row.base.version.0).into());
+        return Err(Error::new(Kind::Gone, message).with("firstVersion", first.0).into());
     }
     Ok(restore(conn, &row, Some(version))?.document)
+}
+
+/// Whether the first event that is kept after the base deletes the document: then nobody needs the state before it, and
+/// none is kept.
+fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Result<bool, Failure> {
+    if row.base.version == Version::ZERO {
+        return Ok(false);
+    }
+    let sql = "SELECT deletes FROM events WHERE document = ?1 AND version = ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let first = rows::int(row.base.version.next().0);
+    let deletes = statement.query_row((row.meta.key, first), |found| found.get(0)).optional()?.unwrap_or(false);
+    let sql = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE document = ?1 AND version = ?2)";
+    let base = (row.meta.key, rows::int(row.base.version.0));
+    let has_base: bool = conn.prepare_cached(sql)?.query_row(base, |found| found.get(0))?;
+    Ok(deletes && !has_base)
+}
+
+/// The newest version of the document called `name`, after all that is kept of it was read: every event against its
+/// chain and its effect, every snapshot against its event and against the state that the events make.
+pub(super) fn verify(conn: &Connection, name: &DocumentName) -> Result<Option<Document>, Failure> {
+    let read = || match rows::find_document(conn, name)? {
+        None => Ok(None),
+        Some(row) => verify_all(conn, &row).map(Some),
+    };
+    read().map_err(|failure: Failure| failure.of(name))
+}
+
+fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<Document, Failure> {
+    let first = match begins_with_tombstone(conn, row)? {
+        true => row.base.version.next(),
+        false => row.base.version,
+    };
+    let sql = "SELECT version FROM snapshots WHERE document = ?1 ORDER BY version DESC";
+    let mut statement = conn.prepare_cached(sql)?;
+    let found = statement.query_map([row.meta.key], |found| rows::version(found, 0))?;
+    let mut snapshots = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    let (from, snapshot_version) = start(conn, row, Some(first))?;
+    let mut replay = Replay::new(row, from);
+    snapshots.retain(|version| *version > snapshot_version);
+    replay_events(conn, &mut replay, None, |replay| {
+        if snapshots.last() == Some(&replay.version) {
+            snapshots.pop();
+            replay.compare_snapshot(conn)?;
+        }
+        Ok(())
+    })?;
+    let head = rows::head_version(conn, row.meta.key)?;
+    if replay.version == Version::ZERO || head != Some(replay.version) || !snapshots.is_empty() {
+        return Err(replay.damaged(replay.version.next(), "the event is missing").into());
+    }
+    Ok(replay.finish(snapshot_version)?.document)
 }
 
 /// The document as it was at `at` (its newest version when `None`), which must not be before the base.
 pub(super) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<Loaded, Failure> {
     let (snapshot, snapshot_version) = start(conn, row, at)?;
     let mut replay = Replay::new(row, snapshot);
+    replay_events(conn, &mut replay, at, |_| Ok(()))?;
+    if at.is_some_and(|version| replay.version < version) || replay.version == Version::ZERO {
+        return Err(replay.damaged(replay.version.next(), "the event is missing").into());
+    }
+    Ok(replay.finish(snapshot_version)?)
+}
+
+/// Applies the events up to `at`, or all, and shows what each made of the document.
+fn replay_events(
+    conn: &Connection,
+    replay: &mut Replay<'_>,
+    at: Option<Version>,
+    mut seen: impl FnMut(&Replay<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let sql = "SELECT seq, version, hash, deletes, body FROM events
                WHERE document = ?1 AND version > ?2 AND version <= ?3 ORDER BY version";
     let mut statement = conn.prepare_cached(sql)?;
     let end = at.map_or(i64::MAX, |version| rows::int(version.0));
-    let mut found = statement.query((row.meta.key, rows::int(snapshot_version.0), end))?;
+    let mut found = statement.query((replay.row.meta.key, rows::int(replay.version.0), end))?;
     while let Some(event) = found.next()? {
         let version = rows::version(event, 1)?;
         let read = (|| Ok((rows::seq(event, 0)?, rows::hash(event, 2)?, event.get(3)?, rows::text(event, 4)?)))();
@@ -79,11 +151,9 @@ pub(super) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>)
             Err(e) => return Err(e.into()),
         };
         replay.apply(seq, version, hash, deletes, body)?;
+        seen(replay)?;
     }
-    if at.is_some_and(|version| replay.version < version) || replay.version == Version::ZERO {
-        return Err(replay.damaged(replay.version.next(), "the event is missing").into());
-    }
-    Ok(replay.finish(snapshot_version)?)
+    Ok(())
 }
 
 /// A document's state somewhere in its history.
@@ -167,6 +237,7 @@ struct Replay<'a> {
     at: Timestamp,
     /// The state as it was read; stands as long as no event was applied.
     bytes: Option<Bytes>,
+    started_at: Timestamp,
     /// The state as a tree, once an event was applied.
     tree: Option<Option<Value>>,
     patch_bytes: usize,
@@ -176,7 +247,7 @@ struct Replay<'a> {
 impl<'a> Replay<'a> {
     fn new(row: &'a DocumentRow, from: Point) -> Self {
         let Point { version, seq, hash, at, state } = from;
-        Self { row, version, seq, hash, at, bytes: state, tree: None, patch_bytes: 0, events: 0 }
+        Self { row, version, seq, hash, at, bytes: state, started_at: at, tree: None, patch_bytes: 0, events: 0 }
     }
 
     fn damaged(&self, version: Version, reason: &str) -> Error {
@@ -213,6 +284,32 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
+    /// Compares the snapshot at this version with what the events made.
+    fn compare_snapshot(&self, conn: &Connection) -> Result<(), Failure> {
+        // Without it this version cannot be read, since reading begins at the snapshot; the one before can.
+        let good = Version(self.version.0.saturating_sub(1));
+        let told = |reason: &str| damaged(&self.row.meta.name, self.version, Some(good), reason);
+        let snapshot = match read_snapshot(conn, self.row, self.version) {
+            Err(failure) if failure.is_damage() => {
+                return Err(told("the snapshot is not what was stored").caused_by(failure.told()).into());
+            }
+            other => other?,
+        };
+        if (snapshot.seq, snapshot.hash) != (self.seq, self.hash) {
+            return Err(told("the snapshot does not belong to its event").into());
+        }
+        let state: Option<Value> = snapshot
+            .state
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()
+            .map_err(|e| told("the snapshot is not readable").caused_by(e))?;
+        let made = match &self.tree {
+            Some(tree) => tree.as_ref() == state.as_ref(),
+            None => self.parse()? == state,
+        };
+        if made { Ok(()) } else { Err(told("the snapshot is not the state that the events make").into()) }
+    }
+
     fn parse(&self) -> Result<Option<Value>, Error> {
         let parse = |bytes: &Bytes| serde_json::from_slice(bytes);
         let tree = self.bytes.as_ref().map(parse).transpose();
@@ -233,7 +330,7 @@ impl<'a> Replay<'a> {
             updated_at: self.at,
             state,
         };
-        let (patch_bytes, events_since_snapshot) = (self.patch_bytes, self.events);
-        Ok(Loaded { document, patch_bytes, events_since_snapshot, snapshot_version })
+        let (patch_bytes, events_since_snapshot, snapshot_at) = (self.patch_bytes, self.events, self.started_at);
+        Ok(Loaded { document, patch_bytes, events_since_snapshot, snapshot_version, snapshot_at })
     }
 }

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use tracing::warn;
 
 use super::error::{Failure, Fault, OpenError};
+use super::purge::{self, Expendable, Purge};
 use super::rows::{self, Text};
 use super::volatile::{self, Vanished};
 use super::{History, Options, Synchronous, log, open, replay, trim};
@@ -46,18 +47,27 @@ pub struct Batch {
     /// Documents that are new. One that is stored already is left as it is.
     pub documents: Vec<Arc<Meta>>,
     /// Events, in the order of their seq, all after the [`head`](Writer::head). A seq that is left out was that of a
-    /// change that is not to be stored.
+    /// change that is not to be stored, or comes before a history that arrived without its beginning.
     pub events: Vec<Arc<Event>>,
     /// Snapshots of documents at versions whose events are stored already or in this batch.
     pub snapshots: Vec<Snapshot>,
+    /// Where the kept history of some of the documents begins, when it does not begin with their first version: each as
+    /// it was before the first event that this batch has of it, in the place of the log that is left out before that.
+    /// Whoever follows from an earlier place thus sees that changes are missing there, as where history was trimmed.
+    pub bases: Vec<Arc<Document>>,
     /// Answers to be remembered.
     pub keys: Vec<KeyRow>,
+    /// Documents that go.
+    pub purges: Vec<Purge>,
+    /// Documents, by key, of which somebody else stored what comes after this version: that goes.
+    pub overwrites: Vec<(i64, Version)>,
 }
 
 impl Batch {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.documents.is_empty() && self.events.is_empty() && self.snapshots.is_empty() && self.keys.is_empty()
+        let changes = self.documents.is_empty() && self.events.is_empty() && self.overwrites.is_empty();
+        changes && self.snapshots.is_empty() && self.keys.is_empty() && self.purges.is_empty()
     }
 }
 
@@ -240,6 +250,16 @@ impl Writer {
         Ok((log::head(conn)?, next_key(conn)?))
     }
 
+    /// The first of what may go when room is needed.
+    pub fn expendable(&self, expendable: &dyn Expendable, limit: usize) -> Result<Vec<DocumentName>> {
+        self.reading().and_then(|conn| expendable.next(conn, limit).map_err(Failure::from)).map_err(Failure::told)
+    }
+
+    /// The newest version of a document on disk, whoever wrote it.
+    pub fn stored_version(&self, key: i64) -> Result<Option<Version>> {
+        self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(Failure::told)
+    }
+
     /// The hash of a stored event, to compare what is durable with what was meant to be.
     pub fn event_hash(&self, seq: Seq) -> Result<Option<Hash>> {
         let found = self.reading().and_then(|conn| log::event_at(conn, seq));
@@ -316,10 +336,26 @@ fn store(
 ) -> std::result::Result<CommitTimes, Fault> {
     let started = Instant::now();
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    for (key, version) in &batch.overwrites {
+        purge::forget_after(conn, *key, *version)?;
+    }
+    // Before anything is added, so that they make room for it; and after, since what was added may go, too.
+    for going in &batch.purges {
+        purge::purge(conn, going)?;
+    }
     insert_documents(conn, &batch.documents)?;
     insert_events(conn, &batch.events)?;
+    for base in &batch.bases {
+        insert_snapshot(conn, base, Existing::Replace)?;
+        let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
+        let (version, seq) = (rows::int(base.version.0), rows::int(base.seq.0));
+        conn.prepare_cached(sql)?.execute((base.meta.key, version, seq, base.hash.to_string()))?;
+    }
     for snapshot in &batch.snapshots {
         insert_snapshot(conn, &snapshot.document, Existing::Replace)?;
+    }
+    for going in &batch.purges {
+        purge::purge(conn, going)?;
     }
     insert_keys(conn, &batch.keys)?;
     if !batch.keys.is_empty() {

@@ -323,6 +323,21 @@ async fn what_is_kept_on_disk_beside_a_game_is_refused_for_one_in_memory() {
         assert_eq!((status, &problem["type"]), (409, &json!("/problems/not-persistent")), "{path}: {problem}");
     }
     assert_eq!(server.get("/api/v1/games/g1/seats").await.0, 200);
+    let (persist, restore) = ("/api/game/g1/persist", "/api/game/g1/restore");
+    for (method, path, body) in [
+        ("POST", persist, json!({ "gameId": "g1" })),
+        ("POST", persist, json!({ "gameId": "g1", "forceOverwrite": true })),
+        ("GET", restore, json!({})),
+        ("DELETE", persist, json!({})),
+        ("POST", "/api/v1/games/g1/migrate", json!({ "to": "http://127.0.0.1:9" })),
+    ] {
+        let answer = server.request(method, path).json(&body).send().await.unwrap();
+        let (status, problem) = crate::support::process::json(answer).await;
+        assert_eq!((status, &problem["type"]), (409, &json!("/problems/not-persistent")), "{method} {path}: {problem}");
+    }
+    let (_, stored) = server.get("/api/v1/games/g1/persistence").await;
+    assert_eq!((&stored["version"], &stored["persistedVersion"], &stored["events"]), (&json!(1), &json!(0), &json!(0)));
+    assert_eq!(server.merge("/api/v1/games/g1", &json!({ "goes": "on" })).await.0, 200);
     assert_eq!(server.get("/api/game/g1/connection-token?playerId=alice").await.0, 403);
     // With rows of its own a game is never taken for another, whatever was in memory before.
     server.kill();
@@ -389,4 +404,54 @@ async fn a_disk_that_fails_concerns_only_what_is_for_the_disk() {
     verified_history(&server, "encounters/on-disk").await;
     assert_eq!(server.get("/api/v1/games/memory-only").await.0, 404);
     assert!(!holds(&bytes_on_disk(&server), "memory-only"));
+}
+
+#[tokio::test]
+async fn removing_for_good_and_making_room_beside_a_game_in_memory_leaves_it_and_says_what_is_missing() {
+    let mut server = Process::start(&[]);
+    for id in ["over", "kept"] {
+        assert_eq!(server.put(&format!("/api/v1/games/{id}"), &json!({ "n": 1 })).await.0, 201);
+    }
+    server.kill();
+    server.start_again_in(&[OFF]);
+    played(&server, 10).await;
+    let game = events(&server, "games/memory-only").await;
+    assert_eq!(server.merge("/api/v1/games/over", &json!({ "n": 2 })).await.0, 200);
+    assert_eq!(server.post("/api/v1/games/over/complete", &json!({})).await.0, 200);
+    let removed = server.request("DELETE", "/api/game/over/persist").send().await.unwrap();
+    assert_eq!(removed.status(), 204);
+    // What comes before a removal is read from disk, where nothing of the game is.
+    let path = "/api/v1/games/memory-only/events";
+    for event in &game[..game.len() - 1] {
+        assert_eq!(is_told(&server, path, &position(event), "trimmed").await[0]["version"], 11);
+    }
+    assert_eq!(server.get("/api/v1/games/memory-only").await.1["version"], 11);
+    let (status, document) = server.merge("/api/v1/games/memory-only", &json!({ "on": true })).await;
+    assert_eq!((status, &document["version"]), (200, &json!(12)));
+    // Those that are on disk are stored whole and read back as ever.
+    assert_eq!(server.post("/api/game/kept/persist", &json!({ "gameId": "kept" })).await.0, 200);
+    assert_eq!(server.get("/api/game/kept/restore").await.0, 200);
+    assert!(server.terminate().success());
+    assert!(!holds(&bytes_on_disk(&server), "memory-only"));
+}
+
+#[tokio::test]
+async fn a_game_that_moves_here_is_on_disk_whatever_new_ones_are() {
+    let from = Process::start(&[]);
+    let mut to = Process::start_with(&[], &[OFF]);
+    played(&to, 4).await;
+    assert_eq!(from.put("/api/v1/games/moving", &json!({ "n": 1 })).await.0, 201);
+    let (status, moved) = from.post("/api/v1/games/moving/migrate", &json!({ "to": to.url })).await;
+    assert_eq!(status, 200, "{moved}");
+    let (status, game) = to.merge("/api/v1/games/moving", &json!({ "n": 2 })).await;
+    assert_eq!((status, &game["durable"], game.get("persistent")), (200, &json!(true), None), "{game}");
+    // One that is in memory here is never replaced by one that comes.
+    assert_eq!(from.put("/api/v1/games/memory-only", &json!({})).await.0, 201);
+    let (status, refused) = from.post("/api/v1/games/memory-only/migrate", &json!({ "to": to.url })).await;
+    assert_eq!((status, &refused["type"]), (422, &json!("/problems/action-rejected")), "{refused}");
+    assert_eq!(to.get("/api/v1/games/memory-only").await.1["version"], 5);
+    to.kill();
+    to.start_again_in(&[OFF]);
+    assert_eq!(verified_history(&to, "games/moving").await.len(), 2);
+    assert_eq!(to.get("/api/v1/games/memory-only").await.0, 404);
 }

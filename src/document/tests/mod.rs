@@ -5,6 +5,7 @@
 mod chain;
 mod patch;
 mod reach;
+mod transfer;
 mod visibility;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::command::{Answer, Outcome, Write};
 use crate::engine::follow::{Follow, Item, Reason};
 use crate::engine::reads::Reads;
+use crate::engine::standing::Standing;
 use crate::engine::volatile::Answers;
 use crate::live::presence::Presence;
 use crate::live::topics::Interest;
@@ -119,6 +120,44 @@ async fn a_follower_that_sleeps_is_given_the_whole_state_of_what_left_memory() {
     let all = Interest { collections: [Collection::new("encounters").unwrap()].into(), ..Interest::default() };
     let (_, Item::Snapshot { position, .. }) = follow(&reads, all, None).await else { panic!("it is new") };
     assert_eq!(position.seq(), next.event.seq, "what is between is not in memory any more: the safe place is the end");
+    running.engine.stop().await;
+    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+}
+
+#[tokio::test]
+async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothing_in_silence() {
+    let running = start_with(None, rolling_out());
+    let reads = running.reads();
+    running.create("games/here").await;
+    let early = running.change("games/here", 1).await.event.position().to_string();
+    let newest = running.change("games/here", 2).await;
+    let game = named("games/here");
+    let refused = [
+        running.engine.snapshot(game.clone(), true).await.map(drop),
+        running.engine.purge(game.clone(), Viewer::Owner, None).await.map(drop),
+        running.engine.stand(game.clone(), Some(Standing::Frozen)).await.map(drop),
+    ];
+    for answer in refused {
+        assert_eq!(answer.unwrap_err().slug(), Some("not-persistent"));
+    }
+    let arriving = running.engine.stand(game.clone(), Some(Standing::Arriving)).await;
+    assert_eq!(arriving.unwrap_err().kind(), Kind::AlreadyExists);
+    assert_eq!(reads.hub.gate().head(), (newest.event.seq, newest.event.hash));
+    assert!(running.reader.load(&game).unwrap().is_none());
+    running.create("encounters/goes").await;
+    running.engine.purge(named("encounters/goes"), Viewer::Owner, None).await.unwrap();
+    let (_, item) = follow(&reads, Interest::document(game), Some(&early)).await;
+    let Item::Snapshot { reason: Reason::Trimmed, documents, .. } = item else {
+        panic!("a change is not there any more")
+    };
+    assert_eq!(documents[0].version, Version(3));
+    assert_eq!(running.change("games/here", 3).await.document.version, Version(4));
+    // Old enough for a snapshot, and idle: of what is volatile there is nothing to store, and storage stays well.
+    running.clock.advance(HotBounds::default().idle + Duration::from_secs(1));
+    running.sweep().await;
+    running.create("encounters/after").await;
+    assert_eq!(reads.hub.gate().durable(), reads.hub.gate().head().0);
+    assert_eq!(running.reader.load(&named("encounters/after")).unwrap().unwrap().version, Version(1));
     running.engine.stop().await;
     assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
 }

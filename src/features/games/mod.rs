@@ -1,11 +1,22 @@
 //! Games: documents of the collection `games` with seats, reconnect tokens and an end.
 //!
 //! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers) are pure; `sql`
-//! has the tables; [`service`] joins them with documents; [`reconnect`] brings a player back; [`routes`] is HTTP.
+//! has the tables, and what of them goes with a game that is removed; [`service`] joins them with documents;
+//! [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
+//!
+//! Moving a game to another server: [`addresses`] (where to; pure), [`wire`] (what the servers tell each other),
+//! [`departure`] (the server that it leaves), [`arrival`] (the server that it goes to).
 
+pub mod addresses;
+pub mod arrival;
+pub mod cleanup;
+#[cfg(test)]
+mod cleanup_tests;
+pub mod departure;
 pub mod reconnect;
 pub mod routes;
 pub mod seats;
 pub mod service;
 pub mod sql;
 pub mod tokens;
+pub mod wire;

@@ -246,7 +246,7 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
     let mut left = match first {
         Item::Resumed { count, .. } => count,
         Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..missed }),
-        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) => {
+        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved { .. } => {
             return Err(Error::internal("a stream began with neither of its beginnings"));
         }
     };
@@ -254,7 +254,7 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
         let events = match follow.next().await? {
             Item::Changes(events) => events,
             Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..Missed::default() }),
-            Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) => continue,
+            Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) | Item::Moved { .. } => continue,
         };
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
         for event in events {

@@ -14,12 +14,18 @@ use crate::http::api::Api;
 use crate::http::openapi::problems;
 use crate::http::problem::Failure;
 
+mod migrate;
+mod persist;
 mod reconnect;
 mod seats;
 
 /// The calls about games.
 pub fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(seats::router()).merge(reconnect::router())
+    OpenApiRouter::new()
+        .merge(seats::router())
+        .merge(reconnect::router())
+        .merge(persist::router())
+        .merge(migrate::router())
 }
 
 /// The collection of games.
@@ -74,6 +80,14 @@ const MEMORY: &[&str] = &["not-persistent"];
 problems! {
     /// Of taking a seat.
     JoinProblems: ACCESS, ABSENT, BODY => OVER, &["seat-taken", "table-full"], MEMORY;
+    /// Of storing a game.
+    PersistProblems: ACCESS, ABSENT, BODY, &[K::VersionConflict] => MEMORY;
+    /// Of reading one back.
+    RestoreProblems: ACCESS, ABSENT => MEMORY;
+    /// Of what is stored of one.
+    PersistenceProblems: ACCESS, ABSENT;
+    /// Of removing one.
+    RemoveProblems: ACCESS, ABSENT => &["game-running"], MEMORY;
     /// Of looking at the seats.
     SeatsProblems: ACCESS, ABSENT;
     /// Of leaving a seat.

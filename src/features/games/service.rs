@@ -12,6 +12,7 @@ use crate::base::limits::EXPIRED_TOKENS_KEPT;
 use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
+use crate::engine::volatile::check_stored;
 use crate::http::api::Api;
 use crate::store::Connection;
 
@@ -36,16 +37,6 @@ pub(super) fn check_running(conn: &Connection, document: i64) -> Result<()> {
 /// Whether `viewer` may act for `player`: the user who holds the seat, or the game's host.
 fn may_act_for(document: &Document, viewer: &Viewer, identity: &UserId) -> bool {
     document.meta.is_host(viewer) || matches!(viewer, Viewer::User(id) if id == identity)
-}
-
-/// Refuses what is kept on disk beside a game for one that is not on disk itself. Error: `not-persistent`.
-fn check_stored(document: &Document) -> Result<()> {
-    if !document.meta.volatile {
-        return Ok(());
-    }
-    let message = "this game lives in memory only, since persistence of new games is turned off; it has no seats and no \
-                   end that is kept: delete it when it is over";
-    Err(Error::new(Kind::AlreadyExists, message).problem("not-persistent"))
 }
 
 fn forbidden(message: &str) -> Error {

@@ -9,6 +9,9 @@ use crate::base::error::Result;
 use crate::base::ids::UserId;
 use crate::store::told;
 
+pub mod cleanup;
+pub mod migrate;
+pub mod persist;
 pub mod tokens;
 
 /// When the game ended, if it did. One without a row runs.

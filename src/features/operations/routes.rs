@@ -1,4 +1,4 @@
-//! `GET /`, `/healthz`, `/readyz`.
+//! `GET /`, `/healthz`, `/readyz`; jobs.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,8 @@ use crate::http::api::Api;
 use crate::http::openapi::Common;
 use crate::http::pages;
 use crate::http::problem::Handled;
+
+pub mod jobs;
 
 /// The calls for operators, and the front page.
 pub fn router() -> OpenApiRouter<Api> {

@@ -5,6 +5,7 @@ pub mod dice;
 pub mod disk;
 pub mod history;
 pub mod process;
+pub mod relay;
 pub mod replica;
 pub mod stream;
 

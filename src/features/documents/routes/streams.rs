@@ -197,7 +197,9 @@ async fn version_after(api: &Api, name: &DocumentName, after: &str) -> Handled<V
         return Ok(newest.version);
     }
     if !api.reads.knows(position).await? {
-        return Err(diverged());
+        // A document that came from another server has that server's positions in its chain.
+        let found = api.reads.by_hash(name, position).await?;
+        return found.map(|(_, version)| version).ok_or_else(diverged);
     }
     Ok(api.reads.version_at(name, position.seq()).await?)
 }

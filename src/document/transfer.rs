@@ -1,0 +1,157 @@
+//! A document's history on its way to another server, and the check that it must pass there.
+//!
+//! Events go as their stored bytes, so that the hashes stay. What is not covered by the chain (who hosts the document,
+//! the state that a trimmed history begins with) is taken as it is told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::chain::{self, Hash};
+use super::event::Event;
+use super::json::{self, Bounds};
+use super::model::{Access, Document, Meta};
+use super::patch;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, Seq, UserId, Version};
+
+/// Where a history begins that was trimmed.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The version before its first event.
+    pub version: Version,
+    /// The hash there.
+    pub hash: Hash,
+    /// When that was.
+    pub at: Timestamp,
+    /// The state there; `None`: the document was deleted then.
+    pub state: Option<Value>,
+}
+
+/// An event without its place in a log.
+#[derive(Clone, Debug)]
+pub struct SentEvent {
+    /// The document's version after it.
+    pub version: Version,
+    /// The document's hash after it.
+    pub hash: Hash,
+    /// Whether it deletes the document.
+    pub deletes: bool,
+    /// Its stored bytes.
+    pub body: Bytes,
+}
+
+/// A document's history as another server tells it.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Whose.
+    pub name: DocumentName,
+    /// See [`Meta::host`].
+    pub host: Option<UserId>,
+    /// See [`Meta::access`].
+    pub access: Access,
+    /// See [`Meta::created_at`].
+    pub created_at: Timestamp,
+    /// `None`: it begins with version 1.
+    pub base: Option<Base>,
+    /// All events since, oldest first.
+    pub events: Vec<SentEvent>,
+    /// The version at its end.
+    pub version: Version,
+    /// The hash at its end.
+    pub hash: Hash,
+}
+
+/// A history that adds up.
+#[derive(Debug)]
+pub struct VerifiedChain {
+    chain: Chain,
+    state: Bytes,
+}
+
+impl Chain {
+    /// Checks everything that can be checked: versions without a gap, every hash, every event in the one form in which
+    /// we write it (what else is known of events relies on that, the keeping of secrets included), every change
+    /// applied, the end as it was told. Error: `Rejected`, naming the version.
+    pub fn verify(self, bounds: Bounds) -> Result<VerifiedChain> {
+        let (mut version, mut hash) = (Version::ZERO, Hash::ZERO);
+        let mut state = None;
+        if let Some(base) = &self.base {
+            (version, hash) = (base.version, base.hash);
+            state.clone_from(&base.state);
+        }
+        if self.base.as_ref().is_some_and(|base| base.version == Version::ZERO) {
+            return Err(refused(Version::ZERO, "a history that begins with version 1 has no state before it"));
+        }
+        let meta = Arc::new(self.meta(0));
+        for sent in &self.events {
+            let at = version.next();
+            if sent.version != at {
+                return Err(refused(at, "the version is missing"));
+            }
+            chain::verify(hash, &sent.body, sent.hash, at)
+                .map_err(|_| refused(at, "its hash does not follow from its content"))?;
+            let event = Event::stored(Seq::ZERO, Arc::clone(&meta), at, sent.hash, sent.deletes, sent.body.clone());
+            let event = event.map_err(|e| refused(at, "it is not an event").caused_by(e))?;
+            event.check_form().map_err(|e| refused(at, "it is not in the form of an event").caused_by(e))?;
+            let applied = event.operations().and_then(|operations| patch::apply(&mut state, operations));
+            applied.map_err(|e| refused(at, "its change does not apply").caused_by(e))?;
+            if state.is_none() != sent.deletes {
+                return Err(refused(at, "the event and its mark of deletion disagree"));
+            }
+            (version, hash) = (at, sent.hash);
+        }
+        if self.events.is_empty() || (version, hash) != (self.version, self.hash) {
+            return Err(refused(version, "the history does not end where it was said to"));
+        }
+        let Some(state) = state else { return Err(refused(version, "the document is deleted")) };
+        let state = Bytes::from(json::serialise_state(&state, bounds)?);
+        Ok(VerifiedChain { chain: self, state })
+    }
+
+    fn meta(&self, key: i64) -> Meta {
+        Meta {
+            // It was on the disk of the other server, and comes to ours.
+            volatile: false,
+            key,
+            name: self.name.clone(),
+            host: self.host.clone(),
+            access: self.access.clone(),
+            created_at: self.created_at,
+        }
+    }
+}
+
+impl VerifiedChain {
+    /// Whose history it is.
+    pub fn name(&self) -> &DocumentName {
+        &self.chain.name
+    }
+
+    /// Whether its beginning is missing.
+    pub fn is_trimmed(&self) -> bool {
+        self.chain.base.is_some()
+    }
+
+    /// What is stored of it: the fixed facts under a key, the document at the base (its seq is still to be given), the
+    /// events, the newest state.
+    pub fn into_parts(self, key: i64) -> (Arc<Meta>, Option<Document>, Vec<SentEvent>, Bytes) {
+        let meta = Arc::new(self.chain.meta(key));
+        let base = self.chain.base.map(|base| Document {
+            meta: Arc::clone(&meta),
+            version: base.version,
+            hash: base.hash,
+            seq: Seq::ZERO,
+            updated_at: base.at,
+            state: base.state.map(|state| Bytes::from(state.to_string())),
+        });
+        (meta, base, self.chain.events, self.state)
+    }
+}
+
+fn refused(version: Version, reason: &str) -> Error {
+    Error::new(Kind::Rejected, format!("the history does not verify at version {version}: {reason}"))
+        .with("version", version.0)
+}

@@ -1,0 +1,265 @@
+//! A game and the disk: storing it whole now, reading it back from there, removing it, and what there is of it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Game, PersistProblems, PersistenceProblems, RemoveProblems, RestoreProblems, json};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentId, Version};
+use crate::document::decide::absent;
+use crate::document::model::Document;
+use crate::document::visibility::redact_state;
+use crate::engine::health::Storage;
+use crate::engine::volatile::check_stored;
+use crate::features::games::sql::completed_at;
+use crate::http::api::Api;
+use crate::http::body::Json;
+use crate::http::headers::REJOIN_POSITION;
+use crate::http::problem::Handled;
+use crate::http::viewer::Caller;
+
+/// The calls.
+pub fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(persist, remove)).routes(routes!(restore)).routes(routes!(persistence))
+}
+
+/// Which game is to be stored.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PersistBody {
+    /// The game's id, as in the path.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    game_id: DocumentId,
+    /// Store it even if somebody else has written a newer version to the disk, which is lost then. The host's alone.
+    #[serde(default)]
+    force_overwrite: bool,
+}
+
+/// What was stored.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PersistedGame {
+    /// `true`.
+    success: bool,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    persisted_at: Timestamp,
+    /// The game's version then.
+    #[schema(value_type = u64)]
+    version: Version,
+}
+
+/// Store a running game whole
+///
+/// Every change is on disk before it is answered; this adds a snapshot, from which the game is read at once. While
+/// storage fails it is refused, and the game goes on.
+#[utoipa::path(
+    post, path = "/api/game/{gameId}/persist", operation_id = "persistGame", tag = "games",
+    params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller), request_body = PersistBody,
+    responses((status = 200, description = "It is on disk.", body = PersistedGame), PersistProblems),
+)]
+async fn persist(
+    State(api): State<Api>,
+    Game(game): Game,
+    Caller(viewer): Caller,
+    Json(body): Json<PersistBody>,
+) -> Handled<Response> {
+    if body.game_id != game.id {
+        return Err(Error::invalid_field("gameId", "is not the game in the path").into());
+    }
+    let document = api.reads.live_document(&game).await?;
+    document.meta.check_writer(&viewer)?;
+    if body.force_overwrite && !document.meta.is_host(&viewer) {
+        return Err(Error::new(Kind::Forbidden, "only the host may overwrite what somebody else has stored").into());
+    }
+    check_stored(&document)?;
+    let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
+    Ok(json(StatusCode::OK, &PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version })?)
+}
+
+/// Read a game back from disk
+///
+/// All that is kept of it is read and verified: each event against the chain, each snapshot against the events. If
+/// the game is not in memory it is taken there and runs.
+#[utoipa::path(
+    get, path = "/api/game/{gameId}/restore", operation_id = "restoreGame", tag = "games",
+    params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
+    responses(
+        (status = 200, description = "The game as it is on disk, as the caller may see it.", body = Object),
+        RestoreProblems,
+    ),
+)]
+async fn restore(State(api): State<Api>, Game(game): Game, Caller(viewer): Caller) -> Handled<Response> {
+    let running = api.reads.hub.document(&game);
+    if let Some(document) = running.as_ref().filter(|document| !document.is_deleted()) {
+        check_stored(document)?;
+    }
+    let runs = running.is_some();
+    let name = game.clone();
+    let found = api.reads.ask(move |reader| reader.verify(&name)).await;
+    let document = match found.map_err(|error| advised(error, runs))? {
+        Some(document) => Arc::new(document),
+        None => return Err(absent(&game, None).into()),
+    };
+    if document.is_deleted() {
+        return Err(absent(&game, Some(&document)).into());
+    }
+    if !runs {
+        api.engine.warm(game);
+    }
+    let state = redact_state(document.state.as_deref().unwrap_or(b"null"), document.meta.audience(&viewer))?;
+    Ok(shown(&document, &state)?)
+}
+
+/// A damaged game's refusal, with what its host can do about it.
+fn advised(error: Error, runs: bool) -> Error {
+    if error.kind() != Kind::Damaged {
+        return error;
+    }
+    let good = error.details().get("lastGoodVersion").and_then(Value::as_u64);
+    let remedy = match (runs, good) {
+        (true, Some(good)) => format!(
+            "the game still runs: persist it, so that it is read from a whole snapshot from now on, or roll it back to \
+             version {good}, or restore a backup"
+        ),
+        (true, None) => "the game still runs: persist it, so that it is read from a whole snapshot from now on, or \
+                         restore a backup"
+            .to_owned(),
+        (false, Some(good)) => format!(
+            "roll it back to version {good}; if that is refused, read that version (?version={good}) and go on from \
+             it in a new game, or restore a backup"
+        ),
+        (false, None) => "restore a backup".to_owned(),
+    };
+    let message = format!("{}; {remedy}", error.message());
+    let told = error
+        .details()
+        .iter()
+        .fold(Error::new(Kind::Damaged, message), |told, (name, value)| told.with(name, value.clone()));
+    told.caused_by(error)
+}
+
+fn shown(document: &Document, state: &[u8]) -> Result<Response> {
+    let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let mut response = (json, document.render(Some(state), true)).into_response();
+    response.headers_mut().insert(ETAG, header(format!("\"{}\"", document.tag()))?);
+    response.headers_mut().insert(REJOIN_POSITION, header(document.position().to_string())?);
+    Ok(response)
+}
+
+/// Remove a completed game
+///
+/// Its state, events and snapshots go. What remains is its id, last version and hash: reads give 410.
+#[utoipa::path(
+    delete, path = "/api/game/{gameId}/persist", operation_id = "removeGame", tag = "games",
+    params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
+    responses((status = 204, description = "It is removed."), RemoveProblems),
+)]
+async fn remove(State(api): State<Api>, Game(game): Game, Caller(viewer): Caller) -> Handled<Response> {
+    let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
+    if !document.meta.is_host(&viewer) {
+        return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
+    }
+    check_stored(&document)?;
+    let key = document.meta.key;
+    let completed = api.reads.ask(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
+    // One that is deleted does not run: only its history is left.
+    if !completed && !document.is_deleted() {
+        let message = "the game is still running; complete it first";
+        return Err(Error::new(Kind::VersionConflict, message).problem("game-running").into());
+    }
+    api.engine.purge(game, viewer, None).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// What is stored of a game, and how storing goes.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Persistence {
+    /// The game's version.
+    #[schema(value_type = u64)]
+    version: Version,
+    /// Snapshots that are kept.
+    snapshots: u64,
+    /// The version of the newest; 0: there is none yet, the events begin with the whole state.
+    #[schema(value_type = u64)]
+    snapshot_version: Version,
+    /// Bytes of the states in the snapshots and of the events.
+    bytes: u64,
+    /// Events that are kept.
+    events: u64,
+    /// The version of the oldest.
+    #[schema(value_type = u64)]
+    first_version: Version,
+    /// When the newest change on disk was made; null: none is.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_persisted: Option<Timestamp>,
+    /// The version of that change; 0: none is on disk.
+    #[schema(value_type = u64)]
+    persisted_version: Version,
+    /// How storing goes for all of this server.
+    server: Storing,
+}
+
+/// How storing goes since the start.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Storing {
+    /// Whether writes reach the disk now.
+    healthy: bool,
+    /// Transactions.
+    commits: u64,
+    /// Half of them took no longer than this, in milliseconds; null: there was none.
+    commit_p50_ms: Option<f64>,
+    /// 99 of 100 took no longer than this, in milliseconds; null: there was none.
+    commit_p99_ms: Option<f64>,
+    /// Transactions that failed.
+    failures: u64,
+    /// Attempts to store what waited after that.
+    retries: u64,
+}
+
+/// What is stored of a game
+#[utoipa::path(
+    get, path = "/api/v1/games/{id}/persistence", operation_id = "gamePersistence", tag = "games",
+    params(("id" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
+    responses((status = 200, description = "What is stored.", body = Persistence), PersistenceProblems),
+)]
+async fn persistence(State(api): State<Api>, Game(game): Game, Caller(_): Caller) -> Handled<Response> {
+    let document = api.reads.live_document(&game).await?;
+    let kept = api.reads.ask(move |reader| reader.kept(&game)).await?;
+    let report = api.health.report();
+    let milliseconds = |percent| report.commit_times.percentile(percent).map(|took| took.as_secs_f64() * 1000.0);
+    Ok(json(
+        StatusCode::OK,
+        &Persistence {
+            version: document.version,
+            snapshots: kept.map_or(0, |kept| kept.snapshots),
+            snapshot_version: kept.map_or(Version::ZERO, |kept| kept.snapshot_version),
+            bytes: kept.map_or(0, |kept| kept.snapshot_bytes.saturating_add(kept.event_bytes)),
+            events: kept.map_or(0, |kept| kept.events),
+            first_version: kept.map_or(Version::ZERO, |kept| kept.first_version),
+            last_persisted: kept.map(|kept| kept.last_at),
+            persisted_version: kept.map_or(Version::ZERO, |kept| kept.last_version),
+            server: Storing {
+                healthy: report.storage == Storage::Well,
+                commits: report.commits,
+                commit_p50_ms: milliseconds(50),
+                commit_p99_ms: milliseconds(99),
+                failures: report.failures,
+                retries: report.retries,
+            },
+        },
+    )?)
+}

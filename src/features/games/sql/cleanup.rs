@@ -1,0 +1,83 @@
+//! Which games are over, and the record of those that were removed.
+
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::ids::{DocumentName, Version};
+use crate::store::{Connection, told};
+
+/// A game as it stands at the end of its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which.
+    pub name: DocumentName,
+    /// Its newest version.
+    pub version: Version,
+    /// The hash of that.
+    pub hash: String,
+    /// When that was made.
+    pub last_event: Timestamp,
+    /// When it was completed, if it was.
+    pub completed_at: Option<Timestamp>,
+}
+
+/// Key, id, version, hash, time.
+type Found = (i64, String, i64, String, String);
+
+/// At most `limit` games by id, those after `after`; deleted ones are left out, and those that went to another server.
+pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Standing>> {
+    let read = || -> rusqlite::Result<Vec<Found>> {
+        let sql = "SELECT d.key, d.id, e.version, e.hash, e.at FROM documents d
+                   JOIN events e ON e.document = d.key
+                        AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
+                   WHERE d.collection = 'games' AND d.id > ?1 AND e.deletes = 0
+                     AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id) ORDER BY d.id LIMIT ?2";
+        let mut statement = conn.prepare_cached(sql)?;
+        let found = statement
+            .query_map((after, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
+        found.collect()
+    };
+    let mut standings = Vec::new();
+    for (key, id, version, hash, at) in read().map_err(told)? {
+        let name = DocumentName::new("games", &id)?;
+        let version = Version(u64::try_from(version).unwrap_or(0));
+        let completed_at = super::completed_at(conn, key)?;
+        // A time that cannot be read is as late as can be: nothing is removed for it.
+        let last_event = Timestamp::parse(&at).unwrap_or(Timestamp::from_millis(i64::MAX));
+        standings.push(Standing { name, version, hash, last_event, completed_at });
+    }
+    Ok(standings)
+}
+
+/// How many reconnect tokens expired before `before`.
+pub fn count_expired_tokens(conn: &Connection, before: Timestamp) -> Result<usize> {
+    let sql = "SELECT count(*) FROM reconnect_tokens WHERE expires_at < ?1";
+    let count: i64 = conn.query_row(sql, [before.to_string()], |row| row.get(0)).map_err(told)?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Forgets at most `limit` reconnect tokens that expired before `before`; returns how many.
+pub fn remove_expired_tokens(conn: &Connection, before: Timestamp, limit: u32) -> Result<usize> {
+    let sql = "DELETE FROM reconnect_tokens WHERE rowid IN
+                 (SELECT rowid FROM reconnect_tokens WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
+    conn.execute(sql, (before.to_string(), limit)).map_err(told)
+}
+
+/// Notes that a game is removed.
+pub fn note_removal(conn: &Connection, game: &Standing, why: &str, now: Timestamp) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO game_removals (document, version, hash, why, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let version = i64::try_from(game.version.0).unwrap_or(i64::MAX);
+    let row = (game.name.to_string(), version, &game.hash, why, now.to_string());
+    conn.execute(sql, row).map(drop).map_err(told)
+}
+
+/// Takes such a note back.
+pub fn take_back_removal(conn: &Connection, name: &DocumentName, version: Version) -> Result<()> {
+    let version = i64::try_from(version.0).unwrap_or(i64::MAX);
+    let sql = "DELETE FROM game_removals WHERE document = ?1 AND version = ?2";
+    conn.execute(sql, (name.to_string(), version)).map(drop).map_err(told)
+}
+
+/// Forgets the notes from before `before`.
+pub fn trim_removals(conn: &Connection, before: Timestamp) -> Result<usize> {
+    conn.execute("DELETE FROM game_removals WHERE at < ?1", [before.to_string()]).map_err(told)
+}

@@ -1,0 +1,41 @@
+//! Which games are completed, and what goes with them.
+
+use crate::base::error::Result;
+use crate::base::ids::DocumentName;
+use crate::store::{Connection, Expendable, told};
+
+/// The collection that games are in.
+pub const COLLECTION: &str = "games";
+
+/// Completed games are what goes first when the disk is full, the one that was completed first before all others. One
+/// that is on its way to another server stays: that server may need to be sent it again.
+#[derive(Clone, Copy, Debug)]
+pub struct CompletedGames;
+
+impl Expendable for CompletedGames {
+    fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
+        let sql = "SELECT d.id FROM games g JOIN documents d ON d.key = g.document
+                   WHERE g.status = 'completed' AND d.collection = ?1
+                     AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id) ORDER BY g.completed_at, g.document LIMIT ?2";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement = conn.prepare_cached(sql).map_err(told)?;
+        let ids = statement.query_map((COLLECTION, limit), |row| row.get::<_, String>(0)).map_err(told)?;
+        let mut names = Vec::new();
+        for id in ids {
+            names.push(DocumentName::new(COLLECTION, &id.map_err(told)?)?);
+        }
+        Ok(names)
+    }
+
+    fn removed(&self, conn: &Connection, key: i64) -> Result<()> {
+        // A game that is created again under the same id is another one. Answers go with their tokens.
+        for sql in [
+            "DELETE FROM reconnect_tokens WHERE document = ?1",
+            "DELETE FROM seats WHERE document = ?1",
+            "DELETE FROM games WHERE document = ?1",
+        ] {
+            conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map_err(told)?;
+        }
+        Ok(())
+    }
+}

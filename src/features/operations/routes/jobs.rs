@@ -1,0 +1,216 @@
+//! What the server does by itself: which jobs there are, how they went, and running one now. For the owner alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::response::Response;
+use http::StatusCode;
+use http::request::Parts;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::body;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::document::visibility::Viewer;
+use crate::http::api::Api;
+use crate::http::body::{JSON, RawBody};
+use crate::http::openapi::problems;
+use crate::http::problem::{Failure, Handled};
+use crate::http::query::Query;
+use crate::http::viewer::Caller;
+use crate::jobs::runner::Handle;
+use crate::jobs::{Job, Record};
+
+/// Runs shown of each job.
+const RUNS_SHOWN: u32 = 10;
+/// How long a call waits for the run that it asked for.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// The calls about jobs.
+pub fn router(jobs: Handle) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(run)).layer(Extension(jobs))
+}
+
+problems! {
+    /// Of listing jobs.
+    ListProblems: &[Kind::Unauthenticated, Kind::StorageUnavailable];
+    /// Of running one.
+    RunProblems: &[
+        Kind::Unauthenticated, Kind::NotFound, Kind::AlreadyExists, Kind::UnsupportedMediaType, Kind::TooLarge,
+        Kind::RequestTimeout, Kind::StorageUnavailable
+    ];
+}
+
+fn owner_only(viewer: &Viewer) -> Result<()> {
+    match viewer {
+        Viewer::Owner => Ok(()),
+        Viewer::User(_) => Err(Error::new(Kind::Forbidden, "only the owner of the server may do that")),
+    }
+}
+
+/// All jobs.
+#[derive(Serialize, ToSchema)]
+struct Jobs {
+    items: Vec<JobItem>,
+}
+
+/// Something that the server does by itself.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Job)]
+struct JobItem {
+    /// By which it is known.
+    #[schema(example = "job-log-trim")]
+    name: &'static str,
+    /// When it runs, in words.
+    #[schema(example = "every day at 00:05 UTC")]
+    schedule: String,
+    /// When it runs next.
+    #[schema(value_type = String, format = DateTime)]
+    next_run: Timestamp,
+    /// After which a run is broken off.
+    timeout_seconds: u64,
+    /// Whether it can tell what it would do without doing it.
+    can_dry_run: bool,
+    /// Its last runs, newest first.
+    runs: Vec<RunItem>,
+}
+
+/// A run of a job.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = JobRun)]
+struct RunItem {
+    /// Counts the runs of all jobs.
+    id: i64,
+    /// Of which job.
+    job: String,
+    /// `schedule`, `make-up` (its time passed while it could not run, or a run was broken off) or `request`.
+    trigger: String,
+    /// Whether it only told what it would do.
+    dry_run: bool,
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+    /// Null while it goes on, and when the end of the server broke it off.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ended_at: Option<Timestamp>,
+    duration_ms: Option<i64>,
+    /// `running`, `succeeded`, `failed`, `timed-out`, `panicked` or `interrupted`.
+    outcome: String,
+    /// What it did, or would do: numbers by name.
+    counts: BTreeMap<String, u64>,
+    /// Some of what it did it to.
+    names: Vec<String>,
+    /// What went wrong.
+    error: Option<String>,
+}
+
+impl From<Record> for RunItem {
+    fn from(record: Record) -> Self {
+        let summary = record.summary.unwrap_or_default();
+        let lasted = |ended: Timestamp| ended.as_millis().saturating_sub(record.started_at.as_millis()).max(0);
+        Self {
+            id: record.id,
+            job: record.job,
+            trigger: record.trigger,
+            dry_run: record.dry_run,
+            started_at: record.started_at,
+            ended_at: record.ended_at,
+            duration_ms: record.ended_at.map(lasted),
+            outcome: record.outcome.unwrap_or_else(|| "running".to_owned()),
+            counts: summary.counts,
+            names: summary.names,
+            error: record.error,
+        }
+    }
+}
+
+/// List the jobs
+///
+/// What the server does by itself, when, and how it went the last times. For the owner alone.
+#[utoipa::path(
+    get, path = "/api/v1/admin/jobs", operation_id = "listJobs", tag = "operations",
+    params(Caller),
+    responses((status = 200, description = "All of them.", body = Jobs), ListProblems),
+)]
+async fn list(State(api): State<Api>, Extension(jobs): Extension<Handle>, Caller(viewer): Caller) -> Handled<Response> {
+    owner_only(&viewer)?;
+    let now = api.clock.now();
+    let mut items = Vec::with_capacity(jobs.jobs().len());
+    for job in jobs.jobs() {
+        items.push(item(job, jobs.last_runs(job.name, RUNS_SHOWN).await?, now));
+    }
+    Ok(body(StatusCode::OK, &Jobs { items })?)
+}
+
+fn item(job: &Job, runs: Vec<Record>, now: Timestamp) -> JobItem {
+    JobItem {
+        name: job.name,
+        schedule: job.schedule.to_string(),
+        next_run: job.schedule.next_slot(now),
+        timeout_seconds: job.timeout.as_secs(),
+        can_dry_run: job.can_dry_run,
+        runs: runs.into_iter().map(RunItem::from).collect(),
+    }
+}
+
+/// The extractor of `{name}`.
+struct JobPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let parameters = RawPathParams::from_request_parts(parts, state).await;
+        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
+        let name = parameters.iter().find(|(name, _)| *name == "name").map(|(_, value)| value.to_owned());
+        Ok(Self(name.ok_or_else(|| Error::internal("the route has no {name}"))?))
+    }
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RunQuery {
+    /// Only tell what would be done.
+    #[param(value_type = Option<bool>)]
+    dry_run: Option<bool>,
+}
+
+/// Run a job now
+///
+/// Beside its schedule, which goes on. Waits some seconds for its end. For the owner alone.
+#[utoipa::path(
+    post, path = "/api/v1/admin/jobs/{name}/run", operation_id = "runJob", tag = "operations",
+    params(("name" = String, Path, description = "The job's name."), Caller, RunQuery),
+    responses(
+        (status = 200, description = "It has run, well or not.", body = RunItem),
+        (status = 202, description = "It has begun and goes on.", body = RunItem),
+        RunProblems,
+    ),
+)]
+async fn run(
+    Extension(jobs): Extension<Handle>,
+    Caller(viewer): Caller,
+    JobPath(name): JobPath,
+    Query(query): Query<RunQuery>,
+    sent: RawBody,
+) -> Handled<Response> {
+    owner_only(&viewer)?;
+    if !sent.media_type.is_empty() {
+        sent.one_of(&[JSON])?;
+    }
+    if !matches!(sent.bytes.trim_ascii(), b"" | b"{}") {
+        return Err(Error::invalid_field("body", "has no meaning here; the query takes dryRun").into());
+    }
+    let started = jobs.run_now(&name, query.dry_run.unwrap_or(false)).await?;
+    let ended = timeout(WAIT, started.ended).await.is_ok();
+    let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok(body(status, &RunItem::from(jobs.record(started.id).await?))?)
+}

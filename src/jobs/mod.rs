@@ -1,0 +1,183 @@
+//! Rank 4: what the server does by itself, at set times: one runner, and a table of what ran when and with what result.
+//!
+//! In reading order: [`schedule`] (when a job is due, pure), `sql` (the tables `jobs` and `job_runs`), [`runner`] (one
+//! run at a time of each job, watched), [`alarm`] (clokwerk, which only says when to look), [`log`] (the job that trims
+//! the record of jobs).
+//!
+//! What a job can rely on: it runs once per slot of its schedule, if the server is there; slots that passed while the
+//! server was down, or while storage failed, are made up for by one run; a run that the end of the server broke off is
+//! made up for by another. It never runs twice at once. What it must see to by itself: that running again does no harm.
+
+pub mod alarm;
+pub mod log;
+pub mod runner;
+pub mod schedule;
+mod sql;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::Result;
+use crate::engine::command::Engine;
+use crate::engine::reads::Reads;
+
+pub use schedule::Schedule;
+
+/// Most names that a [`Summary`] keeps: it is a row of a table and a line of the log.
+const NAMES_MAX: usize = 100;
+
+/// What a job does. Called once per run.
+pub type Run = Arc<dyn Fn(JobContext) -> BoxFuture<'static, Result<Summary>> + Send + Sync>;
+
+/// Something that the server does by itself.
+#[derive(Clone)]
+pub struct Job {
+    /// By which it is known, in kebab case; unique.
+    pub name: &'static str,
+    /// When it runs.
+    pub schedule: Schedule,
+    /// How long a run may take; then it is broken off.
+    pub timeout: Duration,
+    /// Whether it can tell what it would do without doing it.
+    pub can_dry_run: bool,
+    /// What it does.
+    pub run: Run,
+}
+
+impl Job {
+    /// A job that cannot run dry.
+    pub fn new<F, Doing>(name: &'static str, schedule: Schedule, timeout: Duration, run: F) -> Self
+    where
+        F: Fn(JobContext) -> Doing + Send + Sync + 'static,
+        Doing: Future<Output = Result<Summary>> + Send + 'static,
+    {
+        Self { name, schedule, timeout, can_dry_run: false, run: Arc::new(move |context| Box::pin(run(context))) }
+    }
+
+    /// The same job, which heeds [`JobContext::dry_run`].
+    #[must_use]
+    pub fn with_dry_run(mut self) -> Self {
+        self.can_dry_run = true;
+        self
+    }
+}
+
+/// What a run is given.
+#[derive(Clone)]
+pub struct JobContext {
+    /// The way to change something.
+    pub engine: Engine,
+    /// The way to read.
+    pub reads: Reads,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Whether only to tell what would be done. Only ever true for a job that can.
+    pub dry_run: bool,
+}
+
+/// What a run did: numbers by name, and some names of what it did it to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How many of what.
+    pub counts: BTreeMap<String, u64>,
+    /// What it was done to, for people; the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+impl Summary {
+    /// Adds to a number; adding 0 shows that there was none.
+    pub fn count(&mut self, name: &str, more: usize) {
+        let count = self.counts.entry(name.to_owned()).or_default();
+        *count = count.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+    }
+
+    /// Notes a name, unless there are many already.
+    pub fn name(&mut self, name: impl Into<String>) {
+        if self.names.len() < NAMES_MAX {
+            self.names.push(name.into());
+        }
+    }
+}
+
+/// Why a run was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Its time had come.
+    Schedule,
+    /// Its time had passed while it could not be run, or a run of it was broken off.
+    MakeUp,
+    /// Somebody asked.
+    Request,
+}
+
+impl Trigger {
+    /// Its name in the table and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::MakeUp => "make-up",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well.
+    Succeeded,
+    /// With an error.
+    Failed,
+    /// It took too long and was broken off.
+    TimedOut,
+    /// By a bug.
+    Panicked,
+    /// The server ended first.
+    Interrupted,
+}
+
+impl Outcome {
+    /// Its name in the table and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Panicked => "panicked",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A run as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Counts the runs of all jobs.
+    pub id: i64,
+    /// Of which job.
+    pub job: String,
+    /// Why; see [`Trigger`].
+    pub trigger: String,
+    /// Whether it only told what it would do.
+    pub dry_run: bool,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; `None` while it goes on, and for one that the end of the server broke off.
+    pub ended_at: Option<Timestamp>,
+    /// How; see [`Outcome`]. `None`: it goes on.
+    pub outcome: Option<String>,
+    /// What it did.
+    pub summary: Option<Summary>,
+    /// What went wrong.
+    pub error: Option<String>,
+}

@@ -1,0 +1,328 @@
+//! Runs jobs: each in a task of its own that may fail, panic or hang without harm to any other, at most one run of each
+//! at a time, each run recorded before it begins and after it ended.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
+
+use super::sql::{self, End, Progress};
+use super::{Job, JobContext, Outcome, Record, Summary, Trigger};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::error::{Error, Kind, Result};
+use crate::engine::command::Engine;
+use crate::engine::reads::Reads;
+
+/// Signals that may wait for the runner. It only waits for tasks and signals, so that few ever do.
+const SIGNALS_MAX: usize = 64;
+/// Between two attempts to record something while storage fails.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What the runner can be told.
+#[derive(Debug)]
+pub enum Signal {
+    /// The time of this job has come, it seems.
+    Due(&'static str),
+    /// Look at all jobs: some may be late.
+    Look,
+    /// Run this job now.
+    Ask(Ask),
+}
+
+/// See [`Handle::run_now`].
+#[derive(Debug)]
+pub struct Ask {
+    name: String,
+    dry_run: bool,
+    reply: oneshot::Sender<Result<Started>>,
+}
+
+/// A run that was asked for and has begun.
+#[derive(Debug)]
+pub struct Started {
+    /// Its [`Record::id`].
+    pub id: i64,
+    /// Resolves when it has ended and that is recorded; with an error when the server ends first.
+    pub ended: oneshot::Receiver<()>,
+}
+
+/// The way to the runner. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: Arc<[Job]>,
+    signals: mpsc::Sender<Signal>,
+    reads: Reads,
+}
+
+impl Handle {
+    /// The jobs that there are.
+    pub fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+
+    /// Tells the runner something, unless too much waits for it.
+    pub fn signal(&self, signal: Signal) {
+        let _ = self.signals.try_send(signal);
+    }
+
+    /// Begins a run and returns when its beginning is on disk. Errors: `NotFound`; `Invalid` for a dry run of a job that
+    /// cannot; `AlreadyExists` while it runs; `StorageUnavailable`.
+    pub async fn run_now(&self, name: &str, dry_run: bool) -> Result<Started> {
+        let (reply, started) = oneshot::channel();
+        let ask = Ask { name: name.to_owned(), dry_run, reply };
+        self.signals.send(Signal::Ask(ask)).await.map_err(|_| stopping())?;
+        started.await.map_err(|_| stopping())?
+    }
+
+    /// The last runs of a job, newest first.
+    pub async fn last_runs(&self, job: &'static str, limit: u32) -> Result<Vec<Record>> {
+        self.reads.ask(move |reader| reader.rows(|conn| sql::last_runs(conn, job, limit))).await
+    }
+
+    /// A run by its id. Error: `NotFound`.
+    pub async fn record(&self, id: i64) -> Result<Record> {
+        let found = self.reads.ask(move |reader| reader.rows(|conn| sql::run(conn, id))).await?;
+        found.ok_or_else(|| Error::not_found("there is no such run"))
+    }
+}
+
+fn stopping() -> Error {
+    Error::new(Kind::StorageUnavailable, "the server is stopping")
+}
+
+/// Runs the jobs; see [`Runner::run`].
+pub struct Runner {
+    jobs: Arc<[Job]>,
+    signals: mpsc::Receiver<Signal>,
+    engine: Engine,
+    reads: Reads,
+    clock: Arc<dyn Clock>,
+    progress: HashMap<&'static str, Progress>,
+    tasks: JoinSet<Finished>,
+    /// Which job each task runs.
+    running: HashMap<Id, &'static str>,
+}
+
+/// What is left to do when a run has ended.
+#[derive(Default)]
+struct Finished {
+    /// How far the job is; `None`: as far as before.
+    progress: Option<Progress>,
+    /// Who waits for the end. Told when the job can run again.
+    told: Option<oneshot::Sender<()>>,
+}
+
+impl Runner {
+    /// A runner of `jobs`, whose names are all different, and the way to it.
+    pub fn new(jobs: Vec<Job>, engine: Engine, reads: Reads, clock: Arc<dyn Clock>) -> (Self, Handle) {
+        let jobs: Arc<[Job]> = jobs.into();
+        let (sender, signals) = mpsc::channel(SIGNALS_MAX);
+        let handle = Handle { jobs: Arc::clone(&jobs), signals: sender, reads: reads.clone() };
+        let (progress, tasks, running) = (HashMap::new(), JoinSet::new(), HashMap::new());
+        (Self { jobs, signals, engine, reads, clock, progress, tasks, running }, handle)
+    }
+
+    /// Makes up for what was missed or broken off, then does what it is told, for ever. Dropped, it breaks all runs off,
+    /// which the next start notes and makes up for: a stop is no other than a crash.
+    pub async fn run(mut self) {
+        self.recover().await;
+        self.look();
+        loop {
+            tokio::select! {
+                biased;
+                Some(finished) = self.tasks.join_next_with_id() => self.finish(finished),
+                signal = self.signals.recv() => match signal {
+                    Some(signal) => self.heed(signal),
+                    // Nobody is left who could tell anything; what runs is still watched to its end.
+                    None => while let Some(finished) = self.tasks.join_next_with_id().await {
+                        self.finish(finished);
+                    },
+                },
+            }
+            if self.signals.is_closed() && self.signals.is_empty() && self.tasks.is_empty() {
+                return;
+            }
+        }
+    }
+
+    async fn recover(&mut self) {
+        let names: Vec<&'static str> = self.jobs.iter().map(|job| job.name).collect();
+        loop {
+            let names = names.clone();
+            match self.engine.rows(move |conn, now| sql::recover(conn, &names, now)).await {
+                Ok(progress) => {
+                    self.progress = progress;
+                    return;
+                }
+                Err(error) => warn!(%error, "jobs wait until storage tells what ran before"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    fn heed(&mut self, signal: Signal) {
+        match signal {
+            Signal::Due(name) => {
+                if let Some(job) = self.jobs.iter().find(|job| job.name == name).cloned() {
+                    self.run_if_due(&job, Trigger::Schedule);
+                }
+            }
+            Signal::Look => self.look(),
+            Signal::Ask(ask) => self.answer(ask),
+        }
+    }
+
+    fn look(&mut self) {
+        for job in Arc::clone(&self.jobs).iter() {
+            self.run_if_due(job, Trigger::MakeUp);
+        }
+    }
+
+    /// Runs a job whose slot has come. While it still runs it is skipped: a later look finds it late.
+    fn run_if_due(&mut self, job: &Job, trigger: Trigger) {
+        let Some(Progress { covered, owed }) = self.progress.get(job.name).copied() else { return };
+        if self.runs(job) {
+            return;
+        }
+        let now = self.clock.now();
+        match job.schedule.due(covered, now) {
+            Some(slot) => self.begin(job, trigger, false, Some(slot), None),
+            None if owed => self.begin(job, Trigger::MakeUp, false, Some(covered), None),
+            None => {}
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let Ask { name, dry_run, reply } = ask;
+        let refusal = match self.jobs.iter().find(|job| job.name == name).cloned() {
+            None => Error::not_found("there is no such job"),
+            Some(job) if dry_run && !job.can_dry_run => {
+                Error::invalid_field("dryRun", "this job cannot tell what it would do without doing it")
+            }
+            Some(job) if self.runs(&job) => Error::new(Kind::AlreadyExists, "a run of this job is under way"),
+            Some(job) => return self.begin(&job, Trigger::Request, dry_run, None, Some(reply)),
+        };
+        // Whoever asked may have gone.
+        let _ = reply.send(Err(refusal));
+    }
+
+    fn runs(&self, job: &Job) -> bool {
+        self.running.values().any(|name| *name == job.name)
+    }
+
+    fn begin(
+        &mut self,
+        job: &Job,
+        trigger: Trigger,
+        dry_run: bool,
+        slot: Option<Timestamp>,
+        reply: Option<oneshot::Sender<Result<Started>>>,
+    ) {
+        let (engine, reads, clock) = (self.engine.clone(), self.reads.clone(), Arc::clone(&self.clock));
+        let context = JobContext { engine, reads, clock, dry_run };
+        let progress = slot.map(|covered| Progress { covered, owed: false });
+        let run = OneRun { job: job.clone(), trigger, progress, context, reply };
+        let task = self.tasks.spawn(run.carry_out());
+        self.running.insert(task.id(), job.name);
+    }
+
+    fn finish(&mut self, finished: std::result::Result<(Id, Finished), tokio::task::JoinError>) {
+        let (id, finished) = match finished {
+            Ok(ended) => ended,
+            Err(error) => {
+                error!(%error, "the watch over a job ended by a panic");
+                (error.id(), Finished::default())
+            }
+        };
+        if let Some(name) = self.running.remove(&id)
+            && let Some(progress) = finished.progress
+        {
+            self.progress.insert(name, progress);
+        }
+        if let Some(told) = finished.told {
+            // Whoever asked may have gone.
+            let _ = told.send(());
+        }
+    }
+}
+
+/// One run, from the record of its beginning to the record of its end.
+struct OneRun {
+    job: Job,
+    trigger: Trigger,
+    /// How far the job is when the run has ended, however it ended: a job that fails is tried again at its next slot.
+    progress: Option<Progress>,
+    context: JobContext,
+    reply: Option<oneshot::Sender<Result<Started>>>,
+}
+
+impl OneRun {
+    async fn carry_out(self) -> Finished {
+        let Self { job, trigger, progress, context, reply } = self;
+        let (engine, name, dry_run) = (context.engine.clone(), job.name, context.dry_run);
+        let began = engine.rows(move |conn, now| sql::start(conn, name, trigger, dry_run, now)).await;
+        let (done, ended) = oneshot::channel();
+        let id = match began {
+            Ok(id) => id,
+            Err(error) => {
+                // Nothing ran, so that a later look finds the job late.
+                warn!(job = name, %error, "a job does not run, since that cannot be recorded");
+                if let Some(reply) = reply {
+                    let _ = reply.send(Err(error));
+                }
+                return Finished::default();
+            }
+        };
+        if let Some(reply) = reply {
+            let _ = reply.send(Ok(Started { id, ended }));
+        }
+        let (outcome, summary, error) = watch(&job, context).await;
+        let end = End { id, job: name, outcome, summary, error, progress };
+        while let Err(error) = record_end(&engine, end.clone()).await {
+            warn!(job = name, %error, "the end of a job's run is not recorded yet");
+            sleep(RETRY).await;
+        }
+        Finished { progress, told: Some(done) }
+    }
+}
+
+async fn record_end(engine: &Engine, end: End) -> Result<()> {
+    engine.rows(move |conn, now| sql::end(conn, &end, now)).await
+}
+
+type Ending = (Outcome, Option<Summary>, Option<String>);
+
+/// Runs a job's body to its end, or breaks it off after its time. One that holds its thread cannot be broken off: then it
+/// is told as timed out at once, and the run ends, and the job can run again, when it lets go.
+async fn watch(job: &Job, context: JobContext) -> Ending {
+    let run = Arc::clone(&job.run);
+    // Called within the task, so that a panic before the first await is no other than one after it.
+    let mut body = AbortOnDropHandle::new(tokio::spawn(async move { run(context).await }));
+    let ending: Ending = match timeout(job.timeout, &mut body).await {
+        Ok(Ok(Ok(summary))) => (Outcome::Succeeded, Some(summary), None),
+        Ok(Ok(Err(error))) => {
+            warn!(job = job.name, %error, "a job failed");
+            (Outcome::Failed, None, Some(error.message().to_owned()))
+        }
+        Ok(Err(_)) => (Outcome::Panicked, None, Some("a bug: the server's log says where".to_owned())),
+        Err(_) => (Outcome::TimedOut, None, Some(format!("it took longer than {:?}", job.timeout))),
+    };
+    tell(job.name, &ending);
+    if ending.0 == Outcome::TimedOut {
+        body.abort();
+        let _ = body.await;
+    }
+    ending
+}
+
+fn tell(job: &str, (outcome, summary, reason): &Ending) {
+    match (outcome, summary) {
+        (Outcome::Succeeded, Some(Summary { counts, .. })) => info!(job, ?counts, "a job has run"),
+        _ => error!(job, outcome = outcome.as_str(), reason, "a job has not done its work"),
+    }
+}

@@ -1,0 +1,142 @@
+//! The tables `jobs` and `job_runs`.
+
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, Row};
+
+use super::{Outcome, Record, Summary, Trigger};
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::store::{Connection, told};
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// All slots up to this are done with.
+    pub covered: Timestamp,
+    /// Whether a run was broken off that nothing has made up for.
+    pub owed: bool,
+}
+
+/// Notes which runs the last end of the server broke off, and enters the jobs that are new. Returns how far each is.
+pub fn recover(conn: &Connection, names: &[&'static str], now: Timestamp) -> Result<HashMap<&'static str, Progress>> {
+    let recover = || -> rusqlite::Result<_> {
+        let broken_off = "SELECT job FROM job_runs WHERE outcome IS NULL AND dry_run = 0";
+        conn.execute(&format!("UPDATE jobs SET owed = 1 WHERE name IN ({broken_off})"), [])?;
+        let sql = "UPDATE job_runs SET outcome = ?1 WHERE outcome IS NULL";
+        conn.execute(sql, [Outcome::Interrupted.as_str()])?;
+        let mut progress = HashMap::new();
+        for name in names {
+            // What is new to this file is not late.
+            let sql = "INSERT INTO jobs (name, covered, owed) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING";
+            conn.execute(sql, (name, now.to_string()))?;
+            let sql = "SELECT covered, owed FROM jobs WHERE name = ?1";
+            let read = |row: &Row<'_>| Ok(Progress { covered: time(row, 0)?, owed: row.get(1)? });
+            progress.insert(*name, conn.query_row(sql, [name], read)?);
+        }
+        Ok(progress)
+    };
+    recover().map_err(told)
+}
+
+/// Notes the beginning of a run; returns its id.
+pub fn start(conn: &Connection, job: &str, trigger: Trigger, dry_run: bool, now: Timestamp) -> Result<i64> {
+    let sql = "INSERT INTO job_runs (job, cause, dry_run, started_at) VALUES (?1, ?2, ?3, ?4)";
+    conn.execute(sql, (job, trigger.as_str(), dry_run, now.to_string())).map_err(told)?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// The end of a run.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Which run.
+    pub id: i64,
+    /// Of which job.
+    pub job: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it did.
+    pub summary: Option<Summary>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// How far the job is now; `None`: as far as before.
+    pub progress: Option<Progress>,
+}
+
+/// Notes the end of a run.
+pub fn end(conn: &Connection, end: &End, now: Timestamp) -> Result<()> {
+    let summary = end.summary.as_ref().and_then(|summary| serde_json::to_string(summary).ok());
+    let write = || -> rusqlite::Result<()> {
+        let sql = "UPDATE job_runs SET ended_at = ?2, outcome = ?3, summary = ?4, error = ?5 WHERE id = ?1";
+        conn.execute(sql, (end.id, now.to_string(), end.outcome.as_str(), summary, &end.error))?;
+        if let Some(progress) = end.progress {
+            let sql = "UPDATE jobs SET covered = ?2, owed = ?3 WHERE name = ?1";
+            conn.execute(sql, (end.job, progress.covered.to_string(), progress.owed))?;
+        }
+        Ok(())
+    };
+    write().map_err(told)
+}
+
+const COLUMNS: &str = "id, job, cause, dry_run, started_at, ended_at, outcome, summary, error";
+
+/// The last runs of a job, newest first.
+pub fn last_runs(conn: &Connection, job: &str, limit: u32) -> Result<Vec<Record>> {
+    let read = || -> rusqlite::Result<_> {
+        let sql = format!("SELECT {COLUMNS} FROM job_runs WHERE job = ?1 ORDER BY id DESC LIMIT ?2");
+        conn.prepare_cached(&sql)?.query_map((job, limit), record)?.collect()
+    };
+    read().map_err(told)
+}
+
+/// One run.
+pub fn run(conn: &Connection, id: i64) -> Result<Option<Record>> {
+    let sql = format!("SELECT {COLUMNS} FROM job_runs WHERE id = ?1");
+    conn.query_row(&sql, [id], record).optional().map_err(told)
+}
+
+/// Which runs are not kept: of each job those before its newest `kept`, and those begun before `before` but the newest.
+const OLD: &str = "outcome IS NOT NULL AND id IN (
+    SELECT id FROM (SELECT id, started_at, row_number() OVER (PARTITION BY job ORDER BY id DESC) AS place FROM job_runs)
+    WHERE place > ?1 OR (place > 1 AND started_at < ?2))";
+
+/// Forgets old runs; returns how many.
+pub fn trim(conn: &Connection, kept: u32, before: Timestamp) -> Result<usize> {
+    conn.execute(&format!("DELETE FROM job_runs WHERE {OLD}"), (kept, before.to_string())).map_err(told)
+}
+
+/// How many runs [`trim`] would forget.
+pub fn count_old(conn: &Connection, kept: u32, before: Timestamp) -> Result<usize> {
+    let sql = format!("SELECT count(*) FROM job_runs WHERE {OLD}");
+    let count: i64 = conn.query_row(&sql, (kept, before.to_string()), |row| row.get(0)).map_err(told)?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    parse(&row.get::<_, String>(column)?, column)
+}
+
+fn parse(text: &str, column: usize) -> rusqlite::Result<Timestamp> {
+    let failed = || {
+        let kind = rusqlite::types::Type::Text;
+        rusqlite::Error::FromSqlConversionFailure(column, kind, "not an RFC 3339 time".into())
+    };
+    Timestamp::parse(text).ok_or_else(failed)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let ended_at: Option<String> = row.get(5)?;
+    let summary: Option<String> = row.get(7)?;
+    Ok(Record {
+        id: row.get(0)?,
+        job: row.get(1)?,
+        trigger: row.get(2)?,
+        dry_run: row.get(3)?,
+        started_at: time(row, 4)?,
+        ended_at: ended_at.map(|text| parse(&text, 5)).transpose()?,
+        outcome: row.get(6)?,
+        // For people: one that a later release wrote in another way is left out.
+        summary: summary.and_then(|text| serde_json::from_str(&text).ok()),
+        error: row.get(8)?,
+    })
+}

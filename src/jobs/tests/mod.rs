@@ -1,0 +1,305 @@
+//! The runner on a real engine and a real file, under a clock that stands still.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+
+pub mod running;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::runner::Signal;
+use super::{Job, JobContext, Outcome, Schedule, Summary, log, sql};
+use crate::base::error::{Error, Kind, Result};
+use crate::store::{Connection, told};
+use running::{AtWork, DAY, Running};
+
+const NIGHTLY: Schedule = Schedule::EveryDay { hour: 0, minute: 5 };
+const LONG: Duration = Duration::from_secs(60);
+
+async fn quick(_: JobContext) -> Result<Summary> {
+    let mut done = Summary::default();
+    done.count("things", 2);
+    Ok(done)
+}
+
+fn job(name: &'static str) -> Job {
+    Job::new(name, NIGHTLY, LONG, quick)
+}
+
+/// A job that waits until it is let go, and counts how often it was begun and how often it was broken off.
+struct Gate {
+    open: Arc<Semaphore>,
+    begun: Arc<AtomicUsize>,
+    left: Arc<AtomicUsize>,
+}
+
+struct Leaving(Arc<AtomicUsize>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { open: Arc::new(Semaphore::new(0)), begun: Arc::default(), left: Arc::default() }
+    }
+
+    fn job(&self, name: &'static str) -> Job {
+        let (open, begun, left) = (Arc::clone(&self.open), Arc::clone(&self.begun), Arc::clone(&self.left));
+        let run = move |_| {
+            let (open, leaving) = (Arc::clone(&open), Leaving(Arc::clone(&left)));
+            begun.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let _leaving = leaving;
+                open.acquire().await.map_err(Error::internal)?.forget();
+                Ok(Summary::default())
+            }
+        };
+        Job::new(name, NIGHTLY, LONG, run).with_dry_run()
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+}
+
+fn told_runs(runs: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
+    runs.iter().map(|(trigger, outcome)| ((*trigger).to_owned(), Some((*outcome).to_owned()))).collect()
+}
+
+/// Sends signals and waits until the runner has heeded them: it heeds them in their order.
+async fn signal(at_work: &AtWork, signals: impl IntoIterator<Item = Signal>) {
+    for one in signals {
+        at_work.handle.signal(one);
+    }
+    assert_eq!(at_work.handle.run_now("no-such-job", false).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn a_job_that_panics_hangs_or_fails_harms_no_other() {
+    let running = Running::start(None);
+    let panics = Job::new("panics", NIGHTLY, LONG, |context: JobContext| async move {
+        context.engine.rows(|_, _| Ok(())).await?;
+        panic!("a bug");
+    });
+    let panics_early = Job::new("panics-early", NIGHTLY, LONG, |_| -> std::future::Ready<Result<Summary>> {
+        panic!("a bug before anything was awaited")
+    });
+    let hangs = Job { timeout: Duration::from_millis(20), ..Gate::new().job("hangs") };
+    let fails = Job::new("fails", NIGHTLY, LONG, |_| async { Err(Error::new(Kind::Rejected, "not today")) });
+    let at_work = running.runner(vec![panics, panics_early, hangs, fails, job("quick")]);
+    for (name, outcome, error) in [
+        ("panics", Outcome::Panicked, Some("a bug")),
+        ("panics-early", Outcome::Panicked, Some("a bug")),
+        ("hangs", Outcome::TimedOut, Some("longer than 20ms")),
+        ("fails", Outcome::Failed, Some("not today")),
+        ("quick", Outcome::Succeeded, None),
+        // Once more: none of them is stuck.
+        ("panics", Outcome::Panicked, Some("a bug")),
+        ("hangs", Outcome::TimedOut, Some("longer than 20ms")),
+    ] {
+        let record = at_work.run(name, false).await;
+        assert_eq!(record.outcome.as_deref(), Some(outcome.as_str()), "{name}");
+        assert_eq!(record.error.is_some(), error.is_some(), "{name}");
+        assert!(error.is_none_or(|error| record.error.unwrap().contains(error)), "{name}");
+        assert!(record.ended_at.is_some() && record.trigger == "request" && !record.dry_run);
+        let things = record.summary.map(|summary| summary.counts["things"]);
+        assert_eq!(things, (name == "quick").then_some(2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_job_that_holds_its_thread_is_not_run_again_before_it_lets_go() {
+    const TIMEOUT: Duration = Duration::from_millis(10);
+    let running = Running::start(None);
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
+    let held = Arc::new(parking_lot::Mutex::new(held));
+    let holds = move |_| {
+        let held = Arc::clone(&held);
+        async move {
+            held.lock().recv().map_err(Error::internal)?;
+            Ok(Summary::default())
+        }
+    };
+    let at_work = running.runner(vec![Job::new("holds", NIGHTLY, TIMEOUT, holds), job("quick")]);
+    let started = at_work.handle.run_now("holds", false).await.unwrap();
+    assert_eq!(at_work.run("quick", false).await.outcome.as_deref(), Some("succeeded"), "others run meanwhile");
+    // Only time shows that a time-out has passed.
+    tokio::time::sleep(20 * TIMEOUT).await;
+    assert_eq!(at_work.handle.run_now("holds", false).await.unwrap_err().kind(), Kind::AlreadyExists);
+    release.send(()).unwrap();
+    started.ended.await.unwrap();
+    let record = at_work.handle.record(started.id).await.unwrap();
+    assert_eq!(record.outcome.as_deref(), Some("timed-out"));
+}
+
+#[tokio::test]
+async fn a_job_never_runs_twice_at_once() {
+    let running = Running::start(None);
+    let gate = Gate::new();
+    let at_work = running.runner(vec![gate.job("gate"), job("quick")]);
+    let started = at_work.handle.run_now("gate", false).await.unwrap();
+    assert_eq!(at_work.handle.run_now("gate", false).await.unwrap_err().kind(), Kind::AlreadyExists);
+    assert_eq!(at_work.handle.run_now("gate", true).await.unwrap_err().kind(), Kind::AlreadyExists);
+    running.clock.advance(DAY);
+    signal(&at_work, [Signal::Due("gate"), Signal::Look]).await;
+    let meanwhile = at_work.until_ended("quick", 1).await;
+    assert_eq!(meanwhile, told_runs(&[("make-up", "succeeded")]), "others run meanwhile");
+    assert_eq!((gate.begun(), at_work.runs("gate").await.len()), (1, 1));
+    gate.open.add_permits(2);
+    started.ended.await.unwrap();
+    // Its slot passed while it ran: a look finds it late. It may take the runner a moment to hear that it has ended.
+    while at_work.runs("gate").await.len() < 2 {
+        signal(&at_work, [Signal::Look]).await;
+    }
+    let runs = at_work.until_ended("gate", 2).await;
+    assert_eq!(runs, told_runs(&[("request", "succeeded"), ("make-up", "succeeded")]));
+}
+
+#[tokio::test]
+async fn a_job_runs_once_per_slot_and_what_was_missed_is_made_up_for_once() {
+    let running = Running::start(None);
+    let at_work = running.runner(vec![job("nightly")]);
+    signal(&at_work, [Signal::Look, Signal::Due("nightly")]).await;
+    assert_eq!(at_work.runs("nightly").await, [], "new at noon, it is not late");
+    running.clock.advance(Duration::from_secs(12 * 3600 + 300));
+    signal(&at_work, [Signal::Due("nightly"), Signal::Due("nightly"), Signal::Look]).await;
+    let mut expected = told_runs(&[("schedule", "succeeded")]);
+    assert_eq!(at_work.until_ended("nightly", 1).await, expected);
+    signal(&at_work, [Signal::Due("nightly"), Signal::Look]).await;
+    assert_eq!(at_work.runs("nightly").await, expected, "once per slot");
+    drop(at_work);
+
+    running.clock.advance(5 * DAY);
+    let at_work = running.runner(vec![job("nightly"), job("new")]);
+    expected.extend(told_runs(&[("make-up", "succeeded")]));
+    assert_eq!(at_work.until_ended("nightly", 2).await, expected);
+    signal(&at_work, [Signal::Look]).await;
+    drop(at_work);
+    let at_work = running.runner(vec![job("nightly"), job("new")]);
+    signal(&at_work, [Signal::Look]).await;
+    at_work.run("new", false).await;
+    assert_eq!(at_work.runs("nightly").await, expected, "five nights are made up for by one run");
+    assert_eq!(at_work.runs("new").await, told_runs(&[("request", "succeeded")]), "what is new is not late");
+}
+
+#[tokio::test]
+async fn a_job_that_fails_is_tried_again_at_its_next_slot() {
+    let running = Running::start(None);
+    let fails = Job::new("fails", NIGHTLY, LONG, |_| async { Err(Error::new(Kind::Rejected, "not today")) });
+    let at_work = running.runner(vec![fails]);
+    // The job is known from here on.
+    signal(&at_work, []).await;
+    for nights in 1..=2 {
+        running.clock.advance(DAY);
+        // The runner may not have heard yet that the last run ended.
+        while at_work.runs("fails").await.len() < nights {
+            signal(&at_work, [Signal::Due("fails")]).await;
+        }
+        let runs = at_work.until_ended("fails", nights).await;
+        assert_eq!(runs, told_runs(&[("schedule", "failed"), ("schedule", "failed")][..nights]));
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_the_end_of_the_server_broke_off_is_told_so_and_made_up_for() {
+    let running = Running::start(None);
+    let gate = Gate::new();
+    let at_work = running.runner(vec![gate.job("gate"), gate.job("dry")]);
+    at_work.handle.run_now("gate", false).await.unwrap();
+    at_work.handle.run_now("dry", true).await.unwrap();
+    while gate.begun() < 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(at_work);
+    while gate.left.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+
+    let at_work = running.runner(vec![gate.job("gate"), gate.job("dry")]);
+    gate.open.add_permits(1);
+    let runs = at_work.until_ended("gate", 2).await;
+    assert_eq!(runs, told_runs(&[("request", "interrupted"), ("make-up", "succeeded")]));
+    let interrupted = at_work.handle.last_runs("gate", 2).await.unwrap().pop().unwrap();
+    assert_eq!(interrupted.ended_at, None, "nobody knows when it ended");
+    assert_eq!(at_work.runs("dry").await, told_runs(&[("request", "interrupted")]), "a dry run did nothing");
+    drop(at_work);
+    let at_work = running.runner(vec![gate.job("gate"), gate.job("dry")]);
+    signal(&at_work, [Signal::Look]).await;
+    assert_eq!(at_work.runs("gate").await.len(), 2, "once");
+    assert_eq!(gate.begun(), 3);
+}
+
+#[tokio::test]
+async fn while_storage_fails_nothing_runs_unrecorded_and_what_was_missed_is_made_up_for() {
+    let running = Running::start(Some(128));
+    let gate = Gate::new();
+    let at_work = running.runner(vec![gate.job("gate")]);
+    signal(&at_work, []).await;
+    let fill = |conn: &Connection, _| {
+        conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(told)?;
+        conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(1 << 20)]).map(drop).map_err(told)
+    };
+    assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
+    running.clock.advance(DAY);
+    at_work.handle.signal(Signal::Due("gate"));
+    let refused = loop {
+        // Under way, until it is clear that its beginning cannot be recorded.
+        match at_work.handle.run_now("gate", false).await.unwrap_err().kind() {
+            Kind::AlreadyExists => tokio::task::yield_now().await,
+            kind => break kind,
+        }
+    };
+    assert_eq!((refused, gate.begun()), (Kind::StorageUnavailable, 0));
+    while running.engine.rows(|_, _| Ok(())).await.is_err() {
+        running.engine.tick();
+    }
+    gate.open.add_permits(1);
+    while at_work.runs("gate").await.is_empty() {
+        signal(&at_work, [Signal::Look]).await;
+    }
+    assert_eq!(at_work.until_ended("gate", 1).await, told_runs(&[("make-up", "succeeded")]));
+}
+
+#[tokio::test]
+async fn who_asks_for_what_cannot_be_is_told_so() {
+    let running = Running::start(None);
+    let at_work = running.runner(vec![job("quick"), Gate::new().job("gate")]);
+    assert_eq!(at_work.handle.run_now("none", false).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(at_work.handle.run_now("quick", true).await.unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(at_work.runs("quick").await, []);
+    assert_eq!(at_work.handle.record(77).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn the_record_of_jobs_is_bounded_in_number_and_in_time() {
+    let running = Running::start(None);
+    let at_work = running.runner(vec![log::trim_job(), job("quick")]);
+    signal(&at_work, []).await;
+    let many = |conn: &Connection, now| {
+        for job in ["quick", "another"] {
+            for _ in 0..105 {
+                let id = sql::start(conn, job, super::Trigger::Request, false, now)?;
+                let outcome = Outcome::Succeeded;
+                let end = sql::End { id, job: "quick", outcome, summary: None, error: None, progress: None };
+                sql::end(conn, &end, now)?;
+            }
+        }
+        Ok(())
+    };
+    running.engine.rows(many).await.unwrap();
+    let count = |record: super::Record| record.summary.unwrap().counts["runs"];
+    assert_eq!(count(at_work.run("job-log-trim", true).await), 10);
+    assert_eq!(at_work.runs("quick").await.len(), 105, "a dry run removes nothing");
+    assert_eq!(count(at_work.run("job-log-trim", false).await), 10);
+    assert_eq!((at_work.runs("quick").await.len(), at_work.runs("another").await.len()), (100, 100));
+    running.clock.advance(31 * DAY);
+    // Of each job the newest stays; of this one that is the run itself.
+    assert_eq!(count(at_work.run("job-log-trim", false).await), 99 + 99 + 2);
+    assert_eq!((at_work.runs("quick").await.len(), at_work.runs("another").await.len()), (1, 1));
+}

@@ -1,0 +1,106 @@
+//! An engine on a real file, under a clock that stands still, and jobs beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::base::clock::{ManualClock, Timestamp};
+use crate::base::entropy::SeededEntropy;
+use crate::document::json::Bounds;
+use crate::engine::command::{self, Engine};
+use crate::engine::health::Health;
+use crate::engine::reads::Reads;
+use crate::engine::thread::Thread;
+use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
+use crate::jobs::runner::{Handle, Runner};
+use crate::jobs::{Job, Record};
+use crate::live::hub::Hub;
+use crate::live::ring::RingBounds;
+use crate::store;
+
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// An engine and what is needed to run jobs on it.
+pub struct Running {
+    pub engine: Engine,
+    pub reads: Reads,
+    pub clock: Arc<ManualClock>,
+    _directory: TempDir,
+}
+
+/// A runner at work. Dropped, it is gone at once, with all that it ran.
+pub struct AtWork {
+    pub handle: Handle,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Running {
+    /// At noon of 2026-03-01.
+    pub fn start(pages_max: Option<u32>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = store::Options { pages_max, ..store::Options::new(directory.path()) };
+        let (writer, reader) = store::open(options).unwrap();
+        let ring = RingBounds { events_max: 100, bytes_max: 1 << 20 };
+        let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-03-01T12:00:00Z").unwrap()));
+        let options = Options {
+            clock: Arc::clone(&clock) as _,
+            entropy: Arc::new(SeededEntropy::new(1)),
+            rules: Arc::default(),
+            state: Bounds { depth_max: 10, state_bytes_max: 1 << 16 },
+            ring,
+            hot: HotBounds::default(),
+            backlog: BacklogBounds::default(),
+            snapshots: crate::engine::policy::SnapshotPolicy::default(),
+            expendable: None,
+            snapshot_events_max: 100,
+            volatile: Volatile::default(),
+        };
+        let head = writer.head();
+        let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
+        let (engine, commands) = command::channel();
+        let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
+        std::thread::spawn(move || thread.run(commands));
+        let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
+        Self { engine, reads, clock, _directory: directory }
+    }
+
+    /// Starts a runner, as the start of a server does.
+    pub fn runner(&self, jobs: Vec<Job>) -> AtWork {
+        let (runner, handle) = Runner::new(jobs, self.engine.clone(), self.reads.clone(), Arc::clone(&self.clock) as _);
+        AtWork { handle, task: tokio::spawn(runner.run()) }
+    }
+}
+
+impl AtWork {
+    /// Runs a job to its end.
+    pub async fn run(&self, name: &str, dry_run: bool) -> Record {
+        let started = self.handle.run_now(name, dry_run).await.unwrap();
+        started.ended.await.unwrap();
+        self.handle.record(started.id).await.unwrap()
+    }
+
+    /// The runs of a job, oldest first: why each began and how it ended.
+    pub async fn runs(&self, name: &'static str) -> Vec<(String, Option<String>)> {
+        let runs = self.handle.last_runs(name, 1000).await.unwrap();
+        runs.into_iter().rev().map(|run| (run.trigger, run.outcome)).collect()
+    }
+
+    /// Waits until the last run of a job, of which there must be `count`, has ended.
+    pub async fn until_ended(&self, name: &'static str, count: usize) -> Vec<(String, Option<String>)> {
+        for _ in 0..2000 {
+            let runs = self.runs(name).await;
+            if runs.len() >= count && runs.iter().all(|(_, outcome)| outcome.is_some()) {
+                return runs;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{name} has not ended: {:?}", self.runs(name).await);
+    }
+}

@@ -1,0 +1,116 @@
+//! What the server does by itself, as its owner sees it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::Process;
+
+const JOBS: &str = "/api/v1/admin/jobs";
+
+async fn list(server: &Process) -> Vec<Value> {
+    let (status, body) = server.get(JOBS).await;
+    assert_eq!(status, 200, "{body}");
+    body["items"].as_array().unwrap().clone()
+}
+
+async fn job(server: &Process, name: &str) -> Value {
+    let jobs = list(server).await;
+    jobs.into_iter().find(|job| job["name"] == name).unwrap_or_else(|| panic!("no job {name}"))
+}
+
+#[tokio::test]
+async fn the_owner_sees_the_jobs_and_runs_one_dry_and_for_real() {
+    let server = Process::start(&[]);
+    assert_eq!(server.post("/api/v1/games", &json!({ "id": "g1", "state": {} })).await.0, 201);
+    for name in ["job-log-trim", "games-cleanup"] {
+        let job = job(&server, name).await;
+        assert_eq!(
+            (&job["schedule"], &job["canDryRun"], &job["runs"]),
+            (&json!("every hour"), &json!(true), &json!([]))
+        );
+        let (now, next) = (server.ask("GET", "/healthz", &[]).await, job["nextRun"].as_str().unwrap().to_owned());
+        assert!(next.ends_with(":00:00.000Z") && now.status == 200, "{next}");
+    }
+
+    let dry = server.ask("POST", &format!("{JOBS}/games-cleanup/run?dryRun=true"), &[]).await.expect(200).body;
+    assert_eq!(
+        (&dry["outcome"], &dry["dryRun"], &dry["trigger"]),
+        (&json!("succeeded"), &json!(true), &json!("request"))
+    );
+    assert_eq!(dry["counts"], json!({ "abandoned": 0, "completed": 0, "failed": 0, "tokens": 0 }));
+    let real = server.tell("POST", &format!("{JOBS}/games-cleanup/run"), &[], "{}").await.expect(200).body;
+    assert_eq!((&real["outcome"], &real["dryRun"]), (&json!("succeeded"), &json!(false)));
+    assert_eq!(server.get("/api/v1/games/g1").await.0, 200, "it is young");
+    let runs = job(&server, "games-cleanup").await["runs"].clone();
+    assert_eq!(runs, json!([real, dry]), "newest first");
+    assert!(runs[0]["durationMs"].as_i64().is_some_and(|took| (0..10_000).contains(&took)), "{runs}");
+}
+
+#[tokio::test]
+async fn nobody_else_sees_or_runs_them_and_nonsense_is_refused() {
+    let server = Process::start(&[]);
+    let run = format!("{JOBS}/job-log-trim/run");
+    let alice = [("rejoin-viewer", "alice")];
+    server.ask("GET", JOBS, &alice).await.problem(403, "forbidden");
+    server.ask("POST", &run, &alice).await.problem(403, "forbidden");
+    server.ask("POST", &format!("{JOBS}/no-such-job/run"), &alice).await.problem(403, "forbidden");
+
+    server.ask("POST", &format!("{JOBS}/no-such-job/run"), &[]).await.problem(404, "not-found");
+    server.ask("POST", &format!("{run}?dryRun=maybe"), &[]).await.problem(400, "invalid-request");
+    server.ask("POST", &format!("{run}?dry=true"), &[]).await.problem(400, "invalid-request");
+    server.tell("POST", &run, &[], json!({ "dryRun": true })).await.problem(400, "invalid-request");
+    server.tell("POST", &run, &[("content-type", "text/plain")], "").await.problem(415, "unsupported-media-type");
+    server.ask("GET", &run, &[]).await.problem(405, "method-not-allowed");
+    assert_eq!(job(&server, "job-log-trim").await["runs"], json!([]), "nothing ran");
+}
+
+/// A server with a slow job of its own.
+fn chores() -> Process {
+    let built = std::process::Command::new(env!("CARGO")).args(["build", "--locked", "--example", "chores"]).status();
+    assert!(built.unwrap().success());
+    let program = Path::new(env!("CARGO_BIN_EXE_rejoin")).with_file_name("examples").join("chores");
+    Process::start_program(&program, &[], &[])
+}
+
+/// Waits until the runs of the slow job are as wanted, newest first: why each began and how it stands.
+async fn until_runs(server: &Process, wanted: &[(&str, &str)]) -> Value {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let runs = job(server, "stock-take").await["runs"].clone();
+        let told = runs.as_array().unwrap().iter();
+        let told: Vec<_> =
+            told.map(|run| (run["trigger"].as_str().unwrap(), run["outcome"].as_str().unwrap())).collect();
+        if told == wanted {
+            return runs;
+        }
+        assert!(Instant::now() < end, "{runs}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_a_kill_broke_off_is_told_as_interrupted_and_made_up_for() {
+    let mut server = chores();
+    for index in 0..100 {
+        let (status, _) = server.put(&format!("/api/v1/stock/thing{index}"), &json!({})).await;
+        assert_eq!(status, 201);
+    }
+    let run = format!("{JOBS}/stock-take/run");
+    server.ask("POST", &format!("{run}?dryRun=true"), &[]).await.problem(400, "invalid-request");
+    // Its answer would come after seconds, and the kill comes first.
+    let asked = tokio::spawn(server.request("POST", &run).send());
+    until_runs(&server, &[("request", "running")]).await;
+    server.ask("POST", &run, &[]).await.problem(409, "already-exists");
+    server.kill();
+    assert!(asked.await.unwrap().is_err(), "the server ended");
+
+    server.start_again();
+    let runs = until_runs(&server, &[("make-up", "running"), ("request", "interrupted")]).await;
+    assert_eq!((&runs[1]["endedAt"], &runs[1]["durationMs"]), (&Value::Null, &Value::Null), "nobody knows");
+    // A stop in good order breaks off too: it does not wait for what it can do again.
+    assert_eq!(server.terminate().code(), Some(0));
+    server.start_again();
+    until_runs(&server, &[("make-up", "running"), ("make-up", "interrupted"), ("request", "interrupted")]).await;
+}
