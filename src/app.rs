@@ -58,7 +58,10 @@ pub struct Server {
     data_dir: PathBuf,
     engine: Engine,
     finished: watch::Receiver<Option<Ending>>,
-    tasks: JoinSet<()>,
+    /// The listener and its connections. Ends by itself once told to stop.
+    serving: JoinSet<()>,
+    /// What goes on for as long as there is a server.
+    _tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
@@ -149,30 +152,7 @@ impl Builder {
     pub async fn start(self) -> Result<Server, StartError> {
         self.config.validate()?;
         let config = self.config;
-        let rules = self.rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
-            Ok(collection) => Ok((collection, rules)),
-            Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
-        });
-        let state = Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max };
-        let options = engine::Options {
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-            rules: Arc::new(rules.collect::<Result<_, _>>()?),
-            state,
-            ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
-            hot: HotBounds {
-                documents_max: config.hot_documents_max,
-                bytes_max: config.hot_bytes_max,
-                idle: config.hot_idle,
-            },
-            backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
-            snapshot_events_max: config.history_events,
-            snapshots: SnapshotPolicy {
-                ratio_thousandths: config.snapshot_ratio_thousandths,
-                age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
-            },
-            expendable: Some(Arc::new(features::games::sql::persist::CompletedGames)),
-        };
+        let options = engine_options(&config, self.rules, &self.clock, &self.entropy)?;
         // The address first: a second server on it must not touch the file.
         let failed = |error| StartError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -218,9 +198,42 @@ impl Builder {
         tasks.spawn(runner.run());
         tasks.spawn(alarm::run(handle));
         tasks.spawn(features::games::departure::keep_moving(api));
-        tasks.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
-        Ok(Server { address, data_dir: config.data_dir, engine, finished, tasks, stop })
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
+        Ok(Server { address, data_dir: config.data_dir, engine, finished, serving, _tasks: tasks, stop })
     }
+}
+
+/// What the engine is told.
+fn engine_options(
+    config: &Config,
+    rules: HashMap<String, Arc<dyn Rules>>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<engine::Options, StartError> {
+    let rules = rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
+        Ok(collection) => Ok((collection, rules)),
+        Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
+    });
+    Ok(engine::Options {
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+        rules: Arc::new(rules.collect::<Result<_, _>>()?),
+        state: Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max },
+        ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
+        hot: HotBounds {
+            documents_max: config.hot_documents_max,
+            bytes_max: config.hot_bytes_max,
+            idle: config.hot_idle,
+        },
+        backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
+        snapshot_events_max: config.history_events,
+        snapshots: SnapshotPolicy {
+            ratio_thousandths: config.snapshot_ratio_thousandths,
+            age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
+        },
+        expendable: Some(Arc::new(features::games::sql::persist::CompletedGames)),
+    })
 }
 
 /// Everything that can be asked. A feature has one line here.
@@ -320,8 +333,7 @@ impl Server {
     /// Stops: no new connections, streams end with `bye`, requests finish, the engine stores what there is.
     pub async fn stop(mut self) -> Stopped {
         self.stop.cancel();
-        // The fan-out and the ticks go on for ever; the listener's task is the one that ends by itself.
-        let _ = self.tasks.join_next().await;
+        let _ = self.serving.join_next().await;
         self.engine.stop().await;
         let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
         match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {
