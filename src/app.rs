@@ -58,7 +58,10 @@ pub struct Server {
     data_dir: PathBuf,
     engine: Engine,
     finished: watch::Receiver<Option<Ending>>,
-    tasks: JoinSet<()>,
+    /// The listener and its connections. Ends by itself once told to stop.
+    serving: JoinSet<()>,
+    /// What goes on for as long as there is a server.
+    _tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
@@ -149,7 +152,7 @@ impl Builder {
     pub async fn start(self) -> Result<Server, StartError> {
         self.config.validate()?;
         let config = self.config;
-        let options = engine_options(&config, &self.clock, &self.entropy, self.rules)?;
+        let options = engine_options(&config, self.rules, &self.clock, &self.entropy)?;
         // The address first: a second server on it must not touch the file.
         let failed = |error| StartError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -197,29 +200,18 @@ impl Builder {
         tasks.spawn(runner.run());
         tasks.spawn(alarm::run(handle));
         tasks.spawn(features::games::departure::keep_moving(api));
-        tasks.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
-        Ok(Server { address, data_dir: config.data_dir, engine, finished, tasks, stop })
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
+        Ok(Server { address, data_dir: config.data_dir, engine, finished, serving, _tasks: tasks, stop })
     }
-}
-
-/// Everything that can be asked. A feature has one line here.
-fn router(jobs: &Handle) -> Router<Api> {
-    openapi::assemble([
-        pages::routes(),
-        features::operations::routes::router(),
-        features::flags::routes::router(),
-        features::operations::routes::jobs::router(jobs.clone()),
-        features::documents::routes::router(),
-        features::games::routes::router(),
-    ])
 }
 
 /// What the engine is told.
 fn engine_options(
     config: &Config,
+    rules: HashMap<String, Arc<dyn Rules>>,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-    rules: HashMap<String, Arc<dyn Rules>>,
 ) -> Result<engine::Options, StartError> {
     let rules = rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
         Ok(collection) => Ok((collection, rules)),
@@ -245,6 +237,18 @@ fn engine_options(
         },
         expendable: Some(Arc::new(features::games::sql::persist::CompletedGames)),
     })
+}
+
+/// Everything that can be asked. A feature has one line here.
+fn router(jobs: &Handle) -> Router<Api> {
+    openapi::assemble([
+        pages::routes(),
+        features::operations::routes::router(),
+        features::flags::routes::router(),
+        features::operations::routes::jobs::router(jobs.clone()),
+        features::documents::routes::router(),
+        features::games::routes::router(),
+    ])
 }
 
 /// What a flag turns persistence off for.
@@ -343,8 +347,7 @@ impl Server {
     /// Stops: no new connections, streams end with `bye`, requests finish, the engine stores what there is.
     pub async fn stop(mut self) -> Stopped {
         self.stop.cancel();
-        // The fan-out and the ticks go on for ever; the listener's task is the one that ends by itself.
-        let _ = self.tasks.join_next().await;
+        let _ = self.serving.join_next().await;
         self.engine.stop().await;
         let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
         match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {

@@ -133,7 +133,7 @@ async fn conditions_on_what_was_deleted() {
 #[tokio::test]
 async fn a_conflict_shows_a_player_no_more_than_a_read_does() {
     let server = Process::start(&[]);
-    let state = json!({ "n": 1, "hidden": { "deck": "ace" }, "private": { "ann": "king", "bob": "queen" } });
+    let state = json!({ "n": 1, "hidden": { "deck": "spades" }, "private": { "ann": "king", "bob": "queen" } });
     server.put(PATH, &state).await;
     let ann = ("rejoin-viewer", "ann");
     let stale = ("if-match", "\"7-abcdefabcdef\"");
@@ -141,7 +141,7 @@ async fn a_conflict_shows_a_player_no_more_than_a_read_does() {
     let body = json!({ "type": "x", "patch": { "n": 2 }, "expectedVersion": 7 });
     let by_body = server.tell("POST", &format!("{PATH}/actions"), &[ann], body).await;
     for (reply, status) in [(by_header, 412), (by_body, 409)] {
-        assert!(!reply.text.contains("ace") && !reply.text.contains("queen"), "{}", reply.text);
+        assert!(!reply.text.contains("spades") && !reply.text.contains("queen"), "{}", reply.text);
         let problem = reply.problem(status, "version-conflict");
         assert_eq!(problem["current"], json!({ "n": 1, "private": { "ann": "king" } }));
     }
