@@ -455,3 +455,35 @@ async fn a_game_that_moves_here_is_on_disk_whatever_new_ones_are() {
     assert_eq!(verified_history(&to, "games/moving").await.len(), 2);
     assert_eq!(to.get("/api/v1/games/memory-only").await.0, 404);
 }
+
+#[tokio::test]
+async fn a_full_disk_makes_room_for_what_is_stored_together_with_a_game_in_memory() {
+    let mut server = Process::start(&["--database-pages-max=400"]);
+    for id in ["c1", "c2", "c3"] {
+        assert_eq!(server.put(&format!("/api/v1/games/{id}"), &json!({ "text": id.repeat(50_000) })).await.0, 201);
+        assert_eq!(server.post(&format!("/api/v1/games/{id}/complete"), &json!({})).await.0, 200);
+    }
+    server.kill();
+    server.start_again_in(&[OFF]);
+    assert_eq!(server.put("/api/v1/games/memory-only", &json!({})).await.0, 201);
+    let mut n = 0;
+    while server.get("/api/v1/games/c2").await.0 == 200 {
+        n += 1;
+        assert!(n < 40, "the file is bounded");
+        let put = |collection: &str, id: &str, state: Value| json!({ "op": "put", "collection": collection, "id": id, "state": state });
+        let operations = json!([
+            put("encounters", &format!("e{n}"), json!({ "text": "x".repeat(100_000) })),
+            put("games", "memory-only", json!({ "n": n })),
+        ]);
+        let (status, answer) = server.post("/api/v1/batch", &json!({ "operations": operations })).await;
+        assert_eq!(status, 200, "{answer}");
+        let report = server.get("/readyz").await.1;
+        assert_eq!((&report["durableSeq"], &report["backlog"]["events"]), (&report["seq"], &json!(0)), "{report}");
+    }
+    let (_, game) = server.get("/api/v1/games/memory-only").await;
+    assert_eq!((&game["state"]["n"], &game["version"]), (&json!(n), &json!(n + 1)));
+    server.kill();
+    server.start_again();
+    assert_eq!(verified_history(&server, &format!("encounters/e{n}")).await.len(), 1);
+    assert!(!holds(&bytes_on_disk(&server), "memory-only"));
+}

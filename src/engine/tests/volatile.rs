@@ -130,6 +130,7 @@ async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothin
     let reads = running.reads();
     running.create("games/here").await;
     let early = running.change("games/here", 1).await.event.position().to_string();
+    let (mut sleeper, _) = follow(&reads, Interest::document(named("games/here")), None).await;
     let newest = running.change("games/here", 2).await;
     let game = named("games/here");
     let refused = [
@@ -151,6 +152,7 @@ async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothin
         panic!("a change is not there any more")
     };
     assert_eq!(documents[0].version, Version(3));
+    assert!(matches!(sleeper.next().await.unwrap(), Item::Snapshot { reason: Reason::Trimmed, .. }));
     assert_eq!(running.change("games/here", 3).await.document.version, Version(4));
     // Old enough for a snapshot, and idle: of what is volatile there is nothing to store, and storage stays well.
     running.clock.advance(HotBounds::default().idle + Duration::from_secs(1));
