@@ -11,6 +11,7 @@
 mod client;
 mod engine;
 mod fixture;
+mod games;
 mod limits;
 mod memory;
 mod posts;
@@ -34,7 +35,7 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 7] = [
+const FIGURES: [(&str, Measure); 8] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
@@ -42,6 +43,7 @@ const FIGURES: [(&str, Measure); 7] = [
     ("start", || Box::pin(start::measure())),
     ("resume", || Box::pin(resume::measure())),
     ("read", || Box::pin(read::measure())),
+    ("games", || Box::pin(games::measure())),
 ];
 
 fn main() -> Result<()> {

@@ -13,8 +13,10 @@ use crate::stats::{median, micros, quantile};
 use crate::subscribers::{Subscribers, with_streams};
 use crate::table::{Bar, Row};
 
-const CONNECTIONS: usize = 64;
-const SPAN: Duration = Duration::from_secs(2);
+/// Writers at once.
+pub const CONNECTIONS: usize = 64;
+/// How long they write.
+pub const SPAN: Duration = Duration::from_secs(2);
 const RUNS: usize = 5;
 
 struct Run {
@@ -74,7 +76,7 @@ async fn run(directory: &Path, subscribed: bool) -> Result<Run> {
     let mut posting = JoinSet::new();
     for number in 0..CONNECTIONS {
         let connection = Connection::open(server.address).await?;
-        posting.spawn_local(post(connection, number, started + SPAN));
+        posting.spawn_local(post(connection, format!("{}/actions", fixture::path(number)), started + SPAN));
     }
     let mut times = Vec::new();
     while let Some(posted) = posting.join_next().await {
@@ -95,9 +97,8 @@ async fn run(directory: &Path, subscribed: bool) -> Result<Run> {
     })
 }
 
-/// Posts until `end`; how long each answer took, microseconds.
-async fn post(mut connection: Connection, number: usize, end: Instant) -> Result<Vec<f64>> {
-    let path = format!("{}/actions", fixture::path(number));
+/// Posts actions to `path` until `end`; how long each answer took, microseconds.
+pub async fn post(mut connection: Connection, path: String, end: Instant) -> Result<Vec<f64>> {
     // Made before, so that the load does not spend its time on it; which turn it is does not matter.
     let requests: Vec<_> = (0..2).map(|turn| with_json("POST", &path, &fixture::action(turn))).collect();
     let mut times = Vec::new();

@@ -1,0 +1,119 @@
+//! What removing games takes, and what is left of them.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use rusqlite::Connection as Database;
+use serde_json::{Value, json};
+
+use super::table::{as_player, fill};
+use super::{EVENTS, millis};
+use crate::client::{Connection, get, with_json};
+use crate::fixture;
+use crate::process::Process;
+use crate::stats::median;
+use crate::table::{Bar, Row};
+
+const RUNS: usize = 5;
+/// Games that one run of the job removes.
+const GAMES: usize = 10;
+
+struct Run {
+    /// Milliseconds per game.
+    took: f64,
+    /// Bytes of all rows and index entries per game, before.
+    before: f64,
+    /// And after.
+    after: f64,
+}
+
+/// `by_host`: how long each took that its host removed, milliseconds.
+pub async fn measure(by_host: &[f64]) -> Result<Vec<Row>> {
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        runs.push(run().await?);
+    }
+    let of = |field: fn(&Run) -> f64| runs.iter().map(field).collect::<Vec<_>>();
+    let host = format!("by its host: {:.1} ms", median(by_host));
+    let before = format!("of {:.0} KB", median(&of(|run| run.before)) / 1000.0);
+    let none = String::new;
+    Ok(vec![
+        Row::values(
+            "clean-up, per completed game of 50 KB, 1,000 events",
+            host,
+            none(),
+            &of(|run| run.took),
+            " ms",
+            Bar::AtMost(1000.0),
+        ),
+        Row::values(
+            "… what is left of it, indexes and all",
+            before,
+            none(),
+            &of(|run| run.after),
+            " B",
+            Bar::AtMost(1024.0),
+        ),
+    ])
+}
+
+/// The request by which a host removes a game.
+pub fn remove(id: &str) -> Vec<u8> {
+    format!("DELETE /api/game/{id}/persist HTTP/1.1\r\nhost: figures\r\n\r\n").into_bytes()
+}
+
+async fn run() -> Result<Run> {
+    let directory = fixture::on_disk()?;
+    let data_dir = directory.path().join("data");
+    fill(&data_dir, GAMES, EVENTS).await?;
+    let server = Process::rejoin(&data_dir)?;
+    let mut connection = Connection::open(server.address).await?;
+    for number in 0..GAMES {
+        play_out(&mut connection, &format!("game-{number}")).await?;
+    }
+    age(&data_dir)?;
+    let before = stored(&data_dir)?;
+    let started = Instant::now();
+    let reply = connection.must(&with_json("POST", "/api/v1/admin/jobs/games-cleanup/run", "{}")).await?;
+    let took = millis(started);
+    let record: Value = serde_json::from_slice(&reply.body)?;
+    ensure!(record.pointer("/counts/completed") == Some(&json!(GAMES)), "{record}");
+    for number in 0..GAMES {
+        let reply = connection.ask(&get(&format!("/api/v1/games/game-{number}"))).await?;
+        ensure!(reply.status == 410, "a removed game answers {}", reply.status);
+    }
+    let games = GAMES as f64;
+    Ok(Run { took: took / games, before: before / games, after: stored(&data_dir)? / games })
+}
+
+/// Gives a game what games have beside their state: players, a token, an end.
+async fn play_out(connection: &mut Connection, id: &str) -> Result<()> {
+    for player in ["p1", "p2"] {
+        let join = with_json("POST", &format!("/api/v1/games/{id}/seats"), &json!({ "playerId": player }).to_string());
+        connection.must(&as_player(player, &join)).await?;
+        let ask = get(&format!("/api/game/{id}/connection-token?playerId={player}"));
+        connection.must(&as_player(player, &ask)).await?;
+    }
+    connection.must(&with_json("POST", &format!("/api/v1/games/{id}/complete"), "{}")).await?;
+    Ok(())
+}
+
+fn open(data_dir: &Path) -> Result<Database> {
+    let database = Database::open(data_dir.join("rejoin.db"))?;
+    database.busy_timeout(std::time::Duration::from_secs(10))?;
+    Ok(database)
+}
+
+/// Lets the games have been over for years.
+fn age(data_dir: &Path) -> Result<()> {
+    let aged = open(data_dir)?.execute("UPDATE games SET completed_at = '2020-01-01T00:00:00.000Z'", ())?;
+    ensure!(aged == GAMES, "{aged} games were completed");
+    Ok(())
+}
+
+/// Bytes of all rows and index entries, but for those of the jobs and of the format itself.
+fn stored(data_dir: &Path) -> Result<f64> {
+    let sql = "SELECT sum(payload) FROM dbstat WHERE name NOT LIKE '%job%' AND name <> 'sqlite_schema'";
+    Ok(open(data_dir)?.query_row(sql, (), |row| row.get::<_, i64>(0))? as f64)
+}
