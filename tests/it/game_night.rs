@@ -1,4 +1,4 @@
-//! The main job: real hands at many tables, every player watching, the server killed in the middle.
+//! The main job: real hands at forty tables, every player watching, the server killed in the middle.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -30,7 +30,7 @@ async fn real_hands_come_out_right_and_every_player_sees_every_change_across_kil
     let mut dice = Dice::new(seed);
     let mut server = Process::start_program(&example("poker"), &[], &[]);
     let mut replay = Command::new(example("replay"));
-    replay.args(["--server", &server.url, "--tables", "12", "tests/fixtures/hands"]).kill_on_drop(true);
+    replay.args(["--server", &server.url, "--tables", "40", "tests/fixtures/hands"]).kill_on_drop(true);
     let replay = replay.current_dir(env!("CARGO_MANIFEST_DIR")).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut replay = replay.spawn().unwrap();
     let mut kills = 0;
