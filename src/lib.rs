@@ -37,7 +37,7 @@
 //! # The way of a change
 //!
 //! 1. [`http`]: the connection's [`server`](http::server), the [`guard`](http::guard) (host, origin, panics, logs), the
-//!    [viewer](http::viewer), then a handler in [`features`], which turns the request into a
+//!    [caller](http::caller), then a handler in [`features`], which turns the request into a
 //!    [`Request`](document::decide::Request) and sends it to the engine.
 //! 2. [`engine`]: one thread takes all that waits and, for each, [decides](document::decide) against its own documents:
 //!    rights, preconditions, rules, new state; from old and new state the [patch](document::patch); from that the

@@ -4,7 +4,6 @@
 
 use std::any::Any;
 use std::future::{Future, ready};
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +17,11 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderN
 use http::{Method, Request, Uri};
 use tower::Service;
 
+use super::caller::{Asked, Caller, Peer, Sessions};
 use super::hosts::Hosts;
 use super::moved;
 use super::problem::{self, Failure, Fault};
-use super::viewer::Peer;
+use super::quota::Quota;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::live::hub::Hub;
@@ -38,18 +38,29 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Guard {
     router: Router,
     hub: Arc<Hub>,
-    hosts: Hosts,
+    doors: Doors,
     started: Timestamp,
     /// How many requests came so far; with `started` it makes a request's id.
     requests: AtomicU64,
 }
 
+/// What a request has to pass.
+#[derive(Debug)]
+pub struct Doors {
+    /// The names that are ours.
+    pub hosts: Hosts,
+    /// Who has a session.
+    pub sessions: Arc<dyn Sessions>,
+    /// How much somebody may ask.
+    pub quota: Arc<dyn Quota>,
+}
+
 impl Guard {
     /// Guards `router`, which must be complete: what it has no route for is answered with a problem. `started` is when
     /// the process started, so that ids of two runs differ. `hub` knows which games are elsewhere.
-    pub fn new(router: Router, hosts: Hosts, hub: Arc<Hub>, started: Timestamp) -> Self {
+    pub fn new(router: Router, doors: Doors, hub: Arc<Hub>, started: Timestamp) -> Self {
         let router = router.fallback(no_route).method_not_allowed_fallback(no_method);
-        Self { router, hub, hosts, started, requests: AtomicU64::new(0) }
+        Self { router, hub, doors, started, requests: AtomicU64::new(0) }
     }
 
     /// Answers one request of `peer`. The answer never panics and never fails: a handler that panics is answered with
@@ -57,15 +68,17 @@ impl Guard {
     ///
     /// Whatever does not wait is done before the future is made, so that the request is not part of it: this future is
     /// what each running request takes of memory.
-    pub fn answer(self: Arc<Self>, peer: SocketAddr, request: Request<Body>) -> impl Future<Output = Response> + Send {
+    pub fn answer(self: Arc<Self>, peer: &Peer, mut request: Request<Body>) -> impl Future<Output = Response> + Send {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
-        let handled = match self.admit(&request) {
-            Ok(()) => self.dispatch(peer, request).left_future(),
+        let mut said = Vec::new();
+        let handled = match self.admit(peer, &mut request, &mut said) {
+            Ok(()) => self.dispatch(request).left_future(),
             Err(refusal) => ready(Failure(refusal).into_response()).right_future(),
         };
         handled.map(move |mut response| {
+            response.headers_mut().extend(said);
             if response.status().as_u16() >= 400 {
                 let id = format!("{:x}-{number:x}", self.started.as_millis());
                 response = failed(response, &id, &method, &uri);
@@ -79,14 +92,20 @@ impl Guard {
         })
     }
 
-    fn admit(&self, request: &Request<Body>) -> Result<()> {
-        self.hosts.check_host(request.uri(), request.headers())?;
-        self.hosts.check_origin(request.method(), request.headers())?;
+    /// Whether a request may go on, and what the response is to say about that. Puts who asks into the request.
+    fn admit(&self, peer: &Peer, request: &mut Request<Body>, say: &mut Vec<(HeaderName, HeaderValue)>) -> Result<()> {
+        let Doors { hosts, sessions, quota } = &self.doors;
+        hosts.check_host(request.uri(), request.headers())?;
+        hosts.check_origin(request.method(), request.headers())?;
+        let asked = Asked::new(Caller::of(peer, request.headers(), &**sessions));
+        let admission = quota.admit(peer, asked.caller(), request.method(), request.uri().path());
+        request.extensions_mut().insert(asked);
+        *say = admission.headers;
+        admission.refused.map_or(Ok(()), Err)?;
         moved::check(&self.hub, request.uri())
     }
 
-    fn dispatch(&self, peer: SocketAddr, mut request: Request<Body>) -> impl Future<Output = Response> + Send + use<> {
-        request.extensions_mut().insert(Peer(peer));
+    fn dispatch(&self, request: Request<Body>) -> impl Future<Output = Response> + Send + use<> {
         let mut router = self.router.clone();
         // Routing runs no code of a handler; the future that it returns does, and is what may panic.
         AssertUnwindSafe(router.call(request)).catch_unwind().map(|handled| match handled {

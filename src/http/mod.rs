@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod body;
+pub mod caller;
 pub mod client;
 pub mod guard;
 pub mod headers;
@@ -21,11 +22,11 @@ pub mod path;
 pub mod pour;
 pub mod problem;
 pub mod query;
+pub mod quota;
 pub mod server;
 pub mod sse;
 pub mod sse_parser;
 pub mod stall;
-pub mod viewer;
 mod wording;
 
 #[cfg(test)]

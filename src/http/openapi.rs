@@ -24,9 +24,9 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::caller::Caller;
 use super::path::{CollectionPath, DocumentPath};
 use super::problem::{self, NAMED, row};
-use super::viewer::Caller;
 use crate::base::error::Kind;
 
 /// Every call may be refused with these: the guard does that, and reads the request.

@@ -5,7 +5,6 @@
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::caller::Peer;
 use super::guard::Guard;
 use super::inbound::{self, BodyTimes};
 use super::pour::{is_event_stream, pour};
@@ -94,8 +94,9 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>, options: ServerOpti
                     tracing::warn!(refused, open = connections.len(), "connections are refused: too many are open");
                 }
             }
-            Ok((stream, peer)) => {
+            Ok((stream, address)) => {
                 wait = ACCEPT_WAIT_MIN;
+                let peer = Peer::at(address, shared.stop.clone());
                 connections.spawn(drive(stream, peer, Arc::clone(&shared)));
             }
             Err(error) if concerns_one_peer(&error) => {}
@@ -131,7 +132,7 @@ struct Shared {
 /// What the requests of one connection have in common.
 struct Line {
     shared: Arc<Shared>,
-    peer: SocketAddr,
+    peer: Peer,
     /// Whether a request has come. Only this task reads and writes it; it is atomic because the task moves.
     used: AtomicBool,
     /// A response that is a stream, between the one who made it and the one who takes it over: the same task, so the
@@ -152,18 +153,20 @@ fn builder(options: &ServerOptions) -> http1::Builder {
 
 /// Drives one connection, from its requests to the stream that it may become. Both are in boxes that are let go when
 /// they are over: a task is as large as the largest that it ever holds, and there may be many streams.
-async fn drive(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn drive(stream: TcpStream, peer: Peer, shared: Arc<Shared>) {
     // Small responses and single events must not wait for the acknowledgement of the ones before.
     let _ = stream.set_nodelay(true);
+    let address = peer.address;
     if let Some((socket, response)) = Box::pin(converse(stream, peer, shared)).await {
-        Box::pin(pour(socket, peer, response)).await;
+        Box::pin(pour(socket, address, response)).await;
     }
 }
 
 /// Answers requests until the connection ends, or one is to be answered with a stream. hyper's header timer does not
 /// run for a connection that never sends anything, so one of our own does; it also ends such connections soon after the
 /// order to stop.
-async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) -> Option<(Stalling, Response)> {
+async fn converse(stream: TcpStream, peer: Peer, shared: Arc<Shared>) -> Option<(Stalling, Response)> {
+    let address = peer.address;
     let blocked = Arc::new(AtomicBool::new(false));
     let io = TokioIo::new(Stalling::new(stream, shared.options.write_stall_timeout, Arc::clone(&blocked)));
     let (used, stream) = (AtomicBool::new(false), Mutex::new(None));
@@ -191,7 +194,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) -> O
                 Progress::Stream(response) => return Some((connection.into_parts().io.into_inner(), response)),
                 Progress::Ended(ended) => {
                     if let Err(error) = ended {
-                        tracing::debug!(%peer, %error, "a connection ended early");
+                        tracing::debug!(peer = %address, %error, "a connection ended early");
                     }
                     return None;
                 }
@@ -227,7 +230,7 @@ async fn answer(line: Arc<Line>, request: hyper::Request<hyper::body::Incoming>)
     let times = BodyTimes { idle: options.body_idle_timeout, total: options.body_timeout };
     let gets = request.method() == Method::GET;
     let request = request.map(|incoming| inbound::watched(incoming, times));
-    let response = Arc::clone(&line.shared.guard).answer(line.peer, request).await;
+    let response = Arc::clone(&line.shared.guard).answer(&line.peer, request).await;
     if gets && is_event_stream(&response) {
         // It is taken over from here; this answer, and all of hyper's with it, is dropped then.
         *line.stream.lock() = Some(response);

@@ -16,16 +16,16 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::api::Api;
+use super::caller::Caller;
 use super::problem::Failure;
 use crate::base::entropy;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits;
 use crate::document::event::Event;
 use crate::document::model::Document;
-use crate::document::visibility::{Viewer, redact_state};
+use crate::document::visibility::redact_state;
 use crate::engine::follow::{Follow, Item};
 use crate::live::topics::Interest;
 
@@ -34,12 +34,12 @@ const RETRY_MIN: Duration = Duration::from_millis(300);
 /// How much longer it may be: spreads those who come back together.
 const RETRY_JITTER: Duration = Duration::from_millis(900);
 
-/// Answers with a stream of what `interest` covers, as `viewer` may see it. `resume`: the position that the client last
+/// Answers with a stream of what `interest` covers, as `caller` may see it, for as long as they may be here. `resume`: the position that the client last
 /// saw. A client that resumes is never refused for what is our trouble, since `EventSource` would then give up for
 /// good: it gets a stream that ends at once and is asked to try again.
-pub async fn respond(api: &Api, viewer: Viewer, interest: Interest, resume: Option<&str>) -> Result<Response, Failure> {
-    match Follow::open(api.reads.clone(), &api.presence, &viewer, interest, resume).await {
-        Ok((follow, first)) => Ok(Source::new(api.clone(), viewer, follow, first).into_response()),
+pub async fn respond(api: &Api, caller: Caller, interest: Interest, resume: Option<&str>) -> Result<Response, Failure> {
+    match Follow::open(api.reads.clone(), &api.presence, &caller.viewer, interest, resume).await {
+        Ok((follow, first)) => Ok(Source::new(api.clone(), caller, follow, first).into_response()),
         Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => {
             tracing::warn!(%error, "a stream could not be resumed; the client is asked to try again");
             let mut out = BytesMut::new();
@@ -59,10 +59,10 @@ fn retry(api: &Api) -> u64 {
 /// One subscriber: turns what it is told into bytes, as fast as its connection takes them.
 struct Source {
     api: Api,
-    viewer: Viewer,
+    caller: Caller,
     follow: Follow,
     /// Kept from one event to the next: joining those who wait for the end costs more than an event.
-    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Goes off when a heartbeat may be due. Not moved at each event, since that costs too; `told` says whether it is.
     heartbeat: Pin<Box<Sleep>>,
     /// When something was last told.
@@ -85,13 +85,13 @@ enum Woken {
 }
 
 impl Source {
-    fn new(api: Api, viewer: Viewer, follow: Follow, first: Item) -> Self {
-        let stopped = Box::pin(api.stop.clone().cancelled_owned());
+    fn new(api: Api, caller: Caller, follow: Follow, first: Item) -> Self {
+        let stopped = Box::pin(caller.ended());
         let told = Instant::now();
         let heartbeat = Box::pin(sleep_until(told + api.heartbeat));
         let first = Some(first);
         let (waiting, snapshot, behind, ended) = (None, None, false, false);
-        Self { api, viewer, follow, stopped, heartbeat, told, waiting, behind, first, snapshot, ended }
+        Self { api, caller, follow, stopped, heartbeat, told, waiting, behind, first, snapshot, ended }
     }
 
     fn into_response(self) -> Response {
@@ -137,7 +137,8 @@ impl Source {
                 }
                 Woken::Stopped => {
                     self.ended = true;
-                    bye(&mut out, "shutdown", retry(&self.api));
+                    let reason = if self.api.stop.is_cancelled() { "shutdown" } else { "access-ended" };
+                    bye(&mut out, reason, retry(&self.api));
                 }
             }
         }
@@ -147,7 +148,7 @@ impl Source {
     /// Waits for something to tell.
     async fn woken(&mut self) -> Result<Woken> {
         // The order to stop comes first where there is always more to tell.
-        if self.behind && self.api.stop.is_cancelled() {
+        if self.behind && self.caller.has_ended() {
             return Ok(Woken::Stopped);
         }
         loop {
@@ -172,7 +173,7 @@ impl Source {
     }
 
     async fn first_of_all(&mut self) -> Result<Woken> {
-        let Self { api, follow, stopped, heartbeat, waiting, .. } = self;
+        let Self { caller, follow, stopped, heartbeat, waiting, .. } = self;
         let mut next = pin!(follow.next());
         let mut asked = false;
         poll_fn(|cx| {
@@ -182,7 +183,7 @@ impl Source {
             // The other two wake this task since before the last event, and need not be told again. But the wake-up that
             // brought the event may have been theirs too, so the first time round they are looked at.
             let known = waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-            let fired = || heartbeat.is_elapsed() || api.stop.is_cancelled();
+            let fired = || heartbeat.is_elapsed() || caller.has_ended();
             if !std::mem::replace(&mut asked, true) && known && !fired() {
                 return Poll::Pending;
             }
@@ -200,11 +201,11 @@ impl Source {
     /// Changes as they go out: one as it is, for nothing; several in one piece.
     fn changes(&self, events: &[Arc<Event>]) -> Result<Bytes> {
         if let [event] = events {
-            return event.frame(event.meta.audience(&self.viewer));
+            return event.frame(event.meta.audience(&self.caller.viewer));
         }
         let mut out = BytesMut::with_capacity(events.iter().map(|event| event.body.len() + 200).sum());
         for event in events {
-            out.extend_from_slice(&event.frame(event.meta.audience(&self.viewer))?);
+            out.extend_from_slice(&event.frame(event.meta.audience(&self.caller.viewer))?);
         }
         Ok(out.freeze())
     }
@@ -251,7 +252,7 @@ impl Source {
                 out.extend_from_slice(b"]}\n\n");
                 return Ok(());
             };
-            let audience = document.meta.audience(&self.viewer);
+            let audience = document.meta.audience(&self.caller.viewer);
             let state = document.state.as_deref().map(|state| redact_state(state, audience)).transpose()?;
             document.render_into(out, state.as_deref(), document.seq <= durable);
             if documents.len() > 0 {

@@ -21,12 +21,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::body::{BodyLimits, Json};
-use super::guard::Guard;
+use super::caller::{Caller, NoSessions};
+use super::guard::{Doors, Guard};
 use super::hosts::Hosts;
 use super::path::DocumentPath;
 use super::problem::Handled;
+use super::quota::Unlimited;
 use super::server::{ServerOptions, serve};
-use super::viewer::Caller;
 use super::{pages, query};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
@@ -64,7 +65,8 @@ async fn start(options: ServerOptions) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
-    let guard = Guard::new(routes(signals.clone()), Hosts::new(address, &[]), hub(), Timestamp::from_millis(0xabc));
+    let doors = Doors { hosts: Hosts::new(address, &[]), sessions: Arc::new(NoSessions), quota: Arc::new(Unlimited) };
+    let guard = Guard::new(routes(signals.clone()), doors, hub(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(listener, Arc::new(guard), options, stop.clone()));
     Server { address, stop, task, signals }
@@ -80,7 +82,7 @@ fn routes(signals: Signals) -> Router {
         .route("/ok", get(async || "fine").post(async |Json(body): Json<Value>| body.to_string()))
         .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
         .route("/broken", get(async || -> Handled<()> { Err(Error::internal("the secret reason").into()) }))
-        .route("/who", get(async |Caller(viewer): Caller| format!("{viewer:?}")))
+        .route("/who", get(async |Caller { viewer, .. }: Caller| format!("{viewer:?}")))
         .route("/page", get(async |page: query::Query<query::PageQuery>| format!("{:?}", page.0.limit)))
         .route("/docs/{collection}/{id}", get(async |DocumentPath(name): DocumentPath| name.to_string()))
         .route("/wait", post(wait))

@@ -24,12 +24,12 @@ use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, redact_state};
 use crate::http::api::Api;
 use crate::http::body::{JSON_PATCH, MERGE_PATCH};
+use crate::http::caller::Caller;
 use crate::http::headers::{self, REJOIN_POSITION};
 use crate::http::openapi::{Conditions, Unchanged, WriteHeaders};
 use crate::http::path::{CollectionPath, DocumentPath};
 use crate::http::problem::{Failure, Handled};
 use crate::http::query::{Cursor, Page, Query};
-use crate::http::viewer::Caller;
 
 mod batch;
 mod description;
@@ -254,7 +254,7 @@ struct ReadQuery {
 async fn read(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> Handled<Response> {
@@ -323,7 +323,7 @@ enum Include {
 async fn list(
     State(api): State<Api>,
     CollectionPath(collection): CollectionPath,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
     Query(query): Query<ListQuery>,
 ) -> Handled<Response> {
     let page = Page::new(query.limit, query.cursor.as_deref())?;

@@ -18,9 +18,9 @@ use crate::document::decide::{Expected, Operation, Request};
 use crate::document::model::Access;
 use crate::document::patch::ClientPatch;
 use crate::http::api::Api;
+use crate::http::caller::Caller;
 use crate::http::openapi::WriteHeaders;
 use crate::http::problem::{Failure, Handled};
-use crate::http::viewer::Caller;
 
 /// Changes that happen together or not at all.
 #[derive(Deserialize, ToSchema)]

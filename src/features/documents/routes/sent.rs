@@ -13,9 +13,9 @@ use crate::document::decide::{Expected, Request};
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::body::{JSON, RawBody};
+use crate::http::caller::Caller;
 use crate::http::headers::{self, Return};
 use crate::http::problem::{Failure, Handled};
-use crate::http::viewer::Caller;
 
 /// The extractor of a write. Errors: those of a body, of the headers, and `Invalid` for a query: whoever sends
 /// `?expectedVersion=3` relies on what would not be looked at.
@@ -34,7 +34,7 @@ impl FromRequest<Api> for Sent {
 
     async fn from_request(request: HttpRequest, api: &Api) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
-        let Caller(viewer) = Caller::from_request_parts(&mut parts, api).await?;
+        let Caller { viewer, .. } = Caller::from_request_parts(&mut parts, api).await?;
         let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
         if uri.query().is_some_and(|query| !query.is_empty()) {
             let message = "has no meaning for a write; conditions go into headers or body";

@@ -23,13 +23,13 @@ use crate::document::decide::absent;
 use crate::document::visibility::Viewer;
 use crate::engine::reads::History;
 use crate::http::api::Api;
+use crate::http::caller::Caller;
 use crate::http::headers::{self, REJOIN_POSITION};
 use crate::http::openapi::Resume;
 use crate::http::path::DocumentPath;
 use crate::http::problem::Handled;
 use crate::http::query::{Cursor, Page, Query};
 use crate::http::sse;
-use crate::http::viewer::Caller;
 use crate::live::topics::Interest;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -69,19 +69,19 @@ pub(super) struct EventsQuery {
 pub(super) async fn events(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
-    Caller(viewer): Caller,
+    caller: Caller,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Handled<Response> {
     if !headers::wants_event_stream(&headers) {
-        return history(&api, &viewer, &name, &query).await;
+        return history(&api, &caller, &name, &query).await;
     }
     let resume = resume(&headers, query.last_event_id);
     if resume.is_none() {
         // Whoever resumes is never refused; whoever begins is told that there is nothing to follow.
         api.reads.live_document(&name).await?;
     }
-    sse::respond(&api, viewer, Interest::document(name), resume.as_deref()).await
+    sse::respond(&api, caller, Interest::document(name), resume.as_deref()).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -110,7 +110,7 @@ pub(super) struct StreamQuery {
 )]
 pub(super) async fn stream(
     State(api): State<Api>,
-    Caller(viewer): Caller,
+    caller: Caller,
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
 ) -> Handled<Response> {
@@ -119,7 +119,7 @@ pub(super) async fn stream(
     let interest = Interest { documents, collections: query.collection.into_iter().collect() };
     sse::check_interest(&interest)?;
     let resume = resume(&headers, query.last_event_id);
-    sse::respond(&api, viewer, interest, resume.as_deref()).await
+    sse::respond(&api, caller, interest, resume.as_deref()).await
 }
 
 /// What the client last saw: the header, else the query. One that is there and cannot be read is a position that names
@@ -130,7 +130,7 @@ fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
     header.filter(|text| !text.is_empty()).or(query).filter(|text| !text.is_empty())
 }
 
-async fn history(api: &Api, viewer: &Viewer, name: &DocumentName, query: &EventsQuery) -> Handled<Response> {
+async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> Handled<Response> {
     let page = Page::new(query.limit, query.cursor.as_deref())?;
     let wait = query.wait.map(long_poll).transpose()?;
     let from = page.after.as_deref().or(query.after.as_deref());
@@ -143,17 +143,18 @@ async fn history(api: &Api, viewer: &Viewer, name: &DocumentName, query: &Events
     let mut found = api.reads.history(name, after, page.limit).await?;
     if let Some(wait) = wait {
         let end = sleep(wait);
-        tokio::pin!(end);
+        let ended = caller.ended();
+        tokio::pin!(end, ended);
         // What wakes us may be no news to this caller: a change before `after`, or one that was already looked at.
         while found.events.is_empty() {
             tokio::select! {
                 () = subscription.changed() => found = api.reads.history(name, after, page.limit).await?,
                 () = &mut end => return Ok(StatusCode::NO_CONTENT.into_response()),
-                () = api.stop.cancelled() => return Ok(StatusCode::NO_CONTENT.into_response()),
+                () = &mut ended => return Ok(StatusCode::NO_CONTENT.into_response()),
             }
         }
     }
-    Ok(page_of_history(viewer, &found)?)
+    Ok(page_of_history(&caller.viewer, &found)?)
 }
 
 /// How long a poll of `seconds` waits. Error: `Invalid`.

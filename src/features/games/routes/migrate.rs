@@ -19,9 +19,9 @@ use crate::features::games::wire::Piece;
 use crate::features::games::{arrival, departure};
 use crate::http::api::Api;
 use crate::http::body::{BodyLimits, JSON, RawBody};
+use crate::http::caller::Caller;
 use crate::http::openapi::problems;
 use crate::http::problem::Handled;
-use crate::http::viewer::Caller;
 
 /// Both calls.
 pub fn router() -> OpenApiRouter<Api> {
@@ -82,7 +82,12 @@ struct Migrated {
         MigrateProblems,
     ),
 )]
-async fn migrate(State(api): State<Api>, Game(name): Game, Caller(viewer): Caller, body: RawBody) -> Handled<Response> {
+async fn migrate(
+    State(api): State<Api>,
+    Game(name): Game,
+    Caller { viewer, .. }: Caller,
+    body: RawBody,
+) -> Handled<Response> {
     body.one_of(&[JSON])?;
     let MigrateBody { to } = body.parse_object()?;
     let departed = departure::migrate(&api, &viewer, name, &to).await?;
@@ -125,7 +130,7 @@ struct Imported {
 async fn import(
     State(api): State<Api>,
     Game(name): Game,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
     request: Request,
 ) -> Handled<Response> {
     if viewer != Viewer::Owner {

@@ -24,9 +24,9 @@ use crate::engine::volatile::check_stored;
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
 use crate::http::body::Json;
+use crate::http::caller::Caller;
 use crate::http::headers::REJOIN_POSITION;
 use crate::http::problem::Handled;
-use crate::http::viewer::Caller;
 
 /// The calls.
 pub fn router() -> OpenApiRouter<Api> {
@@ -71,7 +71,7 @@ struct PersistedGame {
 async fn persist(
     State(api): State<Api>,
     Game(game): Game,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
     Json(body): Json<PersistBody>,
 ) -> Handled<Response> {
     if body.game_id != game.id {
@@ -99,7 +99,7 @@ async fn persist(
         RestoreProblems,
     ),
 )]
-async fn restore(State(api): State<Api>, Game(game): Game, Caller(viewer): Caller) -> Handled<Response> {
+async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> Handled<Response> {
     let running = api.reads.hub.document(&game);
     if let Some(document) = running.as_ref().filter(|document| !document.is_deleted()) {
         check_stored(document)?;
@@ -166,7 +166,7 @@ fn shown(document: &Document, state: &[u8]) -> Result<Response> {
     params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
     responses((status = 204, description = "It is removed."), RemoveProblems),
 )]
-async fn remove(State(api): State<Api>, Game(game): Game, Caller(viewer): Caller) -> Handled<Response> {
+async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> Handled<Response> {
     let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
     if !document.meta.is_host(&viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
@@ -236,7 +236,7 @@ struct Storing {
     params(("id" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
     responses((status = 200, description = "What is stored.", body = Persistence), PersistenceProblems),
 )]
-async fn persistence(State(api): State<Api>, Game(game): Game, Caller(_): Caller) -> Handled<Response> {
+async fn persistence(State(api): State<Api>, Game(game): Game, _: Caller) -> Handled<Response> {
     let document = api.reads.live_document(&game).await?;
     let kept = api.reads.ask(move |reader| reader.kept(&game)).await?;
     let report = api.health.report();

@@ -19,10 +19,10 @@ use crate::features::games::service;
 use crate::features::games::tokens::Token;
 use crate::http::api::Api;
 use crate::http::body::{JSON, RawBody};
+use crate::http::caller::Caller;
 use crate::http::headers::{self, IDEMPOTENCY_REPLAYED};
 use crate::http::problem::Handled;
 use crate::http::query::Query;
-use crate::http::viewer::Caller;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -72,7 +72,7 @@ struct ConnectionToken {
 async fn connection_token(
     State(api): State<Api>,
     Game(game): Game,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
     Query(TokenQuery { player_id }): Query<TokenQuery>,
 ) -> Handled<Response> {
     let (token, expires_at) = service::connection_token(&api, &game, viewer, player_id.clone()).await?;
@@ -148,7 +148,7 @@ struct Reconnected {
 async fn reconnect(
     State(api): State<Api>,
     Game(game): Game,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: RawBody,

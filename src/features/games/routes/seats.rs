@@ -15,8 +15,8 @@ use crate::features::games::seats::Seat;
 use crate::features::games::service;
 use crate::http::api::Api;
 use crate::http::body::{JSON, Json, RawBody};
+use crate::http::caller::Caller;
 use crate::http::problem::Handled;
-use crate::http::viewer::Caller;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))
@@ -89,7 +89,7 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
 async fn join(
     State(api): State<Api>,
     Game(game): Game,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
     Json(JoinBody { player_id, seat }): Json<JoinBody>,
 ) -> Handled<Response> {
     let (seat, new) = service::join(&api, &game, &viewer, player_id, seat).await?;
@@ -103,7 +103,7 @@ async fn join(
     params(("id" = String, Path, description = "The game."), Caller),
     responses((status = 200, description = "The taken seats, in their order.", body = Seats), SeatsProblems),
 )]
-async fn list(State(api): State<Api>, Game(game): Game, Caller(_): Caller) -> Handled<Response> {
+async fn list(State(api): State<Api>, Game(game): Game, _: Caller) -> Handled<Response> {
     let seats = service::list(&api, &game).await?;
     let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
     Ok(json(StatusCode::OK, &Seats { items })?)
@@ -125,7 +125,7 @@ async fn leave(
     State(api): State<Api>,
     Game(game): Game,
     Player(player): Player,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
 ) -> Handled<Response> {
     service::leave(&api, &game, viewer, player).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -162,7 +162,7 @@ struct CompletedGame {
 async fn complete(
     State(api): State<Api>,
     Game(game): Game,
-    Caller(viewer): Caller,
+    Caller { viewer, .. }: Caller,
     body: RawBody,
 ) -> Handled<Response> {
     if !(body.bytes.is_empty() && body.media_type.is_empty()) {

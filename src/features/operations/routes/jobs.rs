@@ -17,13 +17,12 @@ use utoipa_axum::routes;
 use super::body;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::body::{JSON, RawBody};
+use crate::http::caller::Caller;
 use crate::http::openapi::problems;
 use crate::http::problem::{Failure, Handled};
 use crate::http::query::Query;
-use crate::http::viewer::Caller;
 use crate::jobs::runner::Handle;
 use crate::jobs::{Job, Record};
 
@@ -45,13 +44,6 @@ problems! {
         Kind::Unauthenticated, Kind::NotFound, Kind::AlreadyExists, Kind::UnsupportedMediaType, Kind::TooLarge,
         Kind::RequestTimeout, Kind::StorageUnavailable
     ];
-}
-
-fn owner_only(viewer: &Viewer) -> Result<()> {
-    match viewer {
-        Viewer::Owner => Ok(()),
-        Viewer::User(_) => Err(Error::new(Kind::Forbidden, "only the owner of the server may do that")),
-    }
 }
 
 /// All jobs.
@@ -139,8 +131,8 @@ impl From<Record> for RunItem {
     params(Caller),
     responses((status = 200, description = "All of them.", body = Jobs), ListProblems),
 )]
-async fn list(State(api): State<Api>, Extension(jobs): Extension<Handle>, Caller(viewer): Caller) -> Handled<Response> {
-    owner_only(&viewer)?;
+async fn list(State(api): State<Api>, Extension(jobs): Extension<Handle>, caller: Caller) -> Handled<Response> {
+    caller.require_administrator()?;
     let now = api.clock.now();
     let mut items = Vec::with_capacity(jobs.jobs().len());
     for job in jobs.jobs() {
@@ -197,12 +189,12 @@ struct RunQuery {
 )]
 async fn run(
     Extension(jobs): Extension<Handle>,
-    Caller(viewer): Caller,
+    caller: Caller,
     JobPath(name): JobPath,
     Query(query): Query<RunQuery>,
     sent: RawBody,
 ) -> Handled<Response> {
-    owner_only(&viewer)?;
+    caller.require_administrator()?;
     if !sent.media_type.is_empty() {
         sent.one_of(&[JSON])?;
     }

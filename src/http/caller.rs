@@ -1,0 +1,318 @@
+//! Who is asking: the one place that says it.
+//!
+//! A connection has a [`Peer`], known since it was accepted. A request of it may show a session, by cookie or as a
+//! bearer token, and is then that session's; else it is the peer's own. The result is the [`Caller`], which handlers
+//! take as an extractor.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::request::Parts;
+use tokio_util::sync::CancellationToken;
+
+use super::problem::Failure;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::UserId;
+use crate::document::visibility::Viewer;
+
+/// The header by which a local caller acts as somebody.
+pub const HEADER: &str = "rejoin-viewer";
+
+/// The cookie that holds a session's token.
+pub const COOKIE_NAME: &str = "rejoin_session";
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub address: SocketAddr,
+    /// Who that is.
+    pub person: Person,
+    /// Cancelled when the person may no longer be here, and when the server stops.
+    pub life: CancellationToken,
+}
+
+/// Who a peer is, before any session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Person {
+    /// A process on this machine: the server's owner.
+    Local,
+    /// Somebody of the tailnet.
+    Member(Arc<Member>),
+    /// Nobody whom the server knows. Only a session lets them in.
+    Stranger,
+}
+
+/// What the tailnet says of somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Stable, unlike the login.
+    pub user: UserId,
+    /// For display.
+    pub login: String,
+    /// The machine that they come from.
+    pub node: String,
+    /// Whether they run this server.
+    pub administrator: bool,
+    /// Why they are let in, and are an administrator or not; in words.
+    pub why: String,
+}
+
+impl Peer {
+    /// The peer at `address`, told by that address alone: loopback is this machine. `life` ends what it has open.
+    pub fn at(address: SocketAddr, life: CancellationToken) -> Self {
+        let person = if is_loopback(address.ip()) { Person::Local } else { Person::Stranger };
+        Self { address, person, life }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// As whom they read and write.
+    pub viewer: Viewer,
+    /// Whether they may do what only administrators may.
+    pub administrator: bool,
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// The session that the request showed.
+    pub session: Option<Shown>,
+}
+
+/// A session that a request showed and that is good.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Names the session; not a secret.
+    pub id: Arc<str>,
+    /// Whose it is.
+    pub viewer: Viewer,
+    /// Whether it is an administrator's.
+    pub administrator: bool,
+    /// Cancelled when the session ends.
+    pub life: CancellationToken,
+}
+
+/// Knows the sessions.
+pub trait Sessions: Send + Sync + fmt::Debug {
+    /// The session of `token`, shown by `peer`. Asked at each request that shows one, so it must not wait.
+    /// Error: `Unauthenticated` for one that is unknown, has ended, or is somebody else's.
+    fn shown(&self, token: &str, peer: &Peer) -> Result<Shown>;
+}
+
+/// No session is good.
+#[derive(Clone, Copy, Debug)]
+pub struct NoSessions;
+
+impl Sessions for NoSessions {
+    fn shown(&self, _: &str, _: &Peer) -> Result<Shown> {
+        Err(unknown_session())
+    }
+}
+
+/// What a session is refused with, whatever the reason.
+pub fn unknown_session() -> Error {
+    Error::new(Kind::Unauthenticated, "the session is unknown or has ended; open a new one: POST /api/v1/sessions")
+}
+
+impl Caller {
+    /// Says who asks. Error: `Unauthenticated`; `Invalid` when what they show is malformed.
+    pub fn of(peer: &Peer, headers: &HeaderMap, sessions: &dyn Sessions) -> Result<Self> {
+        if let Some(token) = token(headers)? {
+            let session = sessions.shown(token, peer)?;
+            let (viewer, administrator) = (session.viewer.clone(), session.administrator);
+            return Ok(Self { viewer, administrator, peer: peer.clone(), session: Some(session) });
+        }
+        let (viewer, administrator) = match &peer.person {
+            Person::Local => named(headers)?,
+            Person::Member(member) => (Viewer::User(member.user.clone()), member.administrator),
+            Person::Stranger => {
+                let message = "only callers on this machine, of its tailnet or with a session are known";
+                return Err(Error::new(Kind::Unauthenticated, message));
+            }
+        };
+        Ok(Self { viewer, administrator, peer: peer.clone(), session: None })
+    }
+
+    /// Error: `Forbidden` for whoever is no administrator.
+    pub fn require_administrator(&self) -> Result<()> {
+        if self.administrator { Ok(()) } else { Err(Error::new(Kind::Forbidden, "this is for administrators")) }
+    }
+
+    /// Whether what the caller has open must end: see [`Caller::ended`].
+    pub fn has_ended(&self) -> bool {
+        self.peer.life.is_cancelled() || self.session.as_ref().is_some_and(|session| session.life.is_cancelled())
+    }
+
+    /// Waits until what the caller has open must end: the session has, the person may no longer be here, or the server
+    /// stops. Cancel safe.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let person = self.peer.life.clone();
+        let session = self.session.as_ref().map(|session| session.life.clone());
+        async move {
+            match session {
+                None => person.cancelled().await,
+                Some(session) => tokio::select! { () = person.cancelled() => {}, () = session.cancelled() => {} },
+            }
+        }
+    }
+}
+
+/// The token that a request shows. Errors: `Invalid` for one that is repeated or is not said as it should be.
+fn token(headers: &HeaderMap) -> Result<Option<&str>> {
+    let bearer = bearer(headers)?;
+    let cookie = cookie(headers)?;
+    match (bearer, cookie) {
+        (Some(bearer), Some(cookie)) if bearer != cookie => {
+            Err(Error::invalid("the request shows two sessions; show one"))
+        }
+        (bearer, cookie) => Ok(bearer.or(cookie)),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+        (Some(_), Some(_)) => return Err(Error::invalid_field("Authorization", "is given more than once")),
+    };
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim()))
+        }
+        _ => Err(Error::invalid_field("Authorization", "must be: Bearer <token of a session>")),
+    }
+}
+
+fn cookie(headers: &HeaderMap) -> Result<Option<&str>> {
+    let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut ours = pairs.filter(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value.trim().trim_matches('"'));
+    match (ours.next(), ours.next()) {
+        (Some(first), Some(second)) if first != second => {
+            Err(Error::invalid_field("Cookie", format!("{COOKIE_NAME} is given more than once")))
+        }
+        (first, _) => Ok(first),
+    }
+}
+
+/// Whom a local caller names: no header means the owner, and one valid header that user. A header that is empty,
+/// malformed or repeated never means the owner.
+fn named(headers: &HeaderMap) -> Result<(Viewer, bool)> {
+    let mut values = headers.get_all(HEADER).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Ok((Viewer::Owner, true)),
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => return Err(Error::invalid_field("Rejoin-Viewer", "is given more than once")),
+    };
+    let id = UserId::new(value.to_str().unwrap_or_default());
+    id.map(|id| (Viewer::User(id), false)).map_err(|error| Error::invalid_field("Rejoin-Viewer", error.message()))
+}
+
+/// An IPv4 peer of a listener that takes both families arrives as an IPv6 address with the other inside.
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// What the guard found out about who asks, for the handlers that want to know.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    Known(Caller),
+    Refused(Kind, String),
+}
+
+impl Asked {
+    /// Keeps an answer or a refusal of [`Caller::of`].
+    pub(super) fn new(caller: Result<Caller>) -> Self {
+        match caller {
+            Ok(caller) => Self::Known(caller),
+            Err(error) => Self::Refused(error.kind(), error.message().to_owned()),
+        }
+    }
+
+    /// Who asks, if that is known.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Known(caller) => Some(caller),
+            Self::Refused(..) => None,
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        match parts.extensions.get::<Asked>() {
+            Some(Asked::Known(caller)) => Ok(caller.clone()),
+            Some(Asked::Refused(kind, message)) => Err(Error::new(*kind, message.clone()).into()),
+            None => Err(Error::internal("a request came past the guard").into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use super::*;
+
+    fn headers(name: &'static str, values: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, http::HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    fn asked(peer: &str, headers: &HeaderMap) -> Result<Viewer, Kind> {
+        let peer = Peer::at(peer.parse().unwrap(), CancellationToken::new());
+        Caller::of(&peer, headers, &NoSessions).map(|caller| caller.viewer).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn no_header_is_the_owner_and_no_value_is() {
+        for peer in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
+            assert_eq!(asked(peer, &HeaderMap::new()), Ok(Viewer::Owner));
+        }
+        let alice = || Ok(Viewer::User(UserId::new("alice").unwrap()));
+        assert_eq!(asked("127.0.0.1:5", &headers(HEADER, &[b"alice"])), alice());
+        for bad in [&b""[..], b" ", b"a b", b"@owner", b"\xc3\xa4", b"alice,bob", &[b'x'; 65]] {
+            assert_eq!(asked("127.0.0.1:5", &headers(HEADER, &[bad])), Err(Kind::Invalid), "{bad:?}");
+        }
+        assert_eq!(asked("127.0.0.1:5", &headers(HEADER, &[b"alice", b"alice"])), Err(Kind::Invalid));
+    }
+
+    #[test]
+    fn others_are_nobody_whatever_they_claim() {
+        for peer in ["192.168.1.5:5", "100.64.1.2:5", "[fe80::1]:5", "[::ffff:10.0.0.1]:5"] {
+            assert_eq!(asked(peer, &HeaderMap::new()), Err(Kind::Unauthenticated), "{peer}");
+            assert_eq!(asked(peer, &headers(HEADER, &[b"alice"])), Err(Kind::Unauthenticated), "{peer}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_session_is_never_the_owner() {
+        for known in ["Bearer x", "bearer  x "] {
+            assert_eq!(
+                asked("127.0.0.1:5", &headers("authorization", &[known.as_bytes()])),
+                Err(Kind::Unauthenticated)
+            );
+        }
+        for malformed in ["", "Bearer", "Bearer ", "Basic eDp5", "x"] {
+            let shown = headers("authorization", &[malformed.as_bytes()]);
+            assert_eq!(asked("127.0.0.1:5", &shown), Err(Kind::Invalid), "{malformed}");
+        }
+        assert_eq!(
+            asked("127.0.0.1:5", &headers("cookie", &[b"a=b; rejoin_session=x; c"])),
+            Err(Kind::Unauthenticated)
+        );
+        assert_eq!(asked("127.0.0.1:5", &headers("cookie", &[b"rejoin_session="])), Err(Kind::Unauthenticated));
+        assert_eq!(asked("127.0.0.1:5", &headers("cookie", &[b"other=x"])), Ok(Viewer::Owner));
+        let two = headers("cookie", &[b"rejoin_session=x", b"rejoin_session=y"]);
+        assert_eq!(asked("127.0.0.1:5", &two), Err(Kind::Invalid));
+    }
+}
