@@ -30,7 +30,7 @@ use crate::engine::standing::Standings;
 use crate::engine::thread::{Ending, TICK, Thread};
 use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
 use crate::features;
-use crate::features::games::cleanup::{Cleanup, Purge};
+use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::caller::NoSessions;
@@ -268,6 +268,8 @@ fn volatile(config: &Config) -> Volatile {
 fn jobs(config: &Config, engine: &Engine, hub: &Arc<Hub>, own: Vec<Job>) -> Vec<Job> {
     let hub = Arc::clone(hub);
     let cleanup = Cleanup {
+        compacted: days(config.games_compacted_days),
+        compact: compact(engine.clone()),
         completed: days(config.games_completed_days),
         abandoned: days(config.games_abandoned_days),
         purge: purge(engine.clone()),
@@ -286,6 +288,14 @@ fn purge(engine: Engine) -> Purge {
     Arc::new(move |name, version| {
         let engine = engine.clone();
         Box::pin(async move { engine.purge(name, Viewer::Owner, Some(version)).await.map(drop) })
+    })
+}
+
+/// Drops the history of a document if it is still at this version.
+fn compact(engine: Engine) -> Compact {
+    Arc::new(move |name, version| {
+        let engine = engine.clone();
+        Box::pin(async move { engine.compact(name, version).await.map(drop) })
     })
 }
 

@@ -76,6 +76,8 @@ pub struct Config {
     pub reconnect_token_minutes: u32,
     /// How long a player's connection must be lost before others are told; whole milliseconds. Default 2 s.
     pub presence_debounce: Duration,
+    /// Days that the history of a completed game is kept. Default 1; 0: until the next clean-up.
+    pub games_compacted_days: u32,
     /// Days that a completed game is kept. Default 7.
     pub games_completed_days: u32,
     /// Days that a game which was not completed is kept after its last event. Default 30.
@@ -119,6 +121,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(15),
             reconnect_token_minutes: limits::RECONNECT_TOKEN_MINUTES,
             presence_debounce: limits::PRESENCE_DEBOUNCE,
+            games_compacted_days: 1,
             games_completed_days: 7,
             games_abandoned_days: 30,
             allowed_hosts: Vec::new(),

@@ -125,6 +125,9 @@ pub const VOLATILE_KEYS_BYTES_MAX: usize = 16 << 20;
 /// Patches since the last snapshot must add up to the state's size before the next is taken, and to at least this:
 /// below a database page a snapshot saves no reading.
 pub const SNAPSHOT_BYTES_MIN: usize = 4096;
+/// Largest body of the event that is left of a compacted history, bytes: with the rows around it, it stays below 1 KB.
+/// After a larger one another is added, which changes nothing.
+pub const COMPACT_EVENT_BYTES_MAX: usize = 300;
 /// WAL frames (4 KiB each) after which the writer runs a checkpoint between two batches. Measured: 4,000 keep the WAL
 /// at some 17 MB with the shortest pauses.
 pub const CHECKPOINT_FRAMES: u32 = 4000;

@@ -226,6 +226,12 @@ pub(super) const ROWS: &[Row] = &[
         },
         get: |config| vec![config.presence_debounce.as_millis().to_string()],
     },
+    number!(
+        "games-compacted-days",
+        "DAYS",
+        games_compacted_days,
+        "Drop the history of a game this long after it was completed; its state stays"
+    ),
     number!("games-completed-days", "DAYS", games_completed_days, "Remove a game this long after it was completed"),
     number!(
         "games-abandoned-days",

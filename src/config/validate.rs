@@ -69,6 +69,7 @@ impl Config {
                 policy::RATIO_MIN.into(),
                 policy::RATIO_MAX.into(),
             ),
+            ("games-compacted-days", u64::from(self.games_compacted_days), 0, 36_500),
             ("games-completed-days", u64::from(self.games_completed_days), 1, 36_500),
             ("games-abandoned-days", u64::from(self.games_abandoned_days), 1, 36_500),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),

@@ -204,6 +204,15 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Arc<Document>>>,
     },
+    /// Drop a document's history.
+    Compact {
+        /// Which.
+        name: DocumentName,
+        /// Only if it is at this version.
+        expected: Version,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Version>>,
+    },
     /// Take a document into memory, because somebody reads it.
     Warm(DocumentName),
     /// Look at the ticks: retry what failed, drop what is idle.
@@ -280,6 +289,16 @@ impl Engine {
     pub async fn purge(&self, name: DocumentName, viewer: Viewer, expected: Option<Version>) -> Result<Arc<Document>> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Purge { name, viewer, expected, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Drops a document's history, but for its newest event and the state before that: what is left beside the state is
+    /// below 1 KB, and verifies. When the newest event is large itself, one follows it that changes nothing. Whether that
+    /// may be done is for the caller to check. Returns the version that the document then has. Errors: `NotFound`, `Gone`,
+    /// `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails.
+    pub async fn compact(&self, name: DocumentName, expected: Version) -> Result<Version> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Compact { name, expected, reply }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 

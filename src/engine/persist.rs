@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::batch::{Moment, Round};
 use super::command::not_stored;
+use super::compact::Compaction;
 use super::thread::Thread;
 use super::volatile::check_stored;
 use crate::base::clock::Timestamp;
@@ -42,6 +43,8 @@ pub struct Extras {
     purges: Vec<Going>,
     /// See [`Batch::overwrites`].
     overwrites: Vec<(i64, Version)>,
+    /// Documents whose history goes.
+    pub compactions: Vec<Compaction>,
     replies: Vec<ExtraReply>,
     /// The transaction failed that they were in.
     failed: bool,
@@ -63,7 +66,7 @@ enum ExtraReply {
 impl Extras {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.snapshots.is_empty() && self.purges.is_empty()
+        self.snapshots.is_empty() && self.purges.is_empty() && self.compactions.is_empty()
     }
 
     /// Whether the round takes nothing more: what comes after must not see what goes here.
@@ -79,7 +82,8 @@ impl Extras {
 
     /// Rows of features that go along.
     pub fn rows(&mut self) -> impl Iterator<Item = &mut dyn Rows> {
-        self.purges.iter_mut().map(|going| &mut going.removed as &mut dyn Rows)
+        let purges = self.purges.iter_mut().map(|going| &mut going.removed as &mut dyn Rows);
+        purges.chain(self.compactions.iter_mut().map(|compaction| compaction as &mut dyn Rows))
     }
 
     /// Their transaction failed.
@@ -146,7 +150,8 @@ impl Thread {
         }
     }
 
-    fn check_well(&self) -> Result<()> {
+    /// Error: `StorageUnavailable` while storage fails.
+    pub fn check_well(&self) -> Result<()> {
         if self.backlog.is_failing() { Err(not_stored()) } else { Ok(()) }
     }
 
@@ -207,9 +212,15 @@ impl Thread {
         round.extras.purges.iter().for_each(|going| self.hub.forget(going.through));
     }
 
-    /// Answers those who asked for snapshots and purges.
-    pub fn reply_extras(&self, round: &mut Round) {
+    /// Answers those who asked for snapshots, purges and compactions.
+    pub fn reply_extras(&mut self, round: &mut Round) {
         let (at, failed) = (self.options.clock.now(), round.extras.failed);
+        for compaction in round.extras.compactions.drain(..) {
+            if let Some(name) = compaction.finish(!failed) {
+                // Another snapshot would only hold the same state once more.
+                self.working.snapshot_taken(&name, at);
+            }
+        }
         for reply in round.extras.replies.drain(..) {
             // Whoever asked may have gone.
             match reply {

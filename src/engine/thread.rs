@@ -126,6 +126,9 @@ impl Thread {
                 Command::Purge { name, viewer, expected, reply } => {
                     self.take_purge((&name, expected), &viewer, reply, &mut round);
                 }
+                Command::Compact { name, expected, reply } => {
+                    self.take_compaction((&name, expected), reply, &mut round);
+                }
                 Command::Import { chain, sent, reply } => self.take_in(*chain, sent, reply, &mut round),
                 Command::Stand { name, standing, reply } => {
                     let stood = self.stand(&name, standing);
@@ -175,7 +178,7 @@ impl Thread {
             let mut batch = batch_of(&round.entries);
             batch.snapshots = self.snapshots_of(round);
             round.extras.join(&mut batch);
-            if batch.is_empty() && round.tasks.is_empty() {
+            if batch.is_empty() && round.tasks.is_empty() && round.extras.compactions.is_empty() {
                 // All volatile: what is on disk already is all that ever will be, up to the end.
                 self.durable_to(self.end.head.0);
                 return Durability::Durable;

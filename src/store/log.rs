@@ -270,6 +270,13 @@ pub(super) fn event_at(conn: &Connection, seq: Seq) -> Result<Option<(Hash, i64)
     Ok(statement.query_row([rows::int(seq.0)], |row| Ok((rows::hash(row, 0)?, row.get(1)?))).optional()?)
 }
 
+/// Bytes of an event's body.
+pub(super) fn event_bytes(conn: &Connection, seq: Seq) -> Result<Option<usize>, Failure> {
+    let mut statement = conn.prepare_cached("SELECT octet_length(body) FROM events WHERE seq = ?1")?;
+    let bytes = statement.query_row([rows::int(seq.0)], |row| rows::number(row, 0)).optional()?;
+    Ok(bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+}
+
 /// Seq and hash of the last event; zeros when there is none.
 pub(super) fn head(conn: &Connection) -> Result<super::Head, Failure> {
     let sql = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1";

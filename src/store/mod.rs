@@ -2,7 +2,7 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`open`] (creating, checking, locking), [`writer`] (the transaction),
-//! `trim` (bounded history), `purge` (taking documents away), `replay` (a document from snapshot and events, verified), `log` (events across
+//! `trim` (bounded history, compaction), `purge` (taking documents away), `replay` (a document from snapshot and events, verified), `log` (events across
 //! documents), [`reader`] (the pool).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
@@ -34,6 +34,7 @@ pub use open::open;
 pub use purge::{Expendable, Purge};
 pub use reader::{Entry, Kept, Reader};
 pub use replay::Loaded;
+pub use trim::compact;
 pub use volatile::Vanished;
 pub use writer::{Batch, CommitTimes, Head, KeyRow, Rows, Snapshot, Writer};
 

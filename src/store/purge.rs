@@ -20,6 +20,9 @@ pub trait Expendable: Send + Sync {
     /// The document with this [`key`](crate::document::model::Meta::key) goes in the transaction that `conn` is in.
     /// What is written here is stored with that, or taken back alone when this fails.
     fn removed(&self, conn: &Connection, key: i64) -> Result<()>;
+
+    /// The same when only the history of the document goes.
+    fn compacted(&self, conn: &Connection, key: i64) -> Result<()>;
 }
 
 /// A document that goes.

@@ -46,13 +46,40 @@ fn cut(conn: &Connection, history: History, snapshot: &Document, now: Timestamp)
     if cut <= row.base.version {
         return Ok(());
     }
-    let base = replay::restore(conn, &row, Some(cut))?.document;
+    drop_before(conn, &row, cut)
+}
+
+/// Lets a document's kept history begin after `cut`, which lies after its base and before its newest version.
+fn drop_before(conn: &Connection, row: &DocumentRow, cut: Version) -> Result<(), Failure> {
+    let base = replay::restore(conn, row, Some(cut))?.document;
     writer::insert_snapshot(conn, &base, writer::Existing::Keep)?;
     let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
-    let cut = rows::int(cut.0);
+    let (key, cut) = (row.meta.key, rows::int(cut.0));
     conn.prepare_cached(sql)?.execute((key, cut, rows::int(base.seq.0), base.hash.to_string()))?;
     conn.prepare_cached("DELETE FROM events WHERE document = ?1 AND version <= ?2")?.execute((key, cut))?;
     conn.prepare_cached("DELETE FROM snapshots WHERE document = ?1 AND version < ?2")?.execute((key, cut))?;
+    Ok(())
+}
+
+/// Drops all history of a document but its newest event, and all snapshots but the one which that is applied to. What is
+/// left is read back before this returns. For the transaction that `conn` is in: to be taken back when it fails. Error:
+/// `Damaged`.
+pub fn compact(conn: &Connection, key: i64) -> crate::base::error::Result<()> {
+    fold(conn, key).map_err(Failure::told)
+}
+
+fn fold(conn: &Connection, key: i64) -> Result<(), Failure> {
+    let (Some(row), Some(head)) = (rows::document_by_key(conn, key)?, rows::head_version(conn, key)?) else {
+        return Ok(());
+    };
+    let cut = Version(head.0.saturating_sub(1));
+    if cut > row.base.version {
+        drop_before(conn, &row, cut)?;
+    }
+    conn.prepare_cached("DELETE FROM snapshots WHERE document = ?1 AND version > ?2")?
+        .execute((key, rows::int(cut.0)))?;
+    let Some(row) = rows::document_by_key(conn, key)? else { return Ok(()) };
+    replay::restore(conn, &row, None)?;
     Ok(())
 }
 

@@ -260,6 +260,11 @@ impl Writer {
         self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(Failure::told)
     }
 
+    /// Bytes of the body of a stored event; `None`: it is not there.
+    pub fn event_bytes(&self, seq: Seq) -> Result<Option<usize>> {
+        self.reading().and_then(|conn| log::event_bytes(conn, seq)).map_err(Failure::told)
+    }
+
     /// The hash of a stored event, to compare what is durable with what was meant to be.
     pub fn event_hash(&self, seq: Seq) -> Result<Option<Hash>> {
         let found = self.reading().and_then(|conn| log::event_at(conn, seq));

@@ -39,7 +39,7 @@ async fn the_owner_sees_the_jobs_and_runs_one_dry_and_for_real() {
         (&dry["outcome"], &dry["dryRun"], &dry["trigger"]),
         (&json!("succeeded"), &json!(true), &json!("request"))
     );
-    assert_eq!(dry["counts"], json!({ "abandoned": 0, "completed": 0, "failed": 0, "tokens": 0 }));
+    assert_eq!(dry["counts"], json!({ "abandoned": 0, "compacted": 0, "completed": 0, "failed": 0, "tokens": 0 }));
     let real = server.tell("POST", &format!("{JOBS}/games-cleanup/run"), &[], "{}").await.expect(200).body;
     assert_eq!((&real["outcome"], &real["dryRun"]), (&json!("succeeded"), &json!(false)));
     assert_eq!(server.get("/api/v1/games/g1").await.0, 200, "it is young");

@@ -1,4 +1,5 @@
-//! The job that removes games that are over, and reconnect tokens that are worth nothing any more.
+//! The job that drops the history of games that are over and later removes them, and reconnect tokens that are worth
+//! nothing any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tracing::{info, warn};
 use super::sql::cleanup as sql;
 use super::sql::cleanup::Standing;
 use crate::base::clock::Timestamp;
-use crate::base::error::{Kind, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::jobs::{Job, JobContext, Schedule, Summary};
 
@@ -27,18 +28,24 @@ const REMOVALS_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Removes a game for good, if it is still at this version. Errors: `NotFound`, `Gone`: it is not there;
 /// `VersionConflict`: it goes on.
 pub type Purge = Arc<dyn Fn(DocumentName, Version) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+/// Drops the history of a game, if it is still at this version. Errors: as of [`Purge`].
+pub type Compact = Purge;
 /// Whether anybody follows a game now.
 pub type Connected = Arc<dyn Fn(&DocumentName) -> bool + Send + Sync>;
 
 /// What the clean-up needs to know.
 #[derive(Clone)]
 pub struct Cleanup {
+    /// How long the history of a game is kept after it was completed.
+    pub compacted: Duration,
     /// How long a game is kept after it was completed.
     pub completed: Duration,
     /// How long a game that was not completed is kept after its last event.
     pub abandoned: Duration,
     /// How a game is removed.
     pub purge: Purge,
+    /// How its history is dropped.
+    pub compact: Compact,
     /// Who is never abandoned.
     pub connected: Connected,
 }
@@ -52,7 +59,7 @@ pub fn cleanup_job(cleanup: Cleanup) -> Job {
 async fn clean(cleanup: Cleanup, context: JobContext) -> Result<Summary> {
     let now = context.clock.now();
     let mut summary = Summary::default();
-    for name in ["completed", "abandoned", "failed", "tokens"] {
+    for name in ["compacted", "completed", "abandoned", "failed", "tokens"] {
         summary.count(name, 0);
     }
     let mut after = String::new();
@@ -64,6 +71,8 @@ async fn clean(cleanup: Cleanup, context: JobContext) -> Result<Summary> {
         for game in page {
             if let Some(why) = cleanup.over(&game, now) {
                 cleanup.remove(&context, game, why, &mut summary).await?;
+            } else if cleanup.is_to_be_compacted(&game, now) {
+                cleanup.compact(&context, game, &mut summary).await?;
             }
         }
     }
@@ -86,6 +95,24 @@ impl Cleanup {
         }
     }
 
+    fn is_to_be_compacted(&self, game: &Standing, now: Timestamp) -> bool {
+        game.has_history && game.completed_at.is_some_and(|at| at <= now.minus(self.compacted))
+    }
+
+    /// Drops the history of a game. Error: as of [`remove`](Self::remove).
+    async fn compact(&self, context: &JobContext, game: Standing, done: &mut Summary) -> Result<()> {
+        let (name, version) = (game.name, game.version);
+        if !context.dry_run {
+            match (self.compact)(name.clone(), version).await {
+                Ok(()) => info!(document = %name, version = version.0, "the history of a completed game is dropped"),
+                Err(error) => return unless_it_is_its_own(&name, error, done),
+            }
+        }
+        done.count("compacted", 1);
+        done.name(format!("{name} (history)"));
+        Ok(())
+    }
+
     /// Removes a game. One that cannot be removed does not keep the others. Error: storage takes nothing now.
     async fn remove(&self, context: &JobContext, game: Standing, why: &'static str, done: &mut Summary) -> Result<()> {
         let (name, version) = (game.name.clone(), game.version);
@@ -96,22 +123,27 @@ impl Cleanup {
             if let Err(error) = (self.purge)(name.clone(), version).await {
                 let noted = name.clone();
                 context.engine.rows(move |conn, _| sql::take_back_removal(conn, &noted, version)).await?;
-                return match error.kind() {
-                    kind if kind.retryable() => Err(error),
-                    // Somebody was faster, or plays on after all.
-                    Kind::NotFound | Kind::Gone | Kind::VersionConflict => Ok(()),
-                    _ => {
-                        warn!(document = %name, %error, "a game is not removed");
-                        done.count("failed", 1);
-                        Ok(())
-                    }
-                };
+                return unless_it_is_its_own(&name, error, done);
             }
             info!(document = %name, version = version.0, why, "a game is removed");
         }
         done.count(why, 1);
         done.name(format!("{name} ({why})"));
         Ok(())
+    }
+}
+
+/// What one game's failure is to the others: nothing, unless storage takes nothing now. That is the error.
+fn unless_it_is_its_own(name: &DocumentName, error: Error, done: &mut Summary) -> Result<()> {
+    match error.kind() {
+        kind if kind.retryable() => Err(error),
+        // Somebody was faster, or plays on after all.
+        Kind::NotFound | Kind::Gone | Kind::VersionConflict => Ok(()),
+        _ => {
+            warn!(document = %name, %error, "a game is not cleaned up");
+            done.count("failed", 1);
+            Ok(())
+        }
     }
 }
 

@@ -24,7 +24,13 @@ type Purged = Arc<Mutex<Vec<String>>>;
 fn cleanup(running: &Running) -> (AtWork, Purged) {
     let purged = Purged::default();
     let (asked, engine) = (Arc::clone(&purged), running.engine.clone());
+    let compacting = running.engine.clone();
     let cleanup = Cleanup {
+        compacted: DAY,
+        compact: Arc::new(move |name, version| {
+            let engine = compacting.clone();
+            Box::pin(async move { engine.compact(name, version).await.map(drop) })
+        }),
         completed: 7 * DAY,
         abandoned: 30 * DAY,
         purge: Arc::new(move |name, version| {
@@ -110,6 +116,37 @@ async fn games_that_are_over_are_removed_and_no_other() {
     let again = at_work.run("games-cleanup", false).await;
     assert_eq!((count(&again, "completed"), count(&again, "abandoned")), (0, 0), "what is removed stays so");
     assert_eq!(*purged.lock(), ["games/moves", "games/stuck"]);
+}
+
+#[tokio::test]
+async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
+    let running = Running::start(None);
+    for id in ["done", "goes-on"] {
+        create(&running, "games", id).await;
+        for round in 2..6 {
+            let patch = json!({ "round": round });
+            let request = Request {
+                name: DocumentName::new("games", id).unwrap(),
+                operation: Operation::Merge(patch),
+                expected: Expected::default(),
+            };
+            running.engine.write(Write { requests: vec![request], viewer: Viewer::Owner, key: None }).await.unwrap();
+        }
+    }
+    complete(&running, "done").await;
+    let (at_work, _) = cleanup(&running);
+    assert_eq!(count(&at_work.run("games-cleanup", false).await, "compacted"), 0);
+    running.clock.advance(DAY);
+    let dry = at_work.run("games-cleanup", true).await;
+    assert_eq!((count(&dry, "compacted"), &dry.summary.unwrap().names[0][..]), (1, "games/done (history)"));
+    let kept = async |id| {
+        let name = DocumentName::new("games", id).unwrap();
+        running.reads.ask(move |reader| reader.kept(&name)).await.unwrap().unwrap().events
+    };
+    assert_eq!(kept("done").await, 5, "a dry run drops nothing");
+    assert_eq!(count(&at_work.run("games-cleanup", false).await, "compacted"), 1);
+    assert_eq!((kept("done").await, kept("goes-on").await), (1, 5));
+    assert_eq!(count(&at_work.run("games-cleanup", false).await, "compacted"), 0, "once");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Version};
+use crate::base::limits::COMPACT_EVENT_BYTES_MAX;
 use crate::store::{Connection, told};
 
 /// A game as it stands at the end of its log.
@@ -18,32 +19,39 @@ pub struct Standing {
     pub last_event: Timestamp,
     /// When it was completed, if it was.
     pub completed_at: Option<Timestamp>,
+    /// Whether more is kept of it than its newest event, a small one, and what that is applied to.
+    pub has_history: bool,
 }
 
-/// Key, id, version, hash, time.
-type Found = (i64, String, i64, String, String);
+/// Key, id, version, hash, time, whether there is history.
+type Found = (i64, String, i64, String, String, bool);
 
 /// At most `limit` games by id, those after `after`; deleted ones are left out, and those that went to another server.
 pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Standing>> {
+    let small = i64::try_from(COMPACT_EVENT_BYTES_MAX).unwrap_or(i64::MAX);
     let read = || -> rusqlite::Result<Vec<Found>> {
-        let sql = "SELECT d.key, d.id, e.version, e.hash, e.at FROM documents d
+        let sql = "SELECT d.key, d.id, e.version, e.hash, e.at, e.version > d.base_version + 1
+                          OR octet_length(e.body) > ?3
+                          OR EXISTS (SELECT 1 FROM snapshots WHERE document = d.key AND version = e.version)
+                   FROM documents d
                    JOIN events e ON e.document = d.key
                         AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
                    WHERE d.collection = 'games' AND d.id > ?1 AND e.deletes = 0
                      AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id) ORDER BY d.id LIMIT ?2";
         let mut statement = conn.prepare_cached(sql)?;
-        let found = statement
-            .query_map((after, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
+        let found = statement.query_map((after, limit, small), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        })?;
         found.collect()
     };
     let mut standings = Vec::new();
-    for (key, id, version, hash, at) in read().map_err(told)? {
+    for (key, id, version, hash, at, has_history) in read().map_err(told)? {
         let name = DocumentName::new("games", &id)?;
         let version = Version(u64::try_from(version).unwrap_or(0));
         let completed_at = super::completed_at(conn, key)?;
         // A time that cannot be read is as late as can be: nothing is removed for it.
         let last_event = Timestamp::parse(&at).unwrap_or(Timestamp::from_millis(i64::MAX));
-        standings.push(Standing { name, version, hash, last_event, completed_at });
+        standings.push(Standing { name, version, hash, last_event, completed_at, has_history });
     }
     Ok(standings)
 }

@@ -38,4 +38,10 @@ impl Expendable for CompletedGames {
         }
         Ok(())
     }
+
+    fn compacted(&self, conn: &Connection, key: i64) -> Result<()> {
+        // Nobody comes back to a game that is over. Who sat where is part of how it ended.
+        let sql = "DELETE FROM reconnect_tokens WHERE document = ?1";
+        conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map(drop).map_err(told)
+    }
 }
