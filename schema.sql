@@ -89,7 +89,7 @@ CREATE TABLE seats (
     joined_at TEXT    NOT NULL,
     PRIMARY KEY (document, player),
     UNIQUE (document, seat)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- The secrets that take a seat back, by their hash: from what stands here nobody can make one. Each is good once; the
 -- next in its family then takes its place.

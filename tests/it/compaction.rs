@@ -37,11 +37,13 @@ async fn clean_up(server: &Process) -> Value {
     record["counts"].clone()
 }
 
-/// A game of 50 KB with two players and 40 versions, the last change of which is this.
+/// A game of 50 KB with six players and 40 versions, the last change of which is this.
 async fn played(server: &Process, last: &Value) -> Value {
     let state = json!({ "text": "x".repeat(50_000), "private": { "bob": { "cards": [1] } }, "n": 1 });
     assert_eq!(server.post_as("alice", "/api/v1/games", &json!({ "id": "g1", "state": state })).await.0, 201);
-    for player in ["alice", "bob"] {
+    let others = (3..=6).map(|number| format!("player-{number}"));
+    for player in ["alice", "bob"].map(str::to_owned).into_iter().chain(others) {
+        let player = player.as_str();
         assert_eq!(server.post_as(player, &format!("{G1}/seats"), &json!({ "playerId": player })).await.0, 201);
         let ask = format!("/api/game/g1/connection-token?playerId={player}");
         assert_eq!(server.get_as(player, &ask).await.0, 200);
@@ -78,7 +80,7 @@ async fn of_a_completed_game_the_state_stays_and_less_than_a_kilobyte_beside_it(
         let (_, page) = server.get(&format!("{G1}/events")).await;
         assert_eq!((&page["firstVersion"], page["items"].as_array().unwrap().len()), (&json!(40), 1));
         let seats = server.get(&format!("{G1}/seats")).await.1;
-        assert_eq!(seats["items"].as_array().unwrap().len(), 2, "who sat there is still known");
+        assert_eq!(seats["items"].as_array().unwrap().len(), 6, "who sat there is still known");
         assert_eq!(clean_up(&server).await["compacted"], 0, "there is nothing more to drop");
         assert!(server.terminate().success());
         assert_eq!(kept(&server), (1, 1), "nor does a stop store it again");
