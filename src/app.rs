@@ -31,6 +31,7 @@ use crate::engine::thread::{Ending, TICK, Thread};
 use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
 use crate::features;
 use crate::features::games::cleanup::{Cleanup, Compact, Purge};
+use crate::features::games::sql::persist::CompletedGames;
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::caller::NoSessions;
@@ -45,7 +46,7 @@ use crate::jobs::{self, Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
 use crate::live::ring::RingBounds;
-use crate::store::{self, History, OpenError, Reader, Synchronous};
+use crate::store::{self, History, Memory, OpenError, Reader, Synchronous};
 
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -154,7 +155,7 @@ impl Builder {
     pub async fn start(self) -> Result<Server, StartError> {
         self.config.validate()?;
         let config = self.config;
-        let options = engine_options(&config, self.rules, &self.clock, &self.entropy)?;
+        let mut options = engine_options(&config, self.rules, &self.clock, &self.entropy)?;
         // The address first: a second server on it must not touch the file.
         let failed = |error| StartError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -164,6 +165,10 @@ impl Builder {
         let vanished = writer.begin_run(&options.volatile.collections)?;
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
+        let presence = Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce);
+        let memory = Arc::new(Memory::open()?);
+        let (beside, present) = (Arc::clone(&memory), Arc::clone(&presence));
+        options.expendable = Some(Arc::new(CompletedGames { memory: beside, presence: present }));
         let health = Arc::new(Health::default());
         let (engine, commands) = command::channel();
         let (done, finished) = watch::channel(None);
@@ -175,8 +180,8 @@ impl Builder {
         thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
 
         let stop = CancellationToken::new();
-        let presence = Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce);
         let api = Api(Arc::new(Parts {
+            memory,
             presence: Arc::clone(&presence),
             reads: Reads::new(Arc::clone(&hub), reader, engine.clone(), vanished),
             engine: engine.clone(),
@@ -238,7 +243,7 @@ fn engine_options(
             ratio_thousandths: config.snapshot_ratio_thousandths,
             age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
         },
-        expendable: Some(Arc::new(features::games::sql::persist::CompletedGames)),
+        expendable: None,
     })
 }
 

@@ -89,7 +89,8 @@
 //! 4. *Versions are dense and history is a chain*: `crash` (above), `model`, and the properties in
 //!    `src/document/tests/chain.rs`.
 //! 5. *A retry is safe*: `idempotency::a_repeated_key_gives_the_first_answer_also_after_kill_9`,
-//!    `…::a_key_that_was_killed_in_the_middle_makes_one_change_in_the_end`.
+//!    `…::a_key_that_was_killed_in_the_middle_makes_one_change_in_the_end`; of calls about seats, the end of a game and
+//!    storing it: `games::once`.
 //! 6. *A broken disk does not stop the game*: `faults::a_full_disk_makes_changes_wait_until_there_is_room`,
 //!    `…::a_disk_that_does_not_sync_makes_changes_wait_until_it_does`,
 //!    `…::past_the_bound_changes_are_refused_and_everything_else_goes_on`.
@@ -105,7 +106,7 @@
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:
-//! `rollout`, and `src/engine/tests/volatile.rs`.
+//! `rollout`, `games::memory`, and `src/engine/tests/volatile.rs`.
 //!
 //! # Deliberately absent
 //!

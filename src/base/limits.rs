@@ -113,6 +113,8 @@ pub const TREES_BYTES_MAX: usize = 4 << 20;
 pub const VOLATILE_DOCUMENTS_MAX: usize = 1000;
 /// Bytes of the states of volatile documents. Past it none is created and none grows: `too-large`.
 pub const VOLATILE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the rows of features that belong to volatile documents. Past it: `too-large`.
+pub const VOLATILE_ROWS_BYTES_MAX: usize = 32 << 20;
 /// How long a volatile document that nobody reads or writes stays: long enough for a game that goes on tomorrow
 /// evening at about the same hour.
 pub const VOLATILE_IDLE: Duration = Duration::from_secs(24 * 3600);

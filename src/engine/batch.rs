@@ -28,6 +28,7 @@ use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
 use crate::document::{json, patch};
 use crate::store::KeyRow;
+use crate::store::keys::mismatch;
 
 /// What one round has decided so far. Nobody outside the engine sees any of it, refusals included, before it is stored:
 /// a refusal may tell of a change made in the same round.
@@ -426,5 +427,5 @@ fn check_fingerprint(key: &Key, earlier: Hash) -> Result<()> {
     if key.fingerprint == earlier {
         return Ok(());
     }
-    Err(Error::new(Kind::IdempotencyMismatch, "this Idempotency-Key came with another request before"))
+    Err(mismatch())
 }

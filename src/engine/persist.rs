@@ -94,7 +94,7 @@ impl Extras {
 }
 
 /// What a feature does when a document goes.
-struct Removed {
+pub struct Removed {
     expendable: Option<Arc<dyn Expendable>>,
     key: i64,
 }
@@ -155,6 +155,11 @@ impl Thread {
         if self.backlog.is_failing() { Err(not_stored()) } else { Ok(()) }
     }
 
+    /// What features have of a document, to be taken away.
+    pub fn removed(&self, key: i64) -> Removed {
+        Removed { expendable: self.options.expendable.clone(), key }
+    }
+
     /// Notes that a document is to be taken away.
     pub fn take_purge(
         &mut self,
@@ -201,7 +206,7 @@ impl Thread {
             }
             (outcome.document, Some((document.seq, document.hash)), document.seq)
         };
-        let removed = Removed { expendable: self.options.expendable.clone(), key: tombstone.meta.key };
+        let removed = self.removed(tombstone.meta.key);
         let purge = Purge { tombstone: Arc::clone(&tombstone), before };
         round.extras.purges.push(Going { purge, through, removed });
         Ok(tombstone)

@@ -11,7 +11,7 @@ use super::backlog::{Backlog, batch_of};
 use super::batch::{End, Round};
 use super::command::{Command, Commands, Durability};
 use super::health::{Health, Storage};
-use super::persist::Going;
+use super::persist::{Going, Removed};
 use super::standing::Standings;
 use super::volatile::Answers;
 use super::working::{Slot, Working};
@@ -221,7 +221,12 @@ impl Thread {
 
     /// Stores a batch and notes it.
     pub fn commit(&mut self, batch: &Batch, rows: &mut dyn Iterator<Item = &mut dyn Rows>) -> Result<(), Fault> {
-        let times = self.writer.commit_with(batch, rows, self.options.clock.now())?;
+        // Before all others: what they write belongs to what may come after.
+        let deleted = batch.events.iter().filter(|event| event.deletes);
+        let mut removed: Vec<Removed> = deleted.map(|event| self.removed(event.meta.key)).collect();
+        let removed = removed.iter_mut().map(|removed| removed as &mut dyn Rows);
+        let rows = rows.map(|rows| rows as &mut dyn Rows);
+        let times = self.writer.commit_with(batch, &mut removed.chain(rows), self.options.clock.now())?;
         self.note_commit(batch, times);
         Ok(())
     }
@@ -235,6 +240,9 @@ impl Thread {
         let documents = documents.map(|slot| Arc::clone(&slot.document));
         let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
         self.hub.publish(documents, &events, self.durable);
+        if let Some(expendable) = &self.options.expendable {
+            events.iter().filter(|event| event.deletes).for_each(|event| expendable.gone(&event.meta));
+        }
     }
 
     fn note_commit(&mut self, batch: &Batch, times: CommitTimes) {

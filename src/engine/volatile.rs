@@ -95,8 +95,8 @@ pub fn check_stored(document: &Document) -> Result<()> {
     }
     let name = &document.meta.name;
     let message = format!(
-        "{name} lives in memory only, since it was created while persistence was turned off: nothing of it or beside it \
-         is kept on disk"
+        "{name} lives in memory only, since it was created while persistence was turned off: nothing of it is kept on \
+         disk; play on, or have persistence turned on and open a new game"
     );
     Err(Error::new(Kind::AlreadyExists, message).problem("not-persistent"))
 }

@@ -14,6 +14,7 @@ use crate::engine::command::Engine;
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
 use crate::live::presence::Presence;
+use crate::store::Memory;
 
 /// The state of every handler. Cheap to clone; nothing in it changes after the start.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Parts {
     pub engine: Engine,
     /// The way to read.
     pub reads: Reads,
+    /// What belongs to documents that live in memory only.
+    pub memory: Arc<Memory>,
     /// Who is connected to what.
     pub presence: Arc<Presence>,
     /// How the engine is.

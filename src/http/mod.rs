@@ -3,7 +3,7 @@
 //! In the order in which a request meets them: [`server`] (accepts and drives connections), [`stall`] and [`inbound`]
 //! (end a peer that stops taking or sending), [`guard`] (host, origin, panics, headers, logs) with [`hosts`] (which
 //! names are ours), the extractors [`viewer`], [`path`], [`query`] and [`body`], the pure parsers in [`headers`], what
-//! handlers share in [`api`], and on the way back [`sse`] for streams, which [`pour`] writes, and [`problem`] with
+//! handlers share in [`api`] and in [`once`] (calls that may be repeated), and on the way back [`sse`] for streams, which [`pour`] writes, and [`problem`] with
 //! [`pages`], which says to people what a problem means. [`openapi`] says to programs what can be asked. [`client`] and
 //! [`sse_parser`] are the other end, for `rejoin watch`.
 
@@ -16,6 +16,7 @@ pub mod headers;
 pub mod hosts;
 pub mod inbound;
 pub mod moved;
+pub mod once;
 pub mod openapi;
 pub mod pages;
 pub mod path;

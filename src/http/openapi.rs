@@ -25,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::Caller;
+use super::once::Sent;
 use super::path::{CollectionPath, DocumentPath};
 use super::problem::{self, NAMED, row};
 use crate::base::error::Kind;
@@ -258,13 +259,9 @@ parameters! {
         ),
     ];
     Unchanged => [request_header("If-None-Match", TAGS_PATTERN, "Answer 304 if what is asked for still has one of these tags.")];
+    Sent => [idempotency_key()];
     WriteHeaders => [
-        request_header(
-            "Idempotency-Key",
-            KEY_PATTERN,
-            "1 to 255 visible ASCII characters, best random ones, that make a retry safe: the same request with the same key \
-             is done once and gets the first answer again.",
-        ),
+        idempotency_key(),
         request_header("Prefer", "", "`return=minimal`: answer with the headers alone."),
     ];
     Resume => [request_header(
@@ -273,6 +270,15 @@ parameters! {
         "The `id` of the last event that the client saw (`EventSource` sends it by itself); `0`: from the beginning of the \
          kept history. One that this log does not know is answered with a snapshot, never with a refusal.",
     )];
+}
+
+fn idempotency_key() -> Parameter {
+    request_header(
+        "Idempotency-Key",
+        KEY_PATTERN,
+        "1 to 255 visible ASCII characters, best random ones, that make a retry safe: the same request with the same key \
+         is done once and gets the first answer again.",
+    )
 }
 
 fn collection() -> Parameter {

@@ -240,10 +240,10 @@ pub const MEANINGS: &[Meaning] = &[
     meaning(
         "not-persistent",
         &[409],
-        "The game lives in memory only, since persistence of new games was turned off when it was created. Seats, tokens \
-         and the end of a game are kept on disk, beside games that are there too, and only from there can it be stored \
-         whole, read back, removed for good or moved to another server.",
-        "Play on without seats, or ask who runs the server to turn persistence on and open a new game.",
+        "The game lives in memory only, since persistence of new games was turned off when it was created. It is played as \
+         any other, with seats, tokens and an end, for as long as the server runs; but it cannot be stored whole, read \
+         back, removed for good or moved to another server.",
+        "Play on, or ask who runs the server to turn persistence on and open a new game. To end this one, delete it.",
     ),
     meaning(
         "game-running",

@@ -95,6 +95,12 @@ impl Presence {
         self.change(|registry| registry.unseat(name, player, now));
     }
 
+    /// All seats are given up, since the game is gone. Call it after the change is published.
+    pub fn vacated(&self, name: &DocumentName) {
+        let now = self.now();
+        self.change(|registry| registry.vacate(name, now));
+    }
+
     /// How it stands with a player, as it was told. `None`: neither connected nor seated since the start of the server,
     /// or gone for so long that it is forgotten.
     pub fn of(&self, name: &DocumentName, player: &UserId) -> Option<Standing> {

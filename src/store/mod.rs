@@ -3,13 +3,15 @@
 //!
 //! In reading order: `schema.sql` (the format), [`open`] (creating, checking, locking), [`writer`] (the transaction),
 //! `trim` (bounded history, compaction), `purge` (taking documents away), `replay` (a document from snapshot and events, verified), `log` (events across
-//! documents), [`reader`] (the pool).
+//! documents), [`reader`] (the pool), [`keys`] (answers that are given again), `memory` (the same tables, in memory).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
 //! checksum. What does not verify is an error that names the document and the version, never data.
 
 pub mod error;
+pub mod keys;
 mod log;
+mod memory;
 mod open;
 mod pool;
 mod purge;
@@ -29,14 +31,16 @@ use std::time::Duration;
 use crate::base::limits;
 
 pub use error::{Fault, OpenError, told};
+pub use keys::{Answered, KeyRow, RequestKey, once};
 pub use log::Filter;
+pub use memory::Memory;
 pub use open::open;
 pub use purge::{Expendable, Purge};
 pub use reader::{Entry, Kept, Reader};
 pub use replay::Loaded;
 pub use trim::compact;
 pub use volatile::Vanished;
-pub use writer::{Batch, CommitTimes, Head, KeyRow, Rows, Snapshot, Writer};
+pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Writer};
 
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
 pub use rusqlite::Connection;

@@ -14,7 +14,7 @@ use super::writer::{Checkpoint, checkpoint};
 use super::{FILE_NAME, LOCK_NAME, Options, Reader, Synchronous, Writer, pool};
 
 /// The whole format.
-const SCHEMA: &str = include_str!("../../schema.sql");
+pub(super) const SCHEMA: &str = include_str!("../../schema.sql");
 /// The number of the format that this release writes, as in `schema.sql`.
 const FORMAT: i64 = 1;
 /// Marks our files, as in `schema.sql`.

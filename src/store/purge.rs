@@ -10,18 +10,22 @@ use super::writer;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
-use crate::document::model::Document;
+use crate::document::model::{Document, Meta};
 
 /// What may go when room is needed, and what goes along with it. A feature's affair; called on the engine's thread.
 pub trait Expendable: Send + Sync {
     /// At most `limit` documents that may go, the first to go first.
     fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>>;
 
-    /// The document with this [`key`](crate::document::model::Meta::key) goes in the transaction that `conn` is in.
-    /// What is written here is stored with that, or taken back alone when this fails.
+    /// The document with this [`key`](crate::document::model::Meta::key) goes, or is deleted, in the transaction that
+    /// `conn` is in: created again, it is another. What is written here is stored with that, or taken back alone when this fails.
     fn removed(&self, conn: &Connection, key: i64) -> Result<()>;
 
-    /// The same when only the history of the document goes.
+    /// The document is gone, deleted or taken away, and everybody can see that. If it lived in memory only, this is all
+    /// that is said of it.
+    fn gone(&self, meta: &Meta);
+
+    /// The same as [`removed`](Self::removed) when only the history of the document goes.
     fn compacted(&self, conn: &Connection, key: i64) -> Result<()>;
 }
 

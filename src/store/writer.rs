@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
 use super::error::{Failure, Fault, OpenError};
+use super::keys::{self, KeyRow};
 use super::purge::{self, Expendable, Purge};
 use super::rows::{self, Text};
 use super::volatile::{self, Vanished};
@@ -78,21 +78,6 @@ pub struct Snapshot {
     pub document: Arc<Document>,
     /// Whether its history is to be trimmed now, at most up to this version.
     pub trim: bool,
-}
-
-/// What was answered to a request with an idempotency key.
-#[derive(Clone, Debug)]
-pub struct KeyRow {
-    /// Who sent it.
-    pub scope: String,
-    /// The key.
-    pub key: String,
-    /// Of the request.
-    pub fingerprint: Hash,
-    /// What was answered: UTF-8.
-    pub answer: Bytes,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// Rows of a feature, to be written in the same transaction as the changes of a batch. What they are about is the
@@ -284,7 +269,7 @@ impl Writer {
 
     /// What was answered to the request with this key. May be older than what is promised to be remembered.
     pub fn find_key(&self, scope: &str, key: &str) -> Result<Option<KeyRow>> {
-        self.reading().and_then(|conn| find_key(conn, scope, key)).map_err(Failure::told)
+        self.reading().and_then(|conn| keys::find(conn, scope, key)).map_err(Failure::told)
     }
 
     /// Moves the WAL into the database when it has grown enough. To be called between batches, after the waiting ones
@@ -362,7 +347,7 @@ fn store(
     for going in &batch.purges {
         purge::purge(conn, going)?;
     }
-    insert_keys(conn, &batch.keys)?;
+    keys::insert(conn, &batch.keys)?;
     if !batch.keys.is_empty() {
         trim::forget_keys(conn, now)?;
     }
@@ -392,7 +377,7 @@ fn in_savepoint(conn: &Connection, write: impl FnOnce(&Connection) -> Result<()>
     Ok(())
 }
 
-fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> std::result::Result<(), Fault> {
+pub(super) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> std::result::Result<(), Fault> {
     let sql = "INSERT INTO documents (key, collection, id, host, access, created_at, base_version, base_seq, base_hash)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7) ON CONFLICT (key) DO NOTHING";
     let mut statement = conn.prepare_cached(sql)?;
@@ -465,28 +450,6 @@ pub(super) fn insert_snapshot(conn: &Connection, document: &Document, existing: 
         state.as_deref().map(Text),
     ))?;
     Ok(())
-}
-
-fn insert_keys(conn: &Connection, keys: &[KeyRow]) -> rusqlite::Result<()> {
-    // One that is there already is older than what is promised to be remembered: the engine looked.
-    let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT (scope, key) DO UPDATE
-               SET fingerprint = excluded.fingerprint, answer = excluded.answer, at = excluded.at";
-    let mut statement = conn.prepare_cached(sql)?;
-    for row in keys {
-        let parameters = (&row.scope, &row.key, row.fingerprint.to_string(), Text(&row.answer), row.at.to_string());
-        statement.execute(parameters)?;
-    }
-    Ok(())
-}
-
-fn find_key(conn: &Connection, scope: &str, key: &str) -> std::result::Result<Option<KeyRow>, Failure> {
-    let sql = "SELECT fingerprint, answer, at FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
-    let read = |row: &rusqlite::Row<'_>| {
-        let (fingerprint, answer, at) = (rows::hash(row, 0)?, rows::text(row, 1)?, rows::time(row, 2)?);
-        Ok(KeyRow { scope: scope.to_owned(), key: key.to_owned(), fingerprint, answer, at })
-    };
-    Ok(conn.prepare_cached(sql)?.query_row((scope, key), read).optional()?)
 }
 
 /// A way of moving the WAL into the database.

@@ -1,6 +1,9 @@
 //! Seats, reconnect tokens and the end of games.
 
 mod answers;
+mod lives;
+mod memory;
+mod once;
 mod reconnect;
 mod seats;
 mod secrets;

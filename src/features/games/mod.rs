@@ -1,7 +1,7 @@
 //! Games: documents of the collection `games` with seats, reconnect tokens and an end.
 //!
 //! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers) are pure; `sql`
-//! has the tables, and what of them goes with a game that is removed; [`service`] joins them with documents;
+//! has the tables, and what of them goes with a game that is removed; [`tables`] says where they are; [`service`] joins them with documents;
 //! [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
 //!
 //! Moving a game to another server: [`addresses`] (where to; pure), [`wire`] (what the servers tell each other),
@@ -18,5 +18,6 @@ pub mod routes;
 pub mod seats;
 pub mod service;
 pub mod sql;
+pub mod tables;
 pub mod tokens;
 pub mod wire;

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::service::{check_running, forget_expired, not_a_participant};
-use super::sql;
 use super::tokens::{self, Sealed, Showing, Token, Verdict, after, judge};
+use super::{sql, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
@@ -119,7 +119,7 @@ pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
     let attempt = Arc::new(Attempt { showing, token, key, deleted });
     // First beside the engine: whoever guesses is refused without work for it.
     let (looking, now) = (Arc::clone(&attempt), api.clock.now());
-    let step = api.reads.ask(move |reader| reader.rows(|conn| looking.examine(conn, now))).await?;
+    let step = tables::read(api, &document.meta, move |conn| looking.examine(conn, now)).await?;
     if let Step::Replay(body) = step {
         return Ok(Answer { body: body.into(), replayed: true });
     }
@@ -144,7 +144,7 @@ pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
             Ok(Outcome::Won)
         }
     };
-    match api.engine.rows(write).await? {
+    match tables::write(api, &document, write).await? {
         Outcome::Won => Ok(Answer { body: body.into(), replayed: false }),
         Outcome::Replayed(body) => Ok(Answer { body: body.into(), replayed: true }),
         Outcome::Refused(error) => Err(error),

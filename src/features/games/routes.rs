@@ -74,14 +74,15 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Respons
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
 const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
+const REPEATED: &[K] = &[K::IdempotencyMismatch];
 const OVER: &[&str] = &["game-completed"];
 const MEMORY: &[&str] = &["not-persistent"];
 
 problems! {
     /// Of taking a seat.
-    JoinProblems: ACCESS, ABSENT, BODY => OVER, &["seat-taken", "table-full"], MEMORY;
+    JoinProblems: ACCESS, ABSENT, BODY, REPEATED => OVER, &["seat-taken", "table-full"];
     /// Of storing a game.
-    PersistProblems: ACCESS, ABSENT, BODY, &[K::VersionConflict] => MEMORY;
+    PersistProblems: ACCESS, ABSENT, BODY, REPEATED, &[K::VersionConflict] => MEMORY;
     /// Of reading one back.
     RestoreProblems: ACCESS, ABSENT => MEMORY;
     /// Of what is stored of one.
@@ -93,11 +94,11 @@ problems! {
     /// Of leaving a seat.
     LeaveProblems: ACCESS, ABSENT => OVER;
     /// Of ending a game.
-    CompleteProblems: ACCESS, ABSENT, BODY => MEMORY;
+    CompleteProblems: ACCESS, ABSENT, BODY, REPEATED;
     /// Of asking for a token.
     TokenProblems: ACCESS, ABSENT => OVER, &["not-a-participant"];
     /// Of coming back.
-    ReconnectProblems: ACCESS, ABSENT, BODY, &[K::IdempotencyMismatch] => OVER, &[
+    ReconnectProblems: ACCESS, ABSENT, BODY, REPEATED => OVER, &[
         "not-a-participant",
         "reconnect-token-unknown",
         "reconnect-token-expired",

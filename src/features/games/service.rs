@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::seats::{self, Choice, Seat};
-use super::sql;
 use super::tokens::{Token, after};
+use super::{sql, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId};
@@ -12,15 +12,15 @@ use crate::base::limits::EXPIRED_TOKENS_KEPT;
 use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::engine::volatile::check_stored;
 use crate::http::api::Api;
-use crate::store::Connection;
+use crate::http::once::Once;
+use crate::store::{Answered, Connection};
 
 /// The game, when it is there and not over. Errors: `NotFound`, `Gone`, `game-completed`.
 pub async fn running(api: &Api, name: &DocumentName) -> Result<Arc<Document>> {
     let document = api.reads.document(name).await?.ok_or_else(|| absent(name, None))?;
     let key = document.meta.key;
-    api.reads.ask(move |reader| reader.rows(|conn| check_running(conn, key))).await?;
+    tables::read(api, &document.meta, move |conn| check_running(conn, key)).await?;
     if document.is_deleted() { Err(absent(name, Some(&document))) } else { Ok(document) }
 }
 
@@ -51,16 +51,15 @@ pub(super) fn not_a_participant(player: &UserId) -> Error {
 
 /// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever has
 /// one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the player and the host; those of
-/// [`seats::choose`]; `StorageUnavailable`.
+/// [`seats::choose`]; those of [`tables::write`].
 pub async fn join(
     api: &Api,
     name: &DocumentName,
     viewer: &Viewer,
-    player: UserId,
-    wanted: Option<u32>,
-) -> Result<(Seat, bool)> {
+    (player, wanted): (UserId, Option<u32>),
+    once: Once<(Seat, bool)>,
+) -> Result<Answered> {
     let document = running(api, name).await?;
-    check_stored(&document)?;
     // A player's own user holds the seat, whoever found it for them.
     let identity = player.clone();
     if !may_act_for(&document, viewer, &identity) {
@@ -68,7 +67,7 @@ pub async fn join(
     }
     let max = seats::max_seats(document.state.as_deref().unwrap_or(b"{}"));
     let key = document.meta.key;
-    let write = move |conn: &Connection, now: Timestamp| {
+    let take = move |conn: &Connection, now: Timestamp| {
         check_running(conn, key)?;
         let taken = sql::seats(conn, key)?;
         match seats::choose(&taken, max, &player, wanted)? {
@@ -84,24 +83,26 @@ pub async fn join(
             }
         }
     };
-    let (seat, new) = api.engine.rows(write).await?;
-    if new {
+    let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, take);
+    let (answered, taken) = tables::write(api, &document, write).await?;
+    if let Some((seat, true)) = taken {
         api.presence.joined(name, &seat.player);
     }
-    Ok((seat, new))
+    Ok(answered)
 }
 
 /// Who sits in a game that may be over. Errors: `NotFound`, `Gone`.
 pub async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
-    let key = api.reads.live_document(name).await?.meta.key;
-    api.reads.ask(move |reader| reader.rows(|conn| sql::seats(conn, key))).await
+    let document = api.reads.live_document(name).await?;
+    let key = document.meta.key;
+    tables::read(api, &document.meta, move |conn| sql::seats(conn, key)).await
 }
 
 /// Frees a player's seat; their tokens end with it. Errors: those of [`running`]; `NotFound` when they have none;
 /// `Forbidden` for anyone but the player and the host; `StorageUnavailable`.
 pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
     let document = running(api, name).await?;
-    let leaver = player.clone();
+    let (leaver, game) = (player.clone(), Arc::clone(&document));
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;
         let seat = sql::seat_of(conn, key, &player)?;
@@ -112,25 +113,25 @@ pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserI
         sql::leave(conn, key, &player)?;
         sql::tokens::revoke_player(conn, key, &player, now)
     };
-    api.engine.rows(write).await?;
+    tables::write(api, &game, write).await?;
     api.presence.left(name, &leaver);
     Ok(())
 }
 
-/// Ends a game, once: when that was. Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host;
-/// `StorageUnavailable`.
-pub async fn complete(api: &Api, name: &DocumentName, viewer: &Viewer) -> Result<Timestamp> {
+/// Ends a game, once: when that was. Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host; those of
+/// [`tables::write`].
+pub async fn complete(api: &Api, name: &DocumentName, viewer: &Viewer, once: Once<Timestamp>) -> Result<Answered> {
     let document = api.reads.live_document(name).await?;
     if !document.meta.is_host(viewer) {
         return Err(forbidden("only the host ends a game"));
     }
-    check_stored(&document)?;
     let key = document.meta.key;
-    let write = move |conn: &Connection, now: Timestamp| {
+    let end = move |conn: &Connection, now: Timestamp| {
         sql::complete(conn, key, now)?;
         Ok(sql::completed_at(conn, key)?.unwrap_or(now))
     };
-    api.engine.rows(write).await
+    let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, end);
+    tables::write(api, &document, write).await.map(|(answered, _)| answered)
 }
 
 /// A new token for a player's seat, and until when it is good. It begins a line of its own: other devices of the player
@@ -144,7 +145,7 @@ pub async fn connection_token(
 ) -> Result<(Token, Timestamp)> {
     let document = running(api, name).await?;
     let (token, lifetime) = (Token::new(&*api.entropy), api.reconnect_token);
-    let hash = token.hash();
+    let (hash, game) = (token.hash(), Arc::clone(&document));
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;
         check_running(conn, key)?;
@@ -166,7 +167,7 @@ pub async fn connection_token(
         sql::tokens::issue(conn, &new, now)?;
         Ok(expires_at)
     };
-    let expires_at = api.engine.rows(write).await?;
+    let expires_at = tables::write(api, &game, write).await?;
     Ok((token, expires_at))
 }
 

@@ -36,6 +36,13 @@ pub fn complete(conn: &Connection, document: i64, now: Timestamp) -> Result<()> 
     conn.prepare_cached(sql).and_then(run).map(drop).map_err(told)
 }
 
+/// Whether the newest event of a stored game is its end as a document.
+pub fn is_deleted(conn: &Connection, document: i64) -> Result<bool> {
+    let sql = "SELECT deletes FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
+    let one = || conn.prepare_cached(sql)?.query_row([document], |row| row.get(0)).optional();
+    Ok(one().map_err(told)?.unwrap_or(false))
+}
+
 /// Who sits in the game, by seat.
 pub fn seats(conn: &Connection, document: i64) -> Result<Vec<Seat>> {
     let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 ORDER BY seat";

@@ -97,6 +97,13 @@ impl Registry {
         }
     }
 
+    /// All seats were given up.
+    pub fn vacate(&mut self, name: &DocumentName, now: Moment) {
+        if self.rooms.contains_key(name) {
+            self.update(name, now, |room| room.vacate(now));
+        }
+    }
+
     /// Does what is due, once per room. Returns the rooms whose watchers have something to be told.
     pub fn settle(&mut self, now: Moment) -> Vec<DocumentName> {
         let due: Vec<_> = self.agenda.iter().take_while(|(due, _)| *due <= now.tick).cloned().collect();

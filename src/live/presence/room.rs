@@ -182,6 +182,13 @@ impl Room {
         self.news = Some(Change { player_id: user.clone(), event: Turn::Leave, at: now.at });
     }
 
+    /// All seats are given up: those of [`unseat`](Self::unseat) for each.
+    pub fn vacate(&mut self, now: Moment) {
+        let seated: Vec<UserId> =
+            self.players.iter().filter(|player| player.seated).map(|player| player.id.clone()).collect();
+        seated.iter().for_each(|user| self.unseat(user, now));
+    }
+
     fn player(&mut self, user: &UserId, may_add: bool, now: Moment) -> Option<&mut Player> {
         let known = self.players.iter().position(|player| player.id == *user);
         let index = match known {

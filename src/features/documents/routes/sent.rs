@@ -15,6 +15,7 @@ use crate::http::api::Api;
 use crate::http::body::{JSON, RawBody};
 use crate::http::caller::Caller;
 use crate::http::headers::{self, Return};
+use crate::http::once::fingerprint;
 use crate::http::problem::{Failure, Handled};
 
 /// The extractor of a write. Errors: those of a body, of the headers, and `Invalid` for a query: whoever sends
@@ -63,13 +64,8 @@ impl Sent {
     pub async fn carry_out(self, api: &Api, requests: Vec<Request>, shows: Shows) -> Handled<Response> {
         let key = headers::idempotency_key(&self.headers)?;
         let minimal = headers::prefer_return(&self.headers) == Some(Return::Minimal);
-        let fingerprint = if key.is_some() { self.fingerprint() } else { Hash::ZERO };
+        let fingerprint = || fingerprint(self.method.as_str(), &self.path, &self.body);
+        let fingerprint = if key.is_some() { fingerprint() } else { Hash::ZERO };
         Ok(write(api, Manner { viewer: self.viewer, key, fingerprint, minimal }, requests, shows).await?)
-    }
-
-    /// Stands for the request: the same for the same method, path, media type and body.
-    fn fingerprint(&self) -> Hash {
-        let parts = [self.method.as_str(), &self.path, &self.body.media_type];
-        parts.iter().fold(Hash::ZERO, |hash, part| hash.after(part.as_bytes())).after(&self.body.bytes)
     }
 }

@@ -23,9 +23,9 @@ use crate::engine::health::Storage;
 use crate::engine::volatile::check_stored;
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
-use crate::http::body::Json;
 use crate::http::caller::Caller;
 use crate::http::headers::REJOIN_POSITION;
+use crate::http::once::{Said, Sent, respond};
 use crate::http::problem::Handled;
 
 /// The calls.
@@ -65,26 +65,35 @@ struct PersistedGame {
 /// storage fails it is refused, and the game goes on.
 #[utoipa::path(
     post, path = "/api/game/{gameId}/persist", operation_id = "persistGame", tag = "games",
-    params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller), request_body = PersistBody,
+    params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller, Sent),
+    request_body = PersistBody,
     responses((status = 200, description = "It is on disk.", body = PersistedGame), PersistProblems),
 )]
-async fn persist(
-    State(api): State<Api>,
-    Game(game): Game,
-    Caller { viewer, .. }: Caller,
-    Json(body): Json<PersistBody>,
-) -> Handled<Response> {
+async fn persist(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<Response> {
+    let body: PersistBody = sent.object()?;
     if body.game_id != game.id {
         return Err(Error::invalid_field("gameId", "is not the game in the path").into());
     }
+    if let Some(before) = sent.answered_before(&api).await? {
+        return Ok(before);
+    }
+    let viewer = &sent.caller.viewer;
     let document = api.reads.live_document(&game).await?;
-    document.meta.check_writer(&viewer)?;
-    if body.force_overwrite && !document.meta.is_host(&viewer) {
+    document.meta.check_writer(viewer)?;
+    if body.force_overwrite && !document.meta.is_host(viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may overwrite what somebody else has stored").into());
     }
     check_stored(&document)?;
     let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
-    Ok(json(StatusCode::OK, &PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version })?)
+    let game = PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version };
+    let once = sent.once(|game: &PersistedGame| Said::json(StatusCode::OK, game));
+    if !once.is_keyed() {
+        return Ok(json(StatusCode::OK, &game)?);
+    }
+    // Kept before it is given. Whoever repeats the call after a crash between the two has it stored once more, which is
+    // the same as once.
+    let (answered, _) = api.engine.rows(move |conn, now| once.run(conn, now, |_, _| Ok(game))).await?;
+    Ok(respond(answered)?)
 }
 
 /// Read a game back from disk

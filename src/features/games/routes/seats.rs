@@ -14,8 +14,8 @@ use crate::base::ids::{DocumentId, DocumentName, UserId};
 use crate::features::games::seats::Seat;
 use crate::features::games::service;
 use crate::http::api::Api;
-use crate::http::body::{JSON, Json, RawBody};
 use crate::http::caller::Caller;
+use crate::http::once::{Said, Sent, respond};
 use crate::http::problem::Handled;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -79,22 +79,25 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
 /// safe. The game's state says how many there are: `maxSeats`, at its top level; left out: 10.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/seats", operation_id = "takeSeat", tag = "games",
-    params(("id" = String, Path, description = "The game."), Caller), request_body = JoinBody,
+    params(("id" = String, Path, description = "The game."), Caller, Sent), request_body = JoinBody,
     responses(
         (status = 201, description = "The seat is the player's, on disk.", body = TakenSeat),
         (status = 200, description = "The player has a seat already: this one.", body = TakenSeat),
         JoinProblems,
     ),
 )]
-async fn join(
-    State(api): State<Api>,
-    Game(game): Game,
-    Caller { viewer, .. }: Caller,
-    Json(JoinBody { player_id, seat }): Json<JoinBody>,
-) -> Handled<Response> {
-    let (seat, new) = service::join(&api, &game, &viewer, player_id, seat).await?;
-    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(json(status, &shown(&api, &game, seat))?)
+async fn join(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<Response> {
+    let JoinBody { player_id, seat } = sent.object()?;
+    if let Some(before) = sent.answered_before(&api).await? {
+        return Ok(before);
+    }
+    let (showing, name) = (api.clone(), game.clone());
+    let once = sent.once(move |(seat, new): &(Seat, bool)| {
+        let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
+        Said::json(status, &shown(&showing, &name, seat.clone()))
+    });
+    let answered = service::join(&api, &game, &sent.caller.viewer, (player_id, seat), once).await?;
+    Ok(respond(answered)?)
 }
 
 /// Who sits in a game
@@ -156,21 +159,17 @@ struct CompletedGame {
 /// changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/complete", operation_id = "completeGame", tag = "games",
-    params(("id" = String, Path, description = "The game."), Caller),
+    params(("id" = String, Path, description = "The game."), Caller, Sent),
     responses((status = 200, description = "The game is over, on disk.", body = CompletedGame), CompleteProblems),
 )]
-async fn complete(
-    State(api): State<Api>,
-    Game(game): Game,
-    Caller { viewer, .. }: Caller,
-    body: RawBody,
-) -> Handled<Response> {
-    if !(body.bytes.is_empty() && body.media_type.is_empty()) {
-        body.one_of(&[JSON])?;
+async fn complete(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<Response> {
+    sent.optional_object::<CompleteBody>()?;
+    if let Some(before) = sent.answered_before(&api).await? {
+        return Ok(before);
     }
-    if !body.bytes.is_empty() {
-        let CompleteBody {} = body.parse_object()?;
-    }
-    let completed_at = service::complete(&api, &game, &viewer).await?;
-    Ok(json(StatusCode::OK, &CompletedGame { game_id: game.id, status: "completed", completed_at })?)
+    let game_id = game.id.clone();
+    let once = sent.once(|completed_at: &Timestamp| {
+        Said::json(StatusCode::OK, &CompletedGame { game_id, status: "completed", completed_at: *completed_at })
+    });
+    Ok(respond(service::complete(&api, &game, &sent.caller.viewer, once).await?)?)
 }

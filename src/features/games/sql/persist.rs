@@ -1,16 +1,24 @@
 //! Which games are completed, and what goes with them.
 
+use std::sync::Arc;
+
 use crate::base::error::Result;
 use crate::base::ids::DocumentName;
-use crate::store::{Connection, Expendable, told};
+use crate::document::model::Meta;
+use crate::live::presence::Presence;
+use crate::store::{Connection, Expendable, Memory, told};
 
 /// The collection that games are in.
 pub const COLLECTION: &str = "games";
 
 /// Completed games are what goes first when the disk is full, the one that was completed first before all others. One
 /// that is on its way to another server stays: that server may need to be sent it again.
-#[derive(Clone, Copy, Debug)]
-pub struct CompletedGames;
+pub struct CompletedGames {
+    /// What there is beside games that live in memory only.
+    pub memory: Arc<Memory>,
+    /// Who is connected, and seated.
+    pub presence: Arc<Presence>,
+}
 
 impl Expendable for CompletedGames {
     fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
@@ -28,15 +36,19 @@ impl Expendable for CompletedGames {
     }
 
     fn removed(&self, conn: &Connection, key: i64) -> Result<()> {
-        // A game that is created again under the same id is another one. Answers go with their tokens.
-        for sql in [
-            "DELETE FROM reconnect_tokens WHERE document = ?1",
-            "DELETE FROM seats WHERE document = ?1",
-            "DELETE FROM games WHERE document = ?1",
-        ] {
-            conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map_err(told)?;
+        remove(conn, key)
+    }
+
+    fn gone(&self, meta: &Meta) {
+        if meta.name.collection.as_str() != COLLECTION {
+            return;
         }
-        Ok(())
+        if meta.volatile
+            && let Err(error) = self.memory.forget(meta.key, remove)
+        {
+            tracing::warn!(document = %meta.name, %error, "rows of a game that is gone stay in memory");
+        }
+        self.presence.vacated(&meta.name);
     }
 
     fn compacted(&self, conn: &Connection, key: i64) -> Result<()> {
@@ -44,4 +56,17 @@ impl Expendable for CompletedGames {
         let sql = "DELETE FROM reconnect_tokens WHERE document = ?1";
         conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map(drop).map_err(told)
     }
+}
+
+/// Removes what there is beside a game. One that is created again under the same id is another. Answers go with their
+/// tokens.
+fn remove(conn: &Connection, key: i64) -> Result<()> {
+    for sql in [
+        "DELETE FROM reconnect_tokens WHERE document = ?1",
+        "DELETE FROM seats WHERE document = ?1",
+        "DELETE FROM games WHERE document = ?1",
+    ] {
+        conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map_err(told)?;
+    }
+    Ok(())
 }
