@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::backlog::Entry;
 use super::command::{Answer, Durability, Key, Outcome, Task, Times, Write, Written};
+use super::damaged::Begun;
 use super::persist::Extras;
 use super::policy;
 use super::reads;
@@ -240,13 +241,17 @@ impl Thread {
     ) -> Result<(Outcome, Option<Slot>)> {
         let name = request.name.clone();
         self.standings.check(&name)?;
-        let slot = self.load(&name)?;
+        let Begun { slot, unknown } = self.begin(&name, &request.operation)?;
         let tree = slot.as_ref().map(Slot::tree).transpose()?.flatten();
+        // Whatever the state before was, and whether it can be read: an old state comes back whole.
+        let whole = matches!(request.operation, Operation::Rollback { .. });
         let mut seed = [0; 32];
         self.options.entropy.fill(&mut seed);
         let birth = Birth::of(&request.operation);
         let moment = Moment { viewer, at, seed };
-        let decision = self.decision(request, slot.as_ref(), tree.as_deref(), moment, round)?;
+        let decision = self.decision(request, slot.as_ref(), tree.as_deref(), moment, round);
+        let decision = decision.map_err(|error| if unknown { error.without(&["current"]) } else { error })?;
+        let tree = tree.filter(|_| !whole);
         let meta = match &slot {
             Some(slot) => Arc::clone(&slot.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, birth, at)),
@@ -296,14 +301,15 @@ impl Thread {
         if slot.is_none() && !meta.volatile {
             self.end.next_key += 1;
         }
-        // A creation carries the whole state: it is as good as a snapshot.
-        let created = tree.is_none();
+        // A creation carries the whole state: it is as good as a snapshot. What else does gets one of its own, so that it
+        // depends on nothing before.
+        let created = slot.is_none_or(|slot| slot.document.is_deleted());
         let policy = after.as_ref().map_or(self.options.snapshots, |state| self.options.snapshots.of(state));
         let since = match slot {
             Some(Slot { since, .. }) if !created => Since {
                 patch_bytes: since.patch_bytes + event.body.len(),
                 events: since.events + 1,
-                forced: since.forced || policy::forces(tree, after.as_ref()),
+                forced: since.forced || tree.is_none() || policy::forces(tree, after.as_ref()),
                 policy,
                 ..*since
             },

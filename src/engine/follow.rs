@@ -142,7 +142,11 @@ impl Follow {
         };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
-            Some(text) => follow.resume(text).await?,
+            Some(text) => match follow.resume(text).await {
+                // What does not add up is as good as gone.
+                Err(error) if error.kind() == Kind::Damaged => follow.snapshot(Reason::Trimmed).await?,
+                resumed => resumed?,
+            },
         };
         Ok((follow, first))
     }
@@ -246,7 +250,7 @@ impl Follow {
                 Forgotten::after(&ring, &interest, after.max(self.remembered_after)),
             )
         };
-        let (events, base, lost) = self
+        let read = self
             .reads
             .ask(move |reader| {
                 let filter = filter(reader, &interest)?;
@@ -256,7 +260,12 @@ impl Follow {
                 let base = reader.base_seq(&filter)?;
                 Ok((events.into_iter().map(Arc::new).collect::<Vec<_>>(), base, forgotten.concerns(reader)?))
             })
-            .await?;
+            .await;
+        let (events, base, lost) = match read {
+            // Else whoever comes back to before the damage would never get past it.
+            Err(error) if error.kind() == Kind::Damaged => return self.snapshot(Reason::Trimmed).await.map(Some),
+            read => read?,
+        };
         if lost || base > after.max(self.kept_after) {
             return self.snapshot(Reason::Trimmed).await.map(Some);
         }

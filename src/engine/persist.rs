@@ -184,7 +184,10 @@ impl Thread {
         round: &mut Round,
     ) -> Result<Arc<Document>> {
         self.standings.check(name)?;
-        let slot = self.load(name)?.ok_or_else(|| absent(name, None))?;
+        let slot = match self.load(name) {
+            Err(error) => self.stand_in(name, error)?,
+            loaded => loaded?.ok_or_else(|| absent(name, None))?,
+        };
         let document = Arc::clone(&slot.document);
         check_stored(&document)?;
         if expected.is_some_and(|expected| expected != document.version) {

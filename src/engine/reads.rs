@@ -20,7 +20,7 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{Entry, Filter, Reader, Vanished, Writer};
+use crate::store::{Entry, Filter, Reader, Tip, Vanished, Writer};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -99,6 +99,17 @@ impl Reads {
         }
         // It may have become hot while the disk was read; what is published is never older.
         Ok(self.hub.document(name).or(found.map(Arc::new)))
+    }
+
+    /// Where a document ends, if there ever was one: also of one that is too damaged to be read.
+    pub async fn tip(&self, name: &DocumentName) -> Result<Option<Tip>> {
+        if let Some(document) = self.hub.document(name) {
+            let Document { meta, version, hash, seq, updated_at, .. } = &*document;
+            let (meta, deleted) = (Arc::clone(meta), document.is_deleted());
+            return Ok(Some(Tip { meta, version: *version, hash: *hash, seq: *seq, at: *updated_at, deleted }));
+        }
+        let name = name.clone();
+        self.ask(move |reader| reader.tip(&name)).await
     }
 
     /// A document that is there. Error: `NotFound`, `Gone`.

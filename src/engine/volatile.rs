@@ -17,7 +17,7 @@ use crate::base::limits::{IDEMPOTENCY_KEPT, VOLATILE_KEYS_BYTES_MAX, VOLATILE_KE
 use crate::document::chain::Hash;
 use crate::document::decide::Decision;
 use crate::document::event::Event;
-use crate::document::model::Document;
+use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
 use crate::live::ring::Ring;
 use crate::live::topics::Interest;
@@ -90,10 +90,15 @@ impl Thread {
 /// Refuses what needs a document to be on disk, for one that is in memory alone. Error: `AlreadyExists`, named
 /// `not-persistent`.
 pub fn check_stored(document: &Document) -> Result<()> {
-    if !document.meta.volatile {
+    check_meta(&document.meta)
+}
+
+/// The same.
+pub fn check_meta(meta: &Meta) -> Result<()> {
+    if !meta.volatile {
         return Ok(());
     }
-    let name = &document.meta.name;
+    let name = &meta.name;
     let message = format!(
         "{name} lives in memory only, since it was created while persistence was turned off: nothing of it is kept on \
          disk; play on, or have persistence turned on and open a new game"

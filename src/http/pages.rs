@@ -149,8 +149,9 @@ pub const MEANINGS: &[Meaning] = &[
         "damaged-document",
         &[500],
         "What is stored of this document contradicts itself, so it is not served: a wrong answer would be worse.",
-        "Versions up to lastGoodVersion can still be read: go on from there, or restore the database from a backup. \
-         Other documents are not affected.",
+        "Versions up to lastGoodVersion can still be read: the host can roll the document back to one of them, and it goes \
+         on from there; or restore the database from a backup. A game that is over can be removed all the same. Other \
+         documents are not affected.",
     ),
     meaning(
         "game-moved",

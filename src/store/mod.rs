@@ -37,7 +37,7 @@ pub use memory::Memory;
 pub use open::open;
 pub use purge::{Expendable, Purge};
 pub use reader::{Entry, Kept, Reader};
-pub use replay::Loaded;
+pub use replay::{Loaded, Tip, Verified};
 pub use trim::compact;
 pub use volatile::Vanished;
 pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Writer};

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::error::{Failure, damaged};
 use super::log::{self, Bound, Filter};
 use super::pool::{self, Manager};
+use super::replay::{Tip, Verified};
 use super::rows::{self, DocumentRow};
 use super::{Head, replay};
 use crate::base::clock::Timestamp;
@@ -90,9 +91,15 @@ impl Reader {
     }
 
     /// The same as [`load`](Self::load), after everything that is kept of the document was verified, not only what the
-    /// newest version is made of. Error: `Damaged`, with `lastGoodVersion` where there is one.
-    pub fn verify(&self, name: &DocumentName) -> Result<Option<Document>> {
+    /// newest version is made of. Error: `Damaged`, with `lastGoodVersion` where there is one, unless an event after the
+    /// damage brings the whole state along.
+    pub fn verify(&self, name: &DocumentName) -> Result<Option<Verified>> {
         self.read(|conn| replay::verify(conn, name))
+    }
+
+    /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
+    pub fn tip(&self, name: &DocumentName) -> Result<Option<Tip>> {
+        self.read(|conn| replay::tip(conn, name))
     }
 
     /// What is stored of a document; `None` when nothing is.

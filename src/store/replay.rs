@@ -1,5 +1,7 @@
 //! A document from what is stored of it: the nearest snapshot and the events after it, verified on the way.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
@@ -11,7 +13,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
-use crate::document::model::Document;
+use crate::document::model::{Document, Meta};
 use crate::document::patch;
 
 /// A document as it was read, and what reading it took: what the next snapshot would save.
@@ -27,6 +29,49 @@ pub struct Loaded {
     pub snapshot_version: Version,
     /// When that version was made; when the document was created when there is none.
     pub snapshot_at: Timestamp,
+}
+
+/// The end of a document's history, as its rows name it: nothing of it is verified, and its state is not looked at.
+#[derive(Clone, Debug)]
+pub struct Tip {
+    /// What stays the same.
+    pub meta: Arc<Meta>,
+    /// Its newest version.
+    pub version: Version,
+    /// The hash of its last event.
+    pub hash: Hash,
+    /// The place of that event in the log.
+    pub seq: Seq,
+    /// When that was.
+    pub at: Timestamp,
+    /// Whether it is deleted.
+    pub deleted: bool,
+}
+
+/// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
+pub(super) fn tip(conn: &Connection, name: &DocumentName) -> Result<Option<Tip>, Failure> {
+    let read = || -> Result<Option<Tip>, Failure> {
+        let Some(DocumentRow { meta, .. }) = rows::find_document(conn, name)? else { return Ok(None) };
+        let sql =
+            "SELECT version, hash, seq, at, deletes FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
+        let last = |row: &rusqlite::Row<'_>| {
+            let (version, hash, seq) = (rows::version(row, 0)?, rows::hash(row, 1)?, rows::seq(row, 2)?);
+            Ok(Tip { meta: Arc::clone(&meta), version, hash, seq, at: rows::time(row, 3)?, deleted: row.get(4)? })
+        };
+        let found = conn.prepare_cached(sql)?.query_row([meta.key], last).optional()?;
+        found.map(Some).ok_or_else(|| damaged(name, Version(1), None, "its newest event is missing").into())
+    };
+    read().map_err(|failure| failure.of(name))
+}
+
+/// A document whose kept history was read and verified.
+#[derive(Debug)]
+pub struct Verified {
+    /// Its newest version.
+    pub document: Document,
+    /// The stretches that do not add up, first and last version of each: what is behind them depends on nothing of them,
+    /// since an event after each brings the whole state along.
+    pub damaged: Vec<(Version, Version)>,
 }
 
 /// The newest version of the document called `name`, if there ever was one.
@@ -82,8 +127,9 @@ fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Result<bool, F
 }
 
 /// The newest version of the document called `name`, after all that is kept of it was read: every event against its
-/// chain and its effect, every snapshot against its event and against the state that the events make.
-pub(super) fn verify(conn: &Connection, name: &DocumentName) -> Result<Option<Document>, Failure> {
+/// chain and its effect, every snapshot against its event and against the state that the events make. Damage that lies
+/// before an event which brings the whole state along is told of and passed over.
+pub(super) fn verify(conn: &Connection, name: &DocumentName) -> Result<Option<Verified>, Failure> {
     let read = || match rows::find_document(conn, name)? {
         None => Ok(None),
         Some(row) => verify_all(conn, &row).map(Some),
@@ -91,30 +137,101 @@ pub(super) fn verify(conn: &Connection, name: &DocumentName) -> Result<Option<Do
     read().map_err(|failure: Failure| failure.of(name))
 }
 
-fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<Document, Failure> {
+fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<Verified, Failure> {
     let first = match begins_with_tombstone(conn, row)? {
         true => row.base.version.next(),
         false => row.base.version,
     };
-    let sql = "SELECT version FROM snapshots WHERE document = ?1 ORDER BY version DESC";
-    let mut statement = conn.prepare_cached(sql)?;
-    let found = statement.query_map([row.meta.key], |found| rows::version(found, 0))?;
-    let mut snapshots = found.collect::<rusqlite::Result<Vec<_>>>()?;
-    let (from, snapshot_version) = start(conn, row, Some(first))?;
-    let mut replay = Replay::new(row, from);
-    snapshots.retain(|version| *version > snapshot_version);
-    replay_events(conn, &mut replay, None, |replay| {
-        if snapshots.last() == Some(&replay.version) {
-            snapshots.pop();
-            replay.compare_snapshot(conn)?;
+    let mut damaged = Vec::new();
+    let mut from = start(conn, row, Some(first)).map(|(point, _)| point);
+    let mut good = first;
+    loop {
+        let verified = match from {
+            Ok(point) => verify_from(conn, row, point),
+            Err(failure) => Err((failure, good)),
+        };
+        let (failure, last_good) = match verified {
+            Ok(document) => return Ok(Verified { document, damaged }),
+            Err(broken) => broken,
+        };
+        if !failure.is_damage() {
+            return Err(failure);
+        }
+        let Some(point) = fresh_start(conn, row, last_good)? else { return Err(failure) };
+        damaged.push((last_good.next(), Version(point.version.0.saturating_sub(1))));
+        good = point.version;
+        from = Ok(point);
+    }
+}
+
+/// Verifies everything after `from`. Error: with the last version before it.
+fn verify_from(conn: &Connection, row: &DocumentRow, from: Point) -> Result<Document, (Failure, Version)> {
+    let (begin, mut replay) = (from.version, Replay::new(row, from));
+    let checked = (|| {
+        let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version > ?2 ORDER BY version DESC";
+        let mut statement = conn.prepare_cached(sql)?;
+        let found = statement.query_map((row.meta.key, rows::int(begin.0)), |found| rows::version(found, 0))?;
+        let mut snapshots = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        replay_events(conn, &mut replay, None, |replay| {
+            if snapshots.last() == Some(&replay.version) {
+                snapshots.pop();
+                replay.compare_snapshot(conn)?;
+            }
+            Ok(())
+        })?;
+        let head = rows::head_version(conn, row.meta.key)?;
+        if replay.version == Version::ZERO || head != Some(replay.version) || !snapshots.is_empty() {
+            return Err(replay.damaged(replay.version.next(), "the event is missing").into());
         }
         Ok(())
-    })?;
-    let head = rows::head_version(conn, row.meta.key)?;
-    if replay.version == Version::ZERO || head != Some(replay.version) || !snapshots.is_empty() {
-        return Err(replay.damaged(replay.version.next(), "the event is missing").into());
+    })();
+    match checked {
+        Ok(()) => {
+            let version = replay.version;
+            replay.finish(begin).map(|loaded| loaded.document).map_err(|error| (error.into(), version))
+        }
+        Err(failure) => {
+            // A snapshot that does not fit its version is told with that; the version before can be read.
+            let told = match &failure {
+                Failure::Told(error) => error.details().get("lastGoodVersion").and_then(Value::as_u64).map(Version),
+                Failure::Sql(_) => None,
+            };
+            Err((failure, told.unwrap_or(replay.version)))
+        }
     }
-    Ok(replay.finish(snapshot_version)?.document)
+}
+
+/// The first version after `after` whose event brings the whole state along and that has a snapshot of it.
+fn fresh_start(conn: &Connection, row: &DocumentRow, after: Version) -> Result<Option<Point>, Failure> {
+    let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version > ?2 ORDER BY version";
+    let mut statement = conn.prepare_cached(sql)?;
+    let found = statement.query_map((row.meta.key, rows::int(after.0)), |found| rows::version(found, 0))?;
+    for version in found.collect::<rusqlite::Result<Vec<_>>>()? {
+        match brings_state(conn, row, version) {
+            Ok(Some(point)) => return Ok(Some(point)),
+            Ok(None) => {}
+            Err(failure) if failure.is_damage() => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(None)
+}
+
+/// The snapshot at `version`, if the event there brings that same state along.
+fn brings_state(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<Point>, Failure> {
+    let sql = rows::select_events("WHERE e.document = ?1 AND e.version = ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut found = statement.query((row.meta.key, rows::int(version.0)))?;
+    let Some(event) = found.next()? else { return Ok(None) };
+    let operations = rows::EventRows::default().event(event)?.operations()?;
+    if operations.len() != 1 || operations.iter().any(|operation| !operation.path().is_empty()) {
+        return Ok(None);
+    }
+    let (point, _) = start(conn, row, Some(version))?;
+    let mut brought = None;
+    patch::apply(&mut brought, operations)?;
+    let stored = point.tree()?;
+    Ok((stored == brought).then_some(point))
 }
 
 /// The document as it was at `at` (its newest version when `None`), which must not be before the base.
@@ -163,6 +280,15 @@ struct Point {
     hash: Hash,
     at: Timestamp,
     state: Option<Bytes>,
+}
+
+impl Point {
+    /// Its state as a tree.
+    fn tree(&self) -> Result<Option<Value>, Failure> {
+        let parse = |bytes: &Bytes| serde_json::from_slice(bytes);
+        let unreadable = |e| Error::new(Kind::Damaged, "a stored state is not readable").caused_by(e);
+        Ok(self.state.as_ref().map(parse).transpose().map_err(unreadable)?)
+    }
 }
 
 /// The newest snapshot not after `at`, and its version; before the first event when there is none.

@@ -24,7 +24,7 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Access, Document, Meta};
 
-pub use super::replay::Loaded;
+pub use super::replay::{Loaded, Tip};
 
 /// WAL frames from which on a checkpoint waits for readers, so that the WAL can start over: with reads that always
 /// overlap it would otherwise grow for ever.
@@ -259,6 +259,11 @@ impl Writer {
     /// The newest version of the document called `name`, if there ever was one. Error: `Damaged`.
     pub fn load(&self, name: &DocumentName) -> Result<Option<Loaded>> {
         self.reading().and_then(|conn| replay::load(conn, name)).map_err(Failure::told)
+    }
+
+    /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
+    pub fn tip(&self, name: &DocumentName) -> Result<Option<Tip>> {
+        self.reading().and_then(|conn| replay::tip(conn, name)).map_err(Failure::told)
     }
 
     /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that

@@ -13,6 +13,7 @@ mod compaction;
 mod conditions;
 mod crash;
 mod damage;
+mod damaged_games;
 mod documents;
 mod embedding;
 mod faults;

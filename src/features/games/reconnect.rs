@@ -144,7 +144,7 @@ pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
             Ok(Outcome::Won)
         }
     };
-    match tables::write(api, &document, write).await? {
+    match tables::write(api, &document.meta, write).await? {
         Outcome::Won => Ok(Answer { body: body.into(), replayed: false }),
         Outcome::Replayed(body) => Ok(Answer { body: body.into(), replayed: true }),
         Outcome::Refused(error) => Err(error),

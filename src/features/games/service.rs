@@ -84,7 +84,7 @@ pub async fn join(
         }
     };
     let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, take);
-    let (answered, taken) = tables::write(api, &document, write).await?;
+    let (answered, taken) = tables::write(api, &document.meta, write).await?;
     if let Some((seat, true)) = taken {
         api.presence.joined(name, &seat.player);
     }
@@ -102,7 +102,7 @@ pub async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
 /// `Forbidden` for anyone but the player and the host; `StorageUnavailable`.
 pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
     let document = running(api, name).await?;
-    let (leaver, game) = (player.clone(), Arc::clone(&document));
+    let (leaver, meta) = (player.clone(), Arc::clone(&document.meta));
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;
         let seat = sql::seat_of(conn, key, &player)?;
@@ -113,7 +113,7 @@ pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserI
         sql::leave(conn, key, &player)?;
         sql::tokens::revoke_player(conn, key, &player, now)
     };
-    tables::write(api, &game, write).await?;
+    tables::write(api, &meta, write).await?;
     api.presence.left(name, &leaver);
     Ok(())
 }
@@ -121,17 +121,21 @@ pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserI
 /// Ends a game, once: when that was. Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host; those of
 /// [`tables::write`].
 pub async fn complete(api: &Api, name: &DocumentName, viewer: &Viewer, once: Once<Timestamp>) -> Result<Answered> {
-    let document = api.reads.live_document(name).await?;
-    if !document.meta.is_host(viewer) {
+    // Also one that cannot be read any more: how else would it be removed?
+    let meta = match api.reads.tip(name).await? {
+        Some(tip) if !tip.deleted => tip.meta,
+        _ => return Err(absent(name, api.reads.document(name).await?.as_ref())),
+    };
+    if !meta.is_host(viewer) {
         return Err(forbidden("only the host ends a game"));
     }
-    let key = document.meta.key;
+    let key = meta.key;
     let end = move |conn: &Connection, now: Timestamp| {
         sql::complete(conn, key, now)?;
         Ok(sql::completed_at(conn, key)?.unwrap_or(now))
     };
     let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, end);
-    tables::write(api, &document, write).await.map(|(answered, _)| answered)
+    tables::write(api, &meta, write).await.map(|(answered, _)| answered)
 }
 
 /// A new token for a player's seat, and until when it is good. It begins a line of its own: other devices of the player
@@ -145,7 +149,7 @@ pub async fn connection_token(
 ) -> Result<(Token, Timestamp)> {
     let document = running(api, name).await?;
     let (token, lifetime) = (Token::new(&*api.entropy), api.reconnect_token);
-    let (hash, game) = (token.hash(), Arc::clone(&document));
+    let (hash, meta) = (token.hash(), Arc::clone(&document.meta));
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;
         check_running(conn, key)?;
@@ -167,7 +171,7 @@ pub async fn connection_token(
         sql::tokens::issue(conn, &new, now)?;
         Ok(expires_at)
     };
-    let expires_at = tables::write(api, &game, write).await?;
+    let expires_at = tables::write(api, &meta, write).await?;
     Ok((token, expires_at))
 }
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::sql;
 use crate::base::clock::Timestamp;
-use crate::base::error::Result;
-use crate::document::decide::absent;
-use crate::document::model::{Document, Meta};
+use crate::base::error::{Error, Kind, Result};
+use crate::document::model::Meta;
 use crate::http::api::Api;
 use crate::store::Connection;
 
@@ -27,26 +26,26 @@ pub async fn read<T: Send + 'static>(
 /// `StorageUnavailable`, and for one in memory `TooLarge`.
 pub async fn write<T: Send + 'static>(
     api: &Api,
-    game: &Arc<Document>,
+    meta: &Arc<Meta>,
     write: impl FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let name = &game.meta.name;
-    if game.meta.volatile {
-        return api.memory.write(&game.meta, api.clock.now(), |conn, now| {
+    if meta.volatile {
+        return api.memory.write(meta, api.clock.now(), |conn, now| {
             // Looked at while nobody else writes here: what belongs to a game that is deleted later goes then.
-            match api.reads.hub.document(name) {
-                Some(now) if !now.is_deleted() && now.meta.key == game.meta.key => {}
-                other => return Err(absent(name, other.as_ref())),
+            let there = api.reads.hub.document(&meta.name);
+            match there.filter(|there| !there.is_deleted() && there.meta.key == meta.key) {
+                Some(_) => write(conn, now),
+                None => Err(gone(meta)),
             }
-            write(conn, now)
         });
     }
-    let game = Arc::clone(game);
+    let meta = Arc::clone(meta);
     let checked = move |conn: &Connection, now: Timestamp| {
-        if sql::is_deleted(conn, game.meta.key)? {
-            return Err(absent(&game.meta.name, Some(&game)));
-        }
-        write(conn, now)
+        if sql::is_deleted(conn, meta.key)? { Err(gone(&meta)) } else { write(conn, now) }
     };
     api.engine.rows(checked).await
+}
+
+fn gone(meta: &Meta) -> Error {
+    Error::new(Kind::Gone, format!("{} was deleted", meta.name))
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,13 +21,14 @@ use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::redact_state;
 use crate::engine::health::Storage;
-use crate::engine::volatile::check_stored;
+use crate::engine::volatile::{check_meta, check_stored};
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
 use crate::http::caller::Caller;
 use crate::http::headers::REJOIN_POSITION;
 use crate::http::once::{Said, Sent, respond};
 use crate::http::problem::Handled;
+use crate::store::Verified;
 
 /// The calls.
 pub fn router() -> OpenApiRouter<Api> {
@@ -99,7 +101,9 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handle
 /// Read a game back from disk
 ///
 /// All that is kept of it is read and verified: each event against the chain, each snapshot against the events. If
-/// the game is not in memory it is taken there and runs.
+/// the game is not in memory it is taken there and runs. Of a damaged game the problem says what the host can do; after a
+/// rollback the answer is the game again, and `damagedVersions` (`from` and `to` of each stretch) says which old versions
+/// cannot be read.
 #[utoipa::path(
     get, path = "/api/game/{gameId}/restore", operation_id = "restoreGame", tag = "games",
     params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
@@ -116,10 +120,10 @@ async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }
     let runs = running.is_some();
     let name = game.clone();
     let found = api.reads.ask(move |reader| reader.verify(&name)).await;
-    let document = match found.map_err(|error| advised(error, runs))? {
-        Some(document) => Arc::new(document),
-        None => return Err(absent(&game, None).into()),
+    let Some(Verified { document, damaged }) = found.map_err(|error| advised(error, runs))? else {
+        return Err(absent(&game, None).into());
     };
+    let document = Arc::new(document);
     if document.is_deleted() {
         return Err(absent(&game, Some(&document)).into());
     }
@@ -127,7 +131,7 @@ async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }
         api.engine.warm(game);
     }
     let state = redact_state(document.state.as_deref().unwrap_or(b"null"), document.meta.audience(&viewer))?;
-    Ok(shown(&document, &state)?)
+    Ok(shown(&document, &state, &damaged)?)
 }
 
 /// A damaged game's refusal, with what its host can do about it.
@@ -145,10 +149,10 @@ fn advised(error: Error, runs: bool) -> Error {
                          restore a backup"
             .to_owned(),
         (false, Some(good)) => format!(
-            "roll it back to version {good}; if that is refused, read that version (?version={good}) and go on from \
-             it in a new game, or restore a backup"
+            "its host can roll it back to version {good} (POST /api/v1/games/{{id}}/rollback), and it goes on from there; \
+             or restore a backup"
         ),
-        (false, None) => "restore a backup".to_owned(),
+        (false, None) => "no version of it can be read: restore a backup, or complete and remove it".to_owned(),
     };
     let message = format!("{}; {remedy}", error.message());
     let told = error
@@ -158,10 +162,19 @@ fn advised(error: Error, runs: bool) -> Error {
     told.caused_by(error)
 }
 
-fn shown(document: &Document, state: &[u8]) -> Result<Response> {
+/// The document; with `damagedVersions` when there are some in its history.
+fn shown(document: &Document, state: &[u8], damaged: &[(Version, Version)]) -> Result<Response> {
     let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
     let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    let mut response = (json, document.render(Some(state), true)).into_response();
+    let mut body = BytesMut::new();
+    document.render_into(&mut body, Some(state), true);
+    if !damaged.is_empty() {
+        let stretches: Vec<_> = damaged.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
+        // The document as everywhere else, with one member more.
+        body.truncate(body.len().saturating_sub(1));
+        body.extend_from_slice(format!(r#","damagedVersions":{}}}"#, Value::from(stretches)).as_bytes());
+    }
+    let mut response = (json, body.freeze()).into_response();
     response.headers_mut().insert(ETAG, header(format!("\"{}\"", document.tag()))?);
     response.headers_mut().insert(REJOIN_POSITION, header(document.position().to_string())?);
     Ok(response)
@@ -176,15 +189,16 @@ fn shown(document: &Document, state: &[u8]) -> Result<Response> {
     responses((status = 204, description = "It is removed."), RemoveProblems),
 )]
 async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> Handled<Response> {
-    let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
-    if !document.meta.is_host(&viewer) {
+    // Also one that cannot be read any more.
+    let tip = api.reads.tip(&game).await?.ok_or_else(|| absent(&game, None))?;
+    if !tip.meta.is_host(&viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
     }
-    check_stored(&document)?;
-    let key = document.meta.key;
+    check_meta(&tip.meta)?;
+    let key = tip.meta.key;
     let completed = api.reads.ask(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
     // One that is deleted does not run: only its history is left.
-    if !completed && !document.is_deleted() {
+    if !completed && !tip.deleted {
         let message = "the game is still running; complete it first";
         return Err(Error::new(Kind::VersionConflict, message).problem("game-running").into());
     }
