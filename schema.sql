@@ -195,3 +195,44 @@ CREATE TABLE arrival_events (
     body    TEXT    NOT NULL,
     PRIMARY KEY (game, version)
 ) STRICT;
+
+-- Rate limits: how much each may ask. -----------------------------------------------------------------------------------
+
+-- Limits of single users, in place of all others. A bucket holds `capacity` tokens; `refill` come back in each window.
+CREATE TABLE rate_limit_users (
+    user           TEXT    PRIMARY KEY,
+    capacity       INTEGER NOT NULL,
+    refill         INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    created_at     TEXT    NOT NULL,
+    updated_at     TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Limits of some calls, in place of the default.
+CREATE TABLE rate_limit_rules (
+    number         INTEGER PRIMARY KEY, -- their age: of two alike the lower applies
+    id             TEXT    NOT NULL UNIQUE,
+    name           TEXT    NOT NULL UNIQUE,
+    pattern        TEXT    NOT NULL,    -- of paths: `*` one segment, `**` the rest
+    method         TEXT,                -- NULL: any
+    priority       INTEGER NOT NULL,
+    capacity       INTEGER NOT NULL,
+    refill         INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    created_at     TEXT    NOT NULL,
+    updated_at     TEXT    NOT NULL
+) STRICT;
+
+-- Buckets that were not full when they were last looked at, so that a restart fills none. Written every few seconds, and
+-- sooner for those that are nearly empty.
+CREATE TABLE rate_limit_buckets (
+    identity       TEXT    NOT NULL,    -- owner, user:<id>, address:<address>
+    scope          TEXT    NOT NULL,    -- default, user, rule:<id>
+    spent          INTEGER NOT NULL,    -- what is missing: tokens × milliseconds of the window
+    window_seconds INTEGER NOT NULL,
+    at             TEXT    NOT NULL,    -- when that was so
+    full_at        TEXT    NOT NULL,    -- when nothing is missing any more: forgotten from then on
+    PRIMARY KEY (identity, scope)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rate_limit_buckets_by_age ON rate_limit_buckets (full_at);

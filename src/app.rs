@@ -32,6 +32,8 @@ use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
 use crate::features;
 use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::features::games::sql::persist::CompletedGames;
+use crate::features::rate_limits::rules::Limit;
+use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::caller::NoSessions;
@@ -39,7 +41,6 @@ use crate::http::guard::{Doors, Guard};
 use crate::http::hosts::Hosts;
 use crate::http::openapi;
 use crate::http::pages;
-use crate::http::quota::Unlimited;
 use crate::http::server::{ServerOptions, serve};
 use crate::jobs::runner::{Handle, Runner};
 use crate::jobs::{self, Job, alarm};
@@ -63,6 +64,8 @@ pub struct Server {
     finished: watch::Receiver<Option<Ending>>,
     /// The listener and its connections. Ends by itself once told to stop.
     serving: JoinSet<()>,
+    /// How much each may ask.
+    quota: Arc<RateLimits>,
     /// What goes on for as long as there is a server.
     _tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -96,6 +99,9 @@ pub enum StartError {
     /// The address is not to be had.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// The stored limits on requests cannot be read.
+    #[error("the tables of rate limits cannot be read: {0}")]
+    RateLimits(String),
     /// No thread for the engine.
     #[error("cannot start the engine's thread: {0}")]
     Thread(std::io::Error),
@@ -109,7 +115,7 @@ impl StartError {
             Self::Config(_) | Self::Rules(..) => config::EXIT_CODE,
             Self::Listen(..) => 3,
             Self::Thread(_) => 4,
-            Self::Games(_) => GAMES_EXIT_CODE,
+            Self::Games(_) | Self::RateLimits(_) => GAMES_EXIT_CODE,
             Self::Storage(error) => error.exit_code(),
         }
     }
@@ -174,6 +180,7 @@ impl Builder {
         let (done, finished) = watch::channel(None);
         let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
         let thread = thread.with_standings(standings(&reader)?);
+        let quota = quota(&config, &reader, &engine, &self.clock, &self.entropy)?;
         let run = move || {
             let _ = done.send(Some(thread.run(commands)));
         };
@@ -197,8 +204,8 @@ impl Builder {
         let hosts = Hosts::new(address, &config.allowed_hosts);
         let jobs = jobs(&config, &engine, &hub, self.jobs);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
-        let router = router(&handle).with_state(api.clone());
-        let doors = Doors { hosts, sessions: Arc::new(NoSessions), quota: Arc::new(Unlimited) };
+        let router = router(&handle, &quota).with_state(api.clone());
+        let doors = Doors { hosts, sessions: Arc::new(NoSessions), quota: Arc::clone(&quota) as _ };
         let guard = Guard::new(router, doors, Arc::clone(&hub), self.clock.now());
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
@@ -207,10 +214,11 @@ impl Builder {
         tasks.spawn(tick(engine.clone()));
         tasks.spawn(runner.run());
         tasks.spawn(alarm::run(handle));
+        tasks.spawn(Arc::clone(&quota).keep_saved(api.reads.clone()));
         tasks.spawn(features::games::departure::keep_moving(api));
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
-        Ok(Server { address, data_dir: config.data_dir, engine, finished, serving, _tasks: tasks, stop })
+        Ok(Server { address, data_dir: config.data_dir, engine, finished, serving, quota, _tasks: tasks, stop })
     }
 }
 
@@ -248,12 +256,13 @@ fn engine_options(
 }
 
 /// Everything that can be asked. A feature has one line here.
-fn router(jobs: &Handle) -> Router<Api> {
+fn router(jobs: &Handle, quota: &Arc<RateLimits>) -> Router<Api> {
     openapi::assemble([
         pages::routes(),
         features::operations::routes::router(),
         features::flags::routes::router(),
         features::operations::routes::jobs::router(jobs.clone()),
+        features::rate_limits::routes::router(Arc::clone(quota)),
         features::documents::routes::router(),
         features::games::routes::router(),
     ])
@@ -314,6 +323,24 @@ fn standings(reader: &Reader) -> Result<Standings, StartError> {
     stored.map(Standings::new).map_err(|error| StartError::Games(error.to_string()))
 }
 
+/// How much each may ask, as it is stored.
+fn quota(
+    config: &Config,
+    reader: &Reader,
+    engine: &Engine,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Arc<RateLimits>, StartError> {
+    let default = Limit {
+        capacity: config.rate_limit_capacity,
+        refill: config.rate_limit_refill,
+        window_seconds: config.rate_limit_window_seconds,
+    };
+    let options = rate_limits::Options { default, administrators: config.rate_limit_administrators };
+    let quota = RateLimits::open(options, reader, engine.clone(), Arc::clone(clock), Arc::clone(entropy));
+    quota.map_err(|error| StartError::RateLimits(error.to_string()))
+}
+
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
     store::Options {
         history: History { events_max: config.history_events, kept: days(config.history_days) },
@@ -366,6 +393,8 @@ impl Server {
     pub async fn stop(mut self) -> Stopped {
         self.stop.cancel();
         let _ = self.serving.join_next().await;
+        // Error: storage fails. Then a little is given away at the next start.
+        let _ = timeout(FINISH_TIMEOUT, self.quota.save()).await;
         self.engine.stop().await;
         let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
         match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {

@@ -82,6 +82,14 @@ pub struct Config {
     pub games_completed_days: u32,
     /// Days that a game which was not completed is kept after its last event. Default 30.
     pub games_abandoned_days: u32,
+    /// Requests that anybody may send at once. Default 2,000.
+    pub rate_limit_capacity: u32,
+    /// Requests that anybody may send again in each window. Default 2,000.
+    pub rate_limit_refill: u32,
+    /// Length of the window, seconds. Default 10.
+    pub rate_limit_window_seconds: u32,
+    /// Whether administrators are limited too. Default false.
+    pub rate_limit_administrators: bool,
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
@@ -124,6 +132,10 @@ impl Default for Config {
             games_compacted_days: 1,
             games_completed_days: 7,
             games_abandoned_days: 30,
+            rate_limit_capacity: limits::RATE_LIMIT_CAPACITY,
+            rate_limit_refill: limits::RATE_LIMIT_CAPACITY,
+            rate_limit_window_seconds: limits::RATE_LIMIT_WINDOW_SECONDS,
+            rate_limit_administrators: false,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
             flags: Flags::default(),

@@ -101,8 +101,8 @@
 //!    `visibility::no_output_for_a_player_holds_a_secret_of_another_in_a_whole_game`,
 //!    `…::a_write_that_reaches_a_secret_is_refused_alike_whatever_stands_there`, and the properties in
 //!    `src/document/tests/visibility.rs` and `reach.rs`.
-//! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`, `bad_input::bombs_of_depth_size_and_number`,
-//!    `pages`, `streams::load`.
+//! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`,
+//!    `bad_input::bombs_of_depth_size_and_number`, `pages`, `streams::load`, `src/features/rate_limits/ledger_tests.rs`.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:

@@ -17,6 +17,7 @@ mod memory;
 mod posts;
 mod probe;
 mod process;
+mod rate_limits;
 mod read;
 mod resume;
 mod start;
@@ -35,7 +36,7 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 8] = [
+const FIGURES: [(&str, Measure); 9] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
@@ -44,6 +45,7 @@ const FIGURES: [(&str, Measure); 8] = [
     ("resume", || Box::pin(resume::measure())),
     ("read", || Box::pin(read::measure())),
     ("games", || Box::pin(games::measure())),
+    ("limits", || Box::pin(rate_limits::measure())),
 ];
 
 fn main() -> Result<()> {

@@ -40,6 +40,8 @@ pub enum Kind {
     PatchFailed,
     /// A known idempotency key with another request.
     IdempotencyMismatch,
+    /// More requests than the caller's limit allows; waiting helps.
+    RateLimited,
     /// A bug of ours, or a stored thing that is damaged.
     Internal,
     /// What is stored of a document does not add up; it is not served.
@@ -57,7 +59,10 @@ pub enum Kind {
 impl Kind {
     /// Whether the same request may succeed later without being changed.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::StorageUnavailable | Self::StorageFull | Self::RequestTimeout | Self::Frozen)
+        matches!(
+            self,
+            Self::StorageUnavailable | Self::StorageFull | Self::RequestTimeout | Self::Frozen | Self::RateLimited
+        )
     }
 }
 

@@ -92,6 +92,12 @@ pub const PRESENCE_SPACING: Duration = Duration::from_millis(100);
 /// How long a loss must last before it is told (default): longer than it takes to load a page again.
 pub const PRESENCE_DEBOUNCE: Duration = Duration::from_secs(2);
 
+/// Requests that anybody may send at once, and again in each window (default): a busy table's worth for one player,
+/// hundreds of times what a person does. Past it: `rate-limited`.
+pub const RATE_LIMIT_CAPACITY: u32 = 2000;
+/// Length of that window, seconds (default).
+pub const RATE_LIMIT_WINDOW_SECONDS: u32 = 10;
+
 /// Undurable events kept while storage fails (default), and their bytes. Past it: `storage-unavailable` or
 /// `storage-full`.
 pub const BACKLOG_EVENTS_MAX: usize = 50_000;

@@ -239,6 +239,17 @@ pub(super) const ROWS: &[Row] = &[
         games_abandoned_days,
         "Remove any other game this long after its last event"
     ),
+    number!("rate-limit-capacity", "REQUESTS", rate_limit_capacity, "Let anybody send this many requests at once"),
+    number!("rate-limit-refill", "REQUESTS", rate_limit_refill, "Let them send this many more in each window"),
+    number!("rate-limit-window-seconds", "SECONDS", rate_limit_window_seconds, "Length of that window"),
+    Row {
+        name: "rate-limit-administrators",
+        value_name: "BOOLEAN",
+        help: "Limit administrators too, the owner on this machine included",
+        shape: Shape::Boolean,
+        set: |config, values| boolean(values, &mut config.rate_limit_administrators),
+        get: |config| vec![config.rate_limit_administrators.to_string()],
+    },
     Row {
         name: "database-pages-max",
         value_name: "PAGES",

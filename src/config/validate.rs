@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Config, ConfigError, HEARTBEAT_MAX};
 use crate::base::limits::BATCH_COMMANDS_MAX;
 use crate::engine::policy;
+use crate::features::rate_limits::rules::{TOKENS_MAX, WINDOW_SECONDS_MAX};
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
 const DATABASE_PAGES_MIN: u64 = 64;
@@ -72,6 +73,9 @@ impl Config {
             ("games-compacted-days", u64::from(self.games_compacted_days), 0, 36_500),
             ("games-completed-days", u64::from(self.games_completed_days), 1, 36_500),
             ("games-abandoned-days", u64::from(self.games_abandoned_days), 1, 36_500),
+            ("rate-limit-capacity", self.rate_limit_capacity.into(), 1, TOKENS_MAX.into()),
+            ("rate-limit-refill", self.rate_limit_refill.into(), 1, TOKENS_MAX.into()),
+            ("rate-limit-window-seconds", self.rate_limit_window_seconds.into(), 1, WINDOW_SECONDS_MAX.into()),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

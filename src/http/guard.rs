@@ -7,7 +7,7 @@ use std::future::{Future, ready};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -15,13 +15,16 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
+use serde_json::Value;
 use tower::Service;
 
 use super::caller::{Asked, Caller, Peer, Sessions};
+use super::headers;
 use super::hosts::Hosts;
 use super::moved;
 use super::problem::{self, Failure, Fault};
 use super::quota::Quota;
+use super::sse;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::live::hub::Hub;
@@ -75,7 +78,7 @@ impl Guard {
         let mut said = Vec::new();
         let handled = match self.admit(peer, &mut request, &mut said) {
             Ok(()) => self.dispatch(request).left_future(),
-            Err(refusal) => ready(Failure(refusal).into_response()).right_future(),
+            Err(refusal) => ready(refused(refusal, &request, number)).right_future(),
         };
         handled.map(move |mut response| {
             response.headers_mut().extend(said);
@@ -114,6 +117,17 @@ impl Guard {
             Err(panic) => Failure(Error::internal(format_args!("panic: {}", said(&*panic)))).into_response(),
         })
     }
+}
+
+/// The answer to a request that is not let on. One for a stream that is over its limit is told to come back, in a stream:
+/// at a status of 4xx a browser's `EventSource` would never try again, and what it has missed would be lost to it.
+fn refused(refusal: Error, request: &Request<Body>, number: u64) -> Response {
+    let for_stream = request.method() == Method::GET && headers::wants_event_stream(request.headers());
+    if refusal.kind() != Kind::RateLimited || !for_stream {
+        return Failure(refusal).into_response();
+    }
+    let seconds = refusal.details().get("retryAfterSeconds").and_then(Value::as_u64).unwrap_or(1);
+    sse::turned_away("rate-limited", Duration::from_secs(seconds), number)
 }
 
 async fn no_route() -> Failure {

@@ -31,7 +31,7 @@ use super::problem::{self, NAMED, row};
 use crate::base::error::Kind;
 
 /// Every call may be refused with these: the guard does that, and reads the request.
-const EVERYWHERE: &[Kind] = &[Kind::Invalid, Kind::Forbidden, Kind::MisdirectedHost, Kind::Internal];
+const EVERYWHERE: &[Kind] = &[Kind::Invalid, Kind::Forbidden, Kind::MisdirectedHost, Kind::RateLimited, Kind::Internal];
 
 /// What is true of all calls, and the schemas that all share. Name, version, text and licence are the package's.
 #[derive(OpenApi)]
@@ -93,7 +93,10 @@ pub struct Problem {
     /// Any refusal of a batch: which of its operations is meant, counted from 0.
     #[schema(required = false)]
     pub index: u64,
-    /// `storage-unavailable`, `storage-full`: when it is worth trying again; `Retry-After` says the same.
+    /// `rate-limited`: the name of the rule; `default` or `user` where it is no rule's limit.
+    #[schema(required = false)]
+    pub rule: String,
+    /// `storage-unavailable`, `storage-full`, `rate-limited`: when it is worth trying again; `Retry-After` says the same.
     #[schema(required = false)]
     pub retry_after_seconds: u64,
     /// `internal`, `damaged-document`: by which the server's log knows the request.
@@ -134,7 +137,7 @@ fn refusal(status: u16, rows: &[problem::Row]) -> Answer {
     let content = ContentBuilder::new().schema(Some(RefOr::T(schema.build().into()))).build();
     let answer = ResponseBuilder::new().description(titles.join(", or: ")).content(problem::MEDIA_TYPE, content);
     match status {
-        503 | 507 => answer.header("Retry-After", whole_number("Seconds after which it is worth trying again.")),
+        429 | 503 | 507 => answer.header("Retry-After", whole_number("Seconds after which it is worth trying again.")),
         _ => answer,
     }
     .build()

@@ -140,6 +140,13 @@ pub const MEANINGS: &[Meaning] = &[
         "Use a new key for each new request, and the same one only to repeat a request unchanged.",
     ),
     meaning(
+        "rate-limited",
+        &[429],
+        "The caller sent more requests than their limit allows.",
+        "Wait the seconds in Retry-After, and send fewer. rule says which limit it was; RateLimit on every answer says how \
+         many requests are left.",
+    ),
+    meaning(
         "internal",
         &[500],
         "A fault of the server. What happened is in its log and not in the answer.",
@@ -373,6 +380,7 @@ mod tests {
             Kind::Rejected,
             Kind::PatchFailed,
             Kind::IdempotencyMismatch,
+            Kind::RateLimited,
             Kind::Internal,
             Kind::Damaged,
             Kind::Moved,

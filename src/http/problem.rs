@@ -67,6 +67,7 @@ pub const fn row(kind: Kind) -> Row {
         Kind::IdempotencyMismatch => {
             (S::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "This key was used for another request")
         }
+        Kind::RateLimited => (S::TOO_MANY_REQUESTS, "rate-limited", "These are too many requests"),
         Kind::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
         Kind::Damaged => (S::INTERNAL_SERVER_ERROR, "damaged-document", "What is stored does not add up"),
         Kind::Moved => (S::PERMANENT_REDIRECT, "game-moved", "The game is on another server now"),

@@ -33,6 +33,10 @@ use crate::live::topics::Interest;
 const RETRY_MIN: Duration = Duration::from_millis(300);
 /// How much longer it may be: spreads those who come back together.
 const RETRY_JITTER: Duration = Duration::from_millis(900);
+/// See [`turned_away`].
+const TURNED_AWAY_SPREAD: Duration = Duration::from_millis(500);
+/// A prime by which numbers that follow each other come to lie far apart.
+const SPREADER: u64 = 2_654_435_761;
 
 /// Answers with a stream of what `interest` covers, as `caller` may see it, for as long as they may be here. `resume`: the position that the client last
 /// saw. A client that resumes is never refused for what is our trouble, since `EventSource` would then give up for
@@ -48,6 +52,17 @@ pub async fn respond(api: &Api, caller: Caller, interest: Interest, resume: Opti
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A stream that ends at once and asks its client to come back after `wait`, and up to half a second more as `number`
+/// has it, so that not all come back together. For requests that would be refused with a status, were it not that
+/// `EventSource` gives up for good at any 4xx.
+pub fn turned_away(reason: &str, wait: Duration, number: u64) -> Response {
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let spread = u64::try_from(TURNED_AWAY_SPREAD.as_millis()).unwrap_or(1);
+    let mut out = BytesMut::new();
+    bye(&mut out, reason, wait.saturating_add(number.wrapping_mul(SPREADER) % spread));
+    stream_of(Body::from(out.freeze()))
 }
 
 /// How long a client is to wait before it comes back, in milliseconds.

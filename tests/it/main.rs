@@ -30,6 +30,7 @@ mod pages;
 mod persist;
 mod presence;
 mod program;
+mod rate_limits;
 mod rollout;
 mod streams;
 mod values;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use rejoin::base::ids::RESERVED_COLLECTIONS;
 use serde_json::{Value, json};
 
 use crate::support::Process;
 use crate::support::process;
 
+const LIMITS: &str = "/api/v1/admin/rate-limits";
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
 /// A described operation.
@@ -41,6 +43,8 @@ impl Operation<'_> {
             .replace("{id}", "g1")
             .replace("{gameId}", "g1")
             .replace("{playerId}", "alice")
+            .replace("{userId}", "alice")
+            .replace("{ruleId}", "calm")
             .replace("{slug}", "gone")
             .replace("{name}", "job-log-trim")
     }
@@ -63,6 +67,15 @@ async fn start() -> (Process, Value) {
     let server = Process::start(&[]);
     let (status, _) = server.post("/api/v1/games", &json!({ "id": "g1", "state": { "round": 1 } })).await;
     assert_eq!(status, 201);
+    let limit = json!({ "bucketCapacity": 9, "refillRate": 9, "windowSeconds": 9 });
+    let (status, answer) =
+        process::json(server.request("PUT", &format!("{LIMITS}/configs/alice")).json(&limit).send().await.unwrap())
+            .await;
+    assert_eq!(status, 201, "{answer}");
+    let mut rule = limit;
+    (rule["id"], rule["name"], rule["endpointPattern"]) = ("calm".into(), "Calm".into(), "/nothing/**".into());
+    let (status, answer) = server.post(&format!("{LIMITS}/rules"), &rule).await;
+    assert_eq!(status, 201, "{answer}");
     let description = description(&server).await;
     (server, description)
 }
@@ -281,6 +294,29 @@ async fn answers_are_as_they_are_described() {
         ),
         (("post", "/api/game/{gameId}/reconnect"), "/api/game/g2/reconnect", json, json!({ "gameId": "g3" }), 400),
         (("post", "/api/v1/games/{id}/complete"), "/api/v1/games/g2/complete", json, json!({}), 200),
+        (
+            ("get", "/api/v1/admin/rate-limits/configs"),
+            "/api/v1/admin/rate-limits/configs?limit=1",
+            json,
+            Value::Null,
+            200,
+        ),
+        (
+            ("get", "/api/v1/admin/rate-limits/configs/{userId}"),
+            "/api/v1/admin/rate-limits/configs/alice",
+            json,
+            Value::Null,
+            200,
+        ),
+        (("get", "/api/v1/admin/rate-limits/rules"), "/api/v1/admin/rate-limits/rules", json, Value::Null, 200),
+        (
+            ("get", "/api/v1/admin/rate-limits/rules/{ruleId}"),
+            "/api/v1/admin/rate-limits/rules/calm",
+            json,
+            Value::Null,
+            200,
+        ),
+        (("get", "/api/v1/admin/rate-limits/metrics"), "/api/v1/admin/rate-limits/metrics", json, Value::Null, 200),
         (("get", "/problems"), "/problems", json, Value::Null, 200),
         (("get", "/problems/{slug}"), "/problems/gone", json, Value::Null, 200),
         (("get", "/healthz"), "/healthz", json, Value::Null, 200),
@@ -298,6 +334,36 @@ async fn answers_are_as_they_are_described() {
             &description["paths"][described][method]["responses"][status.to_string()]["content"][kind]["schema"];
         assert!(schema.is_object(), "{method} {path}: {status} is not described");
         check(&description, schema, &answer).unwrap_or_else(|complaint| panic!("{method} {path}: {complaint}"));
+    }
+}
+
+/// A call under a name that is no collection's must not hide documents of one, nor a collection be made that calls hide.
+#[tokio::test]
+async fn no_collection_is_called_as_the_servers_own_calls_are() {
+    /// Collections with calls of their own beside those of every document.
+    const COLLECTIONS: [&str; 1] = ["games"];
+    let (server, description) = start().await;
+    let first = |operation: &Operation<'_>| {
+        let name = operation.path.strip_prefix("/api/v1/")?.split('/').next()?.to_owned();
+        Some(name).filter(|name| !name.starts_with('{'))
+    };
+    let names: BTreeSet<String> = operations(&description).iter().filter_map(first).collect();
+    assert!(names.contains("admin") && names.contains("games"), "{names:?}");
+    for name in &names {
+        let kept = RESERVED_COLLECTIONS.contains(&name.as_str());
+        assert!(kept || COLLECTIONS.contains(&name.as_str()), "{name} is to be reserved");
+    }
+    for name in RESERVED_COLLECTIONS {
+        let refused = server.tell("PUT", &format!("/api/v1/{name}/d1"), &[], json!({ "state": {} })).await;
+        if refused.status != 405 {
+            let problem = refused.problem(400, "invalid-request");
+            assert_eq!(problem["errors"][0]["field"], "collection", "{problem}");
+        }
+        let operation = json!({ "op": "create", "collection": name, "id": "jobs", "state": {} });
+        let batch = json!({ "operations": [operation] });
+        server.tell("POST", "/api/v1/batch", &[], batch).await.problem(400, "invalid-request");
+        server.ask("GET", &format!("/api/v1/stream?collection={name}"), &[]).await.problem(400, "invalid-request");
+        server.ask("GET", &format!("/api/v1/stream?doc={name}/x"), &[]).await.problem(400, "invalid-request");
     }
 }
 

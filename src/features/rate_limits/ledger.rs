@@ -1,0 +1,367 @@
+//! Everybody's buckets, and what was counted of everybody, in memory.
+//!
+//! Shared by all requests: cut into shards by identity, each behind a lock of its own that is held for some hundred
+//! nanoseconds. Bounded, by shard: when one is full, full buckets go first, since a full bucket is the same as none. If
+//! that is not enough, those that come nearest to being full go: who loses one is given at most what they had spent, and
+//! an exhausted bucket is the last to go.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use parking_lot::Mutex;
+
+use super::rules::bucket::{Bucket, Taken};
+use super::rules::{Identity, Limit};
+use crate::base::clock::Timestamp;
+
+/// Parts with a lock of their own: many more than there are cores.
+const SHARDS: usize = 64;
+/// The part of a full shard that makes room for what comes: more than one, so that it is seldom looked through.
+const ROOM: usize = 8;
+
+/// How much is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Identities of which something is known.
+    pub identities_max: usize,
+    /// Buckets that are not full, of all identities.
+    pub buckets_max: usize,
+}
+
+impl Default for Bounds {
+    /// What takes some 20 MB.
+    fn default() -> Self {
+        Self { identities_max: 50_000, buckets_max: 100_000 }
+    }
+}
+
+/// Says which of an identity's buckets is meant: the default's, its own limit's, or that of a rule.
+pub type Scope = u32;
+
+/// Requests by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that passed.
+    pub allowed: u64,
+    /// Those that were refused.
+    pub limited: u64,
+}
+
+impl Tally {
+    /// Counts one request.
+    pub fn count(&mut self, allowed: bool) {
+        *(if allowed { &mut self.allowed } else { &mut self.limited }) += 1;
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: Self) {
+        self.allowed += other.allowed;
+        self.limited += other.limited;
+    }
+}
+
+/// A bucket of somebody.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    scope: Scope,
+    bucket: Bucket,
+    full_at: Timestamp,
+    /// Whether it was taken from since it was last stored.
+    unsaved: bool,
+}
+
+/// What is known of an identity.
+#[derive(Debug, Default)]
+struct Account {
+    tally: Tally,
+    last_limited: Option<Timestamp>,
+    buckets: Vec<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    accounts: HashMap<Identity, Account>,
+    /// Buckets of all its accounts.
+    held: usize,
+    tally: Tally,
+}
+
+/// Everybody's buckets.
+#[derive(Debug)]
+pub struct Ledger {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    /// Of one shard.
+    bounds: Bounds,
+}
+
+/// What became of a request for a token, and whether the bucket should be stored soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of it.
+    pub taken: Taken,
+    /// Whether a crash now would give away much: the bucket fell below its half or was found exhausted, and that is not
+    /// stored.
+    pub urgent: bool,
+}
+
+/// A bucket as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Whose.
+    pub identity: Identity,
+    /// Which of theirs.
+    pub scope: Scope,
+    /// The bucket.
+    pub bucket: Bucket,
+    /// When it is full.
+    pub full_at: Timestamp,
+}
+
+/// What was counted of one identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Whose.
+    pub identity: Identity,
+    /// Their requests.
+    pub tally: Tally,
+    /// When they were last refused.
+    pub last_limited: Option<Timestamp>,
+}
+
+/// How much is in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Identities.
+    pub identities: usize,
+    /// Buckets.
+    pub buckets: usize,
+    /// Of these, those that have yet to be stored.
+    pub unsaved: usize,
+}
+
+impl Ledger {
+    /// An empty one.
+    pub fn new(bounds: Bounds) -> Self {
+        let of_one = |count: usize| count.div_ceil(SHARDS).max(ROOM);
+        let bounds = Bounds { identities_max: of_one(bounds.identities_max), buckets_max: of_one(bounds.buckets_max) };
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new(), bounds }
+    }
+
+    fn with<T>(&self, identity: &Identity, act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+        // The high bits; the maps go by the low ones and a hasher of their own.
+        let index = usize::try_from(self.hasher.hash_one(identity) >> 32).unwrap_or(0) % SHARDS;
+        self.shards.get(index).map(|shard| act(&mut shard.lock()))
+    }
+
+    /// Takes a token from a bucket, which is full if it is not known.
+    pub fn take(&self, identity: &Identity, scope: Scope, limit: &Limit, now: Timestamp) -> Outcome {
+        let outcome = self.with(identity, |shard| shard.take(identity, scope, limit, now, &self.bounds));
+        outcome.unwrap_or_else(|| Outcome { taken: Bucket::full(limit, now).take(limit, now), urgent: false })
+    }
+
+    /// Puts back a bucket that was stored.
+    pub fn restore(&self, saved: Saved, now: Timestamp) {
+        self.with(&saved.identity.clone(), |shard| {
+            let Saved { identity, scope, bucket, full_at } = saved;
+            let held = Held { scope, bucket, full_at, unsaved: false };
+            shard.put(&identity, held, now, &self.bounds);
+        });
+    }
+
+    /// Forgets full buckets, and returns at most `most` of those that are not stored as they are and will not be full
+    /// before `horizon`. They count as stored from now on.
+    pub fn unsaved(&self, now: Timestamp, horizon: Timestamp, most: usize) -> Vec<Saved> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.forget_full(now);
+            for (identity, account) in &mut shard.accounts {
+                for held in account.buckets.iter_mut().filter(|held| held.unsaved) {
+                    if found.len() < most {
+                        held.unsaved = false;
+                        let Held { scope, bucket, full_at, .. } = *held;
+                        if full_at > horizon {
+                            found.push(Saved { identity: identity.clone(), scope, bucket, full_at });
+                        }
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Takes back that these were stored.
+    pub fn mark_unsaved(&self, buckets: &[Saved]) {
+        for saved in buckets {
+            self.with(&saved.identity, |shard| {
+                let account = shard.accounts.get_mut(&saved.identity);
+                let held = account.and_then(|account| account.buckets.iter_mut().find(|h| h.scope == saved.scope));
+                held.map(|held| held.unsaved = true)
+            });
+        }
+    }
+
+    /// Forgets the buckets of a limit that is no more.
+    pub fn forget(&self, scope: Scope) {
+        for shard in &self.shards {
+            shard.lock().retain(|held| held.scope != scope);
+        }
+    }
+
+    /// What was counted of all, those included who are forgotten.
+    pub fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        self.shards.iter().for_each(|shard| total.add(shard.lock().tally));
+        total
+    }
+
+    /// How much is in memory.
+    pub fn size(&self) -> Size {
+        let mut size = Size::default();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            size.identities += shard.accounts.len();
+            size.buckets += shard.held;
+            size.unsaved += shard.accounts.values().flat_map(|a| &a.buckets).filter(|held| held.unsaved).count();
+        }
+        size
+    }
+
+    /// The `most` identities with the most requests, or the most refused ones.
+    pub fn top(&self, most: usize, by: fn(&Tally) -> u64) -> Vec<Counted> {
+        let mut found: Vec<Counted> = Vec::new();
+        let order = |counted: &Counted| (Reverse(by(&counted.tally)), counted.identity.clone());
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let counted = shard.accounts.iter().filter(|(_, account)| by(&account.tally) > 0);
+            found.extend(counted.map(|(identity, account)| Counted {
+                identity: identity.clone(),
+                tally: account.tally,
+                last_limited: account.last_limited,
+            }));
+            drop(shard);
+            if found.len() > most {
+                found.sort_by_cached_key(order);
+                found.truncate(most);
+            }
+        }
+        found.sort_by_cached_key(order);
+        found
+    }
+}
+
+impl Account {
+    fn take(&mut self, at: usize, limit: &Limit, now: Timestamp) -> Option<Outcome> {
+        let held = self.buckets.get_mut(at)?;
+        let was_low = held.bucket.is_low(limit);
+        let taken = held.bucket.take(limit, now);
+        held.unsaved |= taken.allowed;
+        held.full_at = held.bucket.full_at(limit);
+        let urgent = held.unsaved && (!taken.allowed || (!was_low && held.bucket.is_low(limit)));
+        if !taken.allowed {
+            self.last_limited = Some(now);
+        }
+        self.tally.count(taken.allowed);
+        Some(Outcome { taken, urgent })
+    }
+
+    /// When the last of its buckets is full; at the latest, it may be forgotten then.
+    fn full_at(&self) -> Option<Timestamp> {
+        self.buckets.iter().map(|held| held.full_at).max()
+    }
+}
+
+impl Shard {
+    fn take(&mut self, identity: &Identity, scope: Scope, limit: &Limit, now: Timestamp, bounds: &Bounds) -> Outcome {
+        let mut outcome = self.take_known(identity, scope, limit, now);
+        if outcome.is_none() {
+            let bucket = Bucket::full(limit, now);
+            self.put(identity, Held { scope, bucket, full_at: now, unsaved: false }, now, bounds);
+            outcome = self.take_known(identity, scope, limit, now);
+        }
+        // It was just put there.
+        let outcome = outcome.unwrap_or(Outcome { taken: Bucket::full(limit, now).take(limit, now), urgent: false });
+        self.tally.count(outcome.taken.allowed);
+        outcome
+    }
+
+    fn take_known(&mut self, identity: &Identity, scope: Scope, limit: &Limit, now: Timestamp) -> Option<Outcome> {
+        let account = self.accounts.get_mut(identity)?;
+        let at = account.buckets.iter().position(|held| held.scope == scope)?;
+        account.take(at, limit, now)
+    }
+
+    fn put(&mut self, identity: &Identity, held: Held, now: Timestamp, bounds: &Bounds) {
+        let known = self.accounts.contains_key(identity);
+        if self.held >= bounds.buckets_max || (!known && self.accounts.len() >= bounds.identities_max) {
+            self.make_room(now, bounds);
+        }
+        let account = self.accounts.entry(identity.clone()).or_default();
+        match account.buckets.iter_mut().find(|other| other.scope == held.scope) {
+            Some(other) => *other = held,
+            None => {
+                account.buckets.push(held);
+                self.held += 1;
+            }
+        }
+    }
+
+    /// Forgets buckets for which `keep` is false.
+    fn retain(&mut self, keep: impl Fn(&Held) -> bool) {
+        for account in self.accounts.values_mut().filter(|account| !account.buckets.is_empty()) {
+            let before = account.buckets.len();
+            account.buckets.retain(&keep);
+            self.held -= before - account.buckets.len();
+            if account.buckets.is_empty() {
+                account.buckets = Vec::new();
+            }
+        }
+    }
+
+    fn forget_full(&mut self, now: Timestamp) {
+        self.retain(|held| held.full_at > now);
+    }
+
+    /// See the head of this file.
+    fn make_room(&mut self, now: Timestamp, bounds: &Bounds) {
+        self.forget_full(now);
+        let goal = bounds.buckets_max - bounds.buckets_max / ROOM;
+        if self.held > goal {
+            let buckets = self.accounts.iter().flat_map(|(identity, account)| {
+                account.buckets.iter().map(move |held| (held.full_at, identity.clone(), held.scope))
+            });
+            for (_, identity, scope) in least(buckets.collect(), self.held - goal) {
+                let Some(account) = self.accounts.get_mut(&identity) else { continue };
+                account.buckets.retain(|held| held.scope != scope);
+                self.held -= 1;
+            }
+        }
+        let goal = bounds.identities_max - bounds.identities_max / ROOM;
+        if self.accounts.len() > goal {
+            let accounts = self.accounts.iter();
+            let worth = accounts.map(|(identity, account)| {
+                (account.full_at(), account.tally.limited, account.tally.allowed, identity.clone())
+            });
+            for (.., identity) in least(worth.collect(), self.accounts.len() - goal) {
+                let gone = self.accounts.remove(&identity);
+                self.held -= gone.map_or(0, |account| account.buckets.len());
+            }
+        }
+    }
+}
+
+/// The `count` least of `items`, in no order.
+fn least<T: Ord>(mut items: Vec<T>, count: usize) -> Vec<T> {
+    if count < items.len() {
+        items.select_nth_unstable(count);
+        items.truncate(count);
+    }
+    items
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

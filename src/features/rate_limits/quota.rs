@@ -1,0 +1,53 @@
+//! What the guard asks about each request.
+
+use http::Method;
+use http::header::{HeaderName, HeaderValue};
+
+use super::limiter::Decision;
+use super::rules::Identity;
+use super::rules::matching::Verb;
+use super::service::RateLimits;
+use crate::base::error::{Error, Kind};
+use crate::document::visibility::Viewer;
+use crate::http::caller::{Caller, Peer};
+use crate::http::quota::{Admission, Quota};
+
+/// `RateLimit`: what is left.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// `RateLimit-Policy`: the limit.
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// What must be told of the server however often it is asked.
+const EXEMPT: [&str; 2] = ["/healthz", "/readyz"];
+
+impl Quota for RateLimits {
+    fn admit(&self, peer: &Peer, caller: Option<&Caller>, method: &Method, path: &str) -> Admission {
+        if EXEMPT.contains(&path) || self.exempts(caller) {
+            return Admission::default();
+        }
+        let decision = self.decide(&identity(peer, caller), Verb::of_request(method.as_str()), path);
+        Admission { headers: headers(&decision), refused: refusal(&decision) }
+    }
+}
+
+/// Whose bucket a request is taken from: a user's, on whatever device and whether a session or their machine says who
+/// they are; of those whom nobody knows, that of their address.
+fn identity(peer: &Peer, caller: Option<&Caller>) -> Identity {
+    match caller.map(|caller| &caller.viewer) {
+        Some(Viewer::Owner) => Identity::Owner,
+        Some(Viewer::User(id)) => Identity::User(id.clone()),
+        None => Identity::Address(peer.address.ip().to_canonical()),
+    }
+}
+
+fn headers(decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
+    vec![(RATE_LIMIT, decision.header()), (RATE_LIMIT_POLICY, decision.policy.header.clone())]
+}
+
+fn refusal(decision: &Decision) -> Option<Error> {
+    if decision.outcome.taken.allowed {
+        return None;
+    }
+    let (name, seconds) = (&*decision.policy.name, decision.wait_seconds());
+    let message = format!("more requests than the limit '{name}' allows; try again in {seconds} s");
+    Some(Error::new(Kind::RateLimited, message).with("rule", name).with("retryAfterSeconds", seconds))
+}

@@ -1,0 +1,91 @@
+//! `/api/v1/admin/rate-limits/…`: what administrators can see and say about limits.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::request::Parts;
+use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::service::RateLimits;
+use crate::base::error::{Error, Kind as K, Result};
+use crate::http::api::Api;
+use crate::http::caller::Caller;
+use crate::http::openapi::problems;
+use crate::http::problem::Failure;
+
+mod configs;
+mod metrics;
+mod rules;
+
+/// The calls about limits.
+pub fn router(limits: Arc<RateLimits>) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .merge(configs::router())
+        .merge(rules::router())
+        .merge(metrics::router())
+        .layer(Extension(limits))
+}
+
+const ACCESS: &[K] = &[K::Unauthenticated];
+const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
+const STORED: &[K] = &[K::StorageUnavailable];
+
+problems! {
+    /// Of reading.
+    SeeProblems: ACCESS;
+    /// Of reading one.
+    FindProblems: ACCESS, &[K::NotFound];
+    /// Of making one.
+    MakeProblems: ACCESS, BODY, STORED, &[K::AlreadyExists];
+    /// Of changing one that is there.
+    ChangeProblems: ACCESS, BODY, STORED, &[K::NotFound, K::AlreadyExists];
+    /// Of making or changing one.
+    PutProblems: ACCESS, BODY, STORED;
+    /// Of taking one away.
+    DropProblems: ACCESS, STORED, &[K::NotFound];
+}
+
+/// The extractor that lets only administrators on; it comes first, so that nothing else of a request is looked at.
+/// Errors: `Unauthenticated`, `Forbidden`.
+pub(super) struct Administrator;
+
+impl<S: Send + Sync> FromRequestParts<S> for Administrator {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        Caller::from_request_parts(parts, state).await?.require_administrator()?;
+        Ok(Self)
+    }
+}
+
+/// The extractor of the path's only parameter.
+pub(super) struct Named(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let parameters = RawPathParams::from_request_parts(parts, state).await;
+        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
+        let value = parameters.iter().next().map(|(_, value)| value.to_owned());
+        Ok(Self(value.ok_or_else(|| Error::internal("the route has no parameter"))?))
+    }
+}
+
+/// An answer of JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
+    let text = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+}
+
+/// The answer to having made something, which says where it is.
+pub(super) fn created(place: &str, value: &impl Serialize) -> Result<Response> {
+    let mut response = json(StatusCode::CREATED, value)?;
+    response.headers_mut().insert(LOCATION, HeaderValue::from_str(place).map_err(Error::internal)?);
+    Ok(response)
+}

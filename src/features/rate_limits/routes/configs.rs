@@ -1,0 +1,225 @@
+//! Limits of single users.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Administrator, DropProblems, FindProblems, MakeProblems, Named, PutProblems, SeeProblems, created, json};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::base::ids::UserId;
+use crate::features::rate_limits::limiter::UserLimit;
+use crate::features::rate_limits::rules::{Limit, LimitFields, Misfits};
+use crate::features::rate_limits::service::{Place, RateLimits};
+use crate::http::api::Api;
+use crate::http::body::Json;
+use crate::http::caller::Caller;
+use crate::http::problem::Handled;
+use crate::http::query::{Cursor, Page, PageQuery, Query};
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
+}
+
+/// A limit for one user.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewUserRateLimit)]
+struct CreateBody {
+    /// For whom.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    user_id: UserId,
+    /// Most requests at once.
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    bucket_capacity: i64,
+    /// Requests that are allowed again in each window.
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    refill_rate: i64,
+    /// Length of the window.
+    #[schema(minimum = 1, maximum = 86_400)]
+    window_seconds: i64,
+}
+
+/// The limit that one user is to have.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = UserRateLimitFields)]
+struct PutBody {
+    /// The same as in the path, if it is there.
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    user_id: Option<UserId>,
+    /// Most requests at once.
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    bucket_capacity: i64,
+    /// Requests that are allowed again in each window.
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    refill_rate: i64,
+    /// Length of the window.
+    #[schema(minimum = 1, maximum = 86_400)]
+    window_seconds: i64,
+}
+
+/// The limit of one user, which applies to them in place of every rule and of the default.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = UserRateLimit)]
+struct Config {
+    /// Whose.
+    #[schema(value_type = String)]
+    user_id: UserId,
+    /// Most requests at once.
+    bucket_capacity: u32,
+    /// Requests that are allowed again in each window.
+    refill_rate: u32,
+    /// Length of the window.
+    window_seconds: u32,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+/// Limits of users, by user.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = UserRateLimits)]
+struct Configs {
+    items: Vec<Config>,
+    /// Leads to the next page; left out at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    next_cursor: Option<String>,
+}
+
+fn shown(user_id: UserId, limit: UserLimit) -> Config {
+    let UserLimit { limit: Limit { capacity, refill, window_seconds }, created_at, updated_at } = limit;
+    Config { user_id, bucket_capacity: capacity, refill_rate: refill, window_seconds, created_at, updated_at }
+}
+
+fn checked(fields: LimitFields) -> Result<Limit> {
+    let mut misfits = Misfits::default();
+    let limit = fields.check(&mut misfits);
+    misfits.check()?;
+    limit.ok_or_else(|| Error::internal("a limit is neither good nor bad"))
+}
+
+fn user(text: &str) -> Result<UserId> {
+    UserId::new(text).map_err(|error| Error::invalid_field("userId", error.message()))
+}
+
+/// List users' own limits
+///
+/// By user id. For administrators.
+#[utoipa::path(
+    get, path = "/api/v1/admin/rate-limits/configs", operation_id = "listUserRateLimits", tag = "operations",
+    params(
+        Caller,
+        ("limit" = Option<usize>, Query, description = "Most entries; 1 to 500, default 50."),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
+    ),
+    responses((status = 200, description = "A page of them.", body = Configs), SeeProblems),
+)]
+async fn list(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    Query(query): Query<PageQuery>,
+) -> Handled<Response> {
+    let page = Page::try_from(query)?;
+    let after = |user: &UserId| page.after.as_deref().is_none_or(|after| user.as_str() > after);
+    let mut users = limits.limiter.users();
+    users.retain(|(user, _)| after(user));
+    let more = users.len() > page.limit;
+    users.truncate(page.limit);
+    let next_cursor = users.last().filter(|_| more).map(|(user, _)| Cursor::encode(user.as_str()));
+    let items = users.into_iter().map(|(user, limit)| shown(user, limit)).collect();
+    Ok(json(StatusCode::OK, &Configs { items, next_cursor })?)
+}
+
+/// Give a user a limit of their own
+///
+/// It acts at once. For administrators.
+#[utoipa::path(
+    post, path = "/api/v1/admin/rate-limits/configs", operation_id = "createUserRateLimit", tag = "operations",
+    params(Caller), request_body = CreateBody,
+    responses((status = 201, description = "It is on disk and in force.", body = Config), MakeProblems),
+)]
+async fn create(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    Json(body): Json<CreateBody>,
+) -> Handled<Response> {
+    let CreateBody { user_id, bucket_capacity, refill_rate, window_seconds } = body;
+    let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
+    let (made, _) = limits.put_user(user_id.clone(), limit, Place::Free).await?;
+    Ok(created(&format!("/api/v1/admin/rate-limits/configs/{user_id}"), &shown(user_id, made))?)
+}
+
+/// Read a user's own limit
+///
+/// For administrators.
+#[utoipa::path(
+    get, path = "/api/v1/admin/rate-limits/configs/{userId}", operation_id = "readUserRateLimit", tag = "operations",
+    params(("userId" = String, Path, description = "The user."), Caller),
+    responses((status = 200, description = "The limit.", body = Config), FindProblems),
+)]
+async fn read(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>, Named(id): Named) -> Handled<Response> {
+    let user = user(&id)?;
+    let absent = || Error::not_found(format!("{user} has no limit of their own"));
+    let limit = limits.limiter.user(&user).ok_or_else(absent)?;
+    Ok(json(StatusCode::OK, &shown(user, limit))?)
+}
+
+/// Give a user a limit of their own, or another
+///
+/// It acts at once; what the user has spent stays spent. For administrators.
+#[utoipa::path(
+    put, path = "/api/v1/admin/rate-limits/configs/{userId}", operation_id = "putUserRateLimit", tag = "operations",
+    params(("userId" = String, Path, description = "The user."), Caller), request_body = PutBody,
+    responses(
+        (status = 200, description = "It is in the place of another, on disk and in force.", body = Config),
+        (status = 201, description = "It is on disk and in force.", body = Config),
+        PutProblems,
+    ),
+)]
+async fn put(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    Named(id): Named,
+    Json(body): Json<PutBody>,
+) -> Handled<Response> {
+    let user = user(&id)?;
+    let PutBody { user_id, bucket_capacity, refill_rate, window_seconds } = body;
+    if user_id.is_some_and(|named| named != user) {
+        return Err(Error::invalid_field("userId", "is another than in the path").into());
+    }
+    let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
+    let (put, new) = limits.put_user(user.clone(), limit, Place::Any).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json(status, &shown(user, put))?)
+}
+
+/// Take a user's own limit away
+///
+/// From then on the rules and the default apply to them. For administrators.
+#[utoipa::path(
+    delete, path = "/api/v1/admin/rate-limits/configs/{userId}", operation_id = "deleteUserRateLimit",
+    tag = "operations",
+    params(("userId" = String, Path, description = "The user."), Caller),
+    responses((status = 204, description = "It is gone, also on disk."), DropProblems),
+)]
+async fn remove(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    Named(id): Named,
+) -> Handled<Response> {
+    limits.delete_user(user(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

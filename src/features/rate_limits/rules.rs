@@ -1,0 +1,151 @@
+//! How much somebody may ask: what a limit is, which rule applies to a request, how a bucket fills and empties. Pure.
+//!
+//! Which limit applies: a user's own, if they have one; else that of the first rule that matches ([`matching`] has the
+//! order of rules); else the default.
+
+pub mod bucket;
+pub mod matching;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::UserId;
+
+/// Most tokens of a bucket, and most that come back in a window.
+pub const TOKENS_MAX: u32 = 1_000_000;
+/// Longest window: a day.
+pub const WINDOW_SECONDS_MAX: u32 = 24 * 3600;
+/// Priorities go from 0 to this.
+pub const PRIORITY_MAX: i32 = 1000;
+/// Longest name of a rule, bytes.
+pub const NAME_LENGTH_MAX: usize = 64;
+/// What the default and users' own limits are called where a rule's name would stand.
+pub const DEFAULT_NAME: &str = "default";
+/// See [`DEFAULT_NAME`].
+pub const USER_NAME: &str = "user";
+/// A limit: a bucket holds `capacity` tokens, a request takes one, and `refill` come back in each window, evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Most tokens, and what a new bucket holds.
+    pub capacity: u32,
+    /// Tokens that come back in a window.
+    pub refill: u32,
+    /// Length of the window, seconds.
+    pub window_seconds: u32,
+}
+
+/// A limit as it was sent: the fields by their names on the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitFields {
+    /// `bucketCapacity`.
+    pub bucket_capacity: i64,
+    /// `refillRate`.
+    pub refill_rate: i64,
+    /// `windowSeconds`.
+    pub window_seconds: i64,
+}
+
+/// What is wrong with input: each field once, with the rule that it breaks.
+#[derive(Debug, Default)]
+pub struct Misfits(Vec<(&'static str, String)>);
+
+impl Misfits {
+    /// Notes that `field` is wrong.
+    pub fn add(&mut self, field: &'static str, rule: impl Into<String>) {
+        self.0.push((field, rule.into()));
+    }
+
+    /// Keeps a value, or notes what is wrong with it.
+    pub fn take<T>(&mut self, field: &'static str, value: Result<T, String>) -> Option<T> {
+        value.map_err(|rule| self.add(field, rule)).ok()
+    }
+
+    /// Error: `Invalid`, naming each field, if there is one.
+    pub fn check(self) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<String> = self.0.iter().map(|(field, rule)| format!("{field}: {rule}")).collect();
+        let errors: Vec<_> =
+            self.0.iter().map(|(field, rule)| serde_json::json!({ "field": field, "detail": rule })).collect();
+        Err(Error::new(Kind::Invalid, told.join("; ")).with("errors", errors))
+    }
+}
+
+impl LimitFields {
+    /// The limit; what is out of range is noted.
+    pub fn check(self, misfits: &mut Misfits) -> Option<Limit> {
+        let capacity = misfits.take("bucketCapacity", within(self.bucket_capacity, TOKENS_MAX));
+        let refill = misfits.take("refillRate", within(self.refill_rate, TOKENS_MAX));
+        let window_seconds = misfits.take("windowSeconds", within(self.window_seconds, WINDOW_SECONDS_MAX));
+        Some(Limit { capacity: capacity?, refill: refill?, window_seconds: window_seconds? })
+    }
+}
+
+fn within(value: i64, most: u32) -> Result<u32, String> {
+    let fits = u32::try_from(value).ok().filter(|value| (1..=most).contains(value));
+    fits.ok_or_else(|| format!("must be from 1 to {most}"))
+}
+
+impl Limit {
+    /// How long the empty bucket takes to be full, whole seconds, rounded up.
+    pub fn fill_seconds(&self) -> u64 {
+        (u64::from(self.capacity) * u64::from(self.window_seconds)).div_ceil(u64::from(self.refill.max(1)))
+    }
+}
+
+/// Whose bucket it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identity {
+    /// The owner of the server.
+    Owner,
+    /// A user, on whatever device.
+    User(UserId),
+    /// Somebody of whom nothing is known but their address.
+    Address(IpAddr),
+}
+
+impl Identity {
+    /// Reads what [`Display`](fmt::Display) writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None if text == "owner" => Some(Self::Owner),
+            Some(("user", id)) => UserId::new(id).ok().map(Self::User),
+            Some(("address", address)) => address.parse().ok().map(Self::Address),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owner => f.write_str("owner"),
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Address(address) => write!(f, "address:{address}"),
+        }
+    }
+}
+
+/// Checks the name of a rule. Error: the rule that it breaks.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let printable = name.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if name.is_empty() || name.len() > NAME_LENGTH_MAX || !printable || name.trim() != name {
+        return Err(format!("must be 1 to {NAME_LENGTH_MAX} printable ASCII characters, not a space at either end"));
+    }
+    if matches!(name, DEFAULT_NAME | USER_NAME) {
+        return Err("is what the limits are called that are no rule's".to_owned());
+    }
+    Ok(())
+}
+
+/// Checks a priority. Error: the rule that it breaks.
+pub fn check_priority(priority: i64) -> Result<i32, String> {
+    let fits = i32::try_from(priority).ok().filter(|priority| (0..=PRIORITY_MAX).contains(priority));
+    fits.ok_or_else(|| format!("must be from 0 to {PRIORITY_MAX}"))
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;
