@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Config, ConfigError, HEARTBEAT_MAX};
 use crate::base::limits::BATCH_COMMANDS_MAX;
 use crate::engine::policy;
+use crate::features::usage::rules::LIMIT_MAX;
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
 const DATABASE_PAGES_MIN: u64 = 64;
@@ -72,6 +73,9 @@ impl Config {
             ("games-compacted-days", u64::from(self.games_compacted_days), 0, 36_500),
             ("games-completed-days", u64::from(self.games_completed_days), 1, 36_500),
             ("games-abandoned-days", u64::from(self.games_abandoned_days), 1, 36_500),
+            ("usage-default-parties-created", self.usage_default_parties.unwrap_or(0), 0, LIMIT_MAX),
+            ("usage-default-encounters-created", self.usage_default_encounters.unwrap_or(0), 0, LIMIT_MAX),
+            ("usage-default-creatures-created", self.usage_default_creatures.unwrap_or(0), 0, LIMIT_MAX),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

@@ -31,5 +31,6 @@ mod presence;
 mod program;
 mod rollout;
 mod streams;
+mod usage;
 mod values;
 mod visibility;

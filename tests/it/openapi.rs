@@ -43,6 +43,7 @@ impl Operation<'_> {
             .replace("{playerId}", "alice")
             .replace("{slug}", "gone")
             .replace("{name}", "job-log-trim")
+            .replace("{userId}", "alice")
     }
 
     /// The problem types that it lists.
@@ -63,6 +64,12 @@ async fn start() -> (Process, Value) {
     let server = Process::start(&[]);
     let (status, _) = server.post("/api/v1/games", &json!({ "id": "g1", "state": { "round": 1 } })).await;
     assert_eq!(status, 201);
+    let subscription = json!({
+        "plan": "gold", "status": "active",
+        "currentPeriodStart": "2026-01-01T00:00:00Z", "currentPeriodEnd": "2026-02-01T00:00:00Z",
+    });
+    let set = server.tell("PUT", "/api/v1/admin/subscriptions/alice", &[], subscription).await;
+    assert_eq!(set.status, 201);
     let description = description(&server).await;
     (server, description)
 }
