@@ -130,7 +130,7 @@ CREATE INDEX reconnect_answers_by_token ON reconnect_answers (token);
 CREATE TABLE jobs (
     name    TEXT    PRIMARY KEY,
     covered TEXT    NOT NULL,           -- nothing is due up to this; at first: when this file first knew the job
-    owed    INTEGER NOT NULL            -- 1: a run was broken off by the end of the server and is to be made up for
+    owed    INTEGER NOT NULL            -- 1: a run was broken off by the end of the server, or storage, and is to be made up for
 ) STRICT;
 
 -- What ran when, and with what result. Bounded by the job `job-log-trim`.
@@ -161,6 +161,33 @@ CREATE TABLE game_removals (
 ) STRICT;
 
 CREATE INDEX game_removals_by_age ON game_removals (at);
+
+-- Usage: how much each user may create, and did. -----------------------------------------------------------------------
+
+-- What a user may create in which time. Who has no row, or a cancelled one, has the server's default plan.
+CREATE TABLE subscriptions (
+    user_id        TEXT PRIMARY KEY,
+    plan           TEXT NOT NULL,       -- its name, for people
+    status         TEXT NOT NULL CHECK (status IN ('active', 'paused', 'cancelled')),
+    period_start   TEXT NOT NULL,       -- the period that runs, or the last that ran until the job `usage-reset` sets
+    period_end     TEXT NOT NULL,       -- it forward, with the counters, in one transaction
+    months         INTEGER,             -- how many calendar months each is long; NULL: as long as from start to end
+    day            INTEGER,             -- the day on which each begins, or the month's last if that comes before; or NULL
+    parties_max    INTEGER,             -- how many may be created in a period; NULL: any number
+    encounters_max INTEGER,
+    creatures_max  INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX subscriptions_by_end ON subscriptions (status, period_end);
+
+-- What a user created. Written with the creation. Rows of users without a subscription go when their month is over.
+CREATE TABLE usage_counters (
+    user_id    TEXT    PRIMARY KEY,     -- '@owner': the owner of the server
+    parties    INTEGER NOT NULL,
+    encounters INTEGER NOT NULL,
+    creatures  INTEGER NOT NULL,
+    since      TEXT    NOT NULL         -- when counting began anew
+) STRICT, WITHOUT ROWID;
 
 -- Moving games between servers.
 

@@ -18,7 +18,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::ids::Collection;
 use crate::base::limits;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Environment};
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::document::visibility::Viewer;
@@ -34,6 +34,8 @@ use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::features::games::sql::persist::CompletedGames;
 use crate::features::rate_limits::rules::Limit;
 use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
+use crate::features::usage::rules::Limits;
+use crate::features::usage::service::Usage;
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::caller::NoSessions;
@@ -204,7 +206,7 @@ impl Builder {
         let hosts = Hosts::new(address, &config.allowed_hosts);
         let jobs = jobs(&config, &engine, &hub, self.jobs);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
-        let router = router(&handle, &quota).with_state(api.clone());
+        let router = router(&handle, &quota, usage(&config)).with_state(api.clone());
         let doors = Doors { hosts, sessions: Arc::new(NoSessions), quota: Arc::clone(&quota) as _ };
         let guard = Guard::new(router, doors, Arc::clone(&hub), self.clock.now());
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
@@ -252,11 +254,12 @@ fn engine_options(
             age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
         },
         expendable: None,
+        creations: Some(Arc::new(usage(config))),
     })
 }
 
 /// Everything that can be asked. A feature has one line here.
-fn router(jobs: &Handle, quota: &Arc<RateLimits>) -> Router<Api> {
+fn router(jobs: &Handle, quota: &Arc<RateLimits>, usage: Usage) -> Router<Api> {
     openapi::assemble([
         pages::routes(),
         features::operations::routes::router(),
@@ -265,7 +268,22 @@ fn router(jobs: &Handle, quota: &Arc<RateLimits>) -> Router<Api> {
         features::rate_limits::routes::router(Arc::clone(quota)),
         features::documents::routes::router(),
         features::games::routes::router(),
+        features::usage::routes::router(usage),
     ])
+}
+
+/// What may be created without a subscription.
+fn usage(config: &Config) -> Usage {
+    let defaults = Limits {
+        parties: config.usage_default_parties,
+        encounters: config.usage_default_encounters,
+        creatures: config.usage_default_creatures,
+    };
+    Usage { defaults }
+}
+
+fn history(config: &Config) -> History {
+    History { events_max: config.history_events, kept: days(config.history_days) }
 }
 
 /// What a flag turns persistence off for.
@@ -289,7 +307,13 @@ fn jobs(config: &Config, engine: &Engine, hub: &Arc<Hub>, own: Vec<Job>) -> Vec<
         purge: purge(engine.clone()),
         connected: Arc::new(move |name| hub.is_followed(name)),
     };
-    let mut jobs = vec![jobs::log::trim_job(), features::games::cleanup::cleanup_job(cleanup)];
+    let mut jobs = vec![
+        jobs::log::trim_job(),
+        features::games::cleanup::cleanup_job(cleanup),
+        features::operations::upkeep::trim_job(history(config)),
+        features::operations::upkeep::optimize_job(),
+        features::usage::reset::reset_job(config.env == Environment::Production),
+    ];
     for job in own {
         jobs.retain(|other| other.name != job.name);
         jobs.push(job);
@@ -343,7 +367,7 @@ fn quota(
 
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
     store::Options {
-        history: History { events_max: config.history_events, kept: days(config.history_days) },
+        history: history(config),
         pages_max: config.database_pages_max,
         synchronous,
         ..store::Options::new(&config.data_dir)

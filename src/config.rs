@@ -95,6 +95,14 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Largest size of the database file, pages of 4 KiB. Default no bound but the disk.
     pub database_pages_max: Option<u32>,
+    /// What the server is for. Default [`Environment::Development`].
+    pub env: Environment,
+    /// Parties that a user without a subscription may create in a calendar month. Default any number.
+    pub usage_default_parties: Option<u64>,
+    /// Encounters, likewise.
+    pub usage_default_encounters: Option<u64>,
+    /// Creatures, likewise.
+    pub usage_default_creatures: Option<u64>,
     /// What is turned on.
     pub flags: Flags,
     /// Thousandths of the state that patches may add up to before the next snapshot; a document may say so for itself.
@@ -138,12 +146,47 @@ impl Default for Config {
             rate_limit_administrators: false,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
+            env: Environment::default(),
+            usage_default_parties: None,
+            usage_default_encounters: None,
+            usage_default_creatures: None,
             flags: Flags::default(),
             snapshot_ratio_thousandths: policy::RATIO_DEFAULT,
             snapshot_age: Duration::ZERO,
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
         }
+    }
+}
+
+/// What a server is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Environment {
+    /// Trying things out: what users created is not set back by itself.
+    #[default]
+    Development,
+    /// Use.
+    Production,
+}
+
+impl Environment {
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        }
+    }
+}
+
+impl FromStr for Environment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Development, Self::Production]
+            .into_iter()
+            .find(|environment| environment.as_str() == text)
+            .ok_or_else(|| format!("'{text}' is neither development nor production"))
     }
 }
 

@@ -83,6 +83,7 @@ impl Alone {
             backlog: BacklogBounds::default(),
             snapshots: rejoin::engine::policy::SnapshotPolicy::default(),
             expendable: None,
+            creations: None,
             snapshot_events_max: limits::HISTORY_EVENTS,
             volatile: rejoin::engine::Volatile::default(),
         };

@@ -145,6 +145,25 @@ macro_rules! number {
     };
 }
 
+/// A row for a number that is a field of the same name, and may be left unset.
+macro_rules! optional {
+    ($name:literal, $value:literal, $field:ident, $help:literal) => {
+        Row {
+            name: $name,
+            value_name: $value,
+            help: $help,
+            shape: Shape::Number,
+            set: |config, values| {
+                let mut count = 0;
+                number(values, &mut count)?;
+                config.$field = Some(count);
+                Ok(())
+            },
+            get: |config| config.$field.iter().map(u64::to_string).collect(),
+        }
+    };
+}
+
 /// A row for a duration in seconds.
 macro_rules! seconds {
     ($name:literal, $field:ident, $help:literal) => {
@@ -263,6 +282,22 @@ pub(super) const ROWS: &[Row] = &[
         },
         get: |config| config.database_pages_max.iter().map(u32::to_string).collect(),
     },
+    Row {
+        name: "env",
+        value_name: "ENVIRONMENT",
+        help: "What the server is for: development, or production, where usage counters are set back by themselves",
+        shape: Shape::Text,
+        set: |config, values| one(values)?.parse().map(|env| config.env = env),
+        get: |config| vec![config.env.as_str().to_owned()],
+    },
+    optional!(
+        "usage-default-parties-created",
+        "COUNT",
+        usage_default_parties,
+        "Let users without a subscription create this many parties in a calendar month"
+    ),
+    optional!("usage-default-encounters-created", "COUNT", usage_default_encounters, "The same for encounters"),
+    optional!("usage-default-creatures-created", "COUNT", usage_default_creatures, "The same for creatures"),
     Row {
         name: "flags.games-persistence",
         value_name: "BOOLEAN",

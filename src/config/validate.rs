@@ -8,6 +8,7 @@ use super::{Config, ConfigError, HEARTBEAT_MAX};
 use crate::base::limits::BATCH_COMMANDS_MAX;
 use crate::engine::policy;
 use crate::features::rate_limits::rules::{TOKENS_MAX, WINDOW_SECONDS_MAX};
+use crate::features::usage::rules::LIMIT_MAX;
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
 const DATABASE_PAGES_MIN: u64 = 64;
@@ -76,6 +77,9 @@ impl Config {
             ("rate-limit-capacity", self.rate_limit_capacity.into(), 1, TOKENS_MAX.into()),
             ("rate-limit-refill", self.rate_limit_refill.into(), 1, TOKENS_MAX.into()),
             ("rate-limit-window-seconds", self.rate_limit_window_seconds.into(), 1, WINDOW_SECONDS_MAX.into()),
+            ("usage-default-parties-created", self.usage_default_parties.unwrap_or(0), 0, LIMIT_MAX),
+            ("usage-default-encounters-created", self.usage_default_encounters.unwrap_or(0), 0, LIMIT_MAX),
+            ("usage-default-creatures-created", self.usage_default_creatures.unwrap_or(0), 0, LIMIT_MAX),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

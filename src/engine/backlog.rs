@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::BacklogBounds;
+use super::tallies::Tallies;
 use super::working::past_bound;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq};
@@ -18,7 +19,7 @@ use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::{Batch, KeyRow};
+use crate::store::{Batch, Counted, KeyRow};
 
 /// Ticks between two attempts at the most.
 const DELAY_TICKS_MAX: u32 = 50;
@@ -35,6 +36,8 @@ pub struct Entry {
     pub base: Option<Arc<Document>>,
     /// The idempotency key of the write, on its last event.
     pub key: Option<KeyRow>,
+    /// What it counts as, when somebody counts that it was created.
+    pub counted: Option<Counted>,
     /// Whether this is the last event of a write, which is stored whole or not at all.
     pub ends_write: bool,
 }
@@ -55,6 +58,7 @@ pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
             batch.documents.extend(entry.new_document.clone());
             batch.events.push(Arc::clone(&entry.event));
             batch.bases.extend(entry.base.clone());
+            batch.counted.extend(entry.counted.clone());
         }
         batch.keys.extend(entry.key.clone());
     }
@@ -67,6 +71,7 @@ pub struct Backlog {
     entries: VecDeque<Entry>,
     bytes: usize,
     answers: HashMap<(String, String), (Hash, Bytes)>,
+    tallies: Tallies,
     failing: Option<Failing>,
 }
 
@@ -118,6 +123,7 @@ impl Backlog {
     /// Adds decided events, and the answers to give if their keys come again before they are durable.
     pub fn push(&mut self, entries: Vec<Entry>, answers: Vec<((String, String), (Hash, Bytes))>) {
         self.bytes += entries.iter().map(Entry::bytes).sum::<usize>();
+        entries.iter().filter_map(|entry| entry.counted.as_ref()).for_each(|counted| self.tallies.add(counted));
         self.entries.extend(entries);
         self.answers.extend(answers);
     }
@@ -144,6 +150,11 @@ impl Backlog {
         self.answers.get(key)
     }
 
+    /// What the creations that wait count as.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
     /// The hash that the event `seq` has, if it waits here.
     pub fn hash(&self, seq: Seq) -> Option<Hash> {
         let first = self.entries.front()?.event.seq;
@@ -163,6 +174,9 @@ impl Backlog {
                 self.bytes -= entry.bytes();
                 if let Some(key) = entry.key {
                     self.answers.remove(&(key.scope, key.key));
+                }
+                if let Some(counted) = entry.counted {
+                    self.tallies.remove(&counted);
                 }
             }
         }

@@ -15,6 +15,7 @@ use super::persist::Extras;
 use super::policy;
 use super::reads;
 use super::standing::Stood;
+use super::tallies::Tallies;
 use super::thread::Thread;
 use super::volatile::recall;
 use super::working::{Since, Slot, Source};
@@ -51,6 +52,8 @@ pub struct Round {
     pub replies: Vec<Reply>,
     /// Answers about standings, to be given when everything before them is stored.
     pub notes: Vec<(oneshot::Sender<Result<Stood>>, Result<Stood>)>,
+    /// What the creations among the entries count as.
+    pub tallies: Tallies,
     keys: HashMap<(String, String), usize>,
 }
 
@@ -203,7 +206,9 @@ impl Thread {
                     for (name, before) in undo.into_iter().rev() {
                         self.working.restore(&name, before);
                     }
-                    round.entries.truncate(first);
+                    for entry in round.entries.drain(first..) {
+                        entry.counted.iter().for_each(|counted| round.tallies.remove(counted));
+                    }
                     (round.bytes, self.end) = (bytes, end);
                     return Err(if several { error.with("index", index) } else { error });
                 }
@@ -256,7 +261,14 @@ impl Thread {
             Some(slot) => Arc::clone(&slot.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, birth, at)),
         };
-        self.record(meta, slot.as_ref(), tree.as_deref(), decision, moment, round)
+        let creates = tree.is_none() && decision.state.is_some() && !meta.volatile;
+        let counted = if creates { self.count_creation(&name, viewer, at, round)? } else { None };
+        let recorded = self.record(meta, slot.as_ref(), tree.as_deref(), decision, moment, round)?;
+        if let (Some(counted), Some(entry)) = (counted, round.entries.last_mut()) {
+            round.tallies.add(&counted);
+            entry.counted = Some(counted);
+        }
+        Ok(recorded)
     }
 
     /// Makes a decision an event and puts its outcome in place. Returns what stood there before.
@@ -319,7 +331,8 @@ impl Thread {
         round.bytes += event.body.len();
         let new_document = slot.is_none().then_some(meta);
         let event_of_write = Arc::clone(&event);
-        round.entries.push(Entry { event: event_of_write, new_document, base: None, key: None, ends_write: false });
+        let (base, key, counted, ends_write) = (None, None, None, false);
+        round.entries.push(Entry { event: event_of_write, new_document, base, key, counted, ends_write });
         Ok((Outcome { document, event, created }, before))
     }
 

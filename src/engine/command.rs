@@ -20,7 +20,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
-use crate::store::{Connection, Rows};
+use crate::store::{Connection, Rows, Tidied};
 
 /// Changes to be made together, or not at all.
 pub struct Write {
@@ -213,6 +213,8 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Version>>,
     },
+    /// Look after the file when nothing else waits; see [`Engine::tidy`].
+    Tidy(oneshot::Sender<Result<Tidied>>),
     /// Take a document into memory, because somebody reads it.
     Warm(DocumentName),
     /// Look at the ticks: retry what failed, drop what is idle.
@@ -316,6 +318,14 @@ impl Engine {
     pub async fn stand(&self, name: DocumentName, standing: Option<Standing>) -> Result<Stood> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Stand { name, standing, reply }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Looks after the file, as soon as nothing else waits or that has taken long enough: statistics brought up to date,
+    /// the WAL moved into the database and emptied. Error: `StorageUnavailable`.
+    pub async fn tidy(&self) -> Result<Tidied> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Tidy(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 

@@ -3,8 +3,8 @@
 //! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
 //! [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`policy`] (when a snapshot is due),
 //! [`persist`] (snapshots and removal on demand, room on a full disk), [`compact`] (a history that nobody needs any more),
-//! [`damaged`] (a document that cannot be read), [`standing`] (documents on their way between
-//! servers), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
+//! [`damaged`] (a document that cannot be read), [`standing`] (documents on their way between servers), [`tallies`] (creations that are counted), [`tidy`] (looking
+//! after the file), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
 //! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
 pub mod backlog;
@@ -18,7 +18,9 @@ pub mod persist;
 pub mod policy;
 pub mod reads;
 pub mod standing;
+pub mod tallies;
 pub mod thread;
+pub mod tidy;
 pub mod volatile;
 pub mod working;
 
@@ -36,7 +38,7 @@ use crate::base::limits;
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::live::ring::RingBounds;
-use crate::store::Expendable;
+use crate::store::{Creations, Expendable};
 
 /// The rules of each collection that has some.
 pub type RulesByCollection = std::collections::HashMap<Collection, Arc<dyn Rules>>;
@@ -66,6 +68,8 @@ pub struct Options {
     pub snapshots: policy::SnapshotPolicy,
     /// What may go when the disk is full, and what goes along with a document that is removed. `None`: nothing.
     pub expendable: Option<Arc<dyn Expendable>>,
+    /// Who counts creations. `None`: nobody.
+    pub creations: Option<Arc<dyn Creations>>,
 }
 
 /// Which new documents live in memory only, and how much of memory they may have. What is there already stays as it

@@ -166,6 +166,7 @@ impl Thread {
             new_document: meta.take(),
             base: base.take(),
             key: None,
+            counted: None,
             event,
         }));
         round.bytes += bytes;

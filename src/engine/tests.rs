@@ -56,6 +56,7 @@ fn start_with(pages_max: Option<u32>, volatile: Volatile) -> Running {
         volatile,
         snapshots: SnapshotPolicy { age: Some(Duration::from_secs(60)), ..SnapshotPolicy::default() },
         expendable: None,
+        creations: None,
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
@@ -125,7 +126,9 @@ async fn rows_of_a_feature_are_refused_while_storage_fails_and_taken_again_after
     };
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
     let create = |conn: &store::Connection, _| conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(told);
+    let end = std::time::Instant::now() + Duration::from_secs(20);
     while let Err(error) = running.engine.rows(create).await {
+        assert!(std::time::Instant::now() < end, "storage does not come back");
         assert_eq!(error.kind(), Kind::StorageUnavailable, "{error}");
         running.engine.tick();
     }

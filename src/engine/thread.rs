@@ -13,6 +13,7 @@ use super::command::{Command, Commands, Durability};
 use super::health::{Health, Storage};
 use super::persist::{Going, Removed};
 use super::standing::Standings;
+use super::tidy::Tidying;
 use super::volatile::Answers;
 use super::working::{Slot, Working};
 use crate::base::ids::{DocumentName, Seq};
@@ -59,6 +60,8 @@ pub struct Thread {
     stored: Head,
     /// Documents that are gone in memory, to make room, and not yet on disk.
     pub room: Vec<Going>,
+    /// What is to be done when nothing waits.
+    pub tidy: Tidying,
     ticks: u32,
 }
 
@@ -90,6 +93,7 @@ impl Thread {
             durable: head.seq,
             stored: head,
             room,
+            tidy: Tidying::default(),
             ticks: 0,
         }
     }
@@ -104,6 +108,7 @@ impl Thread {
                 break;
             }
             self.maintain();
+            self.tidy_when_quiet(queue.is_empty());
         }
         queue.close();
         while let Ok(command) = queue.try_recv() {
@@ -134,6 +139,7 @@ impl Thread {
                     let stood = self.stand(&name, standing);
                     round.notes.push((reply, stood));
                 }
+                Command::Tidy(reply) => self.tidy.ask(reply),
                 Command::Warm(_) if self.working.over(&self.options) => {}
                 Command::Warm(name) => {
                     if let Err(error) = self.load(&name) {
@@ -271,7 +277,7 @@ impl Thread {
 
     /// Storage failed. Said when it begins, and when the reason becomes another; each later failure only moves the next
     /// attempt further away.
-    fn degrade(&mut self, fault: &Fault) {
+    pub fn degrade(&mut self, fault: &Fault) {
         self.backlog.fail(fault.full);
         let (now, reason) = (self.options.clock.now(), fault.to_string());
         let mut news = true;

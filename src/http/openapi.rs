@@ -40,6 +40,7 @@ const EVERYWHERE: &[Kind] = &[Kind::Invalid, Kind::Forbidden, Kind::MisdirectedH
     tags(
         (name = "documents", description = "Creating, reading and changing documents."),
         (name = "streams", description = "Following documents: server-sent events, history, long polls."),
+        (name = "usage", description = "How much each user may create."),
         (name = "operations", description = "For whoever runs the server."),
         (name = "problems", description = "What the server's refusals mean."),
     )
@@ -99,6 +100,18 @@ pub struct Problem {
     /// `storage-unavailable`, `storage-full`, `rate-limited`: when it is worth trying again; `Retry-After` says the same.
     #[schema(required = false)]
     pub retry_after_seconds: u64,
+    /// `quota-exceeded`: which count is at its limit, such as `partiesCreated`.
+    #[schema(required = false)]
+    pub counter: String,
+    /// `quota-exceeded`: how many were created, those included that wait for the disk.
+    #[schema(required = false)]
+    pub used: u64,
+    /// `quota-exceeded`: how many may be.
+    #[schema(required = false)]
+    pub limit: u64,
+    /// `quota-exceeded`: when counting begins anew; null: not as long as the subscription is paused.
+    #[schema(required = false, value_type = Option<String>, format = DateTime)]
+    pub reset_at: Option<String>,
     /// `internal`, `damaged-document`: by which the server's log knows the request.
     #[schema(required = false)]
     pub request_id: String,

@@ -259,6 +259,14 @@ pub const MEANINGS: &[Meaning] = &[
         "Only a completed game can be removed, and nobody has completed this one.",
         "Complete the game first; then remove it.",
     ),
+    meaning(
+        "quota-exceeded",
+        &[403],
+        "The plan of the user allows so many new parties, encounters or creatures in a period, and so many were created. \
+         Nothing was created; of a batch nothing was done.",
+        "Wait until resetAt, when counting begins anew, or ask who runs the server for another plan. /api/v1/usage tells \
+         what is left.",
+    ),
 ];
 
 /// Every problem type.

@@ -5,8 +5,8 @@
 //! the record of jobs).
 //!
 //! What a job can rely on: it runs once per slot of its schedule, if the server is there; slots that passed while the
-//! server was down, or while storage failed, are made up for by one run; a run that the end of the server broke off is
-//! made up for by another. It never runs twice at once. What it must see to by itself: that running again does no harm.
+//! server was down, or while storage failed, are made up for by one run; a run that the end of the server broke off, or
+//! that failed because storage took nothing, is made up for by another. It never runs twice at once. What it must see to by itself: that running again does no harm.
 
 pub mod alarm;
 pub mod log;
@@ -114,7 +114,8 @@ impl Summary {
 pub enum Trigger {
     /// Its time had come.
     Schedule,
-    /// Its time had passed while it could not be run, or a run of it was broken off.
+    /// Its time had passed while it could not be run, or a run of it was broken off by the end of the server or by
+    /// storage.
     MakeUp,
     /// Somebody asked.
     Request,

@@ -255,7 +255,8 @@ impl Runner {
 struct OneRun {
     job: Job,
     trigger: Trigger,
-    /// How far the job is when the run has ended, however it ended: a job that fails is tried again at its next slot.
+    /// How far the job is when the run has ended, however it ended: a job that fails is tried again at its next slot, but
+    /// soon if it was storage that failed.
     progress: Option<Progress>,
     context: JobContext,
     reply: Option<oneshot::Sender<Result<Started>>>,
@@ -281,7 +282,8 @@ impl OneRun {
         if let Some(reply) = reply {
             let _ = reply.send(Ok(Started { id, ended }));
         }
-        let (outcome, summary, error) = watch(&job, context).await;
+        let Ending { outcome, summary, error, retry } = watch(&job, context).await;
+        let progress = progress.map(|progress| Progress { owed: retry, ..progress });
         let end = End { id, job: name, outcome, summary, error, progress };
         while let Err(error) = record_end(&engine, end.clone()).await {
             warn!(job = name, %error, "the end of a job's run is not recorded yet");
@@ -295,7 +297,20 @@ async fn record_end(engine: &Engine, end: End) -> Result<()> {
     engine.rows(move |conn, now| sql::end(conn, &end, now)).await
 }
 
-type Ending = (Outcome, Option<Summary>, Option<String>);
+/// How a job's body ended.
+struct Ending {
+    outcome: Outcome,
+    summary: Option<Summary>,
+    error: Option<String>,
+    /// Whether the same may go well soon.
+    retry: bool,
+}
+
+impl Ending {
+    fn badly(outcome: Outcome, error: impl Into<String>) -> Self {
+        Self { outcome, summary: None, error: Some(error.into()), retry: false }
+    }
+}
 
 /// Runs a job's body to its end, or breaks it off after its time. One that holds its thread cannot be broken off: then it
 /// is told as timed out at once, and the run ends, and the job can run again, when it lets go.
@@ -303,24 +318,26 @@ async fn watch(job: &Job, context: JobContext) -> Ending {
     let run = Arc::clone(&job.run);
     // Called within the task, so that a panic before the first await is no other than one after it.
     let mut body = AbortOnDropHandle::new(tokio::spawn(async move { run(context).await }));
-    let ending: Ending = match timeout(job.timeout, &mut body).await {
-        Ok(Ok(Ok(summary))) => (Outcome::Succeeded, Some(summary), None),
+    let ending = match timeout(job.timeout, &mut body).await {
+        Ok(Ok(Ok(summary))) => {
+            Ending { outcome: Outcome::Succeeded, summary: Some(summary), error: None, retry: false }
+        }
         Ok(Ok(Err(error))) => {
             warn!(job = job.name, %error, "a job failed");
-            (Outcome::Failed, None, Some(error.message().to_owned()))
+            Ending { retry: error.kind().retryable(), ..Ending::badly(Outcome::Failed, error.message()) }
         }
-        Ok(Err(_)) => (Outcome::Panicked, None, Some("a bug: the server's log says where".to_owned())),
-        Err(_) => (Outcome::TimedOut, None, Some(format!("it took longer than {:?}", job.timeout))),
+        Ok(Err(_)) => Ending::badly(Outcome::Panicked, "a bug: the server's log says where"),
+        Err(_) => Ending::badly(Outcome::TimedOut, format!("it took longer than {:?}", job.timeout)),
     };
     tell(job.name, &ending);
-    if ending.0 == Outcome::TimedOut {
+    if ending.outcome == Outcome::TimedOut {
         body.abort();
         let _ = body.await;
     }
     ending
 }
 
-fn tell(job: &str, (outcome, summary, reason): &Ending) {
+fn tell(job: &str, Ending { outcome, summary, error: reason, .. }: &Ending) {
     match (outcome, summary) {
         (Outcome::Succeeded, Some(Summary { counts, .. })) => info!(job, ?counts, "a job has run"),
         _ => error!(job, outcome = outcome.as_str(), reason, "a job has not done its work"),

@@ -14,7 +14,7 @@ use crate::store::{Connection, told};
 pub struct Progress {
     /// All slots up to this are done with.
     pub covered: Timestamp,
-    /// Whether a run was broken off that nothing has made up for.
+    /// Whether a run was broken off, by the end of the server or by storage, that nothing has made up for.
     pub owed: bool,
 }
 

@@ -2,7 +2,7 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`open`] (creating, checking, locking), [`writer`] (the transaction),
-//! `trim` (bounded history, compaction), `purge` (taking documents away), `replay` (a document from snapshot and events, verified), `log` (events across
+//! `trim` (bounded history, compaction), `purge` (taking documents away), `tally` (what is counted with a creation), `replay` (a document from snapshot and events, verified), `log` (events across
 //! documents), [`reader`] (the pool), [`keys`] (answers that are given again), `memory` (the same tables, in memory).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
@@ -18,6 +18,7 @@ mod purge;
 pub mod reader;
 mod replay;
 mod rows;
+mod tally;
 mod trim;
 mod volatile;
 pub mod writer;
@@ -38,9 +39,10 @@ pub use open::open;
 pub use purge::{Expendable, Purge};
 pub use reader::{Entry, Kept, Reader};
 pub use replay::{Loaded, Tip, Verified};
-pub use trim::compact;
+pub use tally::{Counted, Creations, Tally};
+pub use trim::{compact, overdue, trim_some};
 pub use volatile::Vanished;
-pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Writer};
+pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Tidied, Writer};
 
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
 pub use rusqlite::Connection;

@@ -10,6 +10,7 @@ use super::error::{Failure, Fault};
 use super::rows::{self, DocumentRow};
 use super::{replay, writer};
 use crate::base::clock::Timestamp;
+use crate::base::error::Result as Told;
 use crate::base::ids::Version;
 use crate::base::limits::IDEMPOTENCY_KEPT;
 use crate::document::model::Document;
@@ -22,8 +23,9 @@ const KEYS_FORGOTTEN_MAX: i64 = 100;
 /// is left as it is, with a warning: that must not stop new changes.
 pub(super) fn trim(conn: &Connection, history: History, snapshot: &Document, now: Timestamp) -> Result<(), Fault> {
     conn.prepare_cached("SAVEPOINT trim")?.execute([])?;
-    match cut(conn, history, snapshot, now) {
-        Ok(()) => {}
+    let bound = Bound { upto: snapshot.version, events: u64::MAX };
+    match cut(conn, history, snapshot.meta.key, bound, now) {
+        Ok(_) => {}
         Err(failure) if failure.is_damage() && !conn.is_autocommit() => {
             let reason = failure.told();
             warn!(document = %snapshot.meta.name, %reason, "its history is not trimmed");
@@ -35,18 +37,29 @@ pub(super) fn trim(conn: &Connection, history: History, snapshot: &Document, now
     Ok(())
 }
 
-fn cut(conn: &Connection, history: History, snapshot: &Document, now: Timestamp) -> Result<(), Failure> {
-    let key = snapshot.meta.key;
-    let Some(row) = rows::document_by_key(conn, key)? else { return Ok(()) };
-    let Some(head) = rows::head_version(conn, key)? else { return Ok(()) };
+/// What a cut may take at the most.
+#[derive(Clone, Copy)]
+struct Bound {
+    /// Nothing after this version.
+    upto: Version,
+    /// So many events.
+    events: u64,
+}
+
+/// Returns how many events went.
+fn cut(conn: &Connection, history: History, key: i64, bound: Bound, now: Timestamp) -> Result<u64, Failure> {
+    let Some(row) = rows::document_by_key(conn, key)? else { return Ok(0) };
+    let Some(head) = rows::head_version(conn, key)? else { return Ok(0) };
     let by_count = Version(head.0.saturating_sub(history.events_max));
     let by_age = last_older(conn, &row, now.minus(history.kept), head)?;
     let before_head = Version(head.0.saturating_sub(1));
-    let cut = by_count.max(by_age).min(snapshot.version).min(before_head);
+    let at_most = Version(row.base.version.0.saturating_add(bound.events));
+    let cut = by_count.max(by_age).min(bound.upto).min(before_head).min(at_most);
     if cut <= row.base.version {
-        return Ok(());
+        return Ok(0);
     }
-    drop_before(conn, &row, cut)
+    drop_before(conn, &row, cut)?;
+    Ok(cut.0 - row.base.version.0)
 }
 
 /// Lets a document's kept history begin after `cut`, which lies after its base and before its newest version.
@@ -59,6 +72,46 @@ fn drop_before(conn: &Connection, row: &DocumentRow, cut: Version) -> Result<(),
     conn.prepare_cached("DELETE FROM events WHERE document = ?1 AND version <= ?2")?.execute((key, cut))?;
     conn.prepare_cached("DELETE FROM snapshots WHERE document = ?1 AND version < ?2")?.execute((key, cut))?;
     Ok(())
+}
+
+/// Trims the history of a document by at most `events_max` events, whether or not a snapshot was stored lately. For a
+/// feature's rows. Returns how many events went; 0: it keeps what it may. Error: `Damaged`: it is left as it is.
+pub fn trim_some(conn: &Connection, history: History, key: i64, events_max: u64, now: Timestamp) -> Told<u64> {
+    let bound = Bound { upto: Version(u64::MAX), events: events_max };
+    cut(conn, history, key, bound, now).map_err(Failure::told)
+}
+
+/// Of the `limit` documents after the one with the key `after`, in the order of keys: the key of the last (`None`: there
+/// was none), and the keys of those that keep more history than they may.
+pub fn overdue(
+    conn: &Connection,
+    history: History,
+    after: i64,
+    limit: usize,
+    now: Timestamp,
+) -> Told<(Option<i64>, Vec<i64>)> {
+    let sql = "SELECT d.key, d.base_version, (SELECT max(version) FROM events WHERE document = d.key),
+                 (SELECT at FROM events WHERE document = d.key AND version = d.base_version + 1)
+               FROM documents d WHERE d.key > ?1 ORDER BY d.key LIMIT ?2";
+    let read = || -> Result<_, Failure> {
+        let (mut last, mut found) = (None, Vec::new());
+        let oldest_kept = now.minus(history.kept).to_string();
+        let mut statement = conn.prepare_cached(sql)?;
+        let mut documents = statement.query((after, rows::count(limit)))?;
+        while let Some(row) = documents.next()? {
+            let (key, base, head): (i64, i64, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let oldest: Option<String> = row.get(3)?;
+            let kept = u64::try_from(head.unwrap_or(0).saturating_sub(base)).unwrap_or(0);
+            // The newest stays, however old.
+            let old = kept > 1 && oldest.is_some_and(|at| at < oldest_kept);
+            if old || kept > history.events_max.max(1) {
+                found.push(key);
+            }
+            last = Some(key);
+        }
+        Ok((last, found))
+    };
+    read().map_err(Failure::told)
 }
 
 /// Drops all history of a document but its newest event, and all snapshots but the one which that is applied to. What is

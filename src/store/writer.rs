@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::warn;
 
 use super::error::{Failure, Fault, OpenError};
 use super::keys::{self, KeyRow};
 use super::purge::{self, Expendable, Purge};
 use super::rows::{self, Text};
+use super::tally::{self, Counted};
 use super::volatile::{self, Vanished};
 use super::{History, Options, Synchronous, log, open, replay, trim};
 use crate::base::clock::Timestamp;
@@ -31,6 +32,9 @@ pub use super::replay::{Loaded, Tip};
 const RESTART_FRAMES: u64 = 4 * CHECKPOINT_FRAMES as u64;
 /// How long the engine's thread lets a checkpoint wait for readers: they take milliseconds.
 const READERS_WAIT: Duration = Duration::from_millis(250);
+
+/// Looks at all tables, not only at those that this connection has asked for: most is read by others.
+const OPTIMIZE: &str = "PRAGMA optimize = 0x10002";
 
 /// The end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub struct Batch {
     pub purges: Vec<Purge>,
     /// Documents, by key, of which somebody else stored what comes after this version: that goes.
     pub overwrites: Vec<(i64, Version)>,
+    /// What its creations count as.
+    pub counted: Vec<Counted>,
 }
 
 impl Batch {
@@ -94,6 +100,17 @@ pub struct CommitTimes {
     pub write: Duration,
     /// The COMMIT, which syncs.
     pub sync: Duration,
+}
+
+/// What [`Writer::tidy`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Whether SQLite's statistics are up to date.
+    pub optimized: bool,
+    /// Frames that the WAL had.
+    pub frames: u64,
+    /// Whether all of them are in the database now, and the WAL's file is empty.
+    pub emptied: bool,
 }
 
 /// The one connection that writes. Owned by the engine's thread; every method blocks. Holds the lock on the data
@@ -240,6 +257,12 @@ impl Writer {
         self.reading().and_then(|conn| expendable.next(conn, limit).map_err(Failure::from)).map_err(Failure::told)
     }
 
+    /// A question of a feature to its own tables, as they are between two transactions. Error: what the question answers
+    /// with; `StorageUnavailable` when the file cannot be read.
+    pub fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.reading().map_err(Failure::told).and_then(question)
+    }
+
     /// The newest version of a document on disk, whoever wrote it.
     pub fn stored_version(&self, key: i64) -> Result<Option<Version>> {
         self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(Failure::told)
@@ -303,6 +326,40 @@ impl Writer {
         }
     }
 
+    /// Lets SQLite look after its statistics, then moves the whole WAL into the database and empties its file. Takes as
+    /// long as the WAL is large, and waits a quarter of a second for readers: to be called when nothing else waits.
+    /// Error: a write failed, so that nothing more is written before [`reopen`](Self::reopen) succeeded.
+    pub fn tidy(&mut self) -> std::result::Result<Tidied, Fault> {
+        let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
+            return Err(Fault::other("the database must be reopened first"));
+        };
+        let mut tidied = Tidied::default();
+        match conn.execute_batch(OPTIMIZE) {
+            Ok(()) => tidied.optimized = true,
+            // Somebody else writes; it is for another time.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+            Err(error) => {
+                // It may have been a sync: nobody knows what is durable.
+                self.distrusted = true;
+                return Err(error.into());
+            }
+        }
+        let emptied = (|| {
+            tidied.frames = checkpoint(conn, Checkpoint::Ask)?.frames;
+            conn.busy_timeout(READERS_WAIT)?;
+            let emptied = checkpoint(conn, Checkpoint::Truncate);
+            conn.busy_timeout(open::BUSY_WAIT)?;
+            emptied
+        })();
+        match emptied {
+            Ok(progress) => tidied.emptied = progress.complete(),
+            // Nothing is lost: the WAL still has everything.
+            Err(error) => warn!(%error, "the WAL could not be moved into the database"),
+        }
+        self.tried_at = 0;
+        Ok(tidied)
+    }
+
     /// Moves the WAL into the database and lets go of both. What fails here is only logged: the next start does it then.
     pub fn close(self) {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
@@ -358,6 +415,10 @@ fn store(
     }
     for rows in rows {
         in_savepoint(conn, |conn| rows.write(conn, now))?;
+    }
+    // After the rows: one that sets a count back comes before the creations of its batch, in whatever order they were sent.
+    for counted in &batch.counted {
+        tally::write(conn, counted)?;
     }
     // Last: trimming looks at the newest version, which this batch may hold.
     for snapshot in batch.snapshots.iter().filter(|snapshot| snapshot.trim) {

@@ -33,5 +33,6 @@ mod program;
 mod rate_limits;
 mod rollout;
 mod streams;
+mod usage;
 mod values;
 mod visibility;

@@ -43,10 +43,10 @@ impl Operation<'_> {
             .replace("{id}", "g1")
             .replace("{gameId}", "g1")
             .replace("{playerId}", "alice")
-            .replace("{userId}", "alice")
             .replace("{ruleId}", "calm")
             .replace("{slug}", "gone")
             .replace("{name}", "job-log-trim")
+            .replace("{userId}", "alice")
     }
 
     /// The problem types that it lists.
@@ -76,6 +76,12 @@ async fn start() -> (Process, Value) {
     (rule["id"], rule["name"], rule["endpointPattern"]) = ("calm".into(), "Calm".into(), "/nothing/**".into());
     let (status, answer) = server.post(&format!("{LIMITS}/rules"), &rule).await;
     assert_eq!(status, 201, "{answer}");
+    let subscription = json!({
+        "plan": "gold", "status": "active",
+        "currentPeriodStart": "2026-01-01T00:00:00Z", "currentPeriodEnd": "2026-02-01T00:00:00Z",
+    });
+    let set = server.tell("PUT", "/api/v1/admin/subscriptions/alice", &[], subscription).await;
+    assert_eq!(set.status, 201);
     let description = description(&server).await;
     (server, description)
 }

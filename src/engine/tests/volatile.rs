@@ -65,6 +65,11 @@ async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Fol
     Follow::open(reads.clone(), &presence, &Viewer::Owner, interest, resume).await.unwrap()
 }
 
+/// What comes next, within 20 s.
+async fn comes(follower: &mut Follow) -> Item {
+    tokio::time::timeout(Duration::from_secs(20), follower.next()).await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn one_that_nobody_uses_for_long_is_deleted_and_those_who_follow_are_told() {
     let running = start_with(None, rolling_out());
@@ -77,7 +82,7 @@ async fn one_that_nobody_uses_for_long_is_deleted_and_those_who_follow_are_told(
     assert_eq!(reads.hub.documents_count(), 1, "of what is on disk nothing idle is in memory");
     running.clock.advance(Duration::from_secs(2));
     running.sweep().await;
-    let Item::Changes(events) = follower.next().await.unwrap() else { panic!("a change was to come") };
+    let Item::Changes(events) = comes(&mut follower).await else { panic!("a change was to come") };
     assert_eq!((events.len(), events[0].version, events[0].deletes), (1, Version(2), true));
     assert_eq!(reads.live_document(&named("games/idle")).await.unwrap_err().kind(), Kind::Gone);
     running.clock.advance(HotBounds::default().idle + Duration::from_secs(1));
@@ -106,17 +111,17 @@ async fn a_follower_that_sleeps_is_given_the_whole_state_of_what_left_memory() {
     for n in 2..=150 {
         last = running.change("games/fast", n).await;
     }
-    let Item::Snapshot { reason: Reason::Trimmed, documents, position } = of_game.next().await.unwrap() else {
+    let Item::Snapshot { reason: Reason::Trimmed, documents, position } = comes(&mut of_game).await else {
         panic!("the whole state was to come")
     };
     assert_eq!((documents[0].version, position), (Version(151), last.document.position()));
     // What was lost was of the same collection, and nothing tells of which document.
-    assert!(matches!(of_both.next().await.unwrap(), Item::Snapshot { reason: Reason::Trimmed, .. }));
-    let Item::Changes(events) = of_kept.next().await.unwrap() else { panic!("what is on disk is read from there") };
+    assert!(matches!(comes(&mut of_both).await, Item::Snapshot { reason: Reason::Trimmed, .. }));
+    let Item::Changes(events) = comes(&mut of_kept).await else { panic!("what is on disk is read from there") };
     assert_eq!(events[0].version, Version(2));
     // Those who are up to date are told of nothing but what comes.
     let next = running.change("games/fast", 151).await;
-    let Item::Changes(events) = of_game.next().await.unwrap() else { panic!("a change was to come") };
+    let Item::Changes(events) = comes(&mut of_game).await else { panic!("a change was to come") };
     assert_eq!((events.len(), events[0].seq), (1, next.event.seq));
     assert_eq!(reads.hub.gate().lasting().0, Seq(4));
     let all = Interest { collections: [Collection::new("encounters").unwrap()].into(), ..Interest::default() };
@@ -154,7 +159,7 @@ async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothin
         panic!("a change is not there any more")
     };
     assert_eq!(documents[0].version, Version(3));
-    assert!(matches!(sleeper.next().await.unwrap(), Item::Snapshot { reason: Reason::Trimmed, .. }));
+    assert!(matches!(comes(&mut sleeper).await, Item::Snapshot { reason: Reason::Trimmed, .. }));
     assert_eq!(running.change("games/here", 3).await.document.version, Version(4));
     // Old enough for a snapshot, and idle: of what is volatile there is nothing to store, and storage stays well.
     running.clock.advance(HotBounds::default().idle + Duration::from_secs(1));

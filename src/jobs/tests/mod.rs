@@ -14,7 +14,7 @@ use super::runner::Signal;
 use super::{Job, JobContext, Outcome, Schedule, Summary, log, sql};
 use crate::base::error::{Error, Kind, Result};
 use crate::store::{Connection, told};
-use running::{AtWork, DAY, Running};
+use running::{AtWork, DAY, Running, until};
 
 const NIGHTLY: Schedule = Schedule::EveryDay { hour: 0, minute: 5 };
 const LONG: Duration = Duration::from_secs(60);
@@ -78,6 +78,15 @@ async fn signal(at_work: &AtWork, signals: impl IntoIterator<Item = Signal>) {
         at_work.handle.signal(one);
     }
     assert_eq!(at_work.handle.run_now("no-such-job", false).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+/// Signals again and again, until a job has begun so often.
+async fn signal_until(at_work: &AtWork, job: &'static str, runs: usize, one: impl Fn() -> Signal) {
+    let begun = async || {
+        signal(at_work, [one()]).await;
+        at_work.runs(job).await.len() >= runs
+    };
+    until("the job begins", begun).await;
 }
 
 #[tokio::test]
@@ -154,9 +163,7 @@ async fn a_job_never_runs_twice_at_once() {
     gate.open.add_permits(2);
     started.ended.await.unwrap();
     // Its slot passed while it ran: a look finds it late. It may take the runner a moment to hear that it has ended.
-    while at_work.runs("gate").await.len() < 2 {
-        signal(&at_work, [Signal::Look]).await;
-    }
+    signal_until(&at_work, "gate", 2, || Signal::Look).await;
     let runs = at_work.until_ended("gate", 2).await;
     assert_eq!(runs, told_runs(&[("request", "succeeded"), ("make-up", "succeeded")]));
 }
@@ -198,9 +205,7 @@ async fn a_job_that_fails_is_tried_again_at_its_next_slot() {
     for nights in 1..=2 {
         running.clock.advance(DAY);
         // The runner may not have heard yet that the last run ended.
-        while at_work.runs("fails").await.len() < nights {
-            signal(&at_work, [Signal::Due("fails")]).await;
-        }
+        signal_until(&at_work, "fails", nights, || Signal::Due("fails")).await;
         let runs = at_work.until_ended("fails", nights).await;
         assert_eq!(runs, told_runs(&[("schedule", "failed"), ("schedule", "failed")][..nights]));
     }
@@ -213,13 +218,9 @@ async fn a_run_that_the_end_of_the_server_broke_off_is_told_so_and_made_up_for()
     let at_work = running.runner(vec![gate.job("gate"), gate.job("dry")]);
     at_work.handle.run_now("gate", false).await.unwrap();
     at_work.handle.run_now("dry", true).await.unwrap();
-    while gate.begun() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until("both have begun", async || gate.begun() == 2).await;
     drop(at_work);
-    while gate.left.load(Ordering::SeqCst) < 2 {
-        tokio::task::yield_now().await;
-    }
+    until("both were broken off", async || gate.left.load(Ordering::SeqCst) == 2).await;
 
     let at_work = running.runner(vec![gate.job("gate"), gate.job("dry")]);
     gate.open.add_permits(1);
@@ -248,22 +249,34 @@ async fn while_storage_fails_nothing_runs_unrecorded_and_what_was_missed_is_made
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
     running.clock.advance(DAY);
     at_work.handle.signal(Signal::Due("gate"));
-    let refused = loop {
-        // Under way, until it is clear that its beginning cannot be recorded.
-        match at_work.handle.run_now("gate", false).await.unwrap_err().kind() {
-            Kind::AlreadyExists => tokio::task::yield_now().await,
-            kind => break kind,
-        }
-    };
-    assert_eq!((refused, gate.begun()), (Kind::StorageUnavailable, 0));
-    while running.engine.rows(|_, _| Ok(())).await.is_err() {
-        running.engine.tick();
-    }
+    // Under way, until it is clear that its beginning cannot be recorded.
+    let refused = async || at_work.handle.run_now("gate", false).await.unwrap_err().kind() == Kind::StorageUnavailable;
+    until("its beginning cannot be recorded", refused).await;
+    assert_eq!(gate.begun(), 0);
+    running.recover().await;
     gate.open.add_permits(1);
-    while at_work.runs("gate").await.is_empty() {
-        signal(&at_work, [Signal::Look]).await;
-    }
+    signal_until(&at_work, "gate", 1, || Signal::Look).await;
     assert_eq!(at_work.until_ended("gate", 1).await, told_runs(&[("make-up", "succeeded")]));
+}
+
+#[tokio::test]
+async fn a_run_that_failed_for_want_of_storage_is_made_up_for_and_any_other_waits_for_its_slot() {
+    let running = Running::start(None);
+    let refusals = Arc::new(AtomicUsize::new(2));
+    let counted = Arc::clone(&refusals);
+    let wants = move |_| {
+        let refused = counted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        async move { if refused { Err(Error::new(Kind::StorageUnavailable, "not now")) } else { Ok(Summary::default()) } }
+    };
+    let at_work = running.runner(vec![Job::new("wants", NIGHTLY, LONG, wants)]);
+    signal(&at_work, []).await;
+    running.clock.advance(DAY);
+    signal_until(&at_work, "wants", 1, || Signal::Due("wants")).await;
+    signal_until(&at_work, "wants", 3, || Signal::Look).await;
+    let runs = at_work.until_ended("wants", 3).await;
+    assert_eq!(runs, told_runs(&[("schedule", "failed"), ("make-up", "failed"), ("make-up", "succeeded")]));
+    signal(&at_work, [Signal::Look, Signal::Due("wants")]).await;
+    assert_eq!(at_work.runs("wants").await.len(), 3, "once it went well it is done with");
 }
 
 #[tokio::test]

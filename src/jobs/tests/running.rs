@@ -17,9 +17,19 @@ use crate::jobs::runner::{Handle, Runner};
 use crate::jobs::{Job, Record};
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
-use crate::store;
+use crate::store::{self, Creations};
 
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Waits until something is so, at most 20 s.
+pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), wait).await.is_ok(), "in vain: {what}");
+}
 
 /// An engine and what is needed to run jobs on it.
 pub struct Running {
@@ -44,6 +54,11 @@ impl Drop for AtWork {
 impl Running {
     /// At noon of 2026-03-01.
     pub fn start(pages_max: Option<u32>) -> Self {
+        Self::start_counting(pages_max, None)
+    }
+
+    /// The same, with somebody who counts creations.
+    pub fn start_counting(pages_max: Option<u32>, creations: Option<Arc<dyn Creations>>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = store::Options { pages_max, ..store::Options::new(directory.path()) };
         let (writer, reader) = store::open(options).unwrap();
@@ -59,6 +74,7 @@ impl Running {
             backlog: BacklogBounds::default(),
             snapshots: crate::engine::policy::SnapshotPolicy::default(),
             expendable: None,
+            creations,
             snapshot_events_max: 100,
             volatile: Volatile::default(),
         };
@@ -69,6 +85,15 @@ impl Running {
         std::thread::spawn(move || thread.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
         Self { engine, reads, clock, _directory: directory }
+    }
+
+    /// Waits until storage that failed takes rows again.
+    pub async fn recover(&self) {
+        let takes = async || {
+            self.engine.tick();
+            self.engine.rows(|_, _| Ok(())).await.is_ok()
+        };
+        until("storage comes back", takes).await;
     }
 
     /// Starts a runner, as the start of a server does.

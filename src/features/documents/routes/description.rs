@@ -108,6 +108,8 @@ const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
 const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const CHANGE: &[K] = &[K::PreconditionFailed, K::Rejected, K::IdempotencyMismatch, K::StorageFull, K::Frozen];
+/// Of what may create.
+const QUOTA: &[&str] = &["quota-exceeded"];
 
 problems! {
     /// Of a list.
@@ -117,9 +119,9 @@ problems! {
     /// Of a stream over many documents.
     StreamProblems: ACCESS, &[K::TooLarge];
     /// Of creating.
-    CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists];
+    CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists] => QUOTA;
     /// Of creating or replacing.
-    PutProblems: ACCESS, BODY, CHANGE, &[K::VersionConflict];
+    PutProblems: ACCESS, BODY, CHANGE, &[K::VersionConflict] => QUOTA;
     /// Of a patch.
     PatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::PatchFailed];
     /// Of an action or a rollback.
@@ -127,5 +129,5 @@ problems! {
     /// Of deleting.
     DeleteProblems: ACCESS, ABSENT, CHANGE;
     /// Of many changes at once.
-    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed];
+    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed] => QUOTA;
 }

@@ -1,0 +1,18 @@
+//! How much each user may create: subscriptions, what they created in the period that runs, and the job that begins the
+//! next one.
+//!
+//! In reading order: [`rules`] (periods and limits, pure), [`sql`] (the tables `subscriptions` and `usage_counters`),
+//! [`service`] (counting with the creation, through the engine's [`Creations`](crate::store::Creations)), [`reset`] (the
+//! job `usage-reset`), [`routes`].
+//!
+//! What counts is the creation, by whatever call, of a document of `parties`, `encounters` or `creatures`: deleting gives
+//! nothing back, and creating a deleted one again counts again. The owner of the server is counted and never limited.
+
+pub mod reset;
+pub mod routes;
+pub mod rules;
+pub mod service;
+pub mod sql;
+
+#[cfg(test)]
+mod tests;

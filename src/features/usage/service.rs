@@ -1,0 +1,80 @@
+//! Counting creations with the creation, and setting subscriptions.
+
+use std::sync::Arc;
+
+use super::rules::{Limits, Standing, Subscription, Thing};
+use super::sql;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::base::ids::DocumentName;
+use crate::document::visibility::Viewer;
+use crate::store::{Connection, Creations, Tally};
+
+/// Counts what users create, and keeps them to their limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// What may be created in a calendar month without a subscription.
+    pub defaults: Limits,
+}
+
+impl Creations for Usage {
+    fn tally(&self, name: &DocumentName, viewer: &Viewer) -> Option<Tally> {
+        let thing = Thing::of(&name.collection)?;
+        Some(Tally { who: Arc::from(viewer.scope()), what: thing.counter() })
+    }
+
+    fn check(&self, conn: &Connection, tally: &Tally, waiting: u64, at: Timestamp) -> Result<()> {
+        if *tally.who == *Viewer::Owner.scope() {
+            return Ok(());
+        }
+        let (standing, thing) = (sql::standing(conn, &tally.who)?, thing(tally)?);
+        standing.plan(self.defaults, at).check(thing, standing.counts.of(thing).saturating_add(waiting))
+    }
+
+    fn write(&self, conn: &Connection, tally: &Tally, at: Timestamp) -> Result<()> {
+        sql::count(conn, &tally.who, thing(tally)?, at)
+    }
+}
+
+fn thing(tally: &Tally) -> Result<Thing> {
+    Thing::counted_as(tally.what).ok_or_else(|| Error::internal(format_args!("nothing counts as {}", tally.what)))
+}
+
+/// Sets a user's subscription. The counters stay, but for a renewal, whose period begins when the one before is over, or
+/// later: they begin anew with it. Returns whether there was none. Error: `Damaged`.
+pub fn put(conn: &Connection, mut subscription: Subscription, now: Timestamp) -> Result<bool> {
+    let before = sql::subscription(conn, subscription.user.as_str())?;
+    if let Some(before) = &before {
+        if before.period == subscription.period {
+            // The day on which periods begin may not be visible in this one.
+            subscription.length = before.length;
+        }
+        if subscription.period.start >= before.period.end {
+            sql::zero(conn, subscription.user.as_str(), now)?;
+        }
+    }
+    sql::put(conn, &subscription)?;
+    Ok(before.is_none())
+}
+
+/// Begins the next period of a user whose active subscription has one that ended by `now`: whole periods later, the one
+/// that runs at `now`, with counters at 0. Both or nothing, and nothing when that was done already; whether it was done
+/// now. Errors: `Damaged`; `Internal` when there is no next period.
+pub fn begin_next(conn: &Connection, user: &str, now: Timestamp) -> Result<bool> {
+    let Some(Subscription { period, length, .. }) = sql::subscription(conn, user)? else { return Ok(false) };
+    if now < period.end {
+        return Ok(false);
+    }
+    let next = period.running_at(length, now);
+    let next = next.ok_or_else(|| Error::internal("the next period would not end before the year 10000"))?;
+    let rolled = sql::roll(conn, user, period.end, next)?;
+    if rolled {
+        sql::zero(conn, user, now)?;
+    }
+    Ok(rolled)
+}
+
+/// How a viewer stands. Error: `Damaged`.
+pub fn standing(conn: &Connection, viewer: &Viewer) -> Result<Standing> {
+    sql::standing(conn, viewer.scope())
+}

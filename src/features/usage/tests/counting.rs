@@ -1,0 +1,271 @@
+//! Creations and their counters, also while storage fails.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::super::rules::{Counts, Each, Limits, Period, Status, Subscription, Thing};
+use super::super::service::{self, Usage};
+use super::super::sql;
+use super::periods::period;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, UserId};
+use crate::document::chain::Hash;
+use crate::document::decide::{Expected, Operation, Request};
+use crate::document::model::Access;
+use crate::document::visibility::Viewer;
+use crate::engine::command::{Answer, Durability, Key, Write};
+use crate::jobs::tests::running::Running;
+use crate::store::{Connection, told};
+
+/// Of creatures alice and bob may have this many; of the rest any number.
+pub const LIMIT: u64 = 4;
+
+/// An engine that counts.
+pub fn start(defaults: Limits) -> Running {
+    Running::start_counting(Some(256), Some(Arc::new(Usage { defaults })))
+}
+
+pub fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+/// An active subscription.
+pub fn subscription(name: &str, period: Period, limits: Limits) -> Subscription {
+    let (status, plan) = (Status::Active, "gold".to_owned());
+    Subscription { user: user(name), plan, status, period, length: period.length(), limits }
+}
+
+pub fn create(collection: &str, id: &str) -> Request {
+    let operation = Operation::Create { state: json!({}), host: None, access: Access::default() };
+    Request { name: DocumentName::new(collection, id).unwrap(), operation, expected: Expected::default() }
+}
+
+impl Running {
+    pub async fn put_subscription(&self, subscription: Subscription) -> bool {
+        self.engine.rows(move |conn, now| service::put(conn, subscription, now)).await.unwrap()
+    }
+
+    pub async fn counts(&self, who: &str) -> Counts {
+        let who = who.to_owned();
+        self.reads.ask(move |reader| reader.rows(|conn| sql::standing(conn, &who))).await.unwrap().counts
+    }
+
+    pub async fn write_as(&self, viewer: &Viewer, requests: Vec<Request>, key: Option<&str>) -> Result<Answer> {
+        let key = key.map(|key| Key {
+            key: key.to_owned(),
+            fingerprint: Hash::ZERO,
+            render: Box::new(|_, _| bytes::Bytes::from_static(b"{}")),
+        });
+        self.engine.write(Write { requests, viewer: viewer.clone(), key }).await
+    }
+
+    /// Makes storage fail until the next [`recover`](Self::recover).
+    async fn fail(&self) {
+        let fill = |conn: &Connection, _| {
+            conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(told)?;
+            conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(told)
+        };
+        assert_eq!(self.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
+    }
+}
+
+fn quota(error: &Error) -> (u64, u64) {
+    assert_eq!(error.slug(), Some("quota-exceeded"), "{error}");
+    (error.details()["used"].as_u64().unwrap(), error.details()["limit"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn whatever_creates_counts_and_whatever_does_not_does_not() {
+    let running = start(Limits::default());
+    let alice = Viewer::User(user("alice"));
+    let on = |collection: &str, id: &str, operation| Request {
+        name: DocumentName::new(collection, id).unwrap(),
+        operation,
+        expected: Expected::default(),
+    };
+    let put = || Operation::Put { state: json!({ "n": 1 }) };
+    running.write_as(&alice, vec![create("parties", "p1")], None).await.unwrap();
+    running.write_as(&alice, vec![on("parties", "p2", put())], None).await.unwrap();
+    running.write_as(&alice, vec![on("parties", "p2", put())], None).await.unwrap();
+    running
+        .write_as(&alice, vec![create("games", "g1"), create("party", "p"), create("parties-2", "p")], None)
+        .await
+        .unwrap();
+    let batch = vec![create("encounters", "e1"), on("encounters", "e1", Operation::Delete), create("encounters", "e1")];
+    running.write_as(&alice, batch, None).await.unwrap();
+    assert!(running.write_as(&alice, vec![create("parties", "p1")], None).await.is_err(), "it is there");
+    assert!(running.write_as(&alice, vec![create("creatures", "c"), create("parties", "p1")], None).await.is_err());
+    running.write_as(&Viewer::Owner, vec![create("creatures", "c1")], None).await.unwrap();
+    assert_eq!(running.counts("alice").await, Each { parties: 2, encounters: 2, creatures: 0 });
+    assert_eq!(running.counts("@owner").await, Each { parties: 0, encounters: 0, creatures: 1 });
+    running.write_as(&alice, vec![on("parties", "p2", Operation::Delete)], None).await.unwrap();
+    assert_eq!(running.counts("alice").await.parties, 2, "deleting gives nothing back");
+    running.write_as(&alice, vec![create("parties", "p2")], None).await.unwrap();
+    assert_eq!(running.counts("alice").await.parties, 3, "creating again counts again");
+}
+
+#[tokio::test]
+async fn over_the_limit_nothing_is_created_and_of_a_batch_nothing_at_all() {
+    let defaults = Limits { creatures: Some(1), ..Limits::default() };
+    let running = start(defaults);
+    let limits = Limits { parties: Some(2), ..Limits::default() };
+    assert!(running.put_subscription(subscription("alice", period("2026-02-10", "2026-03-10"), limits)).await);
+    let (alice, bob) = (Viewer::User(user("alice")), Viewer::User(user("bob")));
+    let three = vec![create("creatures", "a"), create("parties", "a"), create("parties", "b"), create("parties", "c")];
+    let refused = running.write_as(&alice, three, None).await.unwrap_err();
+    assert_eq!((quota(&refused), &refused.details()["index"]), ((2, 2), &3.into()));
+    assert_eq!(refused.details()["resetAt"], "2026-03-10T00:05:00.000Z");
+    assert_eq!(running.counts("alice").await, Counts::default());
+    running.write_as(&alice, vec![create("parties", "a"), create("parties", "b")], None).await.unwrap();
+    assert_eq!(quota(&running.write_as(&alice, vec![create("parties", "c")], None).await.unwrap_err()), (2, 2));
+    running.write_as(&bob, vec![create("parties", "c")], None).await.unwrap();
+    // The default plan is not alice's, and it holds for bob.
+    running.write_as(&alice, vec![create("creatures", "a"), create("creatures", "b")], None).await.unwrap();
+    let refused =
+        running.write_as(&bob, vec![create("creatures", "c"), create("creatures", "d")], None).await.unwrap_err();
+    assert_eq!((quota(&refused), &refused.details()["resetAt"]), ((1, 1), &"2026-04-01T00:05:00.000Z".into()));
+    // Many at once share a round; not one too many gets through.
+    let ids: Vec<String> = (0..20).map(|index| format!("x{index}")).collect();
+    let limits = Limits { encounters: Some(7), ..Limits::default() };
+    assert!(!running.put_subscription(subscription("alice", period("2026-02-10", "2026-03-10"), limits)).await);
+    let writes = ids.iter().map(|id| running.write_as(&alice, vec![create("encounters", id)], None));
+    let answers = futures_util::future::join_all(writes).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 7);
+    assert_eq!(running.counts("alice").await.encounters, 7);
+}
+
+#[tokio::test]
+async fn a_renewal_begins_at_nothing_and_any_other_change_keeps_the_count() {
+    let running = start(Limits::default());
+    let alice = Viewer::User(user("alice"));
+    running.write_as(&alice, vec![create("parties", "a")], None).await.unwrap();
+    let set = async |start, end, status| {
+        let subscription = Subscription { status, ..subscription("alice", period(start, end), Limits::default()) };
+        running.put_subscription(subscription).await;
+        running.counts("alice").await.parties
+    };
+    assert_eq!(set("2026-02-28", "2026-03-31", Status::Active).await, 1, "the first");
+    assert_eq!(set("2026-02-28", "2026-03-31", Status::Paused).await, 1);
+    assert_eq!(set("2026-02-15", "2026-03-20", Status::Cancelled).await, 1, "another period at the same time");
+    assert_eq!(set("2026-03-20", "2026-04-20", Status::Active).await, 0, "the period after it");
+    let stored = running.reads.ask(|reader| reader.rows(|conn| sql::subscription(conn, "alice"))).await.unwrap();
+    assert_eq!(stored, Some(subscription("alice", period("2026-03-20", "2026-04-20"), Limits::default())));
+}
+
+/// What may happen.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Somebody creates these, in one write; sent again under the same key where that is not 0.
+    Create {
+        who: usize,
+        what: Vec<(usize, u8)>,
+        key: u8,
+    },
+    /// Somebody deletes one.
+    Delete {
+        what: (usize, u8),
+    },
+    Fail,
+    Recover,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let what = || (0..3_usize, 0..6_u8);
+    prop_oneof![
+        6 => (0..3_usize, prop::collection::vec(what(), 1..4), 0..5_u8)
+            .prop_map(|(who, what, key)| Step::Create { who, what, key }),
+        2 => what().prop_map(|what| Step::Delete { what }),
+        1 => Just(Step::Fail),
+        1 => Just(Step::Recover),
+    ]
+}
+
+/// What must have come of it all.
+#[derive(Default)]
+struct Model {
+    there: std::collections::BTreeSet<(usize, u8)>,
+    counts: BTreeMap<(usize, usize), u64>,
+    keys: BTreeMap<(usize, u8), Vec<(usize, u8)>>,
+}
+
+fn name((thing, id): (usize, u8)) -> DocumentName {
+    DocumentName::new(Thing::ALL[thing].collection(), &format!("d{id}")).unwrap()
+}
+
+async fn check(steps: Vec<Step>) {
+    let running = start(Limits { creatures: Some(LIMIT), ..Limits::default() });
+    let viewers = [Viewer::User(user("alice")), Viewer::User(user("bob")), Viewer::Owner];
+    let (mut model, mut failing) = (Model::default(), false);
+    for step in steps {
+        match step {
+            Step::Create { who, what, key } => {
+                // The same key always comes with the same request.
+                let what = if key == 0 { what } else { model.keys.entry((who, key)).or_insert(what).clone() };
+                let requests = what.iter().map(|one| create(Thing::ALL[one.0].collection(), name(*one).id.as_str()));
+                let key = (key > 0).then(|| format!("k{key}"));
+                let answer = running.write_as(&viewers[who], requests.collect(), key.as_deref()).await;
+                expect_created(&mut model, who, &what, answer, failing);
+            }
+            Step::Delete { what } => {
+                let operation = Operation::Delete;
+                let requests = vec![Request { name: name(what), operation, expected: Expected::default() }];
+                let deleted = running.write_as(&Viewer::Owner, requests, None).await.is_ok();
+                assert_eq!(deleted, model.there.remove(&what));
+            }
+            Step::Fail if !failing => {
+                running.fail().await;
+                failing = true;
+            }
+            Step::Fail => {}
+            Step::Recover => {
+                running.recover().await;
+                failing = false;
+            }
+        }
+    }
+    running.recover().await;
+    for (who, viewer) in viewers.iter().enumerate() {
+        let counts = running.counts(viewer.scope()).await;
+        for (index, thing) in Thing::ALL.into_iter().enumerate() {
+            let expected = model.counts.get(&(who, index)).copied().unwrap_or(0);
+            assert_eq!(counts.of(thing), expected, "{} {}", viewer.scope(), thing.counter());
+        }
+    }
+}
+
+fn expect_created(model: &mut Model, who: usize, what: &[(usize, u8)], answer: Result<Answer>, failing: bool) {
+    if let Ok(Answer::Replayed(_)) = answer {
+        return;
+    }
+    let (mut there, mut counts) = (model.there.clone(), model.counts.clone());
+    for one in what {
+        let count = counts.entry((who, one.0)).or_default();
+        if there.contains(one) {
+            assert_eq!(answer.unwrap_err().kind(), Kind::AlreadyExists);
+            return;
+        }
+        if who < 2 && one.0 == 2 && *count >= LIMIT {
+            assert_eq!(quota(&answer.unwrap_err()), (*count, LIMIT), "failing: {failing}");
+            return;
+        }
+        *count += 1;
+        there.insert(*one);
+    }
+    let Answer::Made(written) = answer.unwrap() else { panic!("it was made before") };
+    assert_eq!(written.durability == Durability::Pending, failing);
+    (model.there, model.counts) = (there, counts);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn counters_equal_the_creations_whatever_is_refused_repeated_or_waits_for_the_disk(
+        steps in prop::collection::vec(any_step(), 1..60)
+    ) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(check(steps));
+    }
+}
