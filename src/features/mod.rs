@@ -4,3 +4,4 @@ pub mod documents;
 pub mod flags;
 pub mod games;
 pub mod operations;
+pub mod reconciliation;
