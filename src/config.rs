@@ -80,6 +80,10 @@ pub struct Config {
     pub games_completed_days: u32,
     /// Days that a game which was not completed is kept after its last event. Default 30.
     pub games_abandoned_days: u32,
+    /// Days that the audit of reconciliation is kept. Default 30.
+    pub reconciliation_days: u32,
+    /// Rows that it has at most. Default 100,000.
+    pub reconciliation_rows: u64,
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
@@ -121,6 +125,8 @@ impl Default for Config {
             presence_debounce: limits::PRESENCE_DEBOUNCE,
             games_completed_days: 7,
             games_abandoned_days: 30,
+            reconciliation_days: limits::RECONCILIATION_AUDIT_DAYS,
+            reconciliation_rows: limits::RECONCILIATION_AUDIT_ROWS,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
             flags: Flags::default(),

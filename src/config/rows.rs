@@ -233,6 +233,8 @@ pub(super) const ROWS: &[Row] = &[
         games_abandoned_days,
         "Remove any other game this long after its last event"
     ),
+    number!("reconciliation-days", "DAYS", reconciliation_days, "Keep the audit of reconciliation for this long"),
+    number!("reconciliation-rows", "COUNT", reconciliation_rows, "Keep at most this many rows of that audit"),
     Row {
         name: "database-pages-max",
         value_name: "PAGES",

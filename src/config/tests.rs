@@ -69,6 +69,8 @@ fn every_option_can_be_set_in_every_way() {
         ("presence-debounce-ms", "250"),
         ("games-completed-days", "3"),
         ("games-abandoned-days", "4"),
+        ("reconciliation-days", "5"),
+        ("reconciliation-rows", "600"),
         ("database-pages-max", "500"),
         ("flags.games-persistence", "false"),
         ("snapshot-ratio", "0.25"),
@@ -121,6 +123,8 @@ fn values_out_of_range_are_named() {
         ("reconnect-token-minutes", "10081"),
         ("games-completed-days", "0"),
         ("games-abandoned-days", "36501"),
+        ("reconciliation-days", "36501"),
+        ("reconciliation-rows", "0"),
         ("database-pages-max", "63"),
         ("database-pages-max", "4294967295"),
     ] {

@@ -71,6 +71,8 @@ impl Config {
             ),
             ("games-completed-days", u64::from(self.games_completed_days), 1, 36_500),
             ("games-abandoned-days", u64::from(self.games_abandoned_days), 1, 36_500),
+            ("reconciliation-days", u64::from(self.reconciliation_days), 1, 36_500),
+            ("reconciliation-rows", self.reconciliation_rows, 1, 100_000_000),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

@@ -28,6 +28,7 @@ mod pages;
 mod persist;
 mod presence;
 mod program;
+mod reconciliation;
 mod rollout;
 mod streams;
 mod values;

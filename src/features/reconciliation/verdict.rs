@@ -183,7 +183,8 @@ pub struct Difference {
 }
 
 /// What one comparison says.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Verdict {
     /// What was compared: `documents/<collection>`, `log`, or the name of an outside service.
     pub service: String,
