@@ -263,3 +263,72 @@ CREATE TABLE rate_limit_buckets (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX rate_limit_buckets_by_age ON rate_limit_buckets (full_at);
+-- Reconciliation: what was compared with what, and what came of it. -----------------------------------------------------
+
+-- One row per comparison; but a service that is found verified again, alike to the last time, only counts one more in
+-- its row, which moves to the front. Bounded by the job `reconciliation-audit-trim`.
+CREATE TABLE reconciliation_audit (
+    seq        INTEGER PRIMARY KEY,     -- rises from comparison to comparison; of the last that the row tells of
+    event_id   TEXT    NOT NULL,        -- of the same: <seq>-<run>, as the stream's `id`
+    service    TEXT    NOT NULL,        -- documents/<collection>, log, or an outside service
+    action     TEXT    NOT NULL,        -- compare, scrub, repair, report
+    status     TEXT    NOT NULL CHECK (status IN ('verified', 'stale', 'discrepancy')),
+    counts     TEXT    NOT NULL,        -- what is, by name, as JSON
+    checksum   TEXT    NOT NULL,        -- SHA-256 over what was compared
+    latency_ms REAL    NOT NULL,        -- how long the comparison took
+    details    TEXT,                    -- expected, actual, missingJobIds, as JSON; NULL: nothing differs
+    documents  TEXT,                    -- the documents that differ, as JSON: document, version, what
+    at         TEXT    NOT NULL,        -- when it was last found so,
+    first_at   TEXT    NOT NULL,        -- and first,
+    count      INTEGER NOT NULL,        -- and how often
+    newest     INTEGER NOT NULL         -- 1: the verdict in force of this service
+) STRICT;
+
+CREATE UNIQUE INDEX reconciliation_audit_newest ON reconciliation_audit (service) WHERE newest = 1;
+CREATE INDEX reconciliation_audit_by_service ON reconciliation_audit (service, seq);
+CREATE INDEX reconciliation_audit_by_status ON reconciliation_audit (status, seq);
+CREATE INDEX reconciliation_audit_by_age ON reconciliation_audit (at);
+
+-- Which start of the server gave which event ids: one that was given by a server whose file was since put back to an
+-- older state is not taken for one of ours.
+CREATE TABLE reconciliation_runs (
+    run       TEXT    PRIMARY KEY,
+    first_seq INTEGER NOT NULL
+) STRICT;
+
+-- Up to where rows of the audit may be missing because they were too old or too many. One row, or none yet.
+CREATE TABLE reconciliation_trimmed (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    seq      INTEGER NOT NULL
+) STRICT;
+
+-- Services outside of this server that report what they should have done and what they did.
+CREATE TABLE reconciliation_services (
+    service              TEXT    PRIMARY KEY,
+    report_every_seconds INTEGER NOT NULL,
+    description          TEXT,
+    created_at           TEXT    NOT NULL,
+    updated_at           TEXT    NOT NULL,
+    reported_at          TEXT,          -- what the newest report is about, as its sender has it; NULL: there is none
+    received_at          TEXT,          -- and when it came in: the next is due report_every_seconds later
+    verdict              TEXT           -- what it says, as JSON
+) STRICT;
+
+-- Client errors: what went wrong in browsers. ----------------------------------------------------------------------------
+
+-- Each different one once. Bounded: those that were longest not seen go.
+CREATE TABLE client_errors (
+    fingerprint TEXT    PRIMARY KEY,    -- SHA-256 over message, stack, where and appVersion
+    message     TEXT    NOT NULL,
+    stack       TEXT,
+    url         TEXT,                   -- without query and fragment, which may hold secrets
+    user_agent  TEXT,
+    app_version TEXT,
+    reported_by TEXT    NOT NULL,       -- who told it last
+    count       INTEGER NOT NULL,
+    first_seen  TEXT    NOT NULL,
+    last_seen   TEXT    NOT NULL,
+    place       INTEGER NOT NULL        -- rises each time that it is seen
+) STRICT;
+
+CREATE UNIQUE INDEX client_errors_by_place ON client_errors (place);

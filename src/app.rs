@@ -34,6 +34,8 @@ use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::features::games::sql::persist::CompletedGames;
 use crate::features::rate_limits::rules::Limit;
 use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
+use crate::features::reconciliation::service::{self as reconciliation, NothingToCompare, Reconciliation};
+use crate::features::reconciliation::trim::trim_job;
 use crate::features::usage::rules::Limits;
 use crate::features::usage::service::Usage;
 use crate::http::api::{Api, Parts};
@@ -54,8 +56,8 @@ use crate::store::{self, History, Memory, OpenError, Reader, Synchronous};
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the process exits with when what is stored of moving games is damaged: as for any damage.
-const GAMES_EXIT_CODE: u8 = 14;
+/// What the process exits with when what is stored of a feature is damaged: as for any damage.
+const DAMAGED_EXIT_CODE: u8 = 14;
 
 /// A running server. Dropped without [`stop`](Server::stop), it breaks off all connections at once; the engine then
 /// stores what it has taken and ends by itself.
@@ -98,6 +100,9 @@ pub enum StartError {
     /// What is stored of games on their way between servers cannot be read.
     #[error("the tables of moving games cannot be read: {0}")]
     Games(String),
+    /// What is stored of reconciliation cannot be read.
+    #[error("the tables of reconciliation cannot be read: {0}")]
+    Reconciliation(String),
     /// The address is not to be had.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
@@ -111,13 +116,13 @@ pub enum StartError {
 
 impl StartError {
     /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 15 storage (14 also for
-    /// the tables of moving games).
+    /// the tables of features).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Rules(..) => config::EXIT_CODE,
             Self::Listen(..) => 3,
             Self::Thread(_) => 4,
-            Self::Games(_) | Self::RateLimits(_) => GAMES_EXIT_CODE,
+            Self::Games(_) | Self::RateLimits(_) | Self::Reconciliation(_) => DAMAGED_EXIT_CODE,
             Self::Storage(error) => error.exit_code(),
         }
     }
@@ -172,6 +177,7 @@ impl Builder {
         let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
         let vanished = writer.begin_run(&options.volatile.collections)?;
         let head = writer.head();
+        let beginning = Reconciliation::beginning(&reader).map_err(|e| StartError::Reconciliation(e.to_string()))?;
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
         let presence = Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce);
         let memory = Arc::new(Memory::open()?);
@@ -204,9 +210,19 @@ impl Builder {
             stop: stop.clone(),
         }));
         let hosts = Hosts::new(address, &config.allowed_hosts);
-        let jobs = jobs(&config, &engine, &hub, self.jobs);
+        let parts = reconciliation::Parts {
+            engine: engine.clone(),
+            reads: api.reads.clone(),
+            clock: Arc::clone(&self.clock),
+            comparing: Arc::new(NothingToCompare),
+            rows_max: config.reconciliation_rows,
+        };
+        let reconciliation = Reconciliation::new(parts, beginning, &*api.entropy);
+        let mut own = self.jobs;
+        own.push(trim_job(Arc::clone(&reconciliation), days(config.reconciliation_days), config.reconciliation_rows));
+        let jobs = jobs(&config, &engine, &hub, own);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
-        let router = router(&handle, &quota, usage(&config)).with_state(api.clone());
+        let router = router(&handle, &quota, usage(&config), &reconciliation).with_state(api.clone());
         let doors = Doors { hosts, sessions: Arc::new(NoSessions), quota: Arc::clone(&quota) as _ };
         let guard = Guard::new(router, doors, Arc::clone(&hub), self.clock.now());
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
@@ -215,6 +231,7 @@ impl Builder {
         tasks.spawn(presence.run());
         tasks.spawn(tick(engine.clone()));
         tasks.spawn(runner.run());
+        tasks.spawn(reconciliation.keep_looking());
         tasks.spawn(alarm::run(handle));
         tasks.spawn(Arc::clone(&quota).keep_saved(api.reads.clone()));
         tasks.spawn(features::games::departure::keep_moving(api));
@@ -259,7 +276,7 @@ fn engine_options(
 }
 
 /// Everything that can be asked. A feature has one line here.
-fn router(jobs: &Handle, quota: &Arc<RateLimits>, usage: Usage) -> Router<Api> {
+fn router(jobs: &Handle, quota: &Arc<RateLimits>, usage: Usage, reconciliation: &Arc<Reconciliation>) -> Router<Api> {
     openapi::assemble([
         pages::routes(),
         features::operations::routes::router(),
@@ -269,6 +286,7 @@ fn router(jobs: &Handle, quota: &Arc<RateLimits>, usage: Usage) -> Router<Api> {
         features::documents::routes::router(),
         features::games::routes::router(),
         features::usage::routes::router(usage),
+        features::reconciliation::routes::router(Arc::clone(reconciliation)),
     ])
 }
 

@@ -90,6 +90,10 @@ pub struct Config {
     pub rate_limit_window_seconds: u32,
     /// Whether administrators are limited too. Default false.
     pub rate_limit_administrators: bool,
+    /// Days that the audit of reconciliation is kept. Default 30.
+    pub reconciliation_days: u32,
+    /// Rows that it has at most. Default 100,000.
+    pub reconciliation_rows: u64,
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
@@ -144,6 +148,8 @@ impl Default for Config {
             rate_limit_refill: limits::RATE_LIMIT_CAPACITY,
             rate_limit_window_seconds: limits::RATE_LIMIT_WINDOW_SECONDS,
             rate_limit_administrators: false,
+            reconciliation_days: limits::RECONCILIATION_AUDIT_DAYS,
+            reconciliation_rows: limits::RECONCILIATION_AUDIT_ROWS,
             allowed_hosts: Vec::new(),
             database_pages_max: None,
             env: Environment::default(),

@@ -164,6 +164,57 @@ pub const MISSED_EVENTS_MAX: usize = 500;
 /// See [`MISSED_EVENTS_MAX`].
 pub const MISSED_BYTES_MAX: usize = 1 << 20;
 
+/// Updates of reconciliation kept in memory for streams, and their bytes. Older ones are read from the audit.
+pub const RECONCILIATION_RING_UPDATES_MAX: usize = 1024;
+/// See [`RECONCILIATION_RING_UPDATES_MAX`].
+pub const RECONCILIATION_RING_BYTES_MAX: usize = 8 << 20;
+/// Missed updates that a stream tells one by one. Past it: only the latest verdicts.
+pub const RECONCILIATION_REPLAY_MAX: usize = 1000;
+/// Rows of the audit (default), of some 500 bytes each. Past it the oldest go, verified ones first.
+pub const RECONCILIATION_AUDIT_ROWS: u64 = 100_000;
+/// Days that a row of the audit is kept (default).
+pub const RECONCILIATION_AUDIT_DAYS: u32 = 30;
+/// Verdicts that wait in memory for their rows while storage fails. Past it the oldest get none.
+pub const RECONCILIATION_PENDING_MAX: usize = 1000;
+/// Starts of the server whose event ids are still understood. Past it: as any id that nobody knows.
+pub const RECONCILIATION_RUNS_MAX: u32 = 1000;
+/// Outside services. Past it: `too-large`.
+pub const OUTSIDE_SERVICES_MAX: usize = 1000;
+/// Longest name of an outside service, bytes. Past it: `invalid-request`.
+pub const OUTSIDE_NAME_LENGTH_MAX: usize = 64;
+/// Longest description of an outside service, bytes. Past it: `invalid-request`.
+pub const OUTSIDE_DESCRIPTION_LENGTH_MAX: usize = 1000;
+/// Counts on each side of a report. Past it: `invalid-request`.
+pub const REPORT_COUNTS_MAX: usize = 100;
+/// Longest name of a count, bytes. Past it: `invalid-request`.
+pub const REPORT_COUNT_NAME_LENGTH_MAX: usize = 64;
+/// Job ids on each side of a report: all of them may be missing, and go to every dashboard then. Past it:
+/// `invalid-request`.
+pub const REPORT_JOB_IDS_MAX: usize = 1000;
+/// Longest job id, bytes. Past it: `invalid-request`.
+pub const REPORT_JOB_ID_LENGTH_MAX: usize = 128;
+/// How far ahead of ours the clock of a reporter may be. Past it: `invalid-request`.
+pub const REPORT_AHEAD_MAX: Duration = Duration::from_secs(300);
+
+/// Different client errors that are kept. Past it those that were longest not seen go.
+pub const CLIENT_ERRORS_MAX: u32 = 1000;
+/// Longest message of a client error, bytes. Past it: cut.
+pub const CLIENT_ERROR_MESSAGE_LENGTH_MAX: usize = 2000;
+/// Longest stack of a client error, bytes. Past it: cut.
+pub const CLIENT_ERROR_STACK_LENGTH_MAX: usize = 16 << 10;
+/// Longest other text of a client error, bytes. Past it: cut.
+pub const CLIENT_ERROR_TEXT_LENGTH_MAX: usize = 2000;
+/// Client errors that one caller may tell at once, and one more each [`CLIENT_ERROR_SPACING`]. Past it: `rate-limited`.
+pub const CLIENT_ERROR_BURST: u32 = 20;
+/// See [`CLIENT_ERROR_BURST`].
+pub const CLIENT_ERROR_SPACING: Duration = Duration::from_secs(6);
+/// The same for all callers together.
+pub const CLIENT_ERROR_BURST_ALL: u32 = 200;
+/// See [`CLIENT_ERROR_BURST_ALL`].
+pub const CLIENT_ERROR_SPACING_ALL: Duration = Duration::from_millis(200);
+/// Callers whose client errors are counted apart. Past it: only all together.
+pub const CLIENT_ERROR_CALLERS_MAX: usize = 1000;
+
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
 const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head that is allowed fits the buffer");
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");

@@ -269,6 +269,8 @@ pub(super) const ROWS: &[Row] = &[
         set: |config, values| boolean(values, &mut config.rate_limit_administrators),
         get: |config| vec![config.rate_limit_administrators.to_string()],
     },
+    number!("reconciliation-days", "DAYS", reconciliation_days, "Keep the audit of reconciliation for this long"),
+    number!("reconciliation-rows", "COUNT", reconciliation_rows, "Keep at most this many rows of that audit"),
     Row {
         name: "database-pages-max",
         value_name: "PAGES",

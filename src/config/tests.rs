@@ -74,6 +74,8 @@ fn every_option_can_be_set_in_every_way() {
         ("rate-limit-refill", "5"),
         ("rate-limit-window-seconds", "5"),
         ("rate-limit-administrators", "true"),
+        ("reconciliation-days", "5"),
+        ("reconciliation-rows", "600"),
         ("database-pages-max", "500"),
         ("env", "production"),
         ("usage-default-parties-created", "3"),
@@ -132,6 +134,8 @@ fn values_out_of_range_are_named() {
         ("usage-default-parties-created", "9007199254740992"),
         ("games-completed-days", "0"),
         ("games-abandoned-days", "36501"),
+        ("reconciliation-days", "36501"),
+        ("reconciliation-rows", "0"),
         ("database-pages-max", "63"),
         ("database-pages-max", "4294967295"),
     ] {

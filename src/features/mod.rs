@@ -5,4 +5,5 @@ pub mod flags;
 pub mod games;
 pub mod operations;
 pub mod rate_limits;
+pub mod reconciliation;
 pub mod usage;

@@ -66,7 +66,7 @@ pub fn turned_away(reason: &str, wait: Duration, number: u64) -> Response {
 }
 
 /// How long a client is to wait before it comes back, in milliseconds.
-fn retry(api: &Api) -> u64 {
+pub fn retry(api: &Api) -> u64 {
     let jitter = u64::try_from(RETRY_JITTER.as_millis()).unwrap_or(0);
     u64::try_from(RETRY_MIN.as_millis()).unwrap_or(0) + entropy::below(&*api.entropy, jitter)
 }
@@ -279,11 +279,12 @@ impl Source {
 }
 
 /// The last event of a stream that we end on purpose.
-fn bye(out: &mut BytesMut, reason: &str, retry_ms: u64) {
+pub fn bye(out: &mut BytesMut, reason: &str, retry_ms: u64) {
     let _ = write!(out, "event: bye\nretry: {retry_ms}\ndata: {{\"reason\":\"{reason}\"}}\n\n");
 }
 
-fn stream_of(body: Body) -> Response {
+/// The answer whose body is a stream of events.
+pub fn stream_of(body: Body) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),

@@ -31,6 +31,7 @@ mod persist;
 mod presence;
 mod program;
 mod rate_limits;
+mod reconciliation;
 mod rollout;
 mod streams;
 mod usage;

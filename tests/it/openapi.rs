@@ -47,6 +47,7 @@ impl Operation<'_> {
             .replace("{slug}", "gone")
             .replace("{name}", "job-log-trim")
             .replace("{userId}", "alice")
+            .replace("{service}", "billing")
     }
 
     /// The problem types that it lists.
@@ -82,6 +83,8 @@ async fn start() -> (Process, Value) {
     });
     let set = server.tell("PUT", "/api/v1/admin/subscriptions/alice", &[], subscription).await;
     assert_eq!(set.status, 201);
+    let service = server.request("PUT", "/reconciliation/services/billing").json(&json!({ "reportEverySeconds": 60 }));
+    assert_eq!(service.send().await.unwrap().status(), 201);
     let description = description(&server).await;
     (server, description)
 }
@@ -101,7 +104,12 @@ async fn each_path_takes_the_described_methods_and_no_other() {
             if method == "delete" && described(method) {
                 continue;
             }
-            let (status, answer) = process::json(request.send().await.unwrap()).await;
+            let response = request.send().await.unwrap();
+            if response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+                assert!(described(method), "{method} {path} is a stream");
+                continue;
+            }
+            let (status, answer) = process::json(response).await;
             assert_eq!(status != 405, described(method), "{method} {path}: {status} {answer}");
             assert_ne!(status, 404, "{method} {path}: {answer}");
         }
@@ -323,6 +331,26 @@ async fn answers_are_as_they_are_described() {
             200,
         ),
         (("get", "/api/v1/admin/rate-limits/metrics"), "/api/v1/admin/rate-limits/metrics", json, Value::Null, 200),
+        (
+            ("put", "/reconciliation/services/{service}"),
+            "/reconciliation/services/mail",
+            json,
+            json!({ "reportEverySeconds": 60 }),
+            201,
+        ),
+        (
+            ("post", "/reconciliation/services/{service}/reports"),
+            "/reconciliation/services/mail/reports",
+            json,
+            json!({ "expected": { "sent": 3 }, "actual": { "sent": 2.5 } }),
+            200,
+        ),
+        (("get", "/reconciliation/services/{service}"), "/reconciliation/services/mail", json, Value::Null, 200),
+        (("get", "/reconciliation/services"), "/reconciliation/services?limit=1", json, Value::Null, 200),
+        (("get", "/reconciliation/status"), "/reconciliation/status", json, Value::Null, 200),
+        (("get", "/reconciliation/audit"), "/reconciliation/audit", json, Value::Null, 200),
+        (("post", "/reconciliation/run"), "/reconciliation/run", json, json!({ "service": "mail" }), 200),
+        (("post", "/reconciliation/run"), "/reconciliation/run", json, json!({ "service": "nobody" }), 404),
         (("get", "/problems"), "/problems", json, Value::Null, 200),
         (("get", "/problems/{slug}"), "/problems/gone", json, Value::Null, 200),
         (("get", "/healthz"), "/healthz", json, Value::Null, 200),

@@ -1,0 +1,14 @@
+//! Reconciliation: what should be is compared with what is, and each verdict is recorded and told.
+//!
+//! In reading order: [`verdict`] (what a comparison says), [`audit`] (what is recorded of it and how it is told),
+//! [`outside`] (services that report, pure), [`stream`] (what dashboards read), [`sql`] (the tables), [`service`]
+//! (recording, reports, staleness), [`trim`] (the job that bounds the audit), [`routes`].
+
+pub mod audit;
+pub mod outside;
+pub mod routes;
+pub mod service;
+pub mod sql;
+pub mod stream;
+pub mod trim;
+pub mod verdict;

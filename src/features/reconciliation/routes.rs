@@ -1,0 +1,68 @@
+//! The calls about reconciliation. Whoever gets in may read: verdicts hold names, versions, counts and hashes, and no
+//! state.
+
+use axum::Extension;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::service::Reconciliation;
+use crate::base::error::{Error, Kind as K, Result};
+use crate::http::api::Api;
+use crate::http::openapi::problems;
+use crate::http::problem::Failure;
+
+mod audit;
+mod schemas;
+mod services;
+mod stream;
+
+/// The calls about reconciliation.
+pub fn router(reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .merge(stream::router())
+        .merge(audit::router())
+        .merge(services::router())
+        .layer(Extension(reconciliation))
+}
+
+/// The extractor of `{service}`.
+struct ServicePath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let parameters = RawPathParams::from_request_parts(parts, state).await;
+        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
+        let name = parameters.iter().find(|(name, _)| *name == "service").map(|(_, value)| value.to_owned());
+        Ok(Self(name.ok_or_else(|| Error::internal("the route has no {service}"))?))
+    }
+}
+
+/// An answer of JSON.
+fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
+    let text = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+}
+
+const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
+const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
+
+problems! {
+    /// Of reading.
+    ReadProblems: ACCESS;
+    /// Of reading about one service.
+    FindProblems: ACCESS, &[K::NotFound];
+    /// Of comparing now.
+    RunProblems: ACCESS, BODY, &[K::NotFound];
+    /// Of making a service known.
+    RegisterProblems: ACCESS, BODY;
+    /// Of reporting.
+    ReportProblems: ACCESS, BODY, &[K::NotFound, K::IdempotencyMismatch];
+}

@@ -1,0 +1,159 @@
+//! Reading the audit and the verdicts in force, and comparing now.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::schemas::{AuditPage, DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, Verdicts};
+use super::{ReadProblems, RunProblems, json};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::features::reconciliation::audit::Entry;
+use crate::features::reconciliation::service::Reconciliation;
+use crate::features::reconciliation::sql::audit::Filter;
+use crate::features::reconciliation::stream::Update;
+use crate::features::reconciliation::verdict::Status;
+use crate::http::api::Api;
+use crate::http::body::{JSON, RawBody};
+use crate::http::caller::Caller;
+use crate::http::problem::Handled;
+use crate::http::query::{Cursor, Page, Query};
+
+#[derive(OpenApi)]
+#[openapi(
+    components(schemas(
+        AuditPage, DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, RunBody, Verdicts
+    )),
+    tags((name = "reconciliation", description = "Whether memory, disk and outside services agree."))
+)]
+struct Schemas;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Schemas::openapi()).routes(routes!(status)).routes(routes!(audit)).routes(routes!(run))
+}
+
+#[derive(Serialize)]
+struct Items<'a> {
+    items: Vec<&'a Entry>,
+}
+
+fn items(updates: &[Arc<Update>]) -> Result<Response> {
+    json(StatusCode::OK, &Items { items: updates.iter().filter_map(|update| update.entry()).collect() })
+}
+
+/// The verdict in force of each service
+///
+/// The last one that was found, also right after a restart: `at` says when. For everyone who gets in.
+#[utoipa::path(
+    get, path = "/reconciliation/status", operation_id = "readReconciliationStatus", tag = "reconciliation",
+    params(Caller),
+    responses((status = 200, description = "The verdicts, by service.", body = Verdicts), ReadProblems),
+)]
+async fn status(Extension(reconciliation): Extension<Arc<Reconciliation>>, _: Caller) -> Handled<Response> {
+    Ok(items(&reconciliation.status())?)
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AuditQuery {
+    /// Only of this service.
+    service: Option<String>,
+    /// Only `verified`, `stale` or `discrepancy`.
+    status: Option<String>,
+    /// Only what was found at this time or later, RFC 3339.
+    since: Option<String>,
+    /// Only what was found at this time or earlier, RFC 3339.
+    until: Option<String>,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// Most rows in the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rows<'a> {
+    items: &'a [Entry],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// Read the audit
+///
+/// One row per comparison, newest first; unchanged `verified` verdicts of a service are one row with `count`, `firstAt` and
+/// `at`, which comes to the front each time. For everyone who gets in.
+#[utoipa::path(
+    get, path = "/reconciliation/audit", operation_id = "readReconciliationAudit", tag = "reconciliation",
+    params(Caller, AuditQuery),
+    responses((status = 200, description = "A page of it.", body = AuditPage), ReadProblems),
+)]
+async fn audit(
+    Extension(reconciliation): Extension<Arc<Reconciliation>>,
+    _: Caller,
+    Query(query): Query<AuditQuery>,
+) -> Handled<Response> {
+    let page = Page::new(query.limit, query.cursor.as_deref())?;
+    let status = |text: &str| {
+        let rule = "must be verified, stale or discrepancy";
+        Status::parse(text).ok_or_else(|| Error::invalid_field("status", rule))
+    };
+    let before =
+        |text: &str| text.parse().map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"));
+    let filter = Filter {
+        service: query.service,
+        status: query.status.as_deref().map(status).transpose()?,
+        since: query.since.as_deref().map(|text| moment("since", text)).transpose()?,
+        until: query.until.as_deref().map(|text| moment("until", text)).transpose()?,
+        before: page.after.as_deref().map(before).transpose()?,
+    };
+    let mut rows = reconciliation.audit(filter, page.limit).await?;
+    let more = rows.len() > page.limit;
+    rows.truncate(page.limit);
+    let next_cursor = rows.last().filter(|_| more).map(|row| Cursor::encode(&row.seq.to_string()));
+    Ok(json(StatusCode::OK, &Rows { items: &rows, next_cursor })?)
+}
+
+fn moment(field: &str, text: &str) -> Result<Timestamp> {
+    Timestamp::parse(text).ok_or_else(|| Error::invalid_field(field, "must be an RFC 3339 time"))
+}
+
+/// What to compare.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = RunReconciliation)]
+struct RunBody {
+    /// One service; left out: all.
+    service: Option<String>,
+}
+
+/// Compare now
+///
+/// Memory with disk, and what outside services last reported with the clock: one service, or all. An outside service that
+/// has not reported, and still may in time, has no verdict yet. For administrators.
+#[utoipa::path(
+    post, path = "/reconciliation/run", operation_id = "runReconciliation", tag = "reconciliation",
+    params(Caller), request_body = Option<RunBody>,
+    responses((status = 200, description = "What was found.", body = Verdicts), RunProblems),
+)]
+async fn run(
+    Extension(reconciliation): Extension<Arc<Reconciliation>>,
+    caller: Caller,
+    sent: RawBody,
+) -> Handled<Response> {
+    caller.require_administrator()?;
+    let body = if sent.media_type.is_empty() && sent.bytes.is_empty() {
+        RunBody::default()
+    } else {
+        sent.one_of(&[JSON])?;
+        sent.parse_object()?
+    };
+    Ok(items(&reconciliation.run(body.service).await?)?)
+}

@@ -1,0 +1,94 @@
+//! The schemas of what is serialised elsewhere, for the description.
+
+#![expect(dead_code, reason = "these types are only looked at: what they stand for is serialised by the audit")]
+
+use std::collections::BTreeMap;
+
+use utoipa::ToSchema;
+
+/// What a comparison found. On the stream the data of `reconciliation.update`.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct ReconciliationUpdate {
+    /// Names it for ever: the stream's `id`.
+    #[schema(pattern = "^[0-9]+-[0-9a-f]{8}$", example = "42-3f0c9a71")]
+    pub event_id: String,
+    /// What was compared: `documents/<collection>`, `log`, or an outside service.
+    pub service: String,
+    /// `verified`: both sides are equal; `stale`: it is not known now; `discrepancy`: they differ.
+    #[schema(pattern = "^(verified|stale|discrepancy)$")]
+    pub status: String,
+    /// What is, by name.
+    pub counts: BTreeMap<String, f64>,
+    /// SHA-256 over what was compared; equal on both sides when they are verified.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    pub checksum: String,
+    /// How long the comparison took, milliseconds.
+    pub latency_ms: f64,
+    /// With a discrepancy, and where changes wait for the disk.
+    #[schema(required = false)]
+    pub discrepancy_details: DiscrepancyDetails,
+    /// `compare`, `scrub`, `repair` or `report`.
+    pub action: String,
+    /// When it was last found so.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// When it was first found so: unchanged verified verdicts share a row of the audit.
+    #[schema(format = DateTime)]
+    pub first_at: String,
+    /// How often.
+    #[schema(minimum = 1)]
+    pub count: u64,
+    /// The documents that differ.
+    pub documents: Vec<DocumentDifference>,
+}
+
+/// What differs in numbers.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct DiscrepancyDetails {
+    /// What should be.
+    pub expected: BTreeMap<String, f64>,
+    /// What is.
+    pub actual: BTreeMap<String, f64>,
+    /// The ids of what should be there and is not.
+    pub missing_job_ids: Vec<String>,
+}
+
+/// A document that differs.
+#[derive(ToSchema)]
+pub struct DocumentDifference {
+    /// `collection/id`.
+    pub document: String,
+    /// The first version that differs.
+    pub version: u64,
+    /// How, in words.
+    pub what: String,
+}
+
+/// Verdicts.
+#[derive(ToSchema)]
+pub struct Verdicts {
+    /// One per service.
+    pub items: Vec<ReconciliationUpdate>,
+}
+
+/// A page of the audit.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct AuditPage {
+    /// Newest first.
+    pub items: Vec<ReconciliationUpdate>,
+    /// Where the next page begins; missing at the end.
+    #[schema(required = false)]
+    pub next_cursor: String,
+}
+
+/// What became of a report.
+#[derive(ToSchema)]
+pub struct ReportResult {
+    /// Whether it was the newest of its service; an older one changes nothing.
+    pub applied: bool,
+    /// The verdict in force.
+    pub verdict: ReconciliationUpdate,
+}

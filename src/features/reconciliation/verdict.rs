@@ -1,0 +1,243 @@
+//! What a comparison says: the shared words of those who compare, those who record and those who tell.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Largest count, either side of zero: the largest whole number up to which every reader of JSON agrees on each one
+/// (2^53 - 1).
+pub const COUNT_MAX: u64 = (1 << 53) - 1;
+
+/// Whether what should be is what is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// Both sides are equal.
+    Verified,
+    /// It is not known now: changes wait for the disk, or the service has not reported in time.
+    Stale,
+    /// They differ.
+    Discrepancy,
+}
+
+impl Status {
+    /// As it is written in JSON, in queries and in rows.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Stale => "stale",
+            Self::Discrepancy => "discrepancy",
+        }
+    }
+
+    /// Reads what [`as_str`](Self::as_str) writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Verified, Self::Stale, Self::Discrepancy].into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A number of things: finite, within [`COUNT_MAX`] either side of zero, and so equal exactly when it is written alike.
+/// Written without a point where it is whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Count(f64);
+
+impl Count {
+    /// `value`, if it is a count.
+    #[expect(clippy::cast_precision_loss, reason = "exact: the largest count is the largest exact whole number")]
+    pub fn new(value: f64) -> Option<Self> {
+        // Adding zero makes -0 the same as 0. What is not a number fails the comparison.
+        (value.abs() <= COUNT_MAX as f64).then_some(Self(value + 0.0))
+    }
+
+    /// As a floating-point number.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+
+    /// As a whole number, if it is one.
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and within what is exact")]
+    pub fn whole(self) -> Option<i64> {
+        (self.0.fract() == 0.0).then_some(self.0 as i64)
+    }
+}
+
+// No NaN, and one zero: equality is total, and equal counts have equal bits.
+impl Eq for Count {}
+
+impl Hash for Count {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+impl From<u64> for Count {
+    /// `value`, or the largest count.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to the largest count")]
+    fn from(value: u64) -> Self {
+        Self(value.min(COUNT_MAX) as f64)
+    }
+}
+
+impl From<i64> for Count {
+    /// `value`, or the count nearest to it.
+    fn from(value: i64) -> Self {
+        let size = Self::from(value.unsigned_abs());
+        if value < 0 { Self(0.0 - size.0) } else { size }
+    }
+}
+
+impl From<usize> for Count {
+    /// `value`, or the largest count.
+    fn from(value: usize) -> Self {
+        Self::from(u64::try_from(value).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<u32> for Count {
+    fn from(value: u32) -> Self {
+        Self(f64::from(value))
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.whole() {
+            Some(whole) => serializer.serialize_i64(whole),
+            None => serializer.serialize_f64(self.0),
+        }
+    }
+}
+
+struct CountVisitor;
+
+impl Visitor<'_> for CountVisitor {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of at most 9007199254740991 either side of zero")
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Count, E> {
+        if value <= COUNT_MAX {
+            Ok(value.into())
+        } else {
+            Err(E::invalid_value(de::Unexpected::Unsigned(value), &self))
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Count, E> {
+        let fits = value.unsigned_abs() <= COUNT_MAX;
+        if fits { Ok(value.into()) } else { Err(E::invalid_value(de::Unexpected::Signed(value), &self)) }
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Count, E> {
+        Count::new(value).ok_or_else(|| E::invalid_value(de::Unexpected::Float(value), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_f64(CountVisitor)
+    }
+}
+
+/// Counts by name.
+pub type Counts = BTreeMap<String, Count>;
+
+/// What differs in numbers, or what is not known to have arrived.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Details {
+    /// What should be.
+    pub expected: Counts,
+    /// What is.
+    pub actual: Counts,
+    /// The ids of what should be there and is not, or of changes that wait for the disk. Bounded by who makes it.
+    pub missing_job_ids: Vec<String>,
+}
+
+/// One document that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Its name, `collection/id`.
+    pub document: String,
+    /// The first version that differs.
+    pub version: u64,
+    /// How, in words.
+    pub what: String,
+}
+
+/// What one comparison says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// What was compared: `documents/<collection>`, `log`, or the name of an outside service.
+    pub service: String,
+    /// Whether both sides are equal.
+    pub status: Status,
+    /// What was counted: what is, by name.
+    pub counts: Counts,
+    /// SHA-256 over what was compared, 64 hex digits: equal verdicts have equal checksums.
+    pub checksum: String,
+    /// How long the comparison took, milliseconds.
+    pub latency_ms: f64,
+    /// What differs in numbers: there with a discrepancy, and where changes wait for the disk.
+    pub details: Option<Details>,
+    /// The documents that differ. Bounded by who makes it.
+    pub documents: Vec<Difference>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use super::*;
+
+    #[test]
+    fn a_count_is_written_as_it_was_read_and_nothing_that_readers_of_json_disagree_on_is_one() {
+        for (text, written) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("3.0", "3"),
+            ("2.5", "2.5"),
+            ("-7", "-7"),
+            ("1e3", "1000"),
+            ("9007199254740991", "9007199254740991"),
+            ("-9007199254740991", "-9007199254740991"),
+        ] {
+            let count: Count = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&count).unwrap(), written, "{text}");
+        }
+        for text in ["9007199254740992", "-9007199254740992", "1e300", "\"3\"", "null", "true", "[]"] {
+            assert!(serde_json::from_str::<Count>(text).is_err(), "{text}");
+        }
+        assert_eq!(Count::new(f64::NAN), None);
+        assert_eq!(Count::new(f64::INFINITY), None);
+        assert_eq!(Count::from(u64::MAX), Count::from(COUNT_MAX));
+        assert_eq!(Count::from(i64::MIN).whole(), Some(-9_007_199_254_740_991));
+    }
+
+    #[test]
+    fn a_status_is_read_as_it_is_written() {
+        for status in [Status::Verified, Status::Stale, Status::Discrepancy] {
+            assert_eq!(Status::parse(status.as_str()), Some(status));
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+        }
+        assert_eq!(Status::parse("Verified"), None);
+    }
+}
