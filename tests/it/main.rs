@@ -31,5 +31,6 @@ mod presence;
 mod program;
 mod rollout;
 mod streams;
+mod tailnet;
 mod values;
 mod visibility;
