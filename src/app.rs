@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -35,18 +34,24 @@ use crate::features::games::sql::persist::CompletedGames;
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::caller::NoSessions;
+use crate::http::counts::Counts;
+use crate::http::entrance::{Entrances, Open};
 use crate::http::guard::{Doors, Guard};
-use crate::http::hosts::Hosts;
+use crate::http::listeners::{ListenOptions, Listeners};
 use crate::http::openapi;
 use crate::http::pages;
 use crate::http::quota::Unlimited;
 use crate::http::server::{ServerOptions, serve};
+use crate::http::visit::Porter;
 use crate::jobs::runner::{Handle, Runner};
 use crate::jobs::{self, Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
 use crate::live::ring::RingBounds;
 use crate::store::{self, History, Memory, OpenError, Reader, Synchronous};
+use crate::tailnet::client::LocalApi;
+use crate::tailnet::gate::Gate;
+use crate::tailnet::policy::Policy;
 
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,7 +62,9 @@ const GAMES_EXIT_CODE: u8 = 14;
 /// A running server. Dropped without [`stop`](Server::stop), it breaks off all connections at once; the engine then
 /// stores what it has taken and ends by itself.
 pub struct Server {
-    address: SocketAddr,
+    open: watch::Receiver<Open>,
+    /// What was waited for when it started; empty: nothing.
+    waiting: String,
     data_dir: PathBuf,
     engine: Engine,
     finished: watch::Receiver<Option<Ending>>,
@@ -156,10 +163,11 @@ impl Builder {
         self.config.validate()?;
         let config = self.config;
         let mut options = engine_options(&config, self.rules, &self.clock, &self.entropy)?;
-        // The address first: a second server on it must not touch the file.
-        let failed = |error| StartError::Listen(config.listen, error);
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        // The addresses first: a second server on them must not touch the file.
+        let gate = Arc::new(Gate::new(LocalApi::new(&config.tailscaled_socket), policy(&config)));
+        let listeners = Listeners::open(listen_options(&config), Arc::clone(&gate), Arc::clone(&self.entropy)).await;
+        let listeners = listeners.map_err(|(address, error)| StartError::Listen(address, error))?;
+        let (open, waiting) = (listeners.subscribe(), listeners.waiting().to_owned());
 
         let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
         let vanished = writer.begin_run(&options.volatile.collections)?;
@@ -191,15 +199,16 @@ impl Builder {
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
             reconnect_token: Duration::from_secs(u64::from(config.reconnect_token_minutes) * 60),
             flags: config.flags,
+            streams: Counts::new(config.streams_per_user_max),
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let hosts = Hosts::new(address, &config.allowed_hosts);
         let jobs = jobs(&config, &engine, &hub, self.jobs);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
         let router = router(&handle).with_state(api.clone());
-        let doors = Doors { hosts, sessions: Arc::new(NoSessions), quota: Arc::new(Unlimited) };
+        let doors = Doors { sessions: Arc::new(NoSessions), quota: Arc::new(Unlimited) };
         let guard = Guard::new(router, doors, Arc::clone(&hub), self.clock.now());
+        let porter = Porter::new(gate, config.connections_per_user_max, config.tailnet_recheck);
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.fan_out());
@@ -207,11 +216,26 @@ impl Builder {
         tasks.spawn(tick(engine.clone()));
         tasks.spawn(runner.run());
         tasks.spawn(alarm::run(handle));
+        tasks.spawn(listeners.follow(stop.clone()));
         tasks.spawn(features::games::departure::keep_moving(api));
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
-        Ok(Server { address, data_dir: config.data_dir, engine, finished, serving, _tasks: tasks, stop })
+        serving.spawn(serve(Entrances::new(open.clone()), porter, Arc::new(guard), server, stop.clone()));
+        Ok(Server { open, waiting, data_dir: config.data_dir, engine, finished, serving, _tasks: tasks, stop })
     }
+}
+
+/// Who is let in.
+fn policy(config: &Config) -> Policy {
+    Policy {
+        administrators: config.administrators.clone(),
+        tags: config.allowed_tags.clone(),
+        shared_nodes: config.allow_shared_nodes,
+        capability: config.administrator_capability.clone(),
+    }
+}
+
+fn listen_options(config: &Config) -> ListenOptions {
+    ListenOptions { on: config.listen.clone(), names: config.allowed_hosts.clone().into(), poll: config.tailnet_poll }
 }
 
 /// What the engine is told.
@@ -346,9 +370,19 @@ impl Server {
         }
     }
 
-    /// Where it listens.
+    /// Where it listens now. None while all that is configured is the tailnet, and that is waited for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.open.borrow().iter().map(|entrance| entrance.front().address).collect()
+    }
+
+    /// The first of [`addresses`](Self::addresses); an unspecified one while there is none.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.addresses().first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// What the server waited for when it had started, to listen everywhere where it is configured to; empty: nothing.
+    pub fn waiting(&self) -> &str {
+        &self.waiting
     }
 
     /// Where its data is.

@@ -128,8 +128,8 @@ impl Gate {
         Ok(home)
     }
 
-    /// What this node is, as was found out lately, or else is asked now.
-    async fn home(&self) -> Result<Arc<Home>, ApiError> {
+    /// What this node is, as was found out lately, or else is asked now. Cancel safe.
+    pub async fn home(&self) -> Result<Arc<Home>, ApiError> {
         let known = self.state.lock().home.clone();
         match known {
             Some((since, home)) if since.elapsed() < BELIEVED => Ok(home),

@@ -1,4 +1,3 @@
-#![expect(dead_code, reason = "for the tests of listeners")]
 //! A tailscaled that says what the test tells it to: its LocalAPI, on a socket in a folder of its own.
 
 use std::collections::HashMap;
@@ -9,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
-
 /// A recorded answer.
 macro_rules! recorded {
     ($name:literal) => {
@@ -20,7 +17,6 @@ macro_rules! recorded {
 
 pub const STATUS: &str = recorded!("status");
 pub const STATUS_USERSPACE: &str = recorded!("status-userspace");
-pub const STATUS_STARTING: &str = recorded!("status-starting");
 pub const PERSON: &str = recorded!("whois-person");
 pub const OWNER: &str = recorded!("whois-owner");
 pub const GRANTED: &str = recorded!("whois-granted");
@@ -220,11 +216,4 @@ fn say(stream: &mut UnixStream, answer: Answer) -> Option<()> {
             None
         }
     }
-}
-
-/// A recorded answer with something else in it.
-pub fn with(text: &str, pointer: &str, value: Value) -> String {
-    let mut answer: Value = serde_json::from_str(text).unwrap();
-    *answer.pointer_mut(pointer).unwrap() = value;
-    answer.to_string()
 }
