@@ -1,4 +1,8 @@
-//! Rank 6: the wiring, on one screen. The start goes from the file to the listener, the stop the other way round.
+//! Rank 6: the wiring, on one screen. The start goes from the file to the listener, the stop the other way round. What
+//! each component is told is in [`options`], what the features are given in [`leaves`].
+
+mod leaves;
+mod options;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,8 +11,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use axum::Router;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -16,42 +18,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::entropy::{Entropy, SystemEntropy};
-use crate::base::ids::Collection;
-use crate::base::limits;
-use crate::config::{self, Config, ConfigError, Environment};
-use crate::document::json::Bounds;
+use crate::config::{self, Config, ConfigError};
 use crate::document::rules::Rules;
-use crate::document::visibility::Viewer;
 use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
-use crate::engine::policy::SnapshotPolicy;
 use crate::engine::reads::Reads;
 use crate::engine::standing::Standings;
 use crate::engine::thread::{Ending, TICK, Thread};
-use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
 use crate::features;
-use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::features::games::sql::persist::CompletedGames;
-use crate::features::rate_limits::rules::Limit;
-use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
-use crate::features::reconciliation::service::{self as reconciliation, NothingToCompare, Reconciliation};
-use crate::features::reconciliation::trim::trim_job;
-use crate::features::usage::rules::Limits;
-use crate::features::usage::service::Usage;
+use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
-use crate::http::caller::NoSessions;
-use crate::http::guard::{Doors, Guard};
-use crate::http::hosts::Hosts;
-use crate::http::openapi;
-use crate::http::pages;
+use crate::http::counts::Counts;
+use crate::http::entrance::{Entrances, Open};
+use crate::http::guard::Guard;
+use crate::http::listeners::Listeners;
 use crate::http::server::{ServerOptions, serve};
-use crate::jobs::runner::{Handle, Runner};
-use crate::jobs::{self, Job, alarm};
+use crate::http::visit::Porter;
+use crate::jobs::runner::Runner;
+use crate::jobs::{Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
-use crate::live::ring::RingBounds;
-use crate::store::{self, History, Memory, OpenError, Reader, Synchronous};
+use crate::store::{self, Memory, OpenError, Reader, Synchronous};
+use crate::tailnet::client::LocalApi;
+use crate::tailnet::gate::Gate;
+
+use leaves::Leaves;
+use options::{engine_options, listen_options, policy, store_options};
 
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -62,7 +56,9 @@ const DAMAGED_EXIT_CODE: u8 = 14;
 /// A running server. Dropped without [`stop`](Server::stop), it breaks off all connections at once; the engine then
 /// stores what it has taken and ends by itself.
 pub struct Server {
-    address: SocketAddr,
+    open: watch::Receiver<Open>,
+    /// What was waited for when it started; empty: nothing.
+    waiting: String,
     data_dir: PathBuf,
     engine: Engine,
     finished: watch::Receiver<Option<Ending>>,
@@ -97,18 +93,12 @@ pub enum StartError {
     /// Storage cannot be opened.
     #[error(transparent)]
     Storage(#[from] OpenError),
-    /// What is stored of games on their way between servers cannot be read.
-    #[error("the tables of moving games cannot be read: {0}")]
-    Games(String),
-    /// What is stored of reconciliation cannot be read.
-    #[error("the tables of reconciliation cannot be read: {0}")]
-    Reconciliation(String),
+    /// What is stored of a feature cannot be read.
+    #[error("the tables of {0} cannot be read: {1}")]
+    Stored(&'static str, String),
     /// The address is not to be had.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
-    /// The stored limits on requests cannot be read.
-    #[error("the tables of rate limits cannot be read: {0}")]
-    RateLimits(String),
     /// No thread for the engine.
     #[error("cannot start the engine's thread: {0}")]
     Thread(std::io::Error),
@@ -122,7 +112,7 @@ impl StartError {
             Self::Config(_) | Self::Rules(..) => config::EXIT_CODE,
             Self::Listen(..) => 3,
             Self::Thread(_) => 4,
-            Self::Games(_) | Self::RateLimits(_) | Self::Reconciliation(_) => DAMAGED_EXIT_CODE,
+            Self::Stored(..) => DAMAGED_EXIT_CODE,
             Self::Storage(error) => error.exit_code(),
         }
     }
@@ -169,15 +159,15 @@ impl Builder {
         self.config.validate()?;
         let config = self.config;
         let mut options = engine_options(&config, self.rules, &self.clock, &self.entropy)?;
-        // The address first: a second server on it must not touch the file.
-        let failed = |error| StartError::Listen(config.listen, error);
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        // The addresses first: a second server on them must not touch the file.
+        let gate = Arc::new(Gate::new(LocalApi::new(&config.tailscaled_socket), policy(&config)));
+        let listeners = Listeners::open(listen_options(&config), Arc::clone(&gate), Arc::clone(&self.entropy)).await;
+        let listeners = listeners.map_err(|(address, error)| StartError::Listen(address, error))?;
+        let (open, waiting) = (listeners.subscribe(), listeners.waiting().to_owned());
 
         let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
         let vanished = writer.begin_run(&options.volatile.collections)?;
         let head = writer.head();
-        let beginning = Reconciliation::beginning(&reader).map_err(|e| StartError::Reconciliation(e.to_string()))?;
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
         let presence = Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce);
         let memory = Arc::new(Memory::open()?);
@@ -188,7 +178,6 @@ impl Builder {
         let (done, finished) = watch::channel(None);
         let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
         let thread = thread.with_standings(standings(&reader)?);
-        let quota = quota(&config, &reader, &engine, &self.clock, &self.entropy)?;
         let run = move || {
             let _ = done.send(Some(thread.run(commands)));
         };
@@ -198,7 +187,7 @@ impl Builder {
         let api = Api(Arc::new(Parts {
             memory,
             presence: Arc::clone(&presence),
-            reads: Reads::new(Arc::clone(&hub), reader, engine.clone(), vanished),
+            reads: Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished),
             engine: engine.clone(),
             health,
             clock: Arc::clone(&self.clock),
@@ -206,190 +195,36 @@ impl Builder {
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
             reconnect_token: Duration::from_secs(u64::from(config.reconnect_token_minutes) * 60),
             flags: config.flags,
+            streams: Counts::new(config.streams_per_user_max),
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let hosts = Hosts::new(address, &config.allowed_hosts);
-        let parts = reconciliation::Parts {
-            engine: engine.clone(),
-            reads: api.reads.clone(),
-            clock: Arc::clone(&self.clock),
-            comparing: Arc::new(NothingToCompare),
-            rows_max: config.reconciliation_rows,
-        };
-        let reconciliation = Reconciliation::new(parts, beginning, &*api.entropy);
-        let mut own = self.jobs;
-        own.push(trim_job(Arc::clone(&reconciliation), days(config.reconciliation_days), config.reconciliation_rows));
-        let jobs = jobs(&config, &engine, &hub, own);
+        let leaves = Leaves::open(&config, &api, &reader)?;
+        let jobs = leaves.jobs(&config, &api, self.jobs);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
-        let router = router(&handle, &quota, usage(&config), &reconciliation).with_state(api.clone());
-        let doors = Doors { hosts, sessions: Arc::new(NoSessions), quota: Arc::clone(&quota) as _ };
-        let guard = Guard::new(router, doors, Arc::clone(&hub), self.clock.now());
+        let router = leaves.router(&handle).with_state(api.clone());
+        let guard = Guard::new(router, leaves.doors(), Arc::clone(&hub), self.clock.now());
+        let porter = Porter::new(gate, config.connections_per_user_max, config.tailnet_recheck);
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.fan_out());
         tasks.spawn(presence.run());
         tasks.spawn(tick(engine.clone()));
         tasks.spawn(runner.run());
-        tasks.spawn(reconciliation.keep_looking());
         tasks.spawn(alarm::run(handle));
-        tasks.spawn(Arc::clone(&quota).keep_saved(api.reads.clone()));
-        tasks.spawn(features::games::departure::keep_moving(api));
+        tasks.spawn(listeners.follow(stop.clone()));
+        leaves.spawn(&api, &mut tasks);
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
-        Ok(Server { address, data_dir: config.data_dir, engine, finished, serving, quota, _tasks: tasks, stop })
+        serving.spawn(serve(Entrances::new(open.clone()), porter, Arc::new(guard), server, stop.clone()));
+        let (data_dir, quota) = (config.data_dir, leaves.quota);
+        Ok(Server { open, waiting, data_dir, engine, finished, serving, quota, _tasks: tasks, stop })
     }
-}
-
-/// What the engine is told.
-fn engine_options(
-    config: &Config,
-    rules: HashMap<String, Arc<dyn Rules>>,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<engine::Options, StartError> {
-    let rules = rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
-        Ok(collection) => Ok((collection, rules)),
-        Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
-    });
-    Ok(engine::Options {
-        clock: Arc::clone(clock),
-        entropy: Arc::clone(entropy),
-        rules: Arc::new(rules.collect::<Result<_, _>>()?),
-        state: Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max },
-        ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
-        hot: HotBounds {
-            documents_max: config.hot_documents_max,
-            bytes_max: config.hot_bytes_max,
-            idle: config.hot_idle,
-        },
-        backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
-        snapshot_events_max: config.history_events,
-        volatile: volatile(config),
-        snapshots: SnapshotPolicy {
-            ratio_thousandths: config.snapshot_ratio_thousandths,
-            age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
-        },
-        expendable: None,
-        creations: Some(Arc::new(usage(config))),
-    })
-}
-
-/// Everything that can be asked. A feature has one line here.
-fn router(jobs: &Handle, quota: &Arc<RateLimits>, usage: Usage, reconciliation: &Arc<Reconciliation>) -> Router<Api> {
-    openapi::assemble([
-        pages::routes(),
-        features::operations::routes::router(),
-        features::flags::routes::router(),
-        features::operations::routes::jobs::router(jobs.clone()),
-        features::rate_limits::routes::router(Arc::clone(quota)),
-        features::documents::routes::router(),
-        features::games::routes::router(),
-        features::usage::routes::router(usage),
-        features::reconciliation::routes::router(Arc::clone(reconciliation)),
-    ])
-}
-
-/// What may be created without a subscription.
-fn usage(config: &Config) -> Usage {
-    let defaults = Limits {
-        parties: config.usage_default_parties,
-        encounters: config.usage_default_encounters,
-        creatures: config.usage_default_creatures,
-    };
-    Usage { defaults }
-}
-
-fn history(config: &Config) -> History {
-    History { events_max: config.history_events, kept: days(config.history_days) }
-}
-
-/// What a flag turns persistence off for.
-fn volatile(config: &Config) -> Volatile {
-    let games = Collection::new("games").ok().filter(|_| !config.flags.games_persistence);
-    Volatile {
-        collections: games.into_iter().collect(),
-        documents_max: config.volatile_documents_max,
-        ..Volatile::default()
-    }
-}
-
-/// Everything that the server does by itself, and what its user adds. A job has one line here.
-fn jobs(config: &Config, engine: &Engine, hub: &Arc<Hub>, own: Vec<Job>) -> Vec<Job> {
-    let hub = Arc::clone(hub);
-    let cleanup = Cleanup {
-        compacted: days(config.games_compacted_days),
-        compact: compact(engine.clone()),
-        completed: days(config.games_completed_days),
-        abandoned: days(config.games_abandoned_days),
-        purge: purge(engine.clone()),
-        connected: Arc::new(move |name| hub.is_followed(name)),
-    };
-    let mut jobs = vec![
-        jobs::log::trim_job(),
-        features::games::cleanup::cleanup_job(cleanup),
-        features::operations::upkeep::trim_job(history(config)),
-        features::operations::upkeep::optimize_job(),
-        features::usage::reset::reset_job(config.env == Environment::Production),
-    ];
-    for job in own {
-        jobs.retain(|other| other.name != job.name);
-        jobs.push(job);
-    }
-    jobs
-}
-
-/// Removes a document if it is still at this version.
-fn purge(engine: Engine) -> Purge {
-    Arc::new(move |name, version| {
-        let engine = engine.clone();
-        Box::pin(async move { engine.purge(name, Viewer::Owner, Some(version)).await.map(drop) })
-    })
-}
-
-/// Drops the history of a document if it is still at this version.
-fn compact(engine: Engine) -> Compact {
-    Arc::new(move |name, version| {
-        let engine = engine.clone();
-        Box::pin(async move { engine.compact(name, version).await.map(drop) })
-    })
-}
-
-fn days(count: u32) -> Duration {
-    Duration::from_secs(u64::from(count) * 24 * 3600)
 }
 
 /// The games that were on their way between servers, or gone, when the server stopped.
 fn standings(reader: &Reader) -> Result<Standings, StartError> {
     let stored = reader.rows(features::games::sql::migrate::standings);
-    stored.map(Standings::new).map_err(|error| StartError::Games(error.to_string()))
-}
-
-/// How much each may ask, as it is stored.
-fn quota(
-    config: &Config,
-    reader: &Reader,
-    engine: &Engine,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<Arc<RateLimits>, StartError> {
-    let default = Limit {
-        capacity: config.rate_limit_capacity,
-        refill: config.rate_limit_refill,
-        window_seconds: config.rate_limit_window_seconds,
-    };
-    let options = rate_limits::Options { default, administrators: config.rate_limit_administrators };
-    let quota = RateLimits::open(options, reader, engine.clone(), Arc::clone(clock), Arc::clone(entropy));
-    quota.map_err(|error| StartError::RateLimits(error.to_string()))
-}
-
-fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
-    store::Options {
-        history: history(config),
-        pages_max: config.database_pages_max,
-        synchronous,
-        ..store::Options::new(&config.data_dir)
-    }
+    stored.map(Standings::new).map_err(|error| StartError::Stored("moving games", error.to_string()))
 }
 
 /// Tells the engine that time passes.
@@ -415,9 +250,19 @@ impl Server {
         }
     }
 
-    /// Where it listens.
+    /// Where it listens now. None while all that is configured is the tailnet, and that is waited for.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.open.borrow().iter().map(|entrance| entrance.front().address).collect()
+    }
+
+    /// The first of [`addresses`](Self::addresses); an unspecified one while there is none.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.addresses().first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// What the server waited for when it had started, to listen everywhere where it is configured to; empty: nothing.
+    pub fn waiting(&self) -> &str {
+        &self.waiting
     }
 
     /// Where its data is.

@@ -19,6 +19,8 @@ use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits;
 use crate::engine::policy;
 use crate::http::client::Target;
+use crate::tailnet::client::default_socket;
+use crate::tailnet::listen::{self, ListenOn};
 
 mod rows;
 #[cfg(test)]
@@ -28,7 +30,7 @@ mod validate;
 use rows::{ROWS, Row, Shape};
 
 /// Where a server listens and `rejoin watch` looks for one, when nobody says otherwise.
-pub const PORT: u16 = 7766;
+pub const PORT: u16 = listen::PORT;
 /// The file that is read when it is there and `--config` names no other.
 const FILE: &str = "rejoin.toml";
 /// The exit code of a configuration that is not accepted.
@@ -39,8 +41,9 @@ pub const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 /// What a server needs to know before it starts. Sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The address to listen on; a loopback address. Port 0 takes any free port. Default `127.0.0.1:7766`.
-    pub listen: SocketAddr,
+    /// Where to listen: addresses, and `tailnet` for those that this node has there. Port 0 takes any free port. Default
+    /// `127.0.0.1:7766`.
+    pub listen: ListenOn,
     /// The folder of the database; created when it is not there. Relative to the working folder. Default
     /// `./rejoin-data`.
     pub data_dir: PathBuf,
@@ -97,6 +100,27 @@ pub struct Config {
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
+    /// The socket on which tailscaled answers. Default: where it is on this system.
+    pub tailscaled_socket: PathBuf,
+    /// Whether addresses that are neither loopback nor the tailnet's may be listened on. Default false.
+    pub allow_listen_beyond_tailnet: bool,
+    /// Who administers besides the node's owner: user ids of the tailnet, and tags as the user ids that stand for them.
+    /// Default nobody.
+    pub administrators: Vec<UserId>,
+    /// Tags whose nodes are let in, as the user ids that stand for them. Default none.
+    pub allowed_tags: Vec<UserId>,
+    /// Whether nodes of other tailnets are let in that are shared with this one. Default false.
+    pub allow_shared_nodes: bool,
+    /// The app capability of the tailnet of which the role `admin` makes an administrator. Default none.
+    pub administrator_capability: Option<String>,
+    /// Time between two looks at the node's addresses; whole seconds. Default 10 s.
+    pub tailnet_poll: Duration,
+    /// Time after which it is asked again whether somebody may still be here; whole seconds. Default 60 s.
+    pub tailnet_recheck: Duration,
+    /// Connections of one person of the tailnet open at once. Default 2,000.
+    pub connections_per_user_max: usize,
+    /// Streams of one viewer open at once. Default 1,000.
+    pub streams_per_user_max: usize,
     /// Largest size of the database file, pages of 4 KiB. Default no bound but the disk.
     pub database_pages_max: Option<u32>,
     /// What the server is for. Default [`Environment::Development`].
@@ -123,7 +147,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into(),
             data_dir: PathBuf::from("./rejoin-data"),
             history_events: limits::HISTORY_EVENTS,
             history_days: limits::HISTORY_DAYS,
@@ -151,6 +175,16 @@ impl Default for Config {
             reconciliation_days: limits::RECONCILIATION_AUDIT_DAYS,
             reconciliation_rows: limits::RECONCILIATION_AUDIT_ROWS,
             allowed_hosts: Vec::new(),
+            tailscaled_socket: default_socket(),
+            allow_listen_beyond_tailnet: false,
+            administrators: Vec::new(),
+            allowed_tags: Vec::new(),
+            allow_shared_nodes: false,
+            administrator_capability: None,
+            tailnet_poll: limits::TAILNET_POLL,
+            tailnet_recheck: limits::RECHECK,
+            connections_per_user_max: limits::CONNECTIONS_PER_USER_MAX,
+            streams_per_user_max: limits::STREAMS_PER_USER_MAX,
             database_pages_max: None,
             env: Environment::default(),
             usage_default_parties: None,

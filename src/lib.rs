@@ -61,6 +61,7 @@
 //! | 0 | [`base`] | ids, clock, entropy, errors, bounds: no I/O |
 //! | 1 | [`document`] | what a document is: pure |
 //! | 2 | [`store`], [`live`] | SQLite; the published present |
+//! | 2 | [`tailnet`] | who is at an address, as tailscaled tells; the only place that knows it |
 //! | 3 | [`engine`] | the thread that owns the truth, and reading beside it |
 //! | 4 | [`http`] | from the socket to the handlers; the only place that sets status codes |
 //! | 4 | [`jobs`] | what the server does by itself at set times: the runner and its record |
@@ -68,8 +69,8 @@
 //! | 6 | [`config`], [`app`] | options; the wiring |
 //! | 7 | [`cli`] | the program |
 //!
-//! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and `hyper` only in `http` and
-//! `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and `document`; the environment is read only in
+//! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and `hyper` only in `http`, `tailnet`
+//! and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and `document`; the environment is read only in
 //! `config`.
 //!
 //! # Promises
@@ -128,5 +129,6 @@ pub mod http;
 pub mod jobs;
 pub mod live;
 pub mod store;
+pub mod tailnet;
 
 pub use app::Server;

@@ -50,6 +50,10 @@ pub enum Kind {
     Moved,
     /// It is on its way to or from another server; waiting helps.
     Frozen,
+    /// As many streams as one may have are open.
+    TooManyStreams,
+    /// It cannot be found out now who is asking; waiting helps.
+    IdentityUnavailable,
     /// Storage does not take writes now; waiting may help.
     StorageUnavailable,
     /// Storage is full; waiting helps only if someone makes room.
@@ -61,7 +65,13 @@ impl Kind {
     pub const fn retryable(self) -> bool {
         matches!(
             self,
-            Self::StorageUnavailable | Self::StorageFull | Self::RequestTimeout | Self::Frozen | Self::RateLimited
+            Self::StorageUnavailable
+                | Self::RateLimited
+                | Self::StorageFull
+                | Self::RequestTimeout
+                | Self::Frozen
+                | Self::IdentityUnavailable
+                | Self::TooManyStreams
         )
     }
 }

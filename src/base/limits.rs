@@ -31,6 +31,15 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Open connections (default): what 12 KB each makes of some 120 MB. Past it: closed as soon as accepted.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Open connections of one person of the tailnet, or from one address of which nothing else is known (default): room for
+/// as many streams as one may have, and for as many requests beside them. Past it: closed as soon as accepted.
+pub const CONNECTIONS_PER_USER_MAX: usize = 2000;
+/// Open streams of one viewer (default). Past it: `too-many-streams`.
+pub const STREAMS_PER_USER_MAX: usize = 1000;
+/// How often it is asked again whether somebody of the tailnet may still be here (default).
+pub const RECHECK: Duration = Duration::from_secs(60);
+/// How often the node's addresses are looked at while all is well (default).
+pub const TAILNET_POLL: Duration = Duration::from_secs(10);
 /// How long a request's head may take, the wait for it on a kept connection included (default). Past it: closed.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a body may pause (default). Past it: `request-timeout`.
@@ -216,6 +225,8 @@ pub const CLIENT_ERROR_SPACING_ALL: Duration = Duration::from_millis(200);
 pub const CLIENT_ERROR_CALLERS_MAX: usize = 1000;
 
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
+const _: () = assert!(STREAMS_PER_USER_MAX < CONNECTIONS_PER_USER_MAX, "streams leave room for requests");
+const _: () = assert!(CONNECTIONS_PER_USER_MAX < CONNECTIONS_MAX, "one person does not take all connections");
 const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head that is allowed fits the buffer");
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");
 const _: () =

@@ -95,10 +95,21 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
 
 /// What starting prints: one fact per line, its name before the first colon.
 fn greeting(server: &Server) -> String {
-    let address = server.local_addr();
     let data = std::path::absolute(server.data_dir());
     let data = data.as_deref().unwrap_or_else(|_| server.data_dir()).display();
-    format!("rejoin: {}\nlistening: {address}\ndata: {data}\nopen: http://{address}/\n", env!("CARGO_PKG_VERSION"))
+    let mut out = format!("rejoin: {}\n", env!("CARGO_PKG_VERSION"));
+    let addresses = server.addresses();
+    for address in &addresses {
+        out.push_str(&format!("listening: {address}\n"));
+    }
+    if !server.waiting().is_empty() {
+        out.push_str(&format!("waiting: {}\n", server.waiting().replace(char::is_control, " ")));
+    }
+    out.push_str(&format!("data: {data}\n"));
+    if let Some(address) = addresses.first() {
+        out.push_str(&format!("open: http://{address}/\n"));
+    }
+    out
 }
 
 /// The signals that mean stop.

@@ -1,13 +1,15 @@
 //! The options, one row each: name, what it does, and how text becomes a field and a field text.
 
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction};
 
 use super::Config;
+use crate::base::ids::UserId;
 use crate::engine::policy;
+use crate::tailnet::listen::ListenOn;
+use crate::tailnet::policy::tag_user;
 
 /// What a value looks like in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +58,13 @@ impl Row {
         let default = (self.get)(&Config::default()).join(",");
         let default = if default.is_empty() { "none" } else { &default };
         let action = if self.shape == Shape::List { ArgAction::Append } else { ArgAction::Set };
-        Arg::new(self.name)
-            .long(self.name)
-            .value_name(self.value_name)
-            .action(action)
-            .allow_hyphen_values(matches!(self.shape, Shape::Number | Shape::Decimal))
+        let arg = Arg::new(self.name).long(self.name).value_name(self.value_name).action(action);
+        let arg = match self.shape {
+            // A flag alone says yes.
+            Shape::Boolean => arg.num_args(0..=1).default_missing_value("true"),
+            _ => arg,
+        };
+        arg.allow_hyphen_values(matches!(self.shape, Shape::Number | Shape::Decimal))
             .help(format!("{} [default: {default}]", self.help))
     }
 
@@ -118,17 +122,54 @@ fn seconds(values: &[String], field: &mut Duration) -> Result<(), String> {
     Ok(())
 }
 
-fn address(values: &[String], field: &mut SocketAddr) -> Result<(), String> {
-    let text = one(values)?;
-    if text == "tailnet" {
-        return Err("'tailnet' is not there yet: only loopback addresses are accepted for now".to_owned());
-    }
-    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    *field =
-        numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
-            format!("'{text}' is not an address and port such as 127.0.0.1:7766, [::1]:7766, localhost:0")
-        })?;
+fn places(values: &[String], field: &mut ListenOn) -> Result<(), String> {
+    // A text of the file, like a variable, may name several.
+    let places = values.iter().flat_map(|text| text.split(',')).map(|text| text.trim().parse());
+    *field = ListenOn::new(places.collect::<Result<_, _>>()?)?;
     Ok(())
+}
+
+/// Tags and, where `people` are taken, user ids; each once.
+fn identities(values: &[String], people: bool, field: &mut Vec<UserId>) -> Result<(), String> {
+    *field = Vec::with_capacity(values.len());
+    for text in values {
+        let user = match text.strip_prefix("tag:") {
+            Some(name) => tag_user(name).ok_or_else(|| format!("'{}' is not a tag", text.escape_debug()))?,
+            None => person(text).filter(|_| people).ok_or_else(|| misnamed(text, people))?,
+        };
+        if !field.contains(&user) {
+            field.push(user);
+        }
+    }
+    Ok(())
+}
+
+/// The user id that is a number, as tailscaled has it.
+fn person(text: &str) -> Option<UserId> {
+    let number: i64 = text.parse().ok()?;
+    (number > 0 && number.to_string() == text).then(|| UserId::new(text).ok())?
+}
+
+fn misnamed(text: &str, people: bool) -> String {
+    let text = text.escape_debug();
+    match people {
+        false => format!("'{text}' is not a tag such as tag:bots"),
+        true if text.to_string().contains('@') => {
+            format!(
+                "'{text}' is a login, which can be given to somebody else; name the user id, which GET /api/v1/me shows"
+            )
+        }
+        true => format!("'{text}' is neither a user id such as 1234567890 nor a tag such as tag:bots"),
+    }
+}
+
+/// The identities as they are configured.
+fn named(users: &[UserId]) -> Vec<String> {
+    let name = |user: &UserId| match user.as_str().strip_prefix("tag-") {
+        Some(tag) => format!("tag:{tag}"),
+        None => user.to_string(),
+    };
+    users.iter().map(name).collect()
 }
 
 /// A row for a number that is a field of the same name.
@@ -183,10 +224,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "listen",
         value_name: "ADDRESS:PORT",
-        help: "Listen here; only loopback addresses for now; port 0 takes a free one",
-        shape: Shape::Text,
-        set: |config, values| address(values, &mut config.listen),
-        get: |config| vec![config.listen.to_string()],
+        help: "Listen here; tailnet:PORT is each of this node's tailnet addresses; port 0 takes a free one (repeatable)",
+        shape: Shape::List,
+        set: |config, values| places(values, &mut config.listen),
+        get: |config| config.listen.places().iter().map(ToString::to_string).collect(),
     },
     Row {
         name: "data-dir",
@@ -207,6 +248,60 @@ pub(super) const ROWS: &[Row] = &[
         },
         get: |config| config.allowed_hosts.clone(),
     },
+    Row {
+        name: "tailscaled-socket",
+        value_name: "PATH",
+        help: "Ask tailscaled at this socket who is at the other end of a connection",
+        shape: Shape::Text,
+        set: |config, values| one(values).map(|text| config.tailscaled_socket = text.into()),
+        get: |config| vec![config.tailscaled_socket.display().to_string()],
+    },
+    Row {
+        name: "allow-listen-beyond-tailnet",
+        value_name: "BOOLEAN",
+        help: "Let --listen name addresses of other networks, whose callers need a session",
+        shape: Shape::Boolean,
+        set: |config, values| boolean(values, &mut config.allow_listen_beyond_tailnet),
+        get: |config| vec![config.allow_listen_beyond_tailnet.to_string()],
+    },
+    Row {
+        name: "administrator",
+        value_name: "USER-ID|TAG",
+        help: "This user of the tailnet administers, or nodes with this tag, besides the node's owner (repeatable)",
+        shape: Shape::List,
+        set: |config, values| identities(values, true, &mut config.administrators),
+        get: |config| named(&config.administrators),
+    },
+    Row {
+        name: "administrator-capability",
+        value_name: "DOMAIN/NAME",
+        help: "Who is granted this app capability with {\"role\": \"admin\"} by the tailnet's policy administers",
+        shape: Shape::Text,
+        set: |config, values| one(values).map(|text| config.administrator_capability = Some(text.to_owned())),
+        get: |config| config.administrator_capability.iter().cloned().collect(),
+    },
+    Row {
+        name: "allowed-tag",
+        value_name: "TAG",
+        help: "Let nodes with this tag in, as the user tag-NAME (repeatable)",
+        shape: Shape::List,
+        set: |config, values| identities(values, false, &mut config.allowed_tags),
+        get: |config| named(&config.allowed_tags),
+    },
+    Row {
+        name: "allow-shared-nodes",
+        value_name: "BOOLEAN",
+        help: "Let nodes of other tailnets in that are shared with this one",
+        shape: Shape::Boolean,
+        set: |config, values| boolean(values, &mut config.allow_shared_nodes),
+        get: |config| vec![config.allow_shared_nodes.to_string()],
+    },
+    seconds!("tailnet-poll-seconds", tailnet_poll, "Look this often which addresses this node has, 1 to 300"),
+    seconds!(
+        "tailnet-recheck-seconds",
+        tailnet_recheck,
+        "Ask this often whether who is connected may still be, 1 to 3600"
+    ),
     number!("history-events", "COUNT", history_events, "Keep this many events per document"),
     number!("history-days", "DAYS", history_days, "Keep a document's events for this long"),
     number!("body-bytes-max", "BYTES", body_bytes_max, "Largest request body"),
@@ -225,6 +320,13 @@ pub(super) const ROWS: &[Row] = &[
     number!("backlog-bytes-max", "BYTES", backlog_bytes_max, "Accept this many bytes of changes while storage fails"),
     number!("ring-events-max", "COUNT", ring_events_max, "Keep this many recent events in memory for streams"),
     number!("connections-max", "COUNT", connections_max, "Serve at most this many connections at once"),
+    number!(
+        "connections-per-user-max",
+        "COUNT",
+        connections_per_user_max,
+        "Serve at most this many connections of one person of the tailnet"
+    ),
+    number!("streams-per-user-max", "COUNT", streams_per_user_max, "Serve at most this many streams of one user"),
     seconds!("heartbeat-seconds", heartbeat, "Send a heartbeat on each stream this often, 1 to 60"),
     number!(
         "reconnect-token-minutes",

@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use super::*;
+use crate::tailnet::listen::Listen;
 
 /// Parses with this environment and this `rejoin.toml` only.
 fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<Command, ConfigError> {
@@ -51,6 +52,14 @@ fn every_option_can_be_set_in_every_way() {
         ("listen", "[::1]:1"),
         ("data-dir", "/a b\"c\\d\u{7f}"),
         ("allowed-host", "table.example"),
+        ("tailscaled-socket", "/tmp/tailscaled.sock"),
+        ("allow-listen-beyond-tailnet", "true"),
+        ("administrator", "1234"),
+        ("administrator-capability", "example.org/cap/rejoin"),
+        ("allowed-tag", "tag:bots"),
+        ("allow-shared-nodes", "true"),
+        ("tailnet-poll-seconds", "3"),
+        ("tailnet-recheck-seconds", "4"),
         ("history-events", "77"),
         ("history-days", "7"),
         ("body-bytes-max", "3000000"),
@@ -64,6 +73,8 @@ fn every_option_can_be_set_in_every_way() {
         ("backlog-bytes-max", "3000001"),
         ("ring-events-max", "2048"),
         ("connections-max", "5"),
+        ("connections-per-user-max", "5"),
+        ("streams-per-user-max", "5"),
         ("heartbeat-seconds", "60"),
         ("reconnect-token-minutes", "5"),
         ("presence-debounce-ms", "250"),
@@ -126,6 +137,12 @@ fn values_out_of_range_are_named() {
         ("ring-events-max", "2047"),
         ("connections-max", "0"),
         ("connections-max", "1000001"),
+        ("connections-per-user-max", "0"),
+        ("streams-per-user-max", "0"),
+        ("tailnet-poll-seconds", "0"),
+        ("tailnet-poll-seconds", "301"),
+        ("tailnet-recheck-seconds", "0"),
+        ("tailnet-recheck-seconds", "3601"),
         ("heartbeat-seconds", "0"),
         ("heartbeat-seconds", "61"),
         ("reconnect-token-minutes", "0"),
@@ -161,16 +178,67 @@ fn numbers_must_be_numbers_that_fit() {
 }
 
 #[test]
-fn only_loopback_addresses_are_accepted() {
-    assert_eq!(config(&["--listen", "localhost:0"], &[], None).listen, "127.0.0.1:0".parse().unwrap());
-    assert_eq!(config(&["--listen", "127.1.2.3:5"], &[], None).listen, "127.1.2.3:5".parse().unwrap());
-    for address in ["0.0.0.0:7766", "[::]:7766", "192.168.1.2:80", "100.64.0.1:80", "[::ffff:10.0.0.1]:80"] {
-        refused(&["--listen", address], &[], None, &["listen: ", "is not a loopback address", "access control"]);
+fn loopback_and_the_tailnet_are_listened_on_and_nothing_else_without_leave() {
+    let listen = |text: &str| config(&["--listen", text], &[], None).listen;
+    assert_eq!(listen("localhost:0"), "127.0.0.1:0".parse().unwrap());
+    for text in ["127.1.2.3:5", "[::1]:5", "100.64.1.2:80", "[fd7a:115c:a1e0::2]:80", "tailnet:5"] {
+        assert_eq!(listen(text).places(), [text.parse().unwrap()], "{text}");
     }
-    for text in ["127.0.0.1", "localhost", "7766", "example.org:80", "localhost:x", "127.0.0.1:70000"] {
+    assert_eq!(listen("tailnet").places(), [Listen::Tailnet(PORT)]);
+    assert_eq!(listen("[::ffff:100.64.1.2]:80"), "100.64.1.2:80".parse().unwrap());
+    let two = config(&["--listen", "tailnet", "--listen", "127.0.0.1:7766"], &[], None).listen;
+    assert_eq!(two.places().len(), 2);
+    assert_eq!(config(&[], &[("REJOIN_LISTEN", "tailnet, 127.0.0.1:7766")], None).listen, two);
+    assert_eq!(config(&[], &[], Some("listen = [\"tailnet\", \"127.0.0.1:7766\"]")).listen, two);
+    assert_eq!(config(&[], &[], Some("listen = \"tailnet, 127.0.0.1:7766\"")).listen, two);
+    for address in [
+        "192.168.1.2:80",
+        "8.8.8.8:80",
+        "100.63.255.255:80",
+        "100.115.92.1:80",
+        "100.100.100.100:80",
+        "[::ffff:10.0.0.1]:80",
+        "[2001:db8::1]:80",
+        "[fe80::1]:80",
+        "[fd7a:115c:a1e1::1]:80",
+        "0.0.0.0:7766",
+        "[::]:7766",
+    ] {
+        refused(&["--listen", address], &[], None, &["listen: ", "allow-listen-beyond-tailnet is not set"]);
+        refused(&["--listen", "127.0.0.1:1", "--listen", address], &[], None, &["allow-listen-beyond-tailnet"]);
+        for allowed in [&["--allow-listen-beyond-tailnet"][..], &["--allow-listen-beyond-tailnet", "true"]] {
+            let places = config(&[&["--listen", address], allowed].concat(), &[], None).listen;
+            assert_eq!(places, address.parse().unwrap());
+        }
+        refused(&["--listen", address, "--allow-listen-beyond-tailnet", "false"], &[], None, &["listen: "]);
+    }
+    for text in ["127.0.0.1", "localhost", "7766", "example.org:80", "localhost:x", "127.0.0.1:70000", "tailnet:x", ""]
+    {
         refused(&["--listen", text], &[], None, &["--listen: ", text, "is not an address and port"]);
     }
-    refused(&["--listen", "tailnet"], &[], None, &["'tailnet' is not there yet"]);
+    refused(&["--listen", "tailnet", "--listen", "tailnet:7766"], &[], None, &["tailnet:7766 is given twice"]);
+    refused(&[], &[("REJOIN_LISTEN", "")], None, &["names nothing to listen on"]);
+}
+
+#[test]
+fn administrators_are_named_by_what_cannot_be_given_to_somebody_else() {
+    let named =
+        config(&["--administrator", "1234", "--administrator", "tag:ops", "--administrator", "1234"], &[], None);
+    assert_eq!(named.administrators.iter().map(UserId::as_str).collect::<Vec<_>>(), ["1234", "tag-ops"]);
+    refused(&["--administrator", "ann@example.org"], &[], None, &["is a login", "/api/v1/me"]);
+    for text in ["ann", "0", "-1", "007", "+7", "1.5", "tag-ops", "tag:", "tag:1", "9999999999999999999999"] {
+        refused(&[&format!("--administrator={text}")], &[], None, &["--administrator: ", text]);
+    }
+    for text in ["1234", "bots", "tag:", "tag:a b", "TAG:bots"] {
+        refused(&[&format!("--allowed-tag={text}")], &[], None, &["--allowed-tag: ", text]);
+    }
+    for text in ["rejoin", "/cap/x", "a b/c", "example.org/", "https://example.org/cap"] {
+        refused(&["--administrator-capability", text], &[], None, &["administrator-capability: ", text]);
+    }
+    refused(&["--tailscaled-socket", ""], &[], None, &["tailscaled-socket: must not be empty"]);
+    for text in ["127.0.0.1:41112", "http://127.0.0.1:41112"] {
+        refused(&["--tailscaled-socket", text], &[], None, &["tailscaled-socket: ", text, "not supported yet"]);
+    }
 }
 
 #[test]
@@ -195,7 +263,7 @@ fn the_file_must_hold_what_is_known_in_its_shape() {
     refused(&[], &[], Some("depth-max = 1\ndepth-max = 2"), &["rejoin.toml: line 2: "]);
     refused(&[], &[], Some("depth-max = '1'"), &["rejoin.toml: depth-max: must be a whole number"]);
     refused(&[], &[], Some("depth-max = -1"), &["rejoin.toml: depth-max: '-1' is not a whole number"]);
-    refused(&[], &[], Some("listen = 7766"), &["rejoin.toml: listen: must be a string"]);
+    refused(&[], &[], Some("listen = 7766"), &["rejoin.toml: listen: must be a list of strings"]);
     refused(&[], &[], Some("allowed-host = [1]"), &["rejoin.toml: allowed-host: must hold strings"]);
 }
 

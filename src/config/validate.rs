@@ -1,5 +1,6 @@
 //! What a configuration must be, wherever its values come from.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -9,6 +10,8 @@ use crate::base::limits::BATCH_COMMANDS_MAX;
 use crate::engine::policy;
 use crate::features::rate_limits::rules::{TOKENS_MAX, WINDOW_SECONDS_MAX};
 use crate::features::usage::rules::LIMIT_MAX;
+use crate::tailnet::listen::Listen;
+use crate::tailnet::ranges::is_node;
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
 const DATABASE_PAGES_MIN: u64 = 64;
@@ -24,18 +27,23 @@ impl Config {
         self.check_texts()
     }
 
-    /// Who may connect is not asked yet, so nobody from elsewhere may be able to.
+    /// Anybody can send to an address of other networks, so listening there takes a word of its own.
     fn check_listen(&self) -> Result<(), ConfigError> {
-        if self.listen.ip().is_loopback() {
-            return Ok(());
+        for place in self.listen.places() {
+            let Listen::Address(address) = place else { continue };
+            let ip = address.ip();
+            if ip.is_loopback() || is_node(ip) || self.allow_listen_beyond_tailnet {
+                continue;
+            }
+            let what =
+                if ip.is_unspecified() { "stands for every network of this machine" } else { "is an address beyond" };
+            let rule = "loopback and the tailnet, and allow-listen-beyond-tailnet is not set";
+            return match ip.is_unspecified() {
+                true => refuse("listen", format_args!("{address} {what}, not only {rule}")),
+                false => refuse("listen", format_args!("{address} {what} {rule}")),
+            };
         }
-        refuse(
-            "listen",
-            format_args!(
-                "{} is not a loopback address; others are refused until access control for other networks is there",
-                self.listen
-            ),
-        )
+        Ok(())
     }
 
     fn check_ranges(&self) -> Result<(), ConfigError> {
@@ -56,6 +64,10 @@ impl Config {
             // A batch must not push its own start out of the ring.
             ("ring-events-max", wide(self.ring_events_max), wide(2 * BATCH_COMMANDS_MAX), 1 << 24),
             ("connections-max", wide(self.connections_max), 1, 1_000_000),
+            ("connections-per-user-max", wide(self.connections_per_user_max), 1, 1_000_000),
+            ("streams-per-user-max", wide(self.streams_per_user_max), 1, 1_000_000),
+            ("tailnet-poll-seconds", whole_seconds("tailnet-poll-seconds", self.tailnet_poll)?, 1, 300),
+            ("tailnet-recheck-seconds", whole_seconds("tailnet-recheck-seconds", self.tailnet_recheck)?, 1, 3600),
             ("heartbeat-seconds", whole_seconds("heartbeat-seconds", self.heartbeat)?, 1, heartbeat_max),
             ("reconnect-token-minutes", u64::from(self.reconnect_token_minutes), 1, 7 * 24 * 60),
             ("presence-debounce-ms", whole_millis("presence-debounce-ms", self.presence_debounce)?, 0, 60_000),
@@ -122,6 +134,18 @@ impl Config {
                 return refuse("allowed-host", format_args!("'{}' {rule}", name.escape_debug()));
             }
         }
+        let socket = self.tailscaled_socket.as_os_str();
+        if socket.is_empty() {
+            return refuse("tailscaled-socket", format_args!("must not be empty"));
+        }
+        if socket.to_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok() || text.contains("://")) {
+            let rule = "is no path of a socket; tailscaled over TCP (macOS's graphical builds) is not supported yet";
+            return refuse("tailscaled-socket", format_args!("'{}' {rule}", self.tailscaled_socket.display()));
+        }
+        if let Some(name) = self.administrator_capability.as_ref().filter(|name| !is_capability(name)) {
+            let rule = "is not the name of an app capability such as example.org/cap/rejoin";
+            return refuse("administrator-capability", format_args!("'{}' {rule}", name.escape_debug()));
+        }
         if let Err(e) = EnvFilter::try_new(&self.log) {
             return refuse("log", format_args!("'{}' is not a log filter: {e}", self.log.escape_debug()));
         }
@@ -150,6 +174,13 @@ fn whole_millis(name: &str, duration: Duration) -> Result<u64, ConfigError> {
         return Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     }
     Err(ConfigError(format!("{name}: {duration:?} is not a whole number of milliseconds")))
+}
+
+/// A domain and a path, as tailnet policies name capabilities of applications.
+fn is_capability(name: &str) -> bool {
+    let path = |path: &str| !path.is_empty() && path.bytes().all(|b| b.is_ascii_graphic());
+    name.split_once('/').is_some_and(|(domain, rest)| is_host_name(domain) && path(rest))
+        && name.len() <= HOST_LENGTH_MAX
 }
 
 fn is_host_name(name: &str) -> bool {

@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use super::body::BodyLimits;
+use super::counts::Counts;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::flags::Flags;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub reconnect_token: Duration,
     /// What is turned on.
     pub flags: Flags,
+    /// How many streams each viewer has open, by [`Viewer::scope`](crate::document::visibility::Viewer::scope).
+    pub streams: Arc<Counts<Box<str>>>,
     /// How long a stream may be silent.
     pub heartbeat: Duration,
     /// Cancelled when the server stops: streams say goodbye then.

@@ -18,6 +18,7 @@ use super::problem::Failure;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
+pub use crate::tailnet::policy::Member;
 
 /// The header by which a local caller acts as somebody.
 pub const HEADER: &str = "rejoin-viewer";
@@ -45,21 +46,6 @@ pub enum Person {
     Member(Arc<Member>),
     /// Nobody whom the server knows. Only a session lets them in.
     Stranger,
-}
-
-/// What the tailnet says of somebody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Stable, unlike the login.
-    pub user: UserId,
-    /// For display.
-    pub login: String,
-    /// The machine that they come from.
-    pub node: String,
-    /// Whether they run this server.
-    pub administrator: bool,
-    /// Why they are let in, and are an administrator or not; in words.
-    pub why: String,
 }
 
 impl Peer {

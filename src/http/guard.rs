@@ -13,18 +13,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use serde_json::Value;
 use tower::Service;
 
-use super::caller::{Asked, Caller, Peer, Sessions};
-use super::headers;
-use super::hosts::Hosts;
+use super::caller::{Asked, Caller, Sessions};
+use super::headers::{LAST_EVENT_ID, wants_event_stream};
 use super::moved;
 use super::problem::{self, Failure, Fault};
 use super::quota::Quota;
 use super::sse;
+use super::visit::{TurnedAway, Visit};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::live::hub::Hub;
@@ -34,6 +34,11 @@ const PAGE_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none
                            frame-ancestors 'none'";
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
+const FRAME_OPTIONS: HeaderName = HeaderName::from_static("x-frame-options");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// What `tailscale funnel` marks requests with that come from the public internet.
+const FUNNEL: HeaderName = HeaderName::from_static("tailscale-funnel-request");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The routes behind their guard. Shared by all connections of a listener.
@@ -50,8 +55,6 @@ pub struct Guard {
 /// What a request has to pass.
 #[derive(Debug)]
 pub struct Doors {
-    /// The names that are ours.
-    pub hosts: Hosts,
     /// Who has a session.
     pub sessions: Arc<dyn Sessions>,
     /// How much somebody may ask.
@@ -66,19 +69,19 @@ impl Guard {
         Self { router, hub, doors, started, requests: AtomicU64::new(0) }
     }
 
-    /// Answers one request of `peer`. The answer never panics and never fails: a handler that panics is answered with
+    /// Answers one request of a connection. The answer never panics and never fails: a handler that panics is answered with
     /// 500. Dropping the future drops the handler.
     ///
     /// Whatever does not wait is done before the future is made, so that the request is not part of it: this future is
     /// what each running request takes of memory.
-    pub fn answer(self: Arc<Self>, peer: &Peer, mut request: Request<Body>) -> impl Future<Output = Response> + Send {
+    pub fn answer(self: Arc<Self>, visit: &Visit, mut request: Request<Body>) -> impl Future<Output = Response> + Send {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let mut said = Vec::new();
-        let handled = match self.admit(peer, &mut request, &mut said) {
+        let handled = match self.admit(visit, &mut request, &mut said) {
             Ok(()) => self.dispatch(request).left_future(),
-            Err(refusal) => ready(refused(refusal, &request, number)).right_future(),
+            Err(refusal) => ready(refused(refusal, visit, &request, number)).right_future(),
         };
         handled.map(move |mut response| {
             response.headers_mut().extend(said);
@@ -96,14 +99,28 @@ impl Guard {
     }
 
     /// Whether a request may go on, and what the response is to say about that. Puts who asks into the request.
-    fn admit(&self, peer: &Peer, request: &mut Request<Body>, say: &mut Vec<(HeaderName, HeaderValue)>) -> Result<()> {
-        let Doors { hosts, sessions, quota } = &self.doors;
+    fn admit(
+        &self,
+        visit: &Visit,
+        request: &mut Request<Body>,
+        say: &mut Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<()> {
+        let Doors { sessions, quota } = &self.doors;
+        let Visit { peer, hosts, turned_away, .. } = visit;
         hosts.check_host(request.uri(), request.headers())?;
         hosts.check_origin(request.method(), request.headers())?;
+        if let Some(turned_away) = turned_away {
+            // The next connection is asked about anew.
+            say.push((CONNECTION, const { HeaderValue::from_static("close") }));
+            return Err(turned_away.to_error());
+        }
+        if request.headers().contains_key(FUNNEL) {
+            return Err(Error::new(Kind::Forbidden, "requests from the public internet (Funnel) are refused"));
+        }
         let asked = Asked::new(Caller::of(peer, request.headers(), &**sessions));
         let admission = quota.admit(peer, asked.caller(), request.method(), request.uri().path());
         request.extensions_mut().insert(asked);
-        *say = admission.headers;
+        say.extend(admission.headers);
         admission.refused.map_or(Ok(()), Err)?;
         moved::check(&self.hub, request.uri())
     }
@@ -119,15 +136,21 @@ impl Guard {
     }
 }
 
-/// The answer to a request that is not let on. One for a stream that is over its limit is told to come back, in a stream:
-/// at a status of 4xx a browser's `EventSource` would never try again, and what it has missed would be lost to it.
-fn refused(refusal: Error, request: &Request<Body>, number: u64) -> Response {
-    let for_stream = request.method() == Method::GET && headers::wants_event_stream(request.headers());
-    if refusal.kind() != Kind::RateLimited || !for_stream {
-        return Failure(refusal).into_response();
+/// The answer to a request that is not let on. One for a stream that is over its limit, or that goes on while only we do
+/// not know whose it is, is told to come back, in a stream: at a status of 4xx or 5xx a browser's `EventSource` would never
+/// try again, and what it has missed would be lost to it.
+fn refused(refusal: Error, visit: &Visit, request: &Request<Body>, number: u64) -> Response {
+    let for_stream = request.method() == Method::GET && wants_event_stream(request.headers());
+    if for_stream && refusal.kind() == Kind::RateLimited {
+        let seconds = refusal.details().get("retryAfterSeconds").and_then(Value::as_u64).unwrap_or(1);
+        return sse::turned_away("rate-limited", Duration::from_secs(seconds), number);
     }
-    let seconds = refusal.details().get("retryAfterSeconds").and_then(Value::as_u64).unwrap_or(1);
-    sse::turned_away("rate-limited", Duration::from_secs(seconds), number)
+    let goes_on = request.headers().contains_key(LAST_EVENT_ID)
+        || request.uri().query().is_some_and(|query| query.contains("lastEventId="));
+    if for_stream && goes_on && visit.turned_away == Some(TurnedAway::Unclear) {
+        return sse::come_back(&refusal);
+    }
+    Failure(refusal).into_response()
 }
 
 async fn no_route() -> Failure {
@@ -174,8 +197,11 @@ fn harden(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.entry(CACHE_CONTROL).or_insert(const { HeaderValue::from_static("no-store") });
     if headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html")) {
         headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(PAGE_POLICY));
+        headers.insert(FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     }
 }

@@ -3,7 +3,7 @@
 //! The allow-list is what stops DNS rebinding: a foreign page whose name was turned to our address sends its own name
 //! in `Host`, and an `Origin` that agrees with it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HOST, HeaderMap, ORIGIN};
 use http::{Method, Uri};
@@ -34,19 +34,23 @@ impl Hosts {
             ["127.0.0.1", "localhost", "[::1]"].into_iter().for_each(&mut take);
         }
         if !local.ip().is_unspecified() {
-            take(own_literal(local).as_str());
+            take(literal(local.ip()).as_str());
         }
-        for name in extra {
-            let name = name.to_ascii_lowercase();
-            match split_port(&name) {
-                (host, Some(port)) => authorities.push(format!("{}:{port}", undotted(host)).into()),
-                (host, None) => {
-                    let host = undotted(host);
-                    authorities.push(format!("{host}:{port}").into());
-                    authorities.push(host.into());
-                }
+        take_extra(&mut authorities, port, extra);
+        Self { authorities }
+    }
+
+    /// The names of a node of a tailnet, at `port`: its addresses, its `names` there, and `extra` as for
+    /// [`new`](Self::new). Nothing that loopback goes by.
+    pub fn of_node(port: u16, addresses: &[IpAddr], names: &[String], extra: &[String]) -> Self {
+        let mut authorities = Vec::new();
+        for name in addresses.iter().map(|address| literal(*address)).chain(names.iter().cloned()) {
+            authorities.push(format!("{name}:{port}").into());
+            if port == 80 {
+                authorities.push(name.into());
             }
         }
+        take_extra(&mut authorities, port, extra);
         Self { authorities }
     }
 
@@ -112,11 +116,26 @@ fn foreign() -> Error {
     Error::new(Kind::Forbidden, "requests from pages of another origin are refused")
 }
 
-/// The listener's own address as it stands in a `Host` header.
-fn own_literal(local: SocketAddr) -> String {
-    match local {
-        SocketAddr::V4(address) => address.ip().to_string(),
-        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+/// Adds names from the configuration.
+fn take_extra(authorities: &mut Vec<Box<str>>, port: u16, extra: &[String]) {
+    for name in extra {
+        let name = name.to_ascii_lowercase();
+        match split_port(&name) {
+            (host, Some(port)) => authorities.push(format!("{}:{port}", undotted(host)).into()),
+            (host, None) => {
+                let host = undotted(host);
+                authorities.push(format!("{host}:{port}").into());
+                authorities.push(host.into());
+            }
+        }
+    }
+}
+
+/// An address as it stands in a `Host` header.
+fn literal(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
     }
 }
 
@@ -205,6 +224,38 @@ mod tests {
         assert!(!hosts("100.64.1.2:7766", &[]).contains("localhost:7766"));
         assert!(hosts("0.0.0.0:7766", &[]).contains("localhost:7766"));
         assert!(!hosts("0.0.0.0:7766", &[]).contains("0.0.0.0:7766"));
+    }
+
+    #[test]
+    fn a_node_of_a_tailnet_answers_to_its_addresses_and_names_and_not_to_those_of_loopback() {
+        let addresses = ["100.100.1.2", "fd7a:115c:a1e0::2"].map(|address| address.parse().unwrap());
+        let names = ["gamebox", "gamebox.tail1a2b.ts.net"].map(str::to_owned);
+        let hosts = Hosts::of_node(7766, &addresses, &names, &["play.example".to_owned()]);
+        for ours in [
+            "100.100.1.2:7766",
+            "[fd7a:115c:a1e0::2]:7766",
+            "gamebox:7766",
+            "GameBox:7766",
+            "gamebox.:7766",
+            "gamebox.tail1a2b.ts.net:7766",
+            "gamebox.tail1a2b.ts.net.:7766",
+            "play.example",
+        ] {
+            assert!(hosts.contains(ours), "{ours}");
+        }
+        for foreign in [
+            "localhost:7766",
+            "127.0.0.1:7766",
+            "[::1]:7766",
+            "gamebox",
+            "gamebox:80",
+            "100.100.1.3:7766",
+            "gamebox.evil.example:7766",
+            "tail1a2b.ts.net:7766",
+        ] {
+            assert!(!hosts.contains(foreign), "{foreign}");
+        }
+        assert!(Hosts::of_node(80, &addresses, &names, &[]).contains("gamebox"));
     }
 
     #[test]

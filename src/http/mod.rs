@@ -11,10 +11,13 @@ pub mod api;
 pub mod body;
 pub mod caller;
 pub mod client;
+pub mod counts;
+pub mod entrance;
 pub mod guard;
 pub mod headers;
 pub mod hosts;
 pub mod inbound;
+pub mod listeners;
 pub mod moved;
 pub mod once;
 pub mod openapi;
@@ -28,6 +31,7 @@ pub mod server;
 pub mod sse;
 pub mod sse_parser;
 pub mod stall;
+pub mod visit;
 mod wording;
 
 #[cfg(test)]

@@ -31,7 +31,14 @@ use super::problem::{self, NAMED, row};
 use crate::base::error::Kind;
 
 /// Every call may be refused with these: the guard does that, and reads the request.
-const EVERYWHERE: &[Kind] = &[Kind::Invalid, Kind::Forbidden, Kind::MisdirectedHost, Kind::RateLimited, Kind::Internal];
+const EVERYWHERE: &[Kind] = &[
+    Kind::Invalid,
+    Kind::Forbidden,
+    Kind::MisdirectedHost,
+    Kind::RateLimited,
+    Kind::Internal,
+    Kind::IdentityUnavailable,
+];
 
 /// What is true of all calls, and the schemas that all share. Name, version, text and licence are the package's.
 #[derive(OpenApi)]

@@ -181,6 +181,20 @@ pub const MEANINGS: &[Meaning] = &[
         "Try again after the seconds in Retry-After, with the same Idempotency-Key.",
     ),
     meaning(
+        "too-many-streams",
+        &[429],
+        "As many streams are open as one user may have (streams-per-user-max).",
+        "Close streams that nobody needs, or follow many documents on one: GET /api/v1/stream. Then try again.",
+    ),
+    meaning(
+        "identity-unavailable",
+        &[503],
+        "The server asks tailscaled who is at the other end of each connection, and gets no answer that it can use. Until \
+         it does, nobody is let in.",
+        "Try again after the seconds in Retry-After. If it lasts, look at the server's log: it says what is wrong with \
+         tailscaled.",
+    ),
+    meaning(
         "storage-full",
         &[507],
         "The disk is full, and as much as may wait for it is waiting already.",
@@ -393,6 +407,8 @@ mod tests {
             Kind::Damaged,
             Kind::Moved,
             Kind::Frozen,
+            Kind::TooManyStreams,
+            Kind::IdentityUnavailable,
             Kind::StorageUnavailable,
             Kind::StorageFull,
         ];

@@ -72,6 +72,10 @@ pub const fn row(kind: Kind) -> Row {
         Kind::Damaged => (S::INTERNAL_SERVER_ERROR, "damaged-document", "What is stored does not add up"),
         Kind::Moved => (S::PERMANENT_REDIRECT, "game-moved", "The game is on another server now"),
         Kind::Frozen => (S::SERVICE_UNAVAILABLE, "game-frozen", "The game is moving between servers"),
+        Kind::TooManyStreams => (S::TOO_MANY_REQUESTS, "too-many-streams", "You have too many streams open"),
+        Kind::IdentityUnavailable => {
+            (S::SERVICE_UNAVAILABLE, "identity-unavailable", "It cannot be found out who you are")
+        }
         Kind::StorageUnavailable => (S::SERVICE_UNAVAILABLE, "storage-unavailable", "Storage takes no writes now"),
         Kind::StorageFull => (S::INSUFFICIENT_STORAGE, "storage-full", "Storage is full"),
     };
@@ -176,7 +180,9 @@ pub(super) fn render(error: &Error, request_id: Option<&str>) -> Response {
 fn retry_after(error: &Error) -> Option<u64> {
     let said = error.details().get("retryAfterSeconds").and_then(Value::as_u64);
     match error.kind() {
-        Kind::StorageUnavailable | Kind::StorageFull => Some(said.unwrap_or(RETRY_AFTER_SECONDS)),
+        Kind::StorageUnavailable | Kind::StorageFull | Kind::IdentityUnavailable | Kind::TooManyStreams => {
+            Some(said.unwrap_or(RETRY_AFTER_SECONDS))
+        }
         Kind::Frozen => Some(said.unwrap_or(FROZEN_RETRY_AFTER_SECONDS)),
         _ => said,
     }

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +18,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::caller::Peer;
+use super::caller::Person;
+use super::entrance::{Entrances, Front};
 use super::guard::Guard;
 use super::inbound::{self, BodyTimes};
 use super::pour::{is_event_stream, pour};
 use super::stall::Stalling;
+use super::visit::{Porter, Visit};
 use crate::base::limits;
 
 /// The wait after the first of several failed accepts; it doubles up to [`ACCEPT_WAIT_MAX`].
@@ -70,20 +73,26 @@ impl Default for ServerOptions {
     }
 }
 
-/// Serves `guard` on `listener` until `stop`, then lets running requests finish within `drain_timeout` and drops the
+/// Serves `guard` at `entrances` to whom `porter` lets in, until `stop`, then lets running requests finish within `drain_timeout` and drops the
 /// rest. Streams do not end by themselves: whoever makes them must end them on `stop`. A failing accept is waited out
 /// and never ends the loop. Dropping the future drops all connections.
-pub async fn serve(listener: TcpListener, guard: Arc<Guard>, options: ServerOptions, stop: CancellationToken) {
-    let shared = Arc::new(Shared { builder: builder(&options), guard, options, stop });
+pub async fn serve(
+    mut entrances: Entrances,
+    porter: Porter,
+    guard: Arc<Guard>,
+    options: ServerOptions,
+    stop: CancellationToken,
+) {
+    let shared = Arc::new(Shared { builder: builder(&options), porter, guard, options, stop });
     let mut connections = JoinSet::new();
     let mut refused = 0_u64;
     let mut wait = ACCEPT_WAIT_MIN;
     loop {
-        let accepted = tokio::select! {
+        let (front, accepted) = tokio::select! {
             biased;
             () = shared.stop.cancelled() => break,
             Some(ended) = connections.join_next() => { note(ended); continue }
-            accepted = listener.accept() => accepted,
+            accepted = entrances.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) if connections.len() >= shared.options.connections_max => {
@@ -96,8 +105,7 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>, options: ServerOpti
             }
             Ok((stream, address)) => {
                 wait = ACCEPT_WAIT_MIN;
-                let peer = Peer::at(address, shared.stop.clone());
-                connections.spawn(drive(stream, peer, Arc::clone(&shared)));
+                connections.spawn(drive(stream, address, front, Arc::clone(&shared)));
             }
             Err(error) if concerns_one_peer(&error) => {}
             Err(error) => {
@@ -109,7 +117,7 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>, options: ServerOpti
             }
         }
     }
-    drop(listener);
+    drop(entrances);
     let drained = async {
         while let Some(ended) = connections.join_next().await {
             note(ended)
@@ -121,9 +129,10 @@ pub async fn serve(listener: TcpListener, guard: Arc<Guard>, options: ServerOpti
     connections.shutdown().await;
 }
 
-/// What all connections of a listener have in common.
+/// What all connections have in common.
 struct Shared {
     builder: http1::Builder,
+    porter: Porter,
     guard: Arc<Guard>,
     options: ServerOptions,
     stop: CancellationToken,
@@ -132,7 +141,7 @@ struct Shared {
 /// What the requests of one connection have in common.
 struct Line {
     shared: Arc<Shared>,
-    peer: Peer,
+    visit: Visit,
     /// Whether a request has come. Only this task reads and writes it; it is atomic because the task moves.
     used: AtomicBool,
     /// A response that is a stream, between the one who made it and the one who takes it over: the same task, so the
@@ -151,13 +160,34 @@ fn builder(options: &ServerOptions) -> http1::Builder {
     builder
 }
 
-/// Drives one connection, from its requests to the stream that it may become. Both are in boxes that are let go when
-/// they are over: a task is as large as the largest that it ever holds, and there may be many streams.
-async fn drive(stream: TcpStream, peer: Peer, shared: Arc<Shared>) {
+/// Drives one connection from when it was accepted: finds out who it is from, serves it, and ends it when they may no
+/// longer be here.
+async fn drive(stream: TcpStream, address: SocketAddr, front: Arc<Front>, shared: Arc<Shared>) {
     // Small responses and single events must not wait for the acknowledgement of the ones before.
     let _ = stream.set_nodelay(true);
-    let address = peer.address;
-    if let Some((socket, response)) = Box::pin(converse(stream, peer, shared)).await {
+    let visit = tokio::select! {
+        visit = Box::pin(shared.porter.admit(&stream, address, &front, &shared.stop)) => visit,
+        () = shared.stop.cancelled() => None,
+    };
+    let Some((visit, _place)) = visit else { return };
+    let Person::Member(member) = visit.peer.person.clone() else { return attend(stream, visit, shared).await };
+    let life = visit.peer.life.clone();
+    let mut attended = Box::pin(attend(stream, visit, Arc::clone(&shared)));
+    let why = tokio::select! {
+        () = attended.as_mut() => return,
+        why = Box::pin(shared.porter.outstayed(&member, address, &front)) => why,
+    };
+    tracing::info!(user = %member.user, login = member.login, peer = %address, why, "somebody may no longer be here");
+    life.cancel();
+    // Requests that run may end, and streams say goodbye.
+    let _ = timeout(shared.options.drain_timeout, attended).await;
+}
+
+/// Serves one connection, from its requests to the stream that it may become. Both are in boxes that are let go when
+/// they are over: a task is as large as the largest that it ever holds, and there may be many streams.
+async fn attend(stream: TcpStream, visit: Visit, shared: Arc<Shared>) {
+    let address = visit.peer.address;
+    if let Some((socket, response)) = Box::pin(converse(stream, visit, shared)).await {
         Box::pin(pour(socket, address, response)).await;
     }
 }
@@ -165,12 +195,12 @@ async fn drive(stream: TcpStream, peer: Peer, shared: Arc<Shared>) {
 /// Answers requests until the connection ends, or one is to be answered with a stream. hyper's header timer does not
 /// run for a connection that never sends anything, so one of our own does; it also ends such connections soon after the
 /// order to stop.
-async fn converse(stream: TcpStream, peer: Peer, shared: Arc<Shared>) -> Option<(Stalling, Response)> {
-    let address = peer.address;
+async fn converse(stream: TcpStream, visit: Visit, shared: Arc<Shared>) -> Option<(Stalling, Response)> {
+    let (address, life) = (visit.peer.address, visit.peer.life.clone());
     let blocked = Arc::new(AtomicBool::new(false));
     let io = TokioIo::new(Stalling::new(stream, shared.options.write_stall_timeout, Arc::clone(&blocked)));
     let (used, stream) = (AtomicBool::new(false), Mutex::new(None));
-    let line = Arc::new(Line { shared: Arc::clone(&shared), peer, used, stream });
+    let line = Arc::new(Line { shared: Arc::clone(&shared), visit, used, stream });
     let service = service_fn({
         let line = Arc::clone(&line);
         // hyper keeps the room of one such future for as long as the connection lives. Boxed, it is given back with
@@ -179,7 +209,7 @@ async fn converse(stream: TcpStream, peer: Peer, shared: Arc<Shared>) -> Option<
     });
     let mut connection = shared.builder.serve_connection(io, service);
     let mut silence = std::pin::pin!(sleep(shared.options.header_timeout));
-    let mut stopped = std::pin::pin!(shared.stop.cancelled());
+    let mut stopped = std::pin::pin!(life.cancelled());
     let (mut watching, mut stopping) = (true, false);
     loop {
         let progress = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
@@ -230,7 +260,7 @@ async fn answer(line: Arc<Line>, request: hyper::Request<hyper::body::Incoming>)
     let times = BodyTimes { idle: options.body_idle_timeout, total: options.body_timeout };
     let gets = request.method() == Method::GET;
     let request = request.map(|incoming| inbound::watched(incoming, times));
-    let response = Arc::clone(&line.shared.guard).answer(&line.peer, request).await;
+    let response = Arc::clone(&line.shared.guard).answer(&line.visit, request).await;
     if gets && is_event_stream(&response) {
         // It is taken over from here; this answer, and all of hyper's with it, is dropped then.
         *line.stream.lock() = Some(response);

@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::api::Api;
 use super::caller::Caller;
+use super::counts::Held;
 use super::problem::Failure;
 use crate::base::entropy;
 use crate::base::error::{Error, Kind, Result};
@@ -42,14 +43,10 @@ const SPREADER: u64 = 2_654_435_761;
 /// saw. A client that resumes is never refused for what is our trouble, since `EventSource` would then give up for
 /// good: it gets a stream that ends at once and is asked to try again.
 pub async fn respond(api: &Api, caller: Caller, interest: Interest, resume: Option<&str>) -> Result<Response, Failure> {
+    let place = api.streams.take(caller.viewer.scope().into()).ok_or_else(|| too_many(api))?;
     match Follow::open(api.reads.clone(), &api.presence, &caller.viewer, interest, resume).await {
-        Ok((follow, first)) => Ok(Source::new(api.clone(), caller, follow, first).into_response()),
-        Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => {
-            tracing::warn!(%error, "a stream could not be resumed; the client is asked to try again");
-            let mut out = BytesMut::new();
-            bye(&mut out, "unavailable", retry(api));
-            Ok(stream_of(Body::from(out.freeze())))
-        }
+        Ok((follow, first)) => Ok(Source::new(api.clone(), caller, follow, first, place).into_response()),
+        Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => Ok(come_back(&error)),
         Err(error) => Err(error.into()),
     }
 }
@@ -65,10 +62,27 @@ pub fn turned_away(reason: &str, wait: Duration, number: u64) -> Response {
     stream_of(Body::from(out.freeze()))
 }
 
+fn too_many(api: &Api) -> Error {
+    let message = format!("you have {} streams open, and may have no more", api.streams.max());
+    Error::new(Kind::TooManyStreams, message).with("limit", api.streams.max())
+}
+
+/// A stream that ends at once and asks its client to try again: what a client that resumes gets instead of `error`.
+pub fn come_back(error: &Error) -> Response {
+    tracing::warn!(%error, "a stream could not be resumed; the client is asked to try again");
+    let mut out = BytesMut::new();
+    bye(&mut out, "unavailable", wait(&entropy::SystemEntropy));
+    stream_of(Body::from(out.freeze()))
+}
+
 /// How long a client is to wait before it comes back, in milliseconds.
 pub fn retry(api: &Api) -> u64 {
+    wait(&*api.entropy)
+}
+
+fn wait(entropy: &dyn entropy::Entropy) -> u64 {
     let jitter = u64::try_from(RETRY_JITTER.as_millis()).unwrap_or(0);
-    u64::try_from(RETRY_MIN.as_millis()).unwrap_or(0) + entropy::below(&*api.entropy, jitter)
+    u64::try_from(RETRY_MIN.as_millis()).unwrap_or(0) + entropy::below(entropy, jitter)
 }
 
 /// One subscriber: turns what it is told into bytes, as fast as its connection takes them.
@@ -90,6 +104,8 @@ struct Source {
     /// The rest of a snapshot that is sent in pieces.
     snapshot: Option<std::vec::IntoIter<Arc<Document>>>,
     ended: bool,
+    /// Its place among the streams of the same viewer.
+    _place: Held<Box<str>>,
 }
 
 /// What wakes a subscriber.
@@ -100,13 +116,13 @@ enum Woken {
 }
 
 impl Source {
-    fn new(api: Api, caller: Caller, follow: Follow, first: Item) -> Self {
+    fn new(api: Api, caller: Caller, follow: Follow, first: Item, place: Held<Box<str>>) -> Self {
         let stopped = Box::pin(caller.ended());
         let told = Instant::now();
         let heartbeat = Box::pin(sleep_until(told + api.heartbeat));
         let first = Some(first);
         let (waiting, snapshot, behind, ended) = (None, None, false, false);
-        Self { api, caller, follow, stopped, heartbeat, told, waiting, behind, first, snapshot, ended }
+        Self { api, caller, follow, stopped, heartbeat, told, waiting, behind, first, snapshot, ended, _place: place }
     }
 
     fn into_response(self) -> Response {

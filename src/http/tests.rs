@@ -22,12 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::{BodyLimits, Json};
 use super::caller::{Caller, NoSessions};
+use super::entrance::{Entrance, Entrances};
 use super::guard::{Doors, Guard};
-use super::hosts::Hosts;
 use super::path::DocumentPath;
 use super::problem::Handled;
 use super::quota::Unlimited;
 use super::server::{ServerOptions, serve};
+use super::visit::Porter;
 use super::{pages, query};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
@@ -35,6 +36,9 @@ use crate::base::ids::Seq;
 use crate::document::chain::Hash;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
+use crate::tailnet::client::LocalApi;
+use crate::tailnet::gate::Gate;
+use crate::tailnet::policy::Policy;
 
 /// Time limits in these tests, and how long anything may take before a test fails.
 const SHORT: Duration = Duration::from_millis(200);
@@ -65,10 +69,13 @@ async fn start(options: ServerOptions) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
-    let doors = Doors { hosts: Hosts::new(address, &[]), sessions: Arc::new(NoSessions), quota: Arc::new(Unlimited) };
+    let doors = Doors { sessions: Arc::new(NoSessions), quota: Arc::new(Unlimited) };
     let guard = Guard::new(routes(signals.clone()), doors, hub(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, Arc::new(guard), options, stop.clone()));
+    let entrances = Entrances::only(Entrance::new(listener, &Arc::default()).unwrap());
+    let gate = Gate::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default());
+    let porter = Porter::new(Arc::new(gate), options.connections_max, PATIENCE);
+    let task = tokio::spawn(serve(entrances, porter, Arc::new(guard), options, stop.clone()));
     Server { address, stop, task, signals }
 }
 

@@ -34,6 +34,7 @@ mod rate_limits;
 mod reconciliation;
 mod rollout;
 mod streams;
+mod tailnet;
 mod usage;
 mod values;
 mod visibility;

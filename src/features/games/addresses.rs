@@ -1,26 +1,13 @@
 //! Where a game may be sent: this machine, and the tailnet. Pure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use crate::tailnet::ranges::{is_loopback, is_tailnet};
 
 /// Whether a game may be sent to this address. Everything else is refused, whoever asks: a server that sends what it has
 /// to any address is a way into networks that it stands in.
 pub fn is_allowed(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || is_tailnet_v4(address),
-        IpAddr::V6(address) => address == Ipv6Addr::LOCALHOST || is_tailnet_v6(address),
-    }
-}
-
-/// 100.64.0.0/10 without 100.115.92.0/23, which ChromeOS uses for machines of its own.
-fn is_tailnet_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    a == 100 && (64..128).contains(&b) && !(b == 115 && matches!(c, 92 | 93))
-}
-
-/// fd7a:115c:a1e0::/48.
-fn is_tailnet_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, ..] = address.segments();
-    [a, b, c] == [0xfd7a, 0x115c, 0xa1e0]
+    is_loopback(address) || is_tailnet(address)
 }
 
 #[cfg(test)]

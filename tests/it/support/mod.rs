@@ -4,6 +4,7 @@ pub mod call;
 pub mod dice;
 pub mod disk;
 pub mod history;
+pub mod localapi;
 pub mod process;
 pub mod relay;
 pub mod replica;

@@ -115,9 +115,9 @@ problems! {
     /// Of a list.
     ListProblems: ACCESS;
     /// Of reading one document.
-    ReadProblems: ACCESS, ABSENT;
+    ReadProblems: ACCESS, ABSENT, &[K::TooManyStreams];
     /// Of a stream over many documents.
-    StreamProblems: ACCESS, &[K::TooLarge];
+    StreamProblems: ACCESS, &[K::TooLarge, K::TooManyStreams];
     /// Of creating.
     CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists] => QUOTA;
     /// Of creating or replacing.

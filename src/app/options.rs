@@ -1,0 +1,99 @@
+//! What each component is told, from the configuration.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::StartError;
+use super::leaves::usage;
+use crate::base::clock::Clock;
+use crate::base::entropy::Entropy;
+use crate::base::ids::Collection;
+use crate::base::limits;
+use crate::config::Config;
+use crate::document::json::Bounds;
+use crate::document::rules::Rules;
+use crate::engine::policy::SnapshotPolicy;
+use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
+use crate::http::listeners::ListenOptions;
+use crate::live::ring::RingBounds;
+use crate::store::{self, History, Synchronous};
+use crate::tailnet::policy::Policy;
+
+/// Who is let in.
+pub(super) fn policy(config: &Config) -> Policy {
+    Policy {
+        administrators: config.administrators.clone(),
+        tags: config.allowed_tags.clone(),
+        shared_nodes: config.allow_shared_nodes,
+        capability: config.administrator_capability.clone(),
+    }
+}
+
+/// Where it listens.
+pub(super) fn listen_options(config: &Config) -> ListenOptions {
+    ListenOptions { on: config.listen.clone(), names: config.allowed_hosts.clone().into(), poll: config.tailnet_poll }
+}
+
+/// What the engine is told.
+pub(super) fn engine_options(
+    config: &Config,
+    rules: HashMap<String, Arc<dyn Rules>>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<engine::Options, StartError> {
+    let rules = rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
+        Ok(collection) => Ok((collection, rules)),
+        Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
+    });
+    Ok(engine::Options {
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+        rules: Arc::new(rules.collect::<Result<_, _>>()?),
+        state: Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max },
+        ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
+        hot: HotBounds {
+            documents_max: config.hot_documents_max,
+            bytes_max: config.hot_bytes_max,
+            idle: config.hot_idle,
+        },
+        backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
+        snapshot_events_max: config.history_events,
+        volatile: volatile(config),
+        snapshots: SnapshotPolicy {
+            ratio_thousandths: config.snapshot_ratio_thousandths,
+            age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
+        },
+        expendable: None,
+        creations: Some(Arc::new(usage(config))),
+    })
+}
+
+/// How much of the past is kept.
+pub(super) fn history(config: &Config) -> History {
+    History { events_max: config.history_events, kept: days(config.history_days) }
+}
+
+/// What a flag turns persistence off for.
+fn volatile(config: &Config) -> Volatile {
+    let games = Collection::new("games").ok().filter(|_| !config.flags.games_persistence);
+    Volatile {
+        collections: games.into_iter().collect(),
+        documents_max: config.volatile_documents_max,
+        ..Volatile::default()
+    }
+}
+
+/// What storage is told.
+pub(super) fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
+    store::Options {
+        history: history(config),
+        pages_max: config.database_pages_max,
+        synchronous,
+        ..store::Options::new(&config.data_dir)
+    }
+}
+
+pub(super) fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 3600)
+}

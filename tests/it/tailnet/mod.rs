@@ -1,0 +1,4 @@
+//! Who gets in from the tailnet. A real tailscaled is not to be had here; what stands in for it answers as one does.
+
+mod asking;
+mod entering;
