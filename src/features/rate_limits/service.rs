@@ -12,10 +12,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{sleep, timeout};
 
+use super::identity::Identity;
 use super::ledger::{Bounds, Saved};
 use super::limiter::{Decision, Limiter, UserLimit};
+use super::rules::Limit;
 use super::rules::matching::{Rule, Verb};
-use super::rules::{Identity, Limit};
 use super::sql::{self, RuleFields, Stored, StoredBucket};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::{Entropy, new_id};
