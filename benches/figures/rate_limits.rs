@@ -7,10 +7,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use rejoin::base::clock::Timestamp;
 use rejoin::base::ids::UserId;
+use rejoin::features::rate_limits::identity::Identity;
 use rejoin::features::rate_limits::ledger::Bounds;
 use rejoin::features::rate_limits::limiter::{Limiter, UserLimit};
+use rejoin::features::rate_limits::rules::Limit;
 use rejoin::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
-use rejoin::features::rate_limits::rules::{Identity, Limit};
 
 use crate::stats::{median, micros, quantile};
 use crate::table::{Bar, Row};

@@ -113,6 +113,12 @@ impl<T> Once<T> {
         Ok((answered, done))
     }
 
+    /// One without a key: done as often as it is called.
+    #[cfg(test)]
+    pub fn unkeyed(render: impl FnOnce(&T) -> Result<Said> + Send + 'static) -> Self {
+        Self { key: None, render: Box::new(render) }
+    }
+
     /// Whether an answer is to be kept.
     pub fn is_keyed(&self) -> bool {
         self.key.is_some()

@@ -167,6 +167,12 @@ async fn a_users_own_limit_overrides_rules_and_survives_kill_9() {
     let made = server.tell("POST", CONFIGS, &[], &config).await.expect(201);
     assert_eq!(made.header("location"), format!("{CONFIGS}/alice"));
     server.tell("POST", CONFIGS, &[], &config).await.problem(409, "already-exists");
+    let key = [("idempotency-key", "k1")];
+    config["userId"] = "carol".into();
+    let first = server.tell("POST", CONFIGS, &key, &config).await.expect(201);
+    let again = server.tell("POST", CONFIGS, &key, &config).await.expect(201);
+    assert_eq!((&again.text, again.header("location")), (&first.text, first.header("location")));
+    assert_eq!(again.header("idempotency-replayed"), "true");
     assert_eq!((pass(&server, "alice", 7).await, pass(&server, "bob", 7).await), (5, 2));
     let problem = get(&server, "alice", GAME).await.problem(429, "rate-limited");
     assert_eq!(problem["rule"], "user");
@@ -317,6 +323,12 @@ async fn what_does_not_fit_is_refused_by_name_and_changes_nothing() {
     assert_eq!(server.get(RULES).await.1, json!({ "items": [] }));
     assert_eq!(server.get(CONFIGS).await.1, json!({ "items": [] }));
     server.tell("POST", RULES, &[], &good).await.expect(201);
+    let key = [("idempotency-key", "k1")];
+    let other = rule("other", "/x", 5);
+    let first = server.tell("POST", RULES, &key, &other).await.expect(201);
+    let again = server.tell("POST", RULES, &key, &other).await.expect(201);
+    assert_eq!((&again.text, again.header("location")), (&first.text, first.header("location")));
+    server.tell("POST", RULES, &key, rule("third", "/x", 5)).await.problem(422, "idempotency-mismatch");
     let problem = server.tell("POST", RULES, &[], &good).await.problem(409, "already-exists");
     assert!(problem["id"].is_string(), "{problem}");
 }

@@ -12,8 +12,9 @@ use std::hash::BuildHasher;
 
 use parking_lot::Mutex;
 
+use super::identity::Identity;
+use super::rules::Limit;
 use super::rules::bucket::{Bucket, Taken};
-use super::rules::{Identity, Limit};
 use crate::base::clock::Timestamp;
 
 /// Parts with a lock of their own: many more than there are cores.

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::HeaderValue;
 use parking_lot::RwLock;
 
+use super::identity::Identity;
 use super::ledger::{Bounds, Ledger, Outcome, Scope, Tally};
 use super::rules::matching::{Rule, RuleBook, Verb};
-use super::rules::{DEFAULT_NAME, Identity, Limit, USER_NAME};
+use super::rules::{DEFAULT_NAME, Limit, USER_NAME};
 use super::sql::rule_scope;
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;

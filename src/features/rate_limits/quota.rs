@@ -3,8 +3,8 @@
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
+use super::identity::Identity;
 use super::limiter::Decision;
-use super::rules::Identity;
 use super::rules::matching::Verb;
 use super::service::RateLimits;
 use crate::base::error::{Error, Kind};

@@ -9,14 +9,17 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::request::Parts;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::service::RateLimits;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::http::api::Api;
 use crate::http::caller::Caller;
+use crate::http::once::respond;
 use crate::http::openapi::problems;
 use crate::http::problem::Failure;
+use crate::store::Answered;
 
 mod configs;
 mod metrics;
@@ -41,7 +44,7 @@ problems! {
     /// Of reading one.
     FindProblems: ACCESS, &[K::NotFound];
     /// Of making one.
-    MakeProblems: ACCESS, BODY, STORED, &[K::AlreadyExists];
+    MakeProblems: ACCESS, BODY, STORED, &[K::AlreadyExists, K::IdempotencyMismatch];
     /// Of changing one that is there.
     ChangeProblems: ACCESS, BODY, STORED, &[K::NotFound, K::AlreadyExists];
     /// Of making or changing one.
@@ -83,9 +86,13 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Respons
     Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
 }
 
-/// The answer to having made something, which says where it is.
-pub(super) fn created(place: &str, value: &impl Serialize) -> Result<Response> {
-    let mut response = json(StatusCode::CREATED, value)?;
-    response.headers_mut().insert(LOCATION, HeaderValue::from_str(place).map_err(Error::internal)?);
+/// The answer to having made something, now or before, which says where it is: below `place`, by its member `name`.
+pub(super) fn created(answered: Answered, place: &str, name: &str) -> Result<Response> {
+    let said: Value = serde_json::from_slice(&answered.answer).map_err(Error::internal)?;
+    let body = said.get("body").and_then(Value::as_str).unwrap_or_default();
+    let made: Value = serde_json::from_str(body).map_err(Error::internal)?;
+    let location = format!("{place}/{}", made.get(name).and_then(Value::as_str).unwrap_or_default());
+    let mut response = respond(answered)?;
+    response.headers_mut().insert(LOCATION, HeaderValue::from_str(&location).map_err(Error::internal)?);
     Ok(response)
 }

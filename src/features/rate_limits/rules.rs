@@ -6,11 +6,7 @@
 pub mod bucket;
 pub mod matching;
 
-use std::fmt;
-use std::net::IpAddr;
-
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::UserId;
 
 /// Most tokens of a bucket, and most that come back in a window.
 pub const TOKENS_MAX: u32 = 1_000_000;
@@ -92,39 +88,6 @@ impl Limit {
     /// How long the empty bucket takes to be full, whole seconds, rounded up.
     pub fn fill_seconds(&self) -> u64 {
         (u64::from(self.capacity) * u64::from(self.window_seconds)).div_ceil(u64::from(self.refill.max(1)))
-    }
-}
-
-/// Whose bucket it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Identity {
-    /// The owner of the server.
-    Owner,
-    /// A user, on whatever device.
-    User(UserId),
-    /// Somebody of whom nothing is known but their address.
-    Address(IpAddr),
-}
-
-impl Identity {
-    /// Reads what [`Display`](fmt::Display) writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text.split_once(':') {
-            None if text == "owner" => Some(Self::Owner),
-            Some(("user", id)) => UserId::new(id).ok().map(Self::User),
-            Some(("address", address)) => address.parse().ok().map(Self::Address),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Owner => f.write_str("owner"),
-            Self::User(id) => write!(f, "user:{id}"),
-            Self::Address(address) => write!(f, "address:{address}"),
-        }
     }
 }
 

@@ -144,17 +144,6 @@ fn the_largest_limits_are_reckoned_without_overflow() {
 }
 
 #[test]
-fn identities_are_read_as_they_are_written() {
-    let user = Identity::User(UserId::new("alice").unwrap());
-    for identity in [Identity::Owner, user, Identity::Address("fd7a::1".parse().unwrap())] {
-        assert_eq!(Identity::parse(&identity.to_string()), Some(identity));
-    }
-    for text in ["", "alice", "user:", "user:a b", "address:x", "owner:x"] {
-        assert_eq!(Identity::parse(text), None, "{text}");
-    }
-}
-
-#[test]
 fn what_does_not_fit_is_named_field_by_field() {
     for (fields, wrong) in [
         ((0, 1, 1), "bucketCapacity"),

@@ -12,10 +12,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{sleep, timeout};
 
+use super::identity::Identity;
 use super::ledger::{Bounds, Saved};
 use super::limiter::{Decision, Limiter, UserLimit};
+use super::rules::Limit;
 use super::rules::matching::{Rule, Verb};
-use super::rules::{Identity, Limit};
 use super::sql::{self, RuleFields, Stored, StoredBucket};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::{Entropy, new_id};
@@ -24,7 +25,8 @@ use crate::base::ids::{DocumentId, UserId};
 use crate::engine::command::Engine;
 use crate::engine::reads::Reads;
 use crate::http::caller::Caller;
-use crate::store::{Connection, Reader};
+use crate::http::once::Once;
+use crate::store::{Answered, Connection, Reader};
 
 /// How long what should be stored soon waits for more of it.
 const SAVE_SOON: Duration = Duration::from_millis(250);
@@ -42,15 +44,6 @@ pub struct Options {
     pub default: Limit,
     /// Whether administrators are limited too.
     pub administrators: bool,
-}
-
-/// Whether something else may be in the place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It must be free.
-    Free,
-    /// What is there is replaced.
-    Any,
 }
 
 /// The limits of a server. Shared by all requests.
@@ -127,11 +120,24 @@ impl RateLimits {
         decision
     }
 
-    /// Gives a user a limit of their own. Returns it, and whether there was none. Errors: `AlreadyExists`, `TooLarge`,
+    /// Gives a user who has none a limit of their own, once. Errors: `AlreadyExists`, `TooLarge`, `IdempotencyMismatch`,
     /// `StorageUnavailable`.
-    pub async fn put_user(self: &Arc<Self>, user: UserId, limit: Limit, place: Place) -> Result<(UserLimit, bool)> {
+    pub async fn create_user(self: &Arc<Self>, user: UserId, limit: Limit, once: Once<UserLimit>) -> Result<Answered> {
         let for_whom = user.clone();
-        let write = move |conn: &Connection, now| sql::put_user(conn, &user, &limit, place == Place::Free, now);
+        let create = move |conn: &Connection, now| sql::put_user(conn, &user, &limit, true, now).map(|(put, _)| put);
+        let write = move |conn: &Connection, now| once.run(conn, now, create);
+        self.change(write, move |limiter, (_, made)| {
+            made.iter().for_each(|made| limiter.set_user(for_whom.clone(), Some(*made)))
+        })
+        .await
+        .map(|(said, _)| said)
+    }
+
+    /// Gives a user a limit of their own, in the place of any other. Returns it, and whether there was none. Errors:
+    /// `TooLarge`, `StorageUnavailable`.
+    pub async fn put_user(self: &Arc<Self>, user: UserId, limit: Limit) -> Result<(UserLimit, bool)> {
+        let for_whom = user.clone();
+        let write = move |conn: &Connection, now| sql::put_user(conn, &user, &limit, false, now);
         self.change(write, move |limiter, (limit, _)| limiter.set_user(for_whom, Some(*limit))).await
     }
 
@@ -145,11 +151,21 @@ impl RateLimits {
         self.change(write, move |limiter, ()| limiter.set_user(for_whom, None)).await
     }
 
-    /// Makes a rule; without `id`, it is given one. Errors: `AlreadyExists`, `TooLarge`, `StorageUnavailable`.
-    pub async fn create_rule(self: &Arc<Self>, id: Option<DocumentId>, fields: RuleFields) -> Result<Rule> {
+    /// Makes a rule, once; without `id`, it is given one. Errors: `AlreadyExists`, `TooLarge`, `IdempotencyMismatch`,
+    /// `StorageUnavailable`.
+    pub async fn create_rule(
+        self: &Arc<Self>,
+        id: Option<DocumentId>,
+        fields: RuleFields,
+        once: Once<Rule>,
+    ) -> Result<Answered> {
         let id = id.map_or_else(|| new_id(&*self.entropy, self.clock.now()), |id| id.to_string());
-        let write = move |conn: &Connection, now| sql::insert_rule(conn, &id, fields, now);
-        self.change(write, |limiter, rule: &Rule| limiter.set_rule(rule.clone())).await
+        let create = move |conn: &Connection, now| sql::insert_rule(conn, &id, fields, now);
+        let write = move |conn: &Connection, now| once.run(conn, now, create);
+        let apply = |limiter: &Limiter, (_, made): &(Answered, Option<Rule>)| {
+            made.iter().for_each(|rule| limiter.set_rule(rule.clone()));
+        };
+        self.change(write, apply).await.map(|(said, _)| said)
     }
 
     /// Changes a rule. Errors: `NotFound`, `AlreadyExists`, `StorageUnavailable`.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::entropy::SeededEntropy;
 use crate::features::rate_limits::rules::matching::Pattern;
+use crate::http::once::Said;
 use crate::jobs::tests::running::Running;
 
 const PATH: &str = "/api/v1/games/g1";
@@ -36,6 +37,14 @@ async fn open_with(running: &Running, default: Limit) -> Arc<RateLimits> {
     running.reads.ask(move |reader| RateLimits::open(options, reader, engine, clock, entropy)).await.unwrap()
 }
 
+/// Makes a rule.
+async fn create(limits: &Arc<RateLimits>, id: Option<&str>, fields: RuleFields) -> Result<Rule> {
+    let name = fields.name.clone();
+    let once = Once::unkeyed(|_: &Rule| Said::json(http::StatusCode::CREATED, &()));
+    limits.create_rule(id.map(|id| DocumentId::new(id).unwrap()), fields, once).await?;
+    Ok(limits.limiter.rules().into_iter().find(|rule| *rule.name == *name).unwrap())
+}
+
 /// How many of `count` requests pass at once.
 fn pass(limits: &RateLimits, id: &str, count: usize) -> usize {
     let identity = Identity::User(user(id));
@@ -62,7 +71,7 @@ proptest! {
             let limits = open(&running).await;
             let mut expected = std::collections::BTreeMap::new();
             for (id, limit) in wanted {
-                let (stored, new) = limits.put_user(user(&id), limit, Place::Any).await.unwrap();
+                let (stored, new) = limits.put_user(user(&id), limit).await.unwrap();
                 assert_eq!(stored.limit, limit);
                 assert_eq!(expected.insert(user(&id), stored).is_none(), new);
             }
@@ -76,12 +85,12 @@ proptest! {
     fn a_users_own_limit_applies_to_that_user_and_no_other(own in 1..40_u32, default in 1..40_u32, of_rule in 1..40_u32) {
         on_engine(async |running| {
             let limits = open_with(&running, limit(default, 1, 3600)).await;
-            limits.put_user(user("alice"), limit(own, 1, 3600), Place::Any).await.unwrap();
+            limits.put_user(user("alice"), limit(own, 1, 3600)).await.unwrap();
             assert_eq!(pass(&limits, "alice", 50), own as usize);
             assert_eq!(pass(&limits, "bob", 50), default as usize);
-            limits.create_rule(None, rule("games", limit(of_rule, 1, 3600))).await.unwrap();
+            create(&limits, None, rule("games", limit(of_rule, 1, 3600))).await.unwrap();
             assert_eq!(pass(&limits, "carol", 50), of_rule as usize, "a rule overrides the default");
-            limits.put_user(user("alice"), limit(own + 3, 1, 3600), Place::Any).await.unwrap();
+            limits.put_user(user("alice"), limit(own + 3, 1, 3600)).await.unwrap();
             assert_eq!(pass(&limits, "alice", 50), 3, "and not a user's own limit, which acts at once");
         });
     }
@@ -91,8 +100,8 @@ proptest! {
 async fn a_restart_grants_no_free_burst() {
     let running = Running::start(None);
     let limits = open(&running).await;
-    let rule = limits.create_rule(None, rule("games", limit(5, 1, 3600))).await.unwrap();
-    limits.put_user(user("bob"), limit(4, 1, 60), Place::Free).await.unwrap();
+    let rule = create(&limits, None, rule("games", limit(5, 1, 3600))).await.unwrap();
+    limits.put_user(user("bob"), limit(4, 1, 60)).await.unwrap();
     assert_eq!((pass(&limits, "alice", 9), pass(&limits, "bob", 9)), (5, 4));
     limits.save().await.unwrap();
 
@@ -131,16 +140,16 @@ async fn what_an_exhausted_bucket_has_spent_is_stored_without_being_asked_for() 
 async fn rules_are_unique_by_name_and_bounded_and_keep_their_age() {
     let running = Running::start(None);
     let limits = open(&running).await;
-    let first = limits.create_rule(None, rule("one", limit(1, 1, 1))).await.unwrap();
-    let second = limits.create_rule(None, rule("two", limit(2, 2, 2))).await.unwrap();
-    assert_eq!(limits.create_rule(None, rule("one", limit(1, 1, 1))).await.unwrap_err().kind(), Kind::AlreadyExists);
+    let first = create(&limits, None, rule("one", limit(1, 1, 1))).await.unwrap();
+    let second = create(&limits, None, rule("two", limit(2, 2, 2))).await.unwrap();
+    assert_eq!(create(&limits, None, rule("one", limit(1, 1, 1))).await.unwrap_err().kind(), Kind::AlreadyExists);
     let taken = limits.replace_rule(second.id.to_string(), rule("one", limit(1, 1, 1))).await;
     assert_eq!(taken.unwrap_err().kind(), Kind::AlreadyExists);
     let absent = limits.replace_rule("none".to_owned(), rule("none", limit(1, 1, 1))).await;
     assert_eq!(absent.unwrap_err().kind(), Kind::NotFound);
     assert_eq!(limits.delete_rule("none".to_owned()).await.unwrap_err().kind(), Kind::NotFound);
 
-    let twice = limits.create_rule(DocumentId::new(&first.id).ok(), rule("three", limit(1, 1, 1))).await;
+    let twice = create(&limits, Some(&first.id), rule("three", limit(1, 1, 1))).await;
     assert_eq!(twice.unwrap_err().kind(), Kind::AlreadyExists);
 
     assert_eq!(pass(&limits, "alice", 2), 1, "of two alike the older applies");
@@ -152,11 +161,13 @@ async fn rules_are_unique_by_name_and_bounded_and_keep_their_age() {
     assert_eq!(open(&running).await.limiter.rules(), limits.limiter.rules());
 
     for number in 1..sql::RULES_MAX {
-        limits.create_rule(None, rule(&format!("r{number}"), limit(1, 1, 1))).await.unwrap();
+        create(&limits, None, rule(&format!("r{number}"), limit(1, 1, 1))).await.unwrap();
     }
-    assert_eq!(limits.create_rule(None, rule("more", limit(1, 1, 1))).await.unwrap_err().kind(), Kind::TooLarge);
-    assert_eq!(limits.put_user(user("a"), limit(1, 1, 1), Place::Free).await.map(|(_, new)| new).ok(), Some(true));
-    let again = limits.put_user(user("a"), limit(1, 1, 1), Place::Free).await;
+    assert_eq!(create(&limits, None, rule("more", limit(1, 1, 1))).await.unwrap_err().kind(), Kind::TooLarge);
+    let made = || Once::unkeyed(|_: &UserLimit| Said::json(http::StatusCode::CREATED, &()));
+    limits.create_user(user("a"), limit(1, 1, 1), made()).await.unwrap();
+    assert_eq!(limits.limiter.user(&user("a")).unwrap().limit, limit(1, 1, 1));
+    let again = limits.create_user(user("a"), limit(1, 1, 1), made()).await;
     assert_eq!(again.unwrap_err().kind(), Kind::AlreadyExists);
     limits.delete_user(user("a")).await.unwrap();
     assert_eq!(limits.delete_user(user("a")).await.unwrap_err().kind(), Kind::NotFound);
@@ -186,7 +197,7 @@ async fn what_is_told_of_a_limit_are_structured_fields() {
     let decision = decide();
     assert_eq!(decision.policy.header, "\"default\";q=3;w=10800");
     assert_eq!(decision.header(), "\"default\";r=2;t=3600");
-    limits.create_rule(None, rule("a \"b\"\\", limit(10, 2, 3))).await.unwrap();
+    create(&limits, None, rule("a \"b\"\\", limit(10, 2, 3))).await.unwrap();
     let decision = decide();
     assert_eq!(decision.policy.header, "\"a \\\"b\\\"\\\\\";q=10;w=15");
     assert_eq!(decision.header(), "\"a \\\"b\\\"\\\\\";r=9;t=2");

@@ -3,10 +3,11 @@
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
+use super::identity::Identity;
 use super::limiter::UserLimit;
 use super::rules::bucket::Bucket;
 use super::rules::matching::{Pattern, Rule, Verb};
-use super::rules::{Identity, Limit, LimitFields, Misfits};
+use super::rules::{Limit, LimitFields, Misfits};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;

@@ -16,10 +16,11 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
 use crate::features::rate_limits::limiter::UserLimit;
 use crate::features::rate_limits::rules::{Limit, LimitFields, Misfits};
-use crate::features::rate_limits::service::{Place, RateLimits};
+use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::body::Json;
 use crate::http::caller::Caller;
+use crate::http::once::{Said, Sent};
 use crate::http::problem::Handled;
 use crate::http::query::{Cursor, Page, PageQuery, Query};
 
@@ -148,18 +149,16 @@ async fn list(
 /// It acts at once. For administrators.
 #[utoipa::path(
     post, path = "/api/v1/admin/rate-limits/configs", operation_id = "createUserRateLimit", tag = "operations",
-    params(Caller), request_body = CreateBody,
+    params(Caller, Sent), request_body = CreateBody,
     responses((status = 201, description = "It is on disk and in force.", body = Config), MakeProblems),
 )]
-async fn create(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
-    Json(body): Json<CreateBody>,
-) -> Handled<Response> {
-    let CreateBody { user_id, bucket_capacity, refill_rate, window_seconds } = body;
+async fn create(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>, sent: Sent) -> Handled<Response> {
+    let CreateBody { user_id, bucket_capacity, refill_rate, window_seconds } = sent.object()?;
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
-    let (made, _) = limits.put_user(user_id.clone(), limit, Place::Free).await?;
-    Ok(created(&format!("/api/v1/admin/rate-limits/configs/{user_id}"), &shown(user_id, made))?)
+    let user = user_id.clone();
+    let once = sent.once(move |made: &UserLimit| Said::json(StatusCode::CREATED, &shown(user, *made)));
+    let answered = limits.create_user(user_id, limit, once).await?;
+    Ok(created(answered, "/api/v1/admin/rate-limits/configs", "userId")?)
 }
 
 /// Read a user's own limit
@@ -201,7 +200,7 @@ async fn put(
         return Err(Error::invalid_field("userId", "is another than in the path").into());
     }
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
-    let (put, new) = limits.put_user(user.clone(), limit, Place::Any).await?;
+    let (put, new) = limits.put_user(user.clone(), limit).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json(status, &shown(user, put))?)
 }

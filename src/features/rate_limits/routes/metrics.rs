@@ -12,9 +12,9 @@ use utoipa_axum::routes;
 
 use super::{Administrator, SeeProblems, json};
 use crate::base::clock::Timestamp;
+use crate::features::rate_limits::identity::Identity;
 use crate::features::rate_limits::ledger::Counted;
 use crate::features::rate_limits::limiter::PolicyTally;
-use crate::features::rate_limits::rules::Identity;
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::caller::Caller;

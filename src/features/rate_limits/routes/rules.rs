@@ -1,5 +1,6 @@
 //! Rules: limits of some calls, for everybody.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -23,6 +24,7 @@ use crate::features::rate_limits::sql::RuleFields;
 use crate::http::api::Api;
 use crate::http::body::Json;
 use crate::http::caller::Caller;
+use crate::http::once::{Said, Sent};
 use crate::http::problem::Handled;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -114,11 +116,9 @@ fn shown(rule: &Rule, rank: usize) -> RuleItem {
     }
 }
 
-/// The rule and its rank. Error: `NotFound`.
-fn find(limits: &RateLimits, id: &str) -> Result<RuleItem> {
-    let rules = limits.limiter.rules();
-    let found = rules.iter().enumerate().find(|(_, rule)| &*rule.id == id);
-    found.map(|(place, rule)| shown(rule, place + 1)).ok_or_else(|| Error::not_found("there is no rule of this id"))
+/// The place of a rule among all, whether it is one of `rules` yet or not.
+fn rank(rules: &[Rule], rule: &Rule) -> usize {
+    1 + rules.iter().filter(|other| other.id != rule.id && other.precedence(rule) == Ordering::Less).count()
 }
 
 impl RuleBody {
@@ -151,27 +151,27 @@ impl RuleBody {
 )]
 async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -> Handled<Response> {
     let rules = limits.limiter.rules();
-    let items = rules.iter().enumerate().map(|(place, rule)| shown(rule, place + 1)).collect();
+    let items = rules.iter().zip(1..).map(|(rule, rank)| shown(rule, rank)).collect();
     Ok(json(StatusCode::OK, &Rules { items })?)
 }
 
 /// Make a rule
 ///
-/// It acts at once. With an `id` a retry is safe: it is refused if the first attempt got through. For administrators.
+/// It acts at once. For administrators.
 #[utoipa::path(
     post, path = "/api/v1/admin/rate-limits/rules", operation_id = "createRateLimitRule", tag = "operations",
-    params(Caller), request_body = RuleBody,
+    params(Caller, Sent), request_body = RuleBody,
     responses((status = 201, description = "It is on disk and in force.", body = RuleItem), MakeProblems),
 )]
-async fn create(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
-    Json(body): Json<RuleBody>,
-) -> Handled<Response> {
+async fn create(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>, sent: Sent) -> Handled<Response> {
+    let body: RuleBody = sent.object()?;
     let id = body.id.clone();
-    let rule = limits.create_rule(id, body.check()?).await?;
-    let item = find(&limits, &rule.id)?;
-    Ok(created(&format!("/api/v1/admin/rate-limits/rules/{}", rule.id), &item)?)
+    let fields = body.check()?;
+    let known = Arc::clone(&limits);
+    let once =
+        sent.once(move |rule: &Rule| Said::json(StatusCode::CREATED, &shown(rule, rank(&known.limiter.rules(), rule))));
+    let answered = limits.create_rule(id, fields, once).await?;
+    Ok(created(answered, "/api/v1/admin/rate-limits/rules", "id")?)
 }
 
 /// Read a rule
@@ -183,7 +183,10 @@ async fn create(
     responses((status = 200, description = "The rule.", body = RuleItem), FindProblems),
 )]
 async fn read(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>, Named(id): Named) -> Handled<Response> {
-    Ok(json(StatusCode::OK, &find(&limits, &id)?)?)
+    let rules = limits.limiter.rules();
+    let found = rules.iter().find(|rule| *rule.id == *id);
+    let rule = found.ok_or_else(|| Error::not_found("there is no rule of this id"))?;
+    Ok(json(StatusCode::OK, &shown(rule, rank(&rules, rule)))?)
 }
 
 /// Change a rule
@@ -204,7 +207,7 @@ async fn put(
         return Err(Error::invalid_field("id", "is another than in the path").into());
     }
     let rule = limits.replace_rule(id, body.check()?).await?;
-    Ok(json(StatusCode::OK, &find(&limits, &rule.id)?)?)
+    Ok(json(StatusCode::OK, &shown(&rule, rank(&limits.limiter.rules(), &rule)))?)
 }
 
 /// Take a rule away
