@@ -286,6 +286,7 @@ fn router(jobs: &Handle, quota: &Arc<RateLimits>, usage: Usage, reconciliation: 
         features::documents::routes::router(),
         features::games::routes::router(),
         features::usage::routes::router(usage),
+        features::client_errors::routes::router(),
         features::reconciliation::routes::router(Arc::clone(reconciliation)),
     ])
 }
