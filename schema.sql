@@ -318,7 +318,7 @@ CREATE TABLE reconciliation_services (
 
 -- Each different one once. Bounded: those that were longest not seen go.
 CREATE TABLE client_errors (
-    fingerprint TEXT    PRIMARY KEY,    -- SHA-256 over message, stack, where and appVersion
+    fingerprint TEXT    PRIMARY KEY,    -- SHA-256 over message, stack and app_version
     message     TEXT    NOT NULL,
     stack       TEXT,
     url         TEXT,                   -- without query and fragment, which may hold secrets

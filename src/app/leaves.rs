@@ -55,6 +55,7 @@ impl Leaves {
             features::documents::routes::router(),
             features::games::routes::router(),
             features::usage::routes::router(self.usage.clone()),
+            features::client_errors::routes::router(),
             features::reconciliation::routes::router(Arc::clone(&self.reconciliation)),
         ])
     }

@@ -212,7 +212,9 @@ pub const CLIENT_ERROR_MESSAGE_LENGTH_MAX: usize = 2000;
 /// Longest stack of a client error, bytes. Past it: cut.
 pub const CLIENT_ERROR_STACK_LENGTH_MAX: usize = 16 << 10;
 /// Longest other text of a client error, bytes. Past it: cut.
-pub const CLIENT_ERROR_TEXT_LENGTH_MAX: usize = 2000;
+pub const CLIENT_ERROR_TEXT_LENGTH_MAX: usize = 1000;
+/// How often a client may say at once that an error happened. Past it: `invalid-request`.
+pub const CLIENT_ERROR_COUNT_MAX: u64 = 1000;
 /// Client errors that one caller may tell at once, and one more each [`CLIENT_ERROR_SPACING`]. Past it: `rate-limited`.
 pub const CLIENT_ERROR_BURST: u32 = 20;
 /// See [`CLIENT_ERROR_BURST`].

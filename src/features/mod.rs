@@ -1,5 +1,6 @@
 //! Rank 5: what the server can do, one folder per capability, none of which knows another.
 
+pub mod client_errors;
 pub mod documents;
 pub mod flags;
 pub mod games;

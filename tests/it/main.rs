@@ -9,6 +9,7 @@ mod support;
 mod access;
 mod bad_input;
 mod batch;
+mod client_errors;
 mod compaction;
 mod conditions;
 mod crash;

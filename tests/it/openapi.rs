@@ -351,6 +351,8 @@ async fn answers_are_as_they_are_described() {
         (("get", "/reconciliation/audit"), "/reconciliation/audit", json, Value::Null, 200),
         (("post", "/reconciliation/run"), "/reconciliation/run", json, json!({ "service": "mail" }), 200),
         (("post", "/reconciliation/run"), "/reconciliation/run", json, json!({ "service": "nobody" }), 404),
+        (("post", "/audit/client-error"), "/audit/client-error", json, json!({ "message": "x is undefined" }), 200),
+        (("get", "/audit/client-errors"), "/audit/client-errors", json, Value::Null, 200),
         (("get", "/problems"), "/problems", json, Value::Null, 200),
         (("get", "/problems/{slug}"), "/problems/gone", json, Value::Null, 200),
         (("get", "/healthz"), "/healthz", json, Value::Null, 200),

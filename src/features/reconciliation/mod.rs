@@ -12,3 +12,6 @@ pub mod sql;
 pub mod stream;
 pub mod trim;
 pub mod verdict;
+
+#[cfg(test)]
+mod service_tests;

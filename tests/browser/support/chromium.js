@@ -21,7 +21,19 @@ const FLAGS = [
 const PATIENCE_MS = 20_000;
 
 /** Every event that a stream may carry. */
-const NAMES = ['snapshot', 'resumed', 'change', 'durable', 'notification', 'presence', 'heartbeat', 'bye', 'message'];
+const NAMES = [
+  'snapshot',
+  'resumed',
+  'change',
+  'durable',
+  'notification',
+  'presence',
+  'reconciliation.update',
+  'reconciliation.removed',
+  'heartbeat',
+  'bye',
+  'message',
+];
 
 /**
  * @typedef {object} Seen Something that happened to an `EventSource`.

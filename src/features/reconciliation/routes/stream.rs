@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -15,10 +16,12 @@ use futures_util::{FutureExt as _, stream};
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ReadProblems;
+use crate::base::clock::Clock;
 use crate::base::limits::STREAM_WRITE_BYTES_MAX;
 use crate::features::reconciliation::service::{Opening, Reconciliation};
 use crate::features::reconciliation::stream::Found;
@@ -53,7 +56,13 @@ async fn follow(
 ) -> Handled<Response> {
     let resume = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let resume = resume.filter(|id| !id.is_empty());
-    let source = Source::open(api, reconciliation, caller, resume.as_deref()).await;
+    let ways = Ways {
+        clock: Arc::clone(&api.clock),
+        heartbeat: api.heartbeat,
+        retry_ms: sse::retry(&api),
+        stop: api.stop.clone(),
+    };
+    let source = Source::open(ways, reconciliation, caller, resume.as_deref()).await;
     // In a box, since it is passed from each piece to the next.
     let body = stream::unfold(Box::new(source), |mut source| async move {
         let bytes = source.next().await?;
@@ -62,9 +71,21 @@ async fn follow(
     Ok(sse::stream_of(Body::from_stream(body)))
 }
 
+/// How a stream is kept.
+struct Ways {
+    /// What heartbeats tell.
+    clock: Arc<dyn Clock>,
+    /// Time between two of them.
+    heartbeat: Duration,
+    /// How long the client is to wait before it comes back.
+    retry_ms: u64,
+    /// Cancelled when the server stops.
+    stop: CancellationToken,
+}
+
 /// One dashboard: a cursor, and what it is about to be told.
 struct Source {
-    api: Api,
+    ways: Ways,
     caller: Caller,
     reconciliation: Arc<Reconciliation>,
     /// Serialised, and shared with all other dashboards.
@@ -78,16 +99,16 @@ struct Source {
 }
 
 impl Source {
-    async fn open(api: Api, reconciliation: Arc<Reconciliation>, caller: Caller, resume: Option<&str>) -> Self {
+    async fn open(ways: Ways, reconciliation: Arc<Reconciliation>, caller: Caller, resume: Option<&str>) -> Self {
         // Before the first look, so that nothing falls between.
         let grown = reconciliation.feed().grown();
         let opening = reconciliation.open(resume).await;
-        let mut heartbeat = interval_at(Instant::now() + api.heartbeat, api.heartbeat);
+        let mut heartbeat = interval_at(Instant::now() + ways.heartbeat, ways.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let over = Box::pin(caller.ended());
-        let waiting = VecDeque::from([Bytes::from(format!("retry: {}\n\n", sse::retry(&api)))]);
+        let waiting = VecDeque::from([Bytes::from(format!("retry: {}\n\n", ways.retry_ms))]);
         let (cursor, ended) = (0, false);
-        let mut source = Self { api, caller, reconciliation, waiting, cursor, grown, heartbeat, over, ended };
+        let mut source = Self { ways, caller, reconciliation, waiting, cursor, grown, heartbeat, over, ended };
         source.take_up(opening);
         source
     }
@@ -142,16 +163,16 @@ impl Source {
 
     fn bye(&mut self) -> Bytes {
         self.ended = true;
-        let reason = if self.api.stop.is_cancelled() { "shutdown" } else { "access-ended" };
+        let reason = if self.ways.stop.is_cancelled() { "shutdown" } else { "access-ended" };
         let mut out = BytesMut::new();
-        sse::bye(&mut out, reason, sse::retry(&self.api));
+        sse::bye(&mut out, reason, self.ways.retry_ms);
         out.freeze()
     }
 
     fn beat(&self) -> Bytes {
         let mut out = BytesMut::new();
         // Writing to memory cannot fail.
-        let _ = write!(out, "event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.api.clock.now());
+        let _ = write!(out, "event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.ways.clock.now());
         out.freeze()
     }
 
@@ -168,5 +189,90 @@ impl Source {
             out.extend_from_slice(&self.waiting.pop_front().unwrap_or_default());
         }
         out.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use super::*;
+    use crate::document::visibility::Viewer;
+    use crate::features::reconciliation::audit::{Action, Entry};
+    use crate::features::reconciliation::service_tests::{begin, games};
+    use crate::features::reconciliation::stream::News;
+    use crate::http::caller::Peer;
+    use crate::jobs::tests::running::Running;
+
+    async fn dashboard(running: &Running, reconciliation: &Arc<Reconciliation>) -> (Source, CancellationToken) {
+        let stop = CancellationToken::new();
+        let peer = Peer::at(([127, 0, 0, 1], 1).into(), stop.child_token());
+        let caller = Caller { viewer: Viewer::Owner, administrator: true, peer, session: None };
+        let ways = Ways {
+            clock: Arc::clone(&running.clock) as _,
+            heartbeat: Duration::from_secs(15),
+            retry_ms: 500,
+            stop: stop.clone(),
+        };
+        (Source::open(ways, Arc::clone(reconciliation), caller, None).await, stop)
+    }
+
+    fn publish(running: &Running, reconciliation: &Reconciliation) -> Bytes {
+        let ticket = reconciliation.feed().ticket();
+        let entry = Entry::new(&ticket.id, Action::Compare, running.clock.now(), games(1));
+        ticket.publish(News::Verdict(Box::new(entry))).frame.clone()
+    }
+
+    async fn next(source: &mut Source) -> String {
+        String::from_utf8(source.next().await.unwrap().into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn heartbeats_come_every_fifteen_seconds_however_much_there_is_to_tell() {
+        let running = Running::start(None);
+        let reconciliation = begin(&running, 1).await;
+        // From here on time passes only when everybody waits for it.
+        tokio::time::pause();
+        let (mut source, stop) = dashboard(&running, &reconciliation).await;
+        assert_eq!(next(&mut source).await, "retry: 500\n\n");
+        let begun = Instant::now();
+        for beats in 1..=3 {
+            // Two updates between two heartbeats, which do not put them off.
+            for seconds in [5, 5] {
+                tokio::time::advance(Duration::from_secs(seconds)).await;
+                running.clock.advance(Duration::from_secs(seconds));
+                let frame = publish(&running, &reconciliation);
+                assert_eq!(source.next().await.unwrap().as_ptr(), frame.as_ptr(), "the shared bytes");
+            }
+            running.clock.advance(Duration::from_secs(5));
+            let now = running.clock.now();
+            let beat = next(&mut source).await;
+            assert_eq!(beat, format!("event: heartbeat\ndata: {{\"at\":\"{now}\"}}\n\n"));
+            assert_eq!(begun.elapsed().as_secs(), beats * 15);
+        }
+        stop.cancel();
+        let bye = "event: bye\nretry: 500\ndata: {\"reason\":\"shutdown\"}\n\n";
+        assert_eq!((next(&mut source).await.as_str(), source.next().await), (bye, None));
+    }
+
+    #[tokio::test]
+    async fn a_dashboard_that_slept_goes_on_with_what_memory_has_and_the_audit_before() {
+        let running = Running::start(None);
+        let reconciliation = begin(&running, 1).await;
+        reconciliation.record(Action::Compare, vec![games(1)]).await;
+        let (mut source, _stop) = dashboard(&running, &reconciliation).await;
+        assert!(next(&mut source).await.contains("\"documents\":1"));
+        reconciliation.record(Action::Compare, vec![games(2)]).await;
+        for _ in 0..5 {
+            reconciliation.record(Action::Compare, (0..300).map(|_| games(3)).collect()).await;
+        }
+        let (mut texts, mut last) = (String::new(), String::new());
+        while !last.contains("\"count\":1500,") {
+            last = next(&mut source).await;
+            texts.push_str(&last);
+        }
+        let ids: Vec<u64> =
+            texts.lines().filter_map(|line| line.strip_prefix("id: ")?.split('-').next()?.parse().ok()).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "each once, in order");
+        assert_eq!((ids.first(), ids.last()), (Some(&2), Some(&1502)));
     }
 }

@@ -1,0 +1,7 @@
+//! Client errors: what went wrong in browsers, for whoever runs the server.
+//!
+//! In reading order: [`rules`] (what is kept of an error, and how many may be told: pure), `sql` (the table), [`routes`].
+
+pub mod routes;
+pub mod rules;
+pub mod sql;

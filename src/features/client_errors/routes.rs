@@ -1,0 +1,222 @@
+//! `POST /audit/client-error` and `GET /audit/client-errors`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::rules::{ClientError, Limiter};
+use super::sql::{self, Seen};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind as K, Result};
+use crate::base::limits::CLIENT_ERROR_COUNT_MAX;
+use crate::http::api::Api;
+use crate::http::body::Json;
+use crate::http::caller::Caller;
+use crate::http::openapi::problems;
+use crate::http::problem::Handled;
+use crate::http::query::{Cursor, Page, Query};
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(ClientErrorBody, Noted, ClientErrorItem, ClientErrors)))]
+struct Schemas;
+
+/// The calls about client errors.
+pub fn router() -> OpenApiRouter<Api> {
+    let limiter = Arc::new(Mutex::new(Limiter::default()));
+    OpenApiRouter::with_openapi(Schemas::openapi())
+        .routes(routes!(note))
+        .routes(routes!(list))
+        .layer(Extension(limiter))
+}
+
+problems! {
+    /// Of telling an error.
+    NoteProblems: &[
+        K::Unauthenticated, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::RateLimited, K::Damaged,
+        K::StorageUnavailable
+    ];
+    /// Of listing them.
+    ListProblems: &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
+}
+
+/// What went wrong in a browser. What is too long is cut.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = ClientError)]
+struct ClientErrorBody {
+    /// What the browser said: its first 2000 bytes are kept.
+    #[schema(min_length = 1)]
+    message: String,
+    /// Where in the program: its first 16 KiB are kept.
+    stack: Option<String>,
+    /// On which page; query and fragment are not kept.
+    url: Option<String>,
+    /// In which browser; left out: as the header says.
+    user_agent: Option<String>,
+    /// Of which release.
+    app_version: Option<String>,
+    /// How often it happened; left out: once.
+    #[schema(minimum = 1, maximum = 1000)]
+    count: Option<u64>,
+}
+
+/// An error that is noted.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = NotedClientError)]
+struct Noted {
+    /// What makes two errors one: SHA-256 over message, stack and release.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    fingerprint: String,
+    /// How often it happened in all.
+    count: u64,
+}
+
+/// Tell of an error in a browser
+///
+/// The same error again only counts. For everyone who gets in; some at once and then one each few seconds.
+#[utoipa::path(
+    post, path = "/audit/client-error", operation_id = "noteClientError", tag = "operations",
+    params(Caller), request_body = ClientErrorBody,
+    responses((status = 200, description = "It is noted, on disk.", body = Noted), NoteProblems),
+)]
+async fn note(
+    State(api): State<Api>,
+    Extension(limiter): Extension<Arc<Mutex<Limiter>>>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(body): Json<ClientErrorBody>,
+) -> Handled<Response> {
+    if body.message.is_empty() {
+        return Err(Error::invalid_field("message", "must not be empty").into());
+    }
+    let times = body.count.unwrap_or(1);
+    if !(1..=CLIENT_ERROR_COUNT_MAX).contains(&times) {
+        return Err(Error::invalid_field("count", format!("must be from 1 to {CLIENT_ERROR_COUNT_MAX}")).into());
+    }
+    // Whoever opens many sessions as one user, or is many users at one address, is still counted as some.
+    let who = format!("{} {}", caller.viewer.scope(), caller.peer.address.ip());
+    limiter.lock().admit(&who, api.clock.now()).map_err(too_many)?;
+    let agent = || Some(String::from_utf8_lossy(headers.get(USER_AGENT)?.as_bytes()).into_owned());
+    let error = ClientError {
+        message: body.message,
+        stack: body.stack,
+        url: body.url,
+        user_agent: body.user_agent.or_else(agent),
+        app_version: body.app_version,
+    };
+    let (error, reported_by) = (error.bounded(), caller.viewer.actor()?);
+    let fingerprint = error.fingerprint();
+    let write = move |conn: &crate::store::Connection, now| sql::note(conn, &error, reported_by.as_str(), times, now);
+    let count = api.engine.rows(write).await?;
+    Ok(json(&Noted { fingerprint, count })?)
+}
+
+fn too_many(seconds: u64) -> Error {
+    Error::new(K::RateLimited, "too many errors are told; wait, and tell each once").with("retryAfterSeconds", seconds)
+}
+
+/// An error in a browser, with its history.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ClientErrorItem {
+    /// What makes two errors one.
+    fingerprint: String,
+    /// What the browser said.
+    message: String,
+    /// Where in the program.
+    stack: Option<String>,
+    /// On which page, the last time.
+    url: Option<String>,
+    /// In which browser, the last time.
+    user_agent: Option<String>,
+    /// Of which release.
+    app_version: Option<String>,
+    /// Who told it last.
+    reported_by: String,
+    /// How often it happened.
+    count: u64,
+    /// When first.
+    #[schema(value_type = String, format = DateTime)]
+    first_seen: Timestamp,
+    /// When last.
+    #[schema(value_type = String, format = DateTime)]
+    last_seen: Timestamp,
+}
+
+impl From<Seen> for ClientErrorItem {
+    fn from(seen: Seen) -> Self {
+        let ClientError { message, stack, url, user_agent, app_version } = seen.error;
+        Self {
+            fingerprint: seen.fingerprint,
+            message,
+            stack,
+            url,
+            user_agent,
+            app_version,
+            reported_by: seen.reported_by,
+            count: seen.count,
+            first_seen: seen.first_seen,
+            last_seen: seen.last_seen,
+        }
+    }
+}
+
+/// A page of errors.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ClientErrors {
+    /// Those last seen first.
+    items: Vec<ClientErrorItem>,
+    /// Where the next page begins; missing at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ListQuery {
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// Most errors in the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
+}
+
+/// List the errors in browsers
+///
+/// Each once, those last seen first; the last 1000 are kept. For administrators.
+#[utoipa::path(
+    get, path = "/audit/client-errors", operation_id = "listClientErrors", tag = "operations",
+    params(Caller, ListQuery),
+    responses((status = 200, description = "A page of them.", body = ClientErrors), ListProblems),
+)]
+async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> Handled<Response> {
+    caller.require_administrator()?;
+    let page = Page::new(query.limit, query.cursor.as_deref())?;
+    let foreign = |_| Error::invalid_field("cursor", "must be a nextCursor of this list");
+    let before = page.after.map_or(Ok(i64::MAX), |text| text.parse().map_err(foreign))?;
+    let limit = page.limit;
+    let mut found = api.reads.ask(move |reader| reader.rows(|conn| sql::page(conn, before, limit))).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next_cursor = found.last().filter(|_| more).map(|seen| Cursor::encode(&seen.place.to_string()));
+    let items = found.into_iter().map(ClientErrorItem::from).collect();
+    Ok(json(&ClientErrors { items, next_cursor })?)
+}
+
+fn json(value: &impl Serialize) -> Result<Response> {
+    let text = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok((StatusCode::OK, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+}
