@@ -320,7 +320,7 @@ impl Follow {
         if names.is_empty() {
             return Ok(false);
         }
-        self.reads.ask(move |reader| any_not_stored(reader, &names)).await
+        self.reads.ask(move |reader| any_not_stored(reader, &names, from.seq())).await
     }
 
     /// Whoever comes back may have been told of changes that were not on disk then, and have missed that they are now.
