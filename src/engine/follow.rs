@@ -122,6 +122,7 @@ impl Follow {
     ) -> Result<(Self, Item)> {
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
         let subscription = reads.hub.subscribe(Arc::new(interest));
+        presence.learn(subscription.interest()).await;
         let attendance = presence.attend(viewer, Arc::clone(subscription.interest()));
         // Who is there already is told once what was missed is.
         subscription.remind(Woken::PRESENCE);
@@ -319,7 +320,7 @@ impl Follow {
         if names.is_empty() {
             return Ok(false);
         }
-        self.reads.ask(move |reader| any_not_stored(reader, &names)).await
+        self.reads.ask(move |reader| any_not_stored(reader, &names, from.seq())).await
     }
 
     /// Whoever comes back may have been told of changes that were not on disk then, and have missed that they are now.

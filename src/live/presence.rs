@@ -9,7 +9,8 @@
 //! before it, so nothing is queued for a subscriber that is slow. Whoever may follow a document learns the ids of
 //! those who are connected to it or seated at it.
 //!
-//! Nothing of it is stored: after a start nobody is connected until they are. No change of a document comes by here:
+//! Nothing of it is stored: after a start nobody is connected until they are. Who is seated is asked for when the first
+//! comes to a document ([`Seated`]). No change of a document comes by here:
 //! the lock is taken when streams open and close, when seats change, and when there is news.
 
 mod registry;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -34,11 +36,21 @@ use crate::base::clock::Clock;
 use crate::base::ids::{DocumentName, UserId};
 use crate::document::visibility::Viewer;
 
+/// Tells who is seated at documents: the affair of the feature that gives out seats.
+pub trait Seated: Send + Sync {
+    /// Who holds a seat there. What fails is no reason to refuse a stream: it tells of nobody.
+    fn seated(&self, name: &DocumentName) -> BoxFuture<'static, Vec<UserId>>;
+}
+
+/// How often seats are asked for because they changed meanwhile, until it is left to the next who comes.
+const LEARN_ATTEMPTS_MAX: usize = 3;
+
 /// See the module. Shared by streams, by the features that give out seats, and by its own task.
 pub struct Presence {
     hub: Arc<Hub>,
     clock: Arc<dyn Clock>,
     started: Instant,
+    seated: Option<Arc<dyn Seated>>,
     /// Held for look-ups and list operations only, never across an await.
     registry: Mutex<Registry>,
     /// Something is due earlier than it was.
@@ -46,10 +58,11 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Nobody is connected. `debounce`: how long a loss must last before it is told.
-    pub fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration) -> Arc<Self> {
+    /// Nobody is connected. `debounce`: how long a loss must last before it is told. `seated`: who is seated; `None`:
+    /// nobody.
+    pub fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration, seated: Option<Arc<dyn Seated>>) -> Arc<Self> {
         let (started, registry, earlier) = (Instant::now(), Mutex::new(Registry::new(debounce)), Notify::new());
-        Arc::new(Self { hub, clock, started, registry, earlier })
+        Arc::new(Self { hub, clock, started, seated, registry, earlier })
     }
 
     /// Tells what is due, for as long as the server runs.
@@ -65,6 +78,21 @@ impl Presence {
             }
             let told = self.registry.lock().settle(self.now());
             self.hub.tell_presence(&told);
+        }
+    }
+
+    /// Sees to it that those who are seated at these documents are known. To be called before [`attend`](Self::attend).
+    pub async fn learn(&self, interest: &Interest) {
+        let Some(seated) = &self.seated else { return };
+        for name in &interest.documents {
+            for _ in 0..LEARN_ATTEMPTS_MAX {
+                let Some(seat_changes) = self.registry.lock().wants_seats(name) else { break };
+                let found = seated.seated(name).await;
+                let now = self.now();
+                if self.change(|registry| registry.know(name, &found, seat_changes, now)) {
+                    break;
+                }
+            }
         }
     }
 

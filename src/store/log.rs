@@ -263,6 +263,11 @@ fn seq_of(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, 
     Ok(conn.prepare_cached(sql)?.query_row((key, rows::int(version.0)), |row| rows::seq(row, 0)).optional()?)
 }
 
+/// The seq of a document's first event, if that is kept.
+pub(super) fn first_seq(conn: &Connection, key: i64) -> Result<Option<Seq>, Failure> {
+    seq_of(conn, key, Version(1))
+}
+
 /// Hash and document of an event.
 pub(super) fn event_at(conn: &Connection, seq: Seq) -> Result<Option<(Hash, i64)>, Failure> {
     let sql = "SELECT hash, document FROM events WHERE seq = ?1";

@@ -169,6 +169,18 @@ impl Reader {
         Ok(self.read(|conn| rows::find_document(conn, name))?.map(|row| row.meta))
     }
 
+    /// Since which place of the log the document called `name` is stored, or a later one if its beginning is trimmed;
+    /// `None`: it is not.
+    pub fn stored_since(&self, name: &DocumentName) -> Result<Option<Seq>> {
+        self.read(|conn| {
+            let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
+            match row.base.version {
+                Version::ZERO => log::first_seq(conn, row.meta.key),
+                _ => Ok(Some(row.base.seq)),
+            }
+        })
+    }
+
     /// The fixed facts of at most `limit` documents of a collection, ordered by id, those after `after`, deleted ones
     /// included.
     pub fn metas(&self, collection: &Collection, after: Option<&DocumentId>, limit: usize) -> Result<Vec<Arc<Meta>>> {

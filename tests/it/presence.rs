@@ -230,3 +230,32 @@ async fn seats_taken_and_given_up_are_told_and_the_list_of_seats_says_who_is_the
     assert_eq!(left.status(), 204);
     assert_eq!(listed(&until(&mut host, "alice", "leave").await.data), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn after_a_restart_the_seated_are_listed_until_they_come_back() {
+    let mut server = start(FLAGS).await;
+    let seats = "/api/v1/games/g1/seats";
+    for player in ["alice", "bob"] {
+        assert_eq!(server.post_as(player, seats, &json!({ "playerId": player })).await.0, 201);
+    }
+    let alice = come(&server, "alice").await;
+    let from = alice.last_event_id.clone();
+    server.kill();
+    server.start_again();
+    // Whoever comes first, anew or from where they were, sees both.
+    let mut host = Follower::connect(&url(&server), None, None).await.unwrap();
+    host.expect("snapshot").await;
+    let told = host.presence().await.data;
+    assert_eq!((listed(&told), &told["players"][0]["since"]), (vec!["-alice".into(), "-bob".into()], &Value::Null));
+    let items = server.get(seats).await.1["items"].clone();
+    assert_eq!((&items[0]["connected"], &items[0]["since"]), (&json!(false), &Value::Null), "{items}");
+    let mut alice = Follower::connect(&url(&server), Some("alice"), Some(&from)).await.unwrap();
+    alice.expect("resumed").await;
+    assert_eq!(listed(&until(&mut host, "alice", "returned").await.data), ["+alice", "-bob"]);
+    while listed(&alice.presence().await.data) != ["+alice", "-bob"] {}
+    // A seat that is taken now is news, one that was there is not.
+    assert_eq!(server.post_as("carol", seats, &json!({ "playerId": "carol" })).await.0, 201);
+    assert_eq!(listed(&until(&mut host, "carol", "join").await.data), ["+alice", "-bob", "-carol"]);
+    server.ask("DELETE", &format!("{seats}/bob"), &[]).await.expect(204);
+    assert_eq!(listed(&until(&mut host, "bob", "leave").await.data), ["+alice", "-carol"]);
+}

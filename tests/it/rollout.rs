@@ -483,3 +483,51 @@ async fn a_full_disk_makes_room_for_what_is_stored_together_with_a_game_in_memor
     assert_eq!(verified_history(&server, &format!("encounters/e{n}")).await.len(), 1);
     assert!(!holds(&bytes_on_disk(&server), "memory-only"));
 }
+
+#[tokio::test]
+async fn whoever_knew_a_game_in_memory_is_told_when_a_stored_one_has_its_name() {
+    let mut server = Process::start_with(&[], &[OFF]);
+    played(&server, 10).await;
+    let kept = events(&server, "encounters/on-disk").await;
+    server.kill();
+    server.start_again_in(&[]);
+    assert_eq!(server.put("/api/v1/games/memory-only", &json!({ "another": true })).await.1["version"], 1);
+    let both = "/api/v1/stream?doc=games/memory-only&doc=encounters/on-disk";
+    for event in kept.iter().skip(1) {
+        let documents = is_told(&server, both, &position(event), "diverged").await;
+        assert_eq!(documents[1]["state"], json!({ "another": true }), "{documents}");
+    }
+    // In a place of after that, everybody knew the one that is there.
+    let (_, later) = server.merge("/api/v1/encounters/on-disk", &json!({ "n": 1 })).await;
+    let last = events(&server, "encounters/on-disk").await.pop().unwrap();
+    assert_eq!(later["version"], last["version"]);
+    follow(&server, both, Some(&position(&last))).await.changes_after_resumed(0).await;
+}
+
+#[tokio::test]
+async fn the_same_when_the_stored_one_comes_from_another_server_in_the_same_run() {
+    let from = Process::start(&[]);
+    assert_eq!(from.put("/api/v1/games/memory-only", &json!({ "another": true })).await.0, 201);
+    let to = Process::start_with(&["--ring-events-max", "2048", "--hot-idle-seconds", "1"], &[OFF]);
+    played(&to, 10).await;
+    let kept = events(&to, "encounters/on-disk").await;
+    assert_eq!(to.request("DELETE", "/api/v1/games/memory-only").send().await.unwrap().status(), 200);
+    // Until the server has let go of it.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let (status, moved) = from.post("/api/v1/games/memory-only/migrate", &json!({ "to": to.url })).await;
+        if status == 200 {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{status} {moved}");
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    let change = json!({ "op": "put", "collection": "encounters", "id": "filler", "state": { "n": 1 } });
+    let batch = json!({ "operations": vec![change; 100] });
+    for _ in 0..22 {
+        assert_eq!(to.post("/api/v1/batch", &batch).await.0, 200);
+    }
+    let both = "/api/v1/stream?doc=games/memory-only&doc=encounters/on-disk";
+    let documents = is_told(&to, both, &position(&kept[3]), "trimmed").await;
+    assert_eq!(documents.as_array().unwrap().len(), 2, "{documents}");
+}

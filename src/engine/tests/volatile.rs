@@ -61,7 +61,7 @@ impl Running {
 }
 
 async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Follow, Item) {
-    let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1));
+    let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1), None);
     Follow::open(reads.clone(), &presence, &Viewer::Owner, interest, resume).await.unwrap()
 }
 

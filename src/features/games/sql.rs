@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::seats::Seat;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::base::ids::UserId;
+use crate::base::ids::{DocumentId, UserId};
 use crate::store::told;
 
 pub mod cleanup;
@@ -47,6 +47,15 @@ pub fn is_deleted(conn: &Connection, document: i64) -> Result<bool> {
 pub fn seats(conn: &Connection, document: i64) -> Result<Vec<Seat>> {
     let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 ORDER BY seat";
     let all = || conn.prepare_cached(sql)?.query_map([document], seat)?.collect::<rusqlite::Result<_>>();
+    all().map_err(told)
+}
+
+/// Who sits in the game of this id, by seat.
+pub fn seated(conn: &Connection, id: &DocumentId) -> Result<Vec<UserId>> {
+    let sql = "SELECT s.player FROM documents d JOIN seats s ON s.document = d.key
+               WHERE d.collection = 'games' AND d.id = ?1 ORDER BY s.seat";
+    let all =
+        || conn.prepare_cached(sql)?.query_map([id.as_str()], |row| user(row, 0))?.collect::<rusqlite::Result<_>>();
     all().map_err(told)
 }
 

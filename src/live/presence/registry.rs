@@ -27,6 +27,8 @@ pub struct Registry {
     revision: u64,
     /// Rooms and their players.
     entries: usize,
+    /// How often a seat was taken or given up.
+    seat_changes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +38,8 @@ struct Kept {
     due: Option<Duration>,
     /// Where it stands among the revisions; 0: nothing was told yet.
     revision: u64,
+    /// Whether all seats of before it was made are known.
+    seats_known: bool,
 }
 
 /// How far a subscriber is.
@@ -51,7 +55,7 @@ impl Registry {
     /// Nobody is anywhere.
     pub fn new(debounce: Duration) -> Self {
         let (rooms, agenda, revisions) = (HashMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { debounce, rooms, agenda, revisions, revision: FIRST_REVISION, entries: 0 }
+        Self { debounce, rooms, agenda, revisions, revision: FIRST_REVISION, entries: 0, seat_changes: 0 }
     }
 
     /// Where a new subscriber begins: it is still to be told everything.
@@ -83,8 +87,36 @@ impl Registry {
         }
     }
 
+    /// Whether the seats of before the room was made are still to be asked for, and what is to be given to
+    /// [`know`](Self::know) then.
+    pub fn wants_seats(&self, name: &DocumentName) -> Option<u64> {
+        let known = self.rooms.get(name).is_some_and(|kept| kept.seats_known);
+        (!known).then_some(self.seat_changes)
+    }
+
+    /// These were seated when `seat_changes` was what it is said to be. `false`: it is not any more, and what was found
+    /// may not hold.
+    #[must_use]
+    pub fn know(&mut self, name: &DocumentName, seated: &[UserId], seat_changes: u64, now: Moment) -> bool {
+        if seat_changes != self.seat_changes {
+            return false;
+        }
+        if self.entries + seated.len() < PRESENCE_ENTRIES_MAX && !seated.is_empty() {
+            // Everybody, whoever came first.
+            let news = self.update(name, now, |room| seated.iter().filter(|user| room.know(user, now)).count() > 0);
+            if news {
+                self.revise(name);
+            }
+        }
+        if let Some(kept) = self.rooms.get_mut(name) {
+            kept.seats_known = true;
+        }
+        true
+    }
+
     /// A seat was taken.
     pub fn seat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+        self.seat_changes += 1;
         if self.entries < PRESENCE_ENTRIES_MAX {
             self.update(name, now, |room| room.seat(user, now));
         }
@@ -92,6 +124,7 @@ impl Registry {
 
     /// A seat was given up.
     pub fn unseat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+        self.seat_changes += 1;
         if self.entries < PRESENCE_ENTRIES_MAX || self.rooms.contains_key(name) {
             self.update(name, now, |room| room.unseat(user, now));
         }
@@ -99,6 +132,7 @@ impl Registry {
 
     /// All seats were given up.
     pub fn vacate(&mut self, name: &DocumentName, now: Moment) {
+        self.seat_changes += 1;
         if self.rooms.contains_key(name) {
             self.update(name, now, |room| room.vacate(now));
         }

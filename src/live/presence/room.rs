@@ -55,8 +55,9 @@ pub struct Standing {
     /// The last moment at which the player is known to have been connected; the present for one who is. `None`: not
     /// since the server started.
     pub last_seen: Option<Timestamp>,
-    /// Since when `connected` is what it is; for a seat whose player has not come yet, since the seat was taken.
-    pub since: Timestamp,
+    /// Since when `connected` is what it is; for a seat whose player has not come yet, since the seat was taken. `None`:
+    /// since before the server started.
+    pub since: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -67,7 +68,9 @@ struct Player {
     seated: bool,
     /// As it was told.
     connected: bool,
-    /// See [`Standing::since`]. `None`: nobody was told of this player yet.
+    /// Whether others may know of the player.
+    listed: bool,
+    /// See [`Standing::since`].
     since: Option<Timestamp>,
     last_seen: Option<Timestamp>,
     /// When the first connection came or the last one went.
@@ -78,8 +81,8 @@ struct Player {
 
 impl Player {
     fn new(id: UserId, now: Moment) -> Self {
-        let (connected, since, last_seen, told) = (false, None, None, None);
-        Self { id, connections: 0, seated: false, connected, since, last_seen, turned: now, told }
+        let (seated, connected, listed, since, last_seen, told) = (false, false, false, None, None, None);
+        Self { id, connections: 0, seated, connected, listed, since, last_seen, turned: now, told }
     }
 
     /// When it is to be told that the player came or went. A loss must have lasted; a return is told at once, but not
@@ -94,7 +97,7 @@ impl Player {
 
     fn flip(&mut self, now: Moment) -> Change {
         self.connected = !self.connected;
-        (self.since, self.told) = (Some(self.turned.at), Some(now.tick));
+        (self.listed, self.since, self.told) = (true, Some(self.turned.at), Some(now.tick));
         let event = if self.connected { Turn::Returned } else { Turn::Lost };
         Change { player_id: self.id.clone(), event, at: self.turned.at }
     }
@@ -106,9 +109,8 @@ impl Player {
 
     /// `None`: nobody is to know yet.
     fn standing(&self, at: Timestamp) -> Option<Standing> {
-        let since = self.since?;
         let last_seen = if self.connected { Some(at) } else { self.last_seen };
-        Some(Standing { connected: self.connected, last_seen, since })
+        self.listed.then_some(Standing { connected: self.connected, last_seen, since: self.since })
     }
 }
 
@@ -155,8 +157,18 @@ impl Room {
         if player.connections == 0 {
             (player.turned, player.last_seen) = (now, Some(now.at));
             // Came and went before anybody was told.
-            self.players.retain(|player| player.connections > 0 || player.since.is_some());
+            self.players.retain(|player| player.connections > 0 || player.listed);
         }
+    }
+
+    /// `user` has had a seat since before anybody was here. `true`: that was not known.
+    pub fn know(&mut self, user: &UserId, now: Moment) -> bool {
+        let seated = self.players.iter().filter(|player| player.seated).count();
+        let Some(player) = self.player(user, seated < PRESENCE_SEATS_MAX, now).filter(|player| !player.seated) else {
+            return false;
+        };
+        (player.seated, player.listed) = (true, true);
+        true
     }
 
     /// `user` has taken a seat.
@@ -167,7 +179,7 @@ impl Room {
         }
         let Some(player) = self.player(user, true, now) else { return };
         if !player.seated {
-            player.seated = true;
+            (player.seated, player.listed) = (true, true);
             player.since.get_or_insert(now.at);
             self.news = Some(Change { player_id: user.clone(), event: Turn::Join, at: now.at });
         }
@@ -214,14 +226,28 @@ impl Room {
         let told = flips.chain(news).min().map(|due| due.max(self.next_told()));
         let forgotten = match &self.told {
             Some(told) if self.players.is_empty() => Some(told.at.tick + PRESENCE_KEPT),
-            _ => self.players.iter().filter_map(Player::forget_due).min(),
+            _ => self.forget_due(),
         };
         told.into_iter().chain(forgotten).min()
     }
 
+    /// When a player is to be forgotten next. Who has a seat stays for as long as anybody else does.
+    fn forget_due(&self) -> Option<Duration> {
+        let unseated = self.players.iter().filter(|player| !player.seated);
+        unseated.filter_map(Player::forget_due).chain(self.all_forgotten()).min()
+    }
+
+    /// When all are, if all are gone.
+    fn all_forgotten(&self) -> Option<Duration> {
+        let due: Option<Vec<Duration>> = self.players.iter().map(Player::forget_due).collect();
+        due?.into_iter().max()
+    }
+
     /// Does what is due. `true`: there is something to tell.
     pub fn settle(&mut self, debounce: Duration, now: Moment) -> bool {
-        self.players.retain(|player| player.forget_due().is_none_or(|due| due > now.tick));
+        let over = self.all_forgotten().is_some_and(|due| due <= now.tick);
+        let forgotten = |player: &Player| player.forget_due().is_some_and(|due| due <= now.tick);
+        self.players.retain(|player| !forgotten(player) || (player.seated && !over));
         if self.next_told() > now.tick {
             return false;
         }
@@ -257,7 +283,7 @@ impl Room {
 
     /// The present without a change, for those who have just come. `None`: there is nobody.
     pub fn present(&self, name: &DocumentName, now: Moment) -> Option<Bytes> {
-        let known = self.players.iter().any(|player| player.since.is_some());
+        let known = self.players.iter().any(|player| player.listed);
         known.then(|| render(name, &self.players, None, now.at))
     }
 }

@@ -106,12 +106,16 @@ fn who_comes_is_told_at_once_and_who_goes_after_the_debounce() {
     assert_eq!(table.told_until(7000), told(&[(7000, "alice lost: -alice")]));
     let standing = table.standing(7500, "alice").unwrap();
     let gone = Timestamp::from_millis(5000);
-    assert_eq!(standing, Standing { connected: false, last_seen: Some(gone), since: gone }, "not since it was told");
+    assert_eq!(
+        standing,
+        Standing { connected: false, last_seen: Some(gone), since: Some(gone) },
+        "not since it was told"
+    );
     table.enter(10_000, "alice");
     assert_eq!(table.told_until(20_000), told(&[(10_000, "alice returned: +alice")]));
     let standing = table.standing(20_000, "alice").unwrap();
     let (came, now) = (Timestamp::from_millis(10_000), Timestamp::from_millis(20_000));
-    assert_eq!(standing, Standing { connected: true, last_seen: Some(now), since: came });
+    assert_eq!(standing, Standing { connected: true, last_seen: Some(now), since: Some(came) });
 }
 
 #[test]
@@ -125,7 +129,7 @@ fn nobody_hears_of_a_reload_nor_of_one_tab_of_two() {
     table.enter(60_000, "alice");
     table.exit(61_000, "alice");
     assert_eq!(table.told_until(120_000), []);
-    assert_eq!(table.standing(120_000, "alice").unwrap().since, Timestamp::from_millis(1000));
+    assert_eq!(table.standing(120_000, "alice").unwrap().since, Some(Timestamp::from_millis(1000)));
     table.exit(120_000, "alice");
     assert_eq!(table.told_until(130_000), told(&[(122_000, "alice lost: -alice")]));
 }
@@ -170,7 +174,7 @@ fn seats_are_told_of_with_and_without_connections() {
     table.registry.seat(&game("g1"), &user("alice"), moment(1001));
     assert_eq!(table.told_until(1001), told(&[(0, "alice join: -alice")]));
     let since = Timestamp::from_millis(1000);
-    assert_eq!(table.standing(1500, "alice"), Some(Standing { connected: false, last_seen: None, since }));
+    assert_eq!(table.standing(1500, "alice"), Some(Standing { connected: false, last_seen: None, since: Some(since) }));
     table.enter(2000, "alice");
     assert_eq!(table.told_until(3000), told(&[(2000, "alice returned: +alice")]));
     table.registry.unseat(&game("g1"), &user("alice"), moment(4000));
@@ -285,7 +289,7 @@ fn a_stream_pays_little_for_it() {
 async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     let bounds = RingBounds { events_max: 10, bytes_max: 1000 };
     let hub = Arc::new(Hub::new((Seq::ZERO, Hash::ZERO), bounds));
-    let presence = Presence::new(Arc::clone(&hub), Arc::new(ManualClock::default()), DEBOUNCE);
+    let presence = Presence::new(Arc::clone(&hub), Arc::new(ManualClock::default()), DEBOUNCE, None);
     let task = tokio::spawn(Arc::clone(&presence).run());
     let interest = Arc::new(Interest::document(game("g1")));
     let watcher = hub.subscribe(Arc::clone(&interest));
@@ -313,4 +317,45 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     presence.joined(&game("g1"), &user("carol"));
     assert!(timeout(DEBOUNCE, watcher.changed()).await.is_err());
     task.abort();
+}
+
+#[test]
+fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
+    let mut table = Table::new();
+    let changes = table.registry.wants_seats(&game("g1")).unwrap();
+    assert!(table.registry.know(&game("g1"), &[user("alice"), user("bob")], changes, moment(1000)));
+    assert_eq!(table.registry.wants_seats(&game("g1")), None, "once");
+    assert_eq!(table.told_until(60_000), []);
+    let nobody_knows = Standing { connected: false, last_seen: None, since: None };
+    assert_eq!(table.standing(60_000, "bob"), Some(nobody_knows));
+    let mut seen = table.registry.begin();
+    let (frames, _) = table.registry.news(&Interest::document(game("g1")), &mut seen, moment(60_000));
+    let data = data_of(&frames);
+    assert_eq!((line(&data[0]), &data[0]["players"][0]["since"]), ("-alice -bob".to_owned(), &Value::Null));
+    table.enter(70_000, "bob");
+    assert_eq!(table.told_until(80_000), told(&[(70_000, "bob returned: -alice +bob")]));
+    table.exit(80_000, "bob");
+    assert_eq!(table.told_until(85_000), told(&[(82_000, "bob lost: -alice -bob")]));
+    table.registry.unseat(&game("g1"), &user("alice"), moment(90_000));
+    assert_eq!(table.told_until(95_000).len(), 1);
+    // When all have been gone for an hour it is forgotten, and asked for again.
+    table.told_until(100_000 + 2 * HOUR_MS);
+    let late = table.registry.wants_seats(&game("g1")).unwrap();
+    assert_eq!(table.registry.entries(), 0);
+    table.registry.seat(&game("g2"), &user("alice"), moment(100_000));
+    assert!(!table.registry.know(&game("g1"), &[], late, moment(100_000)), "it may be otherwise by now");
+}
+
+#[test]
+fn who_has_a_seat_is_listed_for_as_long_as_anybody_else_is_there() {
+    let mut table = Table::new();
+    table.registry.seat(&game("g1"), &user("alice"), moment(0));
+    table.enter(0, "bob");
+    table.enter(0, "watcher");
+    table.told_until(1000);
+    table.exit(2000, "watcher");
+    table.told_until(10_000);
+    table.told_until(3 * HOUR_MS);
+    assert!(table.standing(3 * HOUR_MS, "alice").is_some());
+    assert!(table.standing(3 * HOUR_MS, "watcher").is_none());
 }

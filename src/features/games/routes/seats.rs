@@ -69,7 +69,7 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
         joined_at: seat.joined_at,
         connected: standing.is_some_and(|standing| standing.connected),
         last_seen: standing.and_then(|standing| standing.last_seen),
-        since: standing.map(|standing| standing.since),
+        since: standing.and_then(|standing| standing.since),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::base::error::Result;
-use crate::base::ids::DocumentName;
+use futures_util::future::BoxFuture;
+
+use crate::base::error::{Error, Result};
+use crate::base::ids::{DocumentName, UserId};
 use crate::document::model::Meta;
-use crate::live::presence::Presence;
-use crate::store::{Connection, Expendable, Memory, told};
+use crate::live::presence::{Presence, Seated};
+use crate::store::{Connection, Expendable, Memory, Reader, told};
 
 /// The collection that games are in.
 pub const COLLECTION: &str = "games";
@@ -69,4 +71,34 @@ fn remove(conn: &Connection, key: i64) -> Result<()> {
         conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map_err(told)?;
     }
     Ok(())
+}
+
+/// Who is seated at games, on disk and in memory.
+pub struct SeatedPlayers {
+    /// What is on disk.
+    pub reader: Reader,
+    /// What belongs to games that live in memory only.
+    pub memory: Arc<Memory>,
+}
+
+impl Seated for SeatedPlayers {
+    fn seated(&self, name: &DocumentName) -> BoxFuture<'static, Vec<UserId>> {
+        if name.collection.as_str() != COLLECTION {
+            return Box::pin(std::future::ready(Vec::new()));
+        }
+        let (reader, memory, id) = (self.reader.clone(), Arc::clone(&self.memory), name.id.clone());
+        let ask = move || -> Result<Vec<UserId>> {
+            match memory.read(|conn| super::seated(conn, &id))? {
+                players if players.is_empty() => reader.rows(|conn| super::seated(conn, &id)),
+                players => Ok(players),
+            }
+        };
+        Box::pin(async move {
+            let asked = tokio::task::spawn_blocking(ask).await.map_err(Error::internal);
+            asked.and_then(|players| players).unwrap_or_else(|error| {
+                tracing::debug!(%error, "who is seated could not be read");
+                Vec::new()
+            })
+        })
+    }
 }
