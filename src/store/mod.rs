@@ -40,7 +40,7 @@ pub use purge::{Expendable, Purge};
 pub use reader::{Entry, Kept, Reader};
 pub use replay::{Loaded, Tip, Verified};
 pub use tally::{Counted, Creations, Tally};
-pub use trim::{compact, overdue, trim_some};
+pub use trim::{Overdue, compact, overdue, trim_some};
 pub use volatile::Vanished;
 pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Tidied, Writer};
 

@@ -81,20 +81,24 @@ pub fn trim_some(conn: &Connection, history: History, key: i64, events_max: u64,
     cut(conn, history, key, bound, now).map_err(Failure::told)
 }
 
-/// Of the `limit` documents after the one with the key `after`, in the order of keys: the key of the last (`None`: there
-/// was none), and the keys of those that keep more history than they may.
-pub fn overdue(
-    conn: &Connection,
-    history: History,
-    after: i64,
-    limit: usize,
-    now: Timestamp,
-) -> Told<(Option<i64>, Vec<i64>)> {
+/// What a look at the documents' histories found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// How many documents were looked at.
+    pub looked: usize,
+    /// The key of the last of them.
+    pub last: Option<i64>,
+    /// The keys of those that keep more history than they may.
+    pub overdue: Vec<i64>,
+}
+
+/// Looks at the `limit` documents after the one with the key `after`, in the order of keys.
+pub fn overdue(conn: &Connection, history: History, after: i64, limit: usize, now: Timestamp) -> Told<Overdue> {
     let sql = "SELECT d.key, d.base_version, (SELECT max(version) FROM events WHERE document = d.key),
                  (SELECT at FROM events WHERE document = d.key AND version = d.base_version + 1)
                FROM documents d WHERE d.key > ?1 ORDER BY d.key LIMIT ?2";
     let read = || -> Result<_, Failure> {
-        let (mut last, mut found) = (None, Vec::new());
+        let mut found = Overdue::default();
         let oldest_kept = now.minus(history.kept).to_string();
         let mut statement = conn.prepare_cached(sql)?;
         let mut documents = statement.query((after, rows::count(limit)))?;
@@ -105,11 +109,12 @@ pub fn overdue(
             // The newest stays, however old.
             let old = kept > 1 && oldest.is_some_and(|at| at < oldest_kept);
             if old || kept > history.events_max.max(1) {
-                found.push(key);
+                found.overdue.push(key);
             }
-            last = Some(key);
+            found.last = Some(key);
+            found.looked += 1;
         }
-        Ok((last, found))
+        Ok(found)
     };
     read().map_err(Failure::told)
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::Process;
+use crate::support::history::history_after;
+use crate::support::{Follower, Process};
 
 const JOBS: &str = "/api/v1/admin/jobs";
 
@@ -64,6 +65,47 @@ async fn nobody_else_sees_or_runs_them_and_nonsense_is_refused() {
     server.tell("POST", &run, &[("content-type", "text/plain")], "").await.problem(415, "unsupported-media-type");
     server.ask("GET", &run, &[]).await.problem(405, "method-not-allowed");
     assert_eq!(job(&server, "job-log-trim").await["runs"], json!([]), "nothing ran");
+}
+
+#[tokio::test]
+async fn every_job_is_there_and_runs() {
+    let server = Process::start(&[]);
+    for (name, schedule, counts) in [
+        ("job-log-trim", "every hour", &["runs"][..]),
+        ("games-cleanup", "every hour", &["tokens"]),
+        ("history-trim", "every hour", &["looked", "documents", "events", "failed"]),
+        ("storage-optimize", "every hour", &["optimized", "walFrames", "walEmptied"]),
+        ("usage-reset", "every day at 00:05 UTC", &["due", "reset", "failed", "months"]),
+    ] {
+        assert_eq!(job(&server, name).await["schedule"], schedule, "{name}");
+        let run = server.tell("POST", &format!("{JOBS}/{name}/run"), &[], "{}").await.expect(200).body;
+        assert_eq!((&run["outcome"], &run["job"]), (&json!("succeeded"), &json!(name)), "{run}");
+        assert!(counts.iter().all(|count| run["counts"][count].is_u64()), "{run}");
+        assert_eq!(job(&server, name).await["runs"], json!([run]), "it is on record");
+    }
+}
+
+#[tokio::test]
+async fn a_lowered_bound_of_history_holds_for_documents_that_nobody_changes_too() {
+    let mut server = Process::start(&[]);
+    for round in 0..50 {
+        server.put("/api/v1/maps/idle", &json!({ "round": round })).await;
+    }
+    let early = server.ask("GET", "/api/v1/maps/idle/events?limit=10", &[]).await.expect(200).body;
+    let (seq, hash) = (early["items"][9]["seq"].clone(), early["items"][9]["hash"].as_str().unwrap().to_owned());
+    let position = format!("{seq}-{}", &hash[..12]);
+    let state = server.get("/api/v1/maps/idle").await;
+    server.terminate();
+    server.start_again_with(&["--history-events=8"]);
+    assert_eq!(history_after(&server, "maps/idle", 0).await.len(), 50);
+    let run = server.tell("POST", &format!("{JOBS}/history-trim/run"), &[], "{}").await.expect(200).body;
+    assert_eq!((&run["counts"]["documents"], &run["counts"]["events"]), (&json!(1), &json!(42)), "{run}");
+    assert_eq!(history_after(&server, "maps/idle", 42).await.len(), 8);
+    assert_eq!(server.get("/api/v1/maps/idle").await, state);
+    server.ask("GET", "/api/v1/maps/idle?version=41", &[]).await.problem(410, "gone");
+    let url = format!("{}/api/v1/maps/idle/events", server.url);
+    let mut back = Follower::connect(&url, None, Some(&position)).await.unwrap();
+    assert_eq!(back.expect("snapshot").await.data["reason"], "trimmed");
 }
 
 /// A server with a slow job of its own.

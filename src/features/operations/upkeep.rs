@@ -13,81 +13,104 @@ use crate::jobs::{Job, JobContext, Schedule, Summary};
 use crate::store::{self, History};
 
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// Documents looked at in one reading: no reading holds the WAL for long.
-const PAGE: usize = 500;
-/// Documents looked at in one run; the next goes on from there. A million takes ten hours, of the days that history is
-/// kept.
-const DOCUMENTS_MAX: usize = 100_000;
-/// Events that go in one transaction: the engine's thread does nothing else meanwhile, for some milliseconds.
-const EVENTS_PER_STEP: u64 = 1_000;
-/// Events that go in one run.
-const EVENTS_MAX: u64 = 200_000;
+
+/// How much one run may do.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Documents looked at in one reading: no reading holds the WAL for long.
+    page: usize,
+    /// Documents looked at in one run; the next goes on from there. A million takes ten hours, of the days that history
+    /// is kept.
+    documents_max: usize,
+    /// Events that go in one transaction: the engine's thread does nothing else meanwhile, for some milliseconds.
+    events_per_step: u64,
+    /// Events that go in one run, but for the last step.
+    events_max: u64,
+}
+
+const PACE: Pace = Pace { page: 500, documents_max: 100_000, events_per_step: 1_000, events_max: 200_000 };
 
 /// The job `history-trim`: a document's history is trimmed when the document is stored whole, which one that nobody
 /// changes never is again. Bounded work per run; what is left is for the next.
 pub fn trim_job(history: History) -> Job {
+    trim_job_at(history, PACE)
+}
+
+fn trim_job_at(history: History, pace: Pace) -> Job {
     // Where the next run goes on. Lost with a restart, which then begins anew.
     let next = Arc::new(AtomicI64::new(0));
-    let run = move |context| trim(history, Arc::clone(&next), context);
+    let run = move |context| trim(Trimming { history, pace, context }, Arc::clone(&next));
     Job::new("history-trim", Schedule::Hourly, TIMEOUT, run).with_dry_run()
 }
 
-async fn trim(history: History, next: Arc<AtomicI64>, context: JobContext) -> Result<Summary> {
-    let now = context.clock.now();
+/// A run.
+struct Trimming {
+    history: History,
+    pace: Pace,
+    context: JobContext,
+}
+
+async fn trim(run: Trimming, next: Arc<AtomicI64>) -> Result<Summary> {
+    let Trimming { history, pace, context } = &run;
+    let (history, page, now) = (*history, pace.page, context.clock.now());
     let mut summary = Summary::default();
     for name in ["looked", "documents", "events", "failed"] {
         summary.count(name, 0);
     }
-    let (mut after, mut events, mut looked) = (next.load(Ordering::Relaxed), 0, 0);
-    while looked < DOCUMENTS_MAX && events < EVENTS_MAX {
-        let question = move |conn: &_| store::overdue(conn, history, after, PAGE, now);
-        let (last, overdue) = context.reads.ask(move |reader| reader.rows(question)).await?;
-        for key in overdue {
+    let (mut after, mut looked, mut events) = (next.load(Ordering::Relaxed), 0, 0);
+    while looked < pace.documents_max {
+        let question = move |conn: &_| store::overdue(conn, history, after, page, now);
+        let found = context.reads.ask(move |reader| reader.rows(question)).await?;
+        looked += found.looked;
+        summary.count("looked", found.looked);
+        for key in found.overdue {
+            if events >= pace.events_max {
+                // This one is where the next run goes on.
+                next.store(key - 1, Ordering::Relaxed);
+                return Ok(summary);
+            }
             summary.count("documents", 1);
             if !context.dry_run {
-                events +=
-                    trim_one(&context, history, key, EVENTS_MAX.saturating_sub(events), now, &mut summary).await?;
+                events += run.trim_one(key, pace.events_max - events, now, &mut summary).await?;
             }
         }
-        looked += PAGE;
-        summary.count("looked", PAGE);
-        after = last.unwrap_or(0);
-        if last.is_none() {
+        after = found.last.unwrap_or(0);
+        if found.looked < page {
+            // That was the end: the next run begins anew.
+            after = 0;
             break;
         }
     }
-    summary.count("events", usize::try_from(events).unwrap_or(usize::MAX));
     if !context.dry_run {
         next.store(after, Ordering::Relaxed);
     }
     Ok(summary)
 }
 
-/// Trims a document, of at most `events_max` events and some. One that is damaged stays as it is. Error: storage takes
-/// nothing now.
-async fn trim_one(
-    context: &JobContext,
-    history: History,
-    key: i64,
-    events_max: u64,
-    now: Timestamp,
-    summary: &mut Summary,
-) -> Result<u64> {
-    let mut trimmed = 0;
-    while trimmed < events_max {
-        let step = move |conn: &_, _| store::trim_some(conn, history, key, EVENTS_PER_STEP, now);
-        match context.engine.rows(step).await {
-            Ok(0) => break,
-            Ok(events) => trimmed += events,
-            Err(error) if error.kind().retryable() => return Err(error),
-            Err(error) => {
-                warn!(document = key, %error, "a history is not trimmed");
-                summary.count("failed", 1);
-                break;
+impl Trimming {
+    /// Trims a document, of at most `events_max` events and some. One that is damaged stays as it is. Error: storage
+    /// takes nothing now.
+    async fn trim_one(&self, key: i64, events_max: u64, now: Timestamp, summary: &mut Summary) -> Result<u64> {
+        let (history, most) = (self.history, self.pace.events_per_step);
+        let mut trimmed = 0;
+        while trimmed < events_max {
+            let step = move |conn: &_, _| store::trim_some(conn, history, key, most, now);
+            match self.context.engine.rows(step).await {
+                Ok(0) => break,
+                Ok(events) => {
+                    trimmed += events;
+                    summary.count("events", usize::try_from(events).unwrap_or(usize::MAX));
+                }
+                Err(error) if error.kind().retryable() => return Err(error),
+                Err(error) => {
+                    warn!(document = key, %error, "a history is not trimmed");
+                    summary.count("failed", 1);
+                    break;
+                }
             }
         }
+        Ok(trimmed)
     }
-    Ok(trimmed)
 }
 
 /// The job `storage-optimize`: the WAL moved into the database and emptied, and SQLite's statistics brought up to date,
@@ -104,3 +127,7 @@ async fn optimize(context: JobContext) -> Result<Summary> {
     summary.count("walEmptied", usize::from(tidied.emptied));
     Ok(summary)
 }
+
+#[cfg(test)]
+#[path = "upkeep_tests.rs"]
+mod tests;

@@ -36,7 +36,7 @@ pub struct Running {
     pub engine: Engine,
     pub reads: Reads,
     pub clock: Arc<ManualClock>,
-    _directory: TempDir,
+    pub directory: TempDir,
 }
 
 /// A runner at work. Dropped, it is gone at once, with all that it ran.
@@ -84,7 +84,7 @@ impl Running {
         let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
         std::thread::spawn(move || thread.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
-        Self { engine, reads, clock, _directory: directory }
+        Self { engine, reads, clock, directory }
     }
 
     /// Waits until storage that failed takes rows again.
