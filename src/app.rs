@@ -196,6 +196,7 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
+            state: bounds(&config),
             reconnect_token: Duration::from_secs(u64::from(config.reconnect_token_minutes) * 60),
             flags: config.flags,
             heartbeat: config.heartbeat,
@@ -237,7 +238,7 @@ fn engine_options(
         clock: Arc::clone(clock),
         entropy: Arc::clone(entropy),
         rules: Arc::new(rules.collect::<Result<_, _>>()?),
-        state: Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max },
+        state: bounds(config),
         ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
         hot: HotBounds {
             documents_max: config.hot_documents_max,
@@ -253,6 +254,11 @@ fn engine_options(
         },
         expendable: None,
     })
+}
+
+/// What a state may measure.
+fn bounds(config: &Config) -> Bounds {
+    Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max }
 }
 
 /// Everything that can be asked. A feature has one line here.

@@ -164,6 +164,14 @@ pub const MISSED_EVENTS_MAX: usize = 500;
 /// See [`MISSED_EVENTS_MAX`].
 pub const MISSED_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes of a game that moves to another server, its history and what belongs to it: with that the other server checks it
+/// within seconds, and holds it in memory while it does. Past it: `game-too-large`.
+pub const MOVED_GAME_BYTES_MAX: usize = 64 << 20;
+/// Bytes of answers, kept for retries, that go with a game whole: those of the last minutes even of a busy one. Of the
+/// older ones the headers go.
+pub const MOVED_ANSWERS_BYTES_MAX: usize = 8 << 20;
+
+const _: () = assert!(MOVED_ANSWERS_BYTES_MAX * 4 <= MOVED_GAME_BYTES_MAX, "answers leave room for the history");
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
 const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head that is allowed fits the buffer");
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");

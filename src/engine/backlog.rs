@@ -18,7 +18,7 @@ use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::{Batch, KeyRow};
+use crate::store::{Along, Batch, KeyRow};
 
 /// Ticks between two attempts at the most.
 const DELAY_TICKS_MAX: u32 = 50;
@@ -35,6 +35,8 @@ pub struct Entry {
     pub base: Option<Arc<Document>>,
     /// The idempotency key of the write, on its last event.
     pub key: Option<KeyRow>,
+    /// Rows of a feature without which the events of the write are not stored, on its last event.
+    pub along: Option<Along>,
     /// Whether this is the last event of a write, which is stored whole or not at all.
     pub ends_write: bool,
 }
@@ -55,6 +57,7 @@ pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
             batch.documents.extend(entry.new_document.clone());
             batch.events.push(Arc::clone(&entry.event));
             batch.bases.extend(entry.base.clone());
+            batch.along.extend(entry.along.clone());
         }
         batch.keys.extend(entry.key.clone());
     }

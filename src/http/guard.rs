@@ -22,7 +22,7 @@ use super::caller::{Asked, Caller, Peer, Sessions};
 use super::headers;
 use super::hosts::Hosts;
 use super::moved;
-use super::problem::{self, Failure, Fault};
+use super::problem::{self, Elsewhere, Failure, Fault};
 use super::quota::Quota;
 use super::sse;
 use crate::base::clock::Timestamp;
@@ -81,6 +81,9 @@ impl Guard {
             Err(refusal) => ready(refused(refusal, &request, number)).right_future(),
         };
         handled.map(move |mut response| {
+            if let Some(Elsewhere(refusal)) = response.extensions_mut().remove::<Elsewhere>() {
+                response = problem::render(&moved::shown_the_way(&refusal, &uri), None);
+            }
             response.headers_mut().extend(said);
             if response.status().as_u16() >= 400 {
                 let id = format!("{:x}-{number:x}", self.started.as_millis());

@@ -40,7 +40,7 @@ pub use reader::{Entry, Kept, Reader};
 pub use replay::{Loaded, Tip, Verified};
 pub use trim::compact;
 pub use volatile::Vanished;
-pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Writer};
+pub use writer::{Along, Batch, CommitTimes, Head, Landing, Rows, Snapshot, Writer};
 
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
 pub use rusqlite::Connection;
