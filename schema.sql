@@ -66,10 +66,12 @@ CREATE TABLE idempotency_keys (
     fingerprint TEXT NOT NULL,          -- of the request, to tell a repetition from another use of the same key
     answer      TEXT NOT NULL,
     at          TEXT NOT NULL,          -- forgotten some time after this
+    document    INTEGER REFERENCES documents (key),  -- the one that it changed; NULL: several, or none
     PRIMARY KEY (scope, key)
 ) STRICT;
 
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (at);
+CREATE INDEX idempotency_keys_by_document ON idempotency_keys (document) WHERE document IS NOT NULL;
 
 -- Games: what there is to a document of the collection `games` beside its state.
 
@@ -192,7 +194,8 @@ CREATE TABLE usage_counters (
 -- Moving games between servers.
 
 -- Games that went, or are about to go, to another server. A row is written once the other server has everything and has
--- verified it; from then on the game changes here no more. Its events stay where they are.
+-- verified it; from then on the game changes here no more. Its events stay where they are. The row goes when the game
+-- comes back.
 CREATE TABLE moves (
     game         TEXT    NOT NULL PRIMARY KEY,
     target       TEXT    NOT NULL,      -- http://host:port
@@ -203,24 +206,40 @@ CREATE TABLE moves (
 ) STRICT;                               -- again and again
 
 -- Games that come from other servers. Nobody sees them before the other server confirms.
+-- One that has come keeps its row: the other server may ask once more, and must not be taken for one that sends it anew.
 CREATE TABLE arrivals (
-    game         TEXT    NOT NULL PRIMARY KEY,
+    game         TEXT    NOT NULL,
     move         TEXT    NOT NULL,      -- names this move at both servers
-    head         TEXT    NOT NULL,      -- what is to be known beside the events, as JSON
-    bytes        INTEGER NOT NULL,      -- of the events so far
+    version      INTEGER NOT NULL,      -- of the last event that comes,
+    hash         TEXT    NOT NULL,      -- and its hash
+    head         TEXT,                  -- what is to be known beside the events, as JSON; NULL once it has come
+    bytes        INTEGER NOT NULL,      -- of the events and rows so far
     prepared     INTEGER NOT NULL,      -- 1: all is here and verified
     at           TEXT    NOT NULL,      -- when it began; dropped some time after that
-    confirmed_at TEXT                   -- when it became a document like all others
+    confirmed_at TEXT,                  -- when it became a document like all others
+    PRIMARY KEY (game, move)
 ) STRICT;
 
 -- Their events, until then.
 CREATE TABLE arrival_events (
-    game    TEXT    NOT NULL REFERENCES arrivals (game) ON DELETE CASCADE,
+    game    TEXT    NOT NULL,
+    move    TEXT    NOT NULL,
     version INTEGER NOT NULL,
     hash    TEXT    NOT NULL,
     deletes INTEGER NOT NULL,
     body    TEXT    NOT NULL,
-    PRIMARY KEY (game, version)
+    PRIMARY KEY (game, move, version),
+    FOREIGN KEY (game, move) REFERENCES arrivals (game, move) ON DELETE CASCADE
+) STRICT;
+
+-- What comes with them of the tables of games, a row each, until then.
+CREATE TABLE arrival_rows (
+    game    TEXT    NOT NULL,
+    move    TEXT    NOT NULL,
+    number  INTEGER NOT NULL,           -- in their order, from 1 on
+    body    TEXT    NOT NULL,           -- as JSON
+    PRIMARY KEY (game, move, number),
+    FOREIGN KEY (game, move) REFERENCES arrivals (game, move) ON DELETE CASCADE
 ) STRICT;
 
 -- Rate limits: how much each may ask. -----------------------------------------------------------------------------------

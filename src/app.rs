@@ -45,7 +45,7 @@ use crate::tailnet::client::LocalApi;
 use crate::tailnet::gate::Gate;
 
 use leaves::Leaves;
-use options::{engine_options, listen_options, policy, store_options};
+use options::{bounds, engine_options, listen_options, policy, store_options};
 
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -195,6 +195,7 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
+            state: bounds(&config),
             reconnect_token: Duration::from_secs(u64::from(config.reconnect_token_minutes) * 60),
             flags: config.flags,
             streams: Counts::new(config.streams_per_user_max),

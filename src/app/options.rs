@@ -50,7 +50,7 @@ pub(super) fn engine_options(
         clock: Arc::clone(clock),
         entropy: Arc::clone(entropy),
         rules: Arc::new(rules.collect::<Result<_, _>>()?),
-        state: Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max },
+        state: bounds(config),
         ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
         hot: HotBounds {
             documents_max: config.hot_documents_max,
@@ -96,4 +96,9 @@ pub(super) fn store_options(config: &Config, synchronous: Synchronous) -> store:
 
 pub(super) fn days(count: u32) -> Duration {
     Duration::from_secs(u64::from(count) * 24 * 3600)
+}
+
+/// What a state may measure.
+pub(super) fn bounds(config: &Config) -> Bounds {
+    Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max }
 }

@@ -226,6 +226,14 @@ pub const CLIENT_ERROR_SPACING_ALL: Duration = Duration::from_millis(200);
 /// Callers whose client errors are counted apart. Past it: only all together.
 pub const CLIENT_ERROR_CALLERS_MAX: usize = 1000;
 
+/// Bytes of a game that moves to another server, its history and what belongs to it: with that the other server checks it
+/// within seconds, and holds it in memory while it does. Past it: `game-too-large`.
+pub const MOVED_GAME_BYTES_MAX: usize = 64 << 20;
+/// Bytes of answers, kept for retries, that go with a game whole: those of the last minutes even of a busy one. Of the
+/// older ones the headers go.
+pub const MOVED_ANSWERS_BYTES_MAX: usize = 8 << 20;
+
+const _: () = assert!(MOVED_ANSWERS_BYTES_MAX * 4 <= MOVED_GAME_BYTES_MAX, "answers leave room for the history");
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
 const _: () = assert!(STREAMS_PER_USER_MAX < CONNECTIONS_PER_USER_MAX, "streams leave room for requests");
 const _: () = assert!(CONNECTIONS_PER_USER_MAX < CONNECTIONS_MAX, "one person does not take all connections");

@@ -12,7 +12,8 @@ use super::Signals;
 use crate::base::entropy::{Entropy, SystemEntropy, below};
 use crate::config::{HEARTBEAT_MAX, WatchOptions};
 use crate::document::patch::Operation;
-use crate::http::client::{Answer, ClientError};
+use crate::features::games::addresses::is_allowed;
+use crate::http::client::{Answer, ClientError, Target};
 use crate::http::sse_parser::{Message, SseParser, TooLarge};
 
 /// A stream that says nothing for this long, not even a heartbeat, is dead.
@@ -28,6 +29,8 @@ const RETRY_MIN: Duration = Duration::from_millis(50);
 /// Operations of a patch, and characters of a value, that a line for people shows.
 const OPERATIONS_SHOWN: usize = 4;
 const VALUE_CHARS_SHOWN: usize = 40;
+/// Servers that may send on to the next one after the other, without an event between.
+const MOVES_MAX: u32 = 10;
 
 const _: () = assert!(SILENCE_MAX.as_secs() > HEARTBEAT_MAX.as_secs(), "a heartbeat that is allowed comes in time");
 
@@ -68,10 +71,21 @@ enum Interruption {
     Ended,
     #[error("the server answered {status}")]
     Busy { status: u16, wait: Option<Duration> },
+    #[error("it has moved")]
+    Moved(Moved),
     #[error("{0}")]
     Refused(String),
     #[error("nobody reads")]
     ReaderGone,
+}
+
+/// Where a document goes on, as the server says that it left.
+#[derive(Debug, Deserialize)]
+struct Moved {
+    /// `http://host:port`.
+    to: String,
+    /// From where on, if nothing was seen of it yet. Not in a refusal.
+    position: Option<String>,
 }
 
 struct Watch<Out, Notes> {
@@ -86,11 +100,13 @@ struct Watch<Out, Notes> {
     retry: Option<Duration>,
     /// Tries in a row that brought no event.
     failures: u32,
+    /// Servers in a row that only said where it is.
+    moves: u32,
 }
 
 impl<Out: Write, Notes: Write> Watch<Out, Notes> {
     fn new(options: WatchOptions, out: Out, notes: Notes, wait_first: Duration) -> Self {
-        Self { options, out, notes, wait_first, last_event_id: String::new(), retry: None, failures: 0 }
+        Self { options, out, notes, wait_first, last_event_id: String::new(), retry: None, failures: 0, moves: 0 }
     }
 
     /// The event loop: one round per connection.
@@ -99,6 +115,10 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             let interruption = match self.connect_and_read().await {
                 Interruption::Refused(why) => return End::Refused(why),
                 Interruption::ReaderGone => return End::ReaderGone,
+                Interruption::Moved(moved) => match self.move_on(moved).await {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
                 interruption => interruption,
             };
             let wait = self.wait(&interruption, entropy);
@@ -109,6 +129,27 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             tokio::time::sleep(wait).await;
             self.failures = self.failures.saturating_add(1);
         }
+    }
+
+    /// Goes on at another server, from the same position. Only where games may move to: whoever answers here could name
+    /// any address.
+    async fn move_on(&mut self, Moved { to, position }: Moved) -> Result<(), End> {
+        self.moves += 1;
+        let refused = |why: &str| End::Refused(format!("the server says that it is at {to} now, {why}"));
+        if self.moves > MOVES_MAX {
+            return Err(refused("and so did others before: nobody has it"));
+        }
+        let target = Target::parse(&to).map_err(|error| refused(&error))?;
+        let addresses = target.resolve().await.map_err(|error| refused(&format!("which is not found: {error}")))?;
+        if !addresses.iter().all(|address| is_allowed(address.ip())) {
+            return Err(refused("which is neither on this machine nor on the tailnet"));
+        }
+        if self.last_event_id.is_empty() {
+            self.last_event_id = position.unwrap_or_default();
+        }
+        self.options.server = target;
+        self.retry = None;
+        self.note(&format!("it is at {to} now; following it there")).map_err(|_| End::ReaderGone)
     }
 
     /// Doubles with each failure in a row; half of it is chance, so that those who lost the same server do not all
@@ -157,7 +198,10 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             }
             _ => {
                 let body = answer.text(64 << 10).await.unwrap_or_default();
-                Err(Interruption::Refused(refusal(status, &body)))
+                Err(match serde_json::from_str(&body) {
+                    Ok(moved) if status == 308 => Interruption::Moved(moved),
+                    _ => Interruption::Refused(refusal(status, &body)),
+                })
             }
         }
     }
@@ -174,6 +218,10 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             for message in messages.drain(..) {
                 self.failures = 0;
                 self.show(&message).map_err(|_| Interruption::ReaderGone)?;
+                match serde_json::from_str(&message.data) {
+                    Ok(moved) if message.event == "moved" => return Err(Interruption::Moved(moved)),
+                    _ => self.moves = 0,
+                }
             }
         }
     }
@@ -229,6 +277,7 @@ fn told(message: &Message) -> String {
         "resumed" => resumed(data),
         "durable" => durable(data),
         "presence" => presence(data),
+        "moved" => moved(data),
         "bye" => bye(data),
         _ => None,
     };
@@ -315,6 +364,11 @@ fn presence(data: &str) -> Option<String> {
     }
     let away = all(false);
     Some(if away.is_empty() { out } else { format!("{out}; away: {away}") })
+}
+
+fn moved(data: &str) -> Option<String> {
+    let Moved { to, .. } = serde_json::from_str(data).ok()?;
+    Some(format!("moved to {to}"))
 }
 
 fn bye(data: &str) -> Option<String> {

@@ -135,19 +135,52 @@ impl VerifiedChain {
         self.chain.base.is_some()
     }
 
-    /// What is stored of it: the fixed facts under a key, the document at the base (its seq is still to be given), the
-    /// events, the newest state.
-    pub fn into_parts(self, key: i64) -> (Arc<Meta>, Option<Document>, Vec<SentEvent>, Bytes) {
-        let meta = Arc::new(self.chain.meta(key));
+    /// Where it ends.
+    pub fn end(&self) -> (Version, Hash) {
+        (self.chain.version, self.chain.hash)
+    }
+
+    /// The fixed facts, under a key.
+    pub fn meta(&self, key: i64) -> Arc<Meta> {
+        Arc::new(self.chain.meta(key))
+    }
+
+    /// Checks that it goes on from `here`, the last version of the same document that was on this server before it left;
+    /// where the history was trimmed since, that is taken as it is told. Error: `AlreadyExists` when it is another
+    /// document, or its history does not go through `here`.
+    pub fn check_continues(&self, here: &Document) -> Result<()> {
+        let (chain, meta) = (&self.chain, &here.meta);
+        let same = chain.host == meta.host && chain.access == meta.access && chain.created_at == meta.created_at;
+        let through = match &chain.base {
+            Some(base) if base.version > here.version => true,
+            Some(base) if base.version == here.version => base.hash == here.hash,
+            _ => chain.events.iter().any(|event| event.version == here.version && event.hash == here.hash),
+        };
+        if !same || !through {
+            return Err(Error::new(Kind::AlreadyExists, format!("another {} is, or was, on this server", meta.name)));
+        }
+        Ok(())
+    }
+
+    /// What of it comes after `here`. Error: see [`check_continues`](Self::check_continues).
+    pub fn continuing(mut self, here: &Document) -> Result<Self> {
+        self.check_continues(here)?;
+        self.chain.events.retain(|event| event.version > here.version);
+        self.chain.base = self.chain.base.take().filter(|base| base.version > here.version);
+        Ok(self)
+    }
+
+    /// What is stored of it: the document at the base (its seq is still to be given), the events, the newest state.
+    pub fn into_parts(self, meta: &Arc<Meta>) -> (Option<Document>, Vec<SentEvent>, Bytes) {
         let base = self.chain.base.map(|base| Document {
-            meta: Arc::clone(&meta),
+            meta: Arc::clone(meta),
             version: base.version,
             hash: base.hash,
             seq: Seq::ZERO,
             updated_at: base.at,
             state: base.state.map(|state| Bytes::from(state.to_string())),
         });
-        (meta, base, self.chain.events, self.state)
+        (base, self.chain.events, self.state)
     }
 }
 

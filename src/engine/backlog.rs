@@ -19,7 +19,7 @@ use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::{Batch, Counted, KeyRow};
+use crate::store::{Along, Batch, Counted, KeyRow};
 
 /// Ticks between two attempts at the most.
 const DELAY_TICKS_MAX: u32 = 50;
@@ -38,6 +38,8 @@ pub struct Entry {
     pub key: Option<KeyRow>,
     /// What it counts as, when somebody counts that it was created.
     pub counted: Option<Counted>,
+    /// Rows of a feature without which the events of the write are not stored, on its last event.
+    pub along: Option<Along>,
     /// Whether this is the last event of a write, which is stored whole or not at all.
     pub ends_write: bool,
 }
@@ -59,6 +61,7 @@ pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
             batch.events.push(Arc::clone(&entry.event));
             batch.bases.extend(entry.base.clone());
             batch.counted.extend(entry.counted.clone());
+            batch.along.extend(entry.along.clone());
         }
         batch.keys.extend(entry.key.clone());
     }

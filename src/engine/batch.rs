@@ -14,7 +14,7 @@ use super::damaged::Begun;
 use super::persist::Extras;
 use super::policy;
 use super::reads;
-use super::standing::Stood;
+use super::standing::{Coming, Stood};
 use super::tallies::Tallies;
 use super::thread::Thread;
 use super::volatile::recall;
@@ -26,7 +26,6 @@ use crate::document::chain::Hash;
 use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
 use crate::document::event::{Content, Event};
 use crate::document::model::{Access, Document, Meta};
-use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
 use crate::document::{json, patch};
 use crate::store::KeyRow;
@@ -140,15 +139,9 @@ impl Thread {
     }
 
     /// Takes in a document of another server and notes the answer.
-    pub fn take_in(
-        &mut self,
-        chain: VerifiedChain,
-        sent: Instant,
-        to: oneshot::Sender<Result<Answer>>,
-        round: &mut Round,
-    ) {
+    pub fn take_in(&mut self, coming: Coming, sent: Instant, to: oneshot::Sender<Result<Answer>>, round: &mut Round) {
         let queue = sent.elapsed();
-        let what = match self.import(chain, round) {
+        let what = match self.import(coming, round) {
             Ok(outcome) => What::Made { outcomes: vec![outcome], key: None },
             Err(error) => What::Given(Err(error)),
         };
@@ -221,6 +214,7 @@ impl Thread {
             fingerprint: key.fingerprint,
             answer: (key.render)(&outcomes, Durability::Durable),
             at,
+            document: only_document(&outcomes),
         });
         if let Some(row) = &row {
             round.keys.insert((row.scope.clone(), row.key.clone()), round.replies.len());
@@ -331,8 +325,8 @@ impl Thread {
         round.bytes += event.body.len();
         let new_document = slot.is_none().then_some(meta);
         let event_of_write = Arc::clone(&event);
-        let (base, key, counted, ends_write) = (None, None, None, false);
-        round.entries.push(Entry { event: event_of_write, new_document, base, key, counted, ends_write });
+        let (base, key, counted, along, ends_write) = (None, None, None, None, false);
+        round.entries.push(Entry { event: event_of_write, new_document, base, key, counted, along, ends_write });
         Ok((Outcome { document, event, created }, before))
     }
 
@@ -408,6 +402,13 @@ impl Thread {
             volatile,
         }
     }
+}
+
+/// The key of the document that a write changed, if it was one and is on disk.
+fn only_document(outcomes: &[Outcome]) -> Option<i64> {
+    let first = &outcomes.first()?.document.meta;
+    let same = outcomes.iter().all(|outcome| outcome.document.meta.key == first.key);
+    (same && !first.volatile).then_some(first.key)
 }
 
 /// Whether nothing of a write is for the disk.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::persist::Persisted;
-use super::standing::{Standing, Stood};
+use super::standing::{Coming, Stood, Turn};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
@@ -18,7 +18,6 @@ use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::event::Event;
 use crate::document::model::Document;
-use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
 use crate::store::{Connection, Rows, Tidied};
 
@@ -100,6 +99,9 @@ pub struct Times {
 pub trait Task: Rows {
     /// Tells how it went. `stored`: the transaction that they were in is on disk.
     fn finish(self: Box<Self>, stored: bool);
+
+    /// Tells that they are not written at all.
+    fn refuse(self: Box<Self>, why: Error);
 }
 
 /// A closure as a [`Task`].
@@ -147,6 +149,11 @@ where
         // Whoever asked may have gone.
         let _ = self.reply.send(outcome);
     }
+
+    fn refuse(self: Box<Self>, why: Error) {
+        // Whoever asked may have gone.
+        let _ = self.reply.send(Err(why));
+    }
 }
 
 pub(super) fn not_stored() -> Error {
@@ -166,24 +173,29 @@ pub enum Command {
     },
     /// Take in a document of another server, with its history.
     Import {
-        /// Its history.
-        chain: Box<VerifiedChain>,
+        /// Its history, and what comes with it.
+        coming: Box<Coming>,
         /// When it was sent.
         sent: Instant,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Answer>>,
     },
-    /// Say how a document stands between servers; `None`: it is here and takes changes.
+    /// Say what becomes of a document between servers.
     Stand {
         /// Which.
         name: DocumentName,
-        /// How.
-        standing: Option<Standing>,
+        /// What.
+        turn: Turn,
         /// Where the answer goes, once everything before is published.
         reply: oneshot::Sender<Result<Stood>>,
     },
     /// Write rows of a feature.
-    Rows(Box<dyn Task>),
+    Rows {
+        /// The rows.
+        task: Box<dyn Task>,
+        /// The document that they belong to: refused when that takes no changes.
+        about: Option<DocumentName>,
+    },
     /// Store a snapshot.
     Snapshot {
         /// Of which document.
@@ -266,9 +278,27 @@ impl Engine {
         F: FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
+        self.rows_about(None, write).await
+    }
+
+    /// The same for rows that belong to a document, as the seats of a game do: with it they move between servers, so
+    /// that they take no changes when it takes none. Errors: those of [`rows`](Self::rows); `Frozen`, `Moved`.
+    pub async fn rows_of<T, F>(&self, document: DocumentName, write: F) -> Result<T>
+    where
+        F: FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.rows_about(Some(document), write).await
+    }
+
+    async fn rows_about<T, F>(&self, about: Option<DocumentName>, write: F) -> Result<T>
+    where
+        F: FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let task = Closure { write: Some(write), outcome: Err(not_stored()), reply };
-        self.commands.send(Command::Rows(Box::new(task))).await.map_err(|_| stopping())?;
+        let task = Box::new(Closure { write: Some(write), outcome: Err(not_stored()), reply });
+        self.commands.send(Command::Rows { task, about }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 
@@ -304,20 +334,21 @@ impl Engine {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Takes in a document of another server. Error: `AlreadyExists`; `Frozen` unless it was announced by
-    /// [`Standing::Arriving`]; `StorageUnavailable`.
-    pub async fn import(&self, chain: VerifiedChain) -> Result<Answer> {
+    /// Takes in a document of another server. It takes no changes before [`Turn::Land`]. Errors: `Frozen` unless it was
+    /// announced by [`Turn::Announce`]; `AlreadyExists`, `Rejected` when it does not go on from what is here;
+    /// `StorageUnavailable`.
+    pub async fn import(&self, coming: Coming) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Import { chain: Box::new(chain), sent: Instant::now(), reply };
+        let command = Command::Import { coming: Box::new(coming), sent: Instant::now(), reply };
         self.commands.send(command).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Says how a document stands between servers, and answers when every change before that is published. Errors: those
-    /// of [`Standing`]; `StorageUnavailable` when the server stops.
-    pub async fn stand(&self, name: DocumentName, standing: Option<Standing>) -> Result<Stood> {
+    /// Says what becomes of a document between servers, and answers when every change before that is published. Errors:
+    /// those of [`Turn`]; `StorageUnavailable` when the server stops.
+    pub async fn stand(&self, name: DocumentName, turn: Turn) -> Result<Stood> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Stand { name, standing, reply }).await.map_err(|_| stopping())?;
+        self.commands.send(Command::Stand { name, turn, reply }).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
 

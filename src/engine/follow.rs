@@ -18,7 +18,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::live::hub::{Found, Subscription};
-use crate::live::moves::Move;
+use crate::live::moves::{Move, News};
 use crate::live::presence::{Attendance, Presence};
 use crate::live::topics::{Interest, Woken};
 use crate::store::{Filter, Reader};
@@ -37,6 +37,8 @@ pub enum Reason {
     Trimmed,
     /// Its position is not in this log.
     Diverged,
+    /// A document that it was told had moved is here again.
+    Returned,
 }
 
 impl Reason {
@@ -46,6 +48,7 @@ impl Reason {
             Self::Start => "start",
             Self::Trimmed => "trimmed",
             Self::Diverged => "diverged",
+            Self::Returned => "returned",
         }
     }
 }
@@ -73,13 +76,9 @@ pub enum Item {
     },
     /// Changes, in order.
     Changes(Vec<Arc<Event>>),
-    /// A document is on another server now, and goes on there from this position.
-    Moved {
-        /// Which, and where.
-        moved: Arc<Move>,
-        /// Where the follower is, with all its changes told.
-        position: Position,
-    },
+    /// A document is on another server now, and goes on there from the position that it has here. All its changes are
+    /// told.
+    Moved(Arc<Move>),
     /// Changes up to here, which had been told while storage failed, are on disk now.
     Durable(Seq),
     /// Who is there, as frames.
@@ -104,8 +103,8 @@ pub struct Follow {
     /// Whether everything published before the subscription's last wake-up is told: looking again before the next one
     /// would find nothing.
     caught_up: bool,
-    /// How many of the moves were looked at, and how many there were before it began: of those, it is told of documents
-    /// that it asked for by name.
+    /// How many of the moves were looked at, and how many there were before it began: of those, it is told where
+    /// documents are that are still elsewhere.
     moves: (usize, usize),
 }
 
@@ -161,7 +160,7 @@ impl Follow {
                 return Ok(item);
             }
             if self.caught_up {
-                if let Some(item) = self.moved().await? {
+                if let Some(item) = self.moves().await? {
                     return Ok(item);
                 }
                 let woken = self.subscription.woken().await;
@@ -198,19 +197,27 @@ impl Follow {
         interest.collections.is_empty() && interest.documents.len() == 1 && interest.documents.contains(name)
     }
 
-    /// A document that went to another server: it takes no changes any more, and all of them are told.
-    async fn moved(&mut self) -> Result<Option<Item>> {
+    /// A document that went to another server, which takes no changes any more, and all of them are told; or one that
+    /// came back.
+    async fn moves(&mut self) -> Result<Option<Item>> {
         while self.moves.0 < self.reads.hub.moves().count() {
-            let index = self.moves.0;
-            let Some(moved) = self.reads.hub.moves().get(index) else { return Ok(None) };
+            let (index, first) = self.moves;
+            let Some(news) = self.reads.hub.moves().get(index) else { return Ok(None) };
             let interest = self.subscription.interest();
-            if interest.documents.contains(&moved.name) || (index >= self.moves.1 && interest.covers(&moved.name)) {
-                let document = self.reads.document(&moved.name).await?;
-                let position = document.map_or(Position::Start, |document| document.position());
-                self.moves.0 = index + 1;
-                return Ok(Some(Item::Moved { moved, position }));
-            }
+            let item = match news {
+                News::Left(moved) if interest.covers(&moved.name) && self.reads.hub.moves().is_current(&moved) => {
+                    Some(Item::Moved(moved))
+                }
+                // What changed elsewhere is told already, as changes. Whoever let go of the document has it here.
+                News::Returned(name) if index >= first && interest.covers(&name) => {
+                    Some(self.snapshot(Reason::Returned).await?)
+                }
+                _ => None,
+            };
             self.moves.0 = index + 1;
+            if item.is_some() {
+                return Ok(item);
+            }
         }
         Ok(None)
     }
@@ -444,7 +451,10 @@ impl Follow {
                 _ => position,
             };
             (self.cursor, self.announced) = (present.head, present.head);
-            let documents: Vec<_> = documents.into_values().filter(|document| !document.is_deleted()).collect();
+            // What is on another server is told to be there, and not as it was when it left.
+            let moves = self.reads.hub.moves();
+            let here = |document: &Arc<Document>| !document.is_deleted() && moves.find(&document.meta.name).is_none();
+            let documents: Vec<_> = documents.into_values().filter(here).collect();
             check_count(documents.len())?;
             for document in &documents {
                 self.note_undurable(document);

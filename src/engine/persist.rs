@@ -128,9 +128,10 @@ impl Thread {
     }
 
     /// What is to be overwritten for it. Errors: `StorageUnavailable`, `NotFound`, `Gone`, `VersionConflict`,
-    /// `not-persistent`.
+    /// `not-persistent`; `Frozen`, `Moved`.
     fn check_snapshot(&mut self, name: &DocumentName, overwrite: bool) -> Result<Option<(i64, Version)>> {
         self.check_well()?;
+        self.standings.check(name)?;
         let slot = self.load(name)?;
         let document = match slot {
             Some(slot) if !slot.document.is_deleted() => slot.document,

@@ -14,25 +14,60 @@ use super::volatile::check_stored;
 use super::working::{Since, Slot};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
+use crate::document::chain::Position;
 use crate::document::decide::absent;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::transfer::VerifiedChain;
+use crate::live::moves::Move;
+use crate::store::{Along, Landing};
 
 /// How a document stands between servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is here, and takes no changes: it may be about to leave. Refused for one that is not there or stands somehow
-    /// already: `NotFound`, `Gone`, `Frozen`, `Moved`; and for one that lives in memory only: `not-persistent`.
+    /// It is here, and takes no changes: it may be about to leave.
     Frozen,
-    /// It may come from another server: nobody creates one of this name. Refused for one that is, or was, here:
-    /// `AlreadyExists`.
-    Arriving,
-    /// It is at this address now, for good.
-    Moved(String),
+    /// It may come from another server.
+    Arriving {
+        /// Names the move.
+        id: String,
+        /// Where it is now, when it was here before: it comes back.
+        left: Option<Arc<Move>>,
+    },
+    /// It is at another address now.
+    Moved(Arc<Move>),
 }
 
-/// The newest version of a document whose standing was set, if there is one.
+/// What becomes of a document between servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It takes no changes from now on. Answered with its newest version. Refused for one that is not there or stands
+    /// somehow already: `NotFound`, `Gone`, `Frozen`, `Moved`; and for one that lives in memory only: `not-persistent`.
+    Freeze,
+    /// It stays after all, and takes changes again.
+    Thaw,
+    /// What was frozen is at this address now.
+    Leave(String),
+    /// The move of this name is to bring it: nobody creates one of this name. Refused for one that is here, or was and
+    /// did not leave: `AlreadyExists`; and for one that is leaving: `Frozen`.
+    Announce(String),
+    /// The move of this name does not bring it.
+    CallOff(String),
+    /// The move of this name has brought it: it is here, on disk, and takes changes.
+    Land(String),
+}
+
+/// A document that another server sends.
+pub struct Coming {
+    /// Names the move, as it was announced.
+    pub id: String,
+    /// Its history.
+    pub chain: VerifiedChain,
+    /// Writes what comes with it.
+    pub landing: Landing,
+}
+
+/// The newest version of a document that was frozen.
 pub type Stood = Option<Arc<Document>>;
 
 /// The documents that take no changes. Owned by the engine's thread. Bounded by how many are moved; of most it is empty.
@@ -55,83 +90,112 @@ impl Standings {
             Some(Standing::Frozen) => {
                 Err(Error::new(Kind::Frozen, format!("{name} is about to move to another server")))
             }
-            Some(Standing::Arriving) => {
+            Some(Standing::Arriving { .. }) => {
                 Err(Error::new(Kind::Frozen, format!("{name} is on its way here from another server")))
             }
-            Some(Standing::Moved(to)) => {
-                Err(Error::new(Kind::Moved, format!("{name} is at {to} now")).with("to", to.as_str()))
-            }
+            Some(Standing::Moved(moved)) => Err(elsewhere(moved)),
         }
     }
+}
+
+/// The refusal of what is to be asked of another server.
+pub fn elsewhere(moved: &Move) -> Error {
+    Error::new(Kind::Moved, format!("{} is at {} now", moved.name, moved.to)).with("to", moved.to.as_str())
 }
 
 impl Thread {
     /// Gives the engine the standings that were stored, before it runs.
     #[must_use]
     pub fn with_standings(mut self, standings: Standings) -> Self {
-        for (name, standing) in &standings.0 {
-            if let Standing::Moved(to) = standing {
-                self.hub.moved(name, to);
+        for standing in standings.0.values() {
+            if let Standing::Moved(moved) | Standing::Arriving { left: Some(moved), .. } = standing {
+                self.hub.moved(Arc::clone(moved));
             }
         }
         self.standings = standings;
         self
     }
 
-    /// Sets how a document stands. Errors: see [`Standing`].
-    pub fn stand(&mut self, name: &DocumentName, standing: Option<Standing>) -> Result<Stood> {
-        let before = self.standings.0.get(name);
-        let document = match &standing {
-            Some(Standing::Frozen) => {
+    /// Changes how a document stands. Errors: see [`Turn`].
+    pub fn stand(&mut self, name: &DocumentName, turn: Turn) -> Result<Stood> {
+        let before = self.standings.0.get(name).cloned();
+        let after = match (turn, before) {
+            (Turn::Freeze, _) => {
                 self.standings.check(name)?;
-                let document = self.load(name)?.map(|slot| slot.document);
-                if document.as_ref().is_none_or(|document| document.is_deleted()) {
-                    return Err(absent(name, document.as_ref()));
-                }
-                document.as_deref().map(check_stored).transpose()?;
-                document
+                let document = self.here(name)?;
+                check_stored(&document)?;
+                self.standings.0.insert(name.clone(), Standing::Frozen);
+                return Ok(Some(document));
             }
-            Some(Standing::Arriving) => {
+            (Turn::Leave(to), Some(Standing::Frozen)) => {
+                let position = self.load(name)?.map_or(Position::Start, |slot| slot.document.position());
+                let moved = Arc::new(Move { name: name.clone(), to, position });
+                self.hub.moved(Arc::clone(&moved));
+                Some(Standing::Moved(moved))
+            }
+            (Turn::Announce(_), Some(Standing::Frozen)) => return self.standings.check(name).map(|()| None),
+            (Turn::Announce(id), None) => {
                 if self.load(name)?.is_some() {
                     return Err(Error::new(Kind::AlreadyExists, format!("{name} is, or was, on this server")));
                 }
-                None
+                Some(Standing::Arriving { id, left: None })
             }
-            Some(Standing::Moved(to)) => {
-                self.hub.moved(name, to);
-                None
+            (Turn::Announce(id), Some(Standing::Moved(left))) => Some(Standing::Arriving { id, left: Some(left) }),
+            (Turn::Announce(id), Some(Standing::Arriving { left, .. })) => Some(Standing::Arriving { id, left }),
+            (Turn::CallOff(id), Some(Standing::Arriving { id: known, left })) if id == known => {
+                left.map(Standing::Moved)
             }
-            None => {
-                if before.is_some_and(|before| matches!(before, Standing::Moved(_))) {
-                    return Ok(None);
+            (Turn::Land(id), Some(Standing::Arriving { id: known, left })) if id == known => {
+                if left.is_some() {
+                    self.hub.returned(name);
                 }
-                self.standings.0.remove(name);
-                return Ok(None);
+                None
             }
+            (Turn::Thaw, Some(Standing::Frozen)) => None,
+            // Said again, or of an attempt that another has replaced.
+            (Turn::Thaw | Turn::Leave(_) | Turn::CallOff(_) | Turn::Land(_), _) => return Ok(None),
         };
-        if let Some(standing) = standing {
-            self.standings.0.insert(name.clone(), standing);
-        }
-        Ok(document)
+        match after {
+            Some(standing) => self.standings.0.insert(name.clone(), standing),
+            None => self.standings.0.remove(name),
+        };
+        Ok(None)
     }
 
-    /// Takes in a document of another server: the same events and hashes, in new places of this log.
-    pub fn import(&mut self, chain: VerifiedChain, round: &mut Round) -> Result<Outcome> {
+    /// A document that is there. Error: `NotFound`, `Gone`.
+    fn here(&mut self, name: &DocumentName) -> Result<Arc<Document>> {
+        match self.load(name)?.map(|slot| slot.document) {
+            Some(document) if !document.is_deleted() => Ok(document),
+            other => Err(absent(name, other.as_ref())),
+        }
+    }
+
+    /// Takes in a document of another server: the same events and hashes, in new places of this log. Of one that was
+    /// here before, only what came since.
+    pub fn import(&mut self, Coming { id, chain, landing }: Coming, round: &mut Round) -> Result<Outcome> {
         let name = chain.name().clone();
         if self.backlog.is_failing() {
             return Err(Error::new(Kind::StorageUnavailable, "storage takes no documents of other servers now"));
         }
-        if self.load(&name)?.is_some() {
-            return Err(Error::new(Kind::AlreadyExists, format!("{name} is, or was, on this server")));
-        }
-        if self.standings.0.get(&name) != Some(&Standing::Arriving) {
+        let announced =
+            matches!(self.standings.0.get(&name), Some(Standing::Arriving { id: known, .. }) if *known == id);
+        if !announced {
             return Err(Error::new(Kind::Frozen, format!("{name} was not announced")));
         }
+        let before = self.load(&name)?;
+        let chain = match &before {
+            Some(slot) => chain.continuing(&slot.document)?,
+            None => chain,
+        };
         if chain.is_trimmed() && !round.entries.is_empty() {
             // The ring forgets what is before a place that is left out, so that must be on disk.
             return Err(Error::new(Kind::StorageUnavailable, "other changes are being stored; try again"));
         }
-        let (meta, base, events, state) = chain.into_parts(self.end.next_key);
+        let meta = match &before {
+            Some(slot) => Arc::clone(&slot.document.meta),
+            None => chain.meta(self.end.next_key),
+        };
+        let (base, events, state) = chain.into_parts(&meta);
         // A history without its beginning leaves a place out, as if what is missing had been there and was trimmed:
         // whoever follows the collection and is told of changes from here on must have been given the state before.
         let (left_out, mut last) = (self.end.head.0.next(), None);
@@ -143,9 +207,9 @@ impl Thread {
             last = Some(Arc::new(event));
             decided.extend(last.clone());
         }
-        let event = last.ok_or_else(|| Error::internal("a verified history without an event"))?;
+        let event = last.ok_or_else(|| Error::internal("a document came that is here already"))?;
+        let since = self.since(before.as_ref().filter(|_| base.is_none()), &decided, &state)?;
         let base = base.map(|base| Arc::new(Document { seq: left_out, ..base }));
-        let bytes = decided.iter().map(|event| event.body.len()).sum::<usize>();
         let document = Arc::new(Document {
             version: event.version,
             hash: event.hash,
@@ -154,24 +218,35 @@ impl Thread {
             state: Some(state),
             meta: Arc::clone(&meta),
         });
-        let count = u64::try_from(decided.len()).unwrap_or(u64::MAX);
-        let since = Since::nothing(self.options.clock.now(), self.options.snapshots);
-        let since = Since { patch_bytes: bytes, events: count, ..since };
+        round.bytes += decided.iter().map(|event| event.body.len()).sum::<usize>();
         self.working.put(Slot::decided(Arc::clone(&document), None, since));
         self.end.head = (event.seq, event.hash);
-        self.end.next_key += 1;
-        let (mut meta, mut base) = (Some(meta), base);
-        round.entries.extend(decided.into_iter().map(|event| Entry {
-            ends_write: event.seq == document.seq,
-            new_document: meta.take(),
-            base: base.take(),
-            key: None,
-            counted: None,
-            event,
+        let along = Along { document: meta.key, write: landing };
+        let mut new = before.is_none().then_some(meta);
+        self.end.next_key += i64::from(new.is_some());
+        let mut base = base;
+        round.entries.extend(decided.into_iter().map(|event| {
+            let ends_write = event.seq == document.seq;
+            let along = ends_write.then(|| along.clone());
+            let (new_document, base) = (new.take(), base.take());
+            Entry { ends_write, new_document, base, key: None, counted: None, along, event }
         }));
-        round.bytes += bytes;
-        round.changed.insert(name.clone());
-        self.standings.0.remove(&name);
-        Ok(Outcome { document, event, created: true })
+        round.changed.insert(name);
+        Ok(Outcome { document, event, created: before.is_none() })
+    }
+
+    /// What comes after the last snapshot of a document to which these events are added. `before`: what came before
+    /// them. Its own policy is in its state.
+    fn since(&self, before: Option<&Slot>, events: &[Arc<Event>], state: &[u8]) -> Result<Since> {
+        let tree = serde_json::from_slice(state).map_err(Error::internal)?;
+        let policy = self.options.snapshots.of(&tree);
+        let since = before.map_or(Since::nothing(self.options.clock.now(), policy), |slot| slot.since);
+        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        Ok(Since {
+            patch_bytes: since.patch_bytes + events.iter().map(|event| event.body.len()).sum::<usize>(),
+            events: since.events.saturating_add(count),
+            policy,
+            ..since
+        })
     }
 }

@@ -18,6 +18,7 @@ use super::volatile::Answers;
 use super::working::{Slot, Working};
 use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
+use crate::document::model::Document;
 use crate::live::hub::Hub;
 use crate::store::{Batch, CommitTimes, Fault, Head, Reader, Rows, Snapshot, Writer};
 
@@ -126,7 +127,10 @@ impl Thread {
             count += 1;
             match command {
                 Command::Write { write, sent, reply } => self.take(write, sent, reply, &mut round),
-                Command::Rows(task) => round.tasks.push(task),
+                Command::Rows { task, about } => match about.map(|name| self.standings.check(&name)) {
+                    Some(Err(refusal)) => task.refuse(refusal),
+                    _ => round.tasks.push(task),
+                },
                 Command::Snapshot { name, overwrite, reply } => self.take_snapshot(name, overwrite, reply, &mut round),
                 Command::Purge { name, viewer, expected, reply } => {
                     self.take_purge((&name, expected), &viewer, reply, &mut round);
@@ -134,9 +138,9 @@ impl Thread {
                 Command::Compact { name, expected, reply } => {
                     self.take_compaction((&name, expected), reply, &mut round);
                 }
-                Command::Import { chain, sent, reply } => self.take_in(*chain, sent, reply, &mut round),
-                Command::Stand { name, standing, reply } => {
-                    let stood = self.stand(&name, standing);
+                Command::Import { coming, sent, reply } => self.take_in(*coming, sent, reply, &mut round),
+                Command::Stand { name, turn, reply } => {
+                    let stood = self.stand(&name, turn);
                     round.notes.push((reply, stood));
                 }
                 Command::Tidy(reply) => self.tidy.ask(reply),
@@ -422,11 +426,14 @@ impl Thread {
     }
 
     /// Stores snapshots in a transaction of their own. False: storage failed.
-    pub fn take_snapshots(&mut self, documents: Vec<Arc<crate::document::model::Document>>) -> bool {
+    pub fn take_snapshots(&mut self, documents: Vec<Arc<Document>>) -> bool {
         if documents.is_empty() {
             return true;
         }
-        let snapshots = documents.into_iter().map(|document| Snapshot { document, trim: true }).collect();
+        // What is on its way is read from its beginning on meanwhile.
+        let stays = |name: &DocumentName| self.standings.check(name).is_ok();
+        let snapshot = |document: Arc<Document>| Snapshot { trim: stays(&document.meta.name), document };
+        let snapshots = documents.into_iter().map(snapshot).collect();
         let batch = Batch { snapshots, ..Batch::default() };
         match self.commit(&batch, &mut std::iter::empty()) {
             Ok(()) => true,

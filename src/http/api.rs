@@ -11,6 +11,7 @@ use super::counts::Counts;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::flags::Flags;
+use crate::document::json::Bounds;
 use crate::engine::command::Engine;
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// What a body may measure.
     pub body: BodyLimits,
+    /// What a state may measure.
+    pub state: Bounds,
     /// How long a reconnect token is good.
     pub reconnect_token: Duration,
     /// What is turned on.

@@ -21,7 +21,7 @@ use tower::Service;
 use super::caller::{Asked, Caller, Sessions};
 use super::headers::{LAST_EVENT_ID, wants_event_stream};
 use super::moved;
-use super::problem::{self, Failure, Fault};
+use super::problem::{self, Elsewhere, Failure, Fault};
 use super::quota::Quota;
 use super::sse;
 use super::visit::{TurnedAway, Visit};
@@ -84,6 +84,9 @@ impl Guard {
             Err(refusal) => ready(refused(refusal, visit, &request, number)).right_future(),
         };
         handled.map(move |mut response| {
+            if let Some(Elsewhere(refusal)) = response.extensions_mut().remove::<Elsewhere>() {
+                response = problem::render(&moved::shown_the_way(&refusal, &uri), None);
+            }
             response.headers_mut().extend(said);
             if response.status().as_u16() >= 400 {
                 let id = format!("{:x}-{number:x}", self.started.as_millis());

@@ -17,6 +17,7 @@ use super::problem::Failure;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::document::chain::Hash;
+use crate::document::model::Meta;
 use crate::store::{Answered, Connection, RequestKey, once};
 
 /// The extractor of a call that may be repeated: who sent what. Errors: those of a body, and of the key.
@@ -43,6 +44,7 @@ impl FromRequest<Api> for Sent {
             scope: caller.viewer.scope().to_owned(),
             key,
             fingerprint: fingerprint(method.as_str(), &path, &body),
+            document: None,
         });
         Ok(Self { caller, body, key })
     }
@@ -81,6 +83,11 @@ impl Sent {
         known.map(respond).transpose()
     }
 
+    /// The key that it came with, for a call that keeps its answer by itself.
+    pub fn key(&self) -> Option<&RequestKey> {
+        self.key.as_ref()
+    }
+
     /// The way to do it once. `render` makes the answer of what was done; it is called within the transaction.
     pub fn once<T>(&self, render: impl FnOnce(&T) -> Result<Said> + Send + 'static) -> Once<T> {
         Once { key: self.key.clone(), render: Box::new(render) }
@@ -97,6 +104,15 @@ pub struct Once<T> {
 }
 
 impl<T> Once<T> {
+    /// The same for what belongs to a document: when that is moved to another server, the answer goes along.
+    #[must_use]
+    pub fn of(mut self, meta: &Meta) -> Self {
+        if let Some(key) = &mut self.key {
+            key.document = (!meta.volatile).then_some(meta.key);
+        }
+        self
+    }
+
     /// Does `write`, unless it was done before; within the transaction that `conn` is in. Returns the answer, and what
     /// `write` did, if it was called. Errors: `IdempotencyMismatch`; those of `write`.
     pub fn run(

@@ -281,6 +281,21 @@ pub const MEANINGS: &[Meaning] = &[
         "Wait until resetAt, when counting begins anew, or ask who runs the server for another plan. /api/v1/usage tells \
          what is left.",
     ),
+    meaning(
+        "game-too-large",
+        &[413],
+        "The history of the game, with what belongs to it, is larger than what moves between servers. Nothing was \
+         changed, and the game goes on where it is.",
+        "maxBytes says how large it may be. Keep less history (history-events, history-days) and have the game stored \
+         whole (persist), so that the older part goes; or end the game where it is.",
+    ),
+    meaning(
+        "game-elsewhere",
+        &[409],
+        "A batch happens on one server, whole or not at all, and one of its games is on another. Nothing was changed.",
+        "index names the operation, document its game, and to the server that it is at: send what is about it there, and \
+         the rest here.",
+    ),
 ];
 
 /// Every problem type.

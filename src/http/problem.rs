@@ -101,6 +101,8 @@ pub const NAMED: &[Row] = &[
     named(StatusCode::CONFLICT, "not-persistent", "This game lives in memory only"),
     named(StatusCode::CONFLICT, "game-running", "The game is still running"),
     named(StatusCode::FORBIDDEN, "quota-exceeded", "The plan allows no more of these for now"),
+    named(StatusCode::PAYLOAD_TOO_LARGE, "game-too-large", "The game is too large to move"),
+    named(StatusCode::CONFLICT, "game-elsewhere", "One of the games is on another server now"),
 ];
 
 /// What `error` is in HTTP: by its kind, and by its name if it has one.
@@ -128,9 +130,18 @@ struct Problem<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Fault(pub(super) Arc<Error>);
 
+/// What turned out to be elsewhere only when it was to be changed, attached to its response: the guard knows what was
+/// asked for, and so where to ask for it.
+#[derive(Clone, Debug)]
+pub(super) struct Elsewhere(pub(super) Arc<Error>);
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = render(&self.0, None);
+        if self.0.kind() == Kind::Moved && !response.headers().contains_key(LOCATION) {
+            response.extensions_mut().insert(Elsewhere(Arc::new(self.0)));
+            return response;
+        }
         if response.status().is_server_error() {
             response.extensions_mut().insert(Fault(Arc::new(self.0)));
         }

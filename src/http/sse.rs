@@ -258,9 +258,10 @@ impl Source {
                 let _ =
                     write!(out, "event: resumed\ndata: {{\"from\":\"{from}\",\"to\":\"{to}\",\"count\":{count}}}\n\n");
             }
-            Item::Moved { moved, position } => {
+            Item::Moved(moved) => {
                 let data = serde_json::json!({
-                    "collection": moved.name.collection, "id": moved.name.id, "to": moved.to, "position": position,
+                    "collection": moved.name.collection, "id": moved.name.id, "to": moved.to,
+                    "position": moved.position,
                 });
                 let _ = write!(out, "event: moved\ndata: {data}\n\n");
                 // Nothing follows where nothing else is followed.

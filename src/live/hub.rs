@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
-use super::moves::Moves;
+use super::moves::{Move, Moves};
 use super::ring::{Ring, RingBounds};
 use super::topics::{Interest, Topics, Waiter, Woken};
 use crate::base::clock::Timestamp;
@@ -126,12 +126,18 @@ impl Hub {
     }
 
     /// Engine only: a document is on another server from now on; those who follow it hear of it.
-    pub fn moved(&self, name: &DocumentName, to: &str) {
-        self.moves.add(name, to);
+    pub fn moved(&self, moved: Arc<Move>) {
+        self.moves.left(Arc::clone(&moved));
+        self.topics.wake_names(&moved.name);
+    }
+
+    /// Engine only: a document that was on another server is here again.
+    pub fn returned(&self, name: &DocumentName) {
+        self.moves.returned(name);
         self.topics.wake_names(name);
     }
 
-    /// What went to other servers.
+    /// What went to other servers, and what came back.
     pub fn moves(&self) -> &Moves {
         &self.moves
     }

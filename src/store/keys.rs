@@ -20,6 +20,8 @@ pub struct RequestKey {
     pub key: String,
     /// A digest of the request that it came with.
     pub fingerprint: Hash,
+    /// The key of the stored document that the request is about, if it is about one: the answer goes where that goes.
+    pub document: Option<i64>,
 }
 
 /// What was answered to a request with an idempotency key.
@@ -35,6 +37,8 @@ pub struct KeyRow {
     pub answer: Bytes,
     /// When.
     pub at: Timestamp,
+    /// The key of the document that it is about, if it is one.
+    pub document: Option<i64>,
 }
 
 /// An answer, and whether it is an earlier one again.
@@ -55,6 +59,12 @@ impl RequestKey {
             Ok(Answered { answer: row.answer, replayed: true })
         })
         .transpose()
+    }
+
+    /// An answer to it, to be kept.
+    pub fn row(&self, answer: Bytes, at: Timestamp) -> KeyRow {
+        let Self { scope, key, fingerprint, document } = self.clone();
+        KeyRow { scope, key, fingerprint, answer, at, document }
     }
 
     /// Error: `IdempotencyMismatch`, unless the key was used with this fingerprint before.
@@ -81,34 +91,39 @@ pub fn once(
         return Ok(known);
     }
     let answer = write(conn, now)?;
-    if let Some(RequestKey { scope, key, fingerprint }) = key {
-        let (scope, key) = (scope.clone(), key.clone());
-        let row = KeyRow { scope, key, fingerprint: *fingerprint, answer: answer.clone(), at: now };
-        insert(conn, &[row]).and_then(|()| trim::forget_keys(conn, now)).map_err(told)?;
+    if let Some(key) = key {
+        insert(conn, &[key.row(answer.clone(), now)]).and_then(|()| trim::forget_keys(conn, now)).map_err(told)?;
     }
     Ok(Answered { answer, replayed: false })
+}
+
+/// Remembers an answer, also in place of the one that is there: for a call that is answered before all of it is done.
+pub fn remember(conn: &Connection, row: &KeyRow) -> Result<()> {
+    insert(conn, std::slice::from_ref(row)).map_err(told)
 }
 
 /// Remembers answers.
 pub(super) fn insert(conn: &Connection, keys: &[KeyRow]) -> rusqlite::Result<()> {
     // One that is there already is older than what is promised to be remembered: whoever adds one has looked.
-    let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT (scope, key) DO UPDATE
-               SET fingerprint = excluded.fingerprint, answer = excluded.answer, at = excluded.at";
+    let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at, document)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (scope, key) DO UPDATE
+               SET fingerprint = excluded.fingerprint, answer = excluded.answer, at = excluded.at,
+                   document = excluded.document";
     let mut statement = conn.prepare_cached(sql)?;
     for row in keys {
-        let parameters = (&row.scope, &row.key, row.fingerprint.to_string(), Text(&row.answer), row.at.to_string());
-        statement.execute(parameters)?;
+        let KeyRow { scope, key, fingerprint, answer, at, document } = row;
+        statement.execute((scope, key, fingerprint.to_string(), Text(answer), at.to_string(), document))?;
     }
     Ok(())
 }
 
 /// What was answered under a key. May be older than what is promised to be remembered.
 pub(super) fn find(conn: &Connection, scope: &str, key: &str) -> std::result::Result<Option<KeyRow>, Failure> {
-    let sql = "SELECT fingerprint, answer, at FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
+    let sql = "SELECT fingerprint, answer, at, document FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
     let read = |row: &rusqlite::Row<'_>| {
         let (fingerprint, answer, at) = (rows::hash(row, 0)?, rows::text(row, 1)?, rows::time(row, 2)?);
-        Ok(KeyRow { scope: scope.to_owned(), key: key.to_owned(), fingerprint, answer, at })
+        let document = row.get(3)?;
+        Ok(KeyRow { scope: scope.to_owned(), key: key.to_owned(), fingerprint, answer, at, document })
     };
     Ok(conn.prepare_cached(sql)?.query_row((scope, key), read).optional()?)
 }

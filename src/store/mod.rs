@@ -42,7 +42,7 @@ pub use replay::{Loaded, Tip, Verified};
 pub use tally::{Counted, Creations, Tally};
 pub use trim::{Overdue, compact, overdue, trim_some};
 pub use volatile::Vanished;
-pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Tidied, Writer};
+pub use writer::{Along, Batch, CommitTimes, Head, Landing, Rows, Snapshot, Tidied, Writer};
 
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
 pub use rusqlite::Connection;

@@ -67,6 +67,28 @@ pub struct Batch {
     pub overwrites: Vec<(i64, Version)>,
     /// What its creations count as.
     pub counted: Vec<Counted>,
+    /// Rows without which the events are worth nothing.
+    pub along: Vec<Along>,
+}
+
+/// Writes rows of a feature that belong to a document's events, given the document's key. It must not fail but for
+/// storage, and must be able to run again after a transaction that failed.
+pub type Landing = Arc<dyn Fn(&Connection, i64, Timestamp) -> std::result::Result<(), Fault> + Send + Sync>;
+
+/// Rows of a feature that are stored with events or not at all: unlike [`Rows`], they take the transaction along when
+/// they fail, and wait with the events while storage does.
+#[derive(Clone)]
+pub struct Along {
+    /// The key of the document.
+    pub document: i64,
+    /// Writes them.
+    pub write: Landing,
+}
+
+impl std::fmt::Debug for Along {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Along(document {})", self.document)
+    }
 }
 
 impl Batch {
@@ -402,6 +424,11 @@ fn store(
         let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
         let (version, seq) = (rows::int(base.version.0), rows::int(base.seq.0));
         conn.prepare_cached(sql)?.execute((base.meta.key, version, seq, base.hash.to_string()))?;
+        // There when the document was here before, and was trimmed elsewhere meanwhile.
+        conn.prepare_cached("DELETE FROM events WHERE document = ?1 AND version <= ?2")?
+            .execute((base.meta.key, version))?;
+        conn.prepare_cached("DELETE FROM snapshots WHERE document = ?1 AND version < ?2")?
+            .execute((base.meta.key, version))?;
     }
     for snapshot in &batch.snapshots {
         insert_snapshot(conn, &snapshot.document, Existing::Replace)?;
@@ -419,6 +446,10 @@ fn store(
     // After the rows: one that sets a count back comes before the creations of its batch, in whatever order they were sent.
     for counted in &batch.counted {
         tally::write(conn, counted)?;
+    }
+    // After what goes with documents that are deleted: one that comes may have been, once.
+    for along in &batch.along {
+        (along.write)(conn, along.document, now)?;
     }
     // Last: trimming looks at the newest version, which this batch may hold.
     for snapshot in batch.snapshots.iter().filter(|snapshot| snapshot.trim) {

@@ -6,7 +6,6 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::{DocumentName, UserId};
-use crate::http::client::Target;
 
 fn message(event: &str, data: &str) -> Message {
     Message { event: event.to_owned(), data: data.to_owned(), last_event_id: String::new() }
@@ -34,6 +33,8 @@ fn events_become_lines_for_people() {
     check("resumed", r#"{"from":"1-aa","to":"4-bb","count":3}"#, "resumed 3 changes");
     check("resumed", r#"{"from":"1-aa","to":"2-bb","count":1}"#, "resumed 1 change");
     check("durable", r#"{"seq":12}"#, "on disk up to event 12");
+    let moved = r#"{"collection":"games","id":"g1","to":"http://127.0.0.1:9","position":"4-aa"}"#;
+    check("moved", moved, "moved to http://127.0.0.1:9");
     check("bye", r#"{"reason":"shutdown"}"#, "server said bye (shutdown)");
     check(
         "presence",
@@ -145,4 +146,54 @@ async fn the_id_of_an_unfinished_event_is_not_resumed_from() {
     let heads = task.await.unwrap();
     let second = heads.last().unwrap();
     assert!(second.contains("last-event-id: 4-abc\r\n"), "{second}");
+}
+
+/// One that says that the game has moved, in its stream or at once; to itself when nobody says where to.
+async fn sends_on(to: Option<&str>, at_once: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    let to = to.unwrap_or(&target);
+    let data = format!(r#"{{"collection":"games","id":"g1","to":"{to}","position":"5-def"}}"#);
+    let answer = if at_once {
+        format!("HTTP/1.1 308 Permanent Redirect\r\nContent-Length: {}\r\n\r\n{data}", data.len())
+    } else {
+        format!("{STREAM}event: moved\ndata: {data}\n\n")
+    };
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    target
+}
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn a_game_that_moved_is_followed_to_where_it_is() {
+    for at_once in [false, true] {
+        let (there, task) = peer(&[SECOND, GONE]).await;
+        let between = sends_on(Some(&there), true).await;
+        let here = sends_on(Some(&between), at_once).await;
+        let mut watch = watch_of(&here, false);
+        assert_eq!(watch.follow(&SeededEntropy::new(1)).await, End::Refused("Gone (410)".to_owned()));
+        let heads = task.await.unwrap();
+        assert!(heads.iter().all(|head| head.contains("last-event-id: 5-def\r\n")), "{heads:?}");
+        let out = String::from_utf8(watch.out).unwrap();
+        assert!(out.contains(&format!("it is at {there} now")) && out.contains("resumed 1 change"), "{out}");
+    }
+}
+
+#[tokio::test]
+async fn a_game_that_nobody_has_or_that_is_where_none_may_be_is_not_followed() {
+    let elsewhere = sends_on(Some("http://192.0.2.1:80"), false).await;
+    let end = watch_of(&elsewhere, true).follow(&SeededEntropy::new(1)).await;
+    assert!(matches!(&end, End::Refused(why) if why.contains("neither on this machine")), "{end:?}");
+    let circle = sends_on(None, false).await;
+    let end = watch_of(&circle, true).follow(&SeededEntropy::new(1)).await;
+    assert!(matches!(&end, End::Refused(why) if why.contains("nobody has it")), "{end:?}");
 }

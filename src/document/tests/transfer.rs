@@ -1,7 +1,8 @@
 use super::*;
 use crate::base::error::Kind;
 use crate::document::json::Bounds;
-use crate::document::transfer::{Chain, SentEvent};
+use crate::document::model::Document;
+use crate::document::transfer::{Base, Chain, SentEvent, VerifiedChain};
 
 const BOUNDS: Bounds = Bounds { depth_max: 100, state_bytes_max: 1 << 20 };
 
@@ -47,7 +48,9 @@ proptest! {
         let verified = chain(&events).verify(BOUNDS);
         match life.last().unwrap() {
             Some(state) => {
-                let (_, base, sent, bytes) = verified.unwrap().into_parts(1);
+                let verified = verified.unwrap();
+                let meta = verified.meta(1);
+                let (base, sent, bytes) = verified.into_parts(&meta);
                 prop_assert!(base.is_none() && sent.len() == events.len());
                 prop_assert_eq!(&bytes[..], &super::bytes(state)[..]);
             }
@@ -86,4 +89,46 @@ fn an_event_that_is_spelled_otherwise_is_refused_though_its_hash_follows() {
     let mut empty = good;
     empty.events.clear();
     assert!(empty.verify(BOUNDS).is_err());
+}
+
+#[test]
+fn a_history_that_comes_back_goes_on_from_what_was_here() {
+    let life: Vec<_> = (0..6).map(|n| Some(serde_json::json!({ "n": n }))).collect();
+    let events = events(&life, &[]);
+    let whole = || chain(&events).verify(BOUNDS).unwrap();
+    let at = |version: usize| Document {
+        meta: whole().meta(7),
+        version: events[version - 1].version,
+        hash: events[version - 1].hash,
+        seq: Seq(40),
+        updated_at: Timestamp::from_millis(0),
+        state: None,
+    };
+    for version in 1..=6 {
+        let here = at(version);
+        let rest = whole().continuing(&here).unwrap();
+        assert_eq!(rest.end(), (Version(6), events[5].hash));
+        let (base, events, _) = rest.into_parts(&here.meta);
+        let versions: Vec<_> = events.iter().map(|event| event.version.0).collect();
+        assert!(base.is_none() && versions.iter().copied().eq(version as u64 + 1..=6), "{versions:?}");
+    }
+    // Trimmed elsewhere meanwhile: up to what was here, exactly there, and beyond.
+    let trimmed = |first: usize| {
+        let before = &events[first - 2];
+        let base = Base { version: before.version, hash: before.hash, at: before.at, state: life[first - 2].clone() };
+        let whole = chain(&events);
+        let events = whole.events[first - 1..].to_vec();
+        Chain { base: Some(base), events, ..whole }.verify(BOUNDS).unwrap()
+    };
+    for (first, base_stays) in [(3, false), (5, false), (6, true)] {
+        assert_eq!(trimmed(first).continuing(&at(4)).unwrap().is_trimmed(), base_stays, "{first}");
+    }
+    // Another history, one that is behind, another document.
+    let refused = |chain: VerifiedChain, here: Document| chain.check_continues(&here).unwrap_err().kind();
+    assert_eq!(refused(whole(), Document { hash: events[0].hash, ..at(4) }), Kind::AlreadyExists);
+    assert_eq!(refused(trimmed(5), Document { hash: events[0].hash, ..at(4) }), Kind::AlreadyExists);
+    let behind = chain(&events[..3]).verify(BOUNDS).unwrap();
+    assert_eq!(refused(behind, at(4)), Kind::AlreadyExists);
+    let other = Chain { created_at: Timestamp::from_millis(1), ..chain(&events) };
+    assert_eq!(refused(other.verify(BOUNDS).unwrap(), at(4)), Kind::AlreadyExists);
 }

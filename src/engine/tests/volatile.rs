@@ -15,7 +15,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::command::{Answer, Outcome, Write};
 use crate::engine::follow::{Follow, Item, Reason};
 use crate::engine::reads::Reads;
-use crate::engine::standing::Standing;
+use crate::engine::standing::Turn;
 use crate::engine::volatile::Answers;
 use crate::live::presence::Presence;
 use crate::live::topics::Interest;
@@ -143,12 +143,12 @@ async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothin
     let refused = [
         running.engine.snapshot(game.clone(), true).await.map(drop),
         running.engine.purge(game.clone(), Viewer::Owner, None).await.map(drop),
-        running.engine.stand(game.clone(), Some(Standing::Frozen)).await.map(drop),
+        running.engine.stand(game.clone(), Turn::Freeze).await.map(drop),
     ];
     for answer in refused {
         assert_eq!(answer.unwrap_err().slug(), Some("not-persistent"));
     }
-    let arriving = running.engine.stand(game.clone(), Some(Standing::Arriving)).await;
+    let arriving = running.engine.stand(game.clone(), Turn::Announce("m1".to_owned())).await;
     assert_eq!(arriving.unwrap_err().kind(), Kind::AlreadyExists);
     assert_eq!(reads.hub.gate().head(), (newest.event.seq, newest.event.hash));
     assert!(running.reader.load(&game).unwrap().is_none());
@@ -181,6 +181,7 @@ fn only_so_many_answers_are_remembered_and_not_for_ever() {
         fingerprint: Hash::ZERO,
         answer: Value::from(key).to_string().into(),
         at,
+        document: None,
     };
     answers.remember((0..=VOLATILE_KEYS_MAX).map(|key| row(key, now)).collect(), now);
     let found = |answers: &Answers, key: usize| answers.find(&("owner".to_owned(), key.to_string())).is_some();

@@ -315,6 +315,9 @@ enum Include {
 }
 
 /// List the documents of a collection
+///
+/// A game that has moved to another server stays in the list, with `movedTo` and without its state: what it was at last
+/// here is not what it is there.
 #[utoipa::path(
     get, path = "/api/v1/{collection}", operation_id = "listDocuments", tag = "documents",
     params(CollectionPath, Caller, ListQuery),
@@ -340,7 +343,10 @@ async fn list(
             ("hash", entry.hash.to_string().into()),
             ("updatedAt", entry.updated_at.to_string().into()),
         ]);
-        if let Some(document) = &entry.document {
+        // What it says now, only the other server knows.
+        if let Some(moved) = api.reads.hub.moves().find(&entry.meta.name) {
+            item.insert("movedTo", moved.to.as_str().into());
+        } else if let Some(document) = &entry.document {
             let state = redact_state(document.state.as_deref().unwrap_or(b"null"), entry.meta.audience(&viewer))?;
             item.insert("state", serde_json::from_slice(&state).map_err(Error::internal)?);
         }

@@ -16,18 +16,26 @@ use tokio::time::sleep;
 
 use super::addresses;
 use super::arrival;
+use super::belongings::Lines;
+use super::sql::belongings::read as read_belongings;
 use super::sql::migrate::{self as sql, MoveRow};
-use super::wire::{GAME_BYTES_MAX, Head, HeadBase, PIECE_BYTES_MAX, Piece, PieceEvent, Step};
+use super::wire::{Head, HeadBase, PIECE_BYTES_MAX, Piece, PieceEvent, Step, too_large};
+use crate::base::clock::Timestamp;
 use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
+use crate::base::limits::MOVED_GAME_BYTES_MAX;
+use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
-use crate::document::visibility::Viewer;
-use crate::engine::standing::Standing;
+use crate::engine::health::Storage;
+use crate::engine::standing::Turn;
 use crate::engine::volatile::check_stored;
 use crate::http::api::Api;
+use crate::http::caller::Caller;
 use crate::http::client::{Answer, Target};
+use crate::http::once::Said;
+use crate::store::{KeyRow, RequestKey};
 
 /// Events that are read at once.
 const PAGE_EVENTS: usize = 500;
@@ -50,54 +58,114 @@ pub struct Departed {
     pub confirmed: bool,
 }
 
+/// What makes a retry safe: whoever repeats the request gets the first answer.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// The key that the request carried. The answer is this server's, and stays here.
+    pub key: RequestKey,
+    /// Makes the answer.
+    pub render: fn(&Departed) -> Result<Said>,
+}
+
+impl Retry {
+    fn row(&self, departed: &Departed, at: Timestamp) -> Result<KeyRow> {
+        let answer = serde_json::to_vec(&(self.render)(departed)?).map_err(Error::internal)?;
+        Ok(self.key.row(answer.into(), at))
+    }
+}
+
 /// Moves a game to the server at `to`. Errors: `Invalid` for an address that is not allowed; `NotFound`, `Gone`;
-/// `Forbidden` for all but the host; `Frozen`; `Rejected` when the other server does not take it, with its reason;
-/// `not-persistent`; `StorageUnavailable`. After an error the game goes on here. Not to be taken as undone when cancelled.
-pub async fn migrate(api: &Api, viewer: &Viewer, name: DocumentName, to: &str) -> Result<Departed> {
+/// `Forbidden` for all but the host and administrators; `game-too-large`; `Frozen`; `Rejected` when the other server does
+/// not take it, with its reason; `not-persistent`; `StorageUnavailable`. After an error the game goes on here. Not to be
+/// taken as undone when cancelled.
+pub async fn migrate(
+    api: &Api,
+    caller: &Caller,
+    name: DocumentName,
+    to: &str,
+    retry: Option<Retry>,
+) -> Result<Departed> {
     let document = api.reads.live_document(&name).await?;
-    if !document.meta.is_host(viewer) {
-        return Err(Error::new(Kind::Forbidden, "only the host of a game may move it"));
+    if !caller.administrator && !document.meta.is_host(&caller.viewer) {
+        return Err(Error::new(Kind::Forbidden, "only the host of a game, or an administrator, may move it"));
     }
     check_stored(&document)?;
     let peer = Peer::find(to).await?;
+    // Before anything is frozen: what is too large now only gets larger.
+    let game = name.clone();
+    let kept = api.reads.ask(move |reader| reader.kept(&game)).await?;
+    let history_bytes = kept.map_or(0, |kept| usize::try_from(kept.event_bytes).unwrap_or(usize::MAX));
+    check_size(history_bytes.saturating_add(belongings(api, &document).await?.bytes()))?;
     let id = new_id(&*api.entropy, api.clock.now());
     let (tell, told) = oneshot::channel();
     // In a task of its own: whoever asked may go away at any point.
-    tokio::spawn(depart(api.clone(), name, peer, id, tell));
+    tokio::spawn(depart(api.clone(), name, peer, Order { id, retry }, tell));
     told.await.map_err(|_| Error::internal("a move ended without a word"))?
 }
 
-async fn depart(api: Api, name: DocumentName, peer: Peer, id: String, tell: oneshot::Sender<Result<Departed>>) {
-    let document = match api.engine.stand(name.clone(), Some(Standing::Frozen)).await {
+/// Error: `game-too-large`.
+fn check_size(bytes: usize) -> Result<()> {
+    if bytes > MOVED_GAME_BYTES_MAX {
+        return Err(too_large(MOVED_GAME_BYTES_MAX).with("bytes", bytes));
+    }
+    Ok(())
+}
+
+/// What belongs to a game, at one moment.
+async fn belongings(api: &Api, document: &Document) -> Result<Lines> {
+    let (key, now) = (document.meta.key, api.clock.now());
+    let read = move |reader: &crate::store::Reader| reader.rows(|conn| read_belongings(conn, key, now));
+    Lines::of(&api.reads.ask(read).await?)
+}
+
+/// A move that somebody asked for.
+struct Order {
+    /// Names it.
+    id: String,
+    retry: Option<Retry>,
+}
+
+async fn depart(api: Api, name: DocumentName, peer: Peer, order: Order, tell: oneshot::Sender<Result<Departed>>) {
+    let document = match api.engine.stand(name.clone(), Turn::Freeze).await {
         Ok(Some(document)) => document,
         Ok(None) => return drop(tell.send(Err(Error::internal("a game was frozen that is not there")))),
         Err(error) => return drop(tell.send(Err(error))),
     };
+    let Order { id, retry } = order;
     if let Err(error) = send(&api, &peer, &document, &id).await {
         tracing::warn!(game = %name, to = peer.url, %error, "{name} does not move");
         // It is forgotten there by itself, too, but not so soon.
         let _ = peer.say(&name, &Piece::step(Step::Cancel, &id)).await;
-        let _ = api.engine.stand(name, None).await;
+        let _ = api.engine.stand(name, Turn::Thaw).await;
         return drop(tell.send(Err(error)));
     }
     let row = MoveRow { name, target: peer.url.clone(), id, version: document.version };
-    if !record(&api, &row).await {
+    let mut departed = Departed { document, to: row.target.clone(), confirmed: false };
+    if !record(&api, &row, retry.as_ref(), &departed).await {
         return;
     }
-    let first = confirm(&api, &row).await;
-    let confirmed = first.is_ok();
-    let _ = tell.send(Ok(Departed { document, to: row.target.clone(), confirmed }));
+    departed.confirmed = true;
+    let first = retry.as_ref().and_then(|retry| retry.row(&departed, api.clock.now()).ok());
+    let confirmed = confirm(&api, &row, first).await;
+    departed.confirmed = confirmed.is_ok();
+    if let Err(error) = confirmed {
+        tracing::warn!(game = %row.name, to = row.target, %error, "the other server is asked again");
+    }
+    let confirmed = departed.confirmed;
+    let _ = tell.send(Ok(departed));
     if !confirmed {
         keep_confirming(&api, &row).await;
     }
 }
 
-/// Records the move. A write that failed may be on disk all the same: it is repeated until it is known to be, and the
-/// game stays frozen for as long. False: the server ends; the next start finds what was stored.
-async fn record(api: &Api, row: &MoveRow) -> bool {
+/// Records the move, and the answer as it would be if the other server said nothing more. A write that failed may be on
+/// disk all the same: it is repeated until it is known to be, and the game stays frozen for as long. False: the server
+/// ends; the next start finds what was stored.
+async fn record(api: &Api, row: &MoveRow, retry: Option<&Retry>, departed: &Departed) -> bool {
+    let answer = retry.and_then(|retry| retry.row(departed, api.clock.now()).ok());
     while api.engine.is_running() && !api.stop.is_cancelled() {
-        let to_store = row.clone();
-        match api.engine.rows(move |conn, now| sql::record(conn, &to_store, now)).await {
+        let (to_store, answer) = (row.clone(), answer.clone());
+        match api.engine.rows(move |conn, now| sql::record(conn, &to_store, answer.as_ref(), now)).await {
             Ok(()) => return true,
             Err(error) => tracing::warn!(game = %row.name, %error, "a move could not be recorded yet"),
         }
@@ -106,8 +174,9 @@ async fn record(api: &Api, row: &MoveRow) -> bool {
     false
 }
 
-/// Asks the other server to make the game live, and when it has, shows everyone the way.
-async fn confirm(api: &Api, row: &MoveRow) -> Result<()> {
+/// Asks the other server to make the game live, and when it has, shows everyone the way. `answer`: kept then for whoever
+/// asked and has no answer yet.
+async fn confirm(api: &Api, row: &MoveRow, answer: Option<KeyRow>) -> Result<()> {
     let peer = Peer::find(&row.target).await?;
     let confirm = Piece::step(Step::Confirm, &row.id);
     match peer.say(&row.name, &confirm).await {
@@ -118,9 +187,9 @@ async fn confirm(api: &Api, row: &MoveRow) -> Result<()> {
         }
         said => drop(said?),
     }
-    api.engine.stand(row.name.clone(), Some(Standing::Moved(row.target.clone()))).await?;
     let to_store = row.clone();
-    let noted = api.engine.rows(move |conn, now| sql::note_confirmed(conn, &to_store, now)).await;
+    let noted = api.engine.rows(move |conn, now| sql::note_confirmed(conn, &to_store, answer.as_ref(), now)).await;
+    api.engine.stand(row.name.clone(), Turn::Leave(row.target.clone())).await?;
     if let Err(error) = noted {
         // After the next start it is asked once more, and says the same.
         tracing::warn!(game = %row.name, %error, "that a game has moved could not be noted");
@@ -137,7 +206,7 @@ async fn keep_confirming(api: &Api, row: &MoveRow) {
             () = api.stop.cancelled() => return,
         }
         wait = (wait * 2).min(RETRY_MAX);
-        match confirm(api, row).await {
+        match confirm(api, row, None).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(game = %row.name, to = row.target, %error, "the other server is asked again"),
         }
@@ -166,19 +235,22 @@ pub async fn keep_moving(api: Api) {
     }
 }
 
-/// Sends the history of a frozen game, and has it verified. Errors: `Rejected`, `StorageUnavailable`, `TooLarge`.
+/// Sends a frozen game, history and belongings, and has it verified. Errors: `Rejected`, `StorageUnavailable`,
+/// `game-too-large`.
 async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<()> {
-    if document.seq > api.reads.hub.gate().durable() {
+    // While storage fails it is not known which of the rows that were written last are on disk.
+    if document.seq > api.reads.hub.gate().durable() || api.health.report().storage != Storage::Well {
         return Err(Error::new(
             Kind::StorageUnavailable,
             "not all of the game is on disk; move it when storage is well",
         ));
     }
+    let rows = belongings(api, document).await?;
     let name = &document.meta.name;
     let mut page = api.reads.history(name, Version::ZERO, PAGE_EVENTS).await?;
-    let head = head(api, document, page.first_version).await?;
+    let head = head(api, document, page.first_version, rows.digest()).await?;
     peer.say(name, &Piece { head: Some(head), ..Piece::step(Step::Begin, id) }).await?;
-    let mut sent_bytes = 0;
+    let mut sent_bytes = rows.bytes();
     loop {
         let mut piece = Piece::step(Step::Events, id);
         let mut bytes = 0;
@@ -191,10 +263,7 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
             sent_bytes += event.body.len();
             piece.events.push(told(event)?);
         }
-        if sent_bytes > GAME_BYTES_MAX {
-            let message = format!("a game that moves has at most {GAME_BYTES_MAX} bytes of history");
-            return Err(Error::new(Kind::TooLarge, message).with("maxBytes", GAME_BYTES_MAX));
-        }
+        check_size(sent_bytes)?;
         if !piece.events.is_empty() {
             peer.say(name, &piece).await?;
         }
@@ -203,14 +272,33 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
             None => break,
         }
     }
+    let digest = rows.digest();
+    send_rows(peer, name, id, rows).await?;
     let prepared = peer.say(name, &Piece::step(Step::Prepare, id)).await?;
-    if prepared.get("hash").and_then(Value::as_str) != Some(document.hash.to_string().as_str()) {
-        return Err(Error::new(Kind::Rejected, "the other server has not the same history"));
+    let has = |member: &str, hash: Hash| prepared.get(member).and_then(Value::as_str) == Some(&*hash.to_string());
+    if !has("hash", document.hash) || !has("rows", digest) {
+        return Err(Error::new(Kind::Rejected, "the other server has not the same game"));
     }
     Ok(())
 }
 
-async fn head(api: &Api, document: &Document, first: Version) -> Result<Head> {
+async fn send_rows(peer: &Peer, name: &DocumentName, id: &str, rows: Lines) -> Result<()> {
+    let (mut piece, mut bytes) = (Piece::step(Step::Rows, id), 0);
+    for line in rows.lines {
+        if bytes + line.len() > PIECE_BYTES_MAX && !piece.rows.is_empty() {
+            peer.say(name, &piece).await?;
+            (piece.rows, bytes) = (Vec::new(), 0);
+        }
+        bytes += line.len();
+        piece.rows.push(line);
+    }
+    if !piece.rows.is_empty() {
+        peer.say(name, &piece).await?;
+    }
+    Ok(())
+}
+
+async fn head(api: &Api, document: &Document, first: Version, rows: Hash) -> Result<Head> {
     let base = Version(first.0.saturating_sub(1));
     let base = if base == Version::ZERO {
         None
@@ -227,6 +315,7 @@ async fn head(api: &Api, document: &Document, first: Version) -> Result<Head> {
         base,
         version: document.version,
         hash: document.hash.to_string(),
+        rows: rows.to_string(),
     })
 }
 

@@ -5,10 +5,12 @@
 //! [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
 //!
 //! Moving a game to another server: [`addresses`] (where to; pure), [`wire`] (what the servers tell each other),
-//! [`departure`] (the server that it leaves), [`arrival`] (the server that it goes to).
+//! [`belongings`] (what goes with a game; pure), [`departure`] (the server that it leaves), [`arrival`] (the server that
+//! it goes to).
 
 pub mod addresses;
 pub mod arrival;
+pub mod belongings;
 pub mod cleanup;
 #[cfg(test)]
 mod cleanup_tests;

@@ -83,6 +83,7 @@ struct Missed {
 
 /// What is looked at in the tables, before anything is done and again in the transaction.
 struct Attempt {
+    game: DocumentName,
     showing: Showing,
     token: Token,
     key: Option<(String, Hash)>,
@@ -105,7 +106,7 @@ enum Outcome {
 }
 
 /// Brings a player back. Errors: `NotFound`, `Gone`, `game-completed`; each of the token's; `not-a-participant`;
-/// `IdempotencyMismatch`; `StorageUnavailable`, after which the request is to be repeated with the same key.
+/// `IdempotencyMismatch`; `Frozen`, `Moved`; `StorageUnavailable`, after which the request is to be repeated with the same key.
 pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
     let Request { game, player, viewer, token, last_event_id, key } = request;
     let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
@@ -116,7 +117,7 @@ pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
         viewer: viewer.clone(),
     };
     let deleted = document.is_deleted().then(|| Arc::clone(&document));
-    let attempt = Arc::new(Attempt { showing, token, key, deleted });
+    let attempt = Arc::new(Attempt { game: game.clone(), showing, token, key, deleted });
     // First beside the engine: whoever guesses is refused without work for it.
     let (looking, now) = (Arc::clone(&attempt), api.clock.now());
     let step = tables::read(api, &document.meta, move |conn| looking.examine(conn, now)).await?;
@@ -152,10 +153,10 @@ pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
 }
 
 impl Attempt {
-    /// What an answer is sealed for.
+    /// What an answer is sealed for. The same on every server that the game moves to.
     fn context(&self) -> String {
         let key = self.key.as_ref().map_or("", |(key, _)| key);
-        format!("{}\n{}\n{}\n{key}", self.showing.document, self.showing.player, self.showing.viewer.scope())
+        format!("{}\n{}\n{}\n{key}", self.game, self.showing.player, self.showing.viewer.scope())
     }
 
     /// What is to be done. Error: a refusal that changes nothing.
@@ -246,7 +247,7 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
     let mut left = match first {
         Item::Resumed { count, .. } => count,
         Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..missed }),
-        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved { .. } => {
+        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => {
             return Err(Error::internal("a stream began with neither of its beginnings"));
         }
     };
@@ -254,7 +255,7 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
         let events = match follow.next().await? {
             Item::Changes(events) => events,
             Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..Missed::default() }),
-            Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) | Item::Moved { .. } => continue,
+            Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => continue,
         };
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
         for event in events {

@@ -75,30 +75,31 @@ const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
 const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const REPEATED: &[K] = &[K::IdempotencyMismatch];
+const MOVING: &[K] = &[K::Frozen];
 const OVER: &[&str] = &["game-completed"];
 const MEMORY: &[&str] = &["not-persistent"];
 
 problems! {
     /// Of taking a seat.
-    JoinProblems: ACCESS, ABSENT, BODY, REPEATED => OVER, &["seat-taken", "table-full"];
+    JoinProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING => OVER, &["seat-taken", "table-full"];
     /// Of storing a game.
-    PersistProblems: ACCESS, ABSENT, BODY, REPEATED, &[K::VersionConflict] => MEMORY;
+    PersistProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING, &[K::VersionConflict] => MEMORY;
     /// Of reading one back.
     RestoreProblems: ACCESS, ABSENT => MEMORY;
     /// Of what is stored of one.
     PersistenceProblems: ACCESS, ABSENT;
     /// Of removing one.
-    RemoveProblems: ACCESS, ABSENT => &["game-running"], MEMORY;
+    RemoveProblems: ACCESS, ABSENT, MOVING => &["game-running"], MEMORY;
     /// Of looking at the seats.
     SeatsProblems: ACCESS, ABSENT;
     /// Of leaving a seat.
-    LeaveProblems: ACCESS, ABSENT => OVER;
+    LeaveProblems: ACCESS, ABSENT, MOVING => OVER;
     /// Of ending a game.
-    CompleteProblems: ACCESS, ABSENT, BODY, REPEATED;
+    CompleteProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING;
     /// Of asking for a token.
-    TokenProblems: ACCESS, ABSENT => OVER, &["not-a-participant"];
+    TokenProblems: ACCESS, ABSENT, MOVING => OVER, &["not-a-participant"];
     /// Of coming back.
-    ReconnectProblems: ACCESS, ABSENT, BODY, REPEATED => OVER, &[
+    ReconnectProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING => OVER, &[
         "not-a-participant",
         "reconnect-token-unknown",
         "reconnect-token-expired",

@@ -83,6 +83,7 @@ pub async fn join(
             }
         }
     };
+    let once = once.of(&document.meta);
     let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, take);
     let (answered, taken) = tables::write(api, &document.meta, write).await?;
     if let Some((seat, true)) = taken {
@@ -99,7 +100,7 @@ pub async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
 }
 
 /// Frees a player's seat; their tokens end with it. Errors: those of [`running`]; `NotFound` when they have none;
-/// `Forbidden` for anyone but the player and the host; `StorageUnavailable`.
+/// `Forbidden` for anyone but the player and the host; those of [`tables::write`].
 pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
     let document = running(api, name).await?;
     let (leaver, meta) = (player.clone(), Arc::clone(&document.meta));
@@ -134,13 +135,14 @@ pub async fn complete(api: &Api, name: &DocumentName, viewer: &Viewer, once: Onc
         sql::complete(conn, key, now)?;
         Ok(sql::completed_at(conn, key)?.unwrap_or(now))
     };
+    let once = once.of(&meta);
     let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, end);
     tables::write(api, &meta, write).await.map(|(answered, _)| answered)
 }
 
 /// A new token for a player's seat, and until when it is good. It begins a line of its own: other devices of the player
 /// keep theirs. Errors: those of [`running`]; `not-a-participant`; `Forbidden` for anyone but the seat's holder and the
-/// host; `StorageUnavailable`.
+/// host; those of [`tables::write`].
 pub async fn connection_token(
     api: &Api,
     name: &DocumentName,

@@ -9,6 +9,7 @@ use crate::base::error::Result;
 use crate::base::ids::{DocumentId, UserId};
 use crate::store::told;
 
+pub mod belongings;
 pub mod cleanup;
 pub mod migrate;
 pub mod persist;

@@ -23,7 +23,7 @@ pub async fn read<T: Send + 'static>(
 }
 
 /// Writes to them, all or nothing. Errors: those of `write`; `Gone` for a game that was deleted by then;
-/// `StorageUnavailable`, and for one in memory `TooLarge`.
+/// `StorageUnavailable`, and for one in memory `TooLarge`; `Frozen`, `Moved`.
 pub async fn write<T: Send + 'static>(
     api: &Api,
     meta: &Arc<Meta>,
@@ -39,11 +39,12 @@ pub async fn write<T: Send + 'static>(
             }
         });
     }
-    let meta = Arc::clone(meta);
+    let (name, meta) = (meta.name.clone(), Arc::clone(meta));
     let checked = move |conn: &Connection, now: Timestamp| {
         if sql::is_deleted(conn, meta.key)? { Err(gone(&meta)) } else { write(conn, now) }
     };
-    api.engine.rows(checked).await
+    // Not while the game is on its way to another server: what is written here must be so there.
+    api.engine.rows_of(name, checked).await
 }
 
 fn gone(meta: &Meta) -> Error {

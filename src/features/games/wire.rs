@@ -6,17 +6,14 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
 use crate::document::chain::Hash;
 use crate::document::model::Access;
 use crate::document::transfer::{Base, Chain, SentEvent};
 
-/// Bytes of events in a piece, beside the first event of it.
+/// Bytes of events or rows in a piece, beside the first of it.
 pub const PIECE_BYTES_MAX: usize = 512 << 10;
-/// Bytes of all events of a game that moves: with that the other server checks it within seconds, and holds it in memory
-/// while it does.
-pub const GAME_BYTES_MAX: usize = 64 << 20;
 
 /// What the other server is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +23,8 @@ pub enum Step {
     Begin,
     /// Keep `events`.
     Events,
+    /// Keep `rows`.
+    Rows,
     /// Verify that everything is there and adds up.
     Prepare,
     /// Make it live.
@@ -48,6 +47,9 @@ pub struct Piece {
     /// Events, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<PieceEvent>,
+    /// See [`Belonging`](super::belongings::Belonging): each a line of JSON, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<String>,
 }
 
 /// What is to be known of a game beside its events.
@@ -66,6 +68,8 @@ pub struct Head {
     pub version: Version,
     /// Its hash.
     pub hash: String,
+    /// The digest of the rows that come with it.
+    pub rows: String,
 }
 
 /// A game before its first kept event.
@@ -99,7 +103,7 @@ pub struct PieceEvent {
 impl Piece {
     /// A piece that only says what to do.
     pub fn step(step: Step, name: &str) -> Self {
-        Self { step, r#move: name.to_owned(), head: None, events: Vec::new() }
+        Self { step, r#move: name.to_owned(), head: None, events: Vec::new(), rows: Vec::new() }
     }
 }
 
@@ -130,6 +134,15 @@ impl PieceEvent {
     }
 }
 
-fn hash(text: &str) -> Result<Hash> {
+/// The refusal of a game that cannot move.
+pub fn too_large(bytes_max: usize) -> Error {
+    let message = format!(
+        "a game that moves has at most {bytes_max} bytes of history and of what belongs to it; keep less history \
+         (history-events, history-days), or end the game here"
+    );
+    Error::new(Kind::TooLarge, message).problem("game-too-large").with("maxBytes", bytes_max)
+}
+
+pub(super) fn hash(text: &str) -> Result<Hash> {
     Hash::parse(text).ok_or_else(|| Error::invalid_field("hash", "must be 64 hexadecimal digits"))
 }

@@ -45,7 +45,7 @@ async fn kept(running: &Running, id: &str) -> (u64, u64) {
     let read = move |reader: &store::Reader| {
         let kept = reader.kept(&name)?.unwrap();
         let document = reader.verify(&name)?.unwrap();
-        assert_eq!(document.version, kept.last_version);
+        assert_eq!(document.document.version, kept.last_version);
         assert_eq!(kept.events, kept.last_version.0 - kept.first_version.0 + 1, "without a gap");
         let first = reader.state_at(&name, kept.first_version)?;
         assert!(kept.first_version == Version(1) || first.is_deleted() || first.state.is_some());

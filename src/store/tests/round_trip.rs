@@ -87,6 +87,7 @@ fn answers_are_remembered_and_forgotten_in_time() {
         fingerprint: Hash::ZERO.after(b"request"),
         answer: Bytes::from_static("{\"ä\":1}".as_bytes()),
         at,
+        document: None,
     };
     let start = world.now();
     world.batch.keys = (0..250).map(|key| row(key, start)).collect();

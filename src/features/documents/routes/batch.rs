@@ -11,7 +11,7 @@ use super::schemas::BatchChange;
 use super::sent::Sent;
 use super::writes::Shows;
 use super::{action, id_or_new};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::BATCH_OPERATIONS_MAX;
 use crate::document::decide::{Expected, Operation, Request};
@@ -75,7 +75,8 @@ impl TryFrom<String> for BatchOp {
 
 /// Make many changes, all or none
 ///
-/// In one transaction, over any documents.
+/// In one transaction, over any documents. One that only names games which have moved to the same other server is
+/// answered with 308; one of which only a part has moved is refused: it cannot happen on two servers at once.
 #[utoipa::path(
     post, path = "/api/v1/batch", operation_id = "batch", tag = "documents",
     params(Caller, WriteHeaders), request_body = BatchBody,
@@ -97,9 +98,30 @@ pub(super) async fn batch(State(api): State<Api>, sent: Sent) -> Handled<Respons
         .map(|(index, value)| batch_request(&api, value).map_err(|error| error.with("index", index)))
         .collect();
     let requests = requests?;
-    let single = requests.len() == 1;
+    let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
     let written = sent.carry_out(&api, requests, Shows::Results).await;
-    written.map_err(|Failure(error)| Failure(if single { error.with("index", 0) } else { error }))
+    written.map_err(|Failure(error)| {
+        let error = if names.len() == 1 { error.with("index", 0) } else { error };
+        Failure(if error.kind() == Kind::Moved { elsewhere(&api, &names, error) } else { error })
+    })
+}
+
+/// A batch that names a game which is on another server can go there as it is only if all that it names is there: then it
+/// is redirected, as a request about that game alone is. Otherwise there is no server that could carry it out whole, and
+/// a redirect would lead to one that knows nothing of the rest: it is refused, naming the first operation in question.
+fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
+    let to = moved.details().get("to").and_then(Value::as_str).unwrap_or_default();
+    let there = |name: &DocumentName| api.reads.hub.moves().find(name).is_some_and(|moved| moved.to == to);
+    if names.iter().all(there) {
+        return moved;
+    }
+    let index = moved.details().get("index").and_then(Value::as_u64).unwrap_or_default();
+    let name =
+        usize::try_from(index).ok().and_then(|index| names.get(index)).map_or_else(String::new, ToString::to_string);
+    let message =
+        format!("{}; a batch happens on one server: send what is about it there, and the rest here", moved.message());
+    let error = Error::new(Kind::VersionConflict, message).problem("game-elsewhere");
+    error.with("index", index).with("document", name).with("to", to)
 }
 
 fn batch_request(api: &Api, value: Value) -> Result<Request> {

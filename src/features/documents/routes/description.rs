@@ -129,5 +129,5 @@ problems! {
     /// Of deleting.
     DeleteProblems: ACCESS, ABSENT, CHANGE;
     /// Of many changes at once.
-    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed] => QUOTA;
+    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed] => &["quota-exceeded", "game-elsewhere"];
 }

@@ -86,6 +86,10 @@ pub struct ListedDocument {
     /// There, and false, when the document lives in memory only.
     #[schema(required = false)]
     persistent: bool,
+    /// There when it is on another server now: `http://host:port`. Version and hash are then those with which it left,
+    /// and there is no `state`.
+    #[schema(required = false)]
+    moved_to: String,
 }
 
 /// Documents of a collection, by id.

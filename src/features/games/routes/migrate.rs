@@ -1,6 +1,6 @@
 //! Moving a game: the call of people, and the one by which servers move it.
 
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, OriginalUri, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -9,36 +9,39 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Game, MEMORY, json};
-use crate::base::error::{Error, Kind, Kind as K};
+use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::Version;
-use crate::base::limits::{DEPTH_MAX, STATE_BYTES_MAX};
 use crate::document::chain::Position;
-use crate::document::json::Bounds;
-use crate::document::visibility::Viewer;
+use crate::features::games::arrival::{self, End};
+use crate::features::games::departure::{self, Departed, Retry};
 use crate::features::games::wire::Piece;
-use crate::features::games::{arrival, departure};
 use crate::http::api::Api;
 use crate::http::body::{BodyLimits, JSON, RawBody};
 use crate::http::caller::Caller;
+use crate::http::moved;
+use crate::http::once::{Said, Sent, respond};
 use crate::http::openapi::problems;
 use crate::http::problem::Handled;
+use crate::store::Answered;
 
 /// Both calls.
 pub fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(migrate)).routes(routes!(import))
 }
 
+const TOO_LARGE: &[&str] = &["game-too-large"];
+
 problems! {
     /// Of moving.
     MigrateProblems: &[
         K::Unauthenticated, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::Rejected,
-        K::Frozen, K::StorageUnavailable, K::Damaged,
-    ] => MEMORY;
+        K::IdempotencyMismatch, K::Frozen, K::StorageUnavailable, K::Damaged,
+    ] => MEMORY, TOO_LARGE;
     /// Of taking in.
     ImportProblems: &[
         K::Unauthenticated, K::NotFound, K::AlreadyExists, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout,
         K::Rejected, K::Frozen, K::StorageUnavailable, K::Damaged,
-    ];
+    ] => TOO_LARGE;
 }
 
 /// Where to.
@@ -71,36 +74,50 @@ struct Migrated {
 
 /// Move a game to another server
 ///
-/// By its host. The game takes no changes while it moves; then its streams tell `moved`, and every request about it is
-/// answered with 308. Its state, history and positions go along; seats, reconnect tokens and idempotency keys do not.
+/// By its host or an administrator. Its state, history and positions go along, and seats, its end, reconnect tokens (as
+/// hashes: who has one shows it there) and the answers kept for retries. The game takes no changes while it moves, nor do
+/// its seats and tokens; then its streams tell `moved`, and every request about it is answered with 308. It can come back
+/// in the same way.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/migrate", operation_id = "migrateGame", tag = "games",
-    params(("id" = String, Path, description = "The game's id."), Caller), request_body = MigrateBody,
+    params(
+        ("id" = String, Path, description = "The game's id."),
+        Caller,
+        Sent,
+    ),
+    request_body = MigrateBody,
     responses(
-        (status = 200, description = "It is live at the other server.", body = Migrated),
-        (status = 202, description = "It is the other server's, which has not answered yet.", body = Migrated),
+        (status = 200, description = "It is live at the other server.", body = Migrated,
+            headers(("Idempotency-Replayed" = String, description = "`true` when this is the first answer again."))),
+        (status = 202, description = "It is the other server's, which has not answered yet.", body = Migrated,
+            headers(("Idempotency-Replayed" = String, description = "`true` when this is the first answer again."))),
         MigrateProblems,
     ),
 )]
 async fn migrate(
     State(api): State<Api>,
     Game(name): Game,
-    Caller { viewer, .. }: Caller,
-    body: RawBody,
+    OriginalUri(uri): OriginalUri,
+    sent: Sent,
 ) -> Handled<Response> {
-    body.one_of(&[JSON])?;
-    let MigrateBody { to } = body.parse_object()?;
-    let departed = departure::migrate(&api, &viewer, name, &to).await?;
-    let answer = Migrated {
-        success: true,
-        to: departed.to,
-        version: departed.document.version,
-        hash: departed.document.hash.to_string(),
-        position: departed.document.position(),
-        confirmed: departed.confirmed,
-    };
-    let status = if departed.confirmed { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(json(status, &answer)?)
+    if let Some(before) = sent.answered_before(&api).await? {
+        return Ok(before);
+    }
+    moved::check_game(&api.reads.hub, &name, &uri)?;
+    let MigrateBody { to } = sent.object()?;
+    let retry = sent.key().map(|key| Retry { key: key.clone(), render });
+    let departed = departure::migrate(&api, &sent.caller, name, &to, retry).await?;
+    let answer = serde_json::to_vec(&render(&departed)?).map_err(Error::internal)?;
+    Ok(respond(Answered { answer: answer.into(), replayed: false })?)
+}
+
+/// The answer as it is given and kept.
+fn render(departed: &Departed) -> Result<Said> {
+    let Departed { document, to, confirmed } = departed;
+    let (position, confirmed) = (document.position(), *confirmed);
+    let (version, hash) = (document.version, document.hash.to_string());
+    let body = Migrated { success: true, to: to.clone(), version, hash, position, confirmed };
+    Said::json(if confirmed { StatusCode::OK } else { StatusCode::ACCEPTED }, &body)
 }
 
 /// What is known of the game's history so far.
@@ -111,12 +128,16 @@ struct Imported {
     version: Version,
     /// Its last hash.
     hash: String,
+    /// The digest of what belongs to it, as long as that is not live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<String>,
 }
 
 /// Take in a game of another server, piece by piece
 ///
-/// For servers, which do this one after the other: `begin` with a head, `events` as often as needed, `prepare`, and when
-/// the other server has recorded the move, `confirm`, which makes the game live; or `cancel`. Owner only.
+/// For servers, which do this one after the other: `begin` with a head, `events` and `rows` as often as needed,
+/// `prepare`, and when the other server has recorded the move, `confirm`, which makes the game live; or `cancel`. For
+/// administrators only.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/import", operation_id = "importGame", tag = "games",
     params(("id" = String, Path, description = "The game's id."), Caller),
@@ -127,15 +148,8 @@ struct Imported {
         ImportProblems,
     ),
 )]
-async fn import(
-    State(api): State<Api>,
-    Game(name): Game,
-    Caller { viewer, .. }: Caller,
-    request: Request,
-) -> Handled<Response> {
-    if viewer != Viewer::Owner {
-        return Err(Error::new(Kind::Forbidden, "only the owner of the server may take in games").into());
-    }
+async fn import(State(api): State<Api>, Game(name): Game, caller: Caller, request: Request) -> Handled<Response> {
+    caller.require_administrator()?;
     // An event may hold a whole request and a whole state, and lies some levels deeper than either.
     let limits = BodyLimits { bytes_max: api.body.bytes_max * 2 + (1 << 20), depth_max: api.body.depth_max + 16 };
     let body = RawBody::from_request(request, &limits).await?;
@@ -143,9 +157,13 @@ async fn import(
     // Not by the path-tracking reader, which does not keep bodies as they are.
     let piece: Piece = serde_json::from_slice(&body.bytes)
         .map_err(|error| Error::invalid_field("body", "is not a piece of a game").caused_by(error))?;
-    let bounds = Bounds { depth_max: DEPTH_MAX, state_bytes_max: STATE_BYTES_MAX };
-    match arrival::take(&api, name, piece, bounds).await? {
+    // In a task of its own: what was begun is ended, whether the other server waits for it or not.
+    let taken = tokio::spawn(async move { arrival::take(&api, name, piece).await });
+    match taken.await.map_err(Error::internal)?? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
-        Some(end) => Ok(json(StatusCode::OK, &Imported { version: end.version, hash: end.hash.to_string() })?),
+        Some(End { version, hash, rows }) => {
+            let (hash, rows) = (hash.to_string(), rows.map(|rows| rows.to_string()));
+            Ok(json(StatusCode::OK, &Imported { version, hash, rows })?)
+        }
     }
 }

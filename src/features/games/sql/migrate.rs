@@ -1,14 +1,19 @@
-//! The tables of moving games: `moves`, `arrivals`, `arrival_events`.
+//! The tables of moving games: `moves`, `arrivals`, `arrival_events`, `arrival_rows`.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::OptionalExtension;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::{DocumentName, Version};
-use crate::document::chain::Hash;
+use crate::base::ids::{DocumentName, Seq, Version};
+use crate::document::chain::{Hash, Position};
 use crate::document::transfer::SentEvent;
 use crate::engine::standing::Standing;
+use crate::features::games::wire::too_large;
+use crate::live::moves::Move;
+use crate::store::keys::{KeyRow, remember};
 use crate::store::{Connection, told};
 
 /// A row of `moves`.
@@ -29,48 +34,86 @@ pub struct MoveRow {
 pub struct ArrivalRow {
     /// Names the move.
     pub id: String,
-    /// See [`Head`](crate::features::games::wire::Head), as JSON.
-    pub head: String,
-    /// Of its events so far.
+    /// Of the last event that comes.
+    pub version: Version,
+    /// The same.
+    pub hash: Hash,
+    /// See [`Head`](crate::features::games::wire::Head), as JSON. `None`: it is live.
+    pub head: Option<String>,
+    /// Of its events and rows so far.
     pub bytes: i64,
     /// Whether all is here and verified.
     pub prepared: bool,
-    /// Whether it is live.
-    pub confirmed: bool,
 }
 
 /// How the games stand that are on their way, or gone: for the engine, before it starts.
 pub fn standings(conn: &Connection) -> Result<Vec<(DocumentName, Standing)>> {
-    let sql = "SELECT game, target, confirmed_at IS NOT NULL FROM moves";
-    let mut statement = conn.prepare(sql).map_err(told)?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(told)?;
     let mut standings = Vec::new();
-    for row in rows {
-        let (game, target, confirmed): (String, String, bool) = row.map_err(told)?;
-        standings.push((name(&game)?, if confirmed { Standing::Moved(target) } else { Standing::Frozen }));
+    for (name, moved, confirmed) in moves(conn)? {
+        standings.push((name, if confirmed { Standing::Moved(moved) } else { Standing::Frozen }));
     }
-    // One that is a document already was only not marked as confirmed in time.
-    let sql = "SELECT game FROM arrivals WHERE confirmed_at IS NULL AND NOT EXISTS
-                 (SELECT 1 FROM documents d WHERE d.collection = 'games' AND d.id = arrivals.game)";
+    let sql = "SELECT game, move FROM arrivals WHERE confirmed_at IS NULL";
     let mut statement = conn.prepare(sql).map_err(told)?;
-    let games = statement.query_map([], |row| row.get::<_, String>(0)).map_err(told)?;
+    let games = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(told)?;
     for game in games {
-        standings.push((name(&game.map_err(told)?)?, Standing::Arriving));
+        let (game, id) = game.map_err(told)?;
+        let name = name(&game)?;
+        match standings.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, standing)) => {
+                // What is about to leave stays so: nothing was let in before.
+                if let Standing::Moved(left) = &*standing {
+                    *standing = Standing::Arriving { id, left: Some(Arc::clone(left)) };
+                }
+            }
+            None => standings.push((name, Standing::Arriving { id, left: None })),
+        }
     }
     Ok(standings)
 }
 
-/// Records that a game goes. From the moment that this is on disk, only the other server may change it.
-pub fn record(conn: &Connection, row: &MoveRow, now: Timestamp) -> Result<()> {
-    let sql = "INSERT INTO moves (game, target, move, version, at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-    let version = i64::try_from(row.version.0).unwrap_or(i64::MAX);
-    conn.execute(sql, (row.name.id.as_str(), &row.target, &row.id, version, now.to_string())).map(drop).map_err(told)
+/// The games that went, with where they were here at last, and whether the other server has said that they are there.
+fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<Move>, bool)>> {
+    let sql = "SELECT m.game, m.target, m.confirmed_at IS NOT NULL, e.seq, e.hash FROM moves m
+               LEFT JOIN documents d ON d.collection = 'games' AND d.id = m.game
+               LEFT JOIN events e ON e.document = d.key AND e.version = m.version";
+    let mut statement = conn.prepare(sql).map_err(told)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let (seq, hash): (Option<i64>, Option<String>) = (row.get(3)?, row.get(4)?);
+        Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, seq, hash))
+    };
+    let mut moves = Vec::new();
+    for row in statement.query_map([], read).map_err(told)? {
+        let (game, to, confirmed, seq, hash) = row.map_err(told)?;
+        let seq = seq.and_then(|seq| u64::try_from(seq).ok()).map(Seq);
+        let hash = hash.and_then(|hash| Hash::parse(&hash));
+        let position = seq.zip(hash).map_or(Position::Start, |(seq, hash)| Position::after(seq, hash));
+        let name = name(&game)?;
+        moves.push((name.clone(), Arc::new(Move { name, to, position }), confirmed));
+    }
+    Ok(moves)
 }
 
-/// Notes that the other server has made the game live.
-pub fn note_confirmed(conn: &Connection, row: &MoveRow, now: Timestamp) -> Result<()> {
+/// Records that a game goes, with the answer to whoever asked for it with an `Idempotency-Key`. From the moment that this
+/// is on disk, only the other server may change it.
+pub fn record(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO moves (game, target, move, version, at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
+    let version = i64::try_from(row.version.0).unwrap_or(i64::MAX);
+    conn.execute(sql, (row.name.id.as_str(), &row.target, &row.id, version, now.to_string())).map_err(told)?;
+    answer.map_or(Ok(()), |answer| remember(conn, answer))
+}
+
+/// Whether a game went, or is recorded to go.
+pub fn is_recorded(conn: &Connection, game: &DocumentName) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM moves WHERE game = ?1)";
+    conn.query_row(sql, [game.id.as_str()], |row| row.get(0)).map_err(told)
+}
+
+/// Notes that the other server has made the game live. `answer`: what whoever asked is told instead, if they were told
+/// nothing yet.
+pub fn note_confirmed(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
     let sql = "UPDATE moves SET confirmed_at = ?3 WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
-    conn.execute(sql, (row.name.id.as_str(), &row.id, now.to_string())).map(drop).map_err(told)
+    conn.execute(sql, (row.name.id.as_str(), &row.id, now.to_string())).map_err(told)?;
+    answer.map_or(Ok(()), |answer| remember(conn, answer))
 }
 
 /// The moves that the other server has not confirmed yet.
@@ -88,64 +131,113 @@ pub fn unconfirmed(conn: &Connection) -> Result<Vec<MoveRow>> {
     Ok(found)
 }
 
-/// What is known of a game that comes.
-pub fn arrival(conn: &Connection, game: &DocumentName) -> Result<Option<ArrivalRow>> {
-    let sql = "SELECT move, head, bytes, prepared, confirmed_at IS NOT NULL FROM arrivals WHERE game = ?1";
+/// What is known of a move that brings a game, or has brought it.
+pub fn arrival(conn: &Connection, game: &DocumentName, id: &str) -> Result<Option<ArrivalRow>> {
+    let sql = "SELECT version, hash, head, bytes, prepared FROM arrivals WHERE game = ?1 AND move = ?2";
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(ArrivalRow {
-            id: row.get(0)?,
-            head: row.get(1)?,
-            bytes: row.get(2)?,
-            prepared: row.get(3)?,
-            confirmed: row.get(4)?,
-        })
+        let (version, hash): (i64, String) = (row.get(0)?, row.get(1)?);
+        Ok((version, hash, row.get(2)?, row.get(3)?, row.get(4)?))
     };
-    conn.query_row(sql, [game.id.as_str()], read).optional().map_err(told)
+    let found = conn.query_row(sql, (game.id.as_str(), id), read).optional().map_err(told)?;
+    let Some((version, hash, head, bytes, prepared)) = found else { return Ok(None) };
+    let version = Version(u64::try_from(version).map_err(Error::internal)?);
+    let hash = Hash::parse(&hash).ok_or_else(|| Error::internal("a kept hash that is none"))?;
+    Ok(Some(ArrivalRow { id: id.to_owned(), version, hash, head, bytes, prepared }))
 }
 
-/// Takes note of a game that comes, in place of an earlier attempt.
-pub fn begin(conn: &Connection, game: &DocumentName, id: &str, head: &str, now: Timestamp) -> Result<()> {
-    conn.execute("DELETE FROM arrivals WHERE game = ?1", [game.id.as_str()]).map_err(told)?;
-    let sql = "INSERT INTO arrivals (game, move, head, bytes, prepared, at) VALUES (?1, ?2, ?3, 0, 0, ?4)";
-    conn.execute(sql, (game.id.as_str(), id, head, now.to_string())).map(drop).map_err(told)
+/// The move that is to bring a game.
+pub fn announced(conn: &Connection, game: &DocumentName) -> Result<Option<String>> {
+    let sql = "SELECT move FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL";
+    conn.query_row(sql, [game.id.as_str()], |row| row.get(0)).optional().map_err(told)
 }
 
-/// Keeps events of a game that comes. Errors: `NotFound` when it was not announced or is verified already; `TooLarge`.
-pub fn keep(conn: &Connection, game: &DocumentName, id: &str, events: &[SentEvent], bytes_max: usize) -> Result<()> {
-    let arrival = arrival(conn, game)?.filter(|arrival| arrival.id == id && !arrival.prepared && !arrival.confirmed);
+/// Takes note of a game that comes, in place of an earlier attempt. Error: `Frozen` while another game of this name is
+/// here, complete: the server that sent it may have let go of it.
+pub fn begin(
+    conn: &Connection,
+    game: &DocumentName,
+    id: &str,
+    head: &str,
+    (version, hash): (Version, Hash),
+    now: Timestamp,
+) -> Result<()> {
+    let game_id = game.id.as_str();
+    let sql = "SELECT count(*) FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL AND prepared
+                 AND json_extract(head, '$.createdAt') IS NOT json_extract(?2, '$.createdAt')";
+    let others: i64 = conn.query_row(sql, (game_id, head), |row| row.get(0)).map_err(told)?;
+    if others > 0 {
+        return Err(Error::new(Kind::Frozen, format!("another {game} is on its way here")));
+    }
+    let sql = "DELETE FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL";
+    conn.execute(sql, [game_id]).map_err(told)?;
+    let sql = "INSERT INTO arrivals (game, move, version, hash, head, bytes, prepared, at)
+               VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6)";
+    let version = i64::try_from(version.0).unwrap_or(i64::MAX);
+    conn.execute(sql, (game_id, id, version, hash.to_string(), head, now.to_string())).map(drop).map_err(told)
+}
+
+/// Counts what comes. Errors: `NotFound` when the game was not announced or is verified already; `game-too-large`.
+fn count(conn: &Connection, game: &DocumentName, id: &str, bytes: usize, bytes_max: usize) -> Result<()> {
+    let arrival = arrival(conn, game, id)?.filter(|arrival| arrival.head.is_some() && !arrival.prepared);
     let arrival = arrival.ok_or_else(|| Error::not_found("no such move is under way"))?;
-    let bytes: usize = events.iter().map(|event| event.body.len()).sum();
     let bytes = arrival.bytes.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
     if usize::try_from(bytes).is_ok_and(|bytes| bytes > bytes_max) {
-        return Err(Error::new(Kind::TooLarge, format!("a game that moves has at most {bytes_max} bytes of history")));
+        return Err(too_large(bytes_max));
     }
-    let sql = "INSERT INTO arrival_events (game, version, hash, deletes, body) VALUES (?1, ?2, ?3, ?4, ?5)
+    let sql = "UPDATE arrivals SET bytes = ?3 WHERE game = ?1 AND move = ?2";
+    conn.execute(sql, (game.id.as_str(), id, bytes)).map(drop).map_err(told)
+}
+
+/// Keeps events of a game that comes. Errors: `NotFound`; `game-too-large`.
+pub fn keep(conn: &Connection, game: &DocumentName, id: &str, events: &[SentEvent], bytes_max: usize) -> Result<()> {
+    count(conn, game, id, events.iter().map(|event| event.body.len()).sum(), bytes_max)?;
+    let sql = "INSERT INTO arrival_events (game, move, version, hash, deletes, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                ON CONFLICT DO NOTHING";
     let mut statement = conn.prepare_cached(sql).map_err(told)?;
     for event in events {
         let body = std::str::from_utf8(&event.body).map_err(Error::internal)?;
         let version = i64::try_from(event.version.0).unwrap_or(i64::MAX);
-        statement.execute((game.id.as_str(), version, event.hash.to_string(), event.deletes, body)).map_err(told)?;
+        let (hash, deletes) = (event.hash.to_string(), event.deletes);
+        statement.execute((game.id.as_str(), id, version, hash, deletes, body)).map_err(told)?;
     }
-    let sql = "UPDATE arrivals SET bytes = ?2 WHERE game = ?1";
-    conn.execute(sql, (game.id.as_str(), bytes)).map(drop).map_err(told)
+    Ok(())
+}
+
+/// Keeps rows of a game that comes, after those that came before. Errors: `NotFound`; `game-too-large`.
+pub fn keep_rows(conn: &Connection, game: &DocumentName, id: &str, rows: &[String], bytes_max: usize) -> Result<()> {
+    count(conn, game, id, rows.iter().map(String::len).sum(), bytes_max)?;
+    let sql = "INSERT INTO arrival_rows (game, move, number, body)
+               VALUES (?1, ?2, 1 + (SELECT coalesce(max(number), 0) FROM arrival_rows WHERE game = ?1 AND move = ?2), ?3)";
+    let mut statement = conn.prepare_cached(sql).map_err(told)?;
+    for row in rows {
+        statement.execute((game.id.as_str(), id, row)).map_err(told)?;
+    }
+    Ok(())
 }
 
 /// The events of a game that comes, oldest first.
-pub fn kept(conn: &Connection, game: &DocumentName) -> Result<Vec<SentEvent>> {
-    let sql = "SELECT version, hash, deletes, body FROM arrival_events WHERE game = ?1 ORDER BY version";
+pub fn kept(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<SentEvent>> {
+    let sql = "SELECT version, hash, deletes, body FROM arrival_events WHERE game = ?1 AND move = ?2 ORDER BY version";
     let mut statement = conn.prepare(sql).map_err(told)?;
     let read = |row: &rusqlite::Row<'_>| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, String>(3)?))
     };
     let mut events = Vec::new();
-    for row in statement.query_map([game.id.as_str()], read).map_err(told)? {
+    for row in statement.query_map((game.id.as_str(), id), read).map_err(told)? {
         let (version, hash, deletes, body) = row.map_err(told)?;
         let version = Version(u64::try_from(version).map_err(Error::internal)?);
         let hash = Hash::parse(&hash).ok_or_else(|| Error::internal("a kept hash that is none"))?;
         events.push(SentEvent { version, hash, deletes, body: Bytes::from(body) });
     }
     Ok(events)
+}
+
+/// The rows of a game that comes, in their order.
+pub fn kept_rows(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<String>> {
+    let sql = "SELECT body FROM arrival_rows WHERE game = ?1 AND move = ?2 ORDER BY number";
+    let mut statement = conn.prepare(sql).map_err(told)?;
+    let rows = statement.query_map((game.id.as_str(), id), |row| row.get(0)).map_err(told)?;
+    rows.map(|row| row.map_err(told)).collect()
 }
 
 /// Notes that all of it is here and verified. Error: `NotFound` when it is gone meanwhile.
@@ -155,13 +247,6 @@ pub fn note_prepared(conn: &Connection, game: &DocumentName, id: &str) -> Result
         0 => Err(Error::not_found("no such move is under way")),
         _ => Ok(()),
     }
-}
-
-/// Notes that it is live. What was kept of it meanwhile goes; the row stays, for whoever asks again.
-pub fn note_arrived(conn: &Connection, game: &DocumentName, id: &str, now: Timestamp) -> Result<()> {
-    let sql = "UPDATE arrivals SET confirmed_at = ?3 WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
-    conn.execute(sql, (game.id.as_str(), id, now.to_string())).map_err(told)?;
-    conn.execute("DELETE FROM arrival_events WHERE game = ?1", [game.id.as_str()]).map(drop).map_err(told)
 }
 
 /// Forgets a game that did not come. True: there was one.

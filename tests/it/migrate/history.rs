@@ -1,72 +1,12 @@
-//! Games that move between two servers, also when either is killed on the way: afterwards exactly one copy is live.
+//! The history of a game that moves, and its streams.
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::{GAME, expect_live_only, hosting, migrate, target, until_moved, without_redirects, write};
 use crate::support::history::{history_after, verified_history};
 use crate::support::relay::{Does, Relay};
-use crate::support::{Follower, Process, position};
-
-const GAME: &str = "/api/v1/games/g1";
-
-/// A server with a game of `version` versions.
-async fn hosting(flags: &[&str], version: u64) -> Process {
-    let server = Process::start(flags);
-    // So that seqs and versions differ, and those of the two servers.
-    assert_eq!(server.put("/api/v1/other/o1", &json!({})).await.0, 201);
-    let body = json!({ "id": "g1", "host": "alice", "state": { "n": 1, "hidden": { "deck": [1, 2] } } });
-    assert_eq!(server.post("/api/v1/games", &body).await.0, 201);
-    for n in 2..=version {
-        assert_eq!(write(&server, n).await, 200);
-    }
-    server
-}
-
-async fn target() -> Process {
-    let server = Process::start(&[]);
-    for n in 0..5 {
-        assert_eq!(server.put("/api/v1/games/another", &json!({ "n": n })).await.0 / 100, 2);
-    }
-    server
-}
-
-async fn write(server: &Process, n: u64) -> u16 {
-    let patch = json!({ "n": n, "private": { "bob": { "cards": [n] } } });
-    let request = server.request("PATCH", GAME).header("content-type", "application/merge-patch+json");
-    without_redirects(request.body(patch.to_string())).await.0
-}
-
-async fn without_redirects(request: reqwest::RequestBuilder) -> (u16, reqwest::header::HeaderMap, Value) {
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let response = client.execute(request.build().unwrap()).await.unwrap();
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    (status, headers, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
-}
-
-async fn migrate(server: &Process, to: &str) -> (u16, Value) {
-    server.post(&format!("{GAME}/migrate"), &json!({ "to": to })).await
-}
-
-/// Requires that the game takes changes at `here` and at no other server.
-async fn expect_live_only(here: &Process, not_there: &Process) {
-    let status = write(not_there, 1000).await;
-    assert!([308, 404, 503].contains(&status), "{status}");
-    assert_eq!(write(here, 1001).await, 200);
-    verified_history(here, "games/g1").await;
-}
-
-/// Waits until the game is at `here`, and until `not_there` shows the way.
-async fn until_moved(here: &Process, not_there: &Process) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let status = without_redirects(not_there.request("GET", GAME)).await.0;
-        if status == 308 && here.get(GAME).await.0 == 200 {
-            return;
-        }
-        assert!(std::time::Instant::now() < end, "the game did not move: {status}; {}", not_there.log());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
+use crate::support::{Follower, position};
 
 /// An event without its place in a log.
 fn placeless(event: &str) -> String {
@@ -127,7 +67,9 @@ async fn a_game_moves_with_its_history_and_its_streams_go_on_where_they_were() {
         assert_eq!(body["to"], to.url);
     }
     let batch = json!({ "operations": [{ "op": "put", "collection": "games", "id": "g1", "state": {} }] });
-    assert_eq!(from.post("/api/v1/batch", &batch).await.0, 308);
+    let (status, headers, body) = without_redirects(from.request("POST", "/api/v1/batch").json(&batch)).await;
+    assert_eq!((status, &body["to"]), (308, &json!(to.url)), "{body}");
+    assert_eq!(headers["location"], format!("{}/api/v1/batch", to.url));
 
     // From any old position exactly what was missed, also across a restart.
     assert_eq!(write(&to, 601).await, 200);
@@ -218,106 +160,6 @@ async fn while_it_moves_it_takes_no_changes_and_a_refusal_lets_it_go_on() {
     relay.when("prepare", Does::Forwards);
     assert_eq!(migrate(&from, &to.url).await.0, 200);
     expect_live_only(&to, &from).await;
-}
-
-#[tokio::test]
-async fn the_target_dies_before_it_has_answered_for_all_of_it() {
-    for step in ["begin", "events", "prepare"] {
-        let (from, mut to) = (hosting(&[], 5).await, target().await);
-        let mut relay = Relay::before(&to).await;
-        relay.when(step, Does::HoldsRequest);
-        let moving =
-            tokio::spawn(from.request("POST", &format!("{GAME}/migrate")).json(&json!({ "to": relay.url })).send());
-        relay.until(step).await;
-        to.kill();
-        relay.release();
-        assert_eq!(moving.await.unwrap().unwrap().status().as_u16(), 503, "{step}");
-        expect_live_only(&from, &Process::start(&[])).await;
-        to.start_again();
-        expect_live_only(&from, &to).await;
-    }
-}
-
-#[tokio::test]
-async fn the_target_dies_between_prepare_and_confirm() {
-    let (from, mut to) = (hosting(&[], 5).await, target().await);
-    let mut relay = Relay::before(&to).await;
-    relay.when("confirm", Does::HoldsRequest);
-    let moving =
-        tokio::spawn(from.request("POST", &format!("{GAME}/migrate")).json(&json!({ "to": relay.url })).send());
-    relay.until("confirm").await;
-    to.kill();
-    relay.when("confirm", Does::Forwards);
-    relay.release();
-    let answer = moving.await.unwrap().unwrap();
-    assert_eq!(answer.status().as_u16(), 202);
-    assert_eq!(write(&from, 9).await, 503, "it is the other server's now");
-    to.start_again();
-    until_moved(&to, &from).await;
-    expect_live_only(&to, &from).await;
-}
-
-#[tokio::test]
-async fn the_target_loses_what_it_had_before_it_was_confirmed_and_gets_it_again() {
-    let (from, mut to) = (hosting(&[], 5).await, target().await);
-    let mut relay = Relay::before(&to).await;
-    relay.when("confirm", Does::HoldsRequest);
-    let moving =
-        tokio::spawn(from.request("POST", &format!("{GAME}/migrate")).json(&json!({ "to": relay.url })).send());
-    relay.until("confirm").await;
-    to.kill();
-    for entry in std::fs::read_dir(to.data_dir()).unwrap() {
-        std::fs::remove_file(entry.unwrap().path()).unwrap();
-    }
-    relay.when("confirm", Does::Forwards);
-    relay.release();
-    assert_eq!(moving.await.unwrap().unwrap().status().as_u16(), 202);
-    to.start_again();
-    until_moved(&to, &from).await;
-    expect_live_only(&to, &from).await;
-}
-
-#[tokio::test]
-async fn the_source_dies_before_it_has_recorded_the_move() {
-    let (mut from, to) = (hosting(&[], 5).await, target().await);
-    let mut relay = Relay::before(&to).await;
-    relay.when("prepare", Does::HoldsAnswer);
-    let moving =
-        tokio::spawn(from.request("POST", &format!("{GAME}/migrate")).json(&json!({ "to": relay.url })).send());
-    relay.until("prepare").await;
-    from.kill();
-    assert!(moving.await.unwrap().is_err());
-    relay.when("prepare", Does::Forwards);
-    from.start_again();
-    expect_live_only(&from, &to).await;
-    // What the first attempt left there is no hindrance.
-    assert_eq!(migrate(&from, &to.url).await.0, 200);
-    expect_live_only(&to, &from).await;
-}
-
-#[tokio::test]
-async fn the_source_dies_after_it_has_recorded_the_move() {
-    for does in [Does::HoldsRequest, Does::HoldsAnswer] {
-        let (mut from, mut to) = (hosting(&[], 5).await, target().await);
-        let mut relay = Relay::before(&to).await;
-        relay.when("confirm", does);
-        let moving =
-            tokio::spawn(from.request("POST", &format!("{GAME}/migrate")).json(&json!({ "to": relay.url })).send());
-        relay.until("confirm").await;
-        from.kill();
-        assert!(moving.await.unwrap().is_err());
-        if does == Does::HoldsAnswer {
-            assert_eq!(write(&to, 6).await, 200, "it is live there already");
-            to.kill();
-            to.start_again();
-        }
-        from.start_again();
-        assert_eq!(write(&from, 9).await, 503, "it stays frozen over the restart");
-        relay.when("confirm", Does::Forwards);
-        relay.release();
-        until_moved(&to, &from).await;
-        expect_live_only(&to, &from).await;
-    }
 }
 
 #[tokio::test]
