@@ -34,9 +34,10 @@ use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::features::games::sql::persist::CompletedGames;
 use crate::features::rate_limits::rules::Limit;
 use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
+use crate::features::sessions::rules::Terms;
+use crate::features::sessions::service::Keeper;
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
-use crate::http::caller::NoSessions;
 use crate::http::guard::{Doors, Guard};
 use crate::http::hosts::Hosts;
 use crate::http::openapi;
@@ -52,8 +53,8 @@ use crate::store::{self, History, Memory, OpenError, Reader, Synchronous};
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the process exits with when what is stored of moving games is damaged: as for any damage.
-const GAMES_EXIT_CODE: u8 = 14;
+/// What the process exits with when what features have stored is damaged: as for any damage.
+const DAMAGED_EXIT_CODE: u8 = 14;
 
 /// A running server. Dropped without [`stop`](Server::stop), it breaks off all connections at once; the engine then
 /// stores what it has taken and ends by itself.
@@ -69,6 +70,7 @@ pub struct Server {
     /// What goes on for as long as there is a server.
     _tasks: JoinSet<()>,
     stop: CancellationToken,
+    sessions: Keeper,
 }
 
 /// What a server is made of.
@@ -96,6 +98,9 @@ pub enum StartError {
     /// What is stored of games on their way between servers cannot be read.
     #[error("the tables of moving games cannot be read: {0}")]
     Games(String),
+    /// The sessions cannot be read.
+    #[error("the table of sessions cannot be read: {0}")]
+    Sessions(String),
     /// The address is not to be had.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
@@ -109,13 +114,13 @@ pub enum StartError {
 
 impl StartError {
     /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 15 storage (14 also for
-    /// the tables of moving games).
+    /// the tables of moving games and of sessions).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Rules(..) => config::EXIT_CODE,
             Self::Listen(..) => 3,
             Self::Thread(_) => 4,
-            Self::Games(_) | Self::RateLimits(_) => GAMES_EXIT_CODE,
+            Self::Games(_) | Self::RateLimits(_) | Self::Sessions(_) => DAMAGED_EXIT_CODE,
             Self::Storage(error) => error.exit_code(),
         }
     }
@@ -181,6 +186,7 @@ impl Builder {
         let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
         let thread = thread.with_standings(standings(&reader)?);
         let quota = quota(&config, &reader, &engine, &self.clock, &self.entropy)?;
+        let sessions = sessions(&config, &reader, &engine, &self.clock)?;
         let run = move || {
             let _ = done.send(Some(thread.run(commands)));
         };
@@ -202,10 +208,10 @@ impl Builder {
             stop: stop.clone(),
         }));
         let hosts = Hosts::new(address, &config.allowed_hosts);
-        let jobs = jobs(&config, &engine, &hub, self.jobs);
+        let jobs = jobs(&config, &engine, &hub, &sessions, self.jobs);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
-        let router = router(&handle, &quota).with_state(api.clone());
-        let doors = Doors { hosts, sessions: Arc::new(NoSessions), quota: Arc::clone(&quota) as _ };
+        let router = router(&handle, &quota, &sessions).with_state(api.clone());
+        let doors = Doors { hosts, sessions: Arc::clone(&sessions.table) as _, quota: Arc::clone(&quota) as _ };
         let guard = Guard::new(router, doors, Arc::clone(&hub), self.clock.now());
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
@@ -216,9 +222,11 @@ impl Builder {
         tasks.spawn(alarm::run(handle));
         tasks.spawn(Arc::clone(&quota).keep_saved(api.reads.clone()));
         tasks.spawn(features::games::departure::keep_moving(api));
+        tasks.spawn(sessions.clone().keep());
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, Arc::new(guard), server, stop.clone()));
-        Ok(Server { address, data_dir: config.data_dir, engine, finished, serving, quota, _tasks: tasks, stop })
+        let data_dir = config.data_dir;
+        Ok(Server { address, data_dir, engine, finished, serving, quota, _tasks: tasks, stop, sessions })
     }
 }
 
@@ -256,7 +264,7 @@ fn engine_options(
 }
 
 /// Everything that can be asked. A feature has one line here.
-fn router(jobs: &Handle, quota: &Arc<RateLimits>) -> Router<Api> {
+fn router(jobs: &Handle, quota: &Arc<RateLimits>, sessions: &Keeper) -> Router<Api> {
     openapi::assemble([
         pages::routes(),
         features::operations::routes::router(),
@@ -265,6 +273,7 @@ fn router(jobs: &Handle, quota: &Arc<RateLimits>) -> Router<Api> {
         features::rate_limits::routes::router(Arc::clone(quota)),
         features::documents::routes::router(),
         features::games::routes::router(),
+        features::sessions::routes::router(sessions.clone()),
     ])
 }
 
@@ -279,7 +288,7 @@ fn volatile(config: &Config) -> Volatile {
 }
 
 /// Everything that the server does by itself, and what its user adds. A job has one line here.
-fn jobs(config: &Config, engine: &Engine, hub: &Arc<Hub>, own: Vec<Job>) -> Vec<Job> {
+fn jobs(config: &Config, engine: &Engine, hub: &Arc<Hub>, sessions: &Keeper, own: Vec<Job>) -> Vec<Job> {
     let hub = Arc::clone(hub);
     let cleanup = Cleanup {
         compacted: days(config.games_compacted_days),
@@ -290,6 +299,7 @@ fn jobs(config: &Config, engine: &Engine, hub: &Arc<Hub>, own: Vec<Job>) -> Vec<
         connected: Arc::new(move |name| hub.is_followed(name)),
     };
     let mut jobs = vec![jobs::log::trim_job(), features::games::cleanup::cleanup_job(cleanup)];
+    jobs.push(sessions.cleanup_job());
     for job in own {
         jobs.retain(|other| other.name != job.name);
         jobs.push(job);
@@ -339,6 +349,13 @@ fn quota(
     let options = rate_limits::Options { default, administrators: config.rate_limit_administrators };
     let quota = RateLimits::open(options, reader, engine.clone(), Arc::clone(clock), Arc::clone(entropy));
     quota.map_err(|error| StartError::RateLimits(error.to_string()))
+}
+
+/// The sessions that had not ended when the server stopped.
+fn sessions(config: &Config, reader: &Reader, engine: &Engine, clock: &Arc<dyn Clock>) -> Result<Keeper, StartError> {
+    let terms = Terms { ttl: config.session_ttl, idle: config.session_idle };
+    let restored = Keeper::restore(reader, engine.clone(), terms, Arc::clone(clock));
+    restored.map_err(|error| StartError::Sessions(error.to_string()))
 }
 
 fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
@@ -395,6 +412,9 @@ impl Server {
         let _ = self.serving.join_next().await;
         // Error: storage fails. Then a little is given away at the next start.
         let _ = timeout(FINISH_TIMEOUT, self.quota.save()).await;
+        if let Ok(Err(error)) = timeout(FINISH_TIMEOUT, self.sessions.store_uses()).await {
+            tracing::warn!(%error, "when sessions were last used is not stored");
+        }
         self.engine.stop().await;
         let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
         match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {

@@ -164,6 +164,25 @@ pub const MISSED_EVENTS_MAX: usize = 500;
 /// See [`MISSED_EVENTS_MAX`].
 pub const MISSED_BYTES_MAX: usize = 1 << 20;
 
+/// Sessions of one user. Past it: the one that was not used for longest ends.
+pub const SESSIONS_PER_USER_MAX: usize = 100;
+/// Sessions in all: what some 1 KB each makes of 50 MB. Past it: `sessions-full`.
+pub const SESSIONS_MAX: usize = 50_000;
+/// How long a session is good after it was opened or renewed (default).
+pub const SESSION_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a session is good after it was last used (default).
+pub const SESSION_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest text that a user gives to a session, characters. Past it: `invalid-request`.
+pub const SESSION_TEXT_CHARS_MAX: usize = 100;
+/// Characters that are kept of what a browser calls itself. The rest is cut off.
+pub const USER_AGENT_CHARS_MAX: usize = 300;
+/// How often it is stored when sessions were last used: what a `kill -9` forgets of it at most.
+pub const SESSIONS_STORED_EVERY: Duration = Duration::from_secs(60);
+/// How often is looked for sessions that have expired, and for those in use by a stream alone.
+pub const SESSIONS_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+/// Rows of sessions written in one transaction.
+pub const SESSIONS_PER_ROUND: usize = 1000;
+
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
 const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head that is allowed fits the buffer");
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");

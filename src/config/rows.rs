@@ -250,6 +250,8 @@ pub(super) const ROWS: &[Row] = &[
         set: |config, values| boolean(values, &mut config.rate_limit_administrators),
         get: |config| vec![config.rate_limit_administrators.to_string()],
     },
+    seconds!("session-ttl-seconds", session_ttl, "Let a session be good for this long after it was opened or renewed"),
+    seconds!("session-idle-seconds", session_idle, "End a session that was not used for this long"),
     Row {
         name: "database-pages-max",
         value_name: "PAGES",

@@ -11,6 +11,8 @@ use crate::features::rate_limits::rules::{TOKENS_MAX, WINDOW_SECONDS_MAX};
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
 const DATABASE_PAGES_MIN: u64 = 64;
+/// Longest life of a session without renewal, seconds: a year and some. Browsers keep no cookie for longer.
+const SESSION_TTL_MAX: u64 = 400 * 24 * 3600;
 /// Longest host name, bytes (RFC 1035).
 const HOST_LENGTH_MAX: usize = 253;
 
@@ -76,6 +78,8 @@ impl Config {
             ("rate-limit-capacity", self.rate_limit_capacity.into(), 1, TOKENS_MAX.into()),
             ("rate-limit-refill", self.rate_limit_refill.into(), 1, TOKENS_MAX.into()),
             ("rate-limit-window-seconds", self.rate_limit_window_seconds.into(), 1, WINDOW_SECONDS_MAX.into()),
+            ("session-ttl-seconds", whole_seconds("session-ttl-seconds", self.session_ttl)?, 1, SESSION_TTL_MAX),
+            ("session-idle-seconds", whole_seconds("session-idle-seconds", self.session_idle)?, 1, SESSION_TTL_MAX),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

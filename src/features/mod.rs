@@ -5,3 +5,4 @@ pub mod flags;
 pub mod games;
 pub mod operations;
 pub mod rate_limits;
+pub mod sessions;

@@ -18,7 +18,7 @@ use http::{Method, Request, Uri};
 use serde_json::Value;
 use tower::Service;
 
-use super::caller::{Asked, Caller, Peer, Sessions};
+use super::caller::{AboutCookie, Asked, Caller, Peer, Sessions};
 use super::headers;
 use super::hosts::Hosts;
 use super::moved;
@@ -75,13 +75,16 @@ impl Guard {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
-        let mut said = Vec::new();
-        let handled = match self.admit(peer, &mut request, &mut said) {
+        let (mut said, mut about_cookie) = (Vec::new(), None);
+        let handled = match self.admit(peer, &mut request, &mut said, &mut about_cookie) {
             Ok(()) => self.dispatch(request).left_future(),
             Err(refusal) => ready(refused(refusal, &request, number)).right_future(),
         };
         handled.map(move |mut response| {
             response.headers_mut().extend(said);
+            if let Some(about) = about_cookie {
+                about.tell(&mut response);
+            }
             if response.status().as_u16() >= 400 {
                 let id = format!("{:x}-{number:x}", self.started.as_millis());
                 response = failed(response, &id, &method, &uri);
@@ -96,11 +99,18 @@ impl Guard {
     }
 
     /// Whether a request may go on, and what the response is to say about that. Puts who asks into the request.
-    fn admit(&self, peer: &Peer, request: &mut Request<Body>, say: &mut Vec<(HeaderName, HeaderValue)>) -> Result<()> {
+    fn admit(
+        &self,
+        peer: &Peer,
+        request: &mut Request<Body>,
+        say: &mut Vec<(HeaderName, HeaderValue)>,
+        about_cookie: &mut Option<AboutCookie>,
+    ) -> Result<()> {
         let Doors { hosts, sessions, quota } = &self.doors;
         hosts.check_host(request.uri(), request.headers())?;
         hosts.check_origin(request.method(), request.headers())?;
         let asked = Asked::new(Caller::of(peer, request.headers(), &**sessions));
+        *about_cookie = asked.about_cookie(request.headers());
         let admission = quota.admit(peer, asked.caller(), request.method(), request.uri().path());
         request.extensions_mut().insert(asked);
         *say = admission.headers;

@@ -96,6 +96,7 @@ pub const NAMED: &[Row] = &[
     named(StatusCode::GONE, "game-completed", "The game is over"),
     named(StatusCode::CONFLICT, "not-persistent", "This game lives in memory only"),
     named(StatusCode::CONFLICT, "game-running", "The game is still running"),
+    named(StatusCode::CONFLICT, "sessions-full", "There are as many sessions as there may be"),
 ];
 
 /// What `error` is in HTTP: by its kind, and by its name if it has one.

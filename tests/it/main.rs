@@ -32,6 +32,7 @@ mod presence;
 mod program;
 mod rate_limits;
 mod rollout;
+mod sessions;
 mod streams;
 mod values;
 mod visibility;
