@@ -351,3 +351,23 @@ CREATE TABLE client_errors (
 ) STRICT;
 
 CREATE UNIQUE INDEX client_errors_by_place ON client_errors (place);
+-- Sessions: one per device or browser of a user. -----------------------------------------------------------------------
+
+-- Those that have not ended. The tokens that are shown for them stand nowhere here: nobody can make one from its hash.
+-- An expired one goes within the hour, by the job `sessions-cleanup`.
+CREATE TABLE sessions (
+    id            TEXT PRIMARY KEY,
+    hash          TEXT    NOT NULL UNIQUE,  -- SHA-256 of the token
+    user          TEXT,                     -- whose it is; NULL: the server's owner's
+    bound         INTEGER NOT NULL,         -- 1: good only for the one who opened it; 0: opened by an administrator for
+                                            -- the user, and good for whoever has its token
+    device_name   TEXT,
+    device_kind   TEXT,
+    device_os     TEXT,
+    user_agent    TEXT,                     -- at its opening
+    address       TEXT    NOT NULL,         -- at its opening
+    current_phase TEXT,                     -- what its user is at, in their own words
+    created_at    TEXT    NOT NULL,
+    renewed_at    TEXT    NOT NULL,         -- when its time last began anew
+    last_seen_at  TEXT    NOT NULL          -- about a minute late
+) STRICT;

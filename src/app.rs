@@ -27,7 +27,6 @@ use crate::engine::standing::Standings;
 use crate::engine::thread::{Ending, TICK, Thread};
 use crate::features;
 use crate::features::games::sql::persist::{CompletedGames, SeatedPlayers};
-use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::{Api, Parts};
 use crate::http::body::BodyLimits;
 use crate::http::counts::Counts;
@@ -64,8 +63,8 @@ pub struct Server {
     finished: watch::Receiver<Option<Ending>>,
     /// The listener and its connections. Ends by itself once told to stop.
     serving: JoinSet<()>,
-    /// How much each may ask.
-    quota: Arc<RateLimits>,
+    /// What features have to store at the end.
+    leaves: Leaves,
     /// What goes on for as long as there is a server.
     _tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -219,8 +218,8 @@ impl Builder {
         leaves.spawn(&api, &mut tasks);
         let mut serving = JoinSet::new();
         serving.spawn(serve(Entrances::new(open.clone()), porter, Arc::new(guard), server, stop.clone()));
-        let (data_dir, quota) = (config.data_dir, leaves.quota);
-        Ok(Server { open, waiting, data_dir, engine, finished, serving, quota, _tasks: tasks, stop })
+        let data_dir = config.data_dir;
+        Ok(Server { open, waiting, data_dir, engine, finished, serving, leaves, _tasks: tasks, stop })
     }
 }
 
@@ -283,8 +282,7 @@ impl Server {
     pub async fn stop(mut self) -> Stopped {
         self.stop.cancel();
         let _ = self.serving.join_next().await;
-        // Error: storage fails. Then a little is given away at the next start.
-        let _ = timeout(FINISH_TIMEOUT, self.quota.save()).await;
+        self.leaves.close().await;
         self.engine.stop().await;
         let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
         match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,7 +16,8 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::base::flags::Flags;
-use crate::base::ids::{DocumentName, UserId};
+use crate::base::ids::DocumentName;
+use crate::base::ids::UserId;
 use crate::base::limits;
 use crate::engine::policy;
 use crate::http::client::Target;
@@ -35,6 +37,9 @@ pub const PORT: u16 = listen::PORT;
 const FILE: &str = "rejoin.toml";
 /// The exit code of a configuration that is not accepted.
 pub const EXIT_CODE: u8 = 2;
+/// Where `rejoin watch` finds the token of its session, other than on the command line, which others on the machine see.
+const SESSION_VARIABLE: &str = "REJOIN_SESSION";
+const SESSION_HELP: &str = "Show this session's token; better kept in REJOIN_SESSION";
 /// Longest time between two heartbeats. Whoever hears nothing for longer than this and some may give a stream up.
 pub const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 
@@ -97,6 +102,11 @@ pub struct Config {
     pub reconciliation_days: u32,
     /// Rows that it has at most. Default 100,000.
     pub reconciliation_rows: u64,
+    /// How long a session is good after it was opened or renewed; its use in the second half of this time renews it. Whole
+    /// seconds. Default 30 days.
+    pub session_ttl: Duration,
+    /// How long a session is good after its last use; whole seconds. Default 7 days.
+    pub session_idle: Duration,
     /// Host names, lower case and without port, that requests may be addressed to besides the listen address and
     /// `localhost`. Default none.
     pub allowed_hosts: Vec<String>,
@@ -174,6 +184,8 @@ impl Default for Config {
             rate_limit_administrators: false,
             reconciliation_days: limits::RECONCILIATION_AUDIT_DAYS,
             reconciliation_rows: limits::RECONCILIATION_AUDIT_ROWS,
+            session_ttl: limits::SESSION_TTL,
+            session_idle: limits::SESSION_IDLE,
             allowed_hosts: Vec::new(),
             tailscaled_socket: default_socket(),
             allow_listen_beyond_tailnet: false,
@@ -284,10 +296,39 @@ pub struct WatchOptions {
     pub server: Target,
     /// The document.
     pub document: DocumentName,
-    /// Who watches; the host when nobody is named.
-    pub viewer: Option<UserId>,
+    /// The token of the session to show; without one, the watcher is who the server takes this machine's user for.
+    pub session: Option<SessionToken>,
     /// Whether the events' data is printed as it comes instead of a line for people.
     pub json: bool,
+}
+
+/// The token of a session. It shows itself to no log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionToken(String);
+
+impl SessionToken {
+    /// The text, for the server.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SessionToken {
+    type Err = ConfigError;
+
+    /// Takes what may stand in a header. Error: does not repeat it.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(ConfigError("--session: this is not the token of a session".to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionToken(kept back)")
+    }
 }
 
 /// Why a configuration is not accepted: one line that names the option and where its value comes from.
@@ -322,7 +363,7 @@ fn parse_in(args: impl IntoIterator<Item = OsString>, around: &Surroundings<'_>)
         Err(e) => return Err(usage_error(&e)),
     };
     let matches = match matches.subcommand() {
-        Some(("watch", matches)) => return watch_options(matches).map(Command::Watch),
+        Some(("watch", matches)) => return watch_options(matches, around).map(Command::Watch),
         Some((_, serve)) => serve,
         None => &matches,
     };
@@ -340,12 +381,12 @@ fn program() -> clap::Command {
     let watch = clap::Command::new("watch").about("Follows a document in the terminal, reconnecting by itself");
     let document = Arg::new("document").value_name("COLLECTION/ID").required(true).help("The document to follow");
     let server = Arg::new("server").long("server").value_name("URL").default_value("http://127.0.0.1:7766");
-    let viewer = Arg::new("viewer").long("viewer").value_name("ID").help("Watch as this player; without it, as host");
+    let session = Arg::new("session").long("session").value_name("TOKEN").help(SESSION_HELP);
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the events' data as it comes");
     with_options(program)
         .args_conflicts_with_subcommands(true)
         .subcommand(with_options(clap::Command::new("serve").about("Runs the server (what no command means, too)")))
-        .subcommand(watch.args([document, server.help("The server"), viewer, json]))
+        .subcommand(watch.args([document, server.help("The server"), session, json]))
 }
 
 fn with_options(command: clap::Command) -> clap::Command {
@@ -370,13 +411,16 @@ fn usage_error(error: &clap::Error) -> ConfigError {
     ConfigError(format!("{}; --help tells more", told.strip_prefix("error: ").unwrap_or(&told)))
 }
 
-fn watch_options(matches: &ArgMatches) -> Result<WatchOptions, ConfigError> {
+fn watch_options(matches: &ArgMatches, around: &Surroundings<'_>) -> Result<WatchOptions, ConfigError> {
     let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-    let viewer = matches.get_one::<String>("viewer").map(|id| UserId::new(id)).transpose();
+    let session = match matches.get_one::<String>("session") {
+        Some(token) => Some(token.clone()),
+        None => read_variable(SESSION_VARIABLE, around)?,
+    };
     Ok(WatchOptions {
         server: Target::parse(text("server")).map_err(|why| ConfigError(format!("--server: {why}")))?,
         document: DocumentName::parse(text("document")).map_err(|e| ConfigError(e.message().to_owned()))?,
-        viewer: viewer.map_err(|e| ConfigError(format!("--viewer: {}", e.message())))?,
+        session: session.as_deref().map(str::parse).transpose()?,
         json: matches.get_flag("json"),
     })
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::table::{act, as_player, create, fill, until_resumed};
+use self::table::{act, as_player, create, fill, session, until_resumed};
 use crate::client::{Connection, get, with_json};
 use crate::posts::{CONNECTIONS, SPAN, post};
 use crate::process::Process;
@@ -113,10 +113,11 @@ async fn persist(connection: &mut Connection) -> Result<f64> {
 
 /// From opening a connection with nothing but a token and a position until the stream goes on.
 async fn reconnect(server: &Process, host: &mut Connection) -> Result<f64> {
+    let p1 = session(host, "p1").await?;
     let join = with_json("POST", "/api/v1/games/game-0/seats", r#"{"playerId":"p1"}"#);
-    host.must(&as_player("p1", &join)).await?;
+    host.must(&as_player(&p1, &join)).await?;
     let ask = get("/api/game/game-0/connection-token?playerId=p1");
-    let given = host.must(&as_player("p1", &ask)).await?;
+    let given = host.must(&as_player(&p1, &ask)).await?;
     let mut token = member(&serde_json::from_slice(&given.body)?, "token")?;
     let mut times = Vec::new();
     for _ in 0..TIMES {
@@ -128,11 +129,11 @@ async fn reconnect(server: &Process, host: &mut Connection) -> Result<f64> {
         let body = json!({
             "gameId": "game-0", "playerId": "p1", "reconnectToken": token, "lastEventId": position,
         });
-        let request = as_player("p1", &with_json("POST", "/api/game/game-0/reconnect", &body.to_string()));
+        let request = as_player(&p1, &with_json("POST", "/api/game/game-0/reconnect", &body.to_string()));
         let started = Instant::now();
         let reply = Connection::open(server.address).await?.must(&request).await?;
         let answer: Value = serde_json::from_slice(&reply.body)?;
-        until_resumed(server.address, "game-0", "p1", &member(&answer, "position")?).await?;
+        until_resumed(server.address, "game-0", &p1, &member(&answer, "position")?).await?;
         times.push(millis(started));
         let missed = answer.get("missedEvents").and_then(Value::as_array).map_or(0, Vec::len);
         ensure!(missed == usize::try_from(MISSED)?, "{missed} missed events came");

@@ -1,11 +1,15 @@
 //! Requests to the server, repeated with the same `Idempotency-Key` when the connection breaks.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use parking_lot::Mutex;
 use reqwest::{Method, Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::copy::Document;
 
@@ -49,6 +53,8 @@ pub struct Client {
     /// Begins every key and id, so that a second replay on the same server is not taken for the first.
     run: String,
     keys: AtomicU64,
+    /// The token of each player's session, opened when it is first needed. Held for a look only.
+    sessions: Mutex<HashMap<String, Arc<OnceCell<String>>>>,
     /// Set when someone's patience ended; then nobody else waits.
     gone: AtomicBool,
     /// What was counted.
@@ -74,6 +80,7 @@ impl Client {
             server: server.trim_end_matches('/').to_owned(),
             run,
             keys: AtomicU64::new(0),
+            sessions: Mutex::default(),
             gone: AtomicBool::new(false),
             counts: Counts::default(),
         })
@@ -91,6 +98,7 @@ impl Client {
         loop {
             let sent = self
                 .request(Method::POST, write.path, write.viewer)
+                .await?
                 .timeout(REQUEST_TIMEOUT)
                 .header("Idempotency-Key", &key)
                 .json(write.body);
@@ -111,7 +119,7 @@ impl Client {
         let path = format!("/api/v1/games/{game}");
         let mut backoff = Backoff::default();
         loop {
-            let sent = self.request(Method::GET, &path, viewer).timeout(REQUEST_TIMEOUT);
+            let sent = self.request(Method::GET, &path, viewer).await?.timeout(REQUEST_TIMEOUT);
             match answer(sent.send().await).await {
                 Ok(Answer { status, body, .. }) => {
                     ensure!(status.is_success(), "GET {path}: {status} {body}");
@@ -127,7 +135,8 @@ impl Client {
         let path = format!("/api/v1/games/{game}/events");
         let mut backoff = Backoff::default();
         loop {
-            let mut request = self.request(Method::GET, &path, Some(viewer)).header("Accept", "text/event-stream");
+            let mut request =
+                self.request(Method::GET, &path, Some(viewer)).await?.header("Accept", "text/event-stream");
             if let Some(position) = position {
                 request = request.header("Last-Event-ID", position);
             }
@@ -140,11 +149,32 @@ impl Client {
         }
     }
 
-    fn request(&self, method: Method, path: &str, viewer: Option<&str>) -> reqwest::RequestBuilder {
+    /// A request of a player, or of the host.
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        viewer: Option<&str>,
+    ) -> anyhow::Result<reqwest::RequestBuilder> {
         let request = self.http.request(method, format!("{}{path}", self.server));
-        match viewer {
-            Some(viewer) => request.header("Rejoin-Viewer", viewer),
-            None => request,
+        let Some(viewer) = viewer else { return Ok(request) };
+        let session = Arc::clone(self.sessions.lock().entry(viewer.to_owned()).or_default());
+        Ok(request.bearer_auth(session.get_or_try_init(|| self.open_session(viewer)).await?))
+    }
+
+    /// Opens a session of a player, as the owner of the server may; its token.
+    async fn open_session(&self, player: &str) -> anyhow::Result<String> {
+        let body = json!({ "user": player, "device": { "name": "replay" } });
+        let mut backoff = Backoff::default();
+        loop {
+            let sent = self.http.post(format!("{}/api/v1/sessions", self.server)).timeout(REQUEST_TIMEOUT).json(&body);
+            match answer(sent.send().await).await {
+                Ok(Answer { status, body, .. }) => {
+                    let token = body.get("token").and_then(Value::as_str).filter(|_| status == StatusCode::CREATED);
+                    return Ok(token.with_context(|| format!("no session of {player}: {status}"))?.to_owned());
+                }
+                Err(lost) => self.wait(&mut backoff, lost).await?,
+            }
         }
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::StartError;
 use super::options::{days, history};
+use super::{FINISH_TIMEOUT, StartError};
 use crate::config::{Config, Environment};
 use crate::document::visibility::Viewer;
 use crate::engine::command::Engine;
@@ -16,10 +17,11 @@ use crate::features::rate_limits::rules::Limit;
 use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
 use crate::features::reconciliation::service::{self as reconciliation, NothingToCompare, Reconciliation};
 use crate::features::reconciliation::trim::trim_job;
+use crate::features::sessions::rules::Terms;
+use crate::features::sessions::service::Keeper;
 use crate::features::usage::rules::Limits;
 use crate::features::usage::service::Usage;
 use crate::http::api::Api;
-use crate::http::caller::NoSessions;
 use crate::http::guard::Doors;
 use crate::http::openapi;
 use crate::http::pages;
@@ -29,7 +31,8 @@ use crate::store::Reader;
 
 /// What features keep for as long as the server runs.
 pub(super) struct Leaves {
-    pub(super) quota: Arc<RateLimits>,
+    quota: Arc<RateLimits>,
+    sessions: Keeper,
     reconciliation: Arc<Reconciliation>,
     usage: Usage,
 }
@@ -39,6 +42,7 @@ impl Leaves {
     pub(super) fn open(config: &Config, api: &Api, reader: &Reader) -> Result<Self, StartError> {
         Ok(Self {
             quota: quota(config, api, reader)?,
+            sessions: sessions(config, api, reader)?,
             reconciliation: reconciliation(config, api, reader)?,
             usage: usage(config),
         })
@@ -54,6 +58,7 @@ impl Leaves {
             features::rate_limits::routes::router(Arc::clone(&self.quota)),
             features::documents::routes::router(),
             features::games::routes::router(),
+            features::sessions::routes::router(self.sessions.clone()),
             features::usage::routes::router(self.usage.clone()),
             features::client_errors::routes::router(),
             features::reconciliation::routes::router(Arc::clone(&self.reconciliation)),
@@ -62,7 +67,7 @@ impl Leaves {
 
     /// What a request has to pass.
     pub(super) fn doors(&self) -> Doors {
-        Doors { sessions: Arc::new(NoSessions), quota: Arc::clone(&self.quota) as _ }
+        Doors { sessions: Arc::clone(&self.sessions.table) as _, quota: Arc::clone(&self.quota) as _ }
     }
 
     /// Everything that the server does by itself at set times, and what its user adds.
@@ -81,6 +86,7 @@ impl Leaves {
             features::games::cleanup::cleanup_job(cleanup),
             features::operations::upkeep::trim_job(history(config)),
             features::operations::upkeep::optimize_job(),
+            self.sessions.cleanup_job(),
             trim_job(Arc::clone(&self.reconciliation), days(config.reconciliation_days), config.reconciliation_rows),
             features::usage::reset::reset_job(config.env == Environment::Production),
         ];
@@ -94,9 +100,25 @@ impl Leaves {
     /// What goes on all the time.
     pub(super) fn spawn(&self, api: &Api, tasks: &mut JoinSet<()>) {
         tasks.spawn(Arc::clone(&self.reconciliation).keep_looking());
+        tasks.spawn(self.sessions.clone().keep());
         tasks.spawn(Arc::clone(&self.quota).keep_saved(api.reads.clone()));
         tasks.spawn(features::games::departure::keep_moving(api.clone()));
     }
+
+    /// Stores what is stored from time to time only. Where storage fails a little is given away at the next start.
+    pub(super) async fn close(&self) {
+        let _ = timeout(FINISH_TIMEOUT, self.quota.save()).await;
+        if let Ok(Err(error)) = timeout(FINISH_TIMEOUT, self.sessions.store_uses()).await {
+            tracing::warn!(%error, "when sessions were last used is not stored");
+        }
+    }
+}
+
+/// The sessions that had not ended when the server stopped.
+fn sessions(config: &Config, api: &Api, reader: &Reader) -> Result<Keeper, StartError> {
+    let terms = Terms { ttl: config.session_ttl, idle: config.session_idle };
+    let restored = Keeper::restore(reader, api.engine.clone(), terms, Arc::clone(&api.clock));
+    restored.map_err(|error| StartError::Stored("sessions", error.to_string()))
 }
 
 fn reconciliation(config: &Config, api: &Api, reader: &Reader) -> Result<Arc<Reconciliation>, StartError> {

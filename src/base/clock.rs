@@ -28,6 +28,13 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis).max(0))
     }
 
+    /// This moment plus `duration`; the last one that there is at most.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
     /// As HTTP's `Date` has it.
     pub fn to_http_date(self) -> String {
         let moment = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or_default();

@@ -99,6 +99,12 @@ name_type!(
     check_id,
     "a user id is 1 to 64 characters: a letter or digit, then letters, digits, '_' or '-'"
 );
+name_type!(
+    /// Names a session. It is no secret: what lets somebody in is the session's token.
+    SessionId,
+    check_id,
+    "a session's id is 1 to 64 characters: a letter or digit, then letters, digits, '_' or '-'"
+);
 
 /// The full name of a document, written `collection/id`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -234,6 +234,25 @@ pub const MOVED_GAME_BYTES_MAX: usize = 64 << 20;
 pub const MOVED_ANSWERS_BYTES_MAX: usize = 8 << 20;
 
 const _: () = assert!(MOVED_ANSWERS_BYTES_MAX * 4 <= MOVED_GAME_BYTES_MAX, "answers leave room for the history");
+/// Sessions of one user. Past it: the one that was not used for longest ends.
+pub const SESSIONS_PER_USER_MAX: usize = 100;
+/// Sessions in all: what some 1 KB each makes of 50 MB. Past it: `sessions-full`.
+pub const SESSIONS_MAX: usize = 50_000;
+/// How long a session is good after it was opened or renewed (default).
+pub const SESSION_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a session is good after it was last used (default).
+pub const SESSION_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest text that a user gives to a session, characters. Past it: `invalid-request`.
+pub const SESSION_TEXT_CHARS_MAX: usize = 100;
+/// Characters that are kept of what a browser calls itself. The rest is cut off.
+pub const USER_AGENT_CHARS_MAX: usize = 300;
+/// How often it is stored when sessions were last used: what a `kill -9` forgets of it at most.
+pub const SESSIONS_STORED_EVERY: Duration = Duration::from_secs(60);
+/// How often is looked for sessions that have expired, and for those in use by a stream alone.
+pub const SESSIONS_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+/// Rows of sessions written in one transaction.
+pub const SESSIONS_PER_ROUND: usize = 1000;
+
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
 const _: () = assert!(STREAMS_PER_USER_MAX < CONNECTIONS_PER_USER_MAX, "streams leave room for requests");
 const _: () = assert!(CONNECTIONS_PER_USER_MAX < CONNECTIONS_MAX, "one person does not take all connections");

@@ -9,3 +9,4 @@ pub mod error;
 pub mod flags;
 pub mod ids;
 pub mod limits;
+pub mod secret;

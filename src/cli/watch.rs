@@ -183,8 +183,9 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         if !self.last_event_id.is_empty() {
             headers.push(("last-event-id", self.last_event_id.as_str()));
         }
-        if let Some(viewer) = &self.options.viewer {
-            headers.push(("rejoin-viewer", viewer.as_str()));
+        let bearer = self.options.session.as_ref().map(|token| format!("Bearer {}", token.expose()));
+        if let Some(bearer) = &bearer {
+            headers.push(("authorization", bearer));
         }
         let mut answer = self.options.server.get(&path, &headers).await?;
         let status = answer.status();

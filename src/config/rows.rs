@@ -373,6 +373,8 @@ pub(super) const ROWS: &[Row] = &[
     },
     number!("reconciliation-days", "DAYS", reconciliation_days, "Keep the audit of reconciliation for this long"),
     number!("reconciliation-rows", "COUNT", reconciliation_rows, "Keep at most this many rows of that audit"),
+    seconds!("session-ttl-seconds", session_ttl, "Let a session be good for this long after it was opened or renewed"),
+    seconds!("session-idle-seconds", session_idle, "End a session that was not used for this long"),
     Row {
         name: "database-pages-max",
         value_name: "PAGES",

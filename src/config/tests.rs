@@ -87,6 +87,8 @@ fn every_option_can_be_set_in_every_way() {
         ("rate-limit-administrators", "true"),
         ("reconciliation-days", "5"),
         ("reconciliation-rows", "600"),
+        ("session-ttl-seconds", "60"),
+        ("session-idle-seconds", "60"),
         ("database-pages-max", "500"),
         ("env", "production"),
         ("usage-default-parties-created", "3"),
@@ -299,16 +301,17 @@ fn check_config_says_where_each_value_comes_from_and_can_be_fed_back() {
 }
 
 #[test]
-fn watch_takes_a_document_a_server_and_a_viewer() {
+fn watch_takes_a_document_a_server_and_a_session() {
     let Ok(Command::Watch(options)) = parse_with(&["watch", "games/g1"], &[], None) else { panic!("not a watch") };
     assert_eq!(options.server.to_string(), "127.0.0.1:7766");
-    assert_eq!((options.document.to_string().as_str(), options.viewer, options.json), ("games/g1", None, false));
-    let args = ["watch", "games/g1", "--json", "--viewer", "alice", "--server", "http://localhost:1"];
+    assert_eq!((options.document.to_string().as_str(), options.session, options.json), ("games/g1", None, false));
+    let args = ["watch", "games/g1", "--json", "--session", "kept-by-nobody", "--server", "http://localhost:1"];
     let Ok(Command::Watch(options)) = parse_with(&args, &[], None) else { panic!("not a watch") };
-    assert_eq!((options.viewer.unwrap().as_str(), options.json), ("alice", true));
+    assert!(!format!("{options:?}").contains("kept-by-nobody"), "a token is shown to no log");
+    assert_eq!((options.session.unwrap().expose(), options.json), ("kept-by-nobody", true));
     refused(&["watch"], &[], None, &["COLLECTION/ID"]);
     refused(&["watch", "games"], &[], None, &["collection/id"]);
-    refused(&["watch", "games/g1", "--viewer", "a b"], &[], None, &["--viewer: "]);
+    refused(&["watch", "games/g1", "--session", "a b"], &[], None, &["--session: "]);
     refused(&["watch", "games/g1", "--server", "https://a"], &[], None, &["--server: ", "http://"]);
 }
 

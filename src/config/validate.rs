@@ -15,6 +15,8 @@ use crate::tailnet::ranges::is_node;
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
 const DATABASE_PAGES_MIN: u64 = 64;
+/// Longest life of a session without renewal, seconds: a year and some. Browsers keep no cookie for longer.
+const SESSION_TTL_MAX: u64 = 400 * 24 * 3600;
 /// Longest host name, bytes (RFC 1035).
 const HOST_LENGTH_MAX: usize = 253;
 
@@ -94,6 +96,8 @@ impl Config {
             ("usage-default-creatures-created", self.usage_default_creatures.unwrap_or(0), 0, LIMIT_MAX),
             ("reconciliation-days", u64::from(self.reconciliation_days), 1, 36_500),
             ("reconciliation-rows", self.reconciliation_rows, 1, 100_000_000),
+            ("session-ttl-seconds", whole_seconds("session-ttl-seconds", self.session_ttl)?, 1, SESSION_TTL_MAX),
+            ("session-idle-seconds", whole_seconds("session-idle-seconds", self.session_idle)?, 1, SESSION_TTL_MAX),
             ("database-pages-max", pages, DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1),
         ];
         for (name, value, least, most) in ranges {

@@ -7,4 +7,5 @@ pub mod games;
 pub mod operations;
 pub mod rate_limits;
 pub mod reconciliation;
+pub mod sessions;
 pub mod usage;

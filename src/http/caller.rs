@@ -7,24 +7,21 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, COOKIE};
+use axum::response::Response;
+use http::header::{AUTHORIZATION, HeaderValue, SET_COOKIE};
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use super::cookie;
 use super::problem::Failure;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
 pub use crate::tailnet::policy::Member;
-
-/// The header by which a local caller acts as somebody.
-pub const HEADER: &str = "rejoin-viewer";
-
-/// The cookie that holds a session's token.
-pub const COOKIE_NAME: &str = "rejoin_session";
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -72,7 +69,8 @@ pub struct Caller {
 /// A session that a request showed and that is good.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// Names the session; not a secret.
+    /// Names the session; not a secret. Whatever goes on under the session holds it, and nothing else does: so it is
+    /// known whether the session is in use.
     pub id: Arc<str>,
     /// Whose it is.
     pub viewer: Viewer,
@@ -80,6 +78,8 @@ pub struct Shown {
     pub administrator: bool,
     /// Cancelled when the session ends.
     pub life: CancellationToken,
+    /// For how long a browser is to keep its cookie from now on, where that is to be told: its time began anew.
+    pub keep_cookie: Option<Duration>,
 }
 
 /// Knows the sessions.
@@ -113,7 +113,7 @@ impl Caller {
             return Ok(Self { viewer, administrator, peer: peer.clone(), session: Some(session) });
         }
         let (viewer, administrator) = match &peer.person {
-            Person::Local => named(headers)?,
+            Person::Local => (Viewer::Owner, true),
             Person::Member(member) => (Viewer::User(member.user.clone()), member.administrator),
             Person::Stranger => {
                 let message = "only callers on this machine, of its tailnet or with a session are known";
@@ -150,7 +150,7 @@ impl Caller {
 /// The token that a request shows. Errors: `Invalid` for one that is repeated or is not said as it should be.
 fn token(headers: &HeaderMap) -> Result<Option<&str>> {
     let bearer = bearer(headers)?;
-    let cookie = cookie(headers)?;
+    let cookie = cookie::shown(headers)?;
     match (bearer, cookie) {
         (Some(bearer), Some(cookie)) if bearer != cookie => {
             Err(Error::invalid("the request shows two sessions; show one"))
@@ -174,31 +174,6 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Result<Option<&str>> {
-    let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut ours = pairs.filter(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value.trim().trim_matches('"'));
-    match (ours.next(), ours.next()) {
-        (Some(first), Some(second)) if first != second => {
-            Err(Error::invalid_field("Cookie", format!("{COOKIE_NAME} is given more than once")))
-        }
-        (first, _) => Ok(first),
-    }
-}
-
-/// Whom a local caller names: no header means the owner, and one valid header that user. A header that is empty,
-/// malformed or repeated never means the owner.
-fn named(headers: &HeaderMap) -> Result<(Viewer, bool)> {
-    let mut values = headers.get_all(HEADER).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) => return Ok((Viewer::Owner, true)),
-        (Some(value), None) => value,
-        (Some(_), Some(_)) => return Err(Error::invalid_field("Rejoin-Viewer", "is given more than once")),
-    };
-    let id = UserId::new(value.to_str().unwrap_or_default());
-    id.map(|id| (Viewer::User(id), false)).map_err(|error| Error::invalid_field("Rejoin-Viewer", error.message()))
-}
-
 /// An IPv4 peer of a listener that takes both families arrives as an IPv6 address with the other inside.
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
@@ -208,7 +183,7 @@ fn is_loopback(address: IpAddr) -> bool {
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
     Known(Caller),
-    Refused(Kind, String),
+    Refused(Kind, String, Map<String, Value>),
 }
 
 impl Asked {
@@ -216,7 +191,7 @@ impl Asked {
     pub(super) fn new(caller: Result<Caller>) -> Self {
         match caller {
             Ok(caller) => Self::Known(caller),
-            Err(error) => Self::Refused(error.kind(), error.message().to_owned()),
+            Err(error) => Self::Refused(error.kind(), error.message().to_owned(), error.details().clone()),
         }
     }
 
@@ -227,6 +202,40 @@ impl Asked {
             Self::Refused(..) => None,
         }
     }
+
+    /// What the browser that sent `headers` is to be told about its cookie, if it sent one.
+    pub(super) fn about_cookie(&self, headers: &HeaderMap) -> Option<AboutCookie> {
+        let token = cookie::shown(headers).ok()??;
+        match self {
+            Self::Known(caller) => {
+                let kept = caller.session.as_ref()?.keep_cookie?;
+                cookie::keep(token, kept).map(AboutCookie::Keep)
+            }
+            Self::Refused(Kind::Unauthenticated, ..) => Some(AboutCookie::Forget),
+            Self::Refused(..) => None,
+        }
+    }
+}
+
+/// What a browser is to be told about its cookie.
+pub(super) enum AboutCookie {
+    /// To keep it for longer.
+    Keep(HeaderValue),
+    /// To forget it, if the request is refused for it.
+    Forget,
+}
+
+impl AboutCookie {
+    /// Tells it, unless the response says something about the cookie itself.
+    pub(super) fn tell(self, response: &mut Response) {
+        let refused = response.status() == StatusCode::UNAUTHORIZED;
+        let value = match self {
+            Self::Keep(value) => value,
+            Self::Forget if refused => cookie::forget(),
+            Self::Forget => return,
+        };
+        response.headers_mut().entry(SET_COOKIE).or_insert(value);
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -235,7 +244,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         match parts.extensions.get::<Asked>() {
             Some(Asked::Known(caller)) => Ok(caller.clone()),
-            Some(Asked::Refused(kind, message)) => Err(Error::new(*kind, message.clone()).into()),
+            Some(Asked::Refused(kind, message, details)) => {
+                let error = Error::new(*kind, message.clone());
+                Err(details.iter().fold(error, |error, (name, value)| error.with(name, value.clone())).into())
+            }
             None => Err(Error::internal("a request came past the guard").into()),
         }
     }
@@ -249,7 +261,7 @@ mod tests {
     fn headers(name: &'static str, values: &[&[u8]]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(name, http::HeaderValue::from_bytes(value).unwrap());
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
         }
         headers
     }
@@ -260,45 +272,35 @@ mod tests {
     }
 
     #[test]
-    fn no_header_is_the_owner_and_no_value_is() {
+    fn this_machine_is_the_owner_and_others_are_nobody() {
         for peer in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
-            assert_eq!(asked(peer, &HeaderMap::new()), Ok(Viewer::Owner));
+            assert_eq!(asked(peer, &HeaderMap::new()), Ok(Viewer::Owner), "{peer}");
         }
-        let alice = || Ok(Viewer::User(UserId::new("alice").unwrap()));
-        assert_eq!(asked("127.0.0.1:5", &headers(HEADER, &[b"alice"])), alice());
-        for bad in [&b""[..], b" ", b"a b", b"@owner", b"\xc3\xa4", b"alice,bob", &[b'x'; 65]] {
-            assert_eq!(asked("127.0.0.1:5", &headers(HEADER, &[bad])), Err(Kind::Invalid), "{bad:?}");
-        }
-        assert_eq!(asked("127.0.0.1:5", &headers(HEADER, &[b"alice", b"alice"])), Err(Kind::Invalid));
-    }
-
-    #[test]
-    fn others_are_nobody_whatever_they_claim() {
         for peer in ["192.168.1.5:5", "100.64.1.2:5", "[fe80::1]:5", "[::ffff:10.0.0.1]:5"] {
             assert_eq!(asked(peer, &HeaderMap::new()), Err(Kind::Unauthenticated), "{peer}");
-            assert_eq!(asked(peer, &headers(HEADER, &[b"alice"])), Err(Kind::Unauthenticated), "{peer}");
         }
     }
 
     #[test]
     fn an_unknown_session_is_never_the_owner() {
-        for known in ["Bearer x", "bearer  x "] {
-            assert_eq!(
-                asked("127.0.0.1:5", &headers("authorization", &[known.as_bytes()])),
-                Err(Kind::Unauthenticated)
-            );
+        let here = "127.0.0.1:5";
+        for unknown in [&b"Bearer x"[..], b"bearer  x ", b"Bearer rejoin_session_x"] {
+            assert_eq!(asked(here, &headers("authorization", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
         }
-        for malformed in ["", "Bearer", "Bearer ", "Basic eDp5", "x"] {
-            let shown = headers("authorization", &[malformed.as_bytes()]);
-            assert_eq!(asked("127.0.0.1:5", &shown), Err(Kind::Invalid), "{malformed}");
+        for malformed in [&b""[..], b"Bearer", b"Bearer ", b"Basic eDp5", b"x", b"Bearer \xff"] {
+            assert_eq!(asked(here, &headers("authorization", &[malformed])), Err(Kind::Invalid), "{malformed:?}");
         }
-        assert_eq!(
-            asked("127.0.0.1:5", &headers("cookie", &[b"a=b; rejoin_session=x; c"])),
-            Err(Kind::Unauthenticated)
-        );
-        assert_eq!(asked("127.0.0.1:5", &headers("cookie", &[b"rejoin_session="])), Err(Kind::Unauthenticated));
-        assert_eq!(asked("127.0.0.1:5", &headers("cookie", &[b"other=x"])), Ok(Viewer::Owner));
-        let two = headers("cookie", &[b"rejoin_session=x", b"rejoin_session=y"]);
-        assert_eq!(asked("127.0.0.1:5", &two), Err(Kind::Invalid));
+        assert_eq!(asked(here, &headers("authorization", &[b"Bearer x", b"Bearer x"])), Err(Kind::Invalid));
+        for unknown in [&b"a=b; rejoin_session=x; c"[..], b"rejoin_session=", b"rejoin_session", b"rejoin_session=\xff"]
+        {
+            assert_eq!(asked(here, &headers("cookie", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
+        }
+        assert_eq!(asked(here, &headers("cookie", &[b"rejoin_session=x", b"rejoin_session=y"])), Err(Kind::Invalid));
+        assert_eq!(asked(here, &headers("cookie", &[b"other=\xff"])), Ok(Viewer::Owner));
+        let mut both = headers("cookie", &[b"rejoin_session=x"]);
+        both.append("authorization", HeaderValue::from_static("Bearer x"));
+        assert_eq!(asked(here, &both), Err(Kind::Unauthenticated));
+        both.insert("authorization", HeaderValue::from_static("Bearer y"));
+        assert_eq!(asked(here, &both), Err(Kind::Invalid));
     }
 }

@@ -18,7 +18,7 @@ use http::{Method, Request, Uri};
 use serde_json::Value;
 use tower::Service;
 
-use super::caller::{Asked, Caller, Sessions};
+use super::caller::{AboutCookie, Asked, Caller, Sessions};
 use super::headers::{LAST_EVENT_ID, wants_event_stream};
 use super::moved;
 use super::problem::{self, Elsewhere, Failure, Fault};
@@ -78,8 +78,8 @@ impl Guard {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
-        let mut said = Vec::new();
-        let handled = match self.admit(visit, &mut request, &mut said) {
+        let (mut said, mut about_cookie) = (Vec::new(), None);
+        let handled = match self.admit(visit, &mut request, &mut said, &mut about_cookie) {
             Ok(()) => self.dispatch(request).left_future(),
             Err(refusal) => ready(refused(refusal, visit, &request, number)).right_future(),
         };
@@ -88,6 +88,9 @@ impl Guard {
                 response = problem::render(&moved::shown_the_way(&refusal, &uri), None);
             }
             response.headers_mut().extend(said);
+            if let Some(about) = about_cookie {
+                about.tell(&mut response);
+            }
             if response.status().as_u16() >= 400 {
                 let id = format!("{:x}-{number:x}", self.started.as_millis());
                 response = failed(response, &id, &method, &uri);
@@ -107,6 +110,7 @@ impl Guard {
         visit: &Visit,
         request: &mut Request<Body>,
         say: &mut Vec<(HeaderName, HeaderValue)>,
+        about_cookie: &mut Option<AboutCookie>,
     ) -> Result<()> {
         let Doors { sessions, quota } = &self.doors;
         let Visit { peer, hosts, turned_away, .. } = visit;
@@ -121,6 +125,7 @@ impl Guard {
             return Err(Error::new(Kind::Forbidden, "requests from the public internet (Funnel) are refused"));
         }
         let asked = Asked::new(Caller::of(peer, request.headers(), &**sessions));
+        *about_cookie = asked.about_cookie(request.headers());
         let admission = quota.admit(peer, asked.caller(), request.method(), request.uri().path());
         request.extensions_mut().insert(asked);
         say.extend(admission.headers);

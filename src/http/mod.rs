@@ -2,8 +2,9 @@
 //!
 //! In the order in which a request meets them: [`server`] (accepts and drives connections), [`stall`] and [`inbound`]
 //! (end a peer that stops taking or sending), [`guard`] (host, origin, panics, headers, logs) with [`hosts`] (which
-//! names are ours), the extractors [`viewer`], [`path`], [`query`] and [`body`], the pure parsers in [`headers`], what
-//! handlers share in [`api`] and in [`once`] (calls that may be repeated), and on the way back [`sse`] for streams, which [`pour`] writes, and [`problem`] with
+//! names are ours), the extractors [`caller`] (with [`cookie`]), [`path`], [`query`] and [`body`], the pure parsers in
+//! [`headers`], what handlers share in [`api`] and in [`once`] (calls that may be repeated), and on the way back [`sse`]
+//! for streams, which [`pour`] writes, and [`problem`] with
 //! [`pages`], which says to people what a problem means. [`openapi`] says to programs what can be asked. [`client`] and
 //! [`sse_parser`] are the other end, for `rejoin watch`.
 
@@ -11,6 +12,7 @@ pub mod api;
 pub mod body;
 pub mod caller;
 pub mod client;
+pub mod cookie;
 pub mod counts;
 pub mod entrance;
 pub mod guard;

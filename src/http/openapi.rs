@@ -19,12 +19,14 @@ use sha2::{Digest, Sha256};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response as Answer, ResponseBuilder};
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, Ref, RefOr, Required};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::Caller;
+use super::cookie;
 use super::once::Sent;
 use super::path::{CollectionPath, DocumentPath};
 use super::problem::{self, NAMED, row};
@@ -44,15 +46,33 @@ const EVERYWHERE: &[Kind] = &[
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(Problem)),
+    modifiers(&Shows),
+    security((), ("bearer" = []), ("cookie" = [])),
     tags(
         (name = "documents", description = "Creating, reading and changing documents."),
         (name = "streams", description = "Following documents: server-sent events, history, long polls."),
         (name = "usage", description = "How much each user may create."),
+        (name = "sessions", description = "Who one is, and on which devices."),
         (name = "operations", description = "For whoever runs the server."),
         (name = "problems", description = "What the server's refusals mean."),
     )
 )]
 struct Whole;
+
+/// How a caller shows a session. Without one they are who the server takes them for: on its own machine its owner.
+struct Shows;
+
+impl utoipa::Modify for Shows {
+    fn modify(&self, whole: &mut utoipa::openapi::OpenApi) {
+        let said = "The token of a session: `POST /api/v1/sessions` answers with one.";
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(said)).build();
+        let said = "The same token, as browsers and their `EventSource` show it.";
+        let cookie = ApiKeyValue::with_description(cookie::NAME, said);
+        let components = whole.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
 
 /// A refusal (RFC 9457). `type` says what kind, and `GET` on it what it means; which of the further members are there
 /// depends on it.
@@ -263,12 +283,8 @@ parameters! {
         collection(),
         parameter("id", ParameterIn::Path, Required::True, ID_PATTERN, "The document's id in its collection."),
     ];
-    Caller => [request_header(
-        "Rejoin-Viewer",
-        ID_PATTERN,
-        "As whom a caller on the server's own machine acts; left out: as the owner, who sees everything. Elsewhere it \
-         says nothing.",
-    )];
+    // By a session, or by nothing at all: the description's `security` says that, for all calls.
+    Caller => [];
     Conditions => [
         request_header(
             "If-Match",

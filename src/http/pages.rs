@@ -56,8 +56,10 @@ pub const MEANINGS: &[Meaning] = &[
     meaning(
         "unauthenticated",
         &[401],
-        "The server cannot tell who is asking.",
-        "Connect from a place that the server knows: the machine that it runs on, or the private network that it serves.",
+        "The server cannot tell who is asking, or the request shows a session that is unknown, has ended, or is somebody \
+         else's.",
+        "Open a new session with POST /api/v1/sessions, or show none; and connect from a place that the server knows: the \
+         machine that it runs on, or the private network that it serves.",
     ),
     meaning(
         "forbidden",
@@ -295,6 +297,12 @@ pub const MEANINGS: &[Meaning] = &[
         "A batch happens on one server, whole or not at all, and one of its games is on another. Nothing was changed.",
         "index names the operation, document its game, and to the server that it is at: send what is about it there, and \
          the rest here.",
+    ),
+    meaning(
+        "sessions-full",
+        &[409],
+        "The server keeps a bounded number of sessions, and there are that many.",
+        "An administrator can end some at /api/v1/admin/sessions; those that nobody uses expire by themselves.",
     ),
 ];
 

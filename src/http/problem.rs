@@ -103,6 +103,7 @@ pub const NAMED: &[Row] = &[
     named(StatusCode::FORBIDDEN, "quota-exceeded", "The plan allows no more of these for now"),
     named(StatusCode::PAYLOAD_TOO_LARGE, "game-too-large", "The game is too large to move"),
     named(StatusCode::CONFLICT, "game-elsewhere", "One of the games is on another server now"),
+    named(StatusCode::CONFLICT, "sessions-full", "There are as many sessions as there may be"),
 ];
 
 /// What `error` is in HTTP: by its kind, and by its name if it has one.

@@ -256,8 +256,18 @@ async fn unknown_paths_methods_and_names_are_problems() {
         assert!(problem(&answer)["errors"][0]["field"].is_string(), "{path}: {answer}");
     }
     assert!(ask("GET /who", "").await.1.ends_with("Owner"));
-    assert!(ask("GET /who", "Rejoin-Viewer: alice\n").await.1.ends_with("User(\"alice\")"));
-    assert_eq!(ask("GET /who", "Rejoin-Viewer:\n").await.0, 400);
+    assert_eq!(ask("GET /who", "Authorization:\n").await.0, 400);
+    // A session that nobody knows: refused where it matters who asks, forgotten by the browser that showed it.
+    let (status, answer) = ask("GET /who", "Cookie: rejoin_session=x\n").await;
+    assert_eq!((status, &problem(&answer)["type"]), (401, &"/problems/unauthenticated".into()));
+    assert!(
+        answer.contains("set-cookie: rejoin_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0\r\n"),
+        "{answer}"
+    );
+    let (status, answer) = ask("GET /who", "Authorization: Bearer x\n").await;
+    assert!(status == 401 && !answer.contains("set-cookie"), "{answer}");
+    let (status, answer) = ask("GET /ok", "Cookie: rejoin_session=x\n").await;
+    assert!(status == 200 && !answer.contains("set-cookie"), "{answer}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Process, Reply};
+use crate::support::{AS, Process, Reply};
 
 async fn batch(server: &Process, operations: Value) -> Reply {
     server.tell("POST", "/api/v1/batch", &[], json!({ "operations": operations })).await
@@ -164,7 +164,7 @@ async fn a_batch_cannot_be_used_to_look_or_reach_where_a_player_may_not() {
         json!({ "op": "patch", "collection": "games", "id": "g2", "patch": { "n": 2 } }),
     ] {
         let body = json!({ "operations": [good, bad] });
-        let reply = server.tell("POST", "/api/v1/batch", &[("rejoin-viewer", "ann")], body).await;
+        let reply = server.tell("POST", "/api/v1/batch", &[(AS, "ann")], body).await;
         assert!(!reply.text.contains("spades"));
         assert_eq!(reply.problem(403, "forbidden")["index"], 1);
         assert_eq!(server.standing("/api/v1/games/g1").await, standing);

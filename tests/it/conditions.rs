@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Process, Reply};
+use crate::support::{AS, Process, Reply};
 
 const PATH: &str = "/api/v1/games/g1";
 const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
@@ -135,7 +135,7 @@ async fn a_conflict_shows_a_player_no_more_than_a_read_does() {
     let server = Process::start(&[]);
     let state = json!({ "n": 1, "hidden": { "deck": "spades" }, "private": { "ann": "king", "bob": "queen" } });
     server.put(PATH, &state).await;
-    let ann = ("rejoin-viewer", "ann");
+    let ann = (AS, "ann");
     let stale = ("if-match", "\"7-abcdefabcdef\"");
     let by_header = server.tell("PATCH", PATH, &[ann, stale, MERGE], json!({ "n": 2 })).await;
     let body = json!({ "type": "x", "patch": { "n": 2 }, "expectedVersion": 7 });

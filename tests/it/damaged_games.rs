@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::support::{Follower, Process, Reply};
+use crate::support::{AS, Follower, Process, Reply};
 
 const G1: &str = "/api/v1/games/g1";
 const RESTORE: &str = "/api/game/g1/restore";
@@ -48,7 +48,7 @@ async fn damaged(sql: &str, persisted: bool) -> (Process, String, String) {
 }
 
 async fn roll_back(server: &Process, viewer: &str, body: Value) -> Reply {
-    server.tell("POST", ROLLBACK, &[("rejoin-viewer", viewer)], body).await
+    server.tell("POST", ROLLBACK, &[(AS, viewer)], body).await
 }
 
 #[tokio::test]
@@ -139,10 +139,10 @@ async fn a_completed_game_that_is_damaged_can_be_removed() {
     for sql in [BODY_OF_4, HASH_OF_4, NO_4, LAST, "DELETE FROM events WHERE version = 1"] {
         let (mut server, ..) = damaged(sql, false).await;
         server.ask("DELETE", PERSIST, &[]).await.problem(409, "game-running");
-        let host = [("rejoin-viewer", "alice")];
-        server.ask("POST", &format!("{G1}/complete"), &[("rejoin-viewer", "bob")]).await.problem(403, "forbidden");
+        let host = [(AS, "alice")];
+        server.ask("POST", &format!("{G1}/complete"), &[(AS, "bob")]).await.problem(403, "forbidden");
         server.ask("POST", &format!("{G1}/complete"), &host).await.expect(200);
-        server.ask("DELETE", PERSIST, &[("rejoin-viewer", "bob")]).await.problem(403, "forbidden");
+        server.ask("DELETE", PERSIST, &[(AS, "bob")]).await.problem(403, "forbidden");
         server.ask("DELETE", PERSIST, &host).await.expect(204);
         for _ in 0..2 {
             for path in [G1, RESTORE] {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{GENESIS, Process, verify_chain};
+use crate::support::{AS, GENESIS, Process, verify_chain};
 
 /// `"<version>-<12 hex digits>"` of a document as it was answered.
 fn tag(document: &Value) -> String {
@@ -228,7 +228,7 @@ async fn an_action_answers_with_its_event_which_is_the_one_in_the_history() {
     let path = "/api/v1/games/g1";
     server.put(path, &json!({ "pot": 10 })).await;
     let body = json!({ "type": "raise", "payload": { "to": 20 }, "patch": { "pot": 30 }, "expectedVersion": 1 });
-    let raised = server.tell("POST", &format!("{path}/actions"), &[("rejoin-viewer", "ann")], &body).await.expect(200);
+    let raised = server.tell("POST", &format!("{path}/actions"), &[(AS, "ann")], &body).await.expect(200);
     let mut event = raised.body.clone();
     assert_eq!(event.as_object_mut().unwrap().remove("durable"), Some(json!(true)));
     assert_eq!((&event["seq"], &event["version"], &event["type"]), (&json!(2), &json!(2), &json!("raise")));

@@ -10,7 +10,7 @@ mod secrets;
 
 use serde_json::{Value, json};
 
-use crate::support::{Process, Reply};
+use crate::support::{AS, Process, Reply};
 
 /// The game `g1`, made by the owner, with alice on seat 0 and bob on seat 1.
 async fn start(flags: &[&str]) -> Process {
@@ -34,7 +34,7 @@ async fn open_game(server: &Process) {
 
 /// Some viewer's header; none for the owner, who goes by "".
 fn as_viewer(viewer: &str) -> Vec<(&str, &str)> {
-    if viewer.is_empty() { Vec::new() } else { vec![("rejoin-viewer", viewer)] }
+    if viewer.is_empty() { Vec::new() } else { vec![(AS, viewer)] }
 }
 
 async fn join(server: &Process, viewer: &str, player: &str, seat: Option<u32>) -> Reply {
@@ -64,7 +64,7 @@ async fn reconnect(server: &Process, viewer: &str, player: &str, token: &str) ->
 
 /// A request that carries a key.
 async fn keyed(server: &Process, player: &str, key: &str, body: &Value) -> Reply {
-    let headers = [("rejoin-viewer", player), ("idempotency-key", key)];
+    let headers = [(AS, player), ("idempotency-key", key)];
     server.tell("POST", "/api/game/g1/reconnect", &headers, body).await
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Process, Reply};
+use crate::support::{AS, Process, Reply};
 
 const MERGE: &str = "application/merge-patch+json";
 
@@ -111,7 +111,7 @@ async fn a_key_belongs_to_who_sends_it() {
     let action = Call::post("/api/v1/games/g1/actions", json!({ "type": "x" }));
     // `host` as a player's name is not the host.
     for viewer in [None, Some("ann"), Some("bob"), Some("host"), Some("owner")] {
-        let headers: Vec<(&str, &str)> = viewer.iter().map(|viewer| ("rejoin-viewer", *viewer)).collect();
+        let headers: Vec<(&str, &str)> = viewer.iter().map(|viewer| (AS, *viewer)).collect();
         let first = action.send(&server, "same", &headers).await.expect(200);
         assert!(!first.headers.contains_key("idempotency-replayed"), "{viewer:?}");
         check_again(&first, &action.send(&server, "same", &headers).await);

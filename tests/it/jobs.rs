@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::history::history_after;
-use crate::support::{Follower, Process};
+use crate::support::{AS, Follower, Process};
 
 const JOBS: &str = "/api/v1/admin/jobs";
 
@@ -53,7 +53,7 @@ async fn the_owner_sees_the_jobs_and_runs_one_dry_and_for_real() {
 async fn nobody_else_sees_or_runs_them_and_nonsense_is_refused() {
     let server = Process::start(&[]);
     let run = format!("{JOBS}/job-log-trim/run");
-    let alice = [("rejoin-viewer", "alice")];
+    let alice = [(AS, "alice")];
     server.ask("GET", JOBS, &alice).await.problem(403, "forbidden");
     server.ask("POST", &run, &alice).await.problem(403, "forbidden");
     server.ask("POST", &format!("{JOBS}/no-such-job/run"), &alice).await.problem(403, "forbidden");

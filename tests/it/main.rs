@@ -34,6 +34,7 @@ mod program;
 mod rate_limits;
 mod reconciliation;
 mod rollout;
+mod sessions;
 mod streams;
 mod tailnet;
 mod usage;

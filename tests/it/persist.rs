@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::disk::Disk;
 use crate::support::history::verified_history;
-use crate::support::{Follower, Process};
+use crate::support::{AS, Follower, Process};
 
 const G1: &str = "/api/v1/games/g1";
 const PERSIST: &str = "/api/game/g1/persist";
@@ -220,8 +220,8 @@ async fn a_completed_game_is_removed_but_for_its_last_version_and_hash() {
     let middle = follower.changes(2).await.pop().unwrap().id;
     server.ask("DELETE", PERSIST, &[]).await.problem(409, "game-running");
     complete(&server, "g1", "2026-01-01T00:00:00.000Z").await;
-    server.ask("DELETE", PERSIST, &[("rejoin-viewer", "bob")]).await.problem(403, "forbidden");
-    assert_eq!(server.ask("DELETE", PERSIST, &[("rejoin-viewer", "alice")]).await.status, 204);
+    server.ask("DELETE", PERSIST, &[(AS, "bob")]).await.problem(403, "forbidden");
+    assert_eq!(server.ask("DELETE", PERSIST, &[(AS, "alice")]).await.status, 204);
     // Whoever watches is told; whoever comes back is told that what was missed is gone.
     let last = follower.changes(1).await.pop().unwrap();
     assert_eq!(
@@ -242,7 +242,7 @@ async fn a_completed_game_is_removed_but_for_its_last_version_and_hash() {
     let mut late = Follower::connect(&events, Some("bob"), Some(&last.id)).await.unwrap();
     assert_eq!(late.expect("resumed").await.data["count"], 0);
     assert_removed(&server, 7).await;
-    assert_eq!(server.ask("DELETE", PERSIST, &[("rejoin-viewer", "alice")]).await.status, 204, "again");
+    assert_eq!(server.ask("DELETE", PERSIST, &[(AS, "alice")]).await.status, 204, "again");
     server.kill();
     server.start_again();
     assert_removed(&server, 7).await;

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Follower, Process, Reply};
+use crate::support::{AS, Follower, Process, Reply};
 
-const AS: &str = "rejoin-viewer";
 const CONFIGS: &str = "/api/v1/admin/rate-limits/configs";
 const RULES: &str = "/api/v1/admin/rate-limits/rules";
 const METRICS: &str = "/api/v1/admin/rate-limits/metrics";

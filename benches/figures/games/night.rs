@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::table::{Stream, act, as_player, create};
+use super::table::{Stream, act, as_player, create, session};
 use crate::client::{Connection, get, with_json};
 use crate::fixture;
 use crate::process::Process;
@@ -113,12 +113,16 @@ async fn run() -> Result<Run> {
 
 async fn seat_everyone(address: SocketAddr) -> Result<()> {
     let mut connection = Connection::open(address).await?;
+    let mut sessions = Vec::new();
+    for player in 1..=PLAYERS {
+        sessions.push(session(&mut connection, &format!("p{player}")).await?);
+    }
     for table in 0..TABLES {
         connection.must(&create(&format!("table-{table}"))).await?;
-        for player in 1..=PLAYERS {
+        for (session, player) in sessions.iter().zip(1..) {
             let body = serde_json::json!({ "playerId": format!("p{player}") }).to_string();
             let join = with_json("POST", &format!("/api/v1/games/table-{table}/seats"), &body);
-            connection.must(&as_player(&format!("p{player}"), &join)).await?;
+            connection.must(&as_player(session, &join)).await?;
         }
     }
     Ok(())
@@ -128,13 +132,14 @@ async fn seat_everyone(address: SocketAddr) -> Result<()> {
 async fn play(client: usize, mut address: watch::Receiver<SocketAddr>, begun: Rc<Cell<usize>>) -> Result<Back> {
     let (table, player) = (format!("table-{}", client / PLAYERS), format!("p{}", client % PLAYERS + 1));
     let at = *address.borrow_and_update();
-    let mut stream = Stream::open(at, &table, &player, None).await?;
+    let session = session(&mut Connection::open(at).await?, &player).await?;
+    let mut stream = Stream::open(at, &table, &session, None).await?;
     begun.set(begun.get() + 1);
     while stream.next().await?.is_some() {}
     let position = stream.position.context("no position")?;
     address.changed().await?;
     let at = *address.borrow_and_update();
-    let mut stream = Stream::open(at, &table, &player, Some(&position)).await?;
+    let mut stream = Stream::open(at, &table, &session, Some(&position)).await?;
     let (mut resumed, mut missed) = (None, u64::MAX);
     loop {
         let Some(event) = stream.next().await? else { bail!("the stream ended") };

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use rusqlite::Connection as Database;
 use serde_json::{Value, json};
 
-use super::table::{as_player, fill};
+use super::table::{as_player, fill, session};
 use super::{EVENTS, millis};
 use crate::client::{Connection, get, with_json};
 use crate::fixture;
@@ -91,9 +91,10 @@ async fn run() -> Result<Run> {
 async fn play_out(connection: &mut Connection, id: &str) -> Result<()> {
     for player in ["p1", "p2"] {
         let join = with_json("POST", &format!("/api/v1/games/{id}/seats"), &json!({ "playerId": player }).to_string());
-        connection.must(&as_player(player, &join)).await?;
+        let session = session(connection, player).await?;
+        connection.must(&as_player(&session, &join)).await?;
         let ask = get(&format!("/api/game/{id}/connection-token?playerId={player}"));
-        connection.must(&as_player(player, &ask)).await?;
+        connection.must(&as_player(&session, &ask)).await?;
     }
     connection.must(&with_json("POST", &format!("/api/v1/games/{id}/complete"), "{}")).await?;
     Ok(())
@@ -112,8 +113,8 @@ fn age(data_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of all rows and index entries, but for those of the jobs and of the format itself.
+/// Bytes of all rows and index entries, but for those of the jobs, of sessions and of the format itself.
 fn stored(data_dir: &Path) -> Result<f64> {
-    let sql = "SELECT sum(payload) FROM dbstat WHERE name NOT LIKE '%job%' AND name <> 'sqlite_schema'";
+    let sql = "SELECT sum(payload) FROM dbstat WHERE name NOT LIKE '%job%' AND name NOT LIKE '%sessions%' AND name <> 'sqlite_schema'";
     Ok(open(data_dir)?.query_row(sql, (), |row| row.get::<_, i64>(0))? as f64)
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rejoin::base::ids::DocumentName;
 use rejoin::base::limits::BATCH_OPERATIONS_MAX;
 use rejoin::document::decide::{Expected, Operation, Request};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::{get_stream, with_json};
+use crate::client::{Connection, get_stream, with_json};
 use crate::fixture;
 
 /// Hands that a long game remembers: with them it has some 50 KB.
@@ -51,11 +51,18 @@ pub fn act(id: &str, turn: u64) -> Vec<u8> {
     with_json("POST", &format!("/api/v1/games/{id}/actions"), &fixture::action(turn))
 }
 
-/// The same request, sent by a player.
-pub fn as_player(player: &str, request: &[u8]) -> Vec<u8> {
+/// Opens a session of a player; its token.
+pub async fn session(connection: &mut Connection, player: &str) -> Result<String> {
+    let request = with_json("POST", "/api/v1/sessions", &json!({ "user": player }).to_string());
+    let opened: Value = serde_json::from_slice(&connection.must(&request).await?.body)?;
+    Ok(opened.get("token").and_then(Value::as_str).context("no token")?.to_owned())
+}
+
+/// The same request, sent by the player whose session this is.
+pub fn as_player(session: &str, request: &[u8]) -> Vec<u8> {
     let line = memchr::memmem::find(request, b"\r\n").unwrap_or(request.len());
     let (line, rest) = request.split_at(line);
-    [line, b"\r\nrejoin-viewer: ", player.as_bytes(), rest].concat()
+    [line, b"\r\nauthorization: Bearer ", session.as_bytes(), rest].concat()
 }
 
 /// Fills a directory with long games, each of as many events, its creation among them.
@@ -81,8 +88,8 @@ fn action(turn: u64) -> Operation {
 }
 
 /// Follows a game as a player from a position on, until the stream says that it goes on from there.
-pub async fn until_resumed(address: SocketAddr, id: &str, player: &str, position: &str) -> Result<()> {
-    let mut stream = Stream::open(address, id, player, Some(position)).await?;
+pub async fn until_resumed(address: SocketAddr, id: &str, session: &str, position: &str) -> Result<()> {
+    let mut stream = Stream::open(address, id, session, Some(position)).await?;
     loop {
         match stream.next().await? {
             Some(event) if event.name == "resumed" => return Ok(()),
@@ -108,10 +115,10 @@ pub struct Event {
 }
 
 impl Stream {
-    pub async fn open(address: SocketAddr, id: &str, player: &str, position: Option<&str>) -> Result<Self> {
+    pub async fn open(address: SocketAddr, id: &str, session: &str, position: Option<&str>) -> Result<Self> {
         let mut socket = TcpStream::connect(address).await?;
         let request = get_stream(&format!("/api/v1/games/{id}/events"), position);
-        socket.write_all(&as_player(player, &request)).await?;
+        socket.write_all(&as_player(session, &request)).await?;
         let mut this = Self { socket, buffer: Vec::with_capacity(4 << 10), position: position.map(str::to_owned) };
         let Some(head) = this.block(b"\r\n\r\n").await? else { bail!("no answer") };
         ensure!(head.starts_with("HTTP/1.1 200 "), "{head}");

@@ -5,7 +5,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::base::entropy::SeededEntropy;
-use crate::base::ids::{DocumentName, UserId};
+use crate::base::ids::DocumentName;
+use crate::http::client::Target;
 
 fn message(event: &str, data: &str) -> Message {
     Message { event: event.to_owned(), data: data.to_owned(), last_event_id: String::new() }
@@ -71,7 +72,7 @@ fn watch_of(target: &str, json: bool) -> Watch<Vec<u8>, Vec<u8>> {
     let options = WatchOptions {
         server: Target::parse(target).unwrap(),
         document: DocumentName::parse("games/g1").unwrap(),
-        viewer: Some(UserId::new("alice").unwrap()),
+        session: Some("rejoin_session_test".parse().unwrap()),
         json,
     };
     Watch::new(options, Vec::new(), Vec::new(), Duration::from_millis(1))
@@ -130,7 +131,7 @@ async fn a_lost_connection_is_taken_up_where_it_broke() {
     assert_eq!(watch.follow(&SeededEntropy::new(1)).await, End::Refused("Gone (410)".to_owned()));
     let heads = task.await.unwrap();
     assert!(heads.iter().all(|head| head.starts_with("get /api/v1/games/g1/events http/1.1\r\n")), "{heads:?}");
-    assert!(heads.iter().all(|head| head.contains("rejoin-viewer: alice\r\n")), "{heads:?}");
+    assert!(heads.iter().all(|head| head.contains("authorization: bearer rejoin_session_test\r\n")), "{heads:?}");
     let resumed: Vec<bool> = heads.iter().map(|head| head.contains("last-event-id:")).collect();
     assert_eq!(resumed, [false, true, true, true]);
     let out = String::from_utf8(watch.out).unwrap();

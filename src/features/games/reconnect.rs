@@ -11,12 +11,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::service::{check_running, forget_expired, not_a_participant};
-use super::tokens::{self, Sealed, Showing, Token, Verdict, after, judge};
+use super::tokens::{self, Sealed, Showing, Token, Verdict, judge};
 use super::{sql, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits::{MISSED_BYTES_MAX, MISSED_EVENTS_MAX};
+use crate::base::secret::SecretHash;
 use crate::document::chain::Hash;
 use crate::document::decide::absent;
 use crate::document::model::Document;
@@ -141,7 +142,7 @@ pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
         // What was used before never becomes good again.
         Step::Use { .. } if !answered => Err(Error::internal("a used token became good")),
         Step::Use { identity } => {
-            attempt.rotate(conn, now, &hash, &identity, after(now, lifetime), sealed.as_ref())?;
+            attempt.rotate(conn, now, &hash, &identity, now.plus(lifetime), sealed.as_ref())?;
             Ok(Outcome::Won)
         }
     };
@@ -187,7 +188,7 @@ impl Attempt {
         &self,
         conn: &Connection,
         now: Timestamp,
-        next: &tokens::TokenHash,
+        next: &SecretHash,
         identity: &UserId,
         expires_at: Timestamp,
         sealed: Option<&Sealed>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::seats::{self, Choice, Seat};
-use super::tokens::{Token, after};
+use super::tokens::Token;
 use super::{sql, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -159,14 +159,14 @@ pub async fn connection_token(
         if !may_act_for(&document, &viewer, &seat.identity) {
             return Err(forbidden("a token is given to the player who holds the seat, or to the host"));
         }
-        let expires_at = after(now, lifetime);
-        let family = hash.as_str();
+        let expires_at = now.plus(lifetime);
+        let family = hash.to_string();
         let new = sql::tokens::New {
             hash: &hash,
             document: key,
             player: &player,
             identity: &seat.identity,
-            family,
+            family: &family,
             expires_at,
         };
         forget_expired(conn, now)?;

@@ -69,8 +69,10 @@ async fn text_that_is_not_utf_8() {
         let patch = [br#"{""#, bytes, br#"":1}"#].concat();
         let request = server.request("PATCH", PATH).header(MERGE.0, MERGE.1);
         bench.refused("PATCH", send(request.body(patch)).await, 400, "invalid-request").await;
-        let viewer = server.request("DELETE", PATH).header("rejoin-viewer", bytes);
-        bench.refused("viewer", send(viewer).await, 400, "invalid-request").await;
+        let bearer = server.request("DELETE", PATH).header("authorization", [&b"Bearer "[..], bytes].concat());
+        bench.refused("bearer", send(bearer).await, 400, "invalid-request").await;
+        let cookie = server.request("DELETE", PATH).header("cookie", [&b"rejoin_session="[..], bytes].concat());
+        bench.refused("cookie", send(cookie).await, 401, "unauthenticated").await;
         let key = server.request("DELETE", PATH).header("idempotency-key", bytes);
         bench.refused("key", send(key).await, 400, "invalid-request").await;
     }

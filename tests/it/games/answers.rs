@@ -50,12 +50,8 @@ async fn a_request_that_a_kill_cut_off_is_done_once_in_the_end() {
     for round in 0..6_u64 {
         let (key, request) = (format!("k{round}"), body("alice", &newest));
         let sent = {
-            let headers = [("rejoin-viewer", "alice"), ("idempotency-key", key.as_str())];
-            let mut call = server.request("POST", "/api/game/g1/reconnect").json(&request);
-            for (name, value) in headers {
-                call = call.header(name, value);
-            }
-            tokio::spawn(call.send())
+            let call = server.request_as("alice", "POST", "/api/game/g1/reconnect").await.json(&request);
+            tokio::spawn(call.header("idempotency-key", &key).send())
         };
         // Somewhere before, within or after the commit.
         tokio::time::sleep(std::time::Duration::from_millis(round)).await;

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{ask_token, body, join, keyed, next, open_game, reconnect, token};
-use crate::support::{Disk, Follower, Process};
+use crate::support::{AS, Disk, Follower, Process};
 
 const OFF: (&str, &str) = ("REJOIN_FF_GAMES_PERSISTENCE", "false");
 const SEATS: &str = "/api/v1/games/g1/seats";
@@ -47,10 +47,10 @@ async fn a_player_takes_a_seat_comes_back_and_the_game_ends() {
 
     reconnect(&server, "carol", "carol", &first).await.problem(409, "reconnect-token-raced");
     reconnect(&server, "bob", "carol", &next(&back)).await.problem(403, "reconnect-token-mismatch");
-    server.ask("DELETE", &format!("{SEATS}/bob"), &[("rejoin-viewer", "carol")]).await.problem(403, "forbidden");
+    server.ask("DELETE", &format!("{SEATS}/bob"), &[(AS, "carol")]).await.problem(403, "forbidden");
     server.ask("DELETE", &format!("{SEATS}/bob"), &[]).await.expect(204);
     ask_token(&server, "bob", "bob").await.problem(403, "not-a-participant");
-    server.ask("POST", "/api/v1/games/g1/complete", &[("rejoin-viewer", "carol")]).await.problem(403, "forbidden");
+    server.ask("POST", "/api/v1/games/g1/complete", &[(AS, "carol")]).await.problem(403, "forbidden");
     let over = server.ask("POST", "/api/v1/games/g1/complete", &[]).await.expect(200).body;
     assert_eq!(over["status"], "completed");
     reconnect(&server, "carol", "carol", &next(&back)).await.problem(410, "game-completed");
@@ -93,6 +93,7 @@ async fn a_failing_disk_does_not_concern_it_and_nothing_of_it_is_there() {
     let (disk, mut server) = Disk::with_server(&["--flags.games-persistence", "false"]);
     open_game(&server).await;
     assert_eq!(server.put("/api/v1/encounters/e", &json!({ "n": 1 })).await.0, 201);
+    server.meet("carol").await;
     disk.set("enospc");
     assert_eq!(server.merge("/api/v1/encounters/e", &json!({ "n": 2 })).await.0, 202);
     join(&server, "carol", "carol", None).await.expect(201);

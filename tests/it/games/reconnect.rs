@@ -10,7 +10,7 @@ use rejoin::config::Config;
 use serde_json::{Value, json};
 
 use super::{ask_token, body, join, next, reconnect, start, token};
-use crate::support::{Disk, Follower};
+use crate::support::{AS, Disk, Follower};
 
 #[tokio::test]
 async fn a_player_comes_back_with_state_and_missed_events_and_a_token_for_the_next_time() {
@@ -29,8 +29,7 @@ async fn a_player_comes_back_with_state_and_missed_events_and_a_token_for_the_ne
     assert_eq!(server.merge("/api/v1/games/g1", &json!({ "pot": 2 })).await.0, 200);
     let mut request = body("alice", &token);
     request["lastEventId"] = seen.into();
-    let reply =
-        server.tell("POST", "/api/game/g1/reconnect", &[("rejoin-viewer", "alice")], &request).await.expect(200);
+    let reply = server.tell("POST", "/api/game/g1/reconnect", &[(AS, "alice")], &request).await.expect(200);
     assert_eq!(reply.header("cache-control"), "no-store");
     let back = &reply.body;
     assert_eq!((&back["success"], &back["version"], &back["gameState"]["pot"]), (&json!(true), &json!(3), &json!(2)));
@@ -71,7 +70,7 @@ async fn what_cannot_be_told_of_the_missed_is_said() {
     ] {
         let mut request = body("alice", &newest);
         request["lastEventId"] = last.clone();
-        let reply = server.tell("POST", "/api/game/g1/reconnect", &[("rejoin-viewer", "alice")], &request).await;
+        let reply = server.tell("POST", "/api/game/g1/reconnect", &[(AS, "alice")], &request).await;
         let reply = reply.expect(200);
         assert_eq!((&reply.body["missedReason"], &reply.body["gameState"]["pot"]), (&reason, &json!(8)), "{last}");
         assert_eq!(reply.body["missedEvents"].as_array().unwrap().len(), count, "{last}");
@@ -90,8 +89,7 @@ async fn of_very_many_missed_events_the_first_come_and_that_there_are_more_is_sa
     }
     let mut request = body("alice", &token(&server, "alice").await);
     request["lastEventId"] = seen.into();
-    let back =
-        server.tell("POST", "/api/game/g1/reconnect", &[("rejoin-viewer", "alice")], &request).await.expect(200).body;
+    let back = server.tell("POST", "/api/game/g1/reconnect", &[(AS, "alice")], &request).await.expect(200).body;
     assert_eq!((&back["moreEvents"], &back["version"]), (&json!(true), &json!(601)));
     let events = back["missedEvents"].as_array().unwrap();
     assert_eq!((events.len(), &events[0]["version"], &events[499]["version"]), (500, &json!(2), &json!(501)));
@@ -112,7 +110,7 @@ async fn each_token_that_does_not_fit_has_its_own_problem_that_says_what_to_do()
     reconnect(&server, "bob", "bob", &of_alice).await.problem(403, "reconnect-token-mismatch");
     reconnect(&server, "carol", "carol", &of_alice).await.problem(403, "reconnect-token-mismatch");
     let elsewhere = json!({ "gameId": "g2", "playerId": "alice", "reconnectToken": of_alice });
-    let headers = [("rejoin-viewer", "alice")];
+    let headers = [(AS, "alice")];
     server.tell("POST", "/api/game/g2/reconnect", &headers, &elsewhere).await.problem(403, "reconnect-token-mismatch");
     server.tell("POST", "/api/game/g1/reconnect", &headers, &elsewhere).await.problem(400, "invalid-request");
     server
@@ -174,7 +172,10 @@ impl Timed {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
-        crate::support::process::json(request.header("rejoin-viewer", "alice").send().await.unwrap()).await
+        // One of its own each time: the clock may have gone past the life of an earlier one.
+        let opened = crate::support::session::open(&self.url(""), "alice").await;
+        let request = request.bearer_auth(opened["token"].as_str().unwrap());
+        crate::support::process::json(request.send().await.unwrap()).await
     }
 
     fn url(&self, path: &str) -> String {
@@ -242,6 +243,7 @@ async fn while_storage_fails_no_token_is_given_or_used_up_and_the_game_goes_on()
     let (disk, server) = Disk::with_server(&[]);
     super::open_game(&server).await;
     let token = token(&server, "alice").await;
+    server.meet("carol").await;
     disk.set("enospc");
     assert_eq!(server.merge("/api/v1/games/g1", &json!({ "pot": 1 })).await.0, 202, "the game goes on");
     reconnect(&server, "alice", "alice", &token).await.problem(503, "storage-unavailable");

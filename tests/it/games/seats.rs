@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{ask_token, join, reconnect, start, token};
-use crate::support::Process;
+use crate::support::{AS, Process};
 
 #[tokio::test]
 async fn players_get_the_seat_they_want_or_the_lowest_free_one_until_the_table_is_full() {
@@ -21,7 +21,7 @@ async fn players_get_the_seat_they_want_or_the_lowest_free_one_until_the_table_i
     join(&server, "erin", "erin", None).await.problem(409, "table-full");
     join(&server, "erin", "erin", Some(0)).await.problem(409, "seat-taken");
 
-    let seats = server.ask("GET", "/api/v1/games/g1/seats", &[("rejoin-viewer", "erin")]).await.expect(200).body;
+    let seats = server.ask("GET", "/api/v1/games/g1/seats", &[(AS, "erin")]).await.expect(200).body;
     let listed: Vec<_> =
         seats["items"].as_array().unwrap().iter().map(|seat| (&seat["playerId"], &seat["seat"])).collect();
     let expect =
@@ -76,7 +76,7 @@ async fn players_act_for_themselves_and_the_host_for_all() {
     leave("alice", "alice").await.problem(404, "not-found");
     leave("", "carol").await.expect(204);
     assert_eq!(join(&server, "dave", "dave", None).await.expect(201).body["seat"], 0, "the seat is free");
-    server.ask("POST", "/api/v1/games/g1/complete", &[("rejoin-viewer", "bob")]).await.problem(403, "forbidden");
+    server.ask("POST", "/api/v1/games/g1/complete", &[(AS, "bob")]).await.problem(403, "forbidden");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{ask_token, body, join, keyed, next, start, token};
-use crate::support::Reply;
+use crate::support::{AS, Reply};
 
 /// The bytes of all files in the data directory.
 fn dump(directory: &Path) -> Vec<u8> {
@@ -90,8 +90,7 @@ async fn no_answer_holds_the_cards_of_another() {
     let of_carol = token(&server, "carol").await;
     let mut request = body("carol", &of_carol);
     request["lastEventId"] = "0".into();
-    let reply =
-        server.tell("POST", "/api/game/g1/reconnect", &[("rejoin-viewer", "carol")], &request).await.expect(200);
+    let reply = server.tell("POST", "/api/game/g1/reconnect", &[(AS, "carol")], &request).await.expect(200);
     assert_eq!(reply.body["missedEvents"].as_array().unwrap().len(), 5);
     check(&reply, "carol");
     for (method, path, sent) in [
@@ -103,7 +102,7 @@ async fn no_answer_holds_the_cards_of_another() {
         ("POST", "/api/game/g1/reconnect", Some(body("bob", &of_carol))),
         ("DELETE", "/api/v1/games/g1/seats/alice", None),
     ] {
-        let headers = [("rejoin-viewer", "carol")];
+        let headers = [(AS, "carol")];
         let reply = match sent {
             None => server.ask(method, path, &headers).await,
             Some(sent) => server.tell(method, path, &headers, sent).await,

@@ -26,11 +26,11 @@ async fn a_game_moves_with_its_history_and_its_streams_go_on_where_they_were() {
     }
     let before = verified_history(&from, "games/g1").await;
     let state = from.get(GAME).await.1;
-    let stop = without_redirects(
-        from.request("POST", &format!("{GAME}/migrate")).header("rejoin-viewer", "bob").json(&json!({ "to": to.url })),
-    );
+    let migrate = format!("{GAME}/migrate");
+    let request = from.request_as("bob", "POST", &migrate).await;
+    let stop = without_redirects(request.json(&json!({ "to": to.url })));
     assert_eq!(stop.await.0, 403, "a player may not move it");
-    let request = from.request("POST", &format!("{GAME}/migrate")).header("rejoin-viewer", "alice");
+    let request = from.request_as("alice", "POST", &migrate).await;
     let (status, _, moved) = without_redirects(request.json(&json!({ "to": to.url }))).await;
     assert_eq!((status, &moved["confirmed"], &moved["to"]), (200, &json!(true), &json!(to.url)), "{moved}");
 

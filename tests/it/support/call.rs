@@ -9,6 +9,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::Process;
+use super::session::{AS, shown};
 
 /// A whole answer.
 #[derive(Clone, Debug)]
@@ -61,12 +62,12 @@ pub async fn send(request: RequestBuilder) -> Reply {
 impl Process {
     /// A request without a body, with these headers.
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
-        send(with(self.request(method, path), headers)).await
+        send(with(self.request(method, path), headers).await).await
     }
 
     /// A request with a body. A patch type is taken from `headers`; otherwise the body is `application/json`.
     pub async fn tell(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl ToString) -> Reply {
-        let mut request = with(self.request(method, path), headers);
+        let mut request = with(self.request(method, path), headers).await;
         if !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
         }
@@ -106,8 +107,11 @@ impl Process {
     }
 }
 
-fn with(request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {
-    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+async fn with(mut request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {
+    for (name, value) in headers {
+        request = if *name == AS { shown(request, value).await } else { request.header(*name, *value) };
+    }
+    request
 }
 
 fn parse(answer: &[u8]) -> Reply {

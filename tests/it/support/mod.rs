@@ -8,6 +8,7 @@ pub mod localapi;
 pub mod process;
 pub mod relay;
 pub mod replica;
+pub mod session;
 pub mod stream;
 
 pub use call::{Reply, send};
@@ -15,6 +16,7 @@ pub use dice::Dice;
 pub use disk::Disk;
 pub use process::Process;
 pub use replica::{Replica, position};
+pub use session::AS;
 pub use stream::{Follower, Told};
 
 /// The SHA-256 chain over events as they are on the wire: verifies that each hash follows from the one before and the

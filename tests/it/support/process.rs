@@ -9,6 +9,8 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::session;
+
 /// The program under test.
 const REJOIN: &str = env!("CARGO_BIN_EXE_rejoin");
 
@@ -71,17 +73,11 @@ impl Process {
                 break address.to_owned();
             }
         };
+        let url = format!("http://{address}");
+        session::serves(&url, &directory.path().join("data"));
         // Whatever else it prints must not block it.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self {
-            child,
-            url: format!("http://{address}"),
-            client: Client::new(),
-            program,
-            flags,
-            environment,
-            directory,
-        })
+        Ok(Self { child, url, client: Client::new(), program, flags, environment, directory })
     }
 
     /// `127.0.0.1:<port>`.
@@ -160,6 +156,16 @@ impl Process {
         self.client.request(method.parse().unwrap(), format!("{}{path}", self.url))
     }
 
+    /// A request to `path` as a user.
+    pub async fn request_as(&self, user: &str, method: &str, path: &str) -> RequestBuilder {
+        session::shown(self.request(method, path), user).await
+    }
+
+    /// Opens a user's session now, which cannot be done while storage fails.
+    pub async fn meet(&self, user: &str) {
+        session::token(&self.url, user).await;
+    }
+
     /// GET, as JSON, with its status.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         json(self.request("GET", path).send().await.unwrap()).await
@@ -180,7 +186,7 @@ impl Process {
 
     /// GET as a player.
     pub async fn get_as(&self, viewer: &str, path: &str) -> (u16, Value) {
-        json(self.request("GET", path).header("rejoin-viewer", viewer).send().await.unwrap()).await
+        json(self.request_as(viewer, "GET", path).await.send().await.unwrap()).await
     }
 
     /// POST of JSON.
@@ -190,7 +196,7 @@ impl Process {
 
     /// POST of JSON as a player.
     pub async fn post_as(&self, viewer: &str, path: &str, body: &Value) -> (u16, Value) {
-        json(self.request("POST", path).header("rejoin-viewer", viewer).json(body).send().await.unwrap()).await
+        json(self.request_as(viewer, "POST", path).await.json(body).send().await.unwrap()).await
     }
 
     /// PUT of a state.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use rejoin::http::sse_parser::{Message, SseParser};
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::time::timeout;
+
+use super::session::shown;
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,8 +39,19 @@ impl Follower {
     pub async fn connect(url: &str, viewer: Option<&str>, resume: Option<&str>) -> reqwest::Result<Self> {
         let mut request = Client::new().get(url).header("accept", "text/event-stream");
         if let Some(viewer) = viewer {
-            request = request.header("rejoin-viewer", viewer);
+            request = shown(request, viewer).await;
         }
+        Self::send(request, resume).await
+    }
+
+    /// The same with these headers, which must be answered.
+    pub async fn with(url: &str, headers: &[(&str, &str)], resume: Option<&str>) -> Self {
+        let request = Client::new().get(url).header("accept", "text/event-stream");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Self::send(request, resume).await.unwrap()
+    }
+
+    async fn send(mut request: RequestBuilder, resume: Option<&str>) -> reqwest::Result<Self> {
         if let Some(resume) = resume {
             request = request.header("last-event-id", resume);
         }
@@ -81,6 +94,13 @@ impl Follower {
     pub async fn expect(&mut self, event: &str) -> Told {
         let told = self.next().await.unwrap_or_else(|| panic!("the stream ended; {event} was to come"));
         assert_eq!(told.event, event, "{}", told.text);
+        told
+    }
+
+    /// The next event, which must have one of these names.
+    pub async fn expect_any(&mut self, events: &[&str]) -> Told {
+        let told = self.next().await.unwrap_or_else(|| panic!("the stream ended; one of {events:?} was to come"));
+        assert!(events.contains(&told.event.as_str()), "{}: {}", told.event, told.text);
         told
     }
 

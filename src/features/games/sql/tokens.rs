@@ -7,15 +7,16 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
 use crate::base::limits::{RECONNECT_TOKENS_MAX, TOKENS_FORGOTTEN_AT_ONCE};
+use crate::base::secret::SecretHash;
 use crate::document::chain::Hash;
-use crate::features::games::tokens::{Known, Sealed, TokenHash};
+use crate::features::games::tokens::{Known, Sealed};
 use crate::store::told;
 
 /// A token to be stored.
 #[derive(Clone, Debug)]
 pub struct New<'a> {
     /// Its hash.
-    pub hash: &'a TokenHash,
+    pub hash: &'a SecretHash,
     /// The key of the game that it is for.
     pub document: i64,
     /// The player that it is for.
@@ -37,7 +38,7 @@ fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
 pub fn issue(conn: &Connection, token: &New<'_>, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO reconnect_tokens (hash, document, player, identity, family, issued_at, expires_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let (hash, player, identity) = (token.hash.as_str(), token.player.as_str(), token.identity.as_str());
+    let (hash, player, identity) = (token.hash.to_string(), token.player.as_str(), token.identity.as_str());
     let times = (now.to_string(), token.expires_at.to_string());
     execute(conn, sql, (hash, token.document, player, identity, token.family, &times.0, &times.1))?;
     let sql = "DELETE FROM reconnect_tokens WHERE hash IN (
@@ -48,7 +49,7 @@ pub fn issue(conn: &Connection, token: &New<'_>, now: Timestamp) -> Result<()> {
 }
 
 /// What is known of a token.
-pub fn find(conn: &Connection, hash: &TokenHash) -> Result<Option<Known>> {
+pub fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<Known>> {
     let sql = "SELECT document, player, identity, family, expires_at, used_at, revoked_at
                FROM reconnect_tokens WHERE hash = ?1";
     let known = |row: &rusqlite::Row<'_>| {
@@ -62,15 +63,15 @@ pub fn find(conn: &Connection, hash: &TokenHash) -> Result<Option<Known>> {
             revoked_at: maybe_time(row, 6)?,
         })
     };
-    let one = || conn.prepare_cached(sql)?.query_row([hash.as_str()], known).optional();
+    let one = || conn.prepare_cached(sql)?.query_row([hash.to_string()], known).optional();
     one().map_err(told)
 }
 
 /// Uses a token up, in one statement that itself says whether it still could be. Returns its line. `None`: it could not.
-pub fn use_up(conn: &Connection, hash: &TokenHash, next: &TokenHash, now: Timestamp) -> Result<Option<String>> {
+pub fn use_up(conn: &Connection, hash: &SecretHash, next: &SecretHash, now: Timestamp) -> Result<Option<String>> {
     let sql = "UPDATE reconnect_tokens SET used_at = ?2, replaced_by = ?3
                WHERE hash = ?1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > ?2 RETURNING family";
-    let values = (hash.as_str(), now.to_string(), next.as_str());
+    let values = (hash.to_string(), now.to_string(), next.to_string());
     let one = || conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional();
     one().map_err(told)
 }
@@ -118,14 +119,14 @@ pub fn find_answer(conn: &Connection, scope: &str, key: &str, fingerprint: Hash)
 pub fn keep_answer(
     conn: &Connection,
     family: &str,
-    token: &TokenHash,
+    token: &SecretHash,
     (scope, key, fingerprint): (&str, &str, Hash),
     sealed: &Sealed,
 ) -> Result<()> {
     forget_answers(conn, family)?;
     let sql = "INSERT INTO reconnect_answers (scope, key, fingerprint, token, nonce, sealed)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let values = (scope, key, fingerprint.to_string(), token.as_str(), &sealed.nonce, &sealed.text);
+    let values = (scope, key, fingerprint.to_string(), token.to_string(), &sealed.nonce, &sealed.text);
     execute(conn, sql, values).map(drop)
 }
 

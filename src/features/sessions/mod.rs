@@ -1,0 +1,12 @@
+//! Sessions: one per device or browser of a user, shown by a token.
+//!
+//! [`rules`] (whose one is, who may show it, when it ends) is pure; [`table`] has them in memory and lets requests in;
+//! `sql` has them on disk; [`service`] keeps both the same; [`routes`] is HTTP.
+
+pub mod routes;
+pub mod rules;
+pub mod service;
+mod sql;
+pub mod table;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,373 @@
+//! The calls about sessions, and who the server takes a caller for.
+
+use axum::Extension;
+use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::rules::{self, Device, Session};
+use super::service::{Description, Keeper, Made, Opening, gone};
+use super::table::Live;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind as K, Result};
+use crate::base::ids::{SessionId, UserId};
+use crate::http::api::Api;
+use crate::http::body::{JSON, Json, RawBody};
+use crate::http::caller::Caller;
+use crate::http::cookie;
+use crate::http::openapi::problems;
+use crate::http::problem::{Failure, Handled};
+use crate::http::query::{Cursor, Page, PageQuery, Query};
+
+mod admin;
+mod me;
+
+/// The calls about sessions.
+pub fn router(sessions: Keeper) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list, open, end_others))
+        .routes(routes!(describe_current, end_current))
+        .routes(routes!(end))
+        .merge(admin::router())
+        .merge(me::router())
+        .layer(Extension(sessions))
+}
+
+/// An answer of JSON.
+fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response> {
+    let text = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+}
+
+const ACCESS: &[K] = &[K::Unauthenticated, K::StorageUnavailable];
+const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
+
+problems! {
+    /// Of opening a session.
+    OpenProblems: ACCESS, BODY => &["sessions-full"];
+    /// Of looking at sessions, or ending all others.
+    SessionProblems: ACCESS;
+    /// Of ending one.
+    EndProblems: ACCESS, &[K::NotFound];
+    /// Of describing one.
+    DescribeProblems: ACCESS, BODY, &[K::NotFound];
+}
+
+/// What a session is opened on, in its user's words; each text has at most 100 characters.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DeviceBody {
+    /// What it is called.
+    #[schema(example = "Ann's phone")]
+    name: String,
+    /// What kind of device.
+    #[schema(example = "phone")]
+    kind: Option<String>,
+    /// Its operating system.
+    os: Option<String>,
+}
+
+/// A session to open.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OpenBody {
+    /// On what.
+    device: Option<DeviceBody>,
+    /// For whom, instead of oneself; administrators only. The session has that user's rights, never an administrator's.
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    user: Option<UserId>,
+}
+
+impl DeviceBody {
+    fn check(self) -> Result<Device> {
+        let text = |field: &str, value: Option<String>| value.map(|value| rules::text(field, value)).transpose();
+        Ok(Device {
+            name: text("device.name", Some(self.name))?,
+            kind: text("device.kind", self.kind)?,
+            os: text("device.os", self.os)?,
+        })
+    }
+}
+
+/// What a session is used on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionDevice)]
+struct DeviceItem {
+    name: Option<String>,
+    kind: Option<String>,
+    os: Option<String>,
+}
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Session)]
+struct SessionItem {
+    /// Names it; no secret.
+    #[schema(value_type = String)]
+    id: SessionId,
+    /// Whose it is; null: the server's owner's.
+    #[schema(value_type = Option<String>, required = true)]
+    user: Option<UserId>,
+    device: DeviceItem,
+    /// What the program that opened it calls itself.
+    #[schema(required = true)]
+    user_agent: Option<String>,
+    /// From where it was opened.
+    address: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it was last shown, or used by a stream.
+    #[schema(value_type = String, format = DateTime)]
+    last_seen_at: Timestamp,
+    /// From when on it is good no more, unless it is used before.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    /// What its user is at, in their own words.
+    #[schema(required = true)]
+    current_phase: Option<String>,
+    /// Whether it is the one that this request shows.
+    current: bool,
+}
+
+impl SessionItem {
+    fn new(session: Session, sessions: &Keeper, caller: &Caller) -> Self {
+        let current = caller.session.as_ref().is_some_and(|shown| *shown.id == *session.id.as_str());
+        let Device { name, kind, os } = session.device.clone();
+        Self {
+            expires_at: sessions.table.expires_at(&session),
+            user: session.holder.user().cloned(),
+            id: session.id,
+            device: DeviceItem { name, kind, os },
+            user_agent: session.user_agent,
+            address: session.address,
+            created_at: session.created_at,
+            last_seen_at: session.last_seen_at,
+            current_phase: session.current_phase,
+            current,
+        }
+    }
+}
+
+/// A session that was opened.
+#[derive(Serialize, ToSchema)]
+struct OpenedSession {
+    /// What is to be shown from now on: `Authorization: Bearer`, or the cookie that this answer sets. A secret: it
+    /// stands in this answer and nowhere else.
+    #[schema(pattern = "^rejoin_session_[A-Za-z0-9_-]{43}$")]
+    token: String,
+    #[serde(flatten)]
+    session: SessionItem,
+}
+
+/// Open a session
+///
+/// For oneself: for the server's owner on its own machine, for a member of the tailnet (who alone may show it then), or
+/// once more for whose session the request shows. Administrators open them for others with `user`. Each device should
+/// have one of its own; of one user the newest hundred are kept. No `Idempotency-Key`: the token is kept nowhere, so that
+/// it could not be given again; a session that is opened once too often ends by itself.
+#[utoipa::path(
+    post, path = "/api/v1/sessions", operation_id = "openSession", tag = "sessions",
+    params(Caller), request_body = Option<OpenBody>,
+    responses(
+        (status = 201, description = "It is open, on disk.", body = OpenedSession,
+            headers(("Set-Cookie" = String, description = "The token, as a cookie that no script can read."))),
+        OpenProblems,
+    ),
+)]
+async fn open(
+    State(api): State<Api>,
+    Extension(sessions): Extension<Keeper>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Handled<Response> {
+    if !(body.bytes.is_empty() && body.media_type.is_empty()) {
+        body.one_of(&[JSON])?;
+    }
+    let OpenBody { device, user } = if body.bytes.is_empty() { OpenBody::default() } else { body.parse_object()? };
+    let opening = Opening {
+        user,
+        device: device.map(DeviceBody::check).transpose()?.unwrap_or_default(),
+        user_agent: headers.get(USER_AGENT).and_then(|said| rules::user_agent(said.as_bytes())),
+    };
+    let made = Made { entropy: &*api.entropy, now: api.clock.now() };
+    let (token, session) = sessions.open(&caller, opening, &made).await?;
+    let kept = sessions.table.terms().ttl;
+    let cookie = cookie::keep(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))?;
+    let session = SessionItem::new(session, &sessions, &caller);
+    let opened = OpenedSession { token: token.expose().to_owned(), session };
+    let mut response = answer(StatusCode::CREATED, &opened)?;
+    response.headers_mut().insert(SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// A page of sessions.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionPage {
+    /// Newest first.
+    items: Vec<SessionItem>,
+    /// For the next page; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    next_cursor: Option<String>,
+}
+
+impl SessionPage {
+    fn new((found, more): (Vec<Session>, bool), sessions: &Keeper, caller: &Caller) -> Self {
+        let last = found.last().filter(|_| more).map(|last| Cursor::encode(last.id.as_str()));
+        let items = found.into_iter().map(|session| SessionItem::new(session, sessions, caller)).collect();
+        Self { items, next_cursor: last }
+    }
+}
+
+/// List one's sessions
+#[utoipa::path(
+    get, path = "/api/v1/sessions", operation_id = "listSessions", tag = "sessions",
+    params(
+        Caller,
+        ("limit" = Option<usize>, Query, description = "Most sessions in the page.", minimum = 1, maximum = 500),
+        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
+    ),
+    responses((status = 200, description = "Those of the caller, on whatever device.", body = SessionPage), SessionProblems),
+)]
+async fn list(
+    Extension(sessions): Extension<Keeper>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Handled<Response> {
+    let page = Page::try_from(query)?;
+    let found = sessions.table.list(Some(&caller.viewer), page.after.as_deref(), page.limit);
+    Ok(answer(StatusCode::OK, &SessionPage::new(found, &sessions, &caller))?)
+}
+
+/// What is to be said of a session; what is left out stays, null takes it away.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DescribeBody {
+    /// What its user is at; at most 100 characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, example = "combat")]
+    current_phase: Option<Option<String>>,
+    /// What its device is called; at most 100 characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    device_name: Option<Option<String>>,
+}
+
+/// Tells a member that is null from one that is left out.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// The session that the request shows. Error: `NotFound` when it shows none.
+fn current(sessions: &Keeper, caller: &Caller) -> Result<std::sync::Arc<Live>> {
+    let none = || Error::not_found("this request shows no session; open one with POST /api/v1/sessions");
+    let shown = caller.session.as_ref().ok_or_else(none)?;
+    sessions.table.find(&shown.id, None).ok_or_else(gone)
+}
+
+/// Say what one is at
+#[utoipa::path(
+    patch, path = "/api/v1/sessions/current", operation_id = "describeSession", tag = "sessions",
+    params(Caller), request_body = DescribeBody,
+    responses((status = 200, description = "The session, on disk.", body = SessionItem), DescribeProblems),
+)]
+async fn describe_current(
+    Extension(sessions): Extension<Keeper>,
+    caller: Caller,
+    Json(DescribeBody { current_phase, device_name }): Json<DescribeBody>,
+) -> Handled<Response> {
+    let check = |field: &str, value: Option<Option<String>>| {
+        value.map(|text| text.map(|text| rules::text(field, text)).transpose()).transpose()
+    };
+    let description = Description {
+        current_phase: check("currentPhase", current_phase)?,
+        device_name: check("deviceName", device_name)?,
+    };
+    let session = sessions.describe(&current(&sessions, &caller)?, description).await?;
+    Ok(answer(StatusCode::OK, &SessionItem::new(session, &sessions, &caller))?)
+}
+
+/// Log out
+///
+/// Ends the session that the request shows.
+#[utoipa::path(
+    delete, path = "/api/v1/sessions/current", operation_id = "endCurrentSession", tag = "sessions",
+    params(Caller),
+    responses((status = 204, description = "It has ended, on disk; its streams are closed."), EndProblems),
+)]
+async fn end_current(Extension(sessions): Extension<Keeper>, caller: Caller, headers: HeaderMap) -> Handled<Response> {
+    let session = current(&sessions, &caller)?;
+    sessions.end(vec![session]).await?;
+    Ok(logged_out(&headers))
+}
+
+/// The answer to whoever has ended their own session: their browser forgets it.
+fn logged_out(headers: &HeaderMap) -> Response {
+    match cookie::shown(headers) {
+        Ok(Some(_)) => (StatusCode::NO_CONTENT, [(SET_COOKIE, cookie::forget())]).into_response(),
+        Ok(None) | Err(_) => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+/// The extractor of a session's `{id}`.
+struct SessionPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let parameters = RawPathParams::from_request_parts(parts, state).await;
+        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
+        let id = parameters.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned());
+        Ok(Self(id.ok_or_else(|| Error::internal("the route has no {id}"))?))
+    }
+}
+
+/// End one of one's sessions
+///
+/// Its token is void and its streams close at once.
+#[utoipa::path(
+    delete, path = "/api/v1/sessions/{id}", operation_id = "endSession", tag = "sessions",
+    params(("id" = String, Path, description = "The session's id."), Caller),
+    responses((status = 204, description = "It has ended, on disk."), EndProblems),
+)]
+async fn end(
+    Extension(sessions): Extension<Keeper>,
+    caller: Caller,
+    SessionPath(id): SessionPath,
+    headers: HeaderMap,
+) -> Handled<Response> {
+    let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(gone)?;
+    let own = caller.session.as_ref().is_some_and(|shown| *shown.id == *id);
+    sessions.end(vec![session]).await?;
+    Ok(if own { logged_out(&headers) } else { StatusCode::NO_CONTENT.into_response() })
+}
+
+/// How many sessions have ended.
+#[derive(Serialize, ToSchema)]
+struct EndedSessions {
+    ended: usize,
+}
+
+/// End all of one's sessions but the current
+///
+/// A request that shows none ends them all.
+#[utoipa::path(
+    delete, path = "/api/v1/sessions", operation_id = "endOtherSessions", tag = "sessions",
+    params(Caller),
+    responses((status = 200, description = "They have ended, on disk.", body = EndedSessions), SessionProblems),
+)]
+async fn end_others(Extension(sessions): Extension<Keeper>, caller: Caller) -> Handled<Response> {
+    let current = caller.session.as_ref().map(|shown| &*shown.id);
+    let ended = sessions.end(sessions.table.others(&caller.viewer, current)).await?;
+    Ok(answer(StatusCode::OK, &EndedSessions { ended })?)
+}

@@ -1,0 +1,75 @@
+//! Everybody's sessions, for administrators.
+
+use axum::Extension;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{EndProblems, SessionPage, SessionPath, SessionProblems, answer};
+use crate::base::error::Error;
+use crate::base::ids::UserId;
+use crate::document::visibility::Viewer;
+use crate::features::sessions::service::Keeper;
+use crate::http::api::Api;
+use crate::http::caller::Caller;
+use crate::http::problem::Handled;
+use crate::http::query::{Page, Query};
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list_all)).routes(routes!(end_any))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only those of this user; left out: of everybody, the server's owner too.
+    #[param(value_type = Option<String>)]
+    user: Option<UserId>,
+    /// Most sessions in the page.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List anybody's sessions
+///
+/// For administrators.
+#[utoipa::path(
+    get, path = "/api/v1/admin/sessions", operation_id = "listAllSessions", tag = "sessions",
+    params(Caller, ListQuery),
+    responses((status = 200, description = "Those that have not ended.", body = SessionPage), SessionProblems),
+)]
+async fn list_all(
+    Extension(sessions): Extension<Keeper>,
+    caller: Caller,
+    Query(query): Query<ListQuery>,
+) -> Handled<Response> {
+    caller.require_administrator()?;
+    let page = Page::new(query.limit, query.cursor.as_deref())?;
+    let of = query.user.map(Viewer::User);
+    let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
+    Ok(answer(StatusCode::OK, &SessionPage::new(found, &sessions, &caller))?)
+}
+
+/// End anybody's session
+///
+/// For administrators.
+#[utoipa::path(
+    delete, path = "/api/v1/admin/sessions/{id}", operation_id = "endAnySession", tag = "sessions",
+    params(("id" = String, Path, description = "The session's id."), Caller),
+    responses((status = 204, description = "It has ended, on disk; its streams are closed."), EndProblems),
+)]
+async fn end_any(
+    Extension(sessions): Extension<Keeper>,
+    caller: Caller,
+    SessionPath(id): SessionPath,
+) -> Handled<Response> {
+    caller.require_administrator()?;
+    let none = || Error::not_found("there is no such session; GET /api/v1/admin/sessions lists all");
+    sessions.end(vec![sessions.table.find(&id, None).ok_or_else(none)?]).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

@@ -1,0 +1,110 @@
+//! Who the server takes a caller for, and why.
+
+use axum::Extension;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{SessionItem, SessionProblems, answer};
+use crate::base::ids::UserId;
+use crate::document::visibility::Viewer;
+use crate::features::sessions::service::Keeper;
+use crate::http::api::Api;
+use crate::http::caller::{Caller, Member, Person};
+use crate::http::problem::Handled;
+
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(me))
+}
+
+/// Who the server takes the caller for.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Me {
+    /// As whom they read and write; null: as the server's owner.
+    #[schema(value_type = Option<String>, required = true)]
+    user: Option<UserId>,
+    /// `owner` or `user`.
+    viewer: &'static str,
+    /// Whether they may do what only administrators may.
+    administrator: bool,
+    /// Why, in words.
+    why: String,
+    /// The session that the request shows; null: none.
+    #[schema(required = true)]
+    session: Option<SessionItem>,
+    /// The address that the connection comes from.
+    address: String,
+    /// What the tailnet says of whoever connects; null: the connection comes from elsewhere.
+    #[schema(required = true)]
+    member: Option<MemberItem>,
+}
+
+/// What the tailnet says of somebody.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TailnetMember)]
+struct MemberItem {
+    /// Stable, unlike the login.
+    #[schema(value_type = String)]
+    user: UserId,
+    login: String,
+    /// The machine that they come from.
+    node: String,
+}
+
+impl MemberItem {
+    fn new(member: &Member) -> Self {
+        Self { user: member.user.clone(), login: member.login.clone(), node: member.node.clone() }
+    }
+}
+
+/// Who am I?
+///
+/// Who the server takes the caller for, and why.
+#[utoipa::path(
+    get, path = "/api/v1/me", operation_id = "me", tag = "sessions",
+    params(Caller),
+    responses((status = 200, description = "Who that is.", body = Me), SessionProblems),
+)]
+async fn me(Extension(sessions): Extension<Keeper>, caller: Caller) -> Handled<Response> {
+    let (user, viewer) = match &caller.viewer {
+        Viewer::Owner => (None, "owner"),
+        Viewer::User(user) => (Some(user.clone()), "user"),
+    };
+    let session = caller.session.as_ref().and_then(|shown| sessions.table.find(&shown.id, None));
+    let me = Me {
+        user,
+        viewer,
+        administrator: caller.administrator,
+        why: why(&caller),
+        session: session.map(|live| SessionItem::new(live.session(), &sessions, &caller)),
+        address: caller.peer.address.ip().to_canonical().to_string(),
+        member: match &caller.peer.person {
+            Person::Member(member) => Some(MemberItem::new(member)),
+            Person::Local | Person::Stranger => None,
+        },
+    };
+    Ok(answer(StatusCode::OK, &me)?)
+}
+
+/// Why the server takes a caller for whom it does.
+fn why(caller: &Caller) -> String {
+    let connection = match &caller.peer.person {
+        Person::Local => "the connection comes from the server's own machine",
+        Person::Member(member) => member.why.as_str(),
+        Person::Stranger => "nobody vouches for the connection",
+    };
+    match (&caller.session, &caller.viewer) {
+        (None, Viewer::Owner) => format!("{connection}, so the caller is the owner of the server"),
+        (None, Viewer::User(_)) => connection.to_owned(),
+        (Some(shown), Viewer::Owner) => {
+            format!("the request shows session {}, which is the owner's; {connection}", shown.id)
+        }
+        (Some(shown), Viewer::User(user)) => {
+            format!("the request shows session {}, which is {user}'s; {connection}", shown.id)
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Opening, describing and ending sessions, and what goes on with them by itself.
+//!
+//! A session is on disk before it can be shown. It ends in memory first, so that its token is void and its streams close
+//! at once, also while storage fails; that it has ended is acknowledged when it is gone from the disk too.
+
+use std::sync::Arc;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::rules::{self, Device, Session, Terms, Token};
+use super::sql;
+use super::table::{Live, Table};
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::entropy::{Entropy, new_id};
+use crate::base::error::{Error, Result};
+use crate::base::ids::{SessionId, UserId};
+use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
+use crate::engine::command::Engine;
+use crate::http::caller::Caller;
+use crate::jobs::{Job, JobContext, Schedule, Summary};
+use crate::store::{Connection, Reader};
+
+/// What a session is opened with.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// For whom, if not for oneself.
+    pub user: Option<UserId>,
+    /// On what device.
+    pub device: Device,
+    /// What the program calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// What is to be changed of what a user says of a session: what is given; an inner `None` takes it away.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// What the device is called.
+    pub device_name: Option<Option<String>>,
+    /// What its user is at.
+    pub current_phase: Option<Option<String>>,
+}
+
+/// The sessions, and what it takes to keep them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    /// In memory.
+    pub table: Arc<Table>,
+    engine: Engine,
+}
+
+impl Keeper {
+    /// Takes the stored sessions into memory. Error: storage.
+    pub fn restore(reader: &Reader, engine: Engine, terms: Terms, clock: Arc<dyn Clock>) -> Result<Self> {
+        let table = Table::new(reader.rows(sql::all)?, terms, clock);
+        Ok(Self { table: Arc::new(table), engine })
+    }
+
+    /// Opens a session; its token is in nobody's hands but the caller's. Errors: `Forbidden`, `sessions-full`,
+    /// `StorageUnavailable`.
+    pub async fn open(&self, caller: &Caller, opening: Opening, made: &Made<'_>) -> Result<(Token, Session)> {
+        let shown = caller.session.as_ref().and_then(|shown| self.table.find(&shown.id, None));
+        let shown = shown.map(|live| live.session().holder);
+        let holder = rules::holder(opening.user, caller.administrator, &caller.peer.person, shown.as_ref())?;
+        let token = Token::new(made.entropy);
+        let session = Session {
+            id: SessionId::new(&new_id(made.entropy, made.now))?,
+            holder,
+            device: opening.device,
+            user_agent: opening.user_agent,
+            address: caller.peer.address.ip().to_canonical().to_string(),
+            current_phase: None,
+            created_at: made.now,
+            renewed_at: made.now,
+            last_seen_at: made.now,
+        };
+        let current = caller.session.as_ref().map(|shown| &*shown.id);
+        let (live, surplus) = self.table.reserve(token.hash(), session.clone(), current)?;
+        let mut place = Place { table: &self.table, live: &live, taken: false };
+        let (hash, stored, removed) = (token.hash(), session.clone(), surplus.clone());
+        let write = move |conn: &Connection, _: Timestamp| {
+            removed.iter().try_for_each(|live| sql::remove(conn, live.id()))?;
+            sql::save(conn, &hash, &stored)
+        };
+        self.engine.rows(write).await?;
+        place.taken = true;
+        self.table.forget(&surplus);
+        self.table.admit(&live);
+        info!(session = %session.id, user = session.holder.viewer().scope(), "a session is opened");
+        Ok((token, session))
+    }
+
+    /// Changes what a user says of a session. Errors: `NotFound`, `StorageUnavailable`.
+    pub async fn describe(&self, live: &Arc<Live>, description: Description) -> Result<Session> {
+        let writer = Arc::clone(live);
+        let write = move |conn: &Connection, _: Timestamp| {
+            let Description { device_name, current_phase } = &description;
+            let said = sql::describe(conn, writer.id(), device_name.as_ref(), current_phase.as_ref())?;
+            Ok((writer.next_write(), said.ok_or_else(gone)?))
+        };
+        let (number, (name, phase)) = self.engine.rows(write).await?;
+        live.said(number, name, phase);
+        Ok(live.session())
+    }
+
+    /// Ends sessions: at once in memory, and then on disk. Returns how many were still good. Error:
+    /// `StorageUnavailable`; they have ended all the same, for as long as the server runs, and it goes on trying.
+    pub async fn end(&self, sessions: Vec<Arc<Live>>) -> Result<usize> {
+        let mut ended = 0;
+        for live in sessions.iter().filter(|live| !live.has_ended()) {
+            self.table.end(live);
+            info!(session = %live.id(), "a session is ended");
+            ended += 1;
+        }
+        self.remove(sessions).await?;
+        Ok(ended)
+    }
+
+    /// Removes sessions that have ended from the disk, and forgets them.
+    async fn remove(&self, ended: Vec<Arc<Live>>) -> Result<()> {
+        for round in ended.chunks(SESSIONS_PER_ROUND) {
+            let removed = round.to_vec();
+            let write =
+                move |conn: &Connection, _: Timestamp| removed.iter().try_for_each(|live| sql::remove(conn, live.id()));
+            self.engine.rows(write).await?;
+            self.table.forget(round);
+        }
+        Ok(())
+    }
+
+    /// Stores when sessions were last used. Error: `StorageUnavailable`.
+    pub async fn store_uses(&self) -> Result<()> {
+        for round in self.table.unstored().chunks(SESSIONS_PER_ROUND) {
+            let used = round.to_vec();
+            let write = move |conn: &Connection, _: Timestamp| {
+                used.iter().try_for_each(|(live, seen, renewed)| sql::save_use(conn, live.id(), *seen, *renewed))
+            };
+            self.engine.rows(write).await?;
+            round.iter().for_each(|(live, seen, _)| self.table.stored(live, *seen));
+        }
+        Ok(())
+    }
+
+    /// The event loop: looks for expired sessions, and now and then stores what has changed.
+    pub async fn keep(self) {
+        let mut ticks = interval(SESSIONS_LOOKED_AT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stores_every = SESSIONS_STORED_EVERY.as_secs() / SESSIONS_LOOKED_AT_EVERY.as_secs().max(1);
+        let (mut looks, mut failing) = (0_u64, false);
+        loop {
+            ticks.tick().await;
+            let expired = self.table.look();
+            if expired > 0 {
+                info!(expired, "sessions have expired");
+            }
+            looks += 1;
+            if !looks.is_multiple_of(stores_every) {
+                continue;
+            }
+            let stored = async { self.remove(self.table.ended()).await.and(self.store_uses().await) };
+            let outcome = stored.await;
+            if let (Err(error), false) = (&outcome, failing) {
+                warn!(%error, "sessions cannot be stored; what has ended stays so, and it is tried again");
+            }
+            failing = outcome.is_err();
+        }
+    }
+
+    /// The job `sessions-cleanup`, which removes sessions that have expired.
+    pub fn cleanup_job(&self) -> Job {
+        let keeper = self.clone();
+        let run = move |context: JobContext| {
+            let keeper = keeper.clone();
+            async move {
+                let mut summary = Summary::default();
+                if context.dry_run {
+                    summary.count("expired", keeper.table.over());
+                    return Ok(summary);
+                }
+                keeper.table.look();
+                let ended = keeper.table.ended();
+                summary.count("expired", ended.len());
+                keeper.remove(ended).await?;
+                keeper.store_uses().await?;
+                Ok(summary)
+            }
+        };
+        Job::new("sessions-cleanup", Schedule::Hourly, CLEANUP_TIMEOUT, run).with_dry_run()
+    }
+}
+
+/// How long a clean-up may take: all sessions that there may be, with time to spare.
+const CLEANUP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A place that is taken for a session. Dropped before the session is on disk, it ends the session: whether that
+/// reaches the disk all the same is not known then, and it is removed from there before it is forgotten.
+struct Place<'a> {
+    table: &'a Table,
+    live: &'a Live,
+    taken: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.taken {
+            self.table.end(self.live);
+        }
+    }
+}
+
+/// What a new session is made from, beside who asks.
+pub struct Made<'a> {
+    /// Where its token comes from.
+    pub entropy: &'a dyn Entropy,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// The refusal of a session that is not there, or is somebody else's.
+pub fn gone() -> Error {
+    Error::not_found("you have no such session; GET /api/v1/sessions lists yours")
+}

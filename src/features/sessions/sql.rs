@@ -1,0 +1,168 @@
+//! The table of sessions. What writes runs on the engine's thread, in its transaction.
+
+use rusqlite::types::Type;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
+
+use super::rules::{Device, Holder, Session};
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::ids::{SessionId, UserId};
+use crate::base::secret::SecretHash;
+use crate::store::told;
+
+fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
+    let run = |mut statement: CachedStatement<'_>| statement.execute(values);
+    conn.prepare_cached(sql).and_then(run).map_err(told)
+}
+
+/// Stores a session under the hash of its token.
+pub fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> Result<()> {
+    let sql = "INSERT INTO sessions (id, hash, user, bound, device_name, device_kind, device_os, user_agent, address,
+                                     current_phase, created_at, renewed_at, last_seen_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    let Session { id, holder, device, user_agent, address, current_phase, .. } = session;
+    let times = [session.created_at, session.renewed_at, session.last_seen_at].map(|time| time.to_string());
+    let values = rusqlite::params![
+        id.as_str(),
+        hash.to_string(),
+        holder.user().map(UserId::as_str),
+        !matches!(holder, Holder::Granted(_)),
+        device.name,
+        device.kind,
+        device.os,
+        user_agent,
+        address,
+        current_phase,
+        times[0],
+        times[1],
+        times[2],
+    ];
+    execute(conn, sql, values).map(drop)
+}
+
+/// All sessions, whether still good or not.
+pub fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
+    let sql = "SELECT id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
+                      created_at, renewed_at, last_seen_at FROM sessions ORDER BY id";
+    let read = || conn.prepare_cached(sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
+    read().map_err(told)
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
+    let user = parsed(row, 2, |text| UserId::new(text).ok());
+    let holder = match (row.get_ref(2)?, row.get(3)?) {
+        (rusqlite::types::ValueRef::Null, _) => Holder::Owner,
+        (_, true) => Holder::Member(user?),
+        (_, false) => Holder::Granted(user?),
+    };
+    let session = Session {
+        id: parsed(row, 0, |text| SessionId::new(text).ok())?,
+        holder,
+        device: Device { name: row.get(4)?, kind: row.get(5)?, os: row.get(6)? },
+        user_agent: row.get(7)?,
+        address: row.get(8)?,
+        current_phase: row.get(9)?,
+        created_at: parsed(row, 10, Timestamp::parse)?,
+        renewed_at: parsed(row, 11, Timestamp::parse)?,
+        last_seen_at: parsed(row, 12, Timestamp::parse)?,
+    };
+    Ok((parsed(row, 1, SecretHash::parse)?, session))
+}
+
+fn parsed<T>(row: &Row<'_>, column: usize, parse: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    let damaged = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "is not what it was".into());
+    parse(&text).ok_or_else(damaged)
+}
+
+/// Notes when a session was last used, and renewed.
+pub fn save_use(conn: &Connection, id: &SessionId, last_seen_at: Timestamp, renewed_at: Timestamp) -> Result<()> {
+    let sql = "UPDATE sessions SET last_seen_at = ?2, renewed_at = ?3 WHERE id = ?1";
+    execute(conn, sql, (id.as_str(), last_seen_at.to_string(), renewed_at.to_string())).map(drop)
+}
+
+/// Changes what a user says of a session: what is given; an inner `None` takes it away. Returns what it says then: the
+/// device's name and the phase. `None`: it is not there.
+pub fn describe(
+    conn: &Connection,
+    id: &SessionId,
+    name: Option<&Option<String>>,
+    phase: Option<&Option<String>>,
+) -> Result<Option<(Option<String>, Option<String>)>> {
+    let sql = "UPDATE sessions SET device_name = iif(?2, ?3, device_name), current_phase = iif(?4, ?5, current_phase)
+               WHERE id = ?1 RETURNING device_name, current_phase";
+    let values = (id.as_str(), name.is_some(), name.cloned().flatten(), phase.is_some(), phase.cloned().flatten());
+    let one = || conn.prepare_cached(sql)?.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).optional();
+    one().map_err(told)
+}
+
+/// Removes a session. One that is not there is removed already.
+pub fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
+    execute(conn, "DELETE FROM sessions WHERE id = ?1", [id.as_str()]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::entropy::SeededEntropy;
+    use crate::features::sessions::rules::Token;
+
+    prop_compose! {
+        fn sessions()(
+            id in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", user in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", kind in 0..3,
+            texts in prop::collection::vec(prop::option::of(".{1,40}"), 5), address in "[0-9a-f:.]{2,40}",
+            times in prop::array::uniform3(0_i64..4_000_000_000_000),
+        ) -> Session {
+            let user = UserId::new(&user).unwrap();
+            let holder = match kind {
+                0 => Holder::Owner,
+                1 => Holder::Member(user),
+                _ => Holder::Granted(user),
+            };
+            let mut texts = texts.into_iter();
+            let mut text = || texts.next().unwrap();
+            let [created_at, renewed_at, last_seen_at] = times.map(Timestamp::from_millis);
+            Session {
+                id: SessionId::new(&id).unwrap(),
+                holder,
+                device: Device { name: text(), kind: text(), os: text() },
+                user_agent: text(),
+                address,
+                current_phase: text(),
+                created_at,
+                renewed_at,
+                last_seen_at,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_saved_is_restored_equal(session in sessions(), seed: u64) {
+            let conn = Connection::open_in_memory().unwrap();
+            conn.execute_batch(include_str!("../../../schema.sql")).unwrap();
+            let token = Token::new(&SeededEntropy::new(seed));
+            save(&conn, &token.hash(), &session).unwrap();
+            prop_assert_eq!(all(&conn).unwrap(), vec![(token.hash(), session.clone())]);
+            // What is said of it, and its use, are changed without the rest.
+            let said = describe(&conn, &session.id, None, Some(&Some("later".into()))).unwrap().unwrap();
+            prop_assert_eq!(said, (session.device.name.clone(), Some("later".to_owned())));
+            describe(&conn, &session.id, Some(&None), None).unwrap().unwrap();
+            save_use(&conn, &session.id, session.created_at, session.created_at).unwrap();
+            let changed = Session {
+                device: Device { name: None, ..session.device.clone() },
+                current_phase: Some("later".to_owned()),
+                renewed_at: session.created_at,
+                last_seen_at: session.created_at,
+                ..session
+            };
+            prop_assert_eq!(all(&conn).unwrap(), vec![(token.hash(), changed.clone())]);
+            remove(&conn, &changed.id).unwrap();
+            prop_assert_eq!(all(&conn).unwrap(), vec![]);
+            prop_assert_eq!(describe(&conn, &changed.id, None, None).unwrap(), None);
+        }
+    }
+}

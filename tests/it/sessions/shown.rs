@@ -1,0 +1,241 @@
+//! What a request shows: good sessions, and everything else, which is never taken for nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rejoin::Server;
+use rejoin::base::clock::{Clock, ManualClock, SystemClock};
+use rejoin::config::Config;
+use serde_json::{Value, json};
+
+use super::{ME, Opened, SESSIONS, ids, mine, open, open_for};
+use crate::support::session::{self};
+use crate::support::{Follower, Process, send};
+
+const FORGET: &str = "rejoin_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0";
+
+#[tokio::test]
+async fn what_is_no_good_session_is_refused_and_never_the_owner() {
+    let server = Process::start(&[]);
+    let (good, ended) = (open(&server, &[], json!({})).await, open(&server, &[], json!({})).await);
+    server.ask("DELETE", &format!("{SESSIONS}/{}", ended.id), &[]).await;
+    let mut nearly = good.token.clone();
+    let last = if nearly.pop() == Some('A') { 'E' } else { 'A' };
+    nearly.push(last);
+    let (unknown, reconnect) = (format!("rejoin_session_{}", "A".repeat(43)), format!("rjt_{}", "A".repeat(43)));
+    for token in
+        [ended.token.as_str(), &nearly, &unknown, &reconnect, "x", "owner", "rejoin_session_", &good.token[15..]]
+    {
+        for path in [ME, SESSIONS, "/api/v1/games", "/api/v1/games/none", "/api/v1/admin/jobs"] {
+            let bearer = format!("Bearer {token}");
+            let reply = server.ask("GET", path, &[("authorization", &bearer)]).await;
+            assert!(!reply.headers.contains_key("set-cookie"), "{reply:?}");
+            let problem = reply.problem(401, "unauthenticated");
+            assert!(
+                !problem.to_string().contains(token) || token.len() < 8,
+                "what was sent is not repeated: {problem}"
+            );
+            let reply = server.ask("GET", path, &[("cookie", &format!("rejoin_session={token}"))]).await;
+            assert_eq!(reply.header("set-cookie"), FORGET, "the browser forgets it");
+            reply.problem(401, "unauthenticated");
+        }
+        // Nothing is created, followed or ended with it either.
+        let bearer = [("authorization", format!("Bearer {token}"))];
+        let bearer = [(bearer[0].0, bearer[0].1.as_str())];
+        server.tell("POST", "/api/v1/games", &bearer, json!({ "state": {} })).await.problem(401, "unauthenticated");
+        server.tell("POST", SESSIONS, &bearer, json!({ "user": "ann" })).await.problem(401, "unauthenticated");
+        server.ask("DELETE", SESSIONS, &bearer).await.problem(401, "unauthenticated");
+        let stream = [bearer[0], ("accept", "text/event-stream")];
+        server.ask("GET", "/api/v1/stream?collection=games", &stream).await.problem(401, "unauthenticated");
+        // Where it does not matter who asks, it does not.
+        for path in ["/", "/healthz", "/readyz", "/problems", "/problems/gone", "/openapi.json"] {
+            assert_eq!(server.ask("GET", path, &bearer).await.status, 200, "{path}");
+        }
+    }
+    server.ask("GET", ME, &good.bearer()).await.expect(200);
+    assert_eq!(ids(&server.get("/api/v1/admin/sessions").await.1), [good.id.as_str()]);
+}
+
+#[tokio::test]
+async fn two_sessions_in_one_request_are_refused() {
+    let server = Process::start(&[]);
+    let (ann, bob) = (open_for(&server, "ann").await, open_for(&server, "bob").await);
+    let both = format!("{}; {}", ann.cookie, bob.cookie);
+    for headers in [
+        vec![ann.bearer()[0], bob.bearer()[0]],
+        vec![ann.bearer()[0], ann.bearer()[0]],
+        vec![ann.bearer()[0], bob.cookie()[0]],
+        vec![("cookie", both.as_str())],
+        vec![ann.cookie()[0], bob.cookie()[0]],
+        vec![ann.bearer()[0], ("cookie", "rejoin_session=")],
+        vec![("authorization", "Basic YTpi")],
+        vec![("authorization", "")],
+        vec![("authorization", &ann.token)],
+    ] {
+        let headers: Vec<_> = headers;
+        let request =
+            headers.iter().fold(server.request("GET", ME), |request, (name, value)| request.header(*name, *value));
+        let problem = send(request).await.problem(400, "invalid-request");
+        assert!(!problem.to_string().contains(&ann.token), "{problem}");
+    }
+    // The same one twice, once in each way, is one.
+    let me = server.ask("GET", ME, &[ann.bearer()[0], ann.cookie()[0]]).await.expect(200).body;
+    assert_eq!(me["user"], "ann");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_use_a_browsers_session() {
+    let server = Process::start(&[]);
+    let own = open(&server, &[], json!({})).await;
+    for foreign in [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        let headers = [own.cookie()[0], foreign];
+        server.tell("POST", "/api/v1/games", &headers, json!({ "state": {} })).await.problem(403, "forbidden");
+        server.tell("POST", SESSIONS, &headers, json!({ "user": "eve" })).await.problem(403, "forbidden");
+        server.ask("DELETE", SESSIONS, &headers).await.problem(403, "forbidden");
+        let stream = [own.cookie()[0], foreign, ("accept", "text/event-stream")];
+        server.ask("GET", "/api/v1/stream?collection=games", &stream).await.problem(403, "forbidden");
+    }
+    let origin = server.url.clone();
+    let headers = [own.cookie()[0], ("origin", origin.as_str()), ("sec-fetch-site", "same-origin")];
+    server.tell("POST", "/api/v1/games", &headers, json!({ "state": {} })).await.expect(201);
+}
+
+/// The bytes of all files in the data directory.
+fn dump(directory: &Path) -> Vec<u8> {
+    std::fs::read_dir(directory).unwrap().flat_map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn no_token_of_a_session_is_on_disk_or_in_the_log_in_clear() {
+    let mut server = Process::start(&["--log", "trace"]);
+    let mut sessions = Vec::new();
+    for user in ["ann", "bob"] {
+        let session = open(&server, &[], json!({ "user": user, "device": { "name": "THE-DEVICE" } })).await;
+        server.ask("GET", ME, &session.bearer()).await.expect(200);
+        server.tell("POST", "/api/v1/games", &session.cookie(), json!({ "state": {} })).await.expect(201);
+        let path = format!("{SESSIONS}/current");
+        server.tell("PATCH", &path, &session.cookie(), json!({ "currentPhase": "combat" })).await.expect(200);
+        let damaged = format!("{}x", session.bearer);
+        server.ask("GET", ME, &[("authorization", &damaged)]).await.problem(401, "unauthenticated");
+        sessions.push(session);
+    }
+    server.ask("DELETE", &format!("{SESSIONS}/current"), &sessions[0].cookie()).await;
+    server.ask("GET", ME, &sessions[0].cookie()).await.problem(401, "unauthenticated");
+    let running = dump(&server.data_dir());
+    let holds = |bytes: &[u8], text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
+    assert!(holds(&running, "THE-DEVICE"), "the dump is of the database");
+    assert!(server.log().contains(SESSIONS) && server.log().contains(&sessions[0].id), "the log has the requests");
+    server.kill();
+    server.start_again();
+    server.ask("GET", ME, &sessions[1].cookie()).await.expect(200);
+    assert!(server.terminate().success());
+    let stopped = dump(&server.data_dir());
+    for session in &sessions {
+        let secret = &session.token[15..];
+        for part in [secret, &secret[..21], &secret[21..]] {
+            assert!(!holds(&running, part) && !holds(&stopped, part), "{part} is on disk");
+            assert!(!server.log().contains(part), "{part} is in the log");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_outlive_the_server_however_it_ends() {
+    let mut server = Process::start(&[]);
+    let ann = open_for(&server, "ann").await;
+    let before = mine(&server, &ann).await;
+    server.kill();
+    server.start_again();
+    let after = mine(&server, &ann).await;
+    assert_eq!(after["items"][0]["createdAt"], before["items"][0]["createdAt"]);
+    let seen = after["items"][0]["lastSeenAt"].clone();
+    // A stop in good order keeps when it was last used, too.
+    assert!(server.terminate().success());
+    server.start_again();
+    let listed = server.get("/api/v1/admin/sessions").await.1;
+    assert_eq!((ids(&listed), &listed["items"][0]["lastSeenAt"]), (vec![ann.id.as_str()], &seen));
+    server.ask("GET", ME, &ann.cookie()).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_session_expires_unless_it_is_used_and_the_browser_keeps_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data_dir: directory.path().join("data"),
+        heartbeat: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let server = Server::builder().config(config).clock(clock.clone()).start().await.unwrap();
+    let url = format!("http://{}", server.local_addr());
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    let ask = async |token: &str| {
+        send(client.get(format!("{url}{ME}")).header("cookie", format!("rejoin_session={token}"))).await
+    };
+    let opened = async |user: &str| session::open(&url, user).await["token"].as_str().unwrap().to_owned();
+    let day = Duration::from_secs(24 * 3600);
+    let (used, idle) = (opened("ann").await, opened("bob").await);
+    for week in 1..=8 {
+        clock.advance(day * 6);
+        let reply = ask(&used).await.expect(200);
+        // After 18 and 36 days the time has begun anew.
+        let renewed = reply.headers.get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
+        let expect = format!("rejoin_session={used}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000");
+        assert_eq!(renewed, (week % 3 == 0).then_some(expect), "{week}");
+    }
+    ask(&idle).await.problem(401, "unauthenticated");
+    clock.advance(day * 7);
+    let reply = ask(&used).await;
+    assert_eq!(reply.header("set-cookie"), FORGET);
+    reply.problem(401, "unauthenticated");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_session_and_ends_with_it() {
+    let server = Process::start(&["--session-idle-seconds", "2", "--session-ttl-seconds", "60"]);
+    assert_eq!(server.put("/api/v1/games/g1", &json!({})).await.0, 201);
+    let (followed, idle) = (open_for(&server, "ann").await, open_for(&server, "bob").await);
+    let events = format!("{}/api/v1/games/g1/events", server.url);
+    let mut stream = Follower::with(&events, &followed.cookie(), None).await;
+    stream.expect("snapshot").await;
+    // By its own clock, since nothing tells of an expiry: bob's session ends, ann's goes on for longer than it may be idle.
+    let until_gone = async |of: &str, left: &[&str]| {
+        for _ in 0..400 {
+            let listed = server.get("/api/v1/admin/sessions").await.1;
+            if ids(&listed) == left {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{of} has not expired");
+    };
+    until_gone("bob", &[&followed.id]).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(server.put("/api/v1/games/g1", &json!({ "n": 1 })).await.0, 200);
+    stream.expect("change").await;
+    drop(stream);
+    until_gone("ann", &[]).await;
+    server.ask("GET", ME, &followed.bearer()).await.problem(401, "unauthenticated");
+    let run = server.ask("POST", "/api/v1/admin/jobs/sessions-cleanup/run", &[]).await.expect(200).body;
+    assert_eq!((&run["outcome"], &run["counts"]["expired"]), (&json!("succeeded"), &json!(2)), "{run}");
+    let database = rusqlite::Connection::open(server.data_dir().join("rejoin.db")).unwrap();
+    let rows: u32 = database.query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 0);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn the_description_says_how_a_session_is_shown() {
+    let server = Process::start(&[]);
+    let description = server.get("/openapi.json").await.1;
+    let schemes = &description["components"]["securitySchemes"];
+    assert_eq!((&schemes["bearer"]["type"], &schemes["bearer"]["scheme"]), (&json!("http"), &json!("bearer")));
+    assert_eq!((&schemes["cookie"]["in"], &schemes["cookie"]["name"]), (&json!("cookie"), &json!("rejoin_session")));
+    assert_eq!(description["security"], json!([{}, { "bearer": [] }, { "cookie": [] }]));
+    let names: Vec<&Value> = description["paths"][ME]["get"]["parameters"].as_array().into_iter().flatten().collect();
+    assert!(names.is_empty(), "{names:?}");
+    let _: fn(&crate::support::Reply) -> Opened = Opened::of;
+}
