@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{Dice, Disk, Process, Reply};
+use crate::support::{AS, Dice, Disk, Process, Reply};
 
-/// Names the user of a call.
-const AS: &str = "rejoin-viewer";
 const USAGE: &str = "/api/v1/usage";
 const SUBSCRIPTIONS: &str = "/api/v1/admin/subscriptions";
 const COUNTERS: [(&str, &str); 3] =

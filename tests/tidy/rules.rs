@@ -77,7 +77,7 @@ pub fn fences(source: &Source) -> Vec<String> {
     if !(within("src/http/") || within("src/tailnet/") || in_feature(path, "routes")) {
         let http = complain(source, &[&["hyper"], &["hyper_util"], &["axum"], &["utoipa"], &["utoipa_axum"]]);
         // The wiring joins the features' routers and knows no more of them than the type.
-        let join = |complaint: &String| path == "src/app.rs" && complaint.ends_with(" axum::Router");
+        let join = |complaint: &String| path.starts_with("src/app") && complaint.ends_with(" axum::Router");
         complaints.extend(http.into_iter().filter(|complaint| !join(complaint)));
     }
     // `routes!` makes a route together with its description; made by hand it would have none.

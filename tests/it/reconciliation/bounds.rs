@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::support::AS;
 
 #[tokio::test]
 async fn whoever_gets_in_reads_and_reports_and_administrators_do_the_rest() {
@@ -16,10 +17,9 @@ async fn whoever_gets_in_reads_and_reports_and_administrators_do_the_rest() {
     assert_eq!(update_of(&mut dashboard, "billing").await["status"], "verified");
     let (status, problem) = server.post_as("alice", "/reconciliation/run", &json!({})).await;
     assert_eq!((status, &problem["type"]), (403, &json!("/problems/forbidden")));
-    let as_alice = |method: &str| server.request(method, &path).header("rejoin-viewer", "alice");
-    for request in [as_alice("PUT").json(&json!({ "reportEverySeconds": 5 })), as_alice("DELETE")] {
-        assert_eq!(crate::support::send(request).await.problem(403, "forbidden")["status"], 403);
-    }
+    let alice = [(AS, "alice")];
+    server.tell("PUT", &path, &alice, json!({ "reportEverySeconds": 5 })).await.problem(403, "forbidden");
+    server.ask("DELETE", &path, &alice).await.problem(403, "forbidden");
     assert_eq!(server.get(&path).await.1["reportEverySeconds"], 3600);
 }
 
