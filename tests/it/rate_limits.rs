@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{AS, Follower, Process, Reply};
+use crate::support::{AS, Disk, Follower, Process, Reply};
 
 const CONFIGS: &str = "/api/v1/admin/rate-limits/configs";
 const RULES: &str = "/api/v1/admin/rate-limits/rules";
@@ -204,6 +204,31 @@ async fn no_restart_fills_a_bucket() {
     server.start_again();
     assert_eq!(pass(&server, "bob", 5).await, 2, "SIGTERM");
     assert_eq!(pass(&server, "alice", 5).await, 0);
+}
+
+/// With either fault: the write that fails for sure, and the one of which nobody knows.
+#[tokio::test]
+async fn while_storage_fails_limits_hold_and_no_change_is_in_force_that_is_not_on_disk() {
+    for fault in ["eio-write", "eio-fsync"] {
+        let (disk, mut server) = Disk::with_server(THREE);
+        assert_eq!(server.post("/api/v1/games", &json!({ "id": "g1", "state": {} })).await.0, 201);
+        disk.set(fault);
+        let config = format!("{CONFIGS}/alice");
+        server.tell("PUT", &config, &[], limit(5)).await.problem(503, "storage-unavailable");
+        assert_eq!((pass(&server, "alice", 5).await, pass(&server, "bob", 5).await), (3, 3));
+        assert_eq!(server.get(CONFIGS).await.1, json!({ "items": [] }));
+        disk.set("off");
+        server.until_ready(|_, report| report["storage"]["state"] == "ok").await;
+        let put = server.tell("PUT", &config, &[], limit(4)).await;
+        assert!(matches!(put.status, 200 | 201), "{put:?}");
+        assert_eq!(pass(&server, "alice", 5).await, 4);
+        until_saved(&server).await;
+        let (_, before) = server.get(CONFIGS).await;
+        server.kill();
+        server.start_again();
+        assert_eq!(server.get(CONFIGS).await.1, before, "{fault}");
+        assert_eq!((pass(&server, "alice", 5).await, pass(&server, "bob", 5).await), (0, 0), "{fault}");
+    }
 }
 
 #[tokio::test]

@@ -199,6 +199,7 @@ impl RateLimits {
                 Ok(value) => apply(&limits.limiter, value),
                 Err(error) if error.kind() == Kind::StorageUnavailable => {
                     limits.doubtful.store(true, Ordering::Relaxed);
+                    limits.soon.notify_one();
                 }
                 Err(_) => {}
             }
