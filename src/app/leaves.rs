@@ -54,7 +54,7 @@ impl Leaves {
             features::rate_limits::routes::router(Arc::clone(&self.quota)),
             features::documents::routes::router(),
             features::games::routes::router(),
-            features::usage::routes::router(self.usage.clone()),
+            features::usage::routes::router(self.usage),
             features::client_errors::routes::router(),
             features::reconciliation::routes::router(Arc::clone(&self.reconciliation)),
         ])
