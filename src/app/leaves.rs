@@ -59,7 +59,7 @@ impl Leaves {
             features::documents::routes::router(),
             features::games::routes::router(),
             features::sessions::routes::router(self.sessions.clone()),
-            features::usage::routes::router(self.usage.clone()),
+            features::usage::routes::router(self.usage),
             features::client_errors::routes::router(),
             features::reconciliation::routes::router(Arc::clone(&self.reconciliation)),
         ])
