@@ -114,7 +114,8 @@ async fn with(mut request: RequestBuilder, headers: &[(&str, &str)]) -> RequestB
     request
 }
 
-fn parse(answer: &[u8]) -> Reply {
+/// Reads an answer as it came over the wire.
+pub fn parse(answer: &[u8]) -> Reply {
     let answer = String::from_utf8_lossy(answer).into_owned();
     let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
     let mut lines = head.lines();

@@ -17,6 +17,7 @@ macro_rules! recorded {
 
 pub const STATUS: &str = recorded!("status");
 pub const STATUS_USERSPACE: &str = recorded!("status-userspace");
+pub const STATUS_STARTING: &str = recorded!("status-starting");
 pub const PERSON: &str = recorded!("whois-person");
 pub const OWNER: &str = recorded!("whois-owner");
 pub const GRANTED: &str = recorded!("whois-granted");

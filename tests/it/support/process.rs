@@ -47,6 +47,15 @@ impl Process {
         started.unwrap_or_else(|said| panic!("no start: {said}"))
     }
 
+    /// The same with another place to listen. Where that is the tailnet and it is not there yet, the server has no
+    /// address.
+    pub fn start_at(listen: &str, flags: &[&str]) -> Self {
+        let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let started = Self::spawn(REJOIN.into(), listen, flags, Vec::new(), directory);
+        started.unwrap_or_else(|said| panic!("no start: {said}"))
+    }
+
     /// Error: what it said before it ended.
     fn spawn(
         program: PathBuf,
@@ -63,14 +72,20 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut address = None;
         let address = loop {
             let Some(line) = lines.next() else {
                 child.wait().unwrap();
                 let said = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
                 return Err(said.get(said_before..).unwrap_or_default().to_owned());
             };
-            if let Some(address) = line.unwrap().strip_prefix("listening: ") {
-                break address.to_owned();
+            let line = line.unwrap();
+            if let Some(first) = line.strip_prefix("listening: ") {
+                address.get_or_insert(first.to_owned());
+            }
+            // It comes after all addresses.
+            if line.starts_with("data: ") {
+                break address.unwrap_or_default();
             }
         };
         let url = format!("http://{address}");

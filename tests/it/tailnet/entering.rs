@@ -11,7 +11,7 @@ use crate::support::localapi::{
 };
 use crate::support::{Process, Reply};
 
-const PATH: &str = "/api/v1/games/g1";
+pub const PATH: &str = "/api/v1/games/g1";
 /// What headers cannot say, in every spelling in which a proxy might.
 const FORGED: &[(&str, &str)] = &[
     ("Tailscale-User-Login", "ann@example.org"),
@@ -31,7 +31,7 @@ const FORGED: &[(&str, &str)] = &[
 ];
 
 /// A server that asks `tailscaled`. Whoever is let in may address it as 127.0.0.1, so that clients need no other name.
-fn start(tailscaled: &Tailscaled, flags: &[&str]) -> Process {
+pub fn start(tailscaled: &Tailscaled, flags: &[&str]) -> Process {
     let socket = tailscaled.flags();
     let common = [socket[0].as_str(), &socket[1], "--allowed-host", "127.0.0.1"];
     let mut server = Process::start(&[&common, flags].concat());
