@@ -24,6 +24,7 @@ use crate::http::client::Target;
 use crate::tailnet::client::default_socket;
 use crate::tailnet::listen::{self, ListenOn};
 
+mod flags;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,8 @@ pub struct Config {
     pub rate_limit_window_seconds: u32,
     /// Whether administrators are limited too. Default false.
     pub rate_limit_administrators: bool,
+    /// Flags for clients, which mean nothing to the server, by name. Default none.
+    pub client_flags: BTreeMap<String, bool>,
     /// Days that the audit of reconciliation is kept. Default 30.
     pub reconciliation_days: u32,
     /// Rows that it has at most. Default 100,000.
@@ -182,6 +185,7 @@ impl Default for Config {
             rate_limit_refill: limits::RATE_LIMIT_CAPACITY,
             rate_limit_window_seconds: limits::RATE_LIMIT_WINDOW_SECONDS,
             rate_limit_administrators: false,
+            client_flags: BTreeMap::new(),
             reconciliation_days: limits::RECONCILIATION_AUDIT_DAYS,
             reconciliation_rows: limits::RECONCILIATION_AUDIT_ROWS,
             session_ttl: limits::SESSION_TTL,
@@ -343,7 +347,8 @@ pub fn from_process() -> Result<Command, ConfigError> {
 
 /// Reads `args`, of which the first is the program's name, and this process's environment and working folder.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
-    parse_in(args, &Surroundings { variable: &|name| std::env::var_os(name), file: Path::new(FILE) })
+    let names = || std::env::vars_os().map(|(name, _)| name).collect();
+    parse_in(args, &Surroundings { variable: &|name| std::env::var_os(name), names: &names, file: Path::new(FILE) })
 }
 
 /// What a configuration is read from besides the arguments. A value, so that tests need not change the process.
@@ -352,6 +357,8 @@ struct Surroundings<'a> {
     variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// The file that is read if it is there and no other is named.
     file: &'a Path,
+    /// The names of all environment variables.
+    names: &'a dyn Fn() -> Vec<OsString>,
 }
 
 fn parse_in(args: impl IntoIterator<Item = OsString>, around: &Surroundings<'_>) -> Result<Command, ConfigError> {
@@ -429,6 +436,7 @@ fn watch_options(matches: &ArgMatches, around: &Surroundings<'_>) -> Result<Watc
 struct Gathered {
     config: Config,
     origins: Vec<String>,
+    client_flags: flags::ClientFlags,
 }
 
 impl Gathered {
@@ -440,6 +448,9 @@ impl Gathered {
                 Some(value) => out.push_str(&format!("{} = {value}  # {origin}\n", row.name)),
                 None => out.push_str(&format!("# {} is not set\n", row.name)),
             }
+        }
+        for (name, (value, origin)) in &self.client_flags {
+            out.push_str(&format!("flags.{name} = {value}  # {}\n", origin.replace(char::is_control, "?")));
         }
         out
     }
@@ -465,8 +476,10 @@ fn gather(matches: &ArgMatches, around: &Surroundings<'_>) -> Result<Gathered, C
         // A comment ends with its line, and a file's name is anybody's.
         origins.push(origin.replace(char::is_control, "?"));
     }
+    let client_flags = flags::gather(file.client_flags, around)?;
+    config.client_flags = client_flags.iter().map(|(name, (value, _))| (name.clone(), *value)).collect();
     config.validate()?;
-    Ok(Gathered { config, origins })
+    Ok(Gathered { config, origins, client_flags })
 }
 
 fn read_variable(name: &str, around: &Surroundings<'_>) -> Result<Option<String>, ConfigError> {
@@ -479,6 +492,7 @@ fn read_variable(name: &str, around: &Surroundings<'_>) -> Result<Option<String>
 struct File {
     name: String,
     values: BTreeMap<&'static str, Vec<String>>,
+    client_flags: flags::ClientFlags,
 }
 
 fn find_file(matches: &ArgMatches, around: &Surroundings<'_>) -> Result<File, ConfigError> {
@@ -498,13 +512,20 @@ fn read_file(name: &str, text: &str) -> Result<File, ConfigError> {
         let line = before.matches('\n').count() + 1;
         ConfigError(format!("{name}: line {line}: {}", e.message().replace('\n', " ")))
     })?;
-    let mut values = BTreeMap::new();
+    let (mut values, mut client_flags) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in flatten(table) {
-        let Some(row) = ROWS.iter().find(|row| row.name == key) else { return Err(unknown_key(name, &key)) };
+        let Some(row) = ROWS.iter().find(|row| row.name == key) else {
+            if !key.starts_with("flags.") {
+                return Err(unknown_key(name, &key));
+            }
+            let (flag, value) = flags::of_file(&key, &value).map_err(|why| ConfigError(format!("{name}: {why}")))?;
+            client_flags.insert(flag, (value, format!("{name}: {key}")));
+            continue;
+        };
         let texts = texts(row.shape, value).map_err(|why| ConfigError(format!("{name}: {key}: {why}")))?;
         values.insert(row.name, texts);
     }
-    Ok(File { name: name.to_owned(), values })
+    Ok(File { name: name.to_owned(), values, client_flags })
 }
 
 /// The keys of the file, those of the table `flags` with its name and a dot before.

@@ -1,5 +1,6 @@
 //! The features, hung on the spine: a feature has one line in each of the lists that it has a part in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -35,6 +36,7 @@ pub(super) struct Leaves {
     sessions: Keeper,
     reconciliation: Arc<Reconciliation>,
     usage: Usage,
+    client_flags: BTreeMap<String, bool>,
 }
 
 impl Leaves {
@@ -45,6 +47,7 @@ impl Leaves {
             sessions: sessions(config, api, reader)?,
             reconciliation: reconciliation(config, api, reader)?,
             usage: usage(config),
+            client_flags: config.client_flags.clone(),
         })
     }
 
@@ -53,7 +56,7 @@ impl Leaves {
         openapi::assemble([
             pages::routes(),
             features::operations::routes::router(),
-            features::flags::routes::router(),
+            features::flags::routes::router(&self.client_flags),
             features::operations::routes::jobs::router(jobs.clone()),
             features::rate_limits::routes::router(Arc::clone(&self.quota)),
             features::documents::routes::router(),

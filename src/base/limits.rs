@@ -173,6 +173,9 @@ pub const MISSED_EVENTS_MAX: usize = 500;
 /// See [`MISSED_EVENTS_MAX`].
 pub const MISSED_BYTES_MAX: usize = 1 << 20;
 
+/// Flags that are configured for clients. Past it the server does not start.
+pub const CLIENT_FLAGS_MAX: usize = 100;
+
 /// Updates of reconciliation kept in memory for streams, and their bytes. Older ones are read from the audit.
 pub const RECONCILIATION_RING_UPDATES_MAX: usize = 1024;
 /// See [`RECONCILIATION_RING_UPDATES_MAX`].

@@ -12,7 +12,8 @@ fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> 
     }
     let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
     let args = std::iter::once("rejoin").chain(args.iter().copied()).map(OsString::from);
-    parse_in(args, &Surroundings { variable: &find, file: &path })
+    let names = || variables.iter().map(|(name, _)| name.into()).collect();
+    parse_in(args, &Surroundings { variable: &find, names: &names, file: &path })
 }
 
 fn config(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Config {
@@ -119,6 +120,35 @@ fn flags_have_a_table_and_variables_of_their_own() {
     refused(&[], &[], Some("[flags]\ngames-persistence = \"false\"\n"), &["flags.games-persistence", "true or false"]);
     refused(&[], &[], Some("[flags]\ngames = false\n"), &["there is no option 'flags.games'"]);
     refused(&[], &[], Some("[other]\nflags = 1\n"), &["there is no option 'other'"]);
+}
+
+#[test]
+fn flags_for_clients_are_taken_as_they_are_configured_and_slips_of_the_pen_are_refused() {
+    let file = "[flags]\nnew-lobby = true\nsounds = false\ngames-persistence = false\n";
+    let flags = |variables: &[(&str, &str)]| config(&[], variables, Some(file)).client_flags;
+    let of = |flags: &[(&str, bool)]| flags.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    assert_eq!(flags(&[]), of(&[("new-lobby", true), ("sounds", false)]));
+    let variables =
+        [("REJOIN_FF_NEW_LOBBY", "false"), ("REJOIN_FF_DARK", "true"), ("REJOIN_FF_GAMES_PERSISTENCE", "true")];
+    assert_eq!(flags(&variables), of(&[("dark", true), ("new-lobby", false), ("sounds", false)]));
+    assert!(config(&[], &variables, Some(file)).flags.games_persistence);
+
+    refused(&[], &[("REJOIN_FF_DARK", "on")], None, &["REJOIN_FF_DARK: 'on'", "true"]);
+    refused(&[], &[("REJOIN_FF_GAMES_PERSISTANCE", "false")], None, &["no such flag", "flags.games-persistence"]);
+    refused(&[], &[("REJOIN_FF_dark", "true")], None, &["REJOIN_FF_dark", "capital"]);
+    refused(&[], &[("REJOIN_FF_", "true")], None, &["REJOIN_FF_:", "words"]);
+    refused(&[], &[], Some("[flags]\ngame-persistence = false\n"), &["flags.game-persistence", "close to"]);
+    refused(&[], &[], Some("[flags]\nNew = false\n"), &["flags.New", "words"]);
+    refused(&[], &[], Some("[flags]\ndark = 1\n"), &["flags.dark", "true or false"]);
+    let many: String = (0..101).map(|n| format!("f{n} = true\n")).collect();
+    refused(&[], &[], Some(&format!("[flags]\n{many}")), &["101", "at most 100"]);
+
+    let Ok(Command::CheckConfig(text)) = parse_with(&["--check-config"], &variables, Some(file)) else {
+        panic!("no text")
+    };
+    assert!(text.contains("flags.new-lobby = false  # REJOIN_FF_NEW_LOBBY\n"), "{text}");
+    let again = config(&[], &[], Some(&text));
+    assert_eq!(again.client_flags, flags(&variables), "what is printed can be fed back");
 }
 
 #[test]

@@ -238,6 +238,15 @@ async fn played_on(server: &Process, seq: u64) {
 }
 
 #[tokio::test]
+async fn flags_for_clients_are_handed_on_as_booleans() {
+    let environment = [("REJOIN_FF_NEW_LOBBY", "true"), ("REJOIN_FF_SOUNDS", "false"), OFF];
+    let server = Process::start_with(&[], &environment);
+    let flags = json!({ "flags": { "gamesPersistence": false, "newLobby": true, "sounds": false } });
+    assert_eq!(server.get("/api/v1/flags").await, (200, flags.clone()));
+    assert_eq!(server.get_as("alice", "/api/v1/flags").await, (200, flags));
+}
+
+#[tokio::test]
 async fn games_that_were_there_stay_on_disk_and_those_of_before_stay_in_memory() {
     let mut server = Process::start(&[]);
     assert_eq!(server.get("/api/v1/flags").await.1, json!({ "flags": { "gamesPersistence": true } }));

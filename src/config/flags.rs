@@ -1,0 +1,110 @@
+//! Flags that mean nothing to the server: it hands them to clients, which read them at `/api/v1/flags`.
+
+use std::collections::BTreeMap;
+
+use super::{ConfigError, ROWS, Surroundings, read_variable};
+use crate::base::limits::CLIENT_FLAGS_MAX;
+
+/// What the variables of all flags begin with.
+const PREFIX: &str = "REJOIN_FF_";
+/// What the keys of all flags begin with.
+const TABLE: &str = "flags.";
+/// Longest name, bytes.
+const NAME_LENGTH_MAX: usize = 63;
+/// So many letters that differ are taken for a slip of the pen.
+const SLIP_MAX: usize = 2;
+
+/// The flags for clients, each with where it comes from.
+pub(super) type ClientFlags = BTreeMap<String, (bool, String)>;
+
+/// Reads a key of the file that is none of the server's own. Error: in words, without the place.
+pub(super) fn of_file(key: &str, value: &toml::Value) -> Result<(String, bool), String> {
+    let unknown = || format!("there is no option '{}'", key.escape_debug());
+    let name = key.strip_prefix(TABLE).ok_or_else(unknown)?;
+    check(name).map_err(|why| format!("{}{why}", unknown()))?;
+    let value = value.as_bool().ok_or_else(|| format!("{key}: must be true or false"))?;
+    Ok((name.to_owned(), value))
+}
+
+/// Those of the file, and those of the environment over them.
+pub(super) fn gather(mut flags: ClientFlags, around: &Surroundings<'_>) -> Result<ClientFlags, ConfigError> {
+    let own: Vec<String> = ROWS.iter().map(super::Row::variable).collect();
+    let names = (around.names)().into_iter().filter_map(|name| name.into_string().ok());
+    for variable in names.filter(|name| name.starts_with(PREFIX) && !own.contains(name)) {
+        let refuse = |why: String| ConfigError(format!("{}: {why}", variable.escape_debug()));
+        let name = variable.strip_prefix(PREFIX).unwrap_or_default();
+        if name.bytes().any(|b| b.is_ascii_lowercase() || b == b'-') {
+            return Err(refuse("is written in capital letters, with '_' between".to_owned()));
+        }
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        check(&name).map_err(|why| refuse(format!("there is no such flag{why}")))?;
+        let Some(text) = read_variable(&variable, around)? else { continue };
+        let value = text.parse().map_err(|_| refuse(format!("'{text}' is neither true nor false")))?;
+        flags.insert(name, (value, variable));
+    }
+    if flags.len() > CLIENT_FLAGS_MAX {
+        return Err(ConfigError(format!("flags: there are {}, and at most {CLIENT_FLAGS_MAX} may be", flags.len())));
+    }
+    Ok(flags)
+}
+
+/// Whether a flag may be called this: lower-case words with '-' between, and not nearly as one of the server's own is,
+/// which would be meant then. Error: the end of a sentence that says so.
+fn check(name: &str) -> Result<(), String> {
+    let word = |word: &str| {
+        let letter = word.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        letter && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    if name.len() > NAME_LENGTH_MAX || !name.split('-').all(word) {
+        return Err("; a flag is called by words of lower-case letters and digits, with '-' between".to_owned());
+    }
+    let own = ROWS.iter().filter_map(|row| row.name.strip_prefix(TABLE));
+    match own.into_iter().find(|own| is_like(name, own)) {
+        Some(own) => Err(format!("; it is close to '{TABLE}{own}', which is the server's own")),
+        None => Ok(()),
+    }
+}
+
+fn is_like(name: &str, own: &str) -> bool {
+    name.starts_with(own) || own.starts_with(name) || distance(name, own) <= SLIP_MAX
+}
+
+/// How many letters have to be put in, left out or changed to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, left) in one.bytes().zip(1..) {
+        let mut diagonal = left - 1;
+        let mut before = left;
+        for (cell, beside) in row.iter_mut().skip(1).zip(other.bytes()) {
+            let best = (diagonal + usize::from(above != beside)).min(before + 1).min(*cell + 1);
+            diagonal = std::mem::replace(cell, best);
+            before = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_not_a_new_flag() {
+        for (one, other, count) in
+            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("abc", "abc", 0)]
+        {
+            assert_eq!(distance(one, other), count, "{one} {other}");
+        }
+        for good in ["new-lobby", "a", "lobby2", "persistence"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        let slips = ["games-persistance", "game-persistence", "games", "games-persistence-2", "gamespersistence"];
+        let odd = ["", "-a", "a-", "a--b", "A", "a_b", "1a", "a-1", "ä"];
+        for bad in slips.into_iter().chain(odd) {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Outside services: making them known, taking their reports, and finding those that fell silent.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{Draft, Reconciliation, RowWriter, STORE_PATIENCE, Slot, no_service, publish};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::limits::OUTSIDE_SERVICES_MAX;
+use crate::features::reconciliation::audit::{Action, Entry};
+use crate::features::reconciliation::outside::{self, Report, Service};
+use crate::features::reconciliation::sql;
+use crate::features::reconciliation::sql::outside::Key;
+use crate::features::reconciliation::stream::{News, Update};
+use crate::store::Connection;
+
+/// Whether a verdict that is in force already is recorded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    Always,
+    IfChanged,
+}
+
+/// The answer to a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// As it is sent.
+    pub body: String,
+    /// Whether it is an earlier answer again.
+    pub replayed: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportAnswer<'a> {
+    /// Whether the report was the newest of its service, and made this verdict.
+    applied: bool,
+    verdict: Option<&'a Entry>,
+}
+
+/// A report as it came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Whose.
+    pub service: String,
+    /// What it says.
+    pub report: Report,
+    /// How long the service took to find that out, milliseconds.
+    pub latency_ms: Option<f64>,
+    /// What it is about.
+    pub at: Option<Timestamp>,
+    /// Makes a retry safe.
+    pub key: Option<Key>,
+}
+
+/// How a service is to be known.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Its name.
+    pub name: String,
+    /// How long it may be silent.
+    pub report_every: Duration,
+    /// What it is, for people.
+    pub description: Option<String>,
+}
+
+impl Reconciliation {
+    /// Records what is known of one outside service, or of all, now. Error: `NotFound`.
+    pub(super) async fn judge_outside(self: &Arc<Self>, service: Option<String>) -> Result<Vec<Arc<Update>>> {
+        let names = match service {
+            Some(name) => vec![self.service(&name).await?.name],
+            None => self.services(String::new(), OUTSIDE_SERVICES_MAX).await?.into_iter().map(|s| s.name).collect(),
+        };
+        let (this, now) = (Arc::clone(self), self.parts.clock.now());
+        tokio::spawn(async move { this.record_known(names, now, Again::Always).await }).await.map_err(Error::internal)
+    }
+
+    /// Records which services are overdue at `now`, or not any more. Costs nothing before the first may be.
+    pub async fn look(self: &Arc<Self>, now: Timestamp) {
+        if now.as_millis() < self.next_look.load(Ordering::Acquire) {
+            return;
+        }
+        // First, so that a deadline that is set while this looks is not overwritten.
+        self.next_look.store(i64::MAX, Ordering::Release);
+        let services = match self.parts.reads.ask(|reader| reader.rows(sql::outside::all)).await {
+            Ok(services) => services,
+            Err(error) => {
+                warn!(%error, "overdue reports cannot be looked for");
+                self.look_again(now);
+                return;
+            }
+        };
+        let mut changed = Vec::new();
+        for service in services {
+            let in_force = self.feed.latest(&service.name);
+            let in_force = in_force.as_ref().and_then(|update| update.entry()).map(|entry| entry.verdict.status);
+            match service.judge(now) {
+                Some(verdict) if Some(verdict.status) != in_force => changed.push(service.name),
+                _ if now < service.deadline() => self.look_again(service.deadline()),
+                _ => {}
+            }
+        }
+        if !changed.is_empty() {
+            self.record_known(changed, now, Again::IfChanged).await;
+            // They may have reported meanwhile.
+            self.look_again(now);
+        }
+    }
+
+    fn look_again(&self, at: Timestamp) {
+        self.next_look.fetch_min(at.as_millis(), Ordering::AcqRel);
+    }
+
+    /// Records what is known of these services at `now`, in one transaction with looking: a report that comes meanwhile
+    /// goes before or after, not under.
+    async fn record_known(self: &Arc<Self>, names: Vec<String>, now: Timestamp, again: Again) -> Vec<Arc<Update>> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let looked = names.clone();
+        let stored = self.store(move |writer, conn, slot, _| {
+            for name in looked {
+                let Some(verdict) = sql::outside::find(conn, &name)?.and_then(|service| service.judge(now)) else {
+                    continue;
+                };
+                let in_force = sql::audit::newest(conn, &name)?.map(|entry| entry.verdict.status);
+                if again == Again::Always || in_force != Some(verdict.status) {
+                    writer.append(conn, slot, Action::Compare, now, &verdict)?;
+                }
+            }
+            Ok(())
+        });
+        match stored.await {
+            Ok(begun) => publish(begun),
+            Err(begun) if !begun.is_empty() => self.tell_unrecorded(begun),
+            Err(_) => {
+                // Nothing can be reported now either, so what is on disk is what there is.
+                let known = self.parts.reads.ask(|reader| reader.rows(sql::outside::all)).await.unwrap_or_default();
+                let asked = known.into_iter().filter(|service| names.contains(&service.name));
+                let verdicts = asked.filter_map(|service| service.judge(now));
+                let drafts = verdicts.map(|verdict| Draft { action: Action::Compare, verdict }).collect();
+                self.tell_unrecorded(self.begin(drafts))
+            }
+        }
+    }
+
+    /// Takes a report and tells what is to be made of it. Errors: `NotFound` when nobody knows the service; `Invalid`;
+    /// `IdempotencyMismatch`; `StorageUnavailable`, after which it is to be sent again with the same key.
+    pub async fn report(self: &Arc<Self>, received: Received) -> Result<Reported> {
+        received.report.check()?;
+        let this = Arc::clone(self);
+        // In a task of its own, as in `record`.
+        tokio::spawn(async move { this.take_report(received).await }).await.map_err(Error::internal)?
+    }
+
+    async fn take_report(self: Arc<Self>, received: Received) -> Result<Reported> {
+        let slot = Slot::new();
+        let (writer, filling) = (self.writer(), slot.clone());
+        let rows = self.parts.engine.rows(move |conn, now| writer.report(conn, &filling, now, &received));
+        let mut rows = pin!(rows);
+        // What takes long gives its places back, so that others need not wait; if it is stored, it is told in later ones.
+        let mut late = Vec::new();
+        let outcome = loop {
+            match timeout(STORE_PATIENCE, &mut rows).await {
+                Ok(outcome) => break outcome,
+                Err(_) => late.extend(slot.take().into_iter().map(|(_, entry)| entry)),
+            }
+        };
+        let (reported, deadline) = outcome?;
+        publish(slot.take());
+        publish(late.into_iter().map(|entry| (self.feed.ticket(), entry)).collect());
+        if let Some(deadline) = deadline {
+            self.look_again(deadline);
+        }
+        Ok(reported)
+    }
+
+    /// Makes a service known, or changes how it is. Returns it, and whether it is new. Errors: `Invalid`; `TooLarge` when
+    /// there are too many; `StorageUnavailable`.
+    pub async fn register(&self, registration: Registration) -> Result<(Service, bool)> {
+        outside::check_name(&registration.name)?;
+        let put = move |conn: &Connection, now: Timestamp| {
+            let Registration { name, report_every, description } = registration;
+            let known = sql::outside::find(conn, &name)?;
+            if known.is_none() && sql::outside::count(conn)? >= OUTSIDE_SERVICES_MAX {
+                let message = format!("there are {OUTSIDE_SERVICES_MAX} services, and no more may be; remove one");
+                return Err(Error::new(Kind::TooLarge, message));
+            }
+            let fresh = known.is_none();
+            let service = Service {
+                report_every,
+                description: description.clone(),
+                updated_at: now,
+                ..known.unwrap_or(Service {
+                    name,
+                    report_every,
+                    description,
+                    created_at: now,
+                    updated_at: now,
+                    reported_at: None,
+                    received_at: None,
+                    verdict: None,
+                })
+            };
+            sql::outside::put(conn, &service)?;
+            Ok((service, fresh))
+        };
+        let (service, fresh) = self.parts.engine.rows(put).await?;
+        // What was overdue may not be any more, and the other way round.
+        self.look_again(self.parts.clock.now());
+        Ok((service, fresh))
+    }
+
+    /// Forgets a service, and its verdict; its rows in the audit stay. Errors: `NotFound`; `StorageUnavailable`.
+    pub async fn forget(self: &Arc<Self>, name: String) -> Result<()> {
+        let this = Arc::clone(self);
+        let forget = async move {
+            let (feed, service) = (Arc::clone(&this.feed), name.clone());
+            let removed = this.parts.engine.rows(move |conn, _| {
+                if !sql::outside::remove(conn, &service)? {
+                    return Err(no_service(&service));
+                }
+                sql::audit::end_verdict(conn, &service)?;
+                Ok(feed.ticket())
+            });
+            removed.await.map(|ticket| drop(ticket.publish(News::Removed { service: name })))
+        };
+        tokio::spawn(forget).await.map_err(Error::internal)?
+    }
+
+    /// The services after `after` by name, one more than `limit` if there are more.
+    pub async fn services(&self, after: String, limit: usize) -> Result<Vec<Service>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        self.parts.reads.ask(move |reader| reader.rows(|conn| sql::outside::page(conn, &after, limit))).await
+    }
+
+    /// One service. Error: `NotFound`.
+    pub async fn service(&self, name: &str) -> Result<Service> {
+        let asked = name.to_owned();
+        let found = self.parts.reads.ask(move |reader| reader.rows(|conn| sql::outside::find(conn, &asked))).await?;
+        found.ok_or_else(|| no_service(name))
+    }
+}
+
+impl RowWriter {
+    /// Takes a report. Returns the answer, and when the next is due if this one was taken.
+    fn report(
+        &self,
+        conn: &Connection,
+        slot: &Slot,
+        now: Timestamp,
+        received: &Received,
+    ) -> Result<(Reported, Option<Timestamp>)> {
+        if let Some(key) = &received.key
+            && let Some(body) = sql::outside::find_answer(conn, key)?
+        {
+            return Ok((Reported { body, replayed: true }, None));
+        }
+        let mut service = sql::outside::find(conn, &received.service)?.ok_or_else(|| no_service(&received.service))?;
+        let at = outside::moment(received.at, now)?;
+        let applied = service.reported_at.is_none_or(|newest| at >= newest);
+        if applied {
+            let began = Instant::now();
+            let mut verdict = received.report.judge(&service.name, 0.0);
+            verdict.latency_ms = received.latency_ms.unwrap_or_else(|| began.elapsed().as_secs_f64() * 1000.0);
+            self.append(conn, slot, Action::Report, now, &verdict)?;
+            service.reported_at = Some(at);
+            service.received_at = Some(now);
+            service.verdict = Some(verdict);
+            sql::outside::put(conn, &service)?;
+        }
+        let in_force = sql::audit::newest(conn, &service.name)?;
+        let body = serde_json::to_string(&ReportAnswer { applied, verdict: in_force.as_ref() });
+        let body = body.map_err(Error::internal)?;
+        if let Some(key) = &received.key {
+            sql::outside::keep_answer(conn, key, &body, now)?;
+        }
+        Ok((Reported { body, replayed: false }, applied.then(|| service.deadline())))
+    }
+}
