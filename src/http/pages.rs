@@ -305,6 +305,19 @@ pub const MEANINGS: &[Meaning] = &[
          whole (persist), so that the older part goes; or end the game where it is.",
     ),
     meaning(
+        "other-server-unavailable",
+        &[503],
+        "The server that the game was to move to cannot be reached, or cannot take it now. The game goes on where it is.",
+        "See whether that server runs and is well, then order the move again.",
+    ),
+    meaning(
+        "move-refused",
+        &[422],
+        "The server that the game was to move to does not take it, for the reason that detail gives: it has another game of \
+         this name, say, or allows less. The game goes on where it is.",
+        "Remove the reason, or choose another server; otherStatus is the status of its answer.",
+    ),
+    meaning(
         "game-elsewhere",
         &[409],
         "A batch happens on one server, whole or not at all, and one of its games is on another. Nothing was changed.",

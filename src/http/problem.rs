@@ -104,6 +104,8 @@ pub const NAMED: &[Row] = &[
     named(StatusCode::CONFLICT, "game-running", "The game is still running"),
     named(StatusCode::FORBIDDEN, "quota-exceeded", "The plan allows no more of these for now"),
     named(StatusCode::PAYLOAD_TOO_LARGE, "game-too-large", "The game is too large to move"),
+    named(StatusCode::SERVICE_UNAVAILABLE, "other-server-unavailable", "The other server cannot take the game now"),
+    named(StatusCode::UNPROCESSABLE_ENTITY, "move-refused", "The other server does not take the game"),
     named(StatusCode::CONFLICT, "game-elsewhere", "One of the games is on another server now"),
     named(StatusCode::CONFLICT, "sessions-full", "There are as many sessions as there may be"),
 ];

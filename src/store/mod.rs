@@ -9,6 +9,7 @@
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
 //! checksum. What does not verify is an error that names the document and the version, never data.
 
+mod along;
 mod compare;
 pub mod error;
 pub mod keys;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use crate::base::limits;
 
+pub use along::{Along, Landing};
 pub use compare::{Checked, Defect, Fresh, Moment, OTHER_DOCUMENT, Place, Standing, StoredHead};
 pub use error::{Fault, OpenError, told};
 pub use keys::{Answered, KeyRow, RequestKey, once};
@@ -47,7 +49,7 @@ pub use replay::{Loaded, Tip, Verified};
 pub use tally::{Counted, Creations, Tally};
 pub use trim::{Overdue, compact, overdue, trim_some};
 pub use volatile::Vanished;
-pub use writer::{Along, Batch, CommitTimes, Head, Landing, Rows, Snapshot, Tidied, Writer};
+pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Tidied, Writer};
 
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
 pub use rusqlite::Connection;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::warn;
 
+use super::along::Along;
 use super::error::{Failure, Fault, OpenError};
 use super::keys::{self, KeyRow};
 use super::mend::{self, Claimed, Mend, Rest};
@@ -72,26 +73,6 @@ pub struct Batch {
     pub mends: Vec<Mend>,
     /// Rows without which the events are worth nothing.
     pub along: Vec<Along>,
-}
-
-/// Writes rows of a feature that belong to a document's events, given the document's key. It must not fail but for
-/// storage, and must be able to run again after a transaction that failed.
-pub type Landing = Arc<dyn Fn(&Connection, i64, Timestamp) -> std::result::Result<(), Fault> + Send + Sync>;
-
-/// Rows of a feature that are stored with events or not at all: unlike [`Rows`], they take the transaction along when
-/// they fail, and wait with the events while storage does.
-#[derive(Clone)]
-pub struct Along {
-    /// The key of the document.
-    pub document: i64,
-    /// Writes them.
-    pub write: Landing,
-}
-
-impl std::fmt::Debug for Along {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Along(document {})", self.document)
-    }
 }
 
 impl Batch {

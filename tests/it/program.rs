@@ -339,6 +339,25 @@ impl Drop for Watch {
 }
 
 #[tokio::test]
+async fn watch_follows_a_game_to_the_server_that_it_moves_to_and_back() {
+    let (here, there) = (Process::start(&[]), Process::start(&[]));
+    here.put("/api/v1/games/g1", &json!({ "n": 0 })).await;
+    let watch = Watch::start(&here, &[]);
+    watch.until("snapshot (start) games/g1 v1");
+    for (n, (from, to)) in (1..).zip([(&here, &there), (&there, &here), (&here, &there)]) {
+        let moved = from.post("/api/v1/games/g1/migrate", &json!({ "to": to.url })).await;
+        assert_eq!(moved.0, 200, "{}", moved.1);
+        watch.until(&format!("it is at {} now", to.url));
+        watch.until("resumed 0 changes");
+        assert_eq!(to.merge("/api/v1/games/g1", &json!({ "n": n })).await.0, 200);
+        assert!(watch.until("patch").contains(&format!("v{}", n + 1)));
+    }
+    // Whoever begins at a server that it left is led on at once.
+    let late = Watch::start(&here, &["--json"]);
+    assert!(late.until("\"reason\":\"start\"").contains("\"version\":4"));
+}
+
+#[tokio::test]
 async fn watch_follows_a_document_and_comes_back_after_a_kill_without_a_gap() {
     let mut server = Process::start(&[]);
     server.put("/api/v1/games/g1", &json!({ "n": 0 })).await;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::belongings::{Belonging, Lines};
 use super::sql::belongings::landing;
 use super::sql::migrate as sql;
+use super::sql::seats;
 use super::wire::{Head, Piece, PieceEvent, Step, hash};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::{DocumentName, Version};
+use crate::base::ids::{DocumentName, UserId, Version};
 use crate::base::limits::MOVED_GAME_BYTES_MAX;
 use crate::document::chain::Hash;
 use crate::document::transfer::{SentEvent, VerifiedChain};
@@ -141,16 +142,32 @@ async fn verified(api: &Api, name: &DocumentName, arrival: sql::ArrivalRow) -> R
 async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<End> {
     let arrival = known(api, &name, &id).await?;
     let end = End { version: arrival.version, hash: arrival.hash, rows: None };
+    let (mut seated, mut coming) = (Vec::new(), Vec::new());
     if arrival.head.is_some() {
         if !arrival.prepared {
             return Err(Error::not_found("not all of this game has come yet"));
         }
         let Arrived { chain, belongings, .. } = verified(api, &name, arrival).await?;
+        seated = seats_of(api, &name).await?;
+        coming.extend(belongings.iter().filter_map(Belonging::player).cloned());
         settle(api, &name, &id, chain, belongings).await?;
     }
     // Only now, when it is on disk with all that belongs to it. After a restart it is so at once.
-    api.engine.stand(name, Turn::Land(id)).await?;
+    api.engine.stand(name.clone(), Turn::Land(id)).await?;
+    seated.iter().filter(|player| !coming.contains(player)).for_each(|player| api.presence.left(&name, player));
+    if !seated.is_empty() || api.reads.hub.is_followed(&name) {
+        // Otherwise it is looked up who sits there when the first asks.
+        coming.iter().filter(|player| !seated.contains(player)).for_each(|player| api.presence.joined(&name, player));
+    }
     Ok(end)
+}
+
+/// Who sat in a game before it left.
+async fn seats_of(api: &Api, name: &DocumentName) -> Result<Vec<UserId>> {
+    let Some(here) = api.reads.document(name).await? else { return Ok(Vec::new()) };
+    let key = here.meta.key;
+    let seats = api.reads.ask(move |reader| reader.rows(|conn| seats(conn, key))).await?;
+    Ok(seats.into_iter().map(|seat| seat.player).collect())
 }
 
 /// Brings a game and what belongs to it to disk, in one transaction, which also notes that it has come.
@@ -170,8 +187,12 @@ async fn settle(
         if here.seq > api.reads.hub.gate().durable() {
             return Err(waits());
         }
-        let key = here.meta.key;
-        let write = move |conn: &_, now| landing(conn, key, now).map_err(Error::internal);
+        let (key, game, id) = (here.meta.key, name.clone(), id.to_owned());
+        let write = move |conn: &_, now| match sql::arrival(conn, &game, &id)? {
+            Some(arrival) if arrival.head.is_some() => landing(conn, key, now).map_err(Error::internal),
+            // Somebody else has confirmed it meanwhile, and it may have changed since.
+            _ => Ok(()),
+        };
         return api.engine.rows(write).await;
     }
     match api.engine.import(Coming { id: id.to_owned(), chain, landing }).await? {

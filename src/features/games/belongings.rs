@@ -28,6 +28,16 @@ pub enum Belonging {
     Key(Key),
 }
 
+impl Belonging {
+    /// Who sits there, of a seat.
+    pub fn player(&self) -> Option<&UserId> {
+        match self {
+            Self::Seat(seat) => Some(&seat.player),
+            Self::Game(_) | Self::Token(_) | Self::Answer(_) | Self::Key(_) => None,
+        }
+    }
+}
+
 /// Whether a game is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

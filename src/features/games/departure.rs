@@ -134,6 +134,10 @@ async fn depart(api: Api, name: DocumentName, peer: Peer, order: Order, tell: on
     let Order { id, retry } = order;
     if let Err(error) = send(&api, &peer, &document, &id).await {
         tracing::warn!(game = %name, to = peer.url, %error, "{name} does not move");
+        let error = match error.kind() {
+            Kind::NotFound => unavailable("the other server let go of what had come").caused_by(error),
+            _ => error,
+        };
         // It is forgotten there by itself, too, but not so soon.
         let _ = peer.say(&name, &Piece::step(Step::Cancel, &id)).await;
         let _ = api.engine.stand(name, Turn::Thaw).await;
@@ -251,7 +255,12 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
     let head = head(api, document, page.first_version, rows.digest()).await?;
     peer.say(name, &Piece { head: Some(head), ..Piece::step(Step::Begin, id) }).await?;
     let mut sent_bytes = rows.bytes();
+    let mut next = page.first_version;
     loop {
+        if page.events.first().is_some_and(|event| event.version != next) {
+            let message = "its history was trimmed while it was sent; order the move again";
+            return Err(Error::new(Kind::StorageUnavailable, message));
+        }
         let mut piece = Piece::step(Step::Events, id);
         let mut bytes = 0;
         for event in &page.events {
@@ -268,7 +277,10 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
             peer.say(name, &piece).await?;
         }
         match page.events.last().map(|event| event.version).filter(|_| page.more) {
-            Some(last) => page = api.reads.history(name, last, PAGE_EVENTS).await?,
+            Some(last) => {
+                next = last.next();
+                page = api.reads.history(name, last, PAGE_EVENTS).await?;
+            }
             None => break,
         }
     }
@@ -277,7 +289,7 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
     let prepared = peer.say(name, &Piece::step(Step::Prepare, id)).await?;
     let has = |member: &str, hash: Hash| prepared.get(member).and_then(Value::as_str) == Some(&*hash.to_string());
     if !has("hash", document.hash) || !has("rows", digest) {
-        return Err(Error::new(Kind::Rejected, "the other server has not the same game"));
+        return Err(refused("the other server has not the same game"));
     }
     Ok(())
 }
@@ -353,7 +365,7 @@ impl Peer {
     async fn say(&self, name: &DocumentName, piece: &Piece) -> Result<Value> {
         let json = Bytes::from(serde_json::to_vec(piece).map_err(Error::internal)?);
         let path = format!("/api/v1/games/{}/import", name.id);
-        let away = |error| Error::new(Kind::StorageUnavailable, "the other server does not answer").caused_by(error);
+        let away = |error| unavailable("the other server does not answer").caused_by(error);
         let mut answer: Answer = self.target.post(&self.addresses, &path, json).await.map_err(away)?;
         let text = answer.text(ANSWER_BYTES_MAX).await.map_err(away)?;
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -362,12 +374,21 @@ impl Peer {
         match answer.status() {
             200 | 204 => Ok(body),
             404 if kind == "/problems/not-found" => Err(Error::not_found(format!("the other server: {said}"))),
-            300..400 => Err(Error::new(Kind::Rejected, "the other server points elsewhere, which is not followed")),
-            status @ 500.. => Err(Error::new(Kind::StorageUnavailable, format!("the other server cannot now: {said}"))
-                .with("otherStatus", status)),
-            status => {
-                Err(Error::new(Kind::Rejected, format!("the other server refuses: {said}")).with("otherStatus", status))
+            300..400 => Err(refused("the other server points elsewhere, which is not followed")),
+            status @ (429 | 500..) => {
+                Err(unavailable(&format!("the other server cannot now: {said}")).with("otherStatus", status))
             }
+            status => Err(refused(&format!("the other server refuses: {said}")).with("otherStatus", status)),
         }
     }
+}
+
+/// The other server cannot take the game now.
+fn unavailable(message: &str) -> Error {
+    Error::new(Kind::StorageUnavailable, message).problem("other-server-unavailable")
+}
+
+/// The other server does not take the game, and would not later.
+fn refused(message: &str) -> Error {
+    Error::new(Kind::Rejected, message).problem("move-refused")
 }

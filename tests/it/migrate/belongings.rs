@@ -199,7 +199,7 @@ async fn what_was_changed_on_the_way_or_cannot_be_so_is_not_taken() {
     ] {
         relay.when("rows", Does::Replaces(what, with));
         let (status, answer) = migrate(&from, &relay.url).await;
-        assert_eq!((status, &answer["type"]), (422, &json!("/problems/action-rejected")), "{what}: {answer}");
+        assert_eq!((status, &answer["type"]), (422, &json!("/problems/move-refused")), "{what}: {answer}");
         relay.until("rows").await;
         assert_eq!(to.get(GAME).await.0, 404);
         bob.expect_only_at(&from, &to).await;

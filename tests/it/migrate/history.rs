@@ -203,7 +203,7 @@ async fn a_target_that_has_such_a_game_refuses_and_its_own_stays() {
     let (from, to) = (hosting(&[], 3).await, target().await);
     assert_eq!(to.put(GAME, &json!({ "own": true })).await.0, 201);
     let (status, answer) = migrate(&from, &to.url).await;
-    assert_eq!((status, &answer["type"]), (422, &json!("/problems/action-rejected")), "{answer}");
+    assert_eq!((status, &answer["type"]), (422, &json!("/problems/move-refused")), "{answer}");
     assert_eq!(write(&from, 4).await, 200);
     assert_eq!(to.get(GAME).await.1["state"], json!({ "own": true }));
     assert_eq!(write(&to, 4).await, 200);
@@ -222,7 +222,7 @@ async fn a_history_that_does_not_add_up_is_not_taken() {
     ] {
         relay.when("events", Does::Replaces(what, with));
         let (status, answer) = migrate(&from, &relay.url).await;
-        assert_eq!((status, &answer["type"]), (422, &json!("/problems/action-rejected")), "{what}: {answer}");
+        assert_eq!((status, &answer["type"]), (422, &json!("/problems/move-refused")), "{what}: {answer}");
         relay.until("events").await;
         assert_eq!(to.get(GAME).await.0, 404);
         expect_live_only(&from, &to).await;

@@ -137,7 +137,7 @@ async fn what_is_not_the_game_that_left_does_not_take_its_place() {
     // A game of the same name that somebody else has.
     let c = hosting(&[], 7).await;
     let (status, answer) = migrate(&c, &a.url).await;
-    assert_eq!((status, &answer["type"]), (422, &json!("/problems/action-rejected")), "{answer}");
+    assert_eq!((status, &answer["type"]), (422, &json!("/problems/move-refused")), "{answer}");
     assert_eq!(write(&c, 8).await, 200);
     expect_live_only(&b, &a).await;
     let (_, headers, _) = ask(&a, "GET", GAME, &Value::Null).await;

@@ -36,7 +36,7 @@ problems! {
     MigrateProblems: &[
         K::Unauthenticated, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::Rejected,
         K::IdempotencyMismatch, K::Frozen, K::StorageUnavailable, K::Damaged,
-    ] => MEMORY, TOO_LARGE;
+    ] => MEMORY, TOO_LARGE, &["move-refused", "other-server-unavailable"];
     /// Of taking in.
     ImportProblems: &[
         K::Unauthenticated, K::NotFound, K::AlreadyExists, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout,
