@@ -144,7 +144,8 @@ impl Thread {
         check_stored(&document)?;
         match self.writer.stored_version(document.meta.key)? {
             Some(stored) if stored > document.version && !overwrite => {
-                let message = "somebody else has written a newer version of it to the disk than the one that runs";
+                let message = "somebody else has written a newer version of it to the disk than the one that runs; its \
+                               host may store this one over it with forceOverwrite";
                 Err(Error::new(Kind::VersionConflict, message)
                     .with("currentVersion", document.version.0)
                     .with("currentHash", document.hash.to_string())

@@ -1,4 +1,4 @@
-//! What removing games takes, and what is left of them.
+//! What it takes to drop the history of games and to remove them, and what is left of them.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,6 +19,15 @@ const RUNS: usize = 5;
 /// Games that one run of the job removes.
 const GAMES: usize = 10;
 
+/// What the job does with completed games, and when.
+#[derive(Clone, Copy)]
+enum Cleaning {
+    /// Two days after their end: their history goes.
+    Compacts,
+    /// Years after.
+    Removes,
+}
+
 struct Run {
     /// Milliseconds per game.
     took: f64,
@@ -30,15 +39,33 @@ struct Run {
 
 /// `by_host`: how long each took that its host removed, milliseconds.
 pub async fn measure(by_host: &[f64]) -> Result<Vec<Row>> {
-    let mut runs = Vec::new();
+    let (mut compacted, mut runs) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        runs.push(run().await?);
+        compacted.push(run(Cleaning::Compacts).await?);
+        runs.push(run(Cleaning::Removes).await?);
     }
+    let of_compacted = |field: fn(&Run) -> f64| compacted.iter().map(field).collect::<Vec<_>>();
     let of = |field: fn(&Run) -> f64| runs.iter().map(field).collect::<Vec<_>>();
     let host = format!("by its host: {:.1} ms", median(by_host));
     let before = format!("of {:.0} KB", median(&of(|run| run.before)) / 1000.0);
     let none = String::new;
     Ok(vec![
+        Row::values(
+            "dropping the history of a completed game",
+            none(),
+            none(),
+            &of_compacted(|run| run.took),
+            " ms",
+            Bar::AtMost(1000.0),
+        ),
+        Row::values(
+            "… what is left beside its state, indexes and all",
+            before.clone(),
+            none(),
+            &of_compacted(|run| run.after),
+            " B",
+            Bar::AtMost(1024.0),
+        ),
         Row::values(
             "clean-up, per completed game of 50 KB, 1,000 events",
             host,
@@ -63,7 +90,7 @@ pub fn remove(id: &str) -> Vec<u8> {
     format!("DELETE /api/game/{id}/persist HTTP/1.1\r\nhost: figures\r\n\r\n").into_bytes()
 }
 
-async fn run() -> Result<Run> {
+async fn run(cleaning: Cleaning) -> Result<Run> {
     let directory = fixture::on_disk()?;
     let data_dir = directory.path().join("data");
     fill(&data_dir, GAMES, EVENTS).await?;
@@ -72,19 +99,26 @@ async fn run() -> Result<Run> {
     for number in 0..GAMES {
         play_out(&mut connection, &format!("game-{number}")).await?;
     }
-    age(&data_dir)?;
+    age(&data_dir, cleaning)?;
     let before = stored(&data_dir)?;
     let started = Instant::now();
     let reply = connection.must(&with_json("POST", "/api/v1/admin/jobs/games-cleanup/run", "{}")).await?;
     let took = millis(started);
     let record: Value = serde_json::from_slice(&reply.body)?;
-    ensure!(record.pointer("/counts/completed") == Some(&json!(GAMES)), "{record}");
+    let (count, status) = match cleaning {
+        Cleaning::Compacts => ("/counts/compacted", 200),
+        Cleaning::Removes => ("/counts/completed", 410),
+    };
+    ensure!(record.pointer(count) == Some(&json!(GAMES)), "{record}");
+    let mut states = 0;
     for number in 0..GAMES {
         let reply = connection.ask(&get(&format!("/api/v1/games/game-{number}"))).await?;
-        ensure!(reply.status == 410, "a removed game answers {}", reply.status);
+        ensure!(reply.status == status, "a cleaned game answers {}", reply.status);
+        let game: Value = serde_json::from_slice(&reply.body)?;
+        states += game.get("state").map_or(0, |state| state.to_string().len());
     }
-    let games = GAMES as f64;
-    Ok(Run { took: took / games, before: before / games, after: stored(&data_dir)? / games })
+    let (games, after) = (GAMES as f64, stored(&data_dir)? - states as f64);
+    Ok(Run { took: took / games, before: before / games, after: after / games })
 }
 
 /// Gives a game what games have beside their state: players, a token, an end.
@@ -106,9 +140,14 @@ fn open(data_dir: &Path) -> Result<Database> {
     Ok(database)
 }
 
-/// Lets the games have been over for years.
-fn age(data_dir: &Path) -> Result<()> {
-    let aged = open(data_dir)?.execute("UPDATE games SET completed_at = '2020-01-01T00:00:00.000Z'", ())?;
+/// Lets the games have been over for as long as it takes.
+fn age(data_dir: &Path, cleaning: Cleaning) -> Result<()> {
+    let ago = match cleaning {
+        Cleaning::Compacts => "-2 days",
+        Cleaning::Removes => "-2000 days",
+    };
+    let sql = "UPDATE games SET completed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?1)";
+    let aged = open(data_dir)?.execute(sql, [ago])?;
     ensure!(aged == GAMES, "{aged} games were completed");
     Ok(())
 }

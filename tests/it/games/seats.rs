@@ -11,6 +11,7 @@ async fn players_get_the_seat_they_want_or_the_lowest_free_one_until_the_table_i
     let server = start(&[]).await;
     let seated = join(&server, "carol", "carol", Some(3)).await.expect(201).body;
     assert_eq!((&seated["playerId"], &seated["seat"]), (&json!("carol"), &json!(3)));
+    assert_eq!((&seated["since"], &seated["connected"]), (&seated["joinedAt"], &json!(false)));
     let again = join(&server, "carol", "carol", Some(2)).await.expect(200).body;
     assert_eq!(again["seat"], 3, "who has a seat keeps it");
     assert_eq!(again["joinedAt"], seated["joinedAt"]);

@@ -94,7 +94,12 @@ async fn join(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<R
     let (showing, name) = (api.clone(), game.clone());
     let once = sent.once(move |(seat, new): &(Seat, bool)| {
         let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
-        Said::json(status, &shown(&showing, &name, seat.clone()))
+        let mut taken = shown(&showing, &name, seat.clone());
+        if *new {
+            // The others are told of it in a moment.
+            taken.since = taken.since.or(Some(seat.joined_at));
+        }
+        Said::json(status, &taken)
     });
     let answered = service::join(&api, &game, &sent.caller.viewer, (player_id, seat), once).await?;
     Ok(respond(answered)?)
