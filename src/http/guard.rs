@@ -37,6 +37,8 @@ const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const FRAME_OPTIONS: HeaderName = HeaderName::from_static("x-frame-options");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// After how long whose identity is unclear is to come back.
+const UNCLEAR_WAIT: Duration = Duration::from_secs(5);
 /// What `tailscale funnel` marks requests with that come from the public internet.
 const FUNNEL: HeaderName = HeaderName::from_static("tailscale-funnel-request");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -114,12 +116,18 @@ impl Guard {
     ) -> Result<()> {
         let Doors { sessions, quota } = &self.doors;
         let Visit { peer, hosts, turned_away, .. } = visit;
-        hosts.check_host(request.uri(), request.headers())?;
-        hosts.check_origin(request.method(), request.headers())?;
-        if let Some(turned_away) = turned_away {
+        if turned_away.is_some() {
             // The next connection is asked about anew.
             say.push((CONNECTION, const { HeaderValue::from_static("close") }));
-            return Err(turned_away.to_error());
+        }
+        if let Some(unclear @ TurnedAway::Unclear) = turned_away {
+            // Before the names, of which those that the tailnet gives are unknown for the same reason.
+            return Err(unclear.to_error());
+        }
+        hosts.check_host(request.uri(), request.headers())?;
+        hosts.check_origin(request.method(), request.headers())?;
+        if let Some(refused) = turned_away {
+            return Err(refused.to_error());
         }
         if request.headers().contains_key(FUNNEL) {
             return Err(Error::new(Kind::Forbidden, "requests from the public internet (Funnel) are refused"));
@@ -156,7 +164,7 @@ fn refused(refusal: Error, visit: &Visit, request: &Request<Body>, number: u64) 
     let goes_on = request.headers().contains_key(LAST_EVENT_ID)
         || request.uri().query().is_some_and(|query| query.contains("lastEventId="));
     if for_stream && goes_on && visit.turned_away == Some(TurnedAway::Unclear) {
-        return sse::come_back(&refusal);
+        return sse::turned_away("unavailable", UNCLEAR_WAIT, number);
     }
     Failure(refusal).into_response()
 }

@@ -34,6 +34,8 @@ use crate::live::topics::Interest;
 const RETRY_MIN: Duration = Duration::from_millis(300);
 /// How much longer it may be: spreads those who come back together.
 const RETRY_JITTER: Duration = Duration::from_millis(900);
+/// After how long a client that has as many streams as it may have is to come back.
+const CROWDED_WAIT: Duration = Duration::from_secs(5);
 /// See [`turned_away`].
 const TURNED_AWAY_SPREAD: Duration = Duration::from_millis(500);
 /// A prime by which numbers that follow each other come to lie far apart.
@@ -43,7 +45,11 @@ const SPREADER: u64 = 2_654_435_761;
 /// saw. A client that resumes is never refused for what is our trouble, since `EventSource` would then give up for
 /// good: it gets a stream that ends at once and is asked to try again.
 pub async fn respond(api: &Api, caller: Caller, interest: Interest, resume: Option<&str>) -> Result<Response, Failure> {
-    let place = api.streams.take(caller.viewer.scope().into()).ok_or_else(|| too_many(api))?;
+    let place = match api.streams.take(caller.viewer.scope().into()) {
+        Some(place) => place,
+        None if resume.is_some() => return Ok(turned_away("too-many-streams", CROWDED_WAIT, retry(api))),
+        None => return Err(too_many(api).into()),
+    };
     match Follow::open(api.reads.clone(), &api.presence, &caller.viewer, interest, resume).await {
         Ok((follow, first)) => Ok(Source::new(api.clone(), caller, follow, first, place).into_response()),
         Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => Ok(come_back(&error)),
@@ -68,7 +74,7 @@ fn too_many(api: &Api) -> Error {
 }
 
 /// A stream that ends at once and asks its client to try again: what a client that resumes gets instead of `error`.
-pub fn come_back(error: &Error) -> Response {
+fn come_back(error: &Error) -> Response {
     tracing::warn!(%error, "a stream could not be resumed; the client is asked to try again");
     let mut out = BytesMut::new();
     bye(&mut out, "unavailable", wait(&entropy::SystemEntropy));

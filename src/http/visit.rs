@@ -17,7 +17,6 @@ use super::hosts::Hosts;
 use crate::base::error::{Error, Kind};
 use crate::base::ids::UserId;
 use crate::tailnet::gate::{BELIEVED, Gate, Reach, Verdict};
-use crate::tailnet::home::Home;
 use crate::tailnet::policy::Member;
 
 /// How much sooner it is asked again when it could not be found out whether somebody may still be here.
@@ -126,18 +125,17 @@ impl Porter {
             },
             None => None,
         };
-        let over_tailnet = match &person {
-            Person::Local => front.reach == Reach::Tailnet,
-            Person::Member(_) => true,
-            Person::Stranger => turned_away.is_some(),
+        let over_tailnet = match (&person, &turned_away) {
+            (Person::Local, _) => front.reach == Reach::Tailnet,
+            (Person::Member(_), _) | (_, Some(TurnedAway::Refused(_))) => true,
+            // One that gets nothing but this word needs no name; and who could tell which are ours is not there.
+            (_, Some(TurnedAway::Unclear)) | (Person::Stranger, None) => false,
         };
-        let hosts = if over_tailnet { front.tailnet_hosts(&self.home().await) } else { front.local_hosts(local) };
+        let hosts = match over_tailnet {
+            true => front.tailnet_hosts(&self.gate.names().await),
+            false => front.local_hosts(local),
+        };
         Some((Visit { peer: Peer { address, person, life }, hosts, turned_away }, place))
-    }
-
-    /// This node; one without names where nothing is known of it.
-    async fn home(&self) -> Arc<Home> {
-        self.gate.home().await.unwrap_or_default()
     }
 
     /// Waits until `member`, who came from `address` to `front`, may no longer be here, and says why. A tailscaled that

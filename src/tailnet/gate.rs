@@ -128,13 +128,23 @@ impl Gate {
         Ok(home)
     }
 
-    /// What this node is, as was found out lately, or else is asked now. Cancel safe.
-    pub async fn home(&self) -> Result<Arc<Home>, ApiError> {
+    /// What this node is, as was found out lately, or else is asked now.
+    async fn home(&self) -> Result<Arc<Home>, ApiError> {
         let known = self.state.lock().home.clone();
         match known {
             Some((since, home)) if since.elapsed() < BELIEVED => Ok(home),
             _ => self.look().await,
         }
+    }
+
+    /// What this node goes by: as [`home`](Self::home), and as it was last known where that finds no answer. Good for
+    /// names, not for who somebody is. Cancel safe.
+    pub async fn names(&self) -> Arc<Home> {
+        if let Ok(home) = self.home().await {
+            return home;
+        }
+        let known = self.state.lock().home.clone();
+        known.map(|(_, home)| home).unwrap_or_default()
     }
 
     async fn loopback(&self, peer: SocketAddr) -> Verdict {
