@@ -304,6 +304,8 @@ impl Shard {
         match account.buckets.iter_mut().find(|other| other.scope == held.scope) {
             Some(other) => *other = held,
             None => {
+                // Most have one for life.
+                account.buckets.reserve_exact(1);
                 account.buckets.push(held);
                 self.held += 1;
             }
