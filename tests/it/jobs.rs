@@ -69,7 +69,7 @@ async fn nobody_else_sees_or_runs_them_and_nonsense_is_refused() {
 
 #[tokio::test]
 async fn every_job_is_there_and_runs() {
-    let server = Process::start(&[]);
+    let mut server = Process::start(&[]);
     for (name, schedule, counts) in [
         ("job-log-trim", "every hour", &["runs"][..]),
         ("games-cleanup", "every hour", &["tokens"]),
@@ -83,6 +83,13 @@ async fn every_job_is_there_and_runs() {
         assert!(counts.iter().all(|count| run["counts"][count].is_u64()), "{run}");
         assert_eq!(job(&server, name).await["runs"], json!([run]), "it is on record");
     }
+    server.kill();
+    server.start_again();
+    assert_eq!(
+        job(&server, "storage-optimize").await["runs"].as_array().unwrap().len(),
+        1,
+        "the file is as good as before"
+    );
 }
 
 #[tokio::test]

@@ -155,6 +155,24 @@ async fn a_renewal_begins_at_nothing_and_any_other_change_keeps_the_count() {
     assert_eq!(stored, Some(subscription("alice", period("2026-03-20", "2026-04-20"), Limits::default())));
 }
 
+#[tokio::test]
+async fn a_count_that_cannot_be_written_for_another_reason_than_the_disk_keeps_no_change_from_it() {
+    let running = start(Limits::default());
+    let spoil = |conn: &Connection, _| {
+        let sql = "CREATE TRIGGER spoilt BEFORE INSERT ON usage_counters WHEN new.user_id = 'bob'
+                   BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+        conn.execute_batch(sql).map_err(told)
+    };
+    running.engine.rows(spoil).await.unwrap();
+    for name in ["alice", "bob"] {
+        let viewer = Viewer::User(user(name));
+        let answer = running.write_as(&viewer, vec![create("parties", name)], None).await.unwrap();
+        let Answer::Made(written) = answer else { panic!("it was made before") };
+        assert_eq!(written.durability, Durability::Durable, "{name}");
+    }
+    assert_eq!((running.counts("alice").await.parties, running.counts("bob").await.parties), (1, 0));
+}
+
 /// What somebody creates in one write.
 #[derive(Clone, Debug)]
 struct Creation {
