@@ -154,6 +154,12 @@ pub const HISTORY_EVENTS: u64 = 10_000;
 /// Days that a document's events are kept (default).
 pub const HISTORY_DAYS: u32 = 30;
 
+/// Documents that may have changed between two comparisons of memory with the disk, some 150 bytes each. Past it the next
+/// comparison starts anew: it reads where each document stands.
+pub const CHANGES_MAX: usize = 100_000;
+/// Documents that are told as different from what they should be. Past it they are only counted.
+pub const DIFFERENCES_MAX: usize = 100;
+
 /// Seats of a game whose state names no `maxSeats`.
 pub const SEATS_DEFAULT: u32 = 10;
 /// Most seats of a game, whatever its state says: they are read whole for each who joins.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::backlog::Entry;
 use super::command::{Answer, Durability, Key, Outcome, Task, Times, Write, Written};
 use super::damaged::Begun;
+use super::mend::{Look, Order};
 use super::persist::Extras;
 use super::policy;
 use super::reads;
@@ -53,6 +54,10 @@ pub struct Round {
     pub notes: Vec<(oneshot::Sender<Result<Stood>>, Result<Stood>)>,
     /// What the creations among the entries count as.
     pub tallies: Tallies,
+    /// Who asked how things stand.
+    pub looks: Vec<oneshot::Sender<Look>>,
+    /// What is to be mended when the round is stored.
+    pub orders: Vec<Order>,
     keys: HashMap<(String, String), usize>,
 }
 

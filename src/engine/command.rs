@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::mend::{Known, Look, Mended, Order, Side};
 use super::persist::Persisted;
 use super::standing::{Coming, Stood, Turn};
 use crate::base::clock::Timestamp;
@@ -227,6 +228,10 @@ pub enum Command {
     },
     /// Look after the file when nothing else waits; see [`Engine::tidy`].
     Tidy(oneshot::Sender<Result<Tidied>>),
+    /// Write the rows of a document anew.
+    Mend(Order),
+    /// Tell how things stand, once everything before is published.
+    Look(oneshot::Sender<Look>),
     /// Take a document into memory, because somebody reads it.
     Warm(DocumentName),
     /// Look at the ticks: retry what failed, drop what is idle.
@@ -358,6 +363,21 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Tidy(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// Mends a document that was found different in memory and on disk. Errors: see [`Side`]; `StorageUnavailable`.
+    pub async fn mend(&self, name: DocumentName, side: Side, known: Known) -> Result<Mended> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order { name, side, known, reply };
+        self.commands.send(Command::Mend(order)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// How things stand. When it answers, everything is published that was on disk when it was asked.
+    pub async fn look(&self) -> Result<Look> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Look(reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
     }
 
     /// Asks for a document to be taken into memory; forgotten when the engine is busy, since it only saves time.

@@ -3,7 +3,7 @@
 //! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
 //! [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`policy`] (when a snapshot is due),
 //! [`persist`] (snapshots and removal on demand, room on a full disk), [`compact`] (a history that nobody needs any more),
-//! [`damaged`] (a document that cannot be read), [`standing`] (documents on their way between servers), [`tallies`] (creations that are counted), [`tidy`] (looking
+//! [`damaged`] (a document that cannot be read), [`mend`] (making memory and disk alike again), [`standing`] (documents on their way between servers), [`tallies`] (creations that are counted), [`tidy`] (looking
 //! after the file), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
 //! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
@@ -14,6 +14,7 @@ pub mod compact;
 pub mod damaged;
 pub mod follow;
 pub mod health;
+pub mod mend;
 pub mod persist;
 pub mod policy;
 pub mod reads;

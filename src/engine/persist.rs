@@ -18,7 +18,7 @@ use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::decide::{Decision, absent};
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::store::{Batch, Connection, Expendable, Fault, Purge, Rows, Snapshot};
+use crate::store::{Batch, Connection, Expendable, Fault, Mend, Purge, Rows, Snapshot};
 
 /// Documents that go in one transaction when room is needed. Few, so that no more go than must.
 const ROOM_DOCUMENTS: usize = 4;
@@ -45,6 +45,8 @@ pub struct Extras {
     overwrites: Vec<(i64, Version)>,
     /// Documents whose history goes.
     pub compactions: Vec<Compaction>,
+    /// See [`Batch::mends`].
+    pub mends: Vec<Mend>,
     replies: Vec<ExtraReply>,
     /// The transaction failed that they were in.
     failed: bool,
@@ -66,7 +68,7 @@ enum ExtraReply {
 impl Extras {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.snapshots.is_empty() && self.purges.is_empty() && self.compactions.is_empty()
+        self.snapshots.is_empty() && self.purges.is_empty() && self.compactions.is_empty() && self.mends.is_empty()
     }
 
     /// Whether the round takes nothing more: what comes after must not see what goes here.
@@ -78,6 +80,7 @@ impl Extras {
     pub fn join(&self, batch: &mut Batch) {
         batch.purges = self.purges.iter().map(|going| going.purge.clone()).collect();
         batch.overwrites.clone_from(&self.overwrites);
+        batch.mends.clone_from(&self.mends);
     }
 
     /// Rows of features that go along.
@@ -86,10 +89,11 @@ impl Extras {
         purges.chain(self.compactions.iter_mut().map(|compaction| compaction as &mut dyn Rows))
     }
 
-    /// Their transaction failed.
-    pub fn fail(&mut self) {
+    /// Their transaction failed. What is left must go with what waits.
+    pub fn fail(&mut self) -> Vec<Mend> {
         self.failed = true;
         self.purges.clear();
+        std::mem::take(&mut self.mends)
     }
 }
 
@@ -301,6 +305,7 @@ impl Thread {
     pub fn append_with_room(&mut self) -> std::result::Result<(), Fault> {
         let mut batch = self.backlog.whole();
         let mut room = std::mem::take(&mut self.room);
+        batch.mends = std::mem::take(&mut self.mends);
         batch.purges = room.iter().map(|going| going.purge.clone()).collect();
         let stored = self.commit(&batch, &mut room.iter_mut().map(|going| &mut going.removed as &mut dyn Rows));
         match stored {
@@ -309,7 +314,7 @@ impl Thread {
                 self.durable_to(self.end.head.0);
                 room.iter().for_each(|going| self.hub.forget(going.through));
             }
-            Err(_) => self.room = room,
+            Err(_) => (self.room, self.mends) = (room, batch.mends),
         }
         stored
     }

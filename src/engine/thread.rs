@@ -20,7 +20,7 @@ use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
 use crate::document::model::Document;
 use crate::live::hub::Hub;
-use crate::store::{Batch, CommitTimes, Fault, Head, Reader, Rows, Snapshot, Writer};
+use crate::store::{Batch, CommitTimes, Fault, Head, Mend, Reader, Rows, Snapshot, Writer};
 
 /// Ticks between two looks for idle documents.
 const IDLE_SWEEP_TICKS: u32 = 100;
@@ -63,6 +63,8 @@ pub struct Thread {
     pub room: Vec<Going>,
     /// What is to be done when nothing waits.
     pub tidy: Tidying,
+    /// Documents whose rows are written anew with what waits.
+    pub mends: Vec<Mend>,
     ticks: u32,
 }
 
@@ -79,7 +81,7 @@ impl Thread {
         let head = writer.head();
         let end = End { head: (head.seq, head.hash), next_key: writer.next_key() };
         let (working, backlog, answers) = (Working::default(), Backlog::default(), Answers::default());
-        let (standings, room) = (Standings::default(), Vec::new());
+        let (standings, room, mends) = (Standings::default(), Vec::new(), Vec::new());
         Self {
             options,
             writer,
@@ -95,6 +97,7 @@ impl Thread {
             stored: head,
             room,
             tidy: Tidying::default(),
+            mends,
             ticks: 0,
         }
     }
@@ -144,6 +147,8 @@ impl Thread {
                     round.notes.push((reply, stood));
                 }
                 Command::Tidy(reply) => self.tidy.ask(reply),
+                Command::Mend(order) => round.orders.push(order),
+                Command::Look(reply) => round.looks.push(reply),
                 Command::Warm(_) if self.working.over(&self.options) => {}
                 Command::Warm(name) => {
                     if let Err(error) = self.load(&name) {
@@ -156,13 +161,16 @@ impl Thread {
             }
             if !stop
                 && !round.extras.ends_round()
+                && round.orders.is_empty()
                 && count < limits::BATCH_COMMANDS_MAX
                 && round.bytes < limits::BATCH_BYTES_MAX
             {
                 next = commands.try_recv().ok();
             }
         }
+        let orders = std::mem::take(&mut round.orders);
         self.settle(round, started.elapsed());
+        orders.into_iter().for_each(|order| self.carry_out(order));
         stop
     }
 
@@ -174,6 +182,7 @@ impl Thread {
         self.publish(&round);
         self.publish_purges(&round);
         self.reply_extras(&mut round);
+        self.tell_looks(&mut round);
         round.reply(durability, apply, commit);
     }
 
@@ -205,7 +214,7 @@ impl Thread {
                 Err(fault) => self.hold(round, fault),
             };
         }
-        round.extras.fail();
+        self.mends.extend(round.extras.fail());
         self.backlog.push(round.entries.clone(), round.pending_answers());
         self.note_backlog();
         Durability::Pending
@@ -214,7 +223,7 @@ impl Thread {
     /// A round's transaction failed: its changes wait, if room cannot be made for them at once. What else was in it is
     /// given up.
     fn hold(&mut self, round: &mut Round, fault: Fault) -> Durability {
-        round.extras.fail();
+        self.mends.extend(round.extras.fail());
         round.tasks.drain(..).for_each(|task| task.finish(false));
         self.backlog.push(round.entries.clone(), round.pending_answers());
         match self.make_room(fault, round) {
@@ -320,7 +329,7 @@ impl Thread {
     }
 
     /// Tries to get the backlog to disk.
-    fn retry(&mut self) {
+    pub(super) fn retry(&mut self) {
         let before = self.hub.gate().durable();
         self.health.update(|report| report.retries += 1);
         let mut room = Round::default();
@@ -363,7 +372,7 @@ impl Thread {
 
     /// Stores what waits, in order.
     pub fn append_backlog(&mut self) -> Result<(), Fault> {
-        if !self.room.is_empty() {
+        if !self.room.is_empty() || !self.mends.is_empty() {
             return self.append_with_room();
         }
         while let Some((batch, last)) = self.backlog.next_batch() {

@@ -1,16 +1,18 @@
 //! The published present: the documents in use, the recent events, and who waits for more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
+use super::changes::{Changes, Cut, Recorded};
 use super::moves::{Move, Moves};
 use super::ring::{Ring, RingBounds};
 use super::topics::{Interest, Topics, Waiter, Woken};
 use crate::base::clock::Timestamp;
-use crate::base::ids::{DocumentName, Seq};
+use crate::base::ids::{Collection, DocumentName, Seq};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
@@ -39,6 +41,7 @@ pub struct Hub {
     /// Raised when undurable events became durable; subscribers compare it.
     recoveries: AtomicU64,
     moves: Moves,
+    changes: Changes,
     /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
     grown: Notify,
 }
@@ -72,6 +75,7 @@ impl Hub {
             volatile: AtomicUsize::new(0),
             recoveries: AtomicU64::new(0),
             moves: Moves::default(),
+            changes: Changes::default(),
             grown: Notify::new(),
         }
     }
@@ -84,6 +88,7 @@ impl Hub {
             let map = self.documents.pin();
             for document in documents {
                 let volatile = document.meta.volatile;
+                self.changes.note(&document);
                 if map.insert(document.meta.name.clone(), self.hot(document)).is_none() && volatile {
                     self.volatile.fetch_add(1, Ordering::Relaxed);
                 }
@@ -174,6 +179,45 @@ impl Hub {
         map.iter().filter(|(name, _)| interest.covers(name)).map(|(_, hot)| Arc::clone(&hot.document)).collect()
     }
 
+    /// The same as [`document`](Self::document), and does not count as use: for whoever looks at all of them.
+    pub fn peek(&self, name: &DocumentName) -> Option<Arc<Document>> {
+        self.documents.pin().get(name).map(|hot| Arc::clone(&hot.document))
+    }
+
+    /// The document in memory with this [`key`](crate::document::model::Meta::key). Looks at all of them.
+    pub fn by_key(&self, key: i64) -> Option<Arc<Document>> {
+        let map = self.documents.pin();
+        map.values().find(|hot| hot.document.meta.key == key).map(|hot| Arc::clone(&hot.document))
+    }
+
+    /// How many documents of each collection are in memory alone. Looks at all that are in memory, if there are such.
+    pub fn volatile_counts(&self) -> BTreeMap<Collection, u64> {
+        let mut counts = BTreeMap::new();
+        if self.has_volatile() {
+            let map = self.documents.pin();
+            for hot in map.values().filter(|hot| hot.document.meta.volatile && !hot.document.is_deleted()) {
+                *counts.entry(hot.document.meta.name.collection.clone()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// From now on it is recorded which documents change, for [`cut`](Self::cut): up to `documents_max`,
+    /// past which it is only known that more did. For one who asks, and asks often.
+    pub fn record_changes(&self, documents_max: usize) -> Cut {
+        let ring = self.ring.read();
+        self.changes.begin(documents_max);
+        cut(&ring, None, 0)
+    }
+
+    /// A moment of what is published, and what changed since the last cut. Tells at most `pending_max` of the changes
+    /// that are not on disk.
+    pub fn cut(&self, pending_max: usize) -> Cut {
+        let ring = self.ring.read();
+        let pending = ring.after(ring.durable()).any(|event| !event.meta.volatile);
+        cut(&ring, if pending { None } else { self.changes.take() }, pending_max)
+    }
+
     /// Whether there are documents that are in memory alone.
     pub fn has_volatile(&self) -> bool {
         self.volatile.load(Ordering::Relaxed) > 0
@@ -260,6 +304,17 @@ impl Hub {
             self.topics.wake(&events);
         }
     }
+}
+
+fn cut(ring: &Ring, changed: Option<Recorded>, pending_max: usize) -> Cut {
+    let (mut pending, mut pending_count) = (Vec::new(), 0);
+    for event in ring.after(ring.durable()).filter(|event| !event.meta.volatile) {
+        pending_count += 1;
+        if pending.len() < pending_max {
+            pending.push((event.meta.name.clone(), event.version));
+        }
+    }
+    Cut { head: ring.lasting(), durable: ring.durable(), pending, pending_count, changed }
 }
 
 /// A place among those who hear of something; given up when dropped.

@@ -3,15 +3,18 @@
 //!
 //! In reading order: `schema.sql` (the format), [`open`] (creating, checking, locking), [`writer`] (the transaction),
 //! `trim` (bounded history, compaction), `purge` (taking documents away), `tally` (what is counted with a creation), `replay` (a document from snapshot and events, verified), `log` (events across
-//! documents), [`reader`] (the pool), [`keys`] (answers that are given again), `memory` (the same tables, in memory).
+//! documents), [`reader`] (the pool), [`keys`] (answers that are given again), `memory` (the same tables, in memory), `compare`
+//! (reading what may have been tampered with), `mend` (writing it anew).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
 //! checksum. What does not verify is an error that names the document and the version, never data.
 
+mod compare;
 pub mod error;
 pub mod keys;
 mod log;
 mod memory;
+mod mend;
 mod open;
 mod pool;
 mod purge;
@@ -31,10 +34,12 @@ use std::time::Duration;
 
 use crate::base::limits;
 
+pub use compare::{Checked, Defect, Fresh, Moment, OTHER_DOCUMENT, Place, Standing, StoredHead};
 pub use error::{Fault, OpenError, told};
 pub use keys::{Answered, KeyRow, RequestKey, once};
 pub use log::Filter;
 pub use memory::Memory;
+pub use mend::{Claimed, Mend, Rest};
 pub use open::open;
 pub use purge::{Expendable, Purge};
 pub use reader::{Entry, Kept, Reader};

@@ -47,6 +47,7 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     let reader = Reader::new(
         pool::build(&path, options.readers)
             .map_err(|source| OpenError::Other { path: path.clone(), source: source.into() })?,
+        &path,
     );
     Ok((writer, reader))
 }

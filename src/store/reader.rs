@@ -1,6 +1,7 @@
 //! What is stored, for everyone who reads. All methods block (for the disk, and up to 5 s for a connection of the
 //! pool): call them where blocking is allowed. Error of each, beside those named: `StorageUnavailable`, `Damaged`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -62,11 +63,17 @@ pub struct Kept {
 #[derive(Clone)]
 pub struct Reader {
     pool: Pool<Manager>,
+    path: Arc<Path>,
 }
 
 impl Reader {
-    pub(super) fn new(pool: Pool<Manager>) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: Pool<Manager>, path: &Path) -> Self {
+        Self { pool, path: path.into() }
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, Failure>) -> Result<T> {

@@ -112,7 +112,7 @@ fn visit(conn: &Connection, name: &DocumentName, version: Version) -> Result<Doc
 
 /// Whether the first event that is kept after the base deletes the document: then nobody needs the state before it, and
 /// none is kept.
-fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Result<bool, Failure> {
+pub(super) fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Result<bool, Failure> {
     if row.base.version == Version::ZERO {
         return Ok(false);
     }
@@ -274,12 +274,12 @@ fn replay_events(
 }
 
 /// A document's state somewhere in its history.
-struct Point {
-    version: Version,
-    seq: Seq,
-    hash: Hash,
-    at: Timestamp,
-    state: Option<Bytes>,
+pub(super) struct Point {
+    pub version: Version,
+    pub seq: Seq,
+    pub hash: Hash,
+    pub at: Timestamp,
+    pub state: Option<Bytes>,
 }
 
 impl Point {
@@ -336,7 +336,7 @@ fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Opti
     }
 }
 
-fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Point, Failure> {
+pub(super) fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Point, Failure> {
     let sql = "SELECT seq, hash, at, state, checksum FROM snapshots WHERE document = ?1 AND version = ?2";
     let (point, stored) = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), |found| {
         let (seq, hash, at) = (rows::seq(found, 0)?, rows::hash(found, 1)?, rows::time(found, 2)?);

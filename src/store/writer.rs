@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::error::{Failure, Fault, OpenError};
 use super::keys::{self, KeyRow};
+use super::mend::{self, Claimed, Mend, Rest};
 use super::purge::{self, Expendable, Purge};
 use super::rows::{self, Text};
 use super::tally::{self, Counted};
@@ -67,6 +68,8 @@ pub struct Batch {
     pub overwrites: Vec<(i64, Version)>,
     /// What its creations count as.
     pub counted: Vec<Counted>,
+    /// Documents whose rows are written anew.
+    pub mends: Vec<Mend>,
     /// Rows without which the events are worth nothing.
     pub along: Vec<Along>,
 }
@@ -95,7 +98,8 @@ impl Batch {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         let changes = self.documents.is_empty() && self.events.is_empty() && self.overwrites.is_empty();
-        changes && self.snapshots.is_empty() && self.keys.is_empty() && self.purges.is_empty()
+        let others = self.purges.is_empty() && self.mends.is_empty();
+        changes && others && self.snapshots.is_empty() && self.keys.is_empty()
     }
 }
 
@@ -148,6 +152,10 @@ pub struct Writer {
     pages_max: Arc<AtomicU32>,
     head: Head,
     next_key: i64,
+    /// What the connection last said about commits of other connections; `None`: it was not asked yet.
+    data_version: Option<i64>,
+    /// See [`others_wrote`](Self::others_wrote).
+    others: u64,
     /// Frames in the WAL at the last checkpoint that was tried.
     tried_at: u64,
     /// Let go after the connection: fields are dropped in this order.
@@ -171,6 +179,8 @@ impl Writer {
             pages_max: Arc::new(AtomicU32::new(options.pages_max.unwrap_or(0))),
             head,
             next_key,
+            data_version: None,
+            others: 0,
             tried_at: 0,
             _lock: lock,
         })
@@ -254,7 +264,7 @@ impl Writer {
     pub fn reopen(&mut self) -> std::result::Result<Head, Fault> {
         self.distrusted = true;
         drop(self.conn.take());
-        self.tried_at = 0;
+        (self.tried_at, self.data_version) = (0, None);
         let conn = open::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
         self.conn = Some(conn);
@@ -272,6 +282,46 @@ impl Writer {
             return Err(Fault::other("someone who reads keeps the WAL from being moved into the database"));
         }
         Ok((log::head(conn)?, next_key(conn)?))
+    }
+
+    /// Counts how often another connection was found to have committed: somebody with `sqlite3` in hand. The same number
+    /// twice means that nobody did in between. What another connection did while this one was reopened cannot be told from
+    /// nothing, so that counts too.
+    pub fn others_wrote(&mut self) -> Result<u64> {
+        let read = |conn: &Connection| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
+        let now: i64 = self.reading().and_then(|conn| read(conn).map_err(Failure::from)).map_err(Failure::told)?;
+        if self.data_version.replace(now) != Some(now) {
+            self.others += 1;
+        }
+        Ok(self.others)
+    }
+
+    /// What can be kept of the history of a document that is as it should be. See [`Rest`].
+    pub fn rest(&self, document: &Document, events: &[Arc<Event>]) -> Result<Option<Rest>> {
+        self.reading().and_then(|conn| mend::rest(conn, document, events)).map_err(Failure::told)
+    }
+
+    /// The document of this name and key at the version with this hash, made from what can be kept of its history; `None` when
+    /// that is not enough.
+    pub fn rebuild(&self, which: (&DocumentName, i64), at: (Version, Hash)) -> Result<Option<(Document, Rest)>> {
+        self.reading().and_then(|conn| mend::rebuild(conn, which, at)).map_err(Failure::told)
+    }
+
+    /// What is stored of a document, whether or not it adds up. See [`Claimed`].
+    pub fn claimed(&self, which: (&DocumentName, i64)) -> Result<Option<Claimed>> {
+        self.reading().and_then(|conn| mend::claimed(conn, which)).map_err(Failure::told)
+    }
+
+    /// Tries a mend, and takes it back. Error: why it cannot be done.
+    pub fn try_mend(&self, mend: &Mend) -> Result<()> {
+        let attempt = |conn: &Connection| -> std::result::Result<(), Failure> {
+            let transaction = conn.unchecked_transaction()?;
+            mend::mend(&transaction, mend)?;
+            // Ends by rollback.
+            drop(transaction);
+            Ok(())
+        };
+        self.reading().and_then(attempt).map_err(Failure::told)
     }
 
     /// The first of what may go when room is needed.
@@ -410,6 +460,9 @@ fn store(
 ) -> std::result::Result<CommitTimes, Fault> {
     let started = Instant::now();
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    for mend in &batch.mends {
+        mend::mend(conn, mend)?;
+    }
     for (key, version) in &batch.overwrites {
         purge::forget_after(conn, *key, *version)?;
     }

@@ -1,0 +1,65 @@
+//! Mending a document that was found different.
+
+use std::time::Instant;
+
+use super::own::{Comparer, DOCUMENTS, LOG};
+use super::verdict::Verdict;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, Version};
+use crate::document::chain::Hash;
+use crate::engine::mend::{Known, Mended, Side};
+
+/// What a repair did.
+#[derive(Clone, Debug)]
+pub struct Repaired {
+    /// In words.
+    pub what: &'static str,
+    /// The document's version and hash now; `None`: it was removed, since memory knew nothing of it.
+    pub document: Option<(Version, Hash)>,
+    /// The verdict on its collection after that.
+    pub verdict: Verdict,
+}
+
+impl Comparer {
+    /// Makes memory and disk alike for a document that was found different, by what one of them has. Compares before and
+    /// after. Errors: `not-different`; those of [`Side`]; `StorageUnavailable`; `Frozen` and `Moved` for one on its way to
+    /// another server.
+    pub async fn repair(&mut self, document: &DocumentName, source: Side) -> Result<Repaired> {
+        let started = Instant::now();
+        self.compare(None).await?;
+        let name = document.to_string();
+        let wanted = document.clone();
+        let found = self.run(move |core, reader| {
+            let Some(key) = core.findings.key_of(&name) else { return Ok(None) };
+            let leaf = core.remembered(&wanted, key);
+            let known = reader.moment(|moment| {
+                let Some(leaf) = leaf else { return Ok(Known::Nothing(key)) };
+                let version = leaf.version();
+                let standing = moment.standing(key)?;
+                let base = standing.and_then(|standing| standing.base).filter(|(base, _)| *base == version);
+                let hash = moment.hash_at(key, version)?.or(base.map(|(_, hash)| hash));
+                let hash = hash.filter(|hash| leaf.is_of(&name, version, *hash));
+                Ok(Known::Version(key, hash.map(|hash| (version, hash))))
+            })?;
+            Ok(Some((key, known)))
+        });
+        let Some((key, known)) = found.await? else {
+            let message = format!("{document} is the same in memory and on disk");
+            return Err(Error::new(Kind::AlreadyExists, message).problem("not-different"));
+        };
+        let Mended { document: now, what } = self.engine.mend(document.clone(), source, known).await?;
+        let result = now.as_ref().map(|now| (now.version, now.hash));
+        let collection = document.collection.clone();
+        self.run(move |core, _| {
+            core.accept(&collection, key, now.as_deref());
+            Ok(())
+        })
+        .await?;
+        self.compare(None).await?;
+        // What was the only document of its collection may be gone.
+        let services = [format!("{DOCUMENTS}{}", document.collection), LOG.to_owned()];
+        let verdict = services.iter().find_map(|service| self.verdict_on(service, started));
+        let verdict = verdict.ok_or_else(|| Error::internal("no verdict on the log"))?;
+        Ok(Repaired { what, document: result, verdict })
+    }
+}
