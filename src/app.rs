@@ -215,7 +215,7 @@ impl Builder {
         tasks.spawn(runner.run());
         tasks.spawn(alarm::run(handle));
         tasks.spawn(listeners.follow(stop.clone()));
-        leaves.spawn(&api, &mut tasks);
+        leaves.spawn(&config, &api, &mut tasks);
         let mut serving = JoinSet::new();
         serving.spawn(serve(Entrances::new(open.clone()), porter, Arc::new(guard), server, stop.clone()));
         let data_dir = config.data_dir;

@@ -101,6 +101,10 @@ pub struct Config {
     pub rate_limit_administrators: bool,
     /// Flags for clients, which mean nothing to the server, by name. Default none.
     pub client_flags: BTreeMap<String, bool>,
+    /// How often memory is compared with the disk. Default 10 s.
+    pub reconciliation_interval: Duration,
+    /// KiB a second that are read and hashed again from the disk in the background; 0: none. Default 1024.
+    pub reconciliation_scrub_kib: u64,
     /// Days that the audit of reconciliation is kept. Default 30.
     pub reconciliation_days: u32,
     /// Rows that it has at most. Default 100,000.
@@ -186,6 +190,8 @@ impl Default for Config {
             rate_limit_window_seconds: limits::RATE_LIMIT_WINDOW_SECONDS,
             rate_limit_administrators: false,
             client_flags: BTreeMap::new(),
+            reconciliation_interval: limits::RECONCILIATION_INTERVAL,
+            reconciliation_scrub_kib: limits::RECONCILIATION_SCRUB_KIB,
             reconciliation_days: limits::RECONCILIATION_AUDIT_DAYS,
             reconciliation_rows: limits::RECONCILIATION_AUDIT_ROWS,
             session_ttl: limits::SESSION_TTL,

@@ -16,7 +16,9 @@ use crate::features;
 use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::features::rate_limits::rules::Limit;
 use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
-use crate::features::reconciliation::service::{self as reconciliation, NothingToCompare, Reconciliation};
+use crate::features::reconciliation::own::Comparer;
+use crate::features::reconciliation::scrub::Shared;
+use crate::features::reconciliation::service::{self as reconciliation, Reconciliation};
 use crate::features::reconciliation::trim::trim_job;
 use crate::features::sessions::rules::Terms;
 use crate::features::sessions::service::Keeper;
@@ -35,6 +37,7 @@ pub(super) struct Leaves {
     quota: Arc<RateLimits>,
     sessions: Keeper,
     reconciliation: Arc<Reconciliation>,
+    comparer: Shared,
     usage: Usage,
     client_flags: BTreeMap<String, bool>,
 }
@@ -42,10 +45,13 @@ pub(super) struct Leaves {
 impl Leaves {
     /// Reads what is stored of each. Before anything can be asked.
     pub(super) fn open(config: &Config, api: &Api, reader: &Reader) -> Result<Self, StartError> {
+        let comparer = Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health));
+        let comparer = Shared::new(comparer);
         Ok(Self {
             quota: quota(config, api, reader)?,
             sessions: sessions(config, api, reader)?,
-            reconciliation: reconciliation(config, api, reader)?,
+            reconciliation: reconciliation(config, api, reader, &comparer)?,
+            comparer,
             usage: usage(config),
             client_flags: config.client_flags.clone(),
         })
@@ -65,6 +71,7 @@ impl Leaves {
             features::usage::routes::router(self.usage),
             features::client_errors::routes::router(),
             features::reconciliation::routes::router(Arc::clone(&self.reconciliation)),
+            features::reconciliation::routes::repair::router(self.comparer.clone(), Arc::clone(&self.reconciliation)),
         ])
     }
 
@@ -101,9 +108,12 @@ impl Leaves {
     }
 
     /// What goes on all the time.
-    pub(super) fn spawn(&self, api: &Api, tasks: &mut JoinSet<()>) {
+    pub(super) fn spawn(&self, config: &Config, api: &Api, tasks: &mut JoinSet<()>) {
+        let (scrub, told) = (config.reconciliation_scrub_kib * 1024, Arc::clone(&self.reconciliation));
         tasks.spawn(Arc::clone(&self.reconciliation).keep_looking());
         tasks.spawn(self.sessions.clone().keep());
+        tasks.spawn(Arc::clone(&self.reconciliation).keep_comparing(config.reconciliation_interval));
+        tasks.spawn(self.comparer.clone().keep_scrubbing(told, scrub));
         tasks.spawn(Arc::clone(&self.quota).keep_saved(api.reads.clone()));
         tasks.spawn(features::games::departure::keep_moving(api.clone()));
     }
@@ -124,14 +134,19 @@ fn sessions(config: &Config, api: &Api, reader: &Reader) -> Result<Keeper, Start
     restored.map_err(|error| StartError::Stored("sessions", error.to_string()))
 }
 
-fn reconciliation(config: &Config, api: &Api, reader: &Reader) -> Result<Arc<Reconciliation>, StartError> {
+fn reconciliation(
+    config: &Config,
+    api: &Api,
+    reader: &Reader,
+    comparer: &Shared,
+) -> Result<Arc<Reconciliation>, StartError> {
     let beginning = Reconciliation::beginning(reader);
     let beginning = beginning.map_err(|error| StartError::Stored("reconciliation", error.to_string()))?;
     let parts = reconciliation::Parts {
         engine: api.engine.clone(),
         reads: api.reads.clone(),
         clock: Arc::clone(&api.clock),
-        comparing: Arc::new(NothingToCompare),
+        comparing: Arc::new(comparer.clone()),
         rows_max: config.reconciliation_rows,
     };
     Ok(Reconciliation::new(parts, beginning, &*api.entropy))

@@ -157,6 +157,10 @@ pub const HISTORY_DAYS: u32 = 30;
 /// Documents that may have changed between two comparisons of memory with the disk, some 150 bytes each. Past it the next
 /// comparison starts anew: it reads where each document stands.
 pub const CHANGES_MAX: usize = 100_000;
+/// How often memory is compared with the disk (default).
+pub const RECONCILIATION_INTERVAL: Duration = Duration::from_secs(10);
+/// KiB a second that are read and hashed again in the background (default): some 2 % of a core.
+pub const RECONCILIATION_SCRUB_KIB: u64 = 1024;
 /// Documents that are told as different from what they should be. Past it they are only counted.
 pub const DIFFERENCES_MAX: usize = 100;
 

@@ -371,6 +371,13 @@ pub(super) const ROWS: &[Row] = &[
         set: |config, values| boolean(values, &mut config.rate_limit_administrators),
         get: |config| vec![config.rate_limit_administrators.to_string()],
     },
+    seconds!("reconciliation-seconds", reconciliation_interval, "Compare memory with the disk this often, 1 to 3600"),
+    number!(
+        "reconciliation-scrub-kib",
+        "KIB",
+        reconciliation_scrub_kib,
+        "Read and hash again this many KiB a second of what is on disk; 0: none"
+    ),
     number!("reconciliation-days", "DAYS", reconciliation_days, "Keep the audit of reconciliation for this long"),
     number!("reconciliation-rows", "COUNT", reconciliation_rows, "Keep at most this many rows of that audit"),
     seconds!("session-ttl-seconds", session_ttl, "Let a session be good for this long after it was opened or renewed"),

@@ -262,6 +262,19 @@ pub const MEANINGS: &[Meaning] = &[
         "Open a new game. The last state can still be read at the document, as long as it is kept.",
     ),
     meaning(
+        "not-different",
+        &[409],
+        "Memory and disk were compared, and agree on this document: there is nothing to mend.",
+        "Read the verdict on its collection. If another document was meant, name that.",
+    ),
+    meaning(
+        "not-in-memory",
+        &[409],
+        "The document was found different, but it is not in memory, and of what memory remembers of it nothing is left on \
+         disk. It cannot be written anew from memory.",
+        "Repair it from the disk, or restore a backup.",
+    ),
+    meaning(
         "not-persistent",
         &[409],
         "The game lives in memory only, since persistence of new games was turned off when it was created. It is played as \

@@ -99,6 +99,8 @@ pub const NAMED: &[Row] = &[
     named(StatusCode::CONFLICT, "table-full", "Every seat is taken"),
     named(StatusCode::GONE, "game-completed", "The game is over"),
     named(StatusCode::CONFLICT, "not-persistent", "This game lives in memory only"),
+    named(StatusCode::CONFLICT, "not-different", "This document is the same in memory and on disk"),
+    named(StatusCode::CONFLICT, "not-in-memory", "Memory does not have this document"),
     named(StatusCode::CONFLICT, "game-running", "The game is still running"),
     named(StatusCode::FORBIDDEN, "quota-exceeded", "The plan allows no more of these for now"),
     named(StatusCode::PAYLOAD_TOO_LARGE, "game-too-large", "The game is too large to move"),

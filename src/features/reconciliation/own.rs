@@ -26,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 use self::core::Core;
 use self::findings::Finding;
+use super::outside::{DOCUMENTS, LOG};
 use super::verdict::{Count, Counts, Details, Difference, Status, Verdict};
 use crate::base::error::Result;
 use crate::base::limits::{CHANGES_MAX, DIFFERENCES_MAX};
@@ -40,11 +41,6 @@ mod findings;
 pub mod ledger;
 #[cfg(test)]
 mod tests;
-
-/// What the services of collections begin with.
-pub const DOCUMENTS: &str = "documents/";
-/// The service for the log as a whole.
-pub const LOG: &str = "log";
 
 /// Compares memory with the disk. One at a time: whoever shares it waits for the other. A call that is cancelled goes on
 /// by itself and is lost for nobody: what it was to compare is compared, or comes with the next.

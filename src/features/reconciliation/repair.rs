@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::own::{Comparer, DOCUMENTS, LOG};
-use super::verdict::Verdict;
+use super::outside::{DOCUMENTS, LOG};
+use super::own::Comparer;
+use super::verdict::{Difference, Verdict};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
@@ -16,7 +17,7 @@ pub struct Repaired {
     pub what: &'static str,
     /// The document's version and hash now; `None`: it was removed, since memory knew nothing of it.
     pub document: Option<(Version, Hash)>,
-    /// The verdict on its collection after that.
+    /// The verdict on its collection after that. Its first document says what was mended.
     pub verdict: Verdict,
 }
 
@@ -59,7 +60,12 @@ impl Comparer {
         // What was the only document of its collection may be gone.
         let services = [format!("{DOCUMENTS}{}", document.collection), LOG.to_owned()];
         let verdict = services.iter().find_map(|service| self.verdict_on(service, started));
-        let verdict = verdict.ok_or_else(|| Error::internal("no verdict on the log"))?;
+        let mut verdict = verdict.ok_or_else(|| Error::internal("no verdict on the log"))?;
+        // What is recorded of it says what it is about.
+        let version = result.map_or(0, |(version, _)| version.0);
+        verdict
+            .documents
+            .insert(0, Difference { document: document.to_string(), version, what: format!("mended: {what}") });
         Ok(Repaired { what, document: result, verdict })
     }
 }

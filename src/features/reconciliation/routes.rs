@@ -18,6 +18,7 @@ use crate::http::openapi::problems;
 use crate::http::problem::Failure;
 
 mod audit;
+pub mod repair;
 mod schemas;
 mod services;
 mod stream;
@@ -61,6 +62,10 @@ problems! {
     FindProblems: ACCESS, &[K::NotFound];
     /// Of comparing now.
     RunProblems: ACCESS, BODY, &[K::NotFound];
+    /// Of mending a document.
+    RepairProblems: ACCESS, BODY, &[
+        K::NotFound, K::AlreadyExists, K::Frozen, K::Moved, K::Gone
+    ];
     /// Of making a service known.
     RegisterProblems: ACCESS, BODY;
     /// Of reporting.

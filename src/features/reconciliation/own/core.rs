@@ -12,6 +12,7 @@ use crate::base::ids::{Collection, DocumentName, Seq};
 use crate::base::limits::DIFFERENCES_MAX;
 use crate::document::chain::Hash;
 use crate::document::model::Document;
+use crate::features::reconciliation::outside::{DOCUMENTS, LOG};
 use crate::live::changes::{Changed, Cut};
 use crate::live::hub::Hub;
 use crate::store::{Fresh, Moment, Place, Reader};
@@ -248,9 +249,9 @@ impl Core {
     }
 
     fn look_at_named(&mut self, reader: &Reader, services: &[String]) -> Result<()> {
-        let all = services.iter().any(|service| service == super::LOG);
+        let all = services.iter().any(|service| service == LOG);
         let wanted = |collection: &str| {
-            all || services.iter().any(|service| service.strip_prefix(super::DOCUMENTS) == Some(collection))
+            all || services.iter().any(|service| service.strip_prefix(DOCUMENTS) == Some(collection))
         };
         self.look_for_orphans(reader)?;
         let mut after = Some(0);

@@ -84,6 +84,30 @@ pub struct AuditPage {
     pub next_cursor: String,
 }
 
+/// What was mended.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct RepairResult {
+    /// `collection/id`.
+    pub document: String,
+    /// Which side was taken to be right.
+    #[schema(pattern = "^(memory|disk)$")]
+    pub source: String,
+    /// What was done, in words.
+    pub done: String,
+    /// Its version now; missing when it was removed, since memory knew nothing of it.
+    #[schema(required = false)]
+    pub version: u64,
+    /// The hash of that.
+    #[schema(required = false, pattern = "^[0-9a-f]{64}$")]
+    pub hash: String,
+    /// The service that tells of its collection.
+    pub service: String,
+    /// Its status now.
+    #[schema(pattern = "^(verified|stale|discrepancy)$")]
+    pub status: String,
+}
+
 /// What became of a report.
 #[derive(ToSchema)]
 pub struct ReportResult {

@@ -77,6 +77,7 @@ impl World {
             hot: HotBounds::default(),
             backlog: BacklogBounds::default(),
             snapshot_events_max: setting.history.unwrap_or(1000),
+            creations: None,
             volatile: setting.volatile.clone(),
             snapshots: SnapshotPolicy::default(),
             expendable: None,

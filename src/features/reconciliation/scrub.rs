@@ -1,0 +1,74 @@
+//! Comparing and reading again, all the time and when asked to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+
+use super::audit::Action;
+use super::own::Comparer;
+use super::repair::Repaired;
+use super::service::{Comparing, Reconciliation, no_service};
+use super::verdict::Verdict;
+use crate::base::error::Result;
+use crate::base::ids::DocumentName;
+use crate::engine::mend::Side;
+
+/// Between two steps of the scrub: what it may read in a second is read in pieces of that.
+const STEP: Duration = Duration::from_millis(500);
+
+/// The comparison, shared by what goes on all the time and whoever asks. One at a time; cheap to clone.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Comparer>>);
+
+impl Shared {
+    /// See [`Comparer`].
+    pub fn new(comparer: Comparer) -> Self {
+        Self(Arc::new(Mutex::new(comparer)))
+    }
+
+    /// See [`Comparer::repair`]. Recorded and told before it returns.
+    pub async fn repair(&self, told: &Arc<Reconciliation>, document: DocumentName, side: Side) -> Result<Repaired> {
+        let (this, told) = (self.clone(), Arc::clone(told));
+        // In a task of its own: what was mended is recorded even when nobody waits for it any more.
+        let mended = tokio::spawn(async move {
+            let repaired = this.0.lock().await.repair(&document, side).await?;
+            told.record(Action::Repair, vec![repaired.verdict.clone()]).await;
+            Ok(repaired)
+        });
+        mended.await.map_err(crate::base::error::Error::internal)?
+    }
+
+    /// Reads and hashes again what is on disk, at most `bytes_per_second` of it, for as long as the server runs. 0: never.
+    pub async fn keep_scrubbing(self, told: Arc<Reconciliation>, bytes_per_second: u64) {
+        if bytes_per_second == 0 {
+            return;
+        }
+        let mut steps = interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let bytes = bytes_per_second.div_ceil(1000).saturating_mul(STEP.as_millis().try_into().unwrap_or(1));
+        loop {
+            steps.tick().await;
+            let step = self.0.lock().await.scrub_step(bytes).await;
+            match step {
+                Ok(verdicts) => drop(told.record(Action::Scrub, verdicts).await),
+                Err(error) => warn!(%error, "what is on disk could not be read again"),
+            }
+        }
+    }
+}
+
+impl Comparing for Shared {
+    fn compare(&self, service: Option<String>) -> BoxFuture<'static, Result<Vec<Verdict>>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let mut comparer = this.0.lock().await;
+            let Some(service) = service else { return comparer.compare(None).await };
+            let verdicts = comparer.compare(Some(std::slice::from_ref(&service))).await?;
+            if verdicts.is_empty() { Err(no_service(&service)) } else { Ok(verdicts) }
+        })
+    }
+}
