@@ -19,6 +19,7 @@ mod probe;
 mod process;
 mod rate_limits;
 mod read;
+mod reconciliation;
 mod resume;
 mod start;
 mod stats;
@@ -36,7 +37,7 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 9] = [
+const FIGURES: [(&str, Measure); 10] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
@@ -45,6 +46,7 @@ const FIGURES: [(&str, Measure); 9] = [
     ("resume", || Box::pin(resume::measure())),
     ("read", || Box::pin(read::measure())),
     ("games", || Box::pin(games::measure())),
+    ("reconciliation", || Box::pin(reconciliation::measure())),
     ("limits", || Box::pin(rate_limits::measure())),
 ];
 

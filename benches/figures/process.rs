@@ -31,13 +31,19 @@ pub struct Memory {
 impl Process {
     /// Starts `rejoin` on `data_dir`, at a free port; returns when it says where it listens.
     pub fn rejoin(data_dir: &Path) -> Result<Self> {
+        Self::rejoin_with(data_dir, &[])
+    }
+
+    /// The same with further flags.
+    pub fn rejoin_with(data_dir: &Path, flags: &[&str]) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
         // Requests are made before the port is known, so they go by a name.
         command
             .args(["--listen", "127.0.0.1:0", "--allowed-host", "figures", "--log", "warn"])
             // All of them are the owner's.
             .args(["--streams-per-user-max", "100000", "--data-dir"])
-            .arg(data_dir);
+            .arg(data_dir)
+            .args(flags);
         Self::spawn(command)
     }
 

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::error::Failure;
 use super::rows::{self, Base, DocumentRow, Text};
-use super::writer::{self, Existing};
+use super::writer::{self, Existing, Writer};
 use super::{Head, replay};
-use crate::base::error::Error;
+use crate::base::error::{self, Error};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
@@ -65,9 +65,39 @@ pub struct Claimed {
     pub state: Option<Value>,
 }
 
+impl Writer {
+    /// What can be kept of the history of a document that is as it should be. See [`Rest`].
+    pub fn rest(&self, document: &Document, events: &[Arc<Event>]) -> error::Result<Option<Rest>> {
+        self.reading().and_then(|conn| rest(conn, document, events)).map_err(Failure::told)
+    }
+
+    /// The document of this name and key at the version with this hash, made from what can be kept of its history; `None` when
+    /// that is not enough.
+    pub fn rebuild(&self, which: (&DocumentName, i64), at: (Version, Hash)) -> error::Result<Option<(Document, Rest)>> {
+        self.reading().and_then(|conn| rebuild(conn, which, at)).map_err(Failure::told)
+    }
+
+    /// What is stored of a document, whether or not it adds up. See [`Claimed`].
+    pub fn claimed(&self, which: (&DocumentName, i64)) -> error::Result<Option<Claimed>> {
+        self.reading().and_then(|conn| claimed(conn, which)).map_err(Failure::told)
+    }
+
+    /// Tries a mend, and takes it back. Error: why it cannot be done.
+    pub fn try_mend(&self, mend: &Mend) -> error::Result<()> {
+        let attempt = |conn: &Connection| -> Result<(), Failure> {
+            let transaction = conn.unchecked_transaction()?;
+            self::mend(&transaction, mend)?;
+            // Ends by rollback.
+            drop(transaction);
+            Ok(())
+        };
+        self.reading().and_then(attempt).map_err(Failure::told)
+    }
+}
+
 /// What can be kept of the history of `document`, which is as it should be, in the rows or in `events` (of this document,
 /// from memory, in order). `None`: not even its newest event together with a state before it.
-pub(super) fn rest(conn: &Connection, document: &Document, events: &[Arc<Event>]) -> Result<Option<Rest>, Failure> {
+fn rest(conn: &Connection, document: &Document, events: &[Arc<Event>]) -> Result<Option<Rest>, Failure> {
     let row = rows::document_by_key(conn, document.meta.key).or_else(tampered)?;
     let mut tracing = Tracing { conn, document, row: row.as_ref(), events, links: Vec::new() };
     let low = tracing.back()?;
@@ -89,7 +119,7 @@ pub(super) fn rest(conn: &Connection, document: &Document, events: &[Arc<Event>]
 
 /// The document of this key at the version that has this hash, made from what can be kept of its history, and that. `None`:
 /// that is not enough to make it.
-pub(super) fn rebuild(
+fn rebuild(
     conn: &Connection,
     (name, key): (&DocumentName, i64),
     (version, hash): (Version, Hash),
@@ -368,7 +398,7 @@ fn drop_snapshots(
 
 /// What the rows of a document say, whether or not it adds up: its newest readable snapshot, and the changes of the events
 /// after it as far as they can be made. `None`: there is no row that can be read, or nothing of a state.
-pub(super) fn claimed(conn: &Connection, (name, key): (&DocumentName, i64)) -> Result<Option<Claimed>, Failure> {
+fn claimed(conn: &Connection, (name, key): (&DocumentName, i64)) -> Result<Option<Claimed>, Failure> {
     let Some(row) = rows::document_by_key(conn, key).or_else(tampered)? else { return Ok(None) };
     let sql = "SELECT version, state, seq, hash FROM snapshots WHERE document = ?1 ORDER BY version DESC";
     let read = |found: &rusqlite::Row<'_>| {

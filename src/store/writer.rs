@@ -13,7 +13,7 @@ use tracing::warn;
 use super::along::Along;
 use super::error::{Failure, Fault, OpenError};
 use super::keys::{self, KeyRow};
-use super::mend::{self, Claimed, Mend, Rest};
+use super::mend::{self, Mend};
 use super::purge::{self, Expendable, Purge};
 use super::rows::{self, Text};
 use super::tally::{self, Counted};
@@ -278,34 +278,6 @@ impl Writer {
         Ok(self.others)
     }
 
-    /// What can be kept of the history of a document that is as it should be. See [`Rest`].
-    pub fn rest(&self, document: &Document, events: &[Arc<Event>]) -> Result<Option<Rest>> {
-        self.reading().and_then(|conn| mend::rest(conn, document, events)).map_err(Failure::told)
-    }
-
-    /// The document of this name and key at the version with this hash, made from what can be kept of its history; `None` when
-    /// that is not enough.
-    pub fn rebuild(&self, which: (&DocumentName, i64), at: (Version, Hash)) -> Result<Option<(Document, Rest)>> {
-        self.reading().and_then(|conn| mend::rebuild(conn, which, at)).map_err(Failure::told)
-    }
-
-    /// What is stored of a document, whether or not it adds up. See [`Claimed`].
-    pub fn claimed(&self, which: (&DocumentName, i64)) -> Result<Option<Claimed>> {
-        self.reading().and_then(|conn| mend::claimed(conn, which)).map_err(Failure::told)
-    }
-
-    /// Tries a mend, and takes it back. Error: why it cannot be done.
-    pub fn try_mend(&self, mend: &Mend) -> Result<()> {
-        let attempt = |conn: &Connection| -> std::result::Result<(), Failure> {
-            let transaction = conn.unchecked_transaction()?;
-            mend::mend(&transaction, mend)?;
-            // Ends by rollback.
-            drop(transaction);
-            Ok(())
-        };
-        self.reading().and_then(attempt).map_err(Failure::told)
-    }
-
     /// The first of what may go when room is needed.
     pub fn expendable(&self, expendable: &dyn Expendable, limit: usize) -> Result<Vec<DocumentName>> {
         self.reading().and_then(|conn| expendable.next(conn, limit).map_err(Failure::from)).map_err(Failure::told)
@@ -423,7 +395,7 @@ impl Writer {
         }
     }
 
-    fn reading(&self) -> std::result::Result<&Connection, Failure> {
+    pub(super) fn reading(&self) -> std::result::Result<&Connection, Failure> {
         self.conn.as_ref().ok_or_else(|| Error::new(Kind::StorageUnavailable, "storage cannot be read now").into())
     }
 }

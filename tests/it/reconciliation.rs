@@ -8,6 +8,7 @@ use crate::support::{Follower, Process, Reply};
 
 mod bounds;
 mod dashboards;
+mod own;
 mod reports;
 mod stale;
 

@@ -1,0 +1,195 @@
+//! The server's own services: the file is changed behind the back of a running server, in each way there is.
+
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::*;
+
+/// Compared every second, scrubbed as fast as it goes.
+const FLAGS: [&str; 4] = ["--reconciliation-seconds", "1", "--reconciliation-scrub-kib", "0"];
+const GAMES: &str = "documents/games";
+
+fn file(server: &Process) -> PathBuf {
+    server.data_dir().join("rejoin.db")
+}
+
+/// What somebody does with `sqlite3` in hand.
+fn tamper(server: &Process, sql: &str) {
+    let conn = Connection::open(file(server)).unwrap();
+    conn.pragma_update(None, "foreign_keys", false).unwrap();
+    conn.execute_batch(sql).unwrap();
+    assert!(conn.total_changes() > 0, "{sql}");
+}
+
+async fn fill(server: &Process) {
+    for round in 1..=6 {
+        for name in ["games/a", "games/b"] {
+            let state = json!({ "state": { "round": round, "pot": 640 + round, "text": "text ".repeat(60) } });
+            let reply = server.tell("PUT", &format!("/api/v1/{name}"), &[], state).await;
+            assert!(matches!(reply.status, 200 | 201), "{reply:?}");
+        }
+    }
+}
+
+/// A server with two games of six versions, each also stored whole.
+async fn filled() -> Process {
+    let mut server = Process::start(&FLAGS);
+    fill(&server).await;
+    assert!(server.terminate().success());
+    server.start_again();
+    server
+}
+
+/// The next verdict on the games that is `status`.
+async fn until(follower: &mut Follower, status: &str) -> Value {
+    let end = Instant::now() + Duration::from_secs(15);
+    loop {
+        let update = update_of(follower, GAMES).await;
+        if update["status"] == status {
+            return update;
+        }
+        assert!(Instant::now() < end, "never {status}: {update}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_changed_behind_our_back_is_told_within_one_interval_named_and_mended() {
+    for (what, sql, version, source) in [
+        ("a state", "UPDATE snapshots SET state = replace(state, '646', '999') WHERE document = 1", 6, "disk"),
+        (
+            "a body",
+            "UPDATE events SET body = replace(body, '643', '999') WHERE document = 1 AND version = 3",
+            3,
+            "memory",
+        ),
+        ("the newest event", "DELETE FROM events WHERE document = 1 AND version = 6", 6, "memory"),
+        (
+            "an event more",
+            "INSERT INTO events SELECT 1000, document, 7, at, hash, 0, body FROM events
+             WHERE document = 1 AND version = 6",
+            7,
+            "memory",
+        ),
+        ("a document", "DELETE FROM documents WHERE key = 1", 6, "memory"),
+    ] {
+        let server = filled().await;
+        let (_, read) = server.get("/api/v1/games/a").await;
+        let mut follower = follow(&server, None).await;
+        let verified = until(&mut follower, "verified").await;
+        assert_eq!(verified["counts"], json!({ "documents": 2, "changes": 12 }), "{what}");
+        tamper(&server, sql);
+        // The first that is compared after it, or the one after that if one was under way.
+        let mut update = update_of(&mut follower, GAMES).await;
+        if update["status"] == "verified" {
+            update = update_of(&mut follower, GAMES).await;
+        }
+        assert_eq!(update["status"], "discrepancy", "{what}: {update}");
+        assert_eq!(update["documents"][0]["document"], "games/a", "{what}: {update}");
+        assert_eq!(update["documents"][0]["version"], version, "{what}: {update}");
+        assert_ne!(
+            update["discrepancyDetails"]["expected"], update["discrepancyDetails"]["actual"],
+            "{what}: {update}"
+        );
+
+        let body = json!({ "document": "games/a", "source": source });
+        let repaired = server.tell("POST", "/reconciliation/repair", &[], body.clone()).await.expect(200).body;
+        assert_eq!((&repaired["status"], &repaired["source"]), (&json!("verified"), &json!(source)), "{repaired}");
+        until(&mut follower, "verified").await;
+        let (_, audit) = server.get("/reconciliation/audit?limit=500").await;
+        let rows = audit["items"].as_array().unwrap();
+        let repair = rows.iter().find(|row| row["action"] == "repair").unwrap();
+        assert_eq!(repair["documents"][0]["document"], "games/a", "{what}: {repair}");
+        server.tell("POST", "/reconciliation/repair", &[], body).await.problem(409, "not-different");
+
+        let (_, after) = server.get("/api/v1/games/a").await;
+        assert_eq!(after["version"], repaired["version"], "{what}");
+        if source == "disk" {
+            assert_eq!(after["state"]["pot"], 999, "{what}");
+        } else {
+            assert_eq!(after["state"], read["state"], "{what}");
+        }
+        // All of it is on disk: after a start nothing is known but what is there.
+        let mut server = server;
+        server.kill();
+        server.start_again();
+        let run = server.tell("POST", "/reconciliation/run", &[], json!({ "service": GAMES })).await.expect(200);
+        assert_eq!(run.body["items"][0]["status"], "verified", "{what}: {}", run.text);
+        assert_eq!(server.get("/api/v1/games/a").await.1["state"], after["state"], "{what}");
+        assert_eq!(server.get("/api/v1/games/b").await.1["version"], 6, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
+    let mut server = filled().await;
+    server.start_again_with(&["--reconciliation-seconds", "3600", "--reconciliation-scrub-kib", "4096"]);
+    let mut follower = follow(&server, None).await;
+    until(&mut follower, "verified").await;
+    let (whole, mark) = (std::fs::read(file(&server)).unwrap(), br#"{"pot":646,"#);
+    let writing = std::fs::OpenOptions::new().write(true).open(file(&server)).unwrap();
+    for (at, _) in whole.windows(mark.len()).enumerate().filter(|(_, window)| window == mark) {
+        let at = at + mark.len() - 2;
+        writing.write_all_at(&[whole[at] ^ 1], u64::try_from(at).unwrap()).unwrap();
+    }
+    let update = until(&mut follower, "discrepancy").await;
+    assert_eq!((&update["action"], &update["documents"][0]["version"]), (&json!("scrub"), &json!(6)), "{update}");
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_is_refused() {
+    let server = Process::start(&FLAGS);
+    fill(&server).await;
+    for (body, field) in [
+        (json!({ "document": "games", "source": "memory" }), "document"),
+        (json!({ "document": "games/a", "source": "both" }), "source"),
+    ] {
+        let problem = server.tell("POST", "/reconciliation/repair", &[], body).await.problem(400, "invalid-request");
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+    }
+    let body = json!({ "document": "games/a", "source": "memory" });
+    let other = server.tell("POST", "/reconciliation/repair", &[("rejoin-viewer", "ann")], body.clone()).await;
+    other.problem(403, "forbidden");
+    server.tell("POST", "/reconciliation/repair", &[], body).await.problem(409, "not-different");
+    let run = json!({ "service": "documents/none" });
+    server.tell("POST", "/reconciliation/run", &[], run).await.problem(404, "not-found");
+}
+
+/// Killed over and over while it compares, scrubs and writes: nothing is found different afterwards, and nothing is lost.
+#[tokio::test]
+async fn a_kill_in_the_middle_of_a_comparison_leaves_nothing_behind() {
+    let flags = ["--reconciliation-seconds", "1", "--reconciliation-scrub-kib", "65536"];
+    let mut server = Process::start(&flags);
+    let mut version = 0;
+    for turn in 0..6 {
+        let client = server.client.clone();
+        let runs = (0..4).map(|_| {
+            let (client, url) = (client.clone(), format!("{}/reconciliation/run", server.url));
+            tokio::spawn(async move {
+                // Until the server is gone.
+                let run = json!({ "service": GAMES });
+                while client.post(&url).json(&run).send().await.is_ok_and(|answer| answer.status() != 500) {}
+            })
+        });
+        let runs: Vec<_> = runs.collect();
+        for _ in 0..10 + turn * 3 {
+            let state = json!({ "state": { "turn": turn, "version": version } });
+            let reply = server.tell("PUT", "/api/v1/games/a", &[], state).await;
+            assert!(matches!(reply.status, 200 | 201), "{reply:?}");
+            version = reply.body["version"].as_u64().unwrap();
+        }
+        server.kill();
+        for run in runs {
+            run.await.unwrap();
+        }
+        server.start_again();
+        assert_eq!(server.get("/api/v1/games/a").await.1["version"], version);
+        let run = server.tell("POST", "/reconciliation/run", &[], json!({})).await.expect(200).body;
+        for item in run["items"].as_array().unwrap() {
+            assert_eq!(item["status"], "verified", "{item}");
+        }
+    }
+    let (_, audit) = server.get("/reconciliation/audit?status=discrepancy").await;
+    assert_eq!(audit["items"], json!([]));
+}
