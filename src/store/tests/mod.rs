@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod history;
 mod logs;
+mod memory;
 mod opening;
 mod round_trip;
 
