@@ -45,10 +45,9 @@ const SPREADER: u64 = 2_654_435_761;
 /// saw. A client that resumes is never refused for what is our trouble, since `EventSource` would then give up for
 /// good: it gets a stream that ends at once and is asked to try again.
 pub async fn respond(api: &Api, caller: Caller, interest: Interest, resume: Option<&str>) -> Result<Response, Failure> {
-    let place = match api.streams.take(caller.viewer.scope().into()) {
-        Some(place) => place,
-        None if resume.is_some() => return Ok(turned_away("too-many-streams", CROWDED_WAIT, retry(api))),
-        None => return Err(too_many(api).into()),
+    let place = match place(api, &caller, resume.is_some()) {
+        Place::Taken(place) => place,
+        Place::None(answer) => return answer,
     };
     match Follow::open(api.reads.clone(), &api.presence, &caller.viewer, interest, resume).await {
         Ok((follow, first)) => Ok(Source::new(api.clone(), caller, follow, first, place).into_response()),
@@ -68,9 +67,25 @@ pub fn turned_away(reason: &str, wait: Duration, number: u64) -> Response {
     stream_of(Body::from(out.freeze()))
 }
 
-fn too_many(api: &Api) -> Error {
-    let message = format!("you have {} streams open, and may have no more", api.streams.max());
-    Error::new(Kind::TooManyStreams, message).with("limit", api.streams.max())
+/// A place among the streams of one viewer.
+pub enum Place {
+    /// Held for as long as the stream is open.
+    Taken(Held<Box<str>>),
+    /// There is none: what is answered instead.
+    None(Result<Response, Failure>),
+}
+
+/// Takes a place for a stream of `caller`. `resumes`: whoever does is asked to come back where there is none.
+pub fn place(api: &Api, caller: &Caller, resumes: bool) -> Place {
+    match api.streams.take(caller.viewer.scope().into()) {
+        Some(place) => Place::Taken(place),
+        None if resumes => Place::None(Ok(turned_away("too-many-streams", CROWDED_WAIT, retry(api)))),
+        None => {
+            let message = format!("you have {} streams open, and may have no more", api.streams.max());
+            let error = Error::new(Kind::TooManyStreams, message).with("limit", api.streams.max());
+            Place::None(Err(error.into()))
+        }
+    }
 }
 
 /// A stream that ends at once and asks its client to try again: what a client that resumes gets instead of `error`.

@@ -58,6 +58,8 @@ const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 problems! {
     /// Of reading.
     ReadProblems: ACCESS;
+    /// Of the stream.
+    StreamProblems: ACCESS, &[K::TooManyStreams];
     /// Of reading about one service.
     FindProblems: ACCESS, &[K::NotFound];
     /// Of comparing now.

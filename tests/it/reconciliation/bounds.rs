@@ -158,3 +158,19 @@ impl Process {
         self.start_again_with(&["--reconciliation-rows", &rows.to_string()]);
     }
 }
+
+#[tokio::test]
+async fn dashboards_count_among_the_streams_of_their_user() {
+    let server = start(&["--streams-per-user-max", "2"]).await;
+    let (_first, second) = (follow(&server, None).await, follow(&server, None).await);
+    assert_eq!(server.ask("GET", STREAM, &[]).await.problem(429, "too-many-streams")["limit"], 2);
+    let mut back = follow(&server, Some("1-00000000")).await;
+    assert_eq!(back.expect("bye").await.data["reason"], "too-many-streams", "whoever resumes is asked to come back");
+    assert!(Follower::connect(&format!("{}{STREAM}", server.url), Some("alice"), None).await.is_ok());
+    drop(second);
+    let end = Instant::now() + Duration::from_secs(20);
+    while Follower::connect(&format!("{}{STREAM}", server.url), None, None).await.is_err() {
+        assert!(Instant::now() < end, "the place is free again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

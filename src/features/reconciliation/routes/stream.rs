@@ -20,17 +20,18 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::ReadProblems;
+use super::StreamProblems;
 use crate::base::clock::Clock;
 use crate::base::limits::STREAM_WRITE_BYTES_MAX;
 use crate::features::reconciliation::service::{Opening, Reconciliation};
 use crate::features::reconciliation::stream::Found;
 use crate::http::api::Api;
 use crate::http::caller::Caller;
+use crate::http::counts::Held;
 use crate::http::headers::LAST_EVENT_ID;
 use crate::http::openapi::Resume;
 use crate::http::problem::Handled;
-use crate::http::sse;
+use crate::http::sse::{self, Place};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(follow))
@@ -46,7 +47,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[utoipa::path(
     get, path = "/reconciliation/stream", operation_id = "followReconciliation", tag = "reconciliation",
     params(Caller, Resume),
-    responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream"), ReadProblems),
+    responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream"), StreamProblems),
 )]
 async fn follow(
     State(api): State<Api>,
@@ -56,11 +57,16 @@ async fn follow(
 ) -> Handled<Response> {
     let resume = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let resume = resume.filter(|id| !id.is_empty());
+    let place = match sse::place(&api, &caller, resume.is_some()) {
+        Place::Taken(place) => place,
+        Place::None(answer) => return answer,
+    };
     let ways = Ways {
         clock: Arc::clone(&api.clock),
         heartbeat: api.heartbeat,
         retry_ms: sse::retry(&api),
         stop: api.stop.clone(),
+        _place: Some(place),
     };
     let source = Source::open(ways, reconciliation, caller, resume.as_deref()).await;
     // In a box, since it is passed from each piece to the next.
@@ -81,6 +87,8 @@ struct Ways {
     retry_ms: u64,
     /// Cancelled when the server stops.
     stop: CancellationToken,
+    /// Its place among the streams of the same viewer.
+    _place: Option<Held<Box<str>>>,
 }
 
 /// One dashboard: a cursor, and what it is about to be told.
@@ -212,6 +220,7 @@ mod tests {
             heartbeat: Duration::from_secs(15),
             retry_ms: 500,
             stop: stop.clone(),
+            _place: None,
         };
         (Source::open(ways, Arc::clone(reconciliation), caller, None).await, stop)
     }
