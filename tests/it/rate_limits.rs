@@ -212,6 +212,10 @@ async fn while_storage_fails_limits_hold_and_no_change_is_in_force_that_is_not_o
     for fault in ["eio-write", "eio-fsync"] {
         let (disk, mut server) = Disk::with_server(THREE);
         assert_eq!(server.post("/api/v1/games", &json!({ "id": "g1", "state": {} })).await.0, 201);
+        for user in ["alice", "bob"] {
+            // Who comes now has a session, and has spent nothing.
+            get(&server, user, "/healthz").await.expect(200);
+        }
         disk.set(fault);
         let config = format!("{CONFIGS}/alice");
         server.tell("PUT", &config, &[], limit(5)).await.problem(503, "storage-unavailable");
