@@ -139,6 +139,10 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         if self.moves > MOVES_MAX {
             return Err(refused("and so did others before: nobody has it"));
         }
+        if self.options.session.is_some() {
+            // It is a secret of the server that gave it, and without it one might see more than before.
+            return Err(refused("and a session is of one server: open one there and watch with it"));
+        }
         let target = Target::parse(&to).map_err(|error| refused(&error))?;
         let addresses = target.resolve().await.map_err(|error| refused(&format!("which is not found: {error}")))?;
         if !addresses.iter().all(|address| is_allowed(address.ip())) {

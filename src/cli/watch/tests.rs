@@ -174,6 +174,12 @@ async fn sends_on(to: Option<&str>, at_once: bool) -> String {
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 
+fn without_session(target: &str) -> Watch<Vec<u8>, Vec<u8>> {
+    let mut watch = watch_of(target, true);
+    watch.options.session = None;
+    watch
+}
+
 #[tokio::test]
 async fn a_game_that_moved_is_followed_to_where_it_is() {
     for at_once in [false, true] {
@@ -181,8 +187,13 @@ async fn a_game_that_moved_is_followed_to_where_it_is() {
         let between = sends_on(Some(&there), true).await;
         let here = sends_on(Some(&between), at_once).await;
         let mut watch = watch_of(&here, false);
+        // A session is of one server, and is shown to no other.
+        let end = watch.follow(&SeededEntropy::new(1)).await;
+        assert!(matches!(&end, End::Refused(why) if why.contains("a session is of one server")), "{end:?}");
+        watch.options.session = None;
         assert_eq!(watch.follow(&SeededEntropy::new(1)).await, End::Refused("Gone (410)".to_owned()));
         let heads = task.await.unwrap();
+        assert!(heads.iter().all(|head| !head.contains("authorization:")), "{heads:?}");
         assert!(heads.iter().all(|head| head.contains("last-event-id: 5-def\r\n")), "{heads:?}");
         let out = String::from_utf8(watch.out).unwrap();
         assert!(out.contains(&format!("it is at {there} now")) && out.contains("resumed 1 change"), "{out}");
@@ -192,9 +203,9 @@ async fn a_game_that_moved_is_followed_to_where_it_is() {
 #[tokio::test]
 async fn a_game_that_nobody_has_or_that_is_where_none_may_be_is_not_followed() {
     let elsewhere = sends_on(Some("http://192.0.2.1:80"), false).await;
-    let end = watch_of(&elsewhere, true).follow(&SeededEntropy::new(1)).await;
+    let end = without_session(&elsewhere).follow(&SeededEntropy::new(1)).await;
     assert!(matches!(&end, End::Refused(why) if why.contains("neither on this machine")), "{end:?}");
     let circle = sends_on(None, false).await;
-    let end = watch_of(&circle, true).follow(&SeededEntropy::new(1)).await;
+    let end = without_session(&circle).follow(&SeededEntropy::new(1)).await;
     assert!(matches!(&end, End::Refused(why) if why.contains("nobody has it")), "{end:?}");
 }
