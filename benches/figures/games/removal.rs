@@ -152,8 +152,10 @@ fn age(data_dir: &Path, cleaning: Cleaning) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of all rows and index entries, but for those of the jobs, of sessions and of the format itself.
+/// Bytes of all rows and index entries of what games consist of, and of the record of those that were removed.
 fn stored(data_dir: &Path) -> Result<f64> {
-    let sql = "SELECT sum(payload) FROM dbstat WHERE name NOT LIKE '%job%' AND name NOT LIKE '%sessions%' AND name <> 'sqlite_schema'";
+    let sql = "SELECT sum(s.payload) FROM dbstat s JOIN sqlite_schema m ON m.name = s.name WHERE m.tbl_name IN
+               ('documents', 'events', 'snapshots', 'idempotency_keys', 'games', 'seats', 'reconnect_tokens',
+                'reconnect_answers', 'moves', 'game_removals')";
     Ok(open(data_dir)?.query_row(sql, (), |row| row.get::<_, i64>(0))? as f64)
 }
