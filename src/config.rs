@@ -101,7 +101,7 @@ pub struct Config {
     pub rate_limit_administrators: bool,
     /// Flags for clients, which mean nothing to the server, by name. Default none.
     pub client_flags: BTreeMap<String, bool>,
-    /// How often memory is compared with the disk. Default 10 s.
+    /// How often memory is compared with the disk; zero: only when asked. Default 10 s.
     pub reconciliation_interval: Duration,
     /// KiB a second that are read and hashed again from the disk in the background; 0: none. Default 1024.
     pub reconciliation_scrub_kib: u64,

@@ -371,7 +371,11 @@ pub(super) const ROWS: &[Row] = &[
         set: |config, values| boolean(values, &mut config.rate_limit_administrators),
         get: |config| vec![config.rate_limit_administrators.to_string()],
     },
-    seconds!("reconciliation-seconds", reconciliation_interval, "Compare memory with the disk this often, 1 to 3600"),
+    seconds!(
+        "reconciliation-seconds",
+        reconciliation_interval,
+        "Compare memory with the disk this often, at most 3600; 0: only when asked"
+    ),
     number!(
         "reconciliation-scrub-kib",
         "KIB",

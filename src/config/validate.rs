@@ -94,7 +94,7 @@ impl Config {
             ("usage-default-parties-created", self.usage_default_parties.unwrap_or(0), 0, LIMIT_MAX),
             ("usage-default-encounters-created", self.usage_default_encounters.unwrap_or(0), 0, LIMIT_MAX),
             ("usage-default-creatures-created", self.usage_default_creatures.unwrap_or(0), 0, LIMIT_MAX),
-            ("reconciliation-seconds", whole_seconds("reconciliation-seconds", self.reconciliation_interval)?, 1, 3600),
+            ("reconciliation-seconds", whole_seconds("reconciliation-seconds", self.reconciliation_interval)?, 0, 3600),
             ("reconciliation-scrub-kib", self.reconciliation_scrub_kib, 0, 1 << 20),
             ("reconciliation-days", u64::from(self.reconciliation_days), 1, 36_500),
             ("reconciliation-rows", self.reconciliation_rows, 1, 100_000_000),

@@ -65,7 +65,28 @@ pub struct Claimed {
     pub state: Option<Value>,
 }
 
+/// What the writer's connection knows of other connections.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// What it last said about their commits; `None`: it was not asked yet.
+    pub data_version: Option<i64>,
+    /// See [`Writer::others_wrote`].
+    others: u64,
+}
+
 impl Writer {
+    /// Counts how often another connection was found to have committed: somebody with `sqlite3` in hand. The same number
+    /// twice means that nobody did in between. What another connection did while this one was reopened cannot be told from
+    /// nothing, so that counts too.
+    pub fn others_wrote(&mut self) -> error::Result<u64> {
+        let read = |conn: &Connection| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
+        let now: i64 = self.reading().and_then(|conn| read(conn).map_err(Failure::from)).map_err(Failure::told)?;
+        if self.watch.data_version.replace(now) != Some(now) {
+            self.watch.others += 1;
+        }
+        Ok(self.watch.others)
+    }
+
     /// What can be kept of the history of a document that is as it should be. See [`Rest`].
     pub fn rest(&self, document: &Document, events: &[Arc<Event>]) -> error::Result<Option<Rest>> {
         self.reading().and_then(|conn| rest(conn, document, events)).map_err(Failure::told)

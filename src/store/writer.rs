@@ -134,10 +134,8 @@ pub struct Writer {
     pages_max: Arc<AtomicU32>,
     head: Head,
     next_key: i64,
-    /// What the connection last said about commits of other connections; `None`: it was not asked yet.
-    data_version: Option<i64>,
-    /// See [`others_wrote`](Self::others_wrote).
-    others: u64,
+    /// Who else writes.
+    pub(super) watch: mend::Watch,
     /// Frames in the WAL at the last checkpoint that was tried.
     tried_at: u64,
     /// Let go after the connection: fields are dropped in this order.
@@ -161,8 +159,7 @@ impl Writer {
             pages_max: Arc::new(AtomicU32::new(options.pages_max.unwrap_or(0))),
             head,
             next_key,
-            data_version: None,
-            others: 0,
+            watch: mend::Watch::default(),
             tried_at: 0,
             _lock: lock,
         })
@@ -246,7 +243,7 @@ impl Writer {
     pub fn reopen(&mut self) -> std::result::Result<Head, Fault> {
         self.distrusted = true;
         drop(self.conn.take());
-        (self.tried_at, self.data_version) = (0, None);
+        (self.tried_at, self.watch.data_version) = (0, None);
         let conn = open::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
         self.conn = Some(conn);
@@ -264,18 +261,6 @@ impl Writer {
             return Err(Fault::other("someone who reads keeps the WAL from being moved into the database"));
         }
         Ok((log::head(conn)?, next_key(conn)?))
-    }
-
-    /// Counts how often another connection was found to have committed: somebody with `sqlite3` in hand. The same number
-    /// twice means that nobody did in between. What another connection did while this one was reopened cannot be told from
-    /// nothing, so that counts too.
-    pub fn others_wrote(&mut self) -> Result<u64> {
-        let read = |conn: &Connection| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
-        let now: i64 = self.reading().and_then(|conn| read(conn).map_err(Failure::from)).map_err(Failure::told)?;
-        if self.data_version.replace(now) != Some(now) {
-            self.others += 1;
-        }
-        Ok(self.others)
     }
 
     /// The first of what may go when room is needed.
@@ -414,9 +399,7 @@ fn store(
 ) -> std::result::Result<CommitTimes, Fault> {
     let started = Instant::now();
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    for mend in &batch.mends {
-        mend::mend(conn, mend)?;
-    }
+    batch.mends.iter().try_for_each(|mend| mend::mend(conn, mend))?;
     for (key, version) in &batch.overwrites {
         purge::forget_after(conn, *key, *version)?;
     }

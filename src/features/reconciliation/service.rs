@@ -297,8 +297,11 @@ impl Reconciliation {
         }
     }
 
-    /// Compares the server's own services each `every`, for as long as the server runs.
+    /// Compares the server's own services each `every`, for as long as the server runs. Zero: never.
     pub async fn keep_comparing(self: Arc<Self>, every: Duration) {
+        if every.is_zero() {
+            return;
+        }
         let mut times = interval(every);
         times.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

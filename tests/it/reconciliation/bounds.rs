@@ -155,7 +155,8 @@ async fn the_audit_has_a_bound_and_what_is_in_force_survives_it() {
 impl Process {
     async fn start_again_with_rows(&mut self, rows: u32) {
         self.kill();
-        self.start_again_with(&["--reconciliation-rows", &rows.to_string()]);
+        let rows = rows.to_string();
+        self.start_again_with(&["--reconciliation-seconds", "0", "--reconciliation-rows", &rows]);
     }
 }
 
