@@ -65,7 +65,7 @@ problems! {
     /// Of comparing now.
     RunProblems: ACCESS, BODY, &[K::NotFound];
     /// Of mending a document.
-    RepairProblems: ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Moved, K::Gone]
+    RepairProblems: ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Gone]
         => &["not-different", "not-in-memory"];
     /// Of making a service known.
     RegisterProblems: ACCESS, BODY;
