@@ -36,8 +36,8 @@
 //!
 //! # The way of a change
 //!
-//! 1. [`http`]: the connection's [`server`](http::server), the [`guard`](http::guard) (host, origin, panics, logs), the
-//!    [caller](http::caller), then a handler in [`features`], which turns the request into a
+//! 1. [`http`]: the connection's [`server`](http::server), which asks the [gate](tailnet::gate) who has come, the
+//!    [`guard`](http::guard) (host, origin, panics, logs), the [caller](http::caller), then a handler in [`features`], which turns the request into a
 //!    [`Request`](document::decide::Request) and sends it to the engine.
 //! 2. [`engine`]: one thread takes all that waits and, for each, [decides](document::decide) against its own documents:
 //!    rights, preconditions, rules, new state; from old and new state the [patch](document::patch); from that the
@@ -105,6 +105,9 @@
 //!    `src/document/tests/visibility.rs` and `reach.rs`.
 //! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`,
 //!    `bad_input::bombs_of_depth_size_and_number`, `pages`, `streams::load`, `src/features/rate_limits/ledger_tests.rs`.
+//! 10. *Only the tailnet gets in*, and who of it is let in, as whom they are known there:
+//!     `tailnet::namespaces::who_sends_to_a_tailnet_address_from_another_network_gets_no_byte`,
+//!     `…::addresses_are_waited_for_and_followed_and_nothing_is_listened_on_instead`, and the rest of `tailnet`.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:

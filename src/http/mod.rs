@@ -1,6 +1,7 @@
 //! Rank 4: everything between the socket and the handlers, and the only place that sets status codes.
 //!
-//! In the order in which a request meets them: [`server`] (accepts and drives connections), [`stall`] and [`inbound`]
+//! In the order in which a request meets them: [`listeners`] (where to listen) and [`entrance`] (the listeners),
+//! [`server`] (accepts and drives connections), [`visit`] (who is let in, within [`counts`]), [`stall`] and [`inbound`]
 //! (end a peer that stops taking or sending), [`guard`] (host, origin, panics, headers, logs) with [`hosts`] (which
 //! names are ours), the extractors [`caller`] (with [`cookie`]), [`path`], [`query`] and [`body`], the pure parsers in
 //! [`headers`], what handlers share in [`api`] and in [`once`] (calls that may be repeated), and on the way back [`sse`]

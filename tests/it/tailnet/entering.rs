@@ -65,7 +65,17 @@ async fn whom_tailscaled_knows_is_that_user_and_whom_it_does_not_know_is_a_proce
     let server = start(&tailscaled, &[]);
     assert_eq!(actor(&server, &[]).await, "1002");
     assert!(!may_administer(&server).await);
+    let me = server.get("/api/v1/me").await.1;
+    assert_eq!((&me["user"], &me["administrator"]), (&json!("1002"), &json!(false)), "{me}");
+    assert_eq!(me["member"], json!({ "user": "1002", "login": "bob@example.org", "node": "laptop" }));
+    assert_eq!(me["why"], "user 1002, on a node of this tailnet; no administrator");
+    tailscaled.set_whois(Answer::ok(OWNER));
+    let me = server.get("/api/v1/me").await.1;
+    assert_eq!((&me["user"], &me["administrator"]), (&json!("1001"), &json!(true)), "{me}");
+    assert!(me["why"].as_str().unwrap().contains("the owner of the server's node"), "{me}");
     tailscaled.set_whois(Answer::nobody());
+    let me = server.get("/api/v1/me").await.1;
+    assert_eq!((&me["viewer"], &me["member"]), (&json!("owner"), &json!(null)), "{me}");
     assert_eq!(actor(&server, &[]).await, "host");
 }
 
@@ -96,6 +106,8 @@ async fn headers_that_claim_an_identity_change_nothing() {
             assert_eq!(jobs.status, if user == "host" { 200 } else { 403 }, "{header:?}");
         }
         assert_eq!(actor(&server, FORGED).await, user);
+        let said = [server.ask("GET", "/api/v1/me", &[]).await, server.ask("GET", "/api/v1/me", FORGED).await];
+        assert_eq!(said[0].body, said[1].body);
     }
     tailscaled.set_whois(Answer::ok(PERSON));
     // What came over Funnel is anybody's on the internet, whatever else is known.
@@ -216,6 +228,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/problems/forbidden"),
     ("GET", "/openapi.json"),
     ("GET", "/api/v1/flags"),
+    ("GET", "/api/v1/me"),
+    ("GET", "/api/v1/sessions"),
     ("GET", "/api/v1/games"),
     ("GET", PATH),
     ("GET", "/api/v1/games/g1/events"),

@@ -87,6 +87,25 @@ async fn streams_go_on_for_who_is_still_the_same_and_while_tailscaled_stumbles()
 }
 
 #[tokio::test]
+async fn a_session_keeps_nobody_in_whose_access_has_ended() {
+    let (tailscaled, server, _stream) = bob().await;
+    let session = server.tell("POST", "/api/v1/sessions", &[], json!({})).await.expect(201);
+    let bearer = format!("Bearer {}", session.body["token"].as_str().unwrap());
+    let shown = [("authorization", bearer.as_str())];
+    let mut stream = Follower::with(&format!("{}{PATH}/events", server.url), &shown, None).await;
+    stream.expect("snapshot").await;
+    tailscaled.set_whois(Answer::ok(OWNER));
+    assert_eq!(stream.expect("bye").await.data, json!({ "reason": "access-ended" }));
+    server.ask("GET", PATH, &shown).await.problem(401, "unauthenticated");
+    tailscaled.set_whois(Answer::ok(EXPIRED));
+    server.ask("GET", PATH, &shown).await.problem(403, "forbidden");
+    tailscaled.set_whois(Answer::Hangs);
+    server.ask("GET", PATH, &shown).await.problem(503, "identity-unavailable");
+    tailscaled.set_whois(Answer::ok(PERSON));
+    server.ask("GET", PATH, &shown).await.expect(200);
+}
+
+#[tokio::test]
 async fn connections_that_are_kept_end_too() {
     let (tailscaled, server, _stream) = bob().await;
     let mut kept = TcpStream::connect(server.address()).unwrap();

@@ -72,8 +72,13 @@ impl Namespace {
 
     /// What the server answers to a GET from there; empty when it closes the connection without a byte.
     fn get(&self, address: &str, path: &str) -> Vec<u8> {
+        self.send(address, &format!("GET {path}"), "\r\n")
+    }
+
+    /// The same for any request; `rest` is what comes after the headers that all have.
+    fn send(&self, address: &str, what: &str, rest: &str) -> Vec<u8> {
         let address = SocketAddr::new(address.parse().unwrap(), PORT);
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!("{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{rest}");
         self.within(move || {
             let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -312,5 +317,13 @@ fn beyond_the_tailnet_callers_are_nobody_without_a_session() {
     assert_eq!(world.tailnet.status(OWN[0], "/api/v1/games"), 200);
     assert_eq!(world.tailnet.status(OWN[0], "/api/v1/admin/jobs"), 403);
     assert_eq!(world.server.status("127.0.0.1", "/api/v1/admin/jobs"), 200, "a process of this machine");
+
+    let body = json!({ "user": "cat" }).to_string();
+    let rest = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let opened = parse(&world.server.send("127.0.0.1", "POST /api/v1/sessions", &rest));
+    assert_eq!(opened.status, 201, "{}", opened.text);
+    let shown = format!("Authorization: Bearer {}\r\n\r\n", opened.body["token"].as_str().unwrap());
+    let me = parse(&world.lan.send("192.168.77.1", "GET /api/v1/me", &shown)).body;
+    assert_eq!((&me["user"], &me["administrator"]), (&json!("cat"), &json!(false)), "{me}");
     drop(server);
 }
