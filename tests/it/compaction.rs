@@ -17,9 +17,10 @@ fn database(server: &Process) -> Connection {
     connection
 }
 
-/// Bytes of all rows and index entries, but for those of the jobs and of the format itself, beside the state.
+/// Bytes of all rows and index entries, but for those of jobs, of sessions and of the format itself, beside the state.
 fn overhead(server: &Process, state: &Value) -> i64 {
-    let sql = "SELECT sum(payload) FROM dbstat WHERE name NOT LIKE '%job%' AND name <> 'sqlite_schema'";
+    let sql = "SELECT sum(payload) FROM dbstat
+               WHERE name NOT LIKE '%job%' AND name NOT LIKE '%sessions%' AND name <> 'sqlite_schema'";
     let stored: i64 = database(server).query_row(sql, [], |row| row.get(0)).unwrap();
     stored - i64::try_from(state.to_string().len()).unwrap()
 }
