@@ -105,6 +105,10 @@
 //!    `src/document/tests/visibility.rs` and `reach.rs`.
 //! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`,
 //!    `bad_input::bombs_of_depth_size_and_number`, `pages`, `streams::load`, `src/features/rate_limits/ledger_tests.rs`.
+//! 10. *A session that has ended lets nobody in*, and takes what is open under it along:
+//!     `sessions::ends::ending_a_session_closes_what_is_open_and_voids_its_token_at_once_and_for_good`,
+//!     `sessions::shown::what_is_no_good_session_is_refused_and_never_the_owner`, and the properties in
+//!     `src/features/sessions/tests.rs`.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:
