@@ -356,8 +356,8 @@ CREATE UNIQUE INDEX client_errors_by_place ON client_errors (place);
 -- Those that have not ended. The tokens that are shown for them stand nowhere here: nobody can make one from its hash.
 -- An expired one goes within the hour, by the job `sessions-cleanup`.
 CREATE TABLE sessions (
-    id            TEXT PRIMARY KEY,
-    hash          TEXT    NOT NULL UNIQUE,  -- SHA-256 of the token
+    id            TEXT    PRIMARY KEY,
+    hash          TEXT    NOT NULL,         -- SHA-256 of the token; looked up in memory, where all rows are
     user          TEXT,                     -- whose it is; NULL: the server's owner's
     bound         INTEGER NOT NULL,         -- 1: good only for the one who opened it; 0: opened by an administrator for
                                             -- the user, and good for whoever has its token
@@ -370,4 +370,4 @@ CREATE TABLE sessions (
     created_at    TEXT    NOT NULL,
     renewed_at    TEXT    NOT NULL,         -- when its time last began anew
     last_seen_at  TEXT    NOT NULL          -- about a minute late
-) STRICT;
+) STRICT, WITHOUT ROWID;

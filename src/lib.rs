@@ -108,6 +108,10 @@
 //! 10. *Only the tailnet gets in*, and who of it is let in, as whom they are known there:
 //!     `tailnet::namespaces::who_sends_to_a_tailnet_address_from_another_network_gets_no_byte`,
 //!     `…::addresses_are_waited_for_and_followed_and_nothing_is_listened_on_instead`, and the rest of `tailnet`.
+//! 11. *A session that has ended lets nobody in*, and takes what is open under it along:
+//!     `sessions::ends::ending_a_session_closes_what_is_open_and_voids_its_token_at_once_and_for_good`,
+//!     `sessions::shown::what_is_no_good_session_is_refused_and_never_the_owner`, and the properties in
+//!     `src/features/sessions/tests.rs`.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:

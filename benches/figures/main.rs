@@ -21,6 +21,7 @@ mod rate_limits;
 mod read;
 mod reconciliation;
 mod resume;
+mod sessions;
 mod start;
 mod stats;
 mod stream;
@@ -37,7 +38,7 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 10] = [
+const FIGURES: [(&str, Measure); 11] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
@@ -48,6 +49,7 @@ const FIGURES: [(&str, Measure); 10] = [
     ("games", || Box::pin(games::measure())),
     ("reconciliation", || Box::pin(reconciliation::measure())),
     ("limits", || Box::pin(rate_limits::measure())),
+    ("sessions", || Box::pin(sessions::measure())),
 ];
 
 fn main() -> Result<()> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -180,6 +180,10 @@ pub(super) fn render(error: &Error, request_id: Option<&str>) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if error.kind() == Kind::Unauthenticated {
+        // RFC 9110 wants it said how one shows who one is. No browser asks its user for anything on this one.
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"rejoin\""));
     }
     if error.kind() == Kind::Moved
         && let Some(Ok(place)) = error.details().get("location").and_then(Value::as_str).map(HeaderValue::from_str)

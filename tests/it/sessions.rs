@@ -1,6 +1,7 @@
 //! Sessions: opening, showing, listing and ending them, and who one is with one.
 
 mod ends;
+mod members;
 mod shown;
 
 use serde_json::{Value, json};

@@ -31,6 +31,7 @@ async fn what_is_no_good_session_is_refused_and_never_the_owner() {
             let bearer = format!("Bearer {token}");
             let reply = server.ask("GET", path, &[("authorization", &bearer)]).await;
             assert!(!reply.headers.contains_key("set-cookie"), "{reply:?}");
+            assert_eq!(reply.header("www-authenticate"), "Bearer realm=\"rejoin\"");
             let problem = reply.problem(401, "unauthenticated");
             assert!(
                 !problem.to_string().contains(token) || token.len() < 8,

@@ -2,7 +2,7 @@
 
 mod asking;
 mod crowding;
-mod entering;
+pub mod entering;
 mod hostile;
 mod leaving;
 #[cfg(target_os = "linux")]
