@@ -190,7 +190,7 @@ fn values_out_of_range_are_named() {
         ("reconciliation-scrub-kib", "1048577"),
         ("reconciliation-days", "36501"),
         ("reconciliation-rows", "0"),
-        ("database-pages-max", "63"),
+        ("database-pages-max", "255"),
         ("database-pages-max", "4294967295"),
     ] {
         refused(&[&format!("--{name}"), value], &[], None, &[name, value]);
