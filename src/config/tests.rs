@@ -189,7 +189,7 @@ fn values_out_of_range_are_named() {
         ("reconciliation-scrub-kib", "1048577"),
         ("reconciliation-days", "36501"),
         ("reconciliation-rows", "0"),
-        ("database-pages-max", "127"),
+        ("database-pages-max", "255"),
         ("database-pages-max", "4294967295"),
     ] {
         refused(&[&format!("--{name}"), value], &[], None, &[name, value]);

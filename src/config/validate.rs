@@ -14,7 +14,7 @@ use crate::tailnet::listen::Listen;
 use crate::tailnet::ranges::is_node;
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
-const DATABASE_PAGES_MIN: u64 = 128;
+const DATABASE_PAGES_MIN: u64 = 256;
 /// Longest life of a session without renewal, seconds: a year and some. Browsers keep no cookie for longer.
 const SESSION_TTL_MAX: u64 = 400 * 24 * 3600;
 /// Longest host name, bytes (RFC 1035).

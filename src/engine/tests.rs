@@ -119,10 +119,10 @@ async fn rows_of_a_feature_are_stored_whole_or_taken_back_alone() {
 
 #[tokio::test]
 async fn rows_of_a_feature_are_refused_while_storage_fails_and_taken_again_after() {
-    let running = start(Some(128));
+    let running = start(Some(256));
     let fill = |conn: &store::Connection, _| {
         conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(told)?;
-        conn.execute("INSERT INTO notes (text) VALUES (?1)", ["x".repeat(1 << 20)]).map(drop).map_err(told)
+        conn.execute("INSERT INTO notes (text) VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(told)
     };
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
     let create = |conn: &store::Connection, _| conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(told);

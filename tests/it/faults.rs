@@ -348,7 +348,7 @@ async fn a_log_that_somebody_else_changed_meanwhile_is_not_appended_to() {
 /// The same without any trick: a file that may not grow further.
 #[tokio::test]
 async fn a_database_at_its_page_limit_is_a_full_disk() {
-    let mut server = Process::start(&["--database-pages-max=128"]);
+    let mut server = Process::start(&["--database-pages-max=256"]);
     let (mut durable, mut status) = (0, 0);
     for round in 0..500 {
         let state = json!({ "round": round, "text": format!("{round}").repeat(1500) });

@@ -238,13 +238,13 @@ async fn a_run_that_the_end_of_the_server_broke_off_is_told_so_and_made_up_for()
 
 #[tokio::test]
 async fn while_storage_fails_nothing_runs_unrecorded_and_what_was_missed_is_made_up_for() {
-    let running = Running::start(Some(128));
+    let running = Running::start(Some(256));
     let gate = Gate::new();
     let at_work = running.runner(vec![gate.job("gate")]);
     signal(&at_work, []).await;
     let fill = |conn: &Connection, _| {
         conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(told)?;
-        conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(1 << 20)]).map(drop).map_err(told)
+        conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(told)
     };
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
     running.clock.advance(DAY);

@@ -7,7 +7,7 @@ use crate::base::ids::Collection;
 
 #[tokio::test]
 async fn while_storage_fails_it_is_stale_with_what_is_not_on_disk_and_verified_by_itself_after() {
-    let mut world = World::with(Setting { pages_max: Some(128), ..Setting::default() });
+    let mut world = World::with(Setting { pages_max: Some(256), ..Setting::default() });
     world.rounds(&["games/a", "games/b"], 2).await;
     world.assert_verified().await;
     let mut round = 3;
