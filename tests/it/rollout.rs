@@ -453,7 +453,7 @@ async fn a_game_that_moves_here_is_on_disk_whatever_new_ones_are() {
     // One that is in memory here is never replaced by one that comes.
     assert_eq!(from.put("/api/v1/games/memory-only", &json!({})).await.0, 201);
     let (status, refused) = from.post("/api/v1/games/memory-only/migrate", &json!({ "to": to.url })).await;
-    assert_eq!((status, &refused["type"]), (422, &json!("/problems/action-rejected")), "{refused}");
+    assert_eq!((status, &refused["type"]), (422, &json!("/problems/move-refused")), "{refused}");
     assert_eq!(to.get("/api/v1/games/memory-only").await.1["version"], 5);
     to.kill();
     to.start_again_in(&[OFF]);
