@@ -78,7 +78,44 @@ struct Held {
 struct Account {
     tally: Tally,
     last_limited: Option<Timestamp>,
-    buckets: Vec<Held>,
+    buckets: Buckets,
+}
+
+/// The buckets of one identity, in no order. Most have one: it stands where the account does, so that it is found without
+/// another look into memory.
+#[derive(Debug, Default)]
+struct Buckets {
+    first: Option<Held>,
+    more: Vec<Held>,
+}
+
+impl Buckets {
+    fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.first.iter().chain(&self.more)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.first.iter_mut().chain(&mut self.more)
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
+
+    fn push(&mut self, held: Held) {
+        if self.first.is_none() { self.first = Some(held) } else { self.more.push(held) }
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Held) -> bool) {
+        self.first = self.first.take().filter(&keep);
+        self.more.retain(keep);
+        if self.first.is_none() {
+            self.first = self.more.pop();
+        }
+        if self.more.is_empty() {
+            self.more = Vec::new();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -226,7 +263,7 @@ impl Ledger {
             let shard = shard.lock();
             size.identities += shard.accounts.len();
             size.buckets += shard.held;
-            size.unsaved += shard.accounts.values().flat_map(|a| &a.buckets).filter(|held| held.unsaved).count();
+            size.unsaved += shard.accounts.values().flat_map(|a| a.buckets.iter()).filter(|held| held.unsaved).count();
         }
         size
     }
@@ -255,8 +292,8 @@ impl Ledger {
 }
 
 impl Account {
-    fn take(&mut self, at: usize, limit: &Limit, now: Timestamp) -> Option<Outcome> {
-        let held = self.buckets.get_mut(at)?;
+    fn take(&mut self, scope: Scope, limit: &Limit, now: Timestamp) -> Option<Outcome> {
+        let held = self.buckets.iter_mut().find(|held| held.scope == scope)?;
         let was_low = held.bucket.is_low(limit);
         let taken = held.bucket.take(limit, now);
         held.unsaved |= taken.allowed;
@@ -290,9 +327,7 @@ impl Shard {
     }
 
     fn take_known(&mut self, identity: &Identity, scope: Scope, limit: &Limit, now: Timestamp) -> Option<Outcome> {
-        let account = self.accounts.get_mut(identity)?;
-        let at = account.buckets.iter().position(|held| held.scope == scope)?;
-        account.take(at, limit, now)
+        self.accounts.get_mut(identity)?.take(scope, limit, now)
     }
 
     fn put(&mut self, identity: &Identity, held: Held, now: Timestamp, bounds: &Bounds) {
@@ -301,26 +336,20 @@ impl Shard {
             self.make_room(now, bounds);
         }
         let account = self.accounts.entry(identity.clone()).or_default();
-        match account.buckets.iter_mut().find(|other| other.scope == held.scope) {
-            Some(other) => *other = held,
-            None => {
-                // Most have one for life.
-                account.buckets.reserve_exact(1);
-                account.buckets.push(held);
-                self.held += 1;
-            }
+        if let Some(other) = account.buckets.iter_mut().find(|other| other.scope == held.scope) {
+            *other = held;
+            return;
         }
+        account.buckets.push(held);
+        self.held += 1;
     }
 
     /// Forgets buckets for which `keep` is false.
     fn retain(&mut self, keep: impl Fn(&Held) -> bool) {
-        for account in self.accounts.values_mut().filter(|account| !account.buckets.is_empty()) {
+        for account in self.accounts.values_mut() {
             let before = account.buckets.len();
             account.buckets.retain(&keep);
             self.held -= before - account.buckets.len();
-            if account.buckets.is_empty() {
-                account.buckets = Vec::new();
-            }
         }
     }
 
