@@ -112,6 +112,10 @@
 //!     `sessions::ends::ending_a_session_closes_what_is_open_and_voids_its_token_at_once_and_for_good`,
 //!     `sessions::shown::what_is_no_good_session_is_refused_and_never_the_owner`, and the properties in
 //!     `src/features/sessions/tests.rs`.
+//! 12. *The server audits itself*:
+//!     `reconciliation::own::whatever_is_changed_behind_our_back_is_told_within_one_interval_named_and_mended`,
+//!     `…::a_bit_that_flips_in_the_file_is_found_by_the_scrub`, and the property in
+//!     `src/features/reconciliation/own/tests/random.rs`: verified if and only if equal.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:
