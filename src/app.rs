@@ -1,5 +1,5 @@
 //! Rank 6: the wiring, on one screen. The start goes from the file to the listener, the stop the other way round. What
-//! each component is told is in [`options`], what the features are given in [`leaves`].
+//! each component is told is in `options`, what the features are given in `leaves`.
 
 mod leaves;
 mod options;

@@ -137,7 +137,7 @@ impl Gate {
         }
     }
 
-    /// What this node goes by: as [`home`](Self::home), and as it was last known where that finds no answer. Good for
+    /// What this node goes by: as the last answer, and as it was last known where that finds no answer. Good for
     /// names, not for who somebody is. Cancel safe.
     pub async fn names(&self) -> Arc<Home> {
         if let Ok(home) = self.home().await {
