@@ -182,7 +182,6 @@ impl Builder {
         let run = move || {
             let _ = done.send(Some(thread.run(commands)));
         };
-        thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
 
         let stop = CancellationToken::new();
         let api = Api(Arc::new(Parts {
@@ -202,6 +201,8 @@ impl Builder {
             stop: stop.clone(),
         }));
         let leaves = Leaves::open(&config, &api, &reader)?;
+        // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
+        thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
         let jobs = leaves.jobs(&config, &api, self.jobs);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
         let router = leaves.router(&handle).with_state(api.clone());

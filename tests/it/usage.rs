@@ -296,9 +296,10 @@ async fn counters_equal_the_creations_over_random_writes_and_kills() {
 async fn a_kill_among_creations_leaves_as_many_counted_as_there_are() {
     let mut server = Process::start(&[]);
     for round in 0..5 {
+        let request = server.request_as("alice", "POST", "/api/v1/batch").await;
         let writes: Vec<_> = (0..40)
             .map(|index| {
-                let request = server.request("POST", "/api/v1/batch").header(AS, "alice");
+                let request = request.try_clone().unwrap();
                 let id = |part: &str| format!("d{round}-{index}-{part}");
                 let operation =
                     |part: &str| json!({ "op": "create", "collection": "parties", "id": id(part), "state": {} });
