@@ -9,6 +9,7 @@
 //! [`pages`], which says to people what a problem means. [`openapi`] says to programs what can be asked. [`client`] and
 //! [`sse_parser`] are the other end, for `rejoin watch`.
 
+pub mod answer;
 pub mod api;
 pub mod body;
 pub mod caller;

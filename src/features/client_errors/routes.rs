@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use axum::response::Response;
+use http::header::USER_AGENT;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,9 @@ use utoipa_axum::routes;
 use super::rules::{ClientError, Limiter};
 use super::sql::{self, Seen};
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind as K, Result};
+use crate::base::error::{Error, Kind as K};
 use crate::base::limits::CLIENT_ERROR_COUNT_MAX;
+use crate::http::answer::json;
 use crate::http::api::Api;
 use crate::http::body::Json;
 use crate::http::caller::Caller;
@@ -118,7 +119,7 @@ async fn note(
     let fingerprint = error.fingerprint();
     let write = move |conn: &crate::store::Connection, now| sql::note(conn, &error, reported_by.as_str(), times, now);
     let count = api.engine.rows(write).await?;
-    Ok(json(&Noted { fingerprint, count })?)
+    Ok(json(StatusCode::OK, &Noted { fingerprint, count })?)
 }
 
 fn too_many(seconds: u64) -> Error {
@@ -213,10 +214,5 @@ async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQu
     found.truncate(limit);
     let next_cursor = found.last().filter(|_| more).map(|seen| Cursor::encode(&seen.place.to_string()));
     let items = found.into_iter().map(ClientErrorItem::from).collect();
-    Ok(json(&ClientErrors { items, next_cursor })?)
-}
-
-fn json(value: &impl Serialize) -> Result<Response> {
-    let text = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok((StatusCode::OK, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+    Ok(json(StatusCode::OK, &ClientErrors { items, next_cursor })?)
 }

@@ -1,15 +1,12 @@
 //! The calls about games. A game is a document of the collection `games`; here is what that collection has beside.
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{DocumentName, UserId};
+use crate::http::answer::json;
 use crate::http::api::Api;
 use crate::http::openapi::problems;
 use crate::http::problem::Failure;
@@ -63,12 +60,6 @@ async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S, names: &[&str])
     let found = parameters.iter().find(|(name, _)| names.contains(name));
     let found = found.map(|(name, value)| (name.to_owned(), value.to_owned()));
     found.ok_or_else(|| Error::internal(format_args!("the route has none of {names:?}")))
-}
-
-/// An answer of JSON.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
-    let text = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];

@@ -1,17 +1,17 @@
 //! `GET /`, `/healthz`, `/readyz`; jobs.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Result};
 use crate::engine::health;
+use crate::http::answer::json;
 use crate::http::api::Api;
 use crate::http::openapi::Common;
 use crate::http::pages;
@@ -49,7 +49,7 @@ struct Liveness {
     responses((status = 200, description = "The process lives.", body = Liveness), Common),
 )]
 async fn alive() -> Handled<Response> {
-    Ok(body(StatusCode::OK, &Liveness { status: "alive" })?)
+    Ok(json(StatusCode::OK, &Liveness { status: "alive" })?)
 }
 
 /// How the server is.
@@ -136,10 +136,5 @@ async fn ready(State(api): State<Api>) -> Handled<Response> {
         failures: report.failures,
         documents_in_memory: api.reads.hub.documents_count(),
     };
-    Ok(body(status, &answer)?)
-}
-
-fn body(status: StatusCode, value: &impl Serialize) -> Result<Response> {
-    let text = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
+    Ok(json(status, &answer)?)
 }

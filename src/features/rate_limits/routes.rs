@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, RawPathParams};
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use axum::response::Response;
+use http::header::{HeaderValue, LOCATION};
 use http::request::Parts;
-use serde::Serialize;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::service::RateLimits;
 use crate::base::error::{Error, Kind as K, Result};
+use crate::http::answer::json;
 use crate::http::api::Api;
 use crate::http::caller::Caller;
 use crate::http::once::respond;
@@ -78,12 +77,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
         let value = parameters.iter().next().map(|(_, value)| value.to_owned());
         Ok(Self(value.ok_or_else(|| Error::internal("the route has no parameter"))?))
     }
-}
-
-/// An answer of JSON.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
-    let text = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
 }
 
 /// The answer to having made something, now or before, which says where it is: below `place`, by its member `name`.

@@ -3,16 +3,13 @@
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, RawPathParams};
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use serde::Serialize;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::service::Reconciliation;
 use crate::base::error::{Error, Kind as K, Result};
+use crate::http::answer::json;
 use crate::http::api::Api;
 use crate::http::openapi::problems;
 use crate::http::problem::Failure;
@@ -44,12 +41,6 @@ impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
         let name = parameters.iter().find(|(name, _)| *name == "service").map(|(_, value)| value.to_owned());
         Ok(Self(name.ok_or_else(|| Error::internal("the route has no {service}"))?))
     }
-}
-
-/// An answer of JSON.
-fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
-    let text = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];

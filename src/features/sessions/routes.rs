@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE, USER_AGENT};
+use http::header::{SET_COOKIE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,6 +17,7 @@ use super::table::Live;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{SessionId, UserId};
+use crate::http::answer::json;
 use crate::http::api::Api;
 use crate::http::body::{JSON, Json, RawBody};
 use crate::http::caller::Caller;
@@ -37,12 +38,6 @@ pub fn router(sessions: Keeper) -> OpenApiRouter<Api> {
         .merge(admin::router())
         .merge(me::router())
         .layer(Extension(sessions))
-}
-
-/// An answer of JSON.
-fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response> {
-    let text = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::StorageUnavailable];
@@ -203,7 +198,7 @@ async fn open(
     let cookie = cookie::keep(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))?;
     let session = SessionItem::new(session, &sessions, &caller);
     let opened = OpenedSession { token: token.expose().to_owned(), session };
-    let mut response = answer(StatusCode::CREATED, &opened)?;
+    let mut response = json(StatusCode::CREATED, &opened)?;
     response.headers_mut().insert(SET_COOKIE, cookie);
     Ok(response)
 }
@@ -245,7 +240,7 @@ async fn list(
 ) -> Handled<Response> {
     let page = Page::try_from(query)?;
     let found = sessions.table.list(Some(&caller.viewer), page.after.as_deref(), page.limit);
-    Ok(answer(StatusCode::OK, &SessionPage::new(found, &sessions, &caller))?)
+    Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller))?)
 }
 
 /// What is to be said of a session; what is left out stays, null takes it away.
@@ -293,7 +288,7 @@ async fn describe_current(
         device_name: check("deviceName", device_name)?,
     };
     let session = sessions.describe(&current(&sessions, &caller)?, description).await?;
-    Ok(answer(StatusCode::OK, &SessionItem::new(session, &sessions, &caller))?)
+    Ok(json(StatusCode::OK, &SessionItem::new(session, &sessions, &caller))?)
 }
 
 /// Log out
@@ -369,5 +364,5 @@ struct EndedSessions {
 async fn end_others(Extension(sessions): Extension<Keeper>, caller: Caller) -> Handled<Response> {
     let current = caller.session.as_ref().map(|shown| &*shown.id);
     let ended = sessions.end(sessions.table.others(&caller.viewer, current)).await?;
-    Ok(answer(StatusCode::OK, &EndedSessions { ended })?)
+    Ok(json(StatusCode::OK, &EndedSessions { ended })?)
 }

@@ -2,9 +2,8 @@
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, RawPathParams, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,6 +17,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
+use crate::http::answer::json;
 use crate::http::api::Api;
 use crate::http::body::{JSON, RawBody};
 use crate::http::caller::Caller;
@@ -353,9 +353,4 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
         let found = found.ok_or_else(|| Error::internal("the route has no {userId}"))?;
         Ok(Self(UserId::new(found).map_err(|error| Error::invalid_field("userId", error.message()))?))
     }
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
-    let text = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok((status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response())
 }

@@ -14,9 +14,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::body;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
+use crate::http::answer::json;
 use crate::http::api::Api;
 use crate::http::body::{JSON, RawBody};
 use crate::http::caller::Caller;
@@ -138,7 +138,7 @@ async fn list(State(api): State<Api>, Extension(jobs): Extension<Handle>, caller
     for job in jobs.jobs() {
         items.push(item(job, jobs.last_runs(job.name, RUNS_SHOWN).await?, now));
     }
-    Ok(body(StatusCode::OK, &Jobs { items })?)
+    Ok(json(StatusCode::OK, &Jobs { items })?)
 }
 
 fn item(job: &Job, runs: Vec<Record>, now: Timestamp) -> JobItem {
@@ -204,5 +204,5 @@ async fn run(
     let started = jobs.run_now(&name, query.dry_run.unwrap_or(false)).await?;
     let ended = timeout(WAIT, started.ended).await.is_ok();
     let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(body(status, &RunItem::from(jobs.record(started.id).await?))?)
+    Ok(json(status, &RunItem::from(jobs.record(started.id).await?))?)
 }

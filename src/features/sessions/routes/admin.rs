@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{EndProblems, SessionPage, SessionPath, SessionProblems, answer};
+use super::{EndProblems, SessionPage, SessionPath, SessionProblems, json};
 use crate::base::error::Error;
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
@@ -52,7 +52,7 @@ async fn list_all(
     let page = Page::new(query.limit, query.cursor.as_deref())?;
     let of = query.user.map(Viewer::User);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
-    Ok(answer(StatusCode::OK, &SessionPage::new(found, &sessions, &caller))?)
+    Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller))?)
 }
 
 /// End anybody's session

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{SessionItem, SessionProblems, answer};
+use super::{SessionItem, SessionProblems, json};
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
 use crate::features::sessions::service::Keeper;
@@ -87,7 +87,7 @@ async fn me(Extension(sessions): Extension<Keeper>, caller: Caller) -> Handled<R
             Person::Local | Person::Stranger => None,
         },
     };
-    Ok(answer(StatusCode::OK, &me)?)
+    Ok(json(StatusCode::OK, &me)?)
 }
 
 /// Why the server takes a caller for whom it does.
