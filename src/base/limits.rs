@@ -31,6 +31,10 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Open connections (default): what 12 KB each makes of some 120 MB. Past it: closed as soon as accepted.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections that wait to be accepted: all clients of a server come back in the moment when it listens again, and one
+/// that finds no room is let in only when it tries again, a second later. The system may allow fewer. Past it: the client's
+/// system tries again.
+pub const LISTEN_QUEUE_MAX: u32 = 4096;
 /// Open connections of one person of the tailnet, or from one address of which nothing else is known (default): room for
 /// as many streams as one may have, and for as many requests beside them. Past it: closed as soon as accepted.
 pub const CONNECTIONS_PER_USER_MAX: usize = 2000;

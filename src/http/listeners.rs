@@ -10,13 +10,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::entrance::{Entrance, Open};
 use crate::base::entropy::{Entropy, below};
+use crate::base::limits::LISTEN_QUEUE_MAX;
 use crate::tailnet::gate::{Gate, Reach};
 use crate::tailnet::home::Home;
 use crate::tailnet::listen::{Listen, ListenOn};
@@ -69,7 +70,7 @@ impl Listeners {
             if let Listen::Address(address) = place
                 && Reach::of(address.ip()) != Reach::Tailnet
             {
-                let entrance = bind(*address, &this.options.names).await.map_err(|error| (*address, error))?;
+                let entrance = bind(*address, &this.options.names).map_err(|error| (*address, error))?;
                 opened.insert(*address, Arc::new(entrance));
             }
         }
@@ -217,15 +218,20 @@ async fn open_all(
             continue;
         }
         let port = opened.values().next().map_or(address.port(), |entrance| entrance.front().address.port());
-        let entrance = bind(SocketAddr::new(address.ip(), port), names).await.map_err(|error| (*address, error))?;
+        let entrance = bind(SocketAddr::new(address.ip(), port), names).map_err(|error| (*address, error))?;
         opened.insert(*address, Arc::new(entrance));
     }
     Ok(())
 }
 
 /// Listens on exactly this address.
-async fn bind(address: SocketAddr, names: &Arc<[String]>) -> io::Result<Entrance> {
-    Entrance::new(TcpListener::bind(address).await?, names)
+fn bind(address: SocketAddr, names: &Arc<[String]>) -> io::Result<Entrance> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // The port is free again at once after a stop. On Windows the option would let others take it.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Entrance::new(socket.listen(LISTEN_QUEUE_MAX)?, names)
 }
 
 fn in_order(opened: &HashMap<SocketAddr, Arc<Entrance>>) -> Vec<Arc<Entrance>> {
@@ -278,6 +284,16 @@ mod tests {
         assert_eq!(addresses, ["127.0.0.1", "::1"].map(|ip| ip.parse::<std::net::IpAddr>().unwrap()));
         assert!(listeners.waiting().contains("nobody listens at"), "{}", listeners.waiting());
         assert!(open("tailnet").await.unwrap().subscribe().borrow().is_empty());
+    }
+
+    /// Without room for it the system tells a client to try again after a second.
+    #[tokio::test]
+    async fn whoever_comes_in_a_crowd_need_not_come_twice() {
+        let listeners = open("127.0.0.1:0").await.unwrap();
+        let address = listeners.subscribe().borrow()[0].front().address;
+        let come = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(900));
+        let crowd: Vec<_> = (0..400).map(come).collect::<Result<_, _>>().unwrap();
+        assert_eq!(crowd.len(), 400);
     }
 
     #[tokio::test]
