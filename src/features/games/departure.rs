@@ -252,10 +252,15 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
     let rows = belongings(api, document).await?;
     let name = &document.meta.name;
     let mut page = api.reads.history(name, Version::ZERO, PAGE_EVENTS).await?;
-    let head = head(api, document, page.first_version, rows.digest()).await?;
+    let base = base(api, name, page.first_version).await?;
+    let mut next = page.first_version;
+    if let Some(base) = base.as_ref().filter(|base| base.version >= page.first_version) {
+        next = base.version.next();
+        page = api.reads.history(name, base.version, PAGE_EVENTS).await?;
+    }
+    let head = head(document, base.as_deref(), rows.digest())?;
     peer.say(name, &Piece { head: Some(head), ..Piece::step(Step::Begin, id) }).await?;
     let mut sent_bytes = rows.bytes();
-    let mut next = page.first_version;
     loop {
         if page.events.first().is_some_and(|event| event.version != next) {
             let message = "its history was trimmed while it was sent; order the move again";
@@ -310,21 +315,31 @@ async fn send_rows(peer: &Peer, name: &DocumentName, id: &str, rows: Lines) -> R
     Ok(())
 }
 
-async fn head(api: &Api, document: &Document, first: Version, rows: Hash) -> Result<Head> {
-    let base = Version(first.0.saturating_sub(1));
-    let base = if base == Version::ZERO {
-        None
-    } else {
-        let base = api.reads.document_at(&document.meta.name, base).await?;
+/// What the history that is sent goes on from, given the first version whose event is kept. `None`: it is whole.
+async fn base(api: &Api, name: &DocumentName, first: Version) -> Result<Option<Arc<Document>>> {
+    let before = Version(first.0.saturating_sub(1));
+    if before == Version::ZERO {
+        return Ok(None);
+    }
+    match api.reads.document_at(name, before).await {
+        // It was removed and created again. Of the removal there is the event, and nothing from before it that it could
+        // be verified with: the history goes on from what the removal left.
+        Err(error) if error.kind() == Kind::Gone => api.reads.document_at(name, first).await.map(Some),
+        before => before.map(Some),
+    }
+}
+
+fn head(document: &Document, base: Option<&Document>, rows: Hash) -> Result<Head> {
+    let base = base.map(|base| -> Result<HeadBase> {
         let state = base.state.as_ref().map(|state| serde_json::from_slice(state)).transpose();
         let (version, hash, at) = (base.version, base.hash.to_string(), base.updated_at);
-        Some(HeadBase { version, hash, at, state: state.map_err(Error::internal)? })
-    };
+        Ok(HeadBase { version, hash, at, state: state.map_err(Error::internal)? })
+    });
     Ok(Head {
         host: document.meta.host.clone(),
         access: document.meta.access.clone(),
         created_at: document.meta.created_at,
-        base,
+        base: base.transpose()?,
         version: document.version,
         hash: document.hash.to_string(),
         rows: rows.to_string(),

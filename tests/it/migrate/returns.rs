@@ -131,6 +131,31 @@ async fn a_game_whose_history_was_trimmed_elsewhere_comes_back_with_what_is_left
 }
 
 #[tokio::test]
+async fn a_game_that_was_removed_and_created_again_moves_and_comes_back() {
+    let (mut a, mut b) = (hosting(&[], 5).await, target().await);
+    assert_eq!(a.post(&format!("{GAME}/complete"), &json!({})).await.0, 200);
+    assert_eq!(ask(&a, "DELETE", "/api/game/g1/persist", &Value::Null).await.0, 204);
+    let body = json!({ "id": "g1", "state": { "again": true } });
+    assert_eq!(a.post("/api/v1/games", &body).await.0, 201);
+    assert_eq!(write(&a, 8).await, 200);
+    let mut bob = Hand::dealt(&a, "bob", 2).await;
+    moves(&a, &b).await;
+    // Version 6 is the removal: what came before it is nowhere, and its event cannot be verified without.
+    let gone = b.get(&format!("{GAME}?version=5")).await;
+    assert_eq!((gone.0, &gone.1["type"]), (410, &json!("/problems/gone")));
+    bob.expect_only_at(&b, &a).await;
+    assert_eq!(b.get(&format!("{GAME}?version=7")).await.1["state"], json!({ "again": true }));
+    let restored = b.get("/api/game/g1/restore").await;
+    assert_eq!((restored.0, &restored.1["version"]), (200, &b.get(GAME).await.1["version"]), "{}", restored.1);
+    restart(&mut b);
+    moves(&b, &a).await;
+    restart(&mut a);
+    bob.expect_only_at(&a, &b).await;
+    assert_eq!((write(&a, 50).await, write(&b, 50).await), (200, 308));
+    assert_eq!(a.get("/api/game/g1/restore").await.0, 200);
+}
+
+#[tokio::test]
 async fn what_is_not_the_game_that_left_does_not_take_its_place() {
     let (a, b) = (hosting(&[], 5).await, target().await);
     moves(&a, &b).await;
