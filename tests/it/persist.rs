@@ -181,6 +181,22 @@ async fn persisting_a_running_game_makes_it_readable_again_after_damage() {
 }
 
 #[tokio::test]
+async fn what_the_refusal_says_of_a_running_game_makes_its_history_add_up_again() {
+    let server = start(&[]).await;
+    let problem = damaged(&server, "UPDATE events SET body = replace(body, 'patch', 'match') WHERE version = 3").await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("POST /reconciliation/repair with source memory"), "{detail}");
+    // Persisting it makes the game readable at the next start. That alone mends no history.
+    assert_eq!(persist(&server).await.0, 200);
+    server.ask("GET", RESTORE, &[]).await.problem(500, "damaged-document");
+    let repair = json!({ "document": "games/g1", "source": "memory" });
+    let (status, repaired) = server.post("/reconciliation/repair", &repair).await;
+    assert_eq!(status, 200, "{repaired}");
+    let (status, restored) = server.get(RESTORE).await;
+    assert_eq!((status, &restored["state"]["round"]), (200, &json!(4)), "{restored}");
+}
+
+#[tokio::test]
 async fn damage_while_stopped_is_told_too() {
     let mut server = start(&[]).await;
     server.kill();

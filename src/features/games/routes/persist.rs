@@ -136,18 +136,20 @@ async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }
 
 /// A damaged game's refusal, with what its host can do about it.
 fn advised(error: Error, runs: bool) -> Error {
+    const REPAIR: &str = "have an administrator write its rows anew (POST /reconciliation/repair with source memory)";
     if error.kind() != Kind::Damaged {
         return error;
     }
     let good = error.details().get("lastGoodVersion").and_then(Value::as_u64);
     let remedy = match (runs, good) {
         (true, Some(good)) => format!(
-            "the game still runs: persist it, so that it is read from a whole snapshot from now on, or roll it back to \
-             version {good}, or restore a backup"
+            "the game still runs: persist it, so that it is read from a whole snapshot from now on, and {REPAIR}, or roll \
+             it back to version {good}, or restore a backup"
         ),
-        (true, None) => "the game still runs: persist it, so that it is read from a whole snapshot from now on, or \
-                         restore a backup"
-            .to_owned(),
+        (true, None) => format!(
+            "the game still runs: persist it, so that it is read from a whole snapshot from now on, and {REPAIR}, or \
+             restore a backup"
+        ),
         (false, Some(good)) => format!(
             "its host can roll it back to version {good} (POST /api/v1/games/{{id}}/rollback), and it goes on from there; \
              or restore a backup"
