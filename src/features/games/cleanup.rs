@@ -87,7 +87,7 @@ impl Cleanup {
     /// Why a game is to be removed, if it is.
     fn over(&self, game: &Standing, now: Timestamp) -> Option<&'static str> {
         match game.completed_at {
-            Some(at) => (at < now.minus(self.completed)).then_some("completed"),
+            Some(at) => (game.over_since(at) < now.minus(self.completed)).then_some("completed"),
             None => {
                 let silent = game.last_event < now.minus(self.abandoned);
                 (silent && !(self.connected)(&game.name)).then_some("abandoned")
@@ -96,7 +96,7 @@ impl Cleanup {
     }
 
     fn is_to_be_compacted(&self, game: &Standing, now: Timestamp) -> bool {
-        game.has_history && game.completed_at.is_some_and(|at| at <= now.minus(self.compacted))
+        game.has_history && game.completed_at.is_some_and(|at| game.over_since(at) <= now.minus(self.compacted))
     }
 
     /// Drops the history of a game. Error: as of [`remove`](Self::remove).

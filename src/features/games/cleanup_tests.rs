@@ -119,6 +119,23 @@ async fn games_that_are_over_are_removed_and_no_other() {
 }
 
 #[tokio::test]
+async fn what_is_written_to_a_completed_game_is_kept_as_long_as_any() {
+    let running = Running::start(None);
+    create(&running, "games", "done").await;
+    complete(&running, "done").await;
+    running.clock.advance(7 * DAY);
+    let (name, operation) = (DocumentName::new("games", "done").unwrap(), Operation::Merge(json!({ "round": 2 })));
+    let requests = vec![Request { name, operation, expected: Expected::default() }];
+    running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
+    let (at_work, purged) = cleanup(&running);
+    running.clock.advance(7 * DAY);
+    assert_eq!(count(&at_work.run("games-cleanup", false).await, "completed"), 0, "written to seven days ago");
+    running.clock.advance(DAY);
+    assert_eq!(count(&at_work.run("games-cleanup", false).await, "completed"), 1);
+    assert_eq!(*purged.lock(), ["games/done"]);
+}
+
+#[tokio::test]
 async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
     let running = Running::start(None);
     for id in ["done", "goes-on"] {

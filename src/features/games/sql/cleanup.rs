@@ -17,14 +17,24 @@ pub struct Standing {
     pub hash: String,
     /// When that was made.
     pub last_event: Timestamp,
+    /// Whether it is the one that a dropped history is closed with, which nobody made.
+    pub closing: bool,
     /// When it was completed, if it was.
     pub completed_at: Option<Timestamp>,
     /// Whether more is kept of it than its newest event, a small one, and what that is applied to.
     pub has_history: bool,
 }
 
-/// Key, id, version, hash, time, whether there is history.
-type Found = (i64, String, i64, String, String, bool);
+impl Standing {
+    /// Since when nothing has happened in a game that was completed at this time: it may still be written to, and what
+    /// was written is kept as long as any game.
+    pub fn over_since(&self, completed_at: Timestamp) -> Timestamp {
+        if self.closing { completed_at } else { completed_at.max(self.last_event) }
+    }
+}
+
+/// Key, id, version, hash, time, whether there is history, whether the newest event is a closing one.
+type Found = (i64, String, i64, String, String, bool, bool);
 
 /// At most `limit` games by id, those after `after`; deleted ones are left out, and those that went to another server.
 pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Standing>> {
@@ -32,7 +42,8 @@ pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Stand
     let read = || -> rusqlite::Result<Vec<Found>> {
         let sql = "SELECT d.key, d.id, e.version, e.hash, e.at, e.version > d.base_version + 1
                           OR octet_length(e.body) > ?3
-                          OR EXISTS (SELECT 1 FROM snapshots WHERE document = d.key AND version = e.version)
+                          OR EXISTS (SELECT 1 FROM snapshots WHERE document = d.key AND version = e.version),
+                          json_extract(e.body, '$.type') = 'compact'
                    FROM documents d
                    JOIN events e ON e.document = d.key
                         AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
@@ -40,18 +51,18 @@ pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Stand
                      AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id) ORDER BY d.id LIMIT ?2";
         let mut statement = conn.prepare_cached(sql)?;
         let found = statement.query_map((after, limit, small), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
         })?;
         found.collect()
     };
     let mut standings = Vec::new();
-    for (key, id, version, hash, at, has_history) in read().map_err(told)? {
+    for (key, id, version, hash, at, has_history, closing) in read().map_err(told)? {
         let name = DocumentName::new("games", &id)?;
         let version = Version(u64::try_from(version).unwrap_or(0));
         let completed_at = super::completed_at(conn, key)?;
         // A time that cannot be read is as late as can be: nothing is removed for it.
         let last_event = Timestamp::parse(&at).unwrap_or(Timestamp::from_millis(i64::MAX));
-        standings.push(Standing { name, version, hash, last_event, completed_at, has_history });
+        standings.push(Standing { name, version, hash, last_event, closing, completed_at, has_history });
     }
     Ok(standings)
 }
