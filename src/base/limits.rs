@@ -1,5 +1,6 @@
 //! Every bound of the program, with where its number comes from and what happens at it.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Largest request body, bytes (default). Past it: `too-large`.
@@ -52,6 +53,9 @@ pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a peer may take no byte while there is something to write (default). Past it: closed.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes a second that a peer must take of what is answered, streams excepted, once it has been waited for as long as
+/// [`WRITE_STALL_TIMEOUT`] in all (default): a fraction of what the slowest mobile network brings. Below it: closed.
+pub const ANSWER_BYTES_PER_SECOND_MIN: NonZeroU32 = NonZeroU32::new(4 << 10).unwrap();
 /// How long requests may go on after the order to stop (default). Past it: dropped.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest request head, bytes: a stream over [`STREAM_NAMES_MAX`] documents with names of usual length. Past it: 431.

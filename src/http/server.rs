@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,8 @@ pub struct ServerOptions {
     pub body_timeout: Duration,
     /// How long a peer may take no byte while there is something to write. It comes back and resumes.
     pub write_stall_timeout: Duration,
+    /// How many bytes a second a peer must take of answers in the long run. Streams are read at any pace.
+    pub answer_rate_min: NonZeroU32,
     /// How long requests may go on after the order to stop.
     pub drain_timeout: Duration,
     /// Largest request head, bytes.
@@ -67,6 +70,7 @@ impl Default for ServerOptions {
             body_idle_timeout: limits::BODY_IDLE_TIMEOUT,
             body_timeout: limits::BODY_TIMEOUT,
             write_stall_timeout: limits::WRITE_STALL_TIMEOUT,
+            answer_rate_min: limits::ANSWER_BYTES_PER_SECOND_MIN,
             drain_timeout: limits::DRAIN_TIMEOUT,
             head_bytes_max: limits::HEAD_BYTES_MAX,
         }
@@ -188,7 +192,7 @@ async fn drive(stream: TcpStream, address: SocketAddr, front: Arc<Front>, shared
 async fn attend(stream: TcpStream, visit: Visit, shared: Arc<Shared>) {
     let address = visit.peer.address;
     if let Some((socket, response)) = Box::pin(converse(stream, visit, shared)).await {
-        Box::pin(pour(socket, address, response)).await;
+        Box::pin(pour(socket.at_its_own_pace(), address, response)).await;
     }
 }
 
@@ -198,7 +202,8 @@ async fn attend(stream: TcpStream, visit: Visit, shared: Arc<Shared>) {
 async fn converse(stream: TcpStream, visit: Visit, shared: Arc<Shared>) -> Option<(Stalling, Response)> {
     let (address, life) = (visit.peer.address, visit.peer.life.clone());
     let blocked = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Stalling::new(stream, shared.options.write_stall_timeout, Arc::clone(&blocked)));
+    let ServerOptions { write_stall_timeout, answer_rate_min, .. } = shared.options;
+    let io = TokioIo::new(Stalling::new(stream, write_stall_timeout, answer_rate_min, Arc::clone(&blocked)));
     let (used, stream) = (AtomicBool::new(false), Mutex::new(None));
     let line = Arc::new(Line { shared: Arc::clone(&shared), visit, used, stream });
     let service = service_fn({

@@ -1,6 +1,7 @@
 //! A socket whose peer must go on reading.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,41 +10,68 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
-/// A connection that fails with `TimedOut` when its peer takes no byte for a while although there is something to
-/// write. The timer exists only while a write waits, so that an idle connection pays one pointer for it.
+/// A connection that fails with `TimedOut` when its peer reads too slowly although there is something to write. It has
+/// patience for so long; waiting for the peer uses that up, and bytes that it takes give it back, each as much as the
+/// slowest rate allows it. So whoever takes nothing is closed, and whoever takes a little now and then only to keep what
+/// is written for them in our memory. The timer exists only while a write waits, so that an idle connection pays one
+/// pointer for it.
 ///
-/// "Takes no byte" is seen from here: the kernel's send buffer does not get free. A stalled connection is reset rather
-/// than closed, or the kernel would keep what is unsent for minutes.
+/// "Takes" is seen from here: the kernel's send buffer gets free. A stalled connection is reset rather than closed, or the
+/// kernel would keep what is unsent for minutes.
 #[derive(Debug)]
 pub struct Stalling {
     stream: TcpStream,
     limit: Duration,
+    /// Bytes a second; `None`: any byte gives all patience back.
+    rate_min: Option<NonZeroU32>,
+    /// For how long it may still be waited.
+    patience: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     blocked: Arc<AtomicBool>,
 }
 
 impl Stalling {
-    /// Watches `stream`; `limit` is how long it may take nothing. `blocked` is kept true while a write waits.
-    pub fn new(stream: TcpStream, limit: Duration, blocked: Arc<AtomicBool>) -> Self {
-        Self { stream, limit, waiting: None, blocked }
+    /// Watches `stream`; `limit` is how long it may take nothing, `rate_min` how many bytes a second it must take in the
+    /// long run. `blocked` is kept true while a write waits.
+    pub fn new(stream: TcpStream, limit: Duration, rate_min: NonZeroU32, blocked: Arc<AtomicBool>) -> Self {
+        Self { stream, limit, rate_min: Some(rate_min), patience: limit, waiting: None, blocked }
+    }
+
+    /// From now on the peer may take as little at a time as it likes, but not nothing.
+    pub fn at_its_own_pace(mut self) -> Self {
+        self.rate_min = None;
+        self
     }
 
     /// Passes on what a write came to, and turns waiting for too long into an error.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            if self.waiting.take().is_some() {
+    fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(result) = &written {
+            if let Some(waited) = self.waiting.take() {
+                self.patience = waited.deadline().saturating_duration_since(Instant::now());
                 self.blocked.store(false, Ordering::Relaxed);
+            }
+            if self.patience < self.limit {
+                self.regain(*result.as_ref().unwrap_or(&0));
             }
             return written;
         }
         self.blocked.store(true, Ordering::Relaxed);
-        let limit = self.limit;
-        ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        let patience = self.patience;
+        ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
         // It is closed in any case; failing to reset it only leaves the rest to the kernel's own time-outs.
         let _ = self.stream.set_zero_linger();
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer stopped reading")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing, or too slowly")))
+    }
+
+    /// Gives back the patience that so many bytes are worth.
+    fn regain(&mut self, bytes: usize) {
+        let worth = self.rate_min.map_or(self.limit, |rate| {
+            let micros = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000) / u64::from(rate.get());
+            Duration::from_micros(micros)
+        });
+        self.patience = self.patience.saturating_add(worth).min(self.limit);
     }
 }
 

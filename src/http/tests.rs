@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::body::{BodyLimits, Json};
@@ -94,6 +95,7 @@ fn routes(signals: Signals) -> Router {
         .route("/docs/{collection}/{id}", get(async |DocumentPath(name): DocumentPath| name.to_string()))
         .route("/wait", post(wait))
         .route("/flood", get(flood))
+        .route("/flood/of/events", get(async |signals| ([("content-type", "text/event-stream")], flood(signals).await)))
         .with_state(signals)
         .merge(Router::from(pages::routes()))
 }
@@ -385,6 +387,32 @@ async fn who_stops_reading_is_closed_and_who_reads_is_not() {
     let mut rest = Vec::new();
     let _ = timeout(PATIENCE, reader.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(server.ask("GET /ok HTTP/1.1\nHOST\nConnection: close\n\n").await.0, 200);
+}
+
+/// Reads a little of an answer without end, at once and again and again, for `patience`. Whether it was left to.
+async fn may_dawdle(server: &Server, path: &str, patience: Duration) -> bool {
+    let mut reader = server.send(&format!("GET {path} HTTP/1.1\nHOST\n\n")).await;
+    let (since, mut buffer) = (Instant::now(), vec![0; 64 << 10]);
+    while since.elapsed() < patience {
+        if !matches!(timeout(PATIENCE, reader.read(&mut buffer)).await.unwrap(), Ok(1..)) {
+            return false;
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+    true
+}
+
+#[tokio::test]
+async fn who_reads_just_enough_to_be_waited_for_is_closed_and_streams_are_read_at_any_pace() {
+    let stall = SHORT * 3;
+    let options = ServerOptions { write_stall_timeout: stall, ..short() };
+    let server = start(options.clone()).await;
+    assert!(may_dawdle(&server, "/flood", stall * 2).await, "it is faster than the slowest network");
+    // Nobody reads as fast as this, in however many pieces.
+    let server = start(ServerOptions { answer_rate_min: NonZeroU32::MAX, ..options }).await;
+    assert!(!may_dawdle(&server, "/flood", PATIENCE).await, "it is waited for");
+    timeout(PATIENCE, server.signals.dropped.notified()).await.unwrap();
+    assert!(may_dawdle(&server, "/flood/of/events", stall * 2).await, "a stream is closed");
 }
 
 #[tokio::test]
