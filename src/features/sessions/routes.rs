@@ -75,6 +75,7 @@ struct OpenBody {
     /// On what.
     device: Option<DeviceBody>,
     /// For whom, instead of oneself; administrators only. The session has that user's rights, never an administrator's.
+    /// Nobody is called `host`: so events call the server's owner.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     user: Option<UserId>,
 }

@@ -80,9 +80,13 @@ impl Holder {
 }
 
 /// Whose a new session is. `wanted`: the user for whom it is to be, instead of oneself; `shown`: the session with which
-/// it is asked for. Errors: `Forbidden` for a user whom the asker may not name; `Unauthenticated`.
+/// it is asked for. Errors: `Forbidden` for a user whom the asker may not name; `Invalid` for the one whose name events
+/// give to the server's owner; `Unauthenticated`.
 pub fn holder(wanted: Option<UserId>, administrator: bool, person: &Person, shown: Option<&Holder>) -> Result<Holder> {
     match (wanted, shown, person) {
+        (Some(user), _, _) if administrator && user == Viewer::Owner.actor()? => {
+            Err(Error::invalid_field("user", "is what events call the server's owner; call the user something else"))
+        }
         (Some(user), _, _) if administrator => Ok(Holder::Granted(user)),
         (Some(_), _, _) => {
             Err(Error::new(Kind::Forbidden, "only administrators open sessions for others; leave out 'user'"))
@@ -219,6 +223,11 @@ mod tests {
         assert_eq!(check(Some("bob"), true, Person::Local, None), bob());
         assert_eq!(check(Some("bob"), true, Person::Local, Some(&Holder::Owner)), bob());
         assert_eq!(check(Some("bob"), true, member("ann", true), None), bob());
+        assert_eq!(
+            check(Some("host"), true, Person::Local, None),
+            Err(Kind::Invalid),
+            "nobody acts in the owner's name"
+        );
         assert_eq!(check(Some("bob"), false, member("ann", false), None), Err(Kind::Forbidden));
         assert_eq!(check(Some("cat"), false, Person::Local, Some(&granted)), Err(Kind::Forbidden));
         assert_eq!(check(None, true, Person::Local, None), Ok(Holder::Owner));
