@@ -60,6 +60,9 @@ pub const ANSWER_BYTES_PER_SECOND_MIN: NonZeroU32 = NonZeroU32::new(4 << 10).unw
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest request head, bytes: a stream over [`STREAM_NAMES_MAX`] documents with names of usual length. Past it: 431.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Bytes that the kernel is given of what a peer has yet to take: where it would take megabytes, a slow reader seems to
+/// read nothing for minutes and then all at once, and one that reads nothing keeps them after the connection is closed.
+pub const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// Bytes that one connection buffers in each direction, a single larger chunk excepted.
 pub const CONNECTION_BUFFER_BYTES_MAX: usize = 128 << 10;
 /// Bytes of a refused body that are still read, so that its sender gets to see the refusal and not a reset.

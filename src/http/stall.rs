@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep};
 /// is written for them in our memory. The timer exists only while a write waits, so that an idle connection pays one
 /// pointer for it.
 ///
-/// "Takes" is seen from here: the kernel's send buffer gets free. A stalled connection is reset rather than closed, or the
+/// "Takes" is seen from here: the kernel's send buffer gets free, which is kept small for that. A stalled connection is reset rather than closed, or the
 /// kernel would keep what is unsent for minutes.
 #[derive(Debug)]
 pub struct Stalling {
@@ -36,6 +36,9 @@ impl Stalling {
     /// Watches `stream`; `limit` is how long it may take nothing, `rate_min` how many bytes a second it must take in the
     /// long run. `blocked` is kept true while a write waits.
     pub fn new(stream: TcpStream, limit: Duration, rate_min: NonZeroU32, blocked: Arc<AtomicBool>) -> Self {
+        // Where there is no such option, or it fails, the kernel's buffers are what they are.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(crate::base::limits::UNSENT_BYTES_MAX);
         Self { stream, limit, rate_min: Some(rate_min), patience: limit, waiting: None, blocked }
     }
 

@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -44,6 +44,8 @@ use crate::tailnet::policy::Policy;
 /// Time limits in these tests, and how long anything may take before a test fails.
 const SHORT: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// An answer that the kernel would take whole if it were let to, bytes.
+const LARGE: usize = 1 << 20;
 
 /// What the routes tell the tests, and wait for.
 #[derive(Clone, Default)]
@@ -94,6 +96,7 @@ fn routes(signals: Signals) -> Router {
         .route("/page", get(async |page: query::Query<query::PageQuery>| format!("{:?}", page.0.limit)))
         .route("/docs/{collection}/{id}", get(async |DocumentPath(name): DocumentPath| name.to_string()))
         .route("/wait", post(wait))
+        .route("/large", get(async || vec![b'x'; LARGE]))
         .route("/flood", get(flood))
         .route("/flood/of/events", get(async |signals| ([("content-type", "text/event-stream")], flood(signals).await)))
         .with_state(signals)
@@ -413,6 +416,21 @@ async fn who_reads_just_enough_to_be_waited_for_is_closed_and_streams_are_read_a
     assert!(!may_dawdle(&server, "/flood", PATIENCE).await, "it is waited for");
     timeout(PATIENCE, server.signals.dropped.notified()).await.unwrap();
     assert!(may_dawdle(&server, "/flood/of/events", stall * 2).await, "a stream is closed");
+}
+
+#[tokio::test]
+async fn no_answer_is_left_to_the_kernel_for_a_peer_that_reads_nothing() {
+    let server = start(ServerOptions { write_stall_timeout: SHORT * 3, ..short() }).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut reader = socket.connect(server.address).await.unwrap();
+    reader.write_all(server.spell("GET /large HTTP/1.1\nHOST\n\n").as_bytes()).await.unwrap();
+    let reset = async {
+        while reader.take_error().unwrap().is_none() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(timeout(PATIENCE, reset).await.is_ok(), "it is closed, and the kernel still has the answer");
 }
 
 #[tokio::test]
