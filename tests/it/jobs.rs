@@ -75,6 +75,8 @@ async fn every_job_is_there_and_runs() {
         ("games-cleanup", "every hour", &["tokens"]),
         ("history-trim", "every hour", &["looked", "documents", "events", "failed"]),
         ("storage-optimize", "every hour", &["optimized", "walFrames", "walEmptied"]),
+        ("sessions-cleanup", "every hour", &["expired"]),
+        ("reconciliation-audit-trim", "every hour", &[]),
         ("usage-reset", "every day at 00:05 UTC", &["due", "reset", "failed", "months"]),
     ] {
         assert_eq!(job(&server, name).await["schedule"], schedule, "{name}");
@@ -83,6 +85,7 @@ async fn every_job_is_there_and_runs() {
         assert!(counts.iter().all(|count| run["counts"][count].is_u64()), "{run}");
         assert_eq!(job(&server, name).await["runs"], json!([run]), "it is on record");
     }
+    assert_eq!(list(&server).await.len(), 7, "one that is new is tried here too");
     server.kill();
     server.start_again();
     assert_eq!(
