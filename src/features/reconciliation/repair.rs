@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::outside::{DOCUMENTS, LOG};
+use super::outside::DOCUMENTS;
 use super::own::Comparer;
 use super::verdict::{Difference, Verdict};
 use crate::base::error::{Error, Kind, Result};
@@ -57,10 +57,7 @@ impl Comparer {
         })
         .await?;
         self.compare(None).await?;
-        // What was the only document of its collection may be gone.
-        let services = [format!("{DOCUMENTS}{}", document.collection), LOG.to_owned()];
-        let verdict = services.iter().find_map(|service| self.verdict_on(service, started));
-        let mut verdict = verdict.ok_or_else(|| Error::internal("no verdict on the log"))?;
+        let mut verdict = self.verdict_on(&format!("{DOCUMENTS}{}", document.collection), started);
         // What is recorded of it says what it is about.
         let version = result.map_or(0, |(version, _)| version.0);
         verdict
