@@ -122,6 +122,7 @@ impl Thread {
             // What somebody else has appended keeps the engine from storing anything; that alone is mended then.
             self.writer.reopen().map_err(|fault| not_stored().caused_by(fault))?;
         }
+        self.writer.read_anew()?;
         let hot = self.working.get(name).map(|slot| Arc::clone(&slot.document));
         if let (None, Known::Nothing(key), Side::Memory) = (&hot, known, side) {
             self.write_rows(Mend::Remove(key))?;

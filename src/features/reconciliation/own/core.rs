@@ -191,14 +191,21 @@ impl Core {
 
     /// Looks at documents that may differ, or did.
     pub fn look_again(&mut self, reader: &Reader, keys: &[i64]) -> Result<()> {
-        for keys in keys.chunks(SLICE_DOCUMENTS) {
-            let found = reader.moment(|moment| {
-                let look = |key: &i64| Ok((*key, self.examination(moment).document(*key, Depth::Replay)?.0));
-                keys.iter().map(look).collect::<Result<Vec<_>>>()
-            })?;
-            for (key, found) in found {
-                self.findings.set(key, found);
-            }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // From the file: what the scrub found there must not look intact because the reader has the page from before.
+        let looked = reader.fresh(|fresh| {
+            let some = |keys: &[i64]| {
+                fresh.moment(|moment| {
+                    let look = |key: &i64| Ok((*key, self.examination(moment).document(*key, Depth::Replay)?.0));
+                    keys.iter().map(look).collect::<Result<Vec<_>>>()
+                })
+            };
+            keys.chunks(SLICE_DOCUMENTS).map(some).collect::<Result<Vec<_>>>()
+        })?;
+        for (key, found) in looked.into_iter().flatten() {
+            self.findings.set(key, found);
         }
         Ok(())
     }
