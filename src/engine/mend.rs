@@ -280,7 +280,8 @@ fn parse(document: &Document) -> Result<Option<Value>> {
     state.map(|bytes| serde_json::from_slice(bytes)).transpose().map_err(Error::internal)
 }
 
-fn not_in_memory(name: &DocumentName) -> Error {
+/// The refusal to mend from memory what memory does not have.
+pub fn not_in_memory(name: &DocumentName) -> Error {
     let message = format!("{name} is not in memory, and nothing on disk is what memory remembers of it");
     Error::new(Kind::AlreadyExists, message).problem("not-in-memory")
 }

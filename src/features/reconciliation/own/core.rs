@@ -149,7 +149,7 @@ impl Core {
         let suspects = reader.moment(|moment| self.compare_changes(moment, head.0))?;
         for (key, changed) in self.changed.drain() {
             let Changed { meta, version, hash, deleted, .. } = changed;
-            let leaf = Leaf::new(key, &meta.name.to_string(), version, hash, deleted);
+            let leaf = Leaf::new(&meta, version, hash, deleted);
             self.ledger.put(&meta.name, key, leaf);
         }
         (self.through, self.head) = (head.0, head);
@@ -232,7 +232,7 @@ impl Core {
                 Ok((last, leaves))
             })?;
             for (meta, head) in found.1 {
-                let leaf = Leaf::new(meta.key, &meta.name.to_string(), head.version, head.hash, head.deletes);
+                let leaf = Leaf::new(&meta, head.version, head.hash, head.deletes);
                 self.ledger.put(&meta.name, meta.key, leaf);
             }
             self.building = found.0;
@@ -405,7 +405,7 @@ impl Core {
         match document {
             Some(document) if document.seq <= self.through => {
                 let Document { meta, version, hash, .. } = document;
-                let leaf = Leaf::new(key, &meta.name.to_string(), *version, *hash, document.is_deleted());
+                let leaf = Leaf::new(meta, *version, *hash, document.is_deleted());
                 self.ledger.put(&meta.name, meta.key, leaf);
             }
             Some(_) => {}
