@@ -122,6 +122,7 @@ impl Thread {
             // What somebody else has appended keeps the engine from storing anything; that alone is mended then.
             self.writer.reopen().map_err(|fault| not_stored().caused_by(fault))?;
         }
+        self.writer.read_anew()?;
         let hot = self.working.get(name).map(|slot| Arc::clone(&slot.document));
         if let (None, Known::Nothing(key), Side::Memory) = (&hot, known, side) {
             self.write_rows(Mend::Remove(key))?;
@@ -279,7 +280,8 @@ fn parse(document: &Document) -> Result<Option<Value>> {
     state.map(|bytes| serde_json::from_slice(bytes)).transpose().map_err(Error::internal)
 }
 
-fn not_in_memory(name: &DocumentName) -> Error {
+/// The refusal to mend from memory what memory does not have.
+pub fn not_in_memory(name: &DocumentName) -> Error {
     let message = format!("{name} is not in memory, and nothing on disk is what memory remembers of it");
     Error::new(Kind::AlreadyExists, message).problem("not-in-memory")
 }

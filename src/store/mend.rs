@@ -87,6 +87,13 @@ impl Writer {
         Ok(self.watch.others)
     }
 
+    /// Has what is read next come from the file. A page that this connection knows from before would still be as it was,
+    /// and what has changed in the file without SQLite would be taken for intact.
+    pub fn read_anew(&self) -> error::Result<()> {
+        let drop_pages = |conn: &Connection| conn.execute_batch("PRAGMA shrink_memory").map_err(Failure::from);
+        self.reading().and_then(drop_pages).map_err(Failure::told)
+    }
+
     /// What can be kept of the history of a document that is as it should be. See [`Rest`].
     pub fn rest(&self, document: &Document, events: &[Arc<Event>]) -> error::Result<Option<Rest>> {
         self.reading().and_then(|conn| rest(conn, document, events)).map_err(Failure::told)

@@ -112,10 +112,11 @@ impl Comparer {
         self.reads.ask(move |reader| step(&mut core.lock(), reader)).await
     }
 
-    /// The verdict on one service now, without comparing anew.
-    pub(super) fn verdict_on(&self, service: &str, started: Instant) -> Option<Verdict> {
+    /// The verdict on one collection now, without comparing anew. One of which neither side has anything is verified.
+    pub(super) fn verdict_on(&self, service: &str, started: Instant) -> Verdict {
         let name = [service.to_owned()];
-        self.verdicts(started, Wanted::Named(&name)).into_iter().next()
+        let told = self.verdicts(started, Wanted::Named(&name)).into_iter().next();
+        told.unwrap_or_else(|| nothing_of(service.to_owned()))
     }
 
     fn verdicts(&self, started: Instant, wanted: Wanted<'_>) -> Vec<Verdict> {
@@ -133,6 +134,15 @@ impl Comparer {
         });
         verdicts
     }
+}
+
+/// The verdict on a collection of which neither memory nor the disk has anything.
+pub(super) fn nothing_of(service: String) -> Verdict {
+    verdict(service, &Known::default(), checksum_of_nothing(), false, &[], None)
+}
+
+fn checksum_of_nothing() -> String {
+    HEXLOWER.encode(&Sha256::digest(b""))
 }
 
 /// What is known of a collection.
@@ -171,7 +181,7 @@ fn told(core: &mut Core) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(known.len() + 1);
     for (collection, entry) in &mut known {
         if entry.checksum.is_empty() {
-            entry.checksum = HEXLOWER.encode(&Sha256::digest(b""));
+            entry.checksum = checksum_of_nothing();
         }
         log.add(collection, entry);
         let service = format!("{DOCUMENTS}{collection}");

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::outside::{DOCUMENTS, LOG};
+use super::outside::DOCUMENTS;
 use super::own::Comparer;
 use super::verdict::{Difference, Verdict};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
-use crate::engine::mend::{Known, Mended, Side};
+use crate::engine::mend::{Known, Mended, Side, not_in_memory};
 
 /// What a repair did.
 #[derive(Clone, Debug)]
@@ -37,9 +37,16 @@ impl Comparer {
                 let Some(leaf) = leaf else { return Ok(Known::Nothing(key)) };
                 let version = leaf.version();
                 let standing = moment.standing(key)?;
+                // Of who its host was only a digest is remembered: where neither side has it, nothing can be made of that.
+                let stored = standing.as_ref().and_then(|standing| standing.meta.as_deref());
+                let stored_well = stored.is_some_and(|meta| leaf.has_facts_of(meta));
+                let hot = core.hub.by_key(key);
+                if source == Side::Memory && !stored_well && hot.is_some_and(|hot| !leaf.has_facts_of(&hot.meta)) {
+                    return Err(not_in_memory(&wanted));
+                }
                 let base = standing.and_then(|standing| standing.base).filter(|(base, _)| *base == version);
                 let hash = moment.hash_at(key, version)?.or(base.map(|(_, hash)| hash));
-                let hash = hash.filter(|hash| leaf.is_of(&name, version, *hash));
+                let hash = hash.filter(|hash| stored_well && leaf.is_of(&name, version, *hash));
                 Ok(Known::Version(key, hash.map(|hash| (version, hash))))
             })?;
             Ok(Some((key, known)))
@@ -57,10 +64,7 @@ impl Comparer {
         })
         .await?;
         self.compare(None).await?;
-        // What was the only document of its collection may be gone.
-        let services = [format!("{DOCUMENTS}{}", document.collection), LOG.to_owned()];
-        let verdict = services.iter().find_map(|service| self.verdict_on(service, started));
-        let mut verdict = verdict.ok_or_else(|| Error::internal("no verdict on the log"))?;
+        let mut verdict = self.verdict_on(&format!("{DOCUMENTS}{}", document.collection), started);
         // What is recorded of it says what it is about.
         let version = result.map_or(0, |(version, _)| version.0);
         verdict

@@ -7,7 +7,7 @@
 mod reports;
 mod resume;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,10 +19,11 @@ use tracing::{error, warn};
 
 use super::audit::{Action, Entry, Run};
 use super::outside;
+use super::own::nothing_of;
 use super::sql;
 use super::sql::audit::Beginning;
 use super::stream::{Feed, News, Ticket, Update};
-use super::verdict::Verdict;
+use super::verdict::{Status, Verdict};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::Entropy;
 use crate::base::error::{Error, Kind, Result};
@@ -273,13 +274,34 @@ impl Reconciliation {
     pub async fn run(self: &Arc<Self>, service: Option<String>) -> Result<Vec<Arc<Update>>> {
         let mut updates = Vec::new();
         if service.as_deref().is_none_or(outside::is_own) {
-            let verdicts = self.parts.comparing.compare(service.clone()).await?;
+            let mut verdicts = self.parts.comparing.compare(service.clone()).await?;
+            if service.is_none() {
+                self.add_gone(&mut verdicts);
+            }
             updates = self.record(Action::Compare, verdicts).await;
         }
         if service.as_deref().is_none_or(|service| !outside::is_own(service)) {
             updates.extend(self.judge_outside(service).await?);
         }
         Ok(updates)
+    }
+
+    /// Adds to verdicts on all there is those on collections of which nothing is left on either side: what is in force of
+    /// them would stay so for ever. Only where the log as a whole is verified: else they may just not be known now.
+    fn add_gone(&self, verdicts: &mut Vec<Verdict>) {
+        let verified = |verdict: &Verdict| verdict.service == outside::LOG && verdict.status == Status::Verified;
+        if !verdicts.iter().any(verified) {
+            return;
+        }
+        let told: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.service.as_str()).collect();
+        let in_force = self.status();
+        let in_force = in_force.iter().filter_map(|update| update.entry()).map(|entry| &entry.verdict);
+        let gone =
+            in_force.filter(|known| known.service.starts_with(outside::DOCUMENTS) && !told.contains(&*known.service));
+        let gone = gone.map(|known| (known, nothing_of(known.service.clone())));
+        let news = gone.filter(|(known, nothing)| known.status != nothing.status || known.counts != nothing.counts);
+        let news: Vec<Verdict> = news.map(|(_, nothing)| nothing).collect();
+        verdicts.extend(news);
     }
 
     /// Looks for overdue reports and for rows that are still to be written, for as long as the server runs.
@@ -307,7 +329,10 @@ impl Reconciliation {
         loop {
             times.tick().await;
             match self.parts.comparing.compare(None).await {
-                Ok(verdicts) => drop(self.record(Action::Compare, verdicts).await),
+                Ok(mut verdicts) => {
+                    self.add_gone(&mut verdicts);
+                    drop(self.record(Action::Compare, verdicts).await);
+                }
                 Err(error) => warn!(%error, "memory and disk could not be compared"),
             }
         }

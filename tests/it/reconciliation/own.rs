@@ -120,6 +120,36 @@ async fn whatever_is_changed_behind_our_back_is_told_within_one_interval_named_a
     }
 }
 
+/// The verdict in force of a collection, once it is `status`.
+async fn in_force_as(server: &Process, service: &str, status: &str) -> Value {
+    super::until(server, service, |found| found["status"] == status).await
+}
+
+#[tokio::test]
+async fn of_a_collection_that_is_gone_no_difference_stays_in_force() {
+    let server = filled().await;
+    // What was there before is not known to be somebody else's.
+    server.tell("POST", "/reconciliation/run", &[], json!({})).await.expect(200);
+    let row = "INSERT INTO documents SELECT 900, 'strange', 'x', host, access, created_at, 0, 0, base_hash
+               FROM documents WHERE key = 1";
+    for mended in [true, false] {
+        tamper(&server, row);
+        let found = in_force_as(&server, "documents/strange", "discrepancy").await;
+        assert_eq!(found["documents"][0]["document"], "strange/x", "{found}");
+        if mended {
+            let body = json!({ "document": "strange/x", "source": "memory" });
+            let repaired = server.tell("POST", "/reconciliation/repair", &[], body).await.expect(200).body;
+            assert_eq!((&repaired["service"], &repaired["status"]), (&json!("documents/strange"), &json!("verified")));
+            let rows = audit(&server, "service=documents/strange&limit=500").await;
+            assert!(rows.iter().any(|row| row["action"] == "repair" && row["status"] == "verified"), "{rows:?}");
+        } else {
+            tamper(&server, "DELETE FROM documents WHERE key = 900");
+        }
+        let found = in_force_as(&server, "documents/strange", "verified").await;
+        assert_eq!(found["counts"], json!({ "documents": 0, "changes": 0 }), "{found}");
+    }
+}
+
 #[tokio::test]
 async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
     let mut server = filled().await;

@@ -93,6 +93,34 @@ async fn ending_a_session_closes_what_is_open_and_voids_its_token_at_once_and_fo
 }
 
 #[tokio::test]
+async fn ending_a_session_closes_the_stream_of_reconciliation_and_nobody_elses() {
+    let server = start().await;
+    let (session, other) = (open_for(&server, "ann").await, open_for(&server, "ann").await);
+    let url = format!("{}/reconciliation/stream", server.url);
+    let (by_header, by_cookie) = (session.bearer(), session.cookie());
+    let mut streams = vec![Follower::with(&url, &by_header, None).await, Follower::with(&url, &by_cookie, None).await];
+    let mut untouched = Follower::with(&url, &other.bearer(), None).await;
+    server.ask("POST", "/reconciliation/run", &[]).await.expect(200);
+    for stream in streams.iter_mut().chain([&mut untouched]) {
+        stream.expect("reconciliation.update").await;
+    }
+    let since = Instant::now();
+    server.ask("DELETE", &format!("{SESSIONS}/{}", session.id), &other.bearer()).await.expect(204);
+    for mut stream in streams {
+        let mut told = stream.next().await.unwrap();
+        while told.event == "reconciliation.update" {
+            told = stream.next().await.unwrap();
+        }
+        assert_eq!((told.event.as_str(), &told.data["reason"]), ("bye", &json!("access-ended")));
+        assert!(stream.next().await.is_none());
+    }
+    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
+    server.ask("GET", "/reconciliation/stream", &session.bearer()).await.problem(401, "unauthenticated");
+    server.ask("POST", "/reconciliation/run", &[]).await.expect(200);
+    untouched.expect("reconciliation.update").await;
+}
+
+#[tokio::test]
 async fn ending_all_others_leaves_the_current_one_and_those_of_others() {
     let server = start().await;
     let mut of_ann = Vec::new();

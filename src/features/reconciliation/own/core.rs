@@ -149,7 +149,7 @@ impl Core {
         let suspects = reader.moment(|moment| self.compare_changes(moment, head.0))?;
         for (key, changed) in self.changed.drain() {
             let Changed { meta, version, hash, deleted, .. } = changed;
-            let leaf = Leaf::new(key, &meta.name.to_string(), version, hash, deleted);
+            let leaf = Leaf::new(&meta, version, hash, deleted);
             self.ledger.put(&meta.name, key, leaf);
         }
         (self.through, self.head) = (head.0, head);
@@ -191,14 +191,21 @@ impl Core {
 
     /// Looks at documents that may differ, or did.
     pub fn look_again(&mut self, reader: &Reader, keys: &[i64]) -> Result<()> {
-        for keys in keys.chunks(SLICE_DOCUMENTS) {
-            let found = reader.moment(|moment| {
-                let look = |key: &i64| Ok((*key, self.examination(moment).document(*key, Depth::Replay)?.0));
-                keys.iter().map(look).collect::<Result<Vec<_>>>()
-            })?;
-            for (key, found) in found {
-                self.findings.set(key, found);
-            }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // From the file: what the scrub found there must not look intact because the reader has the page from before.
+        let looked = reader.fresh(|fresh| {
+            let some = |keys: &[i64]| {
+                fresh.moment(|moment| {
+                    let look = |key: &i64| Ok((*key, self.examination(moment).document(*key, Depth::Replay)?.0));
+                    keys.iter().map(look).collect::<Result<Vec<_>>>()
+                })
+            };
+            keys.chunks(SLICE_DOCUMENTS).map(some).collect::<Result<Vec<_>>>()
+        })?;
+        for (key, found) in looked.into_iter().flatten() {
+            self.findings.set(key, found);
         }
         Ok(())
     }
@@ -225,7 +232,7 @@ impl Core {
                 Ok((last, leaves))
             })?;
             for (meta, head) in found.1 {
-                let leaf = Leaf::new(meta.key, &meta.name.to_string(), head.version, head.hash, head.deletes);
+                let leaf = Leaf::new(&meta, head.version, head.hash, head.deletes);
                 self.ledger.put(&meta.name, meta.key, leaf);
             }
             self.building = found.0;
@@ -398,7 +405,7 @@ impl Core {
         match document {
             Some(document) if document.seq <= self.through => {
                 let Document { meta, version, hash, .. } = document;
-                let leaf = Leaf::new(key, &meta.name.to_string(), *version, *hash, document.is_deleted());
+                let leaf = Leaf::new(meta, *version, *hash, document.is_deleted());
                 self.ledger.put(&meta.name, meta.key, leaf);
             }
             Some(_) => {}

@@ -43,11 +43,12 @@ impl Examination<'_> {
         let mut found = self.gone(standing.key, Some(standing))?;
         let mut finding = Finding::of(name.collection.as_str(), &standing.name);
         let hot = self.hub.peek(&name).filter(|hot| hot.meta.key == standing.key);
-        match self.ledger.get(&name.collection, standing.key) {
+        let leaf = self.ledger.get(&name.collection, standing.key);
+        match leaf {
             Some(leaf) => self.compare(&mut finding, standing, leaf)?,
             None => self.unknown(&mut finding, standing),
         }
-        compare_facts(&mut finding, standing, hot.as_deref());
+        compare_facts(&mut finding, standing, leaf, hot.as_deref());
         let bytes = self.check(&mut finding, standing, &name, hot.as_deref(), depth)?;
         finding.differences.sort();
         finding.differences.dedup_by_key(|(version, _)| *version);
@@ -196,21 +197,23 @@ impl Examination<'_> {
     }
 }
 
-/// Compares what stays the same over a document's life, where memory has it.
-fn compare_facts(finding: &mut Finding, standing: &Standing, hot: Option<&Document>) {
+/// Compares what stays the same over a document's life, and where memory has it also its place in the log.
+fn compare_facts(finding: &mut Finding, standing: &Standing, leaf: Option<Leaf>, hot: Option<&Document>) {
     let version = standing.head.map_or(0, |head| head.version.0);
-    match (&standing.meta, hot) {
-        (None, _) => finding.add(version, "its row is not readable"),
-        (Some(stored), Some(hot)) => {
-            let Meta { host, access, created_at, .. } = &*hot.meta;
-            if (&stored.host, &stored.access, &stored.created_at) != (host, access, created_at) {
-                finding.add(version, "its row has another host, access or time of creation than memory");
-            }
-            let head = standing.head.filter(|head| (head.version, head.hash) == (hot.version, hot.hash));
-            if head.is_some_and(|head| head.seq != hot.seq) {
-                finding.add(version, "its newest event stands at another place of the log than in memory");
-            }
-        }
-        (Some(_), None) => {}
+    let Some(stored) = &standing.meta else {
+        finding.add(version, "its row is not readable");
+        return;
+    };
+    // What is in memory may have been read after the row was changed; what is remembered was not.
+    let remembered = leaf.is_none_or(|leaf| leaf.has_facts_of(stored));
+    let Meta { host, access, created_at, .. } = &**stored;
+    let alike = |hot: &Meta| (host, access, created_at) == (&hot.host, &hot.access, &hot.created_at);
+    if !remembered || hot.is_some_and(|hot| !alike(&hot.meta)) {
+        finding.add(version, "its row has another host, access or time of creation than memory");
+    }
+    let Some(hot) = hot else { return };
+    let head = standing.head.filter(|head| (head.version, head.hash) == (hot.version, hot.hash));
+    if head.is_some_and(|head| head.seq != hot.seq) {
+        finding.add(version, "its newest event stands at another place of the log than in memory");
     }
 }

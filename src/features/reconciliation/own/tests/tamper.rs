@@ -62,6 +62,15 @@ const CASES: &[Case] = &[
     ),
     case("a name", "UPDATE documents SET id = 'z' WHERE key = 1", "games/a", 6, false),
     case("a collection", "UPDATE documents SET collection = 'other' WHERE key = 1", "games/a", 6, true),
+    case("a host", "UPDATE documents SET host = 'eve' WHERE key = 1", "games/a", 6, false),
+    case("an access", "UPDATE documents SET access = '{\"write\":\"host\"}' WHERE key = 1", "games/a", 6, false),
+    case(
+        "a beginning",
+        "UPDATE documents SET created_at = '2001-01-01T00:00:00.000Z' WHERE key = 1",
+        "games/a",
+        6,
+        false,
+    ),
     case("a base", "UPDATE documents SET base_version = 2 WHERE key = 1", "games/a", 1, false),
     case(
         "an event more",
@@ -321,4 +330,60 @@ async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
         assert_eq!(verdict.status, Status::Discrepancy, "{verdict:?}");
         world.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_bit_that_flipped_under_a_page_that_the_engine_still_has_is_mended() {
+    for side in [Side::Memory, Side::Disk] {
+        // Everything was written in this run, and so is in the engine's cache.
+        let mut world = World::new();
+        world.rounds(&["games/a", "games/b"], 6).await;
+        world.assert_verified().await;
+        // Leaves the caches of other connections as they are.
+        let conn = Connection::open(world.path()).unwrap();
+        let moved = conn
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        assert!(moved.is_ok_and(|(all, moved)| all == moved));
+        let (whole, mark) = (std::fs::read(world.path()).unwrap(), br#""path":"/pot","value":644"#);
+        let file = std::fs::OpenOptions::new().write(true).open(world.path()).unwrap();
+        for (at, _) in whole.windows(mark.len()).enumerate().filter(|(_, window)| window == mark) {
+            let at = u64::try_from(at + mark.len() - 1).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, b"5", at).unwrap();
+        }
+        assert!(!world.scrub().await.is_empty());
+        let found = world.verdict("documents/games").await.documents;
+        assert_eq!(found.len(), 2, "{found:?}");
+        for one in found {
+            assert_eq!(one.version, 4, "{one:?}");
+            world.comparer.repair(&named(&one.document), side).await.unwrap();
+        }
+        world.assert_verified().await;
+        assert!(world.scrub().await.is_empty(), "{side:?}");
+        let mut world = world.restart().await;
+        assert!(world.compare().await.iter().all(|verdict| verdict.status == Status::Verified), "{side:?}");
+        assert!(world.scrub().await.is_empty(), "{side:?}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_was_changed_before_the_document_was_read_is_no_less_found() {
+    let mut world = world(false).await;
+    world.assert_verified().await;
+    world.tamper("UPDATE documents SET host = 'eve' WHERE key = 1");
+    let name = named("games/a");
+    assert_eq!(world.reads.document(&name).await.unwrap().unwrap().meta.host.as_ref().unwrap().as_str(), "eve");
+    world.engine.look().await.unwrap();
+    let verdict = world.verdict("documents/games").await;
+    assert_eq!(
+        (verdict.status, verdict.documents[0].document.as_str()),
+        (Status::Discrepancy, "games/a"),
+        "{verdict:?}"
+    );
+    // What it was stands nowhere any more.
+    let refused = world.comparer.repair(&name, Side::Memory).await.unwrap_err();
+    assert_eq!(refused.slug(), Some("not-in-memory"));
+    let repaired = world.comparer.repair(&name, Side::Disk).await.unwrap();
+    assert_eq!(repaired.verdict.status, Status::Verified, "{repaired:?}");
+    world.stop().await;
 }
