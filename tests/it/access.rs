@@ -64,7 +64,7 @@ async fn everyone_writes_unless_the_creation_says_otherwise() {
             may_write(&server, path, None).await;
             may_write(&server, path, Some("ann")).await;
             may_not_write(&server, path, "dan").await;
-            may_not_write(&server, path, "host").await;
+            may_not_write(&server, path, "owner").await;
         }
         may_not_write(&server, "/api/v1/games/g2", "bob").await;
         may_not_write(&server, "/api/v1/games/g4", "bob").await;
@@ -111,7 +111,7 @@ async fn who_hosts_and_who_writes_outlives_a_deletion() {
     let access = json!({ "write": ["bob"] });
     create(&server, Some("ann"), json!({ "id": "g1", "state": { "n": 0 }, "access": access })).await.expect(201);
     server.ask("DELETE", PATH, &[(AS, "bob")]).await.expect(200);
-    for viewer in ["dan", "host"] {
+    for viewer in ["dan", "owner"] {
         create(&server, Some(viewer), json!({ "id": "g1", "state": {} })).await.problem(403, "forbidden");
         let put = server.tell("PUT", PATH, &[(AS, viewer)], json!({ "state": {} })).await;
         put.problem(403, "forbidden");

@@ -43,7 +43,7 @@ pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Stand
         let sql = "SELECT d.key, d.id, e.version, e.hash, e.at, e.version > d.base_version + 1
                           OR octet_length(e.body) > ?3
                           OR EXISTS (SELECT 1 FROM snapshots WHERE document = d.key AND version = e.version),
-                          json_extract(e.body, '$.type') = 'compact'
+                          CASE WHEN json_valid(e.body) THEN json_extract(e.body, '$.type') IS 'compact' ELSE 0 END
                    FROM documents d
                    JOIN events e ON e.document = d.key
                         AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
