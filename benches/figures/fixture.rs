@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
-use rejoin::base::clock::SystemClock;
+use rejoin::base::clock::{Clock, SystemClock};
 use rejoin::base::entropy::SystemEntropy;
 use rejoin::base::ids::DocumentName;
 use rejoin::base::limits;
@@ -70,11 +70,16 @@ pub struct Alone {
 
 impl Alone {
     pub fn start(data_dir: &Path, synchronous: Synchronous) -> Result<Self> {
+        Self::start_at(data_dir, synchronous, Arc::new(SystemClock))
+    }
+
+    /// The same with a clock of its own.
+    pub fn start_at(data_dir: &Path, synchronous: Synchronous, clock: Arc<dyn Clock>) -> Result<Self> {
         let options = store::Options { synchronous, ..store::Options::new(data_dir) };
         let (writer, reader) = store::open(options)?;
         let ring = RingBounds { events_max: limits::RING_EVENTS_MAX, bytes_max: limits::RING_BYTES_MAX };
         let options = Options {
-            clock: Arc::new(SystemClock),
+            clock,
             entropy: Arc::new(SystemEntropy),
             rules: Arc::default(),
             state: Bounds { depth_max: limits::DEPTH_MAX, state_bytes_max: limits::STATE_BYTES_MAX },

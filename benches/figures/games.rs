@@ -4,9 +4,11 @@ mod night;
 mod removal;
 mod table;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use rejoin::base::clock::SystemClock;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -69,7 +71,7 @@ pub async fn measure() -> Result<Vec<Row>> {
 async fn one_game() -> Result<Run> {
     let directory = fixture::on_disk()?;
     let data_dir = directory.path().join("data");
-    fill(&data_dir, 1, EVENTS).await?;
+    fill(&data_dir, 1, EVENTS, Arc::new(SystemClock)).await?;
     let sync = probe::sync_p50(directory.path())? / 1000.0;
     let server = Process::rejoin(&data_dir)?;
     let mut connection = Connection::open(server.address).await?;

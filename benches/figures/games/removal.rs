@@ -1,9 +1,11 @@
 //! What it takes to drop the history of games and to remove them, and what is left of them.
 
 use std::path::Path;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use rejoin::base::clock::{Clock, ManualClock, SystemClock};
 use rusqlite::Connection as Database;
 use serde_json::{Value, json};
 
@@ -93,7 +95,9 @@ pub fn remove(id: &str) -> Vec<u8> {
 async fn run(cleaning: Cleaning) -> Result<Run> {
     let directory = fixture::on_disk()?;
     let data_dir = directory.path().join("data");
-    fill(&data_dir, GAMES, EVENTS).await?;
+    // The clean-up counts from the last event too.
+    let long_ago = SystemClock.now().minus(Duration::from_secs(21 * 24 * 3600));
+    fill(&data_dir, GAMES, EVENTS, Arc::new(ManualClock::at(long_ago))).await?;
     let server = Process::rejoin(&data_dir)?;
     let mut connection = Connection::open(server.address).await?;
     for number in 0..GAMES {
@@ -136,7 +140,7 @@ async fn play_out(connection: &mut Connection, id: &str) -> Result<()> {
 
 fn open(data_dir: &Path) -> Result<Database> {
     let database = Database::open(data_dir.join("rejoin.db"))?;
-    database.busy_timeout(std::time::Duration::from_secs(10))?;
+    database.busy_timeout(Duration::from_secs(10))?;
     Ok(database)
 }
 
@@ -144,7 +148,7 @@ fn open(data_dir: &Path) -> Result<Database> {
 fn age(data_dir: &Path, cleaning: Cleaning) -> Result<()> {
     let ago = match cleaning {
         Cleaning::Compacts => "-2 days",
-        Cleaning::Removes => "-2000 days",
+        Cleaning::Removes => "-20 days",
     };
     let sql = "UPDATE games SET completed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?1)";
     let aged = open(data_dir)?.execute(sql, [ago])?;

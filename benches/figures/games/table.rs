@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use rejoin::base::clock::Clock;
 use rejoin::base::ids::DocumentName;
 use rejoin::base::limits::BATCH_OPERATIONS_MAX;
 use rejoin::document::decide::{Expected, Operation, Request};
@@ -66,8 +68,8 @@ pub fn as_player(session: &str, request: &[u8]) -> Vec<u8> {
 }
 
 /// Fills a directory with long games, each of as many events, its creation among them.
-pub async fn fill(data_dir: &Path, games: usize, events: u64) -> Result<()> {
-    let alone = fixture::Alone::start(data_dir, Synchronous::Normal)?;
+pub async fn fill(data_dir: &Path, games: usize, events: u64, clock: Arc<dyn Clock>) -> Result<()> {
+    let alone = fixture::Alone::start_at(data_dir, Synchronous::Normal, clock)?;
     for number in 0..games {
         let name = DocumentName::new("games", &format!("game-{number}"))?;
         let mut operations = vec![Operation::Create { state: state(HANDS), host: None, access: Access::default() }];
