@@ -1,7 +1,7 @@
 //! Rank 6: the wiring, on one screen. The start goes from the file to the listener, the stop the other way round. What
 //! each component is told is in `options`, what the features are given in `leaves`.
 
-mod leaves;
+mod feature_list;
 mod options;
 
 use std::collections::HashMap;
@@ -28,13 +28,13 @@ use crate::engine::thread::{Ending, TICK, Thread};
 use crate::features;
 use crate::features::games::sql::persist::{CompletedGames, SeatedPlayers};
 use crate::http::api::{Api, Parts};
-use crate::http::body::BodyLimits;
-use crate::http::counts::Counts;
-use crate::http::entrance::{Entrances, Open};
-use crate::http::guard::Guard;
-use crate::http::listeners::Listeners;
-use crate::http::server::{ServerOptions, serve};
-use crate::http::visit::Porter;
+use crate::http::request::body::BodyLimits;
+use crate::http::server::admission::Porter;
+use crate::http::server::concurrency::Counts;
+use crate::http::server::connection::{ServerOptions, serve};
+use crate::http::server::listener_set::{Entrances, Open};
+use crate::http::server::listeners::Listeners;
+use crate::http::server::middleware::Guard;
 use crate::jobs::runner::Runner;
 use crate::jobs::{Job, alarm};
 use crate::live::hub::Hub;
@@ -43,7 +43,7 @@ use crate::store::{self, Memory, OpenError, Reader, Synchronous};
 use crate::tailnet::client::LocalApi;
 use crate::tailnet::gate::Gate;
 
-use leaves::Leaves;
+use feature_list::Leaves;
 use options::{bounds, engine_options, listen_options, policy, store_options};
 
 /// How long the engine may take at the end to store what there is.

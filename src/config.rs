@@ -20,7 +20,7 @@ use crate::base::ids::DocumentName;
 use crate::base::ids::UserId;
 use crate::base::limits;
 use crate::engine::policy;
-use crate::http::client::Target;
+use crate::net::http_client::Target;
 use crate::tailnet::client::default_socket;
 use crate::tailnet::listen::{self, ListenOn};
 
@@ -33,16 +33,16 @@ mod validate;
 use rows::{ROWS, Row, Shape};
 
 /// Where a server listens and `rejoin watch` looks for one, when nobody says otherwise.
-pub const PORT: u16 = listen::PORT;
+pub(crate) const PORT: u16 = listen::PORT;
 /// The file that is read when it is there and `--config` names no other.
 const FILE: &str = "rejoin.toml";
 /// The exit code of a configuration that is not accepted.
-pub const EXIT_CODE: u8 = 2;
+pub(crate) const EXIT_CODE: u8 = 2;
 /// Where `rejoin watch` finds the token of its session, other than on the command line, which others on the machine see.
 const SESSION_VARIABLE: &str = "REJOIN_SESSION";
 const SESSION_HELP: &str = "Show this session's token; better kept in REJOIN_SESSION";
 /// Longest time between two heartbeats. Whoever hears nothing for longer than this and some may give a stream up.
-pub const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
+pub(crate) const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 
 /// What a server needs to know before it starts. Sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,7 +227,6 @@ pub enum Environment {
     /// Trying things out: what users created is not set back by itself.
     #[default]
     Development,
-    /// Use.
     Production,
 }
 
@@ -258,7 +257,6 @@ pub enum LogFormat {
     /// [`Human`](Self::Human) on a terminal, [`Json`](Self::Json) otherwise.
     #[default]
     Auto,
-    /// For reading.
     Human,
     /// One JSON object per line.
     Json,
@@ -288,8 +286,7 @@ impl FromStr for LogFormat {
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
-pub enum Command {
-    /// Run a server.
+pub(crate) enum Command {
     Serve(Box<Config>),
     /// Print this: the effective configuration, as a file that can be fed back.
     CheckConfig(String),
@@ -301,10 +298,8 @@ pub enum Command {
 
 /// What `rejoin watch` follows, and how it tells it.
 #[derive(Clone, Debug)]
-pub struct WatchOptions {
-    /// The server.
+pub(crate) struct WatchOptions {
     pub server: Target,
-    /// The document.
     pub document: DocumentName,
     /// The token of the session to show; without one, the watcher is who the server takes this machine's user for.
     pub session: Option<SessionToken>,
@@ -314,11 +309,11 @@ pub struct WatchOptions {
 
 /// The token of a session. It shows itself to no log.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SessionToken(String);
+pub(crate) struct SessionToken(String);
 
 impl SessionToken {
     /// The text, for the server.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -347,12 +342,12 @@ impl fmt::Debug for SessionToken {
 pub struct ConfigError(String);
 
 /// What this process was asked for.
-pub fn from_process() -> Result<Command, ConfigError> {
+pub(crate) fn from_process() -> Result<Command, ConfigError> {
     parse(std::env::args_os())
 }
 
 /// Reads `args`, of which the first is the program's name, and this process's environment and working folder.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
     let names = || std::env::vars_os().map(|(name, _)| name).collect();
     parse_in(args, &Surroundings { variable: &|name| std::env::var_os(name), names: &names, file: Path::new(FILE) })
 }

@@ -5,7 +5,7 @@
 //! the server, and a library to build servers with rules of one's own:
 //!
 //! ```no_run
-//! use rejoin::document::rules::{Action, Actor, Rejection, Rules};
+//! use rejoin::{Action, Actor, Rejection, Rules};
 //! use serde_json::{Value, json};
 //!
 //! /// A counter that only goes up.
@@ -21,7 +21,7 @@
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     rejoin::cli::run(rejoin::Server::builder().rules("counters", Counter))
+//!     rejoin::run(rejoin::Server::builder().rules("counters", Counter))
 //! }
 //! ```
 //!
@@ -37,7 +37,7 @@
 //! # The way of a change
 //!
 //! 1. [`http`]: the connection's [`server`](http::server), which asks the [gate](tailnet::gate) who has come, the
-//!    [`guard`](http::guard) (host, origin, panics, logs), the [caller](http::caller), then a handler in [`features`], which turns the request into a
+//!    [`middleware`](http::server::middleware) (host, origin, panics, logs), the [caller](http::request::caller), then a handler in [`features`], which turns the request into a
 //!    [`Request`](document::decide::Request) and sends it to the engine.
 //! 2. [`engine`]: one thread takes all that waits and, for each, [decides](document::decide) against its own documents:
 //!    rights, preconditions, rules, new state; from old and new state the [patch](document::patch); from that the
@@ -46,7 +46,7 @@
 //!    ([`store::Creations`]) in one transaction with one sync.
 //! 4. [`live`]: documents and events become visible under one lock, callers are answered, subscribers are woken by a
 //!    task of their own.
-//! 5. [`http::sse`]: each subscriber is a cursor; all that waits for it goes out in one write.
+//! 5. [`http::response::sse`]: each subscriber is a cursor; all that waits for it goes out in one write.
 //!
 //! Who is connected goes beside it: [`live::presence`] counts streams, and wakes the same subscribers.
 //!
@@ -61,6 +61,7 @@
 //! |---|---|---|
 //! | 0 | [`base`] | ids, clock, entropy, errors, bounds: no I/O |
 //! | 1 | [`document`] | what a document is: pure |
+//! | 1 | [`net`] | one HTTP/1 client over any stream, the SSE parser |
 //! | 2 | [`store`], [`live`] | SQLite; the published present |
 //! | 2 | [`tailnet`] | who is at an address, as tailscaled tells; the only place that knows it |
 //! | 3 | [`engine`] | the thread that owns the truth, and reading beside it |
@@ -70,7 +71,7 @@
 //! | 6 | [`config`], [`app`] | options; the wiring |
 //! | 7 | [`cli`] | the program |
 //!
-//! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and `hyper` only in `http`, `tailnet`
+//! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and `hyper` only in `http`, `net`, `tailnet`
 //! and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and `document`; the environment is read only in
 //! `config`.
 //!
@@ -130,17 +131,91 @@
 //! * No CORS, no trusted proxy header, no password, no secret in a URL.
 //! * No global and no application state below `http`: what a thing needs it is given.
 
-pub mod app;
-pub mod base;
-pub mod cli;
-pub mod config;
-pub mod document;
-pub mod engine;
-pub mod features;
-pub mod http;
-pub mod jobs;
-pub mod live;
-pub mod store;
-pub mod tailnet;
+#![warn(unreachable_pub)]
 
-pub use app::Server;
+mod app;
+mod base;
+mod cli;
+mod config;
+mod document;
+mod engine;
+mod features;
+mod http;
+mod jobs;
+mod live;
+mod net;
+mod store;
+mod tailnet;
+
+pub use app::{Builder, Server, StartError, Stopped};
+pub use base::clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use base::entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use base::ids::UserId;
+pub use cli::run;
+pub use config::{Config, ConfigError};
+pub use document::rules::{Action, Actor, Rejection, Rules};
+pub use jobs::{Job, JobContext, Schedule, Summary};
+
+/// What the benches and tests of this crate reach inside it. No part of the public interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::base::entropy::below;
+    pub use crate::base::error::Result;
+    pub use crate::base::ids::{Collection, DocumentName, RESERVED_COLLECTIONS, SessionId};
+    pub use crate::net::sse_parser::{Message, SseParser};
+
+    pub mod limits {
+        pub use crate::base::limits::*;
+    }
+
+    pub mod document {
+        pub use crate::document::decide::{Expected, Operation, Request};
+        pub use crate::document::json::Bounds;
+        pub use crate::document::model::Access;
+        pub use crate::document::visibility::Viewer;
+    }
+
+    pub mod engine {
+        pub use crate::engine::command::{Answer, Engine, Write};
+        pub use crate::engine::health::Health;
+        pub use crate::engine::policy::SnapshotPolicy;
+        pub use crate::engine::thread::{Ending, Thread};
+        pub use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
+    }
+
+    pub mod command {
+        pub use crate::engine::command::channel;
+    }
+
+    pub mod http {
+        pub use crate::http::request::caller::{Peer, Sessions};
+    }
+
+    pub mod live {
+        pub use crate::live::hub::Hub;
+        pub use crate::live::ring::RingBounds;
+    }
+
+    pub mod rate_limits {
+        pub use crate::features::rate_limits::identity::Identity;
+        pub use crate::features::rate_limits::ledger::Bounds;
+        pub use crate::features::rate_limits::limiter::{Limiter, UserLimit};
+        pub use crate::features::rate_limits::rules::Limit;
+        pub use crate::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
+    }
+
+    pub mod sessions {
+        pub use crate::features::sessions::rules::{Device, Holder, Session, Terms, Token};
+        pub use crate::features::sessions::table::Table;
+    }
+
+    pub mod store {
+        pub use crate::store::{Options, Synchronous, open};
+    }
+
+    pub mod tailnet {
+        pub use crate::tailnet::client::{ANSWER_BYTES_MAX, ApiError, LocalApi};
+        pub use crate::tailnet::gate::{BELIEVED, Gate, Reach, Verdict};
+        pub use crate::tailnet::policy::Policy;
+    }
+}

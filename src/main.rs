@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rejoin::cli::run(rejoin::Server::builder())
+    rejoin::run(rejoin::Server::builder())
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use rejoin::engine::command::Answer;
-use rejoin::store::Synchronous;
+use rejoin::internals::engine::Answer;
+use rejoin::internals::store::Synchronous;
 use tokio::task::LocalSet;
 
 use crate::client::{Connection, with_json};

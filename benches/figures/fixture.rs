@@ -5,21 +5,22 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
-use rejoin::base::clock::{Clock, SystemClock};
-use rejoin::base::entropy::SystemEntropy;
-use rejoin::base::ids::DocumentName;
-use rejoin::base::limits;
-use rejoin::document::decide::{Expected, Operation, Request};
-use rejoin::document::json::Bounds;
-use rejoin::document::model::Access;
-use rejoin::document::visibility::Viewer;
-use rejoin::engine::command::{self, Answer, Engine, Write};
-use rejoin::engine::health::Health;
-use rejoin::engine::thread::{Ending, Thread};
-use rejoin::engine::{BacklogBounds, HotBounds, Options};
-use rejoin::live::hub::Hub;
-use rejoin::live::ring::RingBounds;
-use rejoin::store::{self, Synchronous};
+use rejoin::SystemEntropy;
+use rejoin::internals::DocumentName;
+use rejoin::internals::command;
+use rejoin::internals::document::Access;
+use rejoin::internals::document::Bounds;
+use rejoin::internals::document::Viewer;
+use rejoin::internals::document::{Expected, Operation, Request};
+use rejoin::internals::engine::Health;
+use rejoin::internals::engine::{Answer, Engine, Write};
+use rejoin::internals::engine::{BacklogBounds, HotBounds, Options};
+use rejoin::internals::engine::{Ending, Thread};
+use rejoin::internals::limits;
+use rejoin::internals::live::Hub;
+use rejoin::internals::live::RingBounds;
+use rejoin::internals::store::{self, Synchronous};
+use rejoin::{Clock, SystemClock};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -86,11 +87,11 @@ impl Alone {
             ring,
             hot: HotBounds::default(),
             backlog: BacklogBounds::default(),
-            snapshots: rejoin::engine::policy::SnapshotPolicy::default(),
+            snapshots: rejoin::internals::engine::SnapshotPolicy::default(),
             expendable: None,
             creations: None,
             snapshot_events_max: limits::HISTORY_EVENTS,
-            volatile: rejoin::engine::Volatile::default(),
+            volatile: rejoin::internals::engine::Volatile::default(),
         };
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use rejoin::base::clock::SystemClock;
+use rejoin::SystemClock;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

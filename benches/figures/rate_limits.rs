@@ -5,13 +5,13 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use rejoin::base::clock::Timestamp;
-use rejoin::base::ids::UserId;
-use rejoin::features::rate_limits::identity::Identity;
-use rejoin::features::rate_limits::ledger::Bounds;
-use rejoin::features::rate_limits::limiter::{Limiter, UserLimit};
-use rejoin::features::rate_limits::rules::Limit;
-use rejoin::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
+use rejoin::Timestamp;
+use rejoin::UserId;
+use rejoin::internals::rate_limits::Bounds;
+use rejoin::internals::rate_limits::Identity;
+use rejoin::internals::rate_limits::Limit;
+use rejoin::internals::rate_limits::{Limiter, UserLimit};
+use rejoin::internals::rate_limits::{Pattern, Rule, Verb};
 
 use crate::stats::{median, micros, quantile};
 use crate::table::{Bar, Row};

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rejoin::base::clock::{Clock, SystemClock};
-use rejoin::base::entropy::SeededEntropy;
-use rejoin::base::ids::{SessionId, UserId};
-use rejoin::features::sessions::rules::{Device, Holder, Session, Terms, Token};
-use rejoin::features::sessions::table::Table;
-use rejoin::http::caller::{Peer, Sessions};
+use rejoin::SeededEntropy;
+use rejoin::UserId;
+use rejoin::internals::SessionId;
+use rejoin::internals::http::{Peer, Sessions};
+use rejoin::internals::sessions::Table;
+use rejoin::internals::sessions::{Device, Holder, Session, Terms, Token};
+use rejoin::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
 use crate::stats::{median, micros, quantile};

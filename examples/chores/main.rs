@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rejoin::Server;
-use rejoin::base::error::Result;
-use rejoin::base::ids::Collection;
-use rejoin::jobs::{Job, JobContext, Schedule, Summary};
+use rejoin::internals::Collection;
+use rejoin::internals::Result;
+use rejoin::{Job, JobContext, Schedule, Summary};
 
 /// How long it looks at each thing.
 const LOOK: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const THINGS_MAX: usize = 500;
 fn main() -> ExitCode {
     let nightly = Schedule::EveryDay { hour: 3, minute: 30 };
     let stock_take = Job::new("stock-take", nightly, Duration::from_secs(3600), take_stock);
-    rejoin::cli::run(Server::builder().job(stock_take))
+    rejoin::run(Server::builder().job(stock_take))
 }
 
 async fn take_stock(context: JobContext) -> Result<Summary> {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use clap::Parser;
 use client::{Client, Counts};
-use rejoin::base::entropy::SystemEntropy;
+use rejoin::SystemEntropy;
 
 /// Plays every `.phh` hand below a folder against a running poker server.
 #[derive(Parser)]
@@ -95,7 +95,7 @@ fn find_hands(directory: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()>
 
 /// Eight random hexadecimal digits after an `r`.
 fn run_id() -> String {
-    format!("r{:08x}", rejoin::base::entropy::below(&SystemEntropy, 1 << 32))
+    format!("r{:08x}", rejoin::internals::below(&SystemEntropy, 1 << 32))
 }
 
 fn write_summary(counts: &Counts, hands: usize, failed: usize, took: Duration) -> std::io::Result<()> {

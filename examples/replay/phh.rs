@@ -1,7 +1,7 @@
 //! Reads poker hands in the PHH format: TOML with the blinds, the stacks before and after, and every action.
 
 use anyhow::{Context as _, bail, ensure};
-use rejoin::base::ids::UserId;
+use rejoin::UserId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

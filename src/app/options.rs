@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
-use super::leaves::usage;
+use super::feature_list::usage;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::ids::Collection;
@@ -15,7 +15,7 @@ use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::engine::policy::SnapshotPolicy;
 use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
-use crate::http::listeners::ListenOptions;
+use crate::http::server::listeners::ListenOptions;
 use crate::live::ring::RingBounds;
 use crate::store::{self, History, Synchronous};
 use crate::tailnet::policy::Policy;
@@ -30,7 +30,6 @@ pub(super) fn policy(config: &Config) -> Policy {
     }
 }
 
-/// Where it listens.
 pub(super) fn listen_options(config: &Config) -> ListenOptions {
     ListenOptions { on: config.listen.clone(), names: config.allowed_hosts.clone().into(), poll: config.tailnet_poll }
 }

@@ -46,7 +46,7 @@ pub fn below(entropy: &dyn Entropy, bound: u64) -> u64 {
 }
 
 /// A new time-ordered id (UUID version 7) for a document whose creator gave none.
-pub fn new_id(entropy: &dyn Entropy, now: super::clock::Timestamp) -> String {
+pub(crate) fn new_id(entropy: &dyn Entropy, now: super::clock::Timestamp) -> String {
     let mut bytes = [0; 10];
     entropy.fill(&mut bytes);
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);

@@ -14,11 +14,9 @@ pub enum Kind {
     Unauthenticated,
     /// Known, and not allowed.
     Forbidden,
-    /// No such thing.
     NotFound,
     /// The thing exists; it cannot be asked that.
     MethodNotAllowed,
-    /// Creating what exists.
     AlreadyExists,
     /// `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed,
@@ -107,7 +105,6 @@ impl Error {
         Self::new(Kind::Invalid, format!("{field}: {message}")).with("errors", errors)
     }
 
-    /// No such thing.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, message)
     }
@@ -132,7 +129,6 @@ impl Error {
         self
     }
 
-    /// Takes members away.
     #[must_use]
     pub fn without(mut self, names: &[&str]) -> Self {
         self.details.retain(|name, _| !names.contains(&name.as_str()));

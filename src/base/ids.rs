@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::error::Error;
 
 /// Longest id, in bytes.
-pub const ID_LENGTH_MAX: usize = 64;
+pub(crate) const ID_LENGTH_MAX: usize = 64;
 /// Longest collection name, in bytes.
-pub const COLLECTION_LENGTH_MAX: usize = 63;
+pub(crate) const COLLECTION_LENGTH_MAX: usize = 63;
 
 /// What no collection may be called, since the server's own calls are there: `/api/v1/<one of these>/…` is never a
 /// document. A test compares it with the routes; one that is to come under a new name enters it here first.

@@ -3,10 +3,10 @@
 //! The clock and the entropy source are *traits* here, so that time and randomness reach the rest of the program as
 //! values; their one real implementation each is beside the trait.
 
-pub mod clock;
-pub mod entropy;
-pub mod error;
-pub mod flags;
-pub mod ids;
-pub mod limits;
-pub mod secret;
+pub(crate) mod clock;
+pub(crate) mod entropy;
+pub(crate) mod error;
+pub(crate) mod flags;
+pub(crate) mod ids;
+pub(crate) mod limits;
+pub(crate) mod secret;

@@ -13,29 +13,28 @@ const SECRET_BYTES: usize = 32;
 /// 256 random bits behind a prefix that people and secret scanners know, with nothing readable in them. It shows itself
 /// to no log: only [`expose`](Self::expose) gives the text out.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
-    /// A new one.
-    pub fn new(prefix: &str, entropy: &dyn Entropy) -> Self {
+    pub(crate) fn new(prefix: &str, entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; SECRET_BYTES];
         entropy.fill(&mut bytes);
         Self(format!("{prefix}{}", BASE64URL_NOPAD.encode(&bytes)))
     }
 
     /// Reads one with this prefix. `None`: it is none, whatever else it is.
-    pub fn parse(prefix: &str, text: &str) -> Option<Self> {
+    pub(crate) fn parse(prefix: &str, text: &str) -> Option<Self> {
         let secret = BASE64URL_NOPAD.decode(text.strip_prefix(prefix)?.as_bytes()).ok()?;
         (secret.len() == SECRET_BYTES).then(|| Self(text.to_owned()))
     }
 
     /// What is stored in its place.
-    pub fn hash(&self) -> SecretHash {
+    pub(crate) fn hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.0.as_bytes()).into())
     }
 
     /// The text, for the answer to whoever it is made for and nowhere else.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -26,7 +26,7 @@ const EXIT_UNSTORED: u8 = 6;
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
-///     rejoin::cli::run(rejoin::Server::builder())
+///     rejoin::run(rejoin::Server::builder())
 /// }
 /// ```
 ///

@@ -13,8 +13,8 @@ use crate::base::entropy::{Entropy, SystemEntropy, below};
 use crate::config::{HEARTBEAT_MAX, WatchOptions};
 use crate::document::patch::Operation;
 use crate::features::games::addresses::is_allowed;
-use crate::http::client::{Answer, ClientError, Target};
-use crate::http::sse_parser::{Message, SseParser, TooLarge};
+use crate::net::http_client::{Answer, ClientError, Target};
+use crate::net::sse_parser::{Message, SseParser, TooLarge};
 
 /// A stream that says nothing for this long, not even a heartbeat, is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(90);

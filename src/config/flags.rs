@@ -9,7 +9,6 @@ use crate::base::limits::CLIENT_FLAGS_MAX;
 const PREFIX: &str = "REJOIN_FF_";
 /// What the keys of all flags begin with.
 const TABLE: &str = "flags.";
-/// Longest name, bytes.
 const NAME_LENGTH_MAX: usize = 63;
 /// So many letters that differ are taken for a slip of the pen.
 const SLIP_MAX: usize = 2;

@@ -14,19 +14,16 @@ use crate::tailnet::policy::tag_user;
 /// What a value looks like in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// A whole number.
     Number,
     /// `true` or `false`.
     Boolean,
     /// A number with or without a fraction.
     Decimal,
-    /// A string.
     Text,
     /// A list of strings; as a flag: repeated; as a variable: with commas between.
     List,
 }
 
-/// An option.
 pub(super) struct Row {
     /// In the file, and as a flag; one with a dot is in a table of the file, and as a flag has the dot too.
     pub(super) name: &'static str,

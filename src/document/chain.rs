@@ -10,7 +10,7 @@ use crate::base::error::Error;
 use crate::base::ids::{Seq, Version};
 
 /// Characters of a short hash: 48 bits, enough to tell two histories of the same length apart.
-pub const SHORT_HASH_LENGTH: usize = 12;
+pub(crate) const SHORT_HASH_LENGTH: usize = 12;
 
 /// SHA-256 over a document's previous hash and the stored bytes of an event: stands for the whole history up to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,7 +96,6 @@ pub enum Position {
     Start,
     /// Just after the event `seq`, whose hash begins with `hash`.
     After {
-        /// Which event.
         seq: Seq,
         /// How its hash begins.
         hash: ShortHash,
@@ -145,7 +144,6 @@ impl Serialize for Position {
 /// What an `ETag` holds: a document's version and the beginning of its hash, written `<version>-<short hash>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// The document's version.
     pub version: Version,
     /// How its hash begins.
     pub hash: ShortHash,
@@ -173,7 +171,7 @@ fn parse_number(text: &str) -> Option<u64> {
 }
 
 /// Checks that `claimed` follows from `previous` and the stored bytes of an event. Error: `Damaged`.
-pub fn verify(previous: Hash, body: &[u8], claimed: Hash, version: Version) -> Result<(), Error> {
+pub(crate) fn verify(previous: Hash, body: &[u8], claimed: Hash, version: Version) -> Result<(), Error> {
     if previous.after(body) == claimed {
         return Ok(());
     }

@@ -69,7 +69,6 @@ pub struct Expected {
 pub enum Tags {
     /// `*`: whatever version, as long as it is there.
     Any,
-    /// One of these.
     These(Vec<Tag>),
 }
 
@@ -86,7 +85,7 @@ pub struct Request {
 
 /// The document as it is when the change is decided.
 #[derive(Clone, Copy, Debug)]
-pub struct Current<'a> {
+pub(crate) struct Current<'a> {
     /// Its newest version, which may be a tombstone.
     pub document: &'a Arc<Document>,
     /// Its state as a tree; `None` when deleted.
@@ -94,12 +93,10 @@ pub struct Current<'a> {
 }
 
 /// What a decision needs besides the document.
-pub struct Context<'a> {
-    /// Who asks.
+pub(crate) struct Context<'a> {
     pub viewer: &'a Viewer,
     /// The rules of the collection, if it has any.
     pub rules: Option<&'a dyn Rules>,
-    /// When.
     pub at: Timestamp,
     /// Random bytes for this change alone.
     pub seed: [u8; 32],
@@ -112,19 +109,18 @@ pub struct Context<'a> {
 /// What a change does.
 #[derive(Debug, PartialEq)]
 pub struct Decision {
-    /// The event's type.
     pub kind: String,
-    /// The event's payload.
     pub payload: Value,
     /// The state afterwards; `None`: deleted.
     pub state: Option<Value>,
 }
 
 /// The members of refusals that tell of the document as it was when the change was decided.
-pub const DETAILS_OF_DOCUMENT: &[&str] = &["currentVersion", "currentHash", "current", "lastVersion", "lastHash"];
+pub(crate) const DETAILS_OF_DOCUMENT: &[&str] =
+    &["currentVersion", "currentHash", "current", "lastVersion", "lastHash"];
 
 /// Decides a change. Never looks at the state before rights are settled, so that no refusal tells a secret.
-pub fn decide(request: Request, current: Option<Current<'_>>, context: &Context<'_>) -> Result<Decision> {
+pub(crate) fn decide(request: Request, current: Option<Current<'_>>, context: &Context<'_>) -> Result<Decision> {
     let Request { name, operation, expected } = request;
     if let Some(current) = current {
         current.document.meta.check_writer(context.viewer)?;
@@ -297,7 +293,7 @@ fn already_exists(document: &Document) -> Error {
 }
 
 /// The answer to whoever asks for a document that is not there: never was, or is deleted.
-pub fn absent(name: &DocumentName, tombstone: Option<&Arc<Document>>) -> Error {
+pub(crate) fn absent(name: &DocumentName, tombstone: Option<&Arc<Document>>) -> Error {
     match tombstone {
         None => Error::not_found(format!("there is no document {name}")),
         Some(document) => Error::new(Kind::Gone, format!("{name} was deleted"))

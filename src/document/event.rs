@@ -41,7 +41,6 @@ struct Body<'a> {
     salt: Option<&'a str>,
 }
 
-/// One accepted change.
 #[derive(Debug)]
 pub struct Event {
     /// Its place in the log.
@@ -56,7 +55,6 @@ pub struct Event {
     pub at: Timestamp,
     /// Whether the document was deleted by it.
     pub deletes: bool,
-    /// The stored bytes.
     pub body: Bytes,
     /// Whether some viewer may have to get less than the whole. Never false when one has to.
     pub guarded: bool,
@@ -67,11 +65,8 @@ pub struct Event {
 /// What a new event says.
 #[derive(Debug)]
 pub struct Content<'a> {
-    /// Its type.
     pub kind: &'a str,
-    /// Who did it.
     pub actor: &'a UserId,
-    /// When.
     pub at: Timestamp,
     /// What was sent along.
     pub payload: &'a Value,

@@ -21,7 +21,7 @@ pub struct Bounds {
 
 /// Refuses text that nests deeper than `depth_max`, before a parser recurses into it. Counts brackets outside strings;
 /// text that is not JSON is the parser's to refuse. Error: `TooLarge`.
-pub fn check_text_depth(text: &[u8], depth_max: usize) -> Result<()> {
+pub(crate) fn check_text_depth(text: &[u8], depth_max: usize) -> Result<()> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text {
         if in_string {
@@ -50,7 +50,7 @@ pub fn check_text_depth(text: &[u8], depth_max: usize) -> Result<()> {
 
 /// Refuses text with an integer that does not fit 64 bits: the parser would make the nearest float of it, which is
 /// another number. What is written with a point or an exponent is a float and rounded as floats are. Error: `Invalid`.
-pub fn check_text_integers(text: &str) -> Result<()> {
+pub(crate) fn check_text_integers(text: &str) -> Result<()> {
     // The shortest that may not fit has 19 digits; most texts have no run that long.
     let bytes = text.as_bytes();
     let (mut at, mut in_string) = (0, false);
@@ -86,7 +86,7 @@ fn fits(number: &str) -> bool {
 
 /// The nesting of a tree: 0 for a scalar. Recursion is bounded, because every tree here was checked when it was read
 /// and after each step that can deepen it.
-pub fn depth(value: &Value) -> usize {
+pub(crate) fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
@@ -96,7 +96,7 @@ pub fn depth(value: &Value) -> usize {
 
 /// About how many bytes a tree takes when serialised; never less than a third and never more than it really takes
 /// plus what escaping adds. For bounding work before it is done.
-pub fn size(value: &Value) -> usize {
+pub(crate) fn size(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) => 4,
         Value::Number(_) => 8,
@@ -108,7 +108,7 @@ pub fn size(value: &Value) -> usize {
 
 /// Turns every -0.0 into 0.0. The two are equal, so no patch tells them apart; a state rebuilt from the log would differ
 /// from the one in memory in their bytes.
-pub fn normalise(value: &mut Value) {
+pub(crate) fn normalise(value: &mut Value) {
     match value {
         Value::Number(number) if number.as_f64() == Some(0.0) && number.is_f64() => *value = Value::from(0.0),
         Value::Array(items) => items.iter_mut().for_each(normalise),
@@ -119,7 +119,7 @@ pub fn normalise(value: &mut Value) {
 
 /// Serialises a state within its bounds. Error: `TooLarge`; `Invalid` when it is not an object, or when its `private`
 /// is not (then nobody could say whose is what).
-pub fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> {
+pub(crate) fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> {
     let Value::Object(members) = state else {
         return Err(Error::invalid_field("state", "must be a JSON object"));
     };
@@ -138,7 +138,7 @@ pub fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> {
 }
 
 /// The refusal of something that nests too deep.
-pub fn too_deep(depth_max: usize) -> Error {
+pub(crate) fn too_deep(depth_max: usize) -> Error {
     Error::new(Kind::TooLarge, format!("JSON may nest {depth_max} levels deep, not deeper")).with("maxDepth", depth_max)
 }
 

@@ -4,15 +4,15 @@
 //! [`chain`] (hashes and positions), [`patch`] (from one state to the next), [`visibility`] (who may see and touch
 //! what), [`rules`] (what embedders bring), [`decide`] (from a requested change to an event).
 
-pub mod chain;
-pub mod decide;
-pub mod event;
-pub mod json;
-pub mod model;
-pub mod patch;
-pub mod rules;
-pub mod transfer;
-pub mod visibility;
+pub(crate) mod chain;
+pub(crate) mod decide;
+pub(crate) mod event;
+pub(crate) mod json;
+pub(crate) mod model;
+pub(crate) mod patch;
+pub(crate) mod rules;
+pub(crate) mod transfer;
+pub(crate) mod visibility;
 
 #[cfg(test)]
 mod tests;

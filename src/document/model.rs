@@ -74,7 +74,6 @@ pub struct Meta {
     pub name: DocumentName,
     /// Who sees everything in it. `None`: the owner of the server, whom no request header can name.
     pub host: Option<UserId>,
-    /// Who may write.
     pub access: Access,
     /// When it was first created.
     pub created_at: Timestamp,
@@ -123,7 +122,6 @@ pub struct Document {
     pub hash: Hash,
     /// The place of its last event in the log.
     pub seq: Seq,
-    /// When that was.
     pub updated_at: Timestamp,
     /// The serialised state; `None` when the document is deleted.
     pub state: Option<Bytes>,

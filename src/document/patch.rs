@@ -19,19 +19,14 @@ use crate::base::limits::PATCH_OPERATIONS_MAX;
 pub enum Operation {
     /// Puts a value where none was (in an array: before what was there).
     Add {
-        /// JSON Pointer.
         path: String,
         /// What to put there.
         value: Value,
     },
     /// Takes a value away.
-    Remove {
-        /// JSON Pointer.
-        path: String,
-    },
+    Remove { path: String },
     /// Puts a value in the place of another.
     Replace {
-        /// JSON Pointer.
         path: String,
         /// What to put there.
         value: Value,
@@ -67,7 +62,7 @@ pub struct Change {
 }
 
 /// The unescaped tokens of a JSON Pointer; none for the root.
-pub fn tokens(pointer: &str) -> Vec<Cow<'_, str>> {
+pub(crate) fn tokens(pointer: &str) -> Vec<Cow<'_, str>> {
     let unescape = |token: &str| token.replace("~1", "/").replace("~0", "~");
     pointer
         .split('/')
@@ -80,7 +75,7 @@ pub fn tokens(pointer: &str) -> Vec<Cow<'_, str>> {
 ///
 /// When the operations would take more room than the new state (an element put at the head of a long list), the change
 /// is one replacement of the whole.
-pub fn diff(before: Option<&Value>, after: Option<&Value>, after_bytes: usize) -> Result<Change> {
+pub(crate) fn diff(before: Option<&Value>, after: Option<&Value>, after_bytes: usize) -> Result<Change> {
     let root = String::new();
     let operations = match (before, after) {
         (None, None) => Vec::new(),
@@ -119,7 +114,7 @@ fn computed(operation: json_patch::PatchOperation) -> Result<Operation> {
 
 /// Applies operations that we computed earlier. An operation that does not apply means that history and state are not
 /// of one piece. Error: `Damaged`.
-pub fn apply(state: &mut Option<Value>, operations: Vec<Operation>) -> Result<()> {
+pub(crate) fn apply(state: &mut Option<Value>, operations: Vec<Operation>) -> Result<()> {
     for operation in operations {
         if operation.path().is_empty() {
             *state = match operation {
@@ -218,7 +213,7 @@ fn too_large(index: usize) -> Error {
 }
 
 /// The state after a merge patch (RFC 7396).
-pub fn merge(state: &Value, patch: &Value) -> Value {
+pub(crate) fn merge(state: &Value, patch: &Value) -> Value {
     let mut after = state.clone();
     json_patch::merge(&mut after, patch);
     after

@@ -19,12 +19,10 @@ use crate::base::ids::{DocumentName, Seq, UserId, Version};
 
 /// Where a history begins that was trimmed.
 #[derive(Clone, Debug)]
-pub struct Base {
+pub(crate) struct Base {
     /// The version before its first event.
     pub version: Version,
-    /// The hash there.
     pub hash: Hash,
-    /// When that was.
     pub at: Timestamp,
     /// The state there; `None`: the document was deleted then.
     pub state: Option<Value>,
@@ -39,14 +37,12 @@ pub struct SentEvent {
     pub hash: Hash,
     /// Whether it deletes the document.
     pub deletes: bool,
-    /// Its stored bytes.
     pub body: Bytes,
 }
 
 /// A document's history as another server tells it.
 #[derive(Clone, Debug)]
-pub struct Chain {
-    /// Whose.
+pub(crate) struct Chain {
     pub name: DocumentName,
     /// See [`Meta::host`].
     pub host: Option<UserId>,
@@ -75,7 +71,7 @@ impl Chain {
     /// Checks everything that can be checked: versions without a gap, every hash, every event in the one form in which
     /// we write it (what else is known of events relies on that, the keeping of secrets included), every change
     /// applied, the end as it was told. Error: `Rejected`, naming the version.
-    pub fn verify(self, bounds: Bounds) -> Result<VerifiedChain> {
+    pub(crate) fn verify(self, bounds: Bounds) -> Result<VerifiedChain> {
         let (mut version, mut hash) = (Version::ZERO, Hash::ZERO);
         let mut state = None;
         if let Some(base) = &self.base {
@@ -135,7 +131,6 @@ impl VerifiedChain {
         self.chain.base.is_some()
     }
 
-    /// Where it ends.
     pub fn end(&self) -> (Version, Hash) {
         (self.chain.version, self.chain.hash)
     }

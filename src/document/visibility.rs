@@ -50,14 +50,13 @@ impl Viewer {
 /// What a viewer may see of one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience<'a> {
-    /// Everything.
     Host,
     /// What is for all, and what is for this player.
     Player(&'a UserId),
 }
 
 /// The serialised state that `audience` gets. Borrowed when that is all of it.
-pub fn redact_state<'a>(state: &'a [u8], audience: Audience<'_>) -> Result<Cow<'a, [u8]>> {
+pub(crate) fn redact_state<'a>(state: &'a [u8], audience: Audience<'_>) -> Result<Cow<'a, [u8]>> {
     let Audience::Player(player) = audience else { return Ok(Cow::Borrowed(state)) };
     // A key is always written like this by our serialiser; elsewhere the same text only costs the slower way.
     if memmem::find(state, br#""hidden":"#).is_none() && memmem::find(state, br#""private":"#).is_none() {
@@ -76,7 +75,7 @@ pub fn redact_state<'a>(state: &'a [u8], audience: Audience<'_>) -> Result<Cow<'
 }
 
 /// A whole state, or a payload, without what `player` may not see.
-pub fn redact_value(mut value: Value, player: &UserId) -> Value {
+pub(crate) fn redact_value(mut value: Value, player: &UserId) -> Value {
     if let Value::Object(members) = &mut value {
         members.remove(HIDDEN);
         if let Some(private) = members.get_mut(PRIVATE) {
@@ -87,7 +86,7 @@ pub fn redact_value(mut value: Value, player: &UserId) -> Value {
 }
 
 /// One operation of a patch as `player` may see it, if anything of it.
-pub fn redact_operation(operation: Operation, player: &UserId) -> Option<Operation> {
+pub(crate) fn redact_operation(operation: Operation, player: &UserId) -> Option<Operation> {
     let path = patch::tokens(operation.path());
     let tokens: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
     match tokens.as_slice() {
@@ -115,7 +114,7 @@ fn untouchable() -> Error {
 }
 
 /// Refuses a path that `player` may not see, or that holds such a place below it. Error: `Forbidden`.
-pub fn check_path(pointer: &str, player: &UserId) -> Result<()> {
+pub(crate) fn check_path(pointer: &str, player: &UserId) -> Result<()> {
     let path = patch::tokens(pointer);
     let tokens: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
     match tokens.as_slice() {
@@ -126,7 +125,7 @@ pub fn check_path(pointer: &str, player: &UserId) -> Result<()> {
 }
 
 /// Refuses a merge patch, or a state sent whole, that names a place that `player` may not see. Error: `Forbidden`.
-pub fn check_members(sent: &Value, player: &UserId) -> Result<()> {
+pub(crate) fn check_members(sent: &Value, player: &UserId) -> Result<()> {
     let Value::Object(members) = sent else { return Err(untouchable()) };
     let own_only = match members.get(PRIVATE) {
         None => true,
@@ -137,7 +136,7 @@ pub fn check_members(sent: &Value, player: &UserId) -> Result<()> {
 }
 
 /// The state after `player` replaced all that they see of `before` with `sent`: what they do not see stays.
-pub fn overlay(before: &Value, sent: Value, player: &UserId) -> Value {
+pub(crate) fn overlay(before: &Value, sent: Value, player: &UserId) -> Value {
     let (Value::Object(before), Value::Object(mut after)) = (before, sent) else { return Value::Null };
     if let Some(hidden) = before.get(HIDDEN) {
         after.insert(HIDDEN.to_owned(), hidden.clone());

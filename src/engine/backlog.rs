@@ -27,7 +27,6 @@ const DELAY_TICKS_MAX: u32 = 50;
 /// An event to be stored, with what belongs into the same transaction.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The event.
     pub event: Arc<Event>,
     /// The document, when this is its first event.
     pub new_document: Option<Arc<Meta>>,
@@ -53,7 +52,7 @@ impl Entry {
 
 /// Turns entries into what the store takes: nothing of volatile documents, but the answer to a write that touched others
 /// as well names them. Snapshots are added by whoever knows which are due.
-pub fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
+pub(crate) fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
     let mut batch = Batch::default();
     for entry in entries {
         if !entry.event.meta.volatile {
@@ -96,7 +95,6 @@ impl Backlog {
         self.entries.iter().filter(|entry| !entry.event.meta.volatile).count()
     }
 
-    /// Events that wait.
     pub fn events(&self) -> usize {
         self.entries.len()
     }

@@ -30,7 +30,7 @@ use crate::document::model::{Access, Document, Meta};
 use crate::document::visibility::Viewer;
 use crate::document::{json, patch};
 use crate::store::KeyRow;
-use crate::store::keys::mismatch;
+use crate::store::write::keys::mismatch;
 
 /// What one round has decided so far. Nobody outside the engine sees any of it, refusals included, before it is stored:
 /// a refusal may tell of a change made in the same round.
@@ -79,7 +79,6 @@ enum What {
 }
 
 impl Round {
-    /// Gives every answer.
     pub fn reply(self, durability: Durability, apply: Duration, commit: Duration) {
         for task in self.tasks {
             task.finish(durability == Durability::Durable);
@@ -424,9 +423,7 @@ fn all_volatile(outcomes: &[Outcome]) -> bool {
 /// Who asks, and the values of the moment.
 #[derive(Clone, Copy)]
 pub struct Moment<'a> {
-    /// Who.
     pub viewer: &'a Viewer,
-    /// When.
     pub at: Timestamp,
     /// Random bytes for the rules.
     pub seed: [u8; 32],

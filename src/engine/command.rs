@@ -43,12 +43,11 @@ pub struct Key {
 }
 
 /// Makes an answer of outcomes, on the engine's thread.
-pub type Render = Box<dyn Fn(&[Outcome], Durability) -> Bytes + Send>;
+pub(crate) type Render = Box<dyn Fn(&[Outcome], Durability) -> Bytes + Send>;
 
 /// Whether changes are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// They are.
     Durable,
     /// Storage fails; they are in memory, and will be on disk when it is well again.
     Pending,
@@ -77,7 +76,6 @@ pub enum Answer {
 /// Changes that were made.
 #[derive(Debug)]
 pub struct Written {
-    /// One per request.
     pub outcomes: Vec<Outcome>,
     /// Whether they are on disk.
     pub durability: Durability,
@@ -163,9 +161,7 @@ pub(super) fn not_stored() -> Error {
 
 /// A message to the engine.
 pub enum Command {
-    /// Make changes.
     Write {
-        /// Which.
         write: Write,
         /// When it was sent.
         sent: Instant,
@@ -183,23 +179,18 @@ pub enum Command {
     },
     /// Say what becomes of a document between servers.
     Stand {
-        /// Which.
         name: DocumentName,
-        /// What.
         turn: Turn,
         /// Where the answer goes, once everything before is published.
         reply: oneshot::Sender<Result<Stood>>,
     },
     /// Write rows of a feature.
     Rows {
-        /// The rows.
         task: Box<dyn Task>,
         /// The document that they belong to: refused when that takes no changes.
         about: Option<DocumentName>,
     },
-    /// Store a snapshot.
     Snapshot {
-        /// Of which document.
         name: DocumentName,
         /// Whether what somebody else has stored after the running version goes.
         overwrite: bool,
@@ -208,9 +199,7 @@ pub enum Command {
     },
     /// Take a document away.
     Purge {
-        /// Which.
         name: DocumentName,
-        /// Who asks.
         viewer: Viewer,
         /// Only if it is at this version.
         expected: Option<Version>,
@@ -219,7 +208,6 @@ pub enum Command {
     },
     /// Drop a document's history.
     Compact {
-        /// Which.
         name: DocumentName,
         /// Only if it is at this version.
         expected: Version,

@@ -30,8 +30,7 @@ const PAGE_EVENTS: usize = 500;
 
 /// Why a follower gets the whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// It is new.
+pub(crate) enum Reason {
     Start,
     /// Changes that it missed are no longer kept.
     Trimmed,
@@ -43,7 +42,7 @@ pub enum Reason {
 
 impl Reason {
     /// As it is written on the wire.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Trimmed => "trimmed",
@@ -55,10 +54,9 @@ impl Reason {
 
 /// What a follower is told.
 #[derive(Debug)]
-pub enum Item {
+pub(crate) enum Item {
     /// The whole present; what follows continues from it.
     Snapshot {
-        /// Why.
         reason: Reason,
         /// The documents that are there.
         documents: Vec<Arc<Document>>,
@@ -74,7 +72,6 @@ pub enum Item {
         /// How many changes lie between.
         count: u64,
     },
-    /// Changes, in order.
     Changes(Vec<Arc<Event>>),
     /// A document is on another server now, and goes on there from the position that it has here. All its changes are
     /// told.
@@ -86,7 +83,7 @@ pub enum Item {
 }
 
 /// Someone who follows documents.
-pub struct Follow {
+pub(crate) struct Follow {
     reads: Reads,
     subscription: Subscription,
     attendance: Attendance,
@@ -112,7 +109,7 @@ impl Follow {
     /// Begins to follow, which makes `viewer` one who is there. `resume`: the position that the follower last saw, as it gives it; whatever it says, the answer
     /// is a first item and never a refusal. Error: `TooLarge` when a snapshot would hold too many documents;
     /// `StorageUnavailable`.
-    pub async fn open(
+    pub(crate) async fn open(
         reads: Reads,
         presence: &Arc<Presence>,
         viewer: &Viewer,
@@ -152,7 +149,7 @@ impl Follow {
     }
 
     /// The next thing to tell; waits until there is one. Cancel safe: nothing is taken before it is returned.
-    pub async fn next(&mut self) -> Result<Item> {
+    pub(crate) async fn next(&mut self) -> Result<Item> {
         loop {
             if self.cursor >= self.announced
                 && let Some(item) = self.recovered()
@@ -192,7 +189,7 @@ impl Follow {
     }
 
     /// Whether this document is all that it follows.
-    pub fn is_of(&self, name: &DocumentName) -> bool {
+    pub(crate) fn is_of(&self, name: &DocumentName) -> bool {
         let interest = self.subscription.interest();
         interest.collections.is_empty() && interest.documents.len() == 1 && interest.documents.contains(name)
     }

@@ -6,7 +6,6 @@ use parking_lot::Mutex;
 
 use crate::base::clock::Timestamp;
 
-/// How storage is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
     /// Writes reach the disk.
@@ -14,11 +13,9 @@ pub enum Storage {
     Well,
     /// They do not; changes wait in memory.
     Degraded {
-        /// Why.
         reason: String,
         /// Whether it is for lack of room.
         full: bool,
-        /// Since when.
         since: Timestamp,
     },
 }
@@ -26,7 +23,6 @@ pub enum Storage {
 /// A moment's look at the engine.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How storage is.
     pub storage: Storage,
     /// Events that wait for the disk.
     pub backlog_events: usize,
@@ -38,7 +34,6 @@ pub struct Report {
     pub last_commit: Option<Timestamp>,
     /// Transactions since the start.
     pub commits: u64,
-    /// Failed ones.
     pub failures: u64,
     /// Attempts to store what waits.
     pub retries: u64,
@@ -48,7 +43,6 @@ pub struct Report {
 
 /// Buckets of a [`Histogram`].
 const BUCKETS: usize = 96;
-/// Buckets per doubling.
 const STEPS: u32 = 4;
 
 /// How long something took, as counts in buckets that grow by a quarter of a doubling each: what it tells is at most 19 %
@@ -66,7 +60,6 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts one.
     pub fn add(&mut self, took: Duration) {
         let micros = took.as_secs_f64() * 1e6;
         let index = (micros.max(1.0).log2() * f64::from(STEPS)).ceil();

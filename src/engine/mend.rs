@@ -36,7 +36,6 @@ pub enum Side {
 }
 
 impl Side {
-    /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -54,12 +53,10 @@ pub enum Known {
     Nothing(i64),
 }
 
-/// What was done.
 #[derive(Clone, Debug)]
 pub struct Mended {
     /// The document now; `None`: it was removed.
     pub document: Option<Arc<Document>>,
-    /// In words.
     pub what: &'static str,
 }
 
@@ -73,7 +70,6 @@ pub struct Look {
 /// What is to be mended, and whoever waits for it.
 #[derive(Debug)]
 pub struct Order {
-    /// Which document.
     pub name: DocumentName,
     /// Which side is right.
     pub side: Side,
@@ -281,7 +277,7 @@ fn parse(document: &Document) -> Result<Option<Value>> {
 }
 
 /// The refusal to mend from memory what memory does not have.
-pub fn not_in_memory(name: &DocumentName) -> Error {
+pub(crate) fn not_in_memory(name: &DocumentName) -> Error {
     let message = format!("{name} is not in memory, and nothing on disk is what memory remembers of it");
     Error::new(Kind::AlreadyExists, message).problem("not-in-memory")
 }

@@ -7,23 +7,23 @@
 //! after the file), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
 //! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
-pub mod backlog;
-pub mod batch;
-pub mod command;
-pub mod compact;
-pub mod damaged;
-pub mod follow;
-pub mod health;
-pub mod mend;
-pub mod persist;
-pub mod policy;
-pub mod reads;
-pub mod standing;
-pub mod tallies;
-pub mod thread;
-pub mod tidy;
-pub mod volatile;
-pub mod working;
+pub(crate) mod backlog;
+pub(crate) mod batch;
+pub(crate) mod command;
+pub(crate) mod compact;
+pub(crate) mod damaged;
+pub(crate) mod follow;
+pub(crate) mod health;
+pub(crate) mod mend;
+pub(crate) mod persist;
+pub(crate) mod policy;
+pub(crate) mod reads;
+pub(crate) mod standing;
+pub(crate) mod tallies;
+pub(crate) mod thread;
+pub(crate) mod tidy;
+pub(crate) mod volatile;
+pub(crate) mod working;
 
 #[cfg(test)]
 mod tests;
@@ -42,7 +42,7 @@ use crate::live::ring::RingBounds;
 use crate::store::{Creations, Expendable};
 
 /// The rules of each collection that has some.
-pub type RulesByCollection = std::collections::HashMap<Collection, Arc<dyn Rules>>;
+pub(crate) type RulesByCollection = std::collections::HashMap<Collection, Arc<dyn Rules>>;
 
 /// What the engine is told at start.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl Default for Volatile {
 /// How many documents stay in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct HotBounds {
-    /// Most documents.
+    /// Most of them.
     pub documents_max: usize,
     /// Most bytes of their states.
     pub bytes_max: usize,

@@ -39,7 +39,6 @@ pub struct Persisted {
 pub struct Extras {
     /// Documents of which a snapshot is wanted.
     pub snapshots: HashSet<DocumentName>,
-    /// Documents that go.
     purges: Vec<Going>,
     /// See [`Batch::overwrites`].
     overwrites: Vec<(i64, Version)>,

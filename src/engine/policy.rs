@@ -10,13 +10,13 @@ const LANDMARKS: [&str; 2] = ["phase", "status"];
 /// The top-level member by which a state brings its own policy.
 const MEMBER: &str = "persistence";
 /// The ratio when nobody says otherwise, in thousandths: recovery then reads at most as much of patches as of state.
-pub const RATIO_DEFAULT: u32 = 1000;
+pub(crate) const RATIO_DEFAULT: u32 = 1000;
 /// Smallest ratio, in thousandths. Below it nearly every change writes the whole state.
-pub const RATIO_MIN: u32 = 10;
+pub(crate) const RATIO_MIN: u32 = 10;
 /// Largest ratio, in thousandths. Above it loading a document reads more than a hundred times its state.
-pub const RATIO_MAX: u32 = 100_000;
+pub(crate) const RATIO_MAX: u32 = 100_000;
 /// Longest age of a snapshot that may be asked for.
-pub const AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const AGE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How much may come after a document's last snapshot before the next is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl SnapshotPolicy {
 }
 
 /// A ratio in thousandths, if it is within the bounds.
-pub fn thousandths(ratio: f64) -> Option<u32> {
+pub(crate) fn thousandths(ratio: f64) -> Option<u32> {
     let thousandths = (ratio * 1000.0).round();
     let within = thousandths >= f64::from(RATIO_MIN) && thousandths <= f64::from(RATIO_MAX);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds that fit")]
@@ -65,7 +65,7 @@ pub fn thousandths(ratio: f64) -> Option<u32> {
 
 /// Whether the step from one state to the next deserves a snapshot of its own. Coming into being does not: that event
 /// carries the whole state.
-pub fn forces(before: Option<&Value>, after: Option<&Value>) -> bool {
+pub(crate) fn forces(before: Option<&Value>, after: Option<&Value>) -> bool {
     let (Some(before), Some(after)) = (before, after) else { return false };
     LANDMARKS.iter().any(|member| before.get(member) != after.get(member))
 }

@@ -25,7 +25,6 @@ use crate::store::{Entry, Filter, Reader, Tip, Vanished, Writer};
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
 pub struct Reads {
-    /// The published present.
     pub hub: Arc<Hub>,
     reader: Reader,
     engine: Engine,
@@ -326,7 +325,7 @@ fn entry(document: &Arc<Document>, with_state: bool) -> Entry {
 }
 
 /// Where stored versions of documents are read: the pool, or the writer's own connection.
-pub trait Past {
+pub(crate) trait Past {
     /// The newest stored version.
     fn newest(&self, name: &DocumentName) -> Result<Option<Document>>;
     /// The document as it was at a stored version.
@@ -355,7 +354,12 @@ impl Past for Writer {
 
 /// A document as it was at `version`, from disk and from the given events that may not be there yet (all of this
 /// document, without a gap up to its newest). May block.
-pub fn state_at(past: &impl Past, name: &DocumentName, version: Version, undurable: &[Arc<Event>]) -> Result<Document> {
+pub(crate) fn state_at(
+    past: &impl Past,
+    name: &DocumentName,
+    version: Version,
+    undurable: &[Arc<Event>],
+) -> Result<Document> {
     if undurable.first().is_none_or(|first| version < first.version) {
         return past.at(name, version);
     }

@@ -29,7 +29,6 @@ pub enum Standing {
     Frozen,
     /// It may come from another server.
     Arriving {
-        /// Names the move.
         id: String,
         /// Where it is now, when it was here before: it comes back.
         left: Option<Arc<Move>>,
@@ -61,14 +60,13 @@ pub enum Turn {
 pub struct Coming {
     /// Names the move, as it was announced.
     pub id: String,
-    /// Its history.
     pub chain: VerifiedChain,
     /// Writes what comes with it.
     pub landing: Landing,
 }
 
 /// The newest version of a document that was frozen.
-pub type Stood = Option<Arc<Document>>;
+pub(crate) type Stood = Option<Arc<Document>>;
 
 /// The documents that take no changes. Owned by the engine's thread. Bounded by how many are moved; of most it is empty.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +97,7 @@ impl Standings {
 }
 
 /// The refusal of what is to be asked of another server.
-pub fn elsewhere(moved: &Move) -> Error {
+pub(crate) fn elsewhere(moved: &Move) -> Error {
     Error::new(Kind::Moved, format!("{} is at {} now", moved.name, moved.to)).with("to", moved.to.as_str())
 }
 

@@ -16,7 +16,6 @@ use crate::store::{Counted, Tally};
 pub struct Tallies(HashMap<Tally, u64>);
 
 impl Tallies {
-    /// One more.
     pub fn add(&mut self, counted: &Counted) {
         *self.0.entry(counted.tally.clone()).or_default() += 1;
     }
@@ -31,7 +30,6 @@ impl Tallies {
         }
     }
 
-    /// How many.
     pub fn of(&self, tally: &Tally) -> u64 {
         self.0.get(tally).copied().unwrap_or(0)
     }

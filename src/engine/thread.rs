@@ -485,4 +485,4 @@ impl Thread {
 }
 
 /// How often the engine is told that time passes.
-pub const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);

@@ -89,12 +89,11 @@ impl Thread {
 
 /// Refuses what needs a document to be on disk, for one that is in memory alone. Error: `AlreadyExists`, named
 /// `not-persistent`.
-pub fn check_stored(document: &Document) -> Result<()> {
+pub(crate) fn check_stored(document: &Document) -> Result<()> {
     check_meta(&document.meta)
 }
 
-/// The same.
-pub fn check_meta(meta: &Meta) -> Result<()> {
+pub(crate) fn check_meta(meta: &Meta) -> Result<()> {
     if !meta.volatile {
         return Ok(());
     }
@@ -109,7 +108,7 @@ pub fn check_meta(meta: &Meta) -> Result<()> {
 /// A volatile document as it was at `version`, from those of its events that are still in memory (without a gap up to
 /// the newest). It can be made again from an event on that begins it anew. Error: `NotFound` for a version that never
 /// was (with `currentVersion`); `Gone` for one that cannot be made again (with `firstVersion`).
-pub fn recall(newest: &Arc<Document>, events: &[Arc<Event>], version: Version) -> Result<Arc<Document>> {
+pub(crate) fn recall(newest: &Arc<Document>, events: &[Arc<Event>], version: Version) -> Result<Arc<Document>> {
     let (name, current) = (&newest.meta.name, newest.version);
     if version == current {
         return Ok(Arc::clone(newest));
@@ -136,12 +135,11 @@ pub fn recall(newest: &Arc<Document>, events: &[Arc<Event>], version: Version) -
 }
 
 /// What left memory and was nowhere else: changes of volatile documents that somebody may want.
-pub struct Forgotten {
+pub(crate) struct Forgotten {
     /// Of whole collections that are followed.
     certain: bool,
     /// Documents that are followed and are in such a collection. Only those that were not stored then are concerned.
     names: Vec<DocumentName>,
-    /// After this.
     after: Seq,
     /// The last of all.
     pub until: Seq,
@@ -149,7 +147,7 @@ pub struct Forgotten {
 
 impl Forgotten {
     /// What `interest` covers and came after `after`.
-    pub fn after(ring: &Ring, interest: &Interest, after: Seq) -> Self {
+    pub(crate) fn after(ring: &Ring, interest: &Interest, after: Seq) -> Self {
         let collections = interest.collections.iter().chain(interest.documents.iter().map(|name| &name.collection));
         let until = collections.map(|collection| ring.lost(collection)).max().unwrap_or(Seq::ZERO);
         if until <= after {
@@ -161,14 +159,14 @@ impl Forgotten {
     }
 
     /// Whether anything of it was wanted. Error: that of reading.
-    pub fn concerns(&self, reader: &Reader) -> Result<bool> {
+    pub(crate) fn concerns(&self, reader: &Reader) -> Result<bool> {
         Ok(self.certain || any_not_stored(reader, &self.names, self.after)?)
     }
 }
 
 /// Whether any of these documents was not on disk at the place `after` of the log. One that was stays so for good, and
 /// never was volatile; one that came there later may be of the same name as one that was. Error: that of reading.
-pub fn any_not_stored(reader: &Reader, names: &[DocumentName], after: Seq) -> Result<bool> {
+pub(crate) fn any_not_stored(reader: &Reader, names: &[DocumentName], after: Seq) -> Result<bool> {
     for name in names {
         if reader.stored_since(name)?.is_none_or(|since| since > after) {
             return Ok(true);
@@ -182,7 +180,6 @@ pub fn any_not_stored(reader: &Reader, names: &[DocumentName], after: Seq) -> Re
 #[derive(Default)]
 pub struct Answers {
     by_name: HashMap<(String, String), KeyRow>,
-    /// The oldest first.
     order: VecDeque<((String, String), Timestamp)>,
     bytes: usize,
 }

@@ -30,7 +30,6 @@ pub struct Slot {
 pub struct Since {
     /// Bytes of event bodies.
     pub patch_bytes: usize,
-    /// Events.
     pub events: u64,
     /// When that snapshot, or what is as good as one, was made.
     pub at: Timestamp,
@@ -41,7 +40,6 @@ pub struct Since {
 }
 
 impl Since {
-    /// Nothing yet.
     pub fn nothing(at: Timestamp, policy: SnapshotPolicy) -> Self {
         Self { patch_bytes: 0, events: 0, at, forced: false, policy }
     }
@@ -108,18 +106,14 @@ pub struct Working {
 /// How many documents, and the bytes of their states.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weight {
-    /// How many.
     pub documents: usize,
-    /// Their states.
     pub bytes: usize,
 }
 
 /// Where cold documents come from: the writer's own connection, since the pool may be busy with a thousand resuming
 /// streams; the pool when the writer has lost its connection.
 pub struct Source<'a> {
-    /// The writer.
     pub writer: &'a mut Writer,
-    /// The pool.
     pub reader: &'a Reader,
 }
 
@@ -258,7 +252,7 @@ fn state_bytes(document: &Document) -> usize {
 }
 
 /// The refusal of a change while too much waits for the disk already.
-pub fn past_bound(full: bool) -> Error {
+pub(crate) fn past_bound(full: bool) -> Error {
     let (kind, message) = if full {
         (Kind::StorageFull, "storage is full, and as many changes wait in memory as may; free some space")
     } else {

@@ -1,11 +1,11 @@
 //! Rank 5: what the server can do, one folder per capability, none of which knows another.
 
-pub mod client_errors;
-pub mod documents;
-pub mod flags;
-pub mod games;
-pub mod operations;
-pub mod rate_limits;
-pub mod reconciliation;
-pub mod sessions;
-pub mod usage;
+pub(crate) mod client_errors;
+pub(crate) mod documents;
+pub(crate) mod flags;
+pub(crate) mod games;
+pub(crate) mod operations;
+pub(crate) mod rate_limits;
+pub(crate) mod reconciliation;
+pub(crate) mod sessions;
+pub(crate) mod usage;

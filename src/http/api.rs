@@ -6,8 +6,6 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
-use super::body::BodyLimits;
-use super::counts::Counts;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::flags::Flags;
@@ -15,15 +13,17 @@ use crate::document::json::Bounds;
 use crate::engine::command::Engine;
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
+use crate::http::request::body::BodyLimits;
+use crate::http::server::concurrency::Counts;
 use crate::live::presence::Presence;
 use crate::store::Memory;
 
 /// The state of every handler. Cheap to clone; nothing in it changes after the start.
 #[derive(Clone)]
-pub struct Api(pub Arc<Parts>);
+pub(crate) struct Api(pub Arc<Parts>);
 
 /// See [`Api`].
-pub struct Parts {
+pub(crate) struct Parts {
     /// The way to change something.
     pub engine: Engine,
     /// The way to read.

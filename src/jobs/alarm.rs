@@ -18,7 +18,7 @@ use super::runner::{Handle, Signal};
 const TICK: Duration = Duration::from_secs(1);
 
 /// Sends the signals, for ever.
-pub async fn run(handle: Handle) {
+pub(crate) async fn run(handle: Handle) {
     let mut scheduler = AsyncScheduler::with_tz(Utc);
     for job in handle.jobs() {
         let (handle, name) = (handle.clone(), job.name);

@@ -12,7 +12,7 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The job `job-log-trim`. Hourly, since a job may run each second.
-pub fn trim_job() -> Job {
+pub(crate) fn trim_job() -> Job {
     Job::new("job-log-trim", Schedule::Hourly, TIMEOUT, trim).with_dry_run()
 }
 

@@ -8,10 +8,10 @@
 //! server was down, or while storage failed, are made up for by one run; a run that the end of the server broke off, or
 //! that failed because storage took nothing, is made up for by another. It never runs twice at once. What it must see to by itself: that running again does no harm.
 
-pub mod alarm;
-pub mod log;
-pub mod runner;
-pub mod schedule;
+pub(crate) mod alarm;
+pub(crate) mod log;
+pub(crate) mod runner;
+pub(crate) mod schedule;
 mod sql;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub use schedule::Schedule;
 const NAMES_MAX: usize = 100;
 
 /// What a job does. Called once per run.
-pub type Run = Arc<dyn Fn(JobContext) -> BoxFuture<'static, Result<Summary>> + Send + Sync>;
+pub(crate) type Run = Arc<dyn Fn(JobContext) -> BoxFuture<'static, Result<Summary>> + Send + Sync>;
 
 /// Something that the server does by itself.
 #[derive(Clone)]
@@ -111,19 +111,18 @@ impl Summary {
 
 /// Why a run was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trigger {
+pub(crate) enum Trigger {
     /// Its time had come.
     Schedule,
     /// Its time had passed while it could not be run, or a run of it was broken off by the end of the server or by
     /// storage.
     MakeUp,
-    /// Somebody asked.
     Request,
 }
 
 impl Trigger {
     /// Its name in the table and on the wire.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Schedule => "schedule",
             Self::MakeUp => "make-up",
@@ -134,14 +133,11 @@ impl Trigger {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Well.
+pub(crate) enum Outcome {
     Succeeded,
-    /// With an error.
     Failed,
     /// It took too long and was broken off.
     TimedOut,
-    /// By a bug.
     Panicked,
     /// The server ended first.
     Interrupted,
@@ -149,7 +145,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Its name in the table and on the wire.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -162,23 +158,19 @@ impl Outcome {
 
 /// A run as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Counts the runs of all jobs.
     pub id: i64,
-    /// Of which job.
     pub job: String,
     /// Why; see [`Trigger`].
     pub trigger: String,
     /// Whether it only told what it would do.
     pub dry_run: bool,
-    /// When it began.
     pub started_at: Timestamp,
     /// When it ended; `None` while it goes on, and for one that the end of the server broke off.
     pub ended_at: Option<Timestamp>,
     /// How; see [`Outcome`]. `None`: it goes on.
     pub outcome: Option<String>,
-    /// What it did.
     pub summary: Option<Summary>,
-    /// What went wrong.
     pub error: Option<String>,
 }

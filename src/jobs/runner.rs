@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// What the runner can be told.
 #[derive(Debug)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// The time of this job has come, it seems.
     Due(&'static str),
     /// Look at all jobs: some may be late.
@@ -36,7 +36,7 @@ pub enum Signal {
 
 /// See [`Handle::run_now`].
 #[derive(Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     name: String,
     dry_run: bool,
     reply: oneshot::Sender<Result<Started>>,
@@ -44,7 +44,7 @@ pub struct Ask {
 
 /// A run that was asked for and has begun.
 #[derive(Debug)]
-pub struct Started {
+pub(crate) struct Started {
     /// Its [`Record::id`].
     pub id: i64,
     /// Resolves when it has ended and that is recorded; with an error when the server ends first.
@@ -53,7 +53,7 @@ pub struct Started {
 
 /// The way to the runner. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle {
+pub(crate) struct Handle {
     jobs: Arc<[Job]>,
     signals: mpsc::Sender<Signal>,
     reads: Reads,
@@ -61,18 +61,18 @@ pub struct Handle {
 
 impl Handle {
     /// The jobs that there are.
-    pub fn jobs(&self) -> &[Job] {
+    pub(crate) fn jobs(&self) -> &[Job] {
         &self.jobs
     }
 
     /// Tells the runner something, unless too much waits for it.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let _ = self.signals.try_send(signal);
     }
 
     /// Begins a run and returns when its beginning is on disk. Errors: `NotFound`; `Invalid` for a dry run of a job that
     /// cannot; `AlreadyExists` while it runs; `StorageUnavailable`.
-    pub async fn run_now(&self, name: &str, dry_run: bool) -> Result<Started> {
+    pub(crate) async fn run_now(&self, name: &str, dry_run: bool) -> Result<Started> {
         let (reply, started) = oneshot::channel();
         let ask = Ask { name: name.to_owned(), dry_run, reply };
         self.signals.send(Signal::Ask(ask)).await.map_err(|_| stopping())?;
@@ -80,12 +80,12 @@ impl Handle {
     }
 
     /// The last runs of a job, newest first.
-    pub async fn last_runs(&self, job: &'static str, limit: u32) -> Result<Vec<Record>> {
+    pub(crate) async fn last_runs(&self, job: &'static str, limit: u32) -> Result<Vec<Record>> {
         self.reads.ask(move |reader| reader.rows(|conn| sql::last_runs(conn, job, limit))).await
     }
 
     /// A run by its id. Error: `NotFound`.
-    pub async fn record(&self, id: i64) -> Result<Record> {
+    pub(crate) async fn record(&self, id: i64) -> Result<Record> {
         let found = self.reads.ask(move |reader| reader.rows(|conn| sql::run(conn, id))).await?;
         found.ok_or_else(|| Error::not_found("there is no such run"))
     }
@@ -96,7 +96,7 @@ fn stopping() -> Error {
 }
 
 /// Runs the jobs; see [`Runner::run`].
-pub struct Runner {
+pub(crate) struct Runner {
     jobs: Arc<[Job]>,
     signals: mpsc::Receiver<Signal>,
     engine: Engine,
@@ -119,7 +119,7 @@ struct Finished {
 
 impl Runner {
     /// A runner of `jobs`, whose names are all different, and the way to it.
-    pub fn new(jobs: Vec<Job>, engine: Engine, reads: Reads, clock: Arc<dyn Clock>) -> (Self, Handle) {
+    pub(crate) fn new(jobs: Vec<Job>, engine: Engine, reads: Reads, clock: Arc<dyn Clock>) -> (Self, Handle) {
         let jobs: Arc<[Job]> = jobs.into();
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         let handle = Handle { jobs: Arc::clone(&jobs), signals: sender, reads: reads.clone() };
@@ -129,7 +129,7 @@ impl Runner {
 
     /// Makes up for what was missed or broken off, then does what it is told, for ever. Dropped, it breaks all runs off,
     /// which the next start notes and makes up for: a stop is no other than a crash.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         self.recover().await;
         self.look();
         loop {

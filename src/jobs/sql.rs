@@ -11,7 +11,7 @@ use crate::store::{Connection, told};
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub(super) struct Progress {
     /// All slots up to this are done with.
     pub covered: Timestamp,
     /// Whether a run was broken off, by the end of the server or by storage, that nothing has made up for.
@@ -19,7 +19,11 @@ pub struct Progress {
 }
 
 /// Notes which runs the last end of the server broke off, and enters the jobs that are new. Returns how far each is.
-pub fn recover(conn: &Connection, names: &[&'static str], now: Timestamp) -> Result<HashMap<&'static str, Progress>> {
+pub(super) fn recover(
+    conn: &Connection,
+    names: &[&'static str],
+    now: Timestamp,
+) -> Result<HashMap<&'static str, Progress>> {
     let recover = || -> rusqlite::Result<_> {
         let broken_off = "SELECT job FROM job_runs WHERE outcome IS NULL AND dry_run = 0";
         conn.execute(&format!("UPDATE jobs SET owed = 1 WHERE name IN ({broken_off})"), [])?;
@@ -40,7 +44,7 @@ pub fn recover(conn: &Connection, names: &[&'static str], now: Timestamp) -> Res
 }
 
 /// Notes the beginning of a run; returns its id.
-pub fn start(conn: &Connection, job: &str, trigger: Trigger, dry_run: bool, now: Timestamp) -> Result<i64> {
+pub(super) fn start(conn: &Connection, job: &str, trigger: Trigger, dry_run: bool, now: Timestamp) -> Result<i64> {
     let sql = "INSERT INTO job_runs (job, cause, dry_run, started_at) VALUES (?1, ?2, ?3, ?4)";
     conn.execute(sql, (job, trigger.as_str(), dry_run, now.to_string())).map_err(told)?;
     Ok(conn.last_insert_rowid())
@@ -48,23 +52,18 @@ pub fn start(conn: &Connection, job: &str, trigger: Trigger, dry_run: bool, now:
 
 /// The end of a run.
 #[derive(Clone, Debug)]
-pub struct End {
-    /// Which run.
+pub(super) struct End {
     pub id: i64,
-    /// Of which job.
     pub job: &'static str,
-    /// How it ended.
     pub outcome: Outcome,
-    /// What it did.
     pub summary: Option<Summary>,
-    /// What went wrong.
     pub error: Option<String>,
     /// How far the job is now; `None`: as far as before.
     pub progress: Option<Progress>,
 }
 
 /// Notes the end of a run.
-pub fn end(conn: &Connection, end: &End, now: Timestamp) -> Result<()> {
+pub(super) fn end(conn: &Connection, end: &End, now: Timestamp) -> Result<()> {
     let summary = end.summary.as_ref().and_then(|summary| serde_json::to_string(summary).ok());
     let write = || -> rusqlite::Result<()> {
         let sql = "UPDATE job_runs SET ended_at = ?2, outcome = ?3, summary = ?4, error = ?5 WHERE id = ?1";
@@ -81,7 +80,7 @@ pub fn end(conn: &Connection, end: &End, now: Timestamp) -> Result<()> {
 const COLUMNS: &str = "id, job, cause, dry_run, started_at, ended_at, outcome, summary, error";
 
 /// The last runs of a job, newest first.
-pub fn last_runs(conn: &Connection, job: &str, limit: u32) -> Result<Vec<Record>> {
+pub(super) fn last_runs(conn: &Connection, job: &str, limit: u32) -> Result<Vec<Record>> {
     let read = || -> rusqlite::Result<_> {
         let sql = format!("SELECT {COLUMNS} FROM job_runs WHERE job = ?1 ORDER BY id DESC LIMIT ?2");
         conn.prepare_cached(&sql)?.query_map((job, limit), record)?.collect()
@@ -89,8 +88,7 @@ pub fn last_runs(conn: &Connection, job: &str, limit: u32) -> Result<Vec<Record>
     read().map_err(told)
 }
 
-/// One run.
-pub fn run(conn: &Connection, id: i64) -> Result<Option<Record>> {
+pub(super) fn run(conn: &Connection, id: i64) -> Result<Option<Record>> {
     let sql = format!("SELECT {COLUMNS} FROM job_runs WHERE id = ?1");
     conn.query_row(&sql, [id], record).optional().map_err(told)
 }
@@ -101,12 +99,12 @@ const OLD: &str = "outcome IS NOT NULL AND id IN (
     WHERE place > ?1 OR (place > 1 AND started_at < ?2))";
 
 /// Forgets old runs; returns how many.
-pub fn trim(conn: &Connection, kept: u32, before: Timestamp) -> Result<usize> {
+pub(super) fn trim(conn: &Connection, kept: u32, before: Timestamp) -> Result<usize> {
     conn.execute(&format!("DELETE FROM job_runs WHERE {OLD}"), (kept, before.to_string())).map_err(told)
 }
 
 /// How many runs [`trim`] would forget.
-pub fn count_old(conn: &Connection, kept: u32, before: Timestamp) -> Result<usize> {
+pub(super) fn count_old(conn: &Connection, kept: u32, before: Timestamp) -> Result<usize> {
     let sql = format!("SELECT count(*) FROM job_runs WHERE {OLD}");
     let count: i64 = conn.query_row(&sql, (kept, before.to_string()), |row| row.get(0)).map_err(told)?;
     Ok(usize::try_from(count).unwrap_or(0))

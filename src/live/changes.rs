@@ -13,11 +13,8 @@ use crate::document::model::{Document, Meta};
 /// What a document became by its newest change.
 #[derive(Clone, Debug)]
 pub struct Changed {
-    /// Its fixed facts.
     pub meta: Arc<Meta>,
-    /// Its version.
     pub version: Version,
-    /// Its hash.
     pub hash: Hash,
     /// The place of the change in the log.
     pub seq: Seq,
@@ -28,7 +25,6 @@ pub struct Changed {
 /// The documents that changed, by [`Meta::key`].
 #[derive(Debug, Default)]
 pub struct Recorded {
-    /// What they became.
     pub documents: HashMap<i64, Changed>,
     /// More changed than are recorded: which ones is not known any more.
     pub lost: bool,
@@ -51,7 +47,7 @@ pub struct Cut {
 
 /// The record. Its lock is taken by the engine within the publish gate, and by whoever asks within the same.
 #[derive(Debug, Default)]
-pub struct Changes(Mutex<Option<Record>>);
+pub(crate) struct Changes(Mutex<Option<Record>>);
 
 #[derive(Debug)]
 struct Record {
@@ -61,12 +57,12 @@ struct Record {
 
 impl Changes {
     /// Records from now on, and forgets what was recorded.
-    pub fn begin(&self, documents_max: usize) {
+    pub(crate) fn begin(&self, documents_max: usize) {
         *self.0.lock() = Some(Record { recorded: Recorded::default(), documents_max });
     }
 
     /// Notes what documents became. Those that live in memory only are left out: there is nothing to compare them with.
-    pub fn note(&self, document: &Document) {
+    pub(crate) fn note(&self, document: &Document) {
         if document.meta.volatile {
             return;
         }
@@ -88,7 +84,7 @@ impl Changes {
     }
 
     /// What was recorded since the last time; `None` when nothing is recorded at all.
-    pub fn take(&self) -> Option<Recorded> {
+    pub(crate) fn take(&self) -> Option<Recorded> {
         self.0.lock().as_mut().map(|record| std::mem::take(&mut record.recorded))
     }
 }

@@ -5,9 +5,9 @@
 //! is a cursor into the log, and one that lags costs no more than one that keeps up. [`presence`] knows who is connected;
 //! [`changes`] knows what to compare with the disk.
 
-pub mod changes;
-pub mod hub;
-pub mod moves;
-pub mod presence;
-pub mod ring;
-pub mod topics;
+pub(crate) mod changes;
+pub(crate) mod hub;
+pub(crate) mod moves;
+pub(crate) mod presence;
+pub(crate) mod ring;
+pub(crate) mod topics;

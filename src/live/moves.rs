@@ -12,7 +12,6 @@ use crate::document::chain::Position;
 /// A document that is on another server now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Move {
-    /// Which.
     pub name: DocumentName,
     /// Where: `http://host:port`.
     pub to: String,
@@ -23,9 +22,7 @@ pub struct Move {
 /// What happened to a document.
 #[derive(Clone, Debug)]
 pub enum News {
-    /// It went.
     Left(Arc<Move>),
-    /// It came back.
     Returned(DocumentName),
 }
 
@@ -65,7 +62,6 @@ impl Moves {
         }
     }
 
-    /// How much happened.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }

@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::registry::{Registry, Seen};
 use self::room::Moment;
-pub use self::room::Standing;
+pub(crate) use self::room::Standing;
 use super::hub::Hub;
 use super::topics::Interest;
 use crate::base::clock::Clock;
@@ -37,7 +37,7 @@ use crate::base::ids::{DocumentName, UserId};
 use crate::document::visibility::Viewer;
 
 /// Tells who is seated at documents: the affair of the feature that gives out seats.
-pub trait Seated: Send + Sync {
+pub(crate) trait Seated: Send + Sync {
     /// Who holds a seat there. What fails is no reason to refuse a stream: it tells of nobody.
     fn seated(&self, name: &DocumentName) -> BoxFuture<'static, Vec<UserId>>;
 }
@@ -46,7 +46,7 @@ pub trait Seated: Send + Sync {
 const LEARN_ATTEMPTS_MAX: usize = 3;
 
 /// See the module. Shared by streams, by the features that give out seats, and by its own task.
-pub struct Presence {
+pub(crate) struct Presence {
     hub: Arc<Hub>,
     clock: Arc<dyn Clock>,
     started: Instant,
@@ -60,13 +60,18 @@ pub struct Presence {
 impl Presence {
     /// Nobody is connected. `debounce`: how long a loss must last before it is told. `seated`: who is seated; `None`:
     /// nobody.
-    pub fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration, seated: Option<Arc<dyn Seated>>) -> Arc<Self> {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        clock: Arc<dyn Clock>,
+        debounce: Duration,
+        seated: Option<Arc<dyn Seated>>,
+    ) -> Arc<Self> {
         let (started, registry, earlier) = (Instant::now(), Mutex::new(Registry::new(debounce)), Notify::new());
         Arc::new(Self { hub, clock, started, seated, registry, earlier })
     }
 
     /// Tells what is due, for as long as the server runs.
-    pub async fn run(self: Arc<Self>) {
+    pub(crate) async fn run(self: Arc<Self>) {
         loop {
             let due = self.registry.lock().due();
             match due {
@@ -82,7 +87,7 @@ impl Presence {
     }
 
     /// Sees to it that those who are seated at these documents are known. To be called before [`attend`](Self::attend).
-    pub async fn learn(&self, interest: &Interest) {
+    pub(crate) async fn learn(&self, interest: &Interest) {
         let Some(seated) = &self.seated else { return };
         for name in &interest.documents {
             for _ in 0..LEARN_ATTEMPTS_MAX {
@@ -97,7 +102,7 @@ impl Presence {
     }
 
     /// A stream of `viewer` begins. It counts as a connection to the documents that `interest` names until it is dropped.
-    pub fn attend(self: &Arc<Self>, viewer: &Viewer, interest: Arc<Interest>) -> Attendance {
+    pub(crate) fn attend(self: &Arc<Self>, viewer: &Viewer, interest: Arc<Interest>) -> Attendance {
         let user = match viewer {
             Viewer::Owner => None,
             Viewer::User(id) => Some(id.clone()),
@@ -112,26 +117,26 @@ impl Presence {
     }
 
     /// A seat was taken. Call it after the change is stored.
-    pub fn joined(&self, name: &DocumentName, player: &UserId) {
+    pub(crate) fn joined(&self, name: &DocumentName, player: &UserId) {
         let now = self.now();
         self.change(|registry| registry.seat(name, player, now));
     }
 
     /// A seat was given up. Call it after the change is stored.
-    pub fn left(&self, name: &DocumentName, player: &UserId) {
+    pub(crate) fn left(&self, name: &DocumentName, player: &UserId) {
         let now = self.now();
         self.change(|registry| registry.unseat(name, player, now));
     }
 
     /// All seats are given up, since the game is gone. Call it after the change is published.
-    pub fn vacated(&self, name: &DocumentName) {
+    pub(crate) fn vacated(&self, name: &DocumentName) {
         let now = self.now();
         self.change(|registry| registry.vacate(name, now));
     }
 
     /// How it stands with a player, as it was told. `None`: neither connected nor seated since the start of the server,
     /// or gone for so long that it is forgotten.
-    pub fn of(&self, name: &DocumentName, player: &UserId) -> Option<Standing> {
+    pub(crate) fn of(&self, name: &DocumentName, player: &UserId) -> Option<Standing> {
         self.registry.lock().standing(name, player, self.now())
     }
 
@@ -155,7 +160,7 @@ impl Presence {
 }
 
 /// A stream that is open: a connection of its user, who is gone when the last is dropped, and what it knows of others.
-pub struct Attendance {
+pub(crate) struct Attendance {
     presence: Arc<Presence>,
     interest: Arc<Interest>,
     user: Option<UserId>,
@@ -167,7 +172,7 @@ pub struct Attendance {
 impl Attendance {
     /// What is to be told on this stream since it was last asked, as frames, and whether there is more to be asked for
     /// at once. At first that is the present, if anybody is there.
-    pub fn news(&mut self) -> (Bytes, bool) {
+    pub(crate) fn news(&mut self) -> (Bytes, bool) {
         let now = self.presence.now();
         self.presence.registry.lock().news(&self.interest, &mut self.seen, now)
     }

@@ -22,7 +22,6 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// In one document.
     pub fn document(name: DocumentName) -> Self {
         Self { documents: HashSet::from([name]), collections: HashSet::new() }
     }
@@ -57,14 +56,14 @@ impl Woken {
 /// A sleeping subscriber: one waker and one byte of flags, so that ten thousand of them cost little. Shared by the
 /// subscriber, which sleeps on it, and those who wake it.
 #[derive(Debug, Default)]
-pub struct Waiter {
+pub(crate) struct Waiter {
     waker: AtomicWaker,
     woken: AtomicU8,
 }
 
 impl Waiter {
     /// Wakes it, or has it find something when it looks.
-    pub fn wake(&self, what: Woken) {
+    pub(crate) fn wake(&self, what: Woken) {
         // The flag goes first: a subscriber that registers its waker between the two sees the flag.
         if self.woken.fetch_or(what.0, Ordering::AcqRel) == 0 {
             self.waker.wake();
@@ -80,7 +79,7 @@ impl Waiter {
 
     /// Waits until there was something since the last return. Cancel safe: a wake-up that nobody was there to receive
     /// is kept.
-    pub async fn woken(&self) -> Woken {
+    pub(crate) async fn woken(&self) -> Woken {
         poll_fn(|context| {
             if let Poll::Ready(woken) = self.take() {
                 return Poll::Ready(woken);
@@ -100,11 +99,11 @@ struct Lists {
 
 /// The waiters by what they wait for. The lock is held for list operations only; the engine never takes it.
 #[derive(Debug, Default)]
-pub struct Topics(Mutex<Lists>);
+pub(crate) struct Topics(Mutex<Lists>);
 
 impl Topics {
     /// Adds a waiter for everything that `interest` covers.
-    pub fn add(&self, interest: &Interest, waiter: &Arc<Waiter>) {
+    pub(crate) fn add(&self, interest: &Interest, waiter: &Arc<Waiter>) {
         let mut lists = self.0.lock();
         for name in &interest.documents {
             lists.documents.entry(name.clone()).or_default().push(Arc::clone(waiter));
@@ -115,7 +114,7 @@ impl Topics {
     }
 
     /// Takes a waiter out again.
-    pub fn remove(&self, interest: &Interest, waiter: &Arc<Waiter>) {
+    pub(crate) fn remove(&self, interest: &Interest, waiter: &Arc<Waiter>) {
         let mut lists = self.0.lock();
         for name in &interest.documents {
             remove_from(&mut lists.documents, name, waiter);
@@ -126,12 +125,12 @@ impl Topics {
     }
 
     /// Whether anybody waits for this very document. Who waits for its whole collection does not count.
-    pub fn has(&self, name: &DocumentName) -> bool {
+    pub(crate) fn has(&self, name: &DocumentName) -> bool {
         self.0.lock().documents.contains_key(name)
     }
 
     /// Wakes everyone who wants to hear of one of these events, each once.
-    pub fn wake(&self, events: &[Arc<Event>]) {
+    pub(crate) fn wake(&self, events: &[Arc<Event>]) {
         let lists = self.0.lock();
         let (mut documents, mut collections) = (HashSet::new(), HashSet::new());
         for event in events {
@@ -147,7 +146,7 @@ impl Topics {
     }
 
     /// Wakes everyone who wants to hear of one of these documents, for its presence.
-    pub fn wake_for_presence(&self, names: &[DocumentName]) {
+    pub(crate) fn wake_for_presence(&self, names: &[DocumentName]) {
         let lists = self.0.lock();
         let mut collections = HashSet::new();
         for name in names {
@@ -161,14 +160,13 @@ impl Topics {
     }
 
     /// Wakes everyone who wants to hear of this document.
-    pub fn wake_names(&self, name: &DocumentName) {
+    pub(crate) fn wake_names(&self, name: &DocumentName) {
         let lists = self.0.lock();
         let (document, collection) = (lists.documents.get(name), lists.collections.get(&name.collection));
         document.into_iter().chain(collection).flatten().for_each(|waiter| waiter.wake(Woken::EVENTS));
     }
 
-    /// Wakes everyone.
-    pub fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         let lists = self.0.lock();
         let waiters = lists.documents.values().chain(lists.collections.values()).flatten();
         waiters.for_each(|waiter| waiter.wake(Woken::EVENTS));

@@ -108,8 +108,7 @@ impl From<Failure> for Fault {
 
 /// A failure inside the store, before it is known who is told.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// SQLite's.
+pub(crate) enum Failure {
     Sql(rusqlite::Error),
     /// Ours, ready to be told.
     Told(Error),
@@ -128,13 +127,13 @@ impl From<Error> for Failure {
 }
 
 /// What the caller of a feature is told of SQLite's failure: for `map_err` in a feature's SQL.
-pub fn told(error: rusqlite::Error) -> Error {
+pub(crate) fn told(error: rusqlite::Error) -> Error {
     Failure::Sql(error).told()
 }
 
 impl Failure {
     /// What a reader is told.
-    pub fn told(self) -> Error {
+    pub(crate) fn told(self) -> Error {
         match self {
             Self::Told(error) => error,
             Self::Sql(error) if is_damage(&error) => {
@@ -148,7 +147,7 @@ impl Failure {
     }
 
     /// Names the document that was read, where damage of the file has hit it before its rows could be looked at.
-    pub fn of(self, name: &DocumentName) -> Self {
+    pub(crate) fn of(self, name: &DocumentName) -> Self {
         match self {
             Self::Sql(error) if is_damage(&error) => Self::Told(
                 Error::new(Kind::Damaged, format!("what is stored of {name} is damaged"))
@@ -160,7 +159,7 @@ impl Failure {
     }
 
     /// Whether the reason is what is stored, not that it cannot be reached.
-    pub fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Sql(error) => is_damage(error),
             Self::Told(error) => error.kind() == Kind::Damaged,
@@ -169,7 +168,7 @@ impl Failure {
 }
 
 /// Whether SQLite, or the reading of a row, met something that cannot have been written by us.
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     match error {
         E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::IntegralValueOutOfRange(..) => true,
@@ -196,7 +195,7 @@ fn is_unavailable(code: ErrorCode) -> bool {
 }
 
 /// What is stored of the document `name` does not add up at `version`; up to `last_good` it does, where that is known.
-pub(super) fn damaged(name: &DocumentName, version: Version, last_good: Option<Version>, reason: &str) -> Error {
+pub(crate) fn damaged(name: &DocumentName, version: Version, last_good: Option<Version>, reason: &str) -> Error {
     let message = format!("what is stored of {name} is damaged at version {version}: {reason}");
     let error = Error::new(Kind::Damaged, message).with("document", name.to_string()).with("version", version.0);
     match last_good {

@@ -8,22 +8,22 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::error::{Failure, OpenError};
-use super::{open, rows, writer};
+use super::{open, rows};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::VOLATILE_ROWS_BYTES_MAX;
 use crate::document::model::Meta;
+use crate::store::write::writer;
 
 /// Bytes of a page.
 const PAGE_BYTES: usize = 4096;
 
 /// See the module. Shared by everybody who reads and writes it; each call holds the lock for the time of some statements
 /// on memory, so that it may be made where nothing may block for long.
-pub struct Memory(Mutex<Connection>);
+pub(crate) struct Memory(Mutex<Connection>);
 
 impl Memory {
-    /// An empty one.
-    pub fn open() -> std::result::Result<Self, OpenError> {
+    pub(crate) fn open() -> std::result::Result<Self, OpenError> {
         let make = || -> rusqlite::Result<Connection> {
             let conn = Connection::open_in_memory()?;
             conn.execute_batch(open::SCHEMA)?;
@@ -37,13 +37,13 @@ impl Memory {
     }
 
     /// Asks a question. Error: that of the question.
-    pub fn read<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    pub(crate) fn read<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         question(&self.0.lock())
     }
 
     /// Writes rows that belong to the document of `meta`, all or none. Errors: that of `write`; `TooLarge` when there are
     /// as many as may be.
-    pub fn write<T>(
+    pub(crate) fn write<T>(
         &self,
         meta: &Arc<Meta>,
         now: Timestamp,
@@ -61,7 +61,7 @@ impl Memory {
     }
 
     /// The document with this key is gone: `remove` takes away what belongs to it. Error: that of `remove`.
-    pub fn forget(&self, key: i64, remove: impl FnOnce(&Connection, i64) -> Result<()>) -> Result<()> {
+    pub(crate) fn forget(&self, key: i64, remove: impl FnOnce(&Connection, i64) -> Result<()>) -> Result<()> {
         let conn = self.0.lock();
         let transaction = conn.unchecked_transaction().map_err(full)?;
         remove(&transaction, key)?;

@@ -9,23 +9,15 @@
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
 //! checksum. What does not verify is an error that names the document and the version, never data.
 
-mod along;
-mod compare;
-pub mod error;
-pub mod keys;
-mod log;
+mod companion_rows;
+pub(crate) mod error;
 mod memory;
-mod mend;
 mod open;
-mod pool;
-mod purge;
-pub mod reader;
-mod replay;
+pub(crate) mod read;
 mod rows;
 mod tally;
-mod trim;
 mod volatile;
-pub mod writer;
+pub(crate) mod write;
 
 #[cfg(test)]
 mod tests;
@@ -35,32 +27,32 @@ use std::time::Duration;
 
 use crate::base::limits;
 
-pub use along::{Along, Landing};
-pub use compare::{Checked, Defect, Fresh, Moment, OTHER_DOCUMENT, Place, Standing, StoredHead};
-pub use error::{Fault, OpenError, told};
-pub use keys::{Answered, KeyRow, RequestKey, once};
-pub use log::Filter;
-pub use memory::Memory;
-pub use mend::{Claimed, Mend, Rest};
+pub(crate) use companion_rows::{Along, Landing};
+pub(crate) use error::{Fault, OpenError, told};
+pub(crate) use memory::Memory;
 pub use open::open;
-pub use purge::{Expendable, Purge};
-pub use reader::{Entry, Kept, Reader};
-pub use replay::{Loaded, Tip, Verified};
-pub use tally::{Counted, Creations, Tally};
-pub use trim::{Overdue, compact, overdue, trim_some};
-pub use volatile::Vanished;
-pub use writer::{Batch, CommitTimes, Head, Rows, Snapshot, Tidied, Writer};
+pub(crate) use read::inspect::{Fresh, Moment, OTHER_DOCUMENT, Place, Standing, StoredHead};
+pub(crate) use read::log::Filter;
+pub(crate) use read::reader::{Entry, Reader};
+pub(crate) use read::replay::{Loaded, Tip, Verified};
+pub(crate) use tally::{Counted, Creations, Tally};
+pub(crate) use volatile::Vanished;
+pub(crate) use write::keys::{Answered, KeyRow, RequestKey, once};
+pub(crate) use write::purge::{Expendable, Purge};
+pub(crate) use write::repair::{Claimed, Mend, Rest};
+pub(crate) use write::trim::{compact, overdue, trim_some};
+pub(crate) use write::writer::{Batch, CommitTimes, Head, Rows, Snapshot, Tidied, Writer};
 
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
-pub use rusqlite::Connection;
+pub(crate) use rusqlite::Connection;
 
 /// The name of the database within the data directory.
-pub const FILE_NAME: &str = "rejoin.db";
+pub(crate) const FILE_NAME: &str = "rejoin.db";
 /// The name of the lock file within the data directory.
-pub const LOCK_NAME: &str = "rejoin.lock";
+pub(crate) const LOCK_NAME: &str = "rejoin.lock";
 /// Connections of the reader pool when nobody says otherwise: reads are short, and more would only wait for the same
 /// cores.
-pub const READERS: u32 = 4;
+pub(crate) const READERS: u32 = 4;
 
 /// Where data is kept, and how.
 #[derive(Clone, Debug)]
@@ -102,9 +94,7 @@ pub enum Synchronous {
 /// How much of each document's history is kept: what both bounds allow. The newest event always is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
-    /// Most events.
     pub events_max: u64,
-    /// Oldest event.
     pub kept: Duration,
 }
 

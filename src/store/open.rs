@@ -10,11 +10,11 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Failure, OpenError, is_damage};
-use super::writer::{Checkpoint, checkpoint};
-use super::{FILE_NAME, LOCK_NAME, Options, Reader, Synchronous, Writer, pool};
+use super::{FILE_NAME, LOCK_NAME, Options, Reader, Synchronous, Writer};
+use crate::store::read::pool;
+use crate::store::write::writer::{Checkpoint, checkpoint};
 
-/// The whole format.
-pub(super) const SCHEMA: &str = include_str!("../../schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("../../schema.sql");
 /// The number of the format that this release writes, as in `schema.sql`.
 const FORMAT: i64 = 1;
 /// Marks our files, as in `schema.sql`.
@@ -22,7 +22,7 @@ const APPLICATION_ID: i64 = 0x5265_6A6E;
 /// The tables of the format.
 const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
 /// How long a statement waits for another connection: only for people with `sqlite3` in hand, and for checkpoints.
-pub(super) const BUSY_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Statements kept prepared per connection; a third fewer than this are in use.
 const STATEMENTS: usize = 64;
 /// SQLite's own bound on pages.
@@ -105,7 +105,7 @@ fn prepare_file(data_dir: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// What every connection has in common.
-pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+pub(crate) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.busy_timeout(BUSY_WAIT)?;
@@ -114,7 +114,7 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connect
 }
 
 /// What the writer's connection has on top. `pages_max` 0: no bound of ours.
-pub(super) fn configure(conn: &Connection, synchronous: Synchronous, pages_max: u32) -> rusqlite::Result<()> {
+pub(crate) fn configure(conn: &Connection, synchronous: Synchronous, pages_max: u32) -> rusqlite::Result<()> {
     // Only the writer checkpoints, between batches. A WAL that grew is cut back to 32 MiB when it starts over.
     conn.execute_batch(
         "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432;

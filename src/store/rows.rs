@@ -15,17 +15,17 @@ use crate::document::event::Event;
 use crate::document::model::{Access, Meta};
 
 /// A number as SQLite has it. What does not fit is larger than anything stored, and stays so.
-pub(super) fn int(number: u64) -> i64 {
+pub(crate) fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A count as SQLite has it.
-pub(super) fn count(number: usize) -> i64 {
+pub(crate) fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// UTF-8 bytes bound as text, without being checked or copied.
-pub(super) struct Text<'a>(pub &'a [u8]);
+pub(crate) struct Text<'a>(pub &'a [u8]);
 
 impl ToSql for Text<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -39,26 +39,26 @@ fn strange(column: usize, what: &'static str) -> rusqlite::Error {
 }
 
 /// A number that is never negative.
-pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(crate) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
-pub(super) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
+pub(crate) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
     number(row, column).map(Seq)
 }
 
-pub(super) fn version(row: &Row<'_>, column: usize) -> rusqlite::Result<Version> {
+pub(crate) fn version(row: &Row<'_>, column: usize) -> rusqlite::Result<Version> {
     number(row, column).map(Version)
 }
 
 /// A text column's bytes, whatever they are.
-pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
+pub(crate) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
     bytes_of(row.get_ref(column)?, column)
 }
 
 /// The same, where NULL may stand.
-pub(super) fn optional_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Bytes>> {
+pub(crate) fn optional_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Bytes>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
         value => bytes_of(value, column).map(Some),
@@ -76,27 +76,27 @@ fn str_of<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r str> {
     row.get_ref(column)?.as_str().map_err(|_| strange(column, "not text"))
 }
 
-pub(super) fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
+pub(crate) fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
     Hash::parse(str_of(row, column)?).ok_or_else(|| strange(column, "not a hash"))
 }
 
-pub(super) fn optional_hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Hash>> {
+pub(crate) fn optional_hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Hash>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),
         _ => hash(row, column).map(Some),
     }
 }
 
-pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::parse(str_of(row, column)?).ok_or_else(|| strange(column, "not a time"))
 }
 
 /// The columns of [`meta`], in its order; the table goes by the name `d`.
-pub(super) const META: &str = "d.key, d.collection, d.id, d.host, d.access, d.created_at";
+pub(crate) const META: &str = "d.key, d.collection, d.id, d.host, d.access, d.created_at";
 const META_COLUMNS: usize = 6;
 
 /// A document's fixed facts, from the columns [`META`] that begin at `first`.
-pub(super) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
+pub(crate) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
     let name = DocumentName {
         collection: Collection::new(str_of(row, first + 1)?).map_err(|_| strange(first + 1, "not a collection"))?,
         id: DocumentId::new(str_of(row, first + 2)?).map_err(|_| strange(first + 2, "not an id"))?,
@@ -114,7 +114,7 @@ pub(super) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
 
 /// Where a document's kept history begins: the last event that was trimmed, or zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Base {
+pub(crate) struct Base {
     pub version: Version,
     pub seq: Seq,
     pub hash: Hash,
@@ -122,7 +122,7 @@ pub(super) struct Base {
 
 /// A row of `documents`.
 #[derive(Clone, Debug)]
-pub(super) struct DocumentRow {
+pub(crate) struct DocumentRow {
     pub meta: Arc<Meta>,
     pub base: Base,
 }
@@ -137,14 +137,14 @@ fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
 }
 
 /// The document called `name`, if there ever was one.
-pub(super) fn find_document(conn: &Connection, name: &DocumentName) -> Result<Option<DocumentRow>, Failure> {
+pub(crate) fn find_document(conn: &Connection, name: &DocumentName) -> Result<Option<DocumentRow>, Failure> {
     let sql = select_documents("WHERE d.collection = ?1 AND d.id = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     Ok(statement.query_row((name.collection.as_str(), name.id.as_str()), document_row).optional()?)
 }
 
 /// The document of this key, if there ever was one.
-pub(super) fn document_by_key(conn: &Connection, key: i64) -> Result<Option<DocumentRow>, Failure> {
+pub(crate) fn document_by_key(conn: &Connection, key: i64) -> Result<Option<DocumentRow>, Failure> {
     let mut statement = conn.prepare_cached(&select_documents("WHERE d.key = ?1"))?;
     Ok(statement.query_row([key], document_row).optional()?)
 }
@@ -154,7 +154,7 @@ fn select_documents(condition: &str) -> String {
 }
 
 /// The last of a document's events: its version, if there is one.
-pub(super) fn head_version(conn: &Connection, key: i64) -> Result<Option<Version>, Failure> {
+pub(crate) fn head_version(conn: &Connection, key: i64) -> Result<Option<Version>, Failure> {
     let sql = "SELECT version FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
     Ok(conn.prepare_cached(sql)?.query_row([key], |row| version(row, 0)).optional()?)
 }
@@ -163,7 +163,7 @@ pub(super) fn head_version(conn: &Connection, key: i64) -> Result<Option<Version
 /// goes by `e`, its documents by `d`, each event's predecessor by `p`.
 ///
 /// `CROSS JOIN` keeps SQLite from turning the order around: the events asked for lead.
-pub(super) fn select_events(rest: &str) -> String {
+pub(crate) fn select_events(rest: &str) -> String {
     format!(
         "SELECT {META}, e.seq, e.version, e.hash, e.deletes, e.body,
                 CASE WHEN e.version = d.base_version + 1 THEN d.base_hash ELSE p.hash END
@@ -175,13 +175,13 @@ pub(super) fn select_events(rest: &str) -> String {
 
 /// Reads the rows of one call: the events of one document share one [`Meta`].
 #[derive(Default)]
-pub(super) struct EventRows {
+pub(crate) struct EventRows {
     metas: HashMap<i64, Arc<Meta>>,
 }
 
 impl EventRows {
     /// The event in a row of [`select_events`], verified against its predecessor's hash.
-    pub fn event(&mut self, row: &Row<'_>) -> Result<Event, Failure> {
+    pub(super) fn event(&mut self, row: &Row<'_>) -> Result<Event, Failure> {
         let key: i64 = row.get(0)?;
         let meta = match self.metas.get(&key) {
             Some(known) => Arc::clone(known),

@@ -39,9 +39,7 @@ pub trait Creations: Send + Sync {
 /// A tally on its way to the disk.
 #[derive(Clone)]
 pub struct Counted {
-    /// Who writes it.
     pub by: Arc<dyn Creations>,
-    /// What.
     pub tally: Tally,
     /// When its creation was decided.
     pub at: Timestamp,
@@ -55,7 +53,7 @@ impl fmt::Debug for Counted {
 
 /// Writes a tally. What the disk refuses fails the transaction, so that both are tried again; what is a bug of the
 /// feature must not keep a change from the disk for ever, so it is told and the creation goes uncounted.
-pub(super) fn write(conn: &Connection, counted: &Counted) -> std::result::Result<(), Fault> {
+pub(crate) fn write(conn: &Connection, counted: &Counted) -> std::result::Result<(), Fault> {
     conn.prepare_cached("SAVEPOINT tally")?.execute([])?;
     if let Err(failure) = counted.by.write(conn, &counted.tally, counted.at) {
         if conn.is_autocommit() || failure.kind() == Kind::StorageUnavailable {

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 
 use super::error::Failure;
-use super::{log, rows};
+use super::rows;
 use crate::base::ids::{Collection, Seq};
+use crate::store::read::log;
 
 /// Where in the log documents of a collection lived in memory only, in runs that are over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vanished {
-    /// Which collection.
     pub collection: Collection,
     /// No event up to here was told beside theirs.
     pub after: Seq,
@@ -28,7 +28,7 @@ impl Vanished {
 }
 
 /// Notes that a run begins in which new documents of `collections` live in memory only. Returns what earlier runs left.
-pub(super) fn begin_run(conn: &Connection, collections: &BTreeSet<Collection>) -> Result<Vec<Vanished>, Failure> {
+pub(crate) fn begin_run(conn: &Connection, collections: &BTreeSet<Collection>) -> Result<Vec<Vanished>, Failure> {
     let head = rows::int(log::head(conn)?.seq.0);
     // Most servers never have any: they write nothing here.
     let known: bool = conn.query_row("SELECT EXISTS (SELECT 1 FROM volatile_collections)", [], |row| row.get(0))?;

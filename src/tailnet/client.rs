@@ -23,7 +23,7 @@ use super::wire::{Status, WhoIs};
 
 /// How long one answer may take, connecting included. Measured against a double: 0.1 ms; tailscaled takes a lock that
 /// everything in it takes.
-pub const TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest answer that is read, bytes. Without peers a status has a few kilobytes, a whois some more for its
 /// capabilities.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -33,7 +33,7 @@ const WORDS_MAX: usize = 200;
 const MACOS_PORT_FILE: &str = "/Library/Tailscale/ipnport";
 
 /// Where tailscaled's socket is when nobody says otherwise.
-pub fn default_socket() -> PathBuf {
+pub(crate) fn default_socket() -> PathBuf {
     let path =
         if cfg!(target_os = "macos") { "/var/run/tailscaled.socket" } else { "/var/run/tailscale/tailscaled.sock" };
     path.into()

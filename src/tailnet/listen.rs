@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::gate::Reach;
 
 /// The port of `tailnet` without one.
-pub const PORT: u16 = 7766;
+pub(crate) const PORT: u16 = 7766;
 
 /// One place to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,13 +4,13 @@
 //! the tailnet's, [`home`] what this node is in it, [`listen`] where to be reached, and [`policy`] who is let in and as whom: these are pure.
 //! [`gate`] puts them together, for each connection that is accepted.
 
-pub mod client;
-pub mod gate;
-pub mod home;
-pub mod listen;
-pub mod policy;
-pub mod ranges;
-pub mod wire;
+pub(crate) mod client;
+pub(crate) mod gate;
+pub(crate) mod home;
+pub(crate) mod listen;
+pub(crate) mod policy;
+pub(crate) mod ranges;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

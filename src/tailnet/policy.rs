@@ -33,7 +33,6 @@ pub struct Policy {
 pub struct Member {
     /// Stable, unlike the login: the user id, or `tag-<name>`.
     pub user: UserId,
-    /// For display.
     pub login: String,
     /// The machine that they come from.
     pub node: String,
@@ -83,7 +82,7 @@ impl fmt::Display for Refusal {
 
 /// The user id that stands for all nodes with a tag; the tag is given with or without its `tag:`. `None` when that is no
 /// tag.
-pub fn tag_user(tag: &str) -> Option<UserId> {
+pub(crate) fn tag_user(tag: &str) -> Option<UserId> {
     let name = tag.strip_prefix("tag:").unwrap_or(tag);
     let good = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     UserId::new(&format!("tag-{name}")).ok().filter(|_| good && name.starts_with(|c: char| c.is_ascii_alphabetic()))

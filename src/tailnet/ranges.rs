@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether `address` is in one of the ranges that nodes of a tailnet get their addresses from. An IPv4 address inside an
 /// IPv6 one counts as what it is inside.
-pub fn is_tailnet(address: IpAddr) -> bool {
+pub(crate) fn is_tailnet(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_tailnet_v4(address),
         IpAddr::V6(address) => is_tailnet_v6(address),
@@ -12,7 +12,7 @@ pub fn is_tailnet(address: IpAddr) -> bool {
 }
 
 /// Whether a node can have `address`: in the tailnet's ranges, and none of the two that tailscaled answers at itself.
-pub fn is_node(address: IpAddr) -> bool {
+pub(crate) fn is_node(address: IpAddr) -> bool {
     let address = address.to_canonical();
     is_tailnet(address)
         && address != IpAddr::V4(Ipv4Addr::new(100, 100, 100, 100))
@@ -20,7 +20,7 @@ pub fn is_node(address: IpAddr) -> bool {
 }
 
 /// Whether `address` is this machine itself, in either family.
-pub fn is_loopback(address: IpAddr) -> bool {
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 

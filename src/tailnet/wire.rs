@@ -20,10 +20,8 @@ pub struct Status {
     /// `Running` when all is well.
     #[serde(deserialize_with = "null_is_default")]
     pub backend_state: String,
-    /// This node's addresses.
     #[serde(rename = "TailscaleIPs", deserialize_with = "null_is_default")]
     pub tailscale_ips: Vec<IpAddr>,
-    /// This node.
     #[serde(rename = "Self", deserialize_with = "null_is_default")]
     pub own: OwnNode,
     /// The tailnet that it is in.
@@ -41,12 +39,10 @@ pub struct OwnNode {
     /// Whose it is; of a tagged node a user that stands for all of those.
     #[serde(rename = "UserID", deserialize_with = "null_is_default")]
     pub user_id: i64,
-    /// Its tags.
     #[serde(deserialize_with = "null_is_default")]
     pub tags: Vec<String>,
 }
 
-/// A tailnet.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CurrentTailnet {
@@ -59,10 +55,8 @@ pub struct CurrentTailnet {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct WhoIs {
-    /// The machine.
     #[serde(deserialize_with = "null_is_default")]
     pub node: Node,
-    /// Whose it is.
     #[serde(deserialize_with = "null_is_default")]
     pub user_profile: UserProfile,
     /// What the tailnet's policy grants it here: values by the capability's name.
@@ -74,7 +68,6 @@ pub struct WhoIs {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Node {
-    /// Stable.
     #[serde(rename = "StableID", deserialize_with = "null_is_default")]
     pub stable_id: String,
     /// With domain, and a dot at the end.
@@ -107,7 +100,6 @@ pub struct HostInfo {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct UserProfile {
-    /// Stable.
     #[serde(rename = "ID", deserialize_with = "null_is_default")]
     pub id: i64,
     /// For display: it can be changed, and given to somebody else.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rejoin::Config;
+use rejoin::SeededEntropy;
 use rejoin::Server;
-use rejoin::app::{Builder, Stopped};
-use rejoin::base::clock::{Clock, ManualClock, Timestamp};
-use rejoin::base::entropy::SeededEntropy;
-use rejoin::config::Config;
-use rejoin::document::rules::{Action, Actor, Rejection, Rules};
+use rejoin::{Action, Actor, Rejection, Rules};
+use rejoin::{Builder, Stopped};
+use rejoin::{Clock, ManualClock, Timestamp};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 

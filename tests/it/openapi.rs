@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rejoin::base::ids::RESERVED_COLLECTIONS;
+use rejoin::internals::RESERVED_COLLECTIONS;
 use serde_json::{Value, json};
 
 use crate::support::Process;

@@ -1,8 +1,8 @@
 //! A table to try things at: every accepted action is checked for lost chips, every rejected one for secrets.
 
-use rejoin::base::clock::Timestamp;
-use rejoin::base::ids::UserId;
-use rejoin::document::rules::{Action, Actor, Rejection, Rules};
+use rejoin::Timestamp;
+use rejoin::UserId;
+use rejoin::{Action, Actor, Rejection, Rules};
 use serde_json::{Value, json};
 
 use crate::holdem::rules::Holdem;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::game::{Game, actor};
 use crate::holdem::rules::Holdem;
-use rejoin::base::clock::Timestamp;
-use rejoin::document::rules::{Action, Rules as _};
+use rejoin::Timestamp;
+use rejoin::{Action, Rules as _};
 
 /// Ten players bet at most this often in a hand of the sizes below; more means that the turn goes round for ever.
 const MOVES_MAX: usize = 2000;

@@ -1,7 +1,7 @@
 //! What the real hands do not have: side pots, odd chips, short all-ins, two players, antes, a shuffling server.
 
-use rejoin::base::ids::UserId;
-use rejoin::document::rules::{Actor, Rules};
+use rejoin::UserId;
+use rejoin::{Actor, Rules};
 use serde_json::{Value, json};
 
 use super::game::{Game, actor};
@@ -254,11 +254,6 @@ fn a_player_may_be_the_host() {
     let mut game = Game::of(&[1000, 1000]);
     game.deal(&PAIRS[..2]);
     let host = Actor { id: UserId::new("b").unwrap(), host: true };
-    let action = |kind, payload| rejoin::document::rules::Action {
-        kind,
-        payload,
-        at: rejoin::base::clock::Timestamp::from_millis(0),
-        seed: [0; 32],
-    };
+    let action = |kind, payload| rejoin::Action { kind, payload, at: rejoin::Timestamp::from_millis(0), seed: [0; 32] };
     assert!(Holdem.apply(&game.state, &action("call", &Value::Null), &host).is_ok());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use rejoin::base::clock::{Clock, ManualClock, SystemClock};
+use rejoin::{Clock, ManualClock, SystemClock};
 use rusqlite::Connection as Database;
 use serde_json::{Value, json};
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use rejoin::base::clock::Clock;
-use rejoin::base::ids::DocumentName;
-use rejoin::base::limits::BATCH_OPERATIONS_MAX;
-use rejoin::document::decide::{Expected, Operation, Request};
-use rejoin::document::model::Access;
-use rejoin::store::Synchronous;
+use rejoin::Clock;
+use rejoin::internals::DocumentName;
+use rejoin::internals::document::Access;
+use rejoin::internals::document::{Expected, Operation, Request};
+use rejoin::internals::limits::BATCH_OPERATIONS_MAX;
+use rejoin::internals::store::Synchronous;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,6 +1,6 @@
 //! The turn, and what a player may do with chips.
 
-use rejoin::document::rules::Rejection;
+use rejoin::Rejection;
 
 use super::table::{Phase, Seat, Status, Street, Table};
 

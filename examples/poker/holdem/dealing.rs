@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rejoin::base::ids::UserId;
-use rejoin::document::rules::Rejection;
+use rejoin::Rejection;
+use rejoin::UserId;
 use serde::Deserialize;
 
 use super::cards::{self, Card};

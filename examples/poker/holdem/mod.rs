@@ -1,4 +1,4 @@
-//! No-limit Texas hold'em as [`Rules`](rejoin::document::rules::Rules) for a collection: a document is a table that
+//! No-limit Texas hold'em as [`Rules`](rejoin::Rules) for a collection: a document is a table that
 //! plays one hand after another.
 //!
 //! | action | by | payload |

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rejoin::document::rules::{Action, Actor, Rejection, Rules};
+use rejoin::{Action, Actor, Rejection, Rules};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

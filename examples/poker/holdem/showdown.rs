@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rejoin::document::rules::Rejection;
+use rejoin::Rejection;
 
 use super::cards::Strength;
 use super::pots;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use rejoin::document::rules::Rejection;
+use rejoin::Rejection;
 use serde::{Deserialize, Serialize};
 
 use super::cards::Card;

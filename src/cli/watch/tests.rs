@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::DocumentName;
-use crate::http::client::Target;
+use crate::net::http_client::Target;
 
 fn message(event: &str, data: &str) -> Message {
     Message { event: event.to_owned(), data: data.to_owned(), last_event_id: String::new() }

@@ -2,6 +2,6 @@
 //!
 //! In reading order: [`rules`] (what is kept of an error, and how many may be told: pure), `sql` (the table), [`routes`].
 
-pub mod routes;
-pub mod rules;
-pub mod sql;
+pub(crate) mod routes;
+pub(crate) mod rules;
+pub(crate) mod sql;

@@ -18,20 +18,20 @@ use super::sql::{self, Seen};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K};
 use crate::base::limits::CLIENT_ERROR_COUNT_MAX;
-use crate::http::answer::json;
 use crate::http::api::Api;
-use crate::http::body::Json;
-use crate::http::caller::Caller;
-use crate::http::openapi::problems;
-use crate::http::problem::Handled;
-use crate::http::query::{Cursor, Page, Query};
+use crate::http::request::body::Json;
+use crate::http::request::caller::Caller;
+use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::response::json::json;
+use crate::http::response::openapi::problems;
+use crate::http::response::problem::Handled;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ClientErrorBody, Noted, ClientErrorItem, ClientErrors)))]
 struct Schemas;
 
 /// The calls about client errors.
-pub fn router() -> OpenApiRouter<Api> {
+pub(crate) fn router() -> OpenApiRouter<Api> {
     let limiter = Arc::new(Mutex::new(Limiter::default()));
     OpenApiRouter::with_openapi(Schemas::openapi())
         .routes(routes!(note))

@@ -14,23 +14,21 @@ use crate::base::limits::{
 
 /// An error as it is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientError {
+pub(crate) struct ClientError {
     /// What the browser said.
     pub message: String,
     /// Where in the program.
     pub stack: Option<String>,
     /// On which page, without query and fragment: they may hold secrets.
     pub url: Option<String>,
-    /// In which browser.
     pub user_agent: Option<String>,
-    /// Of which release.
     pub app_version: Option<String>,
 }
 
 impl ClientError {
     /// The same within the bounds: what is too long is cut.
     #[must_use]
-    pub fn bounded(self) -> Self {
+    pub(crate) fn bounded(self) -> Self {
         let text = |text: Option<String>| text.map(|text| cut(text, CLIENT_ERROR_TEXT_LENGTH_MAX));
         Self {
             message: cut(self.message, CLIENT_ERROR_MESSAGE_LENGTH_MAX),
@@ -42,7 +40,7 @@ impl ClientError {
     }
 
     /// What makes two errors one: message, stack and release.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let mut hasher = Sha256::new();
         for part in [Some(&self.message), self.stack.as_ref(), self.app_version.as_ref()] {
             // Lengths go first, so that no two errors are written alike; nothing is not the empty text.
@@ -88,7 +86,7 @@ impl Rate {
 
 /// Counts errors per caller and in all.
 #[derive(Clone, Debug, Default)]
-pub struct Limiter {
+pub(crate) struct Limiter {
     /// When each caller is free again, milliseconds. At most [`CLIENT_ERROR_CALLERS_MAX`]: who finds no room is counted
     /// with all others only.
     callers: HashMap<String, i64>,
@@ -97,7 +95,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// Counts an error of `caller`. Error: the seconds after which it is worth trying again.
-    pub fn admit(&mut self, caller: &str, now: Timestamp) -> Result<(), u64> {
+    pub(crate) fn admit(&mut self, caller: &str, now: Timestamp) -> Result<(), u64> {
         let now = now.as_millis();
         let seconds = |millis: i64| u64::try_from(millis.div_euclid(1000) + 1).unwrap_or(1);
         let of_caller = EACH.admit(self.callers.get(caller).copied().unwrap_or(now), now).map_err(seconds)?;

@@ -11,18 +11,15 @@ use crate::store::told;
 
 /// An error with its history.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// See [`ClientError::fingerprint`].
     pub fingerprint: String,
     /// As it was told last.
     pub error: ClientError,
     /// Who told it last.
     pub reported_by: String,
-    /// How often.
     pub count: u64,
-    /// When first.
     pub first_seen: Timestamp,
-    /// When last.
     pub last_seen: Timestamp,
     /// Rises each time that one is seen.
     pub place: i64,
@@ -30,7 +27,13 @@ pub struct Seen {
 
 /// Notes that `error` happened `count` times more, and forgets those that were longest not seen past the bound. Returns
 /// how often it happened in all.
-pub fn note(conn: &Connection, error: &ClientError, reported_by: &str, count: u64, now: Timestamp) -> Result<u64> {
+pub(crate) fn note(
+    conn: &Connection,
+    error: &ClientError,
+    reported_by: &str,
+    count: u64,
+    now: Timestamp,
+) -> Result<u64> {
     let write = || -> rusqlite::Result<u64> {
         let sql =
             "INSERT INTO client_errors (fingerprint, message, stack, url, user_agent, app_version, reported_by, count,
@@ -62,7 +65,7 @@ pub fn note(conn: &Connection, error: &ClientError, reported_by: &str, count: u6
 }
 
 /// A page of errors, those last seen first, before the place `before`; one more than `limit` if there are more.
-pub fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<Seen>> {
+pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<Seen>> {
     let sql = "SELECT fingerprint, message, stack, url, user_agent, app_version, reported_by, count, first_seen,
                       last_seen, place
                FROM client_errors WHERE place < ?1 ORDER BY place DESC LIMIT ?2";

@@ -23,13 +23,13 @@ use crate::document::model::{Access, Document};
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, redact_state};
 use crate::http::api::Api;
-use crate::http::body::{JSON_PATCH, MERGE_PATCH};
-use crate::http::caller::Caller;
-use crate::http::headers::{self, REJOIN_POSITION};
-use crate::http::openapi::{Conditions, Unchanged, WriteHeaders};
-use crate::http::path::{CollectionPath, DocumentPath};
-use crate::http::problem::{Failure, Handled};
-use crate::http::query::{Cursor, Page, Query};
+use crate::http::request::body::{JSON_PATCH, MERGE_PATCH};
+use crate::http::request::caller::Caller;
+use crate::http::request::headers::{self, REJOIN_POSITION};
+use crate::http::request::path::{CollectionPath, DocumentPath};
+use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::response::openapi::{Conditions, Unchanged, WriteHeaders};
+use crate::http::response::problem::{Failure, Handled};
 
 mod batch;
 mod description;
@@ -47,7 +47,7 @@ use sent::Sent;
 use writes::Shows;
 
 /// The calls about documents.
-pub fn router() -> OpenApiRouter<Api> {
+pub(crate) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Schemas::openapi())
         .routes(routes!(batch::batch))
         .routes(routes!(streams::stream))

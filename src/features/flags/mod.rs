@@ -1,3 +1,3 @@
 //! Which parts of the server are turned on.
 
-pub mod routes;
+pub(crate) mod routes;

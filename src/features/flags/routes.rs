@@ -15,11 +15,11 @@ use utoipa_axum::routes;
 use crate::base::error::Error;
 use crate::base::flags::Flags;
 use crate::http::api::Api;
-use crate::http::openapi::Common;
-use crate::http::problem::Handled;
+use crate::http::response::openapi::Common;
+use crate::http::response::problem::Handled;
 
 /// The calls about flags. `clients`: those that mean something to clients alone, by their names in the configuration.
-pub fn router(clients: &BTreeMap<String, bool>) -> OpenApiRouter<Api> {
+pub(crate) fn router(clients: &BTreeMap<String, bool>) -> OpenApiRouter<Api> {
     let named = clients.iter().map(|(name, value)| (camel_case(name), *value)).collect();
     OpenApiRouter::new().routes(routes!(flags)).layer(Extension(Clients(Arc::new(named))))
 }

@@ -6,7 +6,7 @@ use crate::tailnet::ranges::{is_loopback, is_tailnet};
 
 /// Whether a game may be sent to this address. Everything else is refused, whoever asks: a server that sends what it has
 /// to any address is a way into networks that it stands in.
-pub fn is_allowed(address: IpAddr) -> bool {
+pub(crate) fn is_allowed(address: IpAddr) -> bool {
     is_loopback(address) || is_tailnet(address)
 }
 

@@ -27,15 +27,15 @@ const REMOVALS_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Removes a game for good, if it is still at this version. Errors: `NotFound`, `Gone`: it is not there;
 /// `VersionConflict`: it goes on.
-pub type Purge = Arc<dyn Fn(DocumentName, Version) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+pub(crate) type Purge = Arc<dyn Fn(DocumentName, Version) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 /// Drops the history of a game, if it is still at this version. Errors: as of [`Purge`].
-pub type Compact = Purge;
+pub(crate) type Compact = Purge;
 /// Whether anybody follows a game now.
-pub type Connected = Arc<dyn Fn(&DocumentName) -> bool + Send + Sync>;
+pub(crate) type Connected = Arc<dyn Fn(&DocumentName) -> bool + Send + Sync>;
 
 /// What the clean-up needs to know.
 #[derive(Clone)]
-pub struct Cleanup {
+pub(crate) struct Cleanup {
     /// How long the history of a game is kept after it was completed.
     pub compacted: Duration,
     /// How long a game is kept after it was completed.
@@ -50,8 +50,7 @@ pub struct Cleanup {
     pub connected: Connected,
 }
 
-/// The job `games-cleanup`.
-pub fn cleanup_job(cleanup: Cleanup) -> Job {
+pub(crate) fn cleanup_job(cleanup: Cleanup) -> Job {
     let run = move |context| clean(cleanup.clone(), context);
     Job::new("games-cleanup", Schedule::Hourly, TIMEOUT, run).with_dry_run()
 }

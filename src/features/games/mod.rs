@@ -4,22 +4,22 @@
 //! has the tables, and what of them goes with a game that is removed; [`tables`] says where they are; [`service`] joins them with documents;
 //! [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
 //!
-//! Moving a game to another server: [`addresses`] (where to; pure), [`wire`] (what the servers tell each other),
-//! [`belongings`] (what goes with a game; pure), [`departure`] (the server that it leaves), [`arrival`] (the server that
+//! Moving a game to another server: [`addresses`] (where to; pure), [`protocol`] (what the servers tell each other),
+//! [`attached_rows`] (what goes with a game; pure), [`migrate_out`] (the server that it leaves), [`migrate_in`] (the server that
 //! it goes to).
 
-pub mod addresses;
-pub mod arrival;
-pub mod belongings;
-pub mod cleanup;
+pub(crate) mod addresses;
+pub(crate) mod attached_rows;
+pub(crate) mod cleanup;
 #[cfg(test)]
 mod cleanup_tests;
-pub mod departure;
-pub mod reconnect;
-pub mod routes;
-pub mod seats;
-pub mod service;
-pub mod sql;
-pub mod tables;
-pub mod tokens;
-pub mod wire;
+pub(crate) mod migrate_in;
+pub(crate) mod migrate_out;
+pub(crate) mod protocol;
+pub(crate) mod reconnect;
+pub(crate) mod routes;
+pub(crate) mod seats;
+pub(crate) mod service;
+pub(crate) mod sql;
+pub(crate) mod tables;
+pub(crate) mod tokens;

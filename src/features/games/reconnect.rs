@@ -28,12 +28,9 @@ use crate::live::topics::Interest;
 use crate::store::Connection;
 
 /// A request to come back.
-pub struct Request {
-    /// To which game.
+pub(crate) struct Request {
     pub game: DocumentName,
-    /// As which player.
     pub player: UserId,
-    /// Who asks.
     pub viewer: Viewer,
     /// The token that is shown.
     pub token: Token,
@@ -43,8 +40,7 @@ pub struct Request {
     pub key: Option<(String, Hash)>,
 }
 
-/// The answer.
-pub struct Answer {
+pub(crate) struct Answer {
     /// As it is sent.
     pub body: Bytes,
     /// Whether it is an earlier answer again.
@@ -108,7 +104,7 @@ enum Outcome {
 
 /// Brings a player back. Errors: `NotFound`, `Gone`, `game-completed`; each of the token's; `not-a-participant`;
 /// `IdempotencyMismatch`; `Frozen`, `Moved`; `StorageUnavailable`, after which the request is to be repeated with the same key.
-pub async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
+pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
     let Request { game, player, viewer, token, last_event_id, key } = request;
     let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
     let showing = Showing {

@@ -6,10 +6,10 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{DocumentName, UserId};
-use crate::http::answer::json;
 use crate::http::api::Api;
-use crate::http::openapi::problems;
-use crate::http::problem::Failure;
+use crate::http::response::json::json;
+use crate::http::response::openapi::problems;
+use crate::http::response::problem::Failure;
 
 mod migrate;
 mod persist;
@@ -17,7 +17,7 @@ mod reconnect;
 mod seats;
 
 /// The calls about games.
-pub fn router() -> OpenApiRouter<Api> {
+pub(crate) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(seats::router())
         .merge(reconnect::router())

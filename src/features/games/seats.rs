@@ -9,29 +9,26 @@ use crate::base::limits::{SEATS_DEFAULT, SEATS_MAX};
 
 /// A seat that is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Who sits there.
+pub(crate) struct Seat {
     pub player: UserId,
     /// Which, counted from 0.
     pub seat: u32,
     /// The user who holds it.
     pub identity: UserId,
-    /// Since when.
     pub joined_at: Timestamp,
 }
 
 /// Which seat a player gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// The one that they have already.
     Had(u32),
-    /// A free one.
     Free(u32),
 }
 
 /// How many seats a game has: the top-level member `maxSeats` of its serialised state. What is no whole number from 1 on
 /// counts as left out; no game has more than [`SEATS_MAX`].
-pub fn max_seats(state: &[u8]) -> u32 {
+pub(crate) fn max_seats(state: &[u8]) -> u32 {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct State {
@@ -45,7 +42,7 @@ pub fn max_seats(state: &[u8]) -> u32 {
 
 /// The seat that `player` gets of `max` when `taken` are: the one they have, else the one they want, else the lowest
 /// free one. Errors: `Invalid` when there is no such seat; `seat-taken`; `table-full`.
-pub fn choose(taken: &[Seat], max: u32, player: &UserId, wanted: Option<u32>) -> Result<Choice> {
+pub(crate) fn choose(taken: &[Seat], max: u32, player: &UserId, wanted: Option<u32>) -> Result<Choice> {
     if let Some(had) = taken.iter().find(|seat| seat.player == *player) {
         return Ok(Choice::Had(had.seat));
     }

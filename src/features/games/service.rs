@@ -13,18 +13,17 @@ use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
-use crate::http::once::Once;
+use crate::http::request::idempotency::Once;
 use crate::store::{Answered, Connection};
 
 /// The game, when it is there and not over. Errors: `NotFound`, `Gone`, `game-completed`.
-pub async fn running(api: &Api, name: &DocumentName) -> Result<Arc<Document>> {
+pub(crate) async fn running(api: &Api, name: &DocumentName) -> Result<Arc<Document>> {
     let document = api.reads.document(name).await?.ok_or_else(|| absent(name, None))?;
     let key = document.meta.key;
     tables::read(api, &document.meta, move |conn| check_running(conn, key)).await?;
     if document.is_deleted() { Err(absent(name, Some(&document))) } else { Ok(document) }
 }
 
-/// Error: `game-completed`.
 pub(super) fn check_running(conn: &Connection, document: i64) -> Result<()> {
     match sql::completed_at(conn, document)? {
         None => Ok(()),
@@ -52,7 +51,7 @@ pub(super) fn not_a_participant(player: &UserId) -> Error {
 /// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever has
 /// one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the player and the host; those of
 /// [`seats::choose`]; those of [`tables::write`].
-pub async fn join(
+pub(crate) async fn join(
     api: &Api,
     name: &DocumentName,
     viewer: &Viewer,
@@ -93,7 +92,7 @@ pub async fn join(
 }
 
 /// Who sits in a game that may be over. Errors: `NotFound`, `Gone`.
-pub async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
+pub(crate) async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
     let document = api.reads.live_document(name).await?;
     let key = document.meta.key;
     tables::read(api, &document.meta, move |conn| sql::seats(conn, key)).await
@@ -101,7 +100,7 @@ pub async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
 
 /// Frees a player's seat; their tokens end with it. Errors: those of [`running`]; `NotFound` when they have none;
 /// `Forbidden` for anyone but the player and the host; those of [`tables::write`].
-pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
+pub(crate) async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
     let document = running(api, name).await?;
     let (leaver, meta) = (player.clone(), Arc::clone(&document.meta));
     let write = move |conn: &Connection, now: Timestamp| {
@@ -121,7 +120,12 @@ pub async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserI
 
 /// Ends a game, once: when that was. Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host; those of
 /// [`tables::write`].
-pub async fn complete(api: &Api, name: &DocumentName, viewer: &Viewer, once: Once<Timestamp>) -> Result<Answered> {
+pub(crate) async fn complete(
+    api: &Api,
+    name: &DocumentName,
+    viewer: &Viewer,
+    once: Once<Timestamp>,
+) -> Result<Answered> {
     // Also one that cannot be read any more: how else would it be removed?
     let meta = match api.reads.tip(name).await? {
         Some(tip) if !tip.deleted => tip.meta,
@@ -143,7 +147,7 @@ pub async fn complete(api: &Api, name: &DocumentName, viewer: &Viewer, once: Onc
 /// A new token for a player's seat, and until when it is good. It begins a line of its own: other devices of the player
 /// keep theirs. Errors: those of [`running`]; `not-a-participant`; `Forbidden` for anyone but the seat's holder and the
 /// host; those of [`tables::write`].
-pub async fn connection_token(
+pub(crate) async fn connection_token(
     api: &Api,
     name: &DocumentName,
     viewer: Viewer,

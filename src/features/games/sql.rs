@@ -9,27 +9,27 @@ use crate::base::error::Result;
 use crate::base::ids::{DocumentId, UserId};
 use crate::store::told;
 
-pub mod belongings;
-pub mod cleanup;
-pub mod migrate;
-pub mod persist;
-pub mod tokens;
+pub(crate) mod attached_rows;
+pub(crate) mod cleanup;
+pub(crate) mod migrate;
+pub(crate) mod persist;
+pub(crate) mod tokens;
 
 /// When the game ended, if it did. One without a row runs.
-pub fn completed_at(conn: &Connection, document: i64) -> Result<Option<Timestamp>> {
+pub(crate) fn completed_at(conn: &Connection, document: i64) -> Result<Option<Timestamp>> {
     let sql = "SELECT completed_at FROM games WHERE document = ?1 AND status = 'completed'";
     let read = |statement: &mut rusqlite::CachedStatement<'_>| statement.query_row([document], |row| time(row, 0));
     conn.prepare_cached(sql).and_then(|mut statement| read(&mut statement).optional()).map_err(told)
 }
 
 /// Makes the game's row if it has none.
-pub fn begin(conn: &Connection, document: i64) -> Result<()> {
+pub(crate) fn begin(conn: &Connection, document: i64) -> Result<()> {
     let sql = "INSERT INTO games (document, status) VALUES (?1, 'running') ON CONFLICT (document) DO NOTHING";
     conn.prepare_cached(sql).and_then(|mut statement| statement.execute([document])).map(drop).map_err(told)
 }
 
 /// Ends the game. One that has ended stays as it is.
-pub fn complete(conn: &Connection, document: i64, now: Timestamp) -> Result<()> {
+pub(crate) fn complete(conn: &Connection, document: i64, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO games (document, status, completed_at) VALUES (?1, 'completed', ?2)
                ON CONFLICT (document) DO UPDATE SET status = 'completed', completed_at = excluded.completed_at
                WHERE status = 'running'";
@@ -38,21 +38,21 @@ pub fn complete(conn: &Connection, document: i64, now: Timestamp) -> Result<()> 
 }
 
 /// Whether the newest event of a stored game is its end as a document.
-pub fn is_deleted(conn: &Connection, document: i64) -> Result<bool> {
+pub(crate) fn is_deleted(conn: &Connection, document: i64) -> Result<bool> {
     let sql = "SELECT deletes FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
     let one = || conn.prepare_cached(sql)?.query_row([document], |row| row.get(0)).optional();
     Ok(one().map_err(told)?.unwrap_or(false))
 }
 
 /// Who sits in the game, by seat.
-pub fn seats(conn: &Connection, document: i64) -> Result<Vec<Seat>> {
+pub(crate) fn seats(conn: &Connection, document: i64) -> Result<Vec<Seat>> {
     let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 ORDER BY seat";
     let all = || conn.prepare_cached(sql)?.query_map([document], seat)?.collect::<rusqlite::Result<_>>();
     all().map_err(told)
 }
 
 /// Who sits in the game of this id, by seat.
-pub fn seated(conn: &Connection, id: &DocumentId) -> Result<Vec<UserId>> {
+pub(crate) fn seated(conn: &Connection, id: &DocumentId) -> Result<Vec<UserId>> {
     let sql = "SELECT s.player FROM documents d JOIN seats s ON s.document = d.key
                WHERE d.collection = 'games' AND d.id = ?1 ORDER BY s.seat";
     let all =
@@ -61,21 +61,21 @@ pub fn seated(conn: &Connection, id: &DocumentId) -> Result<Vec<UserId>> {
 }
 
 /// The seat of a player.
-pub fn seat_of(conn: &Connection, document: i64, player: &UserId) -> Result<Option<Seat>> {
+pub(crate) fn seat_of(conn: &Connection, document: i64, player: &UserId) -> Result<Option<Seat>> {
     let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 AND player = ?2";
     let one = || conn.prepare_cached(sql)?.query_row((document, player.as_str()), seat).optional();
     one().map_err(told)
 }
 
 /// Seats a player. The game's row must be there.
-pub fn sit(conn: &Connection, document: i64, seat: &Seat) -> Result<()> {
+pub(crate) fn sit(conn: &Connection, document: i64, seat: &Seat) -> Result<()> {
     let sql = "INSERT INTO seats (document, player, seat, identity, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let values = (document, seat.player.as_str(), seat.seat, seat.identity.as_str(), seat.joined_at.to_string());
     conn.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map(drop).map_err(told)
 }
 
 /// Frees the seat of a player. Whether there was one.
-pub fn leave(conn: &Connection, document: i64, player: &UserId) -> Result<bool> {
+pub(crate) fn leave(conn: &Connection, document: i64, player: &UserId) -> Result<bool> {
     let sql = "DELETE FROM seats WHERE document = ?1 AND player = ?2";
     let run = |mut statement: rusqlite::CachedStatement<'_>| statement.execute((document, player.as_str()));
     conn.prepare_cached(sql).and_then(run).map(|count| count > 0).map_err(told)

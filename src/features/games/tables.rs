@@ -11,7 +11,7 @@ use crate::http::api::Api;
 use crate::store::Connection;
 
 /// Asks the tables that a game has its rows in. Error: that of `question`; `StorageUnavailable`.
-pub async fn read<T: Send + 'static>(
+pub(crate) async fn read<T: Send + 'static>(
     api: &Api,
     meta: &Meta,
     question: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
@@ -24,7 +24,7 @@ pub async fn read<T: Send + 'static>(
 
 /// Writes to them, all or nothing. Errors: those of `write`; `Gone` for a game that was deleted by then;
 /// `StorageUnavailable`, and for one in memory `TooLarge`; `Frozen`, `Moved`.
-pub async fn write<T: Send + 'static>(
+pub(crate) async fn write<T: Send + 'static>(
     api: &Api,
     meta: &Arc<Meta>,
     write: impl FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,

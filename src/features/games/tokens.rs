@@ -13,34 +13,33 @@ use crate::base::secret::{Secret, SecretHash};
 use crate::document::visibility::Viewer;
 
 /// How every token begins, so that people and secret scanners know one.
-pub const PREFIX: &str = "rjt_";
+pub(crate) const PREFIX: &str = "rjt_";
 /// Keeps the key of an answer apart from the hash that is stored: both are made from the same token.
 const SEAL_LABEL: &[u8] = b"rejoin: the key of a sealed reconnect answer, 1\0";
 /// Random bytes beside each sealed answer.
-pub const NONCE_BYTES: usize = 12;
+pub(crate) const NONCE_BYTES: usize = 12;
 
 /// A secret that takes a seat back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token(Secret);
+pub(crate) struct Token(Secret);
 
 impl Token {
-    /// A new one.
-    pub fn new(entropy: &dyn Entropy) -> Self {
+    pub(crate) fn new(entropy: &dyn Entropy) -> Self {
         Self(Secret::new(PREFIX, entropy))
     }
 
     /// Reads one. Error: `reconnect-token-unknown`, which does not repeat what was sent.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         Secret::parse(PREFIX, text).map(Self).ok_or_else(unknown)
     }
 
     /// What is stored in its place.
-    pub fn hash(&self) -> SecretHash {
+    pub(crate) fn hash(&self) -> SecretHash {
         self.0.hash()
     }
 
     /// The text, for the answer to whoever it is made for and nowhere else.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         self.0.expose()
     }
 
@@ -56,7 +55,7 @@ impl Token {
 
 /// What is known of a token. Found by its hash: how long a search in hashes takes tells nothing of the secret.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub(crate) struct Known {
     /// The key of the game that it is for.
     pub document: i64,
     /// The player that it is for.
@@ -75,12 +74,11 @@ pub struct Known {
 
 /// Who shows a token, and for what.
 #[derive(Clone, Debug)]
-pub struct Showing {
+pub(crate) struct Showing {
     /// The key of the game.
     pub document: i64,
     /// As which player they want to come back.
     pub player: UserId,
-    /// Who they are.
     pub viewer: Viewer,
     /// Whether they are the game's host: such a one may ask for anybody's token, and so may show it too.
     pub host: bool,
@@ -88,8 +86,7 @@ pub struct Showing {
 
 /// What is to be made of a token that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is good.
+pub(crate) enum Verdict {
     Good,
     /// It is for another game, player or user.
     Mismatch,
@@ -104,7 +101,7 @@ pub enum Verdict {
 }
 
 /// Judges a token that is known. Whether it fits comes first: who may not use it must not be able to end its line.
-pub fn judge(known: &Known, showing: &Showing, now: Timestamp) -> Verdict {
+pub(crate) fn judge(known: &Known, showing: &Showing, now: Timestamp) -> Verdict {
     let holder = showing.host || matches!(&showing.viewer, Viewer::User(id) if *id == known.identity);
     if known.document != showing.document || known.player != showing.player || !holder {
         return Verdict::Mismatch;
@@ -122,7 +119,7 @@ pub fn judge(known: &Known, showing: &Showing, now: Timestamp) -> Verdict {
 
 impl Verdict {
     /// Lets a good token through. Error: the refusal, which says what to do next.
-    pub fn check(self) -> Result<()> {
+    pub(crate) fn check(self) -> Result<()> {
         const ASK: &str = "ask for a new one at connection-token, as the player or by the host";
         let (kind, slug, message) = match self {
             Self::Good => return Ok(()),
@@ -159,14 +156,14 @@ impl Verdict {
 }
 
 /// The refusal of a token that nobody knows.
-pub fn unknown() -> Error {
+pub(crate) fn unknown() -> Error {
     let message = "nobody knows this token; ask for a new one at connection-token, as the player or by the host";
     Error::new(Kind::Unauthenticated, message).problem("reconnect-token-unknown")
 }
 
 /// An answer that only the holder of a token can read.
 #[derive(Clone, Debug)]
-pub struct Sealed {
+pub(crate) struct Sealed {
     /// Random, [`NONCE_BYTES`] long.
     pub nonce: Vec<u8>,
     /// The answer, encrypted, with its authentication tag.
@@ -174,7 +171,7 @@ pub struct Sealed {
 }
 
 /// Seals `answer` under `token`, for the use that `context` names: elsewhere it does not open.
-pub fn seal(token: &Token, entropy: &dyn Entropy, context: &str, answer: &[u8]) -> Result<Sealed> {
+pub(crate) fn seal(token: &Token, entropy: &dyn Entropy, context: &str, answer: &[u8]) -> Result<Sealed> {
     let mut nonce = [0; NONCE_BYTES];
     entropy.fill(&mut nonce);
     let payload = Payload { msg: answer, aad: context.as_bytes() };
@@ -184,7 +181,7 @@ pub fn seal(token: &Token, entropy: &dyn Entropy, context: &str, answer: &[u8]) 
 }
 
 /// The answer. Error: `Damaged` when it does not open with this token in this context.
-pub fn open(token: &Token, context: &str, sealed: &Sealed) -> Result<Vec<u8>> {
+pub(crate) fn open(token: &Token, context: &str, sealed: &Sealed) -> Result<Vec<u8>> {
     let damaged = || Error::new(Kind::Damaged, "the kept answer to this request cannot be read; reconnect anew");
     let nonce: [u8; NONCE_BYTES] = sealed.nonce.as_slice().try_into().map_err(|_| damaged())?;
     let payload = Payload { msg: &sealed.text, aad: context.as_bytes() };

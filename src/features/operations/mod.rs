@@ -1,4 +1,4 @@
 //! For whoever runs the server: is it alive, is it well, what is it.
 
-pub mod routes;
-pub mod upkeep;
+pub(crate) mod routes;
+pub(crate) mod upkeep;

@@ -11,16 +11,16 @@ use utoipa_axum::routes;
 
 use crate::base::clock::Timestamp;
 use crate::engine::health;
-use crate::http::answer::json;
 use crate::http::api::Api;
-use crate::http::openapi::Common;
-use crate::http::pages;
-use crate::http::problem::Handled;
+use crate::http::response::json::json;
+use crate::http::response::openapi::Common;
+use crate::http::response::pages;
+use crate::http::response::problem::Handled;
 
-pub mod jobs;
+pub(crate) mod jobs;
 
 /// The calls for operators, and the front page.
-pub fn router() -> OpenApiRouter<Api> {
+pub(crate) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(front)).routes(routes!(alive)).routes(routes!(ready))
 }
 

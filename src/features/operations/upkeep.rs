@@ -32,7 +32,7 @@ const PACE: Pace = Pace { page: 500, documents_max: 100_000, events_per_step: 1_
 
 /// The job `history-trim`: a document's history is trimmed when the document is stored whole, which one that nobody
 /// changes never is again. Bounded work per run; what is left is for the next.
-pub fn trim_job(history: History) -> Job {
+pub(crate) fn trim_job(history: History) -> Job {
     trim_job_at(history, PACE)
 }
 
@@ -43,7 +43,6 @@ fn trim_job_at(history: History, pace: Pace) -> Job {
     Job::new("history-trim", Schedule::Hourly, TIMEOUT, run).with_dry_run()
 }
 
-/// A run.
 struct Trimming {
     history: History,
     pace: Pace,
@@ -115,7 +114,7 @@ impl Trimming {
 
 /// The job `storage-optimize`: the WAL moved into the database and emptied, and SQLite's statistics brought up to date,
 /// on the engine's writer when nothing else waits for it.
-pub fn optimize_job() -> Job {
+pub(crate) fn optimize_job() -> Job {
     Job::new("storage-optimize", Schedule::Hourly, TIMEOUT, optimize)
 }
 

@@ -39,19 +39,17 @@ impl Default for Bounds {
 }
 
 /// Says which of an identity's buckets is meant: the default's, its own limit's, or that of a rule.
-pub type Scope = u32;
+pub(crate) type Scope = u32;
 
 /// Requests by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Those that passed.
     pub allowed: u64,
     /// Those that were refused.
     pub limited: u64,
 }
 
 impl Tally {
-    /// Counts one request.
     pub fn count(&mut self, allowed: bool) {
         *(if allowed { &mut self.allowed } else { &mut self.limited }) += 1;
     }
@@ -126,12 +124,10 @@ struct Shard {
     tally: Tally,
 }
 
-/// Everybody's buckets.
 #[derive(Debug)]
 pub struct Ledger {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    /// Of one shard.
     bounds: Bounds,
 }
 
@@ -148,11 +144,8 @@ pub struct Outcome {
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
-    /// Whose.
     pub identity: Identity,
-    /// Which of theirs.
     pub scope: Scope,
-    /// The bucket.
     pub bucket: Bucket,
     /// When it is full.
     pub full_at: Timestamp,
@@ -161,9 +154,7 @@ pub struct Saved {
 /// What was counted of one identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// Whose.
     pub identity: Identity,
-    /// Their requests.
     pub tally: Tally,
     /// When they were last refused.
     pub last_limited: Option<Timestamp>,
@@ -172,16 +163,13 @@ pub struct Counted {
 /// How much is in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Identities.
     pub identities: usize,
-    /// Buckets.
     pub buckets: usize,
     /// Of these, those that have yet to be stored.
     pub unsaved: usize,
 }
 
 impl Ledger {
-    /// An empty one.
     pub fn new(bounds: Bounds) -> Self {
         let of_one = |count: usize| count.div_ceil(SHARDS).max(ROOM);
         let bounds = Bounds { identities_max: of_one(bounds.identities_max), buckets_max: of_one(bounds.buckets_max) };

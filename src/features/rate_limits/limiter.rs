@@ -28,7 +28,6 @@ const FIRST_RULE_SCOPE: Scope = 2;
 pub struct Policy {
     /// The rule's name, or what stands in its place.
     pub name: Box<str>,
-    /// The limit.
     pub limit: Limit,
     /// What `RateLimit-Policy` says of it.
     pub header: HeaderValue,
@@ -90,7 +89,6 @@ struct Policies {
     of_users: Arc<Counts>,
 }
 
-/// What was decided.
 #[derive(Debug)]
 pub struct Decision {
     /// The limit that applied.

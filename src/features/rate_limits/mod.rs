@@ -5,11 +5,11 @@
 //! [`service`] (changes, and keeping buckets across restarts), [`quota`] (what the guard asks), [`routes`] (HTTP, for
 //! administrators).
 
-pub mod identity;
-pub mod ledger;
-pub mod limiter;
-pub mod quota;
-pub mod routes;
-pub mod rules;
-pub mod service;
-pub mod sql;
+pub(crate) mod identity;
+pub(crate) mod ledger;
+pub(crate) mod limiter;
+pub(crate) mod quota;
+pub(crate) mod routes;
+pub(crate) mod rules;
+pub(crate) mod service;
+pub(crate) mod sql;

@@ -9,13 +9,12 @@ use super::rules::matching::Verb;
 use super::service::RateLimits;
 use crate::base::error::{Error, Kind};
 use crate::document::visibility::Viewer;
-use crate::http::caller::{Caller, Peer};
-use crate::http::quota::{Admission, Quota};
+use crate::http::request::caller::{Caller, Peer};
+use crate::http::server::rate_limit::{Admission, Quota};
 
 /// `RateLimit`: what is left.
-pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// `RateLimit-Policy`: the limit.
-pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// What must be told of the server however often it is asked.
 const EXEMPT: [&str; 2] = ["/healthz", "/readyz"];
 

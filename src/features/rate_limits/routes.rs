@@ -12,12 +12,12 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::service::RateLimits;
 use crate::base::error::{Error, Kind as K, Result};
-use crate::http::answer::json;
 use crate::http::api::Api;
-use crate::http::caller::Caller;
-use crate::http::once::respond;
-use crate::http::openapi::problems;
-use crate::http::problem::Failure;
+use crate::http::request::caller::Caller;
+use crate::http::request::idempotency::respond;
+use crate::http::response::json::json;
+use crate::http::response::openapi::problems;
+use crate::http::response::problem::Failure;
 use crate::store::Answered;
 
 mod configs;
@@ -25,7 +25,7 @@ mod metrics;
 mod rules;
 
 /// The calls about limits.
-pub fn router(limits: Arc<RateLimits>) -> OpenApiRouter<Api> {
+pub(crate) fn router(limits: Arc<RateLimits>) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(configs::router())
         .merge(rules::router())

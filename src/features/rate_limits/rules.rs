@@ -3,23 +3,23 @@
 //! Which limit applies: a user's own, if they have one; else that of the first rule that matches ([`matching`] has the
 //! order of rules); else the default.
 
-pub mod bucket;
-pub mod matching;
+pub(crate) mod bucket;
+pub(crate) mod matching;
 
 use crate::base::error::{Error, Kind, Result};
 
 /// Most tokens of a bucket, and most that come back in a window.
-pub const TOKENS_MAX: u32 = 1_000_000;
+pub(crate) const TOKENS_MAX: u32 = 1_000_000;
 /// Longest window: a day.
-pub const WINDOW_SECONDS_MAX: u32 = 24 * 3600;
+pub(crate) const WINDOW_SECONDS_MAX: u32 = 24 * 3600;
 /// Priorities go from 0 to this.
-pub const PRIORITY_MAX: i32 = 1000;
+pub(crate) const PRIORITY_MAX: i32 = 1000;
 /// Longest name of a rule, bytes.
-pub const NAME_LENGTH_MAX: usize = 64;
+pub(crate) const NAME_LENGTH_MAX: usize = 64;
 /// What the default and users' own limits are called where a rule's name would stand.
-pub const DEFAULT_NAME: &str = "default";
+pub(crate) const DEFAULT_NAME: &str = "default";
 /// See [`DEFAULT_NAME`].
-pub const USER_NAME: &str = "user";
+pub(crate) const USER_NAME: &str = "user";
 /// A limit: a bucket holds `capacity` tokens, a request takes one, and `refill` come back in each window, evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -33,7 +33,7 @@ pub struct Limit {
 
 /// A limit as it was sent: the fields by their names on the wire.
 #[derive(Clone, Copy, Debug)]
-pub struct LimitFields {
+pub(crate) struct LimitFields {
     /// `bucketCapacity`.
     pub bucket_capacity: i64,
     /// `refillRate`.
@@ -44,21 +44,21 @@ pub struct LimitFields {
 
 /// What is wrong with input: each field once, with the rule that it breaks.
 #[derive(Debug, Default)]
-pub struct Misfits(Vec<(&'static str, String)>);
+pub(crate) struct Misfits(Vec<(&'static str, String)>);
 
 impl Misfits {
     /// Notes that `field` is wrong.
-    pub fn add(&mut self, field: &'static str, rule: impl Into<String>) {
+    pub(crate) fn add(&mut self, field: &'static str, rule: impl Into<String>) {
         self.0.push((field, rule.into()));
     }
 
     /// Keeps a value, or notes what is wrong with it.
-    pub fn take<T>(&mut self, field: &'static str, value: Result<T, String>) -> Option<T> {
+    pub(crate) fn take<T>(&mut self, field: &'static str, value: Result<T, String>) -> Option<T> {
         value.map_err(|rule| self.add(field, rule)).ok()
     }
 
     /// Error: `Invalid`, naming each field, if there is one.
-    pub fn check(self) -> Result<()> {
+    pub(crate) fn check(self) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -71,7 +71,7 @@ impl Misfits {
 
 impl LimitFields {
     /// The limit; what is out of range is noted.
-    pub fn check(self, misfits: &mut Misfits) -> Option<Limit> {
+    pub(crate) fn check(self, misfits: &mut Misfits) -> Option<Limit> {
         let capacity = misfits.take("bucketCapacity", within(self.bucket_capacity, TOKENS_MAX));
         let refill = misfits.take("refillRate", within(self.refill_rate, TOKENS_MAX));
         let window_seconds = misfits.take("windowSeconds", within(self.window_seconds, WINDOW_SECONDS_MAX));
@@ -92,7 +92,7 @@ impl Limit {
 }
 
 /// Checks the name of a rule. Error: the rule that it breaks.
-pub fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let printable = name.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     if name.is_empty() || name.len() > NAME_LENGTH_MAX || !printable || name.trim() != name {
         return Err(format!("must be 1 to {NAME_LENGTH_MAX} printable ASCII characters, not a space at either end"));
@@ -104,7 +104,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Checks a priority. Error: the rule that it breaks.
-pub fn check_priority(priority: i64) -> Result<i32, String> {
+pub(crate) fn check_priority(priority: i64) -> Result<i32, String> {
     let fits = i32::try_from(priority).ok().filter(|priority| (0..=PRIORITY_MAX).contains(priority));
     fits.ok_or_else(|| format!("must be from 0 to {PRIORITY_MAX}"))
 }

@@ -24,8 +24,8 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, UserId};
 use crate::engine::command::Engine;
 use crate::engine::reads::Reads;
-use crate::http::caller::Caller;
-use crate::http::once::Once;
+use crate::http::request::caller::Caller;
+use crate::http::request::idempotency::Once;
 use crate::store::{Answered, Connection, Reader};
 
 /// How long what should be stored soon waits for more of it.
@@ -39,7 +39,7 @@ const SAVE_BUCKETS_MAX: usize = 5000;
 
 /// What the configuration says about limits.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The limit of whoever has no other.
     pub default: Limit,
     /// Whether administrators are limited too.
@@ -47,10 +47,8 @@ pub struct Options {
 }
 
 /// The limits of a server. Shared by all requests.
-pub struct RateLimits {
-    /// Decides.
+pub(crate) struct RateLimits {
     pub limiter: Limiter,
-    /// When counting began.
     pub since: Timestamp,
     administrators: bool,
     clock: Arc<dyn Clock>,
@@ -72,7 +70,7 @@ impl std::fmt::Debug for RateLimits {
 
 impl RateLimits {
     /// The limits as they are stored. Error: what is stored cannot be read.
-    pub fn open(
+    pub(crate) fn open(
         options: Options,
         reader: &Reader,
         engine: Engine,
@@ -107,12 +105,12 @@ impl RateLimits {
     }
 
     /// Whether somebody may ask as much as they like.
-    pub fn exempts(&self, caller: Option<&Caller>) -> bool {
+    pub(crate) fn exempts(&self, caller: Option<&Caller>) -> bool {
         !self.administrators && caller.is_some_and(|caller| caller.administrator)
     }
 
     /// Takes a token for a request.
-    pub fn decide(&self, identity: &Identity, verb: Option<Verb>, path: &str) -> Decision {
+    pub(crate) fn decide(&self, identity: &Identity, verb: Option<Verb>, path: &str) -> Decision {
         let decision = self.limiter.decide(identity, verb, path, self.clock.now());
         if decision.outcome.urgent {
             self.soon.notify_one();
@@ -122,7 +120,12 @@ impl RateLimits {
 
     /// Gives a user who has none a limit of their own, once. Errors: `AlreadyExists`, `TooLarge`, `IdempotencyMismatch`,
     /// `StorageUnavailable`.
-    pub async fn create_user(self: &Arc<Self>, user: UserId, limit: Limit, once: Once<UserLimit>) -> Result<Answered> {
+    pub(crate) async fn create_user(
+        self: &Arc<Self>,
+        user: UserId,
+        limit: Limit,
+        once: Once<UserLimit>,
+    ) -> Result<Answered> {
         let for_whom = user.clone();
         let create = move |conn: &Connection, now| sql::put_user(conn, &user, &limit, true, now).map(|(put, _)| put);
         let write = move |conn: &Connection, now| once.run(conn, now, create);
@@ -135,14 +138,14 @@ impl RateLimits {
 
     /// Gives a user a limit of their own, in the place of any other. Returns it, and whether there was none. Errors:
     /// `TooLarge`, `StorageUnavailable`.
-    pub async fn put_user(self: &Arc<Self>, user: UserId, limit: Limit) -> Result<(UserLimit, bool)> {
+    pub(crate) async fn put_user(self: &Arc<Self>, user: UserId, limit: Limit) -> Result<(UserLimit, bool)> {
         let for_whom = user.clone();
         let write = move |conn: &Connection, now| sql::put_user(conn, &user, &limit, false, now);
         self.change(write, move |limiter, (limit, _)| limiter.set_user(for_whom, Some(*limit))).await
     }
 
     /// Takes a user's own limit away. Errors: `NotFound`, `StorageUnavailable`.
-    pub async fn delete_user(self: &Arc<Self>, user: UserId) -> Result<()> {
+    pub(crate) async fn delete_user(self: &Arc<Self>, user: UserId) -> Result<()> {
         let for_whom = user.clone();
         let write = move |conn: &Connection, _| match sql::delete_user(conn, &user)? {
             true => Ok(()),
@@ -153,7 +156,7 @@ impl RateLimits {
 
     /// Makes a rule, once; without `id`, it is given one. Errors: `AlreadyExists`, `TooLarge`, `IdempotencyMismatch`,
     /// `StorageUnavailable`.
-    pub async fn create_rule(
+    pub(crate) async fn create_rule(
         self: &Arc<Self>,
         id: Option<DocumentId>,
         fields: RuleFields,
@@ -169,13 +172,13 @@ impl RateLimits {
     }
 
     /// Changes a rule. Errors: `NotFound`, `AlreadyExists`, `StorageUnavailable`.
-    pub async fn replace_rule(self: &Arc<Self>, id: String, fields: RuleFields) -> Result<Rule> {
+    pub(crate) async fn replace_rule(self: &Arc<Self>, id: String, fields: RuleFields) -> Result<Rule> {
         let write = move |conn: &Connection, now| sql::update_rule(conn, &id, fields, now);
         self.change(write, |limiter, rule: &Rule| limiter.set_rule(rule.clone())).await
     }
 
     /// Takes a rule away. Errors: `NotFound`, `StorageUnavailable`.
-    pub async fn delete_rule(self: &Arc<Self>, id: String) -> Result<()> {
+    pub(crate) async fn delete_rule(self: &Arc<Self>, id: String) -> Result<()> {
         let which = id.clone();
         let write = move |conn: &Connection, _| match sql::delete_rule(conn, &id)? {
             true => Ok(()),
@@ -228,7 +231,7 @@ impl RateLimits {
     }
 
     /// Stores the buckets that are not stored as they are. Error: `StorageUnavailable`; then they still are not.
-    pub async fn save(&self) -> Result<()> {
+    pub(crate) async fn save(&self) -> Result<()> {
         loop {
             let now = self.clock.now();
             let buckets = self.limiter.ledger.unsaved(now, later(now, HORIZON), SAVE_BUCKETS_MAX);
@@ -253,7 +256,7 @@ impl RateLimits {
     }
 
     /// Keeps stored what should be, for as long as there is a server.
-    pub async fn keep_saved(self: Arc<Self>, reads: Reads) {
+    pub(crate) async fn keep_saved(self: Arc<Self>, reads: Reads) {
         loop {
             // Either way: that the time is up is no error.
             if timeout(SAVE_EVERY, self.soon.notified()).await.is_ok() {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::entropy::SeededEntropy;
 use crate::features::rate_limits::rules::matching::Pattern;
-use crate::http::once::Said;
+use crate::http::request::idempotency::Said;
 use crate::jobs::tests::running::Running;
 
 const PATH: &str = "/api/v1/games/g1";
@@ -37,7 +37,6 @@ async fn open_with(running: &Running, default: Limit) -> Arc<RateLimits> {
     running.reads.ask(move |reader| RateLimits::open(options, reader, engine, clock, entropy)).await.unwrap()
 }
 
-/// Makes a rule.
 async fn create(limits: &Arc<RateLimits>, id: Option<&str>, fields: RuleFields) -> Result<Rule> {
     let name = fields.name.clone();
     let once = Once::unkeyed(|_: &Rule| Said::json(http::StatusCode::CREATED, &()));

@@ -14,16 +14,15 @@ use crate::base::ids::UserId;
 use crate::store::told;
 
 /// Most limits of users: each costs some 300 bytes of memory. Past it: `too-large`.
-pub const USERS_MAX: i64 = 10_000;
+pub(crate) const USERS_MAX: i64 = 10_000;
 /// Most rules: more than there are calls. Past it: `too-large`.
-pub const RULES_MAX: i64 = 100;
+pub(crate) const RULES_MAX: i64 = 100;
 /// Most buckets that are read back at the start.
 const BUCKETS_MAX: i64 = 100_000;
 
 /// All that is stored.
 #[derive(Debug, Default)]
-pub struct Stored {
-    /// Users' own limits.
+pub(crate) struct Stored {
     pub users: Users,
     /// The rules, in no order.
     pub rules: Vec<Rule>,
@@ -33,12 +32,10 @@ pub struct Stored {
 
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBucket {
-    /// Whose.
+pub(crate) struct StoredBucket {
     pub identity: Identity,
     /// Of which limit: `default`, `user`, or `rule:` and a rule's id.
     pub scope: String,
-    /// The bucket.
     pub bucket: Bucket,
     /// When it is full.
     pub full_at: Timestamp,
@@ -46,16 +43,12 @@ pub struct StoredBucket {
 
 /// A rule to be stored.
 #[derive(Clone, Debug)]
-pub struct RuleFields {
-    /// Its name, checked.
+pub(crate) struct RuleFields {
     pub name: String,
     /// Which paths it is for.
     pub pattern: Pattern,
-    /// Which method.
     pub method: Option<Verb>,
-    /// Its priority, checked.
     pub priority: i32,
-    /// Its limit.
     pub limit: Limit,
 }
 
@@ -65,7 +58,7 @@ fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
 }
 
 /// Everything, as it is at the start. Buckets that are full at `now` are left out.
-pub fn load(conn: &Connection, now: Timestamp) -> Result<Stored> {
+pub(crate) fn load(conn: &Connection, now: Timestamp) -> Result<Stored> {
     let (users, rules) = load_limits(conn)?;
     let sql = "SELECT identity, scope, spent, window_seconds, at, full_at FROM rate_limit_buckets
                WHERE full_at > ?1 ORDER BY full_at DESC LIMIT ?2";
@@ -76,11 +69,9 @@ pub fn load(conn: &Connection, now: Timestamp) -> Result<Stored> {
     Ok(Stored { users, rules, buckets })
 }
 
-/// Users' own limits.
-pub type Users = Vec<(UserId, UserLimit)>;
+pub(crate) type Users = Vec<(UserId, UserLimit)>;
 
-/// The limits alone.
-pub fn load_limits(conn: &Connection) -> Result<(Users, Vec<Rule>)> {
+pub(crate) fn load_limits(conn: &Connection) -> Result<(Users, Vec<Rule>)> {
     let read = || {
         let sql = "SELECT user, capacity, refill, window_seconds, created_at, updated_at FROM rate_limit_users";
         let users = conn.prepare_cached(sql)?.query_map([], user_row)?.collect::<rusqlite::Result<_>>()?;
@@ -95,7 +86,7 @@ const RULES: &str = "SELECT number, id, name, pattern, method, priority, capacit
 
 /// Gives a user a limit of their own. `only_new`: not in the place of another. Returns it, and whether it is new.
 /// Errors: `AlreadyExists`; `TooLarge` when there are too many.
-pub fn put_user(
+pub(crate) fn put_user(
     conn: &Connection,
     user: &UserId,
     limit: &Limit,
@@ -123,12 +114,12 @@ pub fn put_user(
 }
 
 /// Takes a user's own limit away. Whether there was one.
-pub fn delete_user(conn: &Connection, user: &UserId) -> Result<bool> {
+pub(crate) fn delete_user(conn: &Connection, user: &UserId) -> Result<bool> {
     execute(conn, "DELETE FROM rate_limit_users WHERE user = ?1", [user.as_str()]).map(|count| count > 0)
 }
 
 /// Makes a rule. Errors: `AlreadyExists` when there is one of its id or name; `TooLarge` when there are too many.
-pub fn insert_rule(conn: &Connection, id: &str, fields: RuleFields, now: Timestamp) -> Result<Rule> {
+pub(crate) fn insert_rule(conn: &Connection, id: &str, fields: RuleFields, now: Timestamp) -> Result<Rule> {
     if find_rule(conn, id)?.is_some() {
         return Err(Error::new(Kind::AlreadyExists, "there is a rule of this id already; PUT changes it"));
     }
@@ -142,7 +133,7 @@ pub fn insert_rule(conn: &Connection, id: &str, fields: RuleFields, now: Timesta
 }
 
 /// Puts other fields in the place of a rule's. Errors: `NotFound`; `AlreadyExists` when another has the name.
-pub fn update_rule(conn: &Connection, id: &str, fields: RuleFields, now: Timestamp) -> Result<Rule> {
+pub(crate) fn update_rule(conn: &Connection, id: &str, fields: RuleFields, now: Timestamp) -> Result<Rule> {
     let absent = || Error::not_found("there is no rule of this id");
     find_rule(conn, id)?.ok_or_else(absent)?;
     free_name(conn, &fields.name, id)?;
@@ -153,13 +144,13 @@ pub fn update_rule(conn: &Connection, id: &str, fields: RuleFields, now: Timesta
 }
 
 /// Takes a rule away, with its buckets. Whether there was one.
-pub fn delete_rule(conn: &Connection, id: &str) -> Result<bool> {
+pub(crate) fn delete_rule(conn: &Connection, id: &str) -> Result<bool> {
     execute(conn, "DELETE FROM rate_limit_buckets WHERE scope = ?1", [rule_scope(id)])?;
     execute(conn, "DELETE FROM rate_limit_rules WHERE id = ?1", [id]).map(|count| count > 0)
 }
 
 /// Stores buckets in the place of what was stored of them, and forgets those that are full at `now`.
-pub fn save_buckets(conn: &Connection, buckets: &[StoredBucket], now: Timestamp) -> Result<()> {
+pub(crate) fn save_buckets(conn: &Connection, buckets: &[StoredBucket], now: Timestamp) -> Result<()> {
     execute(conn, "DELETE FROM rate_limit_buckets WHERE full_at <= ?1", [now.to_string()])?;
     let sql = "INSERT OR REPLACE INTO rate_limit_buckets (identity, scope, spent, window_seconds, at, full_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -172,7 +163,7 @@ pub fn save_buckets(conn: &Connection, buckets: &[StoredBucket], now: Timestamp)
 }
 
 /// What the buckets of a rule are stored under.
-pub fn rule_scope(id: &str) -> String {
+pub(crate) fn rule_scope(id: &str) -> String {
     format!("rule:{id}")
 }
 

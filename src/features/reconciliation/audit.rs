@@ -12,7 +12,7 @@ use crate::base::entropy::Entropy;
 /// What was done to come to a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Action {
+pub(crate) enum Action {
     /// Both sides were compared, or it was looked whether a report is overdue.
     Compare,
     /// What is on disk was read and hashed again.
@@ -25,7 +25,7 @@ pub enum Action {
 
 impl Action {
     /// As it is written in rows and on the wire.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Compare => "compare",
             Self::Scrub => "scrub",
@@ -35,41 +35,38 @@ impl Action {
     }
 
     /// Reads what [`as_str`](Self::as_str) writes.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Compare, Self::Scrub, Self::Repair, Self::Report].into_iter().find(|action| action.as_str() == text)
     }
 }
 
 /// Names a start of the server: random, so that ids of a server whose file was put back are told from ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run(String);
+pub(crate) struct Run(String);
 
 impl Run {
-    /// A new one.
-    pub fn new(entropy: &dyn Entropy) -> Self {
+    pub(crate) fn new(entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; 4];
         entropy.fill(&mut bytes);
         Self(data_encoding::HEXLOWER.encode(&bytes))
     }
 
-    /// Its text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// Names an update for ever: `<seq>-<run>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventId {
+pub(crate) struct EventId {
     /// Its place among all.
     pub seq: u64,
-    /// Who gave it.
     pub run: Run,
 }
 
 impl EventId {
     /// Reads what [`Display`](fmt::Display) writes.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (seq, run) = text.split_once('-')?;
         let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         let hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -88,31 +85,28 @@ impl fmt::Display for EventId {
 
 /// A row of the audit, which is also what the stream tells.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The place of the last comparison that it tells of.
     pub seq: u64,
     /// The id of the same.
     pub event_id: String,
-    /// What was done.
     pub action: Action,
     /// When the verdict was last found.
     pub at: Timestamp,
     /// When it was first found, alike and without another between.
     pub first_at: Timestamp,
-    /// How often.
     pub count: u64,
-    /// What was found.
     pub verdict: Verdict,
 }
 
 impl Entry {
     /// An entry of its own for a verdict.
-    pub fn new(id: &EventId, action: Action, at: Timestamp, verdict: Verdict) -> Self {
+    pub(crate) fn new(id: &EventId, action: Action, at: Timestamp, verdict: Verdict) -> Self {
         Self { seq: id.seq, event_id: id.to_string(), action, at, first_at: at, count: 1, verdict }
     }
 
     /// Whether `verdict`, come to by `action`, is this one again, so that one row tells of both.
-    pub fn tells_of(&self, action: Action, verdict: &Verdict) -> bool {
+    pub(crate) fn tells_of(&self, action: Action, verdict: &Verdict) -> bool {
         let known = &self.verdict;
         let plain = |verdict: &Verdict| {
             verdict.status == Status::Verified && verdict.details.is_none() && verdict.documents.is_empty()
@@ -125,7 +119,7 @@ impl Entry {
     }
 
     /// As it goes out on a stream.
-    pub fn frame(&self) -> Bytes {
+    pub(crate) fn frame(&self) -> Bytes {
         // Strings, finite numbers and trees of them always serialise.
         let data = serde_json::to_string(self).unwrap_or_default();
         Bytes::from(format!("id: {}\nevent: reconciliation.update\ndata: {data}\n\n", self.event_id))

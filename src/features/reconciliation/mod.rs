@@ -1,21 +1,21 @@
 //! Reconciliation: what should be is compared with what is, and each verdict is recorded and told.
 //!
-//! In reading order: [`verdict`] (what a comparison says), [`own`] (memory against disk), [`repair`], [`scrub`] (doing that
+//! In reading order: [`verdict`] (what a comparison says), [`self_check`] (memory against disk), [`repair`], [`scrub`] (doing that
 //! all the time and when asked), [`audit`] (what is recorded of it and how it is told),
-//! [`outside`] (services that report, pure), [`stream`] (what dashboards read), [`sql`] (the tables), [`service`]
+//! [`external`] (services that report, pure), [`stream`] (what dashboards read), [`sql`] (the tables), [`service`]
 //! (recording, reports, staleness), [`trim`] (the job that bounds the audit), [`routes`].
 
-pub mod audit;
-pub mod outside;
-pub mod own;
-pub mod repair;
-pub mod routes;
-pub mod scrub;
-pub mod service;
-pub mod sql;
-pub mod stream;
-pub mod trim;
-pub mod verdict;
+pub(crate) mod audit;
+pub(crate) mod external;
+pub(crate) mod repair;
+pub(crate) mod routes;
+pub(crate) mod scrub;
+pub(crate) mod self_check;
+pub(crate) mod service;
+pub(crate) mod sql;
+pub(crate) mod stream;
+pub(crate) mod trim;
+pub(crate) mod verdict;
 
 #[cfg(test)]
 mod service_tests;

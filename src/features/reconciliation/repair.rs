@@ -2,18 +2,17 @@
 
 use std::time::Instant;
 
-use super::outside::DOCUMENTS;
-use super::own::Comparer;
 use super::verdict::{Difference, Verdict};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
 use crate::engine::mend::{Known, Mended, Side, not_in_memory};
+use crate::features::reconciliation::external::DOCUMENTS;
+use crate::features::reconciliation::self_check::Comparer;
 
 /// What a repair did.
 #[derive(Clone, Debug)]
-pub struct Repaired {
-    /// In words.
+pub(crate) struct Repaired {
     pub what: &'static str,
     /// The document's version and hash now; `None`: it was removed, since memory knew nothing of it.
     pub document: Option<(Version, Hash)>,
@@ -25,7 +24,7 @@ impl Comparer {
     /// Makes memory and disk alike for a document that was found different, by what one of them has. Compares before and
     /// after. Errors: `not-different`; those of [`Side`]; `StorageUnavailable`; `Frozen` and `Moved` for one on its way to
     /// another server.
-    pub async fn repair(&mut self, document: &DocumentName, source: Side) -> Result<Repaired> {
+    pub(crate) async fn repair(&mut self, document: &DocumentName, source: Side) -> Result<Repaired> {
         let started = Instant::now();
         self.compare(None).await?;
         let name = document.to_string();

@@ -9,19 +9,19 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::service::Reconciliation;
 use crate::base::error::{Error, Kind as K, Result};
-use crate::http::answer::json;
 use crate::http::api::Api;
-use crate::http::openapi::problems;
-use crate::http::problem::Failure;
+use crate::http::response::json::json;
+use crate::http::response::openapi::problems;
+use crate::http::response::problem::Failure;
 
 mod audit;
-pub mod repair;
+pub(crate) mod repair;
 mod schemas;
 mod services;
 mod stream;
 
 /// The calls about reconciliation.
-pub fn router(reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> {
+pub(crate) fn router(reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(stream::router())
         .merge(audit::router())

@@ -9,29 +9,34 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::audit::Action;
-use super::own::Comparer;
 use super::repair::Repaired;
 use super::service::{Comparing, Reconciliation, no_service};
 use super::verdict::Verdict;
 use crate::base::error::Result;
 use crate::base::ids::DocumentName;
 use crate::engine::mend::Side;
+use crate::features::reconciliation::self_check::Comparer;
 
 /// Between two steps of the scrub: what it may read in a second is read in pieces of that.
 const STEP: Duration = Duration::from_millis(500);
 
 /// The comparison, shared by what goes on all the time and whoever asks. One at a time; cheap to clone.
 #[derive(Clone)]
-pub struct Shared(Arc<Mutex<Comparer>>);
+pub(crate) struct Shared(Arc<Mutex<Comparer>>);
 
 impl Shared {
     /// See [`Comparer`].
-    pub fn new(comparer: Comparer) -> Self {
+    pub(crate) fn new(comparer: Comparer) -> Self {
         Self(Arc::new(Mutex::new(comparer)))
     }
 
     /// See [`Comparer::repair`]. Recorded and told before it returns.
-    pub async fn repair(&self, told: &Arc<Reconciliation>, document: DocumentName, side: Side) -> Result<Repaired> {
+    pub(crate) async fn repair(
+        &self,
+        told: &Arc<Reconciliation>,
+        document: DocumentName,
+        side: Side,
+    ) -> Result<Repaired> {
         let (this, told) = (self.clone(), Arc::clone(told));
         // In a task of its own: what was mended is recorded even when nobody waits for it any more.
         let mended = tokio::spawn(async move {
@@ -43,7 +48,7 @@ impl Shared {
     }
 
     /// Reads and hashes again what is on disk, at most `bytes_per_second` of it, for as long as the server runs. 0: never.
-    pub async fn keep_scrubbing(self, told: Arc<Reconciliation>, bytes_per_second: u64) {
+    pub(crate) async fn keep_scrubbing(self, told: Arc<Reconciliation>, bytes_per_second: u64) {
         if bytes_per_second == 0 {
             return;
         }

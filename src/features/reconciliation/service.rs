@@ -18,8 +18,6 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, warn};
 
 use super::audit::{Action, Entry, Run};
-use super::outside;
-use super::own::nothing_of;
 use super::sql;
 use super::sql::audit::Beginning;
 use super::stream::{Feed, News, Ticket, Update};
@@ -30,10 +28,12 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::RECONCILIATION_PENDING_MAX;
 use crate::engine::command::Engine;
 use crate::engine::reads::Reads;
+use crate::features::reconciliation::external;
+use crate::features::reconciliation::self_check::nothing_of;
 use crate::store::{Connection, Reader};
 
-pub use reports::{Received, Registration, Reported};
-pub use resume::Opening;
+pub(crate) use reports::{Received, Registration};
+pub(crate) use resume::Opening;
 
 /// How long a verdict waits for its row before it is told without: with what else there is on the way, a dashboard has
 /// it within a second.
@@ -47,32 +47,18 @@ const LOOKS_BETWEEN_RETRIES: u32 = 5;
 const RECENT_MAX: u32 = 256;
 
 /// Compares memory with disk.
-pub trait Comparing: Send + Sync + 'static {
+pub(crate) trait Comparing: Send + Sync + 'static {
     /// Compares one of the server's own services, or all, now. Error: `NotFound` when there is no such service.
     fn compare(&self, service: Option<String>) -> BoxFuture<'static, Result<Vec<Verdict>>>;
 }
 
-/// Compares nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct NothingToCompare;
-
-impl Comparing for NothingToCompare {
-    fn compare(&self, service: Option<String>) -> BoxFuture<'static, Result<Vec<Verdict>>> {
-        let answer = match service {
-            Some(service) => Err(no_service(&service)),
-            None => Ok(Vec::new()),
-        };
-        Box::pin(async { answer })
-    }
-}
-
 /// The refusal to ask of a service that nobody knows.
-pub fn no_service(name: &str) -> Error {
+pub(crate) fn no_service(name: &str) -> Error {
     Error::not_found(format!("there is no service '{name}'"))
 }
 
 /// What reconciliation works with.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The way to write rows.
     pub engine: Engine,
     /// The way to read them.
@@ -86,7 +72,7 @@ pub struct Parts {
 }
 
 /// The verdicts: recording, telling, asking. Shared by whoever compares, the routes and the streams.
-pub struct Reconciliation {
+pub(crate) struct Reconciliation {
     parts: Parts,
     feed: Arc<Feed>,
     /// The last place that earlier runs gave out and stored.
@@ -145,12 +131,12 @@ impl Slot {
 
 impl Reconciliation {
     /// What there is at the start, read before anything runs.
-    pub fn beginning(reader: &Reader) -> Result<Beginning> {
+    pub(crate) fn beginning(reader: &Reader) -> Result<Beginning> {
         reader.rows(|conn| sql::audit::beginning(conn, RECENT_MAX))
     }
 
     /// Goes on from `beginning`.
-    pub fn new(parts: Parts, beginning: Beginning, entropy: &dyn Entropy) -> Arc<Self> {
+    pub(crate) fn new(parts: Parts, beginning: Beginning, entropy: &dyn Entropy) -> Arc<Self> {
         let (last_before, rows, runs) = (beginning.last, beginning.rows, beginning.runs.clone());
         Arc::new(Self {
             parts,
@@ -163,13 +149,12 @@ impl Reconciliation {
         })
     }
 
-    /// What streams read.
-    pub fn feed(&self) -> &Arc<Feed> {
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }
 
     /// The verdicts in force, by the name of their service.
-    pub fn status(&self) -> Vec<Arc<Update>> {
+    pub(crate) fn status(&self) -> Vec<Arc<Update>> {
         let mut latest = self.feed.start().0;
         let service = |update: &Arc<Update>| update.entry().map(|entry| entry.verdict.service.clone());
         latest.sort_by_cached_key(service);
@@ -178,7 +163,7 @@ impl Reconciliation {
 
     /// Records verdicts and tells them. Never fails: what cannot be recorded now is recorded later. Not to be taken as
     /// undone when cancelled.
-    pub async fn record(self: &Arc<Self>, action: Action, verdicts: Vec<Verdict>) -> Vec<Arc<Update>> {
+    pub(crate) async fn record(self: &Arc<Self>, action: Action, verdicts: Vec<Verdict>) -> Vec<Arc<Update>> {
         let drafts = verdicts.into_iter().map(|verdict| Draft { action, verdict }).collect();
         let this = Arc::clone(self);
         // In a task of its own: a place that was given out is filled even when nobody waits for it any more.
@@ -271,16 +256,16 @@ impl Reconciliation {
 
     /// Compares now: one service, or all, outside ones included. Returns the verdicts. Errors: `NotFound` when there is
     /// no such service; of the comparison.
-    pub async fn run(self: &Arc<Self>, service: Option<String>) -> Result<Vec<Arc<Update>>> {
+    pub(crate) async fn run(self: &Arc<Self>, service: Option<String>) -> Result<Vec<Arc<Update>>> {
         let mut updates = Vec::new();
-        if service.as_deref().is_none_or(outside::is_own) {
+        if service.as_deref().is_none_or(external::is_own) {
             let mut verdicts = self.parts.comparing.compare(service.clone()).await?;
             if service.is_none() {
                 self.add_gone(&mut verdicts);
             }
             updates = self.record(Action::Compare, verdicts).await;
         }
-        if service.as_deref().is_none_or(|service| !outside::is_own(service)) {
+        if service.as_deref().is_none_or(|service| !external::is_own(service)) {
             updates.extend(self.judge_outside(service).await?);
         }
         Ok(updates)
@@ -289,7 +274,7 @@ impl Reconciliation {
     /// Adds to verdicts on all there is those on collections of which nothing is left on either side: what is in force of
     /// them would stay so for ever. Only where the log as a whole is verified: else they may just not be known now.
     fn add_gone(&self, verdicts: &mut Vec<Verdict>) {
-        let verified = |verdict: &Verdict| verdict.service == outside::LOG && verdict.status == Status::Verified;
+        let verified = |verdict: &Verdict| verdict.service == external::LOG && verdict.status == Status::Verified;
         if !verdicts.iter().any(verified) {
             return;
         }
@@ -297,7 +282,7 @@ impl Reconciliation {
         let in_force = self.status();
         let in_force = in_force.iter().filter_map(|update| update.entry()).map(|entry| &entry.verdict);
         let gone =
-            in_force.filter(|known| known.service.starts_with(outside::DOCUMENTS) && !told.contains(&*known.service));
+            in_force.filter(|known| known.service.starts_with(external::DOCUMENTS) && !told.contains(&*known.service));
         let gone = gone.map(|known| (known, nothing_of(known.service.clone())));
         let news = gone.filter(|(known, nothing)| known.status != nothing.status || known.counts != nothing.counts);
         let news: Vec<Verdict> = news.map(|(_, nothing)| nothing).collect();
@@ -305,7 +290,7 @@ impl Reconciliation {
     }
 
     /// Looks for overdue reports and for rows that are still to be written, for as long as the server runs.
-    pub async fn keep_looking(self: Arc<Self>) {
+    pub(crate) async fn keep_looking(self: Arc<Self>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut until_retry = 0;
@@ -320,7 +305,7 @@ impl Reconciliation {
     }
 
     /// Compares the server's own services each `every`, for as long as the server runs. Zero: never.
-    pub async fn keep_comparing(self: Arc<Self>, every: Duration) {
+    pub(crate) async fn keep_comparing(self: Arc<Self>, every: Duration) {
         if every.is_zero() {
             return;
         }
@@ -339,7 +324,7 @@ impl Reconciliation {
     }
 
     /// A page of the audit, newest first, one row more than `limit` if there are more.
-    pub async fn audit(&self, filter: sql::audit::Filter, limit: usize) -> Result<Vec<Entry>> {
+    pub(crate) async fn audit(&self, filter: sql::audit::Filter, limit: usize) -> Result<Vec<Entry>> {
         self.parts.reads.ask(move |reader| reader.rows(|conn| sql::audit::page(conn, &filter, limit))).await
     }
 

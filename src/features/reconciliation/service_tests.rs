@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::audit::{Action, Entry};
-use super::outside::Report;
 use super::service::{Comparing, Parts, Received, Reconciliation, Registration};
 use super::stream::Found;
 use super::trim::trim_job;
@@ -16,6 +15,7 @@ use super::verdict::{Count, Counts, Status, Verdict};
 use crate::base::clock::{Clock as _, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Kind, Result};
+use crate::features::reconciliation::external::Report;
 use crate::jobs::tests::running::{DAY, Running};
 
 /// Finds `documents/games` as it is told to, and nothing else.

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 
-pub mod audit;
-pub mod outside;
+pub(crate) mod audit;
+pub(crate) mod external;
 
 /// A column that cannot have been written by us.
 fn strange(column: usize, what: &'static str) -> rusqlite::Error {

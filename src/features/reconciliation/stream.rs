@@ -14,24 +14,20 @@ use super::audit::{Entry, EventId, Run};
 use super::sql::audit::Beginning;
 use crate::base::limits::{RECONCILIATION_RING_BYTES_MAX, RECONCILIATION_RING_UPDATES_MAX};
 
-/// What is told.
 #[derive(Clone, Debug)]
-pub enum News {
-    /// A verdict.
+pub(crate) enum News {
     Verdict(Box<Entry>),
     /// An outside service is no more, and its verdict with it.
     Removed {
-        /// Its name.
         service: String,
     },
 }
 
 /// Something told, and its bytes: made once, shared by all streams.
 #[derive(Debug)]
-pub struct Update {
+pub(crate) struct Update {
     /// Its place among all.
     pub seq: u64,
-    /// What.
     pub news: News,
     /// As it goes out.
     pub frame: Bytes,
@@ -50,7 +46,7 @@ impl Update {
     }
 
     /// The verdict that it tells of, if it does.
-    pub fn entry(&self) -> Option<&Entry> {
+    pub(crate) fn entry(&self) -> Option<&Entry> {
         match &self.news {
             News::Verdict(entry) => Some(entry),
             News::Removed { .. } => None,
@@ -60,10 +56,8 @@ impl Update {
 
 /// What a cursor finds.
 #[derive(Debug)]
-pub enum Found {
-    /// These come next.
+pub(crate) enum Found {
     Updates(Vec<Arc<Update>>),
-    /// Nothing yet.
     Nothing,
     /// What comes next is not in memory any more: read it from the audit.
     Behind,
@@ -88,7 +82,7 @@ struct Inner {
 /// The updates of this run. Shared by who records and all streams; its lock is held for a few instructions only, since
 /// the engine's thread takes it too.
 #[derive(Debug)]
-pub struct Feed {
+pub(crate) struct Feed {
     run: Run,
     inner: Mutex<Inner>,
     /// The head: wakes the streams.
@@ -97,16 +91,15 @@ pub struct Feed {
 
 /// A place that was given out. Dropped without being filled, it stays empty.
 #[derive(Debug)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     feed: Arc<Feed>,
-    /// Which.
     pub id: EventId,
     filled: bool,
 }
 
 impl Ticket {
     /// Tells `news` in this place.
-    pub fn publish(mut self, news: News) -> Arc<Update> {
+    pub(crate) fn publish(mut self, news: News) -> Arc<Update> {
         // Serialised here, outside of the lock.
         let update = Arc::new(Update::new(self.id.seq, news));
         self.filled = true;
@@ -125,7 +118,7 @@ impl Drop for Ticket {
 
 impl Feed {
     /// A feed that goes on from `beginning`.
-    pub fn new(run: Run, beginning: Beginning) -> Self {
+    pub(crate) fn new(run: Run, beginning: Beginning) -> Self {
         let Beginning { last, latest, recent, floor, .. } = beginning;
         let update = |entry: Entry| Arc::new(Update::new(entry.seq, News::Verdict(Box::new(entry))));
         let in_force = |entry: Entry| (entry.verdict.service.clone(), update(entry));
@@ -142,13 +135,12 @@ impl Feed {
         Self { run, inner: Mutex::new(inner), grown: watch::Sender::new(last) }
     }
 
-    /// Names this run.
-    pub fn run(&self) -> &Run {
+    pub(crate) fn run(&self) -> &Run {
         &self.run
     }
 
     /// Gives out the next place.
-    pub fn ticket(self: &Arc<Self>) -> Ticket {
+    pub(crate) fn ticket(self: &Arc<Self>) -> Ticket {
         let mut inner = self.inner.lock();
         let seq = inner.next;
         inner.next = seq.saturating_add(1);
@@ -170,12 +162,12 @@ impl Feed {
     }
 
     /// Wakes when there is more. Taken before the first look, so that nothing falls between.
-    pub fn grown(&self) -> watch::Receiver<u64> {
+    pub(crate) fn grown(&self) -> watch::Receiver<u64> {
         self.grown.subscribe()
     }
 
     /// The verdicts in force, oldest first, and the cursor after them.
-    pub fn start(&self) -> (Vec<Arc<Update>>, u64) {
+    pub(crate) fn start(&self) -> (Vec<Arc<Update>>, u64) {
         let inner = self.inner.lock();
         let mut latest: Vec<_> = inner.latest.values().cloned().collect();
         let head = inner.head;
@@ -185,12 +177,12 @@ impl Feed {
     }
 
     /// The verdict in force of one service.
-    pub fn latest(&self, service: &str) -> Option<Arc<Update>> {
+    pub(crate) fn latest(&self, service: &str) -> Option<Arc<Update>> {
         self.inner.lock().latest.get(service).cloned()
     }
 
     /// What comes after the cursor.
-    pub fn after(&self, cursor: u64) -> Found {
+    pub(crate) fn after(&self, cursor: u64) -> Found {
         let inner = self.inner.lock();
         if cursor < inner.floor {
             return Found::Behind;
@@ -201,7 +193,7 @@ impl Feed {
     }
 
     /// Up to where nothing is in memory.
-    pub fn floor(&self) -> u64 {
+    pub(crate) fn floor(&self) -> u64 {
         self.inner.lock().floor
     }
 }

@@ -14,7 +14,7 @@ const ROWS_PER_ROUND: u32 = 1_000;
 
 /// The job `reconciliation-audit-trim`: hourly, it forgets what was found before `kept`, and the oldest of more than
 /// `rows_max` rows. The verdicts in force stay.
-pub fn trim_job(reconciliation: Arc<Reconciliation>, kept: Duration, rows_max: u64) -> Job {
+pub(crate) fn trim_job(reconciliation: Arc<Reconciliation>, kept: Duration, rows_max: u64) -> Job {
     let run = move |context| trim(Arc::clone(&reconciliation), context, kept, rows_max);
     Job::new("reconciliation-audit-trim", Schedule::Hourly, TIMEOUT, run).with_dry_run()
 }

@@ -9,23 +9,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest count, either side of zero: the largest whole number up to which every reader of JSON agrees on each one
 /// (2^53 - 1).
-pub const COUNT_MAX: u64 = (1 << 53) - 1;
+pub(crate) const COUNT_MAX: u64 = (1 << 53) - 1;
 
 /// Whether what should be is what is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Status {
+pub(crate) enum Status {
     /// Both sides are equal.
     Verified,
     /// It is not known now: changes wait for the disk, or the service has not reported in time.
     Stale,
-    /// They differ.
     Discrepancy,
 }
 
 impl Status {
     /// As it is written in JSON, in queries and in rows.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Verified => "verified",
             Self::Stale => "stale",
@@ -34,7 +33,7 @@ impl Status {
     }
 
     /// Reads what [`as_str`](Self::as_str) writes.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         [Self::Verified, Self::Stale, Self::Discrepancy].into_iter().find(|status| status.as_str() == text)
     }
 }
@@ -48,24 +47,19 @@ impl fmt::Display for Status {
 /// A number of things: finite, within [`COUNT_MAX`] either side of zero, and so equal exactly when it is written alike.
 /// Written without a point where it is whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
-pub struct Count(f64);
+pub(crate) struct Count(f64);
 
 impl Count {
     /// `value`, if it is a count.
     #[expect(clippy::cast_precision_loss, reason = "exact: the largest count is the largest exact whole number")]
-    pub fn new(value: f64) -> Option<Self> {
+    pub(crate) fn new(value: f64) -> Option<Self> {
         // Adding zero makes -0 the same as 0. What is not a number fails the comparison.
         (value.abs() <= COUNT_MAX as f64).then_some(Self(value + 0.0))
     }
 
-    /// As a floating-point number.
-    pub const fn get(self) -> f64 {
-        self.0
-    }
-
     /// As a whole number, if it is one.
     #[expect(clippy::cast_possible_truncation, reason = "whole, and within what is exact")]
-    pub fn whole(self) -> Option<i64> {
+    pub(crate) fn whole(self) -> Option<i64> {
         (self.0.fract() == 0.0).then_some(self.0 as i64)
     }
 }
@@ -156,16 +150,13 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// Counts by name.
-pub type Counts = BTreeMap<String, Count>;
+pub(crate) type Counts = BTreeMap<String, Count>;
 
 /// What differs in numbers, or what is not known to have arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Details {
-    /// What should be.
+pub(crate) struct Details {
     pub expected: Counts,
-    /// What is.
     pub actual: Counts,
     /// The ids of what should be there and is not, or of changes that wait for the disk. Bounded by who makes it.
     pub missing_job_ids: Vec<String>,
@@ -173,19 +164,18 @@ pub struct Details {
 
 /// One document that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Its name, `collection/id`.
     pub document: String,
     /// The first version that differs.
     pub version: u64,
-    /// How, in words.
     pub what: String,
 }
 
 /// What one comparison says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// What was compared: `documents/<collection>`, `log`, or the name of an outside service.
     pub service: String,
     /// Whether both sides are equal.

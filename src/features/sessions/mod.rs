@@ -3,10 +3,10 @@
 //! [`rules`] (whose one is, who may show it, when it ends) is pure; [`table`] has them in memory and lets requests in;
 //! `sql` has them on disk; [`service`] keeps both the same; [`routes`] is HTTP.
 
-pub mod routes;
-pub mod rules;
-pub mod service;
+pub(crate) mod routes;
+pub(crate) mod rules;
+pub(crate) mod service;
 mod sql;
-pub mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;

@@ -17,20 +17,20 @@ use super::table::Live;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{SessionId, UserId};
-use crate::http::answer::json;
 use crate::http::api::Api;
-use crate::http::body::{JSON, Json, RawBody};
-use crate::http::caller::Caller;
-use crate::http::cookie;
-use crate::http::openapi::problems;
-use crate::http::problem::{Failure, Handled};
-use crate::http::query::{Cursor, Page, PageQuery, Query};
+use crate::http::request::body::{JSON, Json, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::request::cookie;
+use crate::http::request::query::{Cursor, Page, PageQuery, Query};
+use crate::http::response::json::json;
+use crate::http::response::openapi::problems;
+use crate::http::response::problem::{Failure, Handled};
 
 mod admin;
 mod me;
 
 /// The calls about sessions.
-pub fn router(sessions: Keeper) -> OpenApiRouter<Api> {
+pub(crate) fn router(sessions: Keeper) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list, open, end_others))
         .routes(routes!(describe_current, end_current))

@@ -9,10 +9,10 @@ use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSION_TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::base::secret::{Secret, SecretHash};
 use crate::document::visibility::Viewer;
-use crate::http::caller::Person;
+use crate::http::request::caller::Person;
 
 /// How every token begins, so that people and secret scanners know one.
-pub const PREFIX: &str = "rejoin_session_";
+pub(crate) const PREFIX: &str = "rejoin_session_";
 
 /// What is shown to be let in as a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,12 @@ impl Holder {
 /// Whose a new session is. `wanted`: the user for whom it is to be, instead of oneself; `shown`: the session with which
 /// it is asked for. Errors: `Forbidden` for a user whom the asker may not name; `Invalid` for the one whose name events
 /// give to the server's owner; `Unauthenticated`.
-pub fn holder(wanted: Option<UserId>, administrator: bool, person: &Person, shown: Option<&Holder>) -> Result<Holder> {
+pub(crate) fn holder(
+    wanted: Option<UserId>,
+    administrator: bool,
+    person: &Person,
+    shown: Option<&Holder>,
+) -> Result<Holder> {
     match (wanted, shown, person) {
         (Some(user), _, _) if administrator && user == Viewer::Owner.actor()? => {
             Err(Error::invalid_field("user", "is what events call the server's owner; call the user something else"))
@@ -156,7 +161,7 @@ impl Terms {
 
 /// Checks a text that people write and read: some characters, none of them a control character. Error: `Invalid`,
 /// naming `field`.
-pub fn text(field: &str, text: String) -> Result<String> {
+pub(crate) fn text(field: &str, text: String) -> Result<String> {
     if text.trim().is_empty() || text.chars().count() > SESSION_TEXT_CHARS_MAX || text.chars().any(char::is_control) {
         let rule = format!("must be 1 to {SESSION_TEXT_CHARS_MAX} characters, none of them a control character");
         return Err(Error::invalid_field(field, rule));
@@ -165,7 +170,7 @@ pub fn text(field: &str, text: String) -> Result<String> {
 }
 
 /// What a program calls itself, cut to a bound and without what would upset a terminal. `None` when it says nothing.
-pub fn user_agent(said: &[u8]) -> Option<String> {
+pub(crate) fn user_agent(said: &[u8]) -> Option<String> {
     let said = String::from_utf8_lossy(said);
     let kept: String = said.chars().take(USER_AGENT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     (!kept.trim().is_empty()).then_some(kept)
@@ -179,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::http::caller::Member;
+    use crate::http::request::caller::Member;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const TERMS: Terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };

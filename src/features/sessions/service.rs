@@ -17,16 +17,15 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::engine::command::Engine;
-use crate::http::caller::Caller;
+use crate::http::request::caller::Caller;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
 use crate::store::{Connection, Reader};
 
 /// What a session is opened with.
 #[derive(Clone, Debug, Default)]
-pub struct Opening {
+pub(crate) struct Opening {
     /// For whom, if not for oneself.
     pub user: Option<UserId>,
-    /// On what device.
     pub device: Device,
     /// What the program calls itself.
     pub user_agent: Option<String>,
@@ -34,7 +33,7 @@ pub struct Opening {
 
 /// What is to be changed of what a user says of a session: what is given; an inner `None` takes it away.
 #[derive(Clone, Debug, Default)]
-pub struct Description {
+pub(crate) struct Description {
     /// What the device is called.
     pub device_name: Option<Option<String>>,
     /// What its user is at.
@@ -43,22 +42,21 @@ pub struct Description {
 
 /// The sessions, and what it takes to keep them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Keeper {
-    /// In memory.
+pub(crate) struct Keeper {
     pub table: Arc<Table>,
     engine: Engine,
 }
 
 impl Keeper {
     /// Takes the stored sessions into memory. Error: storage.
-    pub fn restore(reader: &Reader, engine: Engine, terms: Terms, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn restore(reader: &Reader, engine: Engine, terms: Terms, clock: Arc<dyn Clock>) -> Result<Self> {
         let table = Table::new(reader.rows(sql::all)?, terms, clock);
         Ok(Self { table: Arc::new(table), engine })
     }
 
     /// Opens a session; its token is in nobody's hands but the caller's. Errors: `Forbidden`, `sessions-full`,
     /// `StorageUnavailable`.
-    pub async fn open(&self, caller: &Caller, opening: Opening, made: &Made<'_>) -> Result<(Token, Session)> {
+    pub(crate) async fn open(&self, caller: &Caller, opening: Opening, made: &Made<'_>) -> Result<(Token, Session)> {
         let shown = caller.session.as_ref().and_then(|shown| self.table.find(&shown.id, None));
         let shown = shown.map(|live| live.session().holder);
         let holder = rules::holder(opening.user, caller.administrator, &caller.peer.person, shown.as_ref())?;
@@ -91,7 +89,7 @@ impl Keeper {
     }
 
     /// Changes what a user says of a session. Errors: `NotFound`, `StorageUnavailable`.
-    pub async fn describe(&self, live: &Arc<Live>, description: Description) -> Result<Session> {
+    pub(crate) async fn describe(&self, live: &Arc<Live>, description: Description) -> Result<Session> {
         let writer = Arc::clone(live);
         let write = move |conn: &Connection, _: Timestamp| {
             let Description { device_name, current_phase } = &description;
@@ -105,7 +103,7 @@ impl Keeper {
 
     /// Ends sessions: at once in memory, and then on disk. Returns how many were still good. Error:
     /// `StorageUnavailable`; they have ended all the same, for as long as the server runs, and it goes on trying.
-    pub async fn end(&self, sessions: Vec<Arc<Live>>) -> Result<usize> {
+    pub(crate) async fn end(&self, sessions: Vec<Arc<Live>>) -> Result<usize> {
         let mut ended = 0;
         for live in sessions.iter().filter(|live| !live.has_ended()) {
             self.table.end(live);
@@ -129,7 +127,7 @@ impl Keeper {
     }
 
     /// Stores when sessions were last used. Error: `StorageUnavailable`.
-    pub async fn store_uses(&self) -> Result<()> {
+    pub(crate) async fn store_uses(&self) -> Result<()> {
         for round in self.table.unstored().chunks(SESSIONS_PER_ROUND) {
             let used = round.to_vec();
             let write = move |conn: &Connection, _: Timestamp| {
@@ -142,7 +140,7 @@ impl Keeper {
     }
 
     /// The event loop: looks for expired sessions, and now and then stores what has changed.
-    pub async fn keep(self) {
+    pub(crate) async fn keep(self) {
         let mut ticks = interval(SESSIONS_LOOKED_AT_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stores_every = SESSIONS_STORED_EVERY.as_secs() / SESSIONS_LOOKED_AT_EVERY.as_secs().max(1);
@@ -167,7 +165,7 @@ impl Keeper {
     }
 
     /// The job `sessions-cleanup`, which removes sessions that have expired.
-    pub fn cleanup_job(&self) -> Job {
+    pub(crate) fn cleanup_job(&self) -> Job {
         let keeper = self.clone();
         let run = move |context: JobContext| {
             let keeper = keeper.clone();
@@ -209,14 +207,13 @@ impl Drop for Place<'_> {
 }
 
 /// What a new session is made from, beside who asks.
-pub struct Made<'a> {
+pub(crate) struct Made<'a> {
     /// Where its token comes from.
     pub entropy: &'a dyn Entropy,
-    /// When.
     pub now: Timestamp,
 }
 
 /// The refusal of a session that is not there, or is somebody else's.
-pub fn gone() -> Error {
+pub(crate) fn gone() -> Error {
     Error::not_found("you have no such session; GET /api/v1/sessions lists yours")
 }

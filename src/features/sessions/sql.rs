@@ -16,7 +16,7 @@ fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
 }
 
 /// Stores a session under the hash of its token.
-pub fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> Result<()> {
+pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> Result<()> {
     let sql = "INSERT INTO sessions (id, hash, user, bound, device_name, device_kind, device_os, user_agent, address,
                                      current_phase, created_at, renewed_at, last_seen_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
@@ -41,7 +41,7 @@ pub fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> Result<(
 }
 
 /// All sessions, whether still good or not.
-pub fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
+pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
     let sql = "SELECT id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
                       created_at, renewed_at, last_seen_at FROM sessions ORDER BY id";
     let read = || conn.prepare_cached(sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
@@ -76,14 +76,19 @@ fn parsed<T>(row: &Row<'_>, column: usize, parse: impl Fn(&str) -> Option<T>) ->
 }
 
 /// Notes when a session was last used, and renewed.
-pub fn save_use(conn: &Connection, id: &SessionId, last_seen_at: Timestamp, renewed_at: Timestamp) -> Result<()> {
+pub(super) fn save_use(
+    conn: &Connection,
+    id: &SessionId,
+    last_seen_at: Timestamp,
+    renewed_at: Timestamp,
+) -> Result<()> {
     let sql = "UPDATE sessions SET last_seen_at = ?2, renewed_at = ?3 WHERE id = ?1";
     execute(conn, sql, (id.as_str(), last_seen_at.to_string(), renewed_at.to_string())).map(drop)
 }
 
 /// Changes what a user says of a session: what is given; an inner `None` takes it away. Returns what it says then: the
 /// device's name and the phase. `None`: it is not there.
-pub fn describe(
+pub(super) fn describe(
     conn: &Connection,
     id: &SessionId,
     name: Option<&Option<String>>,
@@ -97,7 +102,7 @@ pub fn describe(
 }
 
 /// Removes a session. One that is not there is removed already.
-pub fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
+pub(super) fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
     execute(conn, "DELETE FROM sessions WHERE id = ?1", [id.as_str()]).map(drop)
 }
 

@@ -17,7 +17,7 @@ use crate::base::ids::SessionId;
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
-use crate::http::caller::{Peer, Sessions, Shown, unknown_session};
+use crate::http::request::caller::{Peer, Sessions, Shown, unknown_session};
 
 /// How long after its renewal the browser is told to keep the cookie of a session for longer: at each answer, since any
 /// one of them may get lost.
@@ -74,7 +74,6 @@ impl Live {
         }
     }
 
-    /// Its id.
     pub fn id(&self) -> &SessionId {
         &self.opened.id
     }

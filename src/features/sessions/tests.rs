@@ -20,7 +20,7 @@ use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::document::visibility::Viewer;
 use crate::features::sessions::rules::{Device, Holder};
-use crate::http::caller::{Caller, Peer, Sessions, Shown};
+use crate::http::request::caller::{Caller, Peer, Sessions, Shown};
 use crate::jobs::tests::running::{DAY, Running};
 
 const TERMS: Terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };

@@ -8,11 +8,11 @@
 //! What counts is the creation, by whatever call, of a document of `parties`, `encounters` or `creatures`: deleting gives
 //! nothing back, and creating a deleted one again counts again. The owner of the server is counted and never limited.
 
-pub mod reset;
-pub mod routes;
-pub mod rules;
-pub mod service;
-pub mod sql;
+pub(crate) mod reset;
+pub(crate) mod routes;
+pub(crate) mod rules;
+pub(crate) mod service;
+pub(crate) mod sql;
 
 #[cfg(test)]
 mod tests;

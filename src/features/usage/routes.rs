@@ -17,16 +17,16 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
-use crate::http::answer::json;
 use crate::http::api::Api;
-use crate::http::body::{JSON, RawBody};
-use crate::http::caller::Caller;
-use crate::http::openapi::problems;
-use crate::http::problem::{Failure, Handled};
-use crate::http::query::{Cursor, Page, Query};
+use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::response::json::json;
+use crate::http::response::openapi::problems;
+use crate::http::response::problem::{Failure, Handled};
 
 /// The calls about usage.
-pub fn router(usage: Usage) -> OpenApiRouter<Api> {
+pub(crate) fn router(usage: Usage) -> OpenApiRouter<Api> {
     let routes = OpenApiRouter::new().routes(routes!(mine)).routes(routes!(list)).routes(routes!(one, put));
     routes.layer(Extension(usage))
 }

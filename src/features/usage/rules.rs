@@ -8,19 +8,18 @@ use crate::base::ids::{Collection, UserId};
 use crate::jobs::Schedule;
 
 /// When counters are set back.
-pub const RESET: Schedule = Schedule::EveryDay { hour: 0, minute: 5 };
+pub(crate) const RESET: Schedule = Schedule::EveryDay { hour: 0, minute: 5 };
 /// What the plan of those is called who have no subscription.
-pub const DEFAULT_PLAN: &str = "default";
+pub(crate) const DEFAULT_PLAN: &str = "default";
 /// Largest limit: what every JSON reader takes as a whole number.
-pub const LIMIT_MAX: u64 = (1 << 53) - 1;
+pub(crate) const LIMIT_MAX: u64 = (1 << 53) - 1;
 /// Longest name of a plan, characters.
-pub const PLAN_LENGTH_MAX: usize = 64;
+pub(crate) const PLAN_LENGTH_MAX: usize = 64;
 /// The last moment that a period may end, 9999-12-31T23:59:59.999Z: later ones are not written with four digits.
 const LATEST: i64 = 253_402_300_799_999;
 
-/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thing {
+pub(crate) enum Thing {
     /// Documents of `parties`.
     Party,
     /// Documents of `encounters`.
@@ -30,16 +29,15 @@ pub enum Thing {
 }
 
 impl Thing {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Party, Self::Encounter, Self::Creature];
+    pub(crate) const ALL: [Self; 3] = [Self::Party, Self::Encounter, Self::Creature];
 
     /// What a document of `collection` counts as, if it counts.
-    pub fn of(collection: &Collection) -> Option<Self> {
+    pub(crate) fn of(collection: &Collection) -> Option<Self> {
         Self::ALL.into_iter().find(|thing| thing.collection() == collection.as_str())
     }
 
     /// Where such documents are.
-    pub const fn collection(self) -> &'static str {
+    pub(crate) const fn collection(self) -> &'static str {
         match self {
             Self::Party => "parties",
             Self::Encounter => "encounters",
@@ -48,7 +46,7 @@ impl Thing {
     }
 
     /// The name of its counter and of its limit.
-    pub const fn counter(self) -> &'static str {
+    pub(crate) const fn counter(self) -> &'static str {
         match self {
             Self::Party => "partiesCreated",
             Self::Encounter => "encountersCreated",
@@ -57,25 +55,22 @@ impl Thing {
     }
 
     /// The thing with that counter.
-    pub fn counted_as(counter: &str) -> Option<Self> {
+    pub(crate) fn counted_as(counter: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|thing| thing.counter() == counter)
     }
 }
 
 /// A value for each thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Each<T> {
-    /// For parties.
+pub(crate) struct Each<T> {
     pub parties: T,
-    /// For encounters.
     pub encounters: T,
-    /// For creatures.
     pub creatures: T,
 }
 
 impl<T: Copy> Each<T> {
     /// The value for `thing`.
-    pub const fn of(&self, thing: Thing) -> T {
+    pub(crate) const fn of(&self, thing: Thing) -> T {
         match thing {
             Thing::Party => self.parties,
             Thing::Encounter => self.encounters,
@@ -85,13 +80,13 @@ impl<T: Copy> Each<T> {
 }
 
 /// How many were created.
-pub type Counts = Each<u64>;
+pub(crate) type Counts = Each<u64>;
 /// How many may be; `None`: any number.
-pub type Limits = Each<Option<u64>>;
+pub(crate) type Limits = Each<Option<u64>>;
 
 /// How a subscription is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// Its limits hold, and when its period is over the next begins.
     Active,
     /// Its limits hold, and its period stands still: what is left of it may be used, and nothing is added.
@@ -102,7 +97,7 @@ pub enum Status {
 
 impl Status {
     /// Its name in the table and on the wire.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Paused => "paused",
@@ -111,15 +106,14 @@ impl Status {
     }
 
     /// The status of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::Active, Self::Paused, Self::Cancelled].into_iter().find(|status| status.as_str() == name)
     }
 }
 
 /// From when to when; the end belongs to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Period {
-    /// Its first moment.
+pub(crate) struct Period {
     pub start: Timestamp,
     /// The first moment after it.
     pub end: Timestamp,
@@ -127,7 +121,7 @@ pub struct Period {
 
 /// How long periods are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
+pub(crate) enum Length {
     /// So many calendar months, in UTC.
     Months {
         /// At least 1.
@@ -141,7 +135,7 @@ pub enum Length {
 
 impl Period {
     /// The calendar month that `now` is in.
-    pub fn month_of(now: Timestamp) -> Option<Self> {
+    pub(crate) fn month_of(now: Timestamp) -> Option<Self> {
         let today = date_time(now)?.date_naive();
         let first = today.with_day(1)?;
         let next = first.checked_add_months(Months::new(1))?;
@@ -150,7 +144,7 @@ impl Period {
     }
 
     /// Checks it. Errors: `Invalid`, naming the field of a subscription.
-    pub fn check(self) -> Result<()> {
+    pub(crate) fn check(self) -> Result<()> {
         let in_range = |moment: Timestamp| (0..=LATEST).contains(&moment.as_millis());
         let fields = [("currentPeriodStart", self.start), ("currentPeriodEnd", self.end)];
         if let Some((field, _)) = fields.into_iter().find(|(_, moment)| !in_range(*moment)) {
@@ -164,7 +158,7 @@ impl Period {
 
     /// How long it is: calendar months if it is some whole number of them, also where a month is too short for the day
     /// (31 January to 28 February); else just so long.
-    pub fn length(self) -> Length {
+    pub(crate) fn length(self) -> Length {
         self.months().unwrap_or(Length::Millis(self.end.as_millis().saturating_sub(self.start.as_millis()).max(1)))
     }
 
@@ -179,7 +173,7 @@ impl Period {
 
     /// The period that runs at `now`, when periods of this length follow each other without a gap from this one on:
     /// itself if it has not ended. `None`: it would end beyond the year 9999.
-    pub fn running_at(self, length: Length, now: Timestamp) -> Option<Self> {
+    pub(crate) fn running_at(self, length: Length, now: Timestamp) -> Option<Self> {
         if now < self.end {
             return Some(self);
         }
@@ -223,14 +217,11 @@ fn on_day(moment: DateTime<Utc>, day: u32) -> Option<DateTime<Utc>> {
     (1..=day).rev().take(4).find_map(|day| moment.with_day(day))
 }
 
-/// A user's subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// Whose.
+pub(crate) struct Subscription {
     pub user: UserId,
     /// What the plan is called; for people.
     pub plan: String,
-    /// How it is.
     pub status: Status,
     /// The period that runs, or, until it is set forward, the last that ran.
     pub period: Period,
@@ -242,7 +233,7 @@ pub struct Subscription {
 
 /// How a user stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The subscription, if there is one, also a cancelled one.
     pub subscription: Option<Subscription>,
     /// What was created since counting began anew.
@@ -251,8 +242,7 @@ pub struct Standing {
 
 /// What is in force for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan<'a> {
-    /// Its name.
+pub(crate) struct Plan<'a> {
     pub name: &'a str,
     /// What may be created.
     pub limits: Limits,
@@ -264,13 +254,13 @@ pub struct Plan<'a> {
 
 impl Standing {
     /// The subscription as far as it grants anything.
-    pub fn granted(&self) -> Option<&Subscription> {
+    pub(crate) fn granted(&self) -> Option<&Subscription> {
         self.subscription.as_ref().filter(|subscription| subscription.status != Status::Cancelled)
     }
 
     /// What is in force at `now`: the subscription, or the default plan, which has `defaults` for limits and the calendar
     /// month for a period.
-    pub fn plan(&self, defaults: Limits, now: Timestamp) -> Plan<'_> {
+    pub(crate) fn plan(&self, defaults: Limits, now: Timestamp) -> Plan<'_> {
         match self.granted() {
             Some(Subscription { plan, status, period, limits, .. }) => {
                 let reset_at = (*status == Status::Active).then(|| reset_after(period.end));
@@ -286,14 +276,14 @@ impl Standing {
 }
 
 /// The first time to set counters back that is not before `end`.
-pub fn reset_after(end: Timestamp) -> Timestamp {
+pub(crate) fn reset_after(end: Timestamp) -> Timestamp {
     let last = RESET.last_slot(end);
     if last == end { end } else { RESET.next_slot(end) }
 }
 
 impl Plan<'_> {
     /// Refuses one more than may be, when `used` were created. Error: `quota-exceeded`.
-    pub fn check(&self, thing: Thing, used: u64) -> Result<()> {
+    pub(crate) fn check(&self, thing: Thing, used: u64) -> Result<()> {
         let Some(limit) = self.limits.of(thing).filter(|limit| used >= *limit) else { return Ok(()) };
         let (things, name) = (thing.collection(), self.name);
         let message = match self.reset_at {

@@ -12,7 +12,7 @@ use crate::store::{Connection, Creations, Tally};
 
 /// Counts what users create, and keeps them to their limits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// What may be created in a calendar month without a subscription.
     pub defaults: Limits,
 }
@@ -42,7 +42,7 @@ fn thing(tally: &Tally) -> Result<Thing> {
 
 /// Sets a user's subscription. The counters stay, but for a renewal, whose period begins when the one before is over, or
 /// later: they begin anew with it. Returns whether there was none. Error: `Damaged`.
-pub fn put(conn: &Connection, mut subscription: Subscription, now: Timestamp) -> Result<bool> {
+pub(crate) fn put(conn: &Connection, mut subscription: Subscription, now: Timestamp) -> Result<bool> {
     let before = sql::subscription(conn, subscription.user.as_str())?;
     if let Some(before) = &before {
         if before.period == subscription.period {
@@ -60,7 +60,7 @@ pub fn put(conn: &Connection, mut subscription: Subscription, now: Timestamp) ->
 /// Begins the next period of a user whose active subscription has one that ended by `now`: whole periods later, the one
 /// that runs at `now`, with counters at 0. Both or nothing, and nothing when that was done already; whether it was done
 /// now. Errors: `Damaged`; `Internal` when there is no next period.
-pub fn begin_next(conn: &Connection, user: &str, now: Timestamp) -> Result<bool> {
+pub(crate) fn begin_next(conn: &Connection, user: &str, now: Timestamp) -> Result<bool> {
     let Some(Subscription { period, length, .. }) = sql::subscription(conn, user)? else { return Ok(false) };
     if now < period.end {
         return Ok(false);
@@ -75,6 +75,6 @@ pub fn begin_next(conn: &Connection, user: &str, now: Timestamp) -> Result<bool>
 }
 
 /// How a viewer stands. Error: `Damaged`.
-pub fn standing(conn: &Connection, viewer: &Viewer) -> Result<Standing> {
+pub(crate) fn standing(conn: &Connection, viewer: &Viewer) -> Result<Standing> {
     sql::standing(conn, viewer.scope())
 }

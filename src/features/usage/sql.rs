@@ -12,7 +12,7 @@ const COLUMNS: &str = "s.user_id, s.plan, s.status, s.period_start, s.period_end
                        s.parties_max, s.encounters_max, s.creatures_max";
 
 /// How `who` stands: a user, or the owner by the name of its scope. Error: `Damaged`.
-pub fn standing(conn: &Connection, who: &str) -> Result<Standing> {
+pub(crate) fn standing(conn: &Connection, who: &str) -> Result<Standing> {
     let subscription = subscription(conn, who)?;
     let sql = "SELECT parties, encounters, creatures FROM usage_counters WHERE user_id = ?1";
     let read =
@@ -22,14 +22,14 @@ pub fn standing(conn: &Connection, who: &str) -> Result<Standing> {
 }
 
 /// The subscription of a user. Error: `Damaged`.
-pub fn subscription(conn: &Connection, user: &str) -> Result<Option<Subscription>> {
+pub(crate) fn subscription(conn: &Connection, user: &str) -> Result<Option<Subscription>> {
     let sql = format!("SELECT {COLUMNS} FROM subscriptions s WHERE s.user_id = ?1");
     let found = cached(conn, &sql)?.query_row([user], |row| Ok(read(row))).optional().map_err(told)?;
     found.transpose()
 }
 
 /// At most `limit` subscriptions by user, those after `after`. Error: `Damaged`.
-pub fn list(conn: &Connection, after: &str, limit: usize) -> Result<Vec<Subscription>> {
+pub(crate) fn list(conn: &Connection, after: &str, limit: usize) -> Result<Vec<Subscription>> {
     let sql = format!("SELECT {COLUMNS} FROM subscriptions s WHERE s.user_id > ?1 ORDER BY s.user_id LIMIT ?2");
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = cached(conn, &sql)?;
@@ -38,7 +38,7 @@ pub fn list(conn: &Connection, after: &str, limit: usize) -> Result<Vec<Subscrip
 }
 
 /// Writes a subscription, whether or not there was one.
-pub fn put(conn: &Connection, subscription: &Subscription) -> Result<()> {
+pub(crate) fn put(conn: &Connection, subscription: &Subscription) -> Result<()> {
     let Subscription { user, plan, status, period, length, limits } = subscription;
     let (months, day) = match length {
         Length::Months { count, day } => (Some(*count), Some(*day)),
@@ -63,7 +63,7 @@ pub fn put(conn: &Connection, subscription: &Subscription) -> Result<()> {
 }
 
 /// Sets the period of an active subscription forward from the one that ended at `ended`. Whether it stood there.
-pub fn roll(conn: &Connection, user: &str, ended: Timestamp, next: Period) -> Result<bool> {
+pub(crate) fn roll(conn: &Connection, user: &str, ended: Timestamp, next: Period) -> Result<bool> {
     let sql = "UPDATE subscriptions SET period_start = ?3, period_end = ?4
                WHERE user_id = ?1 AND period_end = ?2 AND status = 'active'";
     let row = (user, ended.to_string(), next.start.to_string(), next.end.to_string());
@@ -71,13 +71,12 @@ pub fn roll(conn: &Connection, user: &str, ended: Timestamp, next: Period) -> Re
 }
 
 /// Sets the counters of a user to 0.
-pub fn zero(conn: &Connection, user: &str, now: Timestamp) -> Result<()> {
+pub(crate) fn zero(conn: &Connection, user: &str, now: Timestamp) -> Result<()> {
     let sql = "UPDATE usage_counters SET parties = 0, encounters = 0, creatures = 0, since = ?2 WHERE user_id = ?1";
     cached(conn, sql)?.execute((user, now.to_string())).map(drop).map_err(told)
 }
 
-/// Counts one more.
-pub fn count(conn: &Connection, who: &str, thing: Thing, at: Timestamp) -> Result<()> {
+pub(crate) fn count(conn: &Connection, who: &str, thing: Thing, at: Timestamp) -> Result<()> {
     let one = |counted| i64::from(counted == thing);
     let sql = "INSERT INTO usage_counters (user_id, parties, encounters, creatures, since) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (user_id) DO UPDATE SET parties = parties + excluded.parties,
@@ -87,7 +86,7 @@ pub fn count(conn: &Connection, who: &str, thing: Thing, at: Timestamp) -> Resul
 }
 
 /// At most `limit` users, those after `after`, whose active subscription has a period that ended by `now`.
-pub fn due(conn: &Connection, after: &str, limit: usize, now: Timestamp) -> Result<Vec<String>> {
+pub(crate) fn due(conn: &Connection, after: &str, limit: usize, now: Timestamp) -> Result<Vec<String>> {
     let sql = "SELECT user_id FROM subscriptions WHERE status = 'active' AND period_end <= ?1 AND user_id > ?2
                ORDER BY user_id LIMIT ?3";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -102,14 +101,14 @@ const STALE: &str = "since < ?1 AND NOT EXISTS (SELECT 1 FROM subscriptions s
                        WHERE s.user_id = usage_counters.user_id AND s.status <> 'cancelled')";
 
 /// How many they are.
-pub fn count_stale(conn: &Connection, month: Timestamp) -> Result<usize> {
+pub(crate) fn count_stale(conn: &Connection, month: Timestamp) -> Result<usize> {
     let sql = format!("SELECT count(*) FROM usage_counters WHERE {STALE}");
     let count: i64 = conn.query_row(&sql, [month.to_string()], |row| row.get(0)).map_err(told)?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// Forgets the counters of at most `limit` of them, which makes them 0; returns of how many.
-pub fn forget_stale(conn: &Connection, month: Timestamp, limit: u32) -> Result<usize> {
+pub(crate) fn forget_stale(conn: &Connection, month: Timestamp, limit: u32) -> Result<usize> {
     let sql = format!(
         "DELETE FROM usage_counters WHERE user_id IN (SELECT user_id FROM usage_counters WHERE {STALE} LIMIT ?2)"
     );

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
-pub mod running;
+pub(crate) mod running;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -19,10 +19,10 @@ use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
 use crate::store::{self, Creations};
 
-pub const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Waits until something is so, at most 20 s.
-pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
     let wait = async {
         while !so().await {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -32,7 +32,7 @@ pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
 }
 
 /// An engine and what is needed to run jobs on it.
-pub struct Running {
+pub(crate) struct Running {
     pub engine: Engine,
     pub reads: Reads,
     pub clock: Arc<ManualClock>,
@@ -40,7 +40,7 @@ pub struct Running {
 }
 
 /// A runner at work. Dropped, it is gone at once, with all that it ran.
-pub struct AtWork {
+pub(crate) struct AtWork {
     pub handle: Handle,
     task: tokio::task::JoinHandle<()>,
 }
@@ -53,12 +53,12 @@ impl Drop for AtWork {
 
 impl Running {
     /// At noon of 2026-03-01.
-    pub fn start(pages_max: Option<u32>) -> Self {
+    pub(crate) fn start(pages_max: Option<u32>) -> Self {
         Self::start_counting(pages_max, None)
     }
 
     /// The same, with somebody who counts creations.
-    pub fn start_counting(pages_max: Option<u32>, creations: Option<Arc<dyn Creations>>) -> Self {
+    pub(crate) fn start_counting(pages_max: Option<u32>, creations: Option<Arc<dyn Creations>>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = store::Options { pages_max, ..store::Options::new(directory.path()) };
         let (writer, reader) = store::open(options).unwrap();
@@ -88,7 +88,7 @@ impl Running {
     }
 
     /// Waits until storage that failed takes rows again.
-    pub async fn recover(&self) {
+    pub(crate) async fn recover(&self) {
         let takes = async || {
             self.engine.tick();
             self.engine.rows(|_, _| Ok(())).await.is_ok()
@@ -97,7 +97,7 @@ impl Running {
     }
 
     /// Starts a runner, as the start of a server does.
-    pub fn runner(&self, jobs: Vec<Job>) -> AtWork {
+    pub(crate) fn runner(&self, jobs: Vec<Job>) -> AtWork {
         let (runner, handle) = Runner::new(jobs, self.engine.clone(), self.reads.clone(), Arc::clone(&self.clock) as _);
         AtWork { handle, task: tokio::spawn(runner.run()) }
     }
@@ -105,20 +105,20 @@ impl Running {
 
 impl AtWork {
     /// Runs a job to its end.
-    pub async fn run(&self, name: &str, dry_run: bool) -> Record {
+    pub(crate) async fn run(&self, name: &str, dry_run: bool) -> Record {
         let started = self.handle.run_now(name, dry_run).await.unwrap();
         started.ended.await.unwrap();
         self.handle.record(started.id).await.unwrap()
     }
 
     /// The runs of a job, oldest first: why each began and how it ended.
-    pub async fn runs(&self, name: &'static str) -> Vec<(String, Option<String>)> {
+    pub(crate) async fn runs(&self, name: &'static str) -> Vec<(String, Option<String>)> {
         let runs = self.handle.last_runs(name, 1000).await.unwrap();
         runs.into_iter().rev().map(|run| (run.trigger, run.outcome)).collect()
     }
 
     /// Waits until the last run of a job, of which there must be `count`, has ended.
-    pub async fn until_ended(&self, name: &'static str, count: usize) -> Vec<(String, Option<String>)> {
+    pub(crate) async fn until_ended(&self, name: &'static str, count: usize) -> Vec<(String, Option<String>)> {
         for _ in 0..2000 {
             let runs = self.runs(name).await;
             if runs.len() >= count && runs.iter().all(|(_, outcome)| outcome.is_some()) {

@@ -14,9 +14,8 @@ use crate::live::topics::Interest;
 /// Before the first time that anything was told.
 const FIRST_REVISION: u64 = 0;
 
-/// See the module.
 #[derive(Debug)]
-pub struct Registry {
+pub(super) struct Registry {
     debounce: Duration,
     rooms: HashMap<DocumentName, Kept>,
     /// When rooms are due.
@@ -44,7 +43,7 @@ struct Kept {
 
 /// How far a subscriber is.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub(super) struct Seen {
     /// What was told when it came: the present for it, and no news.
     opened: u64,
     /// Everything up to here it knows.
@@ -52,36 +51,35 @@ pub struct Seen {
 }
 
 impl Registry {
-    /// Nobody is anywhere.
-    pub fn new(debounce: Duration) -> Self {
+    pub(super) fn new(debounce: Duration) -> Self {
         let (rooms, agenda, revisions) = (HashMap::new(), BTreeSet::new(), BTreeMap::new());
         Self { debounce, rooms, agenda, revisions, revision: FIRST_REVISION, entries: 0, seat_changes: 0 }
     }
 
     /// Where a new subscriber begins: it is still to be told everything.
-    pub fn begin(&self) -> Seen {
+    pub(super) fn begin(&self) -> Seen {
         Seen { opened: self.revision, told: FIRST_REVISION }
     }
 
     /// How many rooms and players are kept.
     #[cfg(test)]
-    pub fn entries(&self) -> usize {
+    pub(super) fn entries(&self) -> usize {
         self.entries
     }
 
     /// When [`settle`](Self::settle) has something to do next.
-    pub fn due(&self) -> Option<Duration> {
+    pub(super) fn due(&self) -> Option<Duration> {
         self.agenda.first().map(|(due, _)| *due)
     }
 
     /// A connection opened. `false`: there is no room for more, and it does not count.
     #[must_use]
-    pub fn enter(&mut self, name: &DocumentName, user: &UserId, now: Moment) -> bool {
+    pub(super) fn enter(&mut self, name: &DocumentName, user: &UserId, now: Moment) -> bool {
         self.entries < PRESENCE_ENTRIES_MAX && self.update(name, now, |room| room.enter(user, now))
     }
 
     /// A connection that counted closed.
-    pub fn exit(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+    pub(super) fn exit(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
         if self.rooms.contains_key(name) {
             self.update(name, now, |room| room.exit(user, now));
         }
@@ -89,7 +87,7 @@ impl Registry {
 
     /// Whether the seats of before the room was made are still to be asked for, and what is to be given to
     /// [`know`](Self::know) then.
-    pub fn wants_seats(&self, name: &DocumentName) -> Option<u64> {
+    pub(super) fn wants_seats(&self, name: &DocumentName) -> Option<u64> {
         let known = self.rooms.get(name).is_some_and(|kept| kept.seats_known);
         (!known).then_some(self.seat_changes)
     }
@@ -97,7 +95,7 @@ impl Registry {
     /// These were seated when `seat_changes` was what it is said to be. `false`: it is not any more, and what was found
     /// may not hold.
     #[must_use]
-    pub fn know(&mut self, name: &DocumentName, seated: &[UserId], seat_changes: u64, now: Moment) -> bool {
+    pub(super) fn know(&mut self, name: &DocumentName, seated: &[UserId], seat_changes: u64, now: Moment) -> bool {
         if seat_changes != self.seat_changes {
             return false;
         }
@@ -115,7 +113,7 @@ impl Registry {
     }
 
     /// A seat was taken.
-    pub fn seat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+    pub(super) fn seat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
         self.seat_changes += 1;
         if self.entries < PRESENCE_ENTRIES_MAX {
             self.update(name, now, |room| room.seat(user, now));
@@ -123,7 +121,7 @@ impl Registry {
     }
 
     /// A seat was given up.
-    pub fn unseat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+    pub(super) fn unseat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
         self.seat_changes += 1;
         if self.entries < PRESENCE_ENTRIES_MAX || self.rooms.contains_key(name) {
             self.update(name, now, |room| room.unseat(user, now));
@@ -131,7 +129,7 @@ impl Registry {
     }
 
     /// All seats were given up.
-    pub fn vacate(&mut self, name: &DocumentName, now: Moment) {
+    pub(super) fn vacate(&mut self, name: &DocumentName, now: Moment) {
         self.seat_changes += 1;
         if self.rooms.contains_key(name) {
             self.update(name, now, |room| room.vacate(now));
@@ -139,7 +137,7 @@ impl Registry {
     }
 
     /// Does what is due, once per room. Returns the rooms whose watchers have something to be told.
-    pub fn settle(&mut self, now: Moment) -> Vec<DocumentName> {
+    pub(super) fn settle(&mut self, now: Moment) -> Vec<DocumentName> {
         let due: Vec<_> = self.agenda.iter().take_while(|(due, _)| *due <= now.tick).cloned().collect();
         let debounce = self.debounce;
         let mut told = Vec::new();
@@ -187,13 +185,13 @@ impl Registry {
     }
 
     /// How it stands with a player. `None`: not known.
-    pub fn standing(&self, name: &DocumentName, user: &UserId, now: Moment) -> Option<Standing> {
+    pub(super) fn standing(&self, name: &DocumentName, user: &UserId, now: Moment) -> Option<Standing> {
         self.rooms.get(name)?.room.standing(user, now)
     }
 
     /// What a subscriber is still to be told, as frames of a stream, and whether there is more than fits into one write.
     /// Of each room only the newest is told.
-    pub fn news(&mut self, interest: &Interest, seen: &mut Seen, now: Moment) -> (Bytes, bool) {
+    pub(super) fn news(&mut self, interest: &Interest, seen: &mut Seen, now: Moment) -> (Bytes, bool) {
         let mut out = BytesMut::new();
         if let (1, true) = (interest.documents.len(), interest.collections.is_empty()) {
             // What most follow is found without a look at the others.

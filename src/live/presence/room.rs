@@ -14,7 +14,7 @@ use crate::base::limits::{PRESENCE_KEPT, PRESENCE_PLAYERS_MAX, PRESENCE_SEATS_MA
 
 /// The present, on two clocks: what people are told, and what waiting times are measured by, since the first may jump.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub(super) struct Moment {
     /// What people are told.
     pub at: Timestamp,
     /// Time since some fixed start; never goes back.
@@ -24,7 +24,7 @@ pub struct Moment {
 /// What became of a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Turn {
+pub(super) enum Turn {
     /// Has taken a seat.
     Join,
     /// Has given the seat up.
@@ -49,7 +49,7 @@ struct Change {
 /// How it stands with a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Whether the player has a connection, as far as it was told: a loss shows after the debounce.
     pub connected: bool,
     /// The last moment at which the player is known to have been connected; the present for one who is. `None`: not
@@ -116,7 +116,7 @@ impl Player {
 
 /// The players of one document, in the order in which they came.
 #[derive(Debug, Default)]
-pub struct Room {
+pub(super) struct Room {
     players: Vec<Player>,
     /// A seat taken or given up that is still to be told.
     news: Option<Change>,
@@ -134,13 +134,13 @@ struct Told {
 
 impl Room {
     /// How many players it holds, those included whom nobody was told of.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.players.len()
     }
 
     /// A connection of `user` opened. `false`: the room is full, and the connection does not count.
     #[must_use]
-    pub fn enter(&mut self, user: &UserId, now: Moment) -> bool {
+    pub(super) fn enter(&mut self, user: &UserId, now: Moment) -> bool {
         let unseated = self.players.iter().filter(|player| !player.seated).count();
         let Some(player) = self.player(user, unseated < PRESENCE_PLAYERS_MAX, now) else { return false };
         player.connections += 1;
@@ -151,7 +151,7 @@ impl Room {
     }
 
     /// A connection that [`enter`](Self::enter) counted closed.
-    pub fn exit(&mut self, user: &UserId, now: Moment) {
+    pub(super) fn exit(&mut self, user: &UserId, now: Moment) {
         let Some(player) = self.players.iter_mut().find(|player| player.id == *user) else { return };
         player.connections = player.connections.saturating_sub(1);
         if player.connections == 0 {
@@ -162,7 +162,7 @@ impl Room {
     }
 
     /// `user` has had a seat since before anybody was here. `true`: that was not known.
-    pub fn know(&mut self, user: &UserId, now: Moment) -> bool {
+    pub(super) fn know(&mut self, user: &UserId, now: Moment) -> bool {
         let seated = self.players.iter().filter(|player| player.seated).count();
         let Some(player) = self.player(user, seated < PRESENCE_SEATS_MAX, now).filter(|player| !player.seated) else {
             return false;
@@ -172,7 +172,7 @@ impl Room {
     }
 
     /// `user` has taken a seat.
-    pub fn seat(&mut self, user: &UserId, now: Moment) {
+    pub(super) fn seat(&mut self, user: &UserId, now: Moment) {
         let seated = self.players.iter().filter(|player| player.seated).count();
         if seated >= PRESENCE_SEATS_MAX {
             return;
@@ -186,7 +186,7 @@ impl Room {
     }
 
     /// `user` has given the seat up. Whoever is still connected stays, as one who watches.
-    pub fn unseat(&mut self, user: &UserId, now: Moment) {
+    pub(super) fn unseat(&mut self, user: &UserId, now: Moment) {
         if let Some(player) = self.players.iter_mut().find(|player| player.id == *user) {
             player.seated = false;
         }
@@ -195,7 +195,7 @@ impl Room {
     }
 
     /// All seats are given up: those of [`unseat`](Self::unseat) for each.
-    pub fn vacate(&mut self, now: Moment) {
+    pub(super) fn vacate(&mut self, now: Moment) {
         let seated: Vec<UserId> =
             self.players.iter().filter(|player| player.seated).map(|player| player.id.clone()).collect();
         seated.iter().for_each(|user| self.unseat(user, now));
@@ -220,7 +220,7 @@ impl Room {
     }
 
     /// When the room is to be settled next. `None`: never, as things are.
-    pub fn due(&self, debounce: Duration) -> Option<Duration> {
+    pub(super) fn due(&self, debounce: Duration) -> Option<Duration> {
         let flips = self.players.iter().filter_map(|player| player.flip_due(debounce));
         let news = self.news.as_ref().map(|_| Duration::ZERO);
         let told = flips.chain(news).min().map(|due| due.max(self.next_told()));
@@ -244,7 +244,7 @@ impl Room {
     }
 
     /// Does what is due. `true`: there is something to tell.
-    pub fn settle(&mut self, debounce: Duration, now: Moment) -> bool {
+    pub(super) fn settle(&mut self, debounce: Duration, now: Moment) -> bool {
         let over = self.all_forgotten().is_some_and(|due| due <= now.tick);
         let forgotten = |player: &Player| player.forget_due().is_some_and(|due| due <= now.tick);
         self.players.retain(|player| !forgotten(player) || (player.seated && !over));
@@ -262,18 +262,18 @@ impl Room {
     }
 
     /// Whether there is nothing worth keeping.
-    pub fn is_over(&self, now: Moment) -> bool {
+    pub(super) fn is_over(&self, now: Moment) -> bool {
         let told_lately = self.told.as_ref().is_some_and(|told| told.at.tick + PRESENCE_KEPT > now.tick);
         self.players.is_empty() && self.news.is_none() && !told_lately
     }
 
     /// How it stands with `user`. `None`: not known here.
-    pub fn standing(&self, user: &UserId, now: Moment) -> Option<Standing> {
+    pub(super) fn standing(&self, user: &UserId, now: Moment) -> Option<Standing> {
         self.players.iter().find(|player| player.id == *user)?.standing(now.at)
     }
 
     /// What was told last, as a stream carries it. `None`: nothing yet.
-    pub fn frame(&mut self, name: &DocumentName) -> Option<Bytes> {
+    pub(super) fn frame(&mut self, name: &DocumentName) -> Option<Bytes> {
         let told = self.told.as_mut()?;
         if told.frame.is_none() {
             told.frame = Some(render(name, &self.players, told.change.as_ref(), told.at.at));
@@ -282,7 +282,7 @@ impl Room {
     }
 
     /// The present without a change, for those who have just come. `None`: there is nobody.
-    pub fn present(&self, name: &DocumentName, now: Moment) -> Option<Bytes> {
+    pub(super) fn present(&self, name: &DocumentName, now: Moment) -> Option<Bytes> {
         let known = self.players.iter().any(|player| player.listed);
         known.then(|| render(name, &self.players, None, now.at))
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rejoin::Config;
 use rejoin::Server;
-use rejoin::base::clock::{Clock, ManualClock, SystemClock};
-use rejoin::config::Config;
+use rejoin::{Clock, ManualClock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{ask_token, body, join, next, reconnect, start, token};

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rejoin::Config;
 use rejoin::Server;
-use rejoin::base::clock::{Clock, ManualClock, SystemClock};
-use rejoin::config::Config;
+use rejoin::{Clock, ManualClock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{ME, Opened, SESSIONS, ids, mine, open, open_for};

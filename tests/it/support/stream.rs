@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rejoin::http::sse_parser::{Message, SseParser};
+use rejoin::internals::{Message, SseParser};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::time::timeout;

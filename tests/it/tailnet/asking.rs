@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rejoin::tailnet::client::{ANSWER_BYTES_MAX, ApiError, LocalApi};
-use rejoin::tailnet::gate::{BELIEVED, Gate, Reach, Verdict};
-use rejoin::tailnet::policy::Policy;
+use rejoin::internals::tailnet::Policy;
+use rejoin::internals::tailnet::{ANSWER_BYTES_MAX, ApiError, LocalApi};
+use rejoin::internals::tailnet::{BELIEVED, Gate, Reach, Verdict};
 
 use crate::support::localapi::{Answer, NULLS, OWNER, PERSON, STATUS, STATUS_USERSPACE, Tailscaled, troubles};
 

@@ -18,9 +18,9 @@ use crate::document::decide::{Expected, Operation, Request};
 use crate::document::model::Access;
 use crate::document::patch::ClientPatch;
 use crate::http::api::Api;
-use crate::http::caller::Caller;
-use crate::http::openapi::WriteHeaders;
-use crate::http::problem::{Failure, Handled};
+use crate::http::request::caller::Caller;
+use crate::http::response::openapi::WriteHeaders;
+use crate::http::response::problem::{Failure, Handled};
 
 /// Changes that happen together or not at all.
 #[derive(Deserialize, ToSchema)]
@@ -126,7 +126,7 @@ fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
 
 fn batch_request(api: &Api, value: Value) -> Result<Request> {
     let bytes = serde_json::to_vec(&value).map_err(Error::internal)?;
-    let sent: BatchOperation = crate::http::body::parse_object(&bytes, usize::MAX)?;
+    let sent: BatchOperation = crate::http::request::body::parse_object(&bytes, usize::MAX)?;
     sent.check_members()?;
     let needs = |field: &str| Error::invalid_field(field, "is missing");
     let (id, op) = (sent.id, sent.op);

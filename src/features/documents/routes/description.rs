@@ -10,8 +10,8 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::schemas::{BatchResults, Document, NotDurable};
 use crate::base::error::Kind as K;
-use crate::http::body::JSON;
-use crate::http::openapi::{answer, problems, text};
+use crate::http::request::body::JSON;
+use crate::http::response::openapi::{answer, problems, text};
 
 const DONE: (u16, &str) = (200, "Done, and on disk.");
 const CREATED: (u16, &str) = (201, "Created, and on disk.");
@@ -22,13 +22,13 @@ const WAITS: (u16, &str) = (
 const BARE: (u16, &str) = (204, "Done, and on disk; the caller asked for the headers alone.");
 
 /// The answers to a change of one document, whose content is a `T`.
-pub struct Written<T>(PhantomData<T>);
+pub(super) struct Written<T>(PhantomData<T>);
 /// The answers to what may create a document.
-pub struct Created;
+pub(super) struct Created;
 /// The answers to what creates a document or changes it.
-pub struct CreatedOrWritten;
+pub(super) struct CreatedOrWritten;
 /// The answers to a batch.
-pub struct BatchWritten;
+pub(super) struct BatchWritten;
 
 impl<T: ToSchema> IntoResponses for Written<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
@@ -93,7 +93,7 @@ fn tagged(answer: ResponseBuilder) -> ResponseBuilder {
 }
 
 /// The answers to reading a document.
-pub struct Read;
+pub(super) struct Read;
 
 impl IntoResponses for Read {
     fn responses() -> BTreeMap<String, RefOr<Response>> {

@@ -28,12 +28,12 @@ use super::{ActionBody, CreateBody, PutBody, RollbackBody};
     PutBody,
     RollbackBody
 )))]
-pub struct Schemas;
+pub(super) struct Schemas;
 
 /// A versioned JSON object in a collection.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Document {
+pub(super) struct Document {
     /// The collection that it is in.
     #[schema(pattern = "^[a-z][a-z0-9-]{0,62}$", example = "games")]
     collection: String,
@@ -68,7 +68,7 @@ pub struct Document {
 /// A document in a list.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ListedDocument {
+pub(super) struct ListedDocument {
     /// The collection that it is in.
     collection: String,
     /// Its id there.
@@ -95,7 +95,7 @@ pub struct ListedDocument {
 /// Documents of a collection, by id.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct DocumentPage {
+pub(super) struct DocumentPage {
     /// The documents; deleted ones are left out.
     items: Vec<ListedDocument>,
     /// What to ask for as `cursor` for the next page; absent at the end.
@@ -105,7 +105,7 @@ pub struct DocumentPage {
 
 /// The record of one accepted change: the same in answers, history and streams.
 #[derive(Serialize, ToSchema)]
-pub struct Event {
+pub(super) struct Event {
     /// Its place in the log of the whole server.
     #[schema(minimum = 1)]
     seq: u64,
@@ -138,7 +138,7 @@ pub struct Event {
 
 /// One operation of an event's patch.
 #[derive(Serialize, ToSchema)]
-pub struct Change {
+pub(super) struct Change {
     /// What it does.
     op: ChangeOp,
     /// Where: a JSON Pointer into the state.
@@ -151,7 +151,7 @@ pub struct Change {
 /// What an operation of an event's patch does.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum ChangeOp {
+pub(super) enum ChangeOp {
     /// Puts a value where none was.
     Add,
     /// Takes a value away.
@@ -162,7 +162,7 @@ pub enum ChangeOp {
 
 /// An action's event, and whether it is on disk.
 #[derive(Serialize, ToSchema)]
-pub struct Acted {
+pub(super) struct Acted {
     /// The event.
     #[serde(flatten)]
     event: Event,
@@ -176,7 +176,7 @@ pub struct Acted {
 /// A document's history, oldest first.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EventPage {
+pub(super) struct EventPage {
     /// The events.
     items: Vec<Event>,
     /// What to ask for as `cursor` for the next page; absent at the end.
@@ -188,7 +188,7 @@ pub struct EventPage {
 
 /// What a batch did, in the order of its operations.
 #[derive(Serialize, ToSchema)]
-pub struct BatchResults {
+pub(super) struct BatchResults {
     /// One for each operation.
     results: Vec<BatchResult>,
     /// Whether all of it is on disk.
@@ -198,7 +198,7 @@ pub struct BatchResults {
 /// One change of a batch; its members are as in the call that makes the same change alone.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
-pub enum BatchChange {
+pub(super) enum BatchChange {
     /// Creates a document; the server makes an id that is left out.
     #[serde(rename_all = "camelCase")]
     Create {
@@ -262,7 +262,7 @@ pub enum BatchChange {
 /// A JSON Patch (RFC 6902) if it is an array, else a merge patch (RFC 7396).
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum BatchPatch {
+pub(super) enum BatchPatch {
     /// RFC 6902.
     Operations(Vec<PatchOperation>),
     /// RFC 7396.
@@ -272,7 +272,7 @@ pub enum BatchPatch {
 /// Who may write to a document, besides its host.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Access {
+pub(super) struct Access {
     /// Left out: everyone who gets in.
     write: Option<Writers>,
 }
@@ -280,7 +280,7 @@ pub struct Access {
 /// `"host"`: nobody else. Otherwise these users.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum Writers {
+pub(super) enum Writers {
     /// Nobody else.
     Host(HostOnly),
     /// These users.
@@ -290,14 +290,14 @@ pub enum Writers {
 /// The text `"host"`.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum HostOnly {
+pub(super) enum HostOnly {
     /// The text `"host"`.
     Host,
 }
 
 /// What one operation of a batch did.
 #[derive(Serialize, ToSchema)]
-pub struct BatchResult {
+pub(super) struct BatchResult {
     /// The collection of the document.
     collection: String,
     /// The document's id there.
@@ -315,7 +315,7 @@ pub struct BatchResult {
 
 /// The answer to a write that asked for no more, while storage fails.
 #[derive(Serialize, ToSchema)]
-pub struct NotDurable {
+pub(super) struct NotDurable {
     /// False: the change waits for the disk.
     durable: bool,
 }
@@ -323,7 +323,7 @@ pub struct NotDurable {
 /// One operation of a JSON Patch (RFC 6902); paths begin at the state.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "op", rename_all = "lowercase")]
-pub enum PatchOperation {
+pub(super) enum PatchOperation {
     /// Puts a value there (in an array: before what is there).
     Add { path: String, value: Value },
     /// Takes the value away.

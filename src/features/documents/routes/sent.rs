@@ -12,11 +12,11 @@ use crate::document::chain::Hash;
 use crate::document::decide::{Expected, Request};
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
-use crate::http::body::{JSON, RawBody};
-use crate::http::caller::Caller;
-use crate::http::headers::{self, Return};
-use crate::http::once::fingerprint;
-use crate::http::problem::{Failure, Handled};
+use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::request::headers::{self, Return};
+use crate::http::request::idempotency::fingerprint;
+use crate::http::response::problem::{Failure, Handled};
 
 /// The extractor of a write. Errors: those of a body, of the headers, and `Invalid` for a query: whoever sends
 /// `?expectedVersion=3` relies on what would not be looked at.
@@ -24,7 +24,6 @@ pub(super) struct Sent {
     viewer: Viewer,
     method: Method,
     path: String,
-    /// As they came.
     pub headers: HeaderMap,
     /// What was sent; empty for a DELETE.
     pub body: RawBody,
@@ -49,19 +48,19 @@ impl FromRequest<Api> for Sent {
 
 impl Sent {
     /// The body as a JSON object. Errors: `UnsupportedMediaType`, `Invalid`, `TooLarge`.
-    pub fn object<T: DeserializeOwned>(&self) -> Result<T> {
+    pub(super) fn object<T: DeserializeOwned>(&self) -> Result<T> {
         self.body.one_of(&[JSON])?;
         self.body.parse_object()
     }
 
     /// The conditions in the headers, and the one in the body. Error: `Invalid`.
-    pub fn expected(&self, version: Option<Version>) -> Result<Expected> {
+    pub(super) fn expected(&self, version: Option<Version>) -> Result<Expected> {
         let (if_match, if_none_match) = (headers::if_match(&self.headers)?, headers::if_none_match(&self.headers)?);
         Ok(Expected { if_match, if_none_match, version })
     }
 
     /// Makes the changes and answers.
-    pub async fn carry_out(self, api: &Api, requests: Vec<Request>, shows: Shows) -> Handled<Response> {
+    pub(super) async fn carry_out(self, api: &Api, requests: Vec<Request>, shows: Shows) -> Handled<Response> {
         let key = headers::idempotency_key(&self.headers)?;
         let minimal = headers::prefer_return(&self.headers) == Some(Return::Minimal);
         let fingerprint = || fingerprint(self.method.as_str(), &self.path, &self.body);

@@ -23,13 +23,13 @@ use crate::document::decide::absent;
 use crate::document::visibility::Viewer;
 use crate::engine::reads::History;
 use crate::http::api::Api;
-use crate::http::caller::Caller;
-use crate::http::headers::{self, REJOIN_POSITION};
-use crate::http::openapi::Resume;
-use crate::http::path::DocumentPath;
-use crate::http::problem::Handled;
-use crate::http::query::{Cursor, Page, Query};
-use crate::http::sse;
+use crate::http::request::caller::Caller;
+use crate::http::request::headers::{self, REJOIN_POSITION};
+use crate::http::request::path::DocumentPath;
+use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::response::openapi::Resume;
+use crate::http::response::problem::Handled;
+use crate::http::response::sse;
 use crate::live::topics::Interest;
 
 #[derive(Deserialize, utoipa::IntoParams)]

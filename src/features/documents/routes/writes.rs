@@ -13,22 +13,19 @@ use crate::document::decide::Request;
 use crate::document::visibility::{Viewer, redact_state};
 use crate::engine::command::{Answer, Durability, Key, Outcome, Times, Write};
 use crate::http::api::Api;
-use crate::http::headers::{IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, SERVER_TIMING};
+use crate::http::request::headers::{IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, SERVER_TIMING};
 
 /// What the answer to a write shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shows {
-    /// The document.
+pub(super) enum Shows {
     Document,
-    /// The event.
     Event,
     /// One line per change.
     Results,
 }
 
 /// What a caller said about how to write, in headers.
-pub struct Manner {
-    /// Who writes.
+pub(super) struct Manner {
     pub viewer: Viewer,
     /// `Idempotency-Key`, if given.
     pub key: Option<String>,
@@ -39,7 +36,7 @@ pub struct Manner {
 }
 
 /// Makes the changes and answers.
-pub async fn write(api: &Api, manner: Manner, requests: Vec<Request>, shows: Shows) -> Result<Response> {
+pub(super) async fn write(api: &Api, manner: Manner, requests: Vec<Request>, shows: Shows) -> Result<Response> {
     let Manner { viewer, key, fingerprint, minimal } = manner;
     let style = Style { viewer: viewer.clone(), shows, minimal };
     let key = key.map(|key| {

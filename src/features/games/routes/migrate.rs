@@ -12,20 +12,19 @@ use super::{Game, MEMORY, json};
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::Version;
 use crate::document::chain::Position;
-use crate::features::games::arrival::{self, End};
-use crate::features::games::departure::{self, Departed, Retry};
-use crate::features::games::wire::Piece;
+use crate::features::games::migrate_in::{self, End};
+use crate::features::games::migrate_out::{self, Departed, Retry};
+use crate::features::games::protocol::Piece;
 use crate::http::api::Api;
-use crate::http::body::{BodyLimits, JSON, RawBody};
-use crate::http::caller::Caller;
-use crate::http::moved;
-use crate::http::once::{Said, Sent, respond};
-use crate::http::openapi::problems;
-use crate::http::problem::Handled;
+use crate::http::request::body::{BodyLimits, JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::request::idempotency::{Said, Sent, respond};
+use crate::http::response::openapi::problems;
+use crate::http::response::problem::Handled;
+use crate::http::response::relocation;
 use crate::store::Answered;
 
-/// Both calls.
-pub fn router() -> OpenApiRouter<Api> {
+pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(migrate)).routes(routes!(import))
 }
 
@@ -103,10 +102,10 @@ async fn migrate(
     if let Some(before) = sent.answered_before(&api).await? {
         return Ok(before);
     }
-    moved::check_game(&api.reads.hub, &name, &uri)?;
+    relocation::check_game(&api.reads.hub, &name, &uri)?;
     let MigrateBody { to } = sent.object()?;
     let retry = sent.key().map(|key| Retry { key: key.clone(), render });
-    let departed = departure::migrate(&api, &sent.caller, name, &to, retry).await?;
+    let departed = migrate_out::migrate(&api, &sent.caller, name, &to, retry).await?;
     let answer = serde_json::to_vec(&render(&departed)?).map_err(Error::internal)?;
     Ok(respond(Answered { answer: answer.into(), replayed: false })?)
 }
@@ -158,7 +157,7 @@ async fn import(State(api): State<Api>, Game(name): Game, caller: Caller, reques
     let piece: Piece = serde_json::from_slice(&body.bytes)
         .map_err(|error| Error::invalid_field("body", "is not a piece of a game").caused_by(error))?;
     // In a task of its own: what was begun is ended, whether the other server waits for it or not.
-    let taken = tokio::spawn(async move { arrival::take(&api, name, piece).await });
+    let taken = tokio::spawn(async move { migrate_in::take(&api, name, piece).await });
     match taken.await.map_err(Error::internal)?? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some(End { version, hash, rows }) => {

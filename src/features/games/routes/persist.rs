@@ -24,14 +24,13 @@ use crate::engine::health::Storage;
 use crate::engine::volatile::{check_meta, check_stored};
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
-use crate::http::caller::Caller;
-use crate::http::headers::REJOIN_POSITION;
-use crate::http::once::{Said, Sent, respond};
-use crate::http::problem::Handled;
+use crate::http::request::caller::Caller;
+use crate::http::request::headers::REJOIN_POSITION;
+use crate::http::request::idempotency::{Said, Sent, respond};
+use crate::http::response::problem::Handled;
 use crate::store::Verified;
 
-/// The calls.
-pub fn router() -> OpenApiRouter<Api> {
+pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(persist, remove)).routes(routes!(restore)).routes(routes!(persistence))
 }
 

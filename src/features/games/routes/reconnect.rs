@@ -18,11 +18,11 @@ use crate::features::games::reconnect::{self, Request};
 use crate::features::games::service;
 use crate::features::games::tokens::Token;
 use crate::http::api::Api;
-use crate::http::body::{JSON, RawBody};
-use crate::http::caller::Caller;
-use crate::http::headers::{self, IDEMPOTENCY_REPLAYED};
-use crate::http::problem::Handled;
-use crate::http::query::Query;
+use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::request::headers::{self, IDEMPOTENCY_REPLAYED};
+use crate::http::request::query::Query;
+use crate::http::response::problem::Handled;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 

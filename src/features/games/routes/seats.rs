@@ -14,9 +14,9 @@ use crate::base::ids::{DocumentId, DocumentName, UserId};
 use crate::features::games::seats::Seat;
 use crate::features::games::service;
 use crate::http::api::Api;
-use crate::http::caller::Caller;
-use crate::http::once::{Said, Sent, respond};
-use crate::http::problem::Handled;
+use crate::http::request::caller::Caller;
+use crate::http::request::idempotency::{Said, Sent, respond};
+use crate::http::response::problem::Handled;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))

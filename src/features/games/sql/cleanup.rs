@@ -8,10 +8,8 @@ use crate::store::{Connection, told};
 
 /// A game as it stands at the end of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Which.
+pub(crate) struct Standing {
     pub name: DocumentName,
-    /// Its newest version.
     pub version: Version,
     /// The hash of that.
     pub hash: String,
@@ -28,7 +26,7 @@ pub struct Standing {
 impl Standing {
     /// Since when nothing has happened in a game that was completed at this time: it may still be written to, and what
     /// was written is kept as long as any game.
-    pub fn over_since(&self, completed_at: Timestamp) -> Timestamp {
+    pub(crate) fn over_since(&self, completed_at: Timestamp) -> Timestamp {
         if self.closing { completed_at } else { completed_at.max(self.last_event) }
     }
 }
@@ -37,7 +35,7 @@ impl Standing {
 type Found = (i64, String, i64, String, String, bool, bool);
 
 /// At most `limit` games by id, those after `after`; deleted ones are left out, and those that went to another server.
-pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Standing>> {
+pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Standing>> {
     let small = i64::try_from(COMPACT_EVENT_BYTES_MAX).unwrap_or(i64::MAX);
     let read = || -> rusqlite::Result<Vec<Found>> {
         let sql = "SELECT d.key, d.id, e.version, e.hash, e.at, e.version > d.base_version + 1
@@ -68,21 +66,21 @@ pub fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Stand
 }
 
 /// How many reconnect tokens expired before `before`.
-pub fn count_expired_tokens(conn: &Connection, before: Timestamp) -> Result<usize> {
+pub(crate) fn count_expired_tokens(conn: &Connection, before: Timestamp) -> Result<usize> {
     let sql = "SELECT count(*) FROM reconnect_tokens WHERE expires_at < ?1";
     let count: i64 = conn.query_row(sql, [before.to_string()], |row| row.get(0)).map_err(told)?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// Forgets at most `limit` reconnect tokens that expired before `before`; returns how many.
-pub fn remove_expired_tokens(conn: &Connection, before: Timestamp, limit: u32) -> Result<usize> {
+pub(crate) fn remove_expired_tokens(conn: &Connection, before: Timestamp, limit: u32) -> Result<usize> {
     let sql = "DELETE FROM reconnect_tokens WHERE rowid IN
                  (SELECT rowid FROM reconnect_tokens WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
     conn.execute(sql, (before.to_string(), limit)).map_err(told)
 }
 
 /// Notes that a game is removed.
-pub fn note_removal(conn: &Connection, game: &Standing, why: &str, now: Timestamp) -> Result<()> {
+pub(crate) fn note_removal(conn: &Connection, game: &Standing, why: &str, now: Timestamp) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO game_removals (document, version, hash, why, at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let version = i64::try_from(game.version.0).unwrap_or(i64::MAX);
     let row = (game.name.to_string(), version, &game.hash, why, now.to_string());
@@ -90,13 +88,13 @@ pub fn note_removal(conn: &Connection, game: &Standing, why: &str, now: Timestam
 }
 
 /// Takes such a note back.
-pub fn take_back_removal(conn: &Connection, name: &DocumentName, version: Version) -> Result<()> {
+pub(crate) fn take_back_removal(conn: &Connection, name: &DocumentName, version: Version) -> Result<()> {
     let version = i64::try_from(version.0).unwrap_or(i64::MAX);
     let sql = "DELETE FROM game_removals WHERE document = ?1 AND version = ?2";
     conn.execute(sql, (name.to_string(), version)).map(drop).map_err(told)
 }
 
 /// Forgets the notes from before `before`.
-pub fn trim_removals(conn: &Connection, before: Timestamp) -> Result<usize> {
+pub(crate) fn trim_removals(conn: &Connection, before: Timestamp) -> Result<usize> {
     conn.execute("DELETE FROM game_removals WHERE at < ?1", [before.to_string()]).map_err(told)
 }

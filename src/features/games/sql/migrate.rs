@@ -11,19 +11,17 @@ use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::{Hash, Position};
 use crate::document::transfer::SentEvent;
 use crate::engine::standing::Standing;
-use crate::features::games::wire::too_large;
+use crate::features::games::protocol::too_large;
 use crate::live::moves::Move;
-use crate::store::keys::{KeyRow, remember};
+use crate::store::write::keys::{KeyRow, remember};
 use crate::store::{Connection, told};
 
 /// A row of `moves`.
 #[derive(Clone, Debug)]
-pub struct MoveRow {
-    /// Which game.
+pub(crate) struct MoveRow {
     pub name: DocumentName,
     /// Where to: `http://host:port`.
     pub target: String,
-    /// Names the move.
     pub id: String,
     /// Of the last event that goes.
     pub version: Version,
@@ -31,14 +29,12 @@ pub struct MoveRow {
 
 /// A row of `arrivals`.
 #[derive(Clone, Debug)]
-pub struct ArrivalRow {
-    /// Names the move.
+pub(crate) struct ArrivalRow {
     pub id: String,
     /// Of the last event that comes.
     pub version: Version,
-    /// The same.
     pub hash: Hash,
-    /// See [`Head`](crate::features::games::wire::Head), as JSON. `None`: it is live.
+    /// See [`Head`](crate::features::games::protocol::Head), as JSON. `None`: it is live.
     pub head: Option<String>,
     /// Of its events and rows so far.
     pub bytes: i64,
@@ -47,7 +43,7 @@ pub struct ArrivalRow {
 }
 
 /// How the games stand that are on their way, or gone: for the engine, before it starts.
-pub fn standings(conn: &Connection) -> Result<Vec<(DocumentName, Standing)>> {
+pub(crate) fn standings(conn: &Connection) -> Result<Vec<(DocumentName, Standing)>> {
     let mut standings = Vec::new();
     for (name, moved, confirmed) in moves(conn)? {
         standings.push((name, if confirmed { Standing::Moved(moved) } else { Standing::Frozen }));
@@ -95,7 +91,7 @@ fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<Move>, bool)>> {
 
 /// Records that a game goes, with the answer to whoever asked for it with an `Idempotency-Key`. From the moment that this
 /// is on disk, only the other server may change it.
-pub fn record(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
+pub(crate) fn record(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO moves (game, target, move, version, at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
     let version = i64::try_from(row.version.0).unwrap_or(i64::MAX);
     conn.execute(sql, (row.name.id.as_str(), &row.target, &row.id, version, now.to_string())).map_err(told)?;
@@ -103,21 +99,21 @@ pub fn record(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Ti
 }
 
 /// Whether a game went, or is recorded to go.
-pub fn is_recorded(conn: &Connection, game: &DocumentName) -> Result<bool> {
+pub(crate) fn is_recorded(conn: &Connection, game: &DocumentName) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM moves WHERE game = ?1)";
     conn.query_row(sql, [game.id.as_str()], |row| row.get(0)).map_err(told)
 }
 
 /// Notes that the other server has made the game live. `answer`: what whoever asked is told instead, if they were told
 /// nothing yet.
-pub fn note_confirmed(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
+pub(crate) fn note_confirmed(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
     let sql = "UPDATE moves SET confirmed_at = ?3 WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
     conn.execute(sql, (row.name.id.as_str(), &row.id, now.to_string())).map_err(told)?;
     answer.map_or(Ok(()), |answer| remember(conn, answer))
 }
 
 /// The moves that the other server has not confirmed yet.
-pub fn unconfirmed(conn: &Connection) -> Result<Vec<MoveRow>> {
+pub(crate) fn unconfirmed(conn: &Connection) -> Result<Vec<MoveRow>> {
     let sql = "SELECT game, target, move, version FROM moves WHERE confirmed_at IS NULL ORDER BY game";
     let mut statement = conn.prepare(sql).map_err(told)?;
     let read =
@@ -132,7 +128,7 @@ pub fn unconfirmed(conn: &Connection) -> Result<Vec<MoveRow>> {
 }
 
 /// What is known of a move that brings a game, or has brought it.
-pub fn arrival(conn: &Connection, game: &DocumentName, id: &str) -> Result<Option<ArrivalRow>> {
+pub(crate) fn arrival(conn: &Connection, game: &DocumentName, id: &str) -> Result<Option<ArrivalRow>> {
     let sql = "SELECT version, hash, head, bytes, prepared FROM arrivals WHERE game = ?1 AND move = ?2";
     let read = |row: &rusqlite::Row<'_>| {
         let (version, hash): (i64, String) = (row.get(0)?, row.get(1)?);
@@ -146,14 +142,14 @@ pub fn arrival(conn: &Connection, game: &DocumentName, id: &str) -> Result<Optio
 }
 
 /// The move that is to bring a game.
-pub fn announced(conn: &Connection, game: &DocumentName) -> Result<Option<String>> {
+pub(crate) fn announced(conn: &Connection, game: &DocumentName) -> Result<Option<String>> {
     let sql = "SELECT move FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL";
     conn.query_row(sql, [game.id.as_str()], |row| row.get(0)).optional().map_err(told)
 }
 
 /// Takes note of a game that comes, in place of an earlier attempt. Error: `Frozen` while another game of this name is
 /// here, complete: the server that sent it may have let go of it.
-pub fn begin(
+pub(crate) fn begin(
     conn: &Connection,
     game: &DocumentName,
     id: &str,
@@ -189,7 +185,13 @@ fn count(conn: &Connection, game: &DocumentName, id: &str, bytes: usize, bytes_m
 }
 
 /// Keeps events of a game that comes. Errors: `NotFound`; `game-too-large`.
-pub fn keep(conn: &Connection, game: &DocumentName, id: &str, events: &[SentEvent], bytes_max: usize) -> Result<()> {
+pub(crate) fn keep(
+    conn: &Connection,
+    game: &DocumentName,
+    id: &str,
+    events: &[SentEvent],
+    bytes_max: usize,
+) -> Result<()> {
     count(conn, game, id, events.iter().map(|event| event.body.len()).sum(), bytes_max)?;
     let sql = "INSERT INTO arrival_events (game, move, version, hash, deletes, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                ON CONFLICT DO NOTHING";
@@ -204,7 +206,13 @@ pub fn keep(conn: &Connection, game: &DocumentName, id: &str, events: &[SentEven
 }
 
 /// Keeps rows of a game that comes, after those that came before. Errors: `NotFound`; `game-too-large`.
-pub fn keep_rows(conn: &Connection, game: &DocumentName, id: &str, rows: &[String], bytes_max: usize) -> Result<()> {
+pub(crate) fn keep_rows(
+    conn: &Connection,
+    game: &DocumentName,
+    id: &str,
+    rows: &[String],
+    bytes_max: usize,
+) -> Result<()> {
     count(conn, game, id, rows.iter().map(String::len).sum(), bytes_max)?;
     let sql = "INSERT INTO arrival_rows (game, move, number, body)
                VALUES (?1, ?2, 1 + (SELECT coalesce(max(number), 0) FROM arrival_rows WHERE game = ?1 AND move = ?2), ?3)";
@@ -216,7 +224,7 @@ pub fn keep_rows(conn: &Connection, game: &DocumentName, id: &str, rows: &[Strin
 }
 
 /// The events of a game that comes, oldest first.
-pub fn kept(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<SentEvent>> {
+pub(crate) fn kept(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<SentEvent>> {
     let sql = "SELECT version, hash, deletes, body FROM arrival_events WHERE game = ?1 AND move = ?2 ORDER BY version";
     let mut statement = conn.prepare(sql).map_err(told)?;
     let read = |row: &rusqlite::Row<'_>| {
@@ -233,7 +241,7 @@ pub fn kept(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<Sent
 }
 
 /// The rows of a game that comes, in their order.
-pub fn kept_rows(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<String>> {
+pub(crate) fn kept_rows(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<String>> {
     let sql = "SELECT body FROM arrival_rows WHERE game = ?1 AND move = ?2 ORDER BY number";
     let mut statement = conn.prepare(sql).map_err(told)?;
     let rows = statement.query_map((game.id.as_str(), id), |row| row.get(0)).map_err(told)?;
@@ -241,7 +249,7 @@ pub fn kept_rows(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec
 }
 
 /// Notes that all of it is here and verified. Error: `NotFound` when it is gone meanwhile.
-pub fn note_prepared(conn: &Connection, game: &DocumentName, id: &str) -> Result<()> {
+pub(crate) fn note_prepared(conn: &Connection, game: &DocumentName, id: &str) -> Result<()> {
     let sql = "UPDATE arrivals SET prepared = 1 WHERE game = ?1 AND move = ?2";
     match conn.execute(sql, (game.id.as_str(), id)).map_err(told)? {
         0 => Err(Error::not_found("no such move is under way")),
@@ -250,13 +258,13 @@ pub fn note_prepared(conn: &Connection, game: &DocumentName, id: &str) -> Result
 }
 
 /// Forgets a game that did not come. True: there was one.
-pub fn forget(conn: &Connection, game: &DocumentName, id: &str) -> Result<bool> {
+pub(crate) fn forget(conn: &Connection, game: &DocumentName, id: &str) -> Result<bool> {
     let sql = "DELETE FROM arrivals WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
     Ok(conn.execute(sql, (game.id.as_str(), id)).map_err(told)? > 0)
 }
 
 /// The games that did not come since `before`, with the names of their moves.
-pub fn overdue(conn: &Connection, before: Timestamp) -> Result<Vec<(DocumentName, String)>> {
+pub(crate) fn overdue(conn: &Connection, before: Timestamp) -> Result<Vec<(DocumentName, String)>> {
     let sql = "SELECT game, move FROM arrivals WHERE confirmed_at IS NULL AND at < ?1";
     let mut statement = conn.prepare(sql).map_err(told)?;
     let rows = statement.query_map([before.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));

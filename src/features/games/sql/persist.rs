@@ -11,11 +11,11 @@ use crate::live::presence::{Presence, Seated};
 use crate::store::{Connection, Expendable, Memory, Reader, told};
 
 /// The collection that games are in.
-pub const COLLECTION: &str = "games";
+pub(crate) const COLLECTION: &str = "games";
 
 /// Completed games are what goes first when the disk is full, the one that was completed first before all others. One
 /// that is on its way to another server stays: that server may need to be sent it again.
-pub struct CompletedGames {
+pub(crate) struct CompletedGames {
     /// What there is beside games that live in memory only.
     pub memory: Arc<Memory>,
     /// Who is connected, and seated.
@@ -74,7 +74,7 @@ fn remove(conn: &Connection, key: i64) -> Result<()> {
 }
 
 /// Who is seated at games, on disk and in memory.
-pub struct SeatedPlayers {
+pub(crate) struct SeatedPlayers {
     /// What is on disk.
     pub reader: Reader,
     /// What belongs to games that live in memory only.

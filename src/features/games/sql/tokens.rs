@@ -14,8 +14,7 @@ use crate::store::told;
 
 /// A token to be stored.
 #[derive(Clone, Debug)]
-pub struct New<'a> {
-    /// Its hash.
+pub(crate) struct New<'a> {
     pub hash: &'a SecretHash,
     /// The key of the game that it is for.
     pub document: i64,
@@ -35,7 +34,7 @@ fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
 }
 
 /// Stores a token. Of one player in one game the newest [`RECONNECT_TOKENS_MAX`] are kept, unused ones first.
-pub fn issue(conn: &Connection, token: &New<'_>, now: Timestamp) -> Result<()> {
+pub(crate) fn issue(conn: &Connection, token: &New<'_>, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO reconnect_tokens (hash, document, player, identity, family, issued_at, expires_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let (hash, player, identity) = (token.hash.to_string(), token.player.as_str(), token.identity.as_str());
@@ -49,7 +48,7 @@ pub fn issue(conn: &Connection, token: &New<'_>, now: Timestamp) -> Result<()> {
 }
 
 /// What is known of a token.
-pub fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<Known>> {
+pub(crate) fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<Known>> {
     let sql = "SELECT document, player, identity, family, expires_at, used_at, revoked_at
                FROM reconnect_tokens WHERE hash = ?1";
     let known = |row: &rusqlite::Row<'_>| {
@@ -68,7 +67,12 @@ pub fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<Known>> {
 }
 
 /// Uses a token up, in one statement that itself says whether it still could be. Returns its line. `None`: it could not.
-pub fn use_up(conn: &Connection, hash: &SecretHash, next: &SecretHash, now: Timestamp) -> Result<Option<String>> {
+pub(crate) fn use_up(
+    conn: &Connection,
+    hash: &SecretHash,
+    next: &SecretHash,
+    now: Timestamp,
+) -> Result<Option<String>> {
     let sql = "UPDATE reconnect_tokens SET used_at = ?2, replaced_by = ?3
                WHERE hash = ?1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > ?2 RETURNING family";
     let values = (hash.to_string(), now.to_string(), next.to_string());
@@ -77,14 +81,14 @@ pub fn use_up(conn: &Connection, hash: &SecretHash, next: &SecretHash, now: Time
 }
 
 /// Ends a line of tokens, with the answers that hold one.
-pub fn revoke_family(conn: &Connection, family: &str, now: Timestamp) -> Result<()> {
+pub(crate) fn revoke_family(conn: &Connection, family: &str, now: Timestamp) -> Result<()> {
     forget_answers(conn, family)?;
     let sql = "UPDATE reconnect_tokens SET revoked_at = ?2 WHERE family = ?1 AND revoked_at IS NULL";
     execute(conn, sql, (family, now.to_string())).map(drop)
 }
 
 /// Ends all lines of a player in a game.
-pub fn revoke_player(conn: &Connection, document: i64, player: &UserId, now: Timestamp) -> Result<()> {
+pub(crate) fn revoke_player(conn: &Connection, document: i64, player: &UserId, now: Timestamp) -> Result<()> {
     let sql = "DELETE FROM reconnect_answers WHERE token IN (
                    SELECT hash FROM reconnect_tokens WHERE document = ?1 AND player = ?2)";
     execute(conn, sql, (document, player.as_str()))?;
@@ -95,14 +99,14 @@ pub fn revoke_player(conn: &Connection, document: i64, player: &UserId, now: Tim
 
 /// Forgets tokens that expired before `before`, with the answers under them: a few at a time, so that nobody waits.
 /// Returns how many.
-pub fn forget_expired(conn: &Connection, before: Timestamp) -> Result<usize> {
+pub(crate) fn forget_expired(conn: &Connection, before: Timestamp) -> Result<usize> {
     let sql = "DELETE FROM reconnect_tokens WHERE hash IN (
                    SELECT hash FROM reconnect_tokens WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
     execute(conn, sql, (before.to_string(), TOKENS_FORGOTTEN_AT_ONCE))
 }
 
 /// The answer that was given to a request with this key before. Error: `IdempotencyMismatch` when that was another.
-pub fn find_answer(conn: &Connection, scope: &str, key: &str, fingerprint: Hash) -> Result<Option<Sealed>> {
+pub(crate) fn find_answer(conn: &Connection, scope: &str, key: &str, fingerprint: Hash) -> Result<Option<Sealed>> {
     let sql = "SELECT fingerprint, nonce, sealed FROM reconnect_answers WHERE scope = ?1 AND key = ?2";
     let read =
         |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, Sealed { nonce: row.get(1)?, text: row.get(2)? }));
@@ -116,7 +120,7 @@ pub fn find_answer(conn: &Connection, scope: &str, key: &str, fingerprint: Hash)
 }
 
 /// Keeps an answer for a retry, in the place of the earlier ones of the line: who shows the next token got them.
-pub fn keep_answer(
+pub(crate) fn keep_answer(
     conn: &Connection,
     family: &str,
     token: &SecretHash,
@@ -131,7 +135,7 @@ pub fn keep_answer(
 }
 
 /// Forgets the answers under the tokens of a line.
-pub fn forget_answers(conn: &Connection, family: &str) -> Result<()> {
+pub(crate) fn forget_answers(conn: &Connection, family: &str) -> Result<()> {
     let sql = "DELETE FROM reconnect_answers WHERE token IN (SELECT hash FROM reconnect_tokens WHERE family = ?1)";
     execute(conn, sql, [family]).map(drop)
 }

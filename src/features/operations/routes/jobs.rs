@@ -16,13 +16,13 @@ use utoipa_axum::routes;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::http::answer::json;
 use crate::http::api::Api;
-use crate::http::body::{JSON, RawBody};
-use crate::http::caller::Caller;
-use crate::http::openapi::problems;
-use crate::http::problem::{Failure, Handled};
-use crate::http::query::Query;
+use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::request::query::Query;
+use crate::http::response::json::json;
+use crate::http::response::openapi::problems;
+use crate::http::response::problem::{Failure, Handled};
 use crate::jobs::runner::Handle;
 use crate::jobs::{Job, Record};
 
@@ -32,7 +32,7 @@ const RUNS_SHOWN: u32 = 10;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// The calls about jobs.
-pub fn router(jobs: Handle) -> OpenApiRouter<Api> {
+pub(crate) fn router(jobs: Handle) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(run)).layer(Extension(jobs))
 }
 

@@ -18,11 +18,11 @@ use crate::features::rate_limits::limiter::UserLimit;
 use crate::features::rate_limits::rules::{Limit, LimitFields, Misfits};
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
-use crate::http::body::Json;
-use crate::http::caller::Caller;
-use crate::http::once::{Said, Sent};
-use crate::http::problem::Handled;
-use crate::http::query::{Cursor, Page, PageQuery, Query};
+use crate::http::request::body::Json;
+use crate::http::request::caller::Caller;
+use crate::http::request::idempotency::{Said, Sent};
+use crate::http::request::query::{Cursor, Page, PageQuery, Query};
+use crate::http::response::problem::Handled;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))

@@ -17,9 +17,9 @@ use crate::features::rate_limits::ledger::Counted;
 use crate::features::rate_limits::limiter::PolicyTally;
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
-use crate::http::caller::Caller;
-use crate::http::problem::Handled;
-use crate::http::query::{Page, Query};
+use crate::http::request::caller::Caller;
+use crate::http::request::query::{Page, Query};
+use crate::http::response::problem::Handled;
 
 /// Most of those who were refused most.
 const OFFENDERS: usize = 10;

@@ -33,7 +33,6 @@ pub struct Taken {
 }
 
 impl Bucket {
-    /// A full one.
     pub fn full(limit: &Limit, now: Timestamp) -> Self {
         Self { spent: 0, window_seconds: limit.window_seconds, at: now }
     }

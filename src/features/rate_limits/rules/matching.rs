@@ -14,10 +14,9 @@ use std::collections::HashMap;
 use super::Limit;
 use crate::base::clock::Timestamp;
 
-/// Longest pattern, bytes.
-pub const PATTERN_LENGTH_MAX: usize = 200;
+pub(crate) const PATTERN_LENGTH_MAX: usize = 200;
 /// Most segments of a pattern: more than any path of ours has.
-pub const PATTERN_SEGMENTS_MAX: usize = 16;
+pub(crate) const PATTERN_SEGMENTS_MAX: usize = 16;
 
 /// A method that a rule can be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -168,7 +167,7 @@ impl Rule {
 
 /// Rules in their order, and the way to the first that matches, whose cost hardly grows with their number.
 #[derive(Debug, Default)]
-pub struct RuleBook {
+pub(crate) struct RuleBook {
     rules: Vec<Rule>,
     /// The first is the root.
     nodes: Vec<Node>,
@@ -186,7 +185,7 @@ struct Node {
 
 impl RuleBook {
     /// Puts rules in order.
-    pub fn new(mut rules: Vec<Rule>) -> Self {
+    pub(crate) fn new(mut rules: Vec<Rule>) -> Self {
         rules.sort_by(Rule::precedence);
         let mut nodes = vec![Node::default()];
         for (place, rule) in rules.iter().enumerate() {
@@ -196,12 +195,12 @@ impl RuleBook {
     }
 
     /// All of them, the first of which that matches applies.
-    pub fn rules(&self) -> &[Rule] {
+    pub(crate) fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
     /// The place of the rule that applies to a request. `path` is as it was sent, without the query.
-    pub fn find(&self, verb: Option<Verb>, path: &str) -> Option<usize> {
+    pub(crate) fn find(&self, verb: Option<Verb>, path: &str) -> Option<usize> {
         if self.rules.is_empty() {
             return None;
         }

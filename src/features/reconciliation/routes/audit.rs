@@ -20,10 +20,10 @@ use crate::features::reconciliation::sql::audit::Filter;
 use crate::features::reconciliation::stream::Update;
 use crate::features::reconciliation::verdict::Status;
 use crate::http::api::Api;
-use crate::http::body::{JSON, RawBody};
-use crate::http::caller::Caller;
-use crate::http::problem::Handled;
-use crate::http::query::{Cursor, Page, Query};
+use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::response::problem::Handled;
 
 #[derive(OpenApi)]
 #[openapi(

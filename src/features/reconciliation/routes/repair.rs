@@ -20,16 +20,16 @@ use crate::features::reconciliation::scrub::Shared;
 use crate::features::reconciliation::service::Reconciliation;
 use crate::features::reconciliation::verdict::Status;
 use crate::http::api::Api;
-use crate::http::body::{JSON, RawBody};
-use crate::http::caller::Caller;
-use crate::http::problem::Handled;
+use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::response::problem::Handled;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(RepairBody, RepairResult, Verdicts)))]
 struct Schemas;
 
 /// The call that mends.
-pub fn router(shared: Shared, reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> {
+pub(crate) fn router(shared: Shared, reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> {
     let routes = OpenApiRouter::with_openapi(Schemas::openapi()).routes(routes!(repair));
     routes.layer(Extension(shared)).layer(Extension(reconciliation))
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 /// What a comparison found. On the stream the data of `reconciliation.update`.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub struct ReconciliationUpdate {
+pub(super) struct ReconciliationUpdate {
     /// Names it for ever: the stream's `id`.
     #[schema(pattern = "^[0-9]+-[0-9a-f]{8}$", example = "42-3f0c9a71")]
     pub event_id: String,
@@ -46,7 +46,7 @@ pub struct ReconciliationUpdate {
 /// What differs in numbers.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub struct DiscrepancyDetails {
+pub(super) struct DiscrepancyDetails {
     /// What should be.
     pub expected: BTreeMap<String, f64>,
     /// What is.
@@ -57,7 +57,7 @@ pub struct DiscrepancyDetails {
 
 /// A document that differs.
 #[derive(ToSchema)]
-pub struct DocumentDifference {
+pub(super) struct DocumentDifference {
     /// `collection/id`.
     pub document: String,
     /// The first version that differs.
@@ -68,7 +68,7 @@ pub struct DocumentDifference {
 
 /// Verdicts.
 #[derive(ToSchema)]
-pub struct Verdicts {
+pub(super) struct Verdicts {
     /// One per service.
     pub items: Vec<ReconciliationUpdate>,
 }
@@ -76,7 +76,7 @@ pub struct Verdicts {
 /// A page of the audit.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub struct AuditPage {
+pub(super) struct AuditPage {
     /// Newest first.
     pub items: Vec<ReconciliationUpdate>,
     /// Where the next page begins; missing at the end.
@@ -87,7 +87,7 @@ pub struct AuditPage {
 /// What was mended.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub struct RepairResult {
+pub(super) struct RepairResult {
     /// `collection/id`.
     pub document: String,
     /// Which side was taken to be right.
@@ -110,7 +110,7 @@ pub struct RepairResult {
 
 /// What became of a report.
 #[derive(ToSchema)]
-pub struct ReportResult {
+pub(super) struct ReportResult {
     /// Whether it was the newest of its service; an older one changes nothing.
     pub applied: bool,
     /// The verdict in force.

@@ -21,16 +21,16 @@ use crate::base::error::{Error, Result};
 use crate::base::limits::{OUTSIDE_DESCRIPTION_LENGTH_MAX, REPORT_JOB_IDS_MAX};
 use crate::document::chain::Hash;
 use crate::features::reconciliation::audit::Entry;
-use crate::features::reconciliation::outside::{self, REPORT_EVERY_SECONDS, Report, Service};
+use crate::features::reconciliation::external::{self, REPORT_EVERY_SECONDS, Report, Service};
 use crate::features::reconciliation::service::{Received, Reconciliation, Registration};
-use crate::features::reconciliation::sql::outside::Key;
+use crate::features::reconciliation::sql::external::Key;
 use crate::features::reconciliation::verdict::Counts;
 use crate::http::api::Api;
-use crate::http::body::{JSON, RawBody};
-use crate::http::caller::Caller;
-use crate::http::headers::{self, IDEMPOTENCY_REPLAYED};
-use crate::http::problem::Handled;
-use crate::http::query::{Cursor, Page, Query};
+use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::request::headers::{self, IDEMPOTENCY_REPLAYED};
+use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::response::problem::Handled;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ServiceBody, ReportBody, OutsideService, OutsideServices)))]
@@ -183,7 +183,7 @@ async fn register(
 ) -> Handled<Response> {
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
-    outside::check_name(&name)?;
+    external::check_name(&name)?;
     let ServiceBody { report_every_seconds, description } = sent.parse_object()?;
     if !REPORT_EVERY_SECONDS.contains(&report_every_seconds) {
         let (least, most) = (REPORT_EVERY_SECONDS.start(), REPORT_EVERY_SECONDS.end());

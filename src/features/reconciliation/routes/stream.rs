@@ -26,12 +26,12 @@ use crate::base::limits::STREAM_WRITE_BYTES_MAX;
 use crate::features::reconciliation::service::{Opening, Reconciliation};
 use crate::features::reconciliation::stream::Found;
 use crate::http::api::Api;
-use crate::http::caller::Caller;
-use crate::http::counts::Held;
-use crate::http::headers::LAST_EVENT_ID;
-use crate::http::openapi::Resume;
-use crate::http::problem::Handled;
-use crate::http::sse::{self, Place};
+use crate::http::request::caller::Caller;
+use crate::http::request::headers::LAST_EVENT_ID;
+use crate::http::response::openapi::Resume;
+use crate::http::response::problem::Handled;
+use crate::http::response::sse::{self, Place};
+use crate::http::server::concurrency::Held;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(follow))
@@ -79,7 +79,6 @@ async fn follow(
 
 /// How a stream is kept.
 struct Ways {
-    /// What heartbeats tell.
     clock: Arc<dyn Clock>,
     /// Time between two of them.
     heartbeat: Duration,
@@ -208,7 +207,7 @@ mod tests {
     use crate::features::reconciliation::audit::{Action, Entry};
     use crate::features::reconciliation::service_tests::{begin, games};
     use crate::features::reconciliation::stream::News;
-    use crate::http::caller::Peer;
+    use crate::http::request::caller::Peer;
     use crate::jobs::tests::running::Running;
 
     async fn dashboard(running: &Running, reconciliation: &Arc<Reconciliation>) -> (Source, CancellationToken) {

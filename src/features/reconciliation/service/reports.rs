@@ -14,9 +14,9 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::OUTSIDE_SERVICES_MAX;
 use crate::features::reconciliation::audit::{Action, Entry};
-use crate::features::reconciliation::outside::{self, Report, Service};
+use crate::features::reconciliation::external::{self, Report, Service};
 use crate::features::reconciliation::sql;
-use crate::features::reconciliation::sql::outside::Key;
+use crate::features::reconciliation::sql::external::Key;
 use crate::features::reconciliation::stream::{News, Update};
 use crate::store::Connection;
 
@@ -29,7 +29,7 @@ enum Again {
 
 /// The answer to a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reported {
+pub(crate) struct Reported {
     /// As it is sent.
     pub body: String,
     /// Whether it is an earlier answer again.
@@ -46,10 +46,8 @@ struct ReportAnswer<'a> {
 
 /// A report as it came.
 #[derive(Clone, Debug)]
-pub struct Received {
-    /// Whose.
+pub(crate) struct Received {
     pub service: String,
-    /// What it says.
     pub report: Report,
     /// How long the service took to find that out, milliseconds.
     pub latency_ms: Option<f64>,
@@ -61,8 +59,7 @@ pub struct Received {
 
 /// How a service is to be known.
 #[derive(Clone, Debug)]
-pub struct Registration {
-    /// Its name.
+pub(crate) struct Registration {
     pub name: String,
     /// How long it may be silent.
     pub report_every: Duration,
@@ -82,13 +79,13 @@ impl Reconciliation {
     }
 
     /// Records which services are overdue at `now`, or not any more. Costs nothing before the first may be.
-    pub async fn look(self: &Arc<Self>, now: Timestamp) {
+    pub(crate) async fn look(self: &Arc<Self>, now: Timestamp) {
         if now.as_millis() < self.next_look.load(Ordering::Acquire) {
             return;
         }
         // First, so that a deadline that is set while this looks is not overwritten.
         self.next_look.store(i64::MAX, Ordering::Release);
-        let services = match self.parts.reads.ask(|reader| reader.rows(sql::outside::all)).await {
+        let services = match self.parts.reads.ask(|reader| reader.rows(sql::external::all)).await {
             Ok(services) => services,
             Err(error) => {
                 warn!(%error, "overdue reports cannot be looked for");
@@ -126,7 +123,7 @@ impl Reconciliation {
         let looked = names.clone();
         let stored = self.store(move |writer, conn, slot, _| {
             for name in looked {
-                let Some(verdict) = sql::outside::find(conn, &name)?.and_then(|service| service.judge(now)) else {
+                let Some(verdict) = sql::external::find(conn, &name)?.and_then(|service| service.judge(now)) else {
                     continue;
                 };
                 let in_force = sql::audit::newest(conn, &name)?.map(|entry| entry.verdict.status);
@@ -141,7 +138,7 @@ impl Reconciliation {
             Err(begun) if !begun.is_empty() => self.tell_unrecorded(begun),
             Err(_) => {
                 // Nothing can be reported now either, so what is on disk is what there is.
-                let known = self.parts.reads.ask(|reader| reader.rows(sql::outside::all)).await.unwrap_or_default();
+                let known = self.parts.reads.ask(|reader| reader.rows(sql::external::all)).await.unwrap_or_default();
                 let asked = known.into_iter().filter(|service| names.contains(&service.name));
                 let verdicts = asked.filter_map(|service| service.judge(now));
                 let drafts = verdicts.map(|verdict| Draft { action: Action::Compare, verdict }).collect();
@@ -152,7 +149,7 @@ impl Reconciliation {
 
     /// Takes a report and tells what is to be made of it. Errors: `NotFound` when nobody knows the service; `Invalid`;
     /// `IdempotencyMismatch`; `StorageUnavailable`, after which it is to be sent again with the same key.
-    pub async fn report(self: &Arc<Self>, received: Received) -> Result<Reported> {
+    pub(crate) async fn report(self: &Arc<Self>, received: Received) -> Result<Reported> {
         received.report.check()?;
         let this = Arc::clone(self);
         // In a task of its own, as in `record`.
@@ -183,12 +180,12 @@ impl Reconciliation {
 
     /// Makes a service known, or changes how it is. Returns it, and whether it is new. Errors: `Invalid`; `TooLarge` when
     /// there are too many; `StorageUnavailable`.
-    pub async fn register(&self, registration: Registration) -> Result<(Service, bool)> {
-        outside::check_name(&registration.name)?;
+    pub(crate) async fn register(&self, registration: Registration) -> Result<(Service, bool)> {
+        external::check_name(&registration.name)?;
         let put = move |conn: &Connection, now: Timestamp| {
             let Registration { name, report_every, description } = registration;
-            let known = sql::outside::find(conn, &name)?;
-            if known.is_none() && sql::outside::count(conn)? >= OUTSIDE_SERVICES_MAX {
+            let known = sql::external::find(conn, &name)?;
+            if known.is_none() && sql::external::count(conn)? >= OUTSIDE_SERVICES_MAX {
                 let message = format!("there are {OUTSIDE_SERVICES_MAX} services, and no more may be; remove one");
                 return Err(Error::new(Kind::TooLarge, message));
             }
@@ -208,7 +205,7 @@ impl Reconciliation {
                     verdict: None,
                 })
             };
-            sql::outside::put(conn, &service)?;
+            sql::external::put(conn, &service)?;
             Ok((service, fresh))
         };
         let (service, fresh) = self.parts.engine.rows(put).await?;
@@ -218,12 +215,12 @@ impl Reconciliation {
     }
 
     /// Forgets a service, and its verdict; its rows in the audit stay. Errors: `NotFound`; `StorageUnavailable`.
-    pub async fn forget(self: &Arc<Self>, name: String) -> Result<()> {
+    pub(crate) async fn forget(self: &Arc<Self>, name: String) -> Result<()> {
         let this = Arc::clone(self);
         let forget = async move {
             let (feed, service) = (Arc::clone(&this.feed), name.clone());
             let removed = this.parts.engine.rows(move |conn, _| {
-                if !sql::outside::remove(conn, &service)? {
+                if !sql::external::remove(conn, &service)? {
                     return Err(no_service(&service));
                 }
                 sql::audit::end_verdict(conn, &service)?;
@@ -235,15 +232,15 @@ impl Reconciliation {
     }
 
     /// The services after `after` by name, one more than `limit` if there are more.
-    pub async fn services(&self, after: String, limit: usize) -> Result<Vec<Service>> {
+    pub(crate) async fn services(&self, after: String, limit: usize) -> Result<Vec<Service>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        self.parts.reads.ask(move |reader| reader.rows(|conn| sql::outside::page(conn, &after, limit))).await
+        self.parts.reads.ask(move |reader| reader.rows(|conn| sql::external::page(conn, &after, limit))).await
     }
 
     /// One service. Error: `NotFound`.
-    pub async fn service(&self, name: &str) -> Result<Service> {
+    pub(crate) async fn service(&self, name: &str) -> Result<Service> {
         let asked = name.to_owned();
-        let found = self.parts.reads.ask(move |reader| reader.rows(|conn| sql::outside::find(conn, &asked))).await?;
+        let found = self.parts.reads.ask(move |reader| reader.rows(|conn| sql::external::find(conn, &asked))).await?;
         found.ok_or_else(|| no_service(name))
     }
 }
@@ -258,12 +255,12 @@ impl RowWriter {
         received: &Received,
     ) -> Result<(Reported, Option<Timestamp>)> {
         if let Some(key) = &received.key
-            && let Some(body) = sql::outside::find_answer(conn, key)?
+            && let Some(body) = sql::external::find_answer(conn, key)?
         {
             return Ok((Reported { body, replayed: true }, None));
         }
-        let mut service = sql::outside::find(conn, &received.service)?.ok_or_else(|| no_service(&received.service))?;
-        let at = outside::moment(received.at, now)?;
+        let mut service = sql::external::find(conn, &received.service)?.ok_or_else(|| no_service(&received.service))?;
+        let at = external::moment(received.at, now)?;
         let applied = service.reported_at.is_none_or(|newest| at >= newest);
         if applied {
             let began = Instant::now();
@@ -273,13 +270,13 @@ impl RowWriter {
             service.reported_at = Some(at);
             service.received_at = Some(now);
             service.verdict = Some(verdict);
-            sql::outside::put(conn, &service)?;
+            sql::external::put(conn, &service)?;
         }
         let in_force = sql::audit::newest(conn, &service.name)?;
         let body = serde_json::to_string(&ReportAnswer { applied, verdict: in_force.as_ref() });
         let body = body.map_err(Error::internal)?;
         if let Some(key) = &received.key {
-            sql::outside::keep_answer(conn, key, &body, now)?;
+            sql::external::keep_answer(conn, key, &body, now)?;
         }
         Ok((Reported { body, replayed: false }, applied.then(|| service.deadline())))
     }

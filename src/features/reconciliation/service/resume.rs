@@ -11,7 +11,7 @@ use crate::store::Reader;
 
 /// What a stream begins with.
 #[derive(Debug)]
-pub struct Opening {
+pub(crate) struct Opening {
     /// Why what came after the last event cannot be told, where it cannot.
     pub reason: Option<&'static str>,
     /// What is told first: the serialised updates.
@@ -23,7 +23,7 @@ pub struct Opening {
 impl Reconciliation {
     /// What a stream tells first: the verdicts in force to whoever is new, what was missed to whoever comes back. Whoever
     /// cannot be told what they missed gets the verdicts in force, and the reason.
-    pub async fn open(&self, last_event_id: Option<&str>) -> Opening {
+    pub(crate) async fn open(&self, last_event_id: Option<&str>) -> Opening {
         let reason = match last_event_id {
             None => None,
             Some(text) => match self.catch_up(text).await {
@@ -54,7 +54,7 @@ impl Reconciliation {
     }
 
     /// What comes after `cursor`, which is too old for memory.
-    pub async fn behind(&self, cursor: u64) -> Opening {
+    pub(crate) async fn behind(&self, cursor: u64) -> Opening {
         match self.missed_after(cursor).await {
             Ok(opening) => opening,
             Err(reason) => {

@@ -38,10 +38,9 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 
 /// What there is at the start.
 #[derive(Clone, Debug, Default)]
-pub struct Beginning {
+pub(crate) struct Beginning {
     /// The last place that was given out, as far as it was stored.
     pub last: u64,
-    /// Rows.
     pub rows: u64,
     /// The verdicts in force.
     pub latest: Vec<Entry>,
@@ -54,7 +53,7 @@ pub struct Beginning {
 }
 
 /// What there is, with the `recent_max` newest rows.
-pub fn beginning(conn: &Connection, recent_max: u32) -> Result<Beginning> {
+pub(crate) fn beginning(conn: &Connection, recent_max: u32) -> Result<Beginning> {
     let read = || -> rusqlite::Result<Beginning> {
         let sql = "SELECT (SELECT coalesce(max(seq), 0) FROM reconciliation_audit),
                           (SELECT coalesce(max(seq), 0) FROM reconciliation_trimmed),
@@ -78,7 +77,7 @@ pub fn beginning(conn: &Connection, recent_max: u32) -> Result<Beginning> {
 }
 
 /// The verdict in force of a service.
-pub fn newest(conn: &Connection, service: &str) -> Result<Option<Entry>> {
+pub(crate) fn newest(conn: &Connection, service: &str) -> Result<Option<Entry>> {
     let read = || {
         let sql = format!("SELECT {COLUMNS} FROM reconciliation_audit WHERE service = ?1 AND newest = 1");
         conn.prepare_cached(&sql)?.query_row([service], entry).optional()
@@ -88,7 +87,7 @@ pub fn newest(conn: &Connection, service: &str) -> Result<Option<Entry>> {
 
 /// Records a verdict as the one in force of its service: in a row of its own, or in that of the last one if it says the
 /// same. Returns the row, and whether it is a new one.
-pub fn append(
+pub(crate) fn append(
     conn: &Connection,
     id: &EventId,
     action: Action,
@@ -127,7 +126,7 @@ pub fn append(
 
 /// Records what could not be recorded when it was found. It is in force if nothing newer is. One that is there already,
 /// since a commit that failed may have come through, stays as it is. Returns whether a row was added.
-pub fn append_late(conn: &Connection, late: &Entry) -> Result<bool> {
+pub(crate) fn append_late(conn: &Connection, late: &Entry) -> Result<bool> {
     let sql = "SELECT 1 FROM reconciliation_audit WHERE seq = ?1";
     let known = || conn.prepare_cached(sql)?.exists([int(late.seq)]);
     if known().map_err(told)? {
@@ -174,7 +173,7 @@ fn insert(conn: &Connection, entry: &Entry, newest: bool) -> Result<()> {
 }
 
 /// Leaves a service without a verdict in force; its rows stay.
-pub fn end_verdict(conn: &Connection, service: &str) -> Result<()> {
+pub(crate) fn end_verdict(conn: &Connection, service: &str) -> Result<()> {
     let sql = "UPDATE reconciliation_audit SET newest = 0 WHERE service = ?1 AND newest = 1";
     let write = || conn.prepare_cached(sql)?.execute([service]);
     write().map(drop).map_err(told)
@@ -196,7 +195,7 @@ fn note_run(conn: &Connection, id: &EventId) -> Result<()> {
 
 /// What can be told to whoever saw an update last.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Missed {
+pub(crate) enum Missed {
     /// The rows after it, oldest first, up to where was asked.
     Rows(Vec<Entry>),
     /// Some are not kept any more.
@@ -206,7 +205,7 @@ pub enum Missed {
 }
 
 /// The rows after the place `after` and up to `through`, at most `rows_max`.
-pub fn missed(conn: &Connection, after: u64, through: u64, rows_max: usize) -> Result<Missed> {
+pub(crate) fn missed(conn: &Connection, after: u64, through: u64, rows_max: usize) -> Result<Missed> {
     let read = || -> rusqlite::Result<Missed> {
         let sql = "SELECT coalesce(max(seq), 0) FROM reconciliation_trimmed";
         if conn.query_row(sql, [], |row| number(row, 0))? > after {
@@ -223,21 +222,18 @@ pub fn missed(conn: &Connection, after: u64, through: u64, rows_max: usize) -> R
 
 /// Which rows are asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Of this service.
+pub(crate) struct Filter {
     pub service: Option<String>,
-    /// With this status.
     pub status: Option<Status>,
     /// Found at this moment or later.
     pub since: Option<Timestamp>,
     /// Found at this moment or earlier.
     pub until: Option<Timestamp>,
-    /// Before this place.
     pub before: Option<u64>,
 }
 
 /// A page of rows, newest first, one more than `limit` if there are more.
-pub fn page(conn: &Connection, filter: &Filter, limit: usize) -> Result<Vec<Entry>> {
+pub(crate) fn page(conn: &Connection, filter: &Filter, limit: usize) -> Result<Vec<Entry>> {
     let mut wanted = vec!["seq < ?1".to_owned()];
     let before = filter.before.map_or(i64::MAX, int);
     let status = filter.status.map(Status::as_str);
@@ -273,7 +269,7 @@ fn all(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<
 const OLD: &str = "newest = 0 AND at < ?1";
 
 /// Forgets rows found last before `before`, at most `limit`. Returns how many.
-pub fn trim_old(conn: &Connection, before: Timestamp, limit: u32) -> Result<u64> {
+pub(crate) fn trim_old(conn: &Connection, before: Timestamp, limit: u32) -> Result<u64> {
     let sql = format!(
         "DELETE FROM reconciliation_audit WHERE seq IN
              (SELECT seq FROM reconciliation_audit WHERE {OLD} ORDER BY at LIMIT ?2) RETURNING seq"
@@ -282,18 +278,18 @@ pub fn trim_old(conn: &Connection, before: Timestamp, limit: u32) -> Result<u64>
 }
 
 /// How many rows [`trim_old`] would forget in the end.
-pub fn count_old(conn: &Connection, before: Timestamp) -> Result<u64> {
+pub(crate) fn count_old(conn: &Connection, before: Timestamp) -> Result<u64> {
     let sql = format!("SELECT count(*) FROM reconciliation_audit WHERE {OLD}");
     conn.query_row(&sql, [before.to_string()], |row| number(row, 0)).map_err(told)
 }
 
 /// How many rows there are.
-pub fn count(conn: &Connection) -> Result<u64> {
+pub(crate) fn count(conn: &Connection) -> Result<u64> {
     conn.query_row("SELECT count(*) FROM reconciliation_audit", [], |row| number(row, 0)).map_err(told)
 }
 
 /// Forgets `count` rows, or as many as may go: the oldest, verified ones first. Returns how many.
-pub fn drop_oldest(conn: &Connection, count: u64) -> Result<u64> {
+pub(crate) fn drop_oldest(conn: &Connection, count: u64) -> Result<u64> {
     let sql = |which: &str| {
         format!(
             "DELETE FROM reconciliation_audit WHERE seq IN

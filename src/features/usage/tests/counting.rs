@@ -21,39 +21,38 @@ use crate::jobs::tests::running::Running;
 use crate::store::{Connection, told};
 
 /// Of creatures alice and bob may have this many; of the rest any number.
-pub const LIMIT: u64 = 4;
+pub(super) const LIMIT: u64 = 4;
 
 /// An engine that counts.
-pub fn start(defaults: Limits) -> Running {
+pub(super) fn start(defaults: Limits) -> Running {
     Running::start_counting(Some(256), Some(Arc::new(Usage { defaults })))
 }
 
-pub fn user(name: &str) -> UserId {
+pub(super) fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-/// An active subscription.
-pub fn subscription(name: &str, period: Period, limits: Limits) -> Subscription {
+pub(super) fn subscription(name: &str, period: Period, limits: Limits) -> Subscription {
     let (status, plan) = (Status::Active, "gold".to_owned());
     Subscription { user: user(name), plan, status, period, length: period.length(), limits }
 }
 
-pub fn create(collection: &str, id: &str) -> Request {
+pub(super) fn create(collection: &str, id: &str) -> Request {
     let operation = Operation::Create { state: json!({}), host: None, access: Access::default() };
     Request { name: DocumentName::new(collection, id).unwrap(), operation, expected: Expected::default() }
 }
 
 impl Running {
-    pub async fn put_subscription(&self, subscription: Subscription) -> bool {
+    pub(crate) async fn put_subscription(&self, subscription: Subscription) -> bool {
         self.engine.rows(move |conn, now| service::put(conn, subscription, now)).await.unwrap()
     }
 
-    pub async fn counts(&self, who: &str) -> Counts {
+    pub(crate) async fn counts(&self, who: &str) -> Counts {
         let who = who.to_owned();
         self.reads.ask(move |reader| reader.rows(|conn| sql::standing(conn, &who))).await.unwrap().counts
     }
 
-    pub async fn write_as(&self, viewer: &Viewer, requests: Vec<Request>, key: Option<&str>) -> Result<Answer> {
+    pub(crate) async fn write_as(&self, viewer: &Viewer, requests: Vec<Request>, key: Option<&str>) -> Result<Answer> {
         let key = key.map(|key| Key {
             key: key.to_owned(),
             fingerprint: Hash::ZERO,
@@ -182,7 +181,6 @@ struct Creation {
     key: u8,
 }
 
-/// What may happen.
 #[derive(Clone, Debug)]
 enum Step {
     /// These are asked for at once, so that some share a transaction.

@@ -7,12 +7,12 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Kind;
 use crate::base::ids::UserId;
 
-pub fn at(text: &str) -> Timestamp {
+pub(super) fn at(text: &str) -> Timestamp {
     let text = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
     Timestamp::parse(&text).unwrap()
 }
 
-pub fn period(start: &str, end: &str) -> Period {
+pub(super) fn period(start: &str, end: &str) -> Period {
     Period { start: at(start), end: at(end) }
 }
 

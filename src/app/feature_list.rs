@@ -1,0 +1,191 @@
+//! The features, hung on the spine: a feature has one line in each of the lists that it has a part in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::app::options::{days, history};
+use crate::app::{FINISH_TIMEOUT, StartError};
+use crate::config::{Config, Environment};
+use crate::document::visibility::Viewer;
+use crate::engine::command::Engine;
+use crate::features;
+use crate::features::games::cleanup::{Cleanup, Compact, Purge};
+use crate::features::rate_limits::rules::Limit;
+use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
+use crate::features::reconciliation::scrub::Shared;
+use crate::features::reconciliation::self_check::Comparer;
+use crate::features::reconciliation::service::{self as reconciliation, Reconciliation};
+use crate::features::reconciliation::trim::trim_job;
+use crate::features::sessions::rules::Terms;
+use crate::features::sessions::service::Keeper;
+use crate::features::usage::rules::Limits;
+use crate::features::usage::service::Usage;
+use crate::http::api::Api;
+use crate::http::response::openapi;
+use crate::http::response::pages;
+use crate::http::server::middleware::Doors;
+use crate::jobs::runner::Handle;
+use crate::jobs::{self, Job};
+use crate::store::Reader;
+
+/// What features keep for as long as the server runs.
+pub(super) struct Leaves {
+    quota: Arc<RateLimits>,
+    sessions: Keeper,
+    reconciliation: Arc<Reconciliation>,
+    comparer: Shared,
+    usage: Usage,
+    client_flags: BTreeMap<String, bool>,
+}
+
+impl Leaves {
+    /// Reads what is stored of each. Before anything can be asked.
+    pub(super) fn open(config: &Config, api: &Api, reader: &Reader) -> Result<Self, StartError> {
+        let comparer = Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health));
+        let comparer = Shared::new(comparer);
+        Ok(Self {
+            quota: quota(config, api, reader)?,
+            sessions: sessions(config, api, reader)?,
+            reconciliation: reconciliation(config, api, reader, &comparer)?,
+            comparer,
+            usage: usage(config),
+            client_flags: config.client_flags.clone(),
+        })
+    }
+
+    /// Everything that can be asked.
+    pub(super) fn router(&self, jobs: &Handle) -> Router<Api> {
+        openapi::assemble([
+            pages::routes(),
+            features::operations::routes::router(),
+            features::flags::routes::router(&self.client_flags),
+            features::operations::routes::jobs::router(jobs.clone()),
+            features::rate_limits::routes::router(Arc::clone(&self.quota)),
+            features::documents::routes::router(),
+            features::games::routes::router(),
+            features::sessions::routes::router(self.sessions.clone()),
+            features::usage::routes::router(self.usage),
+            features::client_errors::routes::router(),
+            features::reconciliation::routes::router(Arc::clone(&self.reconciliation)),
+            features::reconciliation::routes::repair::router(self.comparer.clone(), Arc::clone(&self.reconciliation)),
+        ])
+    }
+
+    /// What a request has to pass.
+    pub(super) fn doors(&self) -> Doors {
+        Doors { sessions: Arc::clone(&self.sessions.table) as _, quota: Arc::clone(&self.quota) as _ }
+    }
+
+    /// Everything that the server does by itself at set times, and what its user adds.
+    pub(super) fn jobs(&self, config: &Config, api: &Api, own: Vec<Job>) -> Vec<Job> {
+        let hub = Arc::clone(&api.reads.hub);
+        let cleanup = Cleanup {
+            compacted: days(config.games_compacted_days),
+            compact: compact(api.engine.clone()),
+            completed: days(config.games_completed_days),
+            abandoned: days(config.games_abandoned_days),
+            purge: purge(api.engine.clone()),
+            connected: Arc::new(move |name| hub.is_followed(name)),
+        };
+        let mut jobs = vec![
+            jobs::log::trim_job(),
+            features::games::cleanup::cleanup_job(cleanup),
+            features::operations::upkeep::trim_job(history(config)),
+            features::operations::upkeep::optimize_job(),
+            self.sessions.cleanup_job(),
+            trim_job(Arc::clone(&self.reconciliation), days(config.reconciliation_days), config.reconciliation_rows),
+            features::usage::reset::reset_job(config.env == Environment::Production),
+        ];
+        for job in own {
+            jobs.retain(|other| other.name != job.name);
+            jobs.push(job);
+        }
+        jobs
+    }
+
+    /// What goes on all the time.
+    pub(super) fn spawn(&self, config: &Config, api: &Api, tasks: &mut JoinSet<()>) {
+        let (scrub, told) = (config.reconciliation_scrub_kib * 1024, Arc::clone(&self.reconciliation));
+        tasks.spawn(Arc::clone(&self.reconciliation).keep_looking());
+        tasks.spawn(self.sessions.clone().keep());
+        tasks.spawn(Arc::clone(&self.reconciliation).keep_comparing(config.reconciliation_interval));
+        tasks.spawn(self.comparer.clone().keep_scrubbing(told, scrub));
+        tasks.spawn(Arc::clone(&self.quota).keep_saved(api.reads.clone()));
+        tasks.spawn(features::games::migrate_out::keep_moving(api.clone()));
+    }
+
+    /// Stores what is stored from time to time only. Where storage fails a little is given away at the next start.
+    pub(super) async fn close(&self) {
+        let _ = timeout(FINISH_TIMEOUT, self.quota.save()).await;
+        if let Ok(Err(error)) = timeout(FINISH_TIMEOUT, self.sessions.store_uses()).await {
+            tracing::warn!(%error, "when sessions were last used is not stored");
+        }
+    }
+}
+
+/// The sessions that had not ended when the server stopped.
+fn sessions(config: &Config, api: &Api, reader: &Reader) -> Result<Keeper, StartError> {
+    let terms = Terms { ttl: config.session_ttl, idle: config.session_idle };
+    let restored = Keeper::restore(reader, api.engine.clone(), terms, Arc::clone(&api.clock));
+    restored.map_err(|error| StartError::Stored("sessions", error.to_string()))
+}
+
+fn reconciliation(
+    config: &Config,
+    api: &Api,
+    reader: &Reader,
+    comparer: &Shared,
+) -> Result<Arc<Reconciliation>, StartError> {
+    let beginning = Reconciliation::beginning(reader);
+    let beginning = beginning.map_err(|error| StartError::Stored("reconciliation", error.to_string()))?;
+    let parts = reconciliation::Parts {
+        engine: api.engine.clone(),
+        reads: api.reads.clone(),
+        clock: Arc::clone(&api.clock),
+        comparing: Arc::new(comparer.clone()),
+        rows_max: config.reconciliation_rows,
+    };
+    Ok(Reconciliation::new(parts, beginning, &*api.entropy))
+}
+
+/// What may be created without a subscription.
+pub(super) fn usage(config: &Config) -> Usage {
+    let defaults = Limits {
+        parties: config.usage_default_parties,
+        encounters: config.usage_default_encounters,
+        creatures: config.usage_default_creatures,
+    };
+    Usage { defaults }
+}
+
+/// Removes a document if it is still at this version.
+fn purge(engine: Engine) -> Purge {
+    Arc::new(move |name, version| {
+        let engine = engine.clone();
+        Box::pin(async move { engine.purge(name, Viewer::Owner, Some(version)).await.map(drop) })
+    })
+}
+
+/// Drops the history of a document if it is still at this version.
+fn compact(engine: Engine) -> Compact {
+    Arc::new(move |name, version| {
+        let engine = engine.clone();
+        Box::pin(async move { engine.compact(name, version).await.map(drop) })
+    })
+}
+
+/// How much each may ask, as it is stored.
+fn quota(config: &Config, api: &Api, reader: &Reader) -> Result<Arc<RateLimits>, StartError> {
+    let default = Limit {
+        capacity: config.rate_limit_capacity,
+        refill: config.rate_limit_refill,
+        window_seconds: config.rate_limit_window_seconds,
+    };
+    let options = rate_limits::Options { default, administrators: config.rate_limit_administrators };
+    let quota = RateLimits::open(options, reader, api.engine.clone(), Arc::clone(&api.clock), Arc::clone(&api.entropy));
+    quota.map_err(|error| StartError::Stored("rate limits", error.to_string()))
+}

@@ -1,0 +1,280 @@
+//! What runs the comparison of memory with the disk, and says what came of it.
+//!
+//! *Memory* is what was published: the engine notes for each document that changes what it became
+//! ([`changes`](crate::live::changes)), and from those notes the [`ledger`] knows where every document must stand. What it
+//! knows it has never read back from the disk, but for where documents stood when the server started.
+//!
+//! *Incrementally*: at one moment of what is published, everything up to its end is on disk, so the rows that came since
+//! the last moment, read in one transaction, must be those changes: each document ends where memory does, and no document
+//! has rows that memory did not make. That costs what has changed. Rows that come after the moment are compared once
+//! the engine has answered, since by then it has published everything that could be read.
+//!
+//! *Behind our back*: SQLite tells the engine's connection when another has committed
+//! ([`others_wrote`](crate::store::Writer::others_wrote)). Then everything is looked at: each document's end against the
+//! ledger, each event against its chain, each snapshot against its checksum and against memory. What was written into the
+//! file without SQLite is found by the scrub, which does the same for ever, slowly, with nothing in its cache.
+//!
+//! A document that was found different is looked at each time until it is alike again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use data_encoding::HEXLOWER;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use crate::base::error::Result;
+use crate::base::limits::{CHANGES_MAX, DIFFERENCES_MAX};
+use crate::engine::command::Engine;
+use crate::engine::health::{Health, Storage};
+use crate::engine::reads::Reads;
+use crate::features::reconciliation::external::{DOCUMENTS, LOG};
+use crate::features::reconciliation::self_check::core::Core;
+use crate::features::reconciliation::self_check::findings::Finding;
+use crate::features::reconciliation::verdict::{Count, Counts, Details, Difference, Status, Verdict};
+use crate::store::Reader;
+
+pub(super) mod core;
+mod examine;
+mod findings;
+pub(crate) mod ledger;
+#[cfg(test)]
+mod tests;
+
+/// Compares memory with the disk. One at a time: whoever shares it waits for the other. A call that is cancelled goes on
+/// by itself and is lost for nobody: what it was to compare is compared, or comes with the next.
+pub(crate) struct Comparer {
+    core: Arc<Mutex<Core>>,
+    pub(super) engine: Engine,
+    pub(super) reads: Reads,
+    health: Arc<Health>,
+}
+
+/// Which verdicts are wanted.
+enum Wanted<'a> {
+    All,
+    Named(&'a [String]),
+    /// Of these collections, and of the log.
+    Collections(&'a [String]),
+}
+
+impl Comparer {
+    /// Compares from here on: what memory does is noted from now. The first [`compare`](Self::compare) reads where each
+    /// document stands; make it soon.
+    pub(crate) fn new(engine: Engine, reads: Reads, health: Arc<Health>) -> Self {
+        Self::recording(engine, reads, health, CHANGES_MAX)
+    }
+
+    fn recording(engine: Engine, reads: Reads, health: Arc<Health>, changes_max: usize) -> Self {
+        let core = Arc::new(Mutex::new(Core::new(Arc::clone(&reads.hub), changes_max)));
+        Self { core, engine, reads, health }
+    }
+
+    /// Compares what has changed since the last time; everything, when somebody else has written to the file. `services`:
+    /// all that is stored of these, whoever wrote; only they are told of, and of those that there are none is told.
+    /// Error: `StorageUnavailable`, `Damaged` when the disk cannot be read at all; nothing is forgotten then.
+    pub(crate) async fn compare(&mut self, services: Option<&[String]>) -> Result<Vec<Verdict>> {
+        let started = Instant::now();
+        let look = self.engine.look().await?;
+        let failing = self.health.report().storage != Storage::Well;
+        let named = services.map(<[String]>::to_vec);
+        let state = (look.others, failing);
+        let ahead = self.run(move |core, reader| core.compare(reader, state, named.as_deref())).await?;
+        if !ahead.is_empty() {
+            self.engine.look().await?;
+            self.run(move |core, reader| core.look_ahead(reader, &ahead)).await?;
+        }
+        Ok(self.verdicts(started, services.map_or(Wanted::All, Wanted::Named)))
+    }
+
+    /// Reads and hashes again what is on disk, some `bytes` of it, and goes on there the next time: once around, then anew.
+    /// Returns verdicts only when something was found that was not known. Error: as [`compare`](Self::compare).
+    pub(crate) async fn scrub_step(&mut self, bytes: u64) -> Result<Vec<Verdict>> {
+        let started = Instant::now();
+        let news = self.run(move |core, reader| core.scrub(reader, bytes)).await?;
+        match news.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(self.verdicts(started, Wanted::Collections(&news))),
+        }
+    }
+
+    /// How often the scrub has read everything.
+    #[cfg(test)]
+    pub(crate) fn scrub_passes(&self) -> u64 {
+        self.core.lock().passes
+    }
+
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&mut Core, &Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let core = Arc::clone(&self.core);
+        self.reads.ask(move |reader| step(&mut core.lock(), reader)).await
+    }
+
+    /// The verdict on one collection now, without comparing anew. One of which neither side has anything is verified.
+    pub(super) fn verdict_on(&self, service: &str, started: Instant) -> Verdict {
+        let name = [service.to_owned()];
+        let told = self.verdicts(started, Wanted::Named(&name)).into_iter().next();
+        told.unwrap_or_else(|| nothing_of(service.to_owned()))
+    }
+
+    fn verdicts(&self, started: Instant, wanted: Wanted<'_>) -> Vec<Verdict> {
+        let mut core = self.core.lock();
+        let mut verdicts = told(&mut core);
+        let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
+        verdicts.iter_mut().for_each(|verdict| verdict.latency_ms = latency_ms);
+        verdicts.retain(|verdict| match wanted {
+            Wanted::All => true,
+            Wanted::Named(names) => names.contains(&verdict.service),
+            Wanted::Collections(names) => {
+                let collection = verdict.service.strip_prefix(DOCUMENTS);
+                collection.is_none_or(|collection| names.iter().any(|name| name == collection))
+            }
+        });
+        verdicts
+    }
+}
+
+/// The verdict on a collection of which neither memory nor the disk has anything.
+pub(super) fn nothing_of(service: String) -> Verdict {
+    verdict(service, &Known::default(), checksum_of_nothing(), false, &[], None)
+}
+
+fn checksum_of_nothing() -> String {
+    HEXLOWER.encode(&Sha256::digest(b""))
+}
+
+/// What is known of a collection.
+#[derive(Default)]
+struct Known<'a> {
+    documents: u64,
+    changes: u64,
+    checksum: String,
+    volatile: u64,
+    pending: Vec<String>,
+    findings: Vec<&'a Finding>,
+}
+
+/// The verdicts on what was compared last.
+fn told(core: &mut Core) -> Vec<Verdict> {
+    let complete = core.is_complete();
+    let Core { hub, ledger, findings, cut, failing, head, .. } = core;
+    let mut known: BTreeMap<String, Known<'_>> = BTreeMap::new();
+    for (collection, shelf) in ledger.shelves() {
+        let entry = known.entry(collection.to_string()).or_default();
+        (entry.documents, entry.changes, entry.checksum) = (shelf.documents, shelf.changes, shelf.checksum());
+    }
+    for (collection, count) in hub.volatile_counts() {
+        known.entry(collection.to_string()).or_default().volatile = count;
+    }
+    let (pending, pending_count) = cut.as_ref().map_or((&[][..], 0), |cut| (&cut.pending[..], cut.pending_count));
+    for (name, version) in pending {
+        let entry = known.entry(name.collection.to_string()).or_default();
+        entry.pending.push(format!("{name}@{version}"));
+    }
+    for finding in findings.all() {
+        known.entry(finding.collection.clone()).or_default().findings.push(finding);
+    }
+    let uncertain = *failing || !complete;
+    let mut log = Log::new(*head);
+    let mut verdicts: Vec<Verdict> = Vec::with_capacity(known.len() + 1);
+    for (collection, entry) in &mut known {
+        if entry.checksum.is_empty() {
+            entry.checksum = checksum_of_nothing();
+        }
+        log.add(collection, entry);
+        let service = format!("{DOCUMENTS}{collection}");
+        verdicts.push(verdict(service, entry, entry.checksum.clone(), uncertain, &[], None));
+    }
+    verdicts.push(log.verdict(uncertain, &findings.log, pending_count));
+    verdicts
+}
+
+/// The log as a whole: all collections, and what is in none.
+struct Log<'a> {
+    hasher: Sha256,
+    all: Known<'a>,
+}
+
+impl<'a> Log<'a> {
+    fn new((seq, hash): (crate::base::ids::Seq, crate::document::chain::Hash)) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(format!("{seq} {hash}\n"));
+        Self { hasher, all: Known::default() }
+    }
+
+    fn add(&mut self, collection: &str, known: &Known<'a>) {
+        self.hasher.update(format!("{collection} {}\n", known.checksum));
+        self.all.documents += known.documents;
+        self.all.changes += known.changes;
+        self.all.volatile += known.volatile;
+        self.all.pending.extend(known.pending.iter().cloned());
+        self.all.findings.extend(&known.findings);
+    }
+
+    fn verdict(self, uncertain: bool, strays: &[(u64, String)], pending: u64) -> Verdict {
+        let checksum = HEXLOWER.encode(&self.hasher.finalize());
+        verdict(LOG.to_owned(), &self.all, checksum, uncertain, strays, Some(pending))
+    }
+}
+
+fn verdict(
+    service: String,
+    known: &Known<'_>,
+    checksum: String,
+    uncertain: bool,
+    strays: &[(u64, String)],
+    pending_count: Option<u64>,
+) -> Verdict {
+    let different: BTreeSet<&str> = known.findings.iter().map(|finding| finding.name.as_str()).collect();
+    let differ = different.len() + strays.len();
+    let status = match (differ > 0, uncertain) {
+        (true, _) => Status::Discrepancy,
+        (false, true) => Status::Stale,
+        (false, false) => Status::Verified,
+    };
+    let pending = pending_count.unwrap_or_else(|| u64::try_from(known.pending.len()).unwrap_or(u64::MAX));
+    let mut counts = numbers(known.documents, known.changes);
+    if known.volatile > 0 {
+        counts.insert("volatile".to_owned(), known.volatile.into());
+    }
+    if status != Status::Verified {
+        counts.insert("pending".to_owned(), pending.into());
+        counts.insert("different".to_owned(), differ.into());
+    }
+    let told = known.findings.iter().flat_map(|finding| finding.told());
+    let stray = |(_, what): &(u64, String)| Difference { document: LOG.to_owned(), version: 0, what: what.clone() };
+    let mut documents: Vec<Difference> = strays.iter().map(stray).chain(told).collect();
+    documents.truncate(DIFFERENCES_MAX);
+    let details = (status != Status::Verified).then(|| details(known, strays.len(), pending));
+    Verdict { service, status, counts, checksum, latency_ms: 0.0, details, documents }
+}
+
+fn numbers(documents: u64, changes: u64) -> Counts {
+    BTreeMap::from([("documents".to_owned(), documents.into()), ("changes".to_owned(), changes.into())])
+}
+
+/// What memory expects, and what the disk has, in numbers. `intact`: documents that are as they should be.
+fn details(known: &Known<'_>, strays: usize, pending: u64) -> Details {
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let different: BTreeSet<&str> = known.findings.iter().map(|finding| finding.name.as_str()).collect();
+    let sum = |of: fn(&&Finding) -> i64| known.findings.iter().map(of).fold(0, i64::saturating_add);
+    let (documents, changes) = (sum(|finding| finding.documents), sum(|finding| finding.changes));
+    let broken = i64::try_from(different.len()).unwrap_or(i64::MAX);
+    let expected: Counts = BTreeMap::from([
+        ("documents".to_owned(), known.documents.into()),
+        ("changes".to_owned(), Count::from(known.changes.saturating_add(pending))),
+        ("different".to_owned(), 0_u64.into()),
+    ]);
+    let actual: Counts = BTreeMap::from([
+        ("documents".to_owned(), signed(known.documents).saturating_add(documents).into()),
+        ("changes".to_owned(), signed(known.changes).saturating_add(changes).into()),
+        ("different".to_owned(), broken.saturating_add(i64::try_from(strays).unwrap_or(0)).into()),
+    ]);
+    let mut missing_job_ids: Vec<String> = known.pending.clone();
+    missing_job_ids.extend(known.findings.iter().flat_map(|finding| finding.missing.iter().cloned()));
+    missing_job_ids.truncate(DIFFERENCES_MAX);
+    Details { expected, actual, missing_job_ids }
+}

@@ -1,0 +1,413 @@
+//! The comparison itself, step by step. Everything here blocks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::error::Result;
+use crate::base::ids::{Collection, DocumentName, Seq};
+use crate::base::limits::DIFFERENCES_MAX;
+use crate::document::chain::Hash;
+use crate::document::model::Document;
+use crate::features::reconciliation::external::{DOCUMENTS, LOG};
+use crate::features::reconciliation::self_check::examine::{Depth, Examination};
+use crate::features::reconciliation::self_check::findings::{Finding, Findings};
+use crate::features::reconciliation::self_check::ledger::{Leaf, Ledger};
+use crate::live::changes::{Changed, Cut};
+use crate::live::hub::Hub;
+use crate::store::{Fresh, Moment, Place, Reader};
+
+/// Documents that are looked at in one read transaction, so that none keeps the WAL from being moved for long.
+const SLICE_DOCUMENTS: usize = 200;
+/// How long one comparison looks at everything, when that is due. What is left comes with the next.
+const WHOLE_TIME: Duration = Duration::from_secs(6);
+/// Events after the cut that are looked at: more are not stored while one comparison reads.
+const AHEAD_EVENTS: usize = 10_000;
+
+/// What is remembered, and how far it was compared.
+pub(crate) struct Core {
+    pub hub: Arc<Hub>,
+    pub ledger: Ledger,
+    /// The ledger is of this moment: everything up to here, and nothing after.
+    pub through: Seq,
+    /// The newest event up to there.
+    pub head: (Seq, Hash),
+    /// What has changed since, and was not compared yet.
+    changed: HashMap<i64, Changed>,
+    /// Documents whose rows are not simply what memory made, and were not looked at yet.
+    suspects: Vec<i64>,
+    /// The ledger holds all documents with keys up to here; `None`: all.
+    building: Option<i64>,
+    /// Everything is being looked at; so far the documents with keys up to here.
+    pub whole: Option<i64>,
+    /// How often somebody else had written when everything was last looked at, or began to be.
+    others: Option<u64>,
+    pub findings: Findings,
+    /// The scrub has read the documents with keys up to here,
+    scrubbed: i64,
+    /// and may read so many bytes more.
+    credit: i64,
+    /// How often it has read everything.
+    pub passes: u64,
+    pub cut: Option<Cut>,
+    /// Whether storage failed at that.
+    pub failing: bool,
+}
+
+/// What a document's events of one interval were.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    count: u64,
+    last: Option<Place>,
+}
+
+impl Core {
+    pub(crate) fn new(hub: Arc<Hub>, changes_max: usize) -> Self {
+        let cut = hub.record_changes(changes_max);
+        Self {
+            hub,
+            ledger: Ledger::default(),
+            through: cut.head.0,
+            head: cut.head,
+            changed: HashMap::new(),
+            suspects: Vec::new(),
+            building: Some(0),
+            whole: None,
+            others: None,
+            findings: Findings::default(),
+            scrubbed: 0,
+            credit: 0,
+            passes: 0,
+            cut: None,
+            failing: false,
+        }
+    }
+
+    /// Whether each document was looked at that had to be.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.building.is_none() && self.whole.is_none() && !self.findings.overflowed
+    }
+
+    /// Compares what has changed, and everything when somebody else has written, or when `wanted` names collections (those
+    /// then). Returns the events on disk that come after what was compared: whether memory has made them shows once
+    /// everything is published that was stored. Error: the disk cannot be read; nothing is forgotten.
+    pub(crate) fn compare(
+        &mut self,
+        reader: &Reader,
+        (others, failing): (Option<u64>, bool),
+        wanted: Option<&[String]>,
+    ) -> Result<Vec<Place>> {
+        let mut cut = self.hub.cut(DIFFERENCES_MAX);
+        self.failing = failing || cut.pending_count > 0;
+        let recorded = cut.changed.take();
+        let (head, durable) = (cut.head, cut.durable);
+        self.cut = Some(cut);
+        let mut after = durable;
+        if let Some(recorded) = recorded {
+            self.changed.extend(recorded.documents);
+            if recorded.lost {
+                self.start_anew(head);
+            }
+            self.advance(reader, head)?;
+            after = head.0;
+        }
+        self.build(reader)?;
+        let mut again = self.findings.keys();
+        again.extend(&self.suspects);
+        again.sort_unstable();
+        again.dedup();
+        self.look_again(reader, &again)?;
+        self.suspects.clear();
+        if !self.failing && others.is_some() && self.others != others {
+            // The first time nobody is known to have written.
+            if self.others.is_some() {
+                self.whole = Some(0);
+            }
+            self.others = others;
+        }
+        if self.findings.overflowed && self.findings.keys().is_empty() {
+            (self.whole, self.findings.overflowed) = (Some(0), false);
+        }
+        match wanted {
+            Some(services) => self.look_at_named(reader, services)?,
+            None => self.look_at_whole(reader)?,
+        }
+        reader.moment(|moment| moment.last_events(after, AHEAD_EVENTS))
+    }
+
+    /// More has changed than was recorded: what the disk has now is what memory remembers from here on.
+    fn start_anew(&mut self, head: (Seq, Hash)) {
+        (self.ledger, self.building) = (Ledger::default(), Some(0));
+        self.changed.clear();
+        (self.through, self.head) = (head.0, head);
+    }
+
+    /// Compares the changes up to `head` with the rows that they should have become, and remembers them.
+    fn advance(&mut self, reader: &Reader, head: (Seq, Hash)) -> Result<()> {
+        let suspects = reader.moment(|moment| self.compare_changes(moment, head.0))?;
+        for (key, changed) in self.changed.drain() {
+            let Changed { meta, version, hash, deleted, .. } = changed;
+            let leaf = Leaf::new(&meta, version, hash, deleted);
+            self.ledger.put(&meta.name, key, leaf);
+        }
+        (self.through, self.head) = (head.0, head);
+        self.suspects.extend(suspects);
+        Ok(())
+    }
+
+    /// The documents whose new rows are not simply what memory made.
+    fn compare_changes(&self, moment: &Moment<'_>, to: Seq) -> Result<Vec<i64>> {
+        let mut seen: HashMap<i64, Seen> = HashMap::with_capacity(self.changed.len());
+        moment.each_event(self.through, to, |place| {
+            let seen = seen.entry(place.key).or_default();
+            (seen.count, seen.last) = (seen.count + 1, Some(place));
+        })?;
+        let mut suspects: Vec<i64> = seen.keys().filter(|key| !self.changed.contains_key(key)).copied().collect();
+        for (key, changed) in &self.changed {
+            let before = self.ledger.get(&changed.meta.name.collection, *key).map_or(0, |leaf| leaf.version().0);
+            let seen = seen.get(key).copied().unwrap_or_default();
+            let last = seen.last.is_some_and(|last| {
+                (last.version, last.hash, last.seq) == (changed.version, Some(changed.hash), changed.seq)
+            });
+            if last && seen.count == changed.version.0.saturating_sub(before) {
+                continue;
+            }
+            // What was trimmed in between need not be there.
+            let base = moment.standing(*key)?.and_then(|standing| standing.base);
+            let Some((base, base_hash)) = base else {
+                suspects.push(*key);
+                continue;
+            };
+            let trimmed = base > changed.version || (base == changed.version && base_hash == changed.hash);
+            let kept = changed.version.0.saturating_sub(before.max(base.0));
+            if !(trimmed || (last && seen.count == kept)) {
+                suspects.push(*key);
+            }
+        }
+        Ok(suspects)
+    }
+
+    /// Looks at documents that may differ, or did.
+    pub(crate) fn look_again(&mut self, reader: &Reader, keys: &[i64]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // From the file: what the scrub found there must not look intact because the reader has the page from before.
+        let looked = reader.fresh(|fresh| {
+            let some = |keys: &[i64]| {
+                fresh.moment(|moment| {
+                    let look = |key: &i64| Ok((*key, self.examination(moment).document(*key, Depth::Replay)?.0));
+                    keys.iter().map(look).collect::<Result<Vec<_>>>()
+                })
+            };
+            keys.chunks(SLICE_DOCUMENTS).map(some).collect::<Result<Vec<_>>>()
+        })?;
+        for (key, found) in looked.into_iter().flatten() {
+            self.findings.set(key, found);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn examination<'a>(&'a self, moment: &'a Moment<'a>) -> Examination<'a> {
+        Examination { moment, hub: &self.hub, ledger: &self.ledger, through: self.through }
+    }
+
+    /// Takes in where each document stands, once.
+    fn build(&mut self, reader: &Reader) -> Result<()> {
+        while let Some(after) = self.building {
+            let found = reader.moment(|moment| {
+                let standings = moment.standings(after, SLICE_DOCUMENTS)?;
+                let last = standings.last().map(|standing| standing.key);
+                let mut leaves = Vec::new();
+                for standing in standings {
+                    let head = match standing.head.filter(|head| head.seq <= self.through) {
+                        Some(head) => Some(head),
+                        None => moment.head_before(standing.key, self.through)?,
+                    };
+                    let (Some(head), Some(meta)) = (head, standing.meta) else { continue };
+                    leaves.push((meta, head));
+                }
+                Ok((last, leaves))
+            })?;
+            for (meta, head) in found.1 {
+                let leaf = Leaf::new(&meta, head.version, head.hash, head.deletes);
+                self.ledger.put(&meta.name, meta.key, leaf);
+            }
+            self.building = found.0;
+        }
+        Ok(())
+    }
+
+    /// Looks at all documents and what belongs to none, for as long as one comparison may take.
+    fn look_at_whole(&mut self, reader: &Reader) -> Result<()> {
+        let started = Instant::now();
+        if self.whole == Some(0) || !self.findings.log.is_empty() {
+            self.look_for_orphans(reader)?;
+        }
+        while let Some(after) = self.whole {
+            self.whole = self.slice(reader, after, |_| true)?;
+            if started.elapsed() > WHOLE_TIME {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_named(&mut self, reader: &Reader, services: &[String]) -> Result<()> {
+        let all = services.iter().any(|service| service == LOG);
+        let wanted = |collection: &str| {
+            all || services.iter().any(|service| service.strip_prefix(DOCUMENTS) == Some(collection))
+        };
+        self.look_for_orphans(reader)?;
+        let mut after = Some(0);
+        while let Some(key) = after {
+            after = self.slice(reader, key, wanted)?;
+        }
+        if all {
+            self.whole = None;
+        }
+        Ok(())
+    }
+
+    /// Looks at the documents after `after`, as many as go into one read transaction. Returns the last key, `None` when
+    /// there are no more.
+    fn slice(&mut self, reader: &Reader, after: i64, wanted: impl Fn(&str) -> bool) -> Result<Option<i64>> {
+        let (last, found) = reader.moment(|moment| {
+            let standings = moment.standings(after, SLICE_DOCUMENTS)?;
+            let last = standings.last().map(|standing| standing.key);
+            let examination = self.examination(moment);
+            let mut found = Vec::new();
+            for standing in &standings {
+                let collection = standing.name.split_once('/').map_or("", |(collection, _)| collection);
+                if wanted(collection) {
+                    found.push((standing.key, examination.standing(standing, Depth::Rows)?.0));
+                }
+            }
+            // What memory remembers and the disk has no row for.
+            let mut present = standings.iter().map(|standing| standing.key).peekable();
+            let mut remembered: Vec<i64> =
+                self.ledger.between(after, last.unwrap_or(i64::MAX)).map(|(_, key)| key).collect();
+            remembered.sort_unstable();
+            for key in remembered {
+                while present.next_if(|present| *present < key).is_some() {}
+                if present.peek() != Some(&key) {
+                    found.push((key, examination.document(key, Depth::Rows)?.0));
+                }
+            }
+            Ok((last, found))
+        })?;
+        for (key, found) in found {
+            self.findings.set(key, found);
+        }
+        Ok(last)
+    }
+
+    fn look_for_orphans(&mut self, reader: &Reader) -> Result<()> {
+        let (events, snapshots) = reader.moment(|moment| moment.orphans(DIFFERENCES_MAX))?;
+        let of_event = |place: Place| (place.seq.0, format!("event {} belongs to no document", place.seq));
+        let of_snapshot = |key: i64| (0, format!("there are snapshots that belong to no document (key {key})"));
+        self.findings.log = events.into_iter().map(of_event).collect();
+        self.findings.log.extend(snapshots.into_iter().map(of_snapshot));
+        Ok(())
+    }
+
+    /// Looks at events on disk that came after what was compared, now that everything is published that was stored
+    /// when they were read: what memory has not made, somebody else has.
+    pub(crate) fn look_ahead(&mut self, reader: &Reader, places: &[Place]) -> Result<()> {
+        let strange: Vec<Place> = {
+            let ring = self.hub.gate();
+            let (end, durable) = (ring.head().0, ring.durable());
+            let ours = |place: &&Place| match ring.get(place.seq) {
+                Some(event) => {
+                    (event.meta.key, event.version, Some(event.hash)) == (place.key, place.version, place.hash)
+                }
+                None => place.seq <= end.min(durable),
+            };
+            places.iter().filter(|place| !ours(place)).copied().collect()
+        };
+        for place in strange {
+            let found = reader.moment(|moment| {
+                let mut examination = self.examination(moment);
+                // Nothing of it is still to come.
+                examination.through = Seq(u64::MAX);
+                let (standing, mut found) =
+                    (moment.standing(place.key)?, examination.document(place.key, Depth::Rows)?.0);
+                if let (Some(standing), true) = (&standing, found.is_empty()) {
+                    let collection = standing.name.split_once('/').map_or("", |(collection, _)| collection);
+                    let mut finding = Finding::of(collection, &standing.name);
+                    let what =
+                        format!("its event stands at place {} of the log, where memory did not put it", place.seq);
+                    finding.add(place.version.0, what);
+                    found.push(finding);
+                }
+                Ok((standing.is_some(), found))
+            })?;
+            match found {
+                (false, found) if found.is_empty() => {
+                    let what = format!("event {} belongs to no document, and memory did not make it", place.seq);
+                    if !self.findings.log.iter().any(|(seq, _)| *seq == place.seq.0) {
+                        self.findings.log.push((place.seq.0, what));
+                    }
+                }
+                (_, found) => drop(self.findings.set(place.key, found)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and hashes again what is on disk of the next documents, until `bytes` more are read. Returns the collections
+    /// in which something was found that was not known. Error: that of reading.
+    pub(crate) fn scrub(&mut self, reader: &Reader, bytes: u64) -> Result<Vec<String>> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        // What was not used is not saved up.
+        self.credit = self.credit.min(0).saturating_add(bytes);
+        let mut news = Vec::new();
+        if self.credit > 0 && self.building.is_none() {
+            reader.fresh(|fresh| {
+                while self.credit > 0 && self.scrub_some(fresh, &mut news)? {}
+                Ok(())
+            })?;
+        }
+        Ok(news)
+    }
+
+    /// False: that was the last document.
+    fn scrub_some(&mut self, fresh: &Fresh, news: &mut Vec<String>) -> Result<bool> {
+        let (found, bytes) = fresh.moment(|moment| {
+            let next = moment.standings(self.scrubbed, 1)?;
+            let Some(standing) = next.first() else { return Ok((None, 0)) };
+            let (found, bytes) = self.examination(moment).standing(standing, Depth::Replay)?;
+            Ok((Some((standing.key, found)), bytes))
+        })?;
+        self.credit = self.credit.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let Some((key, found)) = found else {
+            (self.scrubbed, self.passes) = (0, self.passes + 1);
+            return Ok(false);
+        };
+        self.scrubbed = key;
+        let collections: Vec<String> = found.iter().map(|finding| finding.collection.clone()).collect();
+        if self.findings.set(key, found) {
+            news.extend(collections);
+        }
+        Ok(true)
+    }
+
+    /// What memory remembers of a document; `None`: nothing.
+    pub(crate) fn remembered(&self, name: &DocumentName, key: i64) -> Option<Leaf> {
+        self.ledger.get(&name.collection, key)
+    }
+
+    /// Has what a document was mended to be what memory remembers, unless it has changed by that: then it is compared as
+    /// any change. `None`: it was removed.
+    pub(crate) fn accept(&mut self, collection: &Collection, key: i64, document: Option<&Document>) {
+        match document {
+            Some(document) if document.seq <= self.through => {
+                let Document { meta, version, hash, .. } = document;
+                let leaf = Leaf::new(meta, *version, *hash, document.is_deleted());
+                self.ledger.put(&meta.name, meta.key, leaf);
+            }
+            Some(_) => {}
+            None => self.ledger.forget(collection, key),
+        }
+    }
+}

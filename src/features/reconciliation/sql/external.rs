@@ -1,0 +1,116 @@
+//! Outside services, and what was answered to their reports.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::document::chain::Hash;
+use crate::features::reconciliation::external::Service;
+use crate::features::reconciliation::sql::{maybe_json, maybe_time, strange, text, time};
+use crate::store::told;
+
+const COLUMNS: &str =
+    "service, report_every_seconds, description, created_at, updated_at, reported_at, received_at, verdict";
+
+fn service(row: &Row<'_>) -> rusqlite::Result<Service> {
+    let seconds: u32 = row.get(1)?;
+    if seconds == 0 {
+        return Err(strange(1, "no time between reports"));
+    }
+    Ok(Service {
+        name: row.get(0)?,
+        report_every: std::time::Duration::from_secs(seconds.into()),
+        description: row.get(2)?,
+        created_at: time(row, 3)?,
+        updated_at: time(row, 4)?,
+        reported_at: maybe_time(row, 5)?,
+        received_at: maybe_time(row, 6)?,
+        verdict: maybe_json(row, 7)?,
+    })
+}
+
+/// All services, by name.
+pub(crate) fn all(conn: &Connection) -> Result<Vec<Service>> {
+    page(conn, "", i64::MAX)
+}
+
+/// Services by name, after `after`.
+pub(crate) fn page(conn: &Connection, after: &str, limit: i64) -> Result<Vec<Service>> {
+    let sql = format!("SELECT {COLUMNS} FROM reconciliation_services WHERE service > ?1 ORDER BY service LIMIT ?2");
+    let read = || conn.prepare_cached(&sql)?.query_map((after, limit), service)?.collect::<rusqlite::Result<_>>();
+    read().map_err(told)
+}
+
+pub(crate) fn find(conn: &Connection, name: &str) -> Result<Option<Service>> {
+    let sql = format!("SELECT {COLUMNS} FROM reconciliation_services WHERE service = ?1");
+    let read = || conn.prepare_cached(&sql)?.query_row([name], service).optional();
+    read().map_err(told)
+}
+
+/// How many there are.
+pub(crate) fn count(conn: &Connection) -> Result<usize> {
+    let read = |row: &Row<'_>| row.get::<_, i64>(0);
+    let count = conn.query_row("SELECT count(*) FROM reconciliation_services", [], read).map_err(told)?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Stores a service as it is.
+pub(crate) fn put(conn: &Connection, service: &Service) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO reconciliation_services ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (service) DO UPDATE SET
+             report_every_seconds = excluded.report_every_seconds, description = excluded.description,
+             updated_at = excluded.updated_at, reported_at = excluded.reported_at,
+             received_at = excluded.received_at, verdict = excluded.verdict"
+    );
+    let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let seconds = i64::try_from(service.report_every.as_secs()).unwrap_or(i64::MAX);
+    let verdict = service.verdict.as_ref().map(text).transpose()?;
+    let values: [&dyn ToSql; 8] = [
+        &service.name,
+        &seconds,
+        &service.description,
+        &service.created_at.to_string(),
+        &service.updated_at.to_string(),
+        &moment(service.reported_at),
+        &moment(service.received_at),
+        &verdict,
+    ];
+    let write = || conn.prepare_cached(&sql)?.execute(values);
+    write().map(drop).map_err(told)
+}
+
+/// Forgets a service. Whether it was there.
+pub(crate) fn remove(conn: &Connection, name: &str) -> Result<bool> {
+    let write = || conn.prepare_cached("DELETE FROM reconciliation_services WHERE service = ?1")?.execute([name]);
+    write().map(|count| count > 0).map_err(told)
+}
+
+/// An `Idempotency-Key`, who sent it, and a digest of the request that it came with.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub scope: String,
+    pub key: String,
+    pub fingerprint: Hash,
+}
+
+/// What was answered to the same request before. Error: `IdempotencyMismatch` when that was another.
+pub(crate) fn find_answer(conn: &Connection, key: &Key) -> Result<Option<String>> {
+    let sql = "SELECT fingerprint, answer FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
+    let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let one = || conn.prepare_cached(sql)?.query_row((&key.scope, &key.key), read).optional();
+    match one().map_err(told)? {
+        Some((known, _)) if known != key.fingerprint.to_string() => {
+            Err(Error::new(Kind::IdempotencyMismatch, "this Idempotency-Key was used for another request"))
+        }
+        found => Ok(found.map(|(_, answer)| answer)),
+    }
+}
+
+/// Keeps an answer for a retry, beside those to writes: the keys of one caller are for all that they send.
+pub(crate) fn keep_answer(conn: &Connection, key: &Key, answer: &str, now: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let values = (&key.scope, &key.key, key.fingerprint.to_string(), answer, now.to_string());
+    let write = || conn.prepare_cached(sql)?.execute(values);
+    write().map(drop).map_err(told)
+}

@@ -1,0 +1,262 @@
+//! Extractors of request bodies: bounded in bytes, depth and time, and refused in our own words.
+
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
+use axum::extract::{FromRef, FromRequest, Request};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, EXPECT};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::base::error::{Error, Kind, Result};
+use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX, REFUSED_BODY_BYTES_MAX};
+use crate::document::json::{check_text_depth, check_text_integers};
+use crate::http::request::headers::once;
+use crate::http::request::input_errors::misfit;
+use crate::http::response::problem::Failure;
+use crate::http::server::body_timeout::TooSlow;
+
+/// The media type that most bodies have.
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
+
+/// How long the rest of a refused body is read for.
+const REFUSED_BODY_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// What a body may measure. The extractors take it from the router's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BodyLimits {
+    pub bytes_max: usize,
+    /// Deepest nesting of its JSON.
+    pub depth_max: usize,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self { bytes_max: BODY_BYTES_MAX, depth_max: DEPTH_MAX }
+    }
+}
+
+/// A body of `application/json` that holds an object. Errors: `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`, `Invalid` with the
+/// fields that do not fit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T>
+where
+    BodyLimits: FromRef<S>,
+{
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let body = RawBody::read(request, BodyLimits::from_ref(state), &[JSON]).await?;
+        // serde would take an array as the members of a struct in their order; nobody is to come to rely on that.
+        if body.bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Error::invalid_field("body", "must be an object").into());
+        }
+        Ok(Self(body.parse()?))
+    }
+}
+
+/// A body whose handler decides by its media type, among those that it asks for with [`RawBody::one_of`].
+#[derive(Clone, Debug)]
+pub(crate) struct RawBody {
+    /// The media type without parameters, lower-case; empty when none was given. With them when they name another
+    /// charset than UTF-8, so that it is none that is taken.
+    pub media_type: String,
+    pub bytes: Bytes,
+    depth_max: usize,
+}
+
+impl<S: Send + Sync> FromRequest<S> for RawBody
+where
+    BodyLimits: FromRef<S>,
+{
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        Ok(Self::read(request, BodyLimits::from_ref(state), &[]).await?)
+    }
+}
+
+impl RawBody {
+    /// Reads a body of one of the types in `accepted`; none there: of any type, also of none.
+    async fn read(request: Request, limits: BodyLimits, accepted: &[&str]) -> Result<Self> {
+        let (parts, body) = request.into_parts();
+        let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
+        let awaits_continue = parts.headers.contains_key(EXPECT);
+        let mut reader = Reader { stream: body.into_data_stream(), announced, read: 0, awaits_continue };
+        let outcome = match check_type(&parts.headers, accepted) {
+            Ok(media_type) => reader.collect(limits.bytes_max).await.map(|bytes| (media_type, bytes)),
+            Err(refusal) => Err(refusal),
+        };
+        match outcome {
+            Ok((media_type, bytes)) => Ok(Self { media_type, bytes, depth_max: limits.depth_max }),
+            Err(refusal) => {
+                reader.discard().await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The one of `accepted` that the body has. Error: `UnsupportedMediaType`, naming them.
+    pub(crate) fn one_of<'a>(&self, accepted: &[&'a str]) -> Result<&'a str> {
+        let found = accepted.iter().find(|media_type| **media_type == self.media_type);
+        found.copied().ok_or_else(|| unsupported(accepted))
+    }
+
+    /// Reads the body as JSON. Errors: `TooLarge` when it nests too deep; `Invalid`.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        parse(&self.bytes, self.depth_max)
+    }
+
+    /// The same for a `T` that is a struct: the body must be an object. Errors as in [`parse`](Self::parse).
+    pub(crate) fn parse_object<T: DeserializeOwned>(&self) -> Result<T> {
+        parse_object(&self.bytes, self.depth_max)
+    }
+}
+
+/// [`parse`] for a `T` that is a struct, whose members a deserialiser would also take from an array, in their order.
+/// Errors as there.
+pub(crate) fn parse_object<T: DeserializeOwned>(text: &[u8], depth_max: usize) -> Result<T> {
+    if text.trim_ascii_start().starts_with(b"[") {
+        // What is not JSON at all is told as such.
+        parse::<serde::de::IgnoredAny>(text, depth_max)?;
+        return Err(Error::invalid_field("body", "must be an object"));
+    }
+    parse(text, depth_max)
+}
+
+/// Reads `text` as JSON that nests at most `depth_max` deep. Errors: `TooLarge`; `Invalid` with the field that does not
+/// fit, or the place where it stops being JSON.
+pub(crate) fn parse<T: DeserializeOwned>(text: &[u8], depth_max: usize) -> Result<T> {
+    let text = std::str::from_utf8(text).map_err(|_| Error::invalid_field("body", "is not UTF-8"))?;
+    if text.trim_ascii().is_empty() {
+        return Err(Error::invalid_field("body", "is empty; JSON is expected"));
+    }
+    check_text_depth(text.as_bytes(), depth_max)?;
+    check_text_integers(text)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
+        let path = e.path().to_string();
+        explain(&path, e.inner())
+    })?;
+    deserializer.end().map_err(|e| explain(".", &e))?;
+    Ok(value)
+}
+
+fn explain(path: &str, error: &serde_json::Error) -> Error {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    if error.is_data() {
+        let message = error.to_string();
+        let tail = format!(" at line {} column {}", error.line(), error.column());
+        return misfit(path, message.strip_suffix(&tail).unwrap_or(&message));
+    }
+    Error::invalid_field("body", format!("is not valid JSON ({place})"))
+}
+
+/// The media type of a request, which must be one of `accepted` (none there: any).
+/// Errors: `Invalid` when `Content-Type` is repeated; `UnsupportedMediaType`, also for any charset but UTF-8.
+fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<String> {
+    let value = once(headers, CONTENT_TYPE, "Content-Type")?.unwrap_or_default();
+    let mut parts = value.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+    if !accepted.is_empty() && !accepted.contains(&media_type.as_str()) {
+        return Err(unsupported(accepted));
+    }
+    let foreign = parts.filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
+        name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    if foreign && accepted.is_empty() {
+        // With its parameter it is none of the types that the handler will name.
+        return Ok(value.to_ascii_lowercase());
+    }
+    if foreign {
+        return Err(
+            Error::new(Kind::UnsupportedMediaType, "bodies must be in UTF-8").with("accepted", accepted.to_vec())
+        );
+    }
+    Ok(media_type)
+}
+
+fn unsupported(accepted: &[&str]) -> Error {
+    let message = format!("the Content-Type must be {}", accepted.join(" or "));
+    Error::new(Kind::UnsupportedMediaType, message).with("accepted", accepted.to_vec())
+}
+
+/// A body that is being read.
+struct Reader {
+    stream: BodyDataStream,
+    /// Its length, if that was said beforehand; otherwise 0.
+    announced: usize,
+    read: usize,
+    /// Whether the sender waits to be told to go on; then a refusal needs nothing read.
+    awaits_continue: bool,
+}
+
+impl Reader {
+    /// The whole body, without a copy when it comes in one piece. Errors: `TooLarge`, before anything is read when the
+    /// announced length says so; `RequestTimeout`; `Invalid` when the connection breaks off.
+    async fn collect(&mut self, bytes_max: usize) -> Result<Bytes> {
+        if self.announced > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+        while let Some(piece) = self.stream.next().await {
+            let piece = piece.map_err(broken)?;
+            self.read += piece.len();
+            if self.read > bytes_max {
+                return Err(too_large(bytes_max));
+            }
+            if first.is_empty() {
+                first = piece;
+                continue;
+            }
+            if all.is_empty() {
+                all.reserve(self.announced.max(self.read));
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&piece);
+        }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    }
+
+    /// Reads what is left of a refused body, within bounds: a sender that is still sending when the connection closes
+    /// sees a reset in place of the refusal.
+    async fn discard(&mut self) {
+        if self.awaits_continue || self.announced > REFUSED_BODY_BYTES_MAX {
+            return;
+        }
+        let rest = async {
+            while let Some(Ok(piece)) = self.stream.next().await {
+                self.read += piece.len();
+                if self.read > REFUSED_BODY_BYTES_MAX {
+                    return;
+                }
+            }
+        };
+        // When the time is up, the refusal goes out all the same.
+        let _ = timeout(REFUSED_BODY_TIME_MAX, rest).await;
+    }
+}
+
+fn too_large(bytes_max: usize) -> Error {
+    Error::new(Kind::TooLarge, format!("a body has at most {bytes_max} bytes")).with("maxBytes", bytes_max)
+}
+
+/// Why a body ended early.
+fn broken(error: axum::Error) -> Error {
+    if error.into_inner().is::<TooSlow>() {
+        Error::new(Kind::RequestTimeout, "the request body did not come in time")
+    } else {
+        Error::invalid_field("body", "broke off before its end, or is not framed as HTTP wants it")
+    }
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

@@ -1,0 +1,306 @@
+//! Who is asking: the one place that says it.
+//!
+//! A connection has a [`Peer`], known since it was accepted. A request of it may show a session, by cookie or as a
+//! bearer token, and is then that session's; else it is the peer's own. The result is the [`Caller`], which handlers
+//! take as an extractor.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, HeaderValue, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::error::{Error, Kind, Result};
+use crate::document::visibility::Viewer;
+use crate::http::request::cookie;
+use crate::http::response::problem::Failure;
+pub(crate) use crate::tailnet::policy::Member;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub address: SocketAddr,
+    /// Who that is.
+    pub person: Person,
+    /// Cancelled when the person may no longer be here, and when the server stops.
+    pub life: CancellationToken,
+}
+
+/// Who a peer is, before any session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Person {
+    /// A process on this machine: the server's owner.
+    Local,
+    /// Somebody of the tailnet.
+    Member(Arc<Member>),
+    /// Nobody whom the server knows. Only a session lets them in.
+    Stranger,
+}
+
+impl Peer {
+    /// The peer at `address`, told by that address alone: loopback is this machine. `life` ends what it has open.
+    pub fn at(address: SocketAddr, life: CancellationToken) -> Self {
+        let person = if is_loopback(address.ip()) { Person::Local } else { Person::Stranger };
+        Self { address, person, life }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// As whom they read and write.
+    pub viewer: Viewer,
+    /// Whether they may do what only administrators may.
+    pub administrator: bool,
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// The session that the request showed.
+    pub session: Option<Shown>,
+}
+
+/// A session that a request showed and that is good.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Names the session; not a secret. Whatever goes on under the session holds it, and nothing else does: so it is
+    /// known whether the session is in use.
+    pub id: Arc<str>,
+    pub viewer: Viewer,
+    /// Whether it is an administrator's.
+    pub administrator: bool,
+    /// Cancelled when the session ends.
+    pub life: CancellationToken,
+    /// For how long a browser is to keep its cookie from now on, where that is to be told: its time began anew.
+    pub keep_cookie: Option<Duration>,
+}
+
+/// Knows the sessions.
+pub trait Sessions: Send + Sync + fmt::Debug {
+    /// The session of `token`, shown by `peer`. Asked at each request that shows one, so it must not wait.
+    /// Error: `Unauthenticated` for one that is unknown, has ended, or is somebody else's.
+    fn shown(&self, token: &str, peer: &Peer) -> Result<Shown>;
+}
+
+/// No session is good.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoSessions;
+
+#[cfg(test)]
+impl Sessions for NoSessions {
+    fn shown(&self, _: &str, _: &Peer) -> Result<Shown> {
+        Err(unknown_session())
+    }
+}
+
+/// What a session is refused with, whatever the reason.
+pub(crate) fn unknown_session() -> Error {
+    Error::new(Kind::Unauthenticated, "the session is unknown or has ended; open a new one: POST /api/v1/sessions")
+}
+
+impl Caller {
+    /// Says who asks. Error: `Unauthenticated`; `Invalid` when what they show is malformed.
+    pub(crate) fn of(peer: &Peer, headers: &HeaderMap, sessions: &dyn Sessions) -> Result<Self> {
+        if let Some(token) = token(headers)? {
+            let session = sessions.shown(token, peer)?;
+            let (viewer, administrator) = (session.viewer.clone(), session.administrator);
+            return Ok(Self { viewer, administrator, peer: peer.clone(), session: Some(session) });
+        }
+        let (viewer, administrator) = match &peer.person {
+            Person::Local => (Viewer::Owner, true),
+            Person::Member(member) => (Viewer::User(member.user.clone()), member.administrator),
+            Person::Stranger => {
+                let message = "only callers on this machine, of its tailnet or with a session are known";
+                return Err(Error::new(Kind::Unauthenticated, message));
+            }
+        };
+        Ok(Self { viewer, administrator, peer: peer.clone(), session: None })
+    }
+
+    /// Error: `Forbidden` for whoever is no administrator.
+    pub(crate) fn require_administrator(&self) -> Result<()> {
+        if self.administrator { Ok(()) } else { Err(Error::new(Kind::Forbidden, "this is for administrators")) }
+    }
+
+    /// Whether what the caller has open must end: see [`Caller::ended`].
+    pub(crate) fn has_ended(&self) -> bool {
+        self.peer.life.is_cancelled() || self.session.as_ref().is_some_and(|session| session.life.is_cancelled())
+    }
+
+    /// Waits until what the caller has open must end: the session has, the person may no longer be here, or the server
+    /// stops. Cancel safe.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let person = self.peer.life.clone();
+        let session = self.session.as_ref().map(|session| session.life.clone());
+        async move {
+            match session {
+                None => person.cancelled().await,
+                Some(session) => tokio::select! { () = person.cancelled() => {}, () = session.cancelled() => {} },
+            }
+        }
+    }
+}
+
+/// The token that a request shows. Errors: `Invalid` for one that is repeated or is not said as it should be.
+fn token(headers: &HeaderMap) -> Result<Option<&str>> {
+    let bearer = bearer(headers)?;
+    let cookie = cookie::shown(headers)?;
+    match (bearer, cookie) {
+        (Some(bearer), Some(cookie)) if bearer != cookie => {
+            Err(Error::invalid("the request shows two sessions; show one"))
+        }
+        (bearer, cookie) => Ok(bearer.or(cookie)),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().unwrap_or_default(),
+        (Some(_), Some(_)) => return Err(Error::invalid_field("Authorization", "is given more than once")),
+    };
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim()))
+        }
+        _ => Err(Error::invalid_field("Authorization", "must be: Bearer <token of a session>")),
+    }
+}
+
+/// An IPv4 peer of a listener that takes both families arrives as an IPv6 address with the other inside.
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// What the guard found out about who asks, for the handlers that want to know.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    Known(Caller),
+    Refused(Kind, String, Map<String, Value>),
+}
+
+impl Asked {
+    /// Keeps an answer or a refusal of [`Caller::of`].
+    pub(crate) fn new(caller: Result<Caller>) -> Self {
+        match caller {
+            Ok(caller) => Self::Known(caller),
+            Err(error) => Self::Refused(error.kind(), error.message().to_owned(), error.details().clone()),
+        }
+    }
+
+    /// Who asks, if that is known.
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Known(caller) => Some(caller),
+            Self::Refused(..) => None,
+        }
+    }
+
+    /// What the browser that sent `headers` is to be told about its cookie, if it sent one.
+    pub(crate) fn about_cookie(&self, headers: &HeaderMap) -> Option<AboutCookie> {
+        let token = cookie::shown(headers).ok()??;
+        match self {
+            Self::Known(caller) => {
+                let kept = caller.session.as_ref()?.keep_cookie?;
+                cookie::keep(token, kept).map(AboutCookie::Keep)
+            }
+            Self::Refused(Kind::Unauthenticated, ..) => Some(AboutCookie::Forget),
+            Self::Refused(..) => None,
+        }
+    }
+}
+
+/// What a browser is to be told about its cookie.
+pub(crate) enum AboutCookie {
+    /// To keep it for longer.
+    Keep(HeaderValue),
+    /// To forget it, if the request is refused for it.
+    Forget,
+}
+
+impl AboutCookie {
+    /// Tells it, unless the response says something about the cookie itself.
+    pub(crate) fn tell(self, response: &mut Response) {
+        let refused = response.status() == StatusCode::UNAUTHORIZED;
+        let value = match self {
+            Self::Keep(value) => value,
+            Self::Forget if refused => cookie::forget(),
+            Self::Forget => return,
+        };
+        response.headers_mut().entry(SET_COOKIE).or_insert(value);
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        match parts.extensions.get::<Asked>() {
+            Some(Asked::Known(caller)) => Ok(caller.clone()),
+            Some(Asked::Refused(kind, message, details)) => {
+                let error = Error::new(*kind, message.clone());
+                Err(details.iter().fold(error, |error, (name, value)| error.with(name, value.clone())).into())
+            }
+            None => Err(Error::internal("a request came past the guard").into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use super::*;
+
+    fn headers(name: &'static str, values: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    fn asked(peer: &str, headers: &HeaderMap) -> Result<Viewer, Kind> {
+        let peer = Peer::at(peer.parse().unwrap(), CancellationToken::new());
+        Caller::of(&peer, headers, &NoSessions).map(|caller| caller.viewer).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn this_machine_is_the_owner_and_others_are_nobody() {
+        for peer in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
+            assert_eq!(asked(peer, &HeaderMap::new()), Ok(Viewer::Owner), "{peer}");
+        }
+        for peer in ["192.168.1.5:5", "100.64.1.2:5", "[fe80::1]:5", "[::ffff:10.0.0.1]:5"] {
+            assert_eq!(asked(peer, &HeaderMap::new()), Err(Kind::Unauthenticated), "{peer}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_session_is_never_the_owner() {
+        let here = "127.0.0.1:5";
+        for unknown in [&b"Bearer x"[..], b"bearer  x ", b"Bearer rejoin_session_x"] {
+            assert_eq!(asked(here, &headers("authorization", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
+        }
+        for malformed in [&b""[..], b"Bearer", b"Bearer ", b"Basic eDp5", b"x", b"Bearer \xff"] {
+            assert_eq!(asked(here, &headers("authorization", &[malformed])), Err(Kind::Invalid), "{malformed:?}");
+        }
+        assert_eq!(asked(here, &headers("authorization", &[b"Bearer x", b"Bearer x"])), Err(Kind::Invalid));
+        for unknown in [&b"a=b; rejoin_session=x; c"[..], b"rejoin_session=", b"rejoin_session", b"rejoin_session=\xff"]
+        {
+            assert_eq!(asked(here, &headers("cookie", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
+        }
+        assert_eq!(asked(here, &headers("cookie", &[b"rejoin_session=x", b"rejoin_session=y"])), Err(Kind::Invalid));
+        assert_eq!(asked(here, &headers("cookie", &[b"other=\xff"])), Ok(Viewer::Owner));
+        let mut both = headers("cookie", &[b"rejoin_session=x"]);
+        both.append("authorization", HeaderValue::from_static("Bearer x"));
+        assert_eq!(asked(here, &both), Err(Kind::Unauthenticated));
+        both.insert("authorization", HeaderValue::from_static("Bearer y"));
+        assert_eq!(asked(here, &both), Err(Kind::Invalid));
+    }
+}

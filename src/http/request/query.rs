@@ -1,0 +1,217 @@
+//! The query of a request's target.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use axum::extract::FromRequestParts;
+use data_encoding::BASE64URL_NOPAD;
+use http::request::Parts;
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::base::error::{Error, Result};
+use crate::base::limits::{CURSOR_LENGTH_MAX, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX};
+use crate::http::request::input_errors::misfit;
+use crate::http::response::problem::Failure;
+
+/// The extractor of a query as a `T`, whose fields are text, numbers, booleans, options and, for what may be repeated,
+/// lists of these. `T` should deny unknown fields. Error: `Invalid`, naming the parameter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Ok(Self(parse(parts.uri.query().unwrap_or_default())?))
+    }
+}
+
+/// Reads `query` (without `?`) as a `T`. Error: `Invalid`, naming the parameter.
+pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T> {
+    let mut parameters = BTreeMap::<String, Vec<String>>::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = decode(name).ok_or_else(|| Error::invalid_field("query", "has a name that is not encoded UTF-8"))?;
+        let value = decode(value).ok_or_else(|| Error::invalid_field(&name, "is not percent-encoded UTF-8"))?;
+        parameters.entry(name).or_default().push(value);
+    }
+    let parameters = parameters.into_iter().map(|(name, values)| (name, Values(values)));
+    serde_path_to_error::deserialize(MapDeserializer::<_, Misfit>::new(parameters))
+        .map_err(|e| misfit(&e.path().to_string(), &e.inner().0))
+}
+
+/// Undoes percent-encoding, with `+` for a space. `None` when a `%` is not followed by two digits, or when the outcome
+/// is not UTF-8.
+pub(crate) fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digits = [char::from(rest.next()?).to_digit(16)?, char::from(rest.next()?).to_digit(16)?];
+                u8::try_from(digits.into_iter().fold(0, |value, digit| value * 16 + digit)).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What does not fit, in words that [`misfit`] passes on or knows.
+#[derive(Debug)]
+struct Misfit(String);
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+impl serde::de::Error for Misfit {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}
+
+/// All values that a parameter was given, at least one.
+struct Values(Vec<String>);
+
+impl Values {
+    /// The value of a parameter that is given once.
+    fn single(mut self) -> Result<String, Misfit> {
+        match (self.0.pop(), self.0.is_empty()) {
+            (Some(value), true) => Ok(value),
+            _ => Err(Misfit("is given more than once".to_owned())),
+        }
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Misfit> for Values {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! parsed {
+    ($($method:ident $visit:ident $type:ty: $rule:literal,)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+            let value: $type = self.single()?.parse().map_err(|_| Misfit($rule.to_owned()))?;
+            visitor.$visit(value)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Values {
+    type Error = Misfit;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_string(self.single()?)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        let values = self.0.into_iter().map(|value| Self(vec![value]));
+        SeqDeserializer::new(values).deserialize_seq(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        let value = IntoDeserializer::<Misfit>::into_deserializer(self.single()?);
+        value.deserialize_enum(name, variants, visitor)
+    }
+
+    parsed! {
+        deserialize_bool visit_bool bool: "must be true or false",
+        deserialize_u8 visit_u8 u8: "must be a small whole number, not negative",
+        deserialize_u16 visit_u16 u16: "must be a whole number, not negative",
+        deserialize_u32 visit_u32 u32: "must be a whole number, not negative",
+        deserialize_u64 visit_u64 u64: "must be a whole number, not negative",
+        deserialize_i32 visit_i32 i32: "must be a whole number",
+        deserialize_i64 visit_i64 i64: "must be a whole number",
+        deserialize_f64 visit_f64 f64: "must be a number",
+    }
+
+    serde::forward_to_deserialize_any! {
+        i8 i16 i128 u128 f32 char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier
+        ignored_any
+    }
+}
+
+/// Which page of a list is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub limit: usize,
+    /// The key after which it begins; `None`: at the start.
+    pub after: Option<String>,
+}
+
+/// The parameters of a page, for queries that have no others; the others name both fields themselves and call
+/// [`Page::new`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageQuery {
+    /// `limit`.
+    pub limit: Option<usize>,
+    /// `cursor`.
+    pub cursor: Option<String>,
+}
+
+impl Page {
+    /// Checks `limit` (1 to 500, else the default of 50) and opens `cursor`. Error: `Invalid`.
+    pub(crate) fn new(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
+        let limit = limit.unwrap_or(PAGE_LIMIT_DEFAULT);
+        if !(1..=PAGE_LIMIT_MAX).contains(&limit) {
+            return Err(Error::invalid_field("limit", format!("must be from 1 to {PAGE_LIMIT_MAX}")));
+        }
+        Ok(Self { limit, after: cursor.map(Cursor::decode).transpose()? })
+    }
+}
+
+impl TryFrom<PageQuery> for Page {
+    type Error = Error;
+
+    fn try_from(query: PageQuery) -> Result<Self> {
+        Self::new(query.limit, query.cursor.as_deref())
+    }
+}
+
+/// The key of a page's last entry, as callers carry it: they are not to read or make it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor;
+
+impl Cursor {
+    /// The form for the caller.
+    pub(crate) fn encode(key: &str) -> String {
+        BASE64URL_NOPAD.encode(key.as_bytes())
+    }
+
+    /// The key. Error: `Invalid` when it was not made by [`encode`](Self::encode).
+    pub(crate) fn decode(cursor: &str) -> Result<String> {
+        let bytes =
+            if cursor.len() <= CURSOR_LENGTH_MAX { BASE64URL_NOPAD.decode(cursor.as_bytes()).ok() } else { None };
+        let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|key| !key.is_empty());
+        key.ok_or_else(|| Error::invalid_field("cursor", "must be a nextCursor of this list"))
+    }
+}
+
+#[cfg(test)]
+#[path = "query_tests.rs"]
+mod tests;

@@ -1,0 +1,9 @@
+//! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], the [`relocation`] of a document, and
+//! [`openapi`], the description of all of it.
+
+pub(crate) mod json;
+pub(crate) mod openapi;
+pub(crate) mod pages;
+pub(crate) mod problem;
+pub(crate) mod relocation;
+pub(crate) mod sse;

@@ -1,0 +1,384 @@
+//! The description of the whole HTTP interface, for programs: `GET /openapi.json`, OpenAPI 3.1.
+//!
+//! A route and its description are made in one place: `routes!(handler)` takes both from the `#[utoipa::path]` at the
+//! handler, and no route is made in another way. What handlers share stands here: the parameters that go with an
+//! extractor, the headers of answers, the problems. [`assemble`] joins the parts at the start and writes the document
+//! once; a request costs nothing more.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::response::{Response as Answer, ResponseBuilder};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, Ref, RefOr, Required};
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::base::error::Kind;
+use crate::http::request::caller::Caller;
+use crate::http::request::cookie;
+use crate::http::request::idempotency::Sent;
+use crate::http::request::path::{CollectionPath, DocumentPath};
+use crate::http::response::problem::{self, NAMED, row};
+
+/// Every call may be refused with these: the guard does that, and reads the request.
+const EVERYWHERE: &[Kind] = &[
+    Kind::Invalid,
+    Kind::Forbidden,
+    Kind::MisdirectedHost,
+    Kind::RateLimited,
+    Kind::Internal,
+    Kind::IdentityUnavailable,
+];
+
+/// What is true of all calls, and the schemas that all share. Name, version, text and licence are the package's.
+#[derive(OpenApi)]
+#[openapi(
+    components(schemas(Problem)),
+    modifiers(&Shows),
+    security((), ("bearer" = []), ("cookie" = [])),
+    tags(
+        (name = "documents", description = "Creating, reading and changing documents."),
+        (name = "streams", description = "Following documents: server-sent events, history, long polls."),
+        (name = "usage", description = "How much each user may create."),
+        (name = "sessions", description = "Who one is, and on which devices."),
+        (name = "operations", description = "For whoever runs the server."),
+        (name = "problems", description = "What the server's refusals mean."),
+    )
+)]
+struct Whole;
+
+/// How a caller shows a session. Without one they are who the server takes them for: on its own machine its owner.
+struct Shows;
+
+impl utoipa::Modify for Shows {
+    fn modify(&self, whole: &mut utoipa::openapi::OpenApi) {
+        let said = "The token of a session: `POST /api/v1/sessions` answers with one.";
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(said)).build();
+        let said = "The same token, as browsers and their `EventSource` show it.";
+        let cookie = ApiKeyValue::with_description(cookie::NAME, said);
+        let components = whole.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+/// A refusal (RFC 9457). `type` says what kind, and `GET` on it what it means; which of the further members are there
+/// depends on it.
+#[expect(dead_code, reason = "only its schema is used")]
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// What went wrong: `/problems/<slug>`, a page of this server.
+    #[schema(pattern = "^/problems/[a-z-]+$", example = "/problems/version-conflict")]
+    pub r#type: String,
+    /// The type in words; the same for all of a type.
+    pub title: String,
+    /// The status code of the answer.
+    pub status: u16,
+    /// What went wrong this time.
+    pub detail: String,
+    /// `invalid-request`: which parts of the request are wrong.
+    #[schema(required = false)]
+    pub errors: Vec<Misfit>,
+    /// `version-conflict`, `already-exists`: the version that the document has; 0 when there is none.
+    #[schema(required = false)]
+    pub current_version: u64,
+    /// `version-conflict`, `already-exists`: its hash.
+    #[schema(required = false)]
+    pub current_hash: String,
+    /// `version-conflict`: its state as the caller may see it; null when it is deleted.
+    #[schema(required = false, value_type = Option<Object>)]
+    pub current: Option<Value>,
+    /// `gone`: the version of the deletion.
+    #[schema(required = false)]
+    pub last_version: u64,
+    /// `gone`: its hash.
+    #[schema(required = false)]
+    pub last_hash: String,
+    /// `gone`: the oldest version that is kept, when an older one was asked for.
+    #[schema(required = false)]
+    pub first_version: u64,
+    /// `too-large`: the most bytes that a body may have.
+    #[schema(required = false)]
+    pub max_bytes: u64,
+    /// `unsupported-media-type`: those that are taken.
+    #[schema(required = false)]
+    pub accepted: Vec<String>,
+    /// `patch-failed`: which operation of the patch does not apply, counted from 0.
+    #[schema(required = false)]
+    pub operation: u64,
+    /// Any refusal of a batch: which of its operations is meant, counted from 0.
+    #[schema(required = false)]
+    pub index: u64,
+    /// `rate-limited`: the name of the rule; `default` or `user` where it is no rule's limit.
+    #[schema(required = false)]
+    pub rule: String,
+    /// `storage-unavailable`, `storage-full`, `rate-limited`: when it is worth trying again; `Retry-After` says the same.
+    #[schema(required = false)]
+    pub retry_after_seconds: u64,
+    /// `quota-exceeded`: which count is at its limit, such as `partiesCreated`.
+    #[schema(required = false)]
+    pub counter: String,
+    /// `quota-exceeded`: how many were created, those included that wait for the disk.
+    #[schema(required = false)]
+    pub used: u64,
+    /// `quota-exceeded`: how many may be.
+    #[schema(required = false)]
+    pub limit: u64,
+    /// `quota-exceeded`: when counting begins anew; null: not as long as the subscription is paused.
+    #[schema(required = false, value_type = Option<String>, format = DateTime)]
+    pub reset_at: Option<String>,
+    /// `internal`, `damaged-document`: by which the server's log knows the request.
+    #[schema(required = false)]
+    pub request_id: String,
+}
+
+/// A part of a request that does not fit.
+#[expect(dead_code, reason = "only its schema is used")]
+#[derive(ToSchema)]
+pub(crate) struct Misfit {
+    /// Where: a member, a parameter, a header, or `body`.
+    pub field: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+/// The answers by which a call that may fail with one of `kinds`, or with a problem of one of these names, refuses: one
+/// per status code.
+pub(crate) fn refusals(kinds: &[&[Kind]], names: &[&[&str]]) -> BTreeMap<String, RefOr<Answer>> {
+    let mut by_status: BTreeMap<u16, Vec<problem::Row>> = BTreeMap::new();
+    let by_kind = kinds.iter().copied().flatten().chain(EVERYWHERE).map(|kind| row(*kind));
+    let is_named = |row: &&problem::Row| names.iter().copied().flatten().any(|name| *name == row.slug);
+    for row in by_kind.chain(NAMED.iter().filter(is_named).copied()) {
+        let rows = by_status.entry(row.status.as_u16()).or_default();
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+    by_status.into_iter().map(|(status, rows)| (status.to_string(), refusal(status, &rows).into())).collect()
+}
+
+fn refusal(status: u16, rows: &[problem::Row]) -> Answer {
+    let titles: Vec<&str> = rows.iter().map(|row| row.title).collect();
+    let types = rows.iter().map(|row| format!("/problems/{}", row.slug));
+    let types = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(types));
+    let schema =
+        AllOfBuilder::new().item(Ref::from_schema_name("Problem")).item(ObjectBuilder::new().property("type", types));
+    let content = ContentBuilder::new().schema(Some(RefOr::T(schema.build().into()))).build();
+    let answer = ResponseBuilder::new().description(titles.join(", or: ")).content(problem::MEDIA_TYPE, content);
+    match status {
+        429 | 503 | 507 => answer.header("Retry-After", whole_number("Seconds after which it is worth trying again.")),
+        _ => answer,
+    }
+    .build()
+}
+
+/// Gives types their place in `responses(...)`: each stands for the problems in the lists behind its name, besides
+/// those that any call may end with; behind `=>` stand lists of problems with names of their own.
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident: $($kinds:expr),* $(=> $($names:expr),+)?;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) struct $name;
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<
+                String,
+                utoipa::openapi::RefOr<utoipa::openapi::response::Response>,
+            > {
+                $crate::http::response::openapi::refusals(&[$($kinds),*], &[$($($names),+)?])
+            }
+        }
+    )*};
+}
+pub(crate) use problems;
+
+problems! {
+    /// No problems but those of every call.
+    Common: ;
+    /// What can also be asked for and not be there.
+    Missing: &[Kind::NotFound];
+}
+
+/// A successful answer, to be given its content and headers.
+pub(crate) fn answer(description: &str) -> ResponseBuilder {
+    ResponseBuilder::new().description(description)
+}
+
+/// A header of an answer that holds text.
+pub(crate) fn text(description: &str) -> utoipa::openapi::Header {
+    of_type(Type::String, description)
+}
+
+fn whole_number(description: &str) -> utoipa::openapi::Header {
+    of_type(Type::Integer, description)
+}
+
+fn of_type(kind: Type, description: &str) -> utoipa::openapi::Header {
+    let schema = ObjectBuilder::new().schema_type(kind).build();
+    HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build()
+}
+
+fn parameter(name: &str, place: ParameterIn, required: Required, pattern: &str, description: &str) -> Parameter {
+    let pattern = (!pattern.is_empty()).then_some(pattern);
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(pattern).build();
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(required)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
+fn request_header(name: &str, pattern: &str, description: &str) -> Parameter {
+    parameter(name, ParameterIn::Header, Required::False, pattern, description)
+}
+
+const COLLECTION_PATTERN: &str = "^[a-z][a-z0-9-]{0,62}$";
+/// Of documents and of users.
+const ID_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";
+/// `*`, or entity tags.
+const TAGS_PATTERN: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
+/// Keys without quotes around them.
+const KEY_PATTERN: &str = "^[!#-~][!-~]{0,254}$";
+
+/// Declares the parameters that a type stands for in `params(...)`.
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $type:ty => $list:expr;)*) => {$(
+        impl utoipa::IntoParams for $type {
+            fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                $list.into()
+            }
+        }
+    )*};
+}
+
+/// `If-Match` and `If-None-Match` on a write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions;
+/// `If-None-Match` on a read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unchanged;
+/// `Idempotency-Key` and `Prefer` on a write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WriteHeaders;
+/// `Last-Event-ID` on a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resume;
+
+parameters! {
+    CollectionPath => [collection()];
+    DocumentPath => [
+        collection(),
+        parameter("id", ParameterIn::Path, Required::True, ID_PATTERN, "The document's id in its collection."),
+    ];
+    // By a session, or by nothing at all: the description's `security` says that, for all calls.
+    Caller => [];
+    Conditions => [
+        request_header(
+            "If-Match",
+            TAGS_PATTERN,
+            "Only if the document has one of these tags, `\"<version>-<short hash>\"` as in `ETag`; `*`: if it is there.",
+        ),
+        request_header(
+            "If-None-Match",
+            TAGS_PATTERN,
+            "Only if the document has none of these tags; `*`: if it is not there.",
+        ),
+    ];
+    Unchanged => [request_header("If-None-Match", TAGS_PATTERN, "Answer 304 if what is asked for still has one of these tags.")];
+    Sent => [idempotency_key()];
+    WriteHeaders => [
+        idempotency_key(),
+        request_header("Prefer", "", "`return=minimal`: answer with the headers alone."),
+    ];
+    Resume => [request_header(
+        "Last-Event-ID",
+        "",
+        "The `id` of the last event that the client saw (`EventSource` sends it by itself); `0`: from the beginning of the \
+         kept history. One that this log does not know is answered with a snapshot, never with a refusal.",
+    )];
+}
+
+fn idempotency_key() -> Parameter {
+    request_header(
+        "Idempotency-Key",
+        KEY_PATTERN,
+        "1 to 255 visible ASCII characters, best random ones, that make a retry safe: the same request with the same key \
+         is done once and gets the first answer again.",
+    )
+}
+
+fn collection() -> Parameter {
+    parameter("collection", ParameterIn::Path, Required::True, COLLECTION_PATTERN, "The collection's name.")
+}
+
+/// Joins the parts of what the server can be asked, adds the call that describes them, and writes its answer.
+pub(crate) fn assemble<S: Clone + Send + Sync + 'static>(
+    parts: impl IntoIterator<Item = OpenApiRouter<S>>,
+) -> Router<S> {
+    let whole = OpenApiRouter::with_openapi(Whole::openapi());
+    let (router, mut about) = parts.into_iter().fold(whole, OpenApiRouter::merge).split_for_parts();
+    let (itself, about_itself) = OpenApiRouter::new().routes(routes!(describe)).split_for_parts();
+    about.merge(about_itself);
+    // Strings, numbers and trees of them always serialise.
+    let text = Description::new(about.to_json().unwrap_or_default());
+    router.merge(itself.with_state(text))
+}
+
+/// The document, as it is sent.
+#[derive(Clone, Debug)]
+struct Description {
+    text: Bytes,
+    tag: HeaderValue,
+}
+
+impl Description {
+    fn new(text: String) -> Self {
+        let digest = HEXLOWER.encode(&Sha256::digest(&text));
+        let tag = format!("\"{}\"", digest.get(..16).unwrap_or_default());
+        // Digits in quotes are a header's value.
+        let tag = HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""));
+        Self { text: text.into(), tag }
+    }
+
+    /// Whether the caller has it already.
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let mut tags = values.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+        tags.any(|tag| tag == "*" || self.tag == tag)
+    }
+}
+
+/// This description
+///
+/// OpenAPI 3.1, the same until the server is replaced by another version.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "describe", tag = "operations",
+    params(Unchanged),
+    responses(
+        (status = 200, description = "The description.", body = Object, headers(("ETag" = String, description = "Its tag."))),
+        (status = 304, description = "It is the one that the caller has."),
+        Common,
+    ),
+)]
+async fn describe(State(description): State<Description>, headers: HeaderMap) -> Response {
+    let shared = [(ETAG, description.tag.clone()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+    if description.is_known(&headers) {
+        return (StatusCode::NOT_MODIFIED, shared).into_response();
+    }
+    (shared, [(CONTENT_TYPE, "application/json")], description.text).into_response()
+}

@@ -1,0 +1,466 @@
+//! What is stored, read for being compared: everything as it stands there, and what does not add up in it. Nothing here
+//! fails because a row was tampered with; it is told instead.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use memchr::memmem;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::ids::{DocumentName, Seq, Version};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::{Document, Meta};
+use crate::store::Reader;
+use crate::store::error::{Failure, is_damage};
+use crate::store::open::connect;
+use crate::store::read::replay;
+use crate::store::rows::{self, Base, DocumentRow};
+
+/// Most defects that are told of one document.
+const DEFECTS_MAX: usize = 10;
+/// How the body of an event ends that deletes its document, but for the salt of those that have one.
+const DELETION: &[u8] = br#""patch":[{"op":"replace","path":"","value":null}]"#;
+/// What stands before the digits of a salt.
+const SALT: &[u8] = br#","salt":""#;
+/// What is said of an event whose body names another document, or another version, than its row.
+pub(crate) const OTHER_DOCUMENT: &str = "the event is of another document or version";
+/// What a document without names and bytes costs to check, for the rate at which that is done.
+const CHECK_BYTES: u64 = 4096;
+
+/// The newest event of a document, as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredHead {
+    pub version: Version,
+    pub hash: Hash,
+    /// Its place in the log.
+    pub seq: Seq,
+    /// Whether it deletes the document.
+    pub deletes: bool,
+}
+
+/// Where a document stands on disk.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub key: i64,
+    /// Its name, as far as it is one.
+    pub name: String,
+    /// Its fixed facts; `None` when they cannot be read.
+    pub meta: Option<Arc<Meta>>,
+    /// The last event that was trimmed: version and hash.
+    pub base: Option<(Version, Hash)>,
+    /// Its newest event; `None` when there is none that can be read.
+    pub head: Option<StoredHead>,
+}
+
+/// An event, without its content.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// The row of its document.
+    pub key: i64,
+    /// The version that it makes.
+    pub version: Version,
+    /// Its hash; `None` when that is none.
+    pub hash: Option<Hash>,
+}
+
+/// What does not add up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// The first version concerned.
+    pub version: Version,
+    pub what: String,
+    /// Whether the event of that version is not there.
+    pub missing: bool,
+}
+
+/// What was found in a document's rows.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// What does not add up, at most some.
+    pub defects: Vec<Defect>,
+    pub bytes: u64,
+}
+
+/// One moment of the file.
+pub struct Moment<'a>(&'a Connection);
+
+impl Reader {
+    /// Looks at one moment of the file. Errors: those of `look`, `StorageUnavailable`, `Damaged`.
+    pub fn moment<T>(&self, look: impl FnOnce(&Moment<'_>) -> Result<T>) -> Result<T> {
+        self.rows(|conn| look(&Moment(conn)))
+    }
+
+    /// The same with a connection of its own, which has read nothing yet: what it sees is in the file now. For several
+    /// moments one after the other.
+    pub fn fresh<T>(&self, look: impl FnOnce(&Fresh) -> Result<T>) -> Result<T> {
+        look(&Fresh::open(self.path()).map_err(|error| Failure::Sql(error).told())?)
+    }
+}
+
+/// A connection that has read nothing before, and keeps nothing of what it reads.
+pub struct Fresh(Connection);
+
+impl Fresh {
+    fn open(path: &Path) -> rusqlite::Result<Self> {
+        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = 0")?;
+        Ok(Self(conn))
+    }
+
+    /// See [`Reader::moment`].
+    pub fn moment<T>(&self, look: impl FnOnce(&Moment<'_>) -> Result<T>) -> Result<T> {
+        let transaction = self.0.unchecked_transaction().map_err(|error| Failure::Sql(error).told())?;
+        look(&Moment(&transaction))
+    }
+}
+
+impl Moment<'_> {
+    /// Where the documents stand whose keys come after `after`, at most `limit`, by key.
+    pub fn standings(&self, after: i64, limit: usize) -> Result<Vec<Standing>> {
+        let read = || -> rusqlite::Result<_> {
+            let sql = format!("{STANDING} WHERE d.key > ?1 ORDER BY d.key LIMIT ?2");
+            let mut statement = self.0.prepare_cached(&sql)?;
+            let found = statement.query_map((after, rows::count(limit)), standing)?;
+            found.collect()
+        };
+        read().map_err(|error| Failure::Sql(error).told())
+    }
+
+    /// Where the document of this key stands, if there is one.
+    pub fn standing(&self, key: i64) -> Result<Option<Standing>> {
+        let read =
+            || self.0.prepare_cached(&format!("{STANDING} WHERE d.key = ?1"))?.query_row([key], standing).optional();
+        read().map_err(|error| Failure::Sql(error).told())
+    }
+
+    /// The same by name.
+    pub fn standing_of(&self, name: &DocumentName) -> Result<Option<Standing>> {
+        let sql = format!("{STANDING} WHERE d.collection = ?1 AND d.id = ?2");
+        let parameters = (name.collection.as_str(), name.id.as_str());
+        let read = || self.0.prepare_cached(&sql)?.query_row(parameters, standing).optional();
+        read().map_err(|error| Failure::Sql(error).told())
+    }
+
+    /// The hash of a document's event, as stored; `None` when there is none.
+    pub fn hash_at(&self, key: i64, version: Version) -> Result<Option<Hash>> {
+        let sql = "SELECT hash FROM events WHERE document = ?1 AND version = ?2";
+        let read = || {
+            let mut statement = self.0.prepare_cached(sql)?;
+            statement.query_row((key, rows::int(version.0)), |row| Ok(rows::hash(row, 0).ok())).optional()
+        };
+        Ok(read().map_err(|error| Failure::Sql(error).told())?.flatten())
+    }
+
+    /// The document's newest event up to `seq`, or where its kept history begins when that is later; `None`: it was not
+    /// there yet.
+    pub fn head_before(&self, key: i64, seq: Seq) -> Result<Option<StoredHead>> {
+        let sql = "SELECT version, hash, seq, deletes FROM events WHERE document = ?1 AND seq <= ?2
+                   ORDER BY version DESC LIMIT 1";
+        let head = |row: &Row<'_>| {
+            let (version, hash) = (rows::version(row, 0)?, rows::hash(row, 1)?);
+            Ok(StoredHead { version, hash, seq: rows::seq(row, 2)?, deletes: row.get(3)? })
+        };
+        let read = || {
+            let found = self.0.prepare_cached(sql)?.query_row((key, rows::int(seq.0)), head).optional()?;
+            let sql = "SELECT base_version, base_hash, base_seq, 0 FROM documents WHERE key = ?1 AND base_version > 0";
+            match found {
+                None => self.0.prepare_cached(sql)?.query_row([key], head).optional(),
+                found => Ok(found),
+            }
+        };
+        read().or_else(|error| if is_damage(&error) { Ok(None) } else { Err(Failure::Sql(error).told()) })
+    }
+
+    /// Shows each event with `after < seq <= to`, in order, without its content.
+    pub fn each_event(&self, after: Seq, to: Seq, mut show: impl FnMut(Place)) -> Result<()> {
+        let mut read = || -> rusqlite::Result<()> {
+            let sql = "SELECT seq, document, version, hash FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
+            let mut statement = self.0.prepare_cached(sql)?;
+            let mut found = statement.query((rows::int(after.0), rows::int(to.0)))?;
+            while let Some(row) = found.next()? {
+                show(place(row)?);
+            }
+            Ok(())
+        };
+        read().map_err(|error| Failure::Sql(error).told())
+    }
+
+    /// The last events of the log that come after `seq`, at most `limit`, the last first.
+    pub fn last_events(&self, seq: Seq, limit: usize) -> Result<Vec<Place>> {
+        let sql = "SELECT seq, document, version, hash FROM events WHERE seq > ?1 ORDER BY seq DESC LIMIT ?2";
+        let read = || -> rusqlite::Result<_> {
+            let mut statement = self.0.prepare_cached(sql)?;
+            let found = statement.query_map((rows::int(seq.0), rows::count(limit)), place)?;
+            found.collect()
+        };
+        read().map_err(|error| Failure::Sql(error).told())
+    }
+
+    /// Events, and keys of snapshots, that belong to no document: at most `limit` of each. Reads an entry of the index of
+    /// each event.
+    pub fn orphans(&self, limit: usize) -> Result<(Vec<Place>, Vec<i64>)> {
+        let read = || -> rusqlite::Result<_> {
+            let sql = "SELECT seq, document, version, hash FROM events e
+                       WHERE NOT EXISTS (SELECT 1 FROM documents d WHERE d.key = e.document) LIMIT ?1";
+            let mut statement = self.0.prepare(sql)?;
+            let events = statement.query_map([rows::count(limit)], place)?.collect::<rusqlite::Result<_>>()?;
+            let sql = "SELECT DISTINCT document FROM snapshots s
+                       WHERE NOT EXISTS (SELECT 1 FROM documents d WHERE d.key = s.document) LIMIT ?1";
+            let mut statement = self.0.prepare(sql)?;
+            let snapshots = statement.query_map([rows::count(limit)], |row| row.get(0))?;
+            Ok((events, snapshots.collect::<rusqlite::Result<_>>()?))
+        };
+        read().map_err(|error| Failure::Sql(error).told())
+    }
+
+    /// The name that the events of a document have, whatever became of its row.
+    pub fn name_in_events(&self, key: i64) -> Result<Option<String>> {
+        let sql = "SELECT body FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
+        let read = || self.0.prepare_cached(sql)?.query_row([key], |row| Ok(rows::text(row, 0).ok())).optional();
+        let body = read().map_err(|error| Failure::Sql(error).told())?.flatten();
+        let name = |body: &[u8]| {
+            let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+            Some(format!("{}/{}", body.get("collection")?.as_str()?, body.get("id")?.as_str()?))
+        };
+        Ok(body.as_deref().and_then(name))
+    }
+
+    /// Reads all that is kept of a document: each event against its chain and its own columns, each snapshot against its
+    /// checksum and its event. `memory`: the document as it is published; a snapshot of the same version must hold the
+    /// same state. `None`: there is no row with this key. What the events make of the state is not looked at; for that
+    /// see [`replay`](Self::replay). Errors: when it is not the rows that are at fault.
+    pub fn check(&self, key: i64, memory: Option<&Document>) -> Result<Option<Checked>> {
+        let mut check = Check { conn: self.0, defects: Vec::new(), bytes: CHECK_BYTES };
+        let found = match rows::document_by_key(self.0, key) {
+            Ok(Some(row)) => check.document(&row, memory),
+            Ok(None) => return Ok(None),
+            Err(failure) => Err(failure),
+        };
+        match found {
+            Ok(()) => {}
+            Err(failure) if failure.is_damage() => {
+                check.defect(Version::ZERO, false, format!("a row of it is not readable: {}", failure.told()));
+            }
+            Err(failure) => return Err(failure.told()),
+        }
+        Ok(Some(Checked { defects: check.defects, bytes: check.bytes }))
+    }
+
+    /// Makes every version of a document from its events, and compares its snapshots with those. Error: as [`check`].
+    ///
+    /// [`check`]: Self::check
+    pub fn replay(&self, name: &DocumentName) -> Result<Option<Defect>> {
+        match replay::verify(self.0, name) {
+            Ok(_) => Ok(None),
+            Err(failure) if failure.is_damage() => {
+                let error = failure.told();
+                let version = error.details().get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+                let what = error.message().rsplit_once(": ").map_or(error.message(), |(_, reason)| reason);
+                let missing = what == "the event is missing";
+                Ok(Some(Defect { version: Version(version), what: what.to_owned(), missing }))
+            }
+            Err(failure) => Err(failure.told()),
+        }
+    }
+}
+
+/// The beginning of a query for [`standing`].
+const STANDING: &str = "SELECT d.key, d.collection, d.id, d.host, d.access, d.created_at, d.base_version, d.base_hash,
+        e.version, e.hash, e.seq, e.deletes
+ FROM documents d LEFT JOIN events e ON e.document = d.key
+      AND e.version = (SELECT max(version) FROM events WHERE document = d.key)";
+
+fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let text = |column| row.get_ref(column).ok().and_then(|value| value.as_str().ok().map(str::to_owned));
+    let base = || Ok::<_, rusqlite::Error>((rows::version(row, 6)?, rows::hash(row, 7)?));
+    let head = || -> rusqlite::Result<_> {
+        let (version, hash) = (rows::version(row, 8)?, rows::hash(row, 9)?);
+        Ok(StoredHead { version, hash, seq: rows::seq(row, 10)?, deletes: row.get(11)? })
+    };
+    Ok(Standing {
+        key: row.get(0)?,
+        name: format!("{}/{}", text(1).unwrap_or_default(), text(2).unwrap_or_default()),
+        meta: rows::meta(row, 0).ok(),
+        base: base().ok(),
+        head: head().ok(),
+    })
+}
+
+fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+    let number = |column| rows::number(row, column).unwrap_or(0);
+    let (seq, version) = (Seq(number(0)), Version(number(2)));
+    Ok(Place { seq, key: row.get(1)?, version, hash: rows::hash(row, 3).ok() })
+}
+
+/// A document that is being checked.
+struct Check<'a> {
+    conn: &'a Connection,
+    defects: Vec<Defect>,
+    bytes: u64,
+}
+
+/// Where snapshots must stand: versions with seq and hash.
+type Anchors = BTreeMap<Version, Option<(Seq, Hash)>>;
+
+impl Check<'_> {
+    fn defect(&mut self, version: Version, missing: bool, what: impl Into<String>) {
+        if self.defects.len() < DEFECTS_MAX {
+            self.defects.push(Defect { version, what: what.into(), missing });
+        }
+    }
+
+    fn document(&mut self, row: &DocumentRow, memory: Option<&Document>) -> std::result::Result<(), Failure> {
+        let sql = "SELECT version FROM snapshots WHERE document = ?1";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let versions = statement.query_map([row.meta.key], |found| rows::version(found, 0))?;
+        let mut anchors: Anchors = versions.map(|version| Ok((version?, None))).collect::<rusqlite::Result<_>>()?;
+        let Base { version, seq, hash } = row.base;
+        if version > Version::ZERO {
+            match anchors.get_mut(&version) {
+                Some(anchor) => *anchor = Some((seq, hash)),
+                None if replay::begins_with_tombstone(self.conn, row)? => {}
+                None => self.defect(version, false, "the snapshot that history starts from is missing"),
+            }
+        }
+        if version == Version::ZERO && (seq, hash) != (Seq::ZERO, Hash::ZERO) {
+            self.defect(Version(1), false, "its history is said to begin where it does not");
+        }
+        self.events(row, &mut anchors)?;
+        self.snapshots(row, &anchors, memory)
+    }
+
+    fn events(&mut self, row: &DocumentRow, anchors: &mut Anchors) -> std::result::Result<(), Failure> {
+        let sql = "SELECT seq, version, at, hash, deletes, body FROM events WHERE document = ?1 ORDER BY version";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut found = statement.query([row.meta.key])?;
+        let Base { version: mut last, mut seq, mut hash } = row.base;
+        let mut chained = true;
+        while let Some(event) = found.next()? {
+            let version = rows::version(event, 1)?;
+            if version <= last {
+                self.defect(version, false, "there is an event from before the kept history");
+                continue;
+            }
+            if version != last.next() {
+                let what = format!("the events up to version {} are missing", version.0 - 1);
+                let one = version == last.next().next();
+                self.defect(last.next(), true, if one { "the event is missing".to_owned() } else { what });
+                chained = false;
+            }
+            last = version;
+            let read = Stored::read(event).map_err(|error| (is_damage(&error), error));
+            let stored = match read {
+                Ok(stored) => stored,
+                Err((true, _)) => {
+                    self.defect(version, false, "the event is not readable");
+                    chained = false;
+                    continue;
+                }
+                Err((false, error)) => return Err(error.into()),
+            };
+            self.bytes += u64::try_from(stored.body.len()).unwrap_or(0);
+            if chained && hash.after(&stored.body) != stored.hash {
+                self.defect(version, false, "the event is not what was stored: its hash does not follow from it");
+            } else if stored.seq <= seq {
+                self.defect(version, false, "its place in the log is not after the one before");
+            } else if let Some(what) = stored.disagreement(&row.meta, version) {
+                self.defect(version, false, what);
+            }
+            (seq, hash, chained) = (stored.seq, stored.hash, true);
+            if let Some(anchor) = anchors.get_mut(&version) {
+                *anchor = Some((seq, hash));
+            }
+        }
+        if last == row.base.version {
+            self.defect(last.next(), true, "the newest event is missing");
+        }
+        Ok(())
+    }
+
+    fn snapshots(
+        &mut self,
+        row: &DocumentRow,
+        anchors: &Anchors,
+        memory: Option<&Document>,
+    ) -> std::result::Result<(), Failure> {
+        for (version, anchor) in anchors {
+            let snapshot = match replay::read_snapshot(self.conn, row, *version) {
+                Ok(snapshot) => snapshot,
+                Err(failure) if failure.is_damage() => {
+                    self.defect(*version, false, "the snapshot is not what was stored");
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            let state = snapshot.state.as_deref();
+            self.bytes += state.map_or(0, |state| u64::try_from(state.len()).unwrap_or(0));
+            match anchor {
+                None => self.defect(*version, false, "there is a snapshot of a version that is not there"),
+                Some(anchor) if *anchor != (snapshot.seq, snapshot.hash) => {
+                    self.defect(*version, false, "the snapshot does not belong to its event");
+                }
+                Some(_) if memory.is_some_and(|memory| differs(memory, *version, snapshot.hash, state)) => {
+                    self.defect(*version, false, "the snapshot is not the state that memory has");
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `memory` is that version and has another state.
+fn differs(memory: &Document, version: Version, hash: Hash, state: Option<&[u8]>) -> bool {
+    if (memory.version, memory.hash) != (version, hash) || memory.state.as_deref() == state {
+        return false;
+    }
+    // The same state may be spelt in two ways.
+    let parse = |bytes: Option<&[u8]>| bytes.map(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok());
+    parse(memory.state.as_deref()) != parse(state)
+}
+
+/// A row of `events`.
+struct Stored {
+    seq: Seq,
+    at: Timestamp,
+    hash: Hash,
+    deletes: bool,
+    body: bytes::Bytes,
+}
+
+impl Stored {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (at, hash) = (rows::time(row, 2)?, rows::hash(row, 3)?);
+        Ok(Self { seq: rows::seq(row, 0)?, at, hash, deletes: row.get(4)?, body: rows::text(row, 5)? })
+    }
+
+    /// How the other columns say something else than the body, which alone is hashed.
+    fn disagreement(&self, meta: &Arc<Meta>, version: Version) -> Option<&'static str> {
+        let DocumentName { collection, id } = &meta.name;
+        let begins = format!(r#"{{"collection":"{collection}","id":"{id}","version":{version},"#);
+        if !self.body.starts_with(begins.as_bytes()) {
+            return Some(OTHER_DOCUMENT);
+        }
+        let body = self.body.clone();
+        let event = Event::stored(self.seq, Arc::clone(meta), version, self.hash, self.deletes, body);
+        match event {
+            Err(_) => Some("the event is not readable"),
+            Ok(event) if event.at != self.at => Some("the time beside the event is another than in it"),
+            Ok(_) if deletes(&self.body) != self.deletes => Some("the event and its mark of deletion disagree"),
+            Ok(_) => None,
+        }
+    }
+}
+
+/// Whether the event with this body deletes its document.
+pub(crate) fn deletes(body: &[u8]) -> bool {
+    let members = body.strip_suffix(b"}").unwrap_or(body);
+    let salted = memmem::rfind(members, SALT).filter(|at| members.len() - at == SALT.len() + 33);
+    members.get(..salted.unwrap_or(members.len())).is_some_and(|members| members.ends_with(DELETION))
+}

@@ -1,0 +1,288 @@
+//! Events across documents: the log as streams read it. Pages are bounded by events and by bytes; a page holds at
+//! least one event when there is one.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use rusqlite::{Connection, OptionalExtension, Params};
+
+use crate::base::error::{Error, Kind};
+use crate::base::ids::{Collection, Seq, Version};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::store::error::{Failure, damaged};
+use crate::store::rows::{self, DocumentRow, EventRows};
+
+/// Which documents a stream follows: all that either list names.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Single documents, by [`Meta::key`](crate::document::model::Meta::key).
+    pub documents: Vec<i64>,
+    pub collections: Vec<Collection>,
+}
+
+impl Filter {
+    pub fn documents(keys: Vec<i64>) -> Self {
+        Self { documents: keys, collections: Vec::new() }
+    }
+
+    pub fn collections(collections: Vec<Collection>) -> Self {
+        Self { documents: Vec::new(), collections }
+    }
+
+    /// Both lists as JSON, for `json_each`.
+    fn as_json(&self) -> Result<(String, String), Failure> {
+        let documents = serde_json::to_string(&self.documents).map_err(Error::internal)?;
+        let collections = serde_json::to_string(&self.collections).map_err(Error::internal)?;
+        Ok((documents, collections))
+    }
+
+    /// The keys, each once.
+    fn keys(&self) -> Vec<i64> {
+        let mut keys = self.documents.clone();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}
+
+/// How much a page may hold.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound {
+    pub events: usize,
+    pub bytes: usize,
+}
+
+/// A page that is being filled.
+struct Page {
+    bound: Bound,
+    events: Vec<Event>,
+    bytes: usize,
+}
+
+impl Page {
+    fn new(bound: Bound) -> Self {
+        Self { bound, events: Vec::new(), bytes: 0 }
+    }
+
+    /// Takes the event, unless it does not fit any more.
+    fn push(&mut self, event: Event) -> bool {
+        let bytes = self.bytes.saturating_add(event.body.len());
+        let fits = self.events.len() < self.bound.events && (self.events.is_empty() || bytes <= self.bound.bytes);
+        if fits {
+            self.bytes = bytes;
+            self.events.push(event);
+        }
+        fits
+    }
+}
+
+fn read_page(conn: &Connection, rest: &str, parameters: impl Params, bound: Bound) -> Result<Vec<Event>, Failure> {
+    let mut statement = conn.prepare_cached(&rows::select_events(rest))?;
+    let mut found = statement.query(parameters)?;
+    let (mut rows, mut page) = (EventRows::default(), Page::new(bound));
+    while let Some(row) = found.next()? {
+        if !page.push(rows.event(row)?) {
+            break;
+        }
+    }
+    Ok(page.events)
+}
+
+/// A document's events after `after`, oldest first.
+pub(crate) fn history(
+    conn: &Connection,
+    row: &DocumentRow,
+    after: Version,
+    bound: Bound,
+) -> Result<Vec<Event>, Failure> {
+    let parameters = (row.meta.key, rows::int(after.max(row.base.version).0), rows::count(bound.events));
+    let rest = "WHERE e.document = ?1 AND e.version > ?2 ORDER BY e.version LIMIT ?3";
+    let events = read_page(conn, rest, parameters, bound)?;
+    // Rows that are missing inside show by the hash before them; at the front they would show by nothing else.
+    let first = after.max(row.base.version).next();
+    if events.first().is_some_and(|event| event.version != first) {
+        return Err(damaged(&row.meta.name, first, None, "the event is missing").into());
+    }
+    Ok(events)
+}
+
+/// The newest events of the whole log, oldest first.
+pub(crate) fn tail(conn: &Connection, bound: Bound) -> Result<Vec<Event>, Failure> {
+    let rest = "ORDER BY e.seq DESC LIMIT ?1";
+    let mut events = read_page(conn, rest, [rows::count(bound.events)], bound)?;
+    events.reverse();
+    Ok(events)
+}
+
+/// The events with `after < seq <= to` of the documents that `filter` names, in order.
+pub(crate) fn between(
+    conn: &Connection,
+    filter: &Filter,
+    (after, to): (Seq, Seq),
+    bound: Bound,
+) -> Result<Vec<Event>, Failure> {
+    if filter.collections.is_empty() {
+        return merged(conn, filter.keys(), (after, to), bound);
+    }
+    let (documents, collections) = filter.as_json()?;
+    let rest = "WHERE e.seq > ?1 AND e.seq <= ?2 AND (d.collection IN (SELECT value FROM json_each(?3))
+                  OR +e.document IN (SELECT value FROM json_each(?4)))
+                ORDER BY e.seq LIMIT ?5";
+    let parameters = (rows::int(after.0), rows::int(to.0), collections, documents, rows::count(bound.events));
+    read_page(conn, rest, parameters, bound)
+}
+
+/// The events of single documents merged by seq. Reads each document's history by its own index, so that a quiet
+/// document in a busy log costs nothing.
+fn merged(conn: &Connection, keys: Vec<i64>, (after, to): (Seq, Seq), bound: Bound) -> Result<Vec<Event>, Failure> {
+    let mut next = BinaryHeap::new();
+    for key in keys {
+        let Some(row) = rows::document_by_key(conn, key)? else { continue };
+        let version = version_at(conn, &row, after)?.next();
+        if let Some(seq) = following(conn, key, version)? {
+            next.push(Reverse((seq, key, version)));
+        }
+    }
+    let mut statement = conn.prepare_cached(&rows::select_events("WHERE e.seq = ?1"))?;
+    let (mut rows, mut page) = (EventRows::default(), Page::new(bound));
+    while let Some(Reverse((seq, key, version))) = next.pop() {
+        if seq > to || page.events.len() >= bound.events {
+            break;
+        }
+        let mut found = statement.query([rows::int(seq.0)])?;
+        let Some(row) = found.next()? else {
+            return Err(Error::new(Kind::Damaged, format!("the stored event {seq} is missing")).into());
+        };
+        if !page.push(rows.event(row)?) {
+            break;
+        }
+        if let Some(seq) = following(conn, key, version.next())? {
+            next.push(Reverse((seq, key, version.next())));
+        }
+    }
+    Ok(page.events)
+}
+
+/// How many events there are with `after < seq <= to` of the documents that `filter` names.
+pub(crate) fn count_between(conn: &Connection, filter: &Filter, after: Seq, to: Seq) -> Result<u64, Failure> {
+    if to <= after {
+        return Ok(0);
+    }
+    if filter.collections.is_empty() {
+        let mut count = 0;
+        for key in filter.keys() {
+            let Some(row) = rows::document_by_key(conn, key)? else { continue };
+            let (first, last) = (version_at(conn, &row, after)?, version_at(conn, &row, to)?);
+            count += last.0.saturating_sub(first.0);
+        }
+        return Ok(count);
+    }
+    let (documents, collections) = filter.as_json()?;
+    let sql = "SELECT count(*) FROM events e CROSS JOIN documents d ON d.key = e.document
+               WHERE e.seq > ?1 AND e.seq <= ?2 AND (d.collection IN (SELECT value FROM json_each(?3))
+                 OR +e.document IN (SELECT value FROM json_each(?4)))";
+    let parameters = (rows::int(after.0), rows::int(to.0), collections, documents);
+    Ok(conn.prepare_cached(sql)?.query_row(parameters, |row| rows::number(row, 0))?)
+}
+
+/// Seq and hash of the last event with `after < seq <= to` of the documents that `filter` names.
+pub(crate) fn last_between(
+    conn: &Connection,
+    filter: &Filter,
+    after: Seq,
+    to: Seq,
+) -> Result<Option<(Seq, Hash)>, Failure> {
+    let mut last = Seq::ZERO;
+    for key in filter.keys() {
+        let Some(row) = rows::document_by_key(conn, key)? else { continue };
+        let version = version_at(conn, &row, to)?;
+        last = last.max(seq_of(conn, key, version)?.unwrap_or(Seq::ZERO));
+    }
+    let sql = "SELECT e.seq FROM events e CROSS JOIN documents d ON d.key = e.document
+               WHERE e.seq > ?1 AND e.seq <= ?2 AND d.collection IN (SELECT value FROM json_each(?3))
+               ORDER BY e.seq DESC LIMIT 1";
+    if !filter.collections.is_empty() {
+        let (_, collections) = filter.as_json()?;
+        let mut statement = conn.prepare_cached(sql)?;
+        let parameters = (rows::int(after.0), rows::int(to.0), collections);
+        last = last.max(statement.query_row(parameters, |row| rows::seq(row, 0)).optional()?.unwrap_or(Seq::ZERO));
+    }
+    if last <= after {
+        return Ok(None);
+    }
+    Ok(event_at(conn, last)?.map(|(hash, _)| (last, hash)))
+}
+
+/// The seq of the last event that was trimmed from any document that `filter` names.
+pub(crate) fn base_seq(conn: &Connection, filter: &Filter) -> Result<Seq, Failure> {
+    let mut base = Seq::ZERO;
+    let sql = "SELECT coalesce(max(base_seq), 0) FROM documents WHERE collection = ?1";
+    for collection in &filter.collections {
+        base = base.max(conn.prepare_cached(sql)?.query_row([collection.as_str()], |row| rows::seq(row, 0))?);
+    }
+    for key in &filter.documents {
+        base = rows::document_by_key(conn, *key)?.map_or(base, |row| base.max(row.base.seq));
+    }
+    Ok(base)
+}
+
+/// The document's version after the last of its events with a seq not above `seq`; its base version when that is
+/// trimmed. Versions are dense and rise with seq, so this is a binary search over an index that holds both.
+pub(crate) fn version_at(conn: &Connection, row: &DocumentRow, seq: Seq) -> Result<Version, Failure> {
+    let key = row.meta.key;
+    // Events up to `low` are not above `seq`, events from `high` on are.
+    let mut low = row.base.version.0;
+    let mut high = rows::head_version(conn, key)?.unwrap_or(row.base.version).0.saturating_add(1);
+    while high.saturating_sub(low) > 1 {
+        let middle = Version(low + (high - low) / 2);
+        let found =
+            seq_of(conn, key, middle)?.ok_or_else(|| damaged(&row.meta.name, middle, None, "the event is missing"))?;
+        if found <= seq { low = middle.0 } else { high = middle.0 }
+    }
+    Ok(Version(low))
+}
+
+/// The seq of the event that makes `version`; `None` when the document is not there yet.
+fn following(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, Failure> {
+    let seq = seq_of(conn, key, version)?;
+    if seq.is_none()
+        && rows::head_version(conn, key)?.is_some_and(|head| head >= version)
+        && let Some(row) = rows::document_by_key(conn, key)?
+    {
+        return Err(damaged(&row.meta.name, version, None, "the event is missing").into());
+    }
+    Ok(seq)
+}
+
+fn seq_of(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, Failure> {
+    let sql = "SELECT seq FROM events WHERE document = ?1 AND version = ?2";
+    Ok(conn.prepare_cached(sql)?.query_row((key, rows::int(version.0)), |row| rows::seq(row, 0)).optional()?)
+}
+
+/// The seq of a document's first event, if that is kept.
+pub(crate) fn first_seq(conn: &Connection, key: i64) -> Result<Option<Seq>, Failure> {
+    seq_of(conn, key, Version(1))
+}
+
+/// Hash and document of an event.
+pub(crate) fn event_at(conn: &Connection, seq: Seq) -> Result<Option<(Hash, i64)>, Failure> {
+    let sql = "SELECT hash, document FROM events WHERE seq = ?1";
+    let mut statement = conn.prepare_cached(sql)?;
+    Ok(statement.query_row([rows::int(seq.0)], |row| Ok((rows::hash(row, 0)?, row.get(1)?))).optional()?)
+}
+
+/// Bytes of an event's body.
+pub(crate) fn event_bytes(conn: &Connection, seq: Seq) -> Result<Option<usize>, Failure> {
+    let mut statement = conn.prepare_cached("SELECT octet_length(body) FROM events WHERE seq = ?1")?;
+    let bytes = statement.query_row([rows::int(seq.0)], |row| rows::number(row, 0)).optional()?;
+    Ok(bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+}
+
+/// Seq and hash of the last event; zeros when there is none.
+pub(crate) fn head(conn: &Connection) -> Result<crate::store::Head, Failure> {
+    let sql = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1";
+    let read = |row: &rusqlite::Row<'_>| Ok(crate::store::Head { seq: rows::seq(row, 0)?, hash: rows::hash(row, 1)? });
+    let found = conn.prepare_cached(sql)?.query_row([], read).optional()?;
+    Ok(found.unwrap_or(crate::store::Head { seq: Seq::ZERO, hash: Hash::ZERO }))
+}

@@ -1,0 +1,302 @@
+//! What is stored, for everyone who reads. All methods block (for the disk, and up to 5 s for a connection of the
+//! pool): call them where blocking is allowed. Error of each, beside those named: `StorageUnavailable`, `Damaged`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use r2d2::Pool;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
+use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
+use crate::document::event::Event;
+use crate::document::model::{Document, Meta};
+use crate::store::Head;
+use crate::store::error::{Failure, damaged};
+use crate::store::read::log::{self, Bound, Filter};
+use crate::store::read::pool::{self, Manager};
+use crate::store::read::replay;
+use crate::store::read::replay::{Tip, Verified};
+use crate::store::rows::{self, DocumentRow};
+
+/// A document in a list.
+#[derive(Debug)]
+pub struct Entry {
+    /// What stays the same.
+    pub meta: Arc<Meta>,
+    pub version: Version,
+    /// The hash of its last event.
+    pub hash: Hash,
+    /// The place of that event in the log.
+    pub seq: Seq,
+    pub updated_at: Timestamp,
+    /// The document with its state, when that was asked for.
+    pub document: Option<Arc<Document>>,
+}
+
+/// What is stored of one document.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    pub snapshots: u64,
+    /// Bytes of their states.
+    pub snapshot_bytes: u64,
+    /// The newest snapshot's version, 0 when there is none.
+    pub snapshot_version: Version,
+    pub events: u64,
+    /// Bytes of their bodies.
+    pub event_bytes: u64,
+    /// The version of the oldest event.
+    pub first_version: Version,
+    /// The version of the newest.
+    pub last_version: Version,
+    /// When that was made.
+    pub last_at: Timestamp,
+}
+
+/// The reader pool. Each call reads one moment of the database; two calls may see two. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    pool: Pool<Manager>,
+    path: Arc<Path>,
+}
+
+impl Reader {
+    pub(crate) fn new(pool: Pool<Manager>, path: &Path) -> Self {
+        Self { pool, path: path.into() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, Failure>) -> Result<T> {
+        pool::read(&self.pool, f)
+    }
+
+    /// A question of a feature to its own tables. Error: what the question answers with; for SQLite's failures see
+    /// [`told`](crate::store::told).
+    pub fn rows<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.read(|conn| question(conn).map_err(Failure::from))
+    }
+
+    /// The newest version of the document called `name`, if there ever was one; it may be a tombstone.
+    pub fn load(&self, name: &DocumentName) -> Result<Option<Document>> {
+        Ok(self.read(|conn| replay::load(conn, name))?.map(|loaded| loaded.document))
+    }
+
+    /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that
+    /// version (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`).
+    pub fn state_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
+        self.read(|conn| replay::state_at(conn, name, version))
+    }
+
+    /// The same as [`load`](Self::load), after everything that is kept of the document was verified, not only what the
+    /// newest version is made of. Error: `Damaged`, with `lastGoodVersion` where there is one, unless an event after the
+    /// damage brings the whole state along.
+    pub fn verify(&self, name: &DocumentName) -> Result<Option<Verified>> {
+        self.read(|conn| replay::verify(conn, name))
+    }
+
+    /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
+    pub fn tip(&self, name: &DocumentName) -> Result<Option<Tip>> {
+        self.read(|conn| replay::tip(conn, name))
+    }
+
+    /// What is stored of a document; `None` when nothing is.
+    pub fn kept(&self, name: &DocumentName) -> Result<Option<Kept>> {
+        self.read(|conn| {
+            let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
+            let sql = "SELECT count(*), coalesce(sum(octet_length(state)), 0), coalesce(max(version), 0)
+                       FROM snapshots WHERE document = ?1";
+            let key = row.meta.key;
+            let snapshots = |row: &Row<'_>| Ok((rows::number(row, 0)?, rows::number(row, 1)?, rows::version(row, 2)?));
+            let (snapshots, snapshot_bytes, snapshot_version) =
+                conn.prepare_cached(sql)?.query_row([key], snapshots)?;
+            let sql = "SELECT count(*), sum(octet_length(body)), min(version), max(version), max(at)
+                       FROM events WHERE document = ?1 HAVING count(*) > 0";
+            let read = |row: &Row<'_>| {
+                Ok(Kept {
+                    snapshots,
+                    snapshot_bytes,
+                    snapshot_version,
+                    events: rows::number(row, 0)?,
+                    event_bytes: rows::number(row, 1)?,
+                    first_version: rows::version(row, 2)?,
+                    last_version: rows::version(row, 3)?,
+                    last_at: rows::time(row, 4)?,
+                })
+            };
+            Ok(conn.prepare_cached(sql)?.query_row([key], read).optional()?)
+        })
+    }
+
+    /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones are left out. With
+    /// states, a single damaged document fails the whole call. `state_bytes_max`: states are wanted, and once they add up
+    /// to this the list ends early, which the flag says.
+    pub fn list(
+        &self,
+        collection: &Collection,
+        after: Option<&DocumentId>,
+        limit: usize,
+        state_bytes_max: Option<usize>,
+    ) -> Result<(Vec<Entry>, bool)> {
+        self.read(|conn| {
+            let sql = format!(
+                "SELECT {}, e.version, e.hash, e.seq, e.at FROM documents d
+                 LEFT JOIN events e ON e.document = d.key
+                      AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
+                 WHERE d.collection = ?1 AND d.id > ?2 AND e.deletes IS NOT 1 ORDER BY d.id LIMIT ?3",
+                rows::META
+            );
+            let mut statement = conn.prepare_cached(&sql)?;
+            let after = after.map_or("", DocumentId::as_str);
+            let mut found = statement.query((collection.as_str(), after, rows::count(limit)))?;
+            let (mut entries, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = found.next()? {
+                if state_bytes_max.is_some_and(|max| bytes >= max) {
+                    return Ok((entries, true));
+                }
+                let entry = entry(conn, row, state_bytes_max.is_some())?;
+                bytes += entry.document.as_ref().and_then(|document| document.state.as_ref()).map_or(0, Bytes::len);
+                entries.push(entry);
+            }
+            Ok((entries, false))
+        })
+    }
+
+    /// The fixed facts of the document called `name`, if there ever was one.
+    pub fn meta(&self, name: &DocumentName) -> Result<Option<Arc<Meta>>> {
+        Ok(self.read(|conn| rows::find_document(conn, name))?.map(|row| row.meta))
+    }
+
+    /// Since which place of the log the document called `name` is stored, or a later one if its beginning is trimmed;
+    /// `None`: it is not.
+    pub fn stored_since(&self, name: &DocumentName) -> Result<Option<Seq>> {
+        self.read(|conn| {
+            let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
+            match row.base.version {
+                Version::ZERO => log::first_seq(conn, row.meta.key),
+                _ => Ok(Some(row.base.seq)),
+            }
+        })
+    }
+
+    /// The fixed facts of at most `limit` documents of a collection, ordered by id, those after `after`, deleted ones
+    /// included.
+    pub fn metas(&self, collection: &Collection, after: Option<&DocumentId>, limit: usize) -> Result<Vec<Arc<Meta>>> {
+        self.read(|conn| {
+            let columns = rows::META;
+            let sql = format!(
+                "SELECT {columns} FROM documents d WHERE d.collection = ?1 AND d.id > ?2 ORDER BY d.id LIMIT ?3"
+            );
+            let mut statement = conn.prepare_cached(&sql)?;
+            let after = after.map_or("", DocumentId::as_str);
+            let found =
+                statement.query_map((collection.as_str(), after, rows::count(limit)), |row| rows::meta(row, 0))?;
+            Ok(found.collect::<rusqlite::Result<Vec<_>>>()?)
+        })
+    }
+
+    /// At most `limit` events of the document called `name` after version `after`, and at most `bytes_max` bytes of
+    /// their bodies (one event in any case), oldest first. What is trimmed is left out. Error: `NotFound`.
+    pub fn history(&self, name: &DocumentName, after: Version, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
+        let read = |conn: &Connection| {
+            let row = rows::find_document(conn, name)?
+                .ok_or_else(|| Error::not_found(format!("there is no document {name}")))?;
+            log::history(conn, &row, after, Bound { events: limit, bytes: bytes_max })
+        };
+        self.read(|conn| read(conn).map_err(|failure: Failure| failure.of(name)))
+    }
+
+    /// The version of the oldest event of a document that is kept. Error: `NotFound`.
+    pub fn first_version(&self, key: i64) -> Result<Version> {
+        self.read(|conn| Ok(by_key(conn, key)?.base.version.next()))
+    }
+
+    /// Hash and document of the event at `seq`, if it is there.
+    pub fn event_at(&self, seq: Seq) -> Result<Option<(Hash, i64)>> {
+        self.read(|conn| log::event_at(conn, seq))
+    }
+
+    /// Seq, version and hash of a document's kept event whose hash begins like this, the newest when there are several.
+    /// Reads the hash of each kept event, newest first.
+    pub fn by_short_hash(&self, key: i64, hash: ShortHash) -> Result<Option<(Seq, Version, Hash)>> {
+        self.read(|conn| {
+            let sql = "SELECT seq, version, hash FROM events WHERE document = ?1 AND substr(hash, 1, ?3) = ?2
+                       ORDER BY version DESC LIMIT 1";
+            let read = |row: &Row<'_>| Ok((rows::seq(row, 0)?, rows::version(row, 1)?, rows::hash(row, 2)?));
+            let parameters = (key, hash.to_string(), rows::count(SHORT_HASH_LENGTH));
+            Ok(conn.prepare_cached(sql)?.query_row(parameters, read).optional()?)
+        })
+    }
+
+    /// The end of the log.
+    pub fn head(&self) -> Result<Head> {
+        self.read(log::head)
+    }
+
+    /// A document's version after the last of its events with a seq not above `seq`. Where that is trimmed, the
+    /// version of the last trimmed event: whoever must know compares `seq` with [`base_seq`](Self::base_seq). Error:
+    /// `NotFound`.
+    pub fn version_at(&self, key: i64, seq: Seq) -> Result<Version> {
+        self.read(|conn| log::version_at(conn, &by_key(conn, key)?, seq))
+    }
+
+    /// At most `limit` events with `after < seq <= to` of the documents that `filter` names, and at most `bytes_max`
+    /// bytes of their bodies (one event in any case), oldest first.
+    pub fn events_between(
+        &self,
+        filter: &Filter,
+        after: Seq,
+        to: Seq,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Event>> {
+        self.read(|conn| log::between(conn, filter, (after, to), Bound { events: limit, bytes: bytes_max }))
+    }
+
+    /// How many kept events there are with `after < seq <= to` of the documents that `filter` names.
+    pub fn count_between(&self, filter: &Filter, after: Seq, to: Seq) -> Result<u64> {
+        self.read(|conn| log::count_between(conn, filter, after, to))
+    }
+
+    /// Seq and hash of the last kept event with `after < seq <= to` of the documents that `filter` names.
+    pub fn last_between(&self, filter: &Filter, after: Seq, to: Seq) -> Result<Option<(Seq, Hash)>> {
+        self.read(|conn| log::last_between(conn, filter, after, to))
+    }
+
+    /// The seq of the last event that was trimmed from a document that `filter` names; 0 when none was. What is after
+    /// it is complete.
+    pub fn base_seq(&self, filter: &Filter) -> Result<Seq> {
+        self.read(|conn| log::base_seq(conn, filter))
+    }
+
+    /// The newest events of the whole log, at most `limit` and at most `bytes_max` bytes of their bodies (one event in
+    /// any case), oldest first.
+    pub fn tail(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
+        self.read(|conn| log::tail(conn, Bound { events: limit, bytes: bytes_max }))
+    }
+}
+
+fn by_key(conn: &Connection, key: i64) -> std::result::Result<DocumentRow, Failure> {
+    rows::document_by_key(conn, key)?.ok_or_else(|| Error::new(Kind::NotFound, "there is no such document").into())
+}
+
+/// A row of [`Reader::list`].
+fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Result<Entry, Failure> {
+    let meta = rows::meta(row, 0)?;
+    let read = || -> rusqlite::Result<_> {
+        Ok((rows::version(row, 6)?, rows::hash(row, 7)?, rows::seq(row, 8)?, rows::time(row, 9)?))
+    };
+    let (version, hash, seq, updated_at) = read().map_err(|e| {
+        damaged(&meta.name, Version(1), None, "its newest event is missing or not readable").caused_by(e)
+    })?;
+    let document = match with_state {
+        true => replay::load(conn, &meta.name)?.map(|loaded| Arc::new(loaded.document)),
+        false => None,
+    };
+    Ok(Entry { meta, version, hash, seq, updated_at, document })
+}

@@ -1,0 +1,459 @@
+//! A document from what is stored of it: the nearest snapshot and the events after it, verified on the way.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::Value;
+
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind};
+use crate::base::ids::{DocumentName, Seq, Version};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::{Document, Meta};
+use crate::document::patch;
+use crate::store::error::{Failure, damaged};
+use crate::store::rows::{self, DocumentRow};
+
+/// A document as it was read, and what reading it took: what the next snapshot would save.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The document. Its newest version may be a tombstone.
+    pub document: Document,
+    /// Bytes of event bodies since the last snapshot.
+    pub patch_bytes: usize,
+    /// Events since the last snapshot.
+    pub events_since_snapshot: u64,
+    /// The version of that snapshot; 0 when there is none.
+    pub snapshot_version: Version,
+    /// When that version was made; when the document was created when there is none.
+    pub snapshot_at: Timestamp,
+}
+
+/// The end of a document's history, as its rows name it: nothing of it is verified, and its state is not looked at.
+#[derive(Clone, Debug)]
+pub struct Tip {
+    /// What stays the same.
+    pub meta: Arc<Meta>,
+    pub version: Version,
+    /// The hash of its last event.
+    pub hash: Hash,
+    /// The place of that event in the log.
+    pub seq: Seq,
+    pub at: Timestamp,
+    /// Whether it is deleted.
+    pub deleted: bool,
+}
+
+/// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
+pub(crate) fn tip(conn: &Connection, name: &DocumentName) -> Result<Option<Tip>, Failure> {
+    let read = || -> Result<Option<Tip>, Failure> {
+        let Some(DocumentRow { meta, .. }) = rows::find_document(conn, name)? else { return Ok(None) };
+        let sql =
+            "SELECT version, hash, seq, at, deletes FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
+        let last = |row: &rusqlite::Row<'_>| {
+            let (version, hash, seq) = (rows::version(row, 0)?, rows::hash(row, 1)?, rows::seq(row, 2)?);
+            Ok(Tip { meta: Arc::clone(&meta), version, hash, seq, at: rows::time(row, 3)?, deleted: row.get(4)? })
+        };
+        let found = conn.prepare_cached(sql)?.query_row([meta.key], last).optional()?;
+        found.map(Some).ok_or_else(|| damaged(name, Version(1), None, "its newest event is missing").into())
+    };
+    read().map_err(|failure| failure.of(name))
+}
+
+/// A document whose kept history was read and verified.
+#[derive(Debug)]
+pub struct Verified {
+    pub document: Document,
+    /// The stretches that do not add up, first and last version of each: what is behind them depends on nothing of them,
+    /// since an event after each brings the whole state along.
+    pub damaged: Vec<(Version, Version)>,
+}
+
+/// The newest version of the document called `name`, if there ever was one.
+pub(crate) fn load(conn: &Connection, name: &DocumentName) -> Result<Option<Loaded>, Failure> {
+    let read = || match rows::find_document(conn, name)? {
+        None => Ok(None),
+        Some(row) => restore(conn, &row, None).map(Some),
+    };
+    read().map_err(|failure: Failure| failure.of(name))
+}
+
+/// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that version
+/// (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`).
+pub(crate) fn state_at(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, Failure> {
+    visit(conn, name, version).map_err(|failure| failure.of(name))
+}
+
+fn visit(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, Failure> {
+    let Some(row) = rows::find_document(conn, name)? else {
+        return Err(Error::not_found(format!("there is no document {name}")).into());
+    };
+    let head = rows::head_version(conn, row.meta.key)?
+        .ok_or_else(|| damaged(name, row.base.version.next(), None, "the newest event is missing"))?;
+    if version > head || version == Version::ZERO {
+        let message = format!("{name} has no version {version}");
+        return Err(Error::not_found(message).with("currentVersion", head.0).into());
+    }
+    let first = match begins_with_tombstone(conn, &row)? {
+        true => row.base.version.next(),
+        false => row.base.version,
+    };
+    if version < first {
+        let message = format!("version {version} of {name} is no longer kept");
+        return Err(Error::new(Kind::Gone, message).with("firstVersion", first.0).into());
+    }
+    Ok(restore(conn, &row, Some(version))?.document)
+}
+
+/// Whether the first event that is kept after the base deletes the document: then nobody needs the state before it, and
+/// none is kept.
+pub(crate) fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Result<bool, Failure> {
+    if row.base.version == Version::ZERO {
+        return Ok(false);
+    }
+    let sql = "SELECT deletes FROM events WHERE document = ?1 AND version = ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let first = rows::int(row.base.version.next().0);
+    let deletes = statement.query_row((row.meta.key, first), |found| found.get(0)).optional()?.unwrap_or(false);
+    let sql = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE document = ?1 AND version = ?2)";
+    let base = (row.meta.key, rows::int(row.base.version.0));
+    let has_base: bool = conn.prepare_cached(sql)?.query_row(base, |found| found.get(0))?;
+    Ok(deletes && !has_base)
+}
+
+/// The newest version of the document called `name`, after all that is kept of it was read: every event against its
+/// chain and its effect, every snapshot against its event and against the state that the events make. Damage that lies
+/// before an event which brings the whole state along is told of and passed over.
+pub(crate) fn verify(conn: &Connection, name: &DocumentName) -> Result<Option<Verified>, Failure> {
+    let read = || match rows::find_document(conn, name)? {
+        None => Ok(None),
+        Some(row) => verify_all(conn, &row).map(Some),
+    };
+    read().map_err(|failure: Failure| failure.of(name))
+}
+
+fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<Verified, Failure> {
+    let first = match begins_with_tombstone(conn, row)? {
+        true => row.base.version.next(),
+        false => row.base.version,
+    };
+    let mut damaged = Vec::new();
+    let mut from = start(conn, row, Some(first)).map(|(point, _)| point);
+    let mut good = first;
+    loop {
+        let verified = match from {
+            Ok(point) => verify_from(conn, row, point),
+            Err(failure) => Err((failure, good)),
+        };
+        let (failure, last_good) = match verified {
+            Ok(document) => return Ok(Verified { document, damaged }),
+            Err(broken) => broken,
+        };
+        if !failure.is_damage() {
+            return Err(failure);
+        }
+        let Some(point) = fresh_start(conn, row, last_good)? else { return Err(failure) };
+        damaged.push((last_good.next(), Version(point.version.0.saturating_sub(1))));
+        good = point.version;
+        from = Ok(point);
+    }
+}
+
+/// Verifies everything after `from`. Error: with the last version before it.
+fn verify_from(conn: &Connection, row: &DocumentRow, from: Point) -> Result<Document, (Failure, Version)> {
+    let (begin, mut replay) = (from.version, Replay::new(row, from));
+    let checked = (|| {
+        let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version > ?2 ORDER BY version DESC";
+        let mut statement = conn.prepare_cached(sql)?;
+        let found = statement.query_map((row.meta.key, rows::int(begin.0)), |found| rows::version(found, 0))?;
+        let mut snapshots = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        replay_events(conn, &mut replay, None, |replay| {
+            if snapshots.last() == Some(&replay.version) {
+                snapshots.pop();
+                replay.compare_snapshot(conn)?;
+            }
+            Ok(())
+        })?;
+        let head = rows::head_version(conn, row.meta.key)?;
+        if replay.version == Version::ZERO || head != Some(replay.version) || !snapshots.is_empty() {
+            return Err(replay.damaged(replay.version.next(), "the event is missing").into());
+        }
+        Ok(())
+    })();
+    match checked {
+        Ok(()) => {
+            let version = replay.version;
+            replay.finish(begin).map(|loaded| loaded.document).map_err(|error| (error.into(), version))
+        }
+        Err(failure) => {
+            // A snapshot that does not fit its version is told with that; the version before can be read.
+            let told = match &failure {
+                Failure::Told(error) => error.details().get("lastGoodVersion").and_then(Value::as_u64).map(Version),
+                Failure::Sql(_) => None,
+            };
+            Err((failure, told.unwrap_or(replay.version)))
+        }
+    }
+}
+
+/// The first version after `after` whose event brings the whole state along and that has a snapshot of it.
+fn fresh_start(conn: &Connection, row: &DocumentRow, after: Version) -> Result<Option<Point>, Failure> {
+    let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version > ?2 ORDER BY version";
+    let mut statement = conn.prepare_cached(sql)?;
+    let found = statement.query_map((row.meta.key, rows::int(after.0)), |found| rows::version(found, 0))?;
+    for version in found.collect::<rusqlite::Result<Vec<_>>>()? {
+        match brings_state(conn, row, version) {
+            Ok(Some(point)) => return Ok(Some(point)),
+            Ok(None) => {}
+            Err(failure) if failure.is_damage() => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(None)
+}
+
+/// The snapshot at `version`, if the event there brings that same state along.
+fn brings_state(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<Point>, Failure> {
+    let sql = rows::select_events("WHERE e.document = ?1 AND e.version = ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut found = statement.query((row.meta.key, rows::int(version.0)))?;
+    let Some(event) = found.next()? else { return Ok(None) };
+    let operations = rows::EventRows::default().event(event)?.operations()?;
+    if operations.len() != 1 || operations.iter().any(|operation| !operation.path().is_empty()) {
+        return Ok(None);
+    }
+    let (point, _) = start(conn, row, Some(version))?;
+    let mut brought = None;
+    patch::apply(&mut brought, operations)?;
+    let stored = point.tree()?;
+    Ok((stored == brought).then_some(point))
+}
+
+/// The document as it was at `at` (its newest version when `None`), which must not be before the base.
+pub(crate) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<Loaded, Failure> {
+    let (snapshot, snapshot_version) = start(conn, row, at)?;
+    let mut replay = Replay::new(row, snapshot);
+    replay_events(conn, &mut replay, at, |_| Ok(()))?;
+    if at.is_some_and(|version| replay.version < version) || replay.version == Version::ZERO {
+        return Err(replay.damaged(replay.version.next(), "the event is missing").into());
+    }
+    Ok(replay.finish(snapshot_version)?)
+}
+
+/// Applies the events up to `at`, or all, and shows what each made of the document.
+fn replay_events(
+    conn: &Connection,
+    replay: &mut Replay<'_>,
+    at: Option<Version>,
+    mut seen: impl FnMut(&Replay<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let sql = "SELECT seq, version, hash, deletes, body FROM events
+               WHERE document = ?1 AND version > ?2 AND version <= ?3 ORDER BY version";
+    let mut statement = conn.prepare_cached(sql)?;
+    let end = at.map_or(i64::MAX, |version| rows::int(version.0));
+    let mut found = statement.query((replay.row.meta.key, rows::int(replay.version.0), end))?;
+    while let Some(event) = found.next()? {
+        let version = rows::version(event, 1)?;
+        let read = (|| Ok((rows::seq(event, 0)?, rows::hash(event, 2)?, event.get(3)?, rows::text(event, 4)?)))();
+        let (seq, hash, deletes, body) = match read {
+            Ok(columns) => columns,
+            Err(e) if crate::store::error::is_damage(&e) => {
+                return Err(replay.damaged(version, "the row is not readable").into());
+            }
+            Err(e) => return Err(e.into()),
+        };
+        replay.apply(seq, version, hash, deletes, body)?;
+        seen(replay)?;
+    }
+    Ok(())
+}
+
+/// A document's state somewhere in its history.
+pub(crate) struct Point {
+    pub version: Version,
+    pub seq: Seq,
+    pub hash: Hash,
+    pub at: Timestamp,
+    pub state: Option<Bytes>,
+}
+
+impl Point {
+    /// Its state as a tree.
+    fn tree(&self) -> Result<Option<Value>, Failure> {
+        let parse = |bytes: &Bytes| serde_json::from_slice(bytes);
+        let unreadable = |e| Error::new(Kind::Damaged, "a stored state is not readable").caused_by(e);
+        Ok(self.state.as_ref().map(parse).transpose().map_err(unreadable)?)
+    }
+}
+
+/// The newest snapshot not after `at`, and its version; before the first event when there is none.
+fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(Point, Version), Failure> {
+    let name = &row.meta.name;
+    let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version <= ?2 ORDER BY version DESC LIMIT 1";
+    let end = at.map_or(i64::MAX, |version| rows::int(version.0));
+    let version =
+        conn.prepare_cached(sql)?.query_row((row.meta.key, end), |found| rows::version(found, 0)).optional()?;
+    let Some(version) = version else {
+        if row.base.version != Version::ZERO {
+            return Err(
+                damaged(name, row.base.version, None, "the snapshot that history starts from is missing").into()
+            );
+        }
+        let at = row.meta.created_at;
+        let point = Point { version: Version::ZERO, seq: Seq::ZERO, hash: Hash::ZERO, at, state: None };
+        return Ok((point, Version::ZERO));
+    };
+    let snapshot = match read_snapshot(conn, row, version) {
+        Err(Failure::Sql(e)) if crate::store::error::is_damage(&e) => {
+            return Err(damaged(name, version, None, "the snapshot is not readable").caused_by(e).into());
+        }
+        other => other?,
+    };
+    if anchor(conn, row, version)? != Some((snapshot.seq, snapshot.hash)) {
+        return Err(damaged(name, version, None, "the snapshot does not belong to its event").into());
+    }
+    Ok((snapshot, version))
+}
+
+/// Seq and hash that a snapshot at `version` must have: those of its event, or of the base when that is trimmed.
+fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<(Seq, Hash)>, Failure> {
+    if version == row.base.version {
+        return Ok(Some((row.base.seq, row.base.hash)));
+    }
+    let sql = "SELECT seq, hash FROM events WHERE document = ?1 AND version = ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let read = |found: &rusqlite::Row<'_>| Ok((rows::seq(found, 0)?, rows::hash(found, 1)?));
+    match statement.query_row((row.meta.key, rows::int(version.0)), read).optional() {
+        Err(e) if crate::store::error::is_damage(&e) => {
+            Err(damaged(&row.meta.name, version, None, "the row is not readable").caused_by(e).into())
+        }
+        other => Ok(other?),
+    }
+}
+
+pub(crate) fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Point, Failure> {
+    let sql = "SELECT seq, hash, at, state, checksum FROM snapshots WHERE document = ?1 AND version = ?2";
+    let (point, stored) = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), |found| {
+        let (seq, hash, at) = (rows::seq(found, 0)?, rows::hash(found, 1)?, rows::time(found, 2)?);
+        Ok((Point { version, seq, hash, at, state: rows::optional_text(found, 3)? }, rows::hash(found, 4)?))
+    })?;
+    if checksum(point.hash, version, point.seq, point.at, point.state.as_deref()) != stored {
+        return Err(damaged(&row.meta.name, version, None, "the snapshot is not what was stored").into());
+    }
+    Ok(point)
+}
+
+/// What a snapshot's row is checked by. Events carry their chain; a state is only covered by this.
+pub(crate) fn checksum(hash: Hash, version: Version, seq: Seq, at: Timestamp, state: Option<&[u8]>) -> Hash {
+    let kind = if state.is_some() { "state" } else { "deleted" };
+    hash.after(format!("{version} {seq} {at} {kind}").as_bytes()).after(state.unwrap_or_default())
+}
+
+/// A document on its way from a snapshot to a later version.
+struct Replay<'a> {
+    row: &'a DocumentRow,
+    version: Version,
+    seq: Seq,
+    hash: Hash,
+    at: Timestamp,
+    /// The state as it was read; stands as long as no event was applied.
+    bytes: Option<Bytes>,
+    started_at: Timestamp,
+    /// The state as a tree, once an event was applied.
+    tree: Option<Option<Value>>,
+    patch_bytes: usize,
+    events: u64,
+}
+
+impl<'a> Replay<'a> {
+    fn new(row: &'a DocumentRow, from: Point) -> Self {
+        let Point { version, seq, hash, at, state } = from;
+        Self { row, version, seq, hash, at, bytes: state, started_at: at, tree: None, patch_bytes: 0, events: 0 }
+    }
+
+    fn damaged(&self, version: Version, reason: &str) -> Error {
+        let good = Some(self.version).filter(|version| *version != Version::ZERO);
+        damaged(&self.row.meta.name, version, good, reason)
+    }
+
+    fn apply(&mut self, seq: Seq, version: Version, hash: Hash, deletes: bool, body: Bytes) -> Result<(), Error> {
+        if version != self.version.next() {
+            return Err(self.damaged(self.version.next(), "the event is missing"));
+        }
+        if self.hash.after(&body) != hash {
+            return Err(self.damaged(version, "its hash does not follow from its content"));
+        }
+        if seq <= self.seq {
+            return Err(self.damaged(version, "its place in the log is not after the one before"));
+        }
+        self.patch_bytes += body.len();
+        self.events += 1;
+        let mut tree = match self.tree.take() {
+            Some(tree) => tree,
+            None => self.parse()?,
+        };
+        let at = Event::stored(seq, self.row.meta.clone(), version, hash, deletes, body)
+            .and_then(|event| {
+                patch::apply(&mut tree, event.operations()?)?;
+                Ok(event.at)
+            })
+            .map_err(|e| self.damaged(version, "the event cannot be applied").caused_by(e))?;
+        if tree.is_none() != deletes {
+            return Err(self.damaged(version, "the event and its mark of deletion disagree"));
+        }
+        (self.version, self.seq, self.hash, self.at, self.tree) = (version, seq, hash, at, Some(tree));
+        Ok(())
+    }
+
+    /// Compares the snapshot at this version with what the events made.
+    fn compare_snapshot(&self, conn: &Connection) -> Result<(), Failure> {
+        // Without it this version cannot be read, since reading begins at the snapshot; the one before can.
+        let good = Version(self.version.0.saturating_sub(1));
+        let told = |reason: &str| damaged(&self.row.meta.name, self.version, Some(good), reason);
+        let snapshot = match read_snapshot(conn, self.row, self.version) {
+            Err(failure) if failure.is_damage() => {
+                return Err(told("the snapshot is not what was stored").caused_by(failure.told()).into());
+            }
+            other => other?,
+        };
+        if (snapshot.seq, snapshot.hash) != (self.seq, self.hash) {
+            return Err(told("the snapshot does not belong to its event").into());
+        }
+        let state: Option<Value> = snapshot
+            .state
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()
+            .map_err(|e| told("the snapshot is not readable").caused_by(e))?;
+        let made = match &self.tree {
+            Some(tree) => tree.as_ref() == state.as_ref(),
+            None => self.parse()? == state,
+        };
+        if made { Ok(()) } else { Err(told("the snapshot is not the state that the events make").into()) }
+    }
+
+    fn parse(&self) -> Result<Option<Value>, Error> {
+        let parse = |bytes: &Bytes| serde_json::from_slice(bytes);
+        let tree = self.bytes.as_ref().map(parse).transpose();
+        tree.map_err(|e| damaged(&self.row.meta.name, self.version, None, "the state is not readable").caused_by(e))
+    }
+
+    fn finish(self, snapshot_version: Version) -> Result<Loaded, Error> {
+        let state = match self.tree {
+            None => self.bytes,
+            Some(None) => None,
+            Some(Some(tree)) => Some(Bytes::from(serde_json::to_vec(&tree).map_err(Error::internal)?)),
+        };
+        let document = Document {
+            meta: self.row.meta.clone(),
+            version: self.version,
+            hash: self.hash,
+            seq: self.seq,
+            updated_at: self.at,
+            state,
+        };
+        let (patch_bytes, events_since_snapshot, snapshot_at) = (self.patch_bytes, self.events, self.started_at);
+        Ok(Loaded { document, patch_bytes, events_since_snapshot, snapshot_version, snapshot_at })
+    }
+}

@@ -1,0 +1,85 @@
+//! Taking documents away: what is kept of them verifies, and gives their id, last version and hash.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::base::error::Result;
+use crate::base::ids::{DocumentName, Seq, Version};
+use crate::document::chain::Hash;
+use crate::document::model::{Document, Meta};
+use crate::store::error::{Failure, damaged};
+use crate::store::rows::{self, DocumentRow};
+use crate::store::write::writer;
+
+/// What may go when room is needed, and what goes along with it. A feature's affair; called on the engine's thread.
+pub trait Expendable: Send + Sync {
+    /// At most `limit` documents that may go, the first to go first.
+    fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>>;
+
+    /// The document with this [`key`](crate::document::model::Meta::key) goes, or is deleted, in the transaction that
+    /// `conn` is in: created again, it is another. What is written here is stored with that, or taken back alone when this fails.
+    fn removed(&self, conn: &Connection, key: i64) -> Result<()>;
+
+    /// The document is gone, deleted or taken away, and everybody can see that. If it lived in memory only, this is all
+    /// that is said of it.
+    fn gone(&self, meta: &Meta);
+
+    /// The same as [`removed`](Self::removed) when only the history of the document goes.
+    fn compacted(&self, conn: &Connection, key: i64) -> Result<()>;
+}
+
+/// A document that goes.
+#[derive(Clone, Debug)]
+pub struct Purge {
+    /// Its tombstone. That event is stored already or in the same batch.
+    pub tombstone: Arc<Document>,
+    /// Seq and hash of the event before it, which becomes the base; `None`: that is looked up.
+    pub before: Option<(Seq, Hash)>,
+}
+
+/// Removes all that is stored of a document before its tombstone. The event before that becomes the base, so that the
+/// tombstone still verifies; a snapshot says that there is no state. Done twice it is the same as once.
+pub(crate) fn purge(conn: &Connection, purge: &Purge) -> std::result::Result<(), Failure> {
+    let Purge { tombstone, before } = purge;
+    debug_assert!(tombstone.is_deleted(), "only what is deleted is purged");
+    let (key, last) = (tombstone.meta.key, tombstone.version);
+    // Not there yet: it is new in this batch.
+    let Some(row) = rows::document_by_key(conn, key)? else { return Ok(()) };
+    let version = Version(last.0.saturating_sub(1));
+    if version > row.base.version {
+        let (seq, hash) = match before {
+            Some(known) => *known,
+            None => event_at(conn, &row, version)?,
+        };
+        let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
+        let parameters = (key, rows::int(version.0), rows::int(seq.0), hash.to_string());
+        conn.prepare_cached(sql)?.execute(parameters)?;
+    }
+    for sql in [
+        "DELETE FROM events WHERE document = ?1 AND version < ?2",
+        "DELETE FROM snapshots WHERE document = ?1 AND version <= ?2",
+    ] {
+        conn.prepare_cached(sql)?.execute((key, rows::int(last.0)))?;
+    }
+    writer::insert_snapshot(conn, tombstone, writer::Existing::Replace)?;
+    Ok(())
+}
+
+fn event_at(conn: &Connection, row: &DocumentRow, version: Version) -> std::result::Result<(Seq, Hash), Failure> {
+    let sql = "SELECT seq, hash FROM events WHERE document = ?1 AND version = ?2";
+    let read = |found: &rusqlite::Row<'_>| Ok((rows::seq(found, 0)?, rows::hash(found, 1)?));
+    let found = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), read).optional()?;
+    found.ok_or_else(|| damaged(&row.meta.name, version, None, "the event is missing").into())
+}
+
+/// Removes what somebody else appended to a document after `version`.
+pub(crate) fn forget_after(conn: &Connection, key: i64, version: Version) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM events WHERE document = ?1 AND version > ?2",
+        "DELETE FROM snapshots WHERE document = ?1 AND version > ?2",
+    ] {
+        conn.prepare_cached(sql)?.execute((key, rows::int(version.0)))?;
+    }
+    Ok(())
+}
