@@ -162,7 +162,6 @@ pub mod internals {
     pub use crate::base::entropy::below;
     pub use crate::base::error::Result;
     pub use crate::base::ids::{Collection, DocumentName, RESERVED_COLLECTIONS, SessionId};
-    pub use crate::net::sse_parser::{Message, SseParser};
 
     pub mod limits {
         pub use crate::base::limits::*;

@@ -4,23 +4,23 @@ use std::time::Duration;
 
 /// An event that reached its empty line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     /// Its type; `message` when the stream named none.
-    pub event: String,
+    pub(crate) event: String,
     /// Its data; several `data` lines are joined by line feeds.
-    pub data: String,
+    pub(crate) data: String,
     /// The last event id when it was dispatched: its own, or that of an earlier event.
-    pub last_event_id: String,
+    pub(crate) last_event_id: String,
 }
 
 /// A line, or the data of one event, that is larger than the reader accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event is larger than {0} bytes")]
-pub struct TooLarge(usize);
+pub(crate) struct TooLarge(usize);
 
 /// An incremental reader. Keeps at most the unfinished line and the unfinished event, each within its bound.
 #[derive(Debug)]
-pub struct SseParser {
+pub(crate) struct SseParser {
     bytes_max: usize,
     line: Vec<u8>,
     /// Whether the last byte was a CR: an LF right after it belongs to it.
@@ -38,7 +38,7 @@ pub struct SseParser {
 impl SseParser {
     /// A reader of one connection. `last_event_id` is what the connection was resumed with (empty: nothing): an event
     /// that brings no id leaves it as it is. `bytes_max` bounds a line and the data of an event.
-    pub fn new(last_event_id: &str, bytes_max: usize) -> Self {
+    pub(crate) fn new(last_event_id: &str, bytes_max: usize) -> Self {
         Self {
             bytes_max,
             line: Vec::new(),
@@ -53,13 +53,13 @@ impl SseParser {
     }
 
     /// How long the stream asked to wait before a reconnect, if it did.
-    pub fn retry(&self) -> Option<Duration> {
+    pub(crate) fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
     /// Takes the next piece and appends the events that it completes to `out`. After an error the reader is of no
     /// further use. What is unfinished when the stream ends is to be forgotten, says the standard.
-    pub fn push(&mut self, mut piece: &[u8], out: &mut Vec<Message>) -> Result<(), TooLarge> {
+    pub(crate) fn push(&mut self, mut piece: &[u8], out: &mut Vec<Message>) -> Result<(), TooLarge> {
         while !piece.is_empty() {
             if std::mem::take(&mut self.after_cr)
                 && let Some(rest) = piece.strip_prefix(b"\n")
@@ -130,7 +130,7 @@ impl SseParser {
     }
 
     /// The id to resume with: the latest whose event was complete, whether or not it had data.
-    pub fn last_event_id(&self) -> &str {
+    pub(crate) fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 }
@@ -214,7 +214,9 @@ mod tests {
         #[test]
         fn cuts_change_nothing(
             lines in proptest::collection::vec(
-                prop_oneof!["data: ?[a-zä]{0,4}", "id: [0-9\0]{0,2}", "event: [a-z]{0,3}", "retry: [0-9x]{0,2}", ":.?", ""],
+                prop_oneof![
+                    "data: ?[a-zä]{0,4}", "id: [0-9\0]{0,2}", "event: [a-z]{0,3}", "retry: [0-9x]{0,2}", ":.?", "",
+                ],
                 0..30,
             ),
             ends in proptest::collection::vec(prop_oneof!["\r", "\n", "\r\n"], 30),
@@ -222,9 +224,11 @@ mod tests {
         ) {
             let text: String = lines.into_iter().zip(ends).flat_map(|(line, end)| [line, end]).collect();
             let bytes = text.as_bytes();
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+            let within = cuts.into_iter().map(|cut| cut.min(bytes.len()));
+            let mut cuts: Vec<usize> = within.chain([0, bytes.len()]).collect();
             cuts.sort_unstable();
-            let pieces: Vec<&[u8]> = cuts.iter().zip(cuts.iter().skip(1)).map(|(a, b)| bytes.get(*a..*b).unwrap()).collect();
+            let ranges = cuts.iter().zip(cuts.iter().skip(1));
+            let pieces: Vec<&[u8]> = ranges.map(|(a, b)| bytes.get(*a..*b).unwrap()).collect();
             prop_assert_eq!(read_in(&pieces), read_in(&[bytes]));
             let single: Vec<&[u8]> = bytes.chunks(1).collect();
             prop_assert_eq!(read_in(&single), read_in(&[bytes]));

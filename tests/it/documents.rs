@@ -1,8 +1,10 @@
 //! Documents from creation to deletion and back: what each call answers, and what stands there afterwards.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{AS, GENESIS, Process, verify_chain};
+use crate::support::{AS, Clocked, GENESIS, Process, verify_chain};
 
 /// `"<version>-<12 hex digits>"` of a document as it was answered.
 fn tag(document: &Value) -> String {
@@ -38,18 +40,19 @@ async fn a_creation_tells_where_the_document_is_and_what_it_is() {
 
 #[tokio::test]
 async fn a_document_without_an_id_gets_one_and_such_ids_are_in_order_of_time() {
-    let server = Process::start(&[]);
+    let server = Clocked::start(|_| ()).await;
     let mut ids = Vec::new();
     for n in 0..5 {
-        let made = server.tell("POST", "/api/v1/notes", &[], json!({ "state": { "n": n } })).await.expect(201);
+        let made = server.post("/api/v1/notes", json!({ "state": { "n": n } })).await.expect(201);
         let id = made.body["id"].as_str().unwrap().to_owned();
         assert_eq!(made.header("location"), format!("/api/v1/notes/{id}"));
-        assert_eq!(server.get(made.header("location")).await.1["state"]["n"], n);
+        assert_eq!(server.ask("GET", made.header("location"), &[]).await.body["state"]["n"], n);
         ids.push(id);
         // Ids are in order of milliseconds.
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        server.advance(Duration::from_millis(1));
     }
     assert!(ids.is_sorted(), "{ids:?}");
+    server.stop().await;
 }
 
 #[tokio::test]

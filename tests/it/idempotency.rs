@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{AS, Process, Reply};
+use crate::support::{AS, Disk, Moment, Process, Reply};
 
 const MERGE: &str = "application/merge-patch+json";
 
@@ -157,24 +157,33 @@ async fn requests_with_one_key_at_the_same_time_make_one_change() {
 
 #[tokio::test]
 async fn a_key_that_was_killed_in_the_middle_makes_one_change_in_the_end() {
-    let mut server = Process::start(&[]);
+    let (disk, mut server) = Disk::with_server(&[]);
     server.put("/api/v1/games/g1", &json!({ "n": 0 })).await;
-    for round in 1..=5_u64 {
-        let body = json!({ "type": "x", "patch": { "n": round } });
-        let request = server
-            .request("POST", "/api/v1/games/g1/actions")
-            .header("idempotency-key", format!("k{round}"))
-            .json(&body);
-        let sent = tokio::spawn(request.send());
-        // Anything from before the request to after its answer.
-        tokio::time::sleep(std::time::Duration::from_micros(400 * round)).await;
-        server.kill();
-        let answered = sent.await.unwrap().is_ok_and(|response| response.status() == 200);
+    for (round, moment) in (1_u64..).zip(Moment::ALL) {
+        let (key, body) = (format!("key-of-round-{round}"), json!({ "type": "x", "patch": { "n": round } }));
+        disk.kill(moment, &key);
+        let request = server.request("POST", "/api/v1/games/g1/actions").header("idempotency-key", &key).json(&body);
+        assert!(request.send().await.is_err(), "{moment:?}: killed before it was answered");
+        server.until_killed().await;
+        disk.set("off");
         server.start_again();
         let action = Call::post("/api/v1/games/g1/actions", body);
-        let reply = action.send(&server, &format!("k{round}"), &[]).await.expect(200);
-        assert!(!answered || reply.headers.contains_key("idempotency-replayed"), "what was answered was on disk");
+        let reply = action.send(&server, &key, &[]).await.expect(200);
+        let replayed = reply.headers.contains_key("idempotency-replayed");
+        assert_eq!(replayed, moment.keeps_the_change(), "{moment:?}");
         assert_eq!(reply.body["version"], round + 1);
         assert_eq!(server.get("/api/v1/games/g1").await.1["version"], round + 1);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_was_answered_before_a_kill_is_on_disk() {
+    let mut server = Process::start(&[]);
+    server.put("/api/v1/games/g1", &json!({ "n": 0 })).await;
+    let action = Call::post("/api/v1/games/g1/actions", json!({ "type": "x", "patch": { "n": 1 } }));
+    let first = action.send(&server, "k", &[]).await.expect(200);
+    server.kill();
+    server.start_again();
+    check_again(&first, &action.send(&server, "k", &[]).await);
+    assert_eq!(server.get("/api/v1/games/g1").await.1["version"], 2);
 }

@@ -77,42 +77,89 @@ async fn played(server: &Process, each: usize) {
     }
 }
 
+/// The two documents of [`played`].
+const BOTH: [&str; 2] = ["games/memory-only", "encounters/on-disk"];
+
+/// A server on which both documents have 61 versions.
+async fn both_played() -> Process {
+    let server = Process::start_with(&[], &[OFF]);
+    played(&server, 60).await;
+    server
+}
+
 #[tokio::test]
-async fn a_game_in_memory_is_served_as_any_other_beside_what_is_on_disk() {
+async fn the_flag_that_is_off_is_told() {
     let server = Process::start_with(&[], &[OFF]);
     assert_eq!(server.get("/api/v1/flags").await, (200, json!({ "flags": { "gamesPersistence": false } })));
+}
+
+#[tokio::test]
+async fn a_follower_of_both_is_told_every_change_and_knows_the_state_that_reads_give() {
+    let server = Process::start_with(&[], &[OFF]);
     let (mut live, mut replica) = (follow(&server, ALL, None).await, Replica::of_host());
     replica.take(&live.expect("snapshot").await);
     played(&server, 60).await;
     for told in live.changes(122).await {
         replica.take(&told);
     }
-    for name in ["games/memory-only", "encounters/on-disk"] {
+    for name in BOTH {
+        let (_, document) = server.get(&format!("/api/v1/{name}")).await;
+        let known = &replica.documents[name];
+        assert_eq!((&document["state"], &document["hash"]), (&known.state, &json!(known.hash)));
+    }
+}
+
+#[tokio::test]
+async fn reads_and_lists_tell_which_of_the_two_is_durable_and_which_is_not_persistent() {
+    let server = both_played().await;
+    for name in BOTH {
         let (_, document) = server.get(&format!("/api/v1/{name}")).await;
         assert_eq!(document["durable"], name == "encounters/on-disk");
         assert_eq!(document.get("persistent"), (name == "games/memory-only").then_some(&json!(false)));
-        let known = &replica.documents[name];
-        assert_eq!((&document["state"], &document["hash"]), (&known.state, &json!(known.hash)));
-        assert_eq!(verified_history(&server, name).await.len(), 61);
-        for version in [1, 2, 30, 60, 61] {
-            let (status, then) = server.get(&format!("/api/v1/{name}?version={version}")).await;
-            assert_eq!((status, &then["version"]), (200, &json!(version)));
-            assert_eq!(then["hash"], events(&server, name).await[version - 1]["hash"]);
-        }
-        assert_eq!(server.get(&format!("/api/v1/{name}?version=62")).await.0, 404);
-        resumes_everywhere(&server, &format!("/api/v1/{name}/events"), &events(&server, name).await, 5).await;
-        let after = position(&events(&server, name).await[9]);
-        let (_, page) = server.get(&format!("/api/v1/{name}/events?after={after}&limit=1")).await;
-        assert_eq!(page["items"][0]["version"], 11);
-        let (status, back) = server.post(&format!("/api/v1/{name}/rollback"), &json!({ "toVersion": 1 })).await;
-        assert_eq!((status, &back["state"]), (200, &json!({ "n": 0 })), "{back}");
     }
-    resumes_everywhere(&server, ALL, &log_of(&server, &["games/memory-only", "encounters/on-disk"]).await, 7).await;
-    let snapshot = follow(&server, ALL, None).await.expect("snapshot").await;
-    assert_eq!(snapshot.data["documents"].as_array().unwrap().len(), 2);
     let (_, list) = server.get("/api/v1/games?include=state").await;
     assert_eq!((&list["items"][0]["id"], &list["items"][0]["persistent"]), (&json!("memory-only"), &json!(false)));
     assert_eq!(server.get("/api/v1/encounters").await.1["items"][0].get("persistent"), None);
+    let snapshot = follow(&server, ALL, None).await.expect("snapshot").await;
+    assert_eq!(snapshot.data["documents"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_history_of_a_game_in_memory_is_whole_and_can_be_paged() {
+    let server = both_played().await;
+    for name in BOTH {
+        assert_eq!(verified_history(&server, name).await.len(), 61);
+        let after = position(&events(&server, name).await[9]);
+        let (_, page) = server.get(&format!("/api/v1/{name}/events?after={after}&limit=1")).await;
+        assert_eq!(page["items"][0]["version"], 11);
+    }
+}
+
+#[tokio::test]
+async fn every_version_of_a_game_in_memory_can_be_read_and_brought_back() {
+    let server = both_played().await;
+    for name in BOTH {
+        let kept = events(&server, name).await;
+        for version in [1, 2, 30, 60, 61] {
+            let (status, then) = server.get(&format!("/api/v1/{name}?version={version}")).await;
+            assert_eq!((status, &then["version"]), (200, &json!(version)));
+            assert_eq!(then["hash"], kept[version - 1]["hash"]);
+        }
+        assert_eq!(server.get(&format!("/api/v1/{name}?version=62")).await.0, 404);
+        let (status, back) = server.post(&format!("/api/v1/{name}/rollback"), &json!({ "toVersion": 1 })).await;
+        assert_eq!((status, &back["state"]), (200, &json!({ "n": 0 })), "{back}");
+    }
+}
+
+#[tokio::test]
+async fn streams_of_one_and_of_both_resume_after_every_change() {
+    let server = both_played().await;
+    for name in BOTH {
+        resumes_everywhere(&server, &format!("/api/v1/{name}/events"), &events(&server, name).await, 5).await;
+        let (status, back) = server.post(&format!("/api/v1/{name}/rollback"), &json!({ "toVersion": 1 })).await;
+        assert_eq!(status, 200, "{back}");
+    }
+    resumes_everywhere(&server, ALL, &log_of(&server, &BOTH).await, 7).await;
 }
 
 #[tokio::test]

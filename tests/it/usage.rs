@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{AS, Dice, Disk, Process, Reply};
+use crate::support::{AS, Dice, Disk, Moment, Process, Reply};
 
 const USAGE: &str = "/api/v1/usage";
 const SUBSCRIPTIONS: &str = "/api/v1/admin/subscriptions";
@@ -294,9 +294,11 @@ async fn counters_equal_the_creations_over_random_writes_and_kills() {
 /// Killed while requests are on their way: whatever came of them, each counter is the number of documents.
 #[tokio::test]
 async fn a_kill_among_creations_leaves_as_many_counted_as_there_are() {
-    let mut server = Process::start(&[]);
-    for round in 0..5 {
+    let (disk, mut server) = Disk::with_server(&[]);
+    for (round, moment) in Moment::ALL.into_iter().enumerate() {
         let request = server.request_as("alice", "POST", "/api/v1/batch").await;
+        // In the middle of all; the second half of its batch.
+        disk.kill(moment, &format!("d{round}-20-b"));
         let writes: Vec<_> = (0..40)
             .map(|index| {
                 let request = request.try_clone().unwrap();
@@ -307,20 +309,28 @@ async fn a_kill_among_creations_leaves_as_many_counted_as_there_are() {
                 tokio::spawn(request.json(&json!({ "operations": operations })).send())
             })
             .collect();
-        tokio::time::sleep(std::time::Duration::from_millis(3 * round)).await;
-        server.kill();
+        server.until_killed().await;
         for write in writes {
             let _ = write.await.unwrap();
         }
+        disk.set("off");
         server.start_again();
-        let (mut there, mut path) = (0, "/api/v1/parties?limit=500".to_owned());
-        loop {
-            let page = server.get(&path).await.1;
-            there += page["items"].as_array().unwrap().len();
-            let Some(cursor) = page["nextCursor"].as_str() else { break };
-            path = format!("/api/v1/parties?limit=500&cursor={cursor}");
-        }
-        assert_eq!(counts(&server, "alice").await[0], u64::try_from(there).unwrap());
+        let there = parties(&server).await;
+        assert_eq!(counts(&server, "alice").await[0], u64::try_from(there.len()).unwrap(), "{moment:?}");
+        let kept = there.contains(&format!("d{round}-20-b"));
+        assert_eq!(kept, moment.keeps_the_change(), "{moment:?}");
+    }
+}
+
+/// The ids of all parties.
+async fn parties(server: &Process) -> Vec<String> {
+    let (mut ids, mut path) = (Vec::new(), "/api/v1/parties?limit=500".to_owned());
+    loop {
+        let page = server.get(&path).await.1;
+        let items = page["items"].as_array().unwrap().iter();
+        ids.extend(items.map(|item| item["id"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["nextCursor"].as_str() else { return ids };
+        path = format!("/api/v1/parties?limit=500&cursor={cursor}");
     }
 }
 
@@ -380,18 +390,27 @@ async fn in_production_the_reset_begins_the_period_that_runs_and_elsewhere_it_do
 
 #[tokio::test]
 async fn a_kill_in_the_middle_of_the_reset_is_made_up_for_and_nobody_is_reset_twice() {
-    let mut server = Process::start(&["--env=production"]);
+    let (disk, mut server) = Disk::with_server(&["--env=production"]);
     let users: Vec<String> = (0..150).map(|index| format!("u{index:03}")).collect();
     for user in &users {
-        subscribe(&server, user, &subscription(&json!({}))).await;
+        let mut ended = subscription(&json!({}));
+        ended["plan"] = format!("plan-of-{user}").into();
+        subscribe(&server, user, &ended).await;
         create(&server, user, "parties", user).await.expect(201);
     }
-    let asked = tokio::spawn(server.request("POST", "/api/v1/admin/jobs/usage-reset/run").send());
-    tokio::time::sleep(std::time::Duration::from_millis(8)).await;
-    server.kill();
-    let _ = asked.await.unwrap();
+    // The reset goes by name, a hundred at a time. Nothing else writes names of plans.
+    disk.kill(Moment::BeforeWrite, "plan-of-u149");
+    let asked = server.request("POST", "/api/v1/admin/jobs/usage-reset/run").send().await;
+    assert!(asked.is_err(), "killed before it was answered");
+    server.until_killed().await;
+    let ended = "SELECT count(*) FROM subscriptions WHERE period_end < '2021'";
+    let database = rusqlite::Connection::open(server.data_dir().join("rejoin.db")).unwrap();
+    let left: u32 = database.query_row(ended, [], |row| row.get(0)).unwrap();
+    assert!((1..=50).contains(&left), "it was in the middle: {left}");
+    drop(database);
+    disk.set("off");
     server.start_again();
-    // Whether it was before, in or after the run: the one that the start makes up for, or this one, does what is left.
+    // The run that the start makes up for, or this one, does what is left.
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let run = server.tell("POST", "/api/v1/admin/jobs/usage-reset/run", &[], "{}").await;

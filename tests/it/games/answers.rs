@@ -3,7 +3,8 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{body, keyed, next, reconnect, start, token};
+use super::{body, keyed, next, open_game, reconnect, start, token};
+use crate::support::{Disk, Moment};
 
 #[tokio::test]
 async fn a_retry_gets_the_first_answer_with_its_token_also_after_kill_9() {
@@ -45,24 +46,21 @@ async fn the_same_request_many_times_at_once_is_done_once_and_answered_alike() {
 
 #[tokio::test]
 async fn a_request_that_a_kill_cut_off_is_done_once_in_the_end() {
-    let mut server = start(&[]).await;
+    let (disk, mut server) = Disk::with_server(&[]);
+    open_game(&server).await;
     let mut newest = token(&server, "alice").await;
-    for round in 0..6_u64 {
-        let (key, request) = (format!("k{round}"), body("alice", &newest));
-        let sent = {
-            let call = server.request_as("alice", "POST", "/api/game/g1/reconnect").await.json(&request);
-            tokio::spawn(call.header("idempotency-key", &key).send())
-        };
-        // Somewhere before, within or after the commit.
-        tokio::time::sleep(std::time::Duration::from_millis(round)).await;
-        server.kill();
-        let told = match sent.await.unwrap() {
-            Ok(response) => response.text().await.ok(),
-            Err(_) => None,
-        };
+    for (round, moment) in Moment::ALL.into_iter().enumerate() {
+        let (key, request) = (format!("key-of-round-{round}"), body("alice", &newest));
+        let call = server.request_as("alice", "POST", "/api/game/g1/reconnect").await.json(&request);
+        disk.kill(moment, &key);
+        let sent = call.header("idempotency-key", &key).send().await;
+        assert!(sent.is_err(), "{moment:?}: killed before it was answered");
+        server.until_killed().await;
+        disk.set("off");
         server.start_again();
         let reply = keyed(&server, "alice", &key, &request).await.expect(200);
-        assert!(told.is_none_or(|told| told == reply.text), "what was told stands");
+        let replayed = reply.headers.contains_key("idempotency-replayed");
+        assert_eq!(replayed, moment.keeps_the_change(), "{moment:?}");
         newest = next(&reply);
     }
     reconnect(&server, "alice", "alice", &newest).await.expect(200);

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::start;
-use crate::support::{Disk, Process, Reply};
+use crate::support::{Disk, Moment, Process, Reply};
 
 const SEATS: &str = "/api/v1/games/g1/seats";
 const COMPLETE: &str = "/api/v1/games/g1/complete";
@@ -96,22 +96,22 @@ async fn the_same_call_many_times_at_once_is_done_once() {
 
 #[tokio::test]
 async fn a_call_that_a_kill_cut_off_is_done_once_in_the_end() {
-    let mut server = start(&[]).await;
-    for round in 0..6_u64 {
-        let (player, key) = (format!("p{round}"), format!("k{round}"));
+    let (disk, mut server) = Disk::with_server(&[]);
+    super::open_game(&server).await;
+    for (round, moment) in Moment::ALL.into_iter().enumerate() {
+        let (player, key) = (format!("p{round}"), format!("key-of-round-{round}"));
         let body = json!({ "playerId": player });
+        disk.kill(moment, &key);
         let call = server.request("POST", SEATS).header("idempotency-key", &key).json(&body);
-        let sent = tokio::spawn(call.send());
-        // Somewhere before, within or after the commit.
-        tokio::time::sleep(std::time::Duration::from_micros(400 * round)).await;
-        server.kill();
-        let told = match sent.await.unwrap() {
-            Ok(response) => response.text().await.ok(),
-            Err(_) => None,
-        };
+        assert!(call.send().await.is_err(), "{moment:?}: killed before it was answered");
+        server.until_killed().await;
+        disk.set("off");
         server.start_again();
         let reply = keyed(&server, "", &key, SEATS, &body).await.expect(201);
-        assert!(told.is_none_or(|told| told == reply.text && replayed(&reply)), "what was told stands");
+        assert_eq!(replayed(&reply), moment.keeps_the_change(), "{moment:?}");
+        let seats = server.get(SEATS).await.1;
+        let taken = seats["items"].as_array().unwrap().iter().filter(|seat| seat["playerId"] == *player).count();
+        assert_eq!(taken, 1, "{moment:?}: {seats}");
         server.ask("DELETE", &format!("{SEATS}/{player}"), &[]).await.expect(204);
     }
 }

@@ -1,17 +1,14 @@
 //! What a request shows: good sessions, and everything else, which is never taken for nothing.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rejoin::Config;
-use rejoin::Server;
-use rejoin::{Clock, ManualClock, SystemClock};
 use serde_json::{Value, json};
 
 use super::{ME, Opened, SESSIONS, ids, mine, open, open_for};
-use crate::support::session::{self};
-use crate::support::{Follower, Process, send};
+use crate::support::session;
+use crate::support::stream::PATIENCE;
+use crate::support::{Clocked, Follower, Process, send};
 
 const FORGET: &str = "rejoin_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0";
 
@@ -161,25 +158,16 @@ async fn sessions_outlive_the_server_however_it_ends() {
 
 #[tokio::test]
 async fn a_session_expires_unless_it_is_used_and_the_browser_keeps_up() {
-    let directory = tempfile::tempdir().unwrap();
-    let config = Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        data_dir: directory.path().join("data"),
-        heartbeat: Duration::from_secs(1),
-        ..Config::default()
-    };
-    let clock = Arc::new(ManualClock::at(SystemClock.now()));
-    let server = Server::builder().config(config).clock(clock.clone()).start().await.unwrap();
-    let url = format!("http://{}", server.local_addr());
-    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    let server = Clocked::start(|_| ()).await;
     let ask = async |token: &str| {
-        send(client.get(format!("{url}{ME}")).header("cookie", format!("rejoin_session={token}"))).await
+        let cookie = format!("rejoin_session={token}");
+        server.ask("GET", ME, &[("cookie", &cookie)]).await
     };
-    let opened = async |user: &str| session::open(&url, user).await["token"].as_str().unwrap().to_owned();
+    let opened = async |user: &str| session::open(&server.url, user).await["token"].as_str().unwrap().to_owned();
     let day = Duration::from_secs(24 * 3600);
     let (used, idle) = (opened("ann").await, opened("bob").await);
     for week in 1..=8 {
-        clock.advance(day * 6);
+        server.advance(day * 6);
         let reply = ask(&used).await.expect(200);
         // After 18 and 36 days the time has begun anew.
         let renewed = reply.headers.get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
@@ -187,45 +175,64 @@ async fn a_session_expires_unless_it_is_used_and_the_browser_keeps_up() {
         assert_eq!(renewed, (week % 3 == 0).then_some(expect), "{week}");
     }
     ask(&idle).await.problem(401, "unauthenticated");
-    clock.advance(day * 7);
+    server.advance(day * 7);
     let reply = ask(&used).await;
     assert_eq!(reply.header("set-cookie"), FORGET);
     reply.problem(401, "unauthenticated");
     server.stop().await;
 }
 
+/// Asks for all sessions until they are as `wanted`. What is open keeps its session by the machine's time.
+async fn until_listed(server: &Clocked, wanted: impl Fn(&Value) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let listed = server.ask("GET", "/api/v1/admin/sessions", &[]).await.expect(200).body;
+        if wanted(&listed) {
+            return;
+        }
+        assert!(Instant::now() < end, "{listed}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_stream_keeps_its_session_and_ends_with_it() {
-    let server = Process::start(&["--session-idle-seconds", "2", "--session-ttl-seconds", "60"]);
-    assert_eq!(server.put("/api/v1/games/g1", &json!({})).await.0, 201);
-    let (followed, idle) = (open_for(&server, "ann").await, open_for(&server, "bob").await);
-    let events = format!("{}/api/v1/games/g1/events", server.url);
-    let mut stream = Follower::with(&events, &followed.cookie(), None).await;
+    let idle = Duration::from_secs(2);
+    let server = Clocked::start(|config| {
+        (config.session_idle, config.session_ttl) = (idle, Duration::from_secs(60));
+    })
+    .await;
+    server.put("/api/v1/games/g1", json!({})).await.expect(201);
+    let [followed, _] = [session::open(&server.url, "ann").await, session::open(&server.url, "bob").await];
+    let bearer = format!("Bearer {}", followed["token"].as_str().unwrap());
+    let shown = [("authorization", bearer.as_str())];
+    let mut stream = Follower::with(&format!("{}/api/v1/games/g1/events", server.url), &shown, None).await;
     stream.expect("snapshot").await;
-    // By its own clock, since nothing tells of an expiry: bob's session ends, ann's goes on for longer than it may be idle.
-    let until_gone = async |of: &str, left: &[&str]| {
-        for _ in 0..400 {
-            let listed = server.get("/api/v1/admin/sessions").await.1;
-            if ids(&listed) == left {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{of} has not expired");
-    };
-    until_gone("bob", &[&followed.id]).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(server.put("/api/v1/games/g1", &json!({ "n": 1 })).await.0, 200);
+    for _ in 0..4 {
+        let before = server.ask("GET", "/api/v1/admin/sessions?user=ann", &[]).await.body["items"][0].clone();
+        server.advance(idle * 3 / 4);
+        until_listed(&server, |listed| {
+            let mut items = listed["items"].as_array().unwrap().iter();
+            items.any(|item| item["id"] == followed["id"] && item["lastSeenAt"] != before["lastSeenAt"])
+        })
+        .await;
+    }
+    // By then bob's session, with nothing open, has ended.
+    until_listed(&server, |listed| ids(listed) == [followed["id"].as_str().unwrap()]).await;
+    server.put("/api/v1/games/g1", json!({ "n": 1 })).await.expect(200);
     stream.expect("change").await;
     drop(stream);
-    until_gone("ann", &[]).await;
-    server.ask("GET", ME, &followed.bearer()).await.problem(401, "unauthenticated");
+    until_listed(&server, |listed| {
+        server.advance(idle * 2);
+        ids(listed).is_empty()
+    })
+    .await;
+    server.ask("GET", ME, &shown).await.problem(401, "unauthenticated");
     let run = server.ask("POST", "/api/v1/admin/jobs/sessions-cleanup/run", &[]).await.expect(200).body;
     assert_eq!((&run["outcome"], &run["counts"]["expired"]), (&json!("succeeded"), &json!(2)), "{run}");
-    let database = rusqlite::Connection::open(server.data_dir().join("rejoin.db")).unwrap();
-    let rows: u32 = database.query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
+    let rows: u32 = server.database().query_row("SELECT count(*) FROM sessions", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 0);
-    drop(idle);
+    server.stop().await;
 }
 
 #[tokio::test]

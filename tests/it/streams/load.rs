@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rejoin::internals::SseParser;
 use serde_json::{Value, json};
+use sse_stream::SseByteStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
 
 use super::events_url;
-use crate::support::stream::PATIENCE;
+use crate::support::stream::{Blocks, next_event};
 use crate::support::{Follower, Process, Replica, Told};
 
 #[tokio::test]
@@ -75,12 +74,10 @@ fn memory(server: &Process, what: &str) -> usize {
 
 /// A subscriber with a socket of its own and a small buffer, which reads when it is told to.
 struct Slow {
-    socket: TcpStream,
-    parser: SseParser,
+    blocks: Blocks,
     last_event_id: String,
-    head: bool,
     /// What it was told before it fell asleep.
-    early: Vec<Told>,
+    early: Option<Told>,
 }
 
 impl Slow {
@@ -94,50 +91,41 @@ impl Slow {
             server.address()
         );
         socket.write_all(head.as_bytes()).await.unwrap();
-        Self {
-            socket,
-            parser: SseParser::new(resume, 64 << 20),
-            last_event_id: resume.to_owned(),
-            head: true,
-            early: Vec::new(),
-        }
+        let head = read_head(&mut socket).await;
+        assert!(head.starts_with("http/1.1 200") && !head.contains("transfer-encoding"), "{head}");
+        let pieces = futures_util::stream::try_unfold(socket, async |mut socket| {
+            let mut buffer = vec![0; 256 << 10];
+            let count = socket.read(&mut buffer).await?;
+            buffer.truncate(count);
+            Ok::<_, std::io::Error>((count > 0).then(|| (std::io::Cursor::new(buffer), socket)))
+        });
+        Self { blocks: Box::pin(SseByteStream::new(Box::pin(pieces))), last_event_id: resume.to_owned(), early: None }
     }
 
     /// The same, after the first event has come.
     async fn connected(server: &Process, resume: &str) -> Self {
         let mut slow = Self::connect(server, resume).await;
-        while slow.early.is_empty() {
-            slow.early = slow.told().await.unwrap();
-        }
+        slow.early = slow.told().await;
+        assert!(slow.early.is_some(), "the stream begins with an event");
         slow
     }
 
-    /// What it has been told next; `None` when the connection ended.
-    async fn told(&mut self) -> Option<Vec<Told>> {
-        if !self.early.is_empty() {
-            return Some(std::mem::take(&mut self.early));
+    /// What it is told next; `None` when the connection ended.
+    async fn told(&mut self) -> Option<Told> {
+        match self.early.take() {
+            Some(told) => Some(told),
+            None => next_event(&mut self.blocks, &mut self.last_event_id).await,
         }
-        let mut buffer = vec![0; 256 << 10];
-        let count = timeout(PATIENCE, self.socket.read(&mut buffer)).await.expect("the stream says something").ok()?;
-        let mut bytes = &buffer[..count];
-        if count == 0 {
-            return None;
-        }
-        if std::mem::take(&mut self.head) {
-            let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-            assert!(head.starts_with("http/1.1 200") && !head.contains("transfer-encoding"), "{head}");
-            bytes = &bytes[end..];
-        }
-        let mut messages = Vec::new();
-        self.parser.push(bytes, &mut messages).unwrap();
-        let told = messages.into_iter().map(|message| {
-            self.last_event_id.clone_from(&message.last_event_id);
-            let data = serde_json::from_str(&message.data).unwrap();
-            Told { event: message.event, id: message.last_event_id, data, text: message.data }
-        });
-        Some(told.collect())
     }
+}
+
+/// The head of an answer, in lower case.
+async fn read_head(socket: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap().to_lowercase()
 }
 
 /// Everything that `subscriber` is told until it knows `games/g9` at `version`; how many snapshots, and how many of
@@ -150,12 +138,10 @@ async fn hear_all(server: &Process, mut subscriber: Slow, version: &Value) -> (R
             subscriber = Slow::connect(server, &subscriber.last_event_id).await;
             continue;
         };
-        for told in &told {
-            if told.event == "snapshot" {
-                (snapshots, trimmed) = (snapshots + 1, trimmed + usize::from(told.data["reason"] == "trimmed"));
-            }
-            replica.take(told);
+        if told.event == "snapshot" {
+            (snapshots, trimmed) = (snapshots + 1, trimmed + usize::from(told.data["reason"] == "trimmed"));
         }
+        replica.take(&told);
     }
     (replica, snapshots, trimmed)
 }

@@ -107,7 +107,8 @@ impl Process {
     }
 }
 
-async fn with(mut request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {
+/// The same request with these headers, of which [`AS`] stands for a session.
+pub async fn with(mut request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {
     for (name, value) in headers {
         request = if *name == AS { shown(request, value).await } else { request.header(*name, *value) };
     }

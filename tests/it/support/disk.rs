@@ -22,6 +22,29 @@ static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
     library
 });
 
+/// A moment of a commit at which the server dies as by `kill -9`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the write that holds the change.
+    BeforeWrite,
+    /// When half of that write went through.
+    MidWrite,
+    /// When it went through whole, before the sync.
+    BeforeSync,
+    /// After the sync, before anybody is answered.
+    AfterSync,
+}
+
+impl Moment {
+    /// In their order.
+    pub const ALL: [Self; 4] = [Self::BeforeWrite, Self::MidWrite, Self::BeforeSync, Self::AfterSync];
+
+    /// Whether the change is there after the next start. What the kernel has taken survives the process.
+    pub fn keeps_the_change(self) -> bool {
+        matches!(self, Self::BeforeSync | Self::AfterSync)
+    }
+}
+
 /// The disk of one server.
 pub struct Disk {
     directory: TempDir,
@@ -40,6 +63,17 @@ impl Disk {
 
     fn control(&self) -> PathBuf {
         self.directory.path().join("control")
+    }
+
+    /// The server dies at this moment of the next commit that writes `text`, a text that the file does not hold yet.
+    pub fn kill(&self, moment: Moment, text: &str) {
+        let order = match moment {
+            Moment::BeforeWrite => "kill-before-write",
+            Moment::MidWrite => "kill-mid-write",
+            Moment::BeforeSync => "kill-before-sync",
+            Moment::AfterSync => "kill-after-sync",
+        };
+        self.set(&format!("{order} {text}"));
     }
 
     /// From now on this fails; `off`: nothing.

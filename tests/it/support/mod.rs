@@ -1,6 +1,7 @@
 //! What the tests share: a server process that can be killed and started again, and a client of its streams.
 
 pub mod call;
+pub mod clocked;
 pub mod dice;
 pub mod disk;
 pub mod history;
@@ -12,8 +13,9 @@ pub mod session;
 pub mod stream;
 
 pub use call::{Reply, send};
+pub use clocked::Clocked;
 pub use dice::Dice;
-pub use disk::Disk;
+pub use disk::{Disk, Moment};
 pub use process::Process;
 pub use replica::{Replica, position};
 pub use session::AS;

@@ -126,6 +126,20 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Waits for its end, which its disk brings about as `kill -9` does. See [`Disk::kill`](super::Disk::kill).
+    pub async fn until_killed(&mut self) {
+        use std::os::unix::process::ExitStatusExt as _;
+        let end = Instant::now() + Duration::from_secs(30);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < end, "the server was not killed");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(status.signal(), Some(9), "{}", self.log());
+    }
+
     /// Starts it again, after [`kill`](Self::kill) or its own end, at the same address with the same data.
     pub fn start_again(&mut self) {
         self.try_start_again().unwrap_or_else(|said| panic!("no start: {said}"));

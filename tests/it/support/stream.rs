@@ -1,10 +1,12 @@
 //! A subscriber that behaves as a browser's `EventSource`: it remembers the last `id:` and nothing else.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use rejoin::internals::{Message, SseParser};
-use reqwest::{Client, RequestBuilder, Response};
+use futures_util::{Stream, StreamExt as _};
+use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
+use sse_stream::{Sse, SseByteStream};
 use tokio::time::timeout;
 
 use super::session::shown;
@@ -25,11 +27,33 @@ pub struct Told {
     pub text: String,
 }
 
+/// The blocks of a stream, as `sse-stream` reads them.
+pub type Blocks = Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>;
+
+/// The next event of `blocks`; `None` when the connection ended, for whatever reason. Keeps `last_event_id` as
+/// `EventSource` does: a block may bring an id without data, and an event without an id has that of the one before.
+pub async fn next_event(blocks: &mut Blocks, last_event_id: &mut String) -> Option<Told> {
+    loop {
+        let block = timeout(PATIENCE, blocks.next()).await.expect("the stream says something");
+        let block = match block? {
+            Ok(block) => block,
+            Err(sse_stream::Error::Body(_)) => return None,
+            Err(error) => panic!("not a stream of events: {error}"),
+        };
+        if let Some(id) = block.id {
+            *last_event_id = id;
+        }
+        if let Some(text) = block.data {
+            let data = serde_json::from_str(&text).expect("the data of every event is JSON");
+            let event = block.event.unwrap_or_else(|| "message".to_owned());
+            return Some(Told { event, id: last_event_id.clone(), data, text });
+        }
+    }
+}
+
 /// A connection to a stream.
 pub struct Follower {
-    response: Response,
-    parser: SseParser,
-    ready: std::collections::VecDeque<Message>,
+    blocks: Blocks,
     /// What a browser would send as `Last-Event-ID`; empty: nothing.
     pub last_event_id: String,
 }
@@ -58,23 +82,12 @@ impl Follower {
         let response = request.send().await?.error_for_status()?;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let last_event_id = resume.unwrap_or_default().to_owned();
-        let parser = SseParser::new(&last_event_id, 64 << 20);
-        Ok(Self { response, parser, ready: std::collections::VecDeque::new(), last_event_id })
+        Ok(Self { blocks: Box::pin(SseByteStream::new(response.bytes_stream())), last_event_id })
     }
 
     /// The next event, heartbeats included; `None` when the connection ended, for whatever reason.
     pub async fn next_raw(&mut self) -> Option<Told> {
-        loop {
-            if let Some(message) = self.ready.pop_front() {
-                self.last_event_id.clone_from(&message.last_event_id);
-                let data = serde_json::from_str(&message.data).expect("the data of every event is JSON");
-                return Some(Told { event: message.event, id: message.last_event_id, data, text: message.data });
-            }
-            let piece = timeout(PATIENCE, self.response.chunk()).await.expect("the stream says something");
-            let mut messages = Vec::new();
-            self.parser.push(&piece.ok()??, &mut messages).unwrap();
-            self.ready.extend(messages);
-        }
+        next_event(&mut self.blocks, &mut self.last_event_id).await
     }
 
     /// The next event that is neither a heartbeat nor about who is there; `None` when the connection ended.
