@@ -27,8 +27,8 @@ CREATE INDEX documents_by_base ON documents (collection, base_seq);
 -- The log: source of truth, feed of changes and replay buffer in one. Rows are only added at the end, and trimmed from
 -- the oldest of each document on. The newest event of a document is never trimmed.
 CREATE TABLE events (
-    seq      INTEGER PRIMARY KEY,       -- its place in the log: rises, from 1 on; one that is missing was trimmed, or the
-                                        -- place of a change to a document that lived in memory only, or is left out
+    seq      INTEGER PRIMARY KEY,       -- its place in the log: rises, from 1 on; one that is missing was trimmed, or
+                                        -- the place of a change to a document that lived in memory only, or is left out
                                         -- before a trimmed history from another server
     document INTEGER NOT NULL REFERENCES documents (key),
     version  INTEGER NOT NULL,          -- the document's version after it: dense, starts at 1
@@ -126,13 +126,14 @@ CREATE TABLE reconnect_answers (
 
 CREATE INDEX reconnect_answers_by_token ON reconnect_answers (token);
 
--- Jobs: what the server does by itself at set times. -------------------------------------------------------------------
+-- Jobs: what the server does by itself at set times. ------------------------------------------------------------------
 
 -- How far each job is.
 CREATE TABLE jobs (
     name    TEXT    PRIMARY KEY,
     covered TEXT    NOT NULL,           -- nothing is due up to this; at first: when this file first knew the job
-    owed    INTEGER NOT NULL            -- 1: a run was broken off by the end of the server, or storage, and is to be made up for
+    owed    INTEGER NOT NULL            -- 1: a run was broken off by the end of the server, or storage, and is to be
+                                        -- made up for
 ) STRICT;
 
 -- What ran when, and with what result. Bounded by the job `job-log-trim`.
@@ -150,7 +151,7 @@ CREATE TABLE job_runs (
 
 CREATE INDEX job_runs_by_job ON job_runs (job, id);
 
--- Games: what the clean-up did. ----------------------------------------------------------------------------------------
+-- Games: what the clean-up did. ---------------------------------------------------------------------------------------
 
 -- Games that were removed because they were over. Kept for a year, by the job `games-cleanup`.
 CREATE TABLE game_removals (
@@ -164,7 +165,7 @@ CREATE TABLE game_removals (
 
 CREATE INDEX game_removals_by_age ON game_removals (at);
 
--- Usage: how much each user may create, and did. -----------------------------------------------------------------------
+-- Usage: how much each user may create, and did. ----------------------------------------------------------------------
 
 -- What a user may create in which time. Who has no row, or a cancelled one, has the server's default plan.
 CREATE TABLE subscriptions (
@@ -174,7 +175,8 @@ CREATE TABLE subscriptions (
     period_start   TEXT NOT NULL,       -- the period that runs, or the last that ran until the job `usage-reset` sets
     period_end     TEXT NOT NULL,       -- it forward, with the counters, in one transaction
     months         INTEGER,             -- how many calendar months each is long; NULL: as long as from start to end
-    day            INTEGER,             -- the day on which each begins, or the month's last if that comes before; or NULL
+    day            INTEGER,             -- the day on which each begins, or the month's last if that comes before, or
+                                        -- NULL
     parties_max    INTEGER,             -- how many may be created in a period; NULL: any number
     encounters_max INTEGER,
     creatures_max  INTEGER
@@ -206,7 +208,8 @@ CREATE TABLE moves (
 ) STRICT;                               -- again and again
 
 -- Games that come from other servers. Nobody sees them before the other server confirms.
--- One that has come keeps its row: the other server may ask once more, and must not be taken for one that sends it anew.
+-- One that has come keeps its row: the other server may ask once more, and must not be taken for one that sends it
+-- anew.
 CREATE TABLE arrivals (
     game         TEXT    NOT NULL,
     move         TEXT    NOT NULL,      -- names this move at both servers
@@ -242,7 +245,7 @@ CREATE TABLE arrival_rows (
     FOREIGN KEY (game, move) REFERENCES arrivals (game, move) ON DELETE CASCADE
 ) STRICT;
 
--- Rate limits: how much each may ask. -----------------------------------------------------------------------------------
+-- Rate limits: how much each may ask. ---------------------------------------------------------------------------------
 
 -- Limits of single users, in place of all others. A bucket holds `capacity` tokens; `refill` come back in each window.
 CREATE TABLE rate_limit_users (
@@ -269,8 +272,8 @@ CREATE TABLE rate_limit_rules (
     updated_at     TEXT    NOT NULL
 ) STRICT;
 
--- Buckets that were not full when they were last looked at, so that a restart fills none. Written every few seconds, and
--- sooner for those that are nearly empty.
+-- Buckets that were not full when they were last looked at, so that a restart fills none. Written every few seconds,
+-- and sooner for those that are nearly empty.
 CREATE TABLE rate_limit_buckets (
     identity       TEXT    NOT NULL,    -- owner, user:<id>, address:<address>
     scope          TEXT    NOT NULL,    -- default, user, rule:<id>
@@ -282,7 +285,7 @@ CREATE TABLE rate_limit_buckets (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX rate_limit_buckets_by_age ON rate_limit_buckets (full_at);
--- Reconciliation: what was compared with what, and what came of it. -----------------------------------------------------
+-- Reconciliation: what was compared with what, and what came of it. ---------------------------------------------------
 
 -- One row per comparison; but a service that is found verified again, alike to the last time, only counts one more in
 -- its row, which moves to the front. Bounded by the job `reconciliation-audit-trim`.
@@ -333,7 +336,7 @@ CREATE TABLE reconciliation_services (
     verdict              TEXT           -- what it says, as JSON
 ) STRICT;
 
--- Client errors: what went wrong in browsers. ----------------------------------------------------------------------------
+-- Client errors: what went wrong in browsers. -------------------------------------------------------------------------
 
 -- Each different one once. Bounded: those that were longest not seen go.
 CREATE TABLE client_errors (
@@ -351,7 +354,7 @@ CREATE TABLE client_errors (
 ) STRICT;
 
 CREATE UNIQUE INDEX client_errors_by_place ON client_errors (place);
--- Sessions: one per device or browser of a user. -----------------------------------------------------------------------
+-- Sessions: one per device or browser of a user. ----------------------------------------------------------------------
 
 -- Those that have not ended. The tokens that are shown for them stand nowhere here: nobody can make one from its hash.
 -- An expired one goes within the hour, by the job `sessions-cleanup`.

@@ -273,8 +273,8 @@ impl Server {
         &self.data_dir
     }
 
-    /// Waits until the engine has ended without being told to, which only a bug of ours makes it do: the server is of no
-    /// use then, and whoever runs it should end the process and start another. Cancel safe.
+    /// Waits until the engine has ended without being told to, which only a bug of ours makes it do: the server is of
+    /// no use then, and whoever runs it should end the process and start another. Cancel safe.
     pub async fn failed(&mut self) {
         let _ = self.finished.wait_for(Option::is_some).await;
     }

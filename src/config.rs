@@ -38,7 +38,8 @@ pub(crate) const PORT: u16 = listen::PORT;
 const FILE: &str = "rejoin.toml";
 /// The exit code of a configuration that is not accepted.
 pub(crate) const EXIT_CODE: u8 = 2;
-/// Where `rejoin watch` finds the token of its session, other than on the command line, which others on the machine see.
+/// Where `rejoin watch` finds the token of its session, other than on the command line, which others on the machine
+/// see.
 const SESSION_VARIABLE: &str = "REJOIN_SESSION";
 const SESSION_HELP: &str = "Show this session's token; better kept in REJOIN_SESSION";
 /// Longest time between two heartbeats. Whoever hears nothing for longer than this and some may give a stream up.
@@ -47,8 +48,8 @@ pub(crate) const HEARTBEAT_MAX: Duration = Duration::from_secs(60);
 /// What a server needs to know before it starts. Sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where to listen: addresses, and `tailnet` for those that this node has there. Port 0 takes any free port. Default
-    /// `127.0.0.1:7766`.
+    /// Where to listen: addresses, and `tailnet` for those that this node has there. Port 0 takes any free port.
+    /// Default `127.0.0.1:7766`.
     pub listen: ListenOn,
     /// The folder of the database; created when it is not there. Relative to the working folder. Default
     /// `./rejoin-data`.
@@ -109,8 +110,8 @@ pub struct Config {
     pub reconciliation_days: u32,
     /// Rows that it has at most. Default 100,000.
     pub reconciliation_rows: u64,
-    /// How long a session is good after it was opened or renewed; its use in the second half of this time renews it. Whole
-    /// seconds. Default 30 days.
+    /// How long a session is good after it was opened or renewed; its use in the second half of this time renews it.
+    /// Whole seconds. Default 30 days.
     pub session_ttl: Duration,
     /// How long a session is good after its last use; whole seconds. Default 7 days.
     pub session_idle: Duration,

@@ -27,9 +27,9 @@
 //!
 //! # Words
 //!
-//! One word per concept, in Rust, SQL, JSON and on the pages: a *document* (`collection/id`) is the unit of order and of
-//! conflict; an *action* asks for a change, *rules* decide it; an *event* is the immutable record of one accepted change
-//! and carries the *patch* that makes the new state from the old; the *log* is all events by *seq*; a document's
+//! One word per concept, in Rust, SQL, JSON and on the pages: a *document* (`collection/id`) is the unit of order and
+//! of conflict; an *action* asks for a change, *rules* decide it; an *event* is the immutable record of one accepted
+//! change and carries the *patch* that makes the new state from the old; the *log* is all events by *seq*; a document's
 //! *version* counts its events and its *hash* chains them; a *position* (`<seq>-<short hash>`) names a place in the log
 //! and the history behind it; a *snapshot* is a stored full state; *hot* is in memory, *cold* only on disk; a *viewer*
 //! reads, and what they may see of a document makes them its *host* or a *player*.
@@ -37,8 +37,9 @@
 //! # The way of a change
 //!
 //! 1. [`http`]: the connection's [`server`](http::server), which asks the [gate](tailnet::gate) who has come, the
-//!    [`middleware`](http::server::middleware) (host, origin, panics, logs), the [caller](http::request::caller), then a handler in [`features`], which turns the request into a
-//!    [`Request`](document::decide::Request) and sends it to the engine.
+//!    [`middleware`](http::server::middleware) (host, origin, panics, logs), the [caller](http::request::caller), then
+//!    a handler in [`features`], which turns the request into a [`Request`](document::decide::Request) and sends it to
+//!    the engine.
 //! 2. [`engine`]: one thread takes all that waits and, for each, [decides](document::decide) against its own documents:
 //!    rights, preconditions, rules, new state; from old and new state the [patch](document::patch); from that the
 //!    [event](document::event) and its hash.
@@ -71,9 +72,9 @@
 //! | 6 | [`config`], [`app`] | options; the wiring |
 //! | 7 | [`cli`] | the program |
 //!
-//! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and `hyper` only in `http`, `net`, `tailnet`
-//! and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and `document`; the environment is read only in
-//! `config`.
+//! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and
+//! `hyper` only in `http`, `net`, `tailnet` and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and
+//! `document`; the environment is read only in `config`.
 //!
 //! # Promises
 //!
@@ -105,7 +106,8 @@
 //!    `…::a_write_that_reaches_a_secret_is_refused_alike_whatever_stands_there`, and the properties in
 //!    `src/document/tests/visibility.rs` and `reach.rs`.
 //! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`,
-//!    `bad_input::bombs_of_depth_size_and_number`, `pages`, `streams::load`, `src/features/rate_limits/ledger_tests.rs`.
+//!    `bad_input::bombs_of_depth_size_and_number`, `pages`, `streams::load`,
+//!    `src/features/rate_limits/ledger_tests.rs`.
 //! 10. *Only the tailnet gets in*, and who of it is let in, as whom they are known there:
 //!     `tailnet::namespaces::who_sends_to_a_tailnet_address_from_another_network_gets_no_byte`,
 //!     `…::addresses_are_waited_for_and_followed_and_nothing_is_listened_on_instead`, and the rest of `tailnet`.

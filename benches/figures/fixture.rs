@@ -59,8 +59,8 @@ pub fn patch(number: u64) -> Value {
 
 /// The body of an action over HTTP.
 pub fn action(number: u64) -> String {
-    json!({"type": "raise", "payload": {"by": "player-3", "amount": number, "said": "x".repeat(80)}, "patch": patch(number)})
-        .to_string()
+    let payload = json!({ "by": "player-3", "amount": number, "said": "x".repeat(80) });
+    json!({ "type": "raise", "payload": payload, "patch": patch(number) }).to_string()
 }
 
 /// The engine on a directory, without anything around it.

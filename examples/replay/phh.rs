@@ -99,7 +99,8 @@ impl Hand {
             .map(|(id, stack)| json!({ "id": id, "stack": stack }))
             .collect();
         let button = self.players.len().saturating_sub(1);
-        json!({ "players": players, "blinds": self.blinds, "ante": self.ante, "minBet": self.min_bet, "button": button })
+        let (blinds, ante, min_bet) = (&self.blinds, self.ante, self.min_bet);
+        json!({ "players": players, "blinds": blinds, "ante": ante, "minBet": min_bet, "button": button })
     }
 }
 

@@ -152,7 +152,8 @@ macro_rules! number_type {
             /// Before the first.
             pub const ZERO: Self = Self(0);
 
-            /// The one after this. The largest has none and stays: nothing of ours comes near it, but a caller may name it.
+            /// The one after this. The largest has none and stays: nothing of ours comes near it, but a caller may name
+            /// it.
             #[must_use]
             pub const fn next(self) -> Self {
                 Self(self.0.saturating_add(1))

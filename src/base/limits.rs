@@ -25,7 +25,8 @@ pub const ACTION_TYPE_LENGTH_MAX: usize = 64;
 pub const PAGE_LIMIT_DEFAULT: usize = 50;
 /// Most entries in a page. Past it: `invalid-request`.
 pub const PAGE_LIMIT_MAX: usize = 500;
-/// Bytes of states after which a page that includes them ends, and at most one state more. The rest is on the next page.
+/// Bytes of states after which a page that includes them ends, and at most one state more. The rest is on the next
+/// page.
 pub const LIST_STATES_BYTES_MAX: usize = 8 << 20;
 /// Longest long poll.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -33,11 +34,11 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Open connections (default): what 12 KB each makes of some 120 MB. Past it: closed as soon as accepted.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Connections that wait to be accepted: all clients of a server come back in the moment when it listens again, and one
-/// that finds no room is let in only when it tries again, a second later. The system may allow fewer. Past it: the client's
-/// system tries again.
+/// that finds no room is let in only when it tries again, a second later. The system may allow fewer. Past it: the
+/// client's system tries again.
 pub const LISTEN_QUEUE_MAX: u32 = 4096;
-/// Open connections of one person of the tailnet, or from one address of which nothing else is known (default): room for
-/// as many streams as one may have, and for as many requests beside them. Past it: closed as soon as accepted.
+/// Open connections of one person of the tailnet, or from one address of which nothing else is known (default): room
+/// for as many streams as one may have, and for as many requests beside them. Past it: closed as soon as accepted.
 pub const CONNECTIONS_PER_USER_MAX: usize = 2000;
 /// Open streams of one viewer (default). Past it: `too-many-streams`.
 pub const STREAMS_PER_USER_MAX: usize = 1000;
@@ -165,8 +166,8 @@ pub const HISTORY_EVENTS: u64 = 10_000;
 /// Days that a document's events are kept (default).
 pub const HISTORY_DAYS: u32 = 30;
 
-/// Documents that may have changed between two comparisons of memory with the disk, some 150 bytes each. Past it the next
-/// comparison starts anew: it reads where each document stands.
+/// Documents that may have changed between two comparisons of memory with the disk, some 150 bytes each. Past it the
+/// next comparison starts anew: it reads where each document stands.
 pub const CHANGES_MAX: usize = 100_000;
 /// How often memory is compared with the disk (default).
 pub const RECONCILIATION_INTERVAL: Duration = Duration::from_secs(10);
@@ -183,7 +184,8 @@ pub const SEATS_MAX: u32 = 1000;
 pub const RECONNECT_TOKEN_MINUTES: u32 = 30;
 /// How long after its use a reconnect token that comes again is taken for the loser of a race and not for a theft.
 pub const RECONNECT_RACE: Duration = Duration::from_secs(10);
-/// Reconnect tokens that are remembered of one player in one game, used ones included. Past it the oldest are forgotten.
+/// Reconnect tokens that are remembered of one player in one game, used ones included. Past it the oldest are
+/// forgotten.
 pub const RECONNECT_TOKENS_MAX: u32 = 100;
 /// How long an expired reconnect token is remembered, so that its owner is told that it expired.
 pub const EXPIRED_TOKENS_KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -250,8 +252,8 @@ pub const CLIENT_ERROR_SPACING_ALL: Duration = Duration::from_millis(200);
 /// Callers whose client errors are counted apart. Past it: only all together.
 pub const CLIENT_ERROR_CALLERS_MAX: usize = 1000;
 
-/// Bytes of a game that moves to another server, its history and what belongs to it: with that the other server checks it
-/// within seconds, and holds it in memory while it does. Past it: `game-too-large`.
+/// Bytes of a game that moves to another server, its history and what belongs to it: with that the other server checks
+/// it within seconds, and holds it in memory while it does. Past it: `game-too-large`.
 pub const MOVED_GAME_BYTES_MAX: usize = 64 << 20;
 /// Bytes of answers, kept for retries, that go with a game whole: those of the last minutes even of a busy one. Of the
 /// older ones the headers go.

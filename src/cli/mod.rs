@@ -30,8 +30,8 @@ const EXIT_UNSTORED: u8 = 6;
 /// }
 /// ```
 ///
-/// Exit codes: 0 done, 1 the machine, 2 the configuration, 5 a bug of ours, 6 stopped while storage failed, 128 + signal when a second signal cut the stop short, and
-/// those of [`StartError`](crate::app::StartError).
+/// Exit codes: 0 done, 1 the machine, 2 the configuration, 5 a bug of ours, 6 stopped while storage failed, 128 +
+/// signal when a second signal cut the stop short, and those of [`StartError`](crate::app::StartError).
 pub fn run(builder: Builder) -> ExitCode {
     match config::from_process() {
         Ok(Command::Serve(config)) => serve(builder, *config),

@@ -221,7 +221,8 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "listen",
         value_name: "ADDRESS:PORT",
-        help: "Listen here; tailnet:PORT is each of this node's tailnet addresses; port 0 takes a free one (repeatable)",
+        help: "Listen here; tailnet:PORT is each of this node's tailnet addresses; port 0 takes a free one \
+               (repeatable)",
         shape: Shape::List,
         set: |config, values| places(values, &mut config.listen),
         get: |config| config.listen.places().iter().map(ToString::to_string).collect(),

@@ -106,8 +106,8 @@ pub(crate) fn size(value: &Value) -> usize {
     }
 }
 
-/// Turns every -0.0 into 0.0. The two are equal, so no patch tells them apart; a state rebuilt from the log would differ
-/// from the one in memory in their bytes.
+/// Turns every -0.0 into 0.0. The two are equal, so no patch tells them apart; a state rebuilt from the log would
+/// differ from the one in memory in their bytes.
 pub(crate) fn normalise(value: &mut Value) {
     match value {
         Value::Number(number) if number.as_f64() == Some(0.0) && number.is_f64() => *value = Value::from(0.0),

@@ -140,9 +140,9 @@ impl VerifiedChain {
         Arc::new(self.chain.meta(key))
     }
 
-    /// Checks that it goes on from `here`, the last version of the same document that was on this server before it left;
-    /// where the history was trimmed since, that is taken as it is told. Error: `AlreadyExists` when it is another
-    /// document, or its history does not go through `here`.
+    /// Checks that it goes on from `here`, the last version of the same document that was on this server before it
+    /// left; where the history was trimmed since, that is taken as it is told. Error: `AlreadyExists` when it is
+    /// another document, or its history does not go through `here`.
     pub fn check_continues(&self, here: &Document) -> Result<()> {
         let (chain, meta) = (&self.chain, &here.meta);
         let same = chain.host == meta.host && chain.access == meta.access && chain.created_at == meta.created_at;

@@ -50,8 +50,8 @@ impl Entry {
     }
 }
 
-/// Turns entries into what the store takes: nothing of volatile documents, but the answer to a write that touched others
-/// as well names them. Snapshots are added by whoever knows which are due.
+/// Turns entries into what the store takes: nothing of volatile documents, but the answer to a write that touched
+/// others as well names them. Snapshots are added by whoever knows which are due.
 pub(crate) fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
     let mut batch = Batch::default();
     for entry in entries {
@@ -183,8 +183,8 @@ impl Backlog {
         }
     }
 
-    /// The next piece to store: whole writes, in order, bounded as any batch, and the seq of its last event, which may be
-    /// volatile. `None` when nothing waits.
+    /// The next piece to store: whole writes, in order, bounded as any batch, and the seq of its last event, which may
+    /// be volatile. `None` when nothing waits.
     pub fn next_batch(&self) -> Option<(Batch, Seq)> {
         let (mut bytes, mut end) = (0, 0);
         for (index, entry) in self.entries.iter().enumerate() {

@@ -311,8 +311,8 @@ impl Thread {
         if slot.is_none() && !meta.volatile {
             self.end.next_key += 1;
         }
-        // A creation carries the whole state: it is as good as a snapshot. What else does gets one of its own, so that it
-        // depends on nothing before.
+        // A creation carries the whole state: it is as good as a snapshot. What else does gets one of its own, so that
+        // it depends on nothing before.
         let created = slot.is_none_or(|slot| slot.document.is_deleted());
         let policy = after.as_ref().map_or(self.options.snapshots, |state| self.options.snapshots.of(state));
         let since = match slot {

@@ -262,10 +262,10 @@ impl Engine {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Writes rows of a feature in the transaction of the next batch. `write` runs on the engine's thread, in a savepoint:
-    /// what it writes is stored if it returns `Ok`, and its value is returned once that is on disk. While storage fails
-    /// it is refused: rows of features do not wait in memory. Error: that of `write`; `StorageUnavailable`, after which
-    /// it is unknown whether the rows were stored.
+    /// Writes rows of a feature in the transaction of the next batch. `write` runs on the engine's thread, in a
+    /// savepoint: what it writes is stored if it returns `Ok`, and its value is returned once that is on disk. While
+    /// storage fails it is refused: rows of features do not wait in memory. Error: that of `write`;
+    /// `StorageUnavailable`, after which it is unknown whether the rows were stored.
     pub async fn rows<T, F>(&self, write: F) -> Result<T>
     where
         F: FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
@@ -296,8 +296,8 @@ impl Engine {
     }
 
     /// Stores a snapshot of a document as it is now, in the transaction of the next batch. `overwrite`: what somebody
-    /// else has stored of it after the running version goes. Errors: `NotFound`; `Gone`; `VersionConflict` when there is
-    /// a newer version on disk and `overwrite` is not given; `StorageUnavailable` while storage fails, which changes
+    /// else has stored of it after the running version goes. Errors: `NotFound`; `Gone`; `VersionConflict` when there
+    /// is a newer version on disk and `overwrite` is not given; `StorageUnavailable` while storage fails, which changes
     /// nothing else.
     pub async fn snapshot(&self, name: DocumentName, overwrite: bool) -> Result<Persisted> {
         let (reply, answer) = oneshot::channel();
@@ -305,12 +305,11 @@ impl Engine {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Takes a document away: it ends with a tombstone, whatever its rules say, and everything else that is stored of it
-    /// goes in the same transaction. What remains is its id, last version and hash; created again, its versions go on.
-    /// Whether `viewer` may do that is for the caller to check. Returns the tombstone. Errors: `NotFound`, `Damaged`;
-    /// `VersionConflict` when it is not at `expected`;
-    /// `StorageUnavailable` while storage fails, and when it fails right now: then the document may be deleted, with its
-    /// history kept, and this can be repeated.
+    /// Takes a document away: it ends with a tombstone, whatever its rules say, and everything else that is stored of
+    /// it goes in the same transaction. What remains is its id, last version and hash; created again, its versions go
+    /// on. Whether `viewer` may do that is for the caller to check. Returns the tombstone. Errors: `NotFound`,
+    /// `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails, and when it
+    /// fails right now: then the document may be deleted, with its history kept, and this can be repeated.
     pub async fn purge(&self, name: DocumentName, viewer: Viewer, expected: Option<Version>) -> Result<Arc<Document>> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Purge { name, viewer, expected, reply }).await.map_err(|_| stopping())?;
@@ -318,9 +317,9 @@ impl Engine {
     }
 
     /// Drops a document's history, but for its newest event and the state before that: what is left beside the state is
-    /// below 1 KB, and verifies. When the newest event is large itself, one follows it that changes nothing. Whether that
-    /// may be done is for the caller to check. Returns the version that the document then has. Errors: `NotFound`, `Gone`,
-    /// `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails.
+    /// below 1 KB, and verifies. When the newest event is large itself, one follows it that changes nothing. Whether
+    /// that may be done is for the caller to check. Returns the version that the document then has. Errors: `NotFound`,
+    /// `Gone`, `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails.
     pub async fn compact(&self, name: DocumentName, expected: Version) -> Result<Version> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Compact { name, expected, reply }).await.map_err(|_| stopping())?;
@@ -345,8 +344,8 @@ impl Engine {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Looks after the file, as soon as nothing else waits or that has taken long enough: statistics brought up to date,
-    /// the WAL moved into the database and emptied. Error: `StorageUnavailable`.
+    /// Looks after the file, as soon as nothing else waits or that has taken long enough: statistics brought up to
+    /// date, the WAL moved into the database and emptied. Error: `StorageUnavailable`.
     pub async fn tidy(&self) -> Result<Tidied> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Tidy(reply)).await.map_err(|_| stopping())?;

@@ -1,5 +1,5 @@
-//! What can still be done with a document that is too damaged to be read: its history goes on behind the damage, from an
-//! old state that can be read, or ends.
+//! What can still be done with a document that is too damaged to be read: its history goes on behind the damage, from
+//! an old state that can be read, or ends.
 
 use std::sync::Arc;
 
@@ -34,9 +34,9 @@ impl Thread {
     }
 
     /// What stands in for a document that could not be read because of `error`: all of it but its state. The next
-    /// version is to be stored whole, since everything before depends on what is damaged. Errors: `error` itself, when it
-    /// is another, or when the document is deleted; `StorageUnavailable` while storage fails, since no snapshot is taken
-    /// then.
+    /// version is to be stored whole, since everything before depends on what is damaged. Errors: `error` itself, when
+    /// it is another, or when the document is deleted; `StorageUnavailable` while storage fails, since no snapshot is
+    /// taken then.
     pub fn stand_in(&self, name: &DocumentName, error: Error) -> Result<Slot> {
         if error.kind() != Kind::Damaged {
             return Err(error);

@@ -106,9 +106,9 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    /// Begins to follow, which makes `viewer` one who is there. `resume`: the position that the follower last saw, as it gives it; whatever it says, the answer
-    /// is a first item and never a refusal. Error: `TooLarge` when a snapshot would hold too many documents;
-    /// `StorageUnavailable`.
+    /// Begins to follow, which makes `viewer` one who is there. `resume`: the position that the follower last saw, as
+    /// it gives it; whatever it says, the answer is a first item and never a refusal. Error: `TooLarge` when a snapshot
+    /// would hold too many documents; `StorageUnavailable`.
     pub(crate) async fn open(
         reads: Reads,
         presence: &Arc<Presence>,
@@ -395,8 +395,8 @@ impl Follow {
 
     async fn resume_from_disk(&mut self, from: Position) -> Result<Item> {
         let (interest, after) = (Arc::clone(self.subscription.interest()), from.seq());
-        // Up to here from disk; what is newer and not yet on disk is in the ring, and is counted there, as is what never
-        // comes to disk.
+        // Up to here from disk; what is newer and not yet on disk is in the ring, and is counted there, as is what
+        // never comes to disk.
         let (durable, newer, forgotten) = {
             let ring = self.reads.hub.gate();
             let unstored = |event: &&Arc<Event>| event.meta.volatile || event.seq > ring.durable();
@@ -462,8 +462,8 @@ impl Follow {
     }
 
     /// What is there at this moment: what is hot, and for the rest what was read from disk while the log went on from
-    /// `before`. `None`: a document went out of memory before it was asked from disk, or the log went on for longer than
-    /// the ring.
+    /// `before`. `None`: a document went out of memory before it was asked from disk, or the log went on for longer
+    /// than the ring.
     fn present(
         &self,
         interest: &Interest,

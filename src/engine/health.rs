@@ -45,8 +45,8 @@ pub struct Report {
 const BUCKETS: usize = 96;
 const STEPS: u32 = 4;
 
-/// How long something took, as counts in buckets that grow by a quarter of a doubling each: what it tells is at most 19 %
-/// too much. Covers a microsecond to 16 s in less than a kilobyte, whatever was counted.
+/// How long something took, as counts in buckets that grow by a quarter of a doubling each: what it tells is at most
+/// 19 % too much. Covers a microsecond to 16 s in less than a kilobyte, whatever was counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Histogram {
     counts: [u64; BUCKETS],

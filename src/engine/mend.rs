@@ -1,5 +1,5 @@
-//! Making memory and disk alike again, for a document that was found different: the rows are written anew from memory, or
-//! what the rows say becomes the state by a new event.
+//! Making memory and disk alike again, for a document that was found different: the rows are written anew from memory,
+//! or what the rows say becomes the state by a new event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +26,9 @@ use crate::store::{Batch, Claimed, Mend, Rest};
 /// Which side is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Memory: the rows become those of the document as it is published. Where nothing of the stored history can be kept,
-    /// an event that changes nothing begins it anew. A document that memory knows nothing of is removed from the disk.
-    /// Error: `not-in-memory` for one that is only on disk, where nothing that memory remembers of it is left.
+    /// Memory: the rows become those of the document as it is published. Where nothing of the stored history can be
+    /// kept, an event that changes nothing begins it anew. A document that memory knows nothing of is removed from the
+    /// disk. Error: `not-in-memory` for one that is only on disk, where nothing that memory remembers of it is left.
     Memory,
     /// The disk: the state that its rows make, whether or not they add up, becomes the state by a new event. Error:
     /// `NotFound` when they make none.

@@ -1,11 +1,12 @@
 //! Rank 3: one thread owns the truth. It decides, commits and publishes, in that order, for everybody.
 //!
-//! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works on),
-//! [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`policy`] (when a snapshot is due),
-//! [`persist`] (snapshots and removal on demand, room on a full disk), [`compact`] (a history that nobody needs any more),
-//! [`damaged`] (a document that cannot be read), [`mend`] (making memory and disk alike again), [`standing`] (documents on their way between servers), [`tallies`] (creations that are counted), [`tidy`] (looking
-//! after the file), [`backlog`] (what waits while storage fails), [`health`] (what it tells about
-//! itself), and for those who read beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
+//! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works
+//! on), [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`policy`] (when a snapshot is
+//! due), [`persist`] (snapshots and removal on demand, room on a full disk), [`compact`] (a history that nobody needs
+//! any more), [`damaged`] (a document that cannot be read), [`mend`] (making memory and disk alike again), [`standing`]
+//! (documents on their way between servers), [`tallies`] (creations that are counted), [`tidy`] (looking after the
+//! file), [`backlog`] (what waits while storage fails), [`health`] (what it tells about itself), and for those who read
+//! beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
 pub(crate) mod backlog;
 pub(crate) mod batch;

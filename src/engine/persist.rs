@@ -180,8 +180,8 @@ impl Thread {
         }
     }
 
-    /// Decides that a document ends, without asking its rules, and that everything before its end goes. Not while it is on
-    /// its way to another server, which may need to be sent it again.
+    /// Decides that a document ends, without asking its rules, and that everything before its end goes. Not while it is
+    /// on its way to another server, which may need to be sent it again.
     fn bury(
         &mut self,
         (name, expected): (&DocumentName, Option<Version>),

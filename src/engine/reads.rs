@@ -1,7 +1,7 @@
 //! Reading beside the engine: published documents from memory, cold ones and the past from disk.
 //!
-//! Nothing here asks the engine for an answer. What is not on disk yet (storage fails) is in the hub's ring, and is laid
-//! over what the disk says. Volatile documents are in the hub and its ring alone.
+//! Nothing here asks the engine for an answer. What is not on disk yet (storage fails) is in the hub's ring, and is
+//! laid over what the disk says. Volatile documents are in the hub and its ring alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -238,8 +238,8 @@ impl Reads {
         Ok(found.is_some_and(|(stored, _)| stored.short() == hash))
     }
 
-    /// Where in this log, and at which version, a document had the hash that `position` names, whatever seq it gives: it
-    /// may be of another server's log, from which the document came. Looks at each kept event of the document, which
+    /// Where in this log, and at which version, a document had the hash that `position` names, whatever seq it gives:
+    /// it may be of another server's log, from which the document came. Looks at each kept event of the document, which
     /// history's bound keeps within some milliseconds.
     pub async fn by_hash(&self, name: &DocumentName, position: Position) -> Result<Option<(Position, Version)>> {
         let Position::After { hash, .. } = position else { return Ok(None) };

@@ -68,7 +68,8 @@ pub struct Coming {
 /// The newest version of a document that was frozen.
 pub(crate) type Stood = Option<Arc<Document>>;
 
-/// The documents that take no changes. Owned by the engine's thread. Bounded by how many are moved; of most it is empty.
+/// The documents that take no changes. Owned by the engine's thread. Bounded by how many are moved; of most it is
+/// empty.
 #[derive(Clone, Debug, Default)]
 pub struct Standings(HashMap<DocumentName, Standing>);
 

@@ -2,8 +2,8 @@
 //! the runner to look at all jobs.
 //!
 //! It knows nothing of what ran before, forgets what it missed, and a panic in what it calls would end it. So it calls
-//! nothing that can panic or wait; whether there is something to do, the runner decides. It follows the machine's clock,
-//! whatever clock the server was given: where the two differ, its calls come to nothing.
+//! nothing that can panic or wait; whether there is something to do, the runner decides. It follows the machine's
+//! clock, whatever clock the server was given: where the two differ, its calls come to nothing.
 
 use std::time::Duration;
 

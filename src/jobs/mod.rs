@@ -6,7 +6,8 @@
 //!
 //! What a job can rely on: it runs once per slot of its schedule, if the server is there; slots that passed while the
 //! server was down, or while storage failed, are made up for by one run; a run that the end of the server broke off, or
-//! that failed because storage took nothing, is made up for by another. It never runs twice at once. What it must see to by itself: that running again does no harm.
+//! that failed because storage took nothing, is made up for by another. It never runs twice at once. What it must see
+//! to by itself: that running again does no harm.
 
 pub(crate) mod alarm;
 pub(crate) mod log;

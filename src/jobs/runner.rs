@@ -70,8 +70,8 @@ impl Handle {
         let _ = self.signals.try_send(signal);
     }
 
-    /// Begins a run and returns when its beginning is on disk. Errors: `NotFound`; `Invalid` for a dry run of a job that
-    /// cannot; `AlreadyExists` while it runs; `StorageUnavailable`.
+    /// Begins a run and returns when its beginning is on disk. Errors: `NotFound`; `Invalid` for a dry run of a job
+    /// that cannot; `AlreadyExists` while it runs; `StorageUnavailable`.
     pub(crate) async fn run_now(&self, name: &str, dry_run: bool) -> Result<Started> {
         let (reply, started) = oneshot::channel();
         let ask = Ask { name: name.to_owned(), dry_run, reply };
@@ -127,8 +127,8 @@ impl Runner {
         (Self { jobs, signals, engine, reads, clock, progress, tasks, running }, handle)
     }
 
-    /// Makes up for what was missed or broken off, then does what it is told, for ever. Dropped, it breaks all runs off,
-    /// which the next start notes and makes up for: a stop is no other than a crash.
+    /// Makes up for what was missed or broken off, then does what it is told, for ever. Dropped, it breaks all runs
+    /// off, which the next start notes and makes up for: a stop is no other than a crash.
     pub(crate) async fn run(mut self) {
         self.recover().await;
         self.look();
@@ -255,8 +255,8 @@ impl Runner {
 struct OneRun {
     job: Job,
     trigger: Trigger,
-    /// How far the job is when the run has ended, however it ended: a job that fails is tried again at its next slot, but
-    /// soon if it was storage that failed.
+    /// How far the job is when the run has ended, however it ended: a job that fails is tried again at its next slot,
+    /// but soon if it was storage that failed.
     progress: Option<Progress>,
     context: JobContext,
     reply: Option<oneshot::Sender<Result<Started>>>,
@@ -312,8 +312,8 @@ impl Ending {
     }
 }
 
-/// Runs a job's body to its end, or breaks it off after its time. One that holds its thread cannot be broken off: then it
-/// is told as timed out at once, and the run ends, and the job can run again, when it lets go.
+/// Runs a job's body to its end, or breaks it off after its time. One that holds its thread cannot be broken off: then
+/// it is told as timed out at once, and the run ends, and the job can run again, when it lets go.
 async fn watch(job: &Job, context: JobContext) -> Ending {
     let run = Arc::clone(&job.run);
     // Called within the task, so that a panic before the first await is no other than one after it.

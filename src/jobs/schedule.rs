@@ -59,8 +59,8 @@ impl Schedule {
         Timestamp::from_millis(self.last_slot(now).as_millis() + self.grid().0)
     }
 
-    /// The slot that is to be run at `now`, when all up to `covered` are done with. However many were missed, it is one:
-    /// the last. What is covered *after* the next slot was noted under a clock that was wrong, and does not count.
+    /// The slot that is to be run at `now`, when all up to `covered` are done with. However many were missed, it is
+    /// one: the last. What is covered *after* the next slot was noted under a clock that was wrong, and does not count.
     pub fn due(self, covered: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let slot = self.last_slot(now);
         let from_a_wrong_clock = covered > self.next_slot(now);

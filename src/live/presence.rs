@@ -101,7 +101,8 @@ impl Presence {
         }
     }
 
-    /// A stream of `viewer` begins. It counts as a connection to the documents that `interest` names until it is dropped.
+    /// A stream of `viewer` begins. It counts as a connection to the documents that `interest` names until it is
+    /// dropped.
     pub(crate) fn attend(self: &Arc<Self>, viewer: &Viewer, interest: Arc<Interest>) -> Attendance {
         let user = match viewer {
             Viewer::Owner => None,

@@ -1,4 +1,5 @@
-//! The smallest HTTP client that can follow a stream: one request per connection, plain HTTP, no redirects, bodies in pieces.
+//! The smallest HTTP client that can follow a stream: one request per connection, plain HTTP, no redirects, bodies in
+//! pieces.
 
 use std::fmt;
 use std::future::Future;

@@ -18,8 +18,8 @@ use crate::store::write::writer;
 /// Bytes of a page.
 const PAGE_BYTES: usize = 4096;
 
-/// See the module. Shared by everybody who reads and writes it; each call holds the lock for the time of some statements
-/// on memory, so that it may be made where nothing may block for long.
+/// See the module. Shared by everybody who reads and writes it; each call holds the lock for the time of some
+/// statements on memory, so that it may be made where nothing may block for long.
 pub(crate) struct Memory(Mutex<Connection>);
 
 impl Memory {
@@ -41,8 +41,8 @@ impl Memory {
         question(&self.0.lock())
     }
 
-    /// Writes rows that belong to the document of `meta`, all or none. Errors: that of `write`; `TooLarge` when there are
-    /// as many as may be.
+    /// Writes rows that belong to the document of `meta`, all or none. Errors: that of `write`; `TooLarge` when there
+    /// are as many as may be.
     pub(crate) fn write<T>(
         &self,
         meta: &Arc<Meta>,

@@ -2,9 +2,10 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`open`] (creating, checking, locking), [`writer`] (the transaction),
-//! `trim` (bounded history, compaction), `purge` (taking documents away), `tally` (what is counted with a creation), `replay` (a document from snapshot and events, verified), `log` (events across
-//! documents), [`reader`] (the pool), [`keys`] (answers that are given again), `memory` (the same tables, in memory), `compare`
-//! (reading what may have been tampered with), `mend` (writing it anew).
+//! `trim` (bounded history, compaction), `purge` (taking documents away), `tally` (what is counted with a creation),
+//! `replay` (a document from snapshot and events, verified), `log` (events across documents), [`reader`] (the pool),
+//! [`keys`] (answers that are given again), `memory` (the same tables, in memory), `compare` (reading what may have
+//! been tampered with), `mend` (writing it anew).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
 //! checksum. What does not verify is an error that names the document and the version, never data.

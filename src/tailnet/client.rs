@@ -47,7 +47,8 @@ pub enum ApiError {
     Absent(PathBuf),
     /// It listens where it cannot be asked yet.
     #[error(
-        "Tailscale's graphical builds for macOS listen on TCP, which is not supported yet; use the open-source tailscaled"
+        "Tailscale's graphical builds for macOS listen on TCP, which is not supported yet; use the open-source \
+         tailscaled"
     )]
     Unsupported,
     /// The socket cannot be used.

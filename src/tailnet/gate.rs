@@ -98,8 +98,8 @@ impl Gate {
     }
 
     /// Says who `peer` is, that came to a listener of this `reach`. What was found out within the last `age` counts.
-    /// Takes no longer than [`TIMEOUT`], and nothing but a look at the file system where no tailscaled could know of the
-    /// peer. Cancel safe.
+    /// Takes no longer than [`TIMEOUT`], and nothing but a look at the file system where no tailscaled could know of
+    /// the peer. Cancel safe.
     pub async fn who(&self, peer: SocketAddr, reach: Reach, age: Duration) -> Verdict {
         let ip = peer.ip().to_canonical();
         if is_loopback(ip) {

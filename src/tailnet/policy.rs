@@ -80,8 +80,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The user id that stands for all nodes with a tag; the tag is given with or without its `tag:`. `None` when that is no
-/// tag.
+/// The user id that stands for all nodes with a tag; the tag is given with or without its `tag:`. `None` when that is
+/// no tag.
 pub(crate) fn tag_user(tag: &str) -> Option<UserId> {
     let name = tag.strip_prefix("tag:").unwrap_or(tag);
     let good = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

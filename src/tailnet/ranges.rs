@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether `address` is in one of the ranges that nodes of a tailnet get their addresses from. An IPv4 address inside an
-/// IPv6 one counts as what it is inside.
+/// Whether `address` is in one of the ranges that nodes of a tailnet get their addresses from. An IPv4 address inside
+/// an IPv6 one counts as what it is inside.
 pub(crate) fn is_tailnet(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_tailnet_v4(address),

@@ -14,6 +14,7 @@ test('the description is valid OpenAPI 3.1', async (t) => {
   assert.ok(valid, JSON.stringify(errors));
   assert.equal(validator.version, '3.1');
 
-  const broken = { openapi: '3.1.0', info: { title: 'x', version: '1' }, paths: { '/a': { get: { responses: { 200: {} } } } } };
+  const paths = { '/a': { get: { responses: { 200: {} } } } };
+  const broken = { openapi: '3.1.0', info: { title: 'x', version: '1' }, paths };
   assert.equal((await new Validator().validate(broken)).valid, false, 'the validator can say no');
 });

@@ -122,7 +122,8 @@ for (const name of ['127.0.0.1', FOREIGN]) {
     const before = server.answered().length;
     const outcome = await page.evaluate(attack, { target: server.url, name: NAME });
     assert.deepEqual(outcome, { got: REFUSED, events: 0 });
-    // It is the server that refuses: the browser alone would keep the answers from the page and let simple posts through.
+    // It is the server that refuses: the browser alone would keep the answers from the page and let simple posts
+    // through.
     const path = `/api/v1/${NAME}`;
     assert.deepEqual(server.answered().slice(before), [
       `GET ${path}/events 403`,

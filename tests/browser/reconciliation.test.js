@@ -115,7 +115,9 @@ test('every live event is what the schema says, and a dashboard misses none over
 });
 
 test('the schema can say no', () => {
-  const good = { eventId: '1-00000000', service: 'log', status: 'verified', counts: {}, checksum: '0'.repeat(64), latencyMs: 1 };
+  const good = {
+    eventId: '1-00000000', service: 'log', status: 'verified', counts: {}, checksum: '0'.repeat(64), latencyMs: 1,
+  };
   assert.ok(Update.safeParse(good).success);
   for (const bad of [
     { ...good, counts: { rows: '3' } },

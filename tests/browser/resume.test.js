@@ -100,7 +100,8 @@ function assertUnbroken(connections, history) {
  * @param {Change[]} history
  */
 function assertAllThere(acknowledged, history) {
-  const there = history.filter((change) => change.type === 'count').map((change) => [change.payload.key, change.version]);
+  const counts = history.filter((change) => change.type === 'count');
+  const there = counts.map((change) => [change.payload.key, change.version]);
   assert.deepEqual(
     there,
     [...acknowledged].sort((a, b) => a[1] - b[1]),

@@ -21,7 +21,8 @@ async fn list(server: &Process, query: &str) -> Value {
 async fn errors_are_kept_once_with_their_count_also_over_a_kill() {
     let mut server = Process::start(&[]);
     let broken = json!({
-        "message": "x is undefined", "stack": "at a.js:1", "url": "https://host/game?invite=sesame#top", "appVersion": "1.2"
+        "message": "x is undefined", "stack": "at a.js:1", "appVersion": "1.2",
+        "url": "https://host/game?invite=sesame#top"
     });
     let first = tell(&server, &broken).await.expect(200).body;
     assert_eq!(first["count"], 1);

@@ -186,7 +186,8 @@ fn check_references(description: &Value, value: &Value) {
     }
 }
 
-/// A call under a name that is no collection's must not hide documents of one, nor a collection be made that calls hide.
+/// A call under a name that is no collection's must not hide documents of one, nor a collection be made that calls
+/// hide.
 #[tokio::test]
 async fn no_collection_is_called_as_the_servers_own_calls_are() {
     /// Collections with calls of their own beside those of every document.

@@ -97,7 +97,8 @@ async fn nobody_hears_of_a_reload_or_of_one_tab_of_two() {
     }
     let second = Follower::connect(&url(&server), Some("bob"), None).await.unwrap();
     drop(second);
-    // Who goes after all that is told as lost after the debounce: by then the loss of any of these would have been told.
+    // Who goes after all that is told as lost after the debounce: by then the loss of any of these would have been
+    // told.
     drop(dave);
     let next = alice.presence().await.data;
     assert_eq!(next["change"], json!({ "playerId": "dave", "event": "lost" }));

@@ -170,7 +170,10 @@ async fn a_batch_over_both_is_all_or_nothing_and_a_repeated_key_gets_the_first_a
         json!({ "op": "action", "type": "both", "collection": collection, "id": id, "patch": { "both": n },
                 "expectedVersion": version })
     };
-    let both = |n: u32, version: u32, game: u32| json!({ "operations": [act("encounters", "on-disk", n, version), act("games", "memory-only", n, game)] });
+    let both = |n: u32, version: u32, game: u32| {
+        let operations = [act("encounters", "on-disk", n, version), act("games", "memory-only", n, game)];
+        json!({ "operations": operations })
+    };
     let (status, refused) = server.post("/api/v1/batch", &both(1, 3, 7)).await;
     assert_eq!((status, &refused["index"]), (409, &json!(1)), "{refused}");
     let keyed =
@@ -431,7 +434,10 @@ async fn a_disk_that_fails_concerns_only_what_is_for_the_disk() {
         assert_eq!((status, &document["durable"]), (202, &json!(false)), "{document}");
         let (status, document) = server.merge("/api/v1/games/memory-only", &json!({ "n": n })).await;
         assert_eq!((status, &document["persistent"]), (200, &json!(false)), "{document}");
-        let change = |collection: &str, id: &str| json!({ "op": "patch", "collection": collection, "id": id, "patch": { "both": n } });
+        let change = |collection: &str, id: &str| {
+            let patch = json!({ "both": n });
+            json!({ "op": "patch", "collection": collection, "id": id, "patch": patch })
+        };
         let operations = json!([change("encounters", "on-disk"), change("games", "memory-only")]);
         let (status, answer) = server.post("/api/v1/batch", &json!({ "operations": operations })).await;
         assert_eq!((status, &answer["durable"]), (202, &json!(false)), "{answer}");
@@ -522,10 +528,10 @@ async fn a_full_disk_makes_room_for_what_is_stored_together_with_a_game_in_memor
     while server.get("/api/v1/games/c2").await.0 == 200 {
         n += 1;
         assert!(n < 40, "the file is bounded");
-        let put = |collection: &str, id: &str, state: Value| json!({ "op": "put", "collection": collection, "id": id, "state": state });
+        let (id, large) = (format!("e{n}"), "x".repeat(100_000));
         let operations = json!([
-            put("encounters", &format!("e{n}"), json!({ "text": "x".repeat(100_000) })),
-            put("games", "memory-only", json!({ "n": n })),
+            { "op": "put", "collection": "encounters", "id": id, "state": { "text": large } },
+            { "op": "put", "collection": "games", "id": "memory-only", "state": { "n": n } },
         ]);
         let (status, answer) = server.post("/api/v1/batch", &json!({ "operations": operations })).await;
         assert_eq!(status, 200, "{answer}");

@@ -240,7 +240,10 @@ async fn create_at_random(server: &Process, dice: &mut Dice, counted: &mut Count
         let name = |place: usize| {
             if spoilt && place + 1 == kinds.len() { "there".to_owned() } else { format!("d{index}-{place}") }
         };
-        let operation = |(place, kind): (usize, &usize)| json!({ "op": "create", "collection": COUNTERS[*kind].0, "id": name(place), "state": {} });
+        let operation = |(place, kind): (usize, &usize)| {
+            let collection = COUNTERS[*kind].0;
+            json!({ "op": "create", "collection": collection, "id": name(place), "state": {} })
+        };
         let operations: Vec<Value> = kinds.iter().enumerate().map(operation).collect();
         let key = format!("k{index}");
         let headers = [(AS, user), ("idempotency-key", key.as_str())];

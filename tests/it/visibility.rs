@@ -88,7 +88,8 @@ fn host_turn(server: &Process, dice: &mut Dice, n: u64, version: u64) -> Request
         }
         8 => server.request("POST", "/api/v1/batch").json(&json!({ "operations": [
             { "op": "patch", "collection": "games", "id": "g1", "patch": { "hidden": secret("host", n) } },
-            { "op": "action", "collection": "games", "id": "g1", "type": "tell", "payload": { "private": { to: secret(to, n) } } },
+            { "op": "action", "collection": "games", "id": "g1", "type": "tell",
+              "payload": { "private": { to: secret(to, n) } } },
         ] })),
         _ => server.request("DELETE", GAME),
     }

@@ -49,18 +49,32 @@ fn files_and_functions_are_small() {
     check(rules::sizes);
 }
 
-#[test]
-fn nothing_is_left_over_and_no_machine_shows() {
+/// Applies a rule to the text of every file of the repository.
+fn check_texts(rule: impl Fn(&str, &str) -> Vec<String>) {
     let mut complaints = Vec::new();
     for path in repository::files(Path::new(ROOT)) {
         // What is not text is not ours to read; other people's data is as it is.
         let Ok(text) = fs::read_to_string(Path::new(ROOT).join(&path)) else { continue };
         if !path.starts_with("tests/fixtures/") {
-            complaints.extend(repository::leftovers(&path, &text));
-            complaints.extend(repository::places(&path, &text));
+            complaints.extend(rule(&path, &text));
         }
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_over() {
+    check_texts(repository::leftovers);
+}
+
+#[test]
+fn no_machine_shows() {
+    check_texts(repository::places);
+}
+
+#[test]
+fn lines_are_no_longer_than_a_screen_is_wide() {
+    check_texts(repository::long_lines);
 }
 
 #[test]

@@ -94,6 +94,23 @@ pub fn places(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+const COLUMNS_MAX: usize = 120;
+/// Files of which all lines are short, by the end of their names. Tables in Markdown cannot be wrapped.
+const SHORT_LINES: &[&str] = &[".rs", ".sql", ".js", ".c", ".toml", ".css", ".html"];
+
+/// Lines that are longer than a screen is wide, comments included.
+pub fn long_lines(path: &str, text: &str) -> Vec<String> {
+    if !SHORT_LINES.iter().any(|end| path.ends_with(end)) {
+        return Vec::new();
+    }
+    let long = |(_, line): &(usize, &str)| line.chars().count() > COLUMNS_MAX;
+    let complain = |(index, line): (usize, &str)| {
+        let columns = line.chars().count();
+        format!("{path}:{}: {columns} columns, the most is {COLUMNS_MAX}", index + 1)
+    };
+    text.lines().enumerate().filter(long).map(complain).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +136,15 @@ mod tests {
             assert_eq!(leftovers("a.rs", &format!("    {code}")).len(), 1, "{code}");
             assert_eq!(leftovers("a.md", &format!("    {code}")).len(), 0, "{code}");
         }
+    }
+
+    #[test]
+    fn lines_that_are_too_long_are_found() {
+        let line = |columns: usize| format!("fn a() {{}}\n// {}\n", "\u{e4}".repeat(columns - 3));
+        assert_eq!(long_lines("src/a.rs", &line(120)), [""; 0]);
+        assert_eq!(long_lines("src/a.rs", &line(121)), ["src/a.rs:2: 121 columns, the most is 120"]);
+        assert_eq!(long_lines("schema.sql", &line(121)).len(), 1);
+        assert_eq!(long_lines("README.md", &line(500)).len(), 0);
     }
 
     #[test]

@@ -282,7 +282,8 @@ mod tests {
 
     #[test]
     fn tests_do_not_count() {
-        let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    use b::c;\n    fn d() {}\n}\n#[cfg(test)]\nmod more;\nfn e() {}\n";
+        let tests = "#[cfg(test)]\nmod tests {\n    use b::c;\n    fn d() {}\n}\n#[cfg(test)]\nmod more;\n";
+        let text = &format!("fn a() {{}}\n{tests}fn e() {{}}\n");
         let source = Source::new("src/a.rs", text);
         assert_eq!((source.lines, source.names.len()), (2, 0));
         assert!(source.code.contains("fn e") && !source.code.contains("fn d"));

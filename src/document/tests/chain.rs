@@ -26,7 +26,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn positions_tags_and_hashes_are_read_as_they_are_written(number in number(), hash in short(), whole in any::<[u8; 8]>()) {
+    fn positions_tags_and_hashes_are_read_as_they_are_written(
+        number in number(), hash in short(), whole in any::<[u8; 8]>(),
+    ) {
         let position = Position::After { seq: Seq(number), hash };
         prop_assert_eq!(Position::parse(&position.to_string()), Some(position));
         let tag = Tag { version: Version(number), hash };
@@ -51,7 +53,9 @@ proptest! {
     }
 
     #[test]
-    fn a_chain_verifies_until_any_bit_of_it_is_another(life in life(), place in any::<prop::sample::Index>(), which in any::<prop::sample::Index>()) {
+    fn a_chain_verifies_until_any_bit_of_it_is_another(
+        life in life(), place in any::<prop::sample::Index>(), which in any::<prop::sample::Index>(),
+    ) {
         let events = events(&life, &[]);
         let mut previous = Hash::ZERO;
         for event in &events {

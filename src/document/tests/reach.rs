@@ -154,7 +154,8 @@ proptest! {
     ) {
         let alice = Viewer::User(user("alice"));
         for write in reaching_writes() {
-            for stands in [Some(&state), Some(&json!({})), Some(&json!({ "a": 7, "hidden": {}, "private": { "bob": 1 } })), None] {
+            let other = json!({ "a": 7, "hidden": {}, "private": { "bob": 1 } });
+            for stands in [Some(&state), Some(&json!({})), Some(&other), None] {
                 let error = decided(stands, &alice, write.clone(), expected.clone()).unwrap_err();
                 prop_assert_eq!(error.kind(), Kind::Forbidden, "{:?}", write);
                 prop_assert_eq!(error.message(), "this write reaches a part of the document that you may not see");

@@ -52,8 +52,8 @@ impl Running {
     /// Lets the time pass that the engine waits between two looks at what is idle.
     async fn sweep(&self) {
         (0..100).for_each(|_| self.engine.tick());
-        // The first may be of a round that began before the last tick; the second's round counts them all and looks once
-        // it has answered; the third is taken up after the look.
+        // The first may be of a round that began before the last tick; the second's round counts them all and looks
+        // once it has answered; the third is taken up after the look.
         for _ in 0..3 {
             self.engine.rows(|_, _| Ok(())).await.unwrap();
         }

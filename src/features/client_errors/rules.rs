@@ -184,7 +184,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn over_any_time_no_more_are_admitted_than_burst_and_spacing_allow(steps in prop::collection::vec(0..4000_i64, 1..200)) {
+        fn over_any_time_no_more_are_admitted_than_burst_and_spacing_allow(
+            steps in prop::collection::vec(0..4000_i64, 1..200),
+        ) {
             let (mut limiter, mut now, mut admitted) = (Limiter::default(), 0, 0);
             for step in steps {
                 now += step;

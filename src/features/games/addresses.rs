@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::tailnet::ranges::{is_loopback, is_tailnet};
 
-/// Whether a game may be sent to this address. Everything else is refused, whoever asks: a server that sends what it has
-/// to any address is a way into networks that it stands in.
+/// Whether a game may be sent to this address. Everything else is refused, whoever asks: a server that sends what it
+/// has to any address is a way into networks that it stands in.
 pub(crate) fn is_allowed(address: IpAddr) -> bool {
     is_loopback(address) || is_tailnet(address)
 }

@@ -243,8 +243,8 @@ impl Lines {
         self.lines.iter().map(String::len).sum()
     }
 
-    /// What they say, if it can be so in a game: nothing twice, nothing that belongs to nothing, in the order in which it
-    /// can be stored. Error: `Rejected`.
+    /// What they say, if it can be so in a game: nothing twice, nothing that belongs to nothing, in the order in which
+    /// it can be stored. Error: `Rejected`.
     pub(crate) fn verify(&self, told: Hash) -> Result<Vec<Belonging>> {
         if self.digest() != told {
             return Err(Error::new(Kind::Rejected, "not all that belongs to the game has come as it was sent"));

@@ -1,8 +1,8 @@
 //! The server that a game leaves: freeze, send, record, confirm.
 //!
-//! The row in `moves` decides. Before it is on disk the game is this server's, and whatever fails only ends the attempt;
-//! from then on it is the other server's, which is asked to make it live until it says that it has. What the other
-//! server has forgotten meanwhile is sent again: the history stays here.
+//! The row in `moves` decides. Before it is on disk the game is this server's, and whatever fails only ends the
+//! attempt; from then on it is the other server's, which is asked to make it live until it says that it has. What the
+//! other server has forgotten meanwhile is sent again: the history stays here.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -73,9 +73,9 @@ impl Retry {
 }
 
 /// Moves a game to the server at `to`. Errors: `Invalid` for an address that is not allowed; `NotFound`, `Gone`;
-/// `Forbidden` for all but the host and administrators; `game-too-large`; `Frozen`; `Rejected` when the other server does
-/// not take it, with its reason; `not-persistent`; `StorageUnavailable`. After an error the game goes on here. Not to be
-/// taken as undone when cancelled.
+/// `Forbidden` for all but the host and administrators; `game-too-large`; `Frozen`; `Rejected` when the other server
+/// does not take it, with its reason; `not-persistent`; `StorageUnavailable`. After an error the game goes on here. Not
+/// to be taken as undone when cancelled.
 pub(crate) async fn migrate(
     api: &Api,
     caller: &Caller,
@@ -175,8 +175,8 @@ async fn record(api: &Api, row: &MoveRow, retry: Option<&Retry>, departed: &Depa
     false
 }
 
-/// Asks the other server to make the game live, and when it has, shows everyone the way. `answer`: kept then for whoever
-/// asked and has no answer yet.
+/// Asks the other server to make the game live, and when it has, shows everyone the way. `answer`: kept then for
+/// whoever asked and has no answer yet.
 async fn confirm(api: &Api, row: &MoveRow, answer: Option<KeyRow>) -> Result<()> {
     let peer = Peer::find(&row.target).await?;
     let confirm = Piece::step(Step::Confirm, &row.id);
@@ -371,8 +371,8 @@ impl Peer {
         Ok(Self { url: format!("http://{target}"), target, addresses })
     }
 
-    /// Sends a piece. Errors: `NotFound` when it knows no such move; `Rejected` with its reason; `StorageUnavailable` when
-    /// it cannot be reached or cannot do it now.
+    /// Sends a piece. Errors: `NotFound` when it knows no such move; `Rejected` with its reason; `StorageUnavailable`
+    /// when it cannot be reached or cannot do it now.
     async fn say(&self, name: &DocumentName, piece: &Piece) -> Result<Value> {
         let json = Bytes::from(serde_json::to_vec(piece).map_err(Error::internal)?);
         let path = format!("/api/v1/games/{}/import", name.id);

@@ -1,12 +1,13 @@
 //! Games: documents of the collection `games` with seats, reconnect tokens and an end.
 //!
 //! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers) are pure; `sql`
-//! has the tables, and what of them goes with a game that is removed; [`tables`] says where they are; [`service`] joins them with documents;
-//! [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
+//! has the tables, and what of them goes with a game that is removed; [`tables`] says where they are; [`service`] joins
+//! them with documents; [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes
+//! games that are over.
 //!
 //! Moving a game to another server: [`addresses`] (where to; pure), [`protocol`] (what the servers tell each other),
-//! [`attached_rows`] (what goes with a game; pure), [`migrate_out`] (the server that it leaves), [`migrate_in`] (the server that
-//! it goes to).
+//! [`attached_rows`] (what goes with a game; pure), [`migrate_out`] (the server that it leaves), [`migrate_in`] (the
+//! server that it goes to).
 
 pub(crate) mod addresses;
 pub(crate) mod attached_rows;

@@ -103,7 +103,8 @@ enum Outcome {
 }
 
 /// Brings a player back. Errors: `NotFound`, `Gone`, `game-completed`; each of the token's; `not-a-participant`;
-/// `IdempotencyMismatch`; `Frozen`, `Moved`; `StorageUnavailable`, after which the request is to be repeated with the same key.
+/// `IdempotencyMismatch`; `Frozen`, `Moved`; `StorageUnavailable`, after which the request is to be repeated with the
+/// same key.
 pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
     let Request { game, player, viewer, token, last_event_id, key } = request;
     let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;

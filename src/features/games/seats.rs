@@ -26,8 +26,8 @@ pub(crate) enum Choice {
     Free(u32),
 }
 
-/// How many seats a game has: the top-level member `maxSeats` of its serialised state. What is no whole number from 1 on
-/// counts as left out; no game has more than [`SEATS_MAX`].
+/// How many seats a game has: the top-level member `maxSeats` of its serialised state. What is no whole number from 1
+/// on counts as left out; no game has more than [`SEATS_MAX`].
 pub(crate) fn max_seats(state: &[u8]) -> u32 {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -115,9 +115,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever comes in whatever order: nobody shares a seat, nobody sits beyond the last, and all find one until full.
+        /// Whoever comes in whatever order: nobody shares a seat, nobody sits beyond the last, and all find one until
+        /// full.
         #[test]
-        fn seats_are_given_once(max in 1_u32..20, wishes in prop::collection::vec((0_u8..30, prop::option::of(0_u32..22)), 0..60)) {
+        fn seats_are_given_once(
+            max in 1_u32..20, wishes in prop::collection::vec((0_u8..30, prop::option::of(0_u32..22)), 0..60),
+        ) {
             let mut seats = Vec::new();
             for (player, wanted) in wishes {
                 let player = format!("p{player}");
@@ -127,7 +130,9 @@ mod tests {
                         prop_assert!(seat < max && seats.iter().all(|taken| taken.seat != seat && taken.player != id));
                         seats.extend(taken(&[(&player, seat)]));
                     }
-                    Ok(Choice::Had(seat)) => prop_assert!(seats.iter().any(|taken| taken.seat == seat && taken.player == id)),
+                    Ok(Choice::Had(seat)) => {
+                        prop_assert!(seats.iter().any(|taken| taken.seat == seat && taken.player == id));
+                    }
                     Err(_) if wanted.is_some() => {}
                     Err(error) => {
                         prop_assert_eq!(error.slug(), Some("table-full"));

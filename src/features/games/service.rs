@@ -48,8 +48,8 @@ pub(super) fn not_a_participant(player: &UserId) -> Error {
     Error::new(Kind::Forbidden, message).problem("not-a-participant")
 }
 
-/// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever has
-/// one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the player and the host; those of
+/// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever
+/// has one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the player and the host; those of
 /// [`seats::choose`]; those of [`tables::write`].
 pub(crate) async fn join(
     api: &Api,

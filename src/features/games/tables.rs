@@ -1,5 +1,5 @@
-//! Where what there is beside a game's state is kept: on disk, or for a game that lives in memory only in memory like it.
-//! The tables and the SQL are the same.
+//! Where what there is beside a game's state is kept: on disk, or for a game that lives in memory only in memory like
+//! it. The tables and the SQL are the same.
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 //!
 //! Shared by all requests: cut into shards by identity, each behind a lock of its own that is held for some hundred
 //! nanoseconds. Bounded, by shard: when one is full, full buckets go first, since a full bucket is the same as none. If
-//! that is not enough, those that come nearest to being full go: who loses one is given at most what they had spent, and
-//! an exhausted bucket is the last to go.
+//! that is not enough, those that come nearest to being full go: who loses one is given at most what they had spent,
+//! and an exhausted bucket is the last to go.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -79,8 +79,8 @@ struct Account {
     buckets: Buckets,
 }
 
-/// The buckets of one identity, in no order. Most have one: it stands where the account does, so that it is found without
-/// another look into memory.
+/// The buckets of one identity, in no order. Most have one: it stands where the account does, so that it is found
+/// without another look into memory.
 #[derive(Debug, Default)]
 struct Buckets {
     first: Option<Held>,

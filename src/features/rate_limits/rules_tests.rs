@@ -298,7 +298,10 @@ proptest! {
     ) {
         let path = format!("/{}", path.join("/"));
         let rules: Vec<Rule> =
-            (1..).zip(&rules).map(|(number, (pattern, method, priority))| rule(number, pattern, *method, *priority)).collect();
+            (1..)
+                .zip(&rules)
+                .map(|(number, (pattern, method, priority))| rule(number, pattern, *method, *priority))
+                .collect();
         let fits = |rule: &&Rule| {
             matches(rule.pattern.as_str(), &path) && rule.method.is_none_or(|method| method == Verb::Get)
         };

@@ -118,8 +118,8 @@ impl RateLimits {
         decision
     }
 
-    /// Gives a user who has none a limit of their own, once. Errors: `AlreadyExists`, `TooLarge`, `IdempotencyMismatch`,
-    /// `StorageUnavailable`.
+    /// Gives a user who has none a limit of their own, once. Errors: `AlreadyExists`, `TooLarge`,
+    /// `IdempotencyMismatch`, `StorageUnavailable`.
     pub(crate) async fn create_user(
         self: &Arc<Self>,
         user: UserId,

@@ -81,7 +81,9 @@ proptest! {
     }
 
     #[test]
-    fn a_users_own_limit_applies_to_that_user_and_no_other(own in 1..40_u32, default in 1..40_u32, of_rule in 1..40_u32) {
+    fn a_users_own_limit_applies_to_that_user_and_no_other(
+        own in 1..40_u32, default in 1..40_u32, of_rule in 1..40_u32,
+    ) {
         on_engine(async |running| {
             let limits = open_with(&running, limit(default, 1, 3600)).await;
             limits.put_user(user("alice"), limit(own, 1, 3600)).await.unwrap();

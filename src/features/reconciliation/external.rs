@@ -38,8 +38,8 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let rule = format!(
-        "a service is named by 1 to {OUTSIDE_NAME_LENGTH_MAX} characters: a letter or digit, then letters, digits, '_', '-' \
-         or '.'"
+        "a service is named by 1 to {OUTSIDE_NAME_LENGTH_MAX} characters: a letter or digit, then letters, digits, \
+         '_', '-' or '.'"
     );
     Err(Error::invalid_field("service", rule))
 }
@@ -156,8 +156,8 @@ fn check_ids(field: &str, ids: &BTreeSet<String>) -> Result<()> {
     Err(Error::invalid_field(field, format!("a job id has 1 to {REPORT_JOB_ID_LENGTH_MAX} bytes")))
 }
 
-/// When a report is about: what it says, but not after now, so that one clock that is ahead does not outdate the reports
-/// after it. Error: `Invalid` when it is too far ahead to be a clock's fault.
+/// When a report is about: what it says, but not after now, so that one clock that is ahead does not outdate the
+/// reports after it. Error: `Invalid` when it is too far ahead to be a clock's fault.
 pub(crate) fn moment(at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp> {
     let at = at.unwrap_or(now);
     if at.minus(REPORT_AHEAD_MAX) > now {
@@ -264,7 +264,8 @@ mod tests {
             prop_assert_eq!(verdict.status == Status::Verified, same && complete);
             prop_assert_eq!(verdict.details.is_none(), same && complete);
             // The checksum says the same: that of the side that should be, with all jobs done, is that of what is.
-            let should = Report { actual: report.expected.clone(), actual_job_ids: report.expected_job_ids.clone(), ..report.clone() };
+            let (actual, actual_job_ids) = (report.expected.clone(), report.expected_job_ids.clone());
+            let should = Report { actual, actual_job_ids, ..report.clone() };
             prop_assert_eq!(should.judge("billing", 0.0).checksum == verdict.checksum, same && complete);
             if let Some(details) = verdict.details {
                 prop_assert!(details.missing_job_ids.iter().all(|id| !report.actual_job_ids.contains(id)));

@@ -21,9 +21,9 @@ pub(crate) struct Repaired {
 }
 
 impl Comparer {
-    /// Makes memory and disk alike for a document that was found different, by what one of them has. Compares before and
-    /// after. Errors: `not-different`; those of [`Side`]; `StorageUnavailable`; `Frozen` and `Moved` for one on its way to
-    /// another server.
+    /// Makes memory and disk alike for a document that was found different, by what one of them has. Compares before
+    /// and after. Errors: `not-different`; those of [`Side`]; `StorageUnavailable`; `Frozen` and `Moved` for one on its
+    /// way to another server.
     pub(crate) async fn repair(&mut self, document: &DocumentName, source: Side) -> Result<Repaired> {
         let started = Instant::now();
         self.compare(None).await?;
@@ -36,7 +36,8 @@ impl Comparer {
                 let Some(leaf) = leaf else { return Ok(Known::Nothing(key)) };
                 let version = leaf.version();
                 let standing = moment.standing(key)?;
-                // Of who its host was only a digest is remembered: where neither side has it, nothing can be made of that.
+                // Of who its host was only a digest is remembered: where neither side has it, nothing can be made of
+                // that.
                 let stored = standing.as_ref().and_then(|standing| standing.meta.as_deref());
                 let stored_well = stored.is_some_and(|meta| leaf.has_facts_of(meta));
                 let hot = core.hub.by_key(key);

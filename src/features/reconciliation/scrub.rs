@@ -47,7 +47,8 @@ impl Shared {
         mended.await.map_err(crate::base::error::Error::internal)?
     }
 
-    /// Reads and hashes again what is on disk, at most `bytes_per_second` of it, for as long as the server runs. 0: never.
+    /// Reads and hashes again what is on disk, at most `bytes_per_second` of it, for as long as the server runs. 0:
+    /// never.
     pub(crate) async fn keep_scrubbing(self, told: Arc<Reconciliation>, bytes_per_second: u64) {
         if bytes_per_second == 0 {
             return;

@@ -1,18 +1,18 @@
 //! What runs the comparison of memory with the disk, and says what came of it.
 //!
 //! *Memory* is what was published: the engine notes for each document that changes what it became
-//! ([`changes`](crate::live::changes)), and from those notes the [`ledger`] knows where every document must stand. What it
-//! knows it has never read back from the disk, but for where documents stood when the server started.
+//! ([`changes`](crate::live::changes)), and from those notes the [`ledger`] knows where every document must stand. What
+//! it knows it has never read back from the disk, but for where documents stood when the server started.
 //!
-//! *Incrementally*: at one moment of what is published, everything up to its end is on disk, so the rows that came since
-//! the last moment, read in one transaction, must be those changes: each document ends where memory does, and no document
-//! has rows that memory did not make. That costs what has changed. Rows that come after the moment are compared once
-//! the engine has answered, since by then it has published everything that could be read.
+//! *Incrementally*: at one moment of what is published, everything up to its end is on disk, so the rows that came
+//! since the last moment, read in one transaction, must be those changes: each document ends where memory does, and no
+//! document has rows that memory did not make. That costs what has changed. Rows that come after the moment are
+//! compared once the engine has answered, since by then it has published everything that could be read.
 //!
 //! *Behind our back*: SQLite tells the engine's connection when another has committed
-//! ([`others_wrote`](crate::store::Writer::others_wrote)). Then everything is looked at: each document's end against the
-//! ledger, each event against its chain, each snapshot against its checksum and against memory. What was written into the
-//! file without SQLite is found by the scrub, which does the same for ever, slowly, with nothing in its cache.
+//! ([`others_wrote`](crate::store::Writer::others_wrote)). Then everything is looked at: each document's end against
+//! the ledger, each event against its chain, each snapshot against its checksum and against memory. What was written
+//! into the file without SQLite is found by the scrub, which does the same for ever, slowly, with nothing in its cache.
 //!
 //! A document that was found different is looked at each time until it is alike again.
 
@@ -42,8 +42,8 @@ pub(crate) mod ledger;
 #[cfg(test)]
 mod tests;
 
-/// Compares memory with the disk. One at a time: whoever shares it waits for the other. A call that is cancelled goes on
-/// by itself and is lost for nobody: what it was to compare is compared, or comes with the next.
+/// Compares memory with the disk. One at a time: whoever shares it waits for the other. A call that is cancelled goes
+/// on by itself and is lost for nobody: what it was to compare is compared, or comes with the next.
 pub(crate) struct Comparer {
     core: Arc<Mutex<Core>>,
     pub(super) engine: Engine,
@@ -71,9 +71,9 @@ impl Comparer {
         Self { core, engine, reads, health }
     }
 
-    /// Compares what has changed since the last time; everything, when somebody else has written to the file. `services`:
-    /// all that is stored of these, whoever wrote; only they are told of, and of those that there are none is told.
-    /// Error: `StorageUnavailable`, `Damaged` when the disk cannot be read at all; nothing is forgotten then.
+    /// Compares what has changed since the last time; everything, when somebody else has written to the file.
+    /// `services`: all that is stored of these, whoever wrote; only they are told of, and of those that there are none
+    /// is told. Error: `StorageUnavailable`, `Damaged` when the disk cannot be read at all; nothing is forgotten then.
     pub(crate) async fn compare(&mut self, services: Option<&[String]>) -> Result<Vec<Verdict>> {
         let started = Instant::now();
         let look = self.engine.look().await?;
@@ -88,8 +88,8 @@ impl Comparer {
         Ok(self.verdicts(started, services.map_or(Wanted::All, Wanted::Named)))
     }
 
-    /// Reads and hashes again what is on disk, some `bytes` of it, and goes on there the next time: once around, then anew.
-    /// Returns verdicts only when something was found that was not known. Error: as [`compare`](Self::compare).
+    /// Reads and hashes again what is on disk, some `bytes` of it, and goes on there the next time: once around, then
+    /// anew. Returns verdicts only when something was found that was not known. Error: as [`compare`](Self::compare).
     pub(crate) async fn scrub_step(&mut self, bytes: u64) -> Result<Vec<Verdict>> {
         let started = Instant::now();
         let news = self.run(move |core, reader| core.scrub(reader, bytes)).await?;

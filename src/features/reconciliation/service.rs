@@ -1,8 +1,8 @@
 //! Recording verdicts and telling them, and what outside services report.
 //!
-//! A verdict is recorded by the engine's thread, in its transaction, and told once that is on disk. While storage fails,
-//! or takes too long, it is told all the same and its row is written later: a dashboard that falls silent when the disk
-//! does would be of little use.
+//! A verdict is recorded by the engine's thread, in its transaction, and told once that is on disk. While storage
+//! fails, or takes too long, it is told all the same and its row is written later: a dashboard that falls silent when
+//! the disk does would be of little use.
 
 mod reports;
 mod resume;
@@ -271,8 +271,8 @@ impl Reconciliation {
         Ok(updates)
     }
 
-    /// Adds to verdicts on all there is those on collections of which nothing is left on either side: what is in force of
-    /// them would stay so for ever. Only where the log as a whole is verified: else they may just not be known now.
+    /// Adds to verdicts on all there is those on collections of which nothing is left on either side: what is in force
+    /// of them would stay so for ever. Only where the log as a whole is verified: else they may just not be known now.
     fn add_gone(&self, verdicts: &mut Vec<Verdict>) {
         let verified = |verdict: &Verdict| verdict.service == external::LOG && verdict.status == Status::Verified;
         if !verdicts.iter().any(verified) {

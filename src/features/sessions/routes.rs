@@ -166,8 +166,8 @@ struct OpenedSession {
 ///
 /// For oneself: for the server's owner on its own machine, for a member of the tailnet (who alone may show it then), or
 /// once more for whose session the request shows. Administrators open them for others with `user`. Each device should
-/// have one of its own; of one user the newest hundred are kept. No `Idempotency-Key`: the token is kept nowhere, so that
-/// it could not be given again; a session that is opened once too often ends by itself.
+/// have one of its own; of one user the newest hundred are kept. No `Idempotency-Key`: the token is kept nowhere, so
+/// that it could not be given again; a session that is opened once too often ends by itself.
 #[utoipa::path(
     post, path = "/api/v1/sessions", operation_id = "openSession", tag = "sessions",
     params(Caller), request_body = Option<OpenBody>,
@@ -232,7 +232,10 @@ impl SessionPage {
         ("limit" = Option<usize>, Query, description = "Most sessions in the page.", minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
     ),
-    responses((status = 200, description = "Those of the caller, on whatever device.", body = SessionPage), SessionProblems),
+    responses(
+        (status = 200, description = "Those of the caller, on whatever device.", body = SessionPage),
+        SessionProblems
+    ),
 )]
 async fn list(
     Extension(sessions): Extension<Keeper>,

@@ -266,7 +266,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whoever_comes_back_within_the_idle_time_is_never_sent_away(gaps in prop::collection::vec(1_u64..7 * 24 * 3600, 1..200)) {
+        fn whoever_comes_back_within_the_idle_time_is_never_sent_away(
+            gaps in prop::collection::vec(1_u64..7 * 24 * 3600, 1..200),
+        ) {
             let mut now = Timestamp::from_millis(0);
             let (mut renewed, mut seen) = (now, now);
             for gap in gaps {

@@ -1,7 +1,7 @@
 //! Opening, describing and ending sessions, and what goes on with them by itself.
 //!
-//! A session is on disk before it can be shown. It ends in memory first, so that its token is void and its streams close
-//! at once, also while storage fails; that it has ended is acknowledged when it is gone from the disk too.
+//! A session is on disk before it can be shown. It ends in memory first, so that its token is void and its streams
+//! close at once, also while storage fails; that it has ended is acknowledged when it is gone from the disk too.
 
 use std::sync::Arc;
 

@@ -257,8 +257,8 @@ impl Table {
         found.filter(|live| of.is_none_or(|viewer| live.opened.holder.viewer() == *viewer))
     }
 
-    /// At most `limit` sessions, newest first, older than the one that `before` names; of one viewer or of all. The flag
-    /// says whether there are more.
+    /// At most `limit` sessions, newest first, older than the one that `before` names; of one viewer or of all. The
+    /// flag says whether there are more.
     pub fn list(&self, of: Option<&Viewer>, before: Option<&str>, limit: usize) -> (Vec<Session>, bool) {
         let before = before.and_then(|id| SessionId::new(id).ok());
         let range = (Bound::Unbounded, before.as_ref().map_or(Bound::Unbounded, Bound::Excluded));
@@ -279,8 +279,8 @@ impl Table {
         (found, more)
     }
 
-    /// All sessions of a viewer but one, also those that have ended and are still on disk. One that is just being opened
-    /// is opened after this: were it ended now, it could reach the disk after its removal.
+    /// All sessions of a viewer but one, also those that have ended and are still on disk. One that is just being
+    /// opened is opened after this: were it ended now, it could reach the disk after its removal.
     pub(super) fn others(&self, of: &Viewer, current: Option<&str>) -> Vec<Arc<Live>> {
         let index = self.index.lock();
         let all = index.of.get(of).into_iter().flat_map(BTreeMap::values);

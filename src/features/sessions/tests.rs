@@ -101,7 +101,9 @@ proptest! {
     #![proptest_config(Config { cases: 16, ..Config::default() })]
 
     #[test]
-    fn ending_a_session_removes_it_everywhere(opened in prop::collection::vec(0..3_usize, 1..8), chosen: prop::sample::Index) {
+    fn ending_a_session_removes_it_everywhere(
+        opened in prop::collection::vec(0..3_usize, 1..8), chosen: prop::sample::Index,
+    ) {
         block_on(async {
             let bench = Bench::start().await;
             let mut sessions = Vec::new();
@@ -130,7 +132,9 @@ proptest! {
     }
 
     #[test]
-    fn ending_all_others_keeps_exactly_the_current_one(opened in prop::collection::vec(0..3_usize, 1..10), chosen: prop::sample::Index) {
+    fn ending_all_others_keeps_exactly_the_current_one(
+        opened in prop::collection::vec(0..3_usize, 1..10), chosen: prop::sample::Index,
+    ) {
         block_on(async {
             let bench = Bench::start().await;
             let mut sessions = Vec::new();

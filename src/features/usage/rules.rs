@@ -258,8 +258,8 @@ impl Standing {
         self.subscription.as_ref().filter(|subscription| subscription.status != Status::Cancelled)
     }
 
-    /// What is in force at `now`: the subscription, or the default plan, which has `defaults` for limits and the calendar
-    /// month for a period.
+    /// What is in force at `now`: the subscription, or the default plan, which has `defaults` for limits and the
+    /// calendar month for a period.
     pub(crate) fn plan(&self, defaults: Limits, now: Timestamp) -> Plan<'_> {
         match self.granted() {
             Some(Subscription { plan, status, period, limits, .. }) => {

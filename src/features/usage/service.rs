@@ -40,8 +40,8 @@ fn thing(tally: &Tally) -> Result<Thing> {
     Thing::counted_as(tally.what).ok_or_else(|| Error::internal(format_args!("nothing counts as {}", tally.what)))
 }
 
-/// Sets a user's subscription. The counters stay, but for a renewal, whose period begins when the one before is over, or
-/// later: they begin anew with it. Returns whether there was none. Error: `Damaged`.
+/// Sets a user's subscription. The counters stay, but for a renewal, whose period begins when the one before is over,
+/// or later: they begin anew with it. Returns whether there was none. Error: `Damaged`.
 pub(crate) fn put(conn: &Connection, mut subscription: Subscription, now: Timestamp) -> Result<bool> {
     let before = sql::subscription(conn, subscription.user.as_str())?;
     if let Some(before) = &before {

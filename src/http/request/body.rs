@@ -41,8 +41,8 @@ impl Default for BodyLimits {
     }
 }
 
-/// A body of `application/json` that holds an object. Errors: `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`, `Invalid` with the
-/// fields that do not fit.
+/// A body of `application/json` that holds an object. Errors: `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`,
+/// `Invalid` with the fields that do not fit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Json<T>(pub T);
 

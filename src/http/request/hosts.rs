@@ -19,8 +19,9 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     /// The names of the listener at `local`: its own address; on loopback (and on the unspecified address, which
-    /// loopback reaches) `127.0.0.1`, `localhost` and `[::1]`; and `extra`. An extra name with a port is taken with that
-    /// port, one without is taken with the listener's port and with none, as behind something that speaks HTTPS for us.
+    /// loopback reaches) `127.0.0.1`, `localhost` and `[::1]`; and `extra`. An extra name with a port is taken with
+    /// that port, one without is taken with the listener's port and with none, as behind something that speaks HTTPS
+    /// for us.
     pub(crate) fn new(local: SocketAddr, extra: &[String]) -> Self {
         let port = local.port();
         let mut authorities = Vec::new();
@@ -86,7 +87,8 @@ impl Hosts {
     }
 
     /// Refuses what a page of another origin sends: a foreign `Origin` always; without one, what the browser marks as
-    /// coming from another site, unless it is a navigation (a link to us), which a page cannot read. Error: `Forbidden`.
+    /// coming from another site, unless it is a navigation (a link to us), which a page cannot read. Error:
+    /// `Forbidden`.
     pub(crate) fn check_origin(&self, method: &Method, headers: &HeaderMap) -> Result<()> {
         let mut origins = headers.get_all(ORIGIN).iter().peekable();
         if origins.peek().is_some() {

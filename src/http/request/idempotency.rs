@@ -70,8 +70,8 @@ impl Sent {
         if self.body.bytes.is_empty() { Ok(None) } else { self.body.parse_object().map(Some) }
     }
 
-    /// The answer that the same call was given before, if it was. To be asked for first, since what the call is about may
-    /// be gone by now; [`Once::run`] asks again. Errors: `IdempotencyMismatch`; `StorageUnavailable`.
+    /// The answer that the same call was given before, if it was. To be asked for first, since what the call is about
+    /// may be gone by now; [`Once::run`] asks again. Errors: `IdempotencyMismatch`; `StorageUnavailable`.
     pub(crate) async fn answered_before(&self, api: &Api) -> Result<Option<Response>> {
         let Some(key) = self.key.clone() else { return Ok(None) };
         let known = match api.memory.read(|conn| key.find(conn))? {

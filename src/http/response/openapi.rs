@@ -125,7 +125,8 @@ pub(crate) struct Problem {
     /// `rate-limited`: the name of the rule; `default` or `user` where it is no rule's limit.
     #[schema(required = false)]
     pub rule: String,
-    /// `storage-unavailable`, `storage-full`, `rate-limited`: when it is worth trying again; `Retry-After` says the same.
+    /// `storage-unavailable`, `storage-full`, `rate-limited`: when it is worth trying again; `Retry-After` says the
+    /// same.
     #[schema(required = false)]
     pub retry_after_seconds: u64,
     /// `quota-exceeded`: which count is at its limit, such as `partiesCreated`.
@@ -291,7 +292,8 @@ parameters! {
         request_header(
             "If-Match",
             TAGS_PATTERN,
-            "Only if the document has one of these tags, `\"<version>-<short hash>\"` as in `ETag`; `*`: if it is there.",
+            "Only if the document has one of these tags, `\"<version>-<short hash>\"` as in `ETag`; `*`: if it is \
+             there.",
         ),
         request_header(
             "If-None-Match",
@@ -299,7 +301,11 @@ parameters! {
             "Only if the document has none of these tags; `*`: if it is not there.",
         ),
     ];
-    Unchanged => [request_header("If-None-Match", TAGS_PATTERN, "Answer 304 if what is asked for still has one of these tags.")];
+    Unchanged => [request_header(
+        "If-None-Match",
+        TAGS_PATTERN,
+        "Answer 304 if what is asked for still has one of these tags.",
+    )];
     Sent => [idempotency_key()];
     WriteHeaders => [
         idempotency_key(),
@@ -308,8 +314,8 @@ parameters! {
     Resume => [request_header(
         "Last-Event-ID",
         "",
-        "The `id` of the last event that the client saw (`EventSource` sends it by itself); `0`: from the beginning of the \
-         kept history. One that this log does not know is answered with a snapshot, never with a refusal.",
+        "The `id` of the last event that the client saw (`EventSource` sends it by itself); `0`: from the beginning of \
+         the kept history. One that this log does not know is answered with a snapshot, never with a refusal.",
     )];
 }
 
@@ -317,8 +323,8 @@ fn idempotency_key() -> Parameter {
     request_header(
         "Idempotency-Key",
         KEY_PATTERN,
-        "1 to 255 visible ASCII characters, best random ones, that make a retry safe: the same request with the same key \
-         is done once and gets the first answer again.",
+        "1 to 255 visible ASCII characters, best random ones, that make a retry safe: the same request with the same \
+         key is done once and gets the first answer again.",
     )
 }
 
@@ -370,7 +376,8 @@ impl Description {
     get, path = "/openapi.json", operation_id = "describe", tag = "operations",
     params(Unchanged),
     responses(
-        (status = 200, description = "The description.", body = Object, headers(("ETag" = String, description = "Its tag."))),
+        (status = 200, description = "The description.", body = Object,
+            headers(("ETag" = String, description = "Its tag."))),
         (status = 304, description = "It is the one that the caller has."),
         Common,
     ),

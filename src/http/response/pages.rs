@@ -15,9 +15,9 @@ use crate::http::request::headers::prefers;
 use crate::http::response::openapi::{Common, Missing};
 use crate::http::response::problem::Handled;
 
-/// The only style of these pages. The policy names its hash, so that nothing else applies. The colour scheme is the root's,
-/// which paints the window; on the body alone it would give a dark page's links and boxes to a white one. Long commands
-/// wrap: scrolling sideways hides their ends.
+/// The only style of these pages. The policy names its hash, so that nothing else applies. The colour scheme is the
+/// root's, which paints the window; on the body alone it would give a dark page's links and boxes to a white one. Long
+/// commands wrap: scrolling sideways hides their ends.
 const STYLE: &str = ":root{color-scheme:light dark}\
                      body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;\
                      overflow-wrap:break-word}h1,h2{line-height:1.2}a{display:inline-block;padding:.25rem 0}\
@@ -51,15 +51,16 @@ pub(crate) const MEANINGS: &[Meaning] = &[
         "invalid-request",
         &[400],
         "A part of the request is malformed, mistyped or unknown: the body, the query, an id or a header.",
-        "Read errors: it names each field and what is wrong with it. Nothing was changed; mend the request and send it again.",
+        "Read errors: it names each field and what is wrong with it. Nothing was changed; mend the request and send it \
+         again.",
     ),
     meaning(
         "unauthenticated",
         &[401],
-        "The server cannot tell who is asking, or the request shows a session that is unknown, has ended, or is somebody \
-         else's.",
-        "Open a new session with POST /api/v1/sessions, or show none; and connect from a place that the server knows: the \
-         machine that it runs on, or the private network that it serves.",
+        "The server cannot tell who is asking, or the request shows a session that is unknown, has ended, or is \
+         somebody else's.",
+        "Open a new session with POST /api/v1/sessions, or show none; and connect from a place that the server knows: \
+         the machine that it runs on, or the private network that it serves.",
     ),
     meaning(
         "forbidden",
@@ -145,8 +146,8 @@ pub(crate) const MEANINGS: &[Meaning] = &[
         "rate-limited",
         &[429],
         "The caller sent more requests than their limit allows.",
-        "Wait the seconds in Retry-After, and send fewer. rule says which limit it was; RateLimit on every answer says how \
-         many requests are left.",
+        "Wait the seconds in Retry-After, and send fewer. rule says which limit it was; RateLimit on every answer says \
+         how many requests are left.",
     ),
     meaning(
         "internal",
@@ -158,9 +159,9 @@ pub(crate) const MEANINGS: &[Meaning] = &[
         "damaged-document",
         &[500],
         "What is stored of this document contradicts itself, so it is not served: a wrong answer would be worse.",
-        "Versions up to lastGoodVersion can still be read: the host can roll the document back to one of them, and it goes \
-         on from there; or restore the database from a backup. A game that is over can be removed all the same. Other \
-         documents are not affected.",
+        "Versions up to lastGoodVersion can still be read: the host can roll the document back to one of them, and it \
+         goes on from there; or restore the database from a backup. A game that is over can be removed all the same. \
+         Other documents are not affected.",
     ),
     meaning(
         "game-moved",
@@ -191,8 +192,8 @@ pub(crate) const MEANINGS: &[Meaning] = &[
     meaning(
         "identity-unavailable",
         &[503],
-        "The server asks tailscaled who is at the other end of each connection, and gets no answer that it can use. Until \
-         it does, nobody is let in.",
+        "The server asks tailscaled who is at the other end of each connection, and gets no answer that it can use. \
+         Until it does, nobody is let in.",
         "Try again after the seconds in Retry-After. If it lasts, look at the server's log: it says what is wrong with \
          tailscaled.",
     ),
@@ -205,8 +206,8 @@ pub(crate) const MEANINGS: &[Meaning] = &[
     meaning(
         "reconnect-token-unknown",
         &[401],
-        "The server knows no reconnect token like this one: it is cut off or mistyped, or it was forgotten long after it \
-         expired.",
+        "The server knows no reconnect token like this one: it is cut off or mistyped, or it was forgotten long after \
+         it expired.",
         "Ask for a new one at connection-token, as the player or by the host of the game.",
     ),
     meaning(
@@ -270,16 +271,16 @@ pub(crate) const MEANINGS: &[Meaning] = &[
     meaning(
         "not-in-memory",
         &[409],
-        "The document was found different, but it is not in memory, and of what memory remembers of it nothing is left on \
-         disk. It cannot be written anew from memory.",
+        "The document was found different, but it is not in memory, and of what memory remembers of it nothing is left \
+         on disk. It cannot be written anew from memory.",
         "Repair it from the disk, or restore a backup.",
     ),
     meaning(
         "not-persistent",
         &[409],
-        "The game lives in memory only, since persistence of new games was turned off when it was created. It is played as \
-         any other, with seats, tokens and an end, for as long as the server runs; but it cannot be stored whole, read \
-         back, removed for good or moved to another server.",
+        "The game lives in memory only, since persistence of new games was turned off when it was created. It is \
+         played as any other, with seats, tokens and an end, for as long as the server runs; but it cannot be stored \
+         whole, read back, removed for good or moved to another server.",
         "Play on, or ask who runs the server to turn persistence on and open a new game. To end this one, delete it.",
     ),
     meaning(
@@ -291,10 +292,10 @@ pub(crate) const MEANINGS: &[Meaning] = &[
     meaning(
         "quota-exceeded",
         &[403],
-        "The plan of the user allows so many new parties, encounters or creatures in a period, and so many were created. \
-         Nothing was created; of a batch nothing was done.",
-        "Wait until resetAt, when counting begins anew, or ask who runs the server for another plan. /api/v1/usage tells \
-         what is left.",
+        "The plan of the user allows so many new parties, encounters or creatures in a period, and so many were \
+         created. Nothing was created; of a batch nothing was done.",
+        "Wait until resetAt, when counting begins anew, or ask who runs the server for another plan. /api/v1/usage \
+         tells what is left.",
     ),
     meaning(
         "game-too-large",
@@ -307,22 +308,23 @@ pub(crate) const MEANINGS: &[Meaning] = &[
     meaning(
         "other-server-unavailable",
         &[503],
-        "The server that the game was to move to cannot be reached, or cannot take it now. The game goes on where it is.",
+        "The server that the game was to move to cannot be reached, or cannot take it now. The game goes on where it \
+         is.",
         "See whether that server runs and is well, then order the move again.",
     ),
     meaning(
         "move-refused",
         &[422],
-        "The server that the game was to move to does not take it, for the reason that detail gives: it has another game of \
-         this name, say, or allows less. The game goes on where it is.",
+        "The server that the game was to move to does not take it, for the reason that detail gives: it has another \
+         game of this name, say, or allows less. The game goes on where it is.",
         "Remove the reason, or choose another server; otherStatus is the status of its answer.",
     ),
     meaning(
         "game-elsewhere",
         &[409],
         "A batch happens on one server, whole or not at all, and one of its games is on another. Nothing was changed.",
-        "index names the operation, document its game, and to the server that it is at: send what is about it there, and \
-         the rest here.",
+        "index names the operation, document its game, and to the server that it is at: send what is about it there, \
+         and the rest here.",
     ),
     meaning(
         "sessions-full",
@@ -383,7 +385,8 @@ async fn one(headers: HeaderMap, slug: axum::extract::RawPathParams) -> Handled<
     }
     let status: Vec<String> = found.status.iter().map(u16::to_string).collect();
     let body = format!(
-        "<p>Status {}.</p><h2>What it means</h2><p>{}</p><h2>What to do</h2><p>{}</p><p><a href=\"/problems\">All problems</a></p>",
+        "<p>Status {}.</p><h2>What it means</h2><p>{}</p><h2>What to do</h2><p>{}</p><p><a href=\"/problems\">All \
+         problems</a></p>",
         status.join(" or "),
         found.meaning,
         found.remedy

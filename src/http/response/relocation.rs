@@ -10,11 +10,12 @@ use crate::live::hub::Hub;
 
 /// The paths that are about one game: what follows, up to the next slash, is its id.
 const PREFIXES: [&str; 2] = ["/api/v1/games/", "/api/game/"];
-/// What can be asked of a game that is elsewhere, by what follows its id: another server may bring it back or ask whether
-/// it came, and whoever moved it may ask for the answer again.
+/// What can be asked of a game that is elsewhere, by what follows its id: another server may bring it back or ask
+/// whether it came, and whoever moved it may ask for the answer again.
 const ANSWERED: [&str; 2] = ["import", "migrate"];
 
-/// Refuses a request about a game that is elsewhere. Error: `Moved`, with `to` and the `location` of what was asked for.
+/// Refuses a request about a game that is elsewhere. Error: `Moved`, with `to` and the `location` of what was asked
+/// for.
 pub(crate) fn check(hub: &Hub, uri: &Uri) -> Result<()> {
     if hub.moves().count() == 0 {
         return Ok(());

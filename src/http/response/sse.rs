@@ -41,9 +41,9 @@ const TURNED_AWAY_SPREAD: Duration = Duration::from_millis(500);
 /// A prime by which numbers that follow each other come to lie far apart.
 const SPREADER: u64 = 2_654_435_761;
 
-/// Answers with a stream of what `interest` covers, as `caller` may see it, for as long as they may be here. `resume`: the position that the client last
-/// saw. A client that resumes is never refused for what is our trouble, since `EventSource` would then give up for
-/// good: it gets a stream that ends at once and is asked to try again.
+/// Answers with a stream of what `interest` covers, as `caller` may see it, for as long as they may be here. `resume`:
+/// the position that the client last saw. A client that resumes is never refused for what is our trouble, since
+/// `EventSource` would then give up for good: it gets a stream that ends at once and is asked to try again.
 pub(crate) async fn respond(
     api: &Api,
     caller: Caller,
@@ -237,8 +237,8 @@ impl Source {
             if let Poll::Ready(item) = next.as_mut().poll(cx) {
                 return Poll::Ready(item.map(Woken::Told));
             }
-            // The other two wake this task since before the last event, and need not be told again. But the wake-up that
-            // brought the event may have been theirs too, so the first time round they are looked at.
+            // The other two wake this task since before the last event, and need not be told again. But the wake-up
+            // that brought the event may have been theirs too, so the first time round they are looked at.
             let known = waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             let fired = || heartbeat.is_elapsed() || caller.has_ended();
             if !std::mem::replace(&mut asked, true) && known && !fired() {

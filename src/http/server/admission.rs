@@ -91,8 +91,8 @@ impl Porter {
         Self { gate, recheck, places, outsiders: AtomicU64::new(0), crowded: AtomicU64::new(0) }
     }
 
-    /// Says who has come, before a byte of theirs is read. `None`: the connection is to be closed without a word. `stop`
-    /// ends what they have open. Cancel safe.
+    /// Says who has come, before a byte of theirs is read. `None`: the connection is to be closed without a word.
+    /// `stop` ends what they have open. Cancel safe.
     pub(crate) async fn admit(
         &self,
         stream: &TcpStream,
@@ -160,8 +160,8 @@ impl Porter {
     }
 }
 
-/// Whose connection it is, where that is bounded: not for a process of this machine, which could take everything in other
-/// ways too, and where all are one.
+/// Whose connection it is, where that is bounded: not for a process of this machine, which could take everything in
+/// other ways too, and where all are one.
 fn identity(person: &Person, address: SocketAddr) -> Option<Identity> {
     match person {
         Person::Local => None,

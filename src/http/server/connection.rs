@@ -77,9 +77,9 @@ impl Default for ServerOptions {
     }
 }
 
-/// Serves `guard` at `entrances` to whom `porter` lets in, until `stop`, then lets running requests finish within `drain_timeout` and drops the
-/// rest. Streams do not end by themselves: whoever makes them must end them on `stop`. A failing accept is waited out
-/// and never ends the loop. Dropping the future drops all connections.
+/// Serves `guard` at `entrances` to whom `porter` lets in, until `stop`, then lets running requests finish within
+/// `drain_timeout` and drops the rest. Streams do not end by themselves: whoever makes them must end them on `stop`. A
+/// failing accept is waited out and never ends the loop. Dropping the future drops all connections.
 pub(crate) async fn serve(
     mut entrances: Entrances,
     porter: Porter,

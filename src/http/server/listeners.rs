@@ -1,8 +1,8 @@
 //! Keeps the listeners open that are configured: those at fixed addresses from the start, those at the node's tailnet
 //! addresses as soon as and for as long as it has them.
 //!
-//! tailscaled says that it is ready before its addresses can be bound, and they may change at any time, so this waits and
-//! follows. It never listens anywhere else instead: an address that is not there yet is waited for.
+//! tailscaled says that it is ready before its addresses can be bound, and they may change at any time, so this waits
+//! and follows. It never listens anywhere else instead: an address that is not there yet is waited for.
 
 use std::collections::HashMap;
 use std::io;
@@ -205,8 +205,8 @@ fn not_there(address: SocketAddr, userspace: bool) -> Missing {
     format!("{} is not an address of this machine yet", address.ip())
 }
 
-/// Opens those of `wanted` that are not open. With port 0 the first takes any free port, and the others the same, now and
-/// later.
+/// Opens those of `wanted` that are not open. With port 0 the first takes any free port, and the others the same, now
+/// and later.
 async fn open_all(
     opened: &mut HashMap<SocketAddr, Arc<Entrance>>,
     wanted: &[SocketAddr],
@@ -239,8 +239,8 @@ fn in_order(opened: &HashMap<SocketAddr, Arc<Entrance>>) -> Vec<Arc<Entrance>> {
     entrances
 }
 
-/// How long to wait before the next look: after `failures` in a row ever longer, otherwise `poll`; up to a quarter less,
-/// by a `roll` from 0 to 999, so that many servers do not ask at once.
+/// How long to wait before the next look: after `failures` in a row ever longer, otherwise `poll`; up to a quarter
+/// less, by a `roll` from 0 to 999, so that many servers do not ask at once.
 fn wait(failures: u32, poll: Duration, roll: u64) -> Duration {
     let full = match failures {
         0 => poll,

@@ -71,7 +71,8 @@ impl Guard {
         Self { router, hub, doors, started, requests: AtomicU64::new(0) }
     }
 
-    /// Answers one request of a connection. The answer never panics and never fails: a handler that panics is answered with
+    /// Answers one request of a connection. The answer never panics and never fails: a handler that panics is answered
+    /// with
     /// 500. Dropping the future drops the handler.
     ///
     /// Whatever does not wait is done before the future is made, so that the request is not part of it: this future is
@@ -156,9 +157,9 @@ impl Guard {
     }
 }
 
-/// The answer to a request that is not let on. One for a stream that is over its limit, or that goes on while only we do
-/// not know whose it is, is told to come back, in a stream: at a status of 4xx or 5xx a browser's `EventSource` would never
-/// try again, and what it has missed would be lost to it.
+/// The answer to a request that is not let on. One for a stream that is over its limit, or that goes on while only we
+/// do not know whose it is, is told to come back, in a stream: at a status of 4xx or 5xx a browser's `EventSource`
+/// would never try again, and what it has missed would be lost to it.
 fn refused(refusal: Error, visit: &Visit, request: &Request<Body>, number: u64) -> Response {
     let for_stream = request.method() == Method::GET && wants_event_stream(request.headers());
     if for_stream && refusal.kind() == Kind::RateLimited {

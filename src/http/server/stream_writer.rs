@@ -2,8 +2,8 @@
 //!
 //! hyper keeps two buffers of 8 KiB per connection, which a stream that mostly waits has no use for, and its machinery
 //! costs at each event. So once a request turns out to ask for a stream, the socket is taken from hyper (see
-//! [`server`](crate::http::server::connection)) and its bytes go out as they are. The response has neither length nor chunks: it ends with
-//! its connection, as HTTP has always allowed, and `EventSource` comes back whenever that is.
+//! [`server`](crate::http::server::connection)) and its bytes go out as they are. The response has neither length nor
+//! chunks: it ends with its connection, as HTTP has always allowed, and `EventSource` comes back whenever that is.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;

@@ -14,12 +14,12 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// A connection that fails with `TimedOut` when its peer reads too slowly although there is something to write. It has
 /// patience for so long; waiting for the peer uses that up, and bytes that it takes give it back, each as much as the
-/// slowest rate allows it. So whoever takes nothing is closed, and whoever takes a little now and then only to keep what
-/// is written for them in our memory. The timer exists only while a write waits, so that an idle connection pays one
-/// pointer for it.
+/// slowest rate allows it. So whoever takes nothing is closed, and whoever takes a little now and then only to keep
+/// what is written for them in our memory. The timer exists only while a write waits, so that an idle connection pays
+/// one pointer for it.
 ///
-/// "Takes" is seen from here: the kernel's send buffer gets free, which is kept small for that. A stalled connection is reset rather than closed, or the
-/// kernel would keep what is unsent for minutes.
+/// "Takes" is seen from here: the kernel's send buffer gets free, which is kept small for that. A stalled connection is
+/// reset rather than closed, or the kernel would keep what is unsent for minutes.
 #[derive(Debug)]
 pub(crate) struct Stalling {
     stream: TcpStream,
@@ -33,8 +33,8 @@ pub(crate) struct Stalling {
 }
 
 impl Stalling {
-    /// Watches `stream`; `limit` is how long it may take nothing, `rate_min` how many bytes a second it must take in the
-    /// long run. `blocked` is kept true while a write waits.
+    /// Watches `stream`; `limit` is how long it may take nothing, `rate_min` how many bytes a second it must take in
+    /// the long run. `blocked` is kept true while a write waits.
     pub(crate) fn new(stream: TcpStream, limit: Duration, rate_min: NonZeroU32, blocked: Arc<AtomicBool>) -> Self {
         // Where there is no such option, or it fails, the kernel's buffers are what they are.
         #[cfg(target_os = "linux")]

@@ -266,7 +266,9 @@ async fn a_run_that_failed_for_want_of_storage_is_made_up_for_and_any_other_wait
     let counted = Arc::clone(&refusals);
     let wants = move |_| {
         let refused = counted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        async move { if refused { Err(Error::new(Kind::StorageUnavailable, "not now")) } else { Ok(Summary::default()) } }
+        let outcome =
+            if refused { Err(Error::new(Kind::StorageUnavailable, "not now")) } else { Ok(Summary::default()) };
+        async move { outcome }
     };
     let at_work = running.runner(vec![Job::new("wants", NIGHTLY, LONG, wants)]);
     signal(&at_work, []).await;

@@ -189,8 +189,8 @@ impl Registry {
         self.rooms.get(name)?.room.standing(user, now)
     }
 
-    /// What a subscriber is still to be told, as frames of a stream, and whether there is more than fits into one write.
-    /// Of each room only the newest is told.
+    /// What a subscriber is still to be told, as frames of a stream, and whether there is more than fits into one
+    /// write. Of each room only the newest is told.
     pub(super) fn news(&mut self, interest: &Interest, seen: &mut Seen, now: Moment) -> (Bytes, bool) {
         let mut out = BytesMut::new();
         if let (1, true) = (interest.documents.len(), interest.collections.is_empty()) {

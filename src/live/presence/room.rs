@@ -55,8 +55,8 @@ pub(crate) struct Standing {
     /// The last moment at which the player is known to have been connected; the present for one who is. `None`: not
     /// since the server started.
     pub last_seen: Option<Timestamp>,
-    /// Since when `connected` is what it is; for a seat whose player has not come yet, since the seat was taken. `None`:
-    /// since before the server started.
+    /// Since when `connected` is what it is; for a seat whose player has not come yet, since the seat was taken.
+    /// `None`: since before the server started.
     pub since: Option<Timestamp>,
 }
 

@@ -202,8 +202,8 @@ impl Moment<'_> {
         read().map_err(|error| Failure::Sql(error).told())
     }
 
-    /// Events, and keys of snapshots, that belong to no document: at most `limit` of each. Reads an entry of the index of
-    /// each event.
+    /// Events, and keys of snapshots, that belong to no document: at most `limit` of each. Reads an entry of the index
+    /// of each event.
     pub fn orphans(&self, limit: usize) -> Result<(Vec<Place>, Vec<i64>)> {
         let read = || -> rusqlite::Result<_> {
             let sql = "SELECT seq, document, version, hash FROM events e
@@ -231,10 +231,10 @@ impl Moment<'_> {
         Ok(body.as_deref().and_then(name))
     }
 
-    /// Reads all that is kept of a document: each event against its chain and its own columns, each snapshot against its
-    /// checksum and its event. `memory`: the document as it is published; a snapshot of the same version must hold the
-    /// same state. `None`: there is no row with this key. What the events make of the state is not looked at; for that
-    /// see [`replay`](Self::replay). Errors: when it is not the rows that are at fault.
+    /// Reads all that is kept of a document: each event against its chain and its own columns, each snapshot against
+    /// its checksum and its event. `memory`: the document as it is published; a snapshot of the same version must hold
+    /// the same state. `None`: there is no row with this key. What the events make of the state is not looked at; for
+    /// that see [`replay`](Self::replay). Errors: when it is not the rows that are at fault.
     pub fn check(&self, key: i64, memory: Option<&Document>) -> Result<Option<Checked>> {
         let mut check = Check { conn: self.0, defects: Vec::new(), bytes: CHECK_BYTES };
         let found = match rows::document_by_key(self.0, key) {

@@ -94,8 +94,8 @@ impl Reader {
     }
 
     /// The same as [`load`](Self::load), after everything that is kept of the document was verified, not only what the
-    /// newest version is made of. Error: `Damaged`, with `lastGoodVersion` where there is one, unless an event after the
-    /// damage brings the whole state along.
+    /// newest version is made of. Error: `Damaged`, with `lastGoodVersion` where there is one, unless an event after
+    /// the damage brings the whole state along.
     pub fn verify(&self, name: &DocumentName) -> Result<Option<Verified>> {
         self.read(|conn| replay::verify(conn, name))
     }
@@ -134,8 +134,8 @@ impl Reader {
     }
 
     /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones are left out. With
-    /// states, a single damaged document fails the whole call. `state_bytes_max`: states are wanted, and once they add up
-    /// to this the list ends early, which the flag says.
+    /// states, a single damaged document fails the whole call. `state_bytes_max`: states are wanted, and once they add
+    /// up to this the list ends early, which the flag says.
     pub fn list(
         &self,
         collection: &Collection,

@@ -66,8 +66,8 @@ pub(crate) fn tip(conn: &Connection, name: &DocumentName) -> Result<Option<Tip>,
 #[derive(Debug)]
 pub struct Verified {
     pub document: Document,
-    /// The stretches that do not add up, first and last version of each: what is behind them depends on nothing of them,
-    /// since an event after each brings the whole state along.
+    /// The stretches that do not add up, first and last version of each: what is behind them depends on nothing of
+    /// them, since an event after each brings the whole state along.
     pub damaged: Vec<(Version, Version)>,
 }
 

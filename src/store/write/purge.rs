@@ -18,7 +18,8 @@ pub trait Expendable: Send + Sync {
     fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>>;
 
     /// The document with this [`key`](crate::document::model::Meta::key) goes, or is deleted, in the transaction that
-    /// `conn` is in: created again, it is another. What is written here is stored with that, or taken back alone when this fails.
+    /// `conn` is in: created again, it is another. What is written here is stored with that, or taken back alone when
+    /// this fails.
     fn removed(&self, conn: &Connection, key: i64) -> Result<()>;
 
     /// The document is gone, deleted or taken away, and everybody can see that. If it lived in memory only, this is all

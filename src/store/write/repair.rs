@@ -74,9 +74,9 @@ pub(crate) struct Watch {
 }
 
 impl Writer {
-    /// Counts how often another connection was found to have committed: somebody with `sqlite3` in hand. The same number
-    /// twice means that nobody did in between. What another connection did while this one was reopened cannot be told from
-    /// nothing, so that counts too.
+    /// Counts how often another connection was found to have committed: somebody with `sqlite3` in hand. The same
+    /// number twice means that nobody did in between. What another connection did while this one was reopened cannot be
+    /// told from nothing, so that counts too.
     pub fn others_wrote(&mut self) -> error::Result<u64> {
         let read = |conn: &Connection| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
         let now: i64 = self.reading().and_then(|conn| read(conn).map_err(Failure::from)).map_err(Failure::told)?;
@@ -86,8 +86,8 @@ impl Writer {
         Ok(self.watch.others)
     }
 
-    /// Has what is read next come from the file. A page that this connection knows from before would still be as it was,
-    /// and what has changed in the file without SQLite would be taken for intact.
+    /// Has what is read next come from the file. A page that this connection knows from before would still be as it
+    /// was, and what has changed in the file without SQLite would be taken for intact.
     pub fn read_anew(&self) -> error::Result<()> {
         let drop_pages = |conn: &Connection| conn.execute_batch("PRAGMA shrink_memory").map_err(Failure::from);
         self.reading().and_then(drop_pages).map_err(Failure::told)
@@ -98,8 +98,8 @@ impl Writer {
         self.reading().and_then(|conn| rest(conn, document, events)).map_err(Failure::told)
     }
 
-    /// The document of this name and key at the version with this hash, made from what can be kept of its history; `None` when
-    /// that is not enough.
+    /// The document of this name and key at the version with this hash, made from what can be kept of its history;
+    /// `None` when that is not enough.
     pub fn rebuild(&self, which: (&DocumentName, i64), at: (Version, Hash)) -> error::Result<Option<(Document, Rest)>> {
         self.reading().and_then(|conn| rebuild(conn, which, at)).map_err(Failure::told)
     }
@@ -122,8 +122,8 @@ impl Writer {
     }
 }
 
-/// What can be kept of the history of `document`, which is as it should be, in the rows or in `events` (of this document,
-/// from memory, in order). `None`: not even its newest event together with a state before it.
+/// What can be kept of the history of `document`, which is as it should be, in the rows or in `events` (of this
+/// document, from memory, in order). `None`: not even its newest event together with a state before it.
 fn rest(conn: &Connection, document: &Document, events: &[Arc<Event>]) -> Result<Option<Rest>, Failure> {
     let row = rows::document_by_key(conn, document.meta.key).or_else(tampered)?;
     let mut tracing = Tracing { conn, document, row: row.as_ref(), events, links: Vec::new() };
@@ -144,8 +144,8 @@ fn rest(conn: &Connection, document: &Document, events: &[Arc<Event>]) -> Result
     Ok(Some(Rest { base, events }))
 }
 
-/// The document of this key at the version that has this hash, made from what can be kept of its history, and that. `None`:
-/// that is not enough to make it.
+/// The document of this key at the version that has this hash, made from what can be kept of its history, and that.
+/// `None`: that is not enough to make it.
 fn rebuild(
     conn: &Connection,
     (name, key): (&DocumentName, i64),
@@ -423,8 +423,8 @@ fn drop_snapshots(
     Ok(())
 }
 
-/// What the rows of a document say, whether or not it adds up: its newest readable snapshot, and the changes of the events
-/// after it as far as they can be made. `None`: there is no row that can be read, or nothing of a state.
+/// What the rows of a document say, whether or not it adds up: its newest readable snapshot, and the changes of the
+/// events after it as far as they can be made. `None`: there is no row that can be read, or nothing of a state.
 fn claimed(conn: &Connection, (name, key): (&DocumentName, i64)) -> Result<Option<Claimed>, Failure> {
     let Some(row) = rows::document_by_key(conn, key).or_else(tampered)? else { return Ok(None) };
     let sql = "SELECT version, state, seq, hash FROM snapshots WHERE document = ?1 ORDER BY version DESC";

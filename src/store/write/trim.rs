@@ -119,9 +119,9 @@ pub(crate) fn overdue(conn: &Connection, history: History, after: i64, limit: us
     read().map_err(Failure::told)
 }
 
-/// Drops all history of a document but its newest event, and all snapshots but the one which that is applied to. What is
-/// left is read back before this returns. For the transaction that `conn` is in: to be taken back when it fails. Error:
-/// `Damaged`.
+/// Drops all history of a document but its newest event, and all snapshots but the one which that is applied to. What
+/// is left is read back before this returns. For the transaction that `conn` is in: to be taken back when it fails.
+/// Error: `Damaged`.
 pub(crate) fn compact(conn: &Connection, key: i64) -> crate::base::error::Result<()> {
     fold(conn, key).map_err(Failure::told)
 }

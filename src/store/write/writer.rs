@@ -37,8 +37,8 @@ const RESTART_FRAMES: u64 = 4 * CHECKPOINT_FRAMES as u64;
 /// How long the engine's thread lets a checkpoint wait for readers: they take milliseconds.
 const READERS_WAIT: Duration = Duration::from_millis(250);
 
-/// Looks at all tables (0x10000), not only at those that this connection has asked for: most is read by others. Analyses
-/// (0x2) those that need it from a sample (0x10), so that it takes milliseconds however much is stored.
+/// Looks at all tables (0x10000), not only at those that this connection has asked for: most is read by others.
+/// Analyses (0x2) those that need it from a sample (0x10), so that it takes milliseconds however much is stored.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10012";
 
 /// The end of the log.
@@ -266,8 +266,8 @@ impl Writer {
         self.reading().and_then(|conn| expendable.next(conn, limit).map_err(Failure::from)).map_err(Failure::told)
     }
 
-    /// A question of a feature to its own tables, as they are between two transactions. Error: what the question answers
-    /// with; `StorageUnavailable` when the file cannot be read.
+    /// A question of a feature to its own tables, as they are between two transactions. Error: what the question
+    /// answers with; `StorageUnavailable` when the file cannot be read.
     pub fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.reading().map_err(Failure::told).and_then(question)
     }
@@ -369,7 +369,8 @@ impl Writer {
         Ok(tidied)
     }
 
-    /// Moves the WAL into the database and lets go of both. What fails here is only logged: the next start does it then.
+    /// Moves the WAL into the database and lets go of both. What fails here is only logged: the next start does it
+    /// then.
     pub fn close(self) {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
         let result = conn.execute_batch("PRAGMA optimize").and_then(|()| checkpoint(conn, Checkpoint::Truncate));
@@ -431,7 +432,8 @@ fn store(
     for rows in rows {
         in_savepoint(conn, |conn| rows.write(conn, now))?;
     }
-    // After the rows: one that sets a count back comes before the creations of its batch, in whatever order they were sent.
+    // After the rows: one that sets a count back comes before the creations of its batch, in whatever order they were
+    // sent.
     for counted in &batch.counted {
         tally::write(conn, counted)?;
     }
@@ -448,8 +450,8 @@ fn store(
     Ok(CommitTimes { write, sync: started.elapsed().saturating_sub(write) })
 }
 
-/// Runs a feature's writes so that their failure is theirs alone. A failure that took the whole transaction along (a full
-/// disk) is everybody's.
+/// Runs a feature's writes so that their failure is theirs alone. A failure that took the whole transaction along (a
+/// full disk) is everybody's.
 fn in_savepoint(conn: &Connection, write: impl FnOnce(&Connection) -> Result<()>) -> std::result::Result<(), Fault> {
     conn.prepare_cached("SAVEPOINT rows")?.execute([])?;
     if let Err(error) = write(conn) {

@@ -145,6 +145,8 @@ function record({ path, names }) {
     seen.push({ event: 'error', id: '', data });
   };
   for (const name of names) {
-    source.addEventListener(name, (event) => seen.push({ event: name, id: event.lastEventId, data: JSON.parse(event.data) }));
+    source.addEventListener(name, (event) => {
+      seen.push({ event: name, id: event.lastEventId, data: JSON.parse(event.data) });
+    });
   }
 }

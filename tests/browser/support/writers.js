@@ -54,7 +54,8 @@ export class Writers {
       try {
         answer = await server.call('POST', `/api/v1/${name}/actions`, body, { 'idempotency-key': key });
       } catch (error) {
-        // Nobody there, or a connection that broke: the change may be in the log or not. The key makes asking again safe.
+        // Nobody there, or a connection that broke: the change may be in the log or not. The key makes asking again
+        // safe.
         if (!(error instanceof TypeError)) throw error;
         await wait(AGAIN_MS);
         continue;

@@ -84,7 +84,8 @@ async fn bodies_that_come_in_chunks_are_bounded_like_others() {
     let address = bench.server.address().to_owned();
     let head = |more: &str| {
         format!(
-            "PUT {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n{more}\r\n\r\n"
+            "PUT {PATH} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: \
+             application/json\r\n{more}\r\n\r\n"
         )
         .into_bytes()
     };

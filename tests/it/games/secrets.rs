@@ -67,7 +67,10 @@ async fn no_answer_holds_the_cards_of_another() {
         let patch = json!({
             "pot": hand,
             "hidden": { "deck": [format!("DECK{hand}")] },
-            "private": { "alice": { "cards": [format!("CARDS-OF-ALICE-{hand}")] }, "bob": { "cards": [format!("CARDS-OF-BOB-{hand}")] } },
+            "private": {
+                "alice": { "cards": [format!("CARDS-OF-ALICE-{hand}")] },
+                "bob": { "cards": [format!("CARDS-OF-BOB-{hand}")] },
+            },
         });
         let action = json!({ "type": "deal", "patch": patch, "payload": { "hidden": { "seed": "DECK" } } });
         assert_eq!(server.post("/api/v1/games/g1/actions", &action).await.0, 200);

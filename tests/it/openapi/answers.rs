@@ -62,8 +62,8 @@ async fn check_answers(server: &Process, description: &Value, calls: impl IntoIt
     }
 }
 
-/// Checks `value` against `schema`, for the words of JSON Schema that the description uses, and more strictly: an object
-/// with named members has no others.
+/// Checks `value` against `schema`, for the words of JSON Schema that the description uses, and more strictly: an
+/// object with named members has no others.
 fn check(description: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     if let Some(reference) = schema["$ref"].as_str() {
         let schema = description.pointer(reference.trim_start_matches('#')).ok_or(reference)?;

@@ -186,7 +186,8 @@ async fn what_is_asked_wrongly_is_refused() {
     server.tell("POST", "/reconciliation/run", &[], run).await.problem(404, "not-found");
 }
 
-/// Killed over and over while it compares, scrubs and writes: nothing is found different afterwards, and nothing is lost.
+/// Killed over and over while it compares, scrubs and writes: nothing is found different afterwards, and nothing is
+/// lost.
 #[tokio::test]
 async fn a_kill_in_the_middle_of_a_comparison_leaves_nothing_behind() {
     let flags = ["--reconciliation-seconds", "1", "--reconciliation-scrub-kib", "65536"];

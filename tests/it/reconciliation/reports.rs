@@ -32,7 +32,10 @@ async fn reports_are_compared_told_within_a_second_recorded_and_in_force() {
         ),
         (
             "in line again",
-            json!({ "expected": { "euros": 0.5 }, "actual": { "euros": 0.5 }, "expectedJobIds": ["a"], "actualJobIds": ["a", "b"] }),
+            json!({
+                "expected": { "euros": 0.5 }, "actual": { "euros": 0.5 }, "expectedJobIds": ["a"],
+                "actualJobIds": ["a", "b"]
+            }),
             "verified",
             Value::Null,
         ),

@@ -87,7 +87,8 @@ impl Slow {
         let mut socket = socket.connect(server.address().parse().unwrap()).await.unwrap();
         let resume_line = if resume.is_empty() { String::new() } else { format!("last-event-id: {resume}\r\n") };
         let head = format!(
-            "GET /api/v1/stream?collection=games HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\n{resume_line}\r\n",
+            "GET /api/v1/stream?collection=games HTTP/1.1\r\nhost: {}\r\naccept: \
+             text/event-stream\r\n{resume_line}\r\n",
             server.address()
         );
         socket.write_all(head.as_bytes()).await.unwrap();

@@ -85,7 +85,10 @@ fn start_pairs(server: &Process, stop: &Arc<AtomicBool>) -> Vec<tokio::task::Joi
             let mut n = 0;
             while !stop.load(Ordering::Relaxed) {
                 n += 1;
-                let put = |half| json!({ "op": "put", "collection": "pairs", "id": format!("{half}{pair}"), "state": { "n": n } });
+                let put = |half| {
+                    let id = format!("{half}{pair}");
+                    json!({ "op": "put", "collection": "pairs", "id": id, "state": { "n": n } })
+                };
                 // Now and then a new document, so that the collection grows under those who look at it.
                 let new =
                     json!({ "op": "create", "collection": "pairs", "id": format!("c{pair}-{n}"), "state": { "n": 0 } });

@@ -184,8 +184,8 @@ fn from_hex(text: &str) -> IpAddr {
     }
 }
 
-/// Waits until the server listens at exactly these addresses. On the way there it must never listen at all addresses, and
-/// never at none if it did before.
+/// Waits until the server listens at exactly these addresses. On the way there it must never listen at all addresses,
+/// and never at none if it did before.
 fn until_listening(process: &Process, addresses: &[&str]) {
     let wanted: BTreeSet<_> = addresses.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), PORT)).collect();
     let (end, before) = (Instant::now() + PATIENCE, listening(process));

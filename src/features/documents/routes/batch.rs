@@ -106,9 +106,10 @@ pub(super) async fn batch(State(api): State<Api>, sent: Sent) -> Handled<Respons
     })
 }
 
-/// A batch that names a game which is on another server can go there as it is only if all that it names is there: then it
-/// is redirected, as a request about that game alone is. Otherwise there is no server that could carry it out whole, and
-/// a redirect would lead to one that knows nothing of the rest: it is refused, naming the first operation in question.
+/// A batch that names a game which is on another server can go there as it is only if all that it names is there: then
+/// it is redirected, as a request about that game alone is. Otherwise there is no server that could carry it out whole,
+/// and a redirect would lead to one that knows nothing of the rest: it is refused, naming the first operation in
+/// question.
 fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
     let to = moved.details().get("to").and_then(Value::as_str).unwrap_or_default();
     let there = |name: &DocumentName| api.reads.hub.moves().find(name).is_some_and(|moved| moved.to == to);

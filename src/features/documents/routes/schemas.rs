@@ -1,5 +1,5 @@
-//! The schemas of what is rendered by hand elsewhere, for the description. What is sent to the server is described by the
-//! very types that read it.
+//! The schemas of what is rendered by hand elsewhere, for the description. What is sent to the server is described by
+//! the very types that read it.
 
 #![expect(dead_code, reason = "these types are only looked at: what they stand for is rendered straight into bytes")]
 

@@ -53,8 +53,9 @@ pub(super) struct EventsQuery {
 /// Follow a document, or read its history
 ///
 /// With `Accept: text/event-stream` a stream: `snapshot` or `resumed` first, then each `change` (its data is an event),
-/// and `durable`, `presence` (who is connected or seated, by id, for everyone who may follow the document), `moved` (it is
-/// on another server now, and goes on there from the same position), `heartbeat`, `bye`. Otherwise a page of history; with `wait`, a long poll.
+/// and `durable`, `presence` (who is connected or seated, by id, for everyone who may follow the document), `moved` (it
+/// is on another server now, and goes on there from the same position), `heartbeat`, `bye`. Otherwise a page of
+/// history; with `wait`, a long poll.
 #[utoipa::path(
     get, path = "/api/v1/{collection}/{id}/events", operation_id = "followDocument", tag = "streams",
     params(DocumentPath, Caller, EventsQuery, Resume),
@@ -103,12 +104,15 @@ pub(super) struct StreamQuery {
 ///
 /// As the stream of one document; at least one `doc` or `collection` must be given. For `presence`, the caller is
 /// connected to each `doc`; a `collection` tells of all its documents and counts for none. A game that is on another
-/// server is not in a `snapshot`; `moved` tells where it is, when the stream begins and when it goes. Should it come back,
-/// its changes go on, and a `snapshot` (`returned`) has it for whoever let go of it.
+/// server is not in a `snapshot`; `moved` tells where it is, when the stream begins and when it goes. Should it come
+/// back, its changes go on, and a `snapshot` (`returned`) has it for whoever let go of it.
 #[utoipa::path(
     get, path = "/api/v1/stream", operation_id = "follow", tag = "streams",
     params(Caller, StreamQuery, Resume),
-    responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream"), StreamProblems),
+    responses(
+        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        StreamProblems
+    ),
 )]
 pub(super) async fn stream(
     State(api): State<Api>,

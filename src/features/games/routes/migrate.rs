@@ -67,16 +67,17 @@ struct Migrated {
     /// Its position here, from which a stream there goes on.
     #[schema(value_type = String)]
     position: Position,
-    /// Whether the other server has made it live. If not, it is asked until it does; the game takes no changes until then.
+    /// Whether the other server has made it live. If not, it is asked until it does; the game takes no changes until
+    /// then.
     confirmed: bool,
 }
 
 /// Move a game to another server
 ///
 /// By its host or an administrator. Its state, history and positions go along, and seats, its end, reconnect tokens (as
-/// hashes: who has one shows it there) and the answers kept for retries. The game takes no changes while it moves, nor do
-/// its seats and tokens; then its streams tell `moved`, and every request about it is answered with 308. It can come back
-/// in the same way.
+/// hashes: who has one shows it there) and the answers kept for retries. The game takes no changes while it moves, nor
+/// do its seats and tokens; then its streams tell `moved`, and every request about it is answered with 308. It can come
+/// back in the same way.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/migrate", operation_id = "migrateGame", tag = "games",
     params(

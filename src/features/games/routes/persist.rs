@@ -66,7 +66,11 @@ struct PersistedGame {
 /// storage fails it is refused, and the game goes on.
 #[utoipa::path(
     post, path = "/api/game/{gameId}/persist", operation_id = "persistGame", tag = "games",
-    params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller, Sent),
+    params(
+        ("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
+        Caller,
+        Sent
+    ),
     request_body = PersistBody,
     responses((status = 200, description = "It is on disk.", body = PersistedGame), PersistProblems),
 )]
@@ -100,12 +104,15 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handle
 /// Read a game back from disk
 ///
 /// All that is kept of it is read and verified: each event against the chain, each snapshot against the events. If
-/// the game is not in memory it is taken there and runs. Of a damaged game the problem says what the host can do; after a
-/// rollback the answer is the game again, and `damagedVersions` (`from` and `to` of each stretch) says which old versions
-/// cannot be read.
+/// the game is not in memory it is taken there and runs. Of a damaged game the problem says what the host can do; after
+/// a rollback the answer is the game again, and `damagedVersions` (`from` and `to` of each stretch) says which old
+/// versions cannot be read.
 #[utoipa::path(
     get, path = "/api/game/{gameId}/restore", operation_id = "restoreGame", tag = "games",
-    params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
+    params(
+        ("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
+        Caller
+    ),
     responses(
         (status = 200, description = "The game as it is on disk, as the caller may see it.", body = Object),
         RestoreProblems,
@@ -142,16 +149,16 @@ fn advised(error: Error, runs: bool) -> Error {
     let good = error.details().get("lastGoodVersion").and_then(Value::as_u64);
     let remedy = match (runs, good) {
         (true, Some(good)) => format!(
-            "the game still runs: persist it, so that it is read from a whole snapshot from now on, and {REPAIR}, or roll \
-             it back to version {good}, or restore a backup"
+            "the game still runs: persist it, so that it is read from a whole snapshot from now on, and {REPAIR}, or \
+             roll it back to version {good}, or restore a backup"
         ),
         (true, None) => format!(
             "the game still runs: persist it, so that it is read from a whole snapshot from now on, and {REPAIR}, or \
              restore a backup"
         ),
         (false, Some(good)) => format!(
-            "its host can roll it back to version {good} (POST /api/v1/games/{{id}}/rollback), and it goes on from there; \
-             or restore a backup"
+            "its host can roll it back to version {good} (POST /api/v1/games/{{id}}/rollback), and it goes on from \
+             there; or restore a backup"
         ),
         (false, None) => "no version of it can be read: restore a backup, or complete and remove it".to_owned(),
     };
@@ -186,7 +193,10 @@ fn shown(document: &Document, state: &[u8], damaged: &[(Version, Version)]) -> R
 /// Its state, events and snapshots go. What remains is its id, last version and hash: reads give 410.
 #[utoipa::path(
     delete, path = "/api/game/{gameId}/persist", operation_id = "removeGame", tag = "games",
-    params(("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
+    params(
+        ("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
+        Caller
+    ),
     responses((status = 204, description = "It is removed."), RemoveProblems),
 )]
 async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> Handled<Response> {

@@ -115,7 +115,8 @@ struct Reconnected {
     /// The game's events after `lastEventId` up to this version, oldest first, as far as the player may see them.
     #[schema(value_type = Vec<Object>)]
     missed_events: Vec<serde_json::Value>,
-    /// There when they cannot be told: `trimmed`, they are no longer kept; `diverged`, this log does not know the position.
+    /// There when they cannot be told: `trimmed`, they are no longer kept; `diverged`, this log does not know the
+    /// position.
     #[schema(required = false)]
     missed_reason: String,
     /// There, and true, when there are more of them: read the game's events after the last one.
@@ -135,8 +136,8 @@ struct Reconnected {
         ("gameId" = String, Path, description = "The game."),
         Caller,
         ("Idempotency-Key" = Option<String>, Header,
-            description = "1 to 255 visible ASCII characters: the same request with the same key gets the first answer again, the \
-                           new token included."),
+            description = "1 to 255 visible ASCII characters: the same request with the same key gets the first answer \
+                           again, the new token included."),
     ),
     request_body = ReconnectBody,
     responses(

@@ -89,8 +89,8 @@ fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<Move>, bool)>> {
     Ok(moves)
 }
 
-/// Records that a game goes, with the answer to whoever asked for it with an `Idempotency-Key`. From the moment that this
-/// is on disk, only the other server may change it.
+/// Records that a game goes, with the answer to whoever asked for it with an `Idempotency-Key`. From the moment that
+/// this is on disk, only the other server may change it.
 pub(crate) fn record(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO moves (game, target, move, version, at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
     let version = i64::try_from(row.version.0).unwrap_or(i64::MAX);
@@ -215,7 +215,8 @@ pub(crate) fn keep_rows(
 ) -> Result<()> {
     count(conn, game, id, rows.iter().map(String::len).sum(), bytes_max)?;
     let sql = "INSERT INTO arrival_rows (game, move, number, body)
-               VALUES (?1, ?2, 1 + (SELECT coalesce(max(number), 0) FROM arrival_rows WHERE game = ?1 AND move = ?2), ?3)";
+               VALUES (?1, ?2,
+                       1 + (SELECT coalesce(max(number), 0) FROM arrival_rows WHERE game = ?1 AND move = ?2), ?3)";
     let mut statement = conn.prepare_cached(sql).map_err(told)?;
     for row in rows {
         statement.execute((game.id.as_str(), id, row)).map_err(told)?;

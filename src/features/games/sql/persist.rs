@@ -26,7 +26,8 @@ impl Expendable for CompletedGames {
     fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
         let sql = "SELECT d.id FROM games g JOIN documents d ON d.key = g.document
                    WHERE g.status = 'completed' AND d.collection = ?1
-                     AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id) ORDER BY g.completed_at, g.document LIMIT ?2";
+                     AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id)
+                     ORDER BY g.completed_at, g.document LIMIT ?2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut statement = conn.prepare_cached(sql).map_err(told)?;
         let ids = statement.query_map((COLLECTION, limit), |row| row.get::<_, String>(0)).map_err(told)?;

@@ -66,7 +66,8 @@ pub(crate) fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<Known>
     one().map_err(told)
 }
 
-/// Uses a token up, in one statement that itself says whether it still could be. Returns its line. `None`: it could not.
+/// Uses a token up, in one statement that itself says whether it still could be. Returns its line. `None`: it could
+/// not.
 pub(crate) fn use_up(
     conn: &Connection,
     hash: &SecretHash,

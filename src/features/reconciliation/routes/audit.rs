@@ -88,8 +88,8 @@ struct Rows<'a> {
 
 /// Read the audit
 ///
-/// One row per comparison, newest first; unchanged `verified` verdicts of a service are one row with `count`, `firstAt` and
-/// `at`, which comes to the front each time. For everyone who gets in.
+/// One row per comparison, newest first; unchanged `verified` verdicts of a service are one row with `count`, `firstAt`
+/// and `at`, which comes to the front each time. For everyone who gets in.
 #[utoipa::path(
     get, path = "/reconciliation/audit", operation_id = "readReconciliationAudit", tag = "reconciliation",
     params(Caller, AuditQuery),
@@ -136,8 +136,8 @@ struct RunBody {
 
 /// Compare now
 ///
-/// Memory with disk, and what outside services last reported with the clock: one service, or all. An outside service that
-/// has not reported, and still may in time, has no verdict yet. For administrators.
+/// Memory with disk, and what outside services last reported with the clock: one service, or all. An outside service
+/// that has not reported, and still may in time, has no verdict yet. For administrators.
 #[utoipa::path(
     post, path = "/reconciliation/run", operation_id = "runReconciliation", tag = "reconciliation",
     params(Caller), request_body = Option<RunBody>,

@@ -63,9 +63,9 @@ struct Answer<'a> {
 
 /// Mend a document that was found different
 ///
-/// Memory and disk are compared before and after; a document that is the same is left alone. The new verdict is recorded
-/// as `repair`, with what was done. Refused while storage fails, but for `memory` where what somebody else has appended
-/// to the log is the reason. For administrators.
+/// Memory and disk are compared before and after; a document that is the same is left alone. The new verdict is
+/// recorded as `repair`, with what was done. Refused while storage fails, but for `memory` where what somebody else has
+/// appended to the log is the reason. For administrators.
 #[utoipa::path(
     post, path = "/reconciliation/repair", operation_id = "repairDocument", tag = "reconciliation",
     params(Caller), request_body = RepairBody,

@@ -148,7 +148,8 @@ async fn list(
 ///
 /// How it reports, and what is in force of it. For everyone who gets in.
 #[utoipa::path(
-    get, path = "/reconciliation/services/{service}", operation_id = "readReconciliationService", tag = "reconciliation",
+    get, path = "/reconciliation/services/{service}", operation_id = "readReconciliationService",
+    tag = "reconciliation",
     params(("service" = String, Path, description = "Its name."), Caller),
     responses((status = 200, description = "The service.", body = OutsideService), FindProblems),
 )]
@@ -163,8 +164,8 @@ async fn read(
 
 /// Make an outside service known, or change it
 ///
-/// From then on it has to report; the first time within `reportEverySeconds`. Names of 1 to 64 letters, digits, `_`, `-` and
-/// `.`; `log` and `documents/…` are the server's own. For administrators.
+/// From then on it has to report; the first time within `reportEverySeconds`. Names of 1 to 64 letters, digits, `_`,
+/// `-` and `.`; `log` and `documents/…` are the server's own. For administrators.
 #[utoipa::path(
     put, path = "/reconciliation/services/{service}", operation_id = "putReconciliationService", tag = "reconciliation",
     params(("service" = String, Path, description = "Its name."), Caller),
@@ -257,7 +258,8 @@ struct ReportBody {
         ("service" = String, Path, description = "Its name."),
         Caller,
         ("Idempotency-Key" = Option<String>, Header,
-            description = "1 to 255 visible ASCII characters: the same report with the same key gets the first answer again."),
+            description = "1 to 255 visible ASCII characters: the same report with the same key gets the first answer \
+                           again."),
     ),
     request_body = ReportBody,
     responses(

@@ -39,15 +39,18 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 /// Follow what reconciliation finds
 ///
-/// Server-sent events, for everyone who gets in; no parameter is needed. First the verdict in force of each service, then
-/// each as it is found: `reconciliation.update` with its `eventId` as `id`; `reconciliation.removed` when an outside
-/// service is no more; `heartbeat` at fixed times; `bye` at the end. With `Last-Event-ID` first what was missed (unchanged
-/// verified verdicts as one, with their `count`). Where that cannot be told, `snapshot` says why (`diverged`, `trimmed`,
-/// `too-many`, `unavailable`) and the verdicts in force follow.
+/// Server-sent events, for everyone who gets in; no parameter is needed. First the verdict in force of each service,
+/// then each as it is found: `reconciliation.update` with its `eventId` as `id`; `reconciliation.removed` when an
+/// outside service is no more; `heartbeat` at fixed times; `bye` at the end. With `Last-Event-ID` first what was missed
+/// (unchanged verified verdicts as one, with their `count`). Where that cannot be told, `snapshot` says why
+/// (`diverged`, `trimmed`, `too-many`, `unavailable`) and the verdicts in force follow.
 #[utoipa::path(
     get, path = "/reconciliation/stream", operation_id = "followReconciliation", tag = "reconciliation",
     params(Caller, Resume),
-    responses((status = 200, description = "The stream.", body = String, content_type = "text/event-stream"), StreamProblems),
+    responses(
+        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        StreamProblems
+    ),
 )]
 async fn follow(
     State(api): State<Api>,

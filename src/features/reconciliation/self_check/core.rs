@@ -88,9 +88,9 @@ impl Core {
         self.building.is_none() && self.whole.is_none() && !self.findings.overflowed
     }
 
-    /// Compares what has changed, and everything when somebody else has written, or when `wanted` names collections (those
-    /// then). Returns the events on disk that come after what was compared: whether memory has made them shows once
-    /// everything is published that was stored. Error: the disk cannot be read; nothing is forgotten.
+    /// Compares what has changed, and everything when somebody else has written, or when `wanted` names collections
+    /// (those then). Returns the events on disk that come after what was compared: whether memory has made them shows
+    /// once everything is published that was stored. Error: the disk cannot be read; nothing is forgotten.
     pub(crate) fn compare(
         &mut self,
         reader: &Reader,
@@ -355,8 +355,8 @@ impl Core {
         Ok(())
     }
 
-    /// Reads and hashes again what is on disk of the next documents, until `bytes` more are read. Returns the collections
-    /// in which something was found that was not known. Error: that of reading.
+    /// Reads and hashes again what is on disk of the next documents, until `bytes` more are read. Returns the
+    /// collections in which something was found that was not known. Error: that of reading.
     pub(crate) fn scrub(&mut self, reader: &Reader, bytes: u64) -> Result<Vec<String>> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         // What was not used is not saved up.
@@ -397,8 +397,8 @@ impl Core {
         self.ledger.get(&name.collection, key)
     }
 
-    /// Has what a document was mended to be what memory remembers, unless it has changed by that: then it is compared as
-    /// any change. `None`: it was removed.
+    /// Has what a document was mended to be what memory remembers, unless it has changed by that: then it is compared
+    /// as any change. `None`: it was removed.
     pub(crate) fn accept(&mut self, collection: &Collection, key: i64, document: Option<&Document>) {
         match document {
             Some(document) if document.seq <= self.through => {

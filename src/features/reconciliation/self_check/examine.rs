@@ -21,7 +21,8 @@ pub(crate) struct Examination<'a> {
     pub moment: &'a Moment<'a>,
     pub hub: &'a Hub,
     pub ledger: &'a Ledger,
-    /// The ledger is of this moment of the log. What is on disk after it, memory made later, or will be known not to have.
+    /// The ledger is of this moment of the log. What is on disk after it, memory made later, or will be known not to
+    /// have.
     pub through: Seq,
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::base::limits::DIFFERENCES_MAX;
 use crate::features::reconciliation::verdict::Difference;
 
-/// Documents that are kept as different. What is past it shows once those are mended: everything is looked at again then.
+/// Documents that are kept as different. What is past it shows once those are mended: everything is looked at again
+/// then.
 const DOCUMENTS_MAX: usize = 1000;
 
 /// A document that differs.
@@ -68,7 +69,8 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// What was found of a document now, in the place of what was found before. True: it was alike before and is not now.
+    /// What was found of a document now, in the place of what was found before. True: it was alike before and is not
+    /// now.
     pub(crate) fn set(&mut self, key: i64, found: Vec<Finding>) -> bool {
         if found.is_empty() {
             self.documents.remove(&key);

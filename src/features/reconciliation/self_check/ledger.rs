@@ -1,17 +1,17 @@
-//! What memory remembers of every document, in use or not: enough to notice that the disk has something else, and to say
-//! which document it is.
+//! What memory remembers of every document, in use or not: enough to notice that the disk has something else, and to
+//! say which document it is.
 //!
-//! A document costs 20 bytes: its version, 11 bytes of a digest over name, version and hash, and 4 of one over what stays
-//! the same over its life and stands in no event. Without that a cold document whose newest event was taken away, or that
-//! was given another host, could not be told from one that was always so: what is left of its history verifies. It is the
-//! one thing that memory has for each document that exists: 2 MB for 100,000.
+//! A document costs 20 bytes: its version, 11 bytes of a digest over name, version and hash, and 4 of one over what
+//! stays the same over its life and stands in no event. Without that a cold document whose newest event was taken away,
+//! or that was given another host, could not be told from one that was always so: what is left of its history verifies.
+//! It is the one thing that memory has for each document that exists: 2 MB for 100,000.
 //!
 //! # The checksum
 //!
-//! * Of a document (a *leaf*): SHA-256 over the line `<collection>/<id> <version> <hash>\n`, its first 11 bytes; before them
-//!   the version (4 bytes, big-endian, the highest bit set when it is deleted), and the key's last byte.
-//! * Of a *page*: SHA-256 over its leaves in order of their keys, which is the order in which the documents were made. A
-//!   page has the documents of the collection whose keys are alike but for the last byte.
+//! * Of a document (a *leaf*): SHA-256 over the line `<collection>/<id> <version> <hash>\n`, its first 11 bytes; before
+//!   them the version (4 bytes, big-endian, the highest bit set when it is deleted), and the key's last byte.
+//! * Of a *page*: SHA-256 over its leaves in order of their keys, which is the order in which the documents were made.
+//!   A page has the documents of the collection whose keys are alike but for the last byte.
 //! * Of a collection: SHA-256 over its pages in order, each as its number (8 bytes, big-endian) and its checksum.
 //!
 //! So a change costs the hashes of one leaf, one page and the list of pages, however many documents there are, and the

@@ -161,7 +161,8 @@ impl Reconciliation {
         let (writer, filling) = (self.writer(), slot.clone());
         let rows = self.parts.engine.rows(move |conn, now| writer.report(conn, &filling, now, &received));
         let mut rows = pin!(rows);
-        // What takes long gives its places back, so that others need not wait; if it is stored, it is told in later ones.
+        // What takes long gives its places back, so that others need not wait; if it is stored, it is told in later
+        // ones.
         let mut late = Vec::new();
         let outcome = loop {
             match timeout(STORE_PATIENCE, &mut rows).await {
@@ -178,8 +179,8 @@ impl Reconciliation {
         Ok(reported)
     }
 
-    /// Makes a service known, or changes how it is. Returns it, and whether it is new. Errors: `Invalid`; `TooLarge` when
-    /// there are too many; `StorageUnavailable`.
+    /// Makes a service known, or changes how it is. Returns it, and whether it is new. Errors: `Invalid`; `TooLarge`
+    /// when there are too many; `StorageUnavailable`.
     pub(crate) async fn register(&self, registration: Registration) -> Result<(Service, bool)> {
         external::check_name(&registration.name)?;
         let put = move |conn: &Connection, now: Timestamp| {

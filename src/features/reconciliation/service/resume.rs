@@ -21,8 +21,8 @@ pub(crate) struct Opening {
 }
 
 impl Reconciliation {
-    /// What a stream tells first: the verdicts in force to whoever is new, what was missed to whoever comes back. Whoever
-    /// cannot be told what they missed gets the verdicts in force, and the reason.
+    /// What a stream tells first: the verdicts in force to whoever is new, what was missed to whoever comes back.
+    /// Whoever cannot be told what they missed gets the verdicts in force, and the reason.
     pub(crate) async fn open(&self, last_event_id: Option<&str>) -> Opening {
         let reason = match last_event_id {
             None => None,

@@ -293,7 +293,8 @@ pub(crate) fn drop_oldest(conn: &Connection, count: u64) -> Result<u64> {
     let sql = |which: &str| {
         format!(
             "DELETE FROM reconciliation_audit WHERE seq IN
-                 (SELECT seq FROM reconciliation_audit WHERE {which} AND newest = 0 ORDER BY seq LIMIT ?1) RETURNING seq"
+                 (SELECT seq FROM reconciliation_audit WHERE {which} AND newest = 0 ORDER BY seq LIMIT ?1)
+                 RETURNING seq"
         )
     };
     let dropped = delete(conn, &sql("status = 'verified'"), &[&int(count)])?;

@@ -81,7 +81,8 @@ const CASES: &[Case] = &[
     ),
     case(
         "a snapshot more",
-        "INSERT INTO snapshots SELECT document, 3, seq, hash, at, checksum, state FROM snapshots WHERE document = 1 AND version = 6",
+        "INSERT INTO snapshots SELECT document, 3, seq, hash, at, checksum, state FROM snapshots WHERE document = 1 \
+         AND version = 6",
         "games/a",
         3,
         false,
