@@ -19,7 +19,7 @@ use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::{Along, Batch, Counted, KeyRow};
+use crate::store::{Batch, CompanionRows, Counted, IdempotencyRow};
 
 /// Ticks between two attempts at the most.
 const DELAY_TICKS_MAX: u32 = 50;
@@ -34,11 +34,11 @@ pub struct Entry {
     /// beginning.
     pub base: Option<Arc<Document>>,
     /// The idempotency key of the write, on its last event.
-    pub key: Option<KeyRow>,
+    pub key: Option<IdempotencyRow>,
     /// What it counts as, when somebody counts that it was created.
     pub counted: Option<Counted>,
     /// Rows of a feature without which the events of the write are not stored, on its last event.
-    pub along: Option<Along>,
+    pub along: Option<CompanionRows>,
     /// Whether this is the last event of a write, which is stored whole or not at all.
     pub ends_write: bool,
 }
@@ -60,7 +60,7 @@ pub(crate) fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batc
             batch.events.push(Arc::clone(&entry.event));
             batch.bases.extend(entry.base.clone());
             batch.counted.extend(entry.counted.clone());
-            batch.along.extend(entry.along.clone());
+            batch.companion_rows.extend(entry.along.clone());
         }
         batch.keys.extend(entry.key.clone());
     }

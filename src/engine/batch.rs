@@ -29,7 +29,7 @@ use crate::document::event::{Content, Event};
 use crate::document::model::{Access, Document, Meta};
 use crate::document::visibility::Viewer;
 use crate::document::{json, patch};
-use crate::store::KeyRow;
+use crate::store::IdempotencyRow;
 use crate::store::write::keys::mismatch;
 
 /// What one round has decided so far. Nobody outside the engine sees any of it, refusals included, before it is stored:
@@ -45,7 +45,7 @@ pub struct Round {
     /// Rows of features, which go into the same transaction.
     pub tasks: Vec<Box<dyn Task>>,
     /// Answers to be remembered in memory: of writes that touched volatile documents alone.
-    pub answers: Vec<KeyRow>,
+    pub answers: Vec<IdempotencyRow>,
     /// What else goes into the same transaction.
     pub extras: Extras,
     /// The answers to give.
@@ -212,7 +212,7 @@ impl Thread {
             }
         }
         round.changed.extend(undo.into_iter().map(|(name, _)| name));
-        let row = key.as_ref().map(|key| KeyRow {
+        let row = key.as_ref().map(|key| IdempotencyRow {
             scope: viewer.scope().to_owned(),
             key: key.key.clone(),
             fingerprint: key.fingerprint,

@@ -20,7 +20,7 @@ use crate::document::decide::Request;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::store::{Connection, Rows, Tidied};
+use crate::store::{Connection, MaintenanceReport, Rows};
 
 /// Changes to be made together, or not at all.
 pub struct Write {
@@ -215,7 +215,7 @@ pub enum Command {
         reply: oneshot::Sender<Result<Version>>,
     },
     /// Look after the file when nothing else waits; see [`Engine::tidy`].
-    Tidy(oneshot::Sender<Result<Tidied>>),
+    Tidy(oneshot::Sender<Result<MaintenanceReport>>),
     /// Write the rows of a document anew.
     Mend(Order),
     /// Tell how things stand, once everything before is published.
@@ -346,7 +346,7 @@ impl Engine {
 
     /// Looks after the file, as soon as nothing else waits or that has taken long enough: statistics brought up to
     /// date, the WAL moved into the database and emptied. Error: `StorageUnavailable`.
-    pub async fn tidy(&self) -> Result<Tidied> {
+    pub async fn tidy(&self) -> Result<MaintenanceReport> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Tidy(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?

@@ -21,7 +21,7 @@ use crate::document::event::Event;
 use crate::document::json;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::store::{Batch, Claimed, Mend, Rest};
+use crate::store::{Batch, DocumentRepair, ProvenHistory, RawDocument};
 
 /// Which side is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct Order {
 /// What the rows are to be, and the event that comes with it.
 struct Plan {
     document: Arc<Document>,
-    rest: Option<Rest>,
+    rest: Option<ProvenHistory>,
     /// The state that a new event makes; outer `None`: there is no new event.
     next: Option<Option<Value>>,
     what: &'static str,
@@ -94,7 +94,7 @@ impl Thread {
         if round.looks.is_empty() {
             return;
         }
-        let look = Look { others: self.writer.others_wrote().ok() };
+        let look = Look { others: self.writer.foreign_commits().ok() };
         // Whoever asked may have gone.
         for to in round.looks.drain(..) {
             let _ = to.send(look);
@@ -118,10 +118,10 @@ impl Thread {
             // What somebody else has appended keeps the engine from storing anything; that alone is mended then.
             self.writer.reopen().map_err(|fault| not_stored().caused_by(fault))?;
         }
-        self.writer.read_anew()?;
+        self.writer.drop_page_cache()?;
         let hot = self.working.get(name).map(|slot| Arc::clone(&slot.document));
         if let (None, Known::Nothing(key), Side::Memory) = (&hot, known, side) {
-            self.write_rows(Mend::Remove(key))?;
+            self.write_rows(DocumentRepair::Remove(key))?;
             return Ok(Mended { document: None, what: "removed from the disk, since memory knows nothing of it" });
         }
         if let Some(document) = &hot {
@@ -134,7 +134,7 @@ impl Thread {
         let Plan { document, rest, next, what } = plan;
         match next {
             None => {
-                let mend = Mend::Be { document: Arc::clone(&document), rest, next: None };
+                let mend = DocumentRepair::Rewrite { document: Arc::clone(&document), history: rest, next_hash: None };
                 self.write_rows(mend)?;
                 self.working.snapshot_taken(name, self.options.clock.now());
                 Ok(Mended { document: Some(document), what })
@@ -150,8 +150,8 @@ impl Thread {
         ring.after(Seq::ZERO).filter(of_document).cloned().collect()
     }
 
-    fn rest_of(&self, document: &Document) -> Result<Option<Rest>> {
-        self.writer.rest(document, &self.remembered(document))
+    fn rest_of(&self, document: &Document) -> Result<Option<ProvenHistory>> {
+        self.writer.proven_history(document, &self.remembered(document))
     }
 
     fn plan_memory(&self, name: &DocumentName, hot: Option<Arc<Document>>, known: Known) -> Result<Plan> {
@@ -176,7 +176,7 @@ impl Thread {
     fn plan_disk(&mut self, name: &DocumentName, hot: Option<Arc<Document>>, known: Known) -> Result<Plan> {
         let (Known::Version(key, _) | Known::Nothing(key)) = known;
         let key = hot.as_ref().map_or(key, |document| document.meta.key);
-        let Some(Claimed { meta, version, head, state }) = self.writer.claimed((name, key))? else {
+        let Some(RawDocument { meta, version, head, state }) = self.writer.raw_document((name, key))? else {
             return Err(Error::not_found(format!("nothing that is stored of {name} makes a state")));
         };
         let (document, rest) = match hot {
@@ -200,7 +200,11 @@ impl Thread {
     }
 
     /// What somebody else has put after the end of the log, or under a key to come, is brought within both.
-    fn in_the_log(&mut self, document: Arc<Document>, rest: Option<Rest>) -> (Arc<Document>, Option<Rest>) {
+    fn in_the_log(
+        &mut self,
+        document: Arc<Document>,
+        rest: Option<ProvenHistory>,
+    ) -> (Arc<Document>, Option<ProvenHistory>) {
         self.end.next_key = self.end.next_key.max(document.meta.key.saturating_add(1));
         if document.seq <= self.end.head.0 {
             return (document, rest);
@@ -212,9 +216,9 @@ impl Thread {
     }
 
     /// Writes rows without a new event.
-    fn write_rows(&mut self, mend: Mend) -> Result<()> {
-        self.writer.try_mend(&mend)?;
-        let batch = Batch { mends: vec![mend], ..Batch::default() };
+    fn write_rows(&mut self, mend: DocumentRepair) -> Result<()> {
+        self.writer.try_repair(&mend)?;
+        let batch = Batch { repairs: vec![mend], ..Batch::default() };
         if self.backlog.is_failing() {
             // Not noted as stored: where the log ends is found out when the backlog is tried again.
             let written = self.writer.commit_with(&batch, &mut std::iter::empty(), self.options.clock.now());
@@ -232,7 +236,7 @@ impl Thread {
     fn renew(
         &mut self,
         document: &Arc<Document>,
-        rest: Option<Rest>,
+        rest: Option<ProvenHistory>,
         mut state: Option<Value>,
         side: Side,
         what: &'static str,
@@ -244,8 +248,8 @@ impl Thread {
             json::normalise(state);
         }
         let (name, before) = (&document.meta.name, parse(document)?);
-        let mut mend = Mend::Be { document: Arc::clone(document), rest, next: None };
-        self.writer.try_mend(&mend)?;
+        let mut mend = DocumentRepair::Rewrite { document: Arc::clone(document), history: rest, next_hash: None };
+        self.writer.try_repair(&mend)?;
         let now = self.options.clock.now();
         let slot = Slot::decided(Arc::clone(document), None, Since::nothing(now, self.options.snapshots));
         let replaced = self.working.put(slot.clone());
@@ -258,7 +262,7 @@ impl Thread {
             self.end = end;
             self.working.restore(name, replaced);
         })?;
-        if let Mend::Be { next, .. } = &mut mend {
+        if let DocumentRepair::Rewrite { next_hash: next, .. } = &mut mend {
             *next = Some(outcome.event.hash);
         }
         if let Some(entry) = round.entries.last_mut() {

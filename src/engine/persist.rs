@@ -18,7 +18,7 @@ use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::decide::{Decision, absent};
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::store::{Batch, Connection, Expendable, Fault, Mend, Purge, Rows, Snapshot};
+use crate::store::{Batch, Connection, DocumentRepair, Expendable, Purge, Rows, Snapshot, WriteError};
 
 /// Documents that go in one transaction when room is needed. Few, so that no more go than must.
 const ROOM_DOCUMENTS: usize = 4;
@@ -44,8 +44,8 @@ pub struct Extras {
     overwrites: Vec<(i64, Version)>,
     /// Documents whose history goes.
     pub compactions: Vec<Compaction>,
-    /// See [`Batch::mends`].
-    pub mends: Vec<Mend>,
+    /// See [`Batch::repairs`].
+    pub mends: Vec<DocumentRepair>,
     replies: Vec<ExtraReply>,
     /// The transaction failed that they were in.
     failed: bool,
@@ -79,7 +79,7 @@ impl Extras {
     pub fn join(&self, batch: &mut Batch) {
         batch.purges = self.purges.iter().map(|going| going.purge.clone()).collect();
         batch.overwrites.clone_from(&self.overwrites);
-        batch.mends.clone_from(&self.mends);
+        batch.repairs.clone_from(&self.mends);
     }
 
     /// Rows of features that go along.
@@ -89,7 +89,7 @@ impl Extras {
     }
 
     /// Their transaction failed. What is left must go with what waits.
-    pub fn fail(&mut self) -> Vec<Mend> {
+    pub fn fail(&mut self) -> Vec<DocumentRepair> {
         self.failed = true;
         self.purges.clear();
         std::mem::take(&mut self.mends)
@@ -268,7 +268,7 @@ impl Thread {
 
     /// The disk is full: takes away what may go, the first to go first, in one transaction with what waits. What is
     /// decided here is added to `round`. Error: why what waits is still not stored.
-    pub fn make_room(&mut self, fault: Fault, round: &mut Round) -> std::result::Result<(), Fault> {
+    pub fn make_room(&mut self, fault: WriteError, round: &mut Round) -> std::result::Result<(), WriteError> {
         let Some(expendable) = self.options.expendable.clone().filter(|_| fault.full) else { return Err(fault) };
         let mut fault = fault;
         // What has gone in this outage already counts: if that does not help, more will not either.
@@ -292,9 +292,9 @@ impl Thread {
         Err(fault)
     }
 
-    fn bury_for_room(&mut self, name: &DocumentName, round: &mut Round) -> std::result::Result<(), Fault> {
+    fn bury_for_room(&mut self, name: &DocumentName, round: &mut Round) -> std::result::Result<(), WriteError> {
         let first = round.entries.len();
-        self.bury((name, None), &Viewer::Owner, round).map_err(Fault::other)?;
+        self.bury((name, None), &Viewer::Owner, round).map_err(WriteError::other)?;
         self.room.extend(round.extras.purges.pop());
         self.backlog.push(round.entries.iter().skip(first).cloned().collect(), Vec::new());
         Ok(())
@@ -302,10 +302,10 @@ impl Thread {
 
     /// Stores what waits, and takes away what is to make room for it, in one transaction: however much waits, since
     /// neither may be there without the other.
-    pub fn append_with_room(&mut self) -> std::result::Result<(), Fault> {
+    pub fn append_with_room(&mut self) -> std::result::Result<(), WriteError> {
         let mut batch = self.backlog.whole();
         let mut room = std::mem::take(&mut self.room);
-        batch.mends = std::mem::take(&mut self.mends);
+        batch.repairs = std::mem::take(&mut self.mends);
         batch.purges = room.iter().map(|going| going.purge.clone()).collect();
         let stored = self.commit(&batch, &mut room.iter_mut().map(|going| &mut going.removed as &mut dyn Rows));
         match stored {
@@ -314,7 +314,7 @@ impl Thread {
                 self.durable_to(self.end.head.0);
                 room.iter().for_each(|going| self.hub.forget(going.through));
             }
-            Err(_) => (self.room, self.mends) = (room, batch.mends),
+            Err(_) => (self.room, self.mends) = (room, batch.repairs),
         }
         stored
     }

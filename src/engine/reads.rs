@@ -20,7 +20,7 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{Entry, Filter, Reader, Tip, Vanished, Writer};
+use crate::store::{DocumentHead, Filter, ListedDocument, Reader, VolatileRange, Writer};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub struct Reads {
     reader: Reader,
     engine: Engine,
     /// Where earlier runs had volatile documents.
-    vanished: Arc<[Vanished]>,
+    vanished: Arc<[VolatileRange]>,
     /// Done once, for the first who comes back after a restart.
     refilled: Arc<tokio::sync::OnceCell<()>>,
 }
@@ -47,13 +47,13 @@ pub struct History {
 
 impl Reads {
     /// Reads beside `engine`. `vanished`: where in the log earlier runs had volatile documents.
-    pub fn new(hub: Arc<Hub>, reader: Reader, engine: Engine, vanished: Vec<Vanished>) -> Self {
+    pub fn new(hub: Arc<Hub>, reader: Reader, engine: Engine, vanished: Vec<VolatileRange>) -> Self {
         Self { hub, reader, engine, vanished: vanished.into(), refilled: Arc::default() }
     }
 
     /// Where in the log earlier runs had volatile documents whose events may have been told together with the event
     /// `seq`.
-    pub(super) fn vanished(&self, seq: Seq) -> impl Iterator<Item = &Vanished> {
+    pub(super) fn vanished(&self, seq: Seq) -> impl Iterator<Item = &VolatileRange> {
         self.vanished.iter().filter(move |vanished| vanished.covers(seq))
     }
 
@@ -101,11 +101,18 @@ impl Reads {
     }
 
     /// Where a document ends, if there ever was one: also of one that is too damaged to be read.
-    pub async fn tip(&self, name: &DocumentName) -> Result<Option<Tip>> {
+    pub async fn tip(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
         if let Some(document) = self.hub.document(name) {
             let Document { meta, version, hash, seq, updated_at, .. } = &*document;
             let (meta, deleted) = (Arc::clone(meta), document.is_deleted());
-            return Ok(Some(Tip { meta, version: *version, hash: *hash, seq: *seq, at: *updated_at, deleted }));
+            return Ok(Some(DocumentHead {
+                meta,
+                version: *version,
+                hash: *hash,
+                seq: *seq,
+                at: *updated_at,
+                deleted,
+            }));
         }
         let name = name.clone();
         self.ask(move |reader| reader.tip(&name)).await
@@ -158,7 +165,7 @@ impl Reads {
         after: Option<&DocumentId>,
         limit: usize,
         with_state: bool,
-    ) -> Result<(Vec<Entry>, bool)> {
+    ) -> Result<(Vec<ListedDocument>, bool)> {
         let unstored = self.unstored_documents(collection, after);
         let (wanted, from) = (collection.clone(), after.cloned());
         // One more than fits says that there are more; deleted ones that are still on disk take nobody's place.
@@ -167,7 +174,8 @@ impl Reads {
         let (stored, ended_early) =
             self.ask(move |reader| reader.list(&wanted, from.as_ref(), most, state_bytes_max)).await?;
         let horizon = stored.last().map(|last| id(&last.meta)).filter(|_| ended_early);
-        let mut by_id: BTreeMap<DocumentId, Entry> = stored.into_iter().map(|entry| (id(&entry.meta), entry)).collect();
+        let mut by_id: BTreeMap<DocumentId, ListedDocument> =
+            stored.into_iter().map(|entry| (id(&entry.meta), entry)).collect();
         for document in unstored {
             let id = id(&document.meta);
             if horizon.as_ref().is_some_and(|horizon| id > *horizon) {
@@ -313,8 +321,8 @@ fn id(meta: &Meta) -> DocumentId {
     meta.name.id.clone()
 }
 
-fn entry(document: &Arc<Document>, with_state: bool) -> Entry {
-    Entry {
+fn entry(document: &Arc<Document>, with_state: bool) -> ListedDocument {
+    ListedDocument {
         meta: Arc::clone(&document.meta),
         version: document.version,
         hash: document.hash,

@@ -20,7 +20,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::transfer::VerifiedChain;
 use crate::live::moves::Move;
-use crate::store::{Along, Landing};
+use crate::store::{CompanionRows, CompanionWrite};
 
 /// How a document stands between servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Coming {
     pub id: String,
     pub chain: VerifiedChain,
     /// Writes what comes with it.
-    pub landing: Landing,
+    pub landing: CompanionWrite,
 }
 
 /// The newest version of a document that was frozen.
@@ -220,7 +220,7 @@ impl Thread {
         round.bytes += decided.iter().map(|event| event.body.len()).sum::<usize>();
         self.working.put(Slot::decided(Arc::clone(&document), None, since));
         self.end.head = (event.seq, event.hash);
-        let along = Along { document: meta.key, write: landing };
+        let along = CompanionRows { document: meta.key, write: landing };
         let mut new = before.is_none().then_some(meta);
         self.end.next_key += i64::from(new.is_some());
         let mut base = base;

@@ -22,7 +22,7 @@ use crate::document::json::Bounds;
 use crate::document::visibility::Viewer;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
-use crate::store::{self, Reader, told};
+use crate::store::{self, Reader, sql_error};
 
 mod volatile;
 
@@ -69,7 +69,7 @@ fn start_with(pages_max: Option<u32>, volatile: Volatile) -> Running {
 impl Running {
     async fn note(&self, text: &'static str) -> crate::base::error::Result<i64> {
         let insert = move |conn: &store::Connection, _| {
-            conn.execute("INSERT INTO notes (text) VALUES (?1)", [text]).map_err(told)?;
+            conn.execute("INSERT INTO notes (text) VALUES (?1)", [text]).map_err(sql_error)?;
             Ok(conn.last_insert_rowid())
         };
         self.engine.rows(insert).await
@@ -77,9 +77,9 @@ impl Running {
 
     fn notes(&self) -> Vec<String> {
         let all = |conn: &store::Connection| {
-            let mut statement = conn.prepare("SELECT text FROM notes ORDER BY rowid").map_err(told)?;
-            let found = statement.query_map([], |row| row.get(0)).map_err(told)?;
-            found.collect::<Result<_, _>>().map_err(told)
+            let mut statement = conn.prepare("SELECT text FROM notes ORDER BY rowid").map_err(sql_error)?;
+            let found = statement.query_map([], |row| row.get(0)).map_err(sql_error)?;
+            found.collect::<Result<_, _>>().map_err(sql_error)
         };
         self.reader.rows(all).unwrap()
     }
@@ -89,16 +89,16 @@ impl Running {
 async fn rows_of_a_feature_are_stored_whole_or_taken_back_alone() {
     let running = start(None);
     let create = |conn: &store::Connection, _| {
-        conn.execute_batch("CREATE TABLE notes (text TEXT NOT NULL CHECK (text <> 'bad')) STRICT").map_err(told)
+        conn.execute_batch("CREATE TABLE notes (text TEXT NOT NULL CHECK (text <> 'bad')) STRICT").map_err(sql_error)
     };
     running.engine.rows(create).await.unwrap();
     // All at once, so that they share a transaction.
     let refuse = |conn: &store::Connection, _| {
-        conn.execute("INSERT INTO notes (text) VALUES ('taken back')", []).map_err(told)?;
+        conn.execute("INSERT INTO notes (text) VALUES ('taken back')", []).map_err(sql_error)?;
         Err::<(), _>(Error::new(Kind::Rejected, "not like that"))
     };
     let panic = |conn: &store::Connection, _| -> crate::base::error::Result<()> {
-        conn.execute("INSERT INTO notes (text) VALUES ('taken back too')", []).map_err(told)?;
+        conn.execute("INSERT INTO notes (text) VALUES ('taken back too')", []).map_err(sql_error)?;
         panic!("a bug in a feature");
     };
     let (first, refused, panicked, bad, second) = tokio::join!(
@@ -121,11 +121,11 @@ async fn rows_of_a_feature_are_stored_whole_or_taken_back_alone() {
 async fn rows_of_a_feature_are_refused_while_storage_fails_and_taken_again_after() {
     let running = start(Some(256));
     let fill = |conn: &store::Connection, _| {
-        conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(told)?;
-        conn.execute("INSERT INTO notes (text) VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(told)
+        conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(sql_error)?;
+        conn.execute("INSERT INTO notes (text) VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
-    let create = |conn: &store::Connection, _| conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(told);
+    let create = |conn: &store::Connection, _| conn.execute_batch("CREATE TABLE notes (text TEXT)").map_err(sql_error);
     let end = std::time::Instant::now() + Duration::from_secs(20);
     while let Err(error) = running.engine.rows(create).await {
         assert!(std::time::Instant::now() < end, "storage does not come back");

@@ -20,7 +20,7 @@ use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
 use crate::document::model::Document;
 use crate::live::hub::Hub;
-use crate::store::{Batch, CommitTimes, Fault, Head, Mend, Reader, Rows, Snapshot, Writer};
+use crate::store::{Batch, CommitTimes, DocumentRepair, LogHead, Reader, Rows, Snapshot, WriteError, Writer};
 
 /// Ticks between two looks for idle documents.
 const IDLE_SWEEP_TICKS: u32 = 100;
@@ -58,13 +58,13 @@ pub struct Thread {
     durable: Seq,
     /// The last event that is known to be on disk. After a failure the writer's head is what it finds there, which is
     /// not believed before it was compared.
-    stored: Head,
+    stored: LogHead,
     /// Documents that are gone in memory, to make room, and not yet on disk.
     pub room: Vec<Going>,
     /// What is to be done when nothing waits.
     pub tidy: Tidying,
     /// Documents whose rows are written anew with what waits.
-    pub mends: Vec<Mend>,
+    pub mends: Vec<DocumentRepair>,
     ticks: u32,
 }
 
@@ -222,7 +222,7 @@ impl Thread {
 
     /// A round's transaction failed: its changes wait, if room cannot be made for them at once. What else was in it is
     /// given up.
-    fn hold(&mut self, round: &mut Round, fault: Fault) -> Durability {
+    fn hold(&mut self, round: &mut Round, fault: WriteError) -> Durability {
         self.mends.extend(round.extras.fail());
         round.tasks.drain(..).for_each(|task| task.finish(false));
         self.backlog.push(round.entries.clone(), round.pending_answers());
@@ -239,7 +239,7 @@ impl Thread {
     }
 
     /// Stores a batch and notes it.
-    pub fn commit(&mut self, batch: &Batch, rows: &mut dyn Iterator<Item = &mut dyn Rows>) -> Result<(), Fault> {
+    pub fn commit(&mut self, batch: &Batch, rows: &mut dyn Iterator<Item = &mut dyn Rows>) -> Result<(), WriteError> {
         // Before all others: what they write belongs to what may come after.
         let deleted = batch.events.iter().filter(|event| event.deletes);
         let mut removed: Vec<Removed> = deleted.map(|event| self.removed(event.meta.key)).collect();
@@ -290,7 +290,7 @@ impl Thread {
 
     /// Storage failed. Said when it begins, and when the reason becomes another; each later failure only moves the next
     /// attempt further away.
-    pub fn degrade(&mut self, fault: &Fault) {
+    pub fn degrade(&mut self, fault: &WriteError) {
         self.backlog.fail(fault.full);
         let (now, reason) = (self.options.clock.now(), fault.to_string());
         let mut news = true;
@@ -350,19 +350,19 @@ impl Thread {
     }
 
     /// Reopens the file and stores what waits.
-    fn drain_backlog(&mut self) -> Result<(), Fault> {
+    fn drain_backlog(&mut self) -> Result<(), WriteError> {
         self.reopen()?;
         self.append_backlog()
     }
 
     /// Distrusts the connection: opens another and recognises what is durable.
-    pub fn reopen(&mut self) -> Result<(), Fault> {
+    pub fn reopen(&mut self) -> Result<(), WriteError> {
         let found = self.writer.reopen()?;
         // Either the commit that failed is not there, or it is, and then the log ends with an event that waits here.
         // Anything else was written, or taken away, by somebody else: to append to it would break histories.
         if found != self.stored && self.backlog.hash(found.seq) != Some(found.hash) {
             let (stored, found) = (self.stored.seq, found.seq);
-            return Err(Fault::other(format!(
+            return Err(WriteError::other(format!(
                 "the log was stored up to event {stored}; on disk it ends otherwise at {found}"
             )));
         }
@@ -371,7 +371,7 @@ impl Thread {
     }
 
     /// Stores what waits, in order.
-    pub fn append_backlog(&mut self) -> Result<(), Fault> {
+    pub fn append_backlog(&mut self) -> Result<(), WriteError> {
         if !self.room.is_empty() || !self.mends.is_empty() {
             return self.append_with_room();
         }

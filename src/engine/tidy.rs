@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::command::not_stored;
 use super::thread::Thread;
 use crate::base::error::Result;
-use crate::store::Tidied;
+use crate::store::MaintenanceReport;
 
 /// Rounds that may pass before it is done although something waits: under a load that never pauses, some seconds.
 const ROUNDS_MAX: u32 = 1_000;
@@ -13,13 +13,13 @@ const ROUNDS_MAX: u32 = 1_000;
 /// Who waits for it. Few: each is a run of a job.
 #[derive(Debug, Default)]
 pub struct Tidying {
-    replies: Vec<oneshot::Sender<Result<Tidied>>>,
+    replies: Vec<oneshot::Sender<Result<MaintenanceReport>>>,
     rounds: u32,
 }
 
 impl Tidying {
     /// Notes that somebody asks for it.
-    pub fn ask(&mut self, reply: oneshot::Sender<Result<Tidied>>) {
+    pub fn ask(&mut self, reply: oneshot::Sender<Result<MaintenanceReport>>) {
         self.replies.push(reply);
     }
 }
@@ -43,7 +43,7 @@ impl Thread {
     }
 
     /// A write that fails here is no other than one of a change: the file is reopened before anything else is written.
-    fn tidy_up(&mut self) -> Option<Tidied> {
-        self.writer.tidy().inspect_err(|fault| self.degrade(fault)).ok()
+    fn tidy_up(&mut self) -> Option<MaintenanceReport> {
+        self.writer.maintain().inspect_err(|fault| self.degrade(fault)).ok()
     }
 }

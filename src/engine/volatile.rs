@@ -21,7 +21,7 @@ use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
 use crate::live::ring::Ring;
 use crate::live::topics::Interest;
-use crate::store::{KeyRow, Reader};
+use crate::store::{IdempotencyRow, Reader};
 
 /// Most documents that one sweep ends: each is a change that everyone is told of.
 const EXPIRED_AT_ONCE_MAX: usize = 100;
@@ -179,7 +179,7 @@ pub(crate) fn any_not_stored(reader: &Reader, names: &[DocumentName], after: Seq
 /// there, and a retry after a restart finds nothing that it could repeat.
 #[derive(Default)]
 pub struct Answers {
-    by_name: HashMap<(String, String), KeyRow>,
+    by_name: HashMap<(String, String), IdempotencyRow>,
     order: VecDeque<((String, String), Timestamp)>,
     bytes: usize,
 }
@@ -191,7 +191,7 @@ impl Answers {
     }
 
     /// Remembers answers, and forgets those that are too old or too many.
-    pub fn remember(&mut self, rows: Vec<KeyRow>, now: Timestamp) {
+    pub fn remember(&mut self, rows: Vec<IdempotencyRow>, now: Timestamp) {
         for row in rows {
             let name = (row.scope.clone(), row.key.clone());
             self.bytes += row.answer.len();

@@ -12,7 +12,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::base::limits;
 use crate::document::model::Document;
-use crate::store::{Loaded, Reader, Writer};
+use crate::store::{LoadedDocument, Reader, Writer};
 
 /// A document in the engine's hands.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Slot {
         Self { document, tree: tree.map(Arc::new), since }
     }
 
-    fn loaded(loaded: Loaded) -> Self {
+    fn loaded(loaded: LoadedDocument) -> Self {
         // Its own policy is read from its state with its next change.
         let since = Since {
             patch_bytes: loaded.patch_bytes,

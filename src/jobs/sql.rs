@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row};
 use super::{Outcome, Record, Summary, Trigger};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::store::{Connection, told};
+use crate::store::{Connection, sql_error};
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +40,13 @@ pub(super) fn recover(
         }
         Ok(progress)
     };
-    recover().map_err(told)
+    recover().map_err(sql_error)
 }
 
 /// Notes the beginning of a run; returns its id.
 pub(super) fn start(conn: &Connection, job: &str, trigger: Trigger, dry_run: bool, now: Timestamp) -> Result<i64> {
     let sql = "INSERT INTO job_runs (job, cause, dry_run, started_at) VALUES (?1, ?2, ?3, ?4)";
-    conn.execute(sql, (job, trigger.as_str(), dry_run, now.to_string())).map_err(told)?;
+    conn.execute(sql, (job, trigger.as_str(), dry_run, now.to_string())).map_err(sql_error)?;
     Ok(conn.last_insert_rowid())
 }
 
@@ -74,7 +74,7 @@ pub(super) fn end(conn: &Connection, end: &End, now: Timestamp) -> Result<()> {
         }
         Ok(())
     };
-    write().map_err(told)
+    write().map_err(sql_error)
 }
 
 const COLUMNS: &str = "id, job, cause, dry_run, started_at, ended_at, outcome, summary, error";
@@ -85,12 +85,12 @@ pub(super) fn last_runs(conn: &Connection, job: &str, limit: u32) -> Result<Vec<
         let sql = format!("SELECT {COLUMNS} FROM job_runs WHERE job = ?1 ORDER BY id DESC LIMIT ?2");
         conn.prepare_cached(&sql)?.query_map((job, limit), record)?.collect()
     };
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 pub(super) fn run(conn: &Connection, id: i64) -> Result<Option<Record>> {
     let sql = format!("SELECT {COLUMNS} FROM job_runs WHERE id = ?1");
-    conn.query_row(&sql, [id], record).optional().map_err(told)
+    conn.query_row(&sql, [id], record).optional().map_err(sql_error)
 }
 
 /// Which runs are not kept: of each job those before its newest `kept`, and those begun before `before` but the newest.
@@ -100,13 +100,13 @@ const OLD: &str = "outcome IS NOT NULL AND id IN (
 
 /// Forgets old runs; returns how many.
 pub(super) fn trim(conn: &Connection, kept: u32, before: Timestamp) -> Result<usize> {
-    conn.execute(&format!("DELETE FROM job_runs WHERE {OLD}"), (kept, before.to_string())).map_err(told)
+    conn.execute(&format!("DELETE FROM job_runs WHERE {OLD}"), (kept, before.to_string())).map_err(sql_error)
 }
 
 /// How many runs [`trim`] would forget.
 pub(super) fn count_old(conn: &Connection, kept: u32, before: Timestamp) -> Result<usize> {
     let sql = format!("SELECT count(*) FROM job_runs WHERE {OLD}");
-    let count: i64 = conn.query_row(&sql, (kept, before.to_string()), |row| row.get(0)).map_err(told)?;
+    let count: i64 = conn.query_row(&sql, (kept, before.to_string()), |row| row.get(0)).map_err(sql_error)?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 

@@ -12,7 +12,7 @@ use crate::base::ids::{DocumentName, Version};
 pub enum OpenError {
     /// The place cannot be made or written.
     #[error("the data directory {path} cannot be written: {source}")]
-    Place {
+    DataDirectory {
         /// Which.
         path: PathBuf,
         /// Why.
@@ -62,7 +62,7 @@ impl OpenError {
     /// What the process exits with: 10 place, 11 locked, 12 not ours, 13 newer, 14 damaged, 15 anything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Place { .. } => 10,
+            Self::DataDirectory { .. } => 10,
             Self::Locked { .. } => 11,
             Self::Foreign { .. } => 12,
             Self::Newer { .. } => 13,
@@ -76,7 +76,7 @@ impl OpenError {
 /// [`Writer::reopen`](super::Writer::reopen) has said what is durable.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
-pub struct Fault {
+pub struct WriteError {
     /// Whether the reason is that no space is left. A file size limit and an exhausted quota look like any other I/O
     /// error to SQLite and are not told apart here.
     pub full: bool,
@@ -84,58 +84,58 @@ pub struct Fault {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-impl Fault {
+impl WriteError {
     /// Another reason than SQLite's.
     pub fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { full: false, source: reason.into() }
     }
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for WriteError {
     fn from(source: rusqlite::Error) -> Self {
         Self { full: source.sqlite_error_code() == Some(ErrorCode::DiskFull), source: source.into() }
     }
 }
 
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
+impl From<StoreError> for WriteError {
+    fn from(failure: StoreError) -> Self {
         match failure {
-            Failure::Sql(error) => error.into(),
-            Failure::Told(error) => Self::other(error),
+            StoreError::Sql(error) => error.into(),
+            StoreError::Known(error) => Self::other(error),
         }
     }
 }
 
 /// A failure inside the store, before it is known who is told.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum StoreError {
     Sql(rusqlite::Error),
     /// Ours, ready to be told.
-    Told(Error),
+    Known(Error),
 }
 
-impl From<rusqlite::Error> for Failure {
+impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        Self::Told(error)
+        Self::Known(error)
     }
 }
 
 /// What the caller of a feature is told of SQLite's failure: for `map_err` in a feature's SQL.
-pub(crate) fn told(error: rusqlite::Error) -> Error {
-    Failure::Sql(error).told()
+pub(crate) fn sql_error(error: rusqlite::Error) -> Error {
+    StoreError::Sql(error).into_error()
 }
 
-impl Failure {
+impl StoreError {
     /// What a reader is told.
-    pub(crate) fn told(self) -> Error {
+    pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::Told(error) => error,
+            Self::Known(error) => error,
             Self::Sql(error) if is_damage(&error) => {
                 Error::new(Kind::Damaged, "the database file is damaged").caused_by(error)
             }
@@ -147,9 +147,9 @@ impl Failure {
     }
 
     /// Names the document that was read, where damage of the file has hit it before its rows could be looked at.
-    pub(crate) fn of(self, name: &DocumentName) -> Self {
+    pub(crate) fn naming(self, name: &DocumentName) -> Self {
         match self {
-            Self::Sql(error) if is_damage(&error) => Self::Told(
+            Self::Sql(error) if is_damage(&error) => Self::Known(
                 Error::new(Kind::Damaged, format!("what is stored of {name} is damaged"))
                     .with("document", name.to_string())
                     .caused_by(error),
@@ -162,7 +162,7 @@ impl Failure {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Sql(error) => is_damage(error),
-            Self::Told(error) => error.kind() == Kind::Damaged,
+            Self::Known(error) => error.kind() == Kind::Damaged,
         }
     }
 }

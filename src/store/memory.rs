@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use super::error::{Failure, OpenError};
+use super::error::{OpenError, StoreError};
 use super::{open, rows};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -77,7 +77,7 @@ fn too_much() -> Error {
 
 /// Memory is full, or something is wrong with us.
 fn full(error: rusqlite::Error) -> Error {
-    let told = Failure::Sql(error).told();
+    let told = StoreError::Sql(error).into_error();
     if told.kind() == Kind::StorageUnavailable { too_much() } else { told }
 }
 

@@ -28,21 +28,23 @@ use std::time::Duration;
 
 use crate::base::limits;
 
-pub(crate) use companion_rows::{Along, Landing};
-pub(crate) use error::{Fault, OpenError, told};
+pub(crate) use companion_rows::{CompanionRows, CompanionWrite};
+pub(crate) use error::{OpenError, WriteError, sql_error};
 pub(crate) use memory::Memory;
 pub use open::open;
-pub(crate) use read::inspect::{Fresh, Moment, OTHER_DOCUMENT, Place, Standing, StoredHead};
+pub(crate) use read::inspect::{
+    EventHeader, OTHER_DOCUMENT, ReadTransaction, StoredDocument, StoredHead, UncachedConnection,
+};
 pub(crate) use read::log::Filter;
-pub(crate) use read::reader::{Entry, Reader};
-pub(crate) use read::replay::{Loaded, Tip, Verified};
+pub(crate) use read::reader::{ListedDocument, Reader};
+pub(crate) use read::replay::{DocumentHead, LoadedDocument, VerifiedDocument};
 pub(crate) use tally::{Counted, Creations, Tally};
-pub(crate) use volatile::Vanished;
-pub(crate) use write::keys::{Answered, KeyRow, RequestKey, once};
+pub(crate) use volatile::VolatileRange;
+pub(crate) use write::keys::{IdempotencyKey, IdempotencyRow, IdempotentAnswer, once};
 pub(crate) use write::purge::{Expendable, Purge};
-pub(crate) use write::repair::{Claimed, Mend, Rest};
+pub(crate) use write::repair::{DocumentRepair, ProvenHistory, RawDocument};
 pub(crate) use write::trim::{compact, overdue, trim_some};
-pub(crate) use write::writer::{Batch, CommitTimes, Head, Rows, Snapshot, Tidied, Writer};
+pub(crate) use write::writer::{Batch, CommitTimes, LogHead, MaintenanceReport, Rows, Snapshot, Writer};
 
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
 pub(crate) use rusqlite::Connection;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::error::{Failure, OpenError, is_damage};
+use super::error::{OpenError, StoreError, is_damage};
 use super::{FILE_NAME, LOCK_NAME, Options, Reader, Synchronous, Writer};
 use crate::store::read::pool;
 use crate::store::write::writer::{Checkpoint, checkpoint};
@@ -30,7 +30,7 @@ const PAGES_MAX: u32 = 4_294_967_294;
 
 /// Opens the data directory, and makes what is missing. The returned writer holds the lock for as long as it lives.
 pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
-    let place = |source: io::Error| OpenError::Place { path: options.data_dir.clone(), source: source.into() };
+    let place = |source: io::Error| OpenError::DataDirectory { path: options.data_dir.clone(), source: source.into() };
     DirBuilder::new().recursive(true).mode(0o700).create(&options.data_dir).map_err(place)?;
     let lock = lock(&options.data_dir)?;
     let path = options.data_dir.join(FILE_NAME);
@@ -53,28 +53,28 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
 }
 
 /// An error that is told already, or one of SQLite's that is still to be.
-enum Trouble {
-    Told(OpenError),
+enum OpenFailure {
+    Known(OpenError),
     Sql(rusqlite::Error),
 }
 
-impl Trouble {
+impl OpenFailure {
     fn unwrap_or_else(self, classify: impl FnOnce(rusqlite::Error) -> OpenError) -> OpenError {
         match self {
-            Self::Told(error) => error,
+            Self::Known(error) => error,
             Self::Sql(error) => classify(error),
         }
     }
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for OpenFailure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
 }
 
 fn lock(data_dir: &Path) -> Result<File, OpenError> {
-    let place = |source: io::Error| OpenError::Place { path: data_dir.to_owned(), source: source.into() };
+    let place = |source: io::Error| OpenError::DataDirectory { path: data_dir.to_owned(), source: source.into() };
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(data_dir.join(LOCK_NAME)).map_err(place)?;
@@ -137,7 +137,7 @@ pub(crate) fn configure(conn: &Connection, synchronous: Synchronous, pages_max: 
 }
 
 /// Whether the file is ours, and of a format that we know. An empty one becomes ours.
-fn identify(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+fn identify(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let objects: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -148,14 +148,14 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), Trouble> {
     }
     let path = path.to_owned();
     if application != APPLICATION_ID {
-        return Err(Trouble::Told(OpenError::Foreign { path }));
+        return Err(OpenFailure::Known(OpenError::Foreign { path }));
     }
     if found > FORMAT {
-        return Err(Trouble::Told(OpenError::Newer { path, found, known: FORMAT }));
+        return Err(OpenFailure::Known(OpenError::Newer { path, found, known: FORMAT }));
     }
     if found < FORMAT {
         let reason = format!("it says that it has format {found}, which never was");
-        return Err(Trouble::Told(OpenError::Damaged { path, reason }));
+        return Err(OpenFailure::Known(OpenError::Damaged { path, reason }));
     }
     Ok(())
 }
@@ -163,14 +163,14 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), Trouble> {
 /// Whether the file ends where a page does. One that is cut within its last page reads as if zeros followed, and the
 /// first write would make them real. With a WAL beside it a part of a page is no damage: a crash may leave it when
 /// pages are moved from there.
-fn check_whole(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+fn check_whole(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let size: u64 = conn.query_row("PRAGMA page_size", [], |row| super::rows::number(row, 0))?;
     let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
     if fs::metadata(wal).map_or(0, |metadata| metadata.len()) == 0 && !length.is_multiple_of(size.max(1)) {
         let reason = "its end is missing".to_owned();
-        return Err(Trouble::Told(OpenError::Damaged { path: path.to_owned(), reason }));
+        return Err(OpenFailure::Known(OpenError::Damaged { path: path.to_owned(), reason }));
     }
     Ok(())
 }
@@ -181,8 +181,8 @@ fn probe(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Looks for damage where it costs the same however much is stored.
-fn check(conn: &Connection, path: &Path) -> Result<(), Trouble> {
-    let damaged = |reason: String| Trouble::Told(OpenError::Damaged { path: path.to_owned(), reason });
+fn check(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
+    let damaged = |reason: String| OpenFailure::Known(OpenError::Damaged { path: path.to_owned(), reason });
     for table in TABLES {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
         let count: i64 = conn.query_row(sql, [table], |row| row.get(0))?;
@@ -210,7 +210,7 @@ fn classify(options: &Options, path: &Path, error: rusqlite::Error) -> OpenError
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-            OpenError::Place { path: options.data_dir.clone(), source: error.into() }
+            OpenError::DataDirectory { path: options.data_dir.clone(), source: error.into() }
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             OpenError::Locked { path: options.data_dir.clone() }
@@ -220,9 +220,9 @@ fn classify(options: &Options, path: &Path, error: rusqlite::Error) -> OpenError
     }
 }
 
-fn failed(options: &Options, path: &Path, failure: Failure) -> OpenError {
+fn failed(options: &Options, path: &Path, failure: StoreError) -> OpenError {
     match failure {
-        Failure::Sql(error) => classify(options, path, error),
-        Failure::Told(error) => OpenError::Damaged { path: path.to_owned(), reason: error.to_string() },
+        StoreError::Sql(error) => classify(options, path, error),
+        StoreError::Known(error) => OpenError::Damaged { path: path.to_owned(), reason: error.to_string() },
     }
 }

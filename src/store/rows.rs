@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rusqlite::types::{ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
-use super::error::{Failure, damaged, is_damage};
+use super::error::{StoreError, damaged, is_damage};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, UserId, Version};
 use crate::document::chain::Hash;
@@ -137,14 +137,14 @@ fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
 }
 
 /// The document called `name`, if there ever was one.
-pub(crate) fn find_document(conn: &Connection, name: &DocumentName) -> Result<Option<DocumentRow>, Failure> {
+pub(crate) fn find_document(conn: &Connection, name: &DocumentName) -> Result<Option<DocumentRow>, StoreError> {
     let sql = select_documents("WHERE d.collection = ?1 AND d.id = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     Ok(statement.query_row((name.collection.as_str(), name.id.as_str()), document_row).optional()?)
 }
 
 /// The document of this key, if there ever was one.
-pub(crate) fn document_by_key(conn: &Connection, key: i64) -> Result<Option<DocumentRow>, Failure> {
+pub(crate) fn document_by_key(conn: &Connection, key: i64) -> Result<Option<DocumentRow>, StoreError> {
     let mut statement = conn.prepare_cached(&select_documents("WHERE d.key = ?1"))?;
     Ok(statement.query_row([key], document_row).optional()?)
 }
@@ -154,7 +154,7 @@ fn select_documents(condition: &str) -> String {
 }
 
 /// The last of a document's events: its version, if there is one.
-pub(crate) fn head_version(conn: &Connection, key: i64) -> Result<Option<Version>, Failure> {
+pub(crate) fn head_version(conn: &Connection, key: i64) -> Result<Option<Version>, StoreError> {
     let sql = "SELECT version FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
     Ok(conn.prepare_cached(sql)?.query_row([key], |row| version(row, 0)).optional()?)
 }
@@ -181,7 +181,7 @@ pub(crate) struct EventRows {
 
 impl EventRows {
     /// The event in a row of [`select_events`], verified against its predecessor's hash.
-    pub(super) fn event(&mut self, row: &Row<'_>) -> Result<Event, Failure> {
+    pub(super) fn event(&mut self, row: &Row<'_>) -> Result<Event, StoreError> {
         let key: i64 = row.get(0)?;
         let meta = match self.metas.get(&key) {
             Some(known) => Arc::clone(known),
@@ -194,7 +194,7 @@ impl EventRows {
         let name = meta.name.clone();
         let version = version(row, META_COLUMNS + 1)?;
         verified(row, meta, version).map_err(|failure| match failure {
-            Failure::Sql(e) if is_damage(&e) => {
+            StoreError::Sql(e) if is_damage(&e) => {
                 damaged(&name, version, None, "the row is not readable").caused_by(e).into()
             }
             other => other,
@@ -202,7 +202,7 @@ impl EventRows {
     }
 }
 
-fn verified(row: &Row<'_>, meta: Arc<Meta>, version: Version) -> Result<Event, Failure> {
+fn verified(row: &Row<'_>, meta: Arc<Meta>, version: Version) -> Result<Event, StoreError> {
     let name = meta.name.clone();
     let claimed = hash(row, META_COLUMNS + 2)?;
     let body = text(row, META_COLUMNS + 4)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode};
 use tracing::error;
 
-use super::error::Fault;
+use super::error::WriteError;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
@@ -53,11 +53,11 @@ impl fmt::Debug for Counted {
 
 /// Writes a tally. What the disk refuses fails the transaction, so that both are tried again; what is a bug of the
 /// feature must not keep a change from the disk for ever, so it is told and the creation goes uncounted.
-pub(crate) fn write(conn: &Connection, counted: &Counted) -> std::result::Result<(), Fault> {
+pub(crate) fn write(conn: &Connection, counted: &Counted) -> std::result::Result<(), WriteError> {
     conn.prepare_cached("SAVEPOINT tally")?.execute([])?;
     if let Err(failure) = counted.by.write(conn, &counted.tally, counted.at) {
         if conn.is_autocommit() || failure.kind() == Kind::StorageUnavailable {
-            return Err(Fault { full: is_full(&failure), source: failure.into() });
+            return Err(WriteError { full: is_full(&failure), source: failure.into() });
         }
         error!(error = %failure, tally = ?counted.tally, "a creation is not counted");
         conn.prepare_cached("ROLLBACK TO tally")?.execute([])?;

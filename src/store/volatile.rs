@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use super::error::Failure;
+use super::error::StoreError;
 use super::rows;
 use crate::base::ids::{Collection, Seq};
 use crate::store::read::log;
 
 /// Where in the log documents of a collection lived in memory only, in runs that are over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vanished {
+pub struct VolatileRange {
     pub collection: Collection,
     /// No event up to here was told beside theirs.
     pub after: Seq,
@@ -20,7 +20,7 @@ pub struct Vanished {
     pub until: Seq,
 }
 
-impl Vanished {
+impl VolatileRange {
     /// Whether the event `seq` may have been told to someone who had been told of such documents.
     pub fn covers(&self, seq: Seq) -> bool {
         self.after < seq && seq <= self.until
@@ -28,7 +28,10 @@ impl Vanished {
 }
 
 /// Notes that a run begins in which new documents of `collections` live in memory only. Returns what earlier runs left.
-pub(crate) fn begin_run(conn: &Connection, collections: &BTreeSet<Collection>) -> Result<Vec<Vanished>, Failure> {
+pub(crate) fn begin_run(
+    conn: &Connection,
+    collections: &BTreeSet<Collection>,
+) -> Result<Vec<VolatileRange>, StoreError> {
     let head = rows::int(log::head(conn)?.seq.0);
     // Most servers never have any: they write nothing here.
     let known: bool = conn.query_row("SELECT EXISTS (SELECT 1 FROM volatile_collections)", [], |row| row.get(0))?;
@@ -47,13 +50,13 @@ pub(crate) fn begin_run(conn: &Connection, collections: &BTreeSet<Collection>) -
     Ok(vanished)
 }
 
-fn read(conn: &Connection) -> Result<Vec<Vanished>, Failure> {
+fn read(conn: &Connection) -> Result<Vec<VolatileRange>, StoreError> {
     let mut statement = conn.prepare("SELECT collection, after, until FROM volatile_collections")?;
     let mut found = statement.query([])?;
     let mut vanished = Vec::new();
     while let Some(row) = found.next()? {
         let name: String = row.get(0)?;
-        vanished.push(Vanished {
+        vanished.push(VolatileRange {
             collection: Collection::new(&name)?,
             after: rows::seq(row, 1)?,
             until: rows::seq(row, 2)?,

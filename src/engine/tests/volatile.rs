@@ -19,7 +19,7 @@ use crate::engine::standing::Turn;
 use crate::engine::volatile::Answers;
 use crate::live::presence::Presence;
 use crate::live::topics::Interest;
-use crate::store::KeyRow;
+use crate::store::IdempotencyRow;
 
 fn named(name: &str) -> DocumentName {
     DocumentName::parse(name).unwrap()
@@ -175,7 +175,7 @@ async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothin
 fn only_so_many_answers_are_remembered_and_not_for_ever() {
     let mut answers = Answers::default();
     let now = Timestamp::from_millis(0);
-    let row = |key: usize, at| KeyRow {
+    let row = |key: usize, at| IdempotencyRow {
         scope: "owner".to_owned(),
         key: key.to_string(),
         fingerprint: Hash::ZERO,

@@ -7,7 +7,7 @@ use super::rules::ClientError;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::limits::CLIENT_ERRORS_MAX;
-use crate::store::told;
+use crate::store::sql_error;
 
 /// An error with its history.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub(crate) fn note(
         conn.prepare_cached(sql)?.execute([CLIENT_ERRORS_MAX])?;
         Ok(all)
     };
-    write().map_err(told)
+    write().map_err(sql_error)
 }
 
 /// A page of errors, those last seen first, before the place `before`; one more than `limit` if there are more.
@@ -71,7 +71,7 @@ pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<S
                FROM client_errors WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let read = || conn.prepare_cached(sql)?.query_map((before, limit), seen)?.collect::<rusqlite::Result<_>>();
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {

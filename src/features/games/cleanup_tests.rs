@@ -16,7 +16,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::command::Write;
 use crate::jobs::Record;
 use crate::jobs::tests::running::{AtWork, DAY, Running};
-use crate::store::{Connection, told};
+use crate::store::{Connection, sql_error};
 
 /// What the purge was asked to remove. It refuses games whose name says so.
 type Purged = Arc<Mutex<Vec<String>>>;
@@ -63,7 +63,7 @@ async fn complete(running: &Running, id: &'static str) {
     let write = move |conn: &Connection, now: crate::base::clock::Timestamp| {
         let sql = "INSERT INTO games (document, status, completed_at)
                    SELECT key, 'completed', ?2 FROM documents WHERE collection = 'games' AND id = ?1";
-        conn.execute(sql, (id, now.to_string())).map_err(told)
+        conn.execute(sql, (id, now.to_string())).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(write).await.unwrap(), 1);
 }
@@ -75,9 +75,9 @@ fn count(record: &Record, name: &str) -> u64 {
 async fn removals(running: &Running) -> Vec<(String, String)> {
     let ask = |conn: &Connection| {
         let sql = "SELECT document, why FROM game_removals ORDER BY document";
-        let mut statement = conn.prepare(sql).map_err(told)?;
-        let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(told)?;
-        found.collect::<Result<_, _>>().map_err(told)
+        let mut statement = conn.prepare(sql).map_err(sql_error)?;
+        let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql_error)?;
+        found.collect::<Result<_, _>>().map_err(sql_error)
     };
     running.reads.ask(move |reader| reader.rows(ask)).await.unwrap()
 }
@@ -175,7 +175,7 @@ async fn tokens_go_a_day_after_they_expired() {
         for index in 0..2_500 {
             let sql = "INSERT INTO reconnect_tokens (hash, document, player, identity, family, issued_at, expires_at)
                        VALUES (?1, 1, 'alice', 'alice', ?1, ?2, ?2)";
-            conn.execute(sql, (format!("{index:064}"), now.to_string())).map_err(told)?;
+            conn.execute(sql, (format!("{index:064}"), now.to_string())).map_err(sql_error)?;
         }
         Ok(())
     };

@@ -35,7 +35,7 @@ use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::request::idempotency::Said;
 use crate::net::http_client::{Answer, Target};
-use crate::store::{KeyRow, RequestKey};
+use crate::store::{IdempotencyKey, IdempotencyRow};
 
 /// Events that are read at once.
 const PAGE_EVENTS: usize = 500;
@@ -61,12 +61,12 @@ pub(crate) struct Departed {
 #[derive(Clone, Debug)]
 pub(crate) struct Retry {
     /// The key that the request carried. The answer is this server's, and stays here.
-    pub key: RequestKey,
+    pub key: IdempotencyKey,
     pub render: fn(&Departed) -> Result<Said>,
 }
 
 impl Retry {
-    fn row(&self, departed: &Departed, at: Timestamp) -> Result<KeyRow> {
+    fn row(&self, departed: &Departed, at: Timestamp) -> Result<IdempotencyRow> {
         let answer = serde_json::to_vec(&(self.render)(departed)?).map_err(Error::internal)?;
         Ok(self.key.row(answer.into(), at))
     }
@@ -177,7 +177,7 @@ async fn record(api: &Api, row: &MoveRow, retry: Option<&Retry>, departed: &Depa
 
 /// Asks the other server to make the game live, and when it has, shows everyone the way. `answer`: kept then for
 /// whoever asked and has no answer yet.
-async fn confirm(api: &Api, row: &MoveRow, answer: Option<KeyRow>) -> Result<()> {
+async fn confirm(api: &Api, row: &MoveRow, answer: Option<IdempotencyRow>) -> Result<()> {
     let peer = Peer::find(&row.target).await?;
     let confirm = Piece::step(Step::Confirm, &row.id);
     match peer.say(&row.name, &confirm).await {

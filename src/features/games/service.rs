@@ -14,7 +14,7 @@ use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::request::idempotency::Once;
-use crate::store::{Answered, Connection};
+use crate::store::{Connection, IdempotentAnswer};
 
 /// The game, when it is there and not over. Errors: `NotFound`, `Gone`, `game-completed`.
 pub(crate) async fn running(api: &Api, name: &DocumentName) -> Result<Arc<Document>> {
@@ -57,7 +57,7 @@ pub(crate) async fn join(
     viewer: &Viewer,
     (player, wanted): (UserId, Option<u32>),
     once: Once<(Seat, bool)>,
-) -> Result<Answered> {
+) -> Result<IdempotentAnswer> {
     let document = running(api, name).await?;
     // A player's own user holds the seat, whoever found it for them.
     let identity = player.clone();
@@ -125,7 +125,7 @@ pub(crate) async fn complete(
     name: &DocumentName,
     viewer: &Viewer,
     once: Once<Timestamp>,
-) -> Result<Answered> {
+) -> Result<IdempotentAnswer> {
     // Also one that cannot be read any more: how else would it be removed?
     let meta = match api.reads.tip(name).await? {
         Some(tip) if !tip.deleted => tip.meta,

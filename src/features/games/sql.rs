@@ -7,7 +7,7 @@ use super::seats::Seat;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentId, UserId};
-use crate::store::told;
+use crate::store::sql_error;
 
 pub(crate) mod attached_rows;
 pub(crate) mod cleanup;
@@ -19,13 +19,13 @@ pub(crate) mod tokens;
 pub(crate) fn completed_at(conn: &Connection, document: i64) -> Result<Option<Timestamp>> {
     let sql = "SELECT completed_at FROM games WHERE document = ?1 AND status = 'completed'";
     let read = |statement: &mut rusqlite::CachedStatement<'_>| statement.query_row([document], |row| time(row, 0));
-    conn.prepare_cached(sql).and_then(|mut statement| read(&mut statement).optional()).map_err(told)
+    conn.prepare_cached(sql).and_then(|mut statement| read(&mut statement).optional()).map_err(sql_error)
 }
 
 /// Makes the game's row if it has none.
 pub(crate) fn begin(conn: &Connection, document: i64) -> Result<()> {
     let sql = "INSERT INTO games (document, status) VALUES (?1, 'running') ON CONFLICT (document) DO NOTHING";
-    conn.prepare_cached(sql).and_then(|mut statement| statement.execute([document])).map(drop).map_err(told)
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute([document])).map(drop).map_err(sql_error)
 }
 
 /// Ends the game. One that has ended stays as it is.
@@ -34,21 +34,21 @@ pub(crate) fn complete(conn: &Connection, document: i64, now: Timestamp) -> Resu
                ON CONFLICT (document) DO UPDATE SET status = 'completed', completed_at = excluded.completed_at
                WHERE status = 'running'";
     let run = |mut statement: rusqlite::CachedStatement<'_>| statement.execute((document, now.to_string()));
-    conn.prepare_cached(sql).and_then(run).map(drop).map_err(told)
+    conn.prepare_cached(sql).and_then(run).map(drop).map_err(sql_error)
 }
 
 /// Whether the newest event of a stored game is its end as a document.
 pub(crate) fn is_deleted(conn: &Connection, document: i64) -> Result<bool> {
     let sql = "SELECT deletes FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
     let one = || conn.prepare_cached(sql)?.query_row([document], |row| row.get(0)).optional();
-    Ok(one().map_err(told)?.unwrap_or(false))
+    Ok(one().map_err(sql_error)?.unwrap_or(false))
 }
 
 /// Who sits in the game, by seat.
 pub(crate) fn seats(conn: &Connection, document: i64) -> Result<Vec<Seat>> {
     let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 ORDER BY seat";
     let all = || conn.prepare_cached(sql)?.query_map([document], seat)?.collect::<rusqlite::Result<_>>();
-    all().map_err(told)
+    all().map_err(sql_error)
 }
 
 /// Who sits in the game of this id, by seat.
@@ -57,28 +57,28 @@ pub(crate) fn seated(conn: &Connection, id: &DocumentId) -> Result<Vec<UserId>> 
                WHERE d.collection = 'games' AND d.id = ?1 ORDER BY s.seat";
     let all =
         || conn.prepare_cached(sql)?.query_map([id.as_str()], |row| user(row, 0))?.collect::<rusqlite::Result<_>>();
-    all().map_err(told)
+    all().map_err(sql_error)
 }
 
 /// The seat of a player.
 pub(crate) fn seat_of(conn: &Connection, document: i64, player: &UserId) -> Result<Option<Seat>> {
     let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 AND player = ?2";
     let one = || conn.prepare_cached(sql)?.query_row((document, player.as_str()), seat).optional();
-    one().map_err(told)
+    one().map_err(sql_error)
 }
 
 /// Seats a player. The game's row must be there.
 pub(crate) fn sit(conn: &Connection, document: i64, seat: &Seat) -> Result<()> {
     let sql = "INSERT INTO seats (document, player, seat, identity, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let values = (document, seat.player.as_str(), seat.seat, seat.identity.as_str(), seat.joined_at.to_string());
-    conn.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map(drop).map_err(told)
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map(drop).map_err(sql_error)
 }
 
 /// Frees the seat of a player. Whether there was one.
 pub(crate) fn leave(conn: &Connection, document: i64, player: &UserId) -> Result<bool> {
     let sql = "DELETE FROM seats WHERE document = ?1 AND player = ?2";
     let run = |mut statement: rusqlite::CachedStatement<'_>| statement.execute((document, player.as_str()));
-    conn.prepare_cached(sql).and_then(run).map(|count| count > 0).map_err(told)
+    conn.prepare_cached(sql).and_then(run).map(|count| count > 0).map_err(sql_error)
 }
 
 fn seat(row: &Row<'_>) -> rusqlite::Result<Seat> {

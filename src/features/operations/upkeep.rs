@@ -122,8 +122,8 @@ async fn optimize(context: JobContext) -> Result<Summary> {
     let tidied = context.engine.tidy().await?;
     let mut summary = Summary::default();
     summary.count("optimized", usize::from(tidied.optimized));
-    summary.count("walFrames", usize::try_from(tidied.frames).unwrap_or(usize::MAX));
-    summary.count("walEmptied", usize::from(tidied.emptied));
+    summary.count("walFrames", usize::try_from(tidied.wal_frames).unwrap_or(usize::MAX));
+    summary.count("walEmptied", usize::from(tidied.wal_emptied));
     Ok(summary)
 }
 

@@ -14,7 +14,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::command::Write;
 use crate::jobs::Record;
 use crate::jobs::tests::running::{DAY, Running};
-use crate::store::{Connection, told};
+use crate::store::{Connection, sql_error};
 
 fn named(id: &str) -> DocumentName {
     DocumentName::new("maps", id).unwrap()
@@ -139,7 +139,7 @@ async fn a_damaged_history_stays_as_it_is_and_keeps_no_other() {
     }
     let spoil = |conn: &Connection, _| {
         let sql = "UPDATE events SET body = replace(body, '3', '4') WHERE version = 3 AND document = 1";
-        conn.execute(sql, []).map_err(told)
+        conn.execute(sql, []).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(spoil).await.unwrap(), 1);
     let at_work = running.runner(vec![trim_job(History { events_max: 2, kept: LONG })]);
@@ -161,7 +161,7 @@ async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() 
     let reads = running.reads.clone();
     let reading = tokio::spawn(async move {
         let hold = move |conn: &Connection| {
-            conn.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).map_err(told)?;
+            conn.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).map_err(sql_error)?;
             begun.send(()).unwrap();
             held.recv_timeout(Duration::from_secs(20)).unwrap();
             Ok(())
@@ -179,7 +179,7 @@ async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() 
     assert_eq!(count(&at_work.run("storage-optimize", false).await, "walEmptied"), 1);
     // The record of the run's end is in it again.
     assert!(wal.metadata().unwrap().len() < 100_000);
-    assert_eq!(running.engine.tidy().await.map(|tidied| tidied.emptied).ok(), Some(true));
+    assert_eq!(running.engine.tidy().await.map(|tidied| tidied.wal_emptied).ok(), Some(true));
     assert_eq!(wal.metadata().unwrap().len(), 0);
     change(&running, "a", 220).await;
     assert_eq!(kept(&running, "a").await, (1, 220));
@@ -205,8 +205,8 @@ async fn it_is_done_under_a_load_that_never_pauses_and_refused_while_storage_fai
         let _ = task.await;
     }
     let fill = |conn: &Connection, _| {
-        conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(told)?;
-        conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(told)
+        conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(sql_error)?;
+        conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
     assert_eq!(running.engine.tidy().await.unwrap_err().kind(), Kind::StorageUnavailable);

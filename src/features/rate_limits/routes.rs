@@ -18,7 +18,7 @@ use crate::http::request::idempotency::respond;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 use crate::http::response::problem::Failure;
-use crate::store::Answered;
+use crate::store::IdempotentAnswer;
 
 mod configs;
 mod metrics;
@@ -80,7 +80,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 }
 
 /// The answer to having made something, now or before, which says where it is: below `place`, by its member `name`.
-pub(super) fn created(answered: Answered, place: &str, name: &str) -> Result<Response> {
+pub(super) fn created(answered: IdempotentAnswer, place: &str, name: &str) -> Result<Response> {
     let said: Value = serde_json::from_slice(&answered.answer).map_err(Error::internal)?;
     let body = said.get("body").and_then(Value::as_str).unwrap_or_default();
     let made: Value = serde_json::from_str(body).map_err(Error::internal)?;

@@ -26,7 +26,7 @@ use crate::engine::command::Engine;
 use crate::engine::reads::Reads;
 use crate::http::request::caller::Caller;
 use crate::http::request::idempotency::Once;
-use crate::store::{Answered, Connection, Reader};
+use crate::store::{Connection, IdempotentAnswer, Reader};
 
 /// How long what should be stored soon waits for more of it.
 const SAVE_SOON: Duration = Duration::from_millis(250);
@@ -125,7 +125,7 @@ impl RateLimits {
         user: UserId,
         limit: Limit,
         once: Once<UserLimit>,
-    ) -> Result<Answered> {
+    ) -> Result<IdempotentAnswer> {
         let for_whom = user.clone();
         let create = move |conn: &Connection, now| sql::put_user(conn, &user, &limit, true, now).map(|(put, _)| put);
         let write = move |conn: &Connection, now| once.run(conn, now, create);
@@ -161,11 +161,11 @@ impl RateLimits {
         id: Option<DocumentId>,
         fields: RuleFields,
         once: Once<Rule>,
-    ) -> Result<Answered> {
+    ) -> Result<IdempotentAnswer> {
         let id = id.map_or_else(|| new_id(&*self.entropy, self.clock.now()), |id| id.to_string());
         let create = move |conn: &Connection, now| sql::insert_rule(conn, &id, fields, now);
         let write = move |conn: &Connection, now| once.run(conn, now, create);
-        let apply = |limiter: &Limiter, (_, made): &(Answered, Option<Rule>)| {
+        let apply = |limiter: &Limiter, (_, made): &(IdempotentAnswer, Option<Rule>)| {
             made.iter().for_each(|rule| limiter.set_rule(rule.clone()));
         };
         self.change(write, apply).await.map(|(said, _)| said)

@@ -11,7 +11,7 @@ use super::rules::{Limit, LimitFields, Misfits};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
-use crate::store::told;
+use crate::store::sql_error;
 
 /// Most limits of users: each costs some 300 bytes of memory. Past it: `too-large`.
 pub(crate) const USERS_MAX: i64 = 10_000;
@@ -54,7 +54,7 @@ pub(crate) struct RuleFields {
 
 fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
     let run = |mut statement: CachedStatement<'_>| statement.execute(values);
-    conn.prepare_cached(sql).and_then(run).map_err(told)
+    conn.prepare_cached(sql).and_then(run).map_err(sql_error)
 }
 
 /// Everything, as it is at the start. Buckets that are full at `now` are left out.
@@ -65,7 +65,7 @@ pub(crate) fn load(conn: &Connection, now: Timestamp) -> Result<Stored> {
     let all = || {
         conn.prepare_cached(sql)?.query_map((now.to_string(), BUCKETS_MAX), bucket)?.collect::<rusqlite::Result<_>>()
     };
-    let buckets = all().map_err(told)?;
+    let buckets = all().map_err(sql_error)?;
     Ok(Stored { users, rules, buckets })
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn load_limits(conn: &Connection) -> Result<(Users, Vec<Rule>)> {
         let rules = conn.prepare_cached(RULES)?.query_map([], rule)?.collect::<rusqlite::Result<_>>()?;
         Ok((users, rules))
     };
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 const RULES: &str = "SELECT number, id, name, pattern, method, priority, capacity, refill, window_seconds, created_at,
@@ -96,7 +96,7 @@ pub(crate) fn put_user(
     let sql = "SELECT user, capacity, refill, window_seconds, created_at, updated_at FROM rate_limit_users
                WHERE user = ?1";
     let one = || conn.prepare_cached(sql)?.query_row([user.as_str()], user_row).optional();
-    let known = one().map_err(told)?.map(|(_, known)| known);
+    let known = one().map_err(sql_error)?.map(|(_, known)| known);
     if known.is_some() && only_new {
         return Err(Error::new(Kind::AlreadyExists, format!("{user} has a limit already; PUT replaces it")));
     }
@@ -168,14 +168,14 @@ pub(crate) fn rule_scope(id: &str) -> String {
 }
 
 fn bounded(conn: &Connection, sql: &str, most: i64, what: &str) -> Result<()> {
-    let count: i64 = conn.query_row(sql, [], |row| row.get(0)).map_err(told)?;
+    let count: i64 = conn.query_row(sql, [], |row| row.get(0)).map_err(sql_error)?;
     if count < most { Ok(()) } else { Err(Error::new(Kind::TooLarge, format!("at most {most} {what}"))) }
 }
 
 /// Error: `AlreadyExists` when a rule other than `id` has the name.
 fn free_name(conn: &Connection, name: &str, id: &str) -> Result<()> {
     let sql = "SELECT id FROM rate_limit_rules WHERE name = ?1 AND id <> ?2";
-    let other: Option<String> = conn.query_row(sql, (name, id), |row| row.get(0)).optional().map_err(told)?;
+    let other: Option<String> = conn.query_row(sql, (name, id), |row| row.get(0)).optional().map_err(sql_error)?;
     match other {
         None => Ok(()),
         Some(id) => {
@@ -194,7 +194,7 @@ fn write_rule(conn: &Connection, sql: &str, id: &str, fields: &RuleFields, now: 
 }
 
 fn find_rule(conn: &Connection, id: &str) -> Result<Option<Rule>> {
-    conn.query_row(&format!("{RULES} WHERE id = ?1"), [id], rule).optional().map_err(told)
+    conn.query_row(&format!("{RULES} WHERE id = ?1"), [id], rule).optional().map_err(sql_error)
 }
 
 fn user_row(row: &Row<'_>) -> rusqlite::Result<(UserId, UserLimit)> {

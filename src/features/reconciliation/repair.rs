@@ -32,10 +32,10 @@ impl Comparer {
         let found = self.run(move |core, reader| {
             let Some(key) = core.findings.key_of(&name) else { return Ok(None) };
             let leaf = core.remembered(&wanted, key);
-            let known = reader.moment(|moment| {
+            let known = reader.read_transaction(|moment| {
                 let Some(leaf) = leaf else { return Ok(Known::Nothing(key)) };
                 let version = leaf.version();
-                let standing = moment.standing(key)?;
+                let standing = moment.stored_document(key)?;
                 // Of who its host was only a digest is remembered: where neither side has it, nothing can be made of
                 // that.
                 let stored = standing.as_ref().and_then(|standing| standing.meta.as_deref());

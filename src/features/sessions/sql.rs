@@ -8,11 +8,11 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{SessionId, UserId};
 use crate::base::secret::SecretHash;
-use crate::store::told;
+use crate::store::sql_error;
 
 fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
     let run = |mut statement: CachedStatement<'_>| statement.execute(values);
-    conn.prepare_cached(sql).and_then(run).map_err(told)
+    conn.prepare_cached(sql).and_then(run).map_err(sql_error)
 }
 
 /// Stores a session under the hash of its token.
@@ -45,7 +45,7 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
     let sql = "SELECT id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
                       created_at, renewed_at, last_seen_at FROM sessions ORDER BY id";
     let read = || conn.prepare_cached(sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
@@ -98,7 +98,7 @@ pub(super) fn describe(
                WHERE id = ?1 RETURNING device_name, current_phase";
     let values = (id.as_str(), name.is_some(), name.cloned().flatten(), phase.is_some(), phase.cloned().flatten());
     let one = || conn.prepare_cached(sql)?.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).optional();
-    one().map_err(told)
+    one().map_err(sql_error)
 }
 
 /// Removes a session. One that is not there is removed already.

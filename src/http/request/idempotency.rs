@@ -18,14 +18,14 @@ use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{IDEMPOTENCY_REPLAYED, idempotency_key};
 use crate::http::response::problem::Failure;
-use crate::store::{Answered, Connection, RequestKey, once};
+use crate::store::{Connection, IdempotencyKey, IdempotentAnswer, once};
 
 /// The extractor of a call that may be repeated: who sent what. Errors: those of a body, and of the key.
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub caller: Caller,
     pub body: RawBody,
-    key: Option<RequestKey>,
+    key: Option<IdempotencyKey>,
 }
 
 impl FromRequest<Api> for Sent {
@@ -38,7 +38,7 @@ impl FromRequest<Api> for Sent {
         let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
         let (method, path) = (parts.method.clone(), uri.path().to_owned());
         let body = RawBody::from_request(Request::from_parts(parts, body), api).await?;
-        let key = key.map(|key| RequestKey {
+        let key = key.map(|key| IdempotencyKey {
             scope: caller.viewer.scope().to_owned(),
             key,
             fingerprint: fingerprint(method.as_str(), &path, &body),
@@ -82,7 +82,7 @@ impl Sent {
     }
 
     /// The key that it came with, for a call that keeps its answer by itself.
-    pub(crate) fn key(&self) -> Option<&RequestKey> {
+    pub(crate) fn key(&self) -> Option<&IdempotencyKey> {
         self.key.as_ref()
     }
 
@@ -97,7 +97,7 @@ type Render<T> = Box<dyn FnOnce(&T) -> Result<Said> + Send>;
 
 /// A call that is to be done once.
 pub(crate) struct Once<T> {
-    key: Option<RequestKey>,
+    key: Option<IdempotencyKey>,
     render: Render<T>,
 }
 
@@ -118,7 +118,7 @@ impl<T> Once<T> {
         conn: &Connection,
         now: Timestamp,
         write: impl FnOnce(&Connection, Timestamp) -> Result<T>,
-    ) -> Result<(Answered, Option<T>)> {
+    ) -> Result<(IdempotentAnswer, Option<T>)> {
         let (render, mut done) = (self.render, None);
         let answered = once(self.key.as_ref(), conn, now, |conn, now| {
             let said = (render)(done.insert(write(conn, now)?))?;
@@ -154,7 +154,7 @@ impl Said {
     }
 }
 
-pub(crate) fn respond(answered: Answered) -> Result<Response> {
+pub(crate) fn respond(answered: IdempotentAnswer) -> Result<Response> {
     let Said { status, body } = serde_json::from_slice(&answered.answer).map_err(Error::internal)?;
     let status = StatusCode::from_u16(status).map_err(Error::internal)?;
     let mut response = (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();

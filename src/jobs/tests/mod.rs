@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::runner::Signal;
 use super::{Job, JobContext, Outcome, Schedule, Summary, log, sql};
 use crate::base::error::{Error, Kind, Result};
-use crate::store::{Connection, told};
+use crate::store::{Connection, sql_error};
 use running::{AtWork, DAY, Running, until};
 
 const NIGHTLY: Schedule = Schedule::EveryDay { hour: 0, minute: 5 };
@@ -243,8 +243,8 @@ async fn while_storage_fails_nothing_runs_unrecorded_and_what_was_missed_is_made
     let at_work = running.runner(vec![gate.job("gate")]);
     signal(&at_work, []).await;
     let fill = |conn: &Connection, _| {
-        conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(told)?;
-        conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(told)
+        conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(sql_error)?;
+        conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
     running.clock.advance(DAY);

@@ -15,7 +15,7 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::store::Reader;
-use crate::store::error::{Failure, is_damage};
+use crate::store::error::{StoreError, is_damage};
 use crate::store::open::connect;
 use crate::store::read::replay;
 use crate::store::rows::{self, Base, DocumentRow};
@@ -44,7 +44,7 @@ pub struct StoredHead {
 
 /// Where a document stands on disk.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct StoredDocument {
     pub key: i64,
     /// Its name, as far as it is one.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct Standing {
 
 /// An event, without its content.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct EventHeader {
     /// Its place in the log.
     pub seq: Seq,
     /// The row of its document.
@@ -88,63 +88,67 @@ pub struct Checked {
 }
 
 /// One moment of the file.
-pub struct Moment<'a>(&'a Connection);
+pub struct ReadTransaction<'a>(&'a Connection);
 
 impl Reader {
     /// Looks at one moment of the file. Errors: those of `look`, `StorageUnavailable`, `Damaged`.
-    pub fn moment<T>(&self, look: impl FnOnce(&Moment<'_>) -> Result<T>) -> Result<T> {
-        self.rows(|conn| look(&Moment(conn)))
+    pub fn read_transaction<T>(&self, look: impl FnOnce(&ReadTransaction<'_>) -> Result<T>) -> Result<T> {
+        self.rows(|conn| look(&ReadTransaction(conn)))
     }
 
     /// The same with a connection of its own, which has read nothing yet: what it sees is in the file now. For several
     /// moments one after the other.
-    pub fn fresh<T>(&self, look: impl FnOnce(&Fresh) -> Result<T>) -> Result<T> {
-        look(&Fresh::open(self.path()).map_err(|error| Failure::Sql(error).told())?)
+    pub fn uncached<T>(&self, look: impl FnOnce(&UncachedConnection) -> Result<T>) -> Result<T> {
+        look(&UncachedConnection::open(self.path()).map_err(|error| StoreError::Sql(error).into_error())?)
     }
 }
 
 /// A connection that has read nothing before, and keeps nothing of what it reads.
-pub struct Fresh(Connection);
+pub struct UncachedConnection(Connection);
 
-impl Fresh {
+impl UncachedConnection {
     fn open(path: &Path) -> rusqlite::Result<Self> {
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = 0")?;
         Ok(Self(conn))
     }
 
-    /// See [`Reader::moment`].
-    pub fn moment<T>(&self, look: impl FnOnce(&Moment<'_>) -> Result<T>) -> Result<T> {
-        let transaction = self.0.unchecked_transaction().map_err(|error| Failure::Sql(error).told())?;
-        look(&Moment(&transaction))
+    /// See [`Reader::read_transaction`].
+    pub fn read_transaction<T>(&self, look: impl FnOnce(&ReadTransaction<'_>) -> Result<T>) -> Result<T> {
+        let transaction = self.0.unchecked_transaction().map_err(|error| StoreError::Sql(error).into_error())?;
+        look(&ReadTransaction(&transaction))
     }
 }
 
-impl Moment<'_> {
+impl ReadTransaction<'_> {
     /// Where the documents stand whose keys come after `after`, at most `limit`, by key.
-    pub fn standings(&self, after: i64, limit: usize) -> Result<Vec<Standing>> {
+    pub fn stored_documents(&self, after: i64, limit: usize) -> Result<Vec<StoredDocument>> {
         let read = || -> rusqlite::Result<_> {
-            let sql = format!("{STANDING} WHERE d.key > ?1 ORDER BY d.key LIMIT ?2");
+            let sql = format!("{STORED_DOCUMENT} WHERE d.key > ?1 ORDER BY d.key LIMIT ?2");
             let mut statement = self.0.prepare_cached(&sql)?;
-            let found = statement.query_map((after, rows::count(limit)), standing)?;
+            let found = statement.query_map((after, rows::count(limit)), stored_document)?;
             found.collect()
         };
-        read().map_err(|error| Failure::Sql(error).told())
+        read().map_err(|error| StoreError::Sql(error).into_error())
     }
 
     /// Where the document of this key stands, if there is one.
-    pub fn standing(&self, key: i64) -> Result<Option<Standing>> {
-        let read =
-            || self.0.prepare_cached(&format!("{STANDING} WHERE d.key = ?1"))?.query_row([key], standing).optional();
-        read().map_err(|error| Failure::Sql(error).told())
+    pub fn stored_document(&self, key: i64) -> Result<Option<StoredDocument>> {
+        let read = || {
+            self.0
+                .prepare_cached(&format!("{STORED_DOCUMENT} WHERE d.key = ?1"))?
+                .query_row([key], stored_document)
+                .optional()
+        };
+        read().map_err(|error| StoreError::Sql(error).into_error())
     }
 
     /// The same by name.
-    pub fn standing_of(&self, name: &DocumentName) -> Result<Option<Standing>> {
-        let sql = format!("{STANDING} WHERE d.collection = ?1 AND d.id = ?2");
+    pub fn stored_document_named(&self, name: &DocumentName) -> Result<Option<StoredDocument>> {
+        let sql = format!("{STORED_DOCUMENT} WHERE d.collection = ?1 AND d.id = ?2");
         let parameters = (name.collection.as_str(), name.id.as_str());
-        let read = || self.0.prepare_cached(&sql)?.query_row(parameters, standing).optional();
-        read().map_err(|error| Failure::Sql(error).told())
+        let read = || self.0.prepare_cached(&sql)?.query_row(parameters, stored_document).optional();
+        read().map_err(|error| StoreError::Sql(error).into_error())
     }
 
     /// The hash of a document's event, as stored; `None` when there is none.
@@ -154,7 +158,7 @@ impl Moment<'_> {
             let mut statement = self.0.prepare_cached(sql)?;
             statement.query_row((key, rows::int(version.0)), |row| Ok(rows::hash(row, 0).ok())).optional()
         };
-        Ok(read().map_err(|error| Failure::Sql(error).told())?.flatten())
+        Ok(read().map_err(|error| StoreError::Sql(error).into_error())?.flatten())
     }
 
     /// The document's newest event up to `seq`, or where its kept history begins when that is later; `None`: it was not
@@ -174,56 +178,56 @@ impl Moment<'_> {
                 found => Ok(found),
             }
         };
-        read().or_else(|error| if is_damage(&error) { Ok(None) } else { Err(Failure::Sql(error).told()) })
+        read().or_else(|error| if is_damage(&error) { Ok(None) } else { Err(StoreError::Sql(error).into_error()) })
     }
 
     /// Shows each event with `after < seq <= to`, in order, without its content.
-    pub fn each_event(&self, after: Seq, to: Seq, mut show: impl FnMut(Place)) -> Result<()> {
+    pub fn each_event(&self, after: Seq, to: Seq, mut show: impl FnMut(EventHeader)) -> Result<()> {
         let mut read = || -> rusqlite::Result<()> {
             let sql = "SELECT seq, document, version, hash FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
             let mut statement = self.0.prepare_cached(sql)?;
             let mut found = statement.query((rows::int(after.0), rows::int(to.0)))?;
             while let Some(row) = found.next()? {
-                show(place(row)?);
+                show(event_header(row)?);
             }
             Ok(())
         };
-        read().map_err(|error| Failure::Sql(error).told())
+        read().map_err(|error| StoreError::Sql(error).into_error())
     }
 
     /// The last events of the log that come after `seq`, at most `limit`, the last first.
-    pub fn last_events(&self, seq: Seq, limit: usize) -> Result<Vec<Place>> {
+    pub fn last_events(&self, seq: Seq, limit: usize) -> Result<Vec<EventHeader>> {
         let sql = "SELECT seq, document, version, hash FROM events WHERE seq > ?1 ORDER BY seq DESC LIMIT ?2";
         let read = || -> rusqlite::Result<_> {
             let mut statement = self.0.prepare_cached(sql)?;
-            let found = statement.query_map((rows::int(seq.0), rows::count(limit)), place)?;
+            let found = statement.query_map((rows::int(seq.0), rows::count(limit)), event_header)?;
             found.collect()
         };
-        read().map_err(|error| Failure::Sql(error).told())
+        read().map_err(|error| StoreError::Sql(error).into_error())
     }
 
     /// Events, and keys of snapshots, that belong to no document: at most `limit` of each. Reads an entry of the index
     /// of each event.
-    pub fn orphans(&self, limit: usize) -> Result<(Vec<Place>, Vec<i64>)> {
+    pub fn orphans(&self, limit: usize) -> Result<(Vec<EventHeader>, Vec<i64>)> {
         let read = || -> rusqlite::Result<_> {
             let sql = "SELECT seq, document, version, hash FROM events e
                        WHERE NOT EXISTS (SELECT 1 FROM documents d WHERE d.key = e.document) LIMIT ?1";
             let mut statement = self.0.prepare(sql)?;
-            let events = statement.query_map([rows::count(limit)], place)?.collect::<rusqlite::Result<_>>()?;
+            let events = statement.query_map([rows::count(limit)], event_header)?.collect::<rusqlite::Result<_>>()?;
             let sql = "SELECT DISTINCT document FROM snapshots s
                        WHERE NOT EXISTS (SELECT 1 FROM documents d WHERE d.key = s.document) LIMIT ?1";
             let mut statement = self.0.prepare(sql)?;
             let snapshots = statement.query_map([rows::count(limit)], |row| row.get(0))?;
             Ok((events, snapshots.collect::<rusqlite::Result<_>>()?))
         };
-        read().map_err(|error| Failure::Sql(error).told())
+        read().map_err(|error| StoreError::Sql(error).into_error())
     }
 
     /// The name that the events of a document have, whatever became of its row.
     pub fn name_in_events(&self, key: i64) -> Result<Option<String>> {
         let sql = "SELECT body FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
         let read = || self.0.prepare_cached(sql)?.query_row([key], |row| Ok(rows::text(row, 0).ok())).optional();
-        let body = read().map_err(|error| Failure::Sql(error).told())?.flatten();
+        let body = read().map_err(|error| StoreError::Sql(error).into_error())?.flatten();
         let name = |body: &[u8]| {
             let body: serde_json::Value = serde_json::from_slice(body).ok()?;
             Some(format!("{}/{}", body.get("collection")?.as_str()?, body.get("id")?.as_str()?))
@@ -245,9 +249,9 @@ impl Moment<'_> {
         match found {
             Ok(()) => {}
             Err(failure) if failure.is_damage() => {
-                check.defect(Version::ZERO, false, format!("a row of it is not readable: {}", failure.told()));
+                check.defect(Version::ZERO, false, format!("a row of it is not readable: {}", failure.into_error()));
             }
-            Err(failure) => return Err(failure.told()),
+            Err(failure) => return Err(failure.into_error()),
         }
         Ok(Some(Checked { defects: check.defects, bytes: check.bytes }))
     }
@@ -259,31 +263,32 @@ impl Moment<'_> {
         match replay::verify(self.0, name) {
             Ok(_) => Ok(None),
             Err(failure) if failure.is_damage() => {
-                let error = failure.told();
+                let error = failure.into_error();
                 let version = error.details().get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
                 let what = error.message().rsplit_once(": ").map_or(error.message(), |(_, reason)| reason);
                 let missing = what == "the event is missing";
                 Ok(Some(Defect { version: Version(version), what: what.to_owned(), missing }))
             }
-            Err(failure) => Err(failure.told()),
+            Err(failure) => Err(failure.into_error()),
         }
     }
 }
 
 /// The beginning of a query for [`standing`].
-const STANDING: &str = "SELECT d.key, d.collection, d.id, d.host, d.access, d.created_at, d.base_version, d.base_hash,
+const STORED_DOCUMENT: &str =
+    "SELECT d.key, d.collection, d.id, d.host, d.access, d.created_at, d.base_version, d.base_hash,
         e.version, e.hash, e.seq, e.deletes
  FROM documents d LEFT JOIN events e ON e.document = d.key
       AND e.version = (SELECT max(version) FROM events WHERE document = d.key)";
 
-fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
+fn stored_document(row: &Row<'_>) -> rusqlite::Result<StoredDocument> {
     let text = |column| row.get_ref(column).ok().and_then(|value| value.as_str().ok().map(str::to_owned));
     let base = || Ok::<_, rusqlite::Error>((rows::version(row, 6)?, rows::hash(row, 7)?));
     let head = || -> rusqlite::Result<_> {
         let (version, hash) = (rows::version(row, 8)?, rows::hash(row, 9)?);
         Ok(StoredHead { version, hash, seq: rows::seq(row, 10)?, deletes: row.get(11)? })
     };
-    Ok(Standing {
+    Ok(StoredDocument {
         key: row.get(0)?,
         name: format!("{}/{}", text(1).unwrap_or_default(), text(2).unwrap_or_default()),
         meta: rows::meta(row, 0).ok(),
@@ -292,10 +297,10 @@ fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
     })
 }
 
-fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+fn event_header(row: &Row<'_>) -> rusqlite::Result<EventHeader> {
     let number = |column| rows::number(row, column).unwrap_or(0);
     let (seq, version) = (Seq(number(0)), Version(number(2)));
-    Ok(Place { seq, key: row.get(1)?, version, hash: rows::hash(row, 3).ok() })
+    Ok(EventHeader { seq, key: row.get(1)?, version, hash: rows::hash(row, 3).ok() })
 }
 
 /// A document that is being checked.
@@ -315,7 +320,7 @@ impl Check<'_> {
         }
     }
 
-    fn document(&mut self, row: &DocumentRow, memory: Option<&Document>) -> std::result::Result<(), Failure> {
+    fn document(&mut self, row: &DocumentRow, memory: Option<&Document>) -> std::result::Result<(), StoreError> {
         let sql = "SELECT version FROM snapshots WHERE document = ?1";
         let mut statement = self.conn.prepare_cached(sql)?;
         let versions = statement.query_map([row.meta.key], |found| rows::version(found, 0))?;
@@ -335,7 +340,7 @@ impl Check<'_> {
         self.snapshots(row, &anchors, memory)
     }
 
-    fn events(&mut self, row: &DocumentRow, anchors: &mut Anchors) -> std::result::Result<(), Failure> {
+    fn events(&mut self, row: &DocumentRow, anchors: &mut Anchors) -> std::result::Result<(), StoreError> {
         let sql = "SELECT seq, version, at, hash, deletes, body FROM events WHERE document = ?1 ORDER BY version";
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut found = statement.query([row.meta.key])?;
@@ -388,7 +393,7 @@ impl Check<'_> {
         row: &DocumentRow,
         anchors: &Anchors,
         memory: Option<&Document>,
-    ) -> std::result::Result<(), Failure> {
+    ) -> std::result::Result<(), StoreError> {
         for (version, anchor) in anchors {
             let snapshot = match replay::read_snapshot(self.conn, row, *version) {
                 Ok(snapshot) => snapshot,

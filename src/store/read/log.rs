@@ -10,7 +10,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::ids::{Collection, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
-use crate::store::error::{Failure, damaged};
+use crate::store::error::{StoreError, damaged};
 use crate::store::rows::{self, DocumentRow, EventRows};
 
 /// Which documents a stream follows: all that either list names.
@@ -31,7 +31,7 @@ impl Filter {
     }
 
     /// Both lists as JSON, for `json_each`.
-    fn as_json(&self) -> Result<(String, String), Failure> {
+    fn as_json(&self) -> Result<(String, String), StoreError> {
         let documents = serde_json::to_string(&self.documents).map_err(Error::internal)?;
         let collections = serde_json::to_string(&self.collections).map_err(Error::internal)?;
         Ok((documents, collections))
@@ -77,7 +77,7 @@ impl Page {
     }
 }
 
-fn read_page(conn: &Connection, rest: &str, parameters: impl Params, bound: Bound) -> Result<Vec<Event>, Failure> {
+fn read_page(conn: &Connection, rest: &str, parameters: impl Params, bound: Bound) -> Result<Vec<Event>, StoreError> {
     let mut statement = conn.prepare_cached(&rows::select_events(rest))?;
     let mut found = statement.query(parameters)?;
     let (mut rows, mut page) = (EventRows::default(), Page::new(bound));
@@ -95,7 +95,7 @@ pub(crate) fn history(
     row: &DocumentRow,
     after: Version,
     bound: Bound,
-) -> Result<Vec<Event>, Failure> {
+) -> Result<Vec<Event>, StoreError> {
     let parameters = (row.meta.key, rows::int(after.max(row.base.version).0), rows::count(bound.events));
     let rest = "WHERE e.document = ?1 AND e.version > ?2 ORDER BY e.version LIMIT ?3";
     let events = read_page(conn, rest, parameters, bound)?;
@@ -108,7 +108,7 @@ pub(crate) fn history(
 }
 
 /// The newest events of the whole log, oldest first.
-pub(crate) fn tail(conn: &Connection, bound: Bound) -> Result<Vec<Event>, Failure> {
+pub(crate) fn tail(conn: &Connection, bound: Bound) -> Result<Vec<Event>, StoreError> {
     let rest = "ORDER BY e.seq DESC LIMIT ?1";
     let mut events = read_page(conn, rest, [rows::count(bound.events)], bound)?;
     events.reverse();
@@ -121,7 +121,7 @@ pub(crate) fn between(
     filter: &Filter,
     (after, to): (Seq, Seq),
     bound: Bound,
-) -> Result<Vec<Event>, Failure> {
+) -> Result<Vec<Event>, StoreError> {
     if filter.collections.is_empty() {
         return merged(conn, filter.keys(), (after, to), bound);
     }
@@ -135,7 +135,7 @@ pub(crate) fn between(
 
 /// The events of single documents merged by seq. Reads each document's history by its own index, so that a quiet
 /// document in a busy log costs nothing.
-fn merged(conn: &Connection, keys: Vec<i64>, (after, to): (Seq, Seq), bound: Bound) -> Result<Vec<Event>, Failure> {
+fn merged(conn: &Connection, keys: Vec<i64>, (after, to): (Seq, Seq), bound: Bound) -> Result<Vec<Event>, StoreError> {
     let mut next = BinaryHeap::new();
     for key in keys {
         let Some(row) = rows::document_by_key(conn, key)? else { continue };
@@ -165,7 +165,7 @@ fn merged(conn: &Connection, keys: Vec<i64>, (after, to): (Seq, Seq), bound: Bou
 }
 
 /// How many events there are with `after < seq <= to` of the documents that `filter` names.
-pub(crate) fn count_between(conn: &Connection, filter: &Filter, after: Seq, to: Seq) -> Result<u64, Failure> {
+pub(crate) fn count_between(conn: &Connection, filter: &Filter, after: Seq, to: Seq) -> Result<u64, StoreError> {
     if to <= after {
         return Ok(0);
     }
@@ -192,7 +192,7 @@ pub(crate) fn last_between(
     filter: &Filter,
     after: Seq,
     to: Seq,
-) -> Result<Option<(Seq, Hash)>, Failure> {
+) -> Result<Option<(Seq, Hash)>, StoreError> {
     let mut last = Seq::ZERO;
     for key in filter.keys() {
         let Some(row) = rows::document_by_key(conn, key)? else { continue };
@@ -215,7 +215,7 @@ pub(crate) fn last_between(
 }
 
 /// The seq of the last event that was trimmed from any document that `filter` names.
-pub(crate) fn base_seq(conn: &Connection, filter: &Filter) -> Result<Seq, Failure> {
+pub(crate) fn base_seq(conn: &Connection, filter: &Filter) -> Result<Seq, StoreError> {
     let mut base = Seq::ZERO;
     let sql = "SELECT coalesce(max(base_seq), 0) FROM documents WHERE collection = ?1";
     for collection in &filter.collections {
@@ -229,7 +229,7 @@ pub(crate) fn base_seq(conn: &Connection, filter: &Filter) -> Result<Seq, Failur
 
 /// The document's version after the last of its events with a seq not above `seq`; its base version when that is
 /// trimmed. Versions are dense and rise with seq, so this is a binary search over an index that holds both.
-pub(crate) fn version_at(conn: &Connection, row: &DocumentRow, seq: Seq) -> Result<Version, Failure> {
+pub(crate) fn version_at(conn: &Connection, row: &DocumentRow, seq: Seq) -> Result<Version, StoreError> {
     let key = row.meta.key;
     // Events up to `low` are not above `seq`, events from `high` on are.
     let mut low = row.base.version.0;
@@ -244,7 +244,7 @@ pub(crate) fn version_at(conn: &Connection, row: &DocumentRow, seq: Seq) -> Resu
 }
 
 /// The seq of the event that makes `version`; `None` when the document is not there yet.
-fn following(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, Failure> {
+fn following(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, StoreError> {
     let seq = seq_of(conn, key, version)?;
     if seq.is_none()
         && rows::head_version(conn, key)?.is_some_and(|head| head >= version)
@@ -255,34 +255,35 @@ fn following(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq
     Ok(seq)
 }
 
-fn seq_of(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, Failure> {
+fn seq_of(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, StoreError> {
     let sql = "SELECT seq FROM events WHERE document = ?1 AND version = ?2";
     Ok(conn.prepare_cached(sql)?.query_row((key, rows::int(version.0)), |row| rows::seq(row, 0)).optional()?)
 }
 
 /// The seq of a document's first event, if that is kept.
-pub(crate) fn first_seq(conn: &Connection, key: i64) -> Result<Option<Seq>, Failure> {
+pub(crate) fn first_seq(conn: &Connection, key: i64) -> Result<Option<Seq>, StoreError> {
     seq_of(conn, key, Version(1))
 }
 
 /// Hash and document of an event.
-pub(crate) fn event_at(conn: &Connection, seq: Seq) -> Result<Option<(Hash, i64)>, Failure> {
+pub(crate) fn event_at(conn: &Connection, seq: Seq) -> Result<Option<(Hash, i64)>, StoreError> {
     let sql = "SELECT hash, document FROM events WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql)?;
     Ok(statement.query_row([rows::int(seq.0)], |row| Ok((rows::hash(row, 0)?, row.get(1)?))).optional()?)
 }
 
 /// Bytes of an event's body.
-pub(crate) fn event_bytes(conn: &Connection, seq: Seq) -> Result<Option<usize>, Failure> {
+pub(crate) fn event_bytes(conn: &Connection, seq: Seq) -> Result<Option<usize>, StoreError> {
     let mut statement = conn.prepare_cached("SELECT octet_length(body) FROM events WHERE seq = ?1")?;
     let bytes = statement.query_row([rows::int(seq.0)], |row| rows::number(row, 0)).optional()?;
     Ok(bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
 }
 
 /// Seq and hash of the last event; zeros when there is none.
-pub(crate) fn head(conn: &Connection) -> Result<crate::store::Head, Failure> {
+pub(crate) fn head(conn: &Connection) -> Result<crate::store::LogHead, StoreError> {
     let sql = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1";
-    let read = |row: &rusqlite::Row<'_>| Ok(crate::store::Head { seq: rows::seq(row, 0)?, hash: rows::hash(row, 1)? });
+    let read =
+        |row: &rusqlite::Row<'_>| Ok(crate::store::LogHead { seq: rows::seq(row, 0)?, hash: rows::hash(row, 1)? });
     let found = conn.prepare_cached(sql)?.query_row([], read).optional()?;
-    Ok(found.unwrap_or(crate::store::Head { seq: Seq::ZERO, hash: Hash::ZERO }))
+    Ok(found.unwrap_or(crate::store::LogHead { seq: Seq::ZERO, hash: Hash::ZERO }))
 }

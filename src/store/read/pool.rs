@@ -6,7 +6,7 @@ use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::base::error::{Error, Kind, Result};
-use crate::store::error::Failure;
+use crate::store::error::StoreError;
 use crate::store::open::{BUSY_WAIT, connect};
 
 pub(crate) struct Manager {
@@ -54,7 +54,7 @@ pub(crate) fn build(path: &Path, readers: u32) -> std::result::Result<Pool<Manag
 /// 5 s for a connection. Error, beside those of `f`: `StorageUnavailable`.
 pub(crate) fn read<T>(
     pool: &Pool<Manager>,
-    f: impl FnOnce(&Connection) -> std::result::Result<T, Failure>,
+    f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>,
 ) -> Result<T> {
     let mut connection: PooledConnection<Manager> = pool.get().map_err(|e| {
         Error::new(Kind::StorageUnavailable, "too many reads wait for the disk")
@@ -66,6 +66,6 @@ pub(crate) fn read<T>(
         let transaction = connection.conn.unchecked_transaction()?;
         f(&transaction)
     })();
-    connection.failed = matches!(result, Err(Failure::Sql(_)));
-    result.map_err(Failure::told)
+    connection.failed = matches!(result, Err(StoreError::Sql(_)));
+    result.map_err(StoreError::into_error)
 }

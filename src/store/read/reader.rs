@@ -14,17 +14,17 @@ use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
 use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::Head;
-use crate::store::error::{Failure, damaged};
+use crate::store::LogHead;
+use crate::store::error::{StoreError, damaged};
 use crate::store::read::log::{self, Bound, Filter};
 use crate::store::read::pool::{self, Manager};
 use crate::store::read::replay;
-use crate::store::read::replay::{Tip, Verified};
+use crate::store::read::replay::{DocumentHead, VerifiedDocument};
 use crate::store::rows::{self, DocumentRow};
 
 /// A document in a list.
 #[derive(Debug)]
-pub struct Entry {
+pub struct ListedDocument {
     /// What stays the same.
     pub meta: Arc<Meta>,
     pub version: Version,
@@ -39,7 +39,7 @@ pub struct Entry {
 
 /// What is stored of one document.
 #[derive(Clone, Copy, Debug)]
-pub struct Kept {
+pub struct StorageUsage {
     pub snapshots: u64,
     /// Bytes of their states.
     pub snapshot_bytes: u64,
@@ -72,14 +72,14 @@ impl Reader {
         &self.path
     }
 
-    fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, Failure>) -> Result<T> {
+    fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>) -> Result<T> {
         pool::read(&self.pool, f)
     }
 
     /// A question of a feature to its own tables. Error: what the question answers with; for SQLite's failures see
     /// [`told`](crate::store::told).
     pub fn rows<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.read(|conn| question(conn).map_err(Failure::from))
+        self.read(|conn| question(conn).map_err(StoreError::from))
     }
 
     /// The newest version of the document called `name`, if there ever was one; it may be a tombstone.
@@ -96,17 +96,17 @@ impl Reader {
     /// The same as [`load`](Self::load), after everything that is kept of the document was verified, not only what the
     /// newest version is made of. Error: `Damaged`, with `lastGoodVersion` where there is one, unless an event after
     /// the damage brings the whole state along.
-    pub fn verify(&self, name: &DocumentName) -> Result<Option<Verified>> {
+    pub fn verify(&self, name: &DocumentName) -> Result<Option<VerifiedDocument>> {
         self.read(|conn| replay::verify(conn, name))
     }
 
     /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
-    pub fn tip(&self, name: &DocumentName) -> Result<Option<Tip>> {
+    pub fn tip(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
         self.read(|conn| replay::tip(conn, name))
     }
 
     /// What is stored of a document; `None` when nothing is.
-    pub fn kept(&self, name: &DocumentName) -> Result<Option<Kept>> {
+    pub fn kept(&self, name: &DocumentName) -> Result<Option<StorageUsage>> {
         self.read(|conn| {
             let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
             let sql = "SELECT count(*), coalesce(sum(octet_length(state)), 0), coalesce(max(version), 0)
@@ -118,7 +118,7 @@ impl Reader {
             let sql = "SELECT count(*), sum(octet_length(body)), min(version), max(version), max(at)
                        FROM events WHERE document = ?1 HAVING count(*) > 0";
             let read = |row: &Row<'_>| {
-                Ok(Kept {
+                Ok(StorageUsage {
                     snapshots,
                     snapshot_bytes,
                     snapshot_version,
@@ -142,7 +142,7 @@ impl Reader {
         after: Option<&DocumentId>,
         limit: usize,
         state_bytes_max: Option<usize>,
-    ) -> Result<(Vec<Entry>, bool)> {
+    ) -> Result<(Vec<ListedDocument>, bool)> {
         self.read(|conn| {
             let sql = format!(
                 "SELECT {}, e.version, e.hash, e.seq, e.at FROM documents d
@@ -208,7 +208,7 @@ impl Reader {
                 .ok_or_else(|| Error::not_found(format!("there is no document {name}")))?;
             log::history(conn, &row, after, Bound { events: limit, bytes: bytes_max })
         };
-        self.read(|conn| read(conn).map_err(|failure: Failure| failure.of(name)))
+        self.read(|conn| read(conn).map_err(|failure: StoreError| failure.naming(name)))
     }
 
     /// The version of the oldest event of a document that is kept. Error: `NotFound`.
@@ -234,7 +234,7 @@ impl Reader {
     }
 
     /// The end of the log.
-    pub fn head(&self) -> Result<Head> {
+    pub fn head(&self) -> Result<LogHead> {
         self.read(log::head)
     }
 
@@ -281,12 +281,12 @@ impl Reader {
     }
 }
 
-fn by_key(conn: &Connection, key: i64) -> std::result::Result<DocumentRow, Failure> {
+fn by_key(conn: &Connection, key: i64) -> std::result::Result<DocumentRow, StoreError> {
     rows::document_by_key(conn, key)?.ok_or_else(|| Error::new(Kind::NotFound, "there is no such document").into())
 }
 
 /// A row of [`Reader::list`].
-fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Result<Entry, Failure> {
+fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Result<ListedDocument, StoreError> {
     let meta = rows::meta(row, 0)?;
     let read = || -> rusqlite::Result<_> {
         Ok((rows::version(row, 6)?, rows::hash(row, 7)?, rows::seq(row, 8)?, rows::time(row, 9)?))
@@ -298,5 +298,5 @@ fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Res
         true => replay::load(conn, &meta.name)?.map(|loaded| Arc::new(loaded.document)),
         false => None,
     };
-    Ok(Entry { meta, version, hash, seq, updated_at, document })
+    Ok(ListedDocument { meta, version, hash, seq, updated_at, document })
 }

@@ -13,12 +13,12 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::patch;
-use crate::store::error::{Failure, damaged};
+use crate::store::error::{StoreError, damaged};
 use crate::store::rows::{self, DocumentRow};
 
 /// A document as it was read, and what reading it took: what the next snapshot would save.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedDocument {
     /// The document. Its newest version may be a tombstone.
     pub document: Document,
     /// Bytes of event bodies since the last snapshot.
@@ -33,7 +33,7 @@ pub struct Loaded {
 
 /// The end of a document's history, as its rows name it: nothing of it is verified, and its state is not looked at.
 #[derive(Clone, Debug)]
-pub struct Tip {
+pub struct DocumentHead {
     /// What stays the same.
     pub meta: Arc<Meta>,
     pub version: Version,
@@ -47,24 +47,31 @@ pub struct Tip {
 }
 
 /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
-pub(crate) fn tip(conn: &Connection, name: &DocumentName) -> Result<Option<Tip>, Failure> {
-    let read = || -> Result<Option<Tip>, Failure> {
+pub(crate) fn tip(conn: &Connection, name: &DocumentName) -> Result<Option<DocumentHead>, StoreError> {
+    let read = || -> Result<Option<DocumentHead>, StoreError> {
         let Some(DocumentRow { meta, .. }) = rows::find_document(conn, name)? else { return Ok(None) };
         let sql =
             "SELECT version, hash, seq, at, deletes FROM events WHERE document = ?1 ORDER BY version DESC LIMIT 1";
         let last = |row: &rusqlite::Row<'_>| {
             let (version, hash, seq) = (rows::version(row, 0)?, rows::hash(row, 1)?, rows::seq(row, 2)?);
-            Ok(Tip { meta: Arc::clone(&meta), version, hash, seq, at: rows::time(row, 3)?, deleted: row.get(4)? })
+            Ok(DocumentHead {
+                meta: Arc::clone(&meta),
+                version,
+                hash,
+                seq,
+                at: rows::time(row, 3)?,
+                deleted: row.get(4)?,
+            })
         };
         let found = conn.prepare_cached(sql)?.query_row([meta.key], last).optional()?;
         found.map(Some).ok_or_else(|| damaged(name, Version(1), None, "its newest event is missing").into())
     };
-    read().map_err(|failure| failure.of(name))
+    read().map_err(|failure| failure.naming(name))
 }
 
 /// A document whose kept history was read and verified.
 #[derive(Debug)]
-pub struct Verified {
+pub struct VerifiedDocument {
     pub document: Document,
     /// The stretches that do not add up, first and last version of each: what is behind them depends on nothing of
     /// them, since an event after each brings the whole state along.
@@ -72,21 +79,21 @@ pub struct Verified {
 }
 
 /// The newest version of the document called `name`, if there ever was one.
-pub(crate) fn load(conn: &Connection, name: &DocumentName) -> Result<Option<Loaded>, Failure> {
+pub(crate) fn load(conn: &Connection, name: &DocumentName) -> Result<Option<LoadedDocument>, StoreError> {
     let read = || match rows::find_document(conn, name)? {
         None => Ok(None),
         Some(row) => restore(conn, &row, None).map(Some),
     };
-    read().map_err(|failure: Failure| failure.of(name))
+    read().map_err(|failure: StoreError| failure.naming(name))
 }
 
 /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that version
 /// (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`).
-pub(crate) fn state_at(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, Failure> {
-    visit(conn, name, version).map_err(|failure| failure.of(name))
+pub(crate) fn state_at(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, StoreError> {
+    visit(conn, name, version).map_err(|failure| failure.naming(name))
 }
 
-fn visit(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, Failure> {
+fn visit(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, StoreError> {
     let Some(row) = rows::find_document(conn, name)? else {
         return Err(Error::not_found(format!("there is no document {name}")).into());
     };
@@ -109,7 +116,7 @@ fn visit(conn: &Connection, name: &DocumentName, version: Version) -> Result<Doc
 
 /// Whether the first event that is kept after the base deletes the document: then nobody needs the state before it, and
 /// none is kept.
-pub(crate) fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Result<bool, Failure> {
+pub(crate) fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Result<bool, StoreError> {
     if row.base.version == Version::ZERO {
         return Ok(false);
     }
@@ -126,15 +133,15 @@ pub(crate) fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Res
 /// The newest version of the document called `name`, after all that is kept of it was read: every event against its
 /// chain and its effect, every snapshot against its event and against the state that the events make. Damage that lies
 /// before an event which brings the whole state along is told of and passed over.
-pub(crate) fn verify(conn: &Connection, name: &DocumentName) -> Result<Option<Verified>, Failure> {
+pub(crate) fn verify(conn: &Connection, name: &DocumentName) -> Result<Option<VerifiedDocument>, StoreError> {
     let read = || match rows::find_document(conn, name)? {
         None => Ok(None),
         Some(row) => verify_all(conn, &row).map(Some),
     };
-    read().map_err(|failure: Failure| failure.of(name))
+    read().map_err(|failure: StoreError| failure.naming(name))
 }
 
-fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<Verified, Failure> {
+fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<VerifiedDocument, StoreError> {
     let first = match begins_with_tombstone(conn, row)? {
         true => row.base.version.next(),
         false => row.base.version,
@@ -148,7 +155,7 @@ fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<Verified, Failure>
             Err(failure) => Err((failure, good)),
         };
         let (failure, last_good) = match verified {
-            Ok(document) => return Ok(Verified { document, damaged }),
+            Ok(document) => return Ok(VerifiedDocument { document, damaged }),
             Err(broken) => broken,
         };
         if !failure.is_damage() {
@@ -162,7 +169,7 @@ fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<Verified, Failure>
 }
 
 /// Verifies everything after `from`. Error: with the last version before it.
-fn verify_from(conn: &Connection, row: &DocumentRow, from: Point) -> Result<Document, (Failure, Version)> {
+fn verify_from(conn: &Connection, row: &DocumentRow, from: Point) -> Result<Document, (StoreError, Version)> {
     let (begin, mut replay) = (from.version, Replay::new(row, from));
     let checked = (|| {
         let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version > ?2 ORDER BY version DESC";
@@ -190,8 +197,8 @@ fn verify_from(conn: &Connection, row: &DocumentRow, from: Point) -> Result<Docu
         Err(failure) => {
             // A snapshot that does not fit its version is told with that; the version before can be read.
             let told = match &failure {
-                Failure::Told(error) => error.details().get("lastGoodVersion").and_then(Value::as_u64).map(Version),
-                Failure::Sql(_) => None,
+                StoreError::Known(error) => error.details().get("lastGoodVersion").and_then(Value::as_u64).map(Version),
+                StoreError::Sql(_) => None,
             };
             Err((failure, told.unwrap_or(replay.version)))
         }
@@ -199,7 +206,7 @@ fn verify_from(conn: &Connection, row: &DocumentRow, from: Point) -> Result<Docu
 }
 
 /// The first version after `after` whose event brings the whole state along and that has a snapshot of it.
-fn fresh_start(conn: &Connection, row: &DocumentRow, after: Version) -> Result<Option<Point>, Failure> {
+fn fresh_start(conn: &Connection, row: &DocumentRow, after: Version) -> Result<Option<Point>, StoreError> {
     let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version > ?2 ORDER BY version";
     let mut statement = conn.prepare_cached(sql)?;
     let found = statement.query_map((row.meta.key, rows::int(after.0)), |found| rows::version(found, 0))?;
@@ -215,7 +222,7 @@ fn fresh_start(conn: &Connection, row: &DocumentRow, after: Version) -> Result<O
 }
 
 /// The snapshot at `version`, if the event there brings that same state along.
-fn brings_state(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<Point>, Failure> {
+fn brings_state(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<Point>, StoreError> {
     let sql = rows::select_events("WHERE e.document = ?1 AND e.version = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
     let mut found = statement.query((row.meta.key, rows::int(version.0)))?;
@@ -232,7 +239,7 @@ fn brings_state(conn: &Connection, row: &DocumentRow, version: Version) -> Resul
 }
 
 /// The document as it was at `at` (its newest version when `None`), which must not be before the base.
-pub(crate) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<Loaded, Failure> {
+pub(crate) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<LoadedDocument, StoreError> {
     let (snapshot, snapshot_version) = start(conn, row, at)?;
     let mut replay = Replay::new(row, snapshot);
     replay_events(conn, &mut replay, at, |_| Ok(()))?;
@@ -247,8 +254,8 @@ fn replay_events(
     conn: &Connection,
     replay: &mut Replay<'_>,
     at: Option<Version>,
-    mut seen: impl FnMut(&Replay<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut seen: impl FnMut(&Replay<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let sql = "SELECT seq, version, hash, deletes, body FROM events
                WHERE document = ?1 AND version > ?2 AND version <= ?3 ORDER BY version";
     let mut statement = conn.prepare_cached(sql)?;
@@ -281,7 +288,7 @@ pub(crate) struct Point {
 
 impl Point {
     /// Its state as a tree.
-    fn tree(&self) -> Result<Option<Value>, Failure> {
+    fn tree(&self) -> Result<Option<Value>, StoreError> {
         let parse = |bytes: &Bytes| serde_json::from_slice(bytes);
         let unreadable = |e| Error::new(Kind::Damaged, "a stored state is not readable").caused_by(e);
         Ok(self.state.as_ref().map(parse).transpose().map_err(unreadable)?)
@@ -289,7 +296,7 @@ impl Point {
 }
 
 /// The newest snapshot not after `at`, and its version; before the first event when there is none.
-fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(Point, Version), Failure> {
+fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(Point, Version), StoreError> {
     let name = &row.meta.name;
     let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version <= ?2 ORDER BY version DESC LIMIT 1";
     let end = at.map_or(i64::MAX, |version| rows::int(version.0));
@@ -306,7 +313,7 @@ fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(P
         return Ok((point, Version::ZERO));
     };
     let snapshot = match read_snapshot(conn, row, version) {
-        Err(Failure::Sql(e)) if crate::store::error::is_damage(&e) => {
+        Err(StoreError::Sql(e)) if crate::store::error::is_damage(&e) => {
             return Err(damaged(name, version, None, "the snapshot is not readable").caused_by(e).into());
         }
         other => other?,
@@ -318,7 +325,7 @@ fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(P
 }
 
 /// Seq and hash that a snapshot at `version` must have: those of its event, or of the base when that is trimmed.
-fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<(Seq, Hash)>, Failure> {
+fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<(Seq, Hash)>, StoreError> {
     if version == row.base.version {
         return Ok(Some((row.base.seq, row.base.hash)));
     }
@@ -333,7 +340,7 @@ fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Opti
     }
 }
 
-pub(crate) fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Point, Failure> {
+pub(crate) fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Point, StoreError> {
     let sql = "SELECT seq, hash, at, state, checksum FROM snapshots WHERE document = ?1 AND version = ?2";
     let (point, stored) = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), |found| {
         let (seq, hash, at) = (rows::seq(found, 0)?, rows::hash(found, 1)?, rows::time(found, 2)?);
@@ -408,13 +415,13 @@ impl<'a> Replay<'a> {
     }
 
     /// Compares the snapshot at this version with what the events made.
-    fn compare_snapshot(&self, conn: &Connection) -> Result<(), Failure> {
+    fn compare_snapshot(&self, conn: &Connection) -> Result<(), StoreError> {
         // Without it this version cannot be read, since reading begins at the snapshot; the one before can.
         let good = Version(self.version.0.saturating_sub(1));
         let told = |reason: &str| damaged(&self.row.meta.name, self.version, Some(good), reason);
         let snapshot = match read_snapshot(conn, self.row, self.version) {
             Err(failure) if failure.is_damage() => {
-                return Err(told("the snapshot is not what was stored").caused_by(failure.told()).into());
+                return Err(told("the snapshot is not what was stored").caused_by(failure.into_error()).into());
             }
             other => other?,
         };
@@ -439,7 +446,7 @@ impl<'a> Replay<'a> {
         tree.map_err(|e| damaged(&self.row.meta.name, self.version, None, "the state is not readable").caused_by(e))
     }
 
-    fn finish(self, snapshot_version: Version) -> Result<Loaded, Error> {
+    fn finish(self, snapshot_version: Version) -> Result<LoadedDocument, Error> {
         let state = match self.tree {
             None => self.bytes,
             Some(None) => None,
@@ -454,6 +461,6 @@ impl<'a> Replay<'a> {
             state,
         };
         let (patch_bytes, events_since_snapshot, snapshot_at) = (self.patch_bytes, self.events, self.started_at);
-        Ok(Loaded { document, patch_bytes, events_since_snapshot, snapshot_version, snapshot_at })
+        Ok(LoadedDocument { document, patch_bytes, events_since_snapshot, snapshot_version, snapshot_at })
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::base::limits::CHECKPOINT_FRAMES;
 
 /// Fills the database up to its bound and returns the fault.
-fn fill_up(world: &mut World) -> Fault {
+fn fill_up(world: &mut World) -> WriteError {
     for round in 0..1000 {
         world.change("games/a", Some(json!({ "round": round, "text": round.to_string().repeat(2000) })));
         match world.try_commit() {

@@ -10,11 +10,11 @@ fn meta(key: i64) -> Arc<Meta> {
 }
 
 fn begin(conn: &Connection, key: i64) -> Result<()> {
-    conn.execute("INSERT INTO games (document, status) VALUES (?1, 'running')", [key]).map(drop).map_err(told)
+    conn.execute("INSERT INTO games (document, status) VALUES (?1, 'running')", [key]).map(drop).map_err(sql_error)
 }
 
 fn games(memory: &Memory) -> i64 {
-    memory.read(|conn| conn.query_row("SELECT count(*) FROM games", [], |row| row.get(0)).map_err(told)).unwrap()
+    memory.read(|conn| conn.query_row("SELECT count(*) FROM games", [], |row| row.get(0)).map_err(sql_error)).unwrap()
 }
 
 #[test]
@@ -27,13 +27,14 @@ fn what_fails_is_taken_back_and_what_is_gone_leaves_nothing() {
     });
     assert_eq!(failed.unwrap_err().kind(), Kind::Invalid);
     assert_eq!(games(&memory), 1);
-    let remove =
-        |conn: &Connection, key| conn.execute("DELETE FROM games WHERE document = ?1", [key]).map(drop).map_err(told);
+    let remove = |conn: &Connection, key| {
+        conn.execute("DELETE FROM games WHERE document = ?1", [key]).map(drop).map_err(sql_error)
+    };
     memory.forget(-1, remove).unwrap();
     memory.forget(-1, remove).unwrap();
     assert_eq!(games(&memory), 0);
     let documents = |conn: &Connection| {
-        conn.query_row("SELECT count(*) FROM documents", [], |row| row.get::<_, i64>(0)).map_err(told)
+        conn.query_row("SELECT count(*) FROM documents", [], |row| row.get::<_, i64>(0)).map_err(sql_error)
     };
     assert_eq!(memory.read(documents).unwrap(), 0);
     // Another document of the same name, as one that is made again later.
@@ -52,7 +53,7 @@ fn there_is_only_so_much_and_room_comes_back() {
         let answer = Bytes::from("x".repeat(1 << 20));
         memory.write(&meta(-1), now, move |conn, now| {
             let (scope, key, fingerprint) = ("alice".to_owned(), key.to_string(), Hash::ZERO);
-            once(Some(&RequestKey { scope, key, fingerprint, document: None }), conn, now, |_, _| Ok(answer))
+            once(Some(&IdempotencyKey { scope, key, fingerprint, document: None }), conn, now, |_, _| Ok(answer))
         })
     };
     let mut kept = 0;
@@ -66,7 +67,7 @@ fn there_is_only_so_much_and_room_comes_back() {
     assert!(kept > 20, "{kept}");
     assert_eq!((refused.kind(), &refused.details()["maxBytes"]), (Kind::TooLarge, &json!(VOLATILE_ROWS_BYTES_MAX)));
     assert!(keep(0).unwrap().replayed, "what is there can be read");
-    let clear = |conn: &Connection, _| conn.execute("DELETE FROM idempotency_keys", []).map(drop).map_err(told);
+    let clear = |conn: &Connection, _| conn.execute("DELETE FROM idempotency_keys", []).map(drop).map_err(sql_error);
     memory.forget(-1, clear).unwrap();
     assert!(!keep(kept).unwrap().replayed);
 }

@@ -118,7 +118,7 @@ impl World {
         self.batch = Batch::default();
     }
 
-    fn try_commit(&mut self) -> Result<CommitTimes, Fault> {
+    fn try_commit(&mut self) -> Result<CommitTimes, WriteError> {
         let now = self.now();
         self.writer.as_mut().unwrap().commit(&self.batch, now)
     }

@@ -55,7 +55,7 @@ fn a_list_is_ordered_and_leaves_tombstones_out() {
     let mut world = filled();
     world.put("other/z", json!({}));
     let games = Collection::new("games").unwrap();
-    let ids = |entries: Vec<Entry>| entries.iter().map(|e| e.meta.name.id.to_string()).collect::<Vec<_>>();
+    let ids = |entries: Vec<ListedDocument>| entries.iter().map(|e| e.meta.name.id.to_string()).collect::<Vec<_>>();
     assert_eq!(ids(world.reader.list(&games, None, 10, None).unwrap().0), ["b", "c"]);
     assert_eq!(ids(world.reader.list(&games, None, 1, None).unwrap().0), ["b"]);
     let after = DocumentId::new("b").unwrap();
@@ -81,7 +81,7 @@ fn versions_that_are_not_there_say_which_are() {
 #[test]
 fn answers_are_remembered_and_forgotten_in_time() {
     let mut world = World::new();
-    let row = |key: usize, at: Timestamp| KeyRow {
+    let row = |key: usize, at: Timestamp| IdempotencyRow {
         scope: "@owner".into(),
         key: format!("k{key}"),
         fingerprint: Hash::ZERO.after(b"request"),

@@ -7,13 +7,13 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::document::chain::Hash;
-use crate::store::error::{Failure, told};
+use crate::store::error::{StoreError, sql_error};
 use crate::store::rows::{self, Text};
 use crate::store::write::trim;
 
 /// An idempotency key and what it stands for.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestKey {
+pub(crate) struct IdempotencyKey {
     /// Who sent it: keys of two callers have nothing to do with each other.
     pub scope: String,
     pub key: String,
@@ -25,7 +25,7 @@ pub(crate) struct RequestKey {
 
 /// What was answered to a request with an idempotency key.
 #[derive(Clone, Debug)]
-pub struct KeyRow {
+pub struct IdempotencyRow {
     pub scope: String,
     pub key: String,
     pub fingerprint: Hash,
@@ -38,28 +38,28 @@ pub struct KeyRow {
 
 /// An answer, and whether it is an earlier one again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answered {
+pub(crate) struct IdempotentAnswer {
     /// As it is kept: UTF-8.
     pub answer: Bytes,
     /// Whether it was given before.
     pub replayed: bool,
 }
 
-impl RequestKey {
+impl IdempotencyKey {
     /// The answer that was given to the same request before. Error: `IdempotencyMismatch` when it was given to another.
-    pub(crate) fn find(&self, conn: &Connection) -> Result<Option<Answered>> {
-        let row = find(conn, &self.scope, &self.key).map_err(Failure::told)?;
+    pub(crate) fn find(&self, conn: &Connection) -> Result<Option<IdempotentAnswer>> {
+        let row = find(conn, &self.scope, &self.key).map_err(StoreError::into_error)?;
         row.map(|row| {
             self.check(row.fingerprint)?;
-            Ok(Answered { answer: row.answer, replayed: true })
+            Ok(IdempotentAnswer { answer: row.answer, replayed: true })
         })
         .transpose()
     }
 
     /// An answer to it, to be kept.
-    pub(crate) fn row(&self, answer: Bytes, at: Timestamp) -> KeyRow {
+    pub(crate) fn row(&self, answer: Bytes, at: Timestamp) -> IdempotencyRow {
         let Self { scope, key, fingerprint, document } = self.clone();
-        KeyRow { scope, key, fingerprint, answer, at, document }
+        IdempotencyRow { scope, key, fingerprint, answer, at, document }
     }
 
     /// Error: `IdempotencyMismatch`, unless the key was used with this fingerprint before.
@@ -77,27 +77,27 @@ pub(crate) fn mismatch() -> Error {
 /// again and nothing is done. For the transaction that `conn` is in, of which `write` and the answer are parts; what
 /// fails is not kept. Errors: `IdempotencyMismatch`; those of `write`.
 pub(crate) fn once(
-    key: Option<&RequestKey>,
+    key: Option<&IdempotencyKey>,
     conn: &Connection,
     now: Timestamp,
     write: impl FnOnce(&Connection, Timestamp) -> Result<Bytes>,
-) -> Result<Answered> {
+) -> Result<IdempotentAnswer> {
     if let Some(known) = key.map(|key| key.find(conn)).transpose()?.flatten() {
         return Ok(known);
     }
     let answer = write(conn, now)?;
     if let Some(key) = key {
-        insert(conn, &[key.row(answer.clone(), now)]).and_then(|()| trim::forget_keys(conn, now)).map_err(told)?;
+        insert(conn, &[key.row(answer.clone(), now)]).and_then(|()| trim::forget_keys(conn, now)).map_err(sql_error)?;
     }
-    Ok(Answered { answer, replayed: false })
+    Ok(IdempotentAnswer { answer, replayed: false })
 }
 
 /// Remembers an answer, also in place of the one that is there: for a call that is answered before all of it is done.
-pub(crate) fn remember(conn: &Connection, row: &KeyRow) -> Result<()> {
-    insert(conn, std::slice::from_ref(row)).map_err(told)
+pub(crate) fn remember(conn: &Connection, row: &IdempotencyRow) -> Result<()> {
+    insert(conn, std::slice::from_ref(row)).map_err(sql_error)
 }
 
-pub(crate) fn insert(conn: &Connection, keys: &[KeyRow]) -> rusqlite::Result<()> {
+pub(crate) fn insert(conn: &Connection, keys: &[IdempotencyRow]) -> rusqlite::Result<()> {
     // One that is there already is older than what is promised to be remembered: whoever adds one has looked.
     let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at, document)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (scope, key) DO UPDATE
@@ -105,19 +105,23 @@ pub(crate) fn insert(conn: &Connection, keys: &[KeyRow]) -> rusqlite::Result<()>
                    document = excluded.document";
     let mut statement = conn.prepare_cached(sql)?;
     for row in keys {
-        let KeyRow { scope, key, fingerprint, answer, at, document } = row;
+        let IdempotencyRow { scope, key, fingerprint, answer, at, document } = row;
         statement.execute((scope, key, fingerprint.to_string(), Text(answer), at.to_string(), document))?;
     }
     Ok(())
 }
 
 /// What was answered under a key. May be older than what is promised to be remembered.
-pub(crate) fn find(conn: &Connection, scope: &str, key: &str) -> std::result::Result<Option<KeyRow>, Failure> {
+pub(crate) fn find(
+    conn: &Connection,
+    scope: &str,
+    key: &str,
+) -> std::result::Result<Option<IdempotencyRow>, StoreError> {
     let sql = "SELECT fingerprint, answer, at, document FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
     let read = |row: &rusqlite::Row<'_>| {
         let (fingerprint, answer, at) = (rows::hash(row, 0)?, rows::text(row, 1)?, rows::time(row, 2)?);
         let document = row.get(3)?;
-        Ok(KeyRow { scope: scope.to_owned(), key: key.to_owned(), fingerprint, answer, at, document })
+        Ok(IdempotencyRow { scope: scope.to_owned(), key: key.to_owned(), fingerprint, answer, at, document })
     };
     Ok(conn.prepare_cached(sql)?.query_row((scope, key), read).optional()?)
 }

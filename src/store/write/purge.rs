@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::model::{Document, Meta};
-use crate::store::error::{Failure, damaged};
+use crate::store::error::{StoreError, damaged};
 use crate::store::rows::{self, DocumentRow};
 use crate::store::write::writer;
 
@@ -41,7 +41,7 @@ pub struct Purge {
 
 /// Removes all that is stored of a document before its tombstone. The event before that becomes the base, so that the
 /// tombstone still verifies; a snapshot says that there is no state. Done twice it is the same as once.
-pub(crate) fn purge(conn: &Connection, purge: &Purge) -> std::result::Result<(), Failure> {
+pub(crate) fn purge(conn: &Connection, purge: &Purge) -> std::result::Result<(), StoreError> {
     let Purge { tombstone, before } = purge;
     debug_assert!(tombstone.is_deleted(), "only what is deleted is purged");
     let (key, last) = (tombstone.meta.key, tombstone.version);
@@ -67,7 +67,7 @@ pub(crate) fn purge(conn: &Connection, purge: &Purge) -> std::result::Result<(),
     Ok(())
 }
 
-fn event_at(conn: &Connection, row: &DocumentRow, version: Version) -> std::result::Result<(Seq, Hash), Failure> {
+fn event_at(conn: &Connection, row: &DocumentRow, version: Version) -> std::result::Result<(Seq, Hash), StoreError> {
     let sql = "SELECT seq, hash FROM events WHERE document = ?1 AND version = ?2";
     let read = |found: &rusqlite::Row<'_>| Ok((rows::seq(found, 0)?, rows::hash(found, 1)?));
     let found = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), read).optional()?;

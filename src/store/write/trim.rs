@@ -11,7 +11,7 @@ use crate::base::ids::Version;
 use crate::base::limits::IDEMPOTENCY_KEPT;
 use crate::document::model::Document;
 use crate::store::History;
-use crate::store::error::{Failure, Fault};
+use crate::store::error::{StoreError, WriteError};
 use crate::store::read::replay;
 use crate::store::rows::{self, DocumentRow};
 use crate::store::write::writer;
@@ -22,13 +22,13 @@ const KEYS_FORGOTTEN_MAX: i64 = 100;
 
 /// Trims the history of a document of which a snapshot was stored in this transaction. A history that does not verify
 /// is left as it is, with a warning: that must not stop new changes.
-pub(crate) fn trim(conn: &Connection, history: History, snapshot: &Document, now: Timestamp) -> Result<(), Fault> {
+pub(crate) fn trim(conn: &Connection, history: History, snapshot: &Document, now: Timestamp) -> Result<(), WriteError> {
     conn.prepare_cached("SAVEPOINT trim")?.execute([])?;
     let bound = Bound { upto: snapshot.version, events: u64::MAX };
     match cut(conn, history, snapshot.meta.key, bound, now) {
         Ok(_) => {}
         Err(failure) if failure.is_damage() && !conn.is_autocommit() => {
-            let reason = failure.told();
+            let reason = failure.into_error();
             warn!(document = %snapshot.meta.name, %reason, "its history is not trimmed");
             conn.prepare_cached("ROLLBACK TO trim")?.execute([])?;
         }
@@ -47,7 +47,7 @@ struct Bound {
 }
 
 /// Returns how many events went.
-fn cut(conn: &Connection, history: History, key: i64, bound: Bound, now: Timestamp) -> Result<u64, Failure> {
+fn cut(conn: &Connection, history: History, key: i64, bound: Bound, now: Timestamp) -> Result<u64, StoreError> {
     let Some(row) = rows::document_by_key(conn, key)? else { return Ok(0) };
     let Some(head) = rows::head_version(conn, key)? else { return Ok(0) };
     let by_count = Version(head.0.saturating_sub(history.events_max));
@@ -63,7 +63,7 @@ fn cut(conn: &Connection, history: History, key: i64, bound: Bound, now: Timesta
 }
 
 /// Lets a document's kept history begin after `cut`, which lies after its base and before its newest version.
-fn drop_before(conn: &Connection, row: &DocumentRow, cut: Version) -> Result<(), Failure> {
+fn drop_before(conn: &Connection, row: &DocumentRow, cut: Version) -> Result<(), StoreError> {
     let base = replay::restore(conn, row, Some(cut))?.document;
     writer::insert_snapshot(conn, &base, writer::Existing::Keep)?;
     let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
@@ -78,7 +78,7 @@ fn drop_before(conn: &Connection, row: &DocumentRow, cut: Version) -> Result<(),
 /// feature's rows. Returns how many events went; 0: it keeps what it may. Error: `Damaged`: it is left as it is.
 pub(crate) fn trim_some(conn: &Connection, history: History, key: i64, events_max: u64, now: Timestamp) -> Told<u64> {
     let bound = Bound { upto: Version(u64::MAX), events: events_max };
-    cut(conn, history, key, bound, now).map_err(Failure::told)
+    cut(conn, history, key, bound, now).map_err(StoreError::into_error)
 }
 
 /// What a look at the documents' histories found.
@@ -97,7 +97,7 @@ pub(crate) fn overdue(conn: &Connection, history: History, after: i64, limit: us
     let sql = "SELECT d.key, d.base_version, (SELECT max(version) FROM events WHERE document = d.key),
                  (SELECT at FROM events WHERE document = d.key AND version = d.base_version + 1)
                FROM documents d WHERE d.key > ?1 ORDER BY d.key LIMIT ?2";
-    let read = || -> Result<_, Failure> {
+    let read = || -> Result<_, StoreError> {
         let mut found = Overdue::default();
         let oldest_kept = now.minus(history.kept).to_string();
         let mut statement = conn.prepare_cached(sql)?;
@@ -116,17 +116,17 @@ pub(crate) fn overdue(conn: &Connection, history: History, after: i64, limit: us
         }
         Ok(found)
     };
-    read().map_err(Failure::told)
+    read().map_err(StoreError::into_error)
 }
 
 /// Drops all history of a document but its newest event, and all snapshots but the one which that is applied to. What
 /// is left is read back before this returns. For the transaction that `conn` is in: to be taken back when it fails.
 /// Error: `Damaged`.
 pub(crate) fn compact(conn: &Connection, key: i64) -> crate::base::error::Result<()> {
-    fold(conn, key).map_err(Failure::told)
+    fold(conn, key).map_err(StoreError::into_error)
 }
 
-fn fold(conn: &Connection, key: i64) -> Result<(), Failure> {
+fn fold(conn: &Connection, key: i64) -> Result<(), StoreError> {
     let (Some(row), Some(head)) = (rows::document_by_key(conn, key)?, rows::head_version(conn, key)?) else {
         return Ok(());
     };
@@ -142,7 +142,7 @@ fn fold(conn: &Connection, key: i64) -> Result<(), Failure> {
 }
 
 /// The last of the oldest events that are all before `limit`. Reads those and one more.
-fn last_older(conn: &Connection, row: &DocumentRow, limit: Timestamp, head: Version) -> Result<Version, Failure> {
+fn last_older(conn: &Connection, row: &DocumentRow, limit: Timestamp, head: Version) -> Result<Version, StoreError> {
     // Times have one form and one length, so text compares as time.
     let sql = "SELECT version FROM events WHERE document = ?1 AND version > ?2 AND at >= ?3 ORDER BY version LIMIT 1";
     let mut statement = conn.prepare_cached(sql)?;

@@ -17,19 +17,19 @@ use crate::base::limits::CHECKPOINT_FRAMES;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Access, Document, Meta};
-use crate::store::companion_rows::Along;
-use crate::store::error::{Failure, Fault, OpenError};
+use crate::store::companion_rows::CompanionRows;
+use crate::store::error::{OpenError, StoreError, WriteError};
 use crate::store::read::{log, replay};
 use crate::store::rows::{self, Text};
 use crate::store::tally::{self, Counted};
-use crate::store::volatile::{self, Vanished};
-use crate::store::write::keys::{self, KeyRow};
+use crate::store::volatile::{self, VolatileRange};
+use crate::store::write::keys::{self, IdempotencyRow};
 use crate::store::write::purge::{self, Expendable, Purge};
-use crate::store::write::repair::{self, Mend};
+use crate::store::write::repair::{self, DocumentRepair};
 use crate::store::write::trim;
 use crate::store::{History, Options, Synchronous, open};
 
-pub(crate) use crate::store::read::replay::{Loaded, Tip};
+pub(crate) use crate::store::read::replay::{DocumentHead, LoadedDocument};
 
 /// WAL frames from which on a checkpoint waits for readers, so that the WAL can start over: with reads that always
 /// overlap it would otherwise grow for ever.
@@ -43,7 +43,7 @@ const OPTIMIZE: &str = "PRAGMA optimize = 0x10012";
 
 /// The end of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct LogHead {
     /// Of the last event; 0 when there is none.
     pub seq: Seq,
     pub hash: Hash,
@@ -64,23 +64,23 @@ pub struct Batch {
     /// Whoever follows from an earlier place thus sees that changes are missing there, as where history was trimmed.
     pub bases: Vec<Arc<Document>>,
     /// Answers to be remembered.
-    pub keys: Vec<KeyRow>,
+    pub keys: Vec<IdempotencyRow>,
     pub purges: Vec<Purge>,
     /// Documents, by key, of which somebody else stored what comes after this version: that goes.
     pub overwrites: Vec<(i64, Version)>,
     /// What its creations count as.
     pub counted: Vec<Counted>,
     /// Documents whose rows are written anew.
-    pub mends: Vec<Mend>,
+    pub repairs: Vec<DocumentRepair>,
     /// Rows without which the events are worth nothing.
-    pub along: Vec<Along>,
+    pub companion_rows: Vec<CompanionRows>,
 }
 
 impl Batch {
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
         let changes = self.documents.is_empty() && self.events.is_empty() && self.overwrites.is_empty();
-        let others = self.purges.is_empty() && self.mends.is_empty();
+        let others = self.purges.is_empty() && self.repairs.is_empty();
         changes && others && self.snapshots.is_empty() && self.keys.is_empty()
     }
 }
@@ -109,15 +109,15 @@ pub struct CommitTimes {
     pub sync: Duration,
 }
 
-/// What [`Writer::tidy`] did.
+/// What [`Writer::maintain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tidied {
+pub struct MaintenanceReport {
     /// Whether SQLite's statistics are up to date.
     pub optimized: bool,
     /// Frames that the WAL had.
-    pub frames: u64,
+    pub wal_frames: u64,
     /// Whether all of them are in the database now, and the WAL's file is empty.
-    pub emptied: bool,
+    pub wal_emptied: bool,
 }
 
 /// The one connection that writes. Owned by the engine's thread; every method blocks. Holds the lock on the data
@@ -131,9 +131,9 @@ pub struct Writer {
     synchronous: Synchronous,
     history: History,
     pages_max: Arc<AtomicU32>,
-    head: Head,
+    head: LogHead,
     next_key: i64,
-    pub(crate) watch: repair::Watch,
+    pub(crate) foreign_commits: repair::ForeignCommits,
     /// Frames in the WAL at the last checkpoint that was tried.
     tried_at: u64,
     /// Let go after the connection: fields are dropped in this order.
@@ -146,7 +146,7 @@ impl Writer {
         path: PathBuf,
         options: &Options,
         lock: File,
-    ) -> std::result::Result<Self, Failure> {
+    ) -> std::result::Result<Self, StoreError> {
         let (head, next_key) = (log::head(&conn)?, next_key(&conn)?);
         Ok(Self {
             conn: Some(conn),
@@ -157,24 +157,27 @@ impl Writer {
             pages_max: Arc::new(AtomicU32::new(options.pages_max.unwrap_or(0))),
             head,
             next_key,
-            watch: repair::Watch::default(),
+            foreign_commits: repair::ForeignCommits::default(),
             tried_at: 0,
             _lock: lock,
         })
     }
 
     /// The end of the log, as far as it is stored. After a failed commit: as it was before, until reopened.
-    pub fn head(&self) -> Head {
+    pub fn head(&self) -> LogHead {
         self.head
     }
 
     /// To be called once, before anything else is stored: a run begins in which new documents of `collections` live in
     /// memory only. Returns what those of earlier runs left in the log.
-    pub fn begin_run(&mut self, collections: &BTreeSet<Collection>) -> std::result::Result<Vec<Vanished>, OpenError> {
+    pub fn begin_run(
+        &mut self,
+        collections: &BTreeSet<Collection>,
+    ) -> std::result::Result<Vec<VolatileRange>, OpenError> {
         let begun = self.reading().and_then(|conn| volatile::begin_run(conn, collections));
         begun.map_err(|failure| {
             let (path, damaged) = (self.path.clone(), failure.is_damage());
-            let source = failure.told();
+            let source = failure.into_error();
             match damaged {
                 true => OpenError::Damaged { path, reason: source.to_string() },
                 false => OpenError::Other { path, source: source.into() },
@@ -195,7 +198,7 @@ impl Writer {
 
     /// Stores the batch. When it returns `Ok`, all of it is on disk. When not, it is unknown whether all or nothing of
     /// it is, and nothing more is written before [`reopen`](Self::reopen) succeeded.
-    pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> std::result::Result<CommitTimes, Fault> {
+    pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> std::result::Result<CommitTimes, WriteError> {
         self.commit_with(batch, &mut std::iter::empty(), now)
     }
 
@@ -205,7 +208,7 @@ impl Writer {
         batch: &Batch,
         rows: &mut dyn Iterator<Item = &mut dyn Rows>,
         now: Timestamp,
-    ) -> std::result::Result<CommitTimes, Fault> {
+    ) -> std::result::Result<CommitTimes, WriteError> {
         let mut rows = rows.peekable();
         if batch.is_empty() && rows.peek().is_none() {
             return Ok(CommitTimes::default());
@@ -213,7 +216,7 @@ impl Writer {
         debug_assert!(batch.events.first().is_none_or(|event| event.seq > self.head.seq), "seq rises");
         debug_assert!(batch.events.iter().all(|event| !event.meta.volatile), "what is volatile is not stored");
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
-            return Err(Fault::other("the database must be reopened first"));
+            return Err(WriteError::other("the database must be reopened first"));
         };
         let times = store(conn, batch, &mut rows, self.history, now).inspect_err(|_| {
             // Most failures have ended the transaction already; ending it twice would be an error of its own.
@@ -224,7 +227,7 @@ impl Writer {
         self.distrusted = times.is_err();
         if times.is_ok() {
             if let Some(last) = batch.events.last() {
-                self.head = Head { seq: last.seq, hash: last.hash };
+                self.head = LogHead { seq: last.seq, hash: last.hash };
             }
             let keys = batch.documents.iter().map(|meta| meta.key.saturating_add(1));
             self.next_key = keys.fold(self.next_key, i64::max);
@@ -238,10 +241,10 @@ impl Writer {
     /// After a failed sync the kernel may count pages as written that are not, so that a later sync of the same file
     /// succeeds and proves nothing. Therefore the WAL's content is copied into the database, which is synced in turn:
     /// those pages are newly written. What is in neither, the failed batch perhaps, is gone with the old WAL.
-    pub fn reopen(&mut self) -> std::result::Result<Head, Fault> {
+    pub fn reopen(&mut self) -> std::result::Result<LogHead, WriteError> {
         self.distrusted = true;
         drop(self.conn.take());
-        (self.tried_at, self.watch.data_version) = (0, None);
+        (self.tried_at, self.foreign_commits.data_version) = (0, None);
         let conn = open::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
         self.conn = Some(conn);
@@ -250,63 +253,65 @@ impl Writer {
         Ok(self.head)
     }
 
-    fn recover(&self, conn: &Connection) -> std::result::Result<(Head, i64), Fault> {
+    fn recover(&self, conn: &Connection) -> std::result::Result<(LogHead, i64), WriteError> {
         open::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
         conn.busy_timeout(READERS_WAIT)?;
         let moved = checkpoint(conn, Checkpoint::Truncate);
         conn.busy_timeout(open::BUSY_WAIT)?;
         if !moved?.complete() {
-            return Err(Fault::other("someone who reads keeps the WAL from being moved into the database"));
+            return Err(WriteError::other("someone who reads keeps the WAL from being moved into the database"));
         }
         Ok((log::head(conn)?, next_key(conn)?))
     }
 
     /// The first of what may go when room is needed.
     pub fn expendable(&self, expendable: &dyn Expendable, limit: usize) -> Result<Vec<DocumentName>> {
-        self.reading().and_then(|conn| expendable.next(conn, limit).map_err(Failure::from)).map_err(Failure::told)
+        self.reading()
+            .and_then(|conn| expendable.next(conn, limit).map_err(StoreError::from))
+            .map_err(StoreError::into_error)
     }
 
     /// A question of a feature to its own tables, as they are between two transactions. Error: what the question
     /// answers with; `StorageUnavailable` when the file cannot be read.
     pub fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.reading().map_err(Failure::told).and_then(question)
+        self.reading().map_err(StoreError::into_error).and_then(question)
     }
 
     /// The newest version of a document on disk, whoever wrote it.
     pub fn stored_version(&self, key: i64) -> Result<Option<Version>> {
-        self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(Failure::told)
+        self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(StoreError::into_error)
     }
 
     /// Bytes of the body of a stored event; `None`: it is not there.
     pub fn event_bytes(&self, seq: Seq) -> Result<Option<usize>> {
-        self.reading().and_then(|conn| log::event_bytes(conn, seq)).map_err(Failure::told)
+        self.reading().and_then(|conn| log::event_bytes(conn, seq)).map_err(StoreError::into_error)
     }
 
     /// The hash of a stored event, to compare what is durable with what was meant to be.
     pub fn event_hash(&self, seq: Seq) -> Result<Option<Hash>> {
         let found = self.reading().and_then(|conn| log::event_at(conn, seq));
-        Ok(found.map_err(Failure::told)?.map(|(hash, _)| hash))
+        Ok(found.map_err(StoreError::into_error)?.map(|(hash, _)| hash))
     }
 
     /// The newest version of the document called `name`, if there ever was one. Error: `Damaged`.
-    pub fn load(&self, name: &DocumentName) -> Result<Option<Loaded>> {
-        self.reading().and_then(|conn| replay::load(conn, name)).map_err(Failure::told)
+    pub fn load(&self, name: &DocumentName) -> Result<Option<LoadedDocument>> {
+        self.reading().and_then(|conn| replay::load(conn, name)).map_err(StoreError::into_error)
     }
 
     /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
-    pub fn tip(&self, name: &DocumentName) -> Result<Option<Tip>> {
-        self.reading().and_then(|conn| replay::tip(conn, name)).map_err(Failure::told)
+    pub fn tip(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
+        self.reading().and_then(|conn| replay::tip(conn, name)).map_err(StoreError::into_error)
     }
 
     /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that
     /// version (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`); `Damaged`.
     pub fn state_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
-        self.reading().and_then(|conn| replay::state_at(conn, name, version)).map_err(Failure::told)
+        self.reading().and_then(|conn| replay::state_at(conn, name, version)).map_err(StoreError::into_error)
     }
 
     /// What was answered to the request with this key. May be older than what is promised to be remembered.
-    pub fn find_key(&self, scope: &str, key: &str) -> Result<Option<KeyRow>> {
-        self.reading().and_then(|conn| keys::find(conn, scope, key)).map_err(Failure::told)
+    pub fn find_key(&self, scope: &str, key: &str) -> Result<Option<IdempotencyRow>> {
+        self.reading().and_then(|conn| keys::find(conn, scope, key)).map_err(StoreError::into_error)
     }
 
     /// Moves the WAL into the database when it has grown enough. To be called between batches, after the waiting ones
@@ -338,13 +343,13 @@ impl Writer {
     /// Lets SQLite look after its statistics, then moves the whole WAL into the database and empties its file. Takes as
     /// long as the WAL is large, and waits a quarter of a second for readers: to be called when nothing else waits.
     /// Error: a write failed, so that nothing more is written before [`reopen`](Self::reopen) succeeded.
-    pub fn tidy(&mut self) -> std::result::Result<Tidied, Fault> {
+    pub fn maintain(&mut self) -> std::result::Result<MaintenanceReport, WriteError> {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
-            return Err(Fault::other("the database must be reopened first"));
+            return Err(WriteError::other("the database must be reopened first"));
         };
-        let mut tidied = Tidied::default();
+        let mut report = MaintenanceReport::default();
         match conn.execute_batch(OPTIMIZE) {
-            Ok(()) => tidied.optimized = true,
+            Ok(()) => report.optimized = true,
             // Somebody else writes; it is for another time.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
             Err(error) => {
@@ -354,19 +359,19 @@ impl Writer {
             }
         }
         let emptied = (|| {
-            tidied.frames = checkpoint(conn, Checkpoint::Ask)?.frames;
+            report.wal_frames = checkpoint(conn, Checkpoint::Ask)?.frames;
             conn.busy_timeout(READERS_WAIT)?;
             let emptied = checkpoint(conn, Checkpoint::Truncate);
             conn.busy_timeout(open::BUSY_WAIT)?;
             emptied
         })();
         match emptied {
-            Ok(progress) => tidied.emptied = progress.complete(),
+            Ok(progress) => report.wal_emptied = progress.complete(),
             // Nothing is lost: the WAL still has everything.
             Err(error) => warn!(%error, "the WAL could not be moved into the database"),
         }
         self.tried_at = 0;
-        Ok(tidied)
+        Ok(report)
     }
 
     /// Moves the WAL into the database and lets go of both. What fails here is only logged: the next start does it
@@ -379,12 +384,12 @@ impl Writer {
         }
     }
 
-    pub(crate) fn reading(&self) -> std::result::Result<&Connection, Failure> {
+    pub(crate) fn reading(&self) -> std::result::Result<&Connection, StoreError> {
         self.conn.as_ref().ok_or_else(|| Error::new(Kind::StorageUnavailable, "storage cannot be read now").into())
     }
 }
 
-fn next_key(conn: &Connection) -> std::result::Result<i64, Failure> {
+fn next_key(conn: &Connection) -> std::result::Result<i64, StoreError> {
     let key: i64 = conn.query_row("SELECT coalesce(max(key), 0) FROM documents", [], |row| row.get(0))?;
     Ok(key.saturating_add(1))
 }
@@ -395,10 +400,10 @@ fn store(
     rows: &mut dyn Iterator<Item = &mut dyn Rows>,
     history: History,
     now: Timestamp,
-) -> std::result::Result<CommitTimes, Fault> {
+) -> std::result::Result<CommitTimes, WriteError> {
     let started = Instant::now();
     conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    batch.mends.iter().try_for_each(|mend| repair::mend(conn, mend))?;
+    batch.repairs.iter().try_for_each(|repair| repair::repair(conn, repair))?;
     for (key, version) in &batch.overwrites {
         purge::forget_after(conn, *key, *version)?;
     }
@@ -438,8 +443,8 @@ fn store(
         tally::write(conn, counted)?;
     }
     // After what goes with documents that are deleted: one that comes may have been, once.
-    for along in &batch.along {
-        (along.write)(conn, along.document, now)?;
+    for companion in &batch.companion_rows {
+        (companion.write)(conn, companion.document, now)?;
     }
     // Last: trimming looks at the newest version, which this batch may hold.
     for snapshot in batch.snapshots.iter().filter(|snapshot| snapshot.trim) {
@@ -452,11 +457,14 @@ fn store(
 
 /// Runs a feature's writes so that their failure is theirs alone. A failure that took the whole transaction along (a
 /// full disk) is everybody's.
-fn in_savepoint(conn: &Connection, write: impl FnOnce(&Connection) -> Result<()>) -> std::result::Result<(), Fault> {
+fn in_savepoint(
+    conn: &Connection,
+    write: impl FnOnce(&Connection) -> Result<()>,
+) -> std::result::Result<(), WriteError> {
     conn.prepare_cached("SAVEPOINT rows")?.execute([])?;
     if let Err(error) = write(conn) {
         if conn.is_autocommit() {
-            return Err(Fault::other(error));
+            return Err(WriteError::other(error));
         }
         conn.prepare_cached("ROLLBACK TO rows")?.execute([])?;
     }
@@ -464,7 +472,7 @@ fn in_savepoint(conn: &Connection, write: impl FnOnce(&Connection) -> Result<()>
     Ok(())
 }
 
-pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> std::result::Result<(), Fault> {
+pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> std::result::Result<(), WriteError> {
     let sql = "INSERT INTO documents (key, collection, id, host, access, created_at, base_version, base_seq, base_hash)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7) ON CONFLICT (key) DO NOTHING";
     let mut statement = conn.prepare_cached(sql)?;
@@ -472,7 +480,7 @@ pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> st
         let access = if meta.access == Access::default() {
             None
         } else {
-            Some(serde_json::to_string(&meta.access).map_err(Fault::other)?)
+            Some(serde_json::to_string(&meta.access).map_err(WriteError::other)?)
         };
         statement.execute((
             meta.key,

@@ -22,7 +22,7 @@ use crate::http::request::idempotency::{Said, Sent, respond};
 use crate::http::response::openapi::problems;
 use crate::http::response::problem::Handled;
 use crate::http::response::relocation;
-use crate::store::Answered;
+use crate::store::IdempotentAnswer;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(migrate)).routes(routes!(import))
@@ -108,7 +108,7 @@ async fn migrate(
     let retry = sent.key().map(|key| Retry { key: key.clone(), render });
     let departed = migrate_out::migrate(&api, &sent.caller, name, &to, retry).await?;
     let answer = serde_json::to_vec(&render(&departed)?).map_err(Error::internal)?;
-    Ok(respond(Answered { answer: answer.into(), replayed: false })?)
+    Ok(respond(IdempotentAnswer { answer: answer.into(), replayed: false })?)
 }
 
 /// The answer as it is given and kept.

@@ -28,7 +28,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
 use crate::http::request::idempotency::{Said, Sent, respond};
 use crate::http::response::problem::Handled;
-use crate::store::Verified;
+use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(persist, remove)).routes(routes!(restore)).routes(routes!(persistence))
@@ -126,7 +126,7 @@ async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }
     let runs = running.is_some();
     let name = game.clone();
     let found = api.reads.ask(move |reader| reader.verify(&name)).await;
-    let Some(Verified { document, damaged }) = found.map_err(|error| advised(error, runs))? else {
+    let Some(VerifiedDocument { document, damaged }) = found.map_err(|error| advised(error, runs))? else {
         return Err(absent(&game, None).into());
     };
     let document = Arc::new(document);

@@ -4,7 +4,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Version};
 use crate::base::limits::COMPACT_EVENT_BYTES_MAX;
-use crate::store::{Connection, told};
+use crate::store::{Connection, sql_error};
 
 /// A game as it stands at the end of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Ve
         found.collect()
     };
     let mut standings = Vec::new();
-    for (key, id, version, hash, at, has_history, closing) in read().map_err(told)? {
+    for (key, id, version, hash, at, has_history, closing) in read().map_err(sql_error)? {
         let name = DocumentName::new("games", &id)?;
         let version = Version(u64::try_from(version).unwrap_or(0));
         let completed_at = super::completed_at(conn, key)?;
@@ -68,7 +68,7 @@ pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Ve
 /// How many reconnect tokens expired before `before`.
 pub(crate) fn count_expired_tokens(conn: &Connection, before: Timestamp) -> Result<usize> {
     let sql = "SELECT count(*) FROM reconnect_tokens WHERE expires_at < ?1";
-    let count: i64 = conn.query_row(sql, [before.to_string()], |row| row.get(0)).map_err(told)?;
+    let count: i64 = conn.query_row(sql, [before.to_string()], |row| row.get(0)).map_err(sql_error)?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn count_expired_tokens(conn: &Connection, before: Timestamp) -> Resu
 pub(crate) fn remove_expired_tokens(conn: &Connection, before: Timestamp, limit: u32) -> Result<usize> {
     let sql = "DELETE FROM reconnect_tokens WHERE rowid IN
                  (SELECT rowid FROM reconnect_tokens WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
-    conn.execute(sql, (before.to_string(), limit)).map_err(told)
+    conn.execute(sql, (before.to_string(), limit)).map_err(sql_error)
 }
 
 /// Notes that a game is removed.
@@ -84,17 +84,17 @@ pub(crate) fn note_removal(conn: &Connection, game: &Standing, why: &str, now: T
     let sql = "INSERT OR REPLACE INTO game_removals (document, version, hash, why, at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let version = i64::try_from(game.version.0).unwrap_or(i64::MAX);
     let row = (game.name.to_string(), version, &game.hash, why, now.to_string());
-    conn.execute(sql, row).map(drop).map_err(told)
+    conn.execute(sql, row).map(drop).map_err(sql_error)
 }
 
 /// Takes such a note back.
 pub(crate) fn take_back_removal(conn: &Connection, name: &DocumentName, version: Version) -> Result<()> {
     let version = i64::try_from(version.0).unwrap_or(i64::MAX);
     let sql = "DELETE FROM game_removals WHERE document = ?1 AND version = ?2";
-    conn.execute(sql, (name.to_string(), version)).map(drop).map_err(told)
+    conn.execute(sql, (name.to_string(), version)).map(drop).map_err(sql_error)
 }
 
 /// Forgets the notes from before `before`.
 pub(crate) fn trim_removals(conn: &Connection, before: Timestamp) -> Result<usize> {
-    conn.execute("DELETE FROM game_removals WHERE at < ?1", [before.to_string()]).map_err(told)
+    conn.execute("DELETE FROM game_removals WHERE at < ?1", [before.to_string()]).map_err(sql_error)
 }

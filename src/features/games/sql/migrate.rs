@@ -13,8 +13,8 @@ use crate::document::transfer::SentEvent;
 use crate::engine::standing::Standing;
 use crate::features::games::protocol::too_large;
 use crate::live::moves::Move;
-use crate::store::write::keys::{KeyRow, remember};
-use crate::store::{Connection, told};
+use crate::store::write::keys::{IdempotencyRow, remember};
+use crate::store::{Connection, sql_error};
 
 /// A row of `moves`.
 #[derive(Clone, Debug)]
@@ -49,10 +49,10 @@ pub(crate) fn standings(conn: &Connection) -> Result<Vec<(DocumentName, Standing
         standings.push((name, if confirmed { Standing::Moved(moved) } else { Standing::Frozen }));
     }
     let sql = "SELECT game, move FROM arrivals WHERE confirmed_at IS NULL";
-    let mut statement = conn.prepare(sql).map_err(told)?;
-    let games = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(told)?;
+    let mut statement = conn.prepare(sql).map_err(sql_error)?;
+    let games = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(sql_error)?;
     for game in games {
-        let (game, id) = game.map_err(told)?;
+        let (game, id) = game.map_err(sql_error)?;
         let name = name(&game)?;
         match standings.iter_mut().find(|(known, _)| *known == name) {
             Some((_, standing)) => {
@@ -72,14 +72,14 @@ fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<Move>, bool)>> {
     let sql = "SELECT m.game, m.target, m.confirmed_at IS NOT NULL, e.seq, e.hash FROM moves m
                LEFT JOIN documents d ON d.collection = 'games' AND d.id = m.game
                LEFT JOIN events e ON e.document = d.key AND e.version = m.version";
-    let mut statement = conn.prepare(sql).map_err(told)?;
+    let mut statement = conn.prepare(sql).map_err(sql_error)?;
     let read = |row: &rusqlite::Row<'_>| {
         let (seq, hash): (Option<i64>, Option<String>) = (row.get(3)?, row.get(4)?);
         Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, seq, hash))
     };
     let mut moves = Vec::new();
-    for row in statement.query_map([], read).map_err(told)? {
-        let (game, to, confirmed, seq, hash) = row.map_err(told)?;
+    for row in statement.query_map([], read).map_err(sql_error)? {
+        let (game, to, confirmed, seq, hash) = row.map_err(sql_error)?;
         let seq = seq.and_then(|seq| u64::try_from(seq).ok()).map(Seq);
         let hash = hash.and_then(|hash| Hash::parse(&hash));
         let position = seq.zip(hash).map_or(Position::Start, |(seq, hash)| Position::after(seq, hash));
@@ -91,36 +91,41 @@ fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<Move>, bool)>> {
 
 /// Records that a game goes, with the answer to whoever asked for it with an `Idempotency-Key`. From the moment that
 /// this is on disk, only the other server may change it.
-pub(crate) fn record(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
+pub(crate) fn record(conn: &Connection, row: &MoveRow, answer: Option<&IdempotencyRow>, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO moves (game, target, move, version, at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
     let version = i64::try_from(row.version.0).unwrap_or(i64::MAX);
-    conn.execute(sql, (row.name.id.as_str(), &row.target, &row.id, version, now.to_string())).map_err(told)?;
+    conn.execute(sql, (row.name.id.as_str(), &row.target, &row.id, version, now.to_string())).map_err(sql_error)?;
     answer.map_or(Ok(()), |answer| remember(conn, answer))
 }
 
 /// Whether a game went, or is recorded to go.
 pub(crate) fn is_recorded(conn: &Connection, game: &DocumentName) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM moves WHERE game = ?1)";
-    conn.query_row(sql, [game.id.as_str()], |row| row.get(0)).map_err(told)
+    conn.query_row(sql, [game.id.as_str()], |row| row.get(0)).map_err(sql_error)
 }
 
 /// Notes that the other server has made the game live. `answer`: what whoever asked is told instead, if they were told
 /// nothing yet.
-pub(crate) fn note_confirmed(conn: &Connection, row: &MoveRow, answer: Option<&KeyRow>, now: Timestamp) -> Result<()> {
+pub(crate) fn note_confirmed(
+    conn: &Connection,
+    row: &MoveRow,
+    answer: Option<&IdempotencyRow>,
+    now: Timestamp,
+) -> Result<()> {
     let sql = "UPDATE moves SET confirmed_at = ?3 WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
-    conn.execute(sql, (row.name.id.as_str(), &row.id, now.to_string())).map_err(told)?;
+    conn.execute(sql, (row.name.id.as_str(), &row.id, now.to_string())).map_err(sql_error)?;
     answer.map_or(Ok(()), |answer| remember(conn, answer))
 }
 
 /// The moves that the other server has not confirmed yet.
 pub(crate) fn unconfirmed(conn: &Connection) -> Result<Vec<MoveRow>> {
     let sql = "SELECT game, target, move, version FROM moves WHERE confirmed_at IS NULL ORDER BY game";
-    let mut statement = conn.prepare(sql).map_err(told)?;
+    let mut statement = conn.prepare(sql).map_err(sql_error)?;
     let read =
         |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get::<_, i64>(3)?));
     let mut found = Vec::new();
-    for row in statement.query_map([], read).map_err(told)? {
-        let (game, target, id, version) = row.map_err(told)?;
+    for row in statement.query_map([], read).map_err(sql_error)? {
+        let (game, target, id, version) = row.map_err(sql_error)?;
         let version = Version(u64::try_from(version).map_err(Error::internal)?);
         found.push(MoveRow { name: name(&game)?, target, id, version });
     }
@@ -134,7 +139,7 @@ pub(crate) fn arrival(conn: &Connection, game: &DocumentName, id: &str) -> Resul
         let (version, hash): (i64, String) = (row.get(0)?, row.get(1)?);
         Ok((version, hash, row.get(2)?, row.get(3)?, row.get(4)?))
     };
-    let found = conn.query_row(sql, (game.id.as_str(), id), read).optional().map_err(told)?;
+    let found = conn.query_row(sql, (game.id.as_str(), id), read).optional().map_err(sql_error)?;
     let Some((version, hash, head, bytes, prepared)) = found else { return Ok(None) };
     let version = Version(u64::try_from(version).map_err(Error::internal)?);
     let hash = Hash::parse(&hash).ok_or_else(|| Error::internal("a kept hash that is none"))?;
@@ -144,7 +149,7 @@ pub(crate) fn arrival(conn: &Connection, game: &DocumentName, id: &str) -> Resul
 /// The move that is to bring a game.
 pub(crate) fn announced(conn: &Connection, game: &DocumentName) -> Result<Option<String>> {
     let sql = "SELECT move FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL";
-    conn.query_row(sql, [game.id.as_str()], |row| row.get(0)).optional().map_err(told)
+    conn.query_row(sql, [game.id.as_str()], |row| row.get(0)).optional().map_err(sql_error)
 }
 
 /// Takes note of a game that comes, in place of an earlier attempt. Error: `Frozen` while another game of this name is
@@ -160,16 +165,16 @@ pub(crate) fn begin(
     let game_id = game.id.as_str();
     let sql = "SELECT count(*) FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL AND prepared
                  AND json_extract(head, '$.createdAt') IS NOT json_extract(?2, '$.createdAt')";
-    let others: i64 = conn.query_row(sql, (game_id, head), |row| row.get(0)).map_err(told)?;
+    let others: i64 = conn.query_row(sql, (game_id, head), |row| row.get(0)).map_err(sql_error)?;
     if others > 0 {
         return Err(Error::new(Kind::Frozen, format!("another {game} is on its way here")));
     }
     let sql = "DELETE FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL";
-    conn.execute(sql, [game_id]).map_err(told)?;
+    conn.execute(sql, [game_id]).map_err(sql_error)?;
     let sql = "INSERT INTO arrivals (game, move, version, hash, head, bytes, prepared, at)
                VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6)";
     let version = i64::try_from(version.0).unwrap_or(i64::MAX);
-    conn.execute(sql, (game_id, id, version, hash.to_string(), head, now.to_string())).map(drop).map_err(told)
+    conn.execute(sql, (game_id, id, version, hash.to_string(), head, now.to_string())).map(drop).map_err(sql_error)
 }
 
 /// Counts what comes. Errors: `NotFound` when the game was not announced or is verified already; `game-too-large`.
@@ -181,7 +186,7 @@ fn count(conn: &Connection, game: &DocumentName, id: &str, bytes: usize, bytes_m
         return Err(too_large(bytes_max));
     }
     let sql = "UPDATE arrivals SET bytes = ?3 WHERE game = ?1 AND move = ?2";
-    conn.execute(sql, (game.id.as_str(), id, bytes)).map(drop).map_err(told)
+    conn.execute(sql, (game.id.as_str(), id, bytes)).map(drop).map_err(sql_error)
 }
 
 /// Keeps events of a game that comes. Errors: `NotFound`; `game-too-large`.
@@ -195,12 +200,12 @@ pub(crate) fn keep(
     count(conn, game, id, events.iter().map(|event| event.body.len()).sum(), bytes_max)?;
     let sql = "INSERT INTO arrival_events (game, move, version, hash, deletes, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                ON CONFLICT DO NOTHING";
-    let mut statement = conn.prepare_cached(sql).map_err(told)?;
+    let mut statement = conn.prepare_cached(sql).map_err(sql_error)?;
     for event in events {
         let body = std::str::from_utf8(&event.body).map_err(Error::internal)?;
         let version = i64::try_from(event.version.0).unwrap_or(i64::MAX);
         let (hash, deletes) = (event.hash.to_string(), event.deletes);
-        statement.execute((game.id.as_str(), id, version, hash, deletes, body)).map_err(told)?;
+        statement.execute((game.id.as_str(), id, version, hash, deletes, body)).map_err(sql_error)?;
     }
     Ok(())
 }
@@ -217,9 +222,9 @@ pub(crate) fn keep_rows(
     let sql = "INSERT INTO arrival_rows (game, move, number, body)
                VALUES (?1, ?2,
                        1 + (SELECT coalesce(max(number), 0) FROM arrival_rows WHERE game = ?1 AND move = ?2), ?3)";
-    let mut statement = conn.prepare_cached(sql).map_err(told)?;
+    let mut statement = conn.prepare_cached(sql).map_err(sql_error)?;
     for row in rows {
-        statement.execute((game.id.as_str(), id, row)).map_err(told)?;
+        statement.execute((game.id.as_str(), id, row)).map_err(sql_error)?;
     }
     Ok(())
 }
@@ -227,13 +232,13 @@ pub(crate) fn keep_rows(
 /// The events of a game that comes, oldest first.
 pub(crate) fn kept(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<SentEvent>> {
     let sql = "SELECT version, hash, deletes, body FROM arrival_events WHERE game = ?1 AND move = ?2 ORDER BY version";
-    let mut statement = conn.prepare(sql).map_err(told)?;
+    let mut statement = conn.prepare(sql).map_err(sql_error)?;
     let read = |row: &rusqlite::Row<'_>| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, String>(3)?))
     };
     let mut events = Vec::new();
-    for row in statement.query_map((game.id.as_str(), id), read).map_err(told)? {
-        let (version, hash, deletes, body) = row.map_err(told)?;
+    for row in statement.query_map((game.id.as_str(), id), read).map_err(sql_error)? {
+        let (version, hash, deletes, body) = row.map_err(sql_error)?;
         let version = Version(u64::try_from(version).map_err(Error::internal)?);
         let hash = Hash::parse(&hash).ok_or_else(|| Error::internal("a kept hash that is none"))?;
         events.push(SentEvent { version, hash, deletes, body: Bytes::from(body) });
@@ -244,15 +249,15 @@ pub(crate) fn kept(conn: &Connection, game: &DocumentName, id: &str) -> Result<V
 /// The rows of a game that comes, in their order.
 pub(crate) fn kept_rows(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<String>> {
     let sql = "SELECT body FROM arrival_rows WHERE game = ?1 AND move = ?2 ORDER BY number";
-    let mut statement = conn.prepare(sql).map_err(told)?;
-    let rows = statement.query_map((game.id.as_str(), id), |row| row.get(0)).map_err(told)?;
-    rows.map(|row| row.map_err(told)).collect()
+    let mut statement = conn.prepare(sql).map_err(sql_error)?;
+    let rows = statement.query_map((game.id.as_str(), id), |row| row.get(0)).map_err(sql_error)?;
+    rows.map(|row| row.map_err(sql_error)).collect()
 }
 
 /// Notes that all of it is here and verified. Error: `NotFound` when it is gone meanwhile.
 pub(crate) fn note_prepared(conn: &Connection, game: &DocumentName, id: &str) -> Result<()> {
     let sql = "UPDATE arrivals SET prepared = 1 WHERE game = ?1 AND move = ?2";
-    match conn.execute(sql, (game.id.as_str(), id)).map_err(told)? {
+    match conn.execute(sql, (game.id.as_str(), id)).map_err(sql_error)? {
         0 => Err(Error::not_found("no such move is under way")),
         _ => Ok(()),
     }
@@ -261,17 +266,17 @@ pub(crate) fn note_prepared(conn: &Connection, game: &DocumentName, id: &str) ->
 /// Forgets a game that did not come. True: there was one.
 pub(crate) fn forget(conn: &Connection, game: &DocumentName, id: &str) -> Result<bool> {
     let sql = "DELETE FROM arrivals WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
-    Ok(conn.execute(sql, (game.id.as_str(), id)).map_err(told)? > 0)
+    Ok(conn.execute(sql, (game.id.as_str(), id)).map_err(sql_error)? > 0)
 }
 
 /// The games that did not come since `before`, with the names of their moves.
 pub(crate) fn overdue(conn: &Connection, before: Timestamp) -> Result<Vec<(DocumentName, String)>> {
     let sql = "SELECT game, move FROM arrivals WHERE confirmed_at IS NULL AND at < ?1";
-    let mut statement = conn.prepare(sql).map_err(told)?;
+    let mut statement = conn.prepare(sql).map_err(sql_error)?;
     let rows = statement.query_map([before.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
     let mut found = Vec::new();
-    for row in rows.map_err(told)? {
-        let (game, id) = row.map_err(told)?;
+    for row in rows.map_err(sql_error)? {
+        let (game, id) = row.map_err(sql_error)?;
         found.push((name(&game)?, id));
     }
     Ok(found)

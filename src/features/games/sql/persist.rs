@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::document::model::Meta;
 use crate::live::presence::{Presence, Seated};
-use crate::store::{Connection, Expendable, Memory, Reader, told};
+use crate::store::{Connection, Expendable, Memory, Reader, sql_error};
 
 /// The collection that games are in.
 pub(crate) const COLLECTION: &str = "games";
@@ -29,11 +29,11 @@ impl Expendable for CompletedGames {
                      AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id)
                      ORDER BY g.completed_at, g.document LIMIT ?2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut statement = conn.prepare_cached(sql).map_err(told)?;
-        let ids = statement.query_map((COLLECTION, limit), |row| row.get::<_, String>(0)).map_err(told)?;
+        let mut statement = conn.prepare_cached(sql).map_err(sql_error)?;
+        let ids = statement.query_map((COLLECTION, limit), |row| row.get::<_, String>(0)).map_err(sql_error)?;
         let mut names = Vec::new();
         for id in ids {
-            names.push(DocumentName::new(COLLECTION, &id.map_err(told)?)?);
+            names.push(DocumentName::new(COLLECTION, &id.map_err(sql_error)?)?);
         }
         Ok(names)
     }
@@ -57,7 +57,7 @@ impl Expendable for CompletedGames {
     fn compacted(&self, conn: &Connection, key: i64) -> Result<()> {
         // Nobody comes back to a game that is over. Who sat where is part of how it ended.
         let sql = "DELETE FROM reconnect_tokens WHERE document = ?1";
-        conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map(drop).map_err(told)
+        conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map(drop).map_err(sql_error)
     }
 }
 
@@ -69,7 +69,7 @@ fn remove(conn: &Connection, key: i64) -> Result<()> {
         "DELETE FROM seats WHERE document = ?1",
         "DELETE FROM games WHERE document = ?1",
     ] {
-        conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map_err(told)?;
+        conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map_err(sql_error)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::base::limits::{RECONNECT_TOKENS_MAX, TOKENS_FORGOTTEN_AT_ONCE};
 use crate::base::secret::SecretHash;
 use crate::document::chain::Hash;
 use crate::features::games::tokens::{Known, Sealed};
-use crate::store::told;
+use crate::store::sql_error;
 
 /// A token to be stored.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct New<'a> {
 
 fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
     let run = |mut statement: CachedStatement<'_>| statement.execute(values);
-    conn.prepare_cached(sql).and_then(run).map_err(told)
+    conn.prepare_cached(sql).and_then(run).map_err(sql_error)
 }
 
 /// Stores a token. Of one player in one game the newest [`RECONNECT_TOKENS_MAX`] are kept, unused ones first.
@@ -63,7 +63,7 @@ pub(crate) fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<Known>
         })
     };
     let one = || conn.prepare_cached(sql)?.query_row([hash.to_string()], known).optional();
-    one().map_err(told)
+    one().map_err(sql_error)
 }
 
 /// Uses a token up, in one statement that itself says whether it still could be. Returns its line. `None`: it could
@@ -78,7 +78,7 @@ pub(crate) fn use_up(
                WHERE hash = ?1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > ?2 RETURNING family";
     let values = (hash.to_string(), now.to_string(), next.to_string());
     let one = || conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional();
-    one().map_err(told)
+    one().map_err(sql_error)
 }
 
 /// Ends a line of tokens, with the answers that hold one.
@@ -112,7 +112,7 @@ pub(crate) fn find_answer(conn: &Connection, scope: &str, key: &str, fingerprint
     let read =
         |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, Sealed { nonce: row.get(1)?, text: row.get(2)? }));
     let one = || conn.prepare_cached(sql)?.query_row((scope, key), read).optional();
-    match one().map_err(told)? {
+    match one().map_err(sql_error)? {
         Some((known, _)) if known != fingerprint.to_string() => {
             Err(Error::new(Kind::IdempotencyMismatch, "this Idempotency-Key was used for another request"))
         }

@@ -15,7 +15,7 @@ use crate::features::reconciliation::self_check::findings::{Finding, Findings};
 use crate::features::reconciliation::self_check::ledger::{Leaf, Ledger};
 use crate::live::changes::{Changed, Cut};
 use crate::live::hub::Hub;
-use crate::store::{Fresh, Moment, Place, Reader};
+use crate::store::{EventHeader, ReadTransaction, Reader, UncachedConnection};
 
 /// Documents that are looked at in one read transaction, so that none keeps the WAL from being moved for long.
 const SLICE_DOCUMENTS: usize = 200;
@@ -58,7 +58,7 @@ pub(crate) struct Core {
 #[derive(Clone, Copy, Default)]
 struct Seen {
     count: u64,
-    last: Option<Place>,
+    last: Option<EventHeader>,
 }
 
 impl Core {
@@ -96,7 +96,7 @@ impl Core {
         reader: &Reader,
         (others, failing): (Option<u64>, bool),
         wanted: Option<&[String]>,
-    ) -> Result<Vec<Place>> {
+    ) -> Result<Vec<EventHeader>> {
         let mut cut = self.hub.cut(DIFFERENCES_MAX);
         self.failing = failing || cut.pending_count > 0;
         let recorded = cut.changed.take();
@@ -132,7 +132,7 @@ impl Core {
             Some(services) => self.look_at_named(reader, services)?,
             None => self.look_at_whole(reader)?,
         }
-        reader.moment(|moment| moment.last_events(after, AHEAD_EVENTS))
+        reader.read_transaction(|moment| moment.last_events(after, AHEAD_EVENTS))
     }
 
     /// More has changed than was recorded: what the disk has now is what memory remembers from here on.
@@ -144,7 +144,7 @@ impl Core {
 
     /// Compares the changes up to `head` with the rows that they should have become, and remembers them.
     fn advance(&mut self, reader: &Reader, head: (Seq, Hash)) -> Result<()> {
-        let suspects = reader.moment(|moment| self.compare_changes(moment, head.0))?;
+        let suspects = reader.read_transaction(|moment| self.compare_changes(moment, head.0))?;
         for (key, changed) in self.changed.drain() {
             let Changed { meta, version, hash, deleted, .. } = changed;
             let leaf = Leaf::new(&meta, version, hash, deleted);
@@ -156,7 +156,7 @@ impl Core {
     }
 
     /// The documents whose new rows are not simply what memory made.
-    fn compare_changes(&self, moment: &Moment<'_>, to: Seq) -> Result<Vec<i64>> {
+    fn compare_changes(&self, moment: &ReadTransaction<'_>, to: Seq) -> Result<Vec<i64>> {
         let mut seen: HashMap<i64, Seen> = HashMap::with_capacity(self.changed.len());
         moment.each_event(self.through, to, |place| {
             let seen = seen.entry(place.key).or_default();
@@ -173,7 +173,7 @@ impl Core {
                 continue;
             }
             // What was trimmed in between need not be there.
-            let base = moment.standing(*key)?.and_then(|standing| standing.base);
+            let base = moment.stored_document(*key)?.and_then(|standing| standing.base);
             let Some((base, base_hash)) = base else {
                 suspects.push(*key);
                 continue;
@@ -193,9 +193,9 @@ impl Core {
             return Ok(());
         }
         // From the file: what the scrub found there must not look intact because the reader has the page from before.
-        let looked = reader.fresh(|fresh| {
+        let looked = reader.uncached(|fresh| {
             let some = |keys: &[i64]| {
-                fresh.moment(|moment| {
+                fresh.read_transaction(|moment| {
                     let look = |key: &i64| Ok((*key, self.examination(moment).document(*key, Depth::Replay)?.0));
                     keys.iter().map(look).collect::<Result<Vec<_>>>()
                 })
@@ -208,15 +208,15 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn examination<'a>(&'a self, moment: &'a Moment<'a>) -> Examination<'a> {
+    pub(crate) fn examination<'a>(&'a self, moment: &'a ReadTransaction<'a>) -> Examination<'a> {
         Examination { moment, hub: &self.hub, ledger: &self.ledger, through: self.through }
     }
 
     /// Takes in where each document stands, once.
     fn build(&mut self, reader: &Reader) -> Result<()> {
         while let Some(after) = self.building {
-            let found = reader.moment(|moment| {
-                let standings = moment.standings(after, SLICE_DOCUMENTS)?;
+            let found = reader.read_transaction(|moment| {
+                let standings = moment.stored_documents(after, SLICE_DOCUMENTS)?;
                 let last = standings.last().map(|standing| standing.key);
                 let mut leaves = Vec::new();
                 for standing in standings {
@@ -272,8 +272,8 @@ impl Core {
     /// Looks at the documents after `after`, as many as go into one read transaction. Returns the last key, `None` when
     /// there are no more.
     fn slice(&mut self, reader: &Reader, after: i64, wanted: impl Fn(&str) -> bool) -> Result<Option<i64>> {
-        let (last, found) = reader.moment(|moment| {
-            let standings = moment.standings(after, SLICE_DOCUMENTS)?;
+        let (last, found) = reader.read_transaction(|moment| {
+            let standings = moment.stored_documents(after, SLICE_DOCUMENTS)?;
             let last = standings.last().map(|standing| standing.key);
             let examination = self.examination(moment);
             let mut found = Vec::new();
@@ -303,8 +303,8 @@ impl Core {
     }
 
     fn look_for_orphans(&mut self, reader: &Reader) -> Result<()> {
-        let (events, snapshots) = reader.moment(|moment| moment.orphans(DIFFERENCES_MAX))?;
-        let of_event = |place: Place| (place.seq.0, format!("event {} belongs to no document", place.seq));
+        let (events, snapshots) = reader.read_transaction(|moment| moment.orphans(DIFFERENCES_MAX))?;
+        let of_event = |place: EventHeader| (place.seq.0, format!("event {} belongs to no document", place.seq));
         let of_snapshot = |key: i64| (0, format!("there are snapshots that belong to no document (key {key})"));
         self.findings.log = events.into_iter().map(of_event).collect();
         self.findings.log.extend(snapshots.into_iter().map(of_snapshot));
@@ -313,11 +313,11 @@ impl Core {
 
     /// Looks at events on disk that came after what was compared, now that everything is published that was stored
     /// when they were read: what memory has not made, somebody else has.
-    pub(crate) fn look_ahead(&mut self, reader: &Reader, places: &[Place]) -> Result<()> {
-        let strange: Vec<Place> = {
+    pub(crate) fn look_ahead(&mut self, reader: &Reader, places: &[EventHeader]) -> Result<()> {
+        let strange: Vec<EventHeader> = {
             let ring = self.hub.gate();
             let (end, durable) = (ring.head().0, ring.durable());
-            let ours = |place: &&Place| match ring.get(place.seq) {
+            let ours = |place: &&EventHeader| match ring.get(place.seq) {
                 Some(event) => {
                     (event.meta.key, event.version, Some(event.hash)) == (place.key, place.version, place.hash)
                 }
@@ -326,12 +326,12 @@ impl Core {
             places.iter().filter(|place| !ours(place)).copied().collect()
         };
         for place in strange {
-            let found = reader.moment(|moment| {
+            let found = reader.read_transaction(|moment| {
                 let mut examination = self.examination(moment);
                 // Nothing of it is still to come.
                 examination.through = Seq(u64::MAX);
                 let (standing, mut found) =
-                    (moment.standing(place.key)?, examination.document(place.key, Depth::Rows)?.0);
+                    (moment.stored_document(place.key)?, examination.document(place.key, Depth::Rows)?.0);
                 if let (Some(standing), true) = (&standing, found.is_empty()) {
                     let collection = standing.name.split_once('/').map_or("", |(collection, _)| collection);
                     let mut finding = Finding::of(collection, &standing.name);
@@ -363,7 +363,7 @@ impl Core {
         self.credit = self.credit.min(0).saturating_add(bytes);
         let mut news = Vec::new();
         if self.credit > 0 && self.building.is_none() {
-            reader.fresh(|fresh| {
+            reader.uncached(|fresh| {
                 while self.credit > 0 && self.scrub_some(fresh, &mut news)? {}
                 Ok(())
             })?;
@@ -372,9 +372,9 @@ impl Core {
     }
 
     /// False: that was the last document.
-    fn scrub_some(&mut self, fresh: &Fresh, news: &mut Vec<String>) -> Result<bool> {
-        let (found, bytes) = fresh.moment(|moment| {
-            let next = moment.standings(self.scrubbed, 1)?;
+    fn scrub_some(&mut self, fresh: &UncachedConnection, news: &mut Vec<String>) -> Result<bool> {
+        let (found, bytes) = fresh.read_transaction(|moment| {
+            let next = moment.stored_documents(self.scrubbed, 1)?;
             let Some(standing) = next.first() else { return Ok((None, 0)) };
             let (found, bytes) = self.examination(moment).standing(standing, Depth::Replay)?;
             Ok((Some((standing.key, found)), bytes))

@@ -6,7 +6,7 @@ use crate::document::model::{Document, Meta};
 use crate::features::reconciliation::self_check::findings::Finding;
 use crate::features::reconciliation::self_check::ledger::{Leaf, Ledger};
 use crate::live::hub::Hub;
-use crate::store::{Moment, OTHER_DOCUMENT, Standing, StoredHead};
+use crate::store::{OTHER_DOCUMENT, ReadTransaction, StoredDocument, StoredHead};
 
 /// How closely it is looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Depth {
 }
 
 pub(crate) struct Examination<'a> {
-    pub moment: &'a Moment<'a>,
+    pub moment: &'a ReadTransaction<'a>,
     pub hub: &'a Hub,
     pub ledger: &'a Ledger,
     /// The ledger is of this moment of the log. What is on disk after it, memory made later, or will be known not to
@@ -29,14 +29,14 @@ pub(crate) struct Examination<'a> {
 impl Examination<'_> {
     /// Looks at the document with this key. Returns what differs, and how many bytes were read.
     pub(crate) fn document(&self, key: i64, depth: Depth) -> Result<(Vec<Finding>, u64)> {
-        match self.moment.standing(key)? {
+        match self.moment.stored_document(key)? {
             Some(standing) => self.standing(&standing, depth),
             None => Ok((self.gone(key, None)?, 0)),
         }
     }
 
     /// The same, where its row was read already.
-    pub(crate) fn standing(&self, standing: &Standing, depth: Depth) -> Result<(Vec<Finding>, u64)> {
+    pub(crate) fn standing(&self, standing: &StoredDocument, depth: Depth) -> Result<(Vec<Finding>, u64)> {
         let Some(name) = DocumentName::parse(&standing.name).ok() else {
             return self.nameless(standing);
         };
@@ -59,7 +59,7 @@ impl Examination<'_> {
     }
 
     /// A row whose name is none.
-    fn nameless(&self, standing: &Standing) -> Result<(Vec<Finding>, u64)> {
+    fn nameless(&self, standing: &StoredDocument) -> Result<(Vec<Finding>, u64)> {
         let mut found = self.gone(standing.key, Some(standing))?;
         if found.is_empty() {
             let collection = standing.name.split_once('/').map_or("", |(collection, _)| collection);
@@ -73,7 +73,7 @@ impl Examination<'_> {
     }
 
     /// What memory remembers under this key, and the disk has not, or has under another name.
-    fn gone(&self, key: i64, standing: Option<&Standing>) -> Result<Vec<Finding>> {
+    fn gone(&self, key: i64, standing: Option<&StoredDocument>) -> Result<Vec<Finding>> {
         let mut found = Vec::new();
         for (collection, _) in self.ledger.between(key - 1, key) {
             let Some(leaf) = self.ledger.get(collection, key) else { continue };
@@ -103,7 +103,7 @@ impl Examination<'_> {
     }
 
     /// Compares the newest version.
-    fn compare(&self, finding: &mut Finding, standing: &Standing, leaf: Leaf) -> Result<()> {
+    fn compare(&self, finding: &mut Finding, standing: &StoredDocument, leaf: Leaf) -> Result<()> {
         let known = leaf.version();
         let Some(StoredHead { version, hash, seq, deletes }) = standing.head else {
             finding.add(known.0, "its newest event is not on disk, or is not readable");
@@ -154,7 +154,7 @@ impl Examination<'_> {
     }
 
     /// A document that memory knows nothing of, unless it is newer than what is compared.
-    fn unknown(&self, finding: &mut Finding, standing: &Standing) {
+    fn unknown(&self, finding: &mut Finding, standing: &StoredDocument) {
         if standing.head.is_some_and(|head| head.seq > self.through) {
             return;
         }
@@ -167,7 +167,7 @@ impl Examination<'_> {
     fn check(
         &self,
         finding: &mut Finding,
-        standing: &Standing,
+        standing: &StoredDocument,
         name: &DocumentName,
         hot: Option<&Document>,
         depth: Depth,
@@ -198,7 +198,7 @@ impl Examination<'_> {
 }
 
 /// Compares what stays the same over a document's life, and where memory has it also its place in the log.
-fn compare_facts(finding: &mut Finding, standing: &Standing, leaf: Option<Leaf>, hot: Option<&Document>) {
+fn compare_facts(finding: &mut Finding, standing: &StoredDocument, leaf: Option<Leaf>, hot: Option<&Document>) {
     let version = standing.head.map_or(0, |head| head.version.0);
     let Some(stored) = &standing.meta else {
         finding.add(version, "its row is not readable");

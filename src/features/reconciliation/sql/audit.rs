@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::base::limits::RECONCILIATION_RUNS_MAX;
 use crate::features::reconciliation::audit::{Action, Entry, EventId};
 use crate::features::reconciliation::verdict::{Status, Verdict};
-use crate::store::told;
+use crate::store::sql_error;
 
 /// The columns of [`entry`], in its order.
 const COLUMNS: &str = "seq, event_id, service, action, status, counts, checksum, latency_ms, details, documents, at, \
@@ -73,7 +73,7 @@ pub(crate) fn beginning(conn: &Connection, recent_max: u32) -> Result<Beginning>
         let runs = runs.query_map([], |row| Ok((number(row, 0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         Ok(Beginning { last: newest.max(trimmed), rows, latest, recent, floor, runs })
     };
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 /// The verdict in force of a service.
@@ -82,7 +82,7 @@ pub(crate) fn newest(conn: &Connection, service: &str) -> Result<Option<Entry>> 
         let sql = format!("SELECT {COLUMNS} FROM reconciliation_audit WHERE service = ?1 AND newest = 1");
         conn.prepare_cached(&sql)?.query_row([service], entry).optional()
     };
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 /// Records a verdict as the one in force of its service: in a row of its own, or in that of the last one if it says the
@@ -111,7 +111,7 @@ pub(crate) fn append(
                     int(folded.count),
                 ))
             };
-            write().map_err(told)?;
+            write().map_err(sql_error)?;
             Ok((folded, false))
         }
         last => {
@@ -129,7 +129,7 @@ pub(crate) fn append(
 pub(crate) fn append_late(conn: &Connection, late: &Entry) -> Result<bool> {
     let sql = "SELECT 1 FROM reconciliation_audit WHERE seq = ?1";
     let known = || conn.prepare_cached(sql)?.exists([int(late.seq)]);
-    if known().map_err(told)? {
+    if known().map_err(sql_error)? {
         return Ok(false);
     }
     if let Some(id) = EventId::parse(&late.event_id) {
@@ -169,14 +169,14 @@ fn insert(conn: &Connection, entry: &Entry, newest: bool) -> Result<()> {
         &newest,
     ];
     let write = || conn.prepare_cached(&sql)?.execute(values);
-    write().map(drop).map_err(told)
+    write().map(drop).map_err(sql_error)
 }
 
 /// Leaves a service without a verdict in force; its rows stay.
 pub(crate) fn end_verdict(conn: &Connection, service: &str) -> Result<()> {
     let sql = "UPDATE reconciliation_audit SET newest = 0 WHERE service = ?1 AND newest = 1";
     let write = || conn.prepare_cached(sql)?.execute([service]);
-    write().map(drop).map_err(told)
+    write().map(drop).map_err(sql_error)
 }
 
 /// Notes which run gave this id, once.
@@ -190,7 +190,7 @@ fn note_run(conn: &Connection, id: &EventId) -> Result<()> {
         }
         Ok(())
     };
-    write().map_err(told)
+    write().map_err(sql_error)
 }
 
 /// What can be told to whoever saw an update last.
@@ -217,7 +217,7 @@ pub(crate) fn missed(conn: &Connection, after: u64, through: u64, rows_max: usiz
         let rows = all(conn, &sql, &[&int(after), &int(through), &limit])?;
         Ok(if rows.len() > rows_max { Missed::TooMany } else { Missed::Rows(rows) })
     };
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 /// Which rows are asked for.
@@ -258,7 +258,7 @@ pub(crate) fn page(conn: &Connection, filter: &Filter, limit: usize) -> Result<V
     }
     let wanted = wanted.join(" AND ");
     let sql = format!("SELECT {COLUMNS} FROM reconciliation_audit WHERE {wanted} ORDER BY seq DESC LIMIT ?2");
-    all(conn, &sql, &values).map_err(told)
+    all(conn, &sql, &values).map_err(sql_error)
 }
 
 fn all(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<Entry>> {
@@ -280,12 +280,12 @@ pub(crate) fn trim_old(conn: &Connection, before: Timestamp, limit: u32) -> Resu
 /// How many rows [`trim_old`] would forget in the end.
 pub(crate) fn count_old(conn: &Connection, before: Timestamp) -> Result<u64> {
     let sql = format!("SELECT count(*) FROM reconciliation_audit WHERE {OLD}");
-    conn.query_row(&sql, [before.to_string()], |row| number(row, 0)).map_err(told)
+    conn.query_row(&sql, [before.to_string()], |row| number(row, 0)).map_err(sql_error)
 }
 
 /// How many rows there are.
 pub(crate) fn count(conn: &Connection) -> Result<u64> {
-    conn.query_row("SELECT count(*) FROM reconciliation_audit", [], |row| number(row, 0)).map_err(told)
+    conn.query_row("SELECT count(*) FROM reconciliation_audit", [], |row| number(row, 0)).map_err(sql_error)
 }
 
 /// Forgets `count` rows, or as many as may go: the oldest, verified ones first. Returns how many.
@@ -316,5 +316,5 @@ fn delete(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<u64> {
         }
         Ok(u64::try_from(places.len()).unwrap_or(u64::MAX))
     };
-    run().map_err(told)
+    run().map_err(sql_error)
 }

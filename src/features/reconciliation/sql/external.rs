@@ -7,7 +7,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::document::chain::Hash;
 use crate::features::reconciliation::external::Service;
 use crate::features::reconciliation::sql::{maybe_json, maybe_time, strange, text, time};
-use crate::store::told;
+use crate::store::sql_error;
 
 const COLUMNS: &str =
     "service, report_every_seconds, description, created_at, updated_at, reported_at, received_at, verdict";
@@ -38,19 +38,19 @@ pub(crate) fn all(conn: &Connection) -> Result<Vec<Service>> {
 pub(crate) fn page(conn: &Connection, after: &str, limit: i64) -> Result<Vec<Service>> {
     let sql = format!("SELECT {COLUMNS} FROM reconciliation_services WHERE service > ?1 ORDER BY service LIMIT ?2");
     let read = || conn.prepare_cached(&sql)?.query_map((after, limit), service)?.collect::<rusqlite::Result<_>>();
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 pub(crate) fn find(conn: &Connection, name: &str) -> Result<Option<Service>> {
     let sql = format!("SELECT {COLUMNS} FROM reconciliation_services WHERE service = ?1");
     let read = || conn.prepare_cached(&sql)?.query_row([name], service).optional();
-    read().map_err(told)
+    read().map_err(sql_error)
 }
 
 /// How many there are.
 pub(crate) fn count(conn: &Connection) -> Result<usize> {
     let read = |row: &Row<'_>| row.get::<_, i64>(0);
-    let count = conn.query_row("SELECT count(*) FROM reconciliation_services", [], read).map_err(told)?;
+    let count = conn.query_row("SELECT count(*) FROM reconciliation_services", [], read).map_err(sql_error)?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
@@ -77,13 +77,13 @@ pub(crate) fn put(conn: &Connection, service: &Service) -> Result<()> {
         &verdict,
     ];
     let write = || conn.prepare_cached(&sql)?.execute(values);
-    write().map(drop).map_err(told)
+    write().map(drop).map_err(sql_error)
 }
 
 /// Forgets a service. Whether it was there.
 pub(crate) fn remove(conn: &Connection, name: &str) -> Result<bool> {
     let write = || conn.prepare_cached("DELETE FROM reconciliation_services WHERE service = ?1")?.execute([name]);
-    write().map(|count| count > 0).map_err(told)
+    write().map(|count| count > 0).map_err(sql_error)
 }
 
 /// An `Idempotency-Key`, who sent it, and a digest of the request that it came with.
@@ -99,7 +99,7 @@ pub(crate) fn find_answer(conn: &Connection, key: &Key) -> Result<Option<String>
     let sql = "SELECT fingerprint, answer FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
     let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
     let one = || conn.prepare_cached(sql)?.query_row((&key.scope, &key.key), read).optional();
-    match one().map_err(told)? {
+    match one().map_err(sql_error)? {
         Some((known, _)) if known != key.fingerprint.to_string() => {
             Err(Error::new(Kind::IdempotencyMismatch, "this Idempotency-Key was used for another request"))
         }
@@ -112,5 +112,5 @@ pub(crate) fn keep_answer(conn: &Connection, key: &Key, answer: &str, now: Times
     let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let values = (&key.scope, &key.key, key.fingerprint.to_string(), answer, now.to_string());
     let write = || conn.prepare_cached(sql)?.execute(values);
-    write().map(drop).map_err(told)
+    write().map(drop).map_err(sql_error)
 }

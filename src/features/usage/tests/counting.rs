@@ -18,7 +18,7 @@ use crate::document::model::Access;
 use crate::document::visibility::Viewer;
 use crate::engine::command::{Answer, Durability, Key, Write};
 use crate::jobs::tests::running::Running;
-use crate::store::{Connection, told};
+use crate::store::{Connection, sql_error};
 
 /// Of creatures alice and bob may have this many; of the rest any number.
 pub(super) const LIMIT: u64 = 4;
@@ -64,8 +64,8 @@ impl Running {
     /// Makes storage fail until the next [`recover`](Self::recover).
     async fn fail(&self) {
         let fill = |conn: &Connection, _| {
-            conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(told)?;
-            conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(told)
+            conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(sql_error)?;
+            conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(sql_error)
         };
         assert_eq!(self.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
     }
@@ -160,7 +160,7 @@ async fn a_count_that_cannot_be_written_for_another_reason_than_the_disk_keeps_n
     let spoil = |conn: &Connection, _| {
         let sql = "CREATE TRIGGER spoilt BEFORE INSERT ON usage_counters WHEN new.user_id = 'bob'
                    BEGIN SELECT RAISE(ABORT, 'not this one'); END";
-        conn.execute_batch(sql).map_err(told)
+        conn.execute_batch(sql).map_err(sql_error)
     };
     running.engine.rows(spoil).await.unwrap();
     for name in ["alice", "bob"] {

@@ -11,7 +11,7 @@ use crate::document::visibility::Viewer;
 use crate::jobs::Record;
 use crate::jobs::runner::Signal;
 use crate::jobs::tests::running::{AtWork, DAY, Running, until};
-use crate::store::{Connection, told};
+use crate::store::{Connection, sql_error};
 
 async fn stored(running: &Running, name: &'static str) -> Subscription {
     let found = running.reads.ask(move |reader| reader.rows(|conn| sql::subscription(conn, name))).await.unwrap();
@@ -140,7 +140,7 @@ async fn one_that_fails_does_not_keep_the_others_and_is_told_by_name() {
         let sql = "CREATE TRIGGER spoilt BEFORE UPDATE ON usage_counters WHEN new.user_id = 'bob'
                    BEGIN SELECT RAISE(ABORT, 'not this one'); END;
                    UPDATE subscriptions SET period_end = '2026-02-XX' WHERE user_id = 'dan'";
-        conn.execute_batch(sql).map_err(told)
+        conn.execute_batch(sql).map_err(sql_error)
     };
     running.engine.rows(spoil).await.unwrap();
     let at_work = running.runner(vec![reset_job(true)]);
@@ -149,7 +149,7 @@ async fn one_that_fails_does_not_keep_the_others_and_is_told_by_name() {
     assert_eq!(record.summary.unwrap().names, ["bob (failed)", "dan (failed)"]);
     assert_eq!(stored(&running, "bob").await.period, period("2026-01-15", "2026-02-15"), "both or neither");
     assert_eq!((parties(&running, "ann").await, parties(&running, "bob").await), (0, 1));
-    let heal = |conn: &Connection, _| conn.execute_batch("DROP TRIGGER spoilt").map_err(told);
+    let heal = |conn: &Connection, _| conn.execute_batch("DROP TRIGGER spoilt").map_err(sql_error);
     running.engine.rows(heal).await.unwrap();
     party(&running, "ann", "ann2").await;
     let record = at_work.run("usage-reset", false).await;
@@ -166,14 +166,14 @@ async fn a_run_that_is_broken_off_in_the_middle_resets_nobody_twice() {
                    INSERT INTO subscriptions SELECT printf('u%04d', i), 'gold', 'active', '2026-01-31T00:00:00.000Z',
                      '2026-02-28T00:00:00.000Z', 1, 31, NULL, NULL, NULL FROM n;
                    INSERT INTO usage_counters SELECT user_id, 7, 7, 7, period_start FROM subscriptions";
-        conn.execute_batch(sql).map_err(told)
+        conn.execute_batch(sql).map_err(sql_error)
     };
     running.engine.rows(many).await.unwrap();
     let set_forward = async |parties: i64| {
         let sql = "SELECT count(*) FROM subscriptions s JOIN usage_counters c USING (user_id)
                    WHERE s.period_start = '2026-02-28T00:00:00.000Z' AND s.period_end = '2026-03-31T00:00:00.000Z'
                      AND c.parties = ?1 AND c.creatures = 0";
-        let question = move |conn: &Connection| conn.query_row(sql, [parties], |row| row.get(0)).map_err(told);
+        let question = move |conn: &Connection| conn.query_row(sql, [parties], |row| row.get(0)).map_err(sql_error);
         let found: i64 = running.reads.ask(move |reader| reader.rows(question)).await.unwrap();
         u64::try_from(found).unwrap()
     };
@@ -188,7 +188,7 @@ async fn a_run_that_is_broken_off_in_the_middle_resets_nobody_twice() {
     // Those whose new period has begun use it already.
     let used = running.engine.rows(|conn, _| {
         let sql = "UPDATE usage_counters SET parties = 3 WHERE parties = 0";
-        conn.execute(sql, []).map_err(told)
+        conn.execute(sql, []).map_err(sql_error)
     });
     let used = u64::try_from(used.await.unwrap()).unwrap();
     assert!((1..USERS).contains(&used), "it was broken off in the middle: {used}");
