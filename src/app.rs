@@ -29,12 +29,12 @@ use crate::features;
 use crate::features::games::sql::persist::{CompletedGames, SeatedPlayers};
 use crate::http::api::{Api, Parts};
 use crate::http::request::body::BodyLimits;
-use crate::http::server::admission::Porter;
-use crate::http::server::concurrency::Counts;
+use crate::http::server::admission::Admission;
+use crate::http::server::concurrency::ConcurrencyLimit;
 use crate::http::server::connection::{ServerOptions, serve};
-use crate::http::server::listener_set::{Entrances, Open};
-use crate::http::server::listeners::Listeners;
-use crate::http::server::middleware::Guard;
+use crate::http::server::listener_manager::ListenerManager;
+use crate::http::server::listener_set::{ListenerSet, OpenListeners};
+use crate::http::server::middleware::Middleware;
 use crate::jobs::runner::Runner;
 use crate::jobs::{Job, alarm};
 use crate::live::hub::Hub;
@@ -55,7 +55,7 @@ const DAMAGED_EXIT_CODE: u8 = 14;
 /// A running server. Dropped without [`stop`](Server::stop), it breaks off all connections at once; the engine then
 /// stores what it has taken and ends by itself.
 pub struct Server {
-    open: watch::Receiver<Open>,
+    open: watch::Receiver<OpenListeners>,
     /// What was waited for when it started; empty: nothing.
     waiting: String,
     data_dir: PathBuf,
@@ -160,7 +160,8 @@ impl Builder {
         let mut options = engine_options(&config, self.rules, &self.clock, &self.entropy)?;
         // The addresses first: a second server on them must not touch the file.
         let gate = Arc::new(Gate::new(LocalApi::new(&config.tailscaled_socket), policy(&config)));
-        let listeners = Listeners::open(listen_options(&config), Arc::clone(&gate), Arc::clone(&self.entropy)).await;
+        let listeners =
+            ListenerManager::open(listen_options(&config), Arc::clone(&gate), Arc::clone(&self.entropy)).await;
         let listeners = listeners.map_err(|(address, error)| StartError::Listen(address, error))?;
         let (open, waiting) = (listeners.subscribe(), listeners.waiting().to_owned());
 
@@ -196,7 +197,7 @@ impl Builder {
             state: bounds(&config),
             reconnect_token: Duration::from_secs(u64::from(config.reconnect_token_minutes) * 60),
             flags: config.flags,
-            streams: Counts::new(config.streams_per_user_max),
+            streams: ConcurrencyLimit::new(config.streams_per_user_max),
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
@@ -206,8 +207,8 @@ impl Builder {
         let jobs = leaves.jobs(&config, &api, self.jobs);
         let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
         let router = leaves.router(&handle).with_state(api.clone());
-        let guard = Guard::new(router, leaves.doors(), Arc::clone(&hub), self.clock.now());
-        let porter = Porter::new(gate, config.connections_per_user_max, config.tailnet_recheck);
+        let middleware = Middleware::new(router, leaves.middleware_deps(), Arc::clone(&hub), self.clock.now());
+        let admission = Admission::new(gate, config.connections_per_user_max, config.tailnet_recheck);
         let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.fan_out());
@@ -218,7 +219,7 @@ impl Builder {
         tasks.spawn(listeners.follow(stop.clone()));
         leaves.spawn(&config, &api, &mut tasks);
         let mut serving = JoinSet::new();
-        serving.spawn(serve(Entrances::new(open.clone()), porter, Arc::new(guard), server, stop.clone()));
+        serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
         let data_dir = config.data_dir;
         Ok(Server { open, waiting, data_dir, engine, finished, serving, leaves, _tasks: tasks, stop })
     }
@@ -255,7 +256,7 @@ impl Server {
 
     /// Where it listens now. None while all that is configured is the tailnet, and that is waited for.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.open.borrow().iter().map(|entrance| entrance.front().address).collect()
+        self.open.borrow().iter().map(|listener| listener.info().address).collect()
     }
 
     /// The first of [`addresses`](Self::addresses); an unspecified one while there is none.

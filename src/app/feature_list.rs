@@ -27,14 +27,14 @@ use crate::features::usage::service::Usage;
 use crate::http::api::Api;
 use crate::http::response::openapi;
 use crate::http::response::pages;
-use crate::http::server::middleware::Doors;
+use crate::http::server::middleware::MiddlewareDeps;
 use crate::jobs::runner::Handle;
 use crate::jobs::{self, Job};
 use crate::store::Reader;
 
 /// What features keep for as long as the server runs.
 pub(super) struct Leaves {
-    quota: Arc<RateLimits>,
+    rate_limiter: Arc<RateLimits>,
     sessions: Keeper,
     reconciliation: Arc<Reconciliation>,
     comparer: Shared,
@@ -48,7 +48,7 @@ impl Leaves {
         let comparer = Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health));
         let comparer = Shared::new(comparer);
         Ok(Self {
-            quota: quota(config, api, reader)?,
+            rate_limiter: open_rate_limits(config, api, reader)?,
             sessions: sessions(config, api, reader)?,
             reconciliation: reconciliation(config, api, reader, &comparer)?,
             comparer,
@@ -64,7 +64,7 @@ impl Leaves {
             features::operations::routes::router(),
             features::flags::routes::router(&self.client_flags),
             features::operations::routes::jobs::router(jobs.clone()),
-            features::rate_limits::routes::router(Arc::clone(&self.quota)),
+            features::rate_limits::routes::router(Arc::clone(&self.rate_limiter)),
             features::documents::routes::router(),
             features::games::routes::router(),
             features::sessions::routes::router(self.sessions.clone()),
@@ -76,8 +76,11 @@ impl Leaves {
     }
 
     /// What a request has to pass.
-    pub(super) fn doors(&self) -> Doors {
-        Doors { sessions: Arc::clone(&self.sessions.table) as _, quota: Arc::clone(&self.quota) as _ }
+    pub(super) fn middleware_deps(&self) -> MiddlewareDeps {
+        MiddlewareDeps {
+            sessions: Arc::clone(&self.sessions.table) as _,
+            rate_limiter: Arc::clone(&self.rate_limiter) as _,
+        }
     }
 
     /// Everything that the server does by itself at set times, and what its user adds.
@@ -114,13 +117,13 @@ impl Leaves {
         tasks.spawn(self.sessions.clone().keep());
         tasks.spawn(Arc::clone(&self.reconciliation).keep_comparing(config.reconciliation_interval));
         tasks.spawn(self.comparer.clone().keep_scrubbing(told, scrub));
-        tasks.spawn(Arc::clone(&self.quota).keep_saved(api.reads.clone()));
+        tasks.spawn(Arc::clone(&self.rate_limiter).keep_saved(api.reads.clone()));
         tasks.spawn(features::games::migrate_out::keep_moving(api.clone()));
     }
 
     /// Stores what is stored from time to time only. Where storage fails a little is given away at the next start.
     pub(super) async fn close(&self) {
-        let _ = timeout(FINISH_TIMEOUT, self.quota.save()).await;
+        let _ = timeout(FINISH_TIMEOUT, self.rate_limiter.save()).await;
         if let Ok(Err(error)) = timeout(FINISH_TIMEOUT, self.sessions.store_uses()).await {
             tracing::warn!(%error, "when sessions were last used is not stored");
         }
@@ -179,13 +182,14 @@ fn compact(engine: Engine) -> Compact {
 }
 
 /// How much each may ask, as it is stored.
-fn quota(config: &Config, api: &Api, reader: &Reader) -> Result<Arc<RateLimits>, StartError> {
+fn open_rate_limits(config: &Config, api: &Api, reader: &Reader) -> Result<Arc<RateLimits>, StartError> {
     let default = Limit {
         capacity: config.rate_limit_capacity,
         refill: config.rate_limit_refill,
         window_seconds: config.rate_limit_window_seconds,
     };
     let options = rate_limits::Options { default, administrators: config.rate_limit_administrators };
-    let quota = RateLimits::open(options, reader, api.engine.clone(), Arc::clone(&api.clock), Arc::clone(&api.entropy));
-    quota.map_err(|error| StartError::Stored("rate limits", error.to_string()))
+    let rate_limits =
+        RateLimits::open(options, reader, api.engine.clone(), Arc::clone(&api.clock), Arc::clone(&api.entropy));
+    rate_limits.map_err(|error| StartError::Stored("rate limits", error.to_string()))
 }

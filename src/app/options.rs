@@ -15,7 +15,7 @@ use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::engine::policy::SnapshotPolicy;
 use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
-use crate::http::server::listeners::ListenOptions;
+use crate::http::server::listener_manager::ListenOptions;
 use crate::live::ring::RingBounds;
 use crate::store::{self, History, Synchronous};
 use crate::tailnet::policy::Policy;

@@ -14,7 +14,7 @@ use crate::engine::command::Engine;
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
 use crate::http::request::body::BodyLimits;
-use crate::http::server::concurrency::Counts;
+use crate::http::server::concurrency::ConcurrencyLimit;
 use crate::live::presence::Presence;
 use crate::store::Memory;
 
@@ -47,7 +47,7 @@ pub(crate) struct Parts {
     /// What is turned on.
     pub flags: Flags,
     /// How many streams each viewer has open, by [`Viewer::scope`](crate::document::visibility::Viewer::scope).
-    pub streams: Arc<Counts<Box<str>>>,
+    pub streams: Arc<ConcurrencyLimit<Box<str>>>,
     /// How long a stream may be silent.
     pub heartbeat: Duration,
     /// Cancelled when the server stops: streams say goodbye then.

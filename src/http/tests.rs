@@ -31,11 +31,11 @@ use crate::http::request::path::DocumentPath;
 use crate::http::request::query;
 use crate::http::response::pages;
 use crate::http::response::problem::Handled;
-use crate::http::server::admission::Porter;
+use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
-use crate::http::server::listener_set::{Entrance, Entrances};
-use crate::http::server::middleware::{Doors, Guard};
-use crate::http::server::rate_limit::Unlimited;
+use crate::http::server::listener_set::{Listener, ListenerSet};
+use crate::http::server::middleware::{Middleware, MiddlewareDeps};
+use crate::http::server::rate_limit::NoRateLimit;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
 use crate::tailnet::client::LocalApi;
@@ -73,13 +73,13 @@ async fn start(options: ServerOptions) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
-    let doors = Doors { sessions: Arc::new(NoSessions), quota: Arc::new(Unlimited) };
-    let guard = Guard::new(routes(signals.clone()), doors, hub(), Timestamp::from_millis(0xabc));
+    let middleware_deps = MiddlewareDeps { sessions: Arc::new(NoSessions), rate_limiter: Arc::new(NoRateLimit) };
+    let middleware = Middleware::new(routes(signals.clone()), middleware_deps, hub(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
-    let entrances = Entrances::only(Entrance::new(listener, &Arc::default()).unwrap());
+    let listeners = ListenerSet::only(Listener::new(listener, &Arc::default()).unwrap());
     let gate = Gate::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default());
-    let porter = Porter::new(Arc::new(gate), options.connections_max, PATIENCE);
-    let task = tokio::spawn(serve(entrances, porter, Arc::new(guard), options, stop.clone()));
+    let admission = Admission::new(Arc::new(gate), options.connections_max, PATIENCE);
+    let task = tokio::spawn(serve(listeners, admission, Arc::new(middleware), options, stop.clone()));
     Server { address, stop, task, signals }
 }
 
@@ -120,9 +120,9 @@ impl Drop for OnDrop {
 
 /// A body without end.
 async fn flood(State(signals): State<Signals>) -> Response {
-    let guard = OnDrop(signals.dropped);
+    let middleware = OnDrop(signals.dropped);
     let pieces = futures_util::stream::repeat_with(move || {
-        let _held = &guard;
+        let _held = &middleware;
         Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16 << 10]))
     });
     Response::new(Body::from_stream(pieces))

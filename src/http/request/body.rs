@@ -17,7 +17,7 @@ use crate::document::json::{check_text_depth, check_text_integers};
 use crate::http::request::headers::once;
 use crate::http::request::input_errors::misfit;
 use crate::http::response::problem::Failure;
-use crate::http::server::body_timeout::TooSlow;
+use crate::http::server::body_timeout::BodyTimeout;
 
 /// The media type that most bodies have.
 pub(crate) const JSON: &str = "application/json";
@@ -250,7 +250,7 @@ fn too_large(bytes_max: usize) -> Error {
 
 /// Why a body ended early.
 fn broken(error: axum::Error) -> Error {
-    if error.into_inner().is::<TooSlow>() {
+    if error.into_inner().is::<BodyTimeout>() {
         Error::new(Kind::RequestTimeout, "the request body did not come in time")
     } else {
         Error::invalid_field("body", "broke off before its end, or is not framed as HTTP wants it")

@@ -82,7 +82,7 @@ pub struct Shown {
 
 /// Knows the sessions.
 pub trait Sessions: Send + Sync + fmt::Debug {
-    /// The session of `token`, shown by `peer`. Asked at each request that shows one, so it must not wait.
+    /// The session of `token`, shown by `peer`. CallerResolution at each request that shows one, so it must not wait.
     /// Error: `Unauthenticated` for one that is unknown, has ended, or is somebody else's.
     fn shown(&self, token: &str, peer: &Peer) -> Result<Shown>;
 }
@@ -181,12 +181,12 @@ fn is_loopback(address: IpAddr) -> bool {
 
 /// What the guard found out about who asks, for the handlers that want to know.
 #[derive(Clone, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum CallerResolution {
     Known(Caller),
     Refused(Kind, String, Map<String, Value>),
 }
 
-impl Asked {
+impl CallerResolution {
     /// Keeps an answer or a refusal of [`Caller::of`].
     pub(crate) fn new(caller: Result<Caller>) -> Self {
         match caller {
@@ -204,30 +204,30 @@ impl Asked {
     }
 
     /// What the browser that sent `headers` is to be told about its cookie, if it sent one.
-    pub(crate) fn about_cookie(&self, headers: &HeaderMap) -> Option<AboutCookie> {
+    pub(crate) fn cookie_update(&self, headers: &HeaderMap) -> Option<CookieUpdate> {
         let token = cookie::shown(headers).ok()??;
         match self {
             Self::Known(caller) => {
                 let kept = caller.session.as_ref()?.keep_cookie?;
-                cookie::keep(token, kept).map(AboutCookie::Keep)
+                cookie::keep(token, kept).map(CookieUpdate::Keep)
             }
-            Self::Refused(Kind::Unauthenticated, ..) => Some(AboutCookie::Forget),
+            Self::Refused(Kind::Unauthenticated, ..) => Some(CookieUpdate::Forget),
             Self::Refused(..) => None,
         }
     }
 }
 
 /// What a browser is to be told about its cookie.
-pub(crate) enum AboutCookie {
+pub(crate) enum CookieUpdate {
     /// To keep it for longer.
     Keep(HeaderValue),
     /// To forget it, if the request is refused for it.
     Forget,
 }
 
-impl AboutCookie {
+impl CookieUpdate {
     /// Tells it, unless the response says something about the cookie itself.
-    pub(crate) fn tell(self, response: &mut Response) {
+    pub(crate) fn apply(self, response: &mut Response) {
         let refused = response.status() == StatusCode::UNAUTHORIZED;
         let value = match self {
             Self::Keep(value) => value,
@@ -242,9 +242,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        match parts.extensions.get::<Asked>() {
-            Some(Asked::Known(caller)) => Ok(caller.clone()),
-            Some(Asked::Refused(kind, message, details)) => {
+        match parts.extensions.get::<CallerResolution>() {
+            Some(CallerResolution::Known(caller)) => Ok(caller.clone()),
+            Some(CallerResolution::Refused(kind, message, details)) => {
                 let error = Error::new(*kind, message.clone());
                 Err(details.iter().fold(error, |error, (name, value)| error.with(name, value.clone())).into())
             }

@@ -130,24 +130,24 @@ struct Problem<'a> {
     details: &'a Map<String, Value>,
 }
 
-/// A failure on our side, attached to its response so that the guard can log its source once.
+/// The cause of a 5xx, attached to its response so that the middleware logs its source once.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault(pub(crate) Arc<Error>);
+pub(crate) struct UnloggedCause(pub(crate) Arc<Error>);
 
-/// What turned out to be elsewhere only when it was to be changed, attached to its response: the guard knows what was
-/// asked for, and so where to ask for it.
+/// A `Moved` error without a `location`, attached to its response: the middleware knows the request's target and adds
+/// it.
 #[derive(Clone, Debug)]
-pub(crate) struct Elsewhere(pub(crate) Arc<Error>);
+pub(crate) struct PendingRedirect(pub(crate) Arc<Error>);
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = render(&self.0, None);
         if self.0.kind() == Kind::Moved && !response.headers().contains_key(LOCATION) {
-            response.extensions_mut().insert(Elsewhere(Arc::new(self.0)));
+            response.extensions_mut().insert(PendingRedirect(Arc::new(self.0)));
             return response;
         }
         if response.status().is_server_error() {
-            response.extensions_mut().insert(Fault(Arc::new(self.0)));
+            response.extensions_mut().insert(UnloggedCause(Arc::new(self.0)));
         }
         response
     }
@@ -259,7 +259,7 @@ mod tests {
         let (parts, body) = told(Error::internal("disk sda1 is on fire")).await;
         assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body.to_string().contains("sda1"));
-        assert!(parts.extensions.get::<Fault>().unwrap().0.to_string().contains("sda1"));
+        assert!(parts.extensions.get::<UnloggedCause>().unwrap().0.to_string().contains("sda1"));
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Games that are on another server now: every request about one is shown the way, whatever it asks.
+//! Redirects requests about games that are on another server now.
 
 use http::Uri;
 
@@ -8,14 +8,13 @@ use crate::engine::standing::elsewhere;
 use crate::http::request::query;
 use crate::live::hub::Hub;
 
-/// The paths that are about one game: what follows, up to the next slash, is its id.
+/// Path prefixes that are followed by a game's id.
 const PREFIXES: [&str; 2] = ["/api/v1/games/", "/api/game/"];
-/// What can be asked of a game that is elsewhere, by what follows its id: another server may bring it back or ask
-/// whether it came, and whoever moved it may ask for the answer again.
-const ANSWERED: [&str; 2] = ["import", "migrate"];
+/// Calls that are answered here although the game has moved, by the segment after its id: another server brings it back
+/// or checks that it arrived, and a repeated migration gets its first answer again.
+const NOT_REDIRECTED: [&str; 2] = ["import", "migrate"];
 
-/// Refuses a request about a game that is elsewhere. Error: `Moved`, with `to` and the `location` of what was asked
-/// for.
+/// Error: `Moved` for a request about a game that has moved, with `to` and the `location` of the same target there.
 pub(crate) fn check(hub: &Hub, uri: &Uri) -> Result<()> {
     if hub.moves().count() == 0 {
         return Ok(());
@@ -25,19 +24,19 @@ pub(crate) fn check(hub: &Hub, uri: &Uri) -> Result<()> {
     let mut rest = PREFIXES.iter().find_map(|prefix| path.strip_prefix(prefix)).unwrap_or_default().split('/');
     let Ok(name) = DocumentName::new("games", rest.next().unwrap_or_default()) else { return Ok(()) };
     match rest.next() {
-        Some(asked) if ANSWERED.contains(&asked) => Ok(()),
+        Some(call) if NOT_REDIRECTED.contains(&call) => Ok(()),
         _ => check_game(hub, &name, uri),
     }
 }
 
-/// The same for a request that is known to be about this game.
+/// As [`check`], for a request that is known to be about this game.
 pub(crate) fn check_game(hub: &Hub, name: &DocumentName, uri: &Uri) -> Result<()> {
-    hub.moves().find(name).map_or(Ok(()), |moved| Err(shown_the_way(&elsewhere(&moved), uri)))
+    hub.moves().find(name).map_or(Ok(()), |moved| Err(redirect(&elsewhere(&moved), uri)))
 }
 
-/// A refusal that names a server in `to`, with the `location` of what was asked for.
-pub(crate) fn shown_the_way(refusal: &Error, uri: &Uri) -> Error {
-    let to = refusal.details().get("to").and_then(serde_json::Value::as_str).unwrap_or_default();
+/// `error` names a server in `to`; adds the `location` of `uri` there.
+pub(crate) fn redirect(error: &Error, uri: &Uri) -> Error {
+    let to = error.details().get("to").and_then(serde_json::Value::as_str).unwrap_or_default();
     let target = uri.path_and_query().map_or(uri.path(), http::uri::PathAndQuery::as_str);
-    Error::new(Kind::Moved, refusal.message()).with("to", to).with("location", format!("{to}{target}"))
+    Error::new(Kind::Moved, error.message()).with("to", to).with("location", format!("{to}{target}"))
 }

@@ -27,7 +27,7 @@ use crate::engine::follow::{Follow, Item};
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::problem::Failure;
-use crate::http::server::concurrency::Held;
+use crate::http::server::concurrency::Permit;
 use crate::live::topics::Interest;
 
 /// Shortest reconnection time that clients are told.
@@ -36,7 +36,7 @@ const RETRY_MIN: Duration = Duration::from_millis(300);
 const RETRY_JITTER: Duration = Duration::from_millis(900);
 /// After how long a client that has as many streams as it may have is to come back.
 const CROWDED_WAIT: Duration = Duration::from_secs(5);
-/// See [`turned_away`].
+/// See [`retry_later`].
 const TURNED_AWAY_SPREAD: Duration = Duration::from_millis(500);
 /// A prime by which numbers that follow each other come to lie far apart.
 const SPREADER: u64 = 2_654_435_761;
@@ -64,7 +64,7 @@ pub(crate) async fn respond(
 /// A stream that ends at once and asks its client to come back after `wait`, and up to half a second more as `number`
 /// has it, so that not all come back together. For requests that would be refused with a status, were it not that
 /// `EventSource` gives up for good at any 4xx.
-pub(crate) fn turned_away(reason: &str, wait: Duration, number: u64) -> Response {
+pub(crate) fn retry_later(reason: &str, wait: Duration, number: u64) -> Response {
     let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     let spread = u64::try_from(TURNED_AWAY_SPREAD.as_millis()).unwrap_or(1);
     let mut out = BytesMut::new();
@@ -75,16 +75,16 @@ pub(crate) fn turned_away(reason: &str, wait: Duration, number: u64) -> Response
 /// A place among the streams of one viewer.
 pub(crate) enum Place {
     /// Held for as long as the stream is open.
-    Taken(Held<Box<str>>),
+    Taken(Permit<Box<str>>),
     /// There is none: what is answered instead.
     None(Result<Response, Failure>),
 }
 
 /// Takes a place for a stream of `caller`. `resumes`: whoever does is asked to come back where there is none.
 pub(crate) fn place(api: &Api, caller: &Caller, resumes: bool) -> Place {
-    match api.streams.take(caller.viewer.scope().into()) {
+    match api.streams.try_acquire(caller.viewer.scope().into()) {
         Some(place) => Place::Taken(place),
-        None if resumes => Place::None(Ok(turned_away("too-many-streams", CROWDED_WAIT, retry(api)))),
+        None if resumes => Place::None(Ok(retry_later("too-many-streams", CROWDED_WAIT, retry(api)))),
         None => {
             let message = format!("you have {} streams open, and may have no more", api.streams.max());
             let error = Error::new(Kind::TooManyStreams, message).with("limit", api.streams.max());
@@ -131,7 +131,7 @@ struct Source {
     snapshot: Option<std::vec::IntoIter<Arc<Document>>>,
     ended: bool,
     /// Its place among the streams of the same viewer.
-    _place: Held<Box<str>>,
+    _place: Permit<Box<str>>,
 }
 
 /// What wakes a subscriber.
@@ -142,7 +142,7 @@ enum Woken {
 }
 
 impl Source {
-    fn new(api: Api, caller: Caller, follow: Follow, first: Item, place: Held<Box<str>>) -> Self {
+    fn new(api: Api, caller: Caller, follow: Follow, first: Item, place: Permit<Box<str>>) -> Self {
         let stopped = Box::pin(caller.ended());
         let told = Instant::now();
         let heartbeat = Box::pin(sleep_until(told + api.heartbeat));

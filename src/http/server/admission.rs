@@ -1,4 +1,4 @@
-//! From a connection that was accepted to somebody who is let in, or not; and on, for as long as they may be here.
+//! Admission control: identifies the peer of an accepted connection and bounds the connections of each.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -14,164 +14,164 @@ use crate::base::error::{Error, Kind};
 use crate::base::ids::UserId;
 use crate::http::request::caller::{Peer, Person};
 use crate::http::request::hosts::Hosts;
-use crate::http::server::concurrency::{Counts, Held};
-use crate::http::server::listener_set::Front;
+use crate::http::server::concurrency::{ConcurrencyLimit, Permit};
+use crate::http::server::listener_set::ListenerInfo;
 use crate::tailnet::gate::{BELIEVED, Gate, Reach, Verdict};
 use crate::tailnet::policy::Member;
 
-/// How much sooner it is asked again when it could not be found out whether somebody may still be here.
-const HURRY: u32 = 12;
+/// Divisor of the recheck interval after tailscaled gave no answer.
+const RECHECK_RETRY_DIVISOR: u32 = 12;
 
-/// A connection that is served, and what all of its requests have in common.
+/// An admitted connection, as all of its requests see it.
 #[derive(Debug)]
-pub(crate) struct Visit {
-    /// Who it is from.
+pub(crate) struct ConnectionInfo {
     pub peer: Peer,
-    /// The names that the server goes by there.
+    /// The host names that are ours on this connection.
     pub hosts: Arc<Hosts>,
-    /// Why every request is refused, if it is.
-    pub turned_away: Option<TurnedAway>,
+    /// With it, every request is refused.
+    pub refusal: Option<ConnectionRefusal>,
 }
 
-/// The place of a connection among those of the same person, where these are bounded. Free again when dropped.
-pub(crate) type Place = Option<Held<Identity>>;
+/// Counts a connection against its owner; `None` where connections are not bounded.
+pub(crate) type ConnectionPermit = Option<Permit<ConnectionOwner>>;
 
-/// Why a connection is served with nothing but refusals.
+/// Why every request of a connection is refused. The connection is served so that the client sees the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TurnedAway {
-    /// They are known, and not let in, for this reason.
-    Refused(String),
-    /// It cannot be found out who they are.
-    Unclear,
+pub(crate) enum ConnectionRefusal {
+    /// The peer is known and not admitted, for this reason.
+    Denied(String),
+    /// tailscaled did not answer.
+    IdentityUnknown,
 }
 
-impl TurnedAway {
-    /// What each request is told.
+impl ConnectionRefusal {
     pub(crate) fn to_error(&self) -> Error {
         match self {
-            Self::Refused(why) => Error::new(Kind::Forbidden, why.clone()),
-            Self::Unclear => {
+            Self::Denied(why) => Error::new(Kind::Forbidden, why.clone()),
+            Self::IdentityUnknown => {
                 Error::new(Kind::IdentityUnavailable, "tailscaled cannot say who you are now; try again in a moment")
             }
         }
     }
 }
 
-/// Whose a connection is, where that is bounded.
+/// Whom a connection counts against.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Identity {
-    /// A user of the tailnet, or a tag.
+pub(crate) enum ConnectionOwner {
+    /// A user of the tailnet, or the user that stands for a tag.
     User(UserId),
-    /// Somebody of whom nothing else is known.
     Address(IpAddr),
 }
 
-/// Who lets connections in. Shared by all listeners of a server.
-pub(crate) struct Porter {
+/// Admits connections: asks the tailnet gate, counts connections per owner. Shared by all listeners of a server.
+pub(crate) struct Admission {
     gate: Arc<Gate>,
     recheck: Duration,
-    places: Arc<Counts<Identity>>,
-    /// Connections from where no listener of ours is to be reached from.
-    outsiders: AtomicU64,
-    /// Connections past the bound of one person.
-    crowded: AtomicU64,
+    permits: Arc<ConcurrencyLimit<ConnectionOwner>>,
+    /// Closed connections from outside the tailnet.
+    outsiders_count: AtomicU64,
+    /// Closed connections past the bound of one owner.
+    over_limit_count: AtomicU64,
 }
 
-impl fmt::Debug for Porter {
+impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Porter").field("gate", &self.gate).finish_non_exhaustive()
+        f.debug_struct("Admission").field("gate", &self.gate).finish_non_exhaustive()
     }
 }
 
-impl Porter {
-    /// Lets in whom `gate` does: at most `each_max` connections of each person, and asks again about each every
-    /// `recheck`.
-    pub(crate) fn new(gate: Arc<Gate>, each_max: usize, recheck: Duration) -> Self {
-        let places = Counts::new(each_max);
-        Self { gate, recheck, places, outsiders: AtomicU64::new(0), crowded: AtomicU64::new(0) }
+impl Admission {
+    /// Admits whom `gate` admits, at most `per_owner_max` connections of each, and asks again every `recheck`.
+    pub(crate) fn new(gate: Arc<Gate>, per_owner_max: usize, recheck: Duration) -> Self {
+        let permits = ConcurrencyLimit::new(per_owner_max);
+        Self { gate, recheck, permits, outsiders_count: AtomicU64::new(0), over_limit_count: AtomicU64::new(0) }
     }
 
-    /// Says who has come, before a byte of theirs is read. `None`: the connection is to be closed without a word.
-    /// `stop` ends what they have open. Cancel safe.
+    /// Identifies the peer before a byte is read. `None`: close the connection without a response. `stop` ends what the
+    /// peer has open. Cancel safe.
     pub(crate) async fn admit(
         &self,
         stream: &TcpStream,
         address: SocketAddr,
-        front: &Front,
+        listener: &ListenerInfo,
         stop: &CancellationToken,
-    ) -> Option<(Visit, Place)> {
-        let verdict = self.gate.who(address, front.reach, BELIEVED).await;
-        let local = stream.local_addr().unwrap_or(front.address);
-        let (person, life, turned_away) = match verdict {
+    ) -> Option<(ConnectionInfo, ConnectionPermit)> {
+        let verdict = self.gate.who(address, listener.reach, BELIEVED).await;
+        let local = stream.local_addr().unwrap_or(listener.address);
+        let (person, life, refusal) = match verdict {
             Verdict::Local => (Person::Local, stop.clone(), None),
             Verdict::Member(member) => (Person::Member(member), stop.child_token(), None),
             Verdict::Stranger => (Person::Stranger, stop.clone(), None),
             Verdict::Refused(why) => {
-                (Person::Stranger, stop.clone(), Some(TurnedAway::Refused(format!("you are not let in: {why}"))))
+                (Person::Stranger, stop.clone(), Some(ConnectionRefusal::Denied(format!("you are not let in: {why}"))))
             }
-            Verdict::Unclear => (Person::Stranger, stop.clone(), Some(TurnedAway::Unclear)),
+            Verdict::Unclear => (Person::Stranger, stop.clone(), Some(ConnectionRefusal::IdentityUnknown)),
             Verdict::Outsider => {
-                tell(&self.outsiders, address, "connections are closed: they are not from the tailnet");
+                warn_sparsely(&self.outsiders_count, address, "connections are closed: they are not from the tailnet");
                 return None;
             }
         };
-        let place = match identity(&person, address) {
-            Some(identity) => match self.places.take(identity) {
-                Some(place) => Some(place),
+        let permit = match owner(&person, address) {
+            Some(owner) => match self.permits.try_acquire(owner) {
+                Some(permit) => Some(permit),
                 None => {
-                    tell(&self.crowded, address, "connections are closed: one person has too many");
+                    warn_sparsely(&self.over_limit_count, address, "connections are closed: one person has too many");
                     return None;
                 }
             },
             None => None,
         };
-        let over_tailnet = match (&person, &turned_away) {
-            (Person::Local, _) => front.reach == Reach::Tailnet,
-            (Person::Member(_), _) | (_, Some(TurnedAway::Refused(_))) => true,
-            // One that gets nothing but this word needs no name; and who could tell which are ours is not there.
-            (_, Some(TurnedAway::Unclear)) | (Person::Stranger, None) => false,
+        let over_tailnet = match (&person, &refusal) {
+            (Person::Local, _) => listener.reach == Reach::Tailnet,
+            (Person::Member(_), _) | (_, Some(ConnectionRefusal::Denied(_))) => true,
+            // An unidentified peer gets 503 before its Host is checked, and who could name this node does not answer.
+            (_, Some(ConnectionRefusal::IdentityUnknown)) | (Person::Stranger, None) => false,
         };
         let hosts = match over_tailnet {
-            true => front.tailnet_hosts(&self.gate.names().await),
-            false => front.local_hosts(local),
+            true => listener.tailnet_hosts(&self.gate.names().await),
+            false => listener.local_hosts(local),
         };
-        Some((Visit { peer: Peer { address, person, life }, hosts, turned_away }, place))
+        Some((ConnectionInfo { peer: Peer { address, person, life }, hosts, refusal }, permit))
     }
 
-    /// Waits until `member`, who came from `address` to `front`, may no longer be here, and says why. A tailscaled that
-    /// gives no answer is asked again sooner, and believed to have said no when it has given none for twice the usual
-    /// time. Cancel safe.
-    pub(crate) async fn outstayed(&self, member: &Member, address: SocketAddr, front: &Front) -> &'static str {
+    /// Waits until the access of `member`, connected from `address` to `listener`, is revoked; returns the reason.
+    /// After no answer tailscaled is asked again sooner; none for twice the recheck interval counts as revoked. Cancel
+    /// safe.
+    pub(crate) async fn until_revoked(
+        &self,
+        member: &Member,
+        address: SocketAddr,
+        listener: &ListenerInfo,
+    ) -> &'static str {
         let age = BELIEVED.min(self.recheck / 2);
         let mut confirmed = Instant::now();
         let mut wait = self.recheck;
         loop {
             sleep(wait).await;
             wait = self.recheck;
-            match self.gate.who(address, front.reach, age).await {
+            match self.gate.who(address, listener.reach, age).await {
                 Verdict::Member(now) if now.is_still(member) => confirmed = Instant::now(),
-                Verdict::Member(_) => return "they are somebody else now, or have other rights",
-                Verdict::Refused(_) => return "they are no longer let in",
+                Verdict::Member(_) => return "the address has another user now, or other rights",
+                Verdict::Refused(_) => return "the policy no longer admits them",
                 Verdict::Local | Verdict::Stranger | Verdict::Outsider => return "tailscaled no longer knows them",
                 Verdict::Unclear if confirmed.elapsed() > self.recheck * 2 => return "tailscaled does not answer",
-                Verdict::Unclear => wait = self.recheck / HURRY,
+                Verdict::Unclear => wait = self.recheck / RECHECK_RETRY_DIVISOR,
             }
         }
     }
 }
 
-/// Whose connection it is, where that is bounded: not for a process of this machine, which could take everything in
-/// other ways too, and where all are one.
-fn identity(person: &Person, address: SocketAddr) -> Option<Identity> {
+/// `None` for a process of this machine: it could exhaust the server in other ways, and all of them are one owner.
+fn owner(person: &Person, address: SocketAddr) -> Option<ConnectionOwner> {
     match person {
         Person::Local => None,
-        Person::Member(member) => Some(Identity::User(member.user.clone())),
-        Person::Stranger => Some(Identity::Address(address.ip().to_canonical())),
+        Person::Member(member) => Some(ConnectionOwner::User(member.user.clone())),
+        Person::Stranger => Some(ConnectionOwner::Address(address.ip().to_canonical())),
     }
 }
 
-/// Logs the first, then ever fewer: a flood of connections is not to become a flood of lines.
-fn tell(counter: &AtomicU64, peer: SocketAddr, what: &'static str) {
+/// Logs the 1st, 2nd, 4th, 8th … occurrence, so that a flood of connections is no flood of lines.
+fn warn_sparsely(counter: &AtomicU64, peer: SocketAddr, what: &'static str) {
     let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
     if count.is_power_of_two() {
         tracing::warn!(count, %peer, "{what}");

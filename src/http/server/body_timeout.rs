@@ -1,4 +1,4 @@
-//! A request body whose sender must go on sending.
+//! Timeouts on reading a request body.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,47 +11,47 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a body may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BodyTimes {
+pub(crate) struct BodyTimeouts {
+    /// Longest pause.
     pub idle: Duration,
-    /// In all, from the first wait on: a sender of one byte now and then is not idle, and still holds a connection.
+    /// The whole body, from the first pause on. Bounds a sender of one byte now and then, who is never idle.
     pub total: Duration,
 }
 
-/// Why a body ended early: its sender was too slow.
+/// The error of a body that was sent too slowly.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TooSlow;
+pub(crate) struct BodyTimeout;
 
-impl fmt::Display for TooSlow {
+impl fmt::Display for BodyTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the request body did not come in time")
     }
 }
 
-impl std::error::Error for TooSlow {}
+impl std::error::Error for BodyTimeout {}
 
-/// What the handlers get for the body that hyper reads. One without content costs nothing.
-pub(crate) fn watched(incoming: Incoming, times: BodyTimes) -> Body {
-    if incoming.is_end_stream() { Body::empty() } else { Body::new(Inbound { incoming, times, wait: None }) }
+/// Wraps the body that hyper reads. An empty one is not wrapped.
+pub(crate) fn with_timeout(incoming: Incoming, times: BodyTimeouts) -> Body {
+    if incoming.is_end_stream() { Body::empty() } else { Body::new(TimedBody { incoming, times, wait: None }) }
 }
 
-/// A body under time limits. The timer exists from the first time that the next piece is not there yet.
-struct Inbound {
+/// A body with timeouts. Its timer is made at the first pause: most bodies arrive at once.
+struct TimedBody {
     incoming: Incoming,
-    times: BodyTimes,
-    wait: Option<Wait>,
+    times: BodyTimeouts,
+    wait: Option<BodyTimer>,
 }
 
-struct Wait {
+struct BodyTimer {
     timer: Pin<Box<Sleep>>,
-    /// When the body must be complete.
+    /// Deadline of the whole body.
     end: Instant,
-    /// Whether the timer runs for the piece that is awaited now.
+    /// Whether the timer is set for the current pause.
     running: bool,
 }
 
-impl HttpBody for Inbound {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -67,13 +67,13 @@ impl HttpBody for Inbound {
         let times = this.times;
         let wait = this.wait.get_or_insert_with(|| {
             let end = now + times.total;
-            Wait { timer: Box::pin(sleep_until(end)), end, running: false }
+            BodyTimer { timer: Box::pin(sleep_until(end)), end, running: false }
         });
         if !wait.running {
             wait.timer.as_mut().reset(wait.end.min(now + times.idle));
             wait.running = true;
         }
-        wait.timer.as_mut().poll(cx).map(|()| Some(Err(TooSlow.into())))
+        wait.timer.as_mut().poll(cx).map(|()| Some(Err(BodyTimeout.into())))
     }
 
     fn is_end_stream(&self) -> bool {

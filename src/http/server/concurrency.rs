@@ -1,4 +1,4 @@
-//! How many of something each holds, and a bound on it.
+//! A bound on how much each key holds at once: connections of a user, streams of a viewer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,41 +7,39 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Counts what is held by each, and says when one has as much as may be. Remembers only those that hold something.
+/// At most `max` permits per key. Keys without a permit take no memory.
 #[derive(Debug)]
-pub(crate) struct Counts<K> {
+pub(crate) struct ConcurrencyLimit<K> {
     max: usize,
+    /// Held only to count, never across an await.
     held: Mutex<HashMap<K, usize>>,
 }
 
-/// Something held. Given back when dropped.
-pub(crate) struct Held<K: Eq + Hash>(Arc<Counts<K>>, K);
+/// One use of a [`ConcurrencyLimit`]. Released when dropped.
+pub(crate) struct Permit<K: Eq + Hash>(Arc<ConcurrencyLimit<K>>, K);
 
-impl<K: Eq + Hash + Clone> Counts<K> {
-    /// Nobody holds anything yet; each may hold `max`.
+impl<K: Eq + Hash + Clone> ConcurrencyLimit<K> {
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max, held: Mutex::default() })
     }
 
-    /// How many each may hold.
     pub(crate) fn max(&self) -> usize {
         self.max
     }
 
-    /// Takes one more for `key`; `None` when it has as many as it may have.
-    pub(crate) fn take(self: &Arc<Self>, key: K) -> Option<Held<K>> {
+    /// `None` when `key` has `max` permits already.
+    pub(crate) fn try_acquire(self: &Arc<Self>, key: K) -> Option<Permit<K>> {
         let mut held = self.held.lock();
-        let count = held.entry(key.clone()).or_default();
-        if *count >= self.max {
+        if held.get(&key).copied().unwrap_or(0) >= self.max {
             return None;
         }
-        *count += 1;
+        *held.entry(key.clone()).or_default() += 1;
         drop(held);
-        Some(Held(Arc::clone(self), key))
+        Some(Permit(Arc::clone(self), key))
     }
 }
 
-impl<K: Eq + Hash> Drop for Held<K> {
+impl<K: Eq + Hash> Drop for Permit<K> {
     fn drop(&mut self) {
         let mut held = self.0.held.lock();
         if let Some(count) = held.get_mut(&self.1) {
@@ -53,9 +51,9 @@ impl<K: Eq + Hash> Drop for Held<K> {
     }
 }
 
-impl<K: Eq + Hash + fmt::Debug> fmt::Debug for Held<K> {
+impl<K: Eq + Hash + fmt::Debug> fmt::Debug for Permit<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Held").field(&self.1).finish()
+        f.debug_tuple("Permit").field(&self.1).finish()
     }
 }
 
@@ -64,17 +62,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_holds_as_many_as_may_be_and_what_is_given_back_is_free_again() {
-        let counts = Counts::new(2);
-        let first = counts.take("ann");
-        let second = counts.take("ann");
-        assert!(first.is_some() && second.is_some() && counts.take("ann").is_none());
-        let other = counts.take("bob");
-        assert!(other.is_some(), "one does not take what is another's");
+    fn each_key_gets_its_permits_and_a_dropped_one_can_be_acquired_again() {
+        let limit = ConcurrencyLimit::new(2);
+        let first = limit.try_acquire("ann");
+        let second = limit.try_acquire("ann");
+        assert!(first.is_some() && second.is_some() && limit.try_acquire("ann").is_none());
+        let other = limit.try_acquire("bob");
+        assert!(other.is_some(), "keys are counted apart");
         drop(first);
-        assert!(counts.take("ann").is_some());
+        assert!(limit.try_acquire("ann").is_some());
         drop((second, other));
-        assert!(counts.held.lock().is_empty(), "who holds nothing is forgotten");
-        assert!(Counts::new(0).take("ann").is_none());
+        assert!(limit.held.lock().is_empty(), "a key without a permit is forgotten");
+        let none = ConcurrencyLimit::new(0);
+        assert!(none.try_acquire("ann").is_none() && none.held.lock().is_empty());
     }
 }

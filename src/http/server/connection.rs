@@ -1,6 +1,7 @@
-//! Accepts connections and drives each until its end.
+//! The accept loop, and one task per connection.
 //!
-//! `axum::serve` sets no timer, so that a slow head stays open for ever; hence a loop of our own over hyper's HTTP/1.
+//! `axum::serve` sets no timer: a client that sends its head slowly would stay connected for ever. Hence our own loop
+//! over hyper's HTTP/1.
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -26,37 +27,37 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::limits;
 use crate::http::request::caller::Person;
-use crate::http::server::admission::{Porter, Visit};
-use crate::http::server::body_timeout::{self, BodyTimes};
-use crate::http::server::listener_set::{Entrances, Front};
-use crate::http::server::middleware::Guard;
-use crate::http::server::stream_writer::{is_event_stream, pour};
-use crate::http::server::write_timeout::Stalling;
+use crate::http::server::admission::{Admission, ConnectionInfo};
+use crate::http::server::body_timeout::{self, BodyTimeouts};
+use crate::http::server::listener_set::{ListenerInfo, ListenerSet};
+use crate::http::server::middleware::Middleware;
+use crate::http::server::stream_writer::{is_event_stream, write_stream};
+use crate::http::server::write_timeout::WriteTimeout;
 
-/// The wait after the first of several failed accepts; it doubles up to [`ACCEPT_WAIT_MAX`].
-const ACCEPT_WAIT_MIN: Duration = Duration::from_millis(10);
-/// See [`ACCEPT_WAIT_MIN`]. Short enough that a server that ran out of descriptors answers soon after it has some.
-const ACCEPT_WAIT_MAX: Duration = Duration::from_secs(1);
-/// How long a connection that has not sent anything yet may still send something after the order to stop.
-const SILENT_AFTER_STOP: Duration = Duration::from_millis(250);
+/// Delay after the first of several failed accepts; it doubles up to [`ACCEPT_RETRY_MAX`].
+const ACCEPT_RETRY_MIN: Duration = Duration::from_millis(10);
+/// See [`ACCEPT_RETRY_MIN`]. Short, so that a server that ran out of descriptors answers soon after some are free.
+const ACCEPT_RETRY_MAX: Duration = Duration::from_secs(1);
+/// Grace period after the order to stop for a connection that has sent nothing yet.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(250);
 
-/// The bounds on connections. The defaults are in [`limits`].
+/// Bounds on connections. The defaults are in [`limits`].
 #[derive(Clone, Debug)]
 pub(crate) struct ServerOptions {
-    /// Most open connections. One more is closed as soon as it is accepted: its peer sees at once that it cannot get in
-    /// (an `EventSource` tries again), which a place in the listen queue would not tell.
+    /// Most open connections. A further one is closed when it is accepted, so that its client sees that at once
+    /// (`EventSource` reconnects); in the listen queue it would only wait.
     pub connections_max: usize,
-    /// How long a request's head may take: from the start of the connection, or from the end of the response before.
+    /// For a request's head, from the start of the connection or the end of the response before.
     pub header_timeout: Duration,
-    /// How long a request's body may pause.
+    /// Longest pause within a request's body.
     pub body_idle_timeout: Duration,
-    /// How long a request's body may take in all.
+    /// For a whole request body.
     pub body_timeout: Duration,
-    /// How long a peer may take no byte while there is something to write. It comes back and resumes.
+    /// Longest time in which a peer takes no byte that waits to be written.
     pub write_stall_timeout: Duration,
-    /// How many bytes a second a peer must take of answers in the long run. Streams are read at any pace.
+    /// Lowest rate at which a peer reads a response in the long run, bytes per second. Streams have none.
     pub answer_rate_min: NonZeroU32,
-    /// How long requests may go on after the order to stop.
+    /// For running requests after the order to stop.
     pub drain_timeout: Duration,
     /// Largest request head, bytes.
     pub head_bytes_max: usize,
@@ -77,79 +78,80 @@ impl Default for ServerOptions {
     }
 }
 
-/// Serves `guard` at `entrances` to whom `porter` lets in, until `stop`, then lets running requests finish within
-/// `drain_timeout` and drops the rest. Streams do not end by themselves: whoever makes them must end them on `stop`. A
-/// failing accept is waited out and never ends the loop. Dropping the future drops all connections.
+/// Serves connections of `listeners` until `stop`, then lets running requests finish within `drain_timeout` and drops
+/// the rest. Streams do not end by themselves: their handlers end them on `stop`. A failed accept is retried and never
+/// ends the loop. Dropping the future drops all connections.
 pub(crate) async fn serve(
-    mut entrances: Entrances,
-    porter: Porter,
-    guard: Arc<Guard>,
+    mut listeners: ListenerSet,
+    admission: Admission,
+    middleware: Arc<Middleware>,
     options: ServerOptions,
     stop: CancellationToken,
 ) {
-    let shared = Arc::new(Shared { builder: builder(&options), porter, guard, options, stop });
+    let server = Arc::new(ServerContext { builder: builder(&options), admission, middleware, options, stop });
     let mut connections = JoinSet::new();
     let mut refused = 0_u64;
-    let mut wait = ACCEPT_WAIT_MIN;
+    let mut retry = ACCEPT_RETRY_MIN;
     loop {
-        let (front, accepted) = tokio::select! {
+        let (listener, accepted) = tokio::select! {
             biased;
-            () = shared.stop.cancelled() => break,
-            Some(ended) = connections.join_next() => { note(ended); continue }
-            accepted = entrances.accept() => accepted,
+            () = server.stop.cancelled() => break,
+            Some(ended) = connections.join_next() => { log_panic(ended); continue }
+            accepted = listeners.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) if connections.len() >= shared.options.connections_max => {
+            Ok((stream, _)) if connections.len() >= server.options.connections_max => {
                 drop(stream);
-                // The first, then ever fewer: a flood of connections is not to become a flood of lines.
+                // The 1st, 2nd, 4th, 8th …: a flood of connections is no flood of lines.
                 refused += 1;
                 if refused.is_power_of_two() {
                     tracing::warn!(refused, open = connections.len(), "connections are refused: too many are open");
                 }
             }
             Ok((stream, address)) => {
-                wait = ACCEPT_WAIT_MIN;
-                connections.spawn(drive(stream, address, front, Arc::clone(&shared)));
+                retry = ACCEPT_RETRY_MIN;
+                connections.spawn(run_connection(stream, address, listener, Arc::clone(&server)));
             }
-            Err(error) if concerns_one_peer(&error) => {}
+            Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                if wait == ACCEPT_WAIT_MIN {
+                if retry == ACCEPT_RETRY_MIN {
                     tracing::warn!(%error, "a connection could not be accepted; trying again");
                 }
-                tokio::select! { () = sleep(wait) => {}, () = shared.stop.cancelled() => break }
-                wait = (wait * 2).min(ACCEPT_WAIT_MAX);
+                tokio::select! { () = sleep(retry) => {}, () = server.stop.cancelled() => break }
+                retry = (retry * 2).min(ACCEPT_RETRY_MAX);
             }
         }
     }
-    drop(entrances);
+    drop(listeners);
     let drained = async {
         while let Some(ended) = connections.join_next().await {
-            note(ended)
+            log_panic(ended)
         }
     };
-    if timeout(shared.options.drain_timeout, drained).await.is_err() {
+    if timeout(server.options.drain_timeout, drained).await.is_err() {
         tracing::warn!(open = connections.len(), "connections are dropped: they did not end in time");
     }
     connections.shutdown().await;
 }
 
-/// What all connections have in common.
-struct Shared {
+/// Shared by all connections.
+struct ServerContext {
     builder: http1::Builder,
-    porter: Porter,
-    guard: Arc<Guard>,
+    admission: Admission,
+    middleware: Arc<Middleware>,
     options: ServerOptions,
     stop: CancellationToken,
 }
 
-/// What the requests of one connection have in common.
-struct Line {
-    shared: Arc<Shared>,
-    visit: Visit,
-    /// Whether a request has come. Only this task reads and writes it; it is atomic because the task moves.
+/// Shared by the requests of one connection.
+struct ConnectionState {
+    server: Arc<ServerContext>,
+    info: ConnectionInfo,
+    /// Whether a request has arrived. Only the connection's task uses it; atomic because the task moves between
+    /// threads.
     used: AtomicBool,
-    /// A response that is a stream, between the one who made it and the one who takes it over: the same task, so the
-    /// lock is never waited for.
+    /// A response that is a stream, on its way from the service to the loop that polls it: one task, so the lock is
+    /// never contended.
     stream: Mutex<Option<Response>>,
 }
 
@@ -164,124 +166,141 @@ fn builder(options: &ServerOptions) -> http1::Builder {
     builder
 }
 
-/// Drives one connection from when it was accepted: finds out who it is from, serves it, and ends it when they may no
-/// longer be here.
-async fn drive(stream: TcpStream, address: SocketAddr, front: Arc<Front>, shared: Arc<Shared>) {
-    // Small responses and single events must not wait for the acknowledgement of the ones before.
+/// One connection: admits it, serves it, and ends it when its peer's access is revoked.
+async fn run_connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    listener: Arc<ListenerInfo>,
+    server: Arc<ServerContext>,
+) {
+    // Nagle's algorithm would hold a small response or event until the one before is acknowledged.
     let _ = stream.set_nodelay(true);
-    let visit = tokio::select! {
-        visit = Box::pin(shared.porter.admit(&stream, address, &front, &shared.stop)) => visit,
-        () = shared.stop.cancelled() => None,
+    // Boxed, so that the task does not keep the space of this future while it serves.
+    let admitted = tokio::select! {
+        admitted = Box::pin(server.admission.admit(&stream, address, &listener, &server.stop)) => admitted,
+        () = server.stop.cancelled() => None,
     };
-    let Some((visit, _place)) = visit else { return };
-    let Person::Member(member) = visit.peer.person.clone() else { return attend(stream, visit, shared).await };
-    let life = visit.peer.life.clone();
-    let mut attended = Box::pin(attend(stream, visit, Arc::clone(&shared)));
+    let Some((info, _permit)) = admitted else { return };
+    let Person::Member(member) = info.peer.person.clone() else { return serve_connection(stream, info, server).await };
+    let life = info.peer.life.clone();
+    let mut serving = Box::pin(serve_connection(stream, info, Arc::clone(&server)));
     let why = tokio::select! {
-        () = attended.as_mut() => return,
-        why = Box::pin(shared.porter.outstayed(&member, address, &front)) => why,
+        () = serving.as_mut() => return,
+        why = Box::pin(server.admission.until_revoked(&member, address, &listener)) => why,
     };
-    tracing::info!(user = %member.user, login = member.login, peer = %address, why, "somebody may no longer be here");
+    tracing::info!(user = %member.user, login = member.login, peer = %address, why, "access was revoked");
     life.cancel();
-    // Requests that run may end, and streams say goodbye.
-    let _ = timeout(shared.options.drain_timeout, attended).await;
+    // Running requests may finish, and streams send their `bye`.
+    let _ = timeout(server.options.drain_timeout, serving).await;
 }
 
-/// Serves one connection, from its requests to the stream that it may become. Both are in boxes that are let go when
-/// they are over: a task is as large as the largest that it ever holds, and there may be many streams.
-async fn attend(stream: TcpStream, visit: Visit, shared: Arc<Shared>) {
-    let address = visit.peer.address;
-    if let Some((socket, response)) = Box::pin(converse(stream, visit, shared)).await {
-        Box::pin(pour(socket.at_its_own_pace(), address, response)).await;
+/// Serves the requests of a connection, then the stream that it may become. Each is boxed and freed when it is over: a
+/// task is as large as its largest future, and there may be many streams.
+async fn serve_connection(stream: TcpStream, info: ConnectionInfo, server: Arc<ServerContext>) {
+    let address = info.peer.address;
+    if let Some((socket, response)) = Box::pin(serve_requests(stream, info, server)).await {
+        Box::pin(write_stream(socket.without_rate_minimum(), address, response)).await;
     }
 }
 
-/// Answers requests until the connection ends, or one is to be answered with a stream. hyper's header timer does not
-/// run for a connection that never sends anything, so one of our own does; it also ends such connections soon after the
-/// order to stop.
-async fn converse(stream: TcpStream, visit: Visit, shared: Arc<Shared>) -> Option<(Stalling, Response)> {
-    let (address, life) = (visit.peer.address, visit.peer.life.clone());
+/// Serves requests until the connection ends or a response is a stream. hyper's header timer does not run before the
+/// first byte, so a timer of ours does; after the order to stop it ends a silent connection soon.
+async fn serve_requests(
+    stream: TcpStream,
+    info: ConnectionInfo,
+    server: Arc<ServerContext>,
+) -> Option<(WriteTimeout, Response)> {
+    let (address, life) = (info.peer.address, info.peer.life.clone());
     let blocked = Arc::new(AtomicBool::new(false));
-    let ServerOptions { write_stall_timeout, answer_rate_min, .. } = shared.options;
-    let io = TokioIo::new(Stalling::new(stream, write_stall_timeout, answer_rate_min, Arc::clone(&blocked)));
+    let ServerOptions { write_stall_timeout, answer_rate_min, .. } = server.options;
+    let io = TokioIo::new(WriteTimeout::new(stream, write_stall_timeout, answer_rate_min, Arc::clone(&blocked)));
     let (used, stream) = (AtomicBool::new(false), Mutex::new(None));
-    let line = Arc::new(Line { shared: Arc::clone(&shared), visit, used, stream });
+    let state = Arc::new(ConnectionState { server: Arc::clone(&server), info, used, stream });
     let service = service_fn({
-        let line = Arc::clone(&line);
-        // hyper keeps the room of one such future for as long as the connection lives. Boxed, it is given back with
-        // the response.
-        move |request| Box::pin(answer(Arc::clone(&line), request))
+        let state = Arc::clone(&state);
+        // hyper keeps the space of this future for as long as the connection lives; boxed, it is freed with the
+        // response.
+        move |request| Box::pin(handle_request(Arc::clone(&state), request))
     });
-    let mut connection = shared.builder.serve_connection(io, service);
-    let mut silence = std::pin::pin!(sleep(shared.options.header_timeout));
+    let mut connection = server.builder.serve_connection(io, service);
+    let mut first_request = std::pin::pin!(sleep(server.options.header_timeout));
     let mut stopped = std::pin::pin!(life.cancelled());
-    let (mut watching, mut stopping) = (true, false);
+    let (mut awaiting_first, mut stopping) = (true, false);
     loop {
         let progress = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Progress::Ended(ended)),
-            // Responses to earlier requests go out first; when nothing is blocked, they all have.
+            Poll::Ready(ended) => Poll::Ready(ConnectionProgress::Ended(ended)),
+            // hyper may still hold responses to pipelined requests before the stream's. It has written them all when it
+            // is pending although no write is blocked.
             Poll::Pending if blocked.load(Ordering::Relaxed) => Poll::Pending,
-            Poll::Pending => line.stream.lock().take().map_or(Poll::Pending, |it| Poll::Ready(Progress::Stream(it))),
+            Poll::Pending => {
+                state.stream.lock().take().map_or(Poll::Pending, |it| Poll::Ready(ConnectionProgress::Stream(it)))
+            }
         });
         tokio::select! {
             biased;
             progress = progress => match progress {
-                Progress::Stream(response) => return Some((connection.into_parts().io.into_inner(), response)),
-                Progress::Ended(ended) => {
+                ConnectionProgress::Stream(response) => {
+                    let socket = connection.into_parts().io.into_inner();
+                    return Some((socket, response));
+                }
+                ConnectionProgress::Ended(ended) => {
                     if let Err(error) = ended {
                         tracing::debug!(peer = %address, %error, "a connection ended early");
                     }
                     return None;
                 }
             },
-            () = silence.as_mut(), if watching => {
-                if !line.used.load(Ordering::Relaxed) {
+            () = first_request.as_mut(), if awaiting_first => {
+                if !state.used.load(Ordering::Relaxed) {
                     return None;
                 }
-                watching = false;
+                awaiting_first = false;
             }
             () = stopped.as_mut(), if !stopping => {
                 stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
-                if watching {
-                    let soon = Instant::now() + SILENT_AFTER_STOP;
-                    let deadline = silence.deadline().min(soon);
-                    silence.as_mut().reset(deadline);
+                if awaiting_first {
+                    let soon = Instant::now() + FIRST_REQUEST_GRACE;
+                    let deadline = first_request.deadline().min(soon);
+                    first_request.as_mut().reset(deadline);
                 }
             }
         }
     }
 }
 
-/// How a connection goes on.
-enum Progress {
+enum ConnectionProgress {
     Ended(hyper::Result<()>),
     Stream(Response),
 }
 
-async fn answer(line: Arc<Line>, request: hyper::Request<hyper::body::Incoming>) -> Result<Response, Infallible> {
-    line.used.store(true, Ordering::Relaxed);
-    let options = &line.shared.options;
-    let times = BodyTimes { idle: options.body_idle_timeout, total: options.body_timeout };
-    let gets = request.method() == Method::GET;
-    let request = request.map(|incoming| body_timeout::watched(incoming, times));
-    let response = Arc::clone(&line.shared.guard).answer(&line.visit, request).await;
-    if gets && is_event_stream(&response) {
-        // It is taken over from here; this answer, and all of hyper's with it, is dropped then.
-        *line.stream.lock() = Some(response);
+async fn handle_request(
+    state: Arc<ConnectionState>,
+    request: hyper::Request<hyper::body::Incoming>,
+) -> Result<Response, Infallible> {
+    state.used.store(true, Ordering::Relaxed);
+    let options = &state.server.options;
+    let timeouts = BodyTimeouts { idle: options.body_idle_timeout, total: options.body_timeout };
+    let is_get = request.method() == Method::GET;
+    let request = request.map(|incoming| body_timeout::with_timeout(incoming, timeouts));
+    let response = Arc::clone(&state.server.middleware).handle(&state.info, request).await;
+    if is_get && is_event_stream(&response) {
+        // The loop takes the stream and drops hyper with this future, which must not complete before: hyper would
+        // answer.
+        *state.stream.lock() = Some(response);
         return pending().await;
     }
     Ok(response)
 }
 
-/// Whether a failed accept says something about that one connection only.
-fn concerns_one_peer(error: &io::Error) -> bool {
+/// Whether a failed accept concerns that one connection only, and not the listener or the process.
+fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as E;
     matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::ConnectionRefused | E::Interrupted)
 }
 
-/// A panic while a body is streamed ends its connection and nothing else; it is said here.
-fn note(ended: Result<(), tokio::task::JoinError>) {
+/// A panic while a body is streamed ends its connection and nothing else.
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {

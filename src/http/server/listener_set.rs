@@ -1,4 +1,4 @@
-//! Where connections come in: listeners, which may come and go while the server runs.
+//! The listeners of a server as its accept loop sees them. They may be opened and closed while it runs.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -15,60 +15,57 @@ use crate::http::request::hosts::Hosts;
 use crate::tailnet::gate::Reach;
 use crate::tailnet::home::Home;
 
-/// A listener, and what is known of it. Its socket is closed when the last holder drops it, so connections hold the
-/// [`Front`] only.
+/// A bound socket. It is closed when the last holder drops it, so connections hold its [`ListenerInfo`] only.
 #[derive(Debug)]
-pub(crate) struct Entrance {
-    listener: TcpListener,
-    front: Arc<Front>,
+pub(crate) struct Listener {
+    socket: TcpListener,
+    info: Arc<ListenerInfo>,
 }
 
-/// How a listener presents itself: its address, who can reach it, and the names that it goes by.
+/// A listener's address, who can reach it, and its host names.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct ListenerInfo {
     pub address: SocketAddr,
-    /// From where it can be reached.
     pub reach: Reach,
-    extra: Arc<[String]>,
-    /// The names for callers that do not come over the tailnet.
+    /// Configured host names, for all callers.
+    extra_names: Arc<[String]>,
+    /// For callers that do not come over the tailnet.
     local: Arc<Hosts>,
-    /// The names for those who do, with the node that they were made of. The lock is held for no longer than it takes
-    /// to compare or make them.
+    /// For callers over the tailnet, with the node state that they were made of. The lock is never held across an
+    /// await.
     tailnet: Mutex<Option<(Arc<Home>, Arc<Hosts>)>>,
 }
 
-impl Entrance {
-    /// Takes in what comes to `listener`. `extra`: further names that it goes by. Error: it has no address.
-    pub(crate) fn new(listener: TcpListener, extra: &Arc<[String]>) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        let front = Front {
+impl Listener {
+    /// `extra_names`: host names besides its address. Error: the socket has no address.
+    pub(crate) fn new(socket: TcpListener, extra_names: &Arc<[String]>) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let info = ListenerInfo {
             address,
             reach: Reach::of(address.ip()),
-            extra: Arc::clone(extra),
-            local: Arc::new(Hosts::new(address, extra)),
+            extra_names: Arc::clone(extra_names),
+            local: Arc::new(Hosts::new(address, extra_names)),
             tailnet: Mutex::default(),
         };
-        Ok(Self { listener, front: Arc::new(front) })
+        Ok(Self { socket, info: Arc::new(info) })
     }
 
-    /// How it presents itself.
-    pub(crate) fn front(&self) -> &Arc<Front> {
-        &self.front
+    pub(crate) fn info(&self) -> &Arc<ListenerInfo> {
+        &self.info
     }
 }
 
-impl Front {
-    /// The names for a caller that does not come over the tailnet, and whose connection ends at `local`.
+impl ListenerInfo {
+    /// For a caller that does not come over the tailnet. `local` is the connection's address on this side.
     pub(crate) fn local_hosts(&self, local: SocketAddr) -> Arc<Hosts> {
-        // A listener on all addresses goes by the one that it was found at.
+        // A listener on all addresses has the name of the one that the connection came to.
         if self.address.ip().is_unspecified() && local.port() == self.address.port() {
-            return Arc::new(Hosts::new(SocketAddr::new(local.ip().to_canonical(), local.port()), &self.extra));
+            return Arc::new(Hosts::new(SocketAddr::new(local.ip().to_canonical(), local.port()), &self.extra_names));
         }
         Arc::clone(&self.local)
     }
 
-    /// The names for a caller that comes over the tailnet: all that this node has there. What loopback goes by is not
-    /// among them.
+    /// For a caller over the tailnet: all names of this node there, none of loopback's.
     pub(crate) fn tailnet_hosts(&self, home: &Arc<Home>) -> Arc<Hosts> {
         let mut known = self.tailnet.lock();
         if let Some((of, hosts)) = &*known
@@ -78,55 +75,53 @@ impl Front {
         }
         let own = Some(self.address.ip()).filter(|_| self.reach == Reach::Tailnet);
         let addresses: Vec<IpAddr> = own.into_iter().chain(home.addresses.iter().copied()).collect();
-        let hosts = Arc::new(Hosts::of_node(self.address.port(), &addresses, &home.names, &self.extra));
+        let hosts = Arc::new(Hosts::of_node(self.address.port(), &addresses, &home.names, &self.extra_names));
         *known = Some((Arc::clone(home), Arc::clone(&hosts)));
         hosts
     }
 }
 
-/// The listeners that there are now.
-pub(crate) type Open = Vec<Arc<Entrance>>;
+pub(crate) type OpenListeners = Vec<Arc<Listener>>;
 
-/// The listeners of a server, as the accept loop sees them.
-pub(crate) struct Entrances {
-    open: Open,
-    changes: watch::Receiver<Open>,
-    /// Whether there can be no further change.
-    settled: bool,
-    /// Which listener is looked at first, so that a busy one does not keep the others waiting.
+/// Accepts from all open listeners in turn.
+pub(crate) struct ListenerSet {
+    open: OpenListeners,
+    changes: watch::Receiver<OpenListeners>,
+    /// Whether the sender is gone, so that no change can follow.
+    is_final: bool,
+    /// Rotates which listener is polled first, so that a busy one does not starve the others.
     turn: usize,
 }
 
-impl fmt::Debug for Entrances {
+impl fmt::Debug for ListenerSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entrances").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("ListenerSet").field("open", &self.open).finish_non_exhaustive()
     }
 }
 
-impl Entrances {
-    /// Those that `changes` tells of, from now on.
-    pub(crate) fn new(mut changes: watch::Receiver<Open>) -> Self {
+impl ListenerSet {
+    /// Follows `changes`.
+    pub(crate) fn new(mut changes: watch::Receiver<OpenListeners>) -> Self {
         let open = changes.borrow_and_update().clone();
-        Self { open, changes, settled: false, turn: 0 }
+        Self { open, changes, is_final: false, turn: 0 }
     }
 
-    /// Just this one, for as long as the server runs.
     #[cfg(test)]
-    pub(crate) fn only(entrance: Entrance) -> Self {
-        let mut entrances = Self::new(watch::channel(vec![Arc::new(entrance)]).1);
-        entrances.settled = true;
-        entrances
+    pub(crate) fn only(listener: Listener) -> Self {
+        let mut listeners = Self::new(watch::channel(vec![Arc::new(listener)]).1);
+        listeners.is_final = true;
+        listeners
     }
 
-    /// Waits for the next connection: where it came in, and the connection or why there is none. Cancel safe.
-    pub(crate) async fn accept(&mut self) -> (Arc<Front>, io::Result<(TcpStream, SocketAddr)>) {
-        let Self { open, changes, settled, turn } = self;
+    /// Waits for the next connection or accept error, with the listener that it is of. Cancel safe.
+    pub(crate) async fn accept(&mut self) -> (Arc<ListenerInfo>, io::Result<(TcpStream, SocketAddr)>) {
+        let Self { open, changes, is_final, turn } = self;
         loop {
             tokio::select! {
                 biased;
-                changed = changes.changed(), if !*settled => match changed {
+                changed = changes.changed(), if !*is_final => match changed {
                     Ok(()) => open.clone_from(&changes.borrow_and_update()),
-                    Err(_) => *settled = true,
+                    Err(_) => *is_final = true,
                 },
                 accepted = accept_any(open, turn) => return accepted,
             }
@@ -134,14 +129,17 @@ impl Entrances {
     }
 }
 
-async fn accept_any(open: &Open, turn: &mut usize) -> (Arc<Front>, io::Result<(TcpStream, SocketAddr)>) {
+async fn accept_any(
+    open: &OpenListeners,
+    turn: &mut usize,
+) -> (Arc<ListenerInfo>, io::Result<(TcpStream, SocketAddr)>) {
     *turn = turn.wrapping_add(1);
     let first = *turn % open.len().max(1);
     poll_fn(|cx| {
         let in_turn = open.iter().skip(first).chain(open.iter().take(first));
-        for entrance in in_turn {
-            if let Poll::Ready(accepted) = entrance.listener.poll_accept(cx) {
-                return Poll::Ready((Arc::clone(&entrance.front), accepted));
+        for listener in in_turn {
+            if let Poll::Ready(accepted) = listener.socket.poll_accept(cx) {
+                return Poll::Ready((Arc::clone(&listener.info), accepted));
             }
         }
         Poll::Pending

@@ -1,6 +1,6 @@
-//! What every request passes on its way to the handlers, and every response on its way back.
+//! The checks before every handler and the headers after it.
 //!
-//! One function instead of a stack of layers: the order is part of the security, and it reads here from top to bottom.
+//! One function instead of a stack of tower layers: the order of the checks is part of the security.
 
 use std::any::Any;
 use std::future::{Future, ready};
@@ -20,13 +20,13 @@ use tower::Service;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::http::request::caller::{AboutCookie, Asked, Caller, Sessions};
+use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Sessions};
 use crate::http::request::headers::{LAST_EVENT_ID, wants_event_stream};
-use crate::http::response::problem::{self, Elsewhere, Failure, Fault};
+use crate::http::response::problem::{self, Failure, PendingRedirect, UnloggedCause};
 use crate::http::response::relocation;
 use crate::http::response::sse;
-use crate::http::server::admission::{TurnedAway, Visit};
-use crate::http::server::rate_limit::Quota;
+use crate::http::server::admission::{ConnectionInfo, ConnectionRefusal};
+use crate::http::server::rate_limit::RateLimiter;
 use crate::live::hub::Hub;
 
 /// The policy of an HTML page that brings none of its own.
@@ -37,72 +37,69 @@ const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const FRAME_OPTIONS: HeaderName = HeaderName::from_static("x-frame-options");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
-/// After how long whose identity is unclear is to come back.
-const UNCLEAR_WAIT: Duration = Duration::from_secs(5);
-/// What `tailscale funnel` marks requests with that come from the public internet.
-const FUNNEL: HeaderName = HeaderName::from_static("tailscale-funnel-request");
+/// Retry delay for a resuming stream while tailscaled cannot identify the peer.
+const IDENTITY_UNKNOWN_RETRY: Duration = Duration::from_secs(5);
+/// `tailscale funnel` sets this on requests from the public internet.
+const FUNNEL_REQUEST: HeaderName = HeaderName::from_static("tailscale-funnel-request");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The routes behind their guard. Shared by all connections of a listener.
+/// The router and the checks in front of it. Shared by all connections of a server.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct Middleware {
     router: Router,
     hub: Arc<Hub>,
-    doors: Doors,
+    deps: MiddlewareDeps,
     started: Timestamp,
-    /// How many requests came so far; with `started` it makes a request's id.
+    /// Requests so far. With `started` it makes a request id.
     requests: AtomicU64,
 }
 
-/// What a request has to pass.
+/// The checks that features implement.
 #[derive(Debug)]
-pub(crate) struct Doors {
-    /// Who has a session.
+pub(crate) struct MiddlewareDeps {
     pub sessions: Arc<dyn Sessions>,
-    /// How much somebody may ask.
-    pub quota: Arc<dyn Quota>,
+    pub rate_limiter: Arc<dyn RateLimiter>,
 }
 
-impl Guard {
-    /// Guards `router`, which must be complete: what it has no route for is answered with a problem. `started` is when
-    /// the process started, so that ids of two runs differ. `hub` knows which games are elsewhere.
-    pub(crate) fn new(router: Router, doors: Doors, hub: Arc<Hub>, started: Timestamp) -> Self {
+impl Middleware {
+    /// `router` must be complete: its fallbacks are set here. `started` is when the process started, so that request
+    /// ids of two runs differ. `hub` knows the documents that have moved.
+    pub(crate) fn new(router: Router, deps: MiddlewareDeps, hub: Arc<Hub>, started: Timestamp) -> Self {
         let router = router.fallback(no_route).method_not_allowed_fallback(no_method);
-        Self { router, hub, doors, started, requests: AtomicU64::new(0) }
+        Self { router, hub, deps, started, requests: AtomicU64::new(0) }
     }
 
-    /// Answers one request of a connection. The answer never panics and never fails: a handler that panics is answered
-    /// with
-    /// 500. Dropping the future drops the handler.
+    /// Handles one request. A handler that panics gives a 500; the future itself never panics. Dropping it drops the
+    /// handler.
     ///
-    /// Whatever does not wait is done before the future is made, so that the request is not part of it: this future is
-    /// what each running request takes of memory.
-    pub(crate) fn answer(
+    /// All synchronous work is done before the future is made, so that the request is not part of it: this future is
+    /// the memory that each running request takes.
+    pub(crate) fn handle(
         self: Arc<Self>,
-        visit: &Visit,
+        info: &ConnectionInfo,
         mut request: Request<Body>,
     ) -> impl Future<Output = Response> + Send {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
-        let (mut said, mut about_cookie) = (Vec::new(), None);
-        let handled = match self.admit(visit, &mut request, &mut said, &mut about_cookie) {
+        let (mut headers, mut cookie_update) = (Vec::new(), None);
+        let handled = match self.admit(info, &mut request, &mut headers, &mut cookie_update) {
             Ok(()) => self.dispatch(request).left_future(),
-            Err(refusal) => ready(refused(refusal, visit, &request, number)).right_future(),
+            Err(error) => ready(refuse(error, info, &request, number)).right_future(),
         };
         handled.map(move |mut response| {
-            if let Some(Elsewhere(refusal)) = response.extensions_mut().remove::<Elsewhere>() {
-                response = problem::render(&relocation::shown_the_way(&refusal, &uri), None);
+            if let Some(PendingRedirect(error)) = response.extensions_mut().remove::<PendingRedirect>() {
+                response = problem::render(&relocation::redirect(&error, &uri), None);
             }
-            response.headers_mut().extend(said);
-            if let Some(about) = about_cookie {
-                about.tell(&mut response);
+            response.headers_mut().extend(headers);
+            if let Some(update) = cookie_update {
+                update.apply(&mut response);
             }
             if response.status().as_u16() >= 400 {
                 let id = format!("{:x}-{number:x}", self.started.as_millis());
-                response = failed(response, &id, &method, &uri);
+                response = log_failure(response, &id, &method, &uri);
             }
-            harden(&mut response);
+            set_security_headers(&mut response);
             if let Some(since) = since {
                 let micros = since.elapsed().as_micros();
                 tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), micros, "request");
@@ -111,38 +108,41 @@ impl Guard {
         })
     }
 
-    /// Whether a request may go on, and what the response is to say about that. Puts who asks into the request.
+    /// Checks a request and puts its caller into its extensions. `response_headers` and `cookie_update` are for the
+    /// response, whether the request is refused or not.
     fn admit(
         &self,
-        visit: &Visit,
+        info: &ConnectionInfo,
         request: &mut Request<Body>,
-        say: &mut Vec<(HeaderName, HeaderValue)>,
-        about_cookie: &mut Option<AboutCookie>,
+        response_headers: &mut Vec<(HeaderName, HeaderValue)>,
+        cookie_update: &mut Option<CookieUpdate>,
     ) -> Result<()> {
-        let Doors { sessions, quota } = &self.doors;
-        let Visit { peer, hosts, turned_away, .. } = visit;
-        if turned_away.is_some() {
-            // The next connection is asked about anew.
-            say.push((CONNECTION, const { HeaderValue::from_static("close") }));
+        let MiddlewareDeps { sessions, rate_limiter } = &self.deps;
+        let ConnectionInfo { peer, hosts, refusal } = info;
+        if refusal.is_some() {
+            // Closed, so that the client's next connection is authenticated anew.
+            response_headers.push((CONNECTION, const { HeaderValue::from_static("close") }));
         }
-        if let Some(unclear @ TurnedAway::Unclear) = turned_away {
-            // Before the names, of which those that the tailnet gives are unknown for the same reason.
-            return Err(unclear.to_error());
+        if let Some(unknown @ ConnectionRefusal::IdentityUnknown) = refusal {
+            // Before the host check: the node's tailnet names are unknown for the same reason.
+            return Err(unknown.to_error());
         }
         hosts.check_host(request.uri(), request.headers())?;
         hosts.check_origin(request.method(), request.headers())?;
-        if let Some(refused) = turned_away {
-            return Err(refused.to_error());
+        // After the host check, so that a foreign page learns nothing about who its visitor is.
+        if let Some(refusal) = refusal {
+            return Err(refusal.to_error());
         }
-        if request.headers().contains_key(FUNNEL) {
+        if request.headers().contains_key(FUNNEL_REQUEST) {
             return Err(Error::new(Kind::Forbidden, "requests from the public internet (Funnel) are refused"));
         }
-        let asked = Asked::new(Caller::of(peer, request.headers(), &**sessions));
-        *about_cookie = asked.about_cookie(request.headers());
-        let admission = quota.admit(peer, asked.caller(), request.method(), request.uri().path());
-        request.extensions_mut().insert(asked);
-        say.extend(admission.headers);
-        admission.refused.map_or(Ok(()), Err)?;
+        let caller = CallerResolution::new(Caller::of(peer, request.headers(), &**sessions));
+        *cookie_update = caller.cookie_update(request.headers());
+        // An unauthenticated request counts too, or guessing tokens would be free.
+        let decision = rate_limiter.check(peer, caller.caller(), request.method(), request.uri().path());
+        request.extensions_mut().insert(caller);
+        response_headers.extend(decision.headers);
+        decision.refused.map_or(Ok(()), Err)?;
         relocation::check(&self.hub, request.uri())
     }
 
@@ -152,26 +152,26 @@ impl Guard {
         AssertUnwindSafe(router.call(request)).catch_unwind().map(|handled| match handled {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
-            Err(panic) => Failure(Error::internal(format_args!("panic: {}", said(&*panic)))).into_response(),
+            Err(panic) => Failure(Error::internal(format_args!("panic: {}", panic_message(&*panic)))).into_response(),
         })
     }
 }
 
-/// The answer to a request that is not let on. One for a stream that is over its limit, or that goes on while only we
-/// do not know whose it is, is told to come back, in a stream: at a status of 4xx or 5xx a browser's `EventSource`
-/// would never try again, and what it has missed would be lost to it.
-fn refused(refusal: Error, visit: &Visit, request: &Request<Body>, number: u64) -> Response {
+/// The response to a request that failed a check. A stream over its rate limit, and one that resumes while tailscaled
+/// does not answer, gets a stream that ends at once with a retry delay: after a 4xx or 5xx a browser's `EventSource`
+/// never reconnects.
+fn refuse(error: Error, info: &ConnectionInfo, request: &Request<Body>, number: u64) -> Response {
     let for_stream = request.method() == Method::GET && wants_event_stream(request.headers());
-    if for_stream && refusal.kind() == Kind::RateLimited {
-        let seconds = refusal.details().get("retryAfterSeconds").and_then(Value::as_u64).unwrap_or(1);
-        return sse::turned_away("rate-limited", Duration::from_secs(seconds), number);
+    if for_stream && error.kind() == Kind::RateLimited {
+        let seconds = error.details().get("retryAfterSeconds").and_then(Value::as_u64).unwrap_or(1);
+        return sse::retry_later("rate-limited", Duration::from_secs(seconds), number);
     }
-    let goes_on = request.headers().contains_key(LAST_EVENT_ID)
+    let resumes = request.headers().contains_key(LAST_EVENT_ID)
         || request.uri().query().is_some_and(|query| query.contains("lastEventId="));
-    if for_stream && goes_on && visit.turned_away == Some(TurnedAway::Unclear) {
-        return sse::turned_away("unavailable", UNCLEAR_WAIT, number);
+    if for_stream && resumes && info.refusal == Some(ConnectionRefusal::IdentityUnknown) {
+        return sse::retry_later("unavailable", IDENTITY_UNKNOWN_RETRY, number);
     }
-    Failure(refusal).into_response()
+    Failure(error).into_response()
 }
 
 async fn no_route() -> Failure {
@@ -182,25 +182,24 @@ async fn no_method() -> Failure {
     Failure(Error::new(Kind::MethodNotAllowed, "this path does not take this method; Allow names those that it takes"))
 }
 
-/// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (None, Some(text)) => text,
-        (None, None) => "without words",
+        (None, None) => "without a message",
     }
 }
 
-/// Names a refused request by its id, and logs a failure of ours once, with what lies behind it. That storage is away
-/// is logged by whoever sees it go; here it is only a warning.
-fn failed(mut response: Response, id: &str, method: &Method, uri: &Uri) -> Response {
+/// Adds the request id to a failed response and logs a server-side failure once, with its source. Unavailable storage
+/// is logged by the engine; here it is only a warning.
+fn log_failure(mut response: Response, id: &str, method: &Method, uri: &Uri) -> Response {
     let status = response.status().as_u16();
     let path = uri.path();
-    match response.extensions_mut().remove::<Fault>() {
-        Some(Fault(error)) if error.kind().retryable() => {
+    match response.extensions_mut().remove::<UnloggedCause>() {
+        Some(UnloggedCause(error)) if error.kind().retryable() => {
             tracing::warn!(id, %method, path, status, %error, "a request was put off");
         }
-        Some(Fault(error)) => {
+        Some(UnloggedCause(error)) => {
             tracing::error!(id, %method, path, status, %error, "a request failed");
             response = problem::render(&error, Some(id));
         }
@@ -213,8 +212,8 @@ fn failed(mut response: Response, id: &str, method: &Method, uri: &Uri) -> Respo
     response
 }
 
-/// Sets what browsers need to be told about every response.
-fn harden(response: &mut Response) {
+/// Sets the security headers that browsers obey, on every response.
+fn set_security_headers(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));

@@ -1,9 +1,8 @@
-//! Writes an event stream to its socket, without hyper.
+//! Writes an event stream directly to its socket, without hyper.
 //!
-//! hyper keeps two buffers of 8 KiB per connection, which a stream that mostly waits has no use for, and its machinery
-//! costs at each event. So once a request turns out to ask for a stream, the socket is taken from hyper (see
-//! [`server`](crate::http::server::connection)) and its bytes go out as they are. The response has neither length nor
-//! chunks: it ends with its connection, as HTTP has always allowed, and `EventSource` comes back whenever that is.
+//! hyper keeps two buffers of 8 KiB per connection, which an idle stream does not use, and costs CPU at each event.
+//! When a response is a stream, [`connection`](super::connection) takes the socket from hyper, and this module writes
+//! to it. The response has no length and no chunks: it ends with its connection, and `EventSource` reconnects.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -20,25 +19,24 @@ use http_body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use crate::base::clock::{Clock, SystemClock};
-use crate::http::server::write_timeout::Stalling;
+use crate::http::server::write_timeout::WriteTimeout;
 
-/// Whether a response is to be written by [`pour`].
+/// Whether [`write_stream`] writes the response.
 pub(crate) fn is_event_stream(response: &Response) -> bool {
     let stream = |value: &http::HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
     response.status() == StatusCode::OK && response.headers().get(CONTENT_TYPE).is_some_and(stream)
 }
 
-/// Writes the response, piece by piece as its body has them, until it ends or the peer goes. Dropping the future drops
-/// the connection.
-pub(crate) async fn pour(mut socket: Stalling, peer: SocketAddr, response: Response) {
+/// Writes the response until its body ends or the peer closes. Dropping the future closes the connection.
+pub(crate) async fn write_stream(mut socket: WriteTimeout, peer: SocketAddr, response: Response) {
     let (parts, mut body) = response.into_parts();
     let mut written = socket.write_all(&head(&parts)).await;
     drop(parts);
     while written.is_ok() {
-        let frame = match next(&mut socket, &mut body).await {
-            Next::Frame(frame) => frame,
-            Next::End => break,
-            Next::Gone => return,
+        let frame = match next_frame(&mut socket, &mut body).await {
+            NextFrame::Frame(frame) => frame,
+            NextFrame::End => break,
+            NextFrame::PeerClosed => return,
         };
         if let Ok(data) = frame.into_data() {
             written = socket.write_all(&data).await;
@@ -53,7 +51,6 @@ pub(crate) async fn pour(mut socket: Stalling, peer: SocketAddr, response: Respo
     }
 }
 
-/// The head of the response as it is written.
 fn head(parts: &Parts) -> BytesMut {
     let mut out = BytesMut::with_capacity(512);
     out.put_slice(b"HTTP/1.1 200 OK\r\n");
@@ -68,26 +65,23 @@ fn head(parts: &Parts) -> BytesMut {
     out
 }
 
-/// What comes next on a stream.
-enum Next {
+enum NextFrame {
     Frame(Frame<Bytes>),
     End,
-    /// The peer has closed its side.
-    Gone,
+    PeerClosed,
 }
 
-/// Waits for the next piece, or until the peer goes. It has nothing more to say; what it says nevertheless is thrown
-/// away.
-async fn next(socket: &mut Stalling, body: &mut Body) -> Next {
+/// Waits for the next frame or the peer's close. What the peer still sends is discarded: a stream has one request.
+async fn next_frame(socket: &mut WriteTimeout, body: &mut Body) -> NextFrame {
     poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
-        Poll::Ready(Some(Ok(frame))) => Poll::Ready(Next::Frame(frame)),
-        Poll::Ready(Some(Err(_)) | None) => Poll::Ready(Next::End),
-        Poll::Pending => poll_gone(Pin::new(&mut *socket), cx).map(|()| Next::Gone),
+        Poll::Ready(Some(Ok(frame))) => Poll::Ready(NextFrame::Frame(frame)),
+        Poll::Ready(Some(Err(_)) | None) => Poll::Ready(NextFrame::End),
+        Poll::Pending => poll_peer_closed(Pin::new(&mut *socket), cx).map(|()| NextFrame::PeerClosed),
     })
     .await
 }
 
-fn poll_gone(mut socket: Pin<&mut Stalling>, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_peer_closed(mut socket: Pin<&mut WriteTimeout>, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         let mut bytes = [0; 256];
         let mut buffer = ReadBuf::new(&mut bytes);

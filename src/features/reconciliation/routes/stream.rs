@@ -31,7 +31,7 @@ use crate::http::request::headers::LAST_EVENT_ID;
 use crate::http::response::openapi::Resume;
 use crate::http::response::problem::Handled;
 use crate::http::response::sse::{self, Place};
-use crate::http::server::concurrency::Held;
+use crate::http::server::concurrency::Permit;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(follow))
@@ -90,7 +90,7 @@ struct Ways {
     /// Cancelled when the server stops.
     stop: CancellationToken,
     /// Its place among the streams of the same viewer.
-    _place: Option<Held<Box<str>>>,
+    _place: Option<Permit<Box<str>>>,
 }
 
 /// One dashboard: a cursor, and what it is about to be told.

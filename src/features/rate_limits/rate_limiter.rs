@@ -1,4 +1,4 @@
-//! What the guard asks about each request.
+//! The check of each request, for the middleware.
 
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
@@ -10,7 +10,7 @@ use super::service::RateLimits;
 use crate::base::error::{Error, Kind};
 use crate::document::visibility::Viewer;
 use crate::http::request::caller::{Caller, Peer};
-use crate::http::server::rate_limit::{Admission, Quota};
+use crate::http::server::rate_limit::{RateLimitDecision, RateLimiter};
 
 /// `RateLimit`: what is left.
 pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -18,13 +18,13 @@ pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("rateli
 /// What must be told of the server however often it is asked.
 const EXEMPT: [&str; 2] = ["/healthz", "/readyz"];
 
-impl Quota for RateLimits {
-    fn admit(&self, peer: &Peer, caller: Option<&Caller>, method: &Method, path: &str) -> Admission {
+impl RateLimiter for RateLimits {
+    fn check(&self, peer: &Peer, caller: Option<&Caller>, method: &Method, path: &str) -> RateLimitDecision {
         if EXEMPT.contains(&path) || self.exempts(caller) {
-            return Admission::default();
+            return RateLimitDecision::default();
         }
         let decision = self.decide(&identity(peer, caller), Verb::of_request(method.as_str()), path);
-        Admission { headers: headers(&decision), refused: refusal(&decision) }
+        RateLimitDecision { headers: headers(&decision), refused: refusal(&decision) }
     }
 }
 

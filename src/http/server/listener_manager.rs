@@ -1,8 +1,8 @@
-//! Keeps the listeners open that are configured: those at fixed addresses from the start, those at the node's tailnet
-//! addresses as soon as and for as long as it has them.
+//! Opens and closes the configured listeners: fixed addresses at the start, the node's tailnet addresses while it has
+//! them.
 //!
-//! tailscaled says that it is ready before its addresses can be bound, and they may change at any time, so this waits
-//! and follows. It never listens anywhere else instead: an address that is not there yet is waited for.
+//! tailscaled reports ready before its addresses can be bound, and they may change at any time; so this module polls.
+//! It never listens anywhere else instead.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,78 +17,72 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::entropy::{Entropy, below};
 use crate::base::limits::LISTEN_QUEUE_MAX;
-use crate::http::server::listener_set::{Entrance, Open};
+use crate::http::server::listener_set::{Listener, OpenListeners};
 use crate::tailnet::gate::{Gate, Reach};
 use crate::tailnet::home::Home;
 use crate::tailnet::listen::{Listen, ListenOn};
 
-/// The wait after the first look that found something missing; it doubles up to [`WAIT_MAX`].
-const WAIT_MIN: Duration = Duration::from_millis(250);
-/// See [`WAIT_MIN`].
-const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Delay after the first check that found an address missing; it doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(250);
+/// See [`RETRY_MIN`].
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// What to listen on, and how to keep to it.
 #[derive(Clone, Debug)]
 pub(crate) struct ListenOptions {
     pub on: ListenOn,
-    /// Host names that all of them go by besides their own.
+    /// Host names of all listeners besides their addresses.
     pub names: Arc<[String]>,
-    /// Time between two looks at the node's addresses while all is well.
+    /// Interval of checking the node's addresses while all are bound.
     pub poll: Duration,
 }
 
-/// The listeners of a server.
-pub(crate) struct Listeners {
+/// Owns the listeners of a server and publishes changes of them.
+pub(crate) struct ListenerManager {
     options: ListenOptions,
     gate: Arc<Gate>,
     entropy: Arc<dyn Entropy>,
-    /// In the order of the configuration: the listeners of each place, by the address that was asked for.
-    open: Vec<(Listen, HashMap<SocketAddr, Arc<Entrance>>)>,
-    told: watch::Sender<Open>,
-    /// Why something is waited for, as it was last logged; empty: nothing is.
+    /// In the order of the configuration: the listeners of each entry, by the address asked for.
+    open: Vec<(Listen, HashMap<SocketAddr, Arc<Listener>>)>,
+    changes: watch::Sender<OpenListeners>,
+    /// Why an address is missing, as last logged; empty: none is.
     waiting: String,
-    /// Whether changes are logged: not while the server starts, which says itself where it listens or why it does not.
+    /// Whether changes are logged: not during the start, when the caller reports the addresses.
     logs: bool,
 }
 
-/// Why a look left something missing.
-type Missing = String;
-
-impl Listeners {
-    /// Opens what can be opened now. What is the tailnet's may be missing for now; [`follow`](Self::follow) opens it.
-    /// Error: an address that is no matter of waiting cannot be had.
+impl ListenerManager {
+    /// Opens what can be opened now. Tailnet addresses may be missing; [`follow`](Self::follow) opens them later.
+    /// Error: a fixed address cannot be bound, or any address is in use.
     pub(crate) async fn open(
         options: ListenOptions,
         gate: Arc<Gate>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let open = options.on.places().iter().map(|place| (*place, HashMap::new())).collect();
-        let (told, _) = watch::channel(Open::new());
-        let mut this = Self { options, gate, entropy, open, told, waiting: String::new(), logs: false };
+        let (changes, _) = watch::channel(OpenListeners::new());
+        let mut this = Self { options, gate, entropy, open, changes, waiting: String::new(), logs: false };
         for (place, opened) in &mut this.open {
             if let Listen::Address(address) = place
                 && Reach::of(address.ip()) != Reach::Tailnet
             {
-                let entrance = bind(*address, &this.options.names).map_err(|error| (*address, error))?;
-                opened.insert(*address, Arc::new(entrance));
+                let listener = bind(*address, &this.options.names).map_err(|error| (*address, error))?;
+                opened.insert(*address, Arc::new(listener));
             }
         }
-        this.waiting = this.look().await?.unwrap_or_default();
+        this.waiting = this.check().await?.unwrap_or_default();
         Ok(this)
     }
 
-    /// The listeners that there are, and are told of when they change.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Open> {
-        self.told.subscribe()
+    pub(crate) fn subscribe(&self) -> watch::Receiver<OpenListeners> {
+        self.changes.subscribe()
     }
 
-    /// Why something is waited for; empty when nothing is.
+    /// Why an address is missing; empty: none is.
     pub(crate) fn waiting(&self) -> &str {
         &self.waiting
     }
 
-    /// Opens what was missing and follows the node's addresses, until `stop`. Returns at once where there is nothing to
-    /// follow.
+    /// Opens missing listeners and follows the node's addresses, until `stop`.
     pub(crate) async fn follow(mut self, stop: CancellationToken) {
         if self.open.iter().all(|(place, _)| place.reach() != Reach::Tailnet) {
             return stop.cancelled().await;
@@ -101,24 +95,24 @@ impl Listeners {
         loop {
             let roll = below(&*self.entropy, 1000);
             tokio::select! {
-                () = sleep(wait(failures, self.options.poll, roll)) => {}
+                () = sleep(next_delay(failures, self.options.poll, roll)) => {}
                 () = stop.cancelled() => return,
             }
-            let missing = match self.look().await {
+            let missing = match self.check().await {
                 Ok(missing) => missing,
                 Err((address, error)) => Some(format!("{address}: {error}")),
             };
             failures = if missing.is_some() { failures.saturating_add(1) } else { 0 };
-            self.say(missing);
+            self.log_missing(missing);
         }
     }
 
-    /// Looks once: opens what the tailnet's places need and then closes what they no longer do. Tells why something is
-    /// still missing. Error: an address is taken by somebody else.
-    async fn look(&mut self) -> Result<Option<Missing>, (SocketAddr, io::Error)> {
+    /// Opens the tailnet addresses that are not open and then closes those that the node no longer has. Returns why one
+    /// is still missing. Error: an address is in use.
+    async fn check(&mut self) -> Result<Option<String>, (SocketAddr, io::Error)> {
         let mut missing = None;
         let mut home = None;
-        let mut taken = Ok(());
+        let mut in_use = Ok(());
         for (place, opened) in &mut self.open {
             let wanted = match *place {
                 Listen::Address(address) if place.reach() == Reach::Tailnet => vec![address],
@@ -127,9 +121,9 @@ impl Listeners {
                     if home.is_none() {
                         home = Some(self.gate.look().await.map_err(|error| error.to_string()));
                     }
-                    match home.as_ref().map(|home| home.as_ref().map(|home| wanted_of(home, port))) {
+                    match home.as_ref().map(|home| home.as_ref().map(|home| addresses_of(home, port))) {
                         Some(Ok(Ok(wanted))) => wanted,
-                        // Those that are open stay: their addresses may come back, and who connects is asked about.
+                        // Open listeners stay: tailscaled may reconnect, and each peer is authenticated anyway.
                         Some(Ok(Err(why))) => {
                             missing = Some(why);
                             continue;
@@ -148,26 +142,25 @@ impl Listeners {
                     opened.retain(|address, _| wanted.contains(address));
                 }
                 Err((address, error)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    missing = Some(not_there(address, userspace));
+                    missing = Some(missing_reason(address, userspace));
                 }
-                Err(failed) => taken = Err(failed),
+                Err(failed) => in_use = Err(failed),
             }
         }
-        self.tell();
-        taken.map(|()| missing)
+        self.publish();
+        in_use.map(|()| missing)
     }
 
-    /// Tells of the listeners if they are others than before.
-    fn tell(&self) {
-        let now: Open = self.open.iter().flat_map(|(_, opened)| in_order(opened)).collect();
-        self.told.send_if_modified(|before| {
+    fn publish(&self) {
+        let now: OpenListeners = self.open.iter().flat_map(|(_, opened)| sorted_listeners(opened)).collect();
+        self.changes.send_if_modified(|before| {
             let same = before.len() == now.len() && before.iter().zip(&now).all(|(a, b)| Arc::ptr_eq(a, b));
             if self.logs && !same {
-                for entrance in now.iter().filter(|new| !before.iter().any(|old| Arc::ptr_eq(old, new))) {
-                    tracing::info!(address = %entrance.front().address, "listening");
+                for listener in now.iter().filter(|new| !before.iter().any(|old| Arc::ptr_eq(old, new))) {
+                    tracing::info!(address = %listener.info().address, "listening");
                 }
-                for entrance in before.iter().filter(|old| !now.iter().any(|new| Arc::ptr_eq(old, new))) {
-                    tracing::info!(address = %entrance.front().address, "no longer listening");
+                for listener in before.iter().filter(|old| !now.iter().any(|new| Arc::ptr_eq(old, new))) {
+                    tracing::info!(address = %listener.info().address, "no longer listening");
                 }
             }
             *before = now;
@@ -175,12 +168,12 @@ impl Listeners {
         });
     }
 
-    /// Logs what is waited for, once for each reason.
-    fn say(&mut self, missing: Option<Missing>) {
+    /// Logs each new reason once.
+    fn log_missing(&mut self, missing: Option<String>) {
         let missing = missing.unwrap_or_default();
         if missing != self.waiting {
             match missing.is_empty() {
-                true => tracing::info!("the tailnet's addresses are there"),
+                true => tracing::info!("all tailnet addresses are bound"),
                 false => tracing::warn!(why = missing, "waiting for the tailnet's addresses"),
             }
             self.waiting = missing;
@@ -188,15 +181,15 @@ impl Listeners {
     }
 }
 
-/// The addresses that a node has, with a port; or why it has none.
-fn wanted_of(home: &Home, port: u16) -> Result<Vec<SocketAddr>, Missing> {
+/// The node's addresses with `port`. Error: why it has none.
+fn addresses_of(home: &Home, port: u16) -> Result<Vec<SocketAddr>, String> {
     match home.waiting.is_empty() {
         true => Ok(home.addresses.iter().map(|address| SocketAddr::new(*address, port)).collect()),
         false => Err(format!("tailscaled is not connected: {}", home.waiting)),
     }
 }
 
-fn not_there(address: SocketAddr, userspace: bool) -> Missing {
+fn missing_reason(address: SocketAddr, userspace: bool) -> String {
     if userspace {
         return "tailscaled runs in userspace mode, so that nobody can listen on this node's addresses; listen on \
                 127.0.0.1 instead, where it brings the tailnet's connections"
@@ -205,10 +198,9 @@ fn not_there(address: SocketAddr, userspace: bool) -> Missing {
     format!("{} is not an address of this machine yet", address.ip())
 }
 
-/// Opens those of `wanted` that are not open. With port 0 the first takes any free port, and the others the same, now
-/// and later.
+/// Opens those of `wanted` that are not open. With port 0 the first takes any free port, and all others the same one.
 async fn open_all(
-    opened: &mut HashMap<SocketAddr, Arc<Entrance>>,
+    opened: &mut HashMap<SocketAddr, Arc<Listener>>,
     wanted: &[SocketAddr],
     names: &Arc<[String]>,
 ) -> Result<(), (SocketAddr, io::Error)> {
@@ -216,35 +208,34 @@ async fn open_all(
         if opened.contains_key(address) {
             continue;
         }
-        let port = opened.values().next().map_or(address.port(), |entrance| entrance.front().address.port());
-        let entrance = bind(SocketAddr::new(address.ip(), port), names).map_err(|error| (*address, error))?;
-        opened.insert(*address, Arc::new(entrance));
+        let port = opened.values().next().map_or(address.port(), |listener| listener.info().address.port());
+        let listener = bind(SocketAddr::new(address.ip(), port), names).map_err(|error| (*address, error))?;
+        opened.insert(*address, Arc::new(listener));
     }
     Ok(())
 }
 
-/// Listens on exactly this address.
-fn bind(address: SocketAddr, names: &Arc<[String]>) -> io::Result<Entrance> {
+fn bind(address: SocketAddr, names: &Arc<[String]>) -> io::Result<Listener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // The port is free again at once after a stop. On Windows the option would let others take it.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    Entrance::new(socket.listen(LISTEN_QUEUE_MAX)?, names)
+    Listener::new(socket.listen(LISTEN_QUEUE_MAX)?, names)
 }
 
-fn in_order(opened: &HashMap<SocketAddr, Arc<Entrance>>) -> Vec<Arc<Entrance>> {
-    let mut entrances: Vec<_> = opened.values().cloned().collect();
-    entrances.sort_by_key(|entrance| entrance.front().address);
-    entrances
+fn sorted_listeners(opened: &HashMap<SocketAddr, Arc<Listener>>) -> Vec<Arc<Listener>> {
+    let mut listeners: Vec<_> = opened.values().cloned().collect();
+    listeners.sort_by_key(|listener| listener.info().address);
+    listeners
 }
 
-/// How long to wait before the next look: after `failures` in a row ever longer, otherwise `poll`; up to a quarter
-/// less, by a `roll` from 0 to 999, so that many servers do not ask at once.
-fn wait(failures: u32, poll: Duration, roll: u64) -> Duration {
+/// Delay before the next check: `poll`, or the backoff after `failures` in a row; less a jitter of up to a quarter, by
+/// a `roll` from 0 to 999, so that many servers do not ask at once.
+fn next_delay(failures: u32, poll: Duration, roll: u64) -> Duration {
     let full = match failures {
         0 => poll,
-        n => WAIT_MIN.saturating_mul(1_u32.checked_shl(n - 1).unwrap_or(u32::MAX)).min(WAIT_MAX),
+        n => RETRY_MIN.saturating_mul(1_u32.checked_shl(n - 1).unwrap_or(u32::MAX)).min(RETRY_MAX),
     };
     let less = u32::try_from(roll.min(999)).unwrap_or(0);
     full - full.saturating_mul(less) / 4000
@@ -261,25 +252,25 @@ mod tests {
     #[test]
     fn waiting_grows_from_a_quarter_of_a_second_to_five() {
         let poll = Duration::from_secs(10);
-        let waits: Vec<u128> = (0..9).map(|failures| wait(failures, poll, 0).as_millis()).collect();
+        let waits: Vec<u128> = (0..9).map(|failures| next_delay(failures, poll, 0).as_millis()).collect();
         assert_eq!(waits, [10_000, 250, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
-        assert_eq!(wait(u32::MAX, poll, 0), WAIT_MAX);
+        assert_eq!(next_delay(u32::MAX, poll, 0), RETRY_MAX);
         for failures in 0..9 {
-            let (longest, shortest) = (wait(failures, poll, 0), wait(failures, poll, 999));
+            let (longest, shortest) = (next_delay(failures, poll, 0), next_delay(failures, poll, 999));
             assert!(shortest < longest && shortest >= longest * 3 / 4, "{shortest:?} {longest:?}");
         }
     }
 
-    async fn open(on: &str) -> Result<Listeners, (SocketAddr, io::Error)> {
-        let options = ListenOptions { on: on.parse().unwrap(), names: Arc::default(), poll: WAIT_MIN };
+    async fn open(on: &str) -> Result<ListenerManager, (SocketAddr, io::Error)> {
+        let options = ListenOptions { on: on.parse().unwrap(), names: Arc::default(), poll: RETRY_MIN };
         let gate = Arc::new(Gate::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default()));
-        Listeners::open(options, gate, Arc::new(SeededEntropy::new(1))).await
+        ListenerManager::open(options, gate, Arc::new(SeededEntropy::new(1))).await
     }
 
     #[tokio::test]
     async fn fixed_addresses_are_opened_at_once_and_a_tailnet_that_is_not_there_opens_nothing() {
         let listeners = open("127.0.0.1:0, tailnet:0, [::1]:0").await.unwrap();
-        let addresses: Vec<_> = listeners.subscribe().borrow().iter().map(|it| it.front().address.ip()).collect();
+        let addresses: Vec<_> = listeners.subscribe().borrow().iter().map(|it| it.info().address.ip()).collect();
         assert_eq!(addresses, ["127.0.0.1", "::1"].map(|ip| ip.parse::<std::net::IpAddr>().unwrap()));
         assert!(listeners.waiting().contains("nobody listens at"), "{}", listeners.waiting());
         assert!(open("tailnet").await.unwrap().subscribe().borrow().is_empty());
@@ -289,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_comes_in_a_crowd_need_not_come_twice() {
         let listeners = open("127.0.0.1:0").await.unwrap();
-        let address = listeners.subscribe().borrow()[0].front().address;
+        let address = listeners.subscribe().borrow()[0].info().address;
         let come = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(900));
         let crowd: Vec<_> = (0..400).map(come).collect::<Result<_, _>>().unwrap();
         assert_eq!(crowd.len(), 400);
@@ -305,7 +296,7 @@ mod tests {
     #[tokio::test]
     async fn a_fixed_address_that_is_taken_is_an_error() {
         let first = open("127.0.0.1:0").await.unwrap();
-        let address = first.subscribe().borrow()[0].front().address;
+        let address = first.subscribe().borrow()[0].info().address;
         let error = open(&address.to_string()).await.map(|_| ()).unwrap_err();
         assert_eq!((error.0, error.1.kind()), (address, io::ErrorKind::AddrInUse));
     }
