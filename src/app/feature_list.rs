@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::app::options::{days, history};
 use crate::app::{FINISH_TIMEOUT, StartError};
+use crate::base::error::ProblemType;
 use crate::config::{Config, Environment};
 use crate::document::visibility::Viewer;
 use crate::engine::command::Engine;
@@ -27,6 +28,7 @@ use crate::features::usage::service::Usage;
 use crate::http::api::Api;
 use crate::http::response::openapi;
 use crate::http::response::pages;
+use crate::http::response::problem_types;
 use crate::http::server::middleware::MiddlewareDeps;
 use crate::jobs::runner::Handle;
 use crate::jobs::{self, Job};
@@ -60,7 +62,7 @@ impl Leaves {
     /// Everything that can be asked.
     pub(super) fn router(&self, jobs: &Handle) -> Router<Api> {
         openapi::assemble([
-            pages::routes(),
+            pages::routes(problems()),
             features::operations::routes::router(),
             features::flags::routes::router(&self.client_flags),
             features::operations::routes::jobs::router(jobs.clone()),
@@ -192,4 +194,19 @@ fn open_rate_limits(config: &Config, api: &Api, reader: &Reader) -> Result<Arc<R
     let rate_limits =
         RateLimits::open(options, reader, api.engine.clone(), Arc::clone(&api.clock), Arc::clone(&api.entropy));
     rate_limits.map_err(|error| StartError::Stored("rate limits", error.to_string()))
+}
+
+/// The problem types of all features.
+fn problems() -> impl Iterator<Item = &'static ProblemType> {
+    [
+        features::games::problems::PROBLEMS,
+        features::reconciliation::problems::PROBLEMS,
+        crate::engine::problems::PROBLEMS,
+        problem_types::SHARED,
+        features::documents::problems::PROBLEMS,
+        features::sessions::problems::PROBLEMS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }

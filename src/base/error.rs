@@ -1,11 +1,10 @@
-//! What can go wrong, without knowing how it is told.
+//! Errors: a kind, and for some a problem type of their own. How they are shown is `http`'s.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// What sort of failure an [`Error`] is. `http` gives each its status and its problem type, in one match without a
-/// wildcard; nothing else decides by it.
+/// What sort of failure an [`Error`] is. `http` gives each its status, in one match without a wildcard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Malformed or mistyped input.
@@ -74,11 +73,34 @@ impl Kind {
     }
 }
 
+/// A problem that callers can tell from others: what it is called, what it means and what to do about it. The names are
+/// public (RFC 9457) and stay as they are once released.
+#[derive(Debug)]
+pub struct ProblemType {
+    /// The last part of the type's address, `/problems/<slug>`.
+    pub slug: &'static str,
+    /// The kind of its errors.
+    pub kind: Kind,
+    /// The short text that is the same for all of this type.
+    pub title: &'static str,
+    /// What happened, for people. Plain text without `<`, `>`, `&` and `"`.
+    pub meaning: &'static str,
+    /// What the caller can do, likewise.
+    pub remedy: &'static str,
+}
+
+impl ProblemType {
+    /// An error of this type; `message` is shown to the caller.
+    pub fn error(&'static self, message: impl Into<String>) -> Error {
+        Error { problem: Some(self), ..Error::new(self.kind, message) }
+    }
+}
+
 /// A failure: what sort, a message that is safe to show to the caller, members that help the caller to act, and a
 /// source that is only logged.
 pub struct Error {
     kind: Kind,
-    problem: Option<&'static str>,
+    problem: Option<&'static ProblemType>,
     message: String,
     details: Map<String, Value>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -121,14 +143,6 @@ impl Error {
         self
     }
 
-    /// Names the problem more exactly than its kind does, where the caller is to do something else about it: the last
-    /// part of its `type`. The status stays that of the kind, and `http` has to know the name.
-    #[must_use]
-    pub fn problem(mut self, slug: &'static str) -> Self {
-        self.problem = Some(slug);
-        self
-    }
-
     #[must_use]
     pub fn without(mut self, names: &[&str]) -> Self {
         self.details.retain(|name, _| !names.contains(&name.as_str()));
@@ -147,9 +161,14 @@ impl Error {
         self.kind
     }
 
-    /// The name of the problem, where it has one of its own.
-    pub fn slug(&self) -> Option<&'static str> {
+    /// The type of the problem, where it has one of its own besides its kind's.
+    pub fn problem_type(&self) -> Option<&'static ProblemType> {
         self.problem
+    }
+
+    /// The slug of [`problem_type`](Self::problem_type).
+    pub fn slug(&self) -> Option<&'static str> {
+        self.problem.map(|problem| problem.slug)
     }
 
     /// What the caller is told.

@@ -13,7 +13,7 @@ use super::command::not_stored;
 use super::thread::Thread;
 use super::volatile::check_stored;
 use super::working::{Since, Slot};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::decide::Decision;
@@ -21,6 +21,7 @@ use crate::document::event::Event;
 use crate::document::json;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
+use crate::engine::problems::NOT_IN_MEMORY;
 use crate::store::{Batch, DocumentRepair, ProvenHistory, RawDocument};
 
 /// Which side is right.
@@ -283,5 +284,5 @@ fn parse(document: &Document) -> Result<Option<Value>> {
 /// The refusal to mend from memory what memory does not have.
 pub(crate) fn not_in_memory(name: &DocumentName) -> Error {
     let message = format!("{name} is not in memory, and nothing on disk is what memory remembers of it");
-    Error::new(Kind::AlreadyExists, message).problem("not-in-memory")
+    NOT_IN_MEMORY.error(message)
 }

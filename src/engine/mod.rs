@@ -18,6 +18,7 @@ pub(crate) mod health;
 pub(crate) mod mend;
 pub(crate) mod persist;
 pub(crate) mod policy;
+pub(crate) mod problems;
 pub(crate) mod reads;
 pub(crate) mod standing;
 pub(crate) mod tallies;

@@ -19,6 +19,7 @@ use crate::document::decide::Decision;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
+use crate::engine::problems::NOT_PERSISTENT;
 use crate::live::ring::Ring;
 use crate::live::topics::Interest;
 use crate::store::{IdempotencyRow, Reader};
@@ -102,7 +103,7 @@ pub(crate) fn check_meta(meta: &Meta) -> Result<()> {
         "{name} lives in memory only, since it was created while persistence was turned off: nothing of it is kept on \
          disk; play on, or have persistence turned on and open a new game"
     );
-    Err(Error::new(Kind::AlreadyExists, message).problem("not-persistent"))
+    Err(NOT_PERSISTENT.error(message))
 }
 
 /// A volatile document as it was at `version`, from those of its events that are still in memory (without a gap up to

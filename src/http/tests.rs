@@ -101,7 +101,7 @@ fn routes(signals: Signals) -> Router {
         .route("/flood", get(flood))
         .route("/flood/of/events", get(async |signals| ([("content-type", "text/event-stream")], flood(signals).await)))
         .with_state(signals)
-        .merge(Router::from(pages::routes()))
+        .merge(Router::from(pages::routes([])))
 }
 
 async fn wait(State(signals): State<Signals>) -> &'static str {

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::problems::{MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
 use crate::base::clock::Timestamp;
 use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
@@ -396,10 +397,10 @@ impl Peer {
 
 /// The other server cannot take the game now.
 fn unavailable(message: &str) -> Error {
-    Error::new(Kind::StorageUnavailable, message).problem("other-server-unavailable")
+    OTHER_SERVER_UNAVAILABLE.error(message)
 }
 
 /// The other server does not take the game, and would not later.
 fn refused(message: &str) -> Error {
-    Error::new(Kind::Rejected, message).problem("move-refused")
+    MOVE_REFUSED.error(message)
 }

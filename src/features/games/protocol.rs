@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::problems::GAME_TOO_LARGE;
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
 use crate::document::chain::Hash;
 use crate::document::model::Access;
@@ -130,7 +131,7 @@ pub(crate) fn too_large(bytes_max: usize) -> Error {
         "a game that moves has at most {bytes_max} bytes of history and of what belongs to it; keep less history \
          (history-events, history-days), or end the game here"
     );
-    Error::new(Kind::TooLarge, message).problem("game-too-large").with("maxBytes", bytes_max)
+    GAME_TOO_LARGE.error(message).with("maxBytes", bytes_max)
 }
 
 pub(super) fn hash(text: &str) -> Result<Hash> {

@@ -4,8 +4,14 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::base::error::ProblemType;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{DocumentName, UserId};
+use crate::engine::problems::NOT_PERSISTENT;
+use crate::features::games::problems::{
+    GAME_COMPLETED, GAME_RUNNING, NOT_A_PARTICIPANT, RECONNECT_TOKEN_EXPIRED, RECONNECT_TOKEN_MISMATCH,
+    RECONNECT_TOKEN_RACED, RECONNECT_TOKEN_UNKNOWN, RECONNECT_TOKEN_USED, SEAT_TAKEN, TABLE_FULL,
+};
 use crate::http::api::Api;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
@@ -67,12 +73,12 @@ const ABSENT: &[K] = &[K::NotFound, K::Gone];
 const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const REPEATED: &[K] = &[K::IdempotencyMismatch];
 const MOVING: &[K] = &[K::Frozen];
-const OVER: &[&str] = &["game-completed"];
-const MEMORY: &[&str] = &["not-persistent"];
+const OVER: &[&ProblemType] = &[&GAME_COMPLETED];
+const MEMORY: &[&ProblemType] = &[&NOT_PERSISTENT];
 
 problems! {
     /// Of taking a seat.
-    JoinProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING => OVER, &["seat-taken", "table-full"];
+    JoinProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING => OVER, &[&SEAT_TAKEN, &TABLE_FULL];
     /// Of storing a game.
     PersistProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING, &[K::VersionConflict] => MEMORY;
     /// Of reading one back.
@@ -80,7 +86,7 @@ problems! {
     /// Of what is stored of one.
     PersistenceProblems: ACCESS, ABSENT;
     /// Of removing one.
-    RemoveProblems: ACCESS, ABSENT, MOVING => &["game-running"], MEMORY;
+    RemoveProblems: ACCESS, ABSENT, MOVING => &[&GAME_RUNNING], MEMORY;
     /// Of looking at the seats.
     SeatsProblems: ACCESS, ABSENT;
     /// Of leaving a seat.
@@ -88,14 +94,14 @@ problems! {
     /// Of ending a game.
     CompleteProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING;
     /// Of asking for a token.
-    TokenProblems: ACCESS, ABSENT, MOVING => OVER, &["not-a-participant"];
+    TokenProblems: ACCESS, ABSENT, MOVING => OVER, &[&NOT_A_PARTICIPANT];
     /// Of coming back.
     ReconnectProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING => OVER, &[
-        "not-a-participant",
-        "reconnect-token-unknown",
-        "reconnect-token-expired",
-        "reconnect-token-used",
-        "reconnect-token-raced",
-        "reconnect-token-mismatch",
+        &NOT_A_PARTICIPANT,
+        &RECONNECT_TOKEN_UNKNOWN,
+        &RECONNECT_TOKEN_EXPIRED,
+        &RECONNECT_TOKEN_USED,
+        &RECONNECT_TOKEN_RACED,
+        &RECONNECT_TOKEN_MISMATCH,
     ];
 }

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::problems::{SEAT_TAKEN, TABLE_FULL};
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
 use crate::base::limits::{SEATS_DEFAULT, SEATS_MAX};
 
@@ -55,13 +56,13 @@ pub(crate) fn choose(taken: &[Seat], max: u32, player: &UserId, wanted: Option<u
     let is_taken = |number: u32| taken.iter().any(|seat| seat.seat == number);
     if let Some(wanted) = wanted.filter(|wanted| is_taken(*wanted)) {
         let message = format!("seat {wanted} is taken; take another, or leave it to the server by naming none");
-        return Err(Error::new(Kind::AlreadyExists, message).problem("seat-taken"));
+        return Err(SEAT_TAKEN.error(message));
     }
     let full = u32::try_from(taken.len()).unwrap_or(u32::MAX) >= max;
     let seat = wanted.or_else(|| (0..max).find(|number| !is_taken(*number))).filter(|_| !full);
     seat.map(Choice::Free).ok_or_else(|| {
         let message = format!("all {max} seats are taken; ask the host to make room, or open a new game");
-        Error::new(Kind::AlreadyExists, message).problem("table-full").with("maxSeats", max)
+        TABLE_FULL.error(message).with("maxSeats", max)
     })
 }
 

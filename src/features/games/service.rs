@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::problems::{GAME_COMPLETED, NOT_A_PARTICIPANT};
 use super::seats::{self, Choice, Seat};
 use super::tokens::Token;
 use super::{sql, tables};
@@ -27,8 +28,8 @@ pub(crate) async fn running(api: &Api, name: &DocumentName) -> Result<Arc<Docume
 pub(super) fn check_running(conn: &Connection, document: i64) -> Result<()> {
     match sql::completed_at(conn, document)? {
         None => Ok(()),
-        Some(at) => Err(Error::new(Kind::Gone, "this game is over; open a new game, or ask the host for one")
-            .problem("game-completed")
+        Some(at) => Err(GAME_COMPLETED
+            .error("this game is over; open a new game, or ask the host for one")
             .with("completedAt", at.to_string())),
     }
 }
@@ -45,7 +46,7 @@ fn forbidden(message: &str) -> Error {
 /// The refusal of a player who has no seat.
 pub(super) fn not_a_participant(player: &UserId) -> Error {
     let message = format!("{player} has no seat in this game; take one, or ask the host for one");
-    Error::new(Kind::Forbidden, message).problem("not-a-participant")
+    NOT_A_PARTICIPANT.error(message)
 }
 
 /// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever

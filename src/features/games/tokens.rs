@@ -4,6 +4,10 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use sha2::{Digest, Sha256};
 
+use super::problems::{
+    RECONNECT_TOKEN_EXPIRED, RECONNECT_TOKEN_MISMATCH, RECONNECT_TOKEN_RACED, RECONNECT_TOKEN_UNKNOWN,
+    RECONNECT_TOKEN_USED,
+};
 use crate::base::clock::Timestamp;
 use crate::base::entropy::Entropy;
 use crate::base::error::{Error, Kind, Result};
@@ -121,44 +125,38 @@ impl Verdict {
     /// Lets a good token through. Error: the refusal, which says what to do next.
     pub(crate) fn check(self) -> Result<()> {
         const ASK: &str = "ask for a new one at connection-token, as the player or by the host";
-        let (kind, slug, message) = match self {
+        let (problem, message) = match self {
             Self::Good => return Ok(()),
             Self::Mismatch => (
-                Kind::Forbidden,
-                "reconnect-token-mismatch",
+                &RECONNECT_TOKEN_MISMATCH,
                 "this token is for another game, player or user; send the one that was given to this player for this \
                  game, or ask the host for one"
                     .to_owned(),
             ),
-            Self::Expired => {
-                (Kind::Unauthenticated, "reconnect-token-expired", format!("this token has expired; {ASK}"))
-            }
+            Self::Expired => (&RECONNECT_TOKEN_EXPIRED, format!("this token has expired; {ASK}")),
             Self::Raced => (
-                Kind::AlreadyExists,
-                "reconnect-token-raced",
+                &RECONNECT_TOKEN_RACED,
                 "another request has just used this token; go on with the token that it was given, or repeat it with \
                  its Idempotency-Key"
                     .to_owned(),
             ),
             Self::Reused => (
-                Kind::Unauthenticated,
-                "reconnect-token-used",
+                &RECONNECT_TOKEN_USED,
                 format!("this token was used before, so all tokens that came from it have ended; {ASK}"),
             ),
             Self::Ended => (
-                Kind::Unauthenticated,
-                "reconnect-token-used",
+                &RECONNECT_TOKEN_USED,
                 format!("this token has ended, since an older one was shown again or the player left; {ASK}"),
             ),
         };
-        Err(Error::new(kind, message).problem(slug))
+        Err(problem.error(message))
     }
 }
 
 /// The refusal of a token that nobody knows.
 pub(crate) fn unknown() -> Error {
     let message = "nobody knows this token; ask for a new one at connection-token, as the player or by the host";
-    Error::new(Kind::Unauthenticated, message).problem("reconnect-token-unknown")
+    RECONNECT_TOKEN_UNKNOWN.error(message)
 }
 
 /// An answer that only the holder of a token can read.

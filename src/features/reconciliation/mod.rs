@@ -7,6 +7,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod external;
+pub(crate) mod problems;
 pub(crate) mod repair;
 pub(crate) mod routes;
 pub(crate) mod scrub;

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use super::problems::NOT_DIFFERENT;
 use super::verdict::{Difference, Verdict};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
 use crate::engine::mend::{Known, Mended, Side, not_in_memory};
@@ -53,7 +54,7 @@ impl Comparer {
         });
         let Some((key, known)) = found.await? else {
             let message = format!("{document} is the same in memory and on disk");
-            return Err(Error::new(Kind::AlreadyExists, message).problem("not-different"));
+            return Err(NOT_DIFFERENT.error(message));
         };
         let Mended { document: now, what } = self.engine.mend(document.clone(), source, known).await?;
         let result = now.as_ref().map(|now| (now.version, now.hash));

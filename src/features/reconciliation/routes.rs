@@ -7,8 +7,10 @@ use http::request::Parts;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::problems::NOT_DIFFERENT;
 use super::service::Reconciliation;
 use crate::base::error::{Error, Kind as K, Result};
+use crate::engine::problems::NOT_IN_MEMORY;
 use crate::http::api::Api;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
@@ -57,7 +59,7 @@ problems! {
     RunProblems: ACCESS, BODY, &[K::NotFound];
     /// Of mending a document.
     RepairProblems: ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Gone]
-        => &["not-different", "not-in-memory"];
+        => &[&NOT_DIFFERENT, &NOT_IN_MEMORY];
     /// Of making a service known.
     RegisterProblems: ACCESS, BODY;
     /// Of reporting.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::problems::SESSIONS_FULL;
 use super::rules::{self, Device, Session};
 use super::service::{Description, Keeper, Made, Opening, gone};
 use super::table::Live;
@@ -45,7 +46,7 @@ const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 
 problems! {
     /// Of opening a session.
-    OpenProblems: ACCESS, BODY => &["sessions-full"];
+    OpenProblems: ACCESS, BODY => &[&SESSIONS_FULL];
     /// Of looking at sessions, or ending all others.
     SessionProblems: ACCESS;
     /// Of ending one.

@@ -10,9 +10,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::problems::SESSIONS_FULL;
 use super::rules::{Device, Session, Terms, Token};
 use crate::base::clock::{Clock, Timestamp};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::Result;
 use crate::base::ids::SessionId;
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
@@ -219,7 +220,7 @@ impl Table {
         }
         if index.all.len() >= SESSIONS_MAX + oldest.len() {
             let message = "there are as many sessions as there may be; end some, or wait until some expire";
-            return Err(Error::new(Kind::AlreadyExists, message).problem("sessions-full"));
+            return Err(SESSIONS_FULL.error(message));
         }
         for live in &oldest {
             self.end(live);

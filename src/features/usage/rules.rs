@@ -3,8 +3,9 @@
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, UserId};
+use crate::http::response::problem_types::QUOTA_EXCEEDED;
 use crate::jobs::Schedule;
 
 /// When counters are set back.
@@ -292,8 +293,8 @@ impl Plan<'_> {
         };
         let message =
             format!("the plan '{name}' allows {limit} new {things} in a period, {used} were created; {message}");
-        Err(Error::new(Kind::Forbidden, message)
-            .problem("quota-exceeded")
+        Err(QUOTA_EXCEEDED
+            .error(message)
             .with("counter", thing.counter())
             .with("used", used)
             .with("limit", limit)

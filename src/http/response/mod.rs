@@ -5,5 +5,6 @@ pub(crate) mod json;
 pub(crate) mod openapi;
 pub(crate) mod pages;
 pub(crate) mod problem;
+pub(crate) mod problem_types;
 pub(crate) mod relocation;
 pub(crate) mod sse;

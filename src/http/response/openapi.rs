@@ -25,12 +25,12 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::error::Kind;
+use crate::base::error::{Kind, ProblemType};
 use crate::http::request::caller::Caller;
 use crate::http::request::cookie;
 use crate::http::request::idempotency::Sent;
 use crate::http::request::path::{CollectionPath, DocumentPath};
-use crate::http::response::problem::{self, NAMED, row};
+use crate::http::response::{problem, problem_types};
 
 /// Every call may be refused with these: the guard does that, and reads the request.
 const EVERYWHERE: &[Kind] = &[
@@ -156,24 +156,22 @@ pub(crate) struct Misfit {
     pub detail: String,
 }
 
-/// The answers by which a call that may fail with one of `kinds`, or with a problem of one of these names, refuses: one
-/// per status code.
-pub(crate) fn refusals(kinds: &[&[Kind]], names: &[&[&str]]) -> BTreeMap<String, RefOr<Answer>> {
-    let mut by_status: BTreeMap<u16, Vec<problem::Row>> = BTreeMap::new();
-    let by_kind = kinds.iter().copied().flatten().chain(EVERYWHERE).map(|kind| row(*kind));
-    let is_named = |row: &&problem::Row| names.iter().copied().flatten().any(|name| *name == row.slug);
-    for row in by_kind.chain(NAMED.iter().filter(is_named).copied()) {
-        let rows = by_status.entry(row.status.as_u16()).or_default();
-        if !rows.contains(&row) {
-            rows.push(row);
+/// The responses of a call that may fail with one of these kinds or problems, one response per status code.
+pub(crate) fn refusals(kinds: &[&[Kind]], problems: &[&[&'static ProblemType]]) -> BTreeMap<String, RefOr<Answer>> {
+    let mut by_status: BTreeMap<u16, Vec<&'static ProblemType>> = BTreeMap::new();
+    let of_kinds = kinds.iter().copied().flatten().chain(EVERYWHERE).map(|kind| problem_types::of_kind(*kind));
+    for problem in of_kinds.chain(problems.iter().copied().flatten().copied()) {
+        let same_status = by_status.entry(problem_types::status(problem.kind).as_u16()).or_default();
+        if same_status.iter().all(|known| known.slug != problem.slug) {
+            same_status.push(problem);
         }
     }
-    by_status.into_iter().map(|(status, rows)| (status.to_string(), refusal(status, &rows).into())).collect()
+    by_status.into_iter().map(|(status, problems)| (status.to_string(), refusal(status, &problems).into())).collect()
 }
 
-fn refusal(status: u16, rows: &[problem::Row]) -> Answer {
-    let titles: Vec<&str> = rows.iter().map(|row| row.title).collect();
-    let types = rows.iter().map(|row| format!("/problems/{}", row.slug));
+fn refusal(status: u16, problems: &[&ProblemType]) -> Answer {
+    let titles: Vec<&str> = problems.iter().map(|problem| problem.title).collect();
+    let types = problems.iter().map(|problem| format!("/problems/{}", problem.slug));
     let types = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(types));
     let schema =
         AllOfBuilder::new().item(Ref::from_schema_name("Problem")).item(ObjectBuilder::new().property("type", types));

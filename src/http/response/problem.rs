@@ -1,14 +1,14 @@
-//! How failures are told: RFC 9457 problems. The only place that gives a failure its status.
+//! Renders errors as RFC 9457 problems.
 
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::base::error::{Error, Kind};
+use crate::http::response::problem_types;
 
 /// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -32,95 +32,9 @@ impl From<Error> for Failure {
     }
 }
 
-/// What a sort of failure is in HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub status: StatusCode,
-    /// The last part of `type`, which is `/problems/<slug>`.
-    pub slug: &'static str,
-    /// The short text that is the same for all of this sort.
-    pub title: &'static str,
-}
-
-/// The table of DESIGN §5.
-pub(crate) const fn row(kind: Kind) -> Row {
-    use StatusCode as S;
-    let (status, slug, title) = match kind {
-        Kind::Invalid => (S::BAD_REQUEST, "invalid-request", "The request is not valid"),
-        Kind::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "Nobody knows who is asking"),
-        Kind::Forbidden => (S::FORBIDDEN, "forbidden", "This is not allowed"),
-        Kind::NotFound => (S::NOT_FOUND, "not-found", "There is no such thing"),
-        Kind::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be asked here"),
-        Kind::AlreadyExists => (S::CONFLICT, "already-exists", "It exists already"),
-        Kind::PreconditionFailed => (S::PRECONDITION_FAILED, "version-conflict", "Someone else was faster"),
-        Kind::VersionConflict => (S::CONFLICT, "version-conflict", "Someone else was faster"),
-        Kind::Gone => (S::GONE, "gone", "It was deleted"),
-        Kind::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "This is too large"),
-        Kind::UnsupportedMediaType => {
-            (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Bodies of this type are not taken here")
-        }
-        Kind::RequestTimeout => (S::REQUEST_TIMEOUT, "request-timeout", "The request did not come in time"),
-        Kind::MisdirectedHost => (S::MISDIRECTED_REQUEST, "misdirected-host", "This host name is not ours"),
-        Kind::Rejected => (S::UNPROCESSABLE_ENTITY, "action-rejected", "The rules say no"),
-        Kind::PatchFailed => (S::UNPROCESSABLE_ENTITY, "patch-failed", "The patch does not apply"),
-        Kind::IdempotencyMismatch => {
-            (S::UNPROCESSABLE_ENTITY, "idempotency-mismatch", "This key was used for another request")
-        }
-        Kind::RateLimited => (S::TOO_MANY_REQUESTS, "rate-limited", "These are too many requests"),
-        Kind::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
-        Kind::Damaged => (S::INTERNAL_SERVER_ERROR, "damaged-document", "What is stored does not add up"),
-        Kind::Moved => (S::PERMANENT_REDIRECT, "game-moved", "The game is on another server now"),
-        Kind::Frozen => (S::SERVICE_UNAVAILABLE, "game-frozen", "The game is moving between servers"),
-        Kind::TooManyStreams => (S::TOO_MANY_REQUESTS, "too-many-streams", "You have too many streams open"),
-        Kind::IdentityUnavailable => {
-            (S::SERVICE_UNAVAILABLE, "identity-unavailable", "It cannot be found out who you are")
-        }
-        Kind::StorageUnavailable => (S::SERVICE_UNAVAILABLE, "storage-unavailable", "Storage takes no writes now"),
-        Kind::StorageFull => (S::INSUFFICIENT_STORAGE, "storage-full", "Storage is full"),
-    };
-    Row { status, slug, title }
-}
-
-const fn named(status: StatusCode, slug: &'static str, title: &'static str) -> Row {
-    Row { status, slug, title }
-}
-
-/// The problems that features name themselves ([`Error::problem`]), each with the status of the kind that it is raised
-/// with.
-pub(crate) const NAMED: &[Row] = &[
-    named(StatusCode::UNAUTHORIZED, "reconnect-token-unknown", "Nobody knows this reconnect token"),
-    named(StatusCode::UNAUTHORIZED, "reconnect-token-expired", "This reconnect token has expired"),
-    named(StatusCode::UNAUTHORIZED, "reconnect-token-used", "This reconnect token was used before"),
-    named(StatusCode::CONFLICT, "reconnect-token-raced", "Another request with this reconnect token was faster"),
-    named(StatusCode::FORBIDDEN, "reconnect-token-mismatch", "This reconnect token is for something else"),
-    named(StatusCode::FORBIDDEN, "not-a-participant", "This player has no seat in the game"),
-    named(StatusCode::CONFLICT, "seat-taken", "This seat is taken"),
-    named(StatusCode::CONFLICT, "table-full", "Every seat is taken"),
-    named(StatusCode::GONE, "game-completed", "The game is over"),
-    named(StatusCode::CONFLICT, "not-persistent", "This game lives in memory only"),
-    named(StatusCode::CONFLICT, "not-different", "This document is the same in memory and on disk"),
-    named(StatusCode::CONFLICT, "not-in-memory", "Memory does not have this document"),
-    named(StatusCode::CONFLICT, "game-running", "The game is still running"),
-    named(StatusCode::FORBIDDEN, "quota-exceeded", "The plan allows no more of these for now"),
-    named(StatusCode::PAYLOAD_TOO_LARGE, "game-too-large", "The game is too large to move"),
-    named(StatusCode::SERVICE_UNAVAILABLE, "other-server-unavailable", "The other server cannot take the game now"),
-    named(StatusCode::UNPROCESSABLE_ENTITY, "move-refused", "The other server does not take the game"),
-    named(StatusCode::CONFLICT, "game-elsewhere", "One of the games is on another server now"),
-    named(StatusCode::CONFLICT, "sessions-full", "There are as many sessions as there may be"),
-];
-
-/// What `error` is in HTTP: by its kind, and by its name if it has one.
-pub(crate) fn row_of(error: &Error) -> Row {
-    let by_kind = row(error.kind());
-    let Some(slug) = error.slug() else { return by_kind };
-    let found = NAMED.iter().find(|named| named.slug == slug);
-    debug_assert!(found.is_some_and(|named| named.status == by_kind.status), "'{slug}' is not as NAMED has it");
-    Row { status: by_kind.status, ..found.copied().unwrap_or(by_kind) }
-}
-
 /// The body of a problem.
 #[derive(Serialize)]
-struct Problem<'a> {
+struct ProblemBody<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'a str,
@@ -155,7 +69,8 @@ impl IntoResponse for Failure {
 
 /// The response that tells `error`, with the id of the request where the caller can do nothing but quote it.
 pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
-    let row = row_of(error);
+    let problem_type = problem_types::of(error);
+    let status = problem_types::status(error.kind());
     let mut details = error.details().clone();
     RESERVED.iter().for_each(|name| drop(details.remove(*name)));
     let retry_after = retry_after(error);
@@ -165,16 +80,16 @@ pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
     if let Some(id) = request_id {
         details.insert("requestId".to_owned(), id.into());
     }
-    let problem = Problem {
-        kind: format!("/problems/{}", row.slug),
-        title: row.title,
-        status: row.status.as_u16(),
+    let problem = ProblemBody {
+        kind: format!("/problems/{}", problem_type.slug),
+        title: problem_type.title,
+        status: status.as_u16(),
         detail: error.message(),
         details: &details,
     };
     // Strings, numbers and JSON trees under string keys always serialise.
     let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut response = (row.status, body).into_response();
+    let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     if let Some(seconds) = retry_after {
@@ -222,7 +137,18 @@ fn name_accepted(error: &Error, headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+    use http::StatusCode;
+
     use super::*;
+    use crate::base::error::ProblemType;
+
+    static SEAT_TAKEN: ProblemType = ProblemType {
+        slug: "seat-taken",
+        kind: Kind::AlreadyExists,
+        title: "This seat is taken",
+        meaning: "",
+        remedy: "",
+    };
 
     async fn told(error: Error) -> (http::response::Parts, Value) {
         let (parts, body) = Failure(error).into_response().into_parts();
@@ -242,13 +168,13 @@ mod tests {
                 "detail": "not at version 3", "currentVersion": 4
             })
         );
-        assert_eq!(row(Kind::PreconditionFailed).status, StatusCode::PRECONDITION_FAILED);
-        assert_eq!(row(Kind::PreconditionFailed).slug, row(Kind::VersionConflict).slug);
+        let (parts, body) = told(Error::new(Kind::PreconditionFailed, "not at version 3")).await;
+        assert_eq!((parts.status.as_u16(), &body["type"]), (412, &"/problems/version-conflict".into()));
     }
 
     #[tokio::test]
     async fn a_problem_with_a_name_of_its_own_keeps_the_status_of_its_kind() {
-        let (parts, body) = told(Error::new(Kind::AlreadyExists, "seat 3 is bob's").problem("seat-taken")).await;
+        let (parts, body) = told(SEAT_TAKEN.error("seat 3 is bob's")).await;
         assert_eq!(parts.status, StatusCode::CONFLICT);
         assert_eq!((&body["type"], &body["title"]), (&"/problems/seat-taken".into(), &"This seat is taken".into()));
         assert_eq!((&body["status"], &body["detail"]), (&409.into(), &"seat 3 is bob's".into()));

@@ -17,6 +17,7 @@ use crate::base::limits::BATCH_OPERATIONS_MAX;
 use crate::document::decide::{Expected, Operation, Request};
 use crate::document::model::Access;
 use crate::document::patch::ClientPatch;
+use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::openapi::WriteHeaders;
@@ -121,7 +122,7 @@ fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
         usize::try_from(index).ok().and_then(|index| names.get(index)).map_or_else(String::new, ToString::to_string);
     let message =
         format!("{}; a batch happens on one server: send what is about it there, and the rest here", moved.message());
-    let error = Error::new(Kind::VersionConflict, message).problem("game-elsewhere");
+    let error = GAME_ELSEWHERE.error(message);
     error.with("index", index).with("document", name).with("to", to)
 }
 

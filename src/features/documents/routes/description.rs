@@ -10,8 +10,11 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::schemas::{BatchResults, Document, NotDurable};
 use crate::base::error::Kind as K;
+use crate::base::error::ProblemType;
+use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::request::body::JSON;
 use crate::http::response::openapi::{answer, problems, text};
+use crate::http::response::problem_types::QUOTA_EXCEEDED;
 
 const DONE: (u16, &str) = (200, "Done, and on disk.");
 const CREATED: (u16, &str) = (201, "Created, and on disk.");
@@ -109,7 +112,7 @@ const ABSENT: &[K] = &[K::NotFound, K::Gone];
 const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const CHANGE: &[K] = &[K::PreconditionFailed, K::Rejected, K::IdempotencyMismatch, K::StorageFull, K::Frozen];
 /// Of what may create.
-const QUOTA: &[&str] = &["quota-exceeded"];
+const QUOTA: &[&ProblemType] = &[&QUOTA_EXCEEDED];
 
 problems! {
     /// Of a list.
@@ -130,5 +133,5 @@ problems! {
     DeleteProblems: ACCESS, ABSENT, CHANGE;
     /// Of many changes at once.
     BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed]
-        => &["quota-exceeded", "game-elsewhere"];
+        => &[&QUOTA_EXCEEDED, &GAME_ELSEWHERE];
 }

@@ -9,11 +9,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Game, MEMORY, json};
+use crate::base::error::ProblemType;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::Version;
 use crate::document::chain::Position;
 use crate::features::games::migrate_in::{self, End};
 use crate::features::games::migrate_out::{self, Departed, Retry};
+use crate::features::games::problems::{GAME_TOO_LARGE, MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
 use crate::features::games::protocol::Piece;
 use crate::http::api::Api;
 use crate::http::request::body::{BodyLimits, JSON, RawBody};
@@ -28,14 +30,14 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(migrate)).routes(routes!(import))
 }
 
-const TOO_LARGE: &[&str] = &["game-too-large"];
+const TOO_LARGE: &[&ProblemType] = &[&GAME_TOO_LARGE];
 
 problems! {
     /// Of moving.
     MigrateProblems: &[
         K::Unauthenticated, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::Rejected,
         K::IdempotencyMismatch, K::Frozen, K::StorageUnavailable, K::Damaged,
-    ] => MEMORY, TOO_LARGE, &["move-refused", "other-server-unavailable"];
+    ] => MEMORY, TOO_LARGE, &[&OTHER_SERVER_UNAVAILABLE, &MOVE_REFUSED];
     /// Of taking in.
     ImportProblems: &[
         K::Unauthenticated, K::NotFound, K::AlreadyExists, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout,

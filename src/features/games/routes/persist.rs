@@ -22,6 +22,7 @@ use crate::document::model::Document;
 use crate::document::visibility::redact_state;
 use crate::engine::health::Storage;
 use crate::engine::volatile::{check_meta, check_stored};
+use crate::features::games::problems::GAME_RUNNING;
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
@@ -211,7 +212,7 @@ async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }:
     // One that is deleted does not run: only its history is left.
     if !completed && !tip.deleted {
         let message = "the game is still running; complete it first";
-        return Err(Error::new(Kind::VersionConflict, message).problem("game-running").into());
+        return Err(GAME_RUNNING.error(message).into());
     }
     api.engine.purge(game, viewer, None).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -1,0 +1,134 @@
+//! The problem types of this feature.
+
+use crate::base::error::{Kind, ProblemType};
+
+pub(crate) static RECONNECT_TOKEN_UNKNOWN: ProblemType = ProblemType {
+    slug: "reconnect-token-unknown",
+    kind: Kind::Unauthenticated,
+    title: "Nobody knows this reconnect token",
+    meaning: "The server knows no reconnect token like this one: it is cut off or mistyped, or it was forgotten long \
+              after it expired.",
+    remedy: "Ask for a new one at connection-token, as the player or by the host of the game.",
+};
+
+pub(crate) static RECONNECT_TOKEN_EXPIRED: ProblemType = ProblemType {
+    slug: "reconnect-token-expired",
+    kind: Kind::Unauthenticated,
+    title: "This reconnect token has expired",
+    meaning: "The reconnect token was good for a limited time, and that is over.",
+    remedy: "Ask for a new one at connection-token, as the player or by the host of the game; the seat is still there.",
+};
+
+pub(crate) static RECONNECT_TOKEN_USED: ProblemType = ProblemType {
+    slug: "reconnect-token-used",
+    kind: Kind::Unauthenticated,
+    title: "This reconnect token was used before",
+    meaning: "A reconnect token works once. This one was used some time ago, or belongs to a line of tokens of which \
+              an old one was shown again: someone may have copied it, so the whole line has ended.",
+    remedy: "Ask for a new one at connection-token, as the player or by the host of the game. If you did not use the \
+             old one twice, tell the host.",
+};
+
+pub(crate) static RECONNECT_TOKEN_RACED: ProblemType = ProblemType {
+    slug: "reconnect-token-raced",
+    kind: Kind::AlreadyExists,
+    title: "Another request with this reconnect token was faster",
+    meaning: "The same reconnect token came twice within a few seconds, and the other request was faster. Nothing was \
+              revoked.",
+    remedy: "Go on with the token that the other request was given. If that answer was lost: repeat it with its \
+             Idempotency-Key, or ask for a new token at connection-token.",
+};
+
+pub(crate) static RECONNECT_TOKEN_MISMATCH: ProblemType = ProblemType {
+    slug: "reconnect-token-mismatch",
+    kind: Kind::Forbidden,
+    title: "This reconnect token is for something else",
+    meaning: "The reconnect token is good, but for another game, another player or another user than the request \
+              names.",
+    remedy: "Send it to the game that it was made for, as the player that it was made for.",
+};
+
+pub(crate) static NOT_A_PARTICIPANT: ProblemType = ProblemType {
+    slug: "not-a-participant",
+    kind: Kind::Forbidden,
+    title: "This player has no seat in the game",
+    meaning: "This player holds no seat in the game.",
+    remedy: "Take a seat at seats, or ask the host of the game for one.",
+};
+
+pub(crate) static SEAT_TAKEN: ProblemType = ProblemType {
+    slug: "seat-taken",
+    kind: Kind::AlreadyExists,
+    title: "This seat is taken",
+    meaning: "Another player sits there already; the first who asks gets the seat.",
+    remedy: "Take another seat, or leave seat out to get the lowest free one.",
+};
+
+pub(crate) static TABLE_FULL: ProblemType = ProblemType {
+    slug: "table-full",
+    kind: Kind::AlreadyExists,
+    title: "Every seat is taken",
+    meaning: "Every seat of the game is taken.",
+    remedy: "Wait until someone leaves, ask the host to make room, or open a new game.",
+};
+
+pub(crate) static GAME_COMPLETED: ProblemType = ProblemType {
+    slug: "game-completed",
+    kind: Kind::Gone,
+    title: "The game is over",
+    meaning: "The game is over: nobody takes a seat in it or comes back to it.",
+    remedy: "Open a new game. The last state can still be read at the document, as long as it is kept.",
+};
+
+pub(crate) static GAME_RUNNING: ProblemType = ProblemType {
+    slug: "game-running",
+    kind: Kind::VersionConflict,
+    title: "The game is still running",
+    meaning: "Only a completed game can be removed, and nobody has completed this one.",
+    remedy: "Complete the game first; then remove it.",
+};
+
+pub(crate) static GAME_TOO_LARGE: ProblemType = ProblemType {
+    slug: "game-too-large",
+    kind: Kind::TooLarge,
+    title: "The game is too large to move",
+    meaning: "The history of the game, with what belongs to it, is larger than what moves between servers. Nothing was \
+              changed, and the game goes on where it is.",
+    remedy: "maxBytes says how large it may be. Keep less history (history-events, history-days) and have the game \
+             stored whole (persist), so that the older part goes; or end the game where it is.",
+};
+
+pub(crate) static OTHER_SERVER_UNAVAILABLE: ProblemType = ProblemType {
+    slug: "other-server-unavailable",
+    kind: Kind::StorageUnavailable,
+    title: "The other server cannot take the game now",
+    meaning: "The server that the game was to move to cannot be reached, or cannot take it now. The game goes on where \
+              it is.",
+    remedy: "See whether that server runs and is well, then order the move again.",
+};
+
+pub(crate) static MOVE_REFUSED: ProblemType = ProblemType {
+    slug: "move-refused",
+    kind: Kind::Rejected,
+    title: "The other server does not take the game",
+    meaning: "The server that the game was to move to does not take it, for the reason that detail gives: it has \
+              another game of this name, say, or allows less. The game goes on where it is.",
+    remedy: "Remove the reason, or choose another server; otherStatus is the status of its answer.",
+};
+
+/// All of them, in the order of the index page.
+pub(crate) static PROBLEMS: &[&ProblemType] = &[
+    &RECONNECT_TOKEN_UNKNOWN,
+    &RECONNECT_TOKEN_EXPIRED,
+    &RECONNECT_TOKEN_USED,
+    &RECONNECT_TOKEN_RACED,
+    &RECONNECT_TOKEN_MISMATCH,
+    &NOT_A_PARTICIPANT,
+    &SEAT_TAKEN,
+    &TABLE_FULL,
+    &GAME_COMPLETED,
+    &GAME_RUNNING,
+    &GAME_TOO_LARGE,
+    &OTHER_SERVER_UNAVAILABLE,
+    &MOVE_REFUSED,
+];

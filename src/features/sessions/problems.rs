@@ -1,0 +1,14 @@
+//! The problem types of this feature.
+
+use crate::base::error::{Kind, ProblemType};
+
+pub(crate) static SESSIONS_FULL: ProblemType = ProblemType {
+    slug: "sessions-full",
+    kind: Kind::AlreadyExists,
+    title: "There are as many sessions as there may be",
+    meaning: "The server keeps a bounded number of sessions, and there are that many.",
+    remedy: "An administrator can end some at /api/v1/admin/sessions; those that nobody uses expire by themselves.",
+};
+
+/// All of them, in the order of the index page.
+pub(crate) static PROBLEMS: &[&ProblemType] = &[&SESSIONS_FULL];
