@@ -23,10 +23,8 @@ use crate::document::rules::Rules;
 use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
-use crate::engine::standing::Standings;
 use crate::engine::thread::{Ending, TICK, Thread};
-use crate::features;
-use crate::features::games::sql::persist::{CompletedGames, SeatedPlayers};
+use crate::features::games::sql::persist::{GamesHook, SeatedPlayers};
 use crate::http::api::{Api, Parts};
 use crate::http::request::body::BodyLimits;
 use crate::http::server::admission::Admission;
@@ -39,7 +37,7 @@ use crate::jobs::runner::Runner;
 use crate::jobs::{Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
-use crate::store::{self, Memory, OpenError, Reader, Synchronous};
+use crate::store::{self, Memory, OpenError, Synchronous};
 use crate::tailnet::client::LocalApi;
 use crate::tailnet::gate::Gate;
 
@@ -174,12 +172,13 @@ impl Builder {
         let clock = Arc::clone(&self.clock);
         let presence = Presence::new(Arc::clone(&hub), clock, config.presence_debounce, Some(seated));
         let (beside, present) = (Arc::clone(&memory), Arc::clone(&presence));
-        options.expendable = Some(Arc::new(CompletedGames { memory: beside, presence: present }));
+        options.hooks.push(Arc::new(GamesHook { memory: beside, presence: present }));
         let health = Arc::new(Health::default());
         let (engine, commands) = command::channel();
         let (done, finished) = watch::channel(None);
         let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
-        let thread = thread.with_standings(standings(&reader)?);
+        let thread =
+            thread.restore_relocations().map_err(|(hook, error)| StartError::Stored(hook, error.to_string()))?;
         let run = move || {
             let _ = done.send(Some(thread.run(commands)));
         };
@@ -223,12 +222,6 @@ impl Builder {
         let data_dir = config.data_dir;
         Ok(Server { open, waiting, data_dir, engine, finished, serving, leaves, _tasks: tasks, stop })
     }
-}
-
-/// The games that were on their way between servers, or gone, when the server stopped.
-fn standings(reader: &Reader) -> Result<Standings, StartError> {
-    let stored = reader.rows(features::games::sql::migrate::standings);
-    stored.map(Standings::new).map_err(|error| StartError::Stored("moving games", error.to_string()))
 }
 
 /// Tells the engine that time passes.

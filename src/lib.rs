@@ -43,8 +43,8 @@
 //! 2. [`engine`]: one thread takes all that waits and, for each, [decides](document::decide) against its own documents:
 //!    rights, preconditions, rules, new state; from old and new state the [patch](document::patch); from that the
 //!    [event](document::event) and its hash.
-//! 3. [`store`]: all events of the round, due snapshots, idempotency keys and what creations count as
-//!    ([`store::Creations`]) in one transaction with one sync.
+//! 3. [`store`]: all events of the round, due snapshots, idempotency keys and the rows that features add
+//!    ([`engine::hooks`]) in one transaction with one sync.
 //! 4. [`live`]: documents and events become visible under one lock, callers are answered, subscribers are woken by a
 //!    task of their own.
 //! 5. [`http::response::sse`]: each subscriber is a cursor; all that waits for it goes out in one write.

@@ -88,8 +88,7 @@ impl Alone {
             hot: HotBounds::default(),
             backlog: BacklogBounds::default(),
             snapshots: rejoin::internals::engine::SnapshotPolicy::default(),
-            expendable: None,
-            creations: None,
+            hooks: Vec::new(),
             snapshot_events_max: limits::HISTORY_EVENTS,
             volatile: rejoin::internals::engine::Volatile::default(),
         };

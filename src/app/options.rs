@@ -63,8 +63,7 @@ pub(super) fn engine_options(
             ratio_thousandths: config.snapshot_ratio_thousandths,
             age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
         },
-        expendable: None,
-        creations: Some(Arc::new(usage(config))),
+        hooks: vec![Arc::new(usage(config))],
     })
 }
 

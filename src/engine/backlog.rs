@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::BacklogBounds;
-use super::tallies::Tallies;
+use super::hooks::{HookRows, PendingGroups};
 use super::working::past_bound;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq};
@@ -19,7 +19,7 @@ use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::{Batch, CompanionRows, Counted, IdempotencyRow};
+use crate::store::{Batch, CompanionWrite, IdempotencyRow};
 
 /// Ticks between two attempts at the most.
 const DELAY_TICKS_MAX: u32 = 50;
@@ -35,10 +35,10 @@ pub struct Entry {
     pub base: Option<Arc<Document>>,
     /// The idempotency key of the write, on its last event.
     pub key: Option<IdempotencyRow>,
-    /// What it counts as, when somebody counts that it was created.
-    pub counted: Option<Counted>,
+    /// Rows that hooks have added to it.
+    pub hook_rows: Vec<HookRows>,
     /// Rows of a feature without which the events of the write are not stored, on its last event.
-    pub along: Option<CompanionRows>,
+    pub companion: Option<CompanionWrite>,
     /// Whether this is the last event of a write, which is stored whole or not at all.
     pub ends_write: bool,
 }
@@ -59,8 +59,8 @@ pub(crate) fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batc
             batch.documents.extend(entry.new_document.clone());
             batch.events.push(Arc::clone(&entry.event));
             batch.bases.extend(entry.base.clone());
-            batch.counted.extend(entry.counted.clone());
-            batch.companion_rows.extend(entry.along.clone());
+            batch.companions.extend(entry.hook_rows.iter().map(HookRows::companion));
+            batch.companions.extend(entry.companion.clone());
         }
         batch.keys.extend(entry.key.clone());
     }
@@ -73,7 +73,7 @@ pub struct Backlog {
     entries: VecDeque<Entry>,
     bytes: usize,
     answers: HashMap<(String, String), (Hash, Bytes)>,
-    tallies: Tallies,
+    pending_groups: PendingGroups,
     failing: Option<Failing>,
 }
 
@@ -124,7 +124,7 @@ impl Backlog {
     /// Adds decided events, and the answers to give if their keys come again before they are durable.
     pub fn push(&mut self, entries: Vec<Entry>, answers: Vec<((String, String), (Hash, Bytes))>) {
         self.bytes += entries.iter().map(Entry::bytes).sum::<usize>();
-        entries.iter().filter_map(|entry| entry.counted.as_ref()).for_each(|counted| self.tallies.add(counted));
+        entries.iter().flat_map(|entry| &entry.hook_rows).for_each(|rows| self.pending_groups.add(rows));
         self.entries.extend(entries);
         self.answers.extend(answers);
     }
@@ -151,9 +151,9 @@ impl Backlog {
         self.answers.get(key)
     }
 
-    /// What the creations that wait count as.
-    pub fn tallies(&self) -> &Tallies {
-        &self.tallies
+    /// How many rows of hooks wait.
+    pub fn pending_groups(&self) -> &PendingGroups {
+        &self.pending_groups
     }
 
     /// The hash that the event `seq` has, if it waits here.
@@ -176,9 +176,7 @@ impl Backlog {
                 if let Some(key) = entry.key {
                     self.answers.remove(&(key.scope, key.key));
                 }
-                if let Some(counted) = entry.counted {
-                    self.tallies.remove(&counted);
-                }
+                entry.hook_rows.iter().for_each(|rows| self.pending_groups.remove(rows));
             }
         }
     }

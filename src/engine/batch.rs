@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use super::backlog::Entry;
 use super::command::{Answer, Durability, Key, Outcome, Task, Times, Write, Written};
 use super::damaged::Begun;
+use super::hooks::{Change, ChangeOrigin, HookRows, PendingGroups, StoredRows};
 use super::mend::{Look, Order};
 use super::persist::Extras;
 use super::policy;
 use super::reads;
 use super::standing::{Coming, Stood};
-use super::tallies::Tallies;
 use super::thread::Thread;
 use super::volatile::recall;
 use super::working::{Since, Slot, Source};
@@ -29,8 +29,8 @@ use crate::document::event::{Content, Event};
 use crate::document::model::{Access, Document, Meta};
 use crate::document::visibility::Viewer;
 use crate::document::{json, patch};
-use crate::store::IdempotencyRow;
 use crate::store::write::keys::mismatch;
+use crate::store::{Connection, IdempotencyRow};
 
 /// What one round has decided so far. Nobody outside the engine sees any of it, refusals included, before it is stored:
 /// a refusal may tell of a change made in the same round.
@@ -52,8 +52,8 @@ pub struct Round {
     pub replies: Vec<Reply>,
     /// Answers about standings, to be given when everything before them is stored.
     pub notes: Vec<(oneshot::Sender<Result<Stood>>, Result<Stood>)>,
-    /// What the creations among the entries count as.
-    pub tallies: Tallies,
+    /// How many rows hooks have added to the entries.
+    pub pending_groups: PendingGroups,
     /// Who asked how things stand.
     pub looks: Vec<oneshot::Sender<Look>>,
     /// What is to be mended when the round is stored.
@@ -204,7 +204,7 @@ impl Thread {
                         self.working.restore(&name, before);
                     }
                     for entry in round.entries.drain(first..) {
-                        entry.counted.iter().for_each(|counted| round.tallies.remove(counted));
+                        entry.hook_rows.iter().for_each(|rows| round.pending_groups.remove(rows));
                     }
                     (round.bytes, self.end) = (bytes, end);
                     return Err(if several { error.with("index", index) } else { error });
@@ -251,7 +251,7 @@ impl Thread {
         let mut seed = [0; 32];
         self.options.entropy.fill(&mut seed);
         let birth = Birth::of(&request.operation);
-        let moment = Moment { viewer, at, seed };
+        let moment = Moment { viewer, at, seed, origin: ChangeOrigin::Request };
         let decision = self.decision(request, slot.as_ref(), tree.as_deref(), moment, round);
         let decision = decision.map_err(|error| if unknown { error.without(&["current"]) } else { error })?;
         let tree = tree.filter(|_| !whole);
@@ -259,14 +259,7 @@ impl Thread {
             Some(slot) => Arc::clone(&slot.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, birth, at)),
         };
-        let creates = tree.is_none() && decision.state.is_some() && !meta.volatile;
-        let counted = if creates { self.count_creation(&name, viewer, at, round)? } else { None };
-        let recorded = self.record(meta, slot.as_ref(), tree.as_deref(), decision, moment, round)?;
-        if let (Some(counted), Some(entry)) = (counted, round.entries.last_mut()) {
-            round.tallies.add(&counted);
-            entry.counted = Some(counted);
-        }
-        Ok(recorded)
+        self.record(meta, slot.as_ref(), tree.as_deref(), decision, moment, round)
     }
 
     /// Makes a decision an event and puts its outcome in place. Returns what stood there before.
@@ -276,7 +269,7 @@ impl Thread {
         slot: Option<&Slot>,
         tree: Option<&serde_json::Value>,
         decision: Decision,
-        Moment { viewer, at, .. }: Moment<'_>,
+        Moment { viewer, at, origin, .. }: Moment<'_>,
         round: &mut Round,
     ) -> Result<(Outcome, Option<Slot>)> {
         let mut salt = [0; 16];
@@ -306,6 +299,11 @@ impl Thread {
             state,
             meta: Arc::clone(&meta),
         });
+        // What is refused here has left no trace yet.
+        let created = slot.is_none_or(|slot| slot.document.is_deleted());
+        let state = document.state.as_ref();
+        let change = Change { event: &event, state, creates: created && state.is_some(), viewer, origin };
+        let hook_rows = self.ask_hooks(&change, round)?;
         let event = Arc::new(event);
         self.end.head = (event.seq, event.hash);
         if slot.is_none() && !meta.volatile {
@@ -313,7 +311,6 @@ impl Thread {
         }
         // A creation carries the whole state: it is as good as a snapshot. What else does gets one of its own, so that
         // it depends on nothing before.
-        let created = slot.is_none_or(|slot| slot.document.is_deleted());
         let policy = after.as_ref().map_or(self.options.snapshots, |state| self.options.snapshots.of(state));
         let since = match slot {
             Some(Slot { since, .. }) if !created => Since {
@@ -329,9 +326,30 @@ impl Thread {
         round.bytes += event.body.len();
         let new_document = slot.is_none().then_some(meta);
         let event_of_write = Arc::clone(&event);
-        let (base, key, counted, along, ends_write) = (None, None, None, None, false);
-        round.entries.push(Entry { event: event_of_write, new_document, base, key, counted, along, ends_write });
+        hook_rows.iter().for_each(|rows| round.pending_groups.add(rows));
+        let (base, key, companion, ends_write) = (None, None, None, false);
+        round.entries.push(Entry { event: event_of_write, new_document, base, key, hook_rows, companion, ends_write });
         Ok((Outcome { document, event, created }, before))
+    }
+
+    /// Shows a change to the hooks. Returns the rows that they add to it. Error: the refusal of one of them.
+    pub fn ask_hooks(&self, change: &Change<'_>, round: &Round) -> Result<Vec<HookRows>> {
+        if change.event.meta.volatile {
+            return Ok(Vec::new());
+        }
+        // As documents are loaded: not by the pool, unless the writer has lost its file.
+        let read = |question: &mut dyn FnMut(&Connection) -> Result<()>| match self.writer.ask(&mut *question) {
+            Err(error) if error.kind() == Kind::StorageUnavailable => self.reader.rows(question),
+            answered => answered,
+        };
+        let waiting = [&round.pending_groups, self.backlog.pending_groups()];
+        let mut added = Vec::new();
+        for hook in &self.options.hooks {
+            let name = hook.name();
+            let rows = hook.before_store(change, &StoredRows { hook: name, read: &read, waiting })?;
+            added.extend(rows.map(|rows| HookRows { hook: name, rows }));
+        }
+        Ok(added)
     }
 
     fn decision(
@@ -427,6 +445,7 @@ pub struct Moment<'a> {
     pub at: Timestamp,
     /// Random bytes for the rules.
     pub seed: [u8; 32],
+    pub origin: ChangeOrigin,
 }
 
 /// What a creation says beyond the state.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::Hooks;
 use super::batch::{Moment, Round};
+use super::hooks::ChangeOrigin;
 use super::thread::Thread;
 use super::volatile::check_stored;
 use crate::base::clock::Timestamp;
@@ -16,12 +18,12 @@ use crate::base::limits::COMPACT_EVENT_BYTES_MAX;
 use crate::document::decide::{Decision, absent};
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::store::{Connection, Expendable, Rows, compact};
+use crate::store::{Connection, Rows, compact};
 
 /// A document whose history goes, and whoever waits for that.
 pub struct Compaction {
     document: Arc<Document>,
-    expendable: Option<Arc<dyn Expendable>>,
+    hooks: Hooks,
     outcome: Result<()>,
     reply: oneshot::Sender<Result<Version>>,
 }
@@ -29,8 +31,8 @@ pub struct Compaction {
 impl Rows for Compaction {
     fn write(&mut self, conn: &Connection, _: Timestamp) -> Result<()> {
         let key = self.document.meta.key;
-        let written = compact(conn, key)
-            .and_then(|()| self.expendable.as_ref().map_or(Ok(()), |expendable| expendable.compacted(conn, key)));
+        let written =
+            compact(conn, key).and_then(|()| self.hooks.iter().try_for_each(|hook| hook.history_dropped(conn, key)));
         self.outcome = written;
         // The store only needs to know whether to take it back.
         self.outcome.as_ref().copied().map_err(|error| Error::new(error.kind(), "a history was not dropped"))
@@ -58,8 +60,8 @@ impl Thread {
     ) {
         match self.check_well().and_then(|()| self.close((name, expected), round)) {
             Ok(document) => {
-                let expendable = self.options.expendable.clone();
-                round.extras.compactions.push(Compaction { document, expendable, outcome: Ok(()), reply });
+                let hooks = self.options.hooks.clone();
+                round.extras.compactions.push(Compaction { document, hooks, outcome: Ok(()), reply });
             }
             // Whoever asked may have gone.
             Err(error) => drop(reply.send(Err(error))),
@@ -82,7 +84,12 @@ impl Thread {
         if self.writer.event_bytes(document.seq)?.is_some_and(|bytes| bytes <= COMPACT_EVENT_BYTES_MAX) {
             return Ok(document);
         }
-        let moment = Moment { viewer: &Viewer::Owner, at: self.options.clock.now(), seed: [0; 32] };
+        let moment = Moment {
+            viewer: &Viewer::Owner,
+            at: self.options.clock.now(),
+            seed: [0; 32],
+            origin: ChangeOrigin::Maintenance,
+        };
         let tree = slot.tree()?;
         let state = tree.as_deref().cloned();
         let decision = Decision { kind: "compact".to_owned(), payload: json!({}), state };

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::batch::{Moment, Round};
 use super::command::not_stored;
+use super::hooks::ChangeOrigin;
 use super::thread::Thread;
 use super::volatile::check_stored;
 use super::working::{Since, Slot};
@@ -255,7 +256,7 @@ impl Thread {
         let slot = Slot::decided(Arc::clone(document), None, Since::nothing(now, self.options.snapshots));
         let replaced = self.working.put(slot.clone());
         let decision = Decision { kind: "repair".to_owned(), payload: json!({ "source": side.as_str() }), state };
-        let moment = Moment { viewer: &Viewer::Owner, at: now, seed: [0; 32] };
+        let moment = Moment { viewer: &Viewer::Owner, at: now, seed: [0; 32], origin: ChangeOrigin::Maintenance };
         let (mut round, end) = (Round::default(), self.end);
         let meta = Arc::clone(&document.meta);
         let recorded = self.record(meta, Some(&slot), before.as_ref(), decision, moment, &mut round);

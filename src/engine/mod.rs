@@ -4,9 +4,9 @@
 //! on), [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`policy`] (when a snapshot is
 //! due), [`persist`] (snapshots and removal on demand, room on a full disk), [`compact`] (a history that nobody needs
 //! any more), [`damaged`] (a document that cannot be read), [`mend`] (making memory and disk alike again), [`standing`]
-//! (documents on their way between servers), [`tallies`] (creations that are counted), [`tidy`] (looking after the
-//! file), [`backlog`] (what waits while storage fails), [`health`] (what it tells about itself), and for those who read
-//! beside it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
+//! (documents on their way between servers), [`hooks`] (what features have it do), [`tidy`] (looking after the file),
+//! [`backlog`] (what waits while storage fails), [`health`] (what it tells about itself), and for those who read beside
+//! it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
 
 pub(crate) mod backlog;
 pub(crate) mod batch;
@@ -15,13 +15,13 @@ pub(crate) mod compact;
 pub(crate) mod damaged;
 pub(crate) mod follow;
 pub(crate) mod health;
+pub(crate) mod hooks;
 pub(crate) mod mend;
 pub(crate) mod persist;
 pub(crate) mod policy;
 pub(crate) mod problems;
 pub(crate) mod reads;
 pub(crate) mod standing;
-pub(crate) mod tallies;
 pub(crate) mod thread;
 pub(crate) mod tidy;
 pub(crate) mod volatile;
@@ -41,7 +41,9 @@ use crate::base::limits;
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::live::ring::RingBounds;
-use crate::store::{Creations, Expendable};
+
+/// The hooks of all features, in the order in which they are called.
+pub(crate) type Hooks = Vec<Arc<dyn hooks::DocumentHook>>;
 
 /// The rules of each collection that has some.
 pub(crate) type RulesByCollection = std::collections::HashMap<Collection, Arc<dyn Rules>>;
@@ -69,10 +71,8 @@ pub struct Options {
     pub volatile: Volatile,
     /// When a snapshot is due otherwise; a document's state may say so for itself.
     pub snapshots: policy::SnapshotPolicy,
-    /// What may go when the disk is full, and what goes along with a document that is removed. `None`: nothing.
-    pub expendable: Option<Arc<dyn Expendable>>,
-    /// Who counts creations. `None`: nobody.
-    pub creations: Option<Arc<dyn Creations>>,
+    /// What features have the engine do with documents.
+    pub hooks: Hooks,
 }
 
 /// Which new documents live in memory only, and how much of memory they may have. What is there already stays as it

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::batch::{Moment, Round};
 use super::command::not_stored;
 use super::compact::Compaction;
+use super::hooks::{ChangeOrigin, DocumentHook};
 use super::thread::Thread;
 use super::volatile::check_stored;
 use crate::base::clock::Timestamp;
@@ -18,7 +19,7 @@ use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::decide::{Decision, absent};
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::store::{Batch, Connection, DocumentRepair, Expendable, Purge, Rows, Snapshot, WriteError};
+use crate::store::{Batch, Connection, DocumentRepair, Purge, Rows, Snapshot, WriteError};
 
 /// Documents that go in one transaction when room is needed. Few, so that no more go than must.
 const ROOM_DOCUMENTS: usize = 4;
@@ -56,7 +57,7 @@ pub struct Going {
     purge: Purge,
     /// Where what went before the tombstone ends in the log.
     through: Seq,
-    removed: Removed,
+    removed: Vec<Removed>,
 }
 
 enum ExtraReply {
@@ -84,7 +85,7 @@ impl Extras {
 
     /// Rows of features that go along.
     pub fn rows(&mut self) -> impl Iterator<Item = &mut dyn Rows> {
-        let purges = self.purges.iter_mut().map(|going| &mut going.removed as &mut dyn Rows);
+        let purges = self.purges.iter_mut().flat_map(|going| &mut going.removed).map(|rows| rows as &mut dyn Rows);
         purges.chain(self.compactions.iter_mut().map(|compaction| compaction as &mut dyn Rows))
     }
 
@@ -96,17 +97,16 @@ impl Extras {
     }
 }
 
-/// What a feature does when a document goes.
+/// What a hook does when a document goes.
 pub struct Removed {
-    expendable: Option<Arc<dyn Expendable>>,
+    hook: Arc<dyn DocumentHook>,
     key: i64,
 }
 
 impl Rows for Removed {
     fn write(&mut self, conn: &Connection, _: Timestamp) -> Result<()> {
-        let Some(expendable) = &self.expendable else { return Ok(()) };
-        let removed = expendable.removed(conn, self.key);
-        removed.inspect_err(|error| tracing::warn!(%error, "rows of a document that goes were not removed"))
+        let (hook, removed) = (self.hook.name(), self.hook.document_removed(conn, self.key));
+        removed.inspect_err(|error| tracing::warn!(%error, hook, "rows of a document that goes were not removed"))
     }
 }
 
@@ -161,8 +161,8 @@ impl Thread {
     }
 
     /// What features have of a document, to be taken away.
-    pub fn removed(&self, key: i64) -> Removed {
-        Removed { expendable: self.options.expendable.clone(), key }
+    pub fn removed(&self, key: i64) -> impl Iterator<Item = Removed> {
+        self.options.hooks.iter().map(move |hook| Removed { hook: Arc::clone(hook), key })
     }
 
     /// Notes that a document is to be taken away.
@@ -203,7 +203,8 @@ impl Thread {
             let through = Seq(document.seq.0.saturating_sub(1));
             (document, None, through)
         } else {
-            let moment = Moment { viewer, at: self.options.clock.now(), seed: [0; 32] };
+            let origin = ChangeOrigin::Maintenance;
+            let moment = Moment { viewer, at: self.options.clock.now(), seed: [0; 32], origin };
             let decision = Decision { kind: "purge".to_owned(), payload: json!({}), state: None };
             let tree = slot.tree()?;
             let meta = Arc::clone(&document.meta);
@@ -214,7 +215,7 @@ impl Thread {
             }
             (outcome.document, Some((document.seq, document.hash)), document.seq)
         };
-        let removed = self.removed(tombstone.meta.key);
+        let removed = self.removed(tombstone.meta.key).collect();
         let purge = Purge { tombstone: Arc::clone(&tombstone), before };
         round.extras.purges.push(Going { purge, through, removed });
         Ok(tombstone)
@@ -269,13 +270,12 @@ impl Thread {
     /// The disk is full: takes away what may go, the first to go first, in one transaction with what waits. What is
     /// decided here is added to `round`. Error: why what waits is still not stored.
     pub fn make_room(&mut self, fault: WriteError, round: &mut Round) -> std::result::Result<(), WriteError> {
-        let Some(expendable) = self.options.expendable.clone().filter(|_| fault.full) else { return Err(fault) };
         let mut fault = fault;
         // What has gone in this outage already counts: if that does not help, more will not either.
         while fault.full && self.room.len() < ROOM_DOCUMENTS_MAX {
             let limit = self.room.len() + ROOM_DOCUMENTS;
             // Reading needs no trust in the connection. Whatever goes wrong here, the reason to be told stays the disk.
-            let Ok(mut names) = self.writer.expendable(&*expendable, limit) else { return Err(fault) };
+            let Ok(mut names) = self.removable(limit) else { return Err(fault) };
             names.retain(|name| !self.backlog.concerns(name) && self.standings.check(name).is_ok());
             if names.is_empty() || self.reopen().is_err() {
                 return Err(fault);
@@ -290,6 +290,16 @@ impl Thread {
             }
         }
         Err(fault)
+    }
+
+    /// The documents that may go, the first to go first.
+    fn removable(&self, limit: usize) -> Result<Vec<DocumentName>> {
+        let mut names = Vec::new();
+        for hook in &self.options.hooks {
+            let left = limit.saturating_sub(names.len());
+            names.extend(self.writer.ask(|conn| hook.removable_documents(conn, left))?);
+        }
+        Ok(names)
     }
 
     fn bury_for_room(&mut self, name: &DocumentName, round: &mut Round) -> std::result::Result<(), WriteError> {
@@ -307,7 +317,10 @@ impl Thread {
         let mut room = std::mem::take(&mut self.room);
         batch.repairs = std::mem::take(&mut self.mends);
         batch.purges = room.iter().map(|going| going.purge.clone()).collect();
-        let stored = self.commit(&batch, &mut room.iter_mut().map(|going| &mut going.removed as &mut dyn Rows));
+        let stored = self.commit(
+            &batch,
+            &mut room.iter_mut().flat_map(|going| &mut going.removed).map(|rows| rows as &mut dyn Rows),
+        );
         match stored {
             Ok(()) => {
                 // What comes after the last stored event is volatile.

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use super::backlog::Entry;
 use super::batch::Round;
 use super::command::Outcome;
+use super::hooks::{Change, ChangeOrigin};
 use super::thread::Thread;
 use super::volatile::check_stored;
 use super::working::{Since, Slot};
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
 use crate::document::chain::Position;
@@ -19,8 +21,9 @@ use crate::document::decide::absent;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::transfer::VerifiedChain;
+use crate::document::visibility::Viewer;
 use crate::live::moves::Move;
-use crate::store::{CompanionRows, CompanionWrite};
+use crate::store::{CompanionWrite, Connection};
 
 /// How a document stands between servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +64,12 @@ pub struct Coming {
     /// Names the move, as it was announced.
     pub id: String,
     pub chain: VerifiedChain,
-    /// Writes what comes with it.
-    pub landing: CompanionWrite,
+    /// Writes the rows that come with it, given the document's key.
+    pub companion_rows: CompanionRows,
 }
+
+/// Writes rows of a feature that belong to a document, given its key. See [`CompanionWrite`].
+pub(crate) type CompanionRows = Arc<dyn Fn(&Connection, i64, Timestamp) -> Result<()> + Send + Sync>;
 
 /// The newest version of a document that was frozen.
 pub(crate) type Stood = Option<Arc<Document>>;
@@ -74,11 +80,6 @@ pub(crate) type Stood = Option<Arc<Document>>;
 pub struct Standings(HashMap<DocumentName, Standing>);
 
 impl Standings {
-    /// Those that were stored.
-    pub fn new(stored: impl IntoIterator<Item = (DocumentName, Standing)>) -> Self {
-        Self(stored.into_iter().collect())
-    }
-
     /// Refuses a change. Error: `Frozen`, `Moved`.
     pub fn check(&self, name: &DocumentName) -> Result<()> {
         if self.0.is_empty() {
@@ -103,16 +104,21 @@ pub(crate) fn elsewhere(moved: &Move) -> Error {
 }
 
 impl Thread {
-    /// Gives the engine the standings that were stored, before it runs.
-    #[must_use]
-    pub fn with_standings(mut self, standings: Standings) -> Self {
-        for standing in standings.0.values() {
+    /// Reads the documents that were frozen, expected or moved from what hooks have stored of them. To be called before
+    /// it runs. Error: that of a hook, with its name.
+    pub fn restore_relocations(mut self) -> std::result::Result<Self, (&'static str, Error)> {
+        let mut standings = HashMap::new();
+        for hook in &self.options.hooks {
+            let stored = self.writer.ask(|conn| hook.stored_relocations(conn));
+            standings.extend(stored.map_err(|error| (hook.name(), error))?);
+        }
+        for standing in standings.values() {
             if let Standing::Moved(moved) | Standing::Arriving { left: Some(moved), .. } = standing {
                 self.hub.moved(Arc::clone(moved));
             }
         }
-        self.standings = standings;
-        self
+        self.standings = Standings(standings);
+        Ok(self)
     }
 
     /// Changes how a document stands. Errors: see [`Turn`].
@@ -171,7 +177,7 @@ impl Thread {
 
     /// Takes in a document of another server: the same events and hashes, in new places of this log. Of one that was
     /// here before, only what came since.
-    pub fn import(&mut self, Coming { id, chain, landing }: Coming, round: &mut Round) -> Result<Outcome> {
+    pub fn import(&mut self, Coming { id, chain, companion_rows }: Coming, round: &mut Round) -> Result<Outcome> {
         let name = chain.name().clone();
         if self.backlog.is_failing() {
             return Err(Error::new(Kind::StorageUnavailable, "storage takes no documents of other servers now"));
@@ -217,18 +223,29 @@ impl Thread {
             state: Some(state),
             meta: Arc::clone(&meta),
         });
+        let mut hook_rows = Vec::with_capacity(decided.len());
+        for (index, event) in decided.iter().enumerate() {
+            let creates = index == 0 && before.as_ref().is_none_or(|slot| slot.document.is_deleted());
+            let state = document.state.as_ref().filter(|_| event.seq == document.seq);
+            let (viewer, origin) = (&Viewer::Owner, ChangeOrigin::Import);
+            let change = Change { event, state, creates, viewer, origin };
+            hook_rows.push(self.ask_hooks(&change, round)?);
+        }
         round.bytes += decided.iter().map(|event| event.body.len()).sum::<usize>();
         self.working.put(Slot::decided(Arc::clone(&document), None, since));
         self.end.head = (event.seq, event.hash);
-        let along = CompanionRows { document: meta.key, write: landing };
+        let key = meta.key;
+        let write = Arc::new(move |conn: &Connection, now| companion_rows(conn, key, now));
+        let companion = CompanionWrite { label: Arc::from(name.to_string()), required: true, write };
         let mut new = before.is_none().then_some(meta);
         self.end.next_key += i64::from(new.is_some());
         let mut base = base;
-        round.entries.extend(decided.into_iter().map(|event| {
+        hook_rows.iter().flatten().for_each(|rows| round.pending_groups.add(rows));
+        round.entries.extend(decided.into_iter().zip(hook_rows).map(|(event, hook_rows)| {
             let ends_write = event.seq == document.seq;
-            let along = ends_write.then(|| along.clone());
+            let companion = ends_write.then(|| companion.clone());
             let (new_document, base) = (new.take(), base.take());
-            Entry { ends_write, new_document, base, key: None, counted: None, along, event }
+            Entry { ends_write, new_document, base, key: None, hook_rows, companion, event }
         }));
         round.changed.insert(name);
         Ok(Outcome { document, event, created: before.is_none() })

@@ -12,7 +12,7 @@ use super::command::{self, Engine, Write};
 use super::health::Health;
 use super::policy::SnapshotPolicy;
 use super::thread::{Ending, Thread};
-use super::{BacklogBounds, HotBounds, Options, Volatile};
+use super::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
 use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Error, Kind};
@@ -24,6 +24,7 @@ use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
 use crate::store::{self, Reader, sql_error};
 
+mod hooks;
 mod volatile;
 
 struct Running {
@@ -40,6 +41,10 @@ fn start(pages_max: Option<u32>) -> Running {
 }
 
 fn start_with(pages_max: Option<u32>, volatile: Volatile) -> Running {
+    start_hooked(pages_max, volatile, Vec::new())
+}
+
+fn start_hooked(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks) -> Running {
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = store::open(store::Options { pages_max, ..store::Options::new(directory.path()) }).unwrap();
@@ -55,8 +60,7 @@ fn start_with(pages_max: Option<u32>, volatile: Volatile) -> Running {
         snapshot_events_max: 100,
         volatile,
         snapshots: SnapshotPolicy { age: Some(Duration::from_secs(60)), ..SnapshotPolicy::default() },
-        expendable: None,
-        creations: None,
+        hooks,
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));

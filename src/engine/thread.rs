@@ -242,7 +242,7 @@ impl Thread {
     pub fn commit(&mut self, batch: &Batch, rows: &mut dyn Iterator<Item = &mut dyn Rows>) -> Result<(), WriteError> {
         // Before all others: what they write belongs to what may come after.
         let deleted = batch.events.iter().filter(|event| event.deletes);
-        let mut removed: Vec<Removed> = deleted.map(|event| self.removed(event.meta.key)).collect();
+        let mut removed: Vec<Removed> = deleted.flat_map(|event| self.removed(event.meta.key)).collect();
         let removed = removed.iter_mut().map(|removed| removed as &mut dyn Rows);
         let rows = rows.map(|rows| rows as &mut dyn Rows);
         let times = self.writer.commit_with(batch, &mut removed.chain(rows), self.options.clock.now())?;
@@ -259,8 +259,8 @@ impl Thread {
         let documents = documents.map(|slot| Arc::clone(&slot.document));
         let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
         self.hub.publish(documents, &events, self.durable);
-        if let Some(expendable) = &self.options.expendable {
-            events.iter().filter(|event| event.deletes).for_each(|event| expendable.gone(&event.meta));
+        for event in events.iter().filter(|event| event.deletes) {
+            self.options.hooks.iter().for_each(|hook| hook.removal_published(&event.meta));
         }
     }
 

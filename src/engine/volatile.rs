@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::batch::{Moment, Round};
+use super::hooks::ChangeOrigin;
 use super::reads::roll_forward;
 use super::thread::Thread;
 use super::working::Slot;
@@ -78,7 +79,7 @@ impl Thread {
     fn expire(&mut self, slot: &Slot, at: Timestamp, round: &mut Round) -> Result<()> {
         let tree = slot.tree()?;
         let decision = Decision { kind: "delete".to_owned(), payload: serde_json::json!({}), state: None };
-        let moment = Moment { viewer: &Viewer::Owner, at, seed: [0; 32] };
+        let moment = Moment { viewer: &Viewer::Owner, at, seed: [0; 32], origin: ChangeOrigin::Maintenance };
         self.record(Arc::clone(&slot.document.meta), Some(slot), tree.as_deref(), decision, moment, round)?;
         if let Some(last) = round.entries.last_mut() {
             last.ends_write = true;

@@ -1,28 +1,53 @@
-//! Rows of features that come with a document: stored with its events or not at all.
+//! Rows of features that are stored with the events of a document or not at all. Unlike [`Rows`](crate::store::Rows)
+//! they wait with the events while storage fails.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
+use tracing::error;
 
 use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Kind, Result};
 use crate::store::error::WriteError;
 
-/// Writes rows of a feature that belong to a document's events, given the document's key. It must not fail but for
-/// storage, and must be able to run again after a transaction that failed.
-pub(crate) type CompanionWrite = Arc<dyn Fn(&Connection, i64, Timestamp) -> Result<(), WriteError> + Send + Sync>;
+/// Writes rows in the transaction that the connection is in.
+pub(crate) type WriteCompanion = Arc<dyn Fn(&Connection, Timestamp) -> Result<()> + Send + Sync>;
 
-/// Such rows of one document. Unlike [`Rows`](crate::store::Rows), they take the transaction along when
-/// they fail, and wait with the events while storage does.
+/// See the module. It must be able to run again after a transaction that failed.
 #[derive(Clone)]
-pub struct CompanionRows {
-    /// The key of the document.
-    pub document: i64,
-    pub write: CompanionWrite,
+pub struct CompanionWrite {
+    /// Names it in the log.
+    pub label: Arc<str>,
+    /// Whether the events are worth nothing without it: then any error fails the transaction. Else only storage that
+    /// fails does; another error is a bug of the feature that must not keep a change from the disk for ever.
+    pub required: bool,
+    pub write: WriteCompanion,
 }
 
-impl fmt::Debug for CompanionRows {
+impl CompanionWrite {
+    pub(crate) fn run(&self, conn: &Connection, now: Timestamp) -> std::result::Result<(), WriteError> {
+        conn.prepare_cached("SAVEPOINT companion")?.execute([])?;
+        if let Err(failure) = (self.write)(conn, now) {
+            if self.required || conn.is_autocommit() || failure.kind() == Kind::StorageUnavailable {
+                return Err(WriteError { full: is_full(&failure), source: failure.into() });
+            }
+            error!(error = %failure, "rows that go with a change are not written: {}", self.label);
+            conn.prepare_cached("ROLLBACK TO companion")?.execute([])?;
+        }
+        conn.prepare_cached("RELEASE companion")?.execute([])?;
+        Ok(())
+    }
+}
+
+fn is_full(error: &Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
+    source.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::DiskFull)
+}
+
+impl fmt::Debug for CompanionWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CompanionRows(document {})", self.document)
+        write!(f, "CompanionWrite({})", self.label)
     }
 }

@@ -2,10 +2,10 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`open`] (creating, checking, locking), [`writer`] (the transaction),
-//! `trim` (bounded history, compaction), `purge` (taking documents away), `tally` (what is counted with a creation),
-//! `replay` (a document from snapshot and events, verified), `log` (events across documents), [`reader`] (the pool),
-//! [`keys`] (answers that are given again), `memory` (the same tables, in memory), `compare` (reading what may have
-//! been tampered with), `mend` (writing it anew).
+//! `trim` (bounded history, compaction), `purge` (taking documents away), `companion_rows` (rows of features that go
+//! with a change), `replay` (a document from snapshot and events, verified), `log` (events across documents),
+//! [`reader`] (the pool), [`keys`] (answers that are given again), `memory` (the same tables, in memory), `compare`
+//! (reading what may have been tampered with), `mend` (writing it anew).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
 //! checksum. What does not verify is an error that names the document and the version, never data.
@@ -16,7 +16,6 @@ mod memory;
 mod open;
 pub(crate) mod read;
 mod rows;
-mod tally;
 mod volatile;
 pub(crate) mod write;
 
@@ -28,7 +27,7 @@ use std::time::Duration;
 
 use crate::base::limits;
 
-pub(crate) use companion_rows::{CompanionRows, CompanionWrite};
+pub(crate) use companion_rows::CompanionWrite;
 pub(crate) use error::{OpenError, WriteError, sql_error};
 pub(crate) use memory::Memory;
 pub use open::open;
@@ -38,10 +37,9 @@ pub(crate) use read::inspect::{
 pub(crate) use read::log::Filter;
 pub(crate) use read::reader::{ListedDocument, Reader};
 pub(crate) use read::replay::{DocumentHead, LoadedDocument, VerifiedDocument};
-pub(crate) use tally::{Counted, Creations, Tally};
 pub(crate) use volatile::VolatileRange;
 pub(crate) use write::keys::{IdempotencyKey, IdempotencyRow, IdempotentAnswer, once};
-pub(crate) use write::purge::{Expendable, Purge};
+pub(crate) use write::purge::Purge;
 pub(crate) use write::repair::{DocumentRepair, ProvenHistory, RawDocument};
 pub(crate) use write::trim::{compact, overdue, trim_some};
 pub(crate) use write::writer::{Batch, CommitTimes, LogHead, MaintenanceReport, Rows, Snapshot, Writer};

@@ -15,7 +15,7 @@ use crate::engine::command::{Answer, Durability};
 use crate::engine::standing::{Coming, Turn};
 use crate::features::games::attached_rows::{Belonging, Lines};
 use crate::features::games::protocol::{Head, Piece, PieceEvent, Step, hash};
-use crate::features::games::sql::attached_rows::landing;
+use crate::features::games::sql::attached_rows::companion_rows;
 use crate::features::games::sql::migrate as sql;
 use crate::features::games::sql::seats;
 use crate::http::api::Api;
@@ -177,7 +177,7 @@ async fn settle(
     belongings: Vec<Belonging>,
 ) -> Result<()> {
     let waits = || Error::new(Kind::StorageUnavailable, "the game is not on disk yet; confirm again");
-    let landing = landing(name, id, belongings);
+    let companion_rows = companion_rows(name, id, belongings);
     if let Some(here) = api.reads.document(name).await?
         && (here.version, here.hash) == chain.end()
     {
@@ -187,13 +187,13 @@ async fn settle(
         }
         let (key, game, id) = (here.meta.key, name.clone(), id.to_owned());
         let write = move |conn: &_, now| match sql::arrival(conn, &game, &id)? {
-            Some(arrival) if arrival.head.is_some() => landing(conn, key, now).map_err(Error::internal),
+            Some(arrival) if arrival.head.is_some() => companion_rows(conn, key, now),
             // Somebody else has confirmed it meanwhile, and it may have changed since.
             _ => Ok(()),
         };
         return api.engine.rows(write).await;
     }
-    match api.engine.import(Coming { id: id.to_owned(), chain, landing }).await? {
+    match api.engine.import(Coming { id: id.to_owned(), chain, companion_rows }).await? {
         Answer::Made(written) if written.durability == Durability::Durable => Ok(()),
         _ => Err(waits()),
     }

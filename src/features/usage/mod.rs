@@ -2,8 +2,8 @@
 //! next one.
 //!
 //! In reading order: [`rules`] (periods and limits, pure), [`sql`] (the tables `subscriptions` and `usage_counters`),
-//! [`service`] (counting with the creation, through the engine's [`Creations`](crate::store::Creations)), [`reset`]
-//! (the job `usage-reset`), [`routes`].
+//! [`service`] (counting with the creation, through the engine's [hooks](crate::engine::hooks)), [`reset`] (the
+//! job `usage-reset`), [`routes`].
 //!
 //! What counts is the creation, by whatever call, of a document of `parties`, `encounters` or `creatures`: deleting
 //! gives nothing back, and creating a deleted one again counts again. The owner of the server is counted and never

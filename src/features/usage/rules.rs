@@ -54,11 +54,6 @@ impl Thing {
             Self::Creature => "creaturesCreated",
         }
     }
-
-    /// The thing with that counter.
-    pub(crate) fn counted_as(counter: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|thing| thing.counter() == counter)
-    }
 }
 
 /// A value for each thing.

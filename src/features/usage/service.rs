@@ -6,9 +6,9 @@ use super::rules::{Limits, Standing, Subscription, Thing};
 use super::sql;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::ids::DocumentName;
 use crate::document::visibility::Viewer;
-use crate::store::{Connection, Creations, Tally};
+use crate::engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, StoredRows};
+use crate::store::Connection;
 
 /// Counts what users create, and keeps them to their limits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,27 +17,25 @@ pub(crate) struct Usage {
     pub defaults: Limits,
 }
 
-impl Creations for Usage {
-    fn tally(&self, name: &DocumentName, viewer: &Viewer) -> Option<Tally> {
-        let thing = Thing::of(&name.collection)?;
-        Some(Tally { who: Arc::from(viewer.scope()), what: thing.counter() })
+impl DocumentHook for Usage {
+    fn name(&self) -> &'static str {
+        "usage"
     }
 
-    fn check(&self, conn: &Connection, tally: &Tally, waiting: u64, at: Timestamp) -> Result<()> {
-        if *tally.who == *Viewer::Owner.scope() {
-            return Ok(());
+    fn before_store(&self, change: &Change<'_>, rows: &StoredRows<'_>) -> Result<Option<ChangeRows>> {
+        if !change.creates() || change.deletes() || change.origin() != ChangeOrigin::Request {
+            return Ok(None);
         }
-        let (standing, thing) = (sql::standing(conn, &tally.who)?, thing(tally)?);
-        standing.plan(self.defaults, at).check(thing, standing.counts.of(thing).saturating_add(waiting))
+        let Some(thing) = Thing::of(&change.document().collection) else { return Ok(None) };
+        let (who, at) = (Arc::<str>::from(change.viewer().scope()), change.at());
+        let group: Arc<str> = format!("{} {who}", thing.counter()).into();
+        if change.user().is_some() {
+            let standing = rows.read(|conn| sql::standing(conn, &who))?;
+            let used = standing.counts.of(thing).saturating_add(rows.waiting(&group));
+            standing.plan(self.defaults, at).check(thing, used)?;
+        }
+        Ok(Some(ChangeRows { group, write: Arc::new(move |conn| sql::count(conn, &who, thing, at)) }))
     }
-
-    fn write(&self, conn: &Connection, tally: &Tally, at: Timestamp) -> Result<()> {
-        sql::count(conn, &tally.who, thing(tally)?, at)
-    }
-}
-
-fn thing(tally: &Tally) -> Result<Thing> {
-    Thing::counted_as(tally.what).ok_or_else(|| Error::internal(format_args!("nothing counts as {}", tally.what)))
 }
 
 /// Sets a user's subscription. The counters stay, but for a renewal, whose period begins when the one before is over,

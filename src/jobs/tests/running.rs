@@ -12,12 +12,12 @@ use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::reads::Reads;
 use crate::engine::thread::Thread;
-use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
+use crate::engine::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
 use crate::jobs::runner::{Handle, Runner};
 use crate::jobs::{Job, Record};
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
-use crate::store::{self, Creations};
+use crate::store;
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -54,11 +54,11 @@ impl Drop for AtWork {
 impl Running {
     /// At noon of 2026-03-01.
     pub(crate) fn start(pages_max: Option<u32>) -> Self {
-        Self::start_counting(pages_max, None)
+        Self::start_hooked(pages_max, Vec::new())
     }
 
-    /// The same, with somebody who counts creations.
-    pub(crate) fn start_counting(pages_max: Option<u32>, creations: Option<Arc<dyn Creations>>) -> Self {
+    /// The same, with hooks.
+    pub(crate) fn start_hooked(pages_max: Option<u32>, hooks: Hooks) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = store::Options { pages_max, ..store::Options::new(directory.path()) };
         let (writer, reader) = store::open(options).unwrap();
@@ -73,8 +73,7 @@ impl Running {
             hot: HotBounds::default(),
             backlog: BacklogBounds::default(),
             snapshots: crate::engine::policy::SnapshotPolicy::default(),
-            expendable: None,
-            creations,
+            hooks,
             snapshot_events_max: 100,
             volatile: Volatile::default(),
         };

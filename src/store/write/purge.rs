@@ -4,31 +4,12 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::base::error::Result;
-use crate::base::ids::{DocumentName, Seq, Version};
+use crate::base::ids::{Seq, Version};
 use crate::document::chain::Hash;
-use crate::document::model::{Document, Meta};
+use crate::document::model::Document;
 use crate::store::error::{StoreError, damaged};
 use crate::store::rows::{self, DocumentRow};
 use crate::store::write::writer;
-
-/// What may go when room is needed, and what goes along with it. A feature's affair; called on the engine's thread.
-pub trait Expendable: Send + Sync {
-    /// At most `limit` documents that may go, the first to go first.
-    fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>>;
-
-    /// The document with this [`key`](crate::document::model::Meta::key) goes, or is deleted, in the transaction that
-    /// `conn` is in: created again, it is another. What is written here is stored with that, or taken back alone when
-    /// this fails.
-    fn removed(&self, conn: &Connection, key: i64) -> Result<()>;
-
-    /// The document is gone, deleted or taken away, and everybody can see that. If it lived in memory only, this is all
-    /// that is said of it.
-    fn gone(&self, meta: &Meta);
-
-    /// The same as [`removed`](Self::removed) when only the history of the document goes.
-    fn compacted(&self, conn: &Connection, key: i64) -> Result<()>;
-}
 
 /// A document that goes.
 #[derive(Clone, Debug)]
@@ -41,7 +22,7 @@ pub struct Purge {
 
 /// Removes all that is stored of a document before its tombstone. The event before that becomes the base, so that the
 /// tombstone still verifies; a snapshot says that there is no state. Done twice it is the same as once.
-pub(crate) fn purge(conn: &Connection, purge: &Purge) -> std::result::Result<(), StoreError> {
+pub(crate) fn purge(conn: &Connection, purge: &Purge) -> Result<(), StoreError> {
     let Purge { tombstone, before } = purge;
     debug_assert!(tombstone.is_deleted(), "only what is deleted is purged");
     let (key, last) = (tombstone.meta.key, tombstone.version);
@@ -67,7 +48,7 @@ pub(crate) fn purge(conn: &Connection, purge: &Purge) -> std::result::Result<(),
     Ok(())
 }
 
-fn event_at(conn: &Connection, row: &DocumentRow, version: Version) -> std::result::Result<(Seq, Hash), StoreError> {
+fn event_at(conn: &Connection, row: &DocumentRow, version: Version) -> Result<(Seq, Hash), StoreError> {
     let sql = "SELECT seq, hash FROM events WHERE document = ?1 AND version = ?2";
     let read = |found: &rusqlite::Row<'_>| Ok((rows::seq(found, 0)?, rows::hash(found, 1)?));
     let found = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), read).optional()?;

@@ -17,14 +17,13 @@ use crate::base::limits::CHECKPOINT_FRAMES;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Access, Document, Meta};
-use crate::store::companion_rows::CompanionRows;
+use crate::store::companion_rows::CompanionWrite;
 use crate::store::error::{OpenError, StoreError, WriteError};
 use crate::store::read::{log, replay};
 use crate::store::rows::{self, Text};
-use crate::store::tally::{self, Counted};
 use crate::store::volatile::{self, VolatileRange};
 use crate::store::write::keys::{self, IdempotencyRow};
-use crate::store::write::purge::{self, Expendable, Purge};
+use crate::store::write::purge::{self, Purge};
 use crate::store::write::repair::{self, DocumentRepair};
 use crate::store::write::trim;
 use crate::store::{History, Options, Synchronous, open};
@@ -68,12 +67,10 @@ pub struct Batch {
     pub purges: Vec<Purge>,
     /// Documents, by key, of which somebody else stored what comes after this version: that goes.
     pub overwrites: Vec<(i64, Version)>,
-    /// What its creations count as.
-    pub counted: Vec<Counted>,
     /// Documents whose rows are written anew.
     pub repairs: Vec<DocumentRepair>,
-    /// Rows without which the events are worth nothing.
-    pub companion_rows: Vec<CompanionRows>,
+    /// Rows of features that go with the events.
+    pub companions: Vec<CompanionWrite>,
 }
 
 impl Batch {
@@ -264,13 +261,6 @@ impl Writer {
         Ok((log::head(conn)?, next_key(conn)?))
     }
 
-    /// The first of what may go when room is needed.
-    pub fn expendable(&self, expendable: &dyn Expendable, limit: usize) -> Result<Vec<DocumentName>> {
-        self.reading()
-            .and_then(|conn| expendable.next(conn, limit).map_err(StoreError::from))
-            .map_err(StoreError::into_error)
-    }
-
     /// A question of a feature to its own tables, as they are between two transactions. Error: what the question
     /// answers with; `StorageUnavailable` when the file cannot be read.
     pub fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
@@ -437,15 +427,9 @@ fn store(
     for rows in rows {
         in_savepoint(conn, |conn| rows.write(conn, now))?;
     }
-    // After the rows: one that sets a count back comes before the creations of its batch, in whatever order they were
-    // sent.
-    for counted in &batch.counted {
-        tally::write(conn, counted)?;
-    }
-    // After what goes with documents that are deleted: one that comes may have been, once.
-    for companion in &batch.companion_rows {
-        (companion.write)(conn, companion.document, now)?;
-    }
+    // After the rows, in whatever order both were asked for: those that go with a deleted document are gone before rows
+    // come for one of the same name, and those that set a feature's own count back come before what is added to it.
+    batch.companions.iter().try_for_each(|companion| companion.run(conn, now))?;
     // Last: trimming looks at the newest version, which this batch may hold.
     for snapshot in batch.snapshots.iter().filter(|snapshot| snapshot.trim) {
         trim::trim(conn, history, &snapshot.document, now)?;

@@ -8,9 +8,10 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::DocumentName;
 use crate::base::limits::{EXPIRED_TOKENS_KEPT, IDEMPOTENCY_KEPT, MOVED_ANSWERS_BYTES_MAX};
+use crate::engine::standing::CompanionRows;
 use crate::features::games::attached_rows::{Answer, Belonging, Binary, Game, KeptAnswer, Key, Seat, Token};
 use crate::features::games::sql::{maybe_time, time, user};
-use crate::store::{CompanionWrite, WriteError, sql_error};
+use crate::store::sql_error;
 
 /// All of it, in the order in which it can be written: what is of no use any more is left out, and of too many answers
 /// the oldest go without their bodies.
@@ -100,7 +101,7 @@ fn damaged(column: usize, error: impl Into<Box<dyn std::error::Error + Send + Sy
 
 /// Writes all of it for a game that has come, in place of what was here of it before, and notes that it has come. What
 /// was verified cannot be refused by the tables: an answer that another request here has the key of gives way.
-pub(crate) fn landing(game: &DocumentName, id: &str, belongings: Vec<Belonging>) -> CompanionWrite {
+pub(crate) fn companion_rows(game: &DocumentName, id: &str, belongings: Vec<Belonging>) -> CompanionRows {
     let (game, id) = (game.id.clone(), id.to_owned());
     Arc::new(move |conn, document, now| {
         for sql in [
@@ -127,12 +128,12 @@ pub(crate) fn landing(game: &DocumentName, id: &str, belongings: Vec<Belonging>)
     })
 }
 
-fn execute(conn: &Connection, sql: &str, values: impl Params) -> std::result::Result<(), WriteError> {
+fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<()> {
     let run = |mut statement: CachedStatement<'_>| statement.execute(values);
-    Ok(conn.prepare_cached(sql).and_then(run).map(drop)?)
+    conn.prepare_cached(sql).and_then(run).map(drop).map_err(sql_error)
 }
 
-fn write(conn: &Connection, document: i64, belonging: &Belonging) -> std::result::Result<(), WriteError> {
+fn write(conn: &Connection, document: i64, belonging: &Belonging) -> Result<()> {
     let said = |at: &Option<Timestamp>| at.map(|at| at.to_string());
     match belonging {
         Belonging::Game(Game { completed_at }) => {

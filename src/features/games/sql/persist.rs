@@ -7,23 +7,30 @@ use futures_util::future::BoxFuture;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::document::model::Meta;
+use crate::engine::hooks::DocumentHook;
+use crate::engine::standing::Standing;
 use crate::live::presence::{Presence, Seated};
-use crate::store::{Connection, Expendable, Memory, Reader, sql_error};
+use crate::store::{Connection, Memory, Reader, sql_error};
 
 /// The collection that games are in.
 pub(crate) const COLLECTION: &str = "games";
 
-/// Completed games are what goes first when the disk is full, the one that was completed first before all others. One
-/// that is on its way to another server stays: that server may need to be sent it again.
-pub(crate) struct CompletedGames {
+/// What the engine does with games. Completed games are what goes first when the disk is full, the one that was
+/// completed first before all others. One that is on its way to another server stays: that server may need to be sent
+/// it again.
+pub(crate) struct GamesHook {
     /// What there is beside games that live in memory only.
     pub memory: Arc<Memory>,
     /// Who is connected, and seated.
     pub presence: Arc<Presence>,
 }
 
-impl Expendable for CompletedGames {
-    fn next(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
+impl DocumentHook for GamesHook {
+    fn name(&self) -> &'static str {
+        "games"
+    }
+
+    fn removable_documents(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
         let sql = "SELECT d.id FROM games g JOIN documents d ON d.key = g.document
                    WHERE g.status = 'completed' AND d.collection = ?1
                      AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id)
@@ -38,11 +45,11 @@ impl Expendable for CompletedGames {
         Ok(names)
     }
 
-    fn removed(&self, conn: &Connection, key: i64) -> Result<()> {
+    fn document_removed(&self, conn: &Connection, key: i64) -> Result<()> {
         remove(conn, key)
     }
 
-    fn gone(&self, meta: &Meta) {
+    fn removal_published(&self, meta: &Meta) {
         if meta.name.collection.as_str() != COLLECTION {
             return;
         }
@@ -54,10 +61,14 @@ impl Expendable for CompletedGames {
         self.presence.vacated(&meta.name);
     }
 
-    fn compacted(&self, conn: &Connection, key: i64) -> Result<()> {
+    fn history_dropped(&self, conn: &Connection, key: i64) -> Result<()> {
         // Nobody comes back to a game that is over. Who sat where is part of how it ended.
         let sql = "DELETE FROM reconnect_tokens WHERE document = ?1";
         conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map(drop).map_err(sql_error)
+    }
+
+    fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Standing)>> {
+        super::migrate::standings(conn)
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) const LIMIT: u64 = 4;
 
 /// An engine that counts.
 pub(super) fn start(defaults: Limits) -> Running {
-    Running::start_counting(Some(256), Some(Arc::new(Usage { defaults })))
+    Running::start_hooked(Some(256), vec![Arc::new(Usage { defaults })])
 }
 
 pub(super) fn user(name: &str) -> UserId {

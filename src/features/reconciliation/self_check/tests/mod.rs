@@ -77,10 +77,9 @@ impl World {
             hot: HotBounds::default(),
             backlog: BacklogBounds::default(),
             snapshot_events_max: setting.history.unwrap_or(1000),
-            creations: None,
+            hooks: Vec::new(),
             volatile: setting.volatile.clone(),
             snapshots: SnapshotPolicy::default(),
-            expendable: None,
         };
         let (head, pages_max) = (writer.head(), writer.pages_max());
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));

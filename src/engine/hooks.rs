@@ -1,0 +1,235 @@
+//! What features have the engine do with documents: the one way in which they reach its thread.
+//!
+//! All methods are called on the engine's thread and hold up every change meanwhile: no I/O but the rows that they are
+//! given a connection for, no waiting. A panic ends the engine.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::base::ids::{DocumentName, UserId, Version};
+use crate::document::event::Event;
+use crate::document::model::Meta;
+use crate::document::visibility::Viewer;
+use crate::engine::standing::Standing;
+use crate::store::{CompanionWrite, Connection};
+
+/// A part of a feature that runs within the engine, registered in [`Options::hooks`](super::Options::hooks). Several
+/// can be; they are called in the order of the list. Every method does nothing unless it is implemented.
+pub trait DocumentHook: Send + Sync {
+    /// Names the hook in logs and start errors, and keeps its rows apart from those of other hooks. Unique.
+    fn name(&self) -> &'static str;
+
+    /// Sees a change that is decided and not yet stored. What it returns is written in the transaction of the change,
+    /// also when the change waits because storage fails: both are on disk, or neither. An error refuses the change, and
+    /// with it the whole request that it is part of; rows of changes that are refused or undone are never written. Not
+    /// called for documents that live in memory only.
+    fn before_store(&self, change: &Change<'_>, rows: &StoredRows<'_>) -> Result<Option<ChangeRows>> {
+        let _ = (change, rows);
+        Ok(None)
+    }
+
+    /// The document with this [`key`](Meta::key) is deleted or purged in the transaction that `conn` is in: rows that
+    /// belong to it go. Created again under the same name, it is another document. An error takes back only what was
+    /// written here.
+    fn document_removed(&self, conn: &Connection, key: i64) -> Result<()> {
+        let _ = (conn, key);
+        Ok(())
+    }
+
+    /// The history of the document with this [`key`](Meta::key) is dropped in the transaction that `conn` is in, and
+    /// its state stays. An error refuses that.
+    fn history_dropped(&self, conn: &Connection, key: i64) -> Result<()> {
+        let _ = (conn, key);
+        Ok(())
+    }
+
+    /// The removal of a document is stored and visible. Of one that lives in memory only this is the only notice.
+    fn removal_published(&self, meta: &Meta) {
+        let _ = meta;
+    }
+
+    /// At most `limit` documents that may be purged because the disk is full, the first to go first.
+    fn removable_documents(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
+        let _ = (conn, limit);
+        Ok(Vec::new())
+    }
+
+    /// The documents that were frozen, expected or moved when the server stopped, as the feature has stored it. Called
+    /// once, before the engine starts. Error: the server does not start.
+    fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Standing)>> {
+        let _ = conn;
+        Ok(Vec::new())
+    }
+}
+
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeOrigin {
+    /// A request to write.
+    Request,
+    /// The history of a document that another server sends.
+    Import,
+    /// The server itself: a purge, a compaction, a repair.
+    Maintenance,
+}
+
+/// A change that is decided and not yet stored.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    pub(super) event: &'a Event,
+    pub(super) state: Option<&'a Bytes>,
+    pub(super) creates: bool,
+    pub(super) viewer: &'a Viewer,
+    pub(super) origin: ChangeOrigin,
+}
+
+impl<'a> Change<'a> {
+    pub fn document(&self) -> &'a DocumentName {
+        &self.event.meta.name
+    }
+
+    /// The key under which rows refer to the document: `documents.key`.
+    pub fn document_key(&self) -> i64 {
+        self.event.meta.key
+    }
+
+    /// The document's version after the change.
+    pub fn version(&self) -> Version {
+        self.event.version
+    }
+
+    /// Whether the document was not there before, or deleted.
+    pub fn creates(&self) -> bool {
+        self.creates
+    }
+
+    /// Whether the document is deleted after it.
+    pub fn deletes(&self) -> bool {
+        self.event.deletes
+    }
+
+    /// The document's state after the change, as JSON; `None`: it is deleted, or the change is an imported one with
+    /// others of the document after it.
+    pub fn state(&self) -> Option<&'a Bytes> {
+        self.state
+    }
+
+    /// The event as it is stored and sent: JSON without seq and hash.
+    pub fn event_body(&self) -> &'a Bytes {
+        &self.event.body
+    }
+
+    /// When it was decided.
+    pub fn at(&self) -> Timestamp {
+        self.event.at
+    }
+
+    pub fn origin(&self) -> ChangeOrigin {
+        self.origin
+    }
+
+    /// Who asked for it; `None`: the owner of the server, or the server itself.
+    pub fn user(&self) -> Option<&'a UserId> {
+        match self.viewer {
+            Viewer::User(id) => Some(id),
+            Viewer::Owner => None,
+        }
+    }
+
+    pub(crate) fn viewer(&self) -> &'a Viewer {
+        self.viewer
+    }
+}
+
+/// A feature's own tables while a change is decided: what is stored, and how much is still on its way there.
+pub struct StoredRows<'a> {
+    pub(super) hook: &'static str,
+    pub(super) read: &'a ReadRows<'a>,
+    pub(super) waiting: [&'a PendingGroups; 2],
+}
+
+/// Runs a question against the tables. Twice, when the first connection cannot be read.
+pub(super) type ReadRows<'a> = dyn Fn(&mut dyn FnMut(&Connection) -> Result<()>) -> Result<()> + 'a;
+
+impl StoredRows<'_> {
+    /// Asks the tables as the last transaction left them. Errors: that of the question, which may be asked twice;
+    /// `StorageUnavailable`.
+    pub fn read<T>(&self, mut question: impl FnMut(&Connection) -> Result<T>) -> Result<T> {
+        let mut answer = None;
+        (self.read)(&mut |conn| {
+            answer = Some(question(conn)?);
+            Ok(())
+        })?;
+        answer.ok_or_else(|| Error::internal("a question of a feature was not asked"))
+    }
+
+    /// How many [`ChangeRows`] of this hook and group are decided and not yet stored.
+    pub fn waiting(&self, group: &str) -> u64 {
+        self.waiting.iter().map(|groups| groups.count(self.hook, group)).sum()
+    }
+}
+
+/// Rows that a hook adds to the transaction of a change.
+#[derive(Clone)]
+pub struct ChangeRows {
+    /// What [`StoredRows::waiting`] counts them under.
+    pub group: Arc<str>,
+    /// Writes them, in a savepoint. Runs again after a transaction that failed. Storage that fails here fails the
+    /// transaction, so that both are tried again; another error is logged, and the change is stored without the rows.
+    pub write: WriteRows,
+}
+
+/// Writes rows in the transaction that the connection is in.
+pub(crate) type WriteRows = Arc<dyn Fn(&Connection) -> Result<()> + Send + Sync>;
+
+/// [`ChangeRows`] on their way to the disk, with the hook that they are of.
+#[derive(Clone)]
+pub struct HookRows {
+    pub(super) hook: &'static str,
+    pub(super) rows: ChangeRows,
+}
+
+impl HookRows {
+    pub(super) fn companion(&self) -> CompanionWrite {
+        let write = Arc::clone(&self.rows.write);
+        let label = Arc::from(format!("{} of {}", self.rows.group, self.hook));
+        CompanionWrite { label, required: false, write: Arc::new(move |conn, _| write(conn)) }
+    }
+}
+
+impl fmt::Debug for HookRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HookRows({} of {})", self.rows.group, self.hook)
+    }
+}
+
+/// How many [`HookRows`] of each group are decided and not yet stored: those of a round until it is stored, those of
+/// the backlog until they are durable. As bounded as the events that they belong to.
+#[derive(Debug, Default)]
+pub struct PendingGroups(HashMap<(&'static str, Arc<str>), u64>);
+
+impl PendingGroups {
+    pub fn add(&mut self, rows: &HookRows) {
+        *self.0.entry((rows.hook, Arc::clone(&rows.rows.group))).or_default() += 1;
+    }
+
+    /// They are on disk, or undone.
+    pub fn remove(&mut self, rows: &HookRows) {
+        let group = (rows.hook, Arc::clone(&rows.rows.group));
+        if let Some(count) = self.0.get_mut(&group) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.0.remove(&group);
+            }
+        }
+    }
+
+    fn count(&self, hook: &'static str, group: &str) -> u64 {
+        if self.0.is_empty() { 0 } else { self.0.get(&(hook, Arc::from(group))).copied().unwrap_or(0) }
+    }
+}
