@@ -3,6 +3,7 @@
 
 mod feature_list;
 mod options;
+pub(crate) mod process_limits;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::{Clock, SystemClock};
+use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::config::{self, Config, ConfigError};
 use crate::document::rules::Rules;
@@ -34,10 +36,10 @@ use crate::http::server::listener_manager::ListenerManager;
 use crate::http::server::listener_set::{ListenerSet, OpenListeners};
 use crate::http::server::middleware::Middleware;
 use crate::jobs::runner::Runner;
-use crate::jobs::{Job, alarm};
+use crate::jobs::{self, Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
-use crate::store::{self, Memory, OpenError, Synchronous};
+use crate::store::{self, Memory, OpenError, Reader, Synchronous};
 use crate::tailnet::client::LocalApi;
 use crate::tailnet::gate::Gate;
 
@@ -168,11 +170,8 @@ impl Builder {
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
         let memory = Arc::new(Memory::open()?);
-        let seated = Arc::new(SeatedPlayers { reader: reader.clone(), memory: Arc::clone(&memory) });
-        let clock = Arc::clone(&self.clock);
-        let presence = Presence::new(Arc::clone(&hub), clock, config.presence_debounce, Some(seated));
-        let (beside, present) = (Arc::clone(&memory), Arc::clone(&presence));
-        options.hooks.push(Arc::new(GamesHook { memory: beside, presence: present }));
+        let presence = presence(&config, &self.clock, &hub, (&reader, &memory));
+        options.hooks.push(Arc::new(GamesHook { memory: Arc::clone(&memory), presence: Arc::clone(&presence) }));
         let health = Arc::new(Health::default());
         let (engine, commands) = command::channel();
         let (done, finished) = watch::channel(None);
@@ -183,6 +182,7 @@ impl Builder {
             let _ = done.send(Some(thread.run(commands)));
         };
 
+        let trust = clock_trust(&self.clock, &reader)?;
         let stop = CancellationToken::new();
         let api = Api(Arc::new(Parts {
             memory,
@@ -191,6 +191,7 @@ impl Builder {
             engine: engine.clone(),
             health,
             clock: Arc::clone(&self.clock),
+            clock_trust: Arc::clone(&trust),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
             state: bounds(&config),
@@ -204,17 +205,18 @@ impl Builder {
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
         let jobs = leaves.jobs(&config, &api, self.jobs);
-        let (runner, handle) = Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock));
+        let (runner, handle) =
+            Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock), Arc::clone(&trust));
         let router = leaves.router(&handle).with_state(api.clone());
         let middleware = Middleware::new(router, leaves.middleware_deps(), Arc::clone(&hub), self.clock.now());
         let admission = Admission::new(gate, config.connections_per_user_max, config.tailnet_recheck);
-        let server = ServerOptions { connections_max: config.connections_max, ..ServerOptions::default() };
+        let server = server_options(&config);
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.fan_out());
         tasks.spawn(presence.run());
         tasks.spawn(tick(engine.clone()));
         tasks.spawn(runner.run());
-        tasks.spawn(alarm::run(handle));
+        tasks.spawn(alarm::run(handle, trust));
         tasks.spawn(listeners.follow(stop.clone()));
         leaves.spawn(&config, &api, &mut tasks);
         let mut serving = JoinSet::new();
@@ -222,6 +224,28 @@ impl Builder {
         let data_dir = config.data_dir;
         Ok(Server { open, waiting, data_dir, engine, finished, serving, leaves, _tasks: tasks, stop })
     }
+}
+
+fn presence(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    hub: &Arc<Hub>,
+    (reader, memory): (&Reader, &Arc<Memory>),
+) -> Arc<Presence> {
+    let seated = Arc::new(SeatedPlayers { reader: reader.clone(), memory: Arc::clone(memory) });
+    Presence::new(Arc::clone(hub), Arc::clone(clock), config.presence_debounce, Some(seated))
+}
+
+/// Whether the clock is believed, after what is stored.
+fn clock_trust(clock: &Arc<dyn Clock>, reader: &Reader) -> Result<Arc<ClockTrust>, StartError> {
+    let stored = reader.rows(jobs::sql::last_times);
+    let stored = stored.map_err(|error| StartError::Stored("jobs", error.to_string()))?;
+    Ok(Arc::new(ClockTrust::new(Arc::clone(clock), &stored)))
+}
+
+fn server_options(config: &Config) -> ServerOptions {
+    let connections_max = process_limits::connections_max(config.connections_max);
+    ServerOptions { connections_max, ..ServerOptions::default() }
 }
 
 /// Tells the engine that time passes.

@@ -116,7 +116,7 @@ impl Leaves {
     pub(super) fn spawn(&self, config: &Config, api: &Api, tasks: &mut JoinSet<()>) {
         let (scrub, told) = (config.reconciliation_scrub_kib * 1024, Arc::clone(&self.reconciliation));
         tasks.spawn(Arc::clone(&self.reconciliation).keep_looking());
-        tasks.spawn(self.sessions.clone().keep());
+        tasks.spawn(self.sessions.clone().keep(Arc::clone(&api.clock_trust)));
         tasks.spawn(Arc::clone(&self.reconciliation).keep_comparing(config.reconciliation_interval));
         tasks.spawn(self.comparer.clone().keep_scrubbing(told, scrub));
         tasks.spawn(Arc::clone(&self.rate_limiter).keep_saved(api.reads.clone()));
@@ -202,6 +202,7 @@ fn problems() -> impl Iterator<Item = &'static ProblemType> {
         features::games::problems::PROBLEMS,
         features::reconciliation::problems::PROBLEMS,
         crate::engine::problems::PROBLEMS,
+        jobs::problems::PROBLEMS,
         problem_types::SHARED,
         features::documents::problems::PROBLEMS,
         features::sessions::problems::PROBLEMS,

@@ -1,20 +1,29 @@
 //! Time as a value.
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A moment, in milliseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 UTC with milliseconds, everywhere.
+/// A moment from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z, in milliseconds since the first. Written as RFC 3339
+/// UTC with milliseconds, everywhere; outside these years that text has no agreed form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the epoch.
+    /// The last moment, 9999-12-31T23:59:59.999Z.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// From milliseconds since the epoch. What is outside of the range becomes its nearer end.
     pub const fn from_millis(millis: i64) -> Self {
-        Self(millis)
+        match millis {
+            ..0 => Self(0),
+            0..=253_402_300_799_999 => Self(millis),
+            _ => Self::MAX,
+        }
     }
 
     /// Milliseconds since the epoch.
@@ -25,14 +34,14 @@ impl Timestamp {
     /// This moment minus `duration`, not before the epoch.
     pub fn minus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_sub(millis).max(0))
+        Self::from_millis(self.0.saturating_sub(millis))
     }
 
     /// This moment plus `duration`; the last one that there is at most.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_add(millis))
+        Self::from_millis(self.0.saturating_add(millis))
     }
 
     /// As HTTP's `Date` has it.
@@ -41,10 +50,10 @@ impl Timestamp {
         moment.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
-    /// Reads what [`Display`](fmt::Display) writes, and any other RFC 3339 text.
+    /// Reads what [`Display`](fmt::Display) writes, and any other RFC 3339 text of a moment within the range.
     pub fn parse(text: &str) -> Option<Self> {
-        let parsed = DateTime::parse_from_rfc3339(text).ok()?;
-        Some(Self(parsed.timestamp_millis()))
+        let millis = DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis();
+        (0..=Self::MAX.0).contains(&millis).then_some(Self(millis))
     }
 }
 
@@ -70,8 +79,13 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Where the present comes from. Shared by all threads.
 pub trait Clock: Send + Sync + 'static {
-    /// The present wall-clock time.
+    /// The present wall-clock time. It jumps when somebody sets it.
     fn now(&self) -> Timestamp;
+
+    /// The time since a fixed moment of this process. It never jumps. The default believes the wall clock.
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now().as_millis()).unwrap_or_default())
+    }
 }
 
 /// The machine's clock: the only place that reads it.
@@ -82,30 +96,48 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+        Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        static FIRST_CALL: LazyLock<Instant> = LazyLock::new(Instant::now);
+        FIRST_CALL.elapsed()
     }
 }
 
 /// A clock that stands still until it is moved. For tests.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    elapsed: AtomicI64,
+}
 
 impl ManualClock {
     /// A clock that shows `start`.
     pub fn at(start: Timestamp) -> Self {
-        Self(AtomicI64::new(start.0))
+        Self { now: AtomicI64::new(start.0), elapsed: AtomicI64::new(0) }
     }
 
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_add(millis, Ordering::Relaxed);
+        self.now.fetch_add(millis, Ordering::Relaxed);
+        self.elapsed.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock, as a person or a time server does: no time passes.
+    pub fn set(&self, now: Timestamp) {
+        self.now.store(now.0, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
+        Timestamp::from_millis(self.now.load(Ordering::Relaxed))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.elapsed.load(Ordering::Relaxed)).unwrap_or_default())
     }
 }
 
@@ -121,5 +153,18 @@ mod tests {
         assert_eq!(Timestamp::parse("2025-11-20T06:20:00.042+01:00"), Some(moment));
         assert_eq!(Timestamp::parse("yesterday"), None);
         assert_eq!(moment.to_http_date(), "Thu, 20 Nov 2025 05:20:00 GMT");
+    }
+
+    #[test]
+    fn moments_stay_within_four_digit_years() {
+        for outside in ["0000-01-01T00:00:00+01:00", "1969-12-31T23:59:59.999Z", "+10000-01-01T00:00:00Z"] {
+            assert_eq!(Timestamp::parse(outside), None, "{outside}");
+        }
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::parse("9999-12-31T23:59:59.999Z"), Some(Timestamp::MAX));
+        assert_eq!(Timestamp::parse("9999-12-31T23:59:59.999-01:00"), None);
+        assert_eq!(Timestamp::from_millis(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
+        assert_eq!(Timestamp::from_millis(-1), Timestamp::from_millis(0).minus(Duration::MAX));
     }
 }

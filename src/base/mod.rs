@@ -4,6 +4,7 @@
 //! values; their one real implementation each is beside the trait.
 
 pub(crate) mod clock;
+pub(crate) mod clock_trust;
 pub(crate) mod entropy;
 pub(crate) mod error;
 pub(crate) mod flags;

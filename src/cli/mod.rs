@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::app::process_limits::{raise_open_files, survive_file_size_limit};
 use crate::app::{Builder, Server, Stopped};
 use crate::config::{self, Command, Config};
 
@@ -49,6 +50,7 @@ pub fn run(builder: Builder) -> ExitCode {
 
 fn serve(builder: Builder, config: Config) -> ExitCode {
     logs::init(&config.log, config.log_format);
+    raise_open_files();
     let workers = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from).max(WORKERS_MIN);
     let runtime = match runtime(workers) {
         Ok(runtime) => runtime,
@@ -116,11 +118,16 @@ fn greeting(server: &Server) -> String {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    _file_size: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            _file_size: survive_file_size_limit()?,
+        })
     }
 
     /// The number of the next one. Cancel safe.

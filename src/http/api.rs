@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::Clock;
+use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::Entropy;
 use crate::base::flags::Flags;
 use crate::document::json::Bounds;
@@ -36,6 +37,8 @@ pub(crate) struct Parts {
     pub health: Arc<Health>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// Whether the wall clock is believed.
+    pub clock_trust: Arc<ClockTrust>,
     /// Where randomness comes from.
     pub entropy: Arc<dyn Entropy>,
     /// What a body may measure.

@@ -5,6 +5,7 @@
 //! nothing that can panic or wait; whether there is something to do, the runner decides. It follows the machine's
 //! clock, whatever clock the server was given: where the two differ, its calls come to nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{NaiveTime, Utc};
@@ -13,12 +14,13 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Schedule;
 use super::runner::{Handle, Signal};
+use crate::base::clock_trust::ClockTrust;
 
 /// How often it looks at the clock, about.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Sends the signals, for ever.
-pub(crate) async fn run(handle: Handle) {
+pub(crate) async fn run(handle: Handle, trust: Arc<ClockTrust>) {
     let mut scheduler = AsyncScheduler::with_tz(Utc);
     for job in handle.jobs() {
         let (handle, name) = (handle.clone(), job.name);
@@ -49,8 +51,16 @@ pub(crate) async fn run(handle: Handle) {
     scheduler.every(1.minute()).run(look);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut doubted = false;
     loop {
         ticks.tick().await;
+        let doubt = trust.doubt();
+        match &doubt {
+            Some(doubt) if !doubted => tracing::warn!("{doubt}"),
+            None if doubted => tracing::info!("the clock is believed again"),
+            _ => {}
+        }
+        doubted = doubt.is_some();
         scheduler.run_pending().await;
     }
 }

@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The job `job-log-trim`. Hourly, since a job may run each second.
 pub(crate) fn trim_job() -> Job {
-    Job::new("job-log-trim", Schedule::Hourly, TIMEOUT, trim).with_dry_run()
+    Job::new("job-log-trim", Schedule::Hourly, TIMEOUT, trim).with_dry_run().removing_by_time()
 }
 
 async fn trim(context: JobContext) -> Result<Summary> {

@@ -11,9 +11,10 @@
 
 pub(crate) mod alarm;
 pub(crate) mod log;
+pub(crate) mod problems;
 pub(crate) mod runner;
 pub(crate) mod schedule;
-mod sql;
+pub(crate) mod sql;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -50,6 +51,8 @@ pub struct Job {
     pub timeout: Duration,
     /// Whether it can tell what it would do without doing it.
     pub can_dry_run: bool,
+    /// Whether it removes, ends or moves on something by the wall clock. It then waits while the clock is doubted.
+    pub removes_by_time: bool,
     /// What it does.
     pub run: Run,
 }
@@ -61,13 +64,22 @@ impl Job {
         F: Fn(JobContext) -> Doing + Send + Sync + 'static,
         Doing: Future<Output = Result<Summary>> + Send + 'static,
     {
-        Self { name, schedule, timeout, can_dry_run: false, run: Arc::new(move |context| Box::pin(run(context))) }
+        let run: Run = Arc::new(move |context| Box::pin(run(context)));
+        Self { name, schedule, timeout, can_dry_run: false, removes_by_time: false, run }
     }
 
     /// The same job, which heeds [`JobContext::dry_run`].
     #[must_use]
     pub fn with_dry_run(mut self) -> Self {
         self.can_dry_run = true;
+        self
+    }
+
+    /// The same job, which is not run while the wall clock is doubted: by request it is then refused with 409
+    /// `clock-doubted`, by schedule it is made up for when the clock is believed again.
+    #[must_use]
+    pub fn removing_by_time(mut self) -> Self {
+        self.removes_by_time = true;
         self
     }
 }

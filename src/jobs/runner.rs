@@ -11,9 +11,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
+use super::problems::CLOCK_DOUBTED;
 use super::sql::{self, End, Progress};
 use super::{Job, JobContext, Outcome, Record, Summary, Trigger};
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock_trust::{ClockTrust, Doubt};
 use crate::base::error::{Error, Kind, Result};
 use crate::engine::command::Engine;
 use crate::engine::reads::Reads;
@@ -102,6 +104,7 @@ pub(crate) struct Runner {
     engine: Engine,
     reads: Reads,
     clock: Arc<dyn Clock>,
+    trust: Arc<ClockTrust>,
     progress: HashMap<&'static str, Progress>,
     tasks: JoinSet<Finished>,
     /// Which job each task runs.
@@ -119,12 +122,18 @@ struct Finished {
 
 impl Runner {
     /// A runner of `jobs`, whose names are all different, and the way to it.
-    pub(crate) fn new(jobs: Vec<Job>, engine: Engine, reads: Reads, clock: Arc<dyn Clock>) -> (Self, Handle) {
+    pub(crate) fn new(
+        jobs: Vec<Job>,
+        engine: Engine,
+        reads: Reads,
+        clock: Arc<dyn Clock>,
+        trust: Arc<ClockTrust>,
+    ) -> (Self, Handle) {
         let jobs: Arc<[Job]> = jobs.into();
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         let handle = Handle { jobs: Arc::clone(&jobs), signals: sender, reads: reads.clone() };
         let (progress, tasks, running) = (HashMap::new(), JoinSet::new(), HashMap::new());
-        (Self { jobs, signals, engine, reads, clock, progress, tasks, running }, handle)
+        (Self { jobs, signals, engine, reads, clock, trust, progress, tasks, running }, handle)
     }
 
     /// Makes up for what was missed or broken off, then does what it is told, for ever. Dropped, it breaks all runs
@@ -190,10 +199,15 @@ impl Runner {
             return;
         }
         let now = self.clock.now();
-        match job.schedule.due(covered, now) {
-            Some(slot) => self.begin(job, trigger, false, Some(slot), None),
-            None if owed => self.begin(job, Trigger::MakeUp, false, Some(covered), None),
-            None => {}
+        let doubt = self.trust.doubt().filter(|_| job.removes_by_time);
+        match (job.schedule.due(covered, now), doubt) {
+            (Some(slot), None) => self.begin(job, Start::slot(trigger, slot), None),
+            // Recorded once a slot as a failed run that is owed.
+            (Some(slot), Some(doubt)) => {
+                self.begin(job, Start { doubt: Some(doubt), ..Start::slot(trigger, slot) }, None);
+            }
+            (None, None) if owed => self.begin(job, Start::slot(Trigger::MakeUp, covered), None),
+            (None, _) => {}
         }
     }
 
@@ -205,7 +219,13 @@ impl Runner {
                 Error::invalid_field("dryRun", "this job cannot tell what it would do without doing it")
             }
             Some(job) if self.runs(&job) => Error::new(Kind::AlreadyExists, "a run of this job is under way"),
-            Some(job) => return self.begin(&job, Trigger::Request, dry_run, None, Some(reply)),
+            Some(job) => match self.trust.doubt().filter(|_| job.removes_by_time && !dry_run) {
+                Some(doubt) => CLOCK_DOUBTED.error(doubt.to_string()),
+                None => {
+                    let start = Start { trigger: Trigger::Request, dry_run, slot: None, doubt: None };
+                    return self.begin(&job, start, Some(reply));
+                }
+            },
         };
         // Whoever asked may have gone.
         let _ = reply.send(Err(refusal));
@@ -215,18 +235,12 @@ impl Runner {
         self.running.values().any(|name| *name == job.name)
     }
 
-    fn begin(
-        &mut self,
-        job: &Job,
-        trigger: Trigger,
-        dry_run: bool,
-        slot: Option<Timestamp>,
-        reply: Option<oneshot::Sender<Result<Started>>>,
-    ) {
+    fn begin(&mut self, job: &Job, start: Start, reply: Option<oneshot::Sender<Result<Started>>>) {
+        let Start { trigger, dry_run, slot, doubt } = start;
         let (engine, reads, clock) = (self.engine.clone(), self.reads.clone(), Arc::clone(&self.clock));
         let context = JobContext { engine, reads, clock, dry_run };
         let progress = slot.map(|covered| Progress { covered, owed: false });
-        let run = OneRun { job: job.clone(), trigger, progress, context, reply };
+        let run = OneRun { job: job.clone(), trigger, progress, context, doubt, reply };
         let task = self.tasks.spawn(run.carry_out());
         self.running.insert(task.id(), job.name);
     }
@@ -251,6 +265,22 @@ impl Runner {
     }
 }
 
+/// Why and how a run begins.
+struct Start {
+    trigger: Trigger,
+    dry_run: bool,
+    /// The slot that the run covers, if it is one of the schedule.
+    slot: Option<Timestamp>,
+    /// Why the job's body is not run now.
+    doubt: Option<Doubt>,
+}
+
+impl Start {
+    fn slot(trigger: Trigger, slot: Timestamp) -> Self {
+        Self { trigger, dry_run: false, slot: Some(slot), doubt: None }
+    }
+}
+
 /// One run, from the record of its beginning to the record of its end.
 struct OneRun {
     job: Job,
@@ -259,12 +289,13 @@ struct OneRun {
     /// but soon if it was storage that failed.
     progress: Option<Progress>,
     context: JobContext,
+    doubt: Option<Doubt>,
     reply: Option<oneshot::Sender<Result<Started>>>,
 }
 
 impl OneRun {
     async fn carry_out(self) -> Finished {
-        let Self { job, trigger, progress, context, reply } = self;
+        let Self { job, trigger, progress, context, doubt, reply } = self;
         let (engine, name, dry_run) = (context.engine.clone(), job.name, context.dry_run);
         let began = engine.rows(move |conn, now| sql::start(conn, name, trigger, dry_run, now)).await;
         let (done, ended) = oneshot::channel();
@@ -282,7 +313,13 @@ impl OneRun {
         if let Some(reply) = reply {
             let _ = reply.send(Ok(Started { id, ended }));
         }
-        let Ending { outcome, summary, error, retry } = watch(&job, context).await;
+        let Ending { outcome, summary, error, retry } = match doubt {
+            Some(doubt) => {
+                warn!(job = job.name, "a job waits: {doubt}");
+                Ending { retry: true, ..Ending::badly(Outcome::Failed, doubt.to_string()) }
+            }
+            None => watch(&job, context).await,
+        };
         let progress = progress.map(|progress| Progress { owed: retry, ..progress });
         let end = End { id, job: name, outcome, summary, error, progress };
         while let Err(error) = record_end(&engine, end.clone()).await {

@@ -43,6 +43,15 @@ pub(super) fn recover(
     recover().map_err(sql_error)
 }
 
+/// When the newest event was stored and when a job last began, as far as there are any.
+pub(crate) fn last_times(conn: &Connection) -> Result<Vec<Timestamp>> {
+    let queries =
+        ["SELECT at FROM events ORDER BY seq DESC LIMIT 1", "SELECT started_at FROM job_runs ORDER BY id DESC LIMIT 1"];
+    let read = |sql: &str| conn.query_row(sql, [], |row| time(row, 0)).optional();
+    let times: rusqlite::Result<Vec<_>> = queries.into_iter().map(read).collect();
+    Ok(times.map_err(sql_error)?.into_iter().flatten().collect())
+}
+
 /// Notes the beginning of a run; returns its id.
 pub(super) fn start(conn: &Connection, job: &str, trigger: Trigger, dry_run: bool, now: Timestamp) -> Result<i64> {
     let sql = "INSERT INTO job_runs (job, cause, dry_run, started_at) VALUES (?1, ?2, ?3, ?4)";

@@ -77,8 +77,8 @@ impl OpenError {
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
 pub struct WriteError {
-    /// Whether the reason is that no space is left. A file size limit and an exhausted quota look like any other I/O
-    /// error to SQLite and are not told apart here.
+    /// Whether the reason is that no space is left, or that a file has reached its size limit. An exhausted quota looks
+    /// like any other I/O error to SQLite and is not told apart.
     pub full: bool,
     /// What SQLite said.
     pub source: Box<dyn std::error::Error + Send + Sync>,

@@ -12,6 +12,7 @@
 
 mod companion_rows;
 pub(crate) mod error;
+mod file_size_limit;
 mod memory;
 mod open;
 pub(crate) mod read;

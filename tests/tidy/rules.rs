@@ -115,7 +115,8 @@ const MACHINE: &[&[&str]] = &[
 ];
 /// Where the machine's clock and randomness are turned into values.
 const SOURCES: &[(&str, &[&[&str]])] = &[
-    ("src/base/clock.rs", &[&["std", "time", "SystemTime"]]),
+    ("src/base/clock.rs", &[&["std", "time", "SystemTime"], &["std", "time", "Instant"]]),
+    ("src/base/clock_trust.rs", &[&["parking_lot"]]),
     ("src/base/entropy.rs", &[&["parking_lot"], &["rand"]]),
 ];
 
@@ -240,7 +241,7 @@ mod tests {
             check(purity, "src/features/games/service.rs", text, 0);
         }
         check(purity, "src/base/a.rs", "use std::sync::Arc; use std::time::Duration; use chrono::{DateTime, Utc};", 0);
-        check(purity, "src/base/clock.rs", "use std::time::SystemTime; use std::time::Instant;", 1);
+        check(purity, "src/base/clock.rs", "use std::time::SystemTime; use std::time::Instant; use std::fs;", 1);
         check(purity, "src/base/entropy.rs", "use parking_lot::Mutex; use rand::rng; use std::fs;", 1);
     }
 

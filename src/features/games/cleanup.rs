@@ -52,7 +52,7 @@ pub(crate) struct Cleanup {
 
 pub(crate) fn cleanup_job(cleanup: Cleanup) -> Job {
     let run = move |context| clean(cleanup.clone(), context);
-    Job::new("games-cleanup", Schedule::Hourly, TIMEOUT, run).with_dry_run()
+    Job::new("games-cleanup", Schedule::Hourly, TIMEOUT, run).with_dry_run().removing_by_time()
 }
 
 async fn clean(cleanup: Cleanup, context: JobContext) -> Result<Summary> {

@@ -10,10 +10,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::clock::Timestamp;
+use crate::base::error::Kind;
 use crate::engine::health;
 use crate::http::api::Api;
+use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::Common;
+use crate::http::response::openapi::{Common, problems};
 use crate::http::response::pages;
 use crate::http::response::problem::Handled;
 
@@ -21,7 +23,11 @@ pub(crate) mod jobs;
 
 /// The calls for operators, and the front page.
 pub(crate) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(front)).routes(routes!(alive)).routes(routes!(ready))
+    OpenApiRouter::new()
+        .routes(routes!(front))
+        .routes(routes!(alive))
+        .routes(routes!(ready))
+        .routes(routes!(confirm_clock))
 }
 
 /// What this is
@@ -72,6 +78,25 @@ struct Readiness {
     /// Failed ones.
     failures: u64,
     documents_in_memory: usize,
+    clock: Clock,
+}
+
+/// Whether the wall clock is believed.
+#[derive(Serialize, ToSchema)]
+struct Clock {
+    /// `false`: nothing is removed by its time.
+    trusted: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    doubt: Option<String>,
+}
+
+impl Clock {
+    fn of(api: &Api) -> Self {
+        let doubt = api.clock_trust.doubt().map(|doubt| doubt.to_string());
+        Self { trusted: doubt.is_none(), doubt }
+    }
 }
 
 /// How storage is.
@@ -135,6 +160,28 @@ async fn ready(State(api): State<Api>) -> Handled<Response> {
         commits: report.commits,
         failures: report.failures,
         documents_in_memory: api.reads.hub.documents_count(),
+        clock: Clock::of(&api),
     };
     Ok(json(status, &answer)?)
+}
+
+/// Confirm the wall clock
+///
+/// When the clock is far from what it was a moment ago, or from the newest event at the start, nothing is removed,
+/// ended or moved on by its time until it has run evenly for an hour. This says that it is right. For administrators.
+#[utoipa::path(
+    post, path = "/api/v1/admin/clock/confirm", operation_id = "confirmClock", tag = "operations",
+    params(Caller),
+    responses((status = 200, description = "It is believed as it is now.", body = Clock), ConfirmProblems),
+)]
+async fn confirm_clock(State(api): State<Api>, caller: Caller) -> Handled<Response> {
+    caller.require_administrator()?;
+    api.clock_trust.confirm();
+    tracing::warn!(now = %api.clock.now(), "an administrator has confirmed the clock");
+    Ok(json(StatusCode::OK, &Clock::of(&api))?)
+}
+
+problems! {
+    /// Of confirming the clock.
+    ConfirmProblems: &[Kind::Unauthenticated, Kind::Forbidden];
 }

@@ -40,7 +40,7 @@ fn trim_job_at(history: History, pace: Pace) -> Job {
     // Where the next run goes on. Lost with a restart, which then begins anew.
     let next = Arc::new(AtomicI64::new(0));
     let run = move |context| trim(Trimming { history, pace, context }, Arc::clone(&next));
-    Job::new("history-trim", Schedule::Hourly, TIMEOUT, run).with_dry_run()
+    Job::new("history-trim", Schedule::Hourly, TIMEOUT, run).with_dry_run().removing_by_time()
 }
 
 struct Trimming {

@@ -16,7 +16,7 @@ const ROWS_PER_ROUND: u32 = 1_000;
 /// `rows_max` rows. The verdicts in force stay.
 pub(crate) fn trim_job(reconciliation: Arc<Reconciliation>, kept: Duration, rows_max: u64) -> Job {
     let run = move |context| trim(Arc::clone(&reconciliation), context, kept, rows_max);
-    Job::new("reconciliation-audit-trim", Schedule::Hourly, TIMEOUT, run).with_dry_run()
+    Job::new("reconciliation-audit-trim", Schedule::Hourly, TIMEOUT, run).with_dry_run().removing_by_time()
 }
 
 async fn trim(

@@ -12,6 +12,7 @@ use super::rules::{self, Device, Session, Terms, Token};
 use super::sql;
 use super::table::{Live, Table};
 use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, new_id};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{SessionId, UserId};
@@ -139,15 +140,16 @@ impl Keeper {
         Ok(())
     }
 
-    /// The event loop: looks for expired sessions, and now and then stores what has changed.
-    pub(crate) async fn keep(self) {
+    /// The event loop: looks for expired sessions, and now and then stores what has changed. While the clock is doubted
+    /// none is ended: an expired one is refused, and good again when the clock is set right.
+    pub(crate) async fn keep(self, trust: Arc<ClockTrust>) {
         let mut ticks = interval(SESSIONS_LOOKED_AT_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stores_every = SESSIONS_STORED_EVERY.as_secs() / SESSIONS_LOOKED_AT_EVERY.as_secs().max(1);
         let (mut looks, mut failing) = (0_u64, false);
         loop {
             ticks.tick().await;
-            let expired = self.table.look();
+            let expired = if trust.is_trusted() { self.table.look() } else { 0 };
             if expired > 0 {
                 info!(expired, "sessions have expired");
             }
@@ -183,7 +185,7 @@ impl Keeper {
                 Ok(summary)
             }
         };
-        Job::new("sessions-cleanup", Schedule::Hourly, CLEANUP_TIMEOUT, run).with_dry_run()
+        Job::new("sessions-cleanup", Schedule::Hourly, CLEANUP_TIMEOUT, run).with_dry_run().removing_by_time()
     }
 }
 

@@ -21,7 +21,7 @@ const FORGOTTEN_PER_ROUND: u32 = 1_000;
 /// The job. Outside `production` it only tells what it would do.
 pub(crate) fn reset_job(production: bool) -> Job {
     let run = move |context: JobContext| reset(JobContext { dry_run: context.dry_run || !production, ..context });
-    Job::new("usage-reset", RESET, TIMEOUT, run).with_dry_run()
+    Job::new("usage-reset", RESET, TIMEOUT, run).with_dry_run().removing_by_time()
 }
 
 async fn reset(context: JobContext) -> Result<Summary> {

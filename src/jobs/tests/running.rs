@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::base::clock::{ManualClock, Timestamp};
+use crate::base::clock::{Clock, ManualClock, Timestamp};
+use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::SeededEntropy;
 use crate::document::json::Bounds;
 use crate::engine::command::{self, Engine};
@@ -97,7 +98,9 @@ impl Running {
 
     /// Starts a runner, as the start of a server does.
     pub(crate) fn runner(&self, jobs: Vec<Job>) -> AtWork {
-        let (runner, handle) = Runner::new(jobs, self.engine.clone(), self.reads.clone(), Arc::clone(&self.clock) as _);
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let trust = Arc::new(ClockTrust::new(Arc::clone(&clock), &[]));
+        let (runner, handle) = Runner::new(jobs, self.engine.clone(), self.reads.clone(), clock, trust);
         AtWork { handle, task: tokio::spawn(runner.run()) }
     }
 }

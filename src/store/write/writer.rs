@@ -26,7 +26,7 @@ use crate::store::write::keys::{self, IdempotencyRow};
 use crate::store::write::purge::{self, Purge};
 use crate::store::write::repair::{self, DocumentRepair};
 use crate::store::write::trim;
-use crate::store::{History, Options, Synchronous, open};
+use crate::store::{History, Options, Synchronous, file_size_limit, open};
 
 pub(crate) use crate::store::read::replay::{DocumentHead, LoadedDocument};
 
@@ -215,11 +215,12 @@ impl Writer {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
             return Err(WriteError::other("the database must be reopened first"));
         };
-        let times = store(conn, batch, &mut rows, self.history, now).inspect_err(|_| {
+        let times = store(conn, batch, &mut rows, self.history, now).map_err(|error| {
             // Most failures have ended the transaction already; ending it twice would be an error of its own.
             if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
                 warn!("a failed transaction could not be rolled back");
             }
+            WriteError { full: error.full || file_size_limit::is_reached(&self.path), ..error }
         });
         self.distrusted = times.is_err();
         if times.is_ok() {
@@ -244,6 +245,8 @@ impl Writer {
         (self.tried_at, self.foreign_commits.data_version) = (0, None);
         let conn = open::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
+        let found =
+            found.map_err(|error| WriteError { full: error.full || file_size_limit::is_reached(&self.path), ..error });
         self.conn = Some(conn);
         (self.head, self.next_key) = found?;
         self.distrusted = false;

@@ -23,6 +23,7 @@ use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 use crate::http::response::problem::{Failure, Handled};
+use crate::jobs::problems::CLOCK_DOUBTED;
 use crate::jobs::runner::Handle;
 use crate::jobs::{Job, Record};
 
@@ -43,7 +44,7 @@ problems! {
     RunProblems: &[
         Kind::Unauthenticated, Kind::NotFound, Kind::AlreadyExists, Kind::UnsupportedMediaType, Kind::TooLarge,
         Kind::RequestTimeout, Kind::StorageUnavailable
-    ];
+    ] => &[&CLOCK_DOUBTED];
 }
 
 /// All jobs.
