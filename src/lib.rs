@@ -146,6 +146,8 @@ mod http;
 mod jobs;
 mod live;
 mod net;
+#[cfg(test)]
+mod property_tests;
 mod store;
 mod tailnet;
 

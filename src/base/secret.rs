@@ -72,6 +72,7 @@ impl fmt::Debug for SecretHash {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -89,6 +90,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn a_secret_reads_back_and_nothing_near_it_does(seed: u64, at in 0_usize..48, other in "[ -~]") {
             let secret = Secret::new(PREFIX, &SeededEntropy::new(seed));

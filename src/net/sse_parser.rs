@@ -139,6 +139,7 @@ impl SseParser {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -211,6 +212,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn cuts_change_nothing(
             lines in proptest::collection::vec(

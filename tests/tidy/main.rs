@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
+mod circles;
+mod packages;
 mod repository;
 mod rules;
 mod source;
+mod words;
 
 use std::fs;
 use std::path::Path;
@@ -24,14 +27,40 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-fn check(rule: impl Fn(&Source) -> Vec<String>) {
-    let complaints: Vec<String> = sources().iter().flat_map(rule).collect();
+#[track_caller]
+fn expect_none(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+fn check(rule: impl Fn(&Source) -> Vec<String>) {
+    expect_none(&sources().iter().flat_map(rule).collect::<Vec<String>>());
 }
 
 #[test]
 fn folders_import_only_lower_ranks_and_features_not_each_other() {
     check(rules::ranks);
+}
+
+#[test]
+fn files_of_one_folder_import_each_other_in_no_circle() {
+    expect_none(&circles::check(&sources(), circles::LEFT));
+}
+
+#[test]
+fn nothing_below_features_knows_a_word_of_one() {
+    let paths = repository::files(Path::new(ROOT));
+    let product = paths.iter().filter(|path| path.ends_with(".rs") && !source::is_test_file(path));
+    let texts: Vec<(&str, String)> =
+        product.map(|path| (path.as_str(), fs::read_to_string(Path::new(ROOT).join(path)).unwrap())).collect();
+    expect_none(&words::check(texts.iter().map(|(path, text)| (*path, text.as_str())), words::LEFT));
+}
+
+#[test]
+fn packages_have_licences_of_the_list_and_are_there_once() {
+    let packages = packages::all(ROOT);
+    assert!(packages.len() > 100, "the packages were not found");
+    expect_none(&packages::licences(&packages));
+    expect_none(&packages::duplicates(&packages));
 }
 
 #[test]
@@ -59,7 +88,7 @@ fn check_texts(rule: impl Fn(&str, &str) -> Vec<String>) {
             complaints.extend(rule(&path, &text));
         }
     }
-    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+    expect_none(&complaints);
 }
 
 #[test]
@@ -73,12 +102,16 @@ fn no_machine_shows() {
 }
 
 #[test]
+fn property_tests_keep_the_seeds_of_their_failures() {
+    check_texts(repository::seeds);
+}
+
+#[test]
 fn lines_are_no_longer_than_a_screen_is_wide() {
     check_texts(repository::long_lines);
 }
 
 #[test]
 fn the_top_level_holds_only_what_belongs_there() {
-    let complaints = repository::top_level(&repository::files(Path::new(ROOT)));
-    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+    expect_none(&repository::top_level(&repository::files(Path::new(ROOT))));
 }

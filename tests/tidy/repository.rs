@@ -94,6 +94,19 @@ pub fn places(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// Property tests that do not keep the seeds of their failures.
+pub fn seeds(path: &str, text: &str) -> Vec<String> {
+    let lines = || text.lines().map(str::trim);
+    let blocks = lines().filter(|line| *line == ["proptest!", " {"].concat()).count();
+    let kept = lines().filter(|line| line.starts_with("#![proptest_config(cases(")).count();
+    if path.ends_with(".rs") && kept < blocks {
+        return vec![format!(
+            "{path}: {blocks} blocks of property tests, {kept} keep their seeds: see property_tests.rs"
+        )];
+    }
+    Vec::new()
+}
+
 const COLUMNS_MAX: usize = 120;
 /// Files of which all lines are short, by the end of their names. Tables in Markdown cannot be wrapped.
 const SHORT_LINES: &[&str] = &[".rs", ".sql", ".js", ".c", ".toml", ".css", ".html"];
@@ -136,6 +149,14 @@ mod tests {
             assert_eq!(leftovers("a.rs", &format!("    {code}")).len(), 1, "{code}");
             assert_eq!(leftovers("a.md", &format!("    {code}")).len(), 0, "{code}");
         }
+    }
+
+    #[test]
+    fn property_tests_that_forget_their_seeds_are_found() {
+        let begins = ["proptest!", " {"].concat();
+        assert_eq!(seeds("src/a.rs", &format!("{begins}\n    #![proptest_config(cases(9))]\n}}\n")), [""; 0]);
+        assert_eq!(seeds("src/a.rs", &format!("    {begins}\n    #[test]\n}}\n")).len(), 1);
+        assert_eq!(seeds("src/a.rs", &format!("{begins}\n#![proptest_config(Config::with_cases(9))]\n")).len(), 1);
     }
 
     #[test]

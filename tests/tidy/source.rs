@@ -38,6 +38,7 @@ impl Source {
             module.pop();
         }
         let (code, lines) = without_tests(&code_only(text));
+        let code = code.replace(TEST, " ");
         let names = names(&code, &module);
         Self { path: path.to_owned(), module, code, lines, names }
     }
@@ -45,13 +46,27 @@ impl Source {
 
 /// The text with comments and literals replaced by blanks.
 pub fn code_only(text: &str) -> String {
+    blanked(text, |_| true)
+}
+
+/// The text with comments and tests replaced by blanks.
+pub fn code_and_literals(text: &str) -> String {
+    let uncommented = blanked(text, |begins| begins == '/');
+    // Where tests are is told from code alone.
+    let (code, _) = without_tests(&code_only(text));
+    uncommented.chars().zip(code.chars()).map(|(c, kept)| if kept == TEST { ' ' } else { c }).collect()
+}
+
+/// The text with those comments and literals replaced by blanks of which `which` takes the first character.
+fn blanked(text: &str, which: impl Fn(char) -> bool) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     while at < chars.len() {
         match literal_end(&chars, at) {
             Some(end) => {
-                out.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+                let blank = which(chars[at]);
+                out.extend(chars[at..end].iter().map(|c| if blank && *c != '\n' { ' ' } else { *c }));
                 at = end;
             }
             None => {
@@ -126,7 +141,10 @@ pub fn item_end(code: &str, from: usize) -> usize {
     code.len()
 }
 
-/// The code with each item under `#[cfg(test)]` blanked out, and how many lines are left.
+/// Stands for a character of a test.
+const TEST: char = '\0';
+
+/// The code with [`TEST`] for each character of an item under `#[cfg(test)]`, and how many lines are left.
 fn without_tests(code: &str) -> (String, usize) {
     const MARK: &str = "#[cfg(test)]";
     let (mut out, mut lines, mut rest) = (String::new(), code.lines().count(), code);
@@ -135,7 +153,7 @@ fn without_tests(code: &str) -> (String, usize) {
         out.push_str(&rest[..start]);
         let item = &rest[start..end];
         lines -= item.lines().count();
-        out.extend(item.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+        out.extend(item.chars().map(|c| if c == '\n' { '\n' } else { TEST }));
         rest = &rest[end..];
     }
     out.push_str(rest);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::document::chain::{Hash, Position, ShortHash, Tag, verify};
+use crate::property_tests::cases;
 
 fn number() -> impl Strategy<Value = u64> {
     let max = u64::try_from(i64::MAX).unwrap();
@@ -23,7 +24,7 @@ fn near() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn positions_tags_and_hashes_are_read_as_they_are_written(

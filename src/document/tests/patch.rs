@@ -1,5 +1,6 @@
 use super::*;
 use crate::document::patch::{Operation, apply};
+use crate::property_tests::cases;
 
 /// The same tree with the other sign at every zero.
 fn other_zeros(value: Value) -> Value {
@@ -14,7 +15,7 @@ fn other_zeros(value: Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
 
     #[test]

@@ -8,6 +8,7 @@ use crate::document::decide::{Context, Current, Decision, Expected, Operation, R
 use crate::document::json::Bounds;
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Viewer, redact_value};
+use crate::property_tests::cases;
 
 const BOUNDS: Bounds = Bounds { depth_max: 64, state_bytes_max: 1 << 20 };
 
@@ -146,7 +147,7 @@ fn with_other_secrets(state: &Value, secrets: &Value) -> Value {
 
 proptest! {
     // Each case is some hundred writes.
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn a_write_that_reaches_a_secret_is_refused_the_same_whatever_stands_there(
@@ -168,7 +169,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn what_a_players_write_does_does_not_depend_on_what_the_player_cannot_see(

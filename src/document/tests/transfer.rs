@@ -3,6 +3,7 @@ use crate::base::error::Kind;
 use crate::document::json::Bounds;
 use crate::document::model::Document;
 use crate::document::transfer::{Base, Chain, SentEvent, VerifiedChain};
+use crate::property_tests::cases;
 
 const BOUNDS: Bounds = Bounds { depth_max: 100, state_bytes_max: 1 << 20 };
 
@@ -40,7 +41,7 @@ fn rewritten(mut chain: Chain, what: &str, with: &str) -> Chain {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn what_was_recorded_here_verifies_elsewhere(life in life(), payload in state()) {

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use super::*;
 use crate::document::patch::{Operation, apply};
 use crate::document::visibility::{Audience, overlay, redact_operation, redact_state, redact_value};
+use crate::property_tests::cases;
 
 fn redacted_bytes<'a>(state: &'a [u8], player: &UserId) -> Cow<'a, [u8]> {
     redact_state(state, Audience::Player(player)).unwrap()
@@ -13,7 +14,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn the_two_ways_to_redact_a_state_agree_and_tell_nothing(state in state(), player in player()) {

@@ -113,6 +113,7 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -183,6 +184,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn over_any_time_no_more_are_admitted_than_burst_and_spacing_allow(
             steps in prop::collection::vec(0..4000_i64, 1..200),

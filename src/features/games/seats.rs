@@ -69,6 +69,7 @@ pub(crate) fn choose(taken: &[Seat], max: u32, player: &UserId, wanted: Option<u
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -116,6 +117,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         /// Whoever comes in whatever order: nobody shares a seat, nobody sits beyond the last, and all find one until
         /// full.
         #[test]

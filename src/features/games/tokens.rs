@@ -189,6 +189,7 @@ pub(crate) fn open(token: &Token, context: &str, sealed: &Sealed) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -271,6 +272,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn an_answer_opens_with_its_token_in_its_place_and_untouched_only(
             seed: u64, answer: Vec<u8>, context in ".{0,40}", other in ".{0,40}", flip: usize,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::property_tests::cases;
 use proptest::prelude::*;
 
 use super::bucket::{Bucket, Taken};
@@ -26,6 +27,8 @@ fn any_limit() -> impl Strategy<Value = Limit> {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn n_requests_within_capacity_pass_the_next_is_refused_and_after_the_computed_wait_one_more_passes(
         limit in any_limit(), start in 0..=i64::from(u32::MAX) * 1000, again in 1..5_u32,
@@ -291,6 +294,8 @@ fn any_rule() -> impl Strategy<Value = (String, Option<Verb>, i32)> {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn of_matching_rules_the_most_specific_of_the_highest_priority_applies(
         rules in prop::collection::vec(any_rule(), 0..12),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
+use crate::property_tests::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -60,7 +61,7 @@ fn any_limit() -> impl Strategy<Value = Limit> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn a_users_limit_configuration_persists_and_reads_back(

@@ -188,6 +188,7 @@ fn checksum(counts: &Counts, ids: &BTreeSet<String>) -> String {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -251,6 +252,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn verified_is_equal_counts_and_no_job_missing(
             expected in counts(), other in counts(), equal: bool, expected_job_ids in ids(), actual_job_ids in ids(),

@@ -181,6 +181,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use std::sync::Arc;
 
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -265,6 +266,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn whoever_comes_back_within_the_idle_time_is_never_sent_away(
             gaps in prop::collection::vec(1_u64..7 * 24 * 3600, 1..200),

@@ -109,6 +109,7 @@ pub(super) fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -145,6 +146,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn a_session_saved_is_restored_equal(session in sessions(), seed: u64) {
             let conn = Connection::open_in_memory().unwrap();

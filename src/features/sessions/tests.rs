@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::property_tests::cases;
 use futures_util::future::join_all;
 use proptest::prelude::*;
-use proptest::test_runner::Config;
 use tokio_util::sync::CancellationToken;
 
 use super::rules::{Session, Terms, Token};
@@ -98,7 +98,7 @@ fn viewer(name: &str) -> Viewer {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 16, ..Config::default() })]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn ending_a_session_removes_it_everywhere(

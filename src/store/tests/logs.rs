@@ -1,5 +1,6 @@
 //! The log as streams read it, against naive scans.
 
+use crate::property_tests::cases;
 use proptest::prelude::*;
 
 use super::*;
@@ -70,7 +71,7 @@ fn check_against_scans(changes: &[(usize, bool)], after: u64, to: u64, limit: us
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn the_log_reads_like_a_scan(

@@ -250,6 +250,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use crate::property_tests::cases;
     use proptest::prelude::*;
 
     use super::*;
@@ -282,6 +283,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         /// However it came to be, the same documents have the same checksum, and others have another.
         #[test]
         fn the_checksum_is_of_the_documents_and_of_nothing_else(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::property_tests::cases;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -296,7 +297,7 @@ fn expect_created(model: &mut Model, who: usize, what: &[(usize, u8)], answer: R
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn counters_equal_the_creations_whatever_is_refused_repeated_or_waits_for_the_disk(

@@ -1,5 +1,6 @@
 //! How long periods are, and which one runs.
 
+use crate::property_tests::cases;
 use proptest::prelude::*;
 
 use super::super::rules::{Counts, Length, Limits, Period, Plan, Standing, Status, Subscription, Thing, reset_after};
@@ -170,7 +171,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(300))]
 
     /// Looked at each day or after a long time, it comes to the same: the periods follow each other without a gap, and
     /// the one that runs holds the present.

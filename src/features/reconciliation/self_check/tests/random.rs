@@ -1,5 +1,6 @@
 //! Verified if and only if equal.
 
+use crate::property_tests::cases;
 use proptest::prelude::*;
 use rusqlite::types::Value as Cell;
 
@@ -57,7 +58,7 @@ fn sql((kind, pick): (u8, u32)) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn verified_if_and_only_if_equal(
