@@ -25,6 +25,8 @@ use crate::tailnet::client::default_socket;
 use crate::tailnet::listen::{self, ListenOn};
 
 mod flags;
+#[cfg(all(test, target_os = "linux"))]
+mod guide_tests;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,7 @@
 //! | rank | folder | what |
 //! |---|---|---|
 //! | 0 | [`base`] | ids, clock, entropy, errors, bounds: no I/O |
+//! | 0 | [`guide`] | the chapters for people, also served at `/docs/` |
 //! | 1 | [`document`] | what a document is: pure |
 //! | 1 | [`net`] | one HTTP/1 client over any stream, the SSE parser |
 //! | 2 | [`store`], [`live`] | SQLite; the published present |
@@ -142,6 +143,7 @@ mod config;
 mod document;
 mod engine;
 mod features;
+pub mod guide;
 mod http;
 mod jobs;
 mod live;
@@ -222,3 +224,8 @@ pub mod internals {
         pub use crate::tailnet::policy::Policy;
     }
 }
+
+/// Makes the Rust code of the README a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

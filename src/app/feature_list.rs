@@ -64,6 +64,7 @@ impl Leaves {
         openapi::assemble([
             pages::routes(problems()),
             features::operations::routes::router(),
+            features::guide::routes::router(),
             features::flags::routes::router(&self.client_flags),
             features::operations::routes::jobs::router(jobs.clone()),
             features::rate_limits::routes::router(Arc::clone(&self.rate_limiter)),

@@ -4,6 +4,7 @@ pub(crate) mod client_errors;
 pub(crate) mod documents;
 pub(crate) mod flags;
 pub(crate) mod games;
+pub(crate) mod guide;
 pub(crate) mod operations;
 pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;

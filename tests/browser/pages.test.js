@@ -8,7 +8,16 @@ import { after, before, test } from 'node:test';
 import { launch } from './support/chromium.js';
 import { Server } from './support/server.js';
 
-const PAGES = { front: '/', problems: '/problems', problem: '/problems/version-conflict' };
+const PAGES = {
+  front: '/',
+  problems: '/problems',
+  problem: '/problems/version-conflict',
+  docs: '/docs/',
+  api: '/docs/api',
+  documents: '/docs/documents',
+  embedding: '/docs/embedding',
+  configuration: '/docs/configuration',
+};
 const WINDOWS = { wide: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
 /** Where pictures of the pages go, for people to look at; left out: nowhere. */
 const PICTURES = process.env.PICTURES;
@@ -79,7 +88,7 @@ function look() {
     const { backgroundColor } = getComputedStyle(element);
     return backgroundColor === 'rgba(0, 0, 0, 0)' ? behind(element.parentElement) : backgroundColor;
   };
-  const contrasts = [...document.querySelectorAll('h1, p, li, a, code, pre')].map((element) => {
+  const contrasts = [...document.querySelectorAll('h1, h2, p, li, a, code, pre, td')].map((element) => {
     const [front, back] = [luminance(getComputedStyle(element).color), luminance(behind(element))];
     return (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
   });

@@ -22,6 +22,7 @@ mod faults;
 mod first_steps;
 mod game_night;
 mod games;
+mod guide;
 mod idempotency;
 mod jobs;
 mod limits;

@@ -47,6 +47,7 @@ impl Operation<'_> {
             .replace("{playerId}", "alice")
             .replace("{ruleId}", "calm")
             .replace("{slug}", "gone")
+            .replace("{chapter}", "games")
             .replace("{name}", "job-log-trim")
             .replace("{userId}", "alice")
             .replace("{service}", "billing")

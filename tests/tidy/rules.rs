@@ -5,6 +5,7 @@ use crate::source::{Name, Source, item_end};
 /// Higher ones import lower ones.
 const RANKS: &[(&str, u8)] = &[
     ("base", 0),
+    ("guide", 0),
     ("document", 1),
     ("net", 1),
     ("store", 2),

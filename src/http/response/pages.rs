@@ -24,11 +24,17 @@ use crate::http::response::problem_types;
 /// root's, which paints the window; on the body alone it would give a dark page's links and boxes to a white one. Long
 /// commands wrap: scrolling sideways hides their ends.
 const STYLE: &str = ":root{color-scheme:light dark}\
-                     body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;\
+                     body{font:1rem/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem;\
                      overflow-wrap:break-word}h1,h2{line-height:1.2}a{display:inline-block;padding:.25rem 0}\
-                     ul{padding-left:1.25rem}li{margin:.5rem 0}code{font:.875em/1.5 ui-monospace,monospace}\
+                     ul{padding-left:1.25rem}li{margin:.5rem 0}nav li{margin:0}\
+                     code{font:.875em/1.5 ui-monospace,monospace}\
                      pre{padding:.75rem;border-radius:.5rem;background:light-dark(#f2f3f5,#1d2025);\
-                     white-space:pre-wrap;overflow-wrap:anywhere}";
+                     white-space:pre-wrap;overflow-wrap:anywhere}table{border-collapse:collapse}\
+                     th,td{padding:.4rem .75rem .4rem 0;text-align:left;vertical-align:top;\
+                     border-bottom:1px solid light-dark(#d5d8dd,#3a3f47)}td code{overflow-wrap:anywhere}\
+                     @media(max-width:40rem){thead{display:none}tr,td{display:block}\
+                     tr{padding:.5rem 0;border-bottom:1px solid light-dark(#d5d8dd,#3a3f47)}\
+                     td{padding:0;border:0}}";
 
 /// Ends the title of every page but its own.
 const PRODUCT: &str = "Rejoin";

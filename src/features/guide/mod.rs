@@ -1,0 +1,4 @@
+//! Serves the chapters of [`crate::guide`] as pages.
+
+mod markdown;
+pub(crate) mod routes;
