@@ -42,7 +42,7 @@ impl Thread {
             return Err(error);
         }
         self.check_well()?;
-        let Some(tip) = self.writer.tip(name)?.filter(|tip| !tip.deleted) else { return Err(error) };
+        let Some(tip) = self.writer.document_head(name)?.filter(|tip| !tip.deleted) else { return Err(error) };
         let document = Document {
             meta: tip.meta,
             version: tip.version,

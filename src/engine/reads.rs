@@ -115,7 +115,7 @@ impl Reads {
             }));
         }
         let name = name.clone();
-        self.ask(move |reader| reader.tip(&name)).await
+        self.ask(move |reader| reader.document_head(&name)).await
     }
 
     /// A document that is there. Error: `NotFound`, `Gone`.

@@ -203,3 +203,8 @@ pub(crate) fn damaged(name: &DocumentName, version: Version, last_good: Option<V
         None => error,
     }
 }
+
+/// What damage hits counts as absent; other failures stay failures.
+pub(crate) fn ignore_damage<T>(failure: StoreError) -> Result<Option<T>, StoreError> {
+    if failure.is_damage() { Ok(None) } else { Err(failure) }
+}

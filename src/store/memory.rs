@@ -8,12 +8,11 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::error::{OpenError, StoreError};
-use super::{open, rows};
+use super::{rows, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::VOLATILE_ROWS_BYTES_MAX;
 use crate::document::model::Meta;
-use crate::store::write::writer;
 
 /// Bytes of a page.
 const PAGE_BYTES: usize = 4096;
@@ -26,7 +25,7 @@ impl Memory {
     pub(crate) fn open() -> std::result::Result<Self, OpenError> {
         let make = || -> rusqlite::Result<Connection> {
             let conn = Connection::open_in_memory()?;
-            conn.execute_batch(open::SCHEMA)?;
+            conn.execute_batch(tables::SCHEMA)?;
             conn.pragma_update(None, "foreign_keys", true)?;
             conn.pragma_update(None, "max_page_count", rows::count(VOLATILE_ROWS_BYTES_MAX / PAGE_BYTES))?;
             Ok(conn)
@@ -51,7 +50,7 @@ impl Memory {
     ) -> Result<T> {
         let conn = self.0.lock();
         let transaction = conn.unchecked_transaction().map_err(full)?;
-        writer::insert_documents(&transaction, std::slice::from_ref(meta)).map_err(Error::internal)?;
+        tables::insert_documents(&transaction, std::slice::from_ref(meta)).map_err(Error::internal)?;
         let written = write(&transaction, now).map_err(|error| match error.kind() {
             Kind::StorageUnavailable | Kind::StorageFull => too_much(),
             _ => error,

@@ -5,28 +5,25 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{OpenError, StoreError, is_damage};
-use super::{FILE_NAME, LOCK_NAME, Options, Reader, Synchronous, Writer};
+use super::options::{FILE_NAME, LOCK_NAME, Options};
+use super::rows;
+use crate::store::connection::{configure, connect};
 use crate::store::read::pool;
-use crate::store::write::writer::{Checkpoint, checkpoint};
+use crate::store::read::reader::Reader;
+use crate::store::tables::SCHEMA;
+use crate::store::write::checkpoint::{Checkpoint, checkpoint};
+use crate::store::write::writer::Writer;
 
-pub(crate) const SCHEMA: &str = include_str!("../../schema.sql");
 /// The number of the format that this release writes, as in `schema.sql`.
 const FORMAT: i64 = 1;
 /// Marks our files, as in `schema.sql`.
 const APPLICATION_ID: i64 = 0x5265_6A6E;
 /// The tables of the format.
 const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
-/// How long a statement waits for another connection: only for people with `sqlite3` in hand, and for checkpoints.
-pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(5);
-/// Statements kept prepared per connection; a third fewer than this are in use.
-const STATEMENTS: usize = 64;
-/// SQLite's own bound on pages.
-const PAGES_MAX: u32 = 4_294_967_294;
 
 /// Opens the data directory, and makes what is missing. The returned writer holds the lock for as long as it lives.
 pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
@@ -104,38 +101,6 @@ fn prepare_file(data_dir: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What every connection has in common.
-pub(crate) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    conn.busy_timeout(BUSY_WAIT)?;
-    conn.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;")?;
-    Ok(conn)
-}
-
-/// What the writer's connection has on top. `pages_max` 0: no bound of ours.
-pub(crate) fn configure(conn: &Connection, synchronous: Synchronous, pages_max: u32) -> rusqlite::Result<()> {
-    // Only the writer checkpoints, between batches. A WAL that grew is cut back to 32 MiB when it starts over.
-    conn.execute_batch(
-        "PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432;
-         PRAGMA cache_size = -8192;",
-    )?;
-    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
-            Some("this file system has no shared memory, which WAL mode needs".to_owned()),
-        ));
-    }
-    let hardness = match synchronous {
-        Synchronous::Full => "FULL",
-        Synchronous::Normal => "NORMAL",
-    };
-    conn.pragma_update(None, "synchronous", hardness)?;
-    let pages = if pages_max == 0 { PAGES_MAX } else { pages_max };
-    conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
-}
-
 /// Whether the file is ours, and of a format that we know. An empty one becomes ours.
 fn identify(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
@@ -166,7 +131,7 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
 fn check_whole(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    let size: u64 = conn.query_row("PRAGMA page_size", [], |row| super::rows::number(row, 0))?;
+    let size: u64 = conn.query_row("PRAGMA page_size", [], |row| rows::number(row, 0))?;
     let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
     if fs::metadata(wal).map_or(0, |metadata| metadata.len()) == 0 && !length.is_multiple_of(size.max(1)) {
         let reason = "its end is missing".to_owned();
@@ -195,8 +160,8 @@ fn check(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
         }
     }
     if checkpoint(conn, Checkpoint::Truncate)?.complete() {
-        let pages: u64 = conn.query_row("PRAGMA page_count", [], |row| super::rows::number(row, 0))?;
-        let size: u64 = conn.query_row("PRAGMA page_size", [], |row| super::rows::number(row, 0))?;
+        let pages: u64 = conn.query_row("PRAGMA page_count", [], |row| rows::number(row, 0))?;
+        let size: u64 = conn.query_row("PRAGMA page_size", [], |row| rows::number(row, 0))?;
         let length = fs::metadata(path).map_or(u64::MAX, |metadata| metadata.len());
         if length < pages.saturating_mul(size) {
             return Err(damaged("its end is missing".to_owned()));

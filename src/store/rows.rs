@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memchr::memmem;
 use rusqlite::types::{ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
@@ -13,6 +14,11 @@ use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, UserId, Versio
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Access, Meta};
+
+/// How the body of an event ends that deletes its document, but for the salt of those that have one.
+const DELETION: &[u8] = br#""patch":[{"op":"replace","path":"","value":null}]"#;
+/// What stands before the digits of a salt.
+const SALT: &[u8] = br#","salt":""#;
 
 /// A number as SQLite has it. What does not fit is larger than anything stored, and stays so.
 pub(crate) fn int(number: u64) -> i64 {
@@ -215,4 +221,19 @@ fn verified(row: &Row<'_>, meta: Arc<Meta>, version: Version) -> Result<Event, S
     }
     let event = Event::stored(seq(row, META_COLUMNS)?, meta, version, claimed, row.get(META_COLUMNS + 3)?, body);
     event.map_err(|e| damaged(&name, version, None, "the event is not readable").caused_by(e).into())
+}
+
+/// The end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogHead {
+    /// Of the last event; 0 when there is none.
+    pub seq: Seq,
+    pub hash: Hash,
+}
+
+/// Whether the event with this body deletes its document.
+pub(crate) fn body_deletes(body: &[u8]) -> bool {
+    let members = body.strip_suffix(b"}").unwrap_or(body);
+    let salted = memmem::rfind(members, SALT).filter(|at| members.len() - at == SALT.len() + 33);
+    members.get(..salted.unwrap_or(members.len())).is_some_and(|members| members.ends_with(DELETION))
 }

@@ -60,8 +60,8 @@ async fn trim(run: Trimming, next: Arc<AtomicI64>) -> Result<Summary> {
     while looked < pace.documents_max {
         let question = move |conn: &_| store::overdue(conn, history, after, page, now);
         let found = context.reads.ask(move |reader| reader.rows(question)).await?;
-        looked += found.looked;
-        summary.count("looked", found.looked);
+        looked += found.examined;
+        summary.count("looked", found.examined);
         for key in found.overdue {
             if events >= pace.events_max {
                 // This one is where the next run goes on.
@@ -74,7 +74,7 @@ async fn trim(run: Trimming, next: Arc<AtomicI64>) -> Result<Summary> {
             }
         }
         after = found.last.unwrap_or(0);
-        if found.looked < page {
+        if found.examined < page {
             // That was the end: the next run begins anew.
             after = 0;
             break;

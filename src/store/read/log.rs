@@ -11,7 +11,7 @@ use crate::base::ids::{Collection, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::store::error::{StoreError, damaged};
-use crate::store::rows::{self, DocumentRow, EventRows};
+use crate::store::rows::{self, DocumentRow, EventRows, LogHead};
 
 /// Which documents a stream follows: all that either list names.
 #[derive(Clone, Debug, Default)]
@@ -48,20 +48,20 @@ impl Filter {
 
 /// How much a page may hold.
 #[derive(Clone, Copy)]
-pub(crate) struct Bound {
+pub(crate) struct PageBound {
     pub events: usize,
     pub bytes: usize,
 }
 
 /// A page that is being filled.
 struct Page {
-    bound: Bound,
+    bound: PageBound,
     events: Vec<Event>,
     bytes: usize,
 }
 
 impl Page {
-    fn new(bound: Bound) -> Self {
+    fn new(bound: PageBound) -> Self {
         Self { bound, events: Vec::new(), bytes: 0 }
     }
 
@@ -77,7 +77,12 @@ impl Page {
     }
 }
 
-fn read_page(conn: &Connection, rest: &str, parameters: impl Params, bound: Bound) -> Result<Vec<Event>, StoreError> {
+fn read_page(
+    conn: &Connection,
+    rest: &str,
+    parameters: impl Params,
+    bound: PageBound,
+) -> Result<Vec<Event>, StoreError> {
     let mut statement = conn.prepare_cached(&rows::select_events(rest))?;
     let mut found = statement.query(parameters)?;
     let (mut rows, mut page) = (EventRows::default(), Page::new(bound));
@@ -94,7 +99,7 @@ pub(crate) fn history(
     conn: &Connection,
     row: &DocumentRow,
     after: Version,
-    bound: Bound,
+    bound: PageBound,
 ) -> Result<Vec<Event>, StoreError> {
     let parameters = (row.meta.key, rows::int(after.max(row.base.version).0), rows::count(bound.events));
     let rest = "WHERE e.document = ?1 AND e.version > ?2 ORDER BY e.version LIMIT ?3";
@@ -108,7 +113,7 @@ pub(crate) fn history(
 }
 
 /// The newest events of the whole log, oldest first.
-pub(crate) fn tail(conn: &Connection, bound: Bound) -> Result<Vec<Event>, StoreError> {
+pub(crate) fn tail(conn: &Connection, bound: PageBound) -> Result<Vec<Event>, StoreError> {
     let rest = "ORDER BY e.seq DESC LIMIT ?1";
     let mut events = read_page(conn, rest, [rows::count(bound.events)], bound)?;
     events.reverse();
@@ -120,7 +125,7 @@ pub(crate) fn between(
     conn: &Connection,
     filter: &Filter,
     (after, to): (Seq, Seq),
-    bound: Bound,
+    bound: PageBound,
 ) -> Result<Vec<Event>, StoreError> {
     if filter.collections.is_empty() {
         return merged(conn, filter.keys(), (after, to), bound);
@@ -135,7 +140,12 @@ pub(crate) fn between(
 
 /// The events of single documents merged by seq. Reads each document's history by its own index, so that a quiet
 /// document in a busy log costs nothing.
-fn merged(conn: &Connection, keys: Vec<i64>, (after, to): (Seq, Seq), bound: Bound) -> Result<Vec<Event>, StoreError> {
+fn merged(
+    conn: &Connection,
+    keys: Vec<i64>,
+    (after, to): (Seq, Seq),
+    bound: PageBound,
+) -> Result<Vec<Event>, StoreError> {
     let mut next = BinaryHeap::new();
     for key in keys {
         let Some(row) = rows::document_by_key(conn, key)? else { continue };
@@ -280,10 +290,9 @@ pub(crate) fn event_bytes(conn: &Connection, seq: Seq) -> Result<Option<usize>, 
 }
 
 /// Seq and hash of the last event; zeros when there is none.
-pub(crate) fn head(conn: &Connection) -> Result<crate::store::LogHead, StoreError> {
+pub(crate) fn head(conn: &Connection) -> Result<LogHead, StoreError> {
     let sql = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1";
-    let read =
-        |row: &rusqlite::Row<'_>| Ok(crate::store::LogHead { seq: rows::seq(row, 0)?, hash: rows::hash(row, 1)? });
+    let read = |row: &rusqlite::Row<'_>| Ok(LogHead { seq: rows::seq(row, 0)?, hash: rows::hash(row, 1)? });
     let found = conn.prepare_cached(sql)?.query_row([], read).optional()?;
-    Ok(found.unwrap_or(crate::store::LogHead { seq: Seq::ZERO, hash: Hash::ZERO }))
+    Ok(found.unwrap_or(LogHead { seq: Seq::ZERO, hash: Hash::ZERO }))
 }

@@ -1,8 +1,12 @@
-//! What reads: [`reader`] over the [`pool`], [`replay`] (a document from snapshot and events, verified), [`log`]
-//! (events across documents) and [`inspect`] (rows that may have been tampered with).
+//! What reads: [`reader`] over the [`pool`], [`replay`] (a document from snapshot and events), [`verify`] (all that is
+//! kept of one), [`log`] (events across documents), [`inspect`] and [`check`] (rows that may have been tampered with),
+//! [`raw_document`] (a document that does not verify).
 
+pub(crate) mod check;
 pub(crate) mod inspect;
 pub(crate) mod log;
 pub(crate) mod pool;
+pub(crate) mod raw_document;
 pub(crate) mod reader;
 pub(crate) mod replay;
+pub(crate) mod verify;

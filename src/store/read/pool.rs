@@ -6,8 +6,8 @@ use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::base::error::{Error, Kind, Result};
+use crate::store::connection::{BUSY_WAIT, connect};
 use crate::store::error::StoreError;
-use crate::store::open::{BUSY_WAIT, connect};
 
 pub(crate) struct Manager {
     path: PathBuf,

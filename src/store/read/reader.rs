@@ -14,13 +14,12 @@ use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
 use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::LogHead;
 use crate::store::error::{StoreError, damaged};
-use crate::store::read::log::{self, Bound, Filter};
+use crate::store::read::log::{self, Filter, PageBound};
 use crate::store::read::pool::{self, Manager};
-use crate::store::read::replay;
-use crate::store::read::replay::{DocumentHead, VerifiedDocument};
-use crate::store::rows::{self, DocumentRow};
+use crate::store::read::replay::{self, DocumentHead};
+use crate::store::read::verify::{self, VerifiedDocument};
+use crate::store::rows::{self, DocumentRow, LogHead};
 
 /// A document in a list.
 #[derive(Debug)]
@@ -97,16 +96,16 @@ impl Reader {
     /// newest version is made of. Error: `Damaged`, with `lastGoodVersion` where there is one, unless an event after
     /// the damage brings the whole state along.
     pub fn verify(&self, name: &DocumentName) -> Result<Option<VerifiedDocument>> {
-        self.read(|conn| replay::verify(conn, name))
+        self.read(|conn| verify::verify(conn, name))
     }
 
     /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
-    pub fn tip(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
-        self.read(|conn| replay::tip(conn, name))
+    pub fn document_head(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
+        self.read(|conn| replay::document_head(conn, name))
     }
 
     /// What is stored of a document; `None` when nothing is.
-    pub fn kept(&self, name: &DocumentName) -> Result<Option<StorageUsage>> {
+    pub fn storage_usage(&self, name: &DocumentName) -> Result<Option<StorageUsage>> {
         self.read(|conn| {
             let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
             let sql = "SELECT count(*), coalesce(sum(octet_length(state)), 0), coalesce(max(version), 0)
@@ -206,7 +205,7 @@ impl Reader {
         let read = |conn: &Connection| {
             let row = rows::find_document(conn, name)?
                 .ok_or_else(|| Error::not_found(format!("there is no document {name}")))?;
-            log::history(conn, &row, after, Bound { events: limit, bytes: bytes_max })
+            log::history(conn, &row, after, PageBound { events: limit, bytes: bytes_max })
         };
         self.read(|conn| read(conn).map_err(|failure: StoreError| failure.naming(name)))
     }
@@ -255,7 +254,7 @@ impl Reader {
         limit: usize,
         bytes_max: usize,
     ) -> Result<Vec<Event>> {
-        self.read(|conn| log::between(conn, filter, (after, to), Bound { events: limit, bytes: bytes_max }))
+        self.read(|conn| log::between(conn, filter, (after, to), PageBound { events: limit, bytes: bytes_max }))
     }
 
     /// How many kept events there are with `after < seq <= to` of the documents that `filter` names.
@@ -277,7 +276,7 @@ impl Reader {
     /// The newest events of the whole log, at most `limit` and at most `bytes_max` bytes of their bodies (one event in
     /// any case), oldest first.
     pub fn tail(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
-        self.read(|conn| log::tail(conn, Bound { events: limit, bytes: bytes_max }))
+        self.read(|conn| log::tail(conn, PageBound { events: limit, bytes: bytes_max }))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::store::error::{StoreError, damaged};
 use crate::store::rows::{self, DocumentRow};
+use crate::store::tables;
 
 /// A document as it was read, and what reading it took: what the next snapshot would save.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub struct DocumentHead {
 }
 
 /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
-pub(crate) fn tip(conn: &Connection, name: &DocumentName) -> Result<Option<DocumentHead>, StoreError> {
+pub(crate) fn document_head(conn: &Connection, name: &DocumentName) -> Result<Option<DocumentHead>, StoreError> {
     let read = || -> Result<Option<DocumentHead>, StoreError> {
         let Some(DocumentRow { meta, .. }) = rows::find_document(conn, name)? else { return Ok(None) };
         let sql =
@@ -69,15 +70,6 @@ pub(crate) fn tip(conn: &Connection, name: &DocumentName) -> Result<Option<Docum
     read().map_err(|failure| failure.naming(name))
 }
 
-/// A document whose kept history was read and verified.
-#[derive(Debug)]
-pub struct VerifiedDocument {
-    pub document: Document,
-    /// The stretches that do not add up, first and last version of each: what is behind them depends on nothing of
-    /// them, since an event after each brings the whole state along.
-    pub damaged: Vec<(Version, Version)>,
-}
-
 /// The newest version of the document called `name`, if there ever was one.
 pub(crate) fn load(conn: &Connection, name: &DocumentName) -> Result<Option<LoadedDocument>, StoreError> {
     let read = || match rows::find_document(conn, name)? {
@@ -90,10 +82,10 @@ pub(crate) fn load(conn: &Connection, name: &DocumentName) -> Result<Option<Load
 /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that version
 /// (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`).
 pub(crate) fn state_at(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, StoreError> {
-    visit(conn, name, version).map_err(|failure| failure.naming(name))
+    state_at_version(conn, name, version).map_err(|failure| failure.naming(name))
 }
 
-fn visit(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, StoreError> {
+fn state_at_version(conn: &Connection, name: &DocumentName, version: Version) -> Result<Document, StoreError> {
     let Some(row) = rows::find_document(conn, name)? else {
         return Err(Error::not_found(format!("there is no document {name}")).into());
     };
@@ -130,114 +122,6 @@ pub(crate) fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Res
     Ok(deletes && !has_base)
 }
 
-/// The newest version of the document called `name`, after all that is kept of it was read: every event against its
-/// chain and its effect, every snapshot against its event and against the state that the events make. Damage that lies
-/// before an event which brings the whole state along is told of and passed over.
-pub(crate) fn verify(conn: &Connection, name: &DocumentName) -> Result<Option<VerifiedDocument>, StoreError> {
-    let read = || match rows::find_document(conn, name)? {
-        None => Ok(None),
-        Some(row) => verify_all(conn, &row).map(Some),
-    };
-    read().map_err(|failure: StoreError| failure.naming(name))
-}
-
-fn verify_all(conn: &Connection, row: &DocumentRow) -> Result<VerifiedDocument, StoreError> {
-    let first = match begins_with_tombstone(conn, row)? {
-        true => row.base.version.next(),
-        false => row.base.version,
-    };
-    let mut damaged = Vec::new();
-    let mut from = start(conn, row, Some(first)).map(|(point, _)| point);
-    let mut good = first;
-    loop {
-        let verified = match from {
-            Ok(point) => verify_from(conn, row, point),
-            Err(failure) => Err((failure, good)),
-        };
-        let (failure, last_good) = match verified {
-            Ok(document) => return Ok(VerifiedDocument { document, damaged }),
-            Err(broken) => broken,
-        };
-        if !failure.is_damage() {
-            return Err(failure);
-        }
-        let Some(point) = fresh_start(conn, row, last_good)? else { return Err(failure) };
-        damaged.push((last_good.next(), Version(point.version.0.saturating_sub(1))));
-        good = point.version;
-        from = Ok(point);
-    }
-}
-
-/// Verifies everything after `from`. Error: with the last version before it.
-fn verify_from(conn: &Connection, row: &DocumentRow, from: Point) -> Result<Document, (StoreError, Version)> {
-    let (begin, mut replay) = (from.version, Replay::new(row, from));
-    let checked = (|| {
-        let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version > ?2 ORDER BY version DESC";
-        let mut statement = conn.prepare_cached(sql)?;
-        let found = statement.query_map((row.meta.key, rows::int(begin.0)), |found| rows::version(found, 0))?;
-        let mut snapshots = found.collect::<rusqlite::Result<Vec<_>>>()?;
-        replay_events(conn, &mut replay, None, |replay| {
-            if snapshots.last() == Some(&replay.version) {
-                snapshots.pop();
-                replay.compare_snapshot(conn)?;
-            }
-            Ok(())
-        })?;
-        let head = rows::head_version(conn, row.meta.key)?;
-        if replay.version == Version::ZERO || head != Some(replay.version) || !snapshots.is_empty() {
-            return Err(replay.damaged(replay.version.next(), "the event is missing").into());
-        }
-        Ok(())
-    })();
-    match checked {
-        Ok(()) => {
-            let version = replay.version;
-            replay.finish(begin).map(|loaded| loaded.document).map_err(|error| (error.into(), version))
-        }
-        Err(failure) => {
-            // A snapshot that does not fit its version is told with that; the version before can be read.
-            let told = match &failure {
-                StoreError::Known(error) => error.details().get("lastGoodVersion").and_then(Value::as_u64).map(Version),
-                StoreError::Sql(_) => None,
-            };
-            Err((failure, told.unwrap_or(replay.version)))
-        }
-    }
-}
-
-/// The first version after `after` whose event brings the whole state along and that has a snapshot of it.
-fn fresh_start(conn: &Connection, row: &DocumentRow, after: Version) -> Result<Option<Point>, StoreError> {
-    let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version > ?2 ORDER BY version";
-    let mut statement = conn.prepare_cached(sql)?;
-    let found = statement.query_map((row.meta.key, rows::int(after.0)), |found| rows::version(found, 0))?;
-    for version in found.collect::<rusqlite::Result<Vec<_>>>()? {
-        match brings_state(conn, row, version) {
-            Ok(Some(point)) => return Ok(Some(point)),
-            Ok(None) => {}
-            Err(failure) if failure.is_damage() => {}
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(None)
-}
-
-/// The snapshot at `version`, if the event there brings that same state along.
-fn brings_state(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<Point>, StoreError> {
-    let sql = rows::select_events("WHERE e.document = ?1 AND e.version = ?2");
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut found = statement.query((row.meta.key, rows::int(version.0)))?;
-    let Some(event) = found.next()? else { return Ok(None) };
-    let operations = rows::EventRows::default().event(event)?.operations()?;
-    if operations.len() != 1 || operations.iter().any(|operation| !operation.path().is_empty()) {
-        return Ok(None);
-    }
-    let (point, _) = start(conn, row, Some(version))?;
-    let mut brought = None;
-    patch::apply(&mut brought, operations)?;
-    let stored = point.tree()?;
-    Ok((stored == brought).then_some(point))
-}
-
 /// The document as it was at `at` (its newest version when `None`), which must not be before the base.
 pub(crate) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<LoadedDocument, StoreError> {
     let (snapshot, snapshot_version) = start(conn, row, at)?;
@@ -250,7 +134,7 @@ pub(crate) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>)
 }
 
 /// Applies the events up to `at`, or all, and shows what each made of the document.
-fn replay_events(
+pub(super) fn replay_events(
     conn: &Connection,
     replay: &mut Replay<'_>,
     at: Option<Version>,
@@ -288,7 +172,7 @@ pub(crate) struct Point {
 
 impl Point {
     /// Its state as a tree.
-    fn tree(&self) -> Result<Option<Value>, StoreError> {
+    pub(super) fn tree(&self) -> Result<Option<Value>, StoreError> {
         let parse = |bytes: &Bytes| serde_json::from_slice(bytes);
         let unreadable = |e| Error::new(Kind::Damaged, "a stored state is not readable").caused_by(e);
         Ok(self.state.as_ref().map(parse).transpose().map_err(unreadable)?)
@@ -296,7 +180,7 @@ impl Point {
 }
 
 /// The newest snapshot not after `at`, and its version; before the first event when there is none.
-fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(Point, Version), StoreError> {
+pub(super) fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(Point, Version), StoreError> {
     let name = &row.meta.name;
     let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version <= ?2 ORDER BY version DESC LIMIT 1";
     let end = at.map_or(i64::MAX, |version| rows::int(version.0));
@@ -346,22 +230,16 @@ pub(crate) fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Versi
         let (seq, hash, at) = (rows::seq(found, 0)?, rows::hash(found, 1)?, rows::time(found, 2)?);
         Ok((Point { version, seq, hash, at, state: rows::optional_text(found, 3)? }, rows::hash(found, 4)?))
     })?;
-    if checksum(point.hash, version, point.seq, point.at, point.state.as_deref()) != stored {
+    if tables::snapshot_checksum(point.hash, version, point.seq, point.at, point.state.as_deref()) != stored {
         return Err(damaged(&row.meta.name, version, None, "the snapshot is not what was stored").into());
     }
     Ok(point)
 }
 
-/// What a snapshot's row is checked by. Events carry their chain; a state is only covered by this.
-pub(crate) fn checksum(hash: Hash, version: Version, seq: Seq, at: Timestamp, state: Option<&[u8]>) -> Hash {
-    let kind = if state.is_some() { "state" } else { "deleted" };
-    hash.after(format!("{version} {seq} {at} {kind}").as_bytes()).after(state.unwrap_or_default())
-}
-
 /// A document on its way from a snapshot to a later version.
-struct Replay<'a> {
+pub(super) struct Replay<'a> {
     row: &'a DocumentRow,
-    version: Version,
+    pub version: Version,
     seq: Seq,
     hash: Hash,
     at: Timestamp,
@@ -375,12 +253,12 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(row: &'a DocumentRow, from: Point) -> Self {
+    pub(super) fn new(row: &'a DocumentRow, from: Point) -> Self {
         let Point { version, seq, hash, at, state } = from;
         Self { row, version, seq, hash, at, bytes: state, started_at: at, tree: None, patch_bytes: 0, events: 0 }
     }
 
-    fn damaged(&self, version: Version, reason: &str) -> Error {
+    pub(super) fn damaged(&self, version: Version, reason: &str) -> Error {
         let good = Some(self.version).filter(|version| *version != Version::ZERO);
         damaged(&self.row.meta.name, version, good, reason)
     }
@@ -415,7 +293,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Compares the snapshot at this version with what the events made.
-    fn compare_snapshot(&self, conn: &Connection) -> Result<(), StoreError> {
+    pub(super) fn compare_snapshot(&self, conn: &Connection) -> Result<(), StoreError> {
         // Without it this version cannot be read, since reading begins at the snapshot; the one before can.
         let good = Version(self.version.0.saturating_sub(1));
         let told = |reason: &str| damaged(&self.row.meta.name, self.version, Some(good), reason);
@@ -446,7 +324,7 @@ impl<'a> Replay<'a> {
         tree.map_err(|e| damaged(&self.row.meta.name, self.version, None, "the state is not readable").caused_by(e))
     }
 
-    fn finish(self, snapshot_version: Version) -> Result<LoadedDocument, Error> {
+    pub(super) fn finish(self, snapshot_version: Version) -> Result<LoadedDocument, Error> {
         let state = match self.tree {
             None => self.bytes,
             Some(None) => None,

@@ -1,5 +1,7 @@
 //! Bounded history: exactly what the bounds say is kept, and all of it can be visited and verified.
 
+use std::time::Duration;
+
 use super::*;
 use crate::base::error::Kind;
 

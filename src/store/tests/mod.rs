@@ -17,6 +17,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::options::{FILE_NAME, LOCK_NAME};
 use super::*;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq, UserId, Version};

@@ -6,10 +6,14 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::limits::IDEMPOTENCY_KEPT;
 use crate::document::chain::Hash;
 use crate::store::error::{StoreError, sql_error};
 use crate::store::rows::{self, Text};
-use crate::store::write::trim;
+
+/// Most idempotency keys that one commit forgets: a bound on its length. Commits add at most a batch's worth, mostly
+/// a few, so that forgetting keeps pace.
+const KEYS_FORGOTTEN_MAX: i64 = 100;
 
 /// An idempotency key and what it stands for.
 #[derive(Clone, Debug)]
@@ -87,7 +91,7 @@ pub(crate) fn once(
     }
     let answer = write(conn, now)?;
     if let Some(key) = key {
-        insert(conn, &[key.row(answer.clone(), now)]).and_then(|()| trim::forget_keys(conn, now)).map_err(sql_error)?;
+        insert(conn, &[key.row(answer.clone(), now)]).and_then(|()| forget_expired(conn, now)).map_err(sql_error)?;
     }
     Ok(IdempotentAnswer { answer, replayed: false })
 }
@@ -124,4 +128,12 @@ pub(crate) fn find(
         Ok(IdempotencyRow { scope: scope.to_owned(), key: key.to_owned(), fingerprint, answer, at, document })
     };
     Ok(conn.prepare_cached(sql)?.query_row((scope, key), read).optional()?)
+}
+
+/// Forgets some of the idempotency keys that are old enough.
+pub(crate) fn forget_expired(conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM idempotency_keys WHERE rowid IN
+                 (SELECT rowid FROM idempotency_keys WHERE at < ?1 ORDER BY at LIMIT ?2)";
+    conn.prepare_cached(sql)?.execute((now.minus(IDEMPOTENCY_KEPT).to_string(), KEYS_FORGOTTEN_MAX))?;
+    Ok(())
 }

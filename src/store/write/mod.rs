@@ -1,7 +1,13 @@
-//! What writes: [`writer`] (the transaction), [`keys`] (answers that are given again), [`trim`] (bounded history,
-//! compaction), [`purge`] (removing documents) and [`repair`] (writing rows anew).
+//! What writes: [`batch`] (what one transaction stores), [`commit`] (the transaction), [`writer`] (the connection and
+//! its failures), [`lookup`] (what that reads), [`checkpoint`], [`keys`] (stored answers by idempotency key), [`trim`]
+//! (bounded history, compaction), [`purge`] (removing documents), [`repair`] and [`proven_history`] (rewriting rows).
 
+pub(crate) mod batch;
+pub(crate) mod checkpoint;
+pub(crate) mod commit;
 pub(crate) mod keys;
+pub(crate) mod lookup;
+pub(crate) mod proven_history;
 pub(crate) mod purge;
 pub(crate) mod repair;
 pub(crate) mod trim;

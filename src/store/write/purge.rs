@@ -8,8 +8,8 @@ use crate::base::ids::{Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::model::Document;
 use crate::store::error::{StoreError, damaged};
-use crate::store::rows::{self, DocumentRow};
-use crate::store::write::writer;
+use crate::store::rows::{self, Base, DocumentRow};
+use crate::store::tables::{self, Existing};
 
 /// A document that goes.
 #[derive(Clone, Debug)]
@@ -34,9 +34,7 @@ pub(crate) fn purge(conn: &Connection, purge: &Purge) -> Result<(), StoreError> 
             Some(known) => *known,
             None => event_at(conn, &row, version)?,
         };
-        let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
-        let parameters = (key, rows::int(version.0), rows::int(seq.0), hash.to_string());
-        conn.prepare_cached(sql)?.execute(parameters)?;
+        tables::update_base(conn, key, Base { version, seq, hash })?;
     }
     for sql in [
         "DELETE FROM events WHERE document = ?1 AND version < ?2",
@@ -44,7 +42,7 @@ pub(crate) fn purge(conn: &Connection, purge: &Purge) -> Result<(), StoreError> 
     ] {
         conn.prepare_cached(sql)?.execute((key, rows::int(last.0)))?;
     }
-    writer::insert_snapshot(conn, tombstone, writer::Existing::Replace)?;
+    tables::insert_snapshot(conn, tombstone, Existing::Replace)?;
     Ok(())
 }
 
@@ -53,15 +51,4 @@ fn event_at(conn: &Connection, row: &DocumentRow, version: Version) -> Result<(S
     let read = |found: &rusqlite::Row<'_>| Ok((rows::seq(found, 0)?, rows::hash(found, 1)?));
     let found = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), read).optional()?;
     found.ok_or_else(|| damaged(&row.meta.name, version, None, "the event is missing").into())
-}
-
-/// Removes what somebody else appended to a document after `version`.
-pub(crate) fn forget_after(conn: &Connection, key: i64, version: Version) -> rusqlite::Result<()> {
-    for sql in [
-        "DELETE FROM events WHERE document = ?1 AND version > ?2",
-        "DELETE FROM snapshots WHERE document = ?1 AND version > ?2",
-    ] {
-        conn.prepare_cached(sql)?.execute((key, rows::int(version.0)))?;
-    }
-    Ok(())
 }

@@ -8,23 +8,18 @@ use tracing::warn;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result as Told;
 use crate::base::ids::Version;
-use crate::base::limits::IDEMPOTENCY_KEPT;
 use crate::document::model::Document;
-use crate::store::History;
 use crate::store::error::{StoreError, WriteError};
+use crate::store::options::History;
 use crate::store::read::replay;
-use crate::store::rows::{self, DocumentRow};
-use crate::store::write::writer;
-
-/// Most idempotency keys that one commit forgets: a bound on its length. Commits add at most a batch's worth, mostly
-/// a few, so that forgetting keeps pace.
-const KEYS_FORGOTTEN_MAX: i64 = 100;
+use crate::store::rows::{self, Base, DocumentRow};
+use crate::store::tables::{self, Existing};
 
 /// Trims the history of a document of which a snapshot was stored in this transaction. A history that does not verify
 /// is left as it is, with a warning: that must not stop new changes.
 pub(crate) fn trim(conn: &Connection, history: History, snapshot: &Document, now: Timestamp) -> Result<(), WriteError> {
     conn.prepare_cached("SAVEPOINT trim")?.execute([])?;
-    let bound = Bound { upto: snapshot.version, events: u64::MAX };
+    let bound = TrimBound { upto: snapshot.version, events: u64::MAX };
     match cut(conn, history, snapshot.meta.key, bound, now) {
         Ok(_) => {}
         Err(failure) if failure.is_damage() && !conn.is_autocommit() => {
@@ -40,14 +35,14 @@ pub(crate) fn trim(conn: &Connection, history: History, snapshot: &Document, now
 
 /// What a cut may take at the most.
 #[derive(Clone, Copy)]
-struct Bound {
+struct TrimBound {
     /// Nothing after this version.
     upto: Version,
     events: u64,
 }
 
 /// Returns how many events went.
-fn cut(conn: &Connection, history: History, key: i64, bound: Bound, now: Timestamp) -> Result<u64, StoreError> {
+fn cut(conn: &Connection, history: History, key: i64, bound: TrimBound, now: Timestamp) -> Result<u64, StoreError> {
     let Some(row) = rows::document_by_key(conn, key)? else { return Ok(0) };
     let Some(head) = rows::head_version(conn, key)? else { return Ok(0) };
     let by_count = Version(head.0.saturating_sub(history.events_max));
@@ -65,27 +60,23 @@ fn cut(conn: &Connection, history: History, key: i64, bound: Bound, now: Timesta
 /// Lets a document's kept history begin after `cut`, which lies after its base and before its newest version.
 fn drop_before(conn: &Connection, row: &DocumentRow, cut: Version) -> Result<(), StoreError> {
     let base = replay::restore(conn, row, Some(cut))?.document;
-    writer::insert_snapshot(conn, &base, writer::Existing::Keep)?;
-    let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
-    let (key, cut) = (row.meta.key, rows::int(cut.0));
-    conn.prepare_cached(sql)?.execute((key, cut, rows::int(base.seq.0), base.hash.to_string()))?;
-    conn.prepare_cached("DELETE FROM events WHERE document = ?1 AND version <= ?2")?.execute((key, cut))?;
-    conn.prepare_cached("DELETE FROM snapshots WHERE document = ?1 AND version < ?2")?.execute((key, cut))?;
-    Ok(())
+    tables::insert_snapshot(conn, &base, Existing::Keep)?;
+    tables::update_base(conn, row.meta.key, Base { version: cut, seq: base.seq, hash: base.hash })?;
+    Ok(tables::delete_history_before(conn, row.meta.key, cut)?)
 }
 
 /// Trims the history of a document by at most `events_max` events, whether or not a snapshot was stored lately. For a
 /// feature's rows. Returns how many events went; 0: it keeps what it may. Error: `Damaged`: it is left as it is.
 pub(crate) fn trim_some(conn: &Connection, history: History, key: i64, events_max: u64, now: Timestamp) -> Told<u64> {
-    let bound = Bound { upto: Version(u64::MAX), events: events_max };
+    let bound = TrimBound { upto: Version(u64::MAX), events: events_max };
     cut(conn, history, key, bound, now).map_err(StoreError::into_error)
 }
 
 /// What a look at the documents' histories found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Overdue {
-    /// How many documents were looked at.
-    pub looked: usize,
+    /// How many documents were examined at.
+    pub examined: usize,
     /// The key of the last of them.
     pub last: Option<i64>,
     /// The keys of those that keep more history than they may.
@@ -112,7 +103,7 @@ pub(crate) fn overdue(conn: &Connection, history: History, after: i64, limit: us
                 found.overdue.push(key);
             }
             found.last = Some(key);
-            found.looked += 1;
+            found.examined += 1;
         }
         Ok(found)
     };
@@ -149,12 +140,4 @@ fn last_older(conn: &Connection, row: &DocumentRow, limit: Timestamp, head: Vers
     let parameters = (row.meta.key, rows::int(row.base.version.0), limit.to_string());
     let first_kept = statement.query_row(parameters, |found| rows::version(found, 0)).optional()?;
     Ok(first_kept.map_or(head, |version| Version(version.0.saturating_sub(1))))
-}
-
-/// Forgets some of the idempotency keys that are old enough.
-pub(crate) fn forget_keys(conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM idempotency_keys WHERE rowid IN
-                 (SELECT rowid FROM idempotency_keys WHERE at < ?1 ORDER BY at LIMIT ?2)";
-    conn.prepare_cached(sql)?.execute((now.minus(IDEMPOTENCY_KEPT).to_string(), KEYS_FORGOTTEN_MAX))?;
-    Ok(())
 }

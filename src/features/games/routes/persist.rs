@@ -273,7 +273,7 @@ struct Storing {
 )]
 async fn persistence(State(api): State<Api>, Game(game): Game, _: Caller) -> Handled<Response> {
     let document = api.reads.live_document(&game).await?;
-    let kept = api.reads.ask(move |reader| reader.kept(&game)).await?;
+    let kept = api.reads.ask(move |reader| reader.storage_usage(&game)).await?;
     let report = api.health.report();
     let milliseconds = |percent| report.commit_times.percentile(percent).map(|took| took.as_secs_f64() * 1000.0);
     Ok(json(

@@ -106,7 +106,7 @@ impl World {
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.path().join(store::FILE_NAME)
+        self.directory.path().join("rejoin.db")
     }
 
     /// What somebody does with `sqlite3` in hand. Returns how many rows that changed.

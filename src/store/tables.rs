@@ -1,0 +1,126 @@
+//! The statements that write the tables of documents, events and snapshots.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::base::clock::Timestamp;
+use crate::base::ids::{Seq, Version};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::{Access, Document, Meta};
+use crate::store::error::WriteError;
+use crate::store::rows::{self, Base, Text};
+
+pub(crate) const SCHEMA: &str = include_str!("../../schema.sql");
+
+pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> Result<(), WriteError> {
+    let sql = "INSERT INTO documents (key, collection, id, host, access, created_at, base_version, base_seq, base_hash)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7) ON CONFLICT (key) DO NOTHING";
+    let mut statement = conn.prepare_cached(sql)?;
+    for meta in documents {
+        let access = if meta.access == Access::default() {
+            None
+        } else {
+            Some(serde_json::to_string(&meta.access).map_err(WriteError::other)?)
+        };
+        statement.execute((
+            meta.key,
+            meta.name.collection.as_str(),
+            meta.name.id.as_str(),
+            meta.host.as_ref().map(|host| host.as_str()),
+            access,
+            meta.created_at.to_string(),
+            Hash::ZERO.to_string(),
+        ))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn insert_events(conn: &Connection, events: &[Arc<Event>]) -> rusqlite::Result<()> {
+    let sql =
+        "INSERT INTO events (seq, document, version, at, hash, deletes, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let mut statement = conn.prepare_cached(sql)?;
+    for event in events {
+        statement.execute((
+            rows::int(event.seq.0),
+            event.meta.key,
+            rows::int(event.version.0),
+            event.at.to_string(),
+            event.hash.to_string(),
+            event.deletes,
+            Text(&event.body),
+        ))?;
+    }
+    Ok(())
+}
+
+/// What becomes of a snapshot that is there already.
+#[derive(Clone, Copy)]
+pub(crate) enum Existing {
+    Keep,
+    Replace,
+}
+
+pub(crate) fn insert_snapshot(conn: &Connection, document: &Document, existing: Existing) -> rusqlite::Result<()> {
+    let sql = match existing {
+        Existing::Keep => {
+            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"
+        }
+        Existing::Replace => {
+            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (document, version) DO UPDATE
+             SET seq = excluded.seq, hash = excluded.hash, at = excluded.at, checksum = excluded.checksum,
+                 state = excluded.state"
+        }
+    };
+    let Document { meta, version, hash, seq, updated_at, state } = document;
+    let checksum = snapshot_checksum(*hash, *version, *seq, *updated_at, state.as_deref());
+    conn.prepare_cached(sql)?.execute((
+        meta.key,
+        rows::int(version.0),
+        rows::int(seq.0),
+        hash.to_string(),
+        updated_at.to_string(),
+        checksum.to_string(),
+        state.as_deref().map(Text),
+    ))?;
+    Ok(())
+}
+
+/// What a snapshot's row is checked by. Events carry their chain; a state is only covered by this.
+pub(crate) fn snapshot_checksum(hash: Hash, version: Version, seq: Seq, at: Timestamp, state: Option<&[u8]>) -> Hash {
+    let kind = if state.is_some() { "state" } else { "deleted" };
+    hash.after(format!("{version} {seq} {at} {kind}").as_bytes()).after(state.unwrap_or_default())
+}
+
+/// Moves the place where a document's kept history begins.
+pub(crate) fn update_base(conn: &Connection, key: i64, base: Base) -> rusqlite::Result<()> {
+    let Base { version, seq, hash } = base;
+    let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
+    conn.prepare_cached(sql)?.execute((key, rows::int(version.0), rows::int(seq.0), hash.to_string()))?;
+    Ok(())
+}
+
+/// Deletes a document's events up to `base`, and its snapshots before it.
+pub(crate) fn delete_history_before(conn: &Connection, key: i64, base: Version) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM events WHERE document = ?1 AND version <= ?2",
+        "DELETE FROM snapshots WHERE document = ?1 AND version < ?2",
+    ] {
+        conn.prepare_cached(sql)?.execute((key, rows::int(base.0)))?;
+    }
+    Ok(())
+}
+
+/// Deletes a document's events and snapshots after `version`.
+pub(crate) fn delete_history_after(conn: &Connection, key: i64, version: Version) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM events WHERE document = ?1 AND version > ?2",
+        "DELETE FROM snapshots WHERE document = ?1 AND version > ?2",
+    ] {
+        conn.prepare_cached(sql)?.execute((key, rows::int(version.0)))?;
+    }
+    Ok(())
+}
