@@ -195,8 +195,7 @@ impl Builder {
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
             state: bounds(&config),
-            reconnect_token: Duration::from_secs(u64::from(config.reconnect_token_minutes) * 60),
-            flags: config.flags,
+            reconnect_token: feature_list::reconnect_token(&config),
             streams: ConcurrencyLimit::new(config.streams_per_user_max),
             heartbeat: config.heartbeat,
             stop: stop.clone(),
@@ -207,7 +206,7 @@ impl Builder {
         let jobs = leaves.jobs(&config, &api, self.jobs);
         let (runner, handle) =
             Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock), Arc::clone(&trust));
-        let router = leaves.router(&handle).with_state(api.clone());
+        let router = leaves.router(&config, &handle).with_state(api.clone());
         let middleware = Middleware::new(router, leaves.middleware_deps(), Arc::clone(&hub), self.clock.now());
         let admission = Admission::new(gate, config.connections_per_user_max, config.tailnet_recheck);
         let server = server_options(&config);

@@ -157,6 +157,7 @@ pub use app::{Builder, Server, StartError, Stopped};
 pub use base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use base::entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use base::ids::UserId;
+pub use base::options::FeatureOptions;
 pub use cli::run;
 pub use config::{Config, ConfigError};
 pub use document::rules::{Action, Actor, Rejection, Rules};

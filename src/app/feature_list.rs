@@ -1,7 +1,7 @@
 //! The features, hung on the spine: a feature has one line in each of the lists that it has a part in.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::task::JoinSet;
@@ -10,19 +10,24 @@ use tokio::time::timeout;
 use crate::app::options::{days, history};
 use crate::app::{FINISH_TIMEOUT, StartError};
 use crate::base::error::ProblemType;
-use crate::config::{Config, Environment};
+use crate::config::Config;
 use crate::document::visibility::Viewer;
 use crate::engine::command::Engine;
 use crate::features;
 use crate::features::games::cleanup::{Cleanup, Compact, Purge};
+use crate::features::games::options::GameOptions;
+use crate::features::rate_limits::options::RateLimitOptions;
 use crate::features::rate_limits::rules::Limit;
 use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
+use crate::features::reconciliation::options::ReconciliationOptions;
 use crate::features::reconciliation::scrub::Shared;
 use crate::features::reconciliation::self_check::Comparer;
 use crate::features::reconciliation::service::{self as reconciliation, Reconciliation};
 use crate::features::reconciliation::trim::trim_job;
+use crate::features::sessions::options::SessionOptions;
 use crate::features::sessions::rules::Terms;
 use crate::features::sessions::service::Keeper;
+use crate::features::usage::options::{Environment, UsageOptions};
 use crate::features::usage::rules::Limits;
 use crate::features::usage::service::Usage;
 use crate::http::api::Api;
@@ -41,7 +46,6 @@ pub(super) struct Leaves {
     reconciliation: Arc<Reconciliation>,
     comparer: Shared,
     usage: Usage,
-    client_flags: BTreeMap<String, bool>,
 }
 
 impl Leaves {
@@ -55,17 +59,16 @@ impl Leaves {
             reconciliation: reconciliation(config, api, reader, &comparer)?,
             comparer,
             usage: usage(config),
-            client_flags: config.client_flags.clone(),
         })
     }
 
     /// Everything that can be asked.
-    pub(super) fn router(&self, jobs: &Handle) -> Router<Api> {
+    pub(super) fn router(&self, config: &Config, jobs: &Handle) -> Router<Api> {
         openapi::assemble([
             pages::routes(problems()),
             features::operations::routes::router(),
             features::guide::routes::router(),
-            features::flags::routes::router(&self.client_flags),
+            features::flags::routes::router(&config.flags()),
             features::operations::routes::jobs::router(jobs.clone()),
             features::rate_limits::routes::router(Arc::clone(&self.rate_limiter)),
             features::documents::routes::router(),
@@ -89,22 +92,25 @@ impl Leaves {
     /// Everything that the server does by itself at set times, and what its user adds.
     pub(super) fn jobs(&self, config: &Config, api: &Api, own: Vec<Job>) -> Vec<Job> {
         let hub = Arc::clone(&api.reads.hub);
+        let games: GameOptions = config.features.get();
         let cleanup = Cleanup {
-            compacted: days(config.games_compacted_days),
+            compacted: days(games.compacted_days),
             compact: compact(api.engine.clone()),
-            completed: days(config.games_completed_days),
-            abandoned: days(config.games_abandoned_days),
+            completed: days(games.completed_days),
+            abandoned: days(games.abandoned_days),
             purge: purge(api.engine.clone()),
             connected: Arc::new(move |name| hub.is_followed(name)),
         };
+        let audit: ReconciliationOptions = config.features.get();
+        let usage: UsageOptions = config.features.get();
         let mut jobs = vec![
             jobs::log::trim_job(),
             features::games::cleanup::cleanup_job(cleanup),
             features::operations::upkeep::trim_job(history(config)),
             features::operations::upkeep::optimize_job(),
             self.sessions.cleanup_job(),
-            trim_job(Arc::clone(&self.reconciliation), days(config.reconciliation_days), config.reconciliation_rows),
-            features::usage::reset::reset_job(config.env == Environment::Production),
+            trim_job(Arc::clone(&self.reconciliation), days(audit.days), audit.rows_max),
+            features::usage::reset::reset_job(usage.environment == Environment::Production),
         ];
         for job in own {
             jobs.retain(|other| other.name != job.name);
@@ -115,10 +121,11 @@ impl Leaves {
 
     /// What goes on all the time.
     pub(super) fn spawn(&self, config: &Config, api: &Api, tasks: &mut JoinSet<()>) {
-        let (scrub, told) = (config.reconciliation_scrub_kib * 1024, Arc::clone(&self.reconciliation));
+        let comparing: ReconciliationOptions = config.features.get();
+        let (scrub, told) = (comparing.scrub_kib * 1024, Arc::clone(&self.reconciliation));
         tasks.spawn(Arc::clone(&self.reconciliation).keep_looking());
         tasks.spawn(self.sessions.clone().keep(Arc::clone(&api.clock_trust)));
-        tasks.spawn(Arc::clone(&self.reconciliation).keep_comparing(config.reconciliation_interval));
+        tasks.spawn(Arc::clone(&self.reconciliation).keep_comparing(comparing.interval));
         tasks.spawn(self.comparer.clone().keep_scrubbing(told, scrub));
         tasks.spawn(Arc::clone(&self.rate_limiter).keep_saved(api.reads.clone()));
         tasks.spawn(features::games::migrate_out::keep_moving(api.clone()));
@@ -135,7 +142,8 @@ impl Leaves {
 
 /// The sessions that had not ended when the server stopped.
 fn sessions(config: &Config, api: &Api, reader: &Reader) -> Result<Keeper, StartError> {
-    let terms = Terms { ttl: config.session_ttl, idle: config.session_idle };
+    let SessionOptions { ttl, idle } = config.features.get();
+    let terms = Terms { ttl, idle };
     let restored = Keeper::restore(reader, api.engine.clone(), terms, Arc::clone(&api.clock));
     restored.map_err(|error| StartError::Stored("sessions", error.to_string()))
 }
@@ -153,19 +161,15 @@ fn reconciliation(
         reads: api.reads.clone(),
         clock: Arc::clone(&api.clock),
         comparing: Arc::new(comparer.clone()),
-        rows_max: config.reconciliation_rows,
+        rows_max: config.features.get::<ReconciliationOptions>().rows_max,
     };
     Ok(Reconciliation::new(parts, beginning, &*api.entropy))
 }
 
 /// What may be created without a subscription.
 pub(super) fn usage(config: &Config) -> Usage {
-    let defaults = Limits {
-        parties: config.usage_default_parties,
-        encounters: config.usage_default_encounters,
-        creatures: config.usage_default_creatures,
-    };
-    Usage { defaults }
+    let UsageOptions { parties, encounters, creatures, .. } = config.features.get();
+    Usage { defaults: Limits { parties, encounters, creatures } }
 }
 
 /// Removes a document if it is still at this version.
@@ -186,12 +190,8 @@ fn compact(engine: Engine) -> Compact {
 
 /// How much each may ask, as it is stored.
 fn open_rate_limits(config: &Config, api: &Api, reader: &Reader) -> Result<Arc<RateLimits>, StartError> {
-    let default = Limit {
-        capacity: config.rate_limit_capacity,
-        refill: config.rate_limit_refill,
-        window_seconds: config.rate_limit_window_seconds,
-    };
-    let options = rate_limits::Options { default, administrators: config.rate_limit_administrators };
+    let RateLimitOptions { capacity, refill, window_seconds, administrators } = config.features.get();
+    let options = rate_limits::Options { default: Limit { capacity, refill, window_seconds }, administrators };
     let rate_limits =
         RateLimits::open(options, reader, api.engine.clone(), Arc::clone(&api.clock), Arc::clone(&api.entropy));
     rate_limits.map_err(|error| StartError::Stored("rate limits", error.to_string()))
@@ -211,4 +211,9 @@ fn problems() -> impl Iterator<Item = &'static ProblemType> {
     .into_iter()
     .flatten()
     .copied()
+}
+
+/// How long a reconnect token is good.
+pub(super) fn reconnect_token(config: &Config) -> Duration {
+    Duration::from_secs(u64::from(config.features.get::<GameOptions>().reconnect_token_minutes) * 60)
 }

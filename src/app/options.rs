@@ -15,6 +15,7 @@ use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::engine::policy::SnapshotPolicy;
 use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
+use crate::features::games::options::GameOptions;
 use crate::http::server::listener_manager::ListenOptions;
 use crate::live::ring::RingBounds;
 use crate::store::{self, History, Synchronous};
@@ -74,7 +75,7 @@ pub(super) fn history(config: &Config) -> History {
 
 /// What a flag turns persistence off for.
 fn volatile(config: &Config) -> Volatile {
-    let games = Collection::new("games").ok().filter(|_| !config.flags.games_persistence);
+    let games = Collection::new("games").ok().filter(|_| !config.features.get::<GameOptions>().persistence);
     Volatile {
         collections: games.into_iter().collect(),
         documents_max: config.volatile_documents_max,

@@ -7,7 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod clock_trust;
 pub(crate) mod entropy;
 pub(crate) mod error;
-pub(crate) mod flags;
 pub(crate) mod ids;
 pub(crate) mod limits;
+pub(crate) mod options;
 pub(crate) mod secret;

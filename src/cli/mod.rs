@@ -34,7 +34,7 @@ const EXIT_UNSTORED: u8 = 6;
 /// Exit codes: 0 done, 1 the machine, 2 the configuration, 5 a bug of ours, 6 stopped while storage failed, 128 +
 /// signal when a second signal cut the stop short, and those of [`StartError`](crate::app::StartError).
 pub fn run(builder: Builder) -> ExitCode {
-    match config::from_process() {
+    match config::from_process(Config::default()) {
         Ok(Command::Serve(config)) => serve(builder, *config),
         Ok(Command::CheckConfig(text) | Command::Help(text)) => {
             print(&text);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConfigError, ROWS, Surroundings, read_variable};
+use super::{ConfigError, Inputs, read_variable};
 use crate::base::limits::CLIENT_FLAGS_MAX;
+use crate::base::options::OptionSpec;
 
 /// What the variables of all flags begin with.
 const PREFIX: &str = "REJOIN_FF_";
 /// What the keys of all flags begin with.
-const TABLE: &str = "flags.";
+pub(super) const TABLE: &str = "flags.";
 const NAME_LENGTH_MAX: usize = 63;
 /// So many letters that differ are taken for a slip of the pen.
 const SLIP_MAX: usize = 2;
@@ -17,18 +18,22 @@ const SLIP_MAX: usize = 2;
 pub(super) type ClientFlags = BTreeMap<String, (bool, String)>;
 
 /// Reads a key of the file that is none of the server's own. Error: in words, without the place.
-pub(super) fn of_file(key: &str, value: &toml::Value) -> Result<(String, bool), String> {
+pub(super) fn of_file(key: &str, value: &toml::Value, specs: &[OptionSpec]) -> Result<(String, bool), String> {
     let unknown = || format!("there is no option '{}'", key.escape_debug());
     let name = key.strip_prefix(TABLE).ok_or_else(unknown)?;
-    check(name).map_err(|why| format!("{}{why}", unknown()))?;
+    check(name, specs).map_err(|why| format!("{}{why}", unknown()))?;
     let value = value.as_bool().ok_or_else(|| format!("{key}: must be true or false"))?;
     Ok((name.to_owned(), value))
 }
 
 /// Those of the file, and those of the environment over them.
-pub(super) fn gather(mut flags: ClientFlags, around: &Surroundings<'_>) -> Result<ClientFlags, ConfigError> {
-    let own: Vec<String> = ROWS.iter().map(super::Row::variable).collect();
-    let names = (around.names)().into_iter().filter_map(|name| name.into_string().ok());
+pub(super) fn gather(
+    mut flags: ClientFlags,
+    inputs: &Inputs<'_>,
+    specs: &[OptionSpec],
+) -> Result<ClientFlags, ConfigError> {
+    let own: Vec<String> = specs.iter().map(OptionSpec::variable).collect();
+    let names = (inputs.names)().into_iter().filter_map(|name| name.into_string().ok());
     for variable in names.filter(|name| name.starts_with(PREFIX) && !own.contains(name)) {
         let refuse = |why: String| ConfigError(format!("{}: {why}", variable.escape_debug()));
         let name = variable.strip_prefix(PREFIX).unwrap_or_default();
@@ -36,8 +41,8 @@ pub(super) fn gather(mut flags: ClientFlags, around: &Surroundings<'_>) -> Resul
             return Err(refuse("is written in capital letters, with '_' between".to_owned()));
         }
         let name = name.to_ascii_lowercase().replace('_', "-");
-        check(&name).map_err(|why| refuse(format!("there is no such flag{why}")))?;
-        let Some(text) = read_variable(&variable, around)? else { continue };
+        check(&name, specs).map_err(|why| refuse(format!("there is no such flag{why}")))?;
+        let Some(text) = read_variable(&variable, inputs)? else { continue };
         let value = text.parse().map_err(|_| refuse(format!("'{text}' is neither true nor false")))?;
         flags.insert(name, (value, variable));
     }
@@ -49,7 +54,7 @@ pub(super) fn gather(mut flags: ClientFlags, around: &Surroundings<'_>) -> Resul
 
 /// Whether a flag may be called this: lower-case words with '-' between, and not nearly as one of the server's own is,
 /// which would be meant then. Error: the end of a sentence that says so.
-fn check(name: &str) -> Result<(), String> {
+fn check(name: &str, specs: &[OptionSpec]) -> Result<(), String> {
     let word = |word: &str| {
         let letter = word.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
         letter && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
@@ -57,7 +62,7 @@ fn check(name: &str) -> Result<(), String> {
     if name.len() > NAME_LENGTH_MAX || !name.split('-').all(word) {
         return Err("; a flag is called by words of lower-case letters and digits, with '-' between".to_owned());
     }
-    let own = ROWS.iter().filter_map(|row| row.name.strip_prefix(TABLE));
+    let own = specs.iter().filter_map(|spec| spec.name.strip_prefix(TABLE));
     match own.into_iter().find(|own| is_like(name, own)) {
         Some(own) => Err(format!("; it is close to '{TABLE}{own}', which is the server's own")),
         None => Ok(()),
@@ -97,13 +102,14 @@ mod tests {
         {
             assert_eq!(distance(one, other), count, "{one} {other}");
         }
+        let specs = crate::config::Config::default().specs();
         for good in ["new-lobby", "a", "lobby2", "persistence"] {
-            assert_eq!(check(good), Ok(()), "{good}");
+            assert_eq!(check(good, &specs), Ok(()), "{good}");
         }
         let slips = ["games-persistance", "game-persistence", "games", "games-persistence-2", "gamespersistence"];
         let odd = ["", "-a", "a-", "a--b", "A", "a_b", "1a", "a-1", "ä"];
         for bad in slips.into_iter().chain(odd) {
-            assert!(check(bad).is_err(), "{bad}");
+            assert!(check(bad, &specs).is_err(), "{bad}");
         }
     }
 }

@@ -1,6 +1,7 @@
-#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
 use super::*;
+use crate::base::ids::UserId;
 use crate::tailnet::listen::Listen;
 
 /// Parses with this environment and this `rejoin.toml` only.
@@ -13,7 +14,7 @@ fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> 
     let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
     let args = std::iter::once("rejoin").chain(args.iter().copied()).map(OsString::from);
     let names = || variables.iter().map(|(name, _)| name.into()).collect();
-    parse_in(args, &Surroundings { variable: &find, names: &names, file: &path })
+    parse_in(args, &Inputs { variable: &find, names: &names, file: &path }, Config::default())
 }
 
 fn config(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Config {
@@ -46,7 +47,7 @@ fn a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() {
     assert_eq!(config(&[], &[], file).history_events, 1);
 }
 
-/// For each row of the table: a value other than the default, in each of the three ways.
+/// For each option: a value other than the default, in each of the three ways.
 #[test]
 fn every_option_can_be_set_in_every_way() {
     let samples = [
@@ -77,11 +78,17 @@ fn every_option_can_be_set_in_every_way() {
         ("connections-per-user-max", "5"),
         ("streams-per-user-max", "5"),
         ("heartbeat-seconds", "60"),
-        ("reconnect-token-minutes", "5"),
         ("presence-debounce-ms", "250"),
+        ("database-pages-max", "500"),
+        ("snapshot-ratio", "0.25"),
+        ("snapshot-age-seconds", "60"),
+        ("log", "info,rejoin=debug"),
+        ("log-format", "json"),
+        ("reconnect-token-minutes", "5"),
         ("games-compacted-days", "0"),
         ("games-completed-days", "3"),
         ("games-abandoned-days", "4"),
+        ("flags.games-persistence", "false"),
         ("rate-limit-capacity", "5"),
         ("rate-limit-refill", "5"),
         ("rate-limit-window-seconds", "5"),
@@ -92,32 +99,29 @@ fn every_option_can_be_set_in_every_way() {
         ("reconciliation-rows", "600"),
         ("session-ttl-seconds", "60"),
         ("session-idle-seconds", "60"),
-        ("database-pages-max", "500"),
         ("env", "production"),
         ("usage-default-parties-created", "3"),
         ("usage-default-encounters-created", "0"),
         ("usage-default-creatures-created", "9007199254740991"),
-        ("flags.games-persistence", "false"),
-        ("snapshot-ratio", "0.25"),
-        ("snapshot-age-seconds", "60"),
-        ("log", "info,rejoin=debug"),
-        ("log-format", "json"),
     ];
-    assert_eq!(samples.map(|(name, _)| name).to_vec(), ROWS.iter().map(|row| row.name).collect::<Vec<_>>());
-    for (row, (name, value)) in ROWS.iter().zip(samples) {
+    let specs = Config::default().specs();
+    assert_eq!(samples.map(|(name, _)| name).to_vec(), specs.iter().map(|spec| spec.name).collect::<Vec<_>>());
+    for (index, (spec, (name, value))) in specs.iter().zip(samples).enumerate() {
         let by_flag = config(&[&format!("--{name}"), value], &[], None);
         assert_ne!(by_flag, Config::default(), "{name}");
-        assert_eq!(config(&[], &[(&row.variable(), value)], None), by_flag, "{name}");
-        let file = format!("{name} = {}", row.toml(&by_flag).unwrap());
+        assert_eq!(config(&[], &[(&spec.variable(), value)], None), by_flag, "{name}");
+        let file = format!("{name} = {}", toml_value(spec.shape, by_flag.texts().get(index).unwrap()).unwrap());
         assert_eq!(config(&[], &[], Some(&file)), by_flag, "{file}");
     }
 }
 
 #[test]
 fn flags_have_a_table_and_variables_of_their_own() {
-    assert!(config(&[], &[], Some("[flags]\n")).flags.games_persistence);
-    assert!(!config(&[], &[], Some("depth-max = 9\n[flags]\ngames-persistence = false\n")).flags.games_persistence);
-    assert!(!config(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "false")], None).flags.games_persistence);
+    assert!(config(&[], &[], Some("[flags]\n")).flags()["games-persistence"]);
+    assert!(
+        !config(&[], &[], Some("depth-max = 9\n[flags]\ngames-persistence = false\n")).flags()["games-persistence"]
+    );
+    assert!(!config(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "false")], None).flags()["games-persistence"]);
     refused(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "off")], None, &["REJOIN_FF_GAMES_PERSISTENCE: 'off'", "true"]);
     refused(&[], &[], Some("[flags]\ngames-persistence = \"false\"\n"), &["flags.games-persistence", "true or false"]);
     refused(&[], &[], Some("[flags]\ngames = false\n"), &["there is no option 'flags.games'"]);
@@ -133,7 +137,7 @@ fn flags_for_clients_are_taken_as_they_are_configured_and_slips_of_the_pen_are_r
     let variables =
         [("REJOIN_FF_NEW_LOBBY", "false"), ("REJOIN_FF_DARK", "true"), ("REJOIN_FF_GAMES_PERSISTENCE", "true")];
     assert_eq!(flags(&variables), of(&[("dark", true), ("new-lobby", false), ("sounds", false)]));
-    assert!(config(&[], &variables, Some(file)).flags.games_persistence);
+    assert!(config(&[], &variables, Some(file)).flags()["games-persistence"]);
 
     refused(&[], &[("REJOIN_FF_DARK", "on")], None, &["REJOIN_FF_DARK: 'on'", "true"]);
     refused(&[], &[("REJOIN_FF_GAMES_PERSISTANCE", "false")], None, &["no such flag", "flags.games-persistence"]);
@@ -359,4 +363,32 @@ fn help_and_version_are_text_and_a_wrong_flag_is_an_error() {
     refused(&["--colour"], &[], None, &["unexpected argument '--colour'"]);
     refused(&["fly"], &[], None, &["fly"]);
     refused(&["--depth-max", "1", "--depth-max", "2"], &[], None, &["--depth-max", "multiple times"]);
+}
+
+#[test]
+fn an_embedder_sets_options_of_features_by_name() {
+    let mut config = Config::default();
+    config.set("session-ttl-seconds", "60").unwrap();
+    config.set("allowed-host", "a, b").unwrap();
+    assert_eq!(config.features.get::<crate::features::sessions::options::SessionOptions>().ttl.as_secs(), 60);
+    assert_eq!(config.allowed_hosts, ["a", "b"]);
+    let unknown = config.set("session_ttl_seconds", "60").unwrap_err().to_string();
+    assert!(unknown.contains("it is called 'session-ttl-seconds'"), "{unknown}");
+    assert!(
+        config.set("session-ttl-seconds", "long").unwrap_err().to_string().starts_with("session-ttl-seconds: 'long'")
+    );
+    config.set("session-ttl-seconds", "0").unwrap();
+    assert!(config.validate().unwrap_err().to_string().starts_with("session-ttl-seconds: 0 is too small"));
+}
+
+/// The help of an option is one sentence; a default that is out of its own bounds would refuse to start.
+#[test]
+fn every_option_has_help_a_value_name_and_a_name_of_its_own() {
+    let specs = Config::default().specs();
+    let names: std::collections::BTreeSet<_> = specs.iter().map(|spec| spec.name).collect();
+    assert_eq!(names.len(), specs.len());
+    for spec in &specs {
+        assert!(!spec.help.is_empty() && !spec.help.ends_with('.') && !spec.help.contains("  "), "{spec:?}");
+        assert!(!spec.value_name.is_empty(), "{spec:?}");
+    }
 }

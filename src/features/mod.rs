@@ -10,3 +10,16 @@ pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
 pub(crate) mod sessions;
 pub(crate) mod usage;
+
+use crate::base::options::AnyOptionSet;
+
+/// The options of all features, at their defaults.
+pub(crate) fn option_sets() -> Vec<Box<dyn AnyOptionSet>> {
+    vec![
+        Box::new(games::options::GameOptions::default()),
+        Box::new(rate_limits::options::RateLimitOptions::default()),
+        Box::new(reconciliation::options::ReconciliationOptions::default()),
+        Box::new(sessions::options::SessionOptions::default()),
+        Box::new(usage::options::UsageOptions::default()),
+    ]
+}

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use crate::base::clock::Clock;
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::Entropy;
-use crate::base::flags::Flags;
 use crate::document::json::Bounds;
 use crate::engine::command::Engine;
 use crate::engine::health::Health;
@@ -47,8 +46,6 @@ pub(crate) struct Parts {
     pub state: Bounds,
     /// How long a reconnect token is good.
     pub reconnect_token: Duration,
-    /// What is turned on.
-    pub flags: Flags,
     /// How many streams each viewer has open, by [`Viewer::scope`](crate::document::visibility::Viewer::scope).
     pub streams: Arc<ConcurrencyLimit<Box<str>>>,
     /// How long a stream may be silent.

@@ -78,7 +78,11 @@ async fn everybody_but_administrators_has_two_thousand_requests_in_ten_seconds()
 #[tokio::test]
 async fn who_asks_too_much_is_told_how_long_to_wait_and_then_passes() {
     let server = Clocked::start(|config| {
-        (config.rate_limit_capacity, config.rate_limit_refill, config.rate_limit_window_seconds) = (3, 1, 2);
+        for (option, value) in
+            [("rate-limit-capacity", "3"), ("rate-limit-refill", "1"), ("rate-limit-window-seconds", "2")]
+        {
+            config.set(option, value).unwrap();
+        }
     })
     .await;
     server.put(GAME, json!({})).await.expect(201);

@@ -16,6 +16,7 @@ pub(crate) mod cleanup;
 mod cleanup_tests;
 pub(crate) mod migrate_in;
 pub(crate) mod migrate_out;
+pub(crate) mod options;
 pub(crate) mod problems;
 pub(crate) mod protocol;
 pub(crate) mod reconnect;

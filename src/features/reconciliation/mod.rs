@@ -7,16 +7,16 @@
 
 pub(crate) mod audit;
 pub(crate) mod external;
+pub(crate) mod options;
 pub(crate) mod problems;
 pub(crate) mod repair;
 pub(crate) mod routes;
 pub(crate) mod scrub;
 pub(crate) mod self_check;
 pub(crate) mod service;
+#[cfg(test)]
+mod service_tests;
 pub(crate) mod sql;
 pub(crate) mod stream;
 pub(crate) mod trim;
 pub(crate) mod verdict;
-
-#[cfg(test)]
-mod service_tests;

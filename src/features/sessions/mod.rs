@@ -3,6 +3,7 @@
 //! [`rules`] (whose one is, who may show it, when it ends) is pure; [`table`] has them in memory and lets requests in;
 //! `sql` has them on disk; [`service`] keeps both the same; [`routes`] is HTTP.
 
+pub(crate) mod options;
 pub(crate) mod problems;
 pub(crate) mod routes;
 pub(crate) mod rules;

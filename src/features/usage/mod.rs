@@ -9,11 +9,11 @@
 //! gives nothing back, and creating a deleted one again counts again. The owner of the server is counted and never
 //! limited.
 
+pub(crate) mod options;
 pub(crate) mod reset;
 pub(crate) mod routes;
 pub(crate) mod rules;
 pub(crate) mod service;
 pub(crate) mod sql;
-
 #[cfg(test)]
 mod tests;

@@ -157,12 +157,12 @@ struct Timed {
 impl Timed {
     async fn start(minutes: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = Config {
+        let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             data_dir: directory.path().join("data"),
-            reconnect_token_minutes: minutes,
             ..Config::default()
         };
+        config.set("reconnect-token-minutes", &minutes.to_string()).unwrap();
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let server = Server::builder().config(config).clock(clock.clone()).start().await.unwrap();
         let timed = Self { clock, server, client: reqwest::Client::new(), _directory: directory };

@@ -199,7 +199,8 @@ async fn until_listed(server: &Clocked, wanted: impl Fn(&Value) -> bool) {
 async fn a_stream_keeps_its_session_and_ends_with_it() {
     let idle = Duration::from_secs(2);
     let server = Clocked::start(|config| {
-        (config.session_idle, config.session_ttl) = (idle, Duration::from_secs(60));
+        config.set("session-idle-seconds", &idle.as_secs().to_string()).unwrap();
+        config.set("session-ttl-seconds", "60").unwrap();
     })
     .await;
     server.put("/api/v1/games/g1", json!({})).await.expect(201);

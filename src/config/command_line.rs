@@ -1,0 +1,125 @@
+//! The command line: flags from the options' definitions, and the subcommands.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::{Arg, ArgAction, ArgMatches};
+
+use super::{ConfigError, Inputs, read_variable};
+use crate::base::ids::DocumentName;
+use crate::base::options::{OptionSpec, Shape};
+use crate::net::http_client::Target;
+
+/// Where `rejoin watch` finds the token of its session, other than on the command line, which others on the machine
+/// see.
+const SESSION_VARIABLE: &str = "REJOIN_SESSION";
+const SESSION_HELP: &str = "Show this session's token; better kept in REJOIN_SESSION";
+
+/// What `rejoin watch` follows, and how it tells it.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchOptions {
+    pub server: Target,
+    pub document: DocumentName,
+    /// The token of the session to show; without one, the watcher is who the server takes this machine's user for.
+    pub session: Option<SessionToken>,
+    /// Whether the events' data is printed as it comes instead of a line for people.
+    pub json: bool,
+}
+
+/// The token of a session. It shows itself to no log.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SessionToken(String);
+
+impl SessionToken {
+    /// The text, for the server.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SessionToken {
+    type Err = ConfigError;
+
+    /// Takes what may stand in a header. Error: does not repeat it.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(ConfigError("--session: this is not the token of a session".to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionToken(kept back)")
+    }
+}
+
+/// The command line.
+pub(super) fn program(specs: &[OptionSpec]) -> clap::Command {
+    let about = "Live state that you can pull the plug on";
+    let program = clap::Command::new("rejoin").version(env!("CARGO_PKG_VERSION")).about(about);
+    let watch = clap::Command::new("watch").about("Follows a document in the terminal, reconnecting by itself");
+    let document = Arg::new("document").value_name("COLLECTION/ID").required(true).help("The document to follow");
+    let server = Arg::new("server").long("server").value_name("URL").default_value("http://127.0.0.1:7766");
+    let session = Arg::new("session").long("session").value_name("TOKEN").help(SESSION_HELP);
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the events' data as it comes");
+    with_options(program, specs)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(with_options(
+            clap::Command::new("serve").about("Runs the server (what no command means, too)"),
+            specs,
+        ))
+        .subcommand(watch.args([document, server.help("The server"), session, json]))
+}
+
+fn with_options(command: clap::Command, specs: &[OptionSpec]) -> clap::Command {
+    let config = Arg::new("config").long("config").value_name("FILE");
+    let check = Arg::new("check-config").long("check-config").action(ArgAction::SetTrue);
+    command
+        .args(specs.iter().map(to_arg))
+        .arg(config.help("Read this file [default: ./rejoin.toml, if it is there]"))
+        .arg(check.help("Print the effective configuration, with where each value comes from, and exit"))
+        .after_help(
+            "Each option is also a variable (REJOIN_HISTORY_EVENTS for --history-events) and a key of the file \
+             (history-events = 500). A flag wins over a variable, that over the file.",
+        )
+}
+
+fn to_arg(spec: &OptionSpec) -> Arg {
+    let default = spec.default.join(",");
+    let default = if default.is_empty() { "none" } else { &default };
+    let range = spec.range.as_ref().map_or_else(String::new, |range| format!("{range}; "));
+    let action = if spec.shape == Shape::List { ArgAction::Append } else { ArgAction::Set };
+    let arg = Arg::new(spec.name).long(spec.name).value_name(spec.value_name).action(action);
+    let arg = match spec.shape {
+        // A flag alone says yes.
+        Shape::Boolean => arg.num_args(0..=1).default_missing_value("true"),
+        _ => arg,
+    };
+    arg.allow_hyphen_values(matches!(spec.shape, Shape::Number | Shape::Decimal))
+        .help(format!("{} [{range}default: {default}]", spec.help))
+}
+
+/// One line of what clap tells in several.
+pub(super) fn usage_error(error: &clap::Error) -> ConfigError {
+    let text = error.render().to_string();
+    let told = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let told: Vec<&str> = told.filter(|line| !line.is_empty()).collect();
+    let told = told.join(" ");
+    ConfigError(format!("{}; --help tells more", told.strip_prefix("error: ").unwrap_or(&told)))
+}
+
+pub(super) fn watch_options(matches: &ArgMatches, inputs: &Inputs<'_>) -> Result<WatchOptions, ConfigError> {
+    let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
+    let session = match matches.get_one::<String>("session") {
+        Some(token) => Some(token.clone()),
+        None => read_variable(SESSION_VARIABLE, inputs)?,
+    };
+    Ok(WatchOptions {
+        server: Target::parse(text("server")).map_err(|why| ConfigError(format!("--server: {why}")))?,
+        document: DocumentName::parse(text("document")).map_err(|e| ConfigError(e.message().to_owned()))?,
+        session: session.as_deref().map(str::parse).transpose()?,
+        json: matches.get_flag("json"),
+    })
+}

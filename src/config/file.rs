@@ -1,0 +1,90 @@
+//! The file `rejoin.toml`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use super::{ConfigError, Inputs, flags};
+use crate::base::options::{OptionSpec, Shape};
+
+/// The values of a configuration file, checked against the options' names and shapes.
+#[derive(Default)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) values: BTreeMap<&'static str, Vec<String>>,
+    pub(super) client_flags: flags::ClientFlags,
+}
+
+pub(super) fn find_file(matches: &ArgMatches, inputs: &Inputs<'_>, specs: &[OptionSpec]) -> Result<File, ConfigError> {
+    let named = matches.get_one::<String>("config").map(PathBuf::from);
+    let named = named.or_else(|| (inputs.variable)("REJOIN_CONFIG").map(PathBuf::from));
+    let path = named.as_deref().unwrap_or(inputs.file);
+    match std::fs::read_to_string(path) {
+        Ok(text) => read_file(&path.display().to_string(), &text, specs),
+        Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
+        Err(e) => Err(ConfigError(format!("{}: cannot be read: {e}", path.display()))),
+    }
+}
+
+fn read_file(name: &str, text: &str, specs: &[OptionSpec]) -> Result<File, ConfigError> {
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+        let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        ConfigError(format!("{name}: line {line}: {}", e.message().replace('\n', " ")))
+    })?;
+    let (mut values, mut client_flags) = (BTreeMap::new(), BTreeMap::new());
+    for (key, value) in flatten(table) {
+        let Some(spec) = specs.iter().find(|spec| spec.name == key) else {
+            if !key.starts_with(flags::TABLE) {
+                return Err(ConfigError(format!("{name}: {}", unknown_option(&key, specs))));
+            }
+            let (flag, value) =
+                flags::of_file(&key, &value, specs).map_err(|why| ConfigError(format!("{name}: {why}")))?;
+            client_flags.insert(flag, (value, format!("{name}: {key}")));
+            continue;
+        };
+        let texts = texts(spec.shape, value).map_err(|why| ConfigError(format!("{name}: {key}: {why}")))?;
+        values.insert(spec.name, texts);
+    }
+    Ok(File { name: name.to_owned(), values, client_flags })
+}
+
+/// The keys of the file, those of the table `flags` with its name and a dot before.
+fn flatten(table: toml::Table) -> Vec<(String, toml::Value)> {
+    let mut flat = Vec::with_capacity(table.len());
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) if key == "flags" => {
+                flat.extend(inner.into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
+            }
+            value => flat.push((key, value)),
+        }
+    }
+    flat
+}
+
+pub(super) fn unknown_option(key: &str, specs: &[OptionSpec]) -> ConfigError {
+    let likely = key.replace('_', "-").to_ascii_lowercase();
+    let hint = specs.iter().find(|spec| spec.name == likely).map(|spec| format!("; it is called '{}'", spec.name));
+    ConfigError(format!("there is no option '{}'{}", key.escape_debug(), hint.unwrap_or_default()))
+}
+
+/// The texts of a value, as a flag would carry them.
+fn texts(shape: Shape, value: toml::Value) -> Result<Vec<String>, &'static str> {
+    match (shape, value) {
+        (Shape::Number | Shape::Decimal, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
+        (Shape::Decimal, toml::Value::Float(number)) => Ok(vec![number.to_string()]),
+        (Shape::Boolean, toml::Value::Boolean(value)) => Ok(vec![value.to_string()]),
+        (Shape::Text | Shape::List, toml::Value::String(text)) => Ok(vec![text]),
+        (Shape::List, toml::Value::Array(items)) => {
+            let item = |item| if let toml::Value::String(text) = item { Ok(text) } else { Err("must hold strings") };
+            items.into_iter().map(item).collect()
+        }
+        (Shape::Number, _) => Err("must be a whole number"),
+        (Shape::Boolean, _) => Err("must be true or false"),
+        (Shape::Decimal, _) => Err("must be a number"),
+        (Shape::Text, _) => Err("must be a string"),
+        (Shape::List, _) => Err("must be a list of strings"),
+    }
+}
