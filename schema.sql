@@ -4,7 +4,14 @@
 -- Times are text, RFC 3339 UTC with milliseconds. JSON is text. Hashes are SHA-256 in 64 lower-case hex digits.
 
 PRAGMA application_id = 1382378094;  -- 'Rejn': how we know our own files
-PRAGMA user_version = 1;             -- the number of this format
+PRAGMA user_version = 2;             -- the number of this format
+
+-- One row: what this data is called, to tell it from other servers'. Part of the name of the session cookie.
+CREATE TABLE server (
+    id TEXT NOT NULL
+) STRICT;
+
+INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
 
 -- What stays the same over a document's life, and where its kept history begins. Not written again when the document
 -- changes: the newest version is the last row in `events`.
@@ -13,8 +20,9 @@ CREATE TABLE documents (
     collection   TEXT    NOT NULL,
     id           TEXT    NOT NULL,
     host         TEXT,                  -- who sees everything in it; NULL: the owner of the server
-    access       TEXT,                  -- who may write, as JSON; NULL: everyone who gets in
+    access       TEXT,                  -- who else may read, write and delete, as JSON; NULL: see its defaults
     created_at   TEXT    NOT NULL,
+    access_seq   INTEGER NOT NULL DEFAULT 0,  -- of the last event that changed host or access; 0: none did
     base_version INTEGER NOT NULL,      -- version, seq and hash of the last event that was trimmed;
     base_seq     INTEGER NOT NULL,      -- 0, 0 and 64 zeros when none was. The event after it is chained
     base_hash    TEXT    NOT NULL,      -- to base_hash, and a snapshot at base_version holds the state there.
@@ -362,8 +370,8 @@ CREATE TABLE sessions (
     id            TEXT    PRIMARY KEY,
     hash          TEXT    NOT NULL,         -- SHA-256 of the token; looked up in memory, where all rows are
     user          TEXT,                     -- whose it is; NULL: the server's owner's
-    bound         INTEGER NOT NULL,         -- 1: good only for the one who opened it; 0: opened by an administrator for
-                                            -- the user, and good for whoever has its token
+    bound         INTEGER NOT NULL,         -- 1: good only for the one who opened it; 0: good for whoever has its
+                                            -- token: opened by an administrator for the user, or by a link
     device_name   TEXT,
     device_kind   TEXT,
     device_os     TEXT,
@@ -372,5 +380,6 @@ CREATE TABLE sessions (
     current_phase TEXT,                     -- what its user is at, in their own words
     created_at    TEXT    NOT NULL,
     renewed_at    TEXT    NOT NULL,         -- when its time last began anew
-    last_seen_at  TEXT    NOT NULL          -- about a minute late
+    last_seen_at  TEXT    NOT NULL,         -- about a minute late
+    opened_by     TEXT                      -- the session that was shown to open it; NULL: none was
 ) STRICT, WITHOUT ROWID;

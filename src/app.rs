@@ -207,7 +207,7 @@ impl Builder {
         let (runner, handle) =
             Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock), Arc::clone(&trust));
         let router = leaves.router(&config, &handle).with_state(api.clone());
-        let middleware = Middleware::new(router, leaves.middleware_deps(), Arc::clone(&hub), self.clock.now());
+        let middleware = Middleware::new(router, leaves.middleware_deps(&config), Arc::clone(&hub), self.clock.now());
         let admission = Admission::new(gate, config.connections_per_user_max, config.tailnet_recheck);
         let server = server_options(&config);
         let mut tasks = JoinSet::new();
@@ -283,6 +283,12 @@ impl Server {
     /// What the server waited for when it had started, to listen everywhere where it is configured to; empty: nothing.
     pub fn waiting(&self) -> &str {
         &self.waiting
+    }
+
+    /// Path and query of a link that makes whoever opens it first an administrator, where nobody is one for being on
+    /// this machine.
+    pub fn administrator_link(&self) -> Option<&str> {
+        self.leaves.administrator_link()
     }
 
     /// Where its data is.

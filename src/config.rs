@@ -98,6 +98,8 @@ pub(crate) enum Command {
     CheckConfig(String),
     /// Follow a document in the terminal.
     Watch(WatchOptions),
+    /// Make a link for an administrator of the server of this configuration.
+    Session(Box<Config>),
     /// Print this: help or the version.
     Help(String),
 }
@@ -138,16 +140,17 @@ fn parse_in(
         }
         Err(e) => return Err(usage_error(&e)),
     };
-    let matches = match matches.subcommand() {
+    let (matches, session) = match matches.subcommand() {
         Some(("watch", matches)) => return watch_options(matches, inputs).map(Command::Watch),
-        Some((_, serve)) => serve,
-        None => &matches,
+        Some((name, options)) => (options, name == "session"),
+        None => (&matches, false),
     };
     let resolved = resolve(matches, inputs, specs, defaults)?;
     if matches.get_flag("check-config") {
         return Ok(Command::CheckConfig(resolved.to_toml()));
     }
-    Ok(Command::Serve(Box::new(resolved.config)))
+    let config = Box::new(resolved.config);
+    Ok(if session { Command::Session(config) } else { Command::Serve(config) })
 }
 
 /// A configuration and where its values come from.

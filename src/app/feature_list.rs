@@ -24,6 +24,7 @@ use crate::features::reconciliation::scrub::Shared;
 use crate::features::reconciliation::self_check::Comparer;
 use crate::features::reconciliation::service::{self as reconciliation, Reconciliation};
 use crate::features::reconciliation::trim::trim_job;
+use crate::features::sessions::links::Links;
 use crate::features::sessions::options::SessionOptions;
 use crate::features::sessions::rules::Terms;
 use crate::features::sessions::service::Keeper;
@@ -31,6 +32,7 @@ use crate::features::usage::options::{Environment, UsageOptions};
 use crate::features::usage::rules::Limits;
 use crate::features::usage::service::Usage;
 use crate::http::api::Api;
+use crate::http::request::caller::{Loopback, Sessions as _};
 use crate::http::response::openapi;
 use crate::http::response::pages;
 use crate::http::response::problem_types;
@@ -43,6 +45,8 @@ use crate::store::Reader;
 pub(super) struct Leaves {
     rate_limiter: Arc<RateLimits>,
     sessions: Keeper,
+    links: Links,
+    administrator_link: Option<String>,
     reconciliation: Arc<Reconciliation>,
     comparer: Shared,
     usage: Usage,
@@ -53,9 +57,12 @@ impl Leaves {
     pub(super) fn open(config: &Config, api: &Api, reader: &Reader) -> Result<Self, StartError> {
         let comparer = Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health));
         let comparer = Shared::new(comparer);
+        let links = Links::in_directory(&config.data_dir);
         Ok(Self {
             rate_limiter: open_rate_limits(config, api, reader)?,
             sessions: sessions(config, api, reader)?,
+            administrator_link: administrator_link(config, api, &links),
+            links,
             reconciliation: reconciliation(config, api, reader, &comparer)?,
             comparer,
             usage: usage(config),
@@ -64,7 +71,7 @@ impl Leaves {
 
     /// Everything that can be asked.
     pub(super) fn router(&self, config: &Config, jobs: &Handle) -> Router<Api> {
-        openapi::assemble([
+        let parts = [
             pages::routes(problems()),
             features::operations::routes::router(),
             features::guide::routes::router(),
@@ -73,20 +80,25 @@ impl Leaves {
             features::rate_limits::routes::router(Arc::clone(&self.rate_limiter)),
             features::documents::routes::router(),
             features::games::routes::router(),
-            features::sessions::routes::router(self.sessions.clone()),
+            features::sessions::routes::router(self.sessions.clone(), self.links.clone()),
             features::usage::routes::router(self.usage),
             features::client_errors::routes::router(),
             features::reconciliation::routes::router(Arc::clone(&self.reconciliation)),
             features::reconciliation::routes::repair::router(self.comparer.clone(), Arc::clone(&self.reconciliation)),
-        ])
+        ];
+        openapi::assemble(parts, self.sessions.table.cookie())
     }
 
     /// What a request has to pass.
-    pub(super) fn middleware_deps(&self) -> MiddlewareDeps {
-        MiddlewareDeps {
-            sessions: Arc::clone(&self.sessions.table) as _,
-            rate_limiter: Arc::clone(&self.rate_limiter) as _,
-        }
+    pub(super) fn middleware_deps(&self, config: &Config) -> MiddlewareDeps {
+        let loopback = if config.loopback_owner { Loopback::Owner } else { Loopback::Nobody };
+        let sessions = Arc::clone(&self.sessions.table) as _;
+        MiddlewareDeps { sessions, loopback, rate_limiter: Arc::clone(&self.rate_limiter) as _ }
+    }
+
+    /// Path and query of a link for an administrator, where being on this machine makes nobody one.
+    pub(super) fn administrator_link(&self) -> Option<&str> {
+        self.administrator_link.as_deref()
     }
 
     /// Everything that the server does by itself at set times, and what its user adds.
@@ -138,6 +150,16 @@ impl Leaves {
             tracing::warn!(%error, "when sessions were last used is not stored");
         }
     }
+}
+
+/// A link for an administrator, where being on this machine makes nobody one. What fails is said: `rejoin session`
+/// makes another.
+fn administrator_link(config: &Config, api: &Api, links: &Links) -> Option<String> {
+    if config.loopback_owner {
+        return None;
+    }
+    let made = links.create(&*api.entropy, api.clock.now());
+    made.inspect_err(|error| tracing::warn!(%error, "no administrator's link can be made")).ok()
 }
 
 /// The sessions that had not ended when the server stopped.

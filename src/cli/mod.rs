@@ -8,7 +8,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::process_limits::{raise_open_files, survive_file_size_limit};
 use crate::app::{Builder, Server, Stopped};
+use crate::base::clock::{Clock as _, SystemClock};
+use crate::base::entropy::SystemEntropy;
 use crate::config::{self, Command, Config};
+use crate::features::sessions::links::Links;
+use crate::tailnet::listen::Listen;
 
 mod logs;
 mod watch;
@@ -19,6 +23,8 @@ const WORKERS_MIN: usize = 2;
 const EXIT_MACHINE: u8 = 1;
 /// The exit code when the engine ended by a bug of ours.
 const EXIT_ENGINE: u8 = 5;
+/// The exit code when the data directory takes no file.
+const EXIT_DATA: u8 = 10;
 /// The exit code of a stop after which not everything that was told is on disk.
 const EXIT_UNSTORED: u8 = 6;
 
@@ -40,6 +46,7 @@ pub fn run(builder: Builder) -> ExitCode {
             print(&text);
             ExitCode::SUCCESS
         }
+        Ok(Command::Session(config)) => session(&config),
         Ok(Command::Watch(options)) => match runtime(1) {
             Ok(runtime) => runtime.block_on(watch::run(options)),
             Err(e) => refuse(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
@@ -60,6 +67,33 @@ fn serve(builder: Builder, config: Config) -> ExitCode {
     // Whatever still runs was told to stop and did not, or a second signal means: now.
     runtime.shutdown_background();
     code
+}
+
+/// Makes a link for an administrator, and prints it.
+fn session(config: &Config) -> ExitCode {
+    let made = Links::in_directory(&config.data_dir).create(&SystemEntropy, SystemClock.now());
+    match made {
+        Ok(link) => {
+            let address = config.listen.places().iter().find_map(|place| match place {
+                Listen::Address(address) => Some(address.to_string()),
+                Listen::Tailnet { .. } => None,
+            });
+            print(&link_line(address.as_deref().unwrap_or("ADDRESS"), &link));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let place = config.data_dir.display();
+            refuse(
+                &format_args!("no link can be made in {place}: {error}; --data-dir names the server's data"),
+                EXIT_DATA,
+            )
+        }
+    }
+}
+
+/// How a link is printed. Through a proxy it is the same path at another address.
+fn link_line(address: &str, link: &str) -> String {
+    format!("administrator: http://{address}{link}\n")
 }
 
 fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
@@ -106,6 +140,9 @@ fn greeting(server: &Server) -> String {
     }
     if !server.waiting().is_empty() {
         out.push_str(&format!("waiting: {}\n", server.waiting().replace(char::is_control, " ")));
+    }
+    if let (Some(link), Some(address)) = (server.administrator_link(), addresses.first()) {
+        out.push_str(&link_line(&address.to_string(), link));
     }
     out.push_str(&format!("data: {data}\n"));
     if let Some(address) = addresses.first() {

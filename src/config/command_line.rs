@@ -64,12 +64,14 @@ pub(super) fn program(specs: &[OptionSpec]) -> clap::Command {
     let server = Arg::new("server").long("server").value_name("URL").default_value("http://127.0.0.1:7766");
     let session = Arg::new("session").long("session").value_name("TOKEN").help(SESSION_HELP);
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the events' data as it comes");
+    let link = "Makes a link, good once, that makes an administrator of whoever opens it; the server may run";
     with_options(program, specs)
         .args_conflicts_with_subcommands(true)
         .subcommand(with_options(
             clap::Command::new("serve").about("Runs the server (what no command means, too)"),
             specs,
         ))
+        .subcommand(with_options(clap::Command::new("session").about(link), specs))
         .subcommand(watch.args([document, server.help("The server"), session, json]))
 }
 

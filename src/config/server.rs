@@ -36,6 +36,8 @@ option_set! {
         "tailscaled-socket" "PATH" tailscaled_socket: PathBuf = default_socket(), kinds::tailscaled_socket();
         /// Let --listen name addresses of other networks, whose callers need a session
         "allow-listen-beyond-tailnet" "BOOLEAN" allow_listen_beyond_tailnet: bool = false, boolean();
+        /// Take a process of this machine for the owner; false behind a reverse proxy, which is such a process
+        "loopback-owner" "BOOLEAN" loopback_owner: bool = true, boolean();
         /// This user of the tailnet administers, or nodes with this tag, besides the node's owner (repeatable)
         "administrator" "USER-ID|TAG" administrators: Vec<UserId> = Vec::new(), kinds::users_and_tags();
         /// Who is granted this app capability with {"role": "admin"} by the tailnet's policy administers

@@ -16,6 +16,8 @@ use super::patch::{self, Operation};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
 
+/// What the owner of the server is called where others have their user ids. Nobody else is called so.
+pub(crate) const OWNER: &str = "owner";
 const HIDDEN: &str = "hidden";
 const PRIVATE: &str = "private";
 
@@ -35,6 +37,19 @@ impl Viewer {
             Self::Owner => UserId::new("host"),
             Self::User(id) => Ok(id.clone()),
         }
+    }
+
+    /// What the viewer is called where others have their user ids.
+    pub(crate) fn user_id(&self) -> Result<UserId> {
+        match self {
+            Self::Owner => UserId::new(OWNER),
+            Self::User(id) => Ok(id.clone()),
+        }
+    }
+
+    /// Who is called so.
+    pub(crate) fn called(id: UserId) -> Self {
+        if id.as_str() == OWNER { Self::Owner } else { Self::User(id) }
     }
 
     /// Names the viewer where two viewers must not be taken for one, as in the scope of an idempotency key: no user id

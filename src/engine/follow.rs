@@ -11,12 +11,11 @@ use bytes::Bytes;
 use super::reads::{Reads, roll_forward};
 use super::volatile::{Forgotten, any_not_stored};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::{DocumentName, Seq, Version};
+use crate::base::ids::{DocumentName, Seq, UserId, Version};
 use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Document;
-use crate::document::visibility::Viewer;
 use crate::live::hub::{Found, Subscription};
 use crate::live::moves::{Move, News};
 use crate::live::presence::{Attendance, Presence};
@@ -106,20 +105,20 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    /// Begins to follow, which makes `viewer` one who is there. `resume`: the position that the follower last saw, as
+    /// Begins to follow, which makes `present` one who is there. `resume`: the position that the follower last saw, as
     /// it gives it; whatever it says, the answer is a first item and never a refusal. Error: `TooLarge` when a snapshot
     /// would hold too many documents; `StorageUnavailable`.
     pub(crate) async fn open(
         reads: Reads,
         presence: &Arc<Presence>,
-        viewer: &Viewer,
+        present: Option<UserId>,
         interest: Interest,
         resume: Option<&str>,
     ) -> Result<(Self, Item)> {
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
         let subscription = reads.hub.subscribe(Arc::new(interest));
         presence.learn(subscription.interest()).await;
-        let attendance = presence.attend(viewer, Arc::clone(subscription.interest()));
+        let attendance = presence.attend(present, Arc::clone(subscription.interest()));
         // Who is there already is told once what was missed is.
         subscription.remind(Woken::PRESENCE);
         let recoveries = reads.hub.recoveries();

@@ -26,6 +26,7 @@ macro_rules! links {
          [operations]: super::operations\n\
          [rate-limits]: super::rate_limits\n\
          [reconciliation]: super::reconciliation\n\
+         [reverse-proxy]: super::reverse_proxy\n\
          [sessions]: super::sessions\n\
          [tailnet]: super::tailnet\n\
          [usage]: super::usage\n\
@@ -54,6 +55,7 @@ chapters! {
     visibility, "visibility", "Visibility and access";
     authentication, "authentication", "Authentication";
     sessions, "sessions", "Sessions";
+    reverse_proxy, "reverse-proxy", "Behind a reverse proxy";
     tailnet, "tailnet", "Tailnet";
     games, "games", "Games";
     reconciliation, "reconciliation", "Reconciliation";

@@ -26,7 +26,7 @@ use crate::base::error::Error;
 use crate::base::ids::Seq;
 use crate::document::chain::Hash;
 use crate::http::request::body::{BodyLimits, Json};
-use crate::http::request::caller::{Caller, NoSessions};
+use crate::http::request::caller::{Caller, Loopback, NoSessions};
 use crate::http::request::path::DocumentPath;
 use crate::http::request::query;
 use crate::http::response::pages;
@@ -73,7 +73,8 @@ async fn start(options: ServerOptions) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
-    let middleware_deps = MiddlewareDeps { sessions: Arc::new(NoSessions), rate_limiter: Arc::new(NoRateLimit) };
+    let sessions = Arc::new(NoSessions::default());
+    let middleware_deps = MiddlewareDeps { sessions, loopback: Loopback::Owner, rate_limiter: Arc::new(NoRateLimit) };
     let middleware = Middleware::new(routes(signals.clone()), middleware_deps, hub(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
     let listeners = ListenerSet::only(Listener::new(listener, &Arc::default()).unwrap());

@@ -1,7 +1,7 @@
 //! Who is connected to which document.
 //!
 //! A user is *connected* to a document while a stream that names it is open; a stream over a whole collection tells of
-//! everybody and counts for nobody, and the owner of the server is never listed. Each stream holds an [`Attendance`],
+//! everybody and counts for nobody. The owner of the server is listed as `owner`. Each stream holds an [`Attendance`],
 //! whose drop is the end of the connection. A loss is told when it has lasted for the debounce, so that nobody hears of
 //! a page that is loaded again; what comes in quick succession is told together.
 //!
@@ -34,7 +34,6 @@ use super::hub::Hub;
 use super::topics::Interest;
 use crate::base::clock::Clock;
 use crate::base::ids::{DocumentName, UserId};
-use crate::document::visibility::Viewer;
 
 /// Tells who is seated at documents: the affair of the feature that gives out seats.
 pub(crate) trait Seated: Send + Sync {
@@ -101,13 +100,9 @@ impl Presence {
         }
     }
 
-    /// A stream of `viewer` begins. It counts as a connection to the documents that `interest` names until it is
-    /// dropped.
-    pub(crate) fn attend(self: &Arc<Self>, viewer: &Viewer, interest: Arc<Interest>) -> Attendance {
-        let user = match viewer {
-            Viewer::Owner => None,
-            Viewer::User(id) => Some(id.clone()),
-        };
+    /// A stream of `user` begins. It counts as a connection to the documents that `interest` names until it is dropped;
+    /// that of nobody counts for none.
+    pub(crate) fn attend(self: &Arc<Self>, user: Option<UserId>, interest: Arc<Interest>) -> Attendance {
         let now = self.now();
         let (seen, uncounted) = self.change(|registry| {
             let seen = registry.begin();

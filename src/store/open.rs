@@ -19,7 +19,13 @@ use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::writer::Writer;
 
 /// The number of the format that this release writes, as in `schema.sql`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// What makes a file of the format before one of this: the first makes 2 of 1.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE server (id TEXT NOT NULL) STRICT;
+    INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
+    ALTER TABLE sessions ADD COLUMN opened_by TEXT;
+    ALTER TABLE documents ADD COLUMN access_seq INTEGER NOT NULL DEFAULT 0;"];
 /// Marks our files, as in `schema.sql`.
 const APPLICATION_ID: i64 = 0x5265_6A6E;
 /// The tables of the format.
@@ -118,11 +124,21 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     if found > FORMAT {
         return Err(OpenFailure::Known(OpenError::Newer { path, found, known: FORMAT }));
     }
-    if found < FORMAT {
+    if found < 1 {
         let reason = format!("it says that it has format {found}, which never was");
         return Err(OpenFailure::Known(OpenError::Damaged { path, reason }));
     }
-    Ok(())
+    migrate(conn, found)
+}
+
+/// Brings a file of an older format to this one, in one transaction.
+fn migrate(conn: &Connection, found: i64) -> Result<(), OpenFailure> {
+    let done = usize::try_from(found - 1).unwrap_or(usize::MAX);
+    let due: String = MIGRATIONS.iter().skip(done).copied().collect();
+    match due.is_empty() {
+        true => Ok(()),
+        false => Ok(conn.execute_batch(&format!("BEGIN IMMEDIATE;\n{due}\nPRAGMA user_version = {FORMAT};\nCOMMIT;"))?),
+    }
 }
 
 /// Whether the file ends where a page does. One that is cut within its last page reads as if zeros followed, and the

@@ -7,6 +7,7 @@ mod once;
 mod reconnect;
 mod seats;
 mod secrets;
+mod token_requests;
 
 use serde_json::{Value, json};
 

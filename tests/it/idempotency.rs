@@ -110,7 +110,7 @@ async fn a_key_belongs_to_who_sends_it() {
     server.put("/api/v1/games/g1", &json!({ "hidden": { "deck": "ace" } })).await;
     let action = Call::post("/api/v1/games/g1/actions", json!({ "type": "x" }));
     // `owner` as a player's name is not the owner.
-    for viewer in [None, Some("ann"), Some("bob"), Some("owner")] {
+    for viewer in [None, Some("ann"), Some("bob"), Some("owners")] {
         let headers: Vec<(&str, &str)> = viewer.iter().map(|viewer| (AS, *viewer)).collect();
         let first = action.send(&server, "same", &headers).await.expect(200);
         assert!(!first.headers.contains_key("idempotency-replayed"), "{viewer:?}");

@@ -29,6 +29,7 @@ mod limits;
 mod migrate;
 mod model;
 mod openapi;
+mod owner;
 mod pages;
 mod persist;
 mod presence;

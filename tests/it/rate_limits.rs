@@ -1,5 +1,7 @@
 //! How much each may ask, and what administrators say about it.
 
+mod batches;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};

@@ -1,8 +1,10 @@
 //! Sessions: opening, showing, listing and ending them, and who one is with one.
 
+mod cookies;
 mod ends;
 mod members;
 mod shown;
+mod slow_bodies;
 
 use serde_json::{Value, json};
 
@@ -17,15 +19,15 @@ struct Opened {
     token: String,
     /// `Bearer` and the token.
     bearer: String,
-    /// The cookie that was set.
+    /// The cookie that shows it.
     cookie: String,
 }
 
 impl Opened {
-    fn of(reply: &Reply) -> Self {
+    async fn of(server: &Process, reply: &Reply) -> Self {
         let member = |name: &str| reply.body[name].as_str().unwrap().to_owned();
         let (id, token) = (member("id"), member("token"));
-        let cookie = reply.header("set-cookie").split(';').next().unwrap().to_owned();
+        let cookie = format!("{}={token}", server.cookie_name().await);
         Self { bearer: format!("Bearer {token}"), id, token, cookie }
     }
 
@@ -40,7 +42,7 @@ impl Opened {
 
 /// Opens one, shown `headers`.
 async fn open(server: &Process, headers: &[(&str, &str)], body: Value) -> Opened {
-    Opened::of(&server.tell("POST", SESSIONS, headers, body).await.expect(201))
+    Opened::of(server, &server.tell("POST", SESSIONS, headers, body).await.expect(201)).await
 }
 
 /// Opens one for a user, as the owner.
@@ -61,12 +63,15 @@ async fn mine(server: &Process, session: &Opened) -> Value {
 async fn a_session_is_of_a_device_and_says_so() {
     let server = Process::start(&[]);
     let device = json!({ "name": "Ann's phone", "kind": "phone", "os": "Hurd 0.9" });
-    let headers = [("user-agent", "Tester/1 (a\tb)")];
-    let body = json!({ "device": device, "user": "ann" });
-    let reply = server.tell("POST", SESSIONS, &headers, body).await.expect(201);
-    let opened = Opened::of(&reply);
+    let by = open_for(&server, "ann").await;
+    let headers = [("user-agent", "Tester/1 (a\tb)"), by.bearer()[0]];
+    let reply = server.tell("POST", SESSIONS, &headers, json!({ "device": device })).await.expect(201);
+    let opened = Opened::of(&server, &reply).await;
+    server.ask("DELETE", &format!("{SESSIONS}/{}", by.id), &opened.bearer()).await.expect(204);
     assert!(opened.token.starts_with("rejoin_session_") && opened.token.len() == 58);
-    assert_eq!(opened.cookie, format!("rejoin_session={}", opened.token));
+    let name = server.cookie_name().await;
+    assert!(name.starts_with("rejoin_session_") && name.len() > 20, "it tells servers apart: {name}");
+    assert_eq!(reply.header("set-cookie").split(';').next().unwrap(), format!("{name}={}", opened.token));
     let attributes: Vec<&str> = reply.header("set-cookie").split("; ").skip(1).collect();
     assert_eq!(attributes, ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=2592000"]);
     assert_eq!(reply.header("cache-control"), "no-store");
@@ -206,7 +211,7 @@ async fn the_server_says_who_it_takes_one_for_and_why() {
     let server = Process::start(&[]);
     let me = server.get(ME).await.1;
     let expect = json!({
-        "user": null, "viewer": "owner", "administrator": true, "session": null, "address": "127.0.0.1",
+        "user": "owner", "viewer": "owner", "administrator": true, "session": null, "address": "127.0.0.1",
         "member": null, "why": me["why"],
     });
     assert_eq!(me, expect);
@@ -218,7 +223,7 @@ async fn the_server_says_who_it_takes_one_for_and_why() {
         (&me["viewer"], &me["administrator"], &me["session"]["id"]),
         (&json!("owner"), &json!(true), &json!(own.id))
     );
-    assert_eq!((&me["session"]["user"], &me["session"]["device"]["name"]), (&Value::Null, &json!("desk")));
+    assert_eq!((&me["session"]["user"], &me["session"]["device"]["name"]), (&json!("owner"), &json!("desk")));
     assert!(me["why"].as_str().unwrap().contains(&own.id) && !me.to_string().contains(&own.token), "{me}");
     open(&server, &own.bearer(), json!({ "user": "ann" })).await;
     let (_, me) = server.get_as("ann", ME).await;
@@ -235,6 +240,7 @@ async fn administrators_see_and_end_anyones_and_others_only_their_own() {
     let of_bob = server.get("/api/v1/admin/sessions?user=bob").await.1;
     assert_eq!(ids(&of_bob), [bob.id.as_str()]);
     assert_eq!(ids(&server.get(SESSIONS).await.1), [own.id.as_str()]);
+    assert_eq!(ids(&server.get("/api/v1/admin/sessions?user=owner").await.1), [own.id.as_str()]);
     // What is somebody else's is as if it were not there.
     let none = server.ask("DELETE", &format!("{SESSIONS}/none"), &ann.bearer()).await.problem(404, "not-found");
     for id in [&bob.id, &own.id] {

@@ -62,7 +62,7 @@ impl Running {
 
 async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Follow, Item) {
     let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1), None);
-    Follow::open(reads.clone(), &presence, &Viewer::Owner, interest, resume).await.unwrap()
+    Follow::open(reads.clone(), &presence, None, interest, resume).await.unwrap()
 }
 
 /// What comes next, within 20 s.

@@ -239,9 +239,9 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
     let (mut missed, mut bytes) = (Missed::default(), 0);
     let Some(from) = from else { return Ok(missed) };
     let interest = Interest::document(document.meta.name.clone());
-    // Looked at for the player and not by them: the owner's look makes nobody present.
+    // Looked at for the player and not by them: nobody is present for it.
     let (reads, presence) = (api.reads.clone(), &api.presence);
-    let (mut follow, first) = Follow::open(reads, presence, &Viewer::Owner, interest, Some(from)).await?;
+    let (mut follow, first) = Follow::open(reads, presence, None, interest, Some(from)).await?;
     let mut left = match first {
         Item::Resumed { count, .. } => count,
         Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..missed }),

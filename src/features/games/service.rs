@@ -145,6 +145,25 @@ pub(crate) async fn complete(
     tables::write(api, &meta, write).await.map(|(answered, _)| answered)
 }
 
+/// Refuses whoever is given no token for a player's seat, and makes none. Errors: those of
+/// [`connection_token`].
+pub(crate) async fn check_token(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
+    let document = running(api, name).await?;
+    let meta = Arc::clone(&document.meta);
+    tables::read(api, &meta, move |conn| seat_for_token(conn, &document, &viewer, &player).map(drop)).await
+}
+
+/// The seat that a player's token is for. Errors: `game-completed`; `not-a-participant`; `Forbidden`.
+fn seat_for_token(conn: &Connection, document: &Document, viewer: &Viewer, player: &UserId) -> Result<Seat> {
+    let key = document.meta.key;
+    check_running(conn, key)?;
+    let seat = sql::seat_of(conn, key, player)?.ok_or_else(|| not_a_participant(player))?;
+    match may_act_for(document, viewer, &seat.identity) {
+        true => Ok(seat),
+        false => Err(forbidden("a token is given to the player who holds the seat, or to the host")),
+    }
+}
+
 /// A new token for a player's seat, and until when it is good. It begins a line of its own: other devices of the player
 /// keep theirs. Errors: those of [`running`]; `not-a-participant`; `Forbidden` for anyone but the seat's holder and the
 /// host; those of [`tables::write`].
@@ -159,11 +178,7 @@ pub(crate) async fn connection_token(
     let (hash, meta) = (token.hash(), Arc::clone(&document.meta));
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;
-        check_running(conn, key)?;
-        let seat = sql::seat_of(conn, key, &player)?.ok_or_else(|| not_a_participant(&player))?;
-        if !may_act_for(&document, &viewer, &seat.identity) {
-            return Err(forbidden("a token is given to the player who holds the seat, or to the host"));
-        }
+        let seat = seat_for_token(conn, &document, &viewer, &player)?;
         let expires_at = now.plus(lifetime);
         let family = hash.to_string();
         let new = sql::tokens::New {

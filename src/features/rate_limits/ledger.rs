@@ -50,8 +50,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn count(&mut self, allowed: bool) {
-        *(if allowed { &mut self.allowed } else { &mut self.limited }) += 1;
+    /// Counts requests that had the same end.
+    pub(crate) fn count(&mut self, requests: u32, allowed: bool) {
+        *(if allowed { &mut self.allowed } else { &mut self.limited }) += u64::from(requests);
     }
 
     /// Adds what was counted elsewhere.
@@ -141,6 +142,14 @@ pub struct Outcome {
     pub urgent: bool,
 }
 
+/// Tokens that are wanted of one of somebody's buckets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub scope: Scope,
+    pub limit: Limit,
+    pub tokens: u32,
+}
+
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
@@ -184,8 +193,21 @@ impl Ledger {
 
     /// Takes a token from a bucket, which is full if it is not known.
     pub fn take(&self, identity: &Identity, scope: Scope, limit: &Limit, now: Timestamp) -> Outcome {
-        let outcome = self.with(identity, |shard| shard.take(identity, scope, limit, now, &self.bounds));
+        let wanted = Wanted { scope, limit: *limit, tokens: 1 };
+        let outcome = self.with(identity, |shard| shard.take(identity, &wanted, now, &self.bounds));
         outcome.unwrap_or_else(|| Outcome { taken: Bucket::full(limit, now).take(limit, now), urgent: false })
+    }
+
+    /// Takes tokens from several buckets of somebody, or none at all. Returns whether one of them should be stored
+    /// soon. Error: the place of the first that lacks tokens, and when it has them.
+    pub(crate) fn take_all(
+        &self,
+        identity: &Identity,
+        wanted: &[Wanted],
+        now: Timestamp,
+    ) -> Result<bool, (usize, Taken)> {
+        // There is a shard for everybody.
+        self.with(identity, |shard| shard.take_all(identity, wanted, now, &self.bounds)).unwrap_or(Ok(false))
     }
 
     /// Puts back a bucket that was stored.
@@ -280,17 +302,17 @@ impl Ledger {
 }
 
 impl Account {
-    fn take(&mut self, scope: Scope, limit: &Limit, now: Timestamp) -> Option<Outcome> {
-        let held = self.buckets.iter_mut().find(|held| held.scope == scope)?;
+    fn take(&mut self, Wanted { scope, limit, tokens }: &Wanted, now: Timestamp) -> Option<Outcome> {
+        let held = self.buckets.iter_mut().find(|held| held.scope == *scope)?;
         let was_low = held.bucket.is_low(limit);
-        let taken = held.bucket.take(limit, now);
+        let taken = held.bucket.take_several(limit, *tokens, now);
         held.unsaved |= taken.allowed;
         held.full_at = held.bucket.full_at(limit);
         let urgent = held.unsaved && (!taken.allowed || (!was_low && held.bucket.is_low(limit)));
         if !taken.allowed {
             self.last_limited = Some(now);
         }
-        self.tally.count(taken.allowed);
+        self.tally.count(*tokens, taken.allowed);
         Some(Outcome { taken, urgent })
     }
 
@@ -301,21 +323,52 @@ impl Account {
 }
 
 impl Shard {
-    fn take(&mut self, identity: &Identity, scope: Scope, limit: &Limit, now: Timestamp, bounds: &Bounds) -> Outcome {
-        let mut outcome = self.take_known(identity, scope, limit, now);
+    fn take(&mut self, identity: &Identity, wanted: &Wanted, now: Timestamp, bounds: &Bounds) -> Outcome {
+        let mut outcome = self.take_known(identity, wanted, now);
+        let Wanted { scope, limit, tokens } = *wanted;
         if outcome.is_none() {
-            let bucket = Bucket::full(limit, now);
+            let bucket = Bucket::full(&limit, now);
             self.put(identity, Held { scope, bucket, full_at: now, unsaved: false }, now, bounds);
-            outcome = self.take_known(identity, scope, limit, now);
+            outcome = self.take_known(identity, wanted, now);
         }
         // It was just put there.
-        let outcome = outcome.unwrap_or(Outcome { taken: Bucket::full(limit, now).take(limit, now), urgent: false });
-        self.tally.count(outcome.taken.allowed);
+        let of_full = || Bucket::full(&limit, now).take_several(&limit, tokens, now);
+        let outcome = outcome.unwrap_or_else(|| Outcome { taken: of_full(), urgent: false });
+        self.tally.count(tokens, outcome.taken.allowed);
         outcome
     }
 
-    fn take_known(&mut self, identity: &Identity, scope: Scope, limit: &Limit, now: Timestamp) -> Option<Outcome> {
-        self.accounts.get_mut(identity)?.take(scope, limit, now)
+    fn take_known(&mut self, identity: &Identity, wanted: &Wanted, now: Timestamp) -> Option<Outcome> {
+        self.accounts.get_mut(identity)?.take(wanted, now)
+    }
+
+    /// See [`Ledger::take_all`]: all are looked at before any is taken from.
+    fn take_all(
+        &mut self,
+        identity: &Identity,
+        wanted: &[Wanted],
+        now: Timestamp,
+        bounds: &Bounds,
+    ) -> Result<bool, (usize, Taken)> {
+        for (place, Wanted { scope, limit, tokens }) in wanted.iter().enumerate() {
+            let account = self.accounts.get(identity);
+            let held = account.and_then(|account| account.buckets.iter().find(|held| held.scope == *scope));
+            let mut bucket = held.map_or_else(|| Bucket::full(limit, now), |held| held.bucket);
+            let taken = bucket.take_several(limit, *tokens, now);
+            if !taken.allowed {
+                self.tally.count(*tokens, false);
+                if let Some(account) = self.accounts.get_mut(identity) {
+                    account.last_limited = Some(now);
+                    account.tally.count(*tokens, false);
+                }
+                return Err((place, taken));
+            }
+        }
+        let mut urgent = false;
+        for wanted in wanted {
+            urgent |= self.take(identity, wanted, now, bounds).urgent;
+        }
+        Ok(urgent)
     }
 
     fn put(&mut self, identity: &Identity, held: Held, now: Timestamp, bounds: &Bounds) {

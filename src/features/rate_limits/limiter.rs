@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::HeaderValue;
 use parking_lot::RwLock;
 
 use super::identity::Identity;
-use super::ledger::{Bounds, Ledger, Outcome, Scope, Tally};
+use super::ledger::{Bounds, Ledger, Outcome, Scope, Tally, Wanted};
 use super::rules::matching::{Rule, RuleBook, Verb};
 use super::rules::{DEFAULT_NAME, Limit, USER_NAME};
 use super::sql::rule_scope;
@@ -45,9 +46,9 @@ struct Counts {
 }
 
 impl Counts {
-    fn count(&self, allowed: bool) {
+    fn count(&self, requests: u32, allowed: bool) {
         let counter = if allowed { &self.allowed } else { &self.limited };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(requests.into(), Ordering::Relaxed);
     }
 
     fn tally(&self) -> Tally {
@@ -108,6 +109,16 @@ pub struct PolicyTally {
     pub tally: Tally,
 }
 
+/// A limit that has too few tokens for several calls at once.
+#[derive(Debug)]
+pub(crate) struct Shortage {
+    pub policy: Arc<Policy>,
+    /// How many are wanted.
+    pub tokens: u32,
+    /// How long until there are as many; `None`: its bucket never holds so many.
+    pub wait: Option<Duration>,
+}
+
 /// Decides. Shared by all requests.
 #[derive(Debug)]
 pub struct Limiter {
@@ -135,8 +146,53 @@ impl Limiter {
     pub fn decide(&self, identity: &Identity, verb: Option<Verb>, path: &str, now: Timestamp) -> Decision {
         let policy = Arc::clone(self.policies.read().applying(identity, verb, path));
         let outcome = self.ledger.take(identity, policy.scope, &policy.limit, now);
-        policy.counts.count(outcome.taken.allowed);
+        policy.counts.count(1, outcome.taken.allowed);
         Decision { policy, outcome }
+    }
+
+    /// Takes a token for each of these calls, of somebody who sends them in one request, or none at all. The default
+    /// limit is of requests, and has counted this one. Returns whether a bucket should be stored soon.
+    pub(crate) fn decide_all(
+        &self,
+        identity: &Identity,
+        calls: &[(Option<Verb>, &str)],
+        now: Timestamp,
+    ) -> Result<bool, Shortage> {
+        let mut due: Vec<(Arc<Policy>, u32)> = Vec::new();
+        {
+            let policies = self.policies.read();
+            for (verb, path) in calls {
+                let policy = policies.applying(identity, *verb, path);
+                match due.iter_mut().find(|(known, _)| known.scope == policy.scope) {
+                    _ if policy.scope == DEFAULT_SCOPE => {}
+                    Some((_, count)) => *count += 1,
+                    None => due.push((Arc::clone(policy), 1)),
+                }
+            }
+        }
+        let shortage = |(policy, tokens): &(Arc<Policy>, u32), wait| {
+            policy.counts.count(*tokens, false);
+            Shortage { policy: Arc::clone(policy), tokens: *tokens, wait }
+        };
+        if let Some(due) = due.iter().find(|(policy, tokens)| *tokens > policy.limit.capacity) {
+            return Err(shortage(due, None));
+        }
+        let of = |(policy, tokens): &(Arc<Policy>, u32)| Wanted {
+            scope: policy.scope,
+            limit: policy.limit,
+            tokens: *tokens,
+        };
+        let wanted: Vec<Wanted> = due.iter().map(of).collect();
+        match self.ledger.take_all(identity, &wanted, now) {
+            Ok(urgent) => {
+                due.iter().for_each(|(policy, tokens)| policy.counts.count(*tokens, true));
+                Ok(urgent)
+            }
+            Err((place, taken)) => match due.get(place) {
+                Some(due) => Err(shortage(due, Some(taken.wait))),
+                None => Ok(false),
+            },
+        }
     }
 
     /// Puts these limits in the place of all but the default. Rules that were there before keep their buckets.
@@ -281,8 +337,12 @@ impl Decision {
     }
 
     /// How long until there is another token, whole seconds, rounded up.
-    pub fn wait_seconds(&self) -> u64 {
-        let wait = self.outcome.taken.wait;
-        wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+    pub(crate) fn wait_seconds(&self) -> u64 {
+        whole_seconds(self.outcome.taken.wait)
     }
+}
+
+/// Rounded up.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

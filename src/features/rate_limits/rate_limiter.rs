@@ -4,10 +4,10 @@ use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
 use super::identity::Identity;
-use super::limiter::Decision;
+use super::limiter::{Decision, Shortage, whole_seconds};
 use super::rules::matching::Verb;
 use super::service::RateLimits;
-use crate::base::error::{Error, Kind};
+use crate::base::error::{Error, Kind, Result};
 use crate::document::visibility::Viewer;
 use crate::http::request::caller::{Caller, Peer};
 use crate::http::server::rate_limit::{RateLimitDecision, RateLimiter};
@@ -26,6 +26,32 @@ impl RateLimiter for RateLimits {
         let decision = self.decide(&identity(peer, caller), Verb::of_request(method.as_str()), path);
         RateLimitDecision { headers: headers(&decision), refused: refusal(&decision) }
     }
+
+    fn check_calls(&self, caller: &Caller, calls: &[(Method, String)]) -> Result<()> {
+        if self.exempts(Some(caller)) {
+            return Ok(());
+        }
+        let calls: Vec<_> =
+            calls.iter().map(|(method, path)| (Verb::of_request(method.as_str()), path.as_str())).collect();
+        self.decide_all(&identity(&caller.peer, Some(caller)), &calls).map_err(|shortage| told(&shortage))
+    }
+}
+
+/// The refusal of calls that are sent in one request.
+fn told(shortage: &Shortage) -> Error {
+    let Shortage { policy, tokens, wait } = shortage;
+    let name = &*policy.name;
+    let Some(wait) = wait else {
+        let capacity = policy.limit.capacity;
+        let message = format!(
+            "{tokens} operations count against the limit '{name}', which allows {capacity} at once: send smaller \
+             batches"
+        );
+        return Error::new(Kind::RateLimited, message).with("rule", name).with("capacity", capacity);
+    };
+    let seconds = whole_seconds(*wait);
+    let message = format!("{tokens} operations are more than the limit '{name}' allows now; try again in {seconds} s");
+    Error::new(Kind::RateLimited, message).with("rule", name).with("retryAfterSeconds", seconds)
 }
 
 /// Whose bucket a request is taken from: a user's, on whatever device and whether a session or their machine says who

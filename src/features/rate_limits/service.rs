@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::identity::Identity;
 use super::ledger::{Bounds, Saved};
-use super::limiter::{Decision, Limiter, UserLimit};
+use super::limiter::{Decision, Limiter, Shortage, UserLimit};
 use super::rules::Limit;
 use super::rules::matching::{Rule, Verb};
 use super::sql::{self, RuleFields, Stored, StoredBucket};
@@ -116,6 +116,18 @@ impl RateLimits {
             self.soon.notify_one();
         }
         decision
+    }
+
+    /// Takes tokens for calls that are sent in one request: for all of them, or for none.
+    pub(crate) fn decide_all(
+        &self,
+        identity: &Identity,
+        calls: &[(Option<Verb>, &str)],
+    ) -> std::result::Result<(), Shortage> {
+        if self.limiter.decide_all(identity, calls, self.clock.now())? {
+            self.soon.notify_one();
+        }
+        Ok(())
     }
 
     /// Gives a user who has none a limit of their own, once. Errors: `AlreadyExists`, `TooLarge`,

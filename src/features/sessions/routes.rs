@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{SET_COOKIE, USER_AGENT};
+use http::header::{HeaderValue, SET_COOKIE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,32 +12,34 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problems::SESSIONS_FULL;
-use super::rules::{self, Device, Session};
-use super::service::{Description, Keeper, Made, Opening, gone};
-use super::table::Live;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{SessionId, UserId};
+use crate::features::sessions::links::Links;
+use crate::features::sessions::rules::{self, Device, Session, Token};
+use crate::features::sessions::service::{Description, Keeper, Made, Opening, gone};
+use crate::features::sessions::table::Live;
 use crate::http::api::Api;
 use crate::http::request::body::{JSON, Json, RawBody};
-use crate::http::request::caller::Caller;
-use crate::http::request::cookie;
+use crate::http::request::caller::{Caller, Sessions as _};
 use crate::http::request::query::{Cursor, Page, PageQuery, Query};
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 use crate::http::response::problem::{Failure, Handled};
 
 mod admin;
+mod login;
 mod me;
 
 /// The calls about sessions.
-pub(crate) fn router(sessions: Keeper) -> OpenApiRouter<Api> {
+pub(crate) fn router(sessions: Keeper, links: Links) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list, open, end_others))
         .routes(routes!(describe_current, end_current))
         .routes(routes!(end))
         .merge(admin::router())
         .merge(me::router())
+        .merge(login::router(links))
         .layer(Extension(sessions))
 }
 
@@ -76,7 +78,7 @@ struct OpenBody {
     /// On what.
     device: Option<DeviceBody>,
     /// For whom, instead of oneself; administrators only. The session has that user's rights, never an administrator's.
-    /// Nobody is called `host`: so events call the server's owner.
+    /// Nobody is called `owner` or `host`: so the server's owner is called, here and in events.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     user: Option<UserId>,
 }
@@ -109,9 +111,9 @@ struct SessionItem {
     /// Names it; no secret.
     #[schema(value_type = String)]
     id: SessionId,
-    /// Whose it is; null: the server's owner's.
-    #[schema(value_type = Option<String>, required = true)]
-    user: Option<UserId>,
+    /// Whose it is; `owner`: the server's owner's.
+    #[schema(value_type = String)]
+    user: UserId,
     device: DeviceItem,
     /// What the program that opened it calls itself.
     #[schema(required = true)]
@@ -134,12 +136,12 @@ struct SessionItem {
 }
 
 impl SessionItem {
-    fn new(session: Session, sessions: &Keeper, caller: &Caller) -> Self {
+    fn new(session: Session, sessions: &Keeper, caller: &Caller) -> Result<Self> {
         let current = caller.session.as_ref().is_some_and(|shown| *shown.id == *session.id.as_str());
         let Device { name, kind, os } = session.device.clone();
-        Self {
+        Ok(Self {
             expires_at: sessions.table.expires_at(&session),
-            user: session.holder.user().cloned(),
+            user: session.holder.viewer().user_id()?,
             id: session.id,
             device: DeviceItem { name, kind, os },
             user_agent: session.user_agent,
@@ -148,7 +150,7 @@ impl SessionItem {
             last_seen_at: session.last_seen_at,
             current_phase: session.current_phase,
             current,
-        }
+        })
     }
 }
 
@@ -167,14 +169,16 @@ struct OpenedSession {
 ///
 /// For oneself: for the server's owner on its own machine, for a member of the tailnet (who alone may show it then), or
 /// once more for whose session the request shows. Administrators open them for others with `user`. Each device should
-/// have one of its own; of one user the newest hundred are kept. No `Idempotency-Key`: the token is kept nowhere, so
-/// that it could not be given again; a session that is opened once too often ends by itself.
+/// have one of its own; of one user the newest hundred are kept, but one that is opened by showing another ends none
+/// that the other did not open. No `Idempotency-Key`: the token is kept nowhere, so that it could not be given again; a
+/// session that is opened once too often ends by itself.
 #[utoipa::path(
     post, path = "/api/v1/sessions", operation_id = "openSession", tag = "sessions",
     params(Caller), request_body = Option<OpenBody>,
     responses(
         (status = 201, description = "It is open, on disk.", body = OpenedSession,
-            headers(("Set-Cookie" = String, description = "The token, as a cookie that no script can read."))),
+            headers(("Set-Cookie" = String, description = "The token, as a cookie that no script can read; not for a \
+                                                           session that is somebody else's."))),
         OpenProblems,
     ),
 )]
@@ -196,13 +200,19 @@ async fn open(
     };
     let made = Made { entropy: &*api.entropy, now: api.clock.now() };
     let (token, session) = sessions.open(&caller, opening, &made).await?;
-    let kept = sessions.table.terms().ttl;
-    let cookie = cookie::keep(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))?;
-    let session = SessionItem::new(session, &sessions, &caller);
+    // The browser of whoever opens a session for somebody else stays its user's.
+    let cookie = (session.holder.viewer() == caller.viewer).then(|| cookie(&sessions, &token)).transpose()?;
+    let session = SessionItem::new(session, &sessions, &caller)?;
     let opened = OpenedSession { token: token.expose().to_owned(), session };
     let mut response = json(StatusCode::CREATED, &opened)?;
-    response.headers_mut().insert(SET_COOKIE, cookie);
+    response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
     Ok(response)
+}
+
+/// The `Set-Cookie` of a new session.
+fn cookie(sessions: &Keeper, token: &Token) -> Result<HeaderValue> {
+    let kept = sessions.table.terms().ttl;
+    sessions.table.cookie().keep(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))
 }
 
 /// A page of sessions.
@@ -218,10 +228,10 @@ struct SessionPage {
 }
 
 impl SessionPage {
-    fn new((found, more): (Vec<Session>, bool), sessions: &Keeper, caller: &Caller) -> Self {
+    fn new((found, more): (Vec<Session>, bool), sessions: &Keeper, caller: &Caller) -> Result<Self> {
         let last = found.last().filter(|_| more).map(|last| Cursor::encode(last.id.as_str()));
-        let items = found.into_iter().map(|session| SessionItem::new(session, sessions, caller)).collect();
-        Self { items, next_cursor: last }
+        let items = found.into_iter().map(|session| SessionItem::new(session, sessions, caller));
+        Ok(Self { items: items.collect::<Result<_>>()?, next_cursor: last })
     }
 }
 
@@ -245,7 +255,7 @@ async fn list(
 ) -> Handled<Response> {
     let page = Page::try_from(query)?;
     let found = sessions.table.list(Some(&caller.viewer), page.after.as_deref(), page.limit);
-    Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller))?)
+    Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller)?)?)
 }
 
 /// What is to be said of a session; what is left out stays, null takes it away.
@@ -293,7 +303,7 @@ async fn describe_current(
         device_name: check("deviceName", device_name)?,
     };
     let session = sessions.describe(&current(&sessions, &caller)?, description).await?;
-    Ok(json(StatusCode::OK, &SessionItem::new(session, &sessions, &caller))?)
+    Ok(json(StatusCode::OK, &SessionItem::new(session, &sessions, &caller)?)?)
 }
 
 /// Log out
@@ -307,14 +317,16 @@ async fn describe_current(
 async fn end_current(Extension(sessions): Extension<Keeper>, caller: Caller, headers: HeaderMap) -> Handled<Response> {
     let session = current(&sessions, &caller)?;
     sessions.end(vec![session]).await?;
-    Ok(logged_out(&headers))
+    Ok(logged_out(&sessions, &headers))
 }
 
 /// The answer to whoever has ended their own session: their browser forgets it.
-fn logged_out(headers: &HeaderMap) -> Response {
-    match cookie::shown(headers) {
-        Ok(Some(_)) => (StatusCode::NO_CONTENT, [(SET_COOKIE, cookie::forget())]).into_response(),
-        Ok(None) | Err(_) => StatusCode::NO_CONTENT.into_response(),
+fn logged_out(sessions: &Keeper, headers: &HeaderMap) -> Response {
+    let cookie = sessions.table.cookie();
+    let shows_own = cookie.shown(headers).is_ok_and(|shown| shown.is_some_and(|shown| shown.own));
+    match cookie.forget() {
+        Some(forget) if shows_own => (StatusCode::NO_CONTENT, [(SET_COOKIE, forget)]).into_response(),
+        Some(_) | None => StatusCode::NO_CONTENT.into_response(),
     }
 }
 
@@ -349,7 +361,7 @@ async fn end(
     let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(gone)?;
     let own = caller.session.as_ref().is_some_and(|shown| *shown.id == *id);
     sessions.end(vec![session]).await?;
-    Ok(if own { logged_out(&headers) } else { StatusCode::NO_CONTENT.into_response() })
+    Ok(if own { logged_out(&sessions, &headers) } else { StatusCode::NO_CONTENT.into_response() })
 }
 
 /// How many sessions have ended.

@@ -45,6 +45,8 @@ impl Token {
 pub enum Holder {
     /// The server's owner. Good on the server's own machine alone, where the owner needs none.
     Owner,
+    /// The server's owner, who came by an administrator's link. Good wherever it is shown.
+    LinkedOwner,
     /// A member of the tailnet, who opened it and alone may show it.
     Member(UserId),
     /// A user for whom an administrator opened it. Good for whoever was given the token and gets in.
@@ -55,7 +57,7 @@ impl Holder {
     /// As whom it reads and writes.
     pub fn viewer(&self) -> Viewer {
         match self {
-            Self::Owner => Viewer::Owner,
+            Self::Owner | Self::LinkedOwner => Viewer::Owner,
             Self::Member(user) | Self::Granted(user) => Viewer::User(user.clone()),
         }
     }
@@ -63,7 +65,7 @@ impl Holder {
     /// The user; `None`: the server's owner.
     pub fn user(&self) -> Option<&UserId> {
         match self {
-            Self::Owner => None,
+            Self::Owner | Self::LinkedOwner => None,
             Self::Member(user) | Self::Granted(user) => Some(user),
         }
     }
@@ -71,7 +73,7 @@ impl Holder {
     /// Whether `person` may show it, and then whether it is an administrator's now. One that was granted never is.
     pub fn admits(&self, person: &Person) -> Option<bool> {
         match (self, person) {
-            (Self::Owner, Person::Local) => Some(true),
+            (Self::Owner, Person::Local) | (Self::LinkedOwner, _) => Some(true),
             (Self::Member(user), Person::Member(member)) if member.user == *user => Some(member.administrator),
             (Self::Granted(_), Person::Local | Person::Member(_) | Person::Stranger) => Some(false),
             (Self::Owner | Self::Member(_), _) => None,
@@ -80,8 +82,8 @@ impl Holder {
 }
 
 /// Whose a new session is. `wanted`: the user for whom it is to be, instead of oneself; `shown`: the session with which
-/// it is asked for. Errors: `Forbidden` for a user whom the asker may not name; `Invalid` for the one whose name events
-/// give to the server's owner; `Unauthenticated`.
+/// it is asked for. Errors: `Forbidden` for a user whom the asker may not name; `Invalid` for what the server's owner
+/// is called; `Unauthenticated`.
 pub(crate) fn holder(
     wanted: Option<UserId>,
     administrator: bool,
@@ -89,8 +91,8 @@ pub(crate) fn holder(
     shown: Option<&Holder>,
 ) -> Result<Holder> {
     match (wanted, shown, person) {
-        (Some(user), _, _) if administrator && user == Viewer::Owner.actor()? => {
-            Err(Error::invalid_field("user", "is what events call the server's owner; call the user something else"))
+        (Some(user), _, _) if administrator && [Viewer::Owner.actor()?, Viewer::Owner.user_id()?].contains(&user) => {
+            Err(Error::invalid_field("user", "is what the server's owner is called; call the user something else"))
         }
         (Some(user), _, _) if administrator => Ok(Holder::Granted(user)),
         (Some(_), _, _) => {
@@ -135,6 +137,8 @@ pub struct Session {
     pub renewed_at: Timestamp,
     /// When it was last shown.
     pub last_seen_at: Timestamp,
+    /// The session that was shown to open it, if one was.
+    pub opened_by: Option<SessionId>,
 }
 
 /// How long a session is good.
@@ -206,6 +210,9 @@ mod tests {
             (&owner, Person::Local, Some(true)),
             (&owner, member("ann", true), None),
             (&owner, Person::Stranger, None),
+            (&Holder::LinkedOwner, Person::Local, Some(true)),
+            (&Holder::LinkedOwner, Person::Stranger, Some(true)),
+            (&Holder::LinkedOwner, member("ann", false), Some(true)),
             (&ann, member("ann", false), Some(false)),
             (&ann, member("ann", true), Some(true)),
             (&ann, member("eve", true), None),
@@ -229,11 +236,10 @@ mod tests {
         assert_eq!(check(Some("bob"), true, Person::Local, None), bob());
         assert_eq!(check(Some("bob"), true, Person::Local, Some(&Holder::Owner)), bob());
         assert_eq!(check(Some("bob"), true, member("ann", true), None), bob());
-        assert_eq!(
-            check(Some("host"), true, Person::Local, None),
-            Err(Kind::Invalid),
-            "nobody acts in the owner's name"
-        );
+        for name in ["host", "owner"] {
+            let named = check(Some(name), true, Person::Local, None);
+            assert_eq!(named, Err(Kind::Invalid), "nobody acts in the owner's name");
+        }
         assert_eq!(check(Some("bob"), false, member("ann", false), None), Err(Kind::Forbidden));
         assert_eq!(check(Some("cat"), false, Person::Local, Some(&granted)), Err(Kind::Forbidden));
         assert_eq!(check(None, true, Person::Local, None), Ok(Holder::Owner));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::rules::{self, Device, Session, Terms, Token};
+use super::rules::{self, Device, Holder, Session, Terms, Token};
 use super::sql;
 use super::table::{Live, Table};
 use crate::base::clock::{Clock, Timestamp};
@@ -18,7 +18,8 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::engine::command::Engine;
-use crate::http::request::caller::Caller;
+use crate::http::request::caller::{Caller, Shown, unknown_session};
+use crate::http::request::cookie::SessionCookie;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
 use crate::store::{Connection, Reader};
 
@@ -51,14 +52,17 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Takes the stored sessions into memory. Error: storage.
     pub(crate) fn restore(reader: &Reader, engine: Engine, terms: Terms, clock: Arc<dyn Clock>) -> Result<Self> {
-        let table = Table::new(reader.rows(sql::all)?, terms, clock);
+        let cookie = SessionCookie::of_server(&reader.rows(sql::server_id)?);
+        let table = Table::new(reader.rows(sql::all)?, terms, clock, cookie);
         Ok(Self { table: Arc::new(table), engine })
     }
 
-    /// Opens a session; its token is in nobody's hands but the caller's. Errors: `Forbidden`, `sessions-full`,
-    /// `StorageUnavailable`.
+    /// Opens a session; its token is in nobody's hands but the caller's. Errors: `Unauthenticated`, `Forbidden`,
+    /// `sessions-full`, `StorageUnavailable`.
     pub(crate) async fn open(&self, caller: &Caller, opening: Opening, made: &Made<'_>) -> Result<(Token, Session)> {
-        let shown = caller.session.as_ref().and_then(|shown| self.table.find(&shown.id, None));
+        // One that has ended is never taken for none: whoever showed it would be who the connection comes from.
+        let known = |shown: &Shown| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
+        let shown = caller.session.as_ref().map(|shown| known(shown).ok_or_else(unknown_session)).transpose()?;
         let shown = shown.map(|live| live.session().holder);
         let holder = rules::holder(opening.user, caller.administrator, &caller.peer.person, shown.as_ref())?;
         let token = Token::new(made.entropy);
@@ -72,9 +76,37 @@ impl Keeper {
             created_at: made.now,
             renewed_at: made.now,
             last_seen_at: made.now,
+            opened_by: caller.session.as_ref().map(|shown| SessionId::new(&shown.id)).transpose()?,
         };
-        let current = caller.session.as_ref().map(|shown| &*shown.id);
-        let (live, surplus) = self.table.reserve(token.hash(), session.clone(), current)?;
+        self.store_new(token, session).await
+    }
+
+    /// Opens a session of the server's owner for whoever came by an administrator's link. Errors: `sessions-full`,
+    /// `StorageUnavailable`.
+    pub(crate) async fn open_linked(
+        &self,
+        address: String,
+        user_agent: Option<String>,
+        made: &Made<'_>,
+    ) -> Result<(Token, Session)> {
+        let session = Session {
+            id: SessionId::new(&new_id(made.entropy, made.now))?,
+            holder: Holder::LinkedOwner,
+            device: Device::default(),
+            user_agent,
+            address,
+            current_phase: None,
+            created_at: made.now,
+            renewed_at: made.now,
+            last_seen_at: made.now,
+            opened_by: None,
+        };
+        self.store_new(Token::new(made.entropy), session).await
+    }
+
+    /// Stores a new session, and lets it be shown then.
+    async fn store_new(&self, token: Token, session: Session) -> Result<(Token, Session)> {
+        let (live, surplus) = self.table.reserve(token.hash(), session.clone())?;
         let mut place = Place { table: &self.table, live: &live, taken: false };
         let (hash, stored, removed) = (token.hash(), session.clone(), surplus.clone());
         let write = move |conn: &Connection, _: Timestamp| {

@@ -1,6 +1,6 @@
 //! The table of sessions. What writes runs on the engine's thread, in its transaction.
 
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::rules::{Device, Holder, Session};
@@ -18,15 +18,15 @@ fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
 /// Stores a session under the hash of its token.
 pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> Result<()> {
     let sql = "INSERT INTO sessions (id, hash, user, bound, device_name, device_kind, device_os, user_agent, address,
-                                     current_phase, created_at, renewed_at, last_seen_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                                     current_phase, created_at, renewed_at, last_seen_at, opened_by)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     let Session { id, holder, device, user_agent, address, current_phase, .. } = session;
     let times = [session.created_at, session.renewed_at, session.last_seen_at].map(|time| time.to_string());
     let values = rusqlite::params![
         id.as_str(),
         hash.to_string(),
         holder.user().map(UserId::as_str),
-        !matches!(holder, Holder::Granted(_)),
+        !matches!(holder, Holder::Granted(_) | Holder::LinkedOwner),
         device.name,
         device.kind,
         device.os,
@@ -36,6 +36,7 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
         times[0],
         times[1],
         times[2],
+        session.opened_by.as_ref().map(SessionId::as_str),
     ];
     execute(conn, sql, values).map(drop)
 }
@@ -43,7 +44,7 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
 /// All sessions, whether still good or not.
 pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
     let sql = "SELECT id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
-                      created_at, renewed_at, last_seen_at FROM sessions ORDER BY id";
+                      created_at, renewed_at, last_seen_at, opened_by FROM sessions ORDER BY id";
     let read = || conn.prepare_cached(sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
     read().map_err(sql_error)
 }
@@ -51,7 +52,8 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
 fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
     let user = parsed(row, 2, |text| UserId::new(text).ok());
     let holder = match (row.get_ref(2)?, row.get(3)?) {
-        (rusqlite::types::ValueRef::Null, _) => Holder::Owner,
+        (ValueRef::Null, true) => Holder::Owner,
+        (ValueRef::Null, false) => Holder::LinkedOwner,
         (_, true) => Holder::Member(user?),
         (_, false) => Holder::Granted(user?),
     };
@@ -65,6 +67,10 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
         created_at: parsed(row, 10, Timestamp::parse)?,
         renewed_at: parsed(row, 11, Timestamp::parse)?,
         last_seen_at: parsed(row, 12, Timestamp::parse)?,
+        opened_by: match row.get_ref(13)? {
+            ValueRef::Null => None,
+            _ => Some(parsed(row, 13, |text| SessionId::new(text).ok())?),
+        },
     };
     Ok((parsed(row, 1, SecretHash::parse)?, session))
 }
@@ -73,6 +79,13 @@ fn parsed<T>(row: &Row<'_>, column: usize, parse: impl Fn(&str) -> Option<T>) ->
     let text: String = row.get(column)?;
     let damaged = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "is not what it was".into());
     parse(&text).ok_or_else(damaged)
+}
+
+/// What this data is called, to tell it from another server's.
+pub(super) fn server_id(conn: &Connection) -> Result<String> {
+    conn.prepare_cached("SELECT id FROM server")
+        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
+        .map_err(sql_error)
 }
 
 /// Notes when a session was last used, and renewed.
@@ -118,7 +131,8 @@ mod tests {
 
     prop_compose! {
         fn sessions()(
-            id in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", user in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", kind in 0..3,
+            id in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", user in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", kind in 0..4,
+            by in prop::option::of("[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
             texts in prop::collection::vec(prop::option::of(".{1,40}"), 5), address in "[0-9a-f:.]{2,40}",
             times in prop::array::uniform3(0_i64..4_000_000_000_000),
         ) -> Session {
@@ -126,6 +140,7 @@ mod tests {
             let holder = match kind {
                 0 => Holder::Owner,
                 1 => Holder::Member(user),
+                2 => Holder::LinkedOwner,
                 _ => Holder::Granted(user),
             };
             let mut texts = texts.into_iter();
@@ -141,6 +156,7 @@ mod tests {
                 created_at,
                 renewed_at,
                 last_seen_at,
+                opened_by: by.map(|id| SessionId::new(&id).unwrap()),
             }
         }
     }

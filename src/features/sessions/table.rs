@@ -19,6 +19,7 @@ use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
 use crate::http::request::caller::{Peer, Sessions, Shown, unknown_session};
+use crate::http::request::cookie::SessionCookie;
 
 /// How long after its renewal the browser is told to keep the cookie of a session for longer: at each answer, since any
 /// one of them may get lost.
@@ -145,6 +146,7 @@ pub struct Table {
     index: Mutex<Index>,
     terms: Terms,
     clock: Arc<dyn Clock>,
+    cookie: SessionCookie,
 }
 
 #[derive(Default)]
@@ -175,7 +177,12 @@ impl Index {
 
 impl Table {
     /// A table with the sessions that were stored.
-    pub fn new(stored: Vec<(SecretHash, Session)>, terms: Terms, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        stored: Vec<(SecretHash, Session)>,
+        terms: Terms,
+        clock: Arc<dyn Clock>,
+        cookie: SessionCookie,
+    ) -> Self {
         let (by_hash, mut index) = (papaya::HashMap::new(), Index::default());
         for (hash, session) in stored {
             let live = Arc::new(Live::new(hash, session));
@@ -183,7 +190,7 @@ impl Table {
             index.insert(&live);
             by_hash.pin().insert(hash, live);
         }
-        Self { by_hash, index: Mutex::new(index), terms, clock }
+        Self { by_hash, index: Mutex::new(index), terms, clock, cookie }
     }
 
     /// How long sessions are good.
@@ -197,27 +204,13 @@ impl Table {
     }
 
     /// Takes a place for a new session, which cannot be shown before [`admit`](Self::admit). Where its user has as many
-    /// as one may have, the one among them that was not used for longest ends now, other than `spared`. Returns the
-    /// session, and those that are to be removed for it. Error: `sessions-full`.
-    pub(super) fn reserve(
-        &self,
-        hash: SecretHash,
-        session: Session,
-        spared: Option<&str>,
-    ) -> Result<(Arc<Live>, Vec<Arc<Live>>)> {
+    /// as one may have, the one among them that was not used for longest ends now: of all, or of those that the same
+    /// session opened, if one opened this. Returns the session, and those that are to be removed for it. Error:
+    /// `sessions-full`.
+    pub(super) fn reserve(&self, hash: SecretHash, session: Session) -> Result<(Arc<Live>, Vec<Arc<Live>>)> {
         let live = Arc::new(Live::new(hash, session));
         let mut index = self.index.lock();
-        let mut oldest = Vec::new();
-        if let Some(of) = index.of.get(&live.opened.holder.viewer()) {
-            let good = || of.values().filter(|live| !live.has_ended());
-            let surplus = (good().count() + 1).saturating_sub(SESSIONS_PER_USER_MAX);
-            if surplus > 0 {
-                let mut old: Vec<_> =
-                    good().filter(|live| live.is_admitted() && spared != Some(live.id().as_str())).collect();
-                old.sort_by_key(|live| live.uses().0);
-                oldest = old.into_iter().take(surplus).cloned().collect();
-            }
-        }
+        let oldest = surplus(&index, &live.opened)?;
         if index.all.len() >= SESSIONS_MAX + oldest.len() {
             let message = "there are as many sessions as there may be; end some, or wait until some expire";
             return Err(SESSIONS_FULL.error(message));
@@ -339,6 +332,27 @@ impl Table {
     }
 }
 
+/// The sessions that end for a new one of the same user. Error: `sessions-full`.
+fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<Live>>> {
+    let Some(of) = index.of.get(&new.holder.viewer()) else { return Ok(Vec::new()) };
+    let good = || of.values().filter(|live| !live.has_ended());
+    let surplus = (good().count() + 1).saturating_sub(SESSIONS_PER_USER_MAX);
+    if surplus == 0 {
+        return Ok(Vec::new());
+    }
+    // Whoever has one token must not be able to end what others opened.
+    let may_end = |live: &&Arc<Live>| new.opened_by.is_none() || live.opened.opened_by == new.opened_by;
+    let mut old: Vec<_> = good().filter(|live| live.is_admitted()).filter(may_end).cloned().collect();
+    if new.opened_by.is_some() && old.len() < surplus {
+        let message = "this user has as many sessions as one may have, and none that this session opened; end some: \
+                       GET /api/v1/sessions lists them";
+        return Err(SESSIONS_FULL.error(message));
+    }
+    old.sort_by_key(|live| live.uses().0);
+    old.truncate(surplus);
+    Ok(old)
+}
+
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("sessions", &self.by_hash.len()).finish_non_exhaustive()
@@ -346,6 +360,10 @@ impl fmt::Debug for Table {
 }
 
 impl Sessions for Table {
+    fn cookie(&self) -> &SessionCookie {
+        &self.cookie
+    }
+
     fn shown(&self, token: &str, peer: &Peer) -> Result<Shown> {
         let hash = Token::parse(token).ok_or_else(unknown_session)?.hash();
         let sessions = self.by_hash.pin();

@@ -21,6 +21,7 @@ use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::document::visibility::Viewer;
 use crate::features::sessions::rules::{Device, Holder};
 use crate::http::request::caller::{Caller, Peer, Sessions, Shown};
+use crate::http::request::cookie::SessionCookie;
 use crate::jobs::tests::running::{DAY, Running};
 
 const TERMS: Terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
@@ -226,29 +227,40 @@ async fn one_that_expired_while_the_server_was_down_is_not_good_after_its_start(
 }
 
 #[tokio::test]
-async fn of_one_users_sessions_the_newest_are_kept_and_the_current_one() {
+async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens_more() {
     let bench = Bench::start().await;
-    let (current, first) = bench.open("ann").await.unwrap();
+    let current = bench.open("ann").await.unwrap().0;
     let of_bob = bench.open("bob").await.unwrap().0;
     let mut tokens = Vec::new();
-    for _ in 1..SESSIONS_PER_USER_MAX {
+    for _ in 2..SESSIONS_PER_USER_MAX {
         bench.running.clock.advance(Duration::from_secs(1));
         tokens.push(bench.open("ann").await.unwrap().0);
     }
     let shown = bench.shown(&current).unwrap();
     bench.running.clock.advance(Duration::from_secs(1));
     bench.shown(&tokens[0]).unwrap();
-    // The session with which it is asked for is spared though it is older than others.
+    // With one of them: each but the first takes the place of the one before.
     let made = Made { entropy: &bench.entropy, now: bench.running.clock.now() };
-    let caller = Caller { viewer: user("ann"), administrator: false, peer: peer(), session: Some(shown) };
+    let caller =
+        |shown: Shown| Caller { viewer: user("ann"), administrator: false, peer: peer(), session: Some(shown) };
+    let mut opened = Vec::new();
     for _ in 0..3 {
-        bench.keeper.open(&caller, Opening::default(), &made).await.unwrap();
+        opened.push(bench.keeper.open(&caller(shown.clone()), Opening::default(), &made).await.unwrap().0);
     }
     let refused = |token: &Token| bench.shown(token).is_err();
+    assert_eq!(opened.iter().map(refused).collect::<Vec<_>>(), [true, true, false]);
+    assert!(!tokens.iter().any(refused), "no other device of hers goes");
+    let other = caller(bench.shown(&tokens[5]).unwrap());
+    let full = bench.keeper.open(&other, Opening::default(), &made).await.unwrap_err();
+    assert_eq!(full.slug(), Some("sessions-full"));
+    // By an administrator, who shows none: those that were unused for longest go.
+    for _ in 0..3 {
+        bench.running.clock.advance(Duration::from_secs(1));
+        bench.open("ann").await.unwrap();
+    }
     assert_eq!(tokens.iter().map(refused).collect::<Vec<_>>()[..6], [false, true, true, true, false, false]);
     assert!(bench.shown(&current).is_ok() && bench.shown(&of_bob).is_ok());
     assert_eq!(bench.good().await.len(), SESSIONS_PER_USER_MAX + 1);
-    assert_eq!(bench.keeper.table.find(first.id.as_str(), None).unwrap().session().holder, first.holder);
 }
 
 #[tokio::test]
@@ -266,12 +278,14 @@ async fn there_are_no_more_sessions_than_there_may_be() {
             created_at: running.clock.now(),
             renewed_at: running.clock.now(),
             last_seen_at: running.clock.now(),
+            opened_by: None,
         };
         (Token::new(&entropy).hash(), session)
     };
-    let table = Table::new((0..SESSIONS_MAX).map(stored).collect(), TERMS, Arc::clone(&running.clock) as _);
+    let cookie = SessionCookie::of_server("0a1b");
+    let table = Table::new((0..SESSIONS_MAX).map(stored).collect(), TERMS, Arc::clone(&running.clock) as _, cookie);
     let (hash, session) = stored(SESSIONS_MAX);
-    let refused = table.reserve(hash, session, None).unwrap_err();
+    let refused = table.reserve(hash, session).unwrap_err();
     assert_eq!((refused.kind(), refused.slug()), (Kind::AlreadyExists, Some("sessions-full")));
     let (page, more) = table.list(None, Some("s000002"), 500);
     assert_eq!((page.len(), more, page[0].id.as_str()), (2, false, "s000001"));
@@ -320,7 +334,8 @@ fn a_token_is_what_people_and_scanners_know() {
     let token = Token::new(entropy);
     assert!(token.expose().starts_with("rejoin_session_") && token.expose().len() == 58);
     assert!(!format!("{token:?}").contains(&token.expose()[15..]));
-    let table = Table::new(Vec::new(), TERMS, Arc::new(crate::base::clock::ManualClock::at(Timestamp::from_millis(0))));
+    let clock = Arc::new(crate::base::clock::ManualClock::at(Timestamp::from_millis(0)));
+    let table = Table::new(Vec::new(), TERMS, clock, SessionCookie::of_server("0a1b"));
     for shown in ["", "x", "rejoin_session_", token.expose(), &token.expose()[1..]] {
         assert_eq!(table.shown(shown, &peer()).unwrap_err().kind(), Kind::Unauthenticated, "{shown}");
     }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX, REFUSED_BODY_BYTES_MAX};
 use crate::document::json::{check_text_depth, check_text_integers};
+use crate::http::request::caller::CallerResolution;
 use crate::http::request::headers::once;
 use crate::http::request::input_errors::misfit;
 use crate::http::response::problem::Failure;
@@ -84,7 +85,8 @@ where
 }
 
 impl RawBody {
-    /// Reads a body of one of the types in `accepted`; none there: of any type, also of none.
+    /// Reads a body of one of the types in `accepted`; none there: of any type, also of none. Error, besides those of
+    /// the body: `Unauthenticated` for a caller whose session ended meanwhile.
     async fn read(request: Request, limits: BodyLimits, accepted: &[&str]) -> Result<Self> {
         let (parts, body) = request.into_parts();
         let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
@@ -95,7 +97,13 @@ impl RawBody {
             Err(refusal) => Err(refusal),
         };
         match outcome {
-            Ok((media_type, bytes)) => Ok(Self { media_type, bytes, depth_max: limits.depth_max }),
+            Ok((media_type, bytes)) => {
+                // The sender had time to lose their rights.
+                if let Some(caller) = parts.extensions.get::<CallerResolution>().and_then(CallerResolution::caller) {
+                    caller.check_standing()?;
+                }
+                Ok(Self { media_type, bytes, depth_max: limits.depth_max })
+            }
             Err(refusal) => {
                 reader.discard().await;
                 Err(refusal)

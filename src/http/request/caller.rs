@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::document::visibility::Viewer;
-use crate::http::request::cookie;
+use crate::http::request::cookie::SessionCookie;
+use crate::http::request::forwarding::passed_on_by;
 use crate::http::response::problem::Failure;
 pub(crate) use crate::tailnet::policy::Member;
 
@@ -32,12 +33,14 @@ pub struct Peer {
     pub person: Person,
     /// Cancelled when the person may no longer be here, and when the server stops.
     pub life: CancellationToken,
+    /// Cancelled when the server stops.
+    pub stop: CancellationToken,
 }
 
 /// Who a peer is, before any session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Person {
-    /// A process on this machine: the server's owner.
+    /// A process on this machine: the server's owner, where that is trusted ([`Loopback`]).
     Local,
     /// Somebody of the tailnet.
     Member(Arc<Member>),
@@ -46,10 +49,15 @@ pub enum Person {
 }
 
 impl Peer {
-    /// The peer at `address`, told by that address alone: loopback is this machine. `life` ends what it has open.
-    pub fn at(address: SocketAddr, life: CancellationToken) -> Self {
+    /// The peer at `address`, told by that address alone: loopback is this machine. `stop` ends what it has open.
+    pub fn at(address: SocketAddr, stop: CancellationToken) -> Self {
         let person = if is_loopback(address.ip()) { Person::Local } else { Person::Stranger };
-        Self { address, person, life }
+        Self { address, person, life: stop.clone(), stop }
+    }
+
+    /// Whether the person may no longer be here, though the server goes on.
+    fn is_revoked(&self) -> bool {
+        self.life.is_cancelled() && !self.stop.is_cancelled()
     }
 }
 
@@ -82,18 +90,32 @@ pub struct Shown {
 
 /// Knows the sessions.
 pub trait Sessions: Send + Sync + fmt::Debug {
-    /// The session of `token`, shown by `peer`. CallerResolution at each request that shows one, so it must not wait.
+    /// The cookie by which browsers show a session to this server.
+    fn cookie(&self) -> &SessionCookie;
+
+    /// The session of `token`, shown by `peer`. Called at each request that shows one, so it must not wait.
     /// Error: `Unauthenticated` for one that is unknown, has ended, or is somebody else's.
     fn shown(&self, token: &str, peer: &Peer) -> Result<Shown>;
 }
 
 /// No session is good.
 #[cfg(test)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NoSessions;
+#[derive(Clone, Debug)]
+pub(crate) struct NoSessions(pub SessionCookie);
+
+#[cfg(test)]
+impl Default for NoSessions {
+    fn default() -> Self {
+        Self(SessionCookie::of_server("0a1b"))
+    }
+}
 
 #[cfg(test)]
 impl Sessions for NoSessions {
+    fn cookie(&self) -> &SessionCookie {
+        &self.0
+    }
+
     fn shown(&self, _: &str, _: &Peer) -> Result<Shown> {
         Err(unknown_session())
     }
@@ -104,23 +126,51 @@ pub(crate) fn unknown_session() -> Error {
     Error::new(Kind::Unauthenticated, "the session is unknown or has ended; open a new one: POST /api/v1/sessions")
 }
 
+/// Whom a process of this machine is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loopback {
+    /// The server's owner, unless its request says that it was passed on.
+    Owner,
+    /// Nobody: a reverse proxy is such a process, and passes on what anybody sends.
+    Nobody,
+}
+
+/// Why a request of this machine is not taken for its owner's. `None`: it is.
+fn distrust(peer: &Peer, headers: &HeaderMap, loopback: Loopback) -> Option<String> {
+    const SHOW: &str = "show a session: Authorization: Bearer, or the cookie";
+    if peer.person != Person::Local {
+        return None;
+    }
+    if loopback == Loopback::Nobody {
+        return Some(format!("this server takes nobody on its machine for its owner (loopback-owner = false); {SHOW}"));
+    }
+    passed_on_by(headers).map(|header| {
+        format!("the header {header} says that this request was passed on, so it is not taken for the owner's; {SHOW}")
+    })
+}
+
 impl Caller {
     /// Says who asks. Error: `Unauthenticated`; `Invalid` when what they show is malformed.
-    pub(crate) fn of(peer: &Peer, headers: &HeaderMap, sessions: &dyn Sessions) -> Result<Self> {
-        if let Some(token) = token(headers)? {
-            let session = sessions.shown(token, peer)?;
+    pub(crate) fn of(peer: &Peer, headers: &HeaderMap, sessions: &dyn Sessions, loopback: Loopback) -> Result<Self> {
+        let distrusted = distrust(peer, headers, loopback);
+        let mut peer = peer.clone();
+        if distrusted.is_some() {
+            peer.person = Person::Stranger;
+        }
+        if let Some(token) = token(headers, sessions.cookie())? {
+            let session = sessions.shown(token, &peer)?;
             let (viewer, administrator) = (session.viewer.clone(), session.administrator);
-            return Ok(Self { viewer, administrator, peer: peer.clone(), session: Some(session) });
+            return Ok(Self { viewer, administrator, peer, session: Some(session) });
         }
         let (viewer, administrator) = match &peer.person {
             Person::Local => (Viewer::Owner, true),
             Person::Member(member) => (Viewer::User(member.user.clone()), member.administrator),
             Person::Stranger => {
-                let message = "only callers on this machine, of its tailnet or with a session are known";
-                return Err(Error::new(Kind::Unauthenticated, message));
+                let unknown = || "only callers on this machine, of its tailnet or with a session are known".to_owned();
+                return Err(Error::new(Kind::Unauthenticated, distrusted.unwrap_or_else(unknown)));
             }
         };
-        Ok(Self { viewer, administrator, peer: peer.clone(), session: None })
+        Ok(Self { viewer, administrator, peer, session: None })
     }
 
     /// Error: `Forbidden` for whoever is no administrator.
@@ -131,6 +181,13 @@ impl Caller {
     /// Whether what the caller has open must end: see [`Caller::ended`].
     pub(crate) fn has_ended(&self) -> bool {
         self.peer.life.is_cancelled() || self.session.as_ref().is_some_and(|session| session.life.is_cancelled())
+    }
+
+    /// Refuses a caller who is nobody any more: their session has ended, or they may no longer be here. What was begun
+    /// before is finished while the server stops. Error: `Unauthenticated`.
+    pub(crate) fn check_standing(&self) -> Result<()> {
+        let session_ended = self.session.as_ref().is_some_and(|session| session.life.is_cancelled());
+        if session_ended || self.peer.is_revoked() { Err(unknown_session()) } else { Ok(()) }
     }
 
     /// Waits until what the caller has open must end: the session has, the person may no longer be here, or the server
@@ -148,9 +205,9 @@ impl Caller {
 }
 
 /// The token that a request shows. Errors: `Invalid` for one that is repeated or is not said as it should be.
-fn token(headers: &HeaderMap) -> Result<Option<&str>> {
+fn token<'a>(headers: &'a HeaderMap, cookie: &SessionCookie) -> Result<Option<&'a str>> {
     let bearer = bearer(headers)?;
-    let cookie = cookie::shown(headers)?;
+    let cookie = cookie.shown(headers)?.map(|shown| shown.token);
     match (bearer, cookie) {
         (Some(bearer), Some(cookie)) if bearer != cookie => {
             Err(Error::invalid("the request shows two sessions; show one"))
@@ -203,15 +260,16 @@ impl CallerResolution {
         }
     }
 
-    /// What the browser that sent `headers` is to be told about its cookie, if it sent one.
-    pub(crate) fn cookie_update(&self, headers: &HeaderMap) -> Option<CookieUpdate> {
-        let token = cookie::shown(headers).ok()??;
+    /// What the browser that sent `headers` is to be told about its `cookie`, if it sent one.
+    pub(crate) fn cookie_update(&self, headers: &HeaderMap, cookie: &SessionCookie) -> Option<CookieUpdate> {
+        let shown = cookie.shown(headers).ok()??;
         match self {
             Self::Known(caller) => {
                 let kept = caller.session.as_ref()?.keep_cookie?;
-                cookie::keep(token, kept).map(CookieUpdate::Keep)
+                cookie.keep(shown.token, kept).map(CookieUpdate::Keep)
             }
-            Self::Refused(Kind::Unauthenticated, ..) => Some(CookieUpdate::Forget),
+            // One that another server may have set is left alone.
+            Self::Refused(Kind::Unauthenticated, ..) if shown.own => cookie.forget().map(CookieUpdate::Forget),
             Self::Refused(..) => None,
         }
     }
@@ -222,7 +280,7 @@ pub(crate) enum CookieUpdate {
     /// To keep it for longer.
     Keep(HeaderValue),
     /// To forget it, if the request is refused for it.
-    Forget,
+    Forget(HeaderValue),
 }
 
 impl CookieUpdate {
@@ -231,8 +289,8 @@ impl CookieUpdate {
         let refused = response.status() == StatusCode::UNAUTHORIZED;
         let value = match self {
             Self::Keep(value) => value,
-            Self::Forget if refused => cookie::forget(),
-            Self::Forget => return,
+            Self::Forget(value) if refused => value,
+            Self::Forget(_) => return,
         };
         response.headers_mut().entry(SET_COOKIE).or_insert(value);
     }
@@ -253,6 +311,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// The extractor of where a connection comes from: for calls that take callers whom nobody knows yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerAddress(pub SocketAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for PeerAddress {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let address = parts.extensions.get().copied();
+        address.ok_or_else(|| Error::internal("a request came past the guard").into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
@@ -268,7 +339,11 @@ mod tests {
 
     fn asked(peer: &str, headers: &HeaderMap) -> Result<Viewer, Kind> {
         let peer = Peer::at(peer.parse().unwrap(), CancellationToken::new());
-        Caller::of(&peer, headers, &NoSessions).map(|caller| caller.viewer).map_err(|error| error.kind())
+        let mut headers = headers.clone();
+        headers.insert("host", HeaderValue::from_static("localhost:7766"));
+        Caller::of(&peer, &headers, &NoSessions::default(), Loopback::Owner)
+            .map(|caller| caller.viewer)
+            .map_err(|error| error.kind())
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn literal(address: IpAddr) -> String {
 }
 
 /// Splits `name:port`; the colons inside `[::1]` do not count. A port that is none stays with the name.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
+pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && !port.contains(']') => {
             (host, Some(port))

@@ -1,9 +1,12 @@
-//! What a request says: [`caller`] (with [`cookie`]), [`hosts`], [`headers`], [`path`], [`query`], [`body`] and
-//! [`idempotency`]; [`input_errors`] words what is wrong with it.
+//! What a request says: [`caller`] (with [`cookie`] and [`forwarding`]), [`hosts`], [`headers`], [`path`], [`query`],
+//! [`body`] and [`idempotency`]; [`deliberate`] says whether a GET that writes was meant; [`input_errors`] words what
+//! is wrong with it.
 
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod cookie;
+pub(crate) mod deliberate;
+pub(crate) mod forwarding;
 pub(crate) mod headers;
 pub(crate) mod hosts;
 pub(crate) mod idempotency;

@@ -21,13 +21,13 @@ use utoipa::openapi::response::{Response as Answer, ResponseBuilder};
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, Ref, RefOr, Required};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{Modify as _, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::error::{Kind, ProblemType};
 use crate::http::request::caller::Caller;
-use crate::http::request::cookie;
+use crate::http::request::cookie::SessionCookie;
 use crate::http::request::idempotency::Sent;
 use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::response::{problem, problem_types};
@@ -46,7 +46,6 @@ const EVERYWHERE: &[Kind] = &[
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(Problem)),
-    modifiers(&Shows),
     security((), ("bearer" = []), ("cookie" = [])),
     tags(
         (name = "documents", description = "Creating, reading and changing documents."),
@@ -60,14 +59,17 @@ const EVERYWHERE: &[Kind] = &[
 struct Whole;
 
 /// How a caller shows a session. Without one they are who the server takes them for: on its own machine its owner.
-struct Shows;
+struct Shows {
+    /// The name of this server's cookie.
+    cookie: String,
+}
 
 impl utoipa::Modify for Shows {
     fn modify(&self, whole: &mut utoipa::openapi::OpenApi) {
         let said = "The token of a session: `POST /api/v1/sessions` answers with one.";
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(said)).build();
         let said = "The same token, as browsers and their `EventSource` show it.";
-        let cookie = ApiKeyValue::with_description(cookie::NAME, said);
+        let cookie = ApiKeyValue::with_description(self.cookie.as_str(), said);
         let components = whole.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
@@ -333,8 +335,11 @@ fn collection() -> Parameter {
 /// Joins the parts of what the server can be asked, adds the call that describes them, and writes its answer.
 pub(crate) fn assemble<S: Clone + Send + Sync + 'static>(
     parts: impl IntoIterator<Item = OpenApiRouter<S>>,
+    cookie: &SessionCookie,
 ) -> Router<S> {
-    let whole = OpenApiRouter::with_openapi(Whole::openapi());
+    let mut description = Whole::openapi();
+    Shows { cookie: cookie.name().to_owned() }.modify(&mut description);
+    let whole = OpenApiRouter::with_openapi(description);
     let (router, mut about) = parts.into_iter().fold(whole, OpenApiRouter::merge).split_for_parts();
     let (itself, about_itself) = OpenApiRouter::new().routes(routes!(describe)).split_for_parts();
     about.merge(about_itself);

@@ -54,7 +54,8 @@ pub(crate) async fn respond(
         Place::Taken(place) => place,
         Place::None(answer) => return answer,
     };
-    match Follow::open(api.reads.clone(), &api.presence, &caller.viewer, interest, resume).await {
+    let present = Some(caller.viewer.user_id()?);
+    match Follow::open(api.reads.clone(), &api.presence, present, interest, resume).await {
         Ok((follow, first)) => Ok(Source::new(api.clone(), caller, follow, first, place).into_response()),
         Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => Ok(come_back(&error)),
         Err(error) => Err(error.into()),

@@ -131,7 +131,8 @@ impl Admission {
             true => listener.tailnet_hosts(&self.gate.names().await),
             false => listener.local_hosts(local),
         };
-        Some((ConnectionInfo { peer: Peer { address, person, life }, hosts, refusal }, permit))
+        let peer = Peer { address, person, life, stop: stop.clone() };
+        Some((ConnectionInfo { peer, hosts, refusal }, permit))
     }
 
     /// Waits until the access of `member`, connected from `address` to `listener`, is revoked; returns the reason.

@@ -20,7 +20,7 @@ use tower::Service;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Sessions};
+use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress, Sessions};
 use crate::http::request::headers::{LAST_EVENT_ID, wants_event_stream};
 use crate::http::response::problem::{self, Failure, PendingRedirect, UnloggedCause};
 use crate::http::response::relocation;
@@ -58,6 +58,8 @@ pub(crate) struct Middleware {
 #[derive(Debug)]
 pub(crate) struct MiddlewareDeps {
     pub sessions: Arc<dyn Sessions>,
+    /// Whom a process of this machine is taken for.
+    pub loopback: Loopback,
     pub rate_limiter: Arc<dyn RateLimiter>,
 }
 
@@ -117,7 +119,7 @@ impl Middleware {
         response_headers: &mut Vec<(HeaderName, HeaderValue)>,
         cookie_update: &mut Option<CookieUpdate>,
     ) -> Result<()> {
-        let MiddlewareDeps { sessions, rate_limiter } = &self.deps;
+        let MiddlewareDeps { sessions, loopback, rate_limiter } = &self.deps;
         let ConnectionInfo { peer, hosts, refusal } = info;
         if refusal.is_some() {
             // Closed, so that the client's next connection is authenticated anew.
@@ -136,11 +138,15 @@ impl Middleware {
         if request.headers().contains_key(FUNNEL_REQUEST) {
             return Err(Error::new(Kind::Forbidden, "requests from the public internet (Funnel) are refused"));
         }
-        let caller = CallerResolution::new(Caller::of(peer, request.headers(), &**sessions));
-        *cookie_update = caller.cookie_update(request.headers());
+        let caller = CallerResolution::new(Caller::of(peer, request.headers(), &**sessions, *loopback));
+        *cookie_update = caller.cookie_update(request.headers(), sessions.cookie());
         // An unauthenticated request counts too, or guessing tokens would be free.
         let decision = rate_limiter.check(peer, caller.caller(), request.method(), request.uri().path());
-        request.extensions_mut().insert(caller);
+        let extensions = request.extensions_mut();
+        extensions.insert(caller);
+        extensions.insert(PeerAddress(peer.address));
+        // For requests that stand for several.
+        extensions.insert(Arc::clone(rate_limiter));
         response_headers.extend(decision.headers);
         decision.refused.map_or(Ok(()), Err)?;
         relocation::check(&self.hub, request.uri())

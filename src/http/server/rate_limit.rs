@@ -5,13 +5,17 @@ use std::fmt;
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Result};
 use crate::http::request::caller::{Caller, Peer};
 
 pub(crate) trait RateLimiter: Send + Sync + fmt::Debug {
     /// Counts one request to `path`. `caller` is `None` for an unauthenticated request. Called for each request, so it
     /// must not block.
     fn check(&self, peer: &Peer, caller: Option<&Caller>, method: &Method, path: &str) -> RateLimitDecision;
+
+    /// Counts the calls that one request stands for, by method and path, or none of them. Error: `RateLimited`, when
+    /// any of them is too many.
+    fn check_calls(&self, caller: &Caller, calls: &[(Method, String)]) -> Result<()>;
 }
 
 #[derive(Debug, Default)]
@@ -29,5 +33,9 @@ pub(crate) struct NoRateLimit;
 impl RateLimiter for NoRateLimit {
     fn check(&self, _: &Peer, _: Option<&Caller>, _: &Method, _: &str) -> RateLimitDecision {
         RateLimitDecision::default()
+    }
+
+    fn check_calls(&self, _: &Caller, _: &[(Method, String)]) -> Result<()> {
+        Ok(())
     }
 }

@@ -29,9 +29,11 @@ pub(super) enum Turn {
     Join,
     /// Has given the seat up.
     Leave,
+    /// Has a connection for the first time.
+    Connected,
     /// Has had no connection for the whole debounce.
     Lost,
-    /// Has a connection, where none was told before.
+    /// Has a connection again.
     Returned,
 }
 
@@ -70,6 +72,9 @@ struct Player {
     connected: bool,
     /// Whether others may know of the player.
     listed: bool,
+    /// Whether the player was connected before, as far as that is known: of whoever had a seat before anybody was here,
+    /// it is believed.
+    known: bool,
     /// See [`Standing::since`].
     since: Option<Timestamp>,
     last_seen: Option<Timestamp>,
@@ -81,8 +86,8 @@ struct Player {
 
 impl Player {
     fn new(id: UserId, now: Moment) -> Self {
-        let (seated, connected, listed, since, last_seen, told) = (false, false, false, None, None, None);
-        Self { id, connections: 0, seated, connected, listed, since, last_seen, turned: now, told }
+        let (seated, connected, listed, known, since, last_seen, told) = (false, false, false, false, None, None, None);
+        Self { id, connections: 0, seated, connected, listed, known, since, last_seen, turned: now, told }
     }
 
     /// When it is to be told that the player came or went. A loss must have lasted; a return is told at once, but not
@@ -98,7 +103,12 @@ impl Player {
     fn flip(&mut self, now: Moment) -> Change {
         self.connected = !self.connected;
         (self.listed, self.since, self.told) = (true, Some(self.turned.at), Some(now.tick));
-        let event = if self.connected { Turn::Returned } else { Turn::Lost };
+        let event = match (self.connected, self.known) {
+            (true, true) => Turn::Returned,
+            (true, false) => Turn::Connected,
+            (false, _) => Turn::Lost,
+        };
+        self.known = true;
         Change { player_id: self.id.clone(), event, at: self.turned.at }
     }
 
@@ -167,7 +177,7 @@ impl Room {
         let Some(player) = self.player(user, seated < PRESENCE_SEATS_MAX, now).filter(|player| !player.seated) else {
             return false;
         };
-        (player.seated, player.listed) = (true, true);
+        (player.seated, player.listed, player.known) = (true, true, true);
         true
     }
 

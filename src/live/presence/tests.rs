@@ -99,7 +99,7 @@ fn told(entries: &[(u64, &str)]) -> Vec<(u64, String)> {
 fn who_comes_is_told_at_once_and_who_goes_after_the_debounce() {
     let mut table = Table::new();
     table.enter(1000, "alice");
-    assert_eq!(table.told_until(1000), told(&[(1000, "alice returned: +alice")]));
+    assert_eq!(table.told_until(1000), told(&[(1000, "alice connected: +alice")]));
     table.exit(5000, "alice");
     assert_eq!(table.told_until(6999), []);
     assert!(table.standing(6999, "alice").unwrap().connected);
@@ -176,7 +176,7 @@ fn seats_are_told_of_with_and_without_connections() {
     let since = Timestamp::from_millis(1000);
     assert_eq!(table.standing(1500, "alice"), Some(Standing { connected: false, last_seen: None, since: Some(since) }));
     table.enter(2000, "alice");
-    assert_eq!(table.told_until(3000), told(&[(2000, "alice returned: +alice")]));
+    assert_eq!(table.told_until(3000), told(&[(2000, "alice connected: +alice")]));
     table.registry.unseat(&game("g1"), &user("alice"), moment(4000));
     assert_eq!(table.told_until(4000).pop().unwrap().1, "alice leave: +alice", "still there, to watch");
     table.registry.seat(&game("g1"), &user("alice"), moment(5000));
@@ -249,7 +249,7 @@ fn newcomers_get_the_present_once_and_the_slow_only_the_newest() {
     let mut slow = slow_from;
     let (frames, _) = table.registry.news(&interest, &mut slow, moment(9999));
     let lines: Vec<_> = data_of(&frames).iter().map(line).collect();
-    assert_eq!(lines, ["u9 returned: +alice +u1 +u2 +u3 +u4 +u5 +u6 +u7 +u8 +u9"]);
+    assert_eq!(lines, ["u9 connected: +alice +u1 +u2 +u3 +u4 +u5 +u6 +u7 +u8 +u9"]);
     // Of another game nothing is said, of nobody's game neither.
     let mut other = table.registry.begin();
     assert!(table.registry.news(&Interest::document(game("g2")), &mut other, moment(9999)).0.is_empty());
@@ -293,11 +293,11 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     let task = tokio::spawn(Arc::clone(&presence).run());
     let interest = Arc::new(Interest::document(game("g1")));
     let watcher = hub.subscribe(Arc::clone(&interest));
-    let mut owner = presence.attend(&Viewer::Owner, Arc::clone(&interest));
-    let alice = || presence.attend(&Viewer::User(user("alice")), Arc::clone(&interest));
+    let mut owner = presence.attend(None, Arc::clone(&interest));
+    let alice = || presence.attend(Some(user("alice")), Arc::clone(&interest));
     let (first, second) = (alice(), alice());
     assert_eq!(watcher.woken().await, Woken::PRESENCE);
-    assert_eq!(data_of(&owner.news().0).iter().map(line).collect::<Vec<_>>(), ["alice returned: +alice"]);
+    assert_eq!(data_of(&owner.news().0).iter().map(line).collect::<Vec<_>>(), ["alice connected: +alice"]);
     drop(first);
     assert!(timeout(DEBOUNCE * 10, watcher.woken()).await.is_err(), "one is still open");
     drop(second);

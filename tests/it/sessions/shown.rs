@@ -5,18 +5,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{ME, Opened, SESSIONS, ids, mine, open, open_for};
+use super::{ME, SESSIONS, ids, mine, open, open_for};
 use crate::support::session;
 use crate::support::stream::PATIENCE;
 use crate::support::{Clocked, Follower, Process, send};
 
-const FORGET: &str = "rejoin_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0";
+/// What makes a browser forget the cookie of this name.
+fn forget(name: &str) -> String {
+    format!("{name}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")
+}
 
 #[tokio::test]
 async fn what_is_no_good_session_is_refused_and_never_the_owner() {
     let server = Process::start(&[]);
     let (good, ended) = (open(&server, &[], json!({})).await, open(&server, &[], json!({})).await);
     server.ask("DELETE", &format!("{SESSIONS}/{}", ended.id), &[]).await;
+    let name = server.cookie_name().await;
     let mut nearly = good.token.clone();
     let last = if nearly.pop() == Some('A') { 'E' } else { 'A' };
     nearly.push(last);
@@ -34,8 +38,12 @@ async fn what_is_no_good_session_is_refused_and_never_the_owner() {
                 !problem.to_string().contains(token) || token.len() < 8,
                 "what was sent is not repeated: {problem}"
             );
+            let reply = server.ask("GET", path, &[("cookie", &format!("{name}={token}"))]).await;
+            assert_eq!(reply.header("set-cookie"), forget(&name), "the browser forgets it");
+            reply.problem(401, "unauthenticated");
+            // One without the server's own mark may be another's: it is refused, and left alone.
             let reply = server.ask("GET", path, &[("cookie", &format!("rejoin_session={token}"))]).await;
-            assert_eq!(reply.header("set-cookie"), FORGET, "the browser forgets it");
+            assert!(!reply.headers.contains_key("set-cookie"), "{reply:?}");
             reply.problem(401, "unauthenticated");
         }
         // Nothing is created, followed or ended with it either.
@@ -59,14 +67,14 @@ async fn what_is_no_good_session_is_refused_and_never_the_owner() {
 async fn two_sessions_in_one_request_are_refused() {
     let server = Process::start(&[]);
     let (ann, bob) = (open_for(&server, "ann").await, open_for(&server, "bob").await);
-    let both = format!("{}; {}", ann.cookie, bob.cookie);
+    let (both, empty) = (format!("{}; {}", ann.cookie, bob.cookie), format!("{}=", server.cookie_name().await));
     for headers in [
         vec![ann.bearer()[0], bob.bearer()[0]],
         vec![ann.bearer()[0], ann.bearer()[0]],
         vec![ann.bearer()[0], bob.cookie()[0]],
         vec![("cookie", both.as_str())],
         vec![ann.cookie()[0], bob.cookie()[0]],
-        vec![ann.bearer()[0], ("cookie", "rejoin_session=")],
+        vec![ann.bearer()[0], ("cookie", empty.as_str())],
         vec![("authorization", "Basic YTpi")],
         vec![("authorization", "")],
         vec![("authorization", &ann.token)],
@@ -159,8 +167,9 @@ async fn sessions_outlive_the_server_however_it_ends() {
 #[tokio::test]
 async fn a_session_expires_unless_it_is_used_and_the_browser_keeps_up() {
     let server = Clocked::start(|_| ()).await;
+    let name = session::cookie_name(&server.url).await;
     let ask = async |token: &str| {
-        let cookie = format!("rejoin_session={token}");
+        let cookie = format!("{name}={token}");
         server.ask("GET", ME, &[("cookie", &cookie)]).await
     };
     let opened = async |user: &str| session::open(&server.url, user).await["token"].as_str().unwrap().to_owned();
@@ -171,13 +180,13 @@ async fn a_session_expires_unless_it_is_used_and_the_browser_keeps_up() {
         let reply = ask(&used).await.expect(200);
         // After 18 and 36 days the time has begun anew.
         let renewed = reply.headers.get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
-        let expect = format!("rejoin_session={used}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000");
+        let expect = format!("{name}={used}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000");
         assert_eq!(renewed, (week % 3 == 0).then_some(expect), "{week}");
     }
     ask(&idle).await.problem(401, "unauthenticated");
     server.advance(day * 7);
     let reply = ask(&used).await;
-    assert_eq!(reply.header("set-cookie"), FORGET);
+    assert_eq!(reply.header("set-cookie"), forget(&name));
     reply.problem(401, "unauthenticated");
     server.stop().await;
 }
@@ -242,9 +251,9 @@ async fn the_description_says_how_a_session_is_shown() {
     let description = server.get("/openapi.json").await.1;
     let schemes = &description["components"]["securitySchemes"];
     assert_eq!((&schemes["bearer"]["type"], &schemes["bearer"]["scheme"]), (&json!("http"), &json!("bearer")));
-    assert_eq!((&schemes["cookie"]["in"], &schemes["cookie"]["name"]), (&json!("cookie"), &json!("rejoin_session")));
+    let name = schemes["cookie"]["name"].as_str().unwrap();
+    assert_eq!((&schemes["cookie"]["in"], name.starts_with("rejoin_session_")), (&json!("cookie"), true), "{name}");
     assert_eq!(description["security"], json!([{}, { "bearer": [] }, { "cookie": [] }]));
     let names: Vec<&Value> = description["paths"][ME]["get"]["parameters"].as_array().into_iter().flatten().collect();
     assert!(names.is_empty(), "{names:?}");
-    let _: fn(&crate::support::Reply) -> Opened = Opened::of;
 }

@@ -6,6 +6,7 @@ pub mod dice;
 pub mod disk;
 pub mod history;
 pub mod localapi;
+pub mod nginx;
 pub mod process;
 pub mod relay;
 pub mod replica;

@@ -25,6 +25,8 @@ pub struct Process {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     directory: std::sync::Arc<TempDir>,
+    /// What it has printed so far; by the thread that reads it.
+    printed: std::sync::Arc<std::sync::Mutex<String>>,
 }
 
 impl Process {
@@ -72,7 +74,7 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut address = None;
+        let (mut address, printed) = (None, std::sync::Arc::<std::sync::Mutex<String>>::default());
         let address = loop {
             let Some(line) = lines.next() else {
                 child.wait().unwrap();
@@ -80,6 +82,7 @@ impl Process {
                 return Err(said.get(said_before..).unwrap_or_default().to_owned());
             };
             let line = line.unwrap();
+            *printed.lock().unwrap() += &format!("{line}\n");
             if let Some(first) = line.strip_prefix("listening: ") {
                 address.get_or_insert(first.to_owned());
             }
@@ -91,8 +94,11 @@ impl Process {
         let url = format!("http://{address}");
         session::serves(&url, &directory.path().join("data"));
         // Whatever else it prints must not block it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, url, client: Client::new(), program, flags, environment, directory })
+        let printing = std::sync::Arc::clone(&printed);
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| *printing.lock().unwrap() += &format!("{line}\n"));
+        });
+        Ok(Self { child, url, client: Client::new(), program, flags, environment, directory, printed })
     }
 
     /// `127.0.0.1:<port>`.
@@ -113,6 +119,11 @@ impl Process {
     /// Its environment variables, beside those that all have.
     pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
         self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        self.printed.lock().unwrap().clone()
     }
 
     /// What it has logged so far.
@@ -154,6 +165,14 @@ impl Process {
         Ok(())
     }
 
+    /// The same at another address, which is free.
+    pub fn start_elsewhere(&mut self) {
+        let (flags, environment) = (self.flags.clone(), self.environment.clone());
+        let directory = std::sync::Arc::clone(&self.directory);
+        let started = Self::spawn(self.program.clone(), "127.0.0.1:0", flags, environment, directory);
+        *self = started.unwrap_or_else(|said| panic!("no start: {said}"));
+    }
+
     /// The same with other flags.
     pub fn start_again_with(&mut self, flags: &[&str]) {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -193,6 +212,11 @@ impl Process {
     /// Opens a user's session now, which cannot be done while storage fails.
     pub async fn meet(&self, user: &str) {
         session::token(&self.url, user).await;
+    }
+
+    /// What it calls its cookie.
+    pub async fn cookie_name(&self) -> String {
+        session::known_cookie_name(&self.url).await
     }
 
     /// GET, as JSON, with its status.

@@ -20,6 +20,9 @@ type Tokens = HashMap<(PathBuf, String), Arc<OnceCell<String>>>;
 /// The token of each user's session, by the data of the server.
 static TOKENS: LazyLock<Mutex<Tokens>> = LazyLock::new(Mutex::default);
 
+/// The name of each server's cookie, by its data.
+static COOKIES: LazyLock<Mutex<HashMap<PathBuf, Arc<OnceCell<String>>>>> = LazyLock::new(Mutex::default);
+
 /// Says that a server with this data is at `url` now.
 pub fn serves(url: &str, data: &Path) {
     DATA.lock().unwrap().insert(url.to_owned(), data.to_owned());
@@ -41,11 +44,29 @@ pub async fn open(url: &str, user: &str) -> Value {
 
 /// The token of `user`'s session at the server of this URL.
 pub async fn token(url: &str, user: &str) -> String {
-    let data = DATA.lock().unwrap().get(base(url)).cloned();
-    let data = data.unwrap_or_else(|| panic!("nobody said which data the server at {url} has"));
-    let cell = Arc::clone(TOKENS.lock().unwrap().entry((data, user.to_owned())).or_default());
+    let cell = Arc::clone(TOKENS.lock().unwrap().entry((data(url), user.to_owned())).or_default());
     let opened = async || open(url, user).await["token"].as_str().unwrap().to_owned();
     cell.get_or_init(opened).await.clone()
+}
+
+/// What the server of this URL calls its cookie, by its own description.
+pub async fn cookie_name(url: &str) -> String {
+    let description = Client::new().get(format!("{}/openapi.json", base(url))).send().await.unwrap();
+    let (_, description) = super::process::json(description).await;
+    description["components"]["securitySchemes"]["cookie"]["name"].as_str().unwrap().to_owned()
+}
+
+/// The same, asked once for each server.
+pub async fn known_cookie_name(url: &str) -> String {
+    let data = data(url);
+    let cell = Arc::clone(COOKIES.lock().unwrap().entry(data).or_default());
+    cell.get_or_init(|| cookie_name(url)).await.clone()
+}
+
+/// Where the data of the server of this URL is.
+fn data(url: &str) -> PathBuf {
+    let data = DATA.lock().unwrap().get(base(url)).cloned();
+    data.unwrap_or_else(|| panic!("nobody said which data the server at {url} has"))
 }
 
 /// The same request, sent as `user`.

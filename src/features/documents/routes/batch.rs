@@ -1,7 +1,11 @@
 //! Many changes at once.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -22,6 +26,7 @@ use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::openapi::WriteHeaders;
 use crate::http::response::problem::{Failure, Handled};
+use crate::http::server::rate_limit::RateLimiter;
 
 /// Changes that happen together or not at all.
 #[derive(Deserialize, ToSchema)]
@@ -76,14 +81,21 @@ impl TryFrom<String> for BatchOp {
 
 /// Make many changes, all or none
 ///
-/// In one transaction, over any documents. One that only names games which have moved to the same other server is
-/// answered with 308; one of which only a part has moved is refused: it cannot happen on two servers at once.
+/// In one transaction, over any documents. Each operation counts against the rate limit rules of the call that makes
+/// the same change alone; when one of them lacks tokens, the batch is refused and takes none. One that only names games
+/// which have moved to the same other server is answered with 308; one of which only a part has moved is refused: it
+/// cannot happen on two servers at once.
 #[utoipa::path(
     post, path = "/api/v1/batch", operation_id = "batch", tag = "documents",
     params(Caller, WriteHeaders), request_body = BatchBody,
     responses(BatchWritten, BatchProblems),
 )]
-pub(super) async fn batch(State(api): State<Api>, sent: Sent) -> Handled<Response> {
+pub(super) async fn batch(
+    State(api): State<Api>,
+    Extension(rate_limiter): Extension<Arc<dyn RateLimiter>>,
+    caller: Caller,
+    sent: Sent,
+) -> Handled<Response> {
     if let Some(name) = ["If-Match", "If-None-Match"].into_iter().find(|name| sent.headers.contains_key(*name)) {
         let message = "names one document's version; a batch takes expectedVersion in each operation";
         return Err(Error::invalid_field(name, message).into());
@@ -99,12 +111,26 @@ pub(super) async fn batch(State(api): State<Api>, sent: Sent) -> Handled<Respons
         .map(|(index, value)| batch_request(&api, value).map_err(|error| error.with("index", index)))
         .collect();
     let requests = requests?;
+    rate_limiter.check_calls(&caller, &requests.iter().map(stands_for).collect::<Vec<_>>())?;
     let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
     let written = sent.carry_out(&api, requests, Shows::Results).await;
     written.map_err(|Failure(error)| {
         let error = if names.len() == 1 { error.with("index", 0) } else { error };
         Failure(if error.kind() == Kind::Moved { elsewhere(&api, &names, error) } else { error })
     })
+}
+
+/// The call that makes the same change alone: a batch is no way around its limits.
+fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
+    let DocumentName { collection, id } = name;
+    match operation {
+        Operation::Create { .. } => (Method::POST, format!("/api/v1/{collection}")),
+        Operation::Put { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}")),
+        Operation::Merge(_) | Operation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
+        Operation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
+        Operation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
+        Operation::Rollback { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/rollback")),
+    }
 }
 
 /// A batch that names a game which is on another server can go there as it is only if all that it names is there: then

@@ -3,7 +3,7 @@
 use axum::extract::{OriginalUri, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -11,15 +11,17 @@ use utoipa_axum::routes;
 
 use super::{Game, ReconnectProblems, TokenProblems, json};
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
+use crate::base::error::{Error, Kind};
 use crate::base::ids::UserId;
 use crate::document::chain::Hash;
+use crate::document::visibility::Viewer;
 use crate::features::games::reconnect::{self, Request};
 use crate::features::games::service;
 use crate::features::games::tokens::Token;
 use crate::http::api::Api;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
+use crate::http::request::deliberate::{Meant, check_deliberate};
 use crate::http::request::headers::{self, IDEMPOTENCY_REPLAYED};
 use crate::http::request::query::Query;
 use crate::http::response::problem::Handled;
@@ -63,23 +65,51 @@ struct ConnectionToken {
 
 /// Get a token that takes a seat back
 ///
-/// For the player who holds the seat, or the host.
+/// For the player who holds the seat, or the host. A GET that writes: it is refused to pages of other sites, to frames
+/// and images. Where the browser does not say where a request comes from (over plain HTTP beyond this machine), a
+/// cookie alone is not enough: send `Rejoin-Request: 1` with it, or the session as a bearer token. `HEAD` makes no
+/// token.
 #[utoipa::path(
     get, path = "/api/game/{gameId}/connection-token", operation_id = "getConnectionToken", tag = "games",
-    params(("gameId" = String, Path, description = "The game."), Caller, TokenQuery),
+    params(
+        ("gameId" = String, Path, description = "The game."),
+        Caller,
+        TokenQuery,
+        ("Rejoin-Request" = Option<String>, Header,
+            description = "`1`: the request is meant, which no other site's page can say."),
+    ),
     responses((status = 200, description = "The token, on disk as a hash.", body = ConnectionToken), TokenProblems),
 )]
 async fn connection_token(
     State(api): State<Api>,
     Game(game): Game,
-    Caller { viewer, .. }: Caller,
+    caller: Caller,
     Query(TokenQuery { player_id }): Query<TokenQuery>,
+    method: Method,
+    headers: HeaderMap,
 ) -> Handled<Response> {
-    let (token, expires_at) = service::connection_token(&api, &game, viewer, player_id.clone()).await?;
+    check_meant(&caller, &headers)?;
+    if method == Method::HEAD {
+        service::check_token(&api, &game, caller.viewer, player_id).await?;
+        return Ok([(CONTENT_TYPE, HeaderValue::from_static(JSON)), (CACHE_CONTROL, NO_STORE)].into_response());
+    }
+    let (token, expires_at) = service::connection_token(&api, &game, caller.viewer, player_id.clone()).await?;
     let answer = ConnectionToken { token: token.expose().to_owned(), expires_at, player_id };
     let mut response = json(StatusCode::OK, &answer)?;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     Ok(response)
+}
+
+/// Refuses a request that a page of another site may have caused. The owner of the server, on its own machine and
+/// without a session, needs nothing to show: their browser says where a request comes from. Error: `Forbidden`.
+fn check_meant(caller: &Caller, headers: &HeaderMap) -> Result<(), Error> {
+    let owner = caller.session.is_none() && caller.viewer == Viewer::Owner;
+    if check_deliberate(headers)? == Meant::Shown || owner {
+        return Ok(());
+    }
+    let message = "nothing shows that this request was meant: add the header Rejoin-Request: 1, or show the session as \
+                   Authorization: Bearer";
+    Err(Error::new(Kind::Forbidden, message))
 }
 
 /// Who comes back, and from where. Never logged: it holds a secret.

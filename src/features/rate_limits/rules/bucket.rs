@@ -28,7 +28,7 @@ pub struct Taken {
     pub allowed: bool,
     /// Whole tokens that are left.
     pub remaining: u32,
-    /// How long until there is another whole one: after a refusal, and with none left, until a request passes.
+    /// How long until there is another whole one; after a refusal, until there are as many as were asked for.
     pub wait: Duration,
 }
 
@@ -54,15 +54,22 @@ impl Bucket {
     }
 
     /// Takes a token if there is one.
-    pub fn take(&mut self, limit: &Limit, now: Timestamp) -> Taken {
+    pub(crate) fn take(&mut self, limit: &Limit, now: Timestamp) -> Taken {
+        self.take_several(limit, 1, now)
+    }
+
+    /// Takes so many tokens, if there are as many.
+    pub(crate) fn take_several(&mut self, limit: &Limit, tokens: u32, now: Timestamp) -> Taken {
         *self = self.settled(limit, now);
         let (token, whole) = (limit.token(), limit.whole());
-        let allowed = self.spent + token <= whole;
+        let wanted = token.saturating_mul(u64::from(tokens));
+        let allowed = self.spent.saturating_add(wanted) <= whole;
         if allowed {
-            self.spent += token;
+            self.spent += wanted;
         }
         let left = whole - self.spent;
-        let wait = Duration::from_millis(limit.millis_for(token - left % token));
+        let missing = if allowed { token - left % token } else { wanted - left };
+        let wait = Duration::from_millis(limit.millis_for(missing));
         Taken { allowed, remaining: u32::try_from(left / token).unwrap_or(u32::MAX), wait }
     }
 

@@ -25,7 +25,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// Only those of this user; left out: of everybody, the server's owner too.
+    /// Only those of this user, or of `owner`; left out: of everybody, the server's owner too.
     #[param(value_type = Option<String>)]
     user: Option<UserId>,
     /// Most sessions in the page.
@@ -50,9 +50,9 @@ async fn list_all(
 ) -> Handled<Response> {
     caller.require_administrator()?;
     let page = Page::new(query.limit, query.cursor.as_deref())?;
-    let of = query.user.map(Viewer::User);
+    let of = query.user.map(Viewer::called);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
-    Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller))?)
+    Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller)?)?)
 }
 
 /// End anybody's session

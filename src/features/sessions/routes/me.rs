@@ -24,9 +24,9 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Me {
-    /// As whom they read and write; null: as the server's owner.
-    #[schema(value_type = Option<String>, required = true)]
-    user: Option<UserId>,
+    /// As whom they read and write; `owner`: as the server's owner, and nobody else is called so.
+    #[schema(value_type = String)]
+    user: UserId,
     /// `owner` or `user`.
     viewer: &'static str,
     /// Whether they may do what only administrators may.
@@ -70,17 +70,17 @@ impl MemberItem {
     responses((status = 200, description = "Who that is.", body = Me), SessionProblems),
 )]
 async fn me(Extension(sessions): Extension<Keeper>, caller: Caller) -> Handled<Response> {
-    let (user, viewer) = match &caller.viewer {
-        Viewer::Owner => (None, "owner"),
-        Viewer::User(user) => (Some(user.clone()), "user"),
+    let viewer = match &caller.viewer {
+        Viewer::Owner => "owner",
+        Viewer::User(_) => "user",
     };
     let session = caller.session.as_ref().and_then(|shown| sessions.table.find(&shown.id, None));
     let me = Me {
-        user,
+        user: caller.viewer.user_id()?,
         viewer,
         administrator: caller.administrator,
         why: why(&caller),
-        session: session.map(|live| SessionItem::new(live.session(), &sessions, &caller)),
+        session: session.map(|live| SessionItem::new(live.session(), &sessions, &caller)).transpose()?,
         address: caller.peer.address.ip().to_canonical().to_string(),
         member: match &caller.peer.person {
             Person::Member(member) => Some(MemberItem::new(member)),
