@@ -60,6 +60,9 @@ pub(crate) struct Chain {
     pub hash: Hash,
 }
 
+/// The last version that a history of another server may end with.
+const VERSION_MAX: Version = Version((1 << 53) - 1);
+
 /// A history that adds up.
 #[derive(Debug)]
 pub struct VerifiedChain {
@@ -80,6 +83,10 @@ impl Chain {
         }
         if self.base.as_ref().is_some_and(|base| base.version == Version::ZERO) {
             return Err(refused(Version::ZERO, "a history that begins with version 1 has no state before it"));
+        }
+        // Exact in JSON for every client, and far from where numbers end: nobody gets there by changes.
+        if self.version > VERSION_MAX || version >= self.version {
+            return Err(refused(self.version, "no history has so many versions"));
         }
         let meta = Arc::new(self.meta(0));
         for sent in &self.events {

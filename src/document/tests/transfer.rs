@@ -133,3 +133,28 @@ fn a_history_that_comes_back_goes_on_from_what_was_here() {
     let other = Chain { created_at: Timestamp::from_millis(1), ..chain(&events) };
     assert_eq!(refused(other.verify(BOUNDS).unwrap(), at(4)), Kind::AlreadyExists);
 }
+
+#[test]
+fn a_version_that_no_history_reaches_is_refused_before_anything_is_stored() {
+    let far = Version(u64::MAX >> 1);
+    let base = Base {
+        version: Version(far.0 - 1),
+        hash: Hash::ZERO,
+        at: Timestamp::from_millis(0),
+        state: Some(serde_json::json!({})),
+    };
+    let sent = SentEvent { version: far, hash: Hash::ZERO, deletes: false, body: "{}".into() };
+    let chain = Chain {
+        name: meta().name.clone(),
+        host: None,
+        access: Access::default(),
+        created_at: Timestamp::from_millis(0),
+        base: Some(base),
+        events: vec![sent],
+        version: far,
+        hash: Hash::ZERO,
+    };
+    let refusal = chain.verify(BOUNDS).unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Rejected);
+    assert!(refusal.message().contains("no history has so many versions"), "{refusal}");
+}

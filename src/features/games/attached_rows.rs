@@ -281,12 +281,15 @@ impl<'a> Seen<'a> {
             Belonging::Game(_) => (!std::mem::replace(&mut self.game, true), "its end"),
             Belonging::Seat(seat) => {
                 let free = self.players.insert(&seat.player) && self.seats.insert(seat.seat);
-                (self.game && free && seat.seat < SEATS_MAX, "a seat")
+                // A seat is held by its player. Another identity could reconnect as them.
+                let own = seat.identity == seat.player;
+                (self.game && free && own && seat.seat < SEATS_MAX, "a seat")
             }
             Belonging::Token(token) => {
                 let count = self.tokens_of.entry(&token.player).or_default();
                 *count += 1;
-                (self.game && *count <= RECONNECT_TOKENS_MAX && self.tokens.insert(&token.hash), "a token")
+                let own = token.identity == token.player;
+                (self.game && own && *count <= RECONNECT_TOKENS_MAX && self.tokens.insert(&token.hash), "a token")
             }
             Belonging::Answer(answer) => {
                 let sealed = self.tokens.contains(&answer.token) && answer.nonce.0.len() == NONCE_BYTES;
@@ -355,6 +358,9 @@ mod tests {
         for (index, pointer, value) in [
             (1, "/seat/seat", json!(SEATS_MAX)),
             (1, "/seat/player", json!("not a user")),
+            (1, "/seat/identity", json!("eve")),
+            (2, "/token/identity", json!("eve")),
+            (2, "/token/expiresAt", json!("10000-01-01T00:00:00Z")),
             (1, "/seat/more", json!(1)),
             (2, "/token/hash", json!("rjt_in_clear")),
             (2, "/token/family", json!("")),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::problems::{MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
 use crate::base::clock::Timestamp;
@@ -45,6 +45,10 @@ const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// Between two attempts to record or to confirm, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How long the other server may take for one step, its answer included.
+const STEP_MAX: Duration = Duration::from_secs(10);
+/// How long a game may be frozen while it is sent. It goes on here then.
+const SEND_MAX: Duration = Duration::from_secs(60);
 /// How often arrivals are looked at that did not come.
 const SWEEP: Duration = Duration::from_secs(3600);
 
@@ -130,7 +134,8 @@ async fn depart(api: Api, name: DocumentName, peer: Peer, order: Order, tell: on
         Err(error) => return drop(tell.send(Err(error))),
     };
     let Order { id, retry } = order;
-    if let Err(error) = send(&api, &peer, &document, &id).await {
+    let too_slow = || Err(unavailable("the other server took too long to take the game"));
+    if let Err(error) = timeout(SEND_MAX, send(&api, &peer, &document, &id)).await.unwrap_or_else(|_| too_slow()) {
         tracing::warn!(game = %name, to = peer.url, %error, "{name} does not move");
         let error = match error.kind() {
             Kind::NotFound => unavailable("the other server let go of what had come").caused_by(error),
@@ -372,9 +377,16 @@ impl Peer {
         Ok(Self { url: format!("http://{target}"), target, addresses })
     }
 
-    /// Sends a piece. Errors: `NotFound` when it knows no such move; `Rejected` with its reason; `StorageUnavailable`
+    /// Sends a piece, within [`STEP_MAX`]. Errors: `NotFound` when it knows no such move; `Rejected` with its reason;
+    /// `StorageUnavailable`
     /// when it cannot be reached or cannot do it now.
     async fn say(&self, name: &DocumentName, piece: &Piece) -> Result<Value> {
+        // Bytes that come now and then do not extend it.
+        let said = timeout(STEP_MAX, self.exchange(name, piece)).await;
+        said.unwrap_or_else(|_| Err(unavailable("the other server took too long to answer")))
+    }
+
+    async fn exchange(&self, name: &DocumentName, piece: &Piece) -> Result<Value> {
         let json = Bytes::from(serde_json::to_vec(piece).map_err(Error::internal)?);
         let path = format!("/api/v1/games/{}/import", name.id);
         let away = |error| unavailable("the other server does not answer").caused_by(error);
