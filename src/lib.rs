@@ -160,7 +160,7 @@ pub use base::ids::UserId;
 pub use base::options::FeatureOptions;
 pub use cli::run;
 pub use config::{Config, ConfigError};
-pub use document::rules::{Action, Actor, Rejection, Rules};
+pub use document::rules::{Action, Actor, Rejection, Rules, read_as};
 pub use jobs::{Job, JobContext, Schedule, Summary};
 
 /// What the benches and tests of this crate reach inside it. No part of the public interface.

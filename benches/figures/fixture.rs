@@ -121,7 +121,7 @@ pub fn creation(number: usize) -> Result<Request> {
 /// An action on a document.
 pub fn act(number: usize, turn: u64) -> Result<Request> {
     let payload = json!({"by": "player-3", "amount": turn, "said": "x".repeat(80)});
-    request(number, Operation::Action { kind: "raise".to_owned(), payload, patch: Some(patch(turn)) })
+    request(number, Operation::Action { kind: "raise".to_owned(), payload, patch: Some(patch(turn).into()) })
 }
 
 fn request(number: usize, operation: Operation) -> Result<Request> {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::limits::FIELD_ERRORS_MAX;
+
 /// What sort of failure an [`Error`] is. `http` gives each its status, in one match without a wildcard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -106,6 +108,20 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// A part of the input that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldError {
+    /// `operations[2].state`, or the name of a header or a parameter.
+    pub(crate) field: String,
+    pub(crate) detail: String,
+}
+
+impl FieldError {
+    fn into_value(self) -> Value {
+        serde_json::json!({ "field": self.field, "detail": self.detail })
+    }
+}
+
 /// The result of whatever can fail with an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -122,9 +138,31 @@ impl Error {
 
     /// Input of which the part named `field` is wrong.
     pub fn invalid_field(field: &str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        let errors = serde_json::json!([{ "field": field, "detail": message }]);
-        Self::new(Kind::Invalid, format!("{field}: {message}")).with("errors", errors)
+        Self::invalid_fields(vec![FieldError { field: field.to_owned(), detail: message.into() }])
+    }
+
+    /// Input of which these parts are wrong.
+    pub(crate) fn invalid_fields(errors: Vec<FieldError>) -> Self {
+        let message: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect();
+        let errors: Vec<Value> = errors.into_iter().map(FieldError::into_value).collect();
+        Self::new(Kind::Invalid, message.join("; ")).with("errors", errors)
+    }
+
+    /// Both failures as one where both name parts of the input that are wrong, else the one that does not.
+    #[must_use]
+    pub(crate) fn and(mut self, mut other: Self) -> Self {
+        match (self.details.get_mut("errors"), other.details.remove("errors")) {
+            (Some(Value::Array(errors)), Some(Value::Array(more))) => {
+                if errors.len() < FIELD_ERRORS_MAX {
+                    errors.extend(more);
+                    errors.truncate(FIELD_ERRORS_MAX);
+                    self.message = format!("{}; {}", self.message, other.message);
+                }
+                self
+            }
+            (Some(_), _) => other,
+            (None, _) => self,
+        }
     }
 
     pub fn not_found(message: impl Into<String>) -> Self {
@@ -179,6 +217,15 @@ impl Error {
     /// The members that help the caller to act.
     pub fn details(&self) -> &Map<String, Value> {
         &self.details
+    }
+}
+
+/// Both, or what is wrong with either.
+pub(crate) fn both<A, B>(one: Result<A>, other: Result<B>) -> Result<(A, B)> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => Err(one.and(other)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
     }
 }
 

@@ -66,6 +66,14 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 pub const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// Bytes that one connection buffers in each direction, a single larger chunk excepted.
 pub const CONNECTION_BUFFER_BYTES_MAX: usize = 128 << 10;
+/// Parts of a request that one refusal names.
+pub const FIELD_ERRORS_MAX: usize = 20;
+/// A body up to this size is read to its end although it is refused, so that its connection stays usable.
+pub const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
+/// How long the sender of a larger one may pause before its connection is closed.
+pub const REFUSED_BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it may go on sending in all.
+pub const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a refused body that are still read, so that its sender gets to see the refusal and not a reset.
 pub const REFUSED_BODY_BYTES_MAX: usize = 16 << 20;
 /// Longest cursor, bytes. Past it: `invalid-request`.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::chain::Tag;
 use super::json::Bounds;
 use super::model::{Access, Document};
-use super::patch::{self, ClientPatch};
+use super::patch::ClientPatch;
 use super::rules::{Action, Actor, Rejection, Rules};
 use super::visibility::{self, Audience, Viewer};
 use crate::base::clock::Timestamp;
@@ -31,9 +31,7 @@ pub enum Operation {
         /// The new state.
         state: Value,
     },
-    /// Apply a merge patch (RFC 7396) to the state.
-    Merge(Value),
-    /// Apply a JSON Patch (RFC 6902) to the state.
+    /// Apply a patch to the state.
     Patch(ClientPatch),
     /// Delete it.
     Delete,
@@ -43,8 +41,8 @@ pub enum Operation {
         kind: String,
         /// What the rules get.
         payload: Value,
-        /// A merge patch, only for collections without rules.
-        patch: Option<Value>,
+        /// Only for collections without rules.
+        patch: Option<ClientPatch>,
     },
     /// Make a new version whose state is that of an old one.
     Rollback {
@@ -70,6 +68,16 @@ pub enum Tags {
     /// `*`: whatever version, as long as it is there.
     Any,
     These(Vec<Tag>),
+}
+
+impl Tags {
+    /// Whether a document that is there and has this tag is meant.
+    pub(crate) fn matches(&self, tag: &Tag) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.contains(tag),
+        }
+    }
 }
 
 /// One requested change.
@@ -191,7 +199,6 @@ impl Writer<'_> {
                 };
                 edit("put", json!({}), after)
             }
-            Operation::Merge(patch) => edit("patch", json!({}), patch::merge(live.state, &patch)),
             Operation::Patch(patch) => edit("patch", json!({}), patch.apply_to(live.state, self.context.bounds)?),
             Operation::Rollback { to } => {
                 let past = (self.context.past)(to)?;
@@ -208,7 +215,7 @@ impl Writer<'_> {
         }
     }
 
-    fn act(&self, kind: String, payload: Value, patch: Option<Value>, state: &Value) -> Result<Decision> {
+    fn act(&self, kind: String, payload: Value, patch: Option<ClientPatch>, state: &Value) -> Result<Decision> {
         let after = match (self.context.rules, patch) {
             (Some(_), Some(_)) => {
                 let message = "this collection has rules: they decide what an action does";
@@ -218,7 +225,7 @@ impl Writer<'_> {
                 let action = Action { kind: &kind, payload: &payload, at: self.context.at, seed: self.context.seed };
                 rules.apply(state, &action, &self.actor).map_err(rejected)?
             }
-            (None, Some(patch)) => patch::merge(state, &patch),
+            (None, Some(patch)) => patch.apply_to(state, self.context.bounds)?,
             (None, None) => state.clone(),
         };
         Ok(Decision { kind, payload, state: Some(after) })
@@ -230,9 +237,12 @@ fn check_reach(operation: &Operation, audience: Audience<'_>) -> Result<()> {
     let Audience::Player(player) = audience else { return Ok(()) };
     match operation {
         Operation::Create { state, .. } | Operation::Put { state } => visibility::check_members(state, player),
-        Operation::Merge(patch) => visibility::check_members(patch, player),
-        Operation::Patch(patch) => patch.pointers().try_for_each(|pointer| visibility::check_path(pointer, player)),
-        Operation::Action { patch: Some(patch), .. } => visibility::check_members(patch, player),
+        Operation::Patch(patch) | Operation::Action { patch: Some(patch), .. } => match patch {
+            ClientPatch::Merge(patch) => visibility::check_members(patch, player),
+            ClientPatch::Operations(patch) => {
+                patch.pointers().try_for_each(|pointer| visibility::check_path(pointer, player))
+            }
+        },
         // The whole old state comes back, hidden parts included.
         Operation::Rollback { .. } => visibility::check_path("", player),
         Operation::Action { patch: None, .. } | Operation::Delete => Ok(()),
@@ -241,10 +251,7 @@ fn check_reach(operation: &Operation, audience: Audience<'_>) -> Result<()> {
 
 fn check_expected(expected: &Expected, current: Option<Current<'_>>, context: &Context<'_>) -> Result<()> {
     let live = current.filter(|c| c.state.is_some());
-    let matches = |tags: &Tags| match tags {
-        Tags::Any => live.is_some(),
-        Tags::These(tags) => live.is_some_and(|c| tags.contains(&c.document.tag())),
-    };
+    let matches = |tags: &Tags| live.is_some_and(|c| tags.matches(&c.document.tag()));
     if expected.if_match.as_ref().is_some_and(|tags| !matches(tags)) {
         return Err(conflict(
             Kind::PreconditionFailed,
@@ -280,6 +287,11 @@ fn conflict(kind: Kind, message: impl Into<String>, current: Option<Current<'_>>
         (Some(state), Audience::Host) => state.clone(),
         (Some(state), Audience::Player(player)) => visibility::redact_value(state.clone(), player),
     };
+    with_current(error, document, visible)
+}
+
+/// Adds what the document is now, of which `visible` is what the caller may see.
+pub(crate) fn with_current(error: Error, document: &Document, visible: Value) -> Error {
     error
         .with("currentVersion", document.version.0)
         .with("currentHash", document.hash.to_string())

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 
 use crate::base::error::{Error, Kind, Result};
 
 /// The members of a JSON object in serialised form, without building the tree below them.
 pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// Integers from here on are no longer of 64 bits.
+const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
 
 /// How deep and how large a state or a body may be.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +97,39 @@ pub(crate) fn depth(value: &Value) -> usize {
     }
 }
 
+/// Whether two trees are equal, numbers by value: 1 and 1.0 are (RFC 6902 §4.6).
+pub(crate) fn equal(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => numbers_equal(one, other),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let same = |(name, value): (&String, &Value)| other.get(name).is_some_and(|other| equal(value, other));
+            one.len() == other.len() && one.iter().all(same)
+        }
+        _ => one == other,
+    }
+}
+
+fn numbers_equal(one: &Number, other: &Number) -> bool {
+    match (whole(one), whole(other)) {
+        (Some(one), Some(other)) => one == other,
+        (None, None) => one == other,
+        _ => false,
+    }
+}
+
+/// The value of a number that is whole and not beyond 64 bits, exactly.
+fn whole(number: &Number) -> Option<i128> {
+    let integer = number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from));
+    integer.or_else(|| {
+        let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= TWO_TO_64)?;
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within bounds")]
+        Some(float as i128)
+    })
+}
+
 /// About how many bytes a tree takes when serialised; never less than a third and never more than it really takes
 /// plus what escaping adds. For bounding work before it is done.
 pub(crate) fn size(value: &Value) -> usize {
@@ -145,6 +181,30 @@ pub(crate) fn too_deep(depth_max: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trees_are_equal_when_their_numbers_are_worth_the_same() {
+        for (one, other, expect) in [
+            ("1", "1.0", true),
+            ("[1,{\"a\":2e1}]", "[1.0,{\"a\":20}]", true),
+            ("0", "-0.0", true),
+            ("18446744073709551615", "18446744073709551616.0", false),
+            ("9007199254740993", "9007199254740992.0", false),
+            ("-9223372036854775808", "-9223372036854775808.0", true),
+            ("1e300", "1e300", true),
+            ("1e300", "1", false),
+            ("0.5", "0.50", true),
+            ("1", "\"1\"", false),
+            ("1", "true", false),
+            ("[1]", "[1,1]", false),
+            ("{\"a\":1}", "{\"b\":1}", false),
+            ("{\"a\":1}", "{\"a\":1,\"b\":1}", false),
+        ] {
+            let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            assert_eq!(equal(&parse(one), &parse(other)), expect, "{one} {other}");
+            assert_eq!(equal(&parse(other), &parse(one)), expect, "{other} {one}");
+        }
+    }
 
     #[test]
     fn integers_beyond_64_bits_are_refused_outside_strings() {

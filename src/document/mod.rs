@@ -7,6 +7,7 @@
 pub(crate) mod chain;
 pub(crate) mod decide;
 pub(crate) mod event;
+pub(crate) mod input;
 pub(crate) mod json;
 pub(crate) mod model;
 pub(crate) mod patch;

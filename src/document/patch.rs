@@ -4,9 +4,13 @@
 //! document that appears is `add` at the root, one that disappears is `replace` of the root by `null`.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use json_patch::PatchErrorKind;
 use json_patch::jsonptr::PointerBuf;
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::json::{self, Bounds};
@@ -144,22 +148,67 @@ fn damaged(source: impl ToString) -> Error {
     Error::new(Kind::Damaged, "a stored change does not apply to the state before it").caused_by(source.to_string())
 }
 
-/// A JSON Patch that a client sent.
+/// A patch that a client sent.
 #[derive(Clone, Debug)]
-pub struct ClientPatch(json_patch::Patch);
+pub enum ClientPatch {
+    /// RFC 7396.
+    Merge(Value),
+    /// RFC 6902.
+    Operations(JsonPatch),
+}
 
 impl ClientPatch {
-    /// Reads the JSON of a patch. Error: `Invalid`, `TooLarge`.
-    pub fn parse(value: Value) -> Result<Self> {
-        let count = value.as_array().map_or(0, Vec::len);
-        if count > PATCH_OPERATIONS_MAX {
-            return Err(Error::new(Kind::TooLarge, format!("a patch has at most {PATCH_OPERATIONS_MAX} operations")));
-        }
-        serde_path_to_error::deserialize(value).map(Self).map_err(|e| {
-            Error::invalid_field(&format!("patch{}", at(e.path())), "is not a JSON Patch operation (RFC 6902)")
-        })
+    /// Whether it is a JSON Patch without operations.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Operations(patch) if patch.0.is_empty())
     }
 
+    /// The state after the patch. Errors: those of [`JsonPatch::apply_to`].
+    pub(crate) fn apply_to(&self, state: &Value, bounds: Bounds) -> Result<Value> {
+        match self {
+            Self::Merge(patch) => Ok(merge(state, patch)),
+            Self::Operations(patch) => patch.apply_to(state, bounds),
+        }
+    }
+}
+
+/// As a merge patch.
+impl From<Value> for ClientPatch {
+    fn from(patch: Value) -> Self {
+        Self::Merge(patch)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientPatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ClientPatchVisitor)
+    }
+}
+
+struct ClientPatchVisitor;
+
+impl<'de> Visitor<'de> for ClientPatchVisitor {
+    type Value = ClientPatch;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object (a merge patch) or an array (a JSON Patch)")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<ClientPatch, A::Error> {
+        Value::deserialize(MapAccessDeserializer::new(members)).map(ClientPatch::Merge)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<ClientPatch, A::Error> {
+        JsonPatch::deserialize(SeqAccessDeserializer::new(items)).map(ClientPatch::Operations)
+    }
+}
+
+/// A JSON Patch (RFC 6902) that a client sent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct JsonPatch(Vec<json_patch::PatchOperation>);
+
+impl JsonPatch {
     /// Every pointer in it, `from` included.
     pub fn pointers(&self) -> impl Iterator<Item = &str> {
         use json_patch::PatchOperation as P;
@@ -174,8 +223,12 @@ impl ClientPatch {
     }
 
     /// The state after the patch. Error: `PatchFailed` with the index of the operation that does not apply,
-    /// `TooLarge` when it grows past `bounds` on the way: a few `copy` operations could double it without end.
-    pub fn apply_to(&self, state: &Value, bounds: Bounds) -> Result<Value> {
+    /// `TooLarge` when it has too many, or grows past `bounds` on the way: a few `copy` operations could double it
+    /// without end.
+    fn apply_to(&self, state: &Value, bounds: Bounds) -> Result<Value> {
+        if self.0.len() > PATCH_OPERATIONS_MAX {
+            return Err(Error::new(Kind::TooLarge, format!("a patch has at most {PATCH_OPERATIONS_MAX} operations")));
+        }
         let mut after = state.clone();
         let mut budget = bounds.state_bytes_max.saturating_mul(2);
         for (index, operation) in self.0.iter().enumerate() {
@@ -183,8 +236,8 @@ impl ClientPatch {
                 let copied = after.pointer(copy.from.as_str()).map_or(0, json::size);
                 budget = budget.checked_sub(copied).ok_or_else(|| too_large(index))?;
             }
-            json_patch::patch(&mut after, std::slice::from_ref(operation)).map_err(|e| {
-                Error::new(Kind::PatchFailed, format!("operation {index} of the patch does not apply: {}", e.kind))
+            apply_operation(&mut after, operation).map_err(|kind| {
+                Error::new(Kind::PatchFailed, format!("operation {index} of the patch does not apply: {kind}"))
                     .with("operation", index)
             })?;
             let deepens =
@@ -200,10 +253,15 @@ impl ClientPatch {
     }
 }
 
-fn at(path: &serde_path_to_error::Path) -> String {
-    match path.to_string().as_str() {
-        "." => String::new(),
-        path => path.to_owned(),
+/// Applies one operation. `test` is ours: the library compares numbers by their spelling, RFC 6902 by value.
+fn apply_operation(state: &mut Value, operation: &json_patch::PatchOperation) -> Result<(), PatchErrorKind> {
+    let json_patch::PatchOperation::Test(test) = operation else {
+        return json_patch::patch(state, std::slice::from_ref(operation)).map_err(|error| error.kind);
+    };
+    match state.pointer(test.path.as_str()) {
+        Some(found) if json::equal(found, &test.value) => Ok(()),
+        Some(_) => Err(PatchErrorKind::TestFailed),
+        None => Err(PatchErrorKind::InvalidPointer),
     }
 }
 

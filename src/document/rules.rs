@@ -1,8 +1,10 @@
 //! What decides whether an action is allowed and what it does: brought by whoever embeds the server, one per
 //! collection. A collection without rules is *freeform*: its actions carry the patch that they apply.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::input;
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;
 
@@ -27,6 +29,25 @@ pub struct Action<'a> {
     /// Random bytes for this action alone: for shuffling and dice. Whatever is made of them must be put into the state
     /// (or be forgotten): rules are not run again when a history is replayed.
     pub seed: [u8; 32],
+}
+
+impl Action<'_> {
+    /// The payload as a `T`; null is read as an empty object. Otherwise as [`read_as`].
+    pub fn payload_as<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        let empty = Value::Object(Map::new());
+        read_as(if self.payload.is_null() { &empty } else { self.payload }, "payload")
+    }
+}
+
+/// Reads a `T` from `value`, which is called `name` in what is told to its sender: a state or a payload. Numbers are
+/// read by value: `2.0` is a whole number. Error: names each member that does not fit, in `errors` too, and repeats
+/// nothing of the value.
+pub fn read_as<T: DeserializeOwned>(value: &Value, name: &str) -> Result<T, Rejection> {
+    input::from_value(value, name).map_err(|error| {
+        let errors = error.details().get("errors").cloned();
+        let details = errors.into_iter().map(|errors| ("errors".to_owned(), errors)).collect();
+        Rejection { message: error.message().to_owned(), details }
+    })
 }
 
 /// The rules' no.
@@ -55,6 +76,11 @@ pub trait Rules: Send + Sync + 'static {
     fn create(&self, state: Value, actor: &Actor) -> Result<Value, Rejection> {
         let _ = actor;
         Ok(state)
+    }
+
+    /// A state that a document can be created with. The server's front page shows it; the default shows none.
+    fn example(&self) -> Option<Value> {
+        None
     }
 
     /// The state after `action`.

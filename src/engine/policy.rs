@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::document::input::whole_number;
+
 /// The top-level members of a state of which a change forces a snapshot: a game enters its next phase, a status
 /// changes. Looking back to such a moment is what people do, and it costs least where a snapshot is.
 const LANDMARKS: [&str; 2] = ["phase", "status"];
@@ -41,7 +43,7 @@ impl SnapshotPolicy {
     pub fn of(self, state: &Value) -> Self {
         let Some(own) = state.get(MEMBER) else { return self };
         let ratio = own.get("patchRatio").and_then(Value::as_f64).and_then(thousandths);
-        let age = own.get("maxAgeSeconds").and_then(Value::as_u64).map(Duration::from_secs);
+        let age = own.get("maxAgeSeconds").and_then(whole_number).map(Duration::from_secs);
         Self {
             ratio_thousandths: ratio.unwrap_or(self.ratio_thousandths),
             age: age.filter(|age| !age.is_zero() && *age <= AGE_MAX).or(self.age),

@@ -151,7 +151,7 @@ async fn a_purge_needs_no_consent_of_rules_and_takes_what_the_same_batch_added()
     };
     let state = serde_json::json!({ "round": 1 });
     running.engine.write(write(Operation::Put { state })).await.unwrap();
-    let merge = Operation::Merge(serde_json::json!({ "round": 2 }));
+    let merge = Operation::Patch(serde_json::json!({ "round": 2 }).into());
     // All at once, so that they share a transaction as far as they may.
     let (written, snapshot, purged, gone) = tokio::join!(
         running.engine.write(write(merge)),

@@ -37,6 +37,7 @@ mod process_limits;
 mod program;
 mod rate_limits;
 mod reconciliation;
+mod requests;
 mod rollout;
 mod sessions;
 mod streams;

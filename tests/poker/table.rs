@@ -240,6 +240,33 @@ fn a_table_that_cannot_be_played_is_not_made() {
 }
 
 #[test]
+fn what_is_sent_is_read_by_value_and_refused_in_words_of_json() {
+    let mut game = Game::of(&[1000, 1000, 1000]);
+    game.deal(&PAIRS).act("c", "raise", json!({ "to": 300.0 }));
+    assert_eq!(game.state["bet"], 300);
+    for (payload, words) in [
+        (json!({ "to": "x" }), "payload.to: must be a whole number, not negative"),
+        (json!({ "to": 1.5, "x": 1, "player": 2 }), "payload.player: must be a string; payload.to: must be a whole"),
+        (json!({}), "payload.to: is missing"),
+        (json!([]), "payload: must be an object"),
+    ] {
+        let told = game.refuse("a", "raise", payload);
+        assert!(told.contains(words), "{told}");
+    }
+    let hole = game.refuse("host", "deal", json!({ "private": { "a": { "cards": ["2c"] } } }));
+    assert!(hole.contains("payload.private.a.cards: must be an array of 2 items"), "{hole}");
+    let wrong = json!({ "players": [5, { "id": "a b", "stack": -1 }], "blinds": "none" });
+    let refused = Holdem.create(wrong, &actor("host")).unwrap_err();
+    for field in ["state.players[0]", "state.players[1].id", "state.players[1].stack", "state.blinds"] {
+        assert!(refused.message.contains(field), "{field}: {}", refused.message);
+    }
+    for word in ["expected", "struct", "u64", "sequence"] {
+        assert!(!refused.message.contains(word), "{}", refused.message);
+    }
+    assert_eq!(refused.details["errors"].as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn only_the_host_edits_and_only_into_a_table() {
     let game = Game::of(&[1000, 1000]);
     let mut richer = game.state.clone();

@@ -86,7 +86,7 @@ pub async fn fill(data_dir: &Path, games: usize, events: u64, clock: Arc<dyn Clo
 
 fn action(turn: u64) -> Operation {
     let payload = json!({"by": "p3", "amount": turn, "said": "x".repeat(80)});
-    Operation::Action { kind: "raise".to_owned(), payload, patch: Some(fixture::patch(turn)) }
+    Operation::Action { kind: "raise".to_owned(), payload, patch: Some(fixture::patch(turn).into()) }
 }
 
 /// Follows a game as a player from a position on, until the stream says that it goes on from there.

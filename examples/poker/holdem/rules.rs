@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rejoin::{Action, Actor, Rejection, Rules};
+use rejoin::{Action, Actor, Rejection, Rules, read_as};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cards::Card;
 use super::dealing::Setup;
@@ -17,9 +16,7 @@ pub struct Holdem;
 
 impl Rules for Holdem {
     fn create(&self, state: Value, _creator: &Actor) -> Result<Value, Rejection> {
-        let setup: Setup =
-            serde_json::from_value(state).map_err(|e| Rejection::new(format!("this makes no poker table: {e}")))?;
-        to_state(&setup.into_table()?)
+        to_state(&read_as::<Setup>(&state, "state")?.into_table()?)
     }
 
     fn apply(&self, state: &Value, action: &Action<'_>, actor: &Actor) -> Result<Value, Rejection> {
@@ -48,8 +45,8 @@ impl Rules for Holdem {
 }
 
 fn read(state: &Value) -> Result<Table, Rejection> {
-    // The parser's own words could tell what stands in the state.
-    Table::deserialize(state).map_err(|_| damaged())
+    // What is wrong could tell what stands in the state.
+    read_as(state, "state").map_err(|_| damaged())
 }
 
 fn to_state(table: &Table) -> Result<Value, Rejection> {
@@ -85,30 +82,24 @@ struct Raise {
     player: Option<String>,
 }
 
-/// What was sent along; nothing at all is taken for an empty object.
-fn payload<T: DeserializeOwned>(action: &Action<'_>) -> Result<T, Rejection> {
-    let sent = if action.payload.is_null() { json!({}) } else { action.payload.clone() };
-    serde_json::from_value(sent).map_err(|e| Rejection::new(format!("payload of {}: {e}", action.kind)))
-}
-
 fn deal(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
     if !actor.host {
         return Err(Rejection::new("only the host deals"));
     }
     match action.kind {
-        "start" => payload::<Nothing>(action).and_then(|_| table.start(action.seed)),
-        "deal" => table.deal(payload::<Deal>(action)?.private),
-        _ => table.deal_board(&payload::<Board>(action)?.cards),
+        "start" => action.payload_as::<Nothing>().and_then(|_| table.start(action.seed)),
+        "deal" => table.deal(action.payload_as::<Deal>()?.private),
+        _ => table.deal_board(&action.payload_as::<Board>()?.cards),
     }
 }
 
 fn bet(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
     if action.kind == "raise" {
-        let Raise { to, player } = payload(action)?;
+        let Raise { to, player } = action.payload_as()?;
         let seat = turn(table, Phase::Betting, actor, player)?;
         return table.raise(seat, to);
     }
-    let seat = turn(table, Phase::Betting, actor, payload::<Turn>(action)?.player)?;
+    let seat = turn(table, Phase::Betting, actor, action.payload_as::<Turn>()?.player)?;
     match action.kind {
         "fold" => table.fold(seat),
         "check" => table.check(seat),
@@ -117,7 +108,7 @@ fn bet(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Reje
 }
 
 fn show(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
-    let seat = turn(table, Phase::Showdown, actor, payload::<Turn>(action)?.player)?;
+    let seat = turn(table, Phase::Showdown, actor, action.payload_as::<Turn>()?.player)?;
     if action.kind == "show" { table.show(seat) } else { table.muck(seat) }
 }
 

@@ -32,7 +32,7 @@ fn told(error: &Error) -> String {
 }
 
 fn json_patch(operations: Value) -> Operation {
-    Operation::Patch(ClientPatch::parse(operations).unwrap())
+    Operation::Patch(serde_json::from_value::<ClientPatch>(operations).unwrap())
 }
 
 /// Where nobody but the host may reach, or not `alice`.
@@ -55,10 +55,10 @@ fn reaching_writes() -> Vec<Operation> {
         json!([1]),
         Value::Null,
     ] {
-        writes.push(Operation::Merge(sent.clone()));
+        writes.push(Operation::Patch(sent.clone().into()));
         writes.push(Operation::Put { state: sent.clone() });
         writes.push(Operation::Create { state: sent.clone(), host: None, access: Access::default() });
-        writes.push(Operation::Action { kind: "go".into(), payload: json!({}), patch: Some(sent) });
+        writes.push(Operation::Action { kind: "go".into(), payload: json!({}), patch: Some(sent.into()) });
     }
     for place in FORBIDDEN {
         writes.extend([
@@ -111,10 +111,10 @@ fn some_write() -> impl Strategy<Value = Operation> {
     };
     prop_oneof![
         4 => vec(step, 1..3).prop_map(|steps| json_patch(Value::from(steps))),
-        1 => own().prop_map(Operation::Merge),
+        1 => own().prop_map(|sent| Operation::Patch(sent.into())),
         1 => own().prop_map(|state| Operation::Put { state }),
         1 => own().prop_map(|state| Operation::Create { state, host: None, access: Access::default() }),
-        1 => own().prop_map(|sent| Operation::Action { kind: "go".into(), payload: json!({}), patch: Some(sent) }),
+        1 => own().prop_map(|sent| Operation::Action { kind: "go".into(), payload: json!({}), patch: Some(sent.into()) }),
         1 => Just(Operation::Delete),
         1 => Just(Operation::Rollback { to: Version(1) }),
     ]
@@ -205,7 +205,7 @@ proptest! {
     fn a_stale_write_is_told_the_state_that_its_writer_may_see(state in state(), player in player()) {
         let stale = Expected { version: Some(Version(3)), ..Expected::default() };
         let viewer = Viewer::User(player.clone());
-        let error = decided(Some(&state), &viewer, Operation::Merge(json!({ "a": 1 })), stale).unwrap_err();
+        let error = decided(Some(&state), &viewer, Operation::Patch(json!({ "a": 1 }).into()), stale).unwrap_err();
         prop_assert_eq!(error.kind(), Kind::VersionConflict);
         prop_assert_eq!(&error.details()["current"], &redact_value(state, &player));
         prop_assert!(!tells_secrets(&told(&error), &player));

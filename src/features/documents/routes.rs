@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,15 +18,16 @@ use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::ACTION_TYPE_LENGTH_MAX;
-use crate::document::decide::{Operation, Request, Tags, absent};
+use crate::document::decide::{Expected, Operation, Request, absent};
 use crate::document::model::{Access, Document};
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, redact_state};
 use crate::http::api::Api;
 use crate::http::request::body::{JSON_PATCH, MERGE_PATCH};
 use crate::http::request::caller::Caller;
-use crate::http::request::headers::{self, REJOIN_POSITION};
+use crate::http::request::headers::REJOIN_POSITION;
 use crate::http::request::path::{CollectionPath, DocumentPath};
+use crate::http::request::preconditions::is_unchanged;
 use crate::http::request::query::{Cursor, Page, Query};
 use crate::http::response::openapi::{Conditions, Unchanged, WriteHeaders};
 use crate::http::response::problem::{Failure, Handled};
@@ -39,8 +40,8 @@ mod streams;
 mod writes;
 
 use description::{
-    ActProblems, CreateProblems, Created, CreatedOrWritten, DeleteProblems, ListProblems, PatchProblems, PutProblems,
-    Read, ReadProblems, Written,
+    ActProblems, CreateProblems, Created, CreatedOrWritten, DeleteProblems, DocumentProblems, ListProblems,
+    PatchProblems, PutProblems, Read, Written,
 };
 use schemas::{Acted, Document as DocumentSchema, DocumentPage, PatchOperation, Schemas};
 use sent::Sent;
@@ -67,7 +68,7 @@ struct CreateBody {
     id: Option<DocumentId>,
     /// What it says.
     #[schema(value_type = Object)]
-    state: Value,
+    state: Map<String, Value>,
     /// Who sees everything in it; left out: its creator.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     host: Option<UserId>,
@@ -86,11 +87,11 @@ struct CreateBody {
     responses(Created, CreateProblems),
 )]
 async fn create(State(api): State<Api>, CollectionPath(collection): CollectionPath, sent: Sent) -> Handled<Response> {
-    let CreateBody { id, state, host, access } = sent.object()?;
+    let (CreateBody { id, state, host, access }, expected) = sent.object()?;
     let request = Request {
         name: DocumentName { collection, id: id_or_new(&api, id)? },
-        operation: Operation::Create { state, host, access },
-        expected: sent.expected(None)?,
+        operation: Operation::Create { state: Value::Object(state), host, access },
+        expected,
     };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
@@ -108,7 +109,7 @@ fn id_or_new(api: &Api, id: Option<DocumentId>) -> Result<DocumentId> {
 struct PutBody {
     /// What the document is to say.
     #[schema(value_type = Object)]
-    state: Value,
+    state: Map<String, Value>,
     /// Only if the document is at this version; 0: only if it is not there.
     #[schema(value_type = Option<u64>)]
     expected_version: Option<Version>,
@@ -121,9 +122,9 @@ struct PutBody {
     responses(CreatedOrWritten, PutProblems),
 )]
 async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
-    let PutBody { state, expected_version } = sent.object()?;
-    let expected = sent.expected(expected_version)?;
-    let request = Request { name, operation: Operation::Put { state }, expected };
+    let (PutBody { state, expected_version }, expected) = sent.object()?;
+    let operation = Operation::Put { state: Value::Object(state) };
+    let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
@@ -140,11 +141,12 @@ async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sen
     responses(Written<DocumentSchema>, PatchProblems),
 )]
 async fn patch(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
-    let operation = match sent.body.one_of(&[MERGE_PATCH, JSON_PATCH])? {
-        JSON_PATCH => Operation::Patch(ClientPatch::parse(sent.body.parse()?)?),
-        _ => Operation::Merge(sent.body.parse()?),
+    let patch = match sent.body.one_of(&[MERGE_PATCH, JSON_PATCH])? {
+        JSON_PATCH => sent.body.parse_as("patch").map(ClientPatch::Operations),
+        _ => sent.body.parse().map(|patch| ClientPatch::Merge(Value::Object(patch))),
     };
-    let request = Request { name, operation, expected: sent.expected(None)? };
+    let (patch, expected) = sent.with_conditions(patch)?;
+    let request = Request { name, operation: Operation::Patch(patch), expected };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
@@ -157,7 +159,8 @@ async fn patch(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: S
     responses(Written<DocumentSchema>, DeleteProblems),
 )]
 async fn delete(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
-    let request = Request { name, operation: Operation::Delete, expected: sent.expected(None)? };
+    let ((), expected) = sent.with_conditions(Ok(()))?;
+    let request = Request { name, operation: Operation::Delete, expected };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
@@ -166,13 +169,13 @@ async fn delete(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: 
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ActionBody {
     /// What is to be done, for example `raise`.
-    #[schema(pattern = "^[A-Za-z0-9_.:-]{1,64}$")]
-    r#type: String,
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_.:-]{1,64}$")]
+    r#type: ActionType,
     /// With what; left out: `{}`.
     payload: Option<Value>,
-    /// A merge patch of the state, only for collections without rules.
-    #[schema(value_type = Option<Object>)]
-    patch: Option<Value>,
+    /// A merge patch of the state, or a JSON Patch; only for collections without rules.
+    #[schema(value_type = Option<schemas::StatePatch>)]
+    patch: Option<ClientPatch>,
     /// Only if the document is at this version.
     #[schema(value_type = Option<u64>)]
     expected_version: Option<Version>,
@@ -187,21 +190,36 @@ struct ActionBody {
     responses(Written<Acted>, ActProblems),
 )]
 async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
-    let ActionBody { r#type, payload, patch, expected_version } = sent.object()?;
-    let expected = sent.expected(expected_version)?;
-    let request = Request { name, operation: action(r#type, payload, patch)?, expected };
+    let (ActionBody { r#type, payload, patch, expected_version }, expected) = sent.object()?;
+    let expected = Expected { version: expected_version, ..expected };
+    let request = Request { name, operation: action(r#type, payload, patch, "patch")?, expected };
     sent.carry_out(&api, vec![request], Shows::Event).await
 }
 
-/// An action, its type within its alphabet. Error: `Invalid`.
-fn action(kind: String, payload: Option<Value>, patch: Option<Value>) -> Result<Operation> {
-    let plain = kind.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
-    if kind.is_empty() || kind.len() > ACTION_TYPE_LENGTH_MAX || !plain {
-        let message = format!("must be 1 to {ACTION_TYPE_LENGTH_MAX} letters, digits or characters of '_-.:'");
-        return Err(Error::invalid_field("type", message));
+/// An action whose patch was sent as `field`. Error: `Invalid` for a patch without operations.
+fn action(kind: ActionType, payload: Option<Value>, patch: Option<ClientPatch>, field: &str) -> Result<Operation> {
+    if patch.as_ref().is_some_and(ClientPatch::is_empty) {
+        return Err(Error::invalid_field(field, "has no operation; leave it out"));
     }
-    let payload = payload.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    Ok(Operation::Action { kind, payload, patch })
+    let payload = payload.unwrap_or_else(|| Value::Object(Map::new()));
+    Ok(Operation::Action { kind: kind.0, payload, patch })
+}
+
+/// The type of an action, within its alphabet.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct ActionType(String);
+
+impl TryFrom<String> for ActionType {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
+        if text.is_empty() || text.len() > ACTION_TYPE_LENGTH_MAX || !plain {
+            return Err(format!("must be 1 to {ACTION_TYPE_LENGTH_MAX} letters, digits or characters of '_-.:'"));
+        }
+        Ok(Self(text))
+    }
 }
 
 /// How far to go back.
@@ -225,8 +243,8 @@ struct RollbackBody {
     responses(Written<DocumentSchema>, ActProblems),
 )]
 async fn rollback(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
-    let RollbackBody { to_version, expected_version } = sent.object()?;
-    let expected = sent.expected(expected_version)?;
+    let (RollbackBody { to_version, expected_version }, expected) = sent.object()?;
+    let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: Operation::Rollback { to: to_version }, expected };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
@@ -249,7 +267,7 @@ struct ReadQuery {
     operation_id = "readDocument",
     tag = "documents",
     params(DocumentPath, Caller, ReadQuery, Unchanged),
-    responses(Read, ReadProblems)
+    responses(Read, DocumentProblems)
 )]
 async fn read(
     State(api): State<Api>,
@@ -268,11 +286,7 @@ async fn read(
             document
         }
     };
-    let unchanged = match headers::if_none_match(&headers)? {
-        None => false,
-        Some(Tags::Any) => true,
-        Some(Tags::These(tags)) => tags.contains(&document.tag()),
-    };
+    let unchanged = is_unchanged(&headers, &document, &viewer)?;
     let audience = document.meta.audience(&viewer);
     let mut response = if unchanged {
         StatusCode::NOT_MODIFIED.into_response()

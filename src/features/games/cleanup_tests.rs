@@ -124,7 +124,8 @@ async fn what_is_written_to_a_completed_game_is_kept_as_long_as_any() {
     create(&running, "games", "done").await;
     complete(&running, "done").await;
     running.clock.advance(7 * DAY);
-    let (name, operation) = (DocumentName::new("games", "done").unwrap(), Operation::Merge(json!({ "round": 2 })));
+    let (name, operation) =
+        (DocumentName::new("games", "done").unwrap(), Operation::Patch(json!({ "round": 2 }).into()));
     let requests = vec![Request { name, operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
     let (at_work, purged) = cleanup(&running);
@@ -144,7 +145,7 @@ async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
             let patch = json!({ "round": round });
             let request = Request {
                 name: DocumentName::new("games", id).unwrap(),
-                operation: Operation::Merge(patch),
+                operation: Operation::Patch(patch.into()),
                 expected: Expected::default(),
             };
             running.engine.write(Write { requests: vec![request], viewer: Viewer::Owner, key: None }).await.unwrap();

@@ -7,6 +7,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
 use crate::base::limits::{SEATS_DEFAULT, SEATS_MAX};
+use crate::document::input::whole_number;
 
 /// A seat that is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(crate) fn max_seats(state: &[u8]) -> u32 {
         #[serde(default)]
         max_seats: serde_json::Value,
     }
-    let said = serde_json::from_slice::<State>(state).ok().and_then(|state| state.max_seats.as_u64());
+    let said = serde_json::from_slice::<State>(state).ok().and_then(|state| whole_number(&state.max_seats));
     let said = said.filter(|count| *count > 0).unwrap_or(u64::from(SEATS_DEFAULT));
     u32::try_from(said).unwrap_or(SEATS_MAX).min(SEATS_MAX)
 }
@@ -107,6 +108,8 @@ mod tests {
             (r#"{"maxSeats":6,"hidden":{"maxSeats":2}}"#, 6),
             (r#"{"table":{"maxSeats":6}}"#, SEATS_DEFAULT),
             ("{}", SEATS_DEFAULT),
+            (r#"{"maxSeats":2.0}"#, 2),
+            (r#"{"maxSeats":2.5}"#, SEATS_DEFAULT),
             (r#"{"maxSeats":0}"#, SEATS_DEFAULT),
             (r#"{"maxSeats":-1}"#, SEATS_DEFAULT),
             (r#"{"maxSeats":"6"}"#, SEATS_DEFAULT),

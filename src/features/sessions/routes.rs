@@ -192,7 +192,7 @@ async fn open(
     if !(body.bytes.is_empty() && body.media_type.is_empty()) {
         body.one_of(&[JSON])?;
     }
-    let OpenBody { device, user } = if body.bytes.is_empty() { OpenBody::default() } else { body.parse_object()? };
+    let OpenBody { device, user } = if body.bytes.is_empty() { OpenBody::default() } else { body.parse()? };
     let opening = Opening {
         user,
         device: device.map(DeviceBody::check).transpose()?.unwrap_or_default(),

@@ -333,7 +333,7 @@ async fn one(State(api): State<Api>, caller: Caller, UserPath(user): UserPath) -
 async fn put(State(api): State<Api>, caller: Caller, UserPath(user): UserPath, sent: RawBody) -> Handled<Response> {
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
-    let subscription = sent.parse_object::<SubscriptionBody>()?.checked(user)?;
+    let subscription = sent.parse::<SubscriptionBody>()?.checked(user)?;
     let stored = subscription.clone();
     let is_new = api.engine.rows(move |conn, now| service::put(conn, stored, now)).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -1,22 +1,19 @@
 //! Extractors of request bodies: bounded in bytes, depth and time, and refused in our own words.
 
-use std::time::Duration;
-
 use axum::body::BodyDataStream;
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use crate::base::error::{Error, Kind, Result};
-use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX, REFUSED_BODY_BYTES_MAX};
+use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX};
+use crate::document::input;
 use crate::document::json::{check_text_depth, check_text_integers};
 use crate::http::request::caller::CallerResolution;
 use crate::http::request::headers::once;
-use crate::http::request::input_errors::misfit;
 use crate::http::response::problem::Failure;
 use crate::http::server::body_timeout::BodyTimeout;
 
@@ -24,9 +21,6 @@ use crate::http::server::body_timeout::BodyTimeout;
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
-
-/// How long the rest of a refused body is read for.
-const REFUSED_BODY_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What a body may measure. The extractors take it from the router's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +49,6 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let body = RawBody::read(request, BodyLimits::from_ref(state), &[JSON]).await?;
-        // serde would take an array as the members of a struct in their order; nobody is to come to rely on that.
-        if body.bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(Error::invalid_field("body", "must be an object").into());
-        }
         Ok(Self(body.parse()?))
     }
 }
@@ -90,25 +80,14 @@ impl RawBody {
     async fn read(request: Request, limits: BodyLimits, accepted: &[&str]) -> Result<Self> {
         let (parts, body) = request.into_parts();
         let announced = usize::try_from(http_body::Body::size_hint(&body).lower()).unwrap_or(usize::MAX);
-        let awaits_continue = parts.headers.contains_key(EXPECT);
-        let mut reader = Reader { stream: body.into_data_stream(), announced, read: 0, awaits_continue };
-        let outcome = match check_type(&parts.headers, accepted) {
-            Ok(media_type) => reader.collect(limits.bytes_max).await.map(|bytes| (media_type, bytes)),
-            Err(refusal) => Err(refusal),
-        };
-        match outcome {
-            Ok((media_type, bytes)) => {
-                // The sender had time to lose their rights.
-                if let Some(caller) = parts.extensions.get::<CallerResolution>().and_then(CallerResolution::caller) {
-                    caller.check_standing()?;
-                }
-                Ok(Self { media_type, bytes, depth_max: limits.depth_max })
-            }
-            Err(refusal) => {
-                reader.discard().await;
-                Err(refusal)
-            }
+        check_coding(&parts.headers)?;
+        let media_type = check_type(&parts.headers, accepted)?;
+        let bytes = collect(body.into_data_stream(), announced, limits.bytes_max).await?;
+        // The sender had time to lose their rights.
+        if let Some(caller) = parts.extensions.get::<CallerResolution>().and_then(CallerResolution::caller) {
+            caller.check_standing()?;
         }
+        Ok(Self { media_type, bytes, depth_max: limits.depth_max })
     }
 
     /// The one of `accepted` that the body has. Error: `UnsupportedMediaType`, naming them.
@@ -119,52 +98,25 @@ impl RawBody {
 
     /// Reads the body as JSON. Errors: `TooLarge` when it nests too deep; `Invalid`.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        parse(&self.bytes, self.depth_max)
+        parse(&self.bytes, self.depth_max, "")
     }
 
-    /// The same for a `T` that is a struct: the body must be an object. Errors as in [`parse`](Self::parse).
-    pub(crate) fn parse_object<T: DeserializeOwned>(&self) -> Result<T> {
-        parse_object(&self.bytes, self.depth_max)
+    /// The same where what is wrong is to be told of `name`.
+    pub(crate) fn parse_as<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        parse(&self.bytes, self.depth_max, name)
     }
 }
 
-/// [`parse`] for a `T` that is a struct, whose members a deserialiser would also take from an array, in their order.
-/// Errors as there.
-pub(crate) fn parse_object<T: DeserializeOwned>(text: &[u8], depth_max: usize) -> Result<T> {
-    if text.trim_ascii_start().starts_with(b"[") {
-        // What is not JSON at all is told as such.
-        parse::<serde::de::IgnoredAny>(text, depth_max)?;
-        return Err(Error::invalid_field("body", "must be an object"));
-    }
-    parse(text, depth_max)
-}
-
-/// Reads `text` as JSON that nests at most `depth_max` deep. Errors: `TooLarge`; `Invalid` with the field that does not
-/// fit, or the place where it stops being JSON.
-pub(crate) fn parse<T: DeserializeOwned>(text: &[u8], depth_max: usize) -> Result<T> {
+/// Reads `text` as JSON that nests at most `depth_max` deep. Errors: `TooLarge`; `Invalid` with each field that does
+/// not fit, or the place where it stops being JSON.
+fn parse<T: DeserializeOwned>(text: &[u8], depth_max: usize, name: &str) -> Result<T> {
     let text = std::str::from_utf8(text).map_err(|_| Error::invalid_field("body", "is not UTF-8"))?;
     if text.trim_ascii().is_empty() {
         return Err(Error::invalid_field("body", "is empty; JSON is expected"));
     }
     check_text_depth(text.as_bytes(), depth_max)?;
     check_text_integers(text)?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
-        let path = e.path().to_string();
-        explain(&path, e.inner())
-    })?;
-    deserializer.end().map_err(|e| explain(".", &e))?;
-    Ok(value)
-}
-
-fn explain(path: &str, error: &serde_json::Error) -> Error {
-    let place = format!("line {}, column {}", error.line(), error.column());
-    if error.is_data() {
-        let message = error.to_string();
-        let tail = format!(" at line {} column {}", error.line(), error.column());
-        return misfit(path, message.strip_suffix(&tail).unwrap_or(&message));
-    }
-    Error::invalid_field("body", format!("is not valid JSON ({place})"))
+    input::from_text(text, name)
 }
 
 /// The media type of a request, which must be one of `accepted` (none there: any).
@@ -177,7 +129,9 @@ fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<String> {
         return Err(unsupported(accepted));
     }
     let foreign = parts.filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
-        name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        let charset = value.trim().trim_matches('"');
+        let utf8 = ["utf-8", "utf8"].iter().any(|known| charset.eq_ignore_ascii_case(known));
+        name.trim().eq_ignore_ascii_case("charset") && !utf8
     });
     if foreign && accepted.is_empty() {
         // With its parameter it is none of the types that the handler will name.
@@ -191,65 +145,46 @@ fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<String> {
     Ok(media_type)
 }
 
+/// Error: `UnsupportedMediaType` for a body that is compressed or otherwise encoded.
+fn check_coding(headers: &HeaderMap) -> Result<()> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    if codings.all(|coding| plain(coding.trim_ascii())) {
+        return Ok(());
+    }
+    let message = "bodies are taken as they are; send it without Content-Encoding";
+    Err(Error::new(Kind::UnsupportedMediaType, message).with("acceptedEncodings", vec!["identity"]))
+}
+
 fn unsupported(accepted: &[&str]) -> Error {
     let message = format!("the Content-Type must be {}", accepted.join(" or "));
     Error::new(Kind::UnsupportedMediaType, message).with("accepted", accepted.to_vec())
 }
 
-/// A body that is being read.
-struct Reader {
-    stream: BodyDataStream,
-    /// Its length, if that was said beforehand; otherwise 0.
-    announced: usize,
-    read: usize,
-    /// Whether the sender waits to be told to go on; then a refusal needs nothing read.
-    awaits_continue: bool,
-}
-
-impl Reader {
-    /// The whole body, without a copy when it comes in one piece. Errors: `TooLarge`, before anything is read when the
-    /// announced length says so; `RequestTimeout`; `Invalid` when the connection breaks off.
-    async fn collect(&mut self, bytes_max: usize) -> Result<Bytes> {
-        if self.announced > bytes_max {
+/// The whole body, without a copy when it comes in one piece. Errors: `TooLarge`, before anything is read when the
+/// `announced` length (else 0) says so; `RequestTimeout`; `Invalid` when the connection breaks off.
+async fn collect(mut stream: BodyDataStream, announced: usize, bytes_max: usize) -> Result<Bytes> {
+    if announced > bytes_max {
+        return Err(too_large(bytes_max));
+    }
+    let (mut first, mut all, mut read) = (Bytes::new(), BytesMut::new(), 0);
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(broken)?;
+        read += piece.len();
+        if read > bytes_max {
             return Err(too_large(bytes_max));
         }
-        let (mut first, mut all) = (Bytes::new(), BytesMut::new());
-        while let Some(piece) = self.stream.next().await {
-            let piece = piece.map_err(broken)?;
-            self.read += piece.len();
-            if self.read > bytes_max {
-                return Err(too_large(bytes_max));
-            }
-            if first.is_empty() {
-                first = piece;
-                continue;
-            }
-            if all.is_empty() {
-                all.reserve(self.announced.max(self.read));
-                all.extend_from_slice(&first);
-            }
-            all.extend_from_slice(&piece);
+        if first.is_empty() {
+            first = piece;
+            continue;
         }
-        Ok(if all.is_empty() { first } else { all.freeze() })
-    }
-
-    /// Reads what is left of a refused body, within bounds: a sender that is still sending when the connection closes
-    /// sees a reset in place of the refusal.
-    async fn discard(&mut self) {
-        if self.awaits_continue || self.announced > REFUSED_BODY_BYTES_MAX {
-            return;
+        if all.is_empty() {
+            all.reserve(announced.max(read));
+            all.extend_from_slice(&first);
         }
-        let rest = async {
-            while let Some(Ok(piece)) = self.stream.next().await {
-                self.read += piece.len();
-                if self.read > REFUSED_BODY_BYTES_MAX {
-                    return;
-                }
-            }
-        };
-        // When the time is up, the refusal goes out all the same.
-        let _ = timeout(REFUSED_BODY_TIME_MAX, rest).await;
+        all.extend_from_slice(&piece);
     }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 fn too_large(bytes_max: usize) -> Error {

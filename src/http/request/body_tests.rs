@@ -96,7 +96,7 @@ async fn what_does_not_fit_is_named_in_our_words() {
             "must be a whole number, not negative",
         ),
         ("{\"state\":{},\"steps\":[{}]}", "steps[0].count", "is missing"),
-        ("{\"state\":{},\"steps\":[{\"x\":1}]}", "steps[0].x", "is not known here; taken: count"),
+        ("{\"state\":{},\"steps\":[{\"x\":1,\"count\":1}]}", "steps[0].x", "is not known here; taken: count"),
     ] {
         let error = read("application/json", body).await.unwrap_err();
         let expect = json!([{ "field": field, "detail": detail }]);

@@ -1,7 +1,7 @@
 //! Parsers of the request headers that handlers go by. Pure.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, AsHeaderName, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use http::header::{ACCEPT, AsHeaderName, HeaderName, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING};
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::IDEMPOTENCY_KEY_LENGTH_MAX;
@@ -98,6 +98,18 @@ pub(crate) fn once<'a>(headers: &'a HeaderMap, header: impl AsHeaderName, name: 
         (Some(_), Some(_)) => return Err(Error::invalid_field(name, "is given more than once")),
     };
     value.to_str().map(Some).map_err(|_| Error::invalid_field(name, "has characters other than visible ASCII"))
+}
+
+/// Error: `Invalid` when the body comes in a transfer coding other than `chunked`, which would not be decoded.
+pub(crate) fn check_transfer_coding(headers: &HeaderMap) -> Result<()> {
+    let mut codings =
+        headers.get_all(TRANSFER_ENCODING).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if chunked(only) => Ok(()),
+        _ => Err(Error::invalid_field("Transfer-Encoding", "may be chunked alone; other codings are not decoded")),
+    }
 }
 
 /// `Idempotency-Key`: 1 to 255 visible ASCII characters, with or without the quotes of a structured string, which are

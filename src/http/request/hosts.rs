@@ -75,8 +75,7 @@ impl Hosts {
             _ => return Err(Error::invalid("the Host header is missing or empty")),
         };
         if !self.contains(host) {
-            let message = "this server does not go by the name in the Host header; if it should, configure that name";
-            return Err(Error::new(Kind::MisdirectedHost, message));
+            return Err(Error::new(Kind::MisdirectedHost, foreign_host(host)));
         }
         match uri.authority() {
             Some(target) if !same_authority(target.as_str(), host) => {
@@ -112,6 +111,18 @@ impl Hosts {
         // A browser leaves out the scheme's own port; the list may have it.
         self.contains(authority) || (split_port(authority).1.is_none() && self.contains(&format!("{authority}:{port}")))
     }
+}
+
+/// What is said to a request for `host`, which is repeated only if it could be a name.
+fn foreign_host(host: &str) -> String {
+    let (name, _) = split_port(host);
+    let is_name =
+        !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    let name = if is_name { name } else { "NAME" };
+    format!(
+        "this server does not answer to the Host of this request; if it should, start it with --allowed-host {name} \
+         (allowed-host in the file)"
+    )
 }
 
 fn foreign() -> Error {

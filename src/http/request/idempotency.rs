@@ -58,7 +58,7 @@ impl Sent {
     /// The body as a JSON object. Errors: `UnsupportedMediaType`, `Invalid`, `TooLarge`.
     pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T> {
         self.body.one_of(&[JSON])?;
-        self.body.parse_object()
+        self.body.parse()
     }
 
     /// The same where nothing may be sent as well; `None` then.
@@ -67,7 +67,7 @@ impl Sent {
             return Ok(None);
         }
         self.body.one_of(&[JSON])?;
-        if self.body.bytes.is_empty() { Ok(None) } else { self.body.parse_object().map(Some) }
+        if self.body.bytes.is_empty() { Ok(None) } else { self.body.parse().map(Some) }
     }
 
     /// The answer that the same call was given before, if it was. To be asked for first, since what the call is about

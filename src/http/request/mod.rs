@@ -1,6 +1,5 @@
-//! What a request says: [`caller`] (with [`cookie`] and [`forwarding`]), [`hosts`], [`headers`], [`path`], [`query`],
-//! [`body`] and [`idempotency`]; [`deliberate`] says whether a GET that writes was meant; [`input_errors`] words what
-//! is wrong with it.
+//! What a request says: [`caller`] (with [`cookie`] and [`forwarding`]), [`hosts`], [`headers`], [`preconditions`],
+//! [`path`], [`query`], [`body`] and [`idempotency`]; [`deliberate`] says whether a GET that writes was meant.
 
 pub(crate) mod body;
 pub(crate) mod caller;
@@ -10,6 +9,6 @@ pub(crate) mod forwarding;
 pub(crate) mod headers;
 pub(crate) mod hosts;
 pub(crate) mod idempotency;
-mod input_errors;
 pub(crate) mod path;
+pub(crate) mod preconditions;
 pub(crate) mod query;

@@ -9,10 +9,11 @@ use http::request::Parts;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::json;
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, both};
 use crate::base::limits::{CURSOR_LENGTH_MAX, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX};
-use crate::http::request::input_errors::misfit;
+use crate::document::input::{self, InvalidValue};
 use crate::http::response::problem::Failure;
 
 /// The extractor of a query as a `T`, whose fields are text, numbers, booleans, options and, for what may be repeated,
@@ -28,18 +29,36 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Reads `query` (without `?`) as a `T`. Error: `Invalid`, naming the parameter.
+/// Reads `query` (without `?`) as a `T`. Error: `Invalid`, naming each parameter that does not fit.
 pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T> {
-    let mut parameters = BTreeMap::<String, Vec<String>>::new();
+    let mut parameters = Parameters::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode(name).ok_or_else(|| Error::invalid_field("query", "has a name that is not encoded UTF-8"))?;
         let value = decode(value).ok_or_else(|| Error::invalid_field(&name, "is not percent-encoded UTF-8"))?;
         parameters.entry(name).or_default().push(value);
     }
-    let parameters = parameters.into_iter().map(|(name, values)| (name, Values(values)));
+    read(&parameters).map_err(|_| every_error::<T>(parameters))
+}
+
+type Parameters = BTreeMap<String, Vec<String>>;
+
+fn read<T: DeserializeOwned>(parameters: &Parameters) -> Result<T, InvalidValue> {
+    let parameters = parameters.iter().map(|(name, values)| (name.as_str(), Values(values.clone())));
     serde_path_to_error::deserialize(MapDeserializer::<_, Misfit>::new(parameters))
-        .map_err(|e| misfit(&e.path().to_string(), &e.inner().0))
+        .map_err(|error| InvalidValue::new(error.path(), &error.inner().0))
+}
+
+/// What does not fit in a query that was not read as a `T`.
+fn every_error<T: DeserializeOwned>(parameters: Parameters) -> Error {
+    let length =
+        parameters.iter().map(|(name, values)| name.len() + values.iter().map(String::len).sum::<usize>()).sum();
+    let placeholders = ["0", "a", "true"].map(|value| json!([value]));
+    input::collect(json!(parameters), length, "", &placeholders, |tree| {
+        let parameters: Parameters = serde_json::from_value(tree.clone()).unwrap_or_default();
+        read::<T>(&parameters).map(drop)
+    })
+    .unwrap_or_else(|| Error::internal("a query is read and not read"))
 }
 
 /// Undoes percent-encoding, with `+` for a space. `None` when a `%` is not followed by two digits, or when the outcome
@@ -60,7 +79,7 @@ pub(crate) fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// What does not fit, in words that [`misfit`] passes on or knows.
+/// What does not fit, in words that a caller is told, or that `input` knows.
 #[derive(Debug)]
 struct Misfit(String);
 
@@ -177,11 +196,10 @@ pub(crate) struct PageQuery {
 impl Page {
     /// Checks `limit` (1 to 500, else the default of 50) and opens `cursor`. Error: `Invalid`.
     pub(crate) fn new(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
-        let limit = limit.unwrap_or(PAGE_LIMIT_DEFAULT);
-        if !(1..=PAGE_LIMIT_MAX).contains(&limit) {
-            return Err(Error::invalid_field("limit", format!("must be from 1 to {PAGE_LIMIT_MAX}")));
-        }
-        Ok(Self { limit, after: cursor.map(Cursor::decode).transpose()? })
+        let limit = Some(limit.unwrap_or(PAGE_LIMIT_DEFAULT)).filter(|limit| (1..=PAGE_LIMIT_MAX).contains(limit));
+        let limit = limit.ok_or_else(|| Error::invalid_field("limit", format!("must be from 1 to {PAGE_LIMIT_MAX}")));
+        let (limit, after) = both(limit, cursor.map(Cursor::decode).transpose())?;
+        Ok(Self { limit, after })
     }
 }
 

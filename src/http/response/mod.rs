@@ -1,4 +1,4 @@
-//! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], the [`relocation`] of a document, and
+//! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], [`trailing_newline`], the [`relocation`] of a document, and
 //! [`openapi`], the description of all of it.
 
 pub(crate) mod json;
@@ -8,3 +8,4 @@ pub(crate) mod problem;
 pub(crate) mod problem_types;
 pub(crate) mod relocation;
 pub(crate) mod sse;
+pub(crate) mod trailing_newline;

@@ -270,7 +270,7 @@ macro_rules! parameters {
 /// `If-Match` and `If-None-Match` on a write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conditions;
-/// `If-None-Match` on a read.
+/// `If-Match` and `If-None-Match` on a read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unchanged;
 /// `Idempotency-Key` and `Prefer` on a write.
@@ -301,11 +301,10 @@ parameters! {
             "Only if the document has none of these tags; `*`: if it is not there.",
         ),
     ];
-    Unchanged => [request_header(
-        "If-None-Match",
-        TAGS_PATTERN,
-        "Answer 304 if what is asked for still has one of these tags.",
-    )];
+    Unchanged => [
+        request_header("If-Match", TAGS_PATTERN, "Answer 412 unless what is asked for has one of these tags."),
+        request_header("If-None-Match", TAGS_PATTERN, "Answer 304 if what is asked for still has one of these tags."),
+    ];
     Sent => [idempotency_key()];
     WriteHeaders => [
         idempotency_key(),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -106,6 +108,10 @@ pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
     }
     if error.kind() == Kind::UnsupportedMediaType {
         name_accepted(error, headers);
+        if error.details().contains_key("acceptedEncodings") {
+            // RFC 9110 §12.5.3: what would be taken.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
     }
     response
 }
@@ -127,6 +133,9 @@ fn retry_after(error: &Error) -> Option<u64> {
 fn name_accepted(error: &Error, headers: &mut HeaderMap) {
     let accepted = error.details().get("accepted").and_then(Value::as_array);
     let types: Vec<&str> = accepted.into_iter().flatten().filter_map(Value::as_str).collect();
+    if types.is_empty() {
+        return;
+    }
     let Ok(value) = HeaderValue::from_str(&types.join(", ")) else { return };
     let patches = types.iter().any(|media_type| media_type.contains("patch"));
     let older = if patches { "accept-patch" } else { "accept-post" };

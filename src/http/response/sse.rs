@@ -272,12 +272,13 @@ impl Source {
         match item {
             Item::Changes(events) => out.extend_from_slice(&self.changes(&events)?),
             Item::Presence(frames) => out.extend_from_slice(&frames),
-            Item::Snapshot { reason, documents, position } => {
-                let _ = write!(
-                    out,
-                    "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",\"documents\":[",
-                    reason.as_str()
-                );
+            Item::Snapshot { reason, documents, gone, position } => {
+                let _ = write!(out, "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",", reason.as_str());
+                if !gone.is_empty() {
+                    let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
+                    let _ = write!(out, "\"gone\":{},", serde_json::json!(gone));
+                }
+                out.extend_from_slice(b"\"documents\":[");
                 self.snapshot = Some(documents.into_iter());
                 self.continue_snapshot(out)?;
             }

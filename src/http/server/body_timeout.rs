@@ -11,6 +11,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::http::server::unread_body::UnreadBody;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyTimeouts {
     /// Longest pause.
@@ -32,15 +34,29 @@ impl fmt::Display for BodyTimeout {
 impl std::error::Error for BodyTimeout {}
 
 /// Wraps the body that hyper reads. An empty one is not wrapped.
-pub(crate) fn with_timeout(incoming: Incoming, times: BodyTimeouts) -> Body {
-    if incoming.is_end_stream() { Body::empty() } else { Body::new(TimedBody { incoming, times, wait: None }) }
+/// What is not read of it when it is dropped goes to `unread`.
+pub(crate) fn with_timeout(incoming: Incoming, times: BodyTimeouts, unread: &UnreadBody) -> Body {
+    if incoming.is_end_stream() {
+        return Body::empty();
+    }
+    Body::new(TimedBody { incoming: Some(incoming), times, wait: None, unread: unread.clone() })
 }
 
 /// A body with timeouts. Its timer is made at the first pause: most bodies arrive at once.
 struct TimedBody {
-    incoming: Incoming,
+    /// None once it ended.
+    incoming: Option<Incoming>,
     times: BodyTimeouts,
     wait: Option<BodyTimer>,
+    unread: UnreadBody,
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        if let Some(rest) = self.incoming.take().filter(|rest| !rest.is_end_stream()) {
+            self.unread.put(rest);
+        }
+    }
 }
 
 struct BodyTimer {
@@ -57,9 +73,13 @@ impl HttpBody for TimedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
             if let Some(wait) = &mut this.wait {
                 wait.running = false;
+            }
+            if !matches!(frame, Some(Ok(_))) {
+                this.incoming = None;
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
@@ -77,10 +97,10 @@ impl HttpBody for TimedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use http::Method;
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,9 +30,11 @@ use crate::base::limits;
 use crate::http::request::caller::Person;
 use crate::http::server::admission::{Admission, ConnectionInfo};
 use crate::http::server::body_timeout::{self, BodyTimeouts};
+use crate::http::server::head_reader::{BareLineFeed, BodyFraming, HeadReader, HeadScanner};
 use crate::http::server::listener_set::{ListenerInfo, ListenerSet};
 use crate::http::server::middleware::Middleware;
 use crate::http::server::stream_writer::{is_event_stream, write_stream};
+use crate::http::server::unread_body::{UnreadBody, discard_until_closed};
 use crate::http::server::write_timeout::WriteTimeout;
 
 /// Delay after the first of several failed accepts; it doubles up to [`ACCEPT_RETRY_MAX`].
@@ -150,6 +153,8 @@ struct ConnectionState {
     /// Whether a request has arrived. Only the connection's task uses it; atomic because the task moves between
     /// threads.
     used: AtomicBool,
+    /// Whether the last response was sent before its request's body had arrived. As `used`.
+    body_unread: AtomicBool,
     /// A response that is a stream, on its way from the service to the loop that polls it: one task, so the lock is
     /// never contended.
     stream: Mutex<Option<Response>>,
@@ -198,29 +203,40 @@ async fn run_connection(
 /// task is as large as its largest future, and there may be many streams.
 async fn serve_connection(stream: TcpStream, info: ConnectionInfo, server: Arc<ServerContext>) {
     let address = info.peer.address;
-    if let Some((socket, response)) = Box::pin(serve_requests(stream, info, server)).await {
-        Box::pin(write_stream(socket.without_rate_minimum(), address, response)).await;
+    match Box::pin(serve_requests(stream, info, Arc::clone(&server))).await {
+        RequestsEnd::Stream(socket, response) => {
+            Box::pin(write_stream(socket.without_rate_minimum(), address, response)).await
+        }
+        RequestsEnd::BodyUnread(socket) => tokio::select! {
+            () = Box::pin(discard_until_closed(socket)) => {}
+            () = server.stop.cancelled() => {}
+        },
+        RequestsEnd::Closed => {}
     }
 }
 
 /// Serves requests until the connection ends or a response is a stream. hyper's header timer does not run before the
 /// first byte, so a timer of ours does; after the order to stop it ends a silent connection soon.
-async fn serve_requests(
-    stream: TcpStream,
-    info: ConnectionInfo,
-    server: Arc<ServerContext>,
-) -> Option<(WriteTimeout, Response)> {
+async fn serve_requests(stream: TcpStream, info: ConnectionInfo, server: Arc<ServerContext>) -> RequestsEnd {
     let (address, life) = (info.peer.address, info.peer.life.clone());
     let blocked = Arc::new(AtomicBool::new(false));
     let ServerOptions { write_stall_timeout, answer_rate_min, .. } = server.options;
-    let io = TokioIo::new(WriteTimeout::new(stream, write_stall_timeout, answer_rate_min, Arc::clone(&blocked)));
-    let (used, stream) = (AtomicBool::new(false), Mutex::new(None));
-    let state = Arc::new(ConnectionState { server: Arc::clone(&server), info, used, stream });
+    let socket = WriteTimeout::new(stream, write_stall_timeout, answer_rate_min, Arc::clone(&blocked));
+    let heads = Arc::new(Mutex::new(HeadScanner::new()));
+    let io = TokioIo::new(HeadReader::new(socket, Arc::clone(&heads)));
+    let (used, body_unread, stream) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::new(None));
+    let state = Arc::new(ConnectionState { server: Arc::clone(&server), info, used, body_unread, stream });
     let service = service_fn({
         let state = Arc::clone(&state);
         // hyper keeps the space of this future for as long as the connection lives; boxed, it is freed with the
         // response.
-        move |request| Box::pin(handle_request(Arc::clone(&state), request))
+        move |mut request| {
+            // Before hyper reads on.
+            if heads.lock().body_follows(framing_of(&request)) {
+                request.extensions_mut().insert(BareLineFeed);
+            }
+            Box::pin(handle_request(Arc::clone(&state), request))
+        }
     });
     let mut connection = server.builder.serve_connection(io, service);
     let mut first_request = std::pin::pin!(sleep(server.options.header_timeout));
@@ -240,19 +256,21 @@ async fn serve_requests(
             biased;
             progress = progress => match progress {
                 ConnectionProgress::Stream(response) => {
-                    let socket = connection.into_parts().io.into_inner();
-                    return Some((socket, response));
+                    let socket = connection.into_parts().io.into_inner().into_inner();
+                    return RequestsEnd::Stream(socket, response);
                 }
                 ConnectionProgress::Ended(ended) => {
                     if let Err(error) = ended {
                         tracing::debug!(peer = %address, %error, "a connection ended early");
+                    } else if state.body_unread.load(Ordering::Relaxed) {
+                        return RequestsEnd::BodyUnread(connection.into_parts().io.into_inner().into_inner());
                     }
-                    return None;
+                    return RequestsEnd::Closed;
                 }
             },
             () = first_request.as_mut(), if awaiting_first => {
                 if !state.used.load(Ordering::Relaxed) {
-                    return None;
+                    return RequestsEnd::Closed;
                 }
                 awaiting_first = false;
             }
@@ -269,6 +287,15 @@ async fn serve_requests(
     }
 }
 
+/// How the requests of a connection ended.
+enum RequestsEnd {
+    /// The last response is a stream.
+    Stream(WriteTimeout, Response),
+    /// The last response was sent before the peer had sent all of its request.
+    BodyUnread(WriteTimeout),
+    Closed,
+}
+
 enum ConnectionProgress {
     Ended(hyper::Result<()>),
     Stream(Response),
@@ -282,8 +309,13 @@ async fn handle_request(
     let options = &state.server.options;
     let timeouts = BodyTimeouts { idle: options.body_idle_timeout, total: options.body_timeout };
     let is_get = request.method() == Method::GET;
-    let request = request.map(|incoming| body_timeout::with_timeout(incoming, timeouts));
-    let response = Arc::clone(&state.server.middleware).handle(&state.info, request).await;
+    let (unread, awaits_continue) = (UnreadBody::default(), request.headers().contains_key(EXPECT));
+    let request = request.map(|incoming| body_timeout::with_timeout(incoming, timeouts, &unread));
+    let mut response = Arc::clone(&state.server.middleware).handle(&state.info, request).await;
+    if !unread.discard(awaits_continue).await {
+        state.body_unread.store(true, Ordering::Relaxed);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if is_get && is_event_stream(&response) {
         // The loop takes the stream and drops hyper with this future, which must not complete before: hyper would
         // answer.
@@ -291,6 +323,10 @@ async fn handle_request(
         return pending().await;
     }
     Ok(response)
+}
+
+fn framing_of<B: http_body::Body>(request: &hyper::Request<B>) -> BodyFraming {
+    request.body().size_hint().exact().map_or(BodyFraming::Chunked, BodyFraming::Length)
 }
 
 /// Whether a failed accept concerns that one connection only, and not the listener or the process.

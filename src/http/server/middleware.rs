@@ -21,11 +21,13 @@ use tower::Service;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress, Sessions};
-use crate::http::request::headers::{LAST_EVENT_ID, wants_event_stream};
+use crate::http::request::headers::{LAST_EVENT_ID, check_transfer_coding, wants_event_stream};
 use crate::http::response::problem::{self, Failure, PendingRedirect, UnloggedCause};
 use crate::http::response::relocation;
 use crate::http::response::sse;
+use crate::http::response::trailing_newline::add_trailing_newline;
 use crate::http::server::admission::{ConnectionInfo, ConnectionRefusal};
+use crate::http::server::head_reader::BareLineFeed;
 use crate::http::server::rate_limit::RateLimiter;
 use crate::live::hub::Hub;
 
@@ -102,6 +104,7 @@ impl Middleware {
                 response = log_failure(response, &id, &method, &uri);
             }
             set_security_headers(&mut response);
+            let response = add_trailing_newline(response);
             if let Some(since) = since {
                 let micros = since.elapsed().as_micros();
                 tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), micros, "request");
@@ -128,6 +131,11 @@ impl Middleware {
         if let Some(unknown @ ConnectionRefusal::IdentityUnknown) = refusal {
             // Before the host check: the node's tailnet names are unknown for the same reason.
             return Err(unknown.to_error());
+        }
+        if let Err(refusal) = check_framing(request) {
+            // Where the next request begins is doubtful.
+            response_headers.push((CONNECTION, const { HeaderValue::from_static("close") }));
+            return Err(refusal);
         }
         hosts.check_host(request.uri(), request.headers())?;
         hosts.check_origin(request.method(), request.headers())?;
@@ -178,6 +186,14 @@ fn refuse(error: Error, info: &ConnectionInfo, request: &Request<Body>, number: 
         return sse::retry_later("unavailable", IDENTITY_UNKNOWN_RETRY, number);
     }
     Failure(error).into_response()
+}
+
+/// Error: `Invalid` when it is doubtful where the request ends.
+fn check_framing(request: &Request<Body>) -> Result<()> {
+    if request.extensions().get::<BareLineFeed>().is_some() {
+        return Err(Error::invalid("a line of the request's head ends without CR; each must end with CRLF"));
+    }
+    check_transfer_coding(request.headers())
 }
 
 async fn no_route() -> Failure {

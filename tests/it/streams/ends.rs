@@ -105,28 +105,29 @@ async fn only_snapshots_and_changes_carry_an_id() {
 }
 
 #[tokio::test]
-async fn a_document_that_is_not_there_is_refused_to_beginners_and_never_to_those_who_resume() {
+async fn a_document_that_never_was_is_refused_to_beginners_and_never_to_those_who_resume() {
     let server = Process::start(&[]);
     let events = counted(&server, 3).await;
     let deleted = server.request("DELETE", "/api/v1/games/g1").send().await.unwrap();
     assert_eq!(deleted.status(), 200);
-    for (name, status) in [("games/g1", 410), ("games/never", 404)] {
-        for method in ["GET", "HEAD"] {
-            let request = server.request(method, &format!("/api/v1/{name}/events"));
-            let refused = request.header("accept", "text/event-stream").send().await.unwrap();
-            assert_eq!(refused.status(), status, "{method} {name}");
-            let problem = if status == 410 { "/problems/gone" } else { "/problems/not-found" };
-            if method == "GET" {
-                let text = refused.text().await.unwrap();
-                assert!(text.contains(problem), "{text}");
-            }
+    for method in ["GET", "HEAD"] {
+        let request = server.request(method, "/api/v1/games/never/events");
+        let refused = request.header("accept", "text/event-stream").send().await.unwrap();
+        assert_eq!(refused.status(), 404, "{method}");
+        if method == "GET" {
+            let text = refused.text().await.unwrap();
+            assert!(text.contains("/problems/not-found"), "{text}");
         }
+    }
+    for name in ["games/g1", "games/never"] {
         let first = crate::support::position(&events[0]);
         for resume in ["0", &first, "garbage", "999-aaaaaaaaaaaa"] {
             let mut follower = Follower::connect(&events_url(&server, name), None, Some(resume)).await.unwrap();
             let told = follower.next().await.unwrap();
             match (resume.contains('g') || resume.starts_with("999"), told.event.as_str()) {
-                (true, "snapshot") => assert_eq!(told.data, json!({ "reason": "diverged", "documents": [] })),
+                (true, "snapshot") => {
+                    assert_eq!(told.data, json!({ "reason": "diverged", "documents": [], "gone": [name] }))
+                }
                 (false, "resumed") => {
                     let missed = if name == "games/never" { 0 } else { if resume == "0" { 4 } else { 3 } };
                     assert_eq!(told.data["count"], missed);
@@ -165,4 +166,38 @@ async fn a_deletion_and_a_new_beginning_are_changes_like_others() {
     assert_eq!(back.changes(2).await.iter().map(|told| &told.data).collect::<Vec<_>>(), [&gone.data, &again.data]);
     // Nobody is woken for nothing.
     assert!(timeout(Duration::from_millis(50), back.next()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_snapshot_names_the_documents_that_are_gone() {
+    let mut server = Process::start(&[]);
+    let events = counted(&server, 3).await;
+    server.put("/api/v1/games/other", &json!({})).await;
+    assert_eq!(server.request("DELETE", "/api/v1/games/g1").send().await.unwrap().status(), 200);
+    let gone = json!(["games/g1"]);
+    // Whoever begins is told too: a refusal would end a browser's stream for good.
+    for url in [events_url(&server, "games/g1"), format!("{}/api/v1/stream?doc=games/g1&doc=games/other", server.url)] {
+        for resume in [None, Some("garbage"), Some("999-aaaaaaaaaaaa")] {
+            let mut follower = Follower::connect(&url, None, resume).await.unwrap();
+            let told = follower.expect("snapshot").await;
+            assert_eq!(told.data["gone"], gone, "{url} {resume:?}: {}", told.text);
+        }
+    }
+    // What comes back is a change like others.
+    let mut follower = Follower::connect(&events_url(&server, "games/g1"), None, None).await.unwrap();
+    follower.expect("snapshot").await;
+    server.put("/api/v1/games/g1", &json!({ "n": 1 })).await;
+    follower.expect("change").await;
+    let mut again = Follower::connect(&events_url(&server, "games/g1"), None, None).await.unwrap();
+    assert_eq!(again.expect("snapshot").await.data.get("gone"), None, "nothing is");
+    // All is lost, and nothing is left that could say that it was there.
+    server.kill();
+    std::fs::remove_dir_all(server.data_dir()).unwrap();
+    server.start_again();
+    let position = crate::support::position(&events[2]);
+    let mut back = Follower::connect(&events_url(&server, "games/g1"), None, Some(&position)).await.unwrap();
+    let told = back.expect("snapshot").await;
+    assert_eq!((&told.data["documents"], &told.data["gone"]), (&json!([]), &gone));
+    server.put("/api/v1/games/g1", &json!({ "n": 1 })).await;
+    back.expect("change").await;
 }

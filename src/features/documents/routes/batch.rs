@@ -7,18 +7,19 @@ use axum::extract::State;
 use axum::response::Response;
 use http::Method;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::description::{BatchProblems, BatchWritten};
 use super::schemas::BatchChange;
 use super::sent::Sent;
 use super::writes::Shows;
-use super::{action, id_or_new};
-use crate::base::error::{Error, Kind, Result};
+use super::{ActionType, action, id_or_new};
+use crate::base::error::{Error, FieldError, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::BATCH_OPERATIONS_MAX;
 use crate::document::decide::{Expected, Operation, Request};
+use crate::document::input;
 use crate::document::model::Access;
 use crate::document::patch::ClientPatch;
 use crate::features::documents::problems::GAME_ELSEWHERE;
@@ -44,9 +45,9 @@ struct BatchOperation {
     op: BatchOp,
     collection: Collection,
     id: Option<DocumentId>,
-    state: Option<Value>,
-    patch: Option<Value>,
-    r#type: Option<String>,
+    state: Option<Map<String, Value>>,
+    patch: Option<ClientPatch>,
+    r#type: Option<ActionType>,
     payload: Option<Value>,
     expected_version: Option<Version>,
     host: Option<UserId>,
@@ -100,17 +101,12 @@ pub(super) async fn batch(
         let message = "names one document's version; a batch takes expectedVersion in each operation";
         return Err(Error::invalid_field(name, message).into());
     }
-    let BatchBody { operations } = sent.object()?;
+    let (BatchBody { operations }, _) = sent.object()?;
     if operations.is_empty() || operations.len() > BATCH_OPERATIONS_MAX {
         let message = format!("must hold 1 to {BATCH_OPERATIONS_MAX} operations");
         return Err(Error::invalid_field("operations", message).into());
     }
-    let requests: Result<Vec<Request>> = operations
-        .into_iter()
-        .enumerate()
-        .map(|(index, value)| batch_request(&api, value).map_err(|error| error.with("index", index)))
-        .collect();
-    let requests = requests?;
+    let requests = batch_requests(&api, &operations)?;
     rate_limiter.check_calls(&caller, &requests.iter().map(stands_for).collect::<Vec<_>>())?;
     let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
     let written = sent.carry_out(&api, requests, Shows::Results).await;
@@ -152,49 +148,68 @@ fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
     error.with("index", index).with("document", name).with("to", to)
 }
 
-fn batch_request(api: &Api, value: Value) -> Result<Request> {
-    let bytes = serde_json::to_vec(&value).map_err(Error::internal)?;
-    let sent: BatchOperation = crate::http::request::body::parse_object(&bytes, usize::MAX)?;
-    sent.check_members()?;
-    let needs = |field: &str| Error::invalid_field(field, "is missing");
+/// What the operations ask for. Error: `Invalid` with all that is wrong with any of them, and the `index` of the first.
+fn batch_requests(api: &Api, operations: &[Value]) -> Result<Vec<Request>> {
+    let (mut requests, mut wrong) = (Vec::with_capacity(operations.len()), None::<Error>);
+    for (index, value) in operations.iter().enumerate() {
+        match (batch_request(api, value, &format!("operations[{index}]")), wrong.take()) {
+            (Ok(request), None) => requests.push(request),
+            (Ok(_), Some(before)) => wrong = Some(before),
+            (Err(error), None) => wrong = Some(error.with("index", index)),
+            (Err(error), Some(before)) => wrong = Some(before.and(error)),
+        }
+    }
+    wrong.map_or(Ok(requests), Err)
+}
+
+fn batch_request(api: &Api, value: &Value, place: &str) -> Result<Request> {
+    let sent: BatchOperation = input::from_value(value, place)?;
+    sent.check_members(place)?;
     let (id, op) = (sent.id, sent.op);
+    let needs = |member: &str| Error::invalid_field(&format!("{place}.{member}"), "is missing");
+    let state = sent.state.map(Value::Object).ok_or_else(|| needs("state"));
     let operation = match op {
-        BatchOp::Create => Operation::Create {
-            state: sent.state.ok_or_else(|| needs("state"))?,
-            host: sent.host,
-            access: sent.access.unwrap_or_default(),
-        },
-        BatchOp::Put => Operation::Put { state: sent.state.ok_or_else(|| needs("state"))? },
-        BatchOp::Patch => match sent.patch.ok_or_else(|| needs("patch"))? {
-            patch @ Value::Array(_) => Operation::Patch(ClientPatch::parse(patch)?),
-            patch => Operation::Merge(patch),
-        },
+        BatchOp::Create => {
+            Operation::Create { state: state?, host: sent.host, access: sent.access.unwrap_or_default() }
+        }
+        BatchOp::Put => Operation::Put { state: state? },
+        BatchOp::Patch => Operation::Patch(sent.patch.ok_or_else(|| needs("patch"))?),
         BatchOp::Delete => Operation::Delete,
-        BatchOp::Action => action(sent.r#type.ok_or_else(|| needs("type"))?, sent.payload, sent.patch)?,
+        BatchOp::Action => {
+            let kind = sent.r#type.ok_or_else(|| needs("type"))?;
+            action(kind, sent.payload, sent.patch, &format!("{place}.patch"))?
+        }
     };
-    let id = match (id, op) {
-        (id, BatchOp::Create) => id_or_new(api, id)?,
-        (id, _) => id.ok_or_else(|| needs("id"))?,
-    };
-    let name = DocumentName { collection: sent.collection, id };
+    let name = DocumentName { collection: sent.collection, id: id_or_new(api, id)? };
     Ok(Request { name, operation, expected: Expected { version: sent.expected_version, ..Expected::default() } })
 }
 
 impl BatchOperation {
-    /// Refuses members that mean nothing to the operation: they are a mistake. Error: `Invalid`.
-    fn check_members(&self) -> Result<()> {
+    /// Refuses members that mean nothing to the operation, which are a mistake, and asks for those that it needs.
+    /// Error: `Invalid`.
+    fn check_members(&self, place: &str) -> Result<()> {
         use BatchOp as O;
-        let given = [
-            ("state", self.state.is_some(), &[O::Create, O::Put][..]),
-            ("patch", self.patch.is_some(), &[O::Patch, O::Action]),
-            ("type", self.r#type.is_some(), &[O::Action]),
-            ("payload", self.payload.is_some(), &[O::Action]),
-            ("host", self.host.is_some(), &[O::Create]),
-            ("access", self.access.is_some(), &[O::Create]),
+        let existing = [O::Put, O::Patch, O::Delete, O::Action];
+        let all = [O::Create, O::Put, O::Patch, O::Delete, O::Action];
+        // Each with the operations that take it, and those of them that need it.
+        let members = [
+            ("id", self.id.is_some(), &all[..], &existing[..]),
+            ("state", self.state.is_some(), &[O::Create, O::Put], &[O::Create, O::Put]),
+            ("patch", self.patch.is_some(), &[O::Patch, O::Action], &[O::Patch]),
+            ("type", self.r#type.is_some(), &[O::Action], &[O::Action]),
+            ("payload", self.payload.is_some(), &[O::Action], &[]),
+            ("host", self.host.is_some(), &[O::Create], &[]),
+            ("access", self.access.is_some(), &[O::Create], &[]),
         ];
-        match given.iter().find(|(_, given, by)| *given && !by.contains(&self.op)) {
-            Some((field, ..)) => Err(Error::invalid_field(field, "has no meaning for this op")),
-            None => Ok(()),
-        }
+        let wrong = members.iter().filter_map(|(name, given, taken_by, needed_by)| {
+            let detail = match given {
+                true if !taken_by.contains(&self.op) => "has no meaning for this op",
+                false if needed_by.contains(&self.op) => "is missing",
+                _ => return None,
+            };
+            Some(FieldError { field: format!("{place}.{name}"), detail: detail.to_owned() })
+        });
+        let wrong: Vec<_> = wrong.collect();
+        if wrong.is_empty() { Ok(()) } else { Err(Error::invalid_fields(wrong)) }
     }
 }

@@ -118,6 +118,8 @@ problems! {
     /// Of a list.
     ListProblems: ACCESS;
     /// Of reading one document.
+    DocumentProblems: ACCESS, ABSENT, &[K::PreconditionFailed];
+    /// Of its history and its stream.
     ReadProblems: ACCESS, ABSENT, &[K::TooManyStreams];
     /// Of a stream over many documents.
     StreamProblems: ACCESS, &[K::TooLarge, K::TooManyStreams];

@@ -232,7 +232,7 @@ pub(super) enum BatchChange {
         #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
         id: String,
         expected_version: Option<u64>,
-        patch: BatchPatch,
+        patch: StatePatch,
     },
     /// Deletes a document.
     #[serde(rename_all = "camelCase")]
@@ -254,15 +254,14 @@ pub(super) enum BatchChange {
         #[schema(pattern = "^[A-Za-z0-9_.:-]{1,64}$")]
         r#type: String,
         payload: Option<Value>,
-        #[schema(value_type = Option<Object>)]
-        patch: Option<Value>,
+        patch: Option<StatePatch>,
     },
 }
 
 /// A JSON Patch (RFC 6902) if it is an array, else a merge patch (RFC 7396).
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum BatchPatch {
+pub(super) enum StatePatch {
     /// RFC 6902.
     Operations(Vec<PatchOperation>),
     /// RFC 7396.

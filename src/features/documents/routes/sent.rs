@@ -6,8 +6,7 @@ use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
 
 use super::writes::{Manner, Shows, write};
-use crate::base::error::{Error, Result};
-use crate::base::ids::Version;
+use crate::base::error::{Error, Result, both};
 use crate::document::chain::Hash;
 use crate::document::decide::{Expected, Request};
 use crate::document::visibility::Viewer;
@@ -47,16 +46,19 @@ impl FromRequest<Api> for Sent {
 }
 
 impl Sent {
-    /// The body as a JSON object. Errors: `UnsupportedMediaType`, `Invalid`, `TooLarge`.
-    pub(super) fn object<T: DeserializeOwned>(&self) -> Result<T> {
+    /// The body as a JSON object, and the conditions in the headers. Errors: `UnsupportedMediaType`, `TooLarge`,
+    /// `Invalid` with all that is wrong with either.
+    pub(super) fn object<T: DeserializeOwned>(&self) -> Result<(T, Expected)> {
         self.body.one_of(&[JSON])?;
-        self.body.parse_object()
+        self.with_conditions(self.body.parse())
     }
 
-    /// The conditions in the headers, and the one in the body. Error: `Invalid`.
-    pub(super) fn expected(&self, version: Option<Version>) -> Result<Expected> {
-        let (if_match, if_none_match) = (headers::if_match(&self.headers)?, headers::if_none_match(&self.headers)?);
-        Ok(Expected { if_match, if_none_match, version })
+    /// What was read from the body, and the conditions in the headers. Errors: those of `read`, `Invalid`.
+    pub(super) fn with_conditions<T>(&self, read: Result<T>) -> Result<(T, Expected)> {
+        let (if_match, if_none_match) = (headers::if_match(&self.headers), headers::if_none_match(&self.headers));
+        let key = headers::idempotency_key(&self.headers);
+        let (((read, if_match), if_none_match), _) = both(both(both(read, if_match), if_none_match), key)?;
+        Ok((read, Expected { if_match, if_none_match, version: None }))
     }
 
     /// Makes the changes and answers.

@@ -39,7 +39,8 @@ pub(super) struct EventsQuery {
     /// Of a stream: the same as `Last-Event-ID`, for clients that cannot set headers.
     last_event_id: Option<String>,
     /// Of history: the version or the position after which it begins.
-    after: Option<String>,
+    #[param(value_type = Option<String>)]
+    after: Option<After>,
     /// Of history: the `nextCursor` of the page before.
     cursor: Option<String>,
     /// Of history: most events in the page.
@@ -52,7 +53,8 @@ pub(super) struct EventsQuery {
 
 /// Follow a document, or read its history
 ///
-/// With `Accept: text/event-stream` a stream: `snapshot` or `resumed` first, then each `change` (its data is an event),
+/// With `Accept: text/event-stream` a stream: `snapshot` (documents that are not there are named in its `gone`) or
+/// `resumed` first, then each `change` (its data is an event),
 /// and `durable`, `presence` (who is connected or seated, by id, for everyone who may follow the document), `moved` (it
 /// is on another server now, and goes on there from the same position), `heartbeat`, `bye`. Otherwise a page of
 /// history; with `wait`, a long poll.
@@ -79,8 +81,9 @@ pub(super) async fn events(
     }
     let resume = resume(&headers, query.last_event_id);
     if resume.is_none() {
-        // Whoever resumes is never refused; whoever begins is told that there is nothing to follow.
-        api.reads.live_document(&name).await?;
+        // Whoever resumes is never refused; whoever begins is told that there is nothing to follow. A document that
+        // was deleted is in the snapshot as gone: a refusal would end a browser's stream for good.
+        api.reads.document(&name).await?.ok_or_else(|| absent(&name, None))?;
     }
     sse::respond(&api, caller, Interest::document(name), resume.as_deref()).await
 }
@@ -139,10 +142,12 @@ fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
 async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> Handled<Response> {
     let page = Page::new(query.limit, query.cursor.as_deref())?;
     let wait = query.wait.map(long_poll).transpose()?;
-    let from = page.after.as_deref().or(query.after.as_deref());
-    let after = match from {
+    let cursor = page.after.map(After::try_from).transpose();
+    let cursor = cursor.map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"))?;
+    let after = match cursor.or_else(|| query.after.clone()) {
         None => Version::ZERO,
-        Some(text) => version_after(api, name, text).await?,
+        Some(After::Version(version)) => version,
+        Some(After::Position(position)) => version_after(api, name, position).await?,
     };
     // Subscribed before the look, so that nothing falls between the look and the wait.
     let subscription = api.reads.hub.subscribe(Arc::new(Interest::document(name.clone())));
@@ -161,6 +166,27 @@ async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &Events
         }
     }
     Ok(page_of_history(&caller.viewer, &found)?)
+}
+
+/// Where history begins.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+enum After {
+    Version(Version),
+    Position(Position),
+}
+
+impl TryFrom<String> for After {
+    type Error = &'static str;
+
+    /// A number is a version, anything else a position.
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        if let Ok(version) = text.parse() {
+            return Ok(Self::Version(Version(version)));
+        }
+        let position = Position::parse(&text).filter(|position| matches!(position, Position::After { .. }));
+        position.map(Self::Position).ok_or("must be a version or a position")
+    }
 }
 
 /// How long a poll of `seconds` waits. Error: `Invalid`.
@@ -190,15 +216,8 @@ fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
     Ok(response)
 }
 
-/// The version that `after` names: a number is a version, anything else a position. Error: `Invalid`; `Gone` for a
-/// position that is not in this log.
-async fn version_after(api: &Api, name: &DocumentName, after: &str) -> Handled<Version> {
-    if let Ok(version) = after.parse() {
-        return Ok(Version(version));
-    }
-    let Some(position @ Position::After { .. }) = Position::parse(after) else {
-        return Err(Error::invalid_field("after", "must be a version or a position").into());
-    };
+/// The version of a document at `position`. Error: `Gone` for one that is not in this log.
+async fn version_after(api: &Api, name: &DocumentName, position: Position) -> Handled<Version> {
     let newest = api.reads.document(name).await?.ok_or_else(|| absent(name, None))?;
     if newest.position() == position {
         return Ok(newest.version);

@@ -185,7 +185,7 @@ async fn reconnect(
     body: RawBody,
 ) -> Handled<Response> {
     body.one_of(&[JSON])?;
-    let ReconnectBody { game_id, player_id, reconnect_token, last_event_id } = body.parse_object()?;
+    let ReconnectBody { game_id, player_id, reconnect_token, last_event_id } = body.parse()?;
     if game_id != game.id.as_str() {
         return Err(Error::invalid_field("gameId", "must be the game that the path names").into());
     }

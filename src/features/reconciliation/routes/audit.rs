@@ -153,7 +153,7 @@ async fn run(
         RunBody::default()
     } else {
         sent.one_of(&[JSON])?;
-        sent.parse_object()?
+        sent.parse()?
     };
     Ok(items(&reconciliation.run(body.service).await?)?)
 }

@@ -79,7 +79,7 @@ async fn repair(
 ) -> Handled<Response> {
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
-    let body: RepairBody = sent.parse_object()?;
+    let body: RepairBody = sent.parse()?;
     let name = DocumentName::parse(&body.document);
     let name = name.map_err(|error| Error::invalid_field("document", error.message()))?;
     let side = side(&body.source)?;

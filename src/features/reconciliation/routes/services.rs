@@ -185,7 +185,7 @@ async fn register(
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
     external::check_name(&name)?;
-    let ServiceBody { report_every_seconds, description } = sent.parse_object()?;
+    let ServiceBody { report_every_seconds, description } = sent.parse()?;
     if !REPORT_EVERY_SECONDS.contains(&report_every_seconds) {
         let (least, most) = (REPORT_EVERY_SECONDS.start(), REPORT_EVERY_SECONDS.end());
         return Err(Error::invalid_field("reportEverySeconds", format!("must be from {least} to {most}")).into());
@@ -277,7 +277,7 @@ async fn report(
     sent: RawBody,
 ) -> Handled<Response> {
     sent.one_of(&[JSON])?;
-    let body: ReportBody = sent.parse_object()?;
+    let body: ReportBody = sent.parse()?;
     let fingerprint = || Hash::ZERO.after(b"POST").after(uri.path().as_bytes()).after(&sent.bytes);
     let key = headers::idempotency_key(&headers)?.map(|key| Key {
         scope: caller.viewer.scope().to_owned(),
