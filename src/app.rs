@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, SystemEntropy};
+use crate::base::ids::Seq;
 use crate::config::{self, Config, ConfigError};
 use crate::document::rules::Rules;
 use crate::engine::command::{self, Engine};
@@ -46,6 +47,8 @@ use crate::tailnet::gate::Gate;
 use feature_list::Leaves;
 use options::{bounds, engine_options, listen_options, policy, store_options};
 
+/// Documents that are counted at the start, so that it does not take longer the more there are.
+const DOCUMENTS_COUNTED_MAX: usize = 10_000;
 /// How long the engine may take at the end to store what there is.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -59,6 +62,8 @@ pub struct Server {
     /// What was waited for when it started; empty: nothing.
     waiting: String,
     data_dir: PathBuf,
+    /// What was in the database when it was opened.
+    contents: String,
     engine: Engine,
     finished: watch::Receiver<Option<Ending>>,
     /// The listener and its connections. Ends by itself once told to stop.
@@ -96,7 +101,7 @@ pub enum StartError {
     #[error("the tables of {0} cannot be read: {1}")]
     Stored(&'static str, String),
     /// The address is not to be had.
-    #[error("cannot listen on {0}: {1}")]
+    #[error("cannot listen on {0}: {1}; choose another address with --listen")]
     Listen(SocketAddr, std::io::Error),
     /// No thread for the engine.
     #[error("cannot start the engine's thread: {0}")]
@@ -157,7 +162,7 @@ impl Builder {
     pub async fn start(self) -> Result<Server, StartError> {
         self.config.validate()?;
         let config = self.config;
-        let mut options = engine_options(&config, self.rules, &self.clock, &self.entropy)?;
+        let mut options = engine_options(&config, self.rules.clone(), &self.clock, &self.entropy)?;
         // The addresses first: a second server on them must not touch the file.
         let gate = Arc::new(Gate::new(LocalApi::new(&config.tailscaled_socket), policy(&config)));
         let listeners =
@@ -206,7 +211,7 @@ impl Builder {
         let jobs = leaves.jobs(&config, &api, self.jobs);
         let (runner, handle) =
             Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock), Arc::clone(&trust));
-        let router = leaves.router(&config, &handle).with_state(api.clone());
+        let router = leaves.router(&config, &self.rules, &handle).with_state(api.clone());
         let middleware = Middleware::new(router, leaves.middleware_deps(&config), Arc::clone(&hub), self.clock.now());
         let admission = Admission::new(gate, config.connections_per_user_max, config.tailnet_recheck);
         let server = server_options(&config);
@@ -220,8 +225,19 @@ impl Builder {
         leaves.spawn(&config, &api, &mut tasks);
         let mut serving = JoinSet::new();
         serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
-        let data_dir = config.data_dir;
-        Ok(Server { open, waiting, data_dir, engine, finished, serving, leaves, _tasks: tasks, stop })
+        let (data_dir, contents) = (config.data_dir, contents(head.seq, &reader));
+        Ok(Server { open, waiting, data_dir, contents, engine, finished, serving, leaves, _tasks: tasks, stop })
+    }
+}
+
+/// What a database holds whose newest event is at `head`. A database that cannot be read is told by whoever reads it.
+fn contents(head: Seq, reader: &Reader) -> String {
+    match reader.documents_count(DOCUMENTS_COUNTED_MAX + 1) {
+        Ok(0) if head == Seq::ZERO => "new database".to_owned(),
+        Ok(1) => "1 document".to_owned(),
+        Ok(count) if count > DOCUMENTS_COUNTED_MAX => format!("more than {DOCUMENTS_COUNTED_MAX} documents"),
+        Ok(count) => format!("{count} documents"),
+        Err(_) => "not readable".to_owned(),
     }
 }
 
@@ -289,6 +305,11 @@ impl Server {
     /// this machine.
     pub fn administrator_link(&self) -> Option<&str> {
         self.leaves.administrator_link()
+    }
+
+    /// What was in the database at the start: `new database`, or how many documents.
+    pub(crate) fn contents(&self) -> &str {
+        &self.contents
     }
 
     /// Where its data is.

@@ -1,5 +1,6 @@
 //! The features, hung on the spine: a feature has one line in each of the lists that it has a part in.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use crate::app::options::{days, history};
 use crate::app::{FINISH_TIMEOUT, StartError};
 use crate::base::error::ProblemType;
 use crate::config::Config;
+use crate::document::rules::Rules;
 use crate::document::visibility::Viewer;
 use crate::engine::command::Engine;
 use crate::features;
 use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::features::games::options::GameOptions;
+use crate::features::operations::routes::front::RuledCollections;
 use crate::features::rate_limits::options::RateLimitOptions;
 use crate::features::rate_limits::rules::Limit;
 use crate::features::rate_limits::service::{self as rate_limits, RateLimits};
@@ -70,9 +73,15 @@ impl Leaves {
     }
 
     /// Everything that can be asked.
-    pub(super) fn router(&self, config: &Config, jobs: &Handle) -> Router<Api> {
+    pub(super) fn router(
+        &self,
+        config: &Config,
+        rules: &HashMap<String, Arc<dyn Rules>>,
+        jobs: &Handle,
+    ) -> Router<Api> {
         let parts = [
             pages::routes(problems()),
+            features::operations::routes::front::router(RuledCollections::new(rules)),
             features::operations::routes::router(),
             features::guide::routes::router(),
             features::flags::routes::router(&config.flags()),

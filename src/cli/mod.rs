@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -146,9 +147,20 @@ fn greeting(server: &Server) -> String {
     }
     out.push_str(&format!("data: {data}\n"));
     if let Some(address) = addresses.first() {
-        out.push_str(&format!("open: http://{address}/\n"));
+        out.push_str(&format!("open: http://{}/\n", reachable(*address)));
     }
+    out.push_str(&format!("contents: {}\n", server.contents()));
     out
+}
+
+/// An address at which this machine reaches a listener.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 /// The signals that mean stop.

@@ -1,20 +1,21 @@
 //! `rejoin watch`: follows a document's stream in the terminal, across whatever happens to the connection.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Signals;
 use crate::base::entropy::{Entropy, SystemEntropy, below};
 use crate::config::{HEARTBEAT_MAX, WatchOptions};
-use crate::document::patch::Operation;
 use crate::features::games::addresses::is_allowed;
 use crate::net::http_client::{Answer, ClientError, Target};
 use crate::net::sse_parser::{Message, SseParser, TooLarge};
+
+mod lines;
+
+use lines::Lines;
 
 /// A stream that says nothing for this long, not even a heartbeat, is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
@@ -26,9 +27,6 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 const WAIT_FIRST: Duration = Duration::from_millis(250);
 /// Shortest wait that a server may ask for.
 const RETRY_MIN: Duration = Duration::from_millis(50);
-/// Operations of a patch, and characters of a value, that a line for people shows.
-const OPERATIONS_SHOWN: usize = 4;
-const VALUE_CHARS_SHOWN: usize = 40;
 /// Servers that may send on to the next one after the other, without an event between.
 const MOVES_MAX: u32 = 10;
 
@@ -94,6 +92,7 @@ struct Watch<Out, Notes> {
     out: Out,
     /// What the connection did, when `out` is for programs.
     notes: Notes,
+    lines: Lines,
     wait_first: Duration,
     last_event_id: String,
     /// What the server last asked to wait before a reconnect.
@@ -106,7 +105,8 @@ struct Watch<Out, Notes> {
 
 impl<Out: Write, Notes: Write> Watch<Out, Notes> {
     fn new(options: WatchOptions, out: Out, notes: Notes, wait_first: Duration) -> Self {
-        Self { options, out, notes, wait_first, last_event_id: String::new(), retry: None, failures: 0, moves: 0 }
+        let (lines, last_event_id) = (Lines::new(false), String::new());
+        Self { options, out, notes, lines, wait_first, last_event_id, retry: None, failures: 0, moves: 0 }
     }
 
     /// The event loop: one round per connection.
@@ -238,7 +238,8 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         if self.options.json {
             writeln!(self.out, "{}", message.data.replace('\n', " "))?;
         } else {
-            writeln!(self.out, "{}", harmless(&told(message)))?;
+            let line = self.lines.line(message);
+            writeln!(self.out, "{}", harmless(&line))?;
         }
         self.out.flush()
     }
@@ -271,114 +272,6 @@ fn refusal(status: u16, body: &str) -> String {
         Ok(Problem { title, detail: None }) => format!("{title} ({status})"),
         Err(_) => format!("the server answered {status}, which is not a stream of a document"),
     }
-}
-
-/// An event as a line for people. Data of another form than expected is shown as it is.
-fn told(message: &Message) -> String {
-    let data = &message.data;
-    let line = match message.event.as_str() {
-        "change" => change(data),
-        "snapshot" => snapshot(data),
-        "resumed" => resumed(data),
-        "durable" => durable(data),
-        "presence" => presence(data),
-        "moved" => moved(data),
-        "bye" => bye(data),
-        _ => None,
-    };
-    line.unwrap_or_else(|| format!("{} {data}", message.event))
-}
-
-fn change(data: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Change {
-        version: u64,
-        #[serde(rename = "type")]
-        kind: String,
-        actor: String,
-        at: String,
-        patch: Vec<Operation>,
-    }
-    let Change { version, kind, actor, at, patch } = serde_json::from_str(data).ok()?;
-    // Of 2025-11-20T05:20:00.042Z the time; a terminal is watched for less than a day.
-    let time = at.get(11..).map_or(at.as_str(), |time| time.trim_end_matches('Z'));
-    Some(format!("{time}  v{version}  {kind}  by {actor}  {}", summary(&patch)))
-}
-
-fn summary(patch: &[Operation]) -> String {
-    let mut out = String::new();
-    for (index, operation) in patch.iter().take(OPERATIONS_SHOWN).enumerate() {
-        let path = if operation.path().is_empty() { "everything" } else { operation.path() };
-        out.push_str(if index == 0 { "" } else { ", " });
-        // Writing to memory cannot fail.
-        let _ = match operation {
-            Operation::Add { value, .. } => write!(out, "+{path} {}", short(value)),
-            Operation::Replace { value, .. } => write!(out, "{path} {}", short(value)),
-            Operation::Remove { .. } => write!(out, "-{path}"),
-        };
-    }
-    match patch.len().saturating_sub(OPERATIONS_SHOWN) {
-        0 if patch.is_empty() => "nothing to see".to_owned(),
-        0 => out,
-        more => format!("{out}, and {more} more"),
-    }
-}
-
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(VALUE_CHARS_SHOWN) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
-}
-
-fn snapshot(data: &str) -> Option<String> {
-    let data: Value = serde_json::from_str(data).ok()?;
-    let reason = data.get("reason")?.as_str()?;
-    let name = |document: &Value| {
-        let text = |member| document.get(member).and_then(Value::as_str).unwrap_or("?");
-        let version = document.get("version").map_or_else(String::new, |version| format!(" v{version}"));
-        format!("{}/{}{version}", text("collection"), text("id"))
-    };
-    let documents: Vec<String> = data.get("documents")?.as_array()?.iter().map(name).collect();
-    Some(format!("snapshot ({reason}) {}", documents.join(", ")))
-}
-
-fn resumed(data: &str) -> Option<String> {
-    let data: Value = serde_json::from_str(data).ok()?;
-    let count = data.get("count")?.as_u64()?;
-    Some(format!("resumed {count} {}", if count == 1 { "change" } else { "changes" }))
-}
-
-fn durable(data: &str) -> Option<String> {
-    let data: Value = serde_json::from_str(data).ok()?;
-    Some(format!("on disk up to event {}", data.get("seq")?.as_u64()?))
-}
-
-fn presence(data: &str) -> Option<String> {
-    let data: Value = serde_json::from_str(data).ok()?;
-    let id = |of: &Value| of.get("playerId").and_then(Value::as_str).map(str::to_owned);
-    let players = data.get("players")?.as_array()?;
-    let all = |connected: bool| {
-        let those = players.iter().filter(|player| player.get("connected") == Some(&Value::Bool(connected)));
-        those.filter_map(id).collect::<Vec<_>>().join(", ")
-    };
-    let mut out = format!("here: {}", all(true));
-    if let Some(change) = data.get("change") {
-        out = format!("{} {}; {out}", id(change)?, change.get("event")?.as_str()?);
-    }
-    let away = all(false);
-    Some(if away.is_empty() { out } else { format!("{out}; away: {away}") })
-}
-
-fn moved(data: &str) -> Option<String> {
-    let Moved { to, .. } = serde_json::from_str(data).ok()?;
-    Some(format!("moved to {to}"))
-}
-
-fn bye(data: &str) -> Option<String> {
-    let data: Value = serde_json::from_str(data).ok()?;
-    Some(format!("server said bye ({})", data.get("reason")?.as_str()?))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::live::hub::{Found, Subscription};
-use crate::live::moves::{Move, Moves, News};
+use crate::live::moves::{Move, News};
 use crate::live::presence::{Attendance, Presence};
 use crate::live::topics::{Interest, Woken};
 use crate::store::{Filter, Reader};
@@ -59,7 +59,7 @@ pub(crate) enum Item {
         reason: Reason,
         /// The documents that are there.
         documents: Vec<Arc<Document>>,
-        /// The documents that are followed by name and are not there.
+        /// Followed by name and not there. Whether one was removed with its history or never was, nobody can tell.
         gone: Vec<DocumentName>,
         /// Where it stands in the log.
         position: Position,
@@ -453,7 +453,7 @@ impl Follow {
             let moves = self.reads.hub.moves();
             let here = |document: &Arc<Document>| !document.is_deleted() && moves.find(&document.meta.name).is_none();
             let documents: Vec<_> = documents.into_values().filter(here).collect();
-            let gone = gone(&interest, &documents, moves);
+            let gone = interest.names_without(&documents).filter(|name| moves.find(name).is_none()).collect();
             check_count(documents.len())?;
             for document in &documents {
                 self.note_undurable(document);
@@ -561,16 +561,6 @@ enum Known {
     Here,
     Trimmed,
     Nowhere,
-}
-
-/// The documents that `interest` names and that are neither `here` nor on another server. Whether one was removed with
-/// all its history or never was, nobody can tell.
-fn gone(interest: &Interest, here: &[Arc<Document>], moves: &Moves) -> Vec<DocumentName> {
-    let here: HashSet<&DocumentName> = here.iter().map(|document| &document.meta.name).collect();
-    let is_gone = |name: &&DocumentName| !here.contains(name) && moves.find(name).is_none();
-    let mut gone: Vec<_> = interest.documents.iter().filter(is_gone).cloned().collect();
-    gone.sort();
-    gone
 }
 
 fn check_count(count: usize) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Who waits for what.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::base::ids::{Collection, DocumentName};
 use crate::document::event::Event;
+use crate::document::model::Document;
 
 /// What a subscriber wants to hear of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,13 @@ pub struct Interest {
 impl Interest {
     pub fn document(name: DocumentName) -> Self {
         Self { documents: HashSet::from([name]), collections: HashSet::new() }
+    }
+
+    /// The named documents that are not among `here`, in the order of their names.
+    pub(crate) fn names_without(&self, here: &[Arc<Document>]) -> impl Iterator<Item = DocumentName> {
+        let here: HashSet<&DocumentName> = here.iter().map(|document| &document.meta.name).collect();
+        let names: BTreeSet<&DocumentName> = self.documents.iter().filter(|name| !here.contains(name)).collect();
+        names.into_iter().cloned()
     }
 
     /// Whether a document is wanted.

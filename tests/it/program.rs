@@ -1,4 +1,4 @@
-//! The program: its configuration, its start and refusals to start, its files, its end, and `rejoin watch`.
+//! The program: its configuration, its start and refusals to start, its files, and its end.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::process::{command, run_to_end};
 use crate::support::{Follower, Process};
@@ -19,7 +19,7 @@ fn refusal(data: &Path, listen: &str, flags: &[&str]) -> (i32, String) {
 
 /// Requires this exit code and one line that begins with the program's name and holds `words`.
 #[track_caller]
-fn check_refusal((code, said): (i32, String), expected: i32, words: &str) {
+pub(crate) fn check_refusal((code, said): (i32, String), expected: i32, words: &str) {
     assert_eq!(code, expected, "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.starts_with("rejoin: ") && said.contains(words), "{words}: {said}");
@@ -241,7 +241,7 @@ async fn files_are_private_whatever_the_umask_and_ctrl_c_is_a_clean_stop() {
 }
 
 /// Waits for a process's end.
-fn end_of(child: &mut Child) -> Option<i32> {
+pub(crate) fn end_of(child: &mut Child) -> Option<i32> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -299,92 +299,4 @@ async fn operators_and_people_with_a_browser_are_told_how_it_is_and_what_errors_
         assert!(data.text.contains(slug), "{slug}");
     }
     server.ask("GET", "/problems", &[]).await.expect(200);
-}
-
-/// A `rejoin watch` that is running, and its lines.
-struct Watch {
-    child: Child,
-    lines: std::sync::mpsc::Receiver<String>,
-}
-
-impl Watch {
-    fn start(server: &Process, more: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
-        command.args(["watch", "games/g1", "--server", &server.url]).args(more);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let (sender, lines) = std::sync::mpsc::sync_channel(1000);
-        let out = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines }
-    }
-
-    /// The next line that holds `words`.
-    fn until(&self, words: &str) -> String {
-        let mut seen = Vec::new();
-        loop {
-            match self.lines.recv_timeout(Duration::from_secs(20)) {
-                Ok(line) if line.contains(words) => return line,
-                Ok(line) => seen.push(line),
-                Err(_) => panic!("'{words}' did not come: {seen:?}"),
-            }
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[tokio::test]
-async fn watch_follows_a_game_to_the_server_that_it_moves_to_and_back() {
-    let (here, there) = (Process::start(&[]), Process::start(&[]));
-    here.put("/api/v1/games/g1", &json!({ "n": 0 })).await;
-    let watch = Watch::start(&here, &[]);
-    watch.until("snapshot (start) games/g1 v1");
-    for (n, (from, to)) in (1..).zip([(&here, &there), (&there, &here), (&here, &there)]) {
-        let moved = from.post("/api/v1/games/g1/migrate", &json!({ "to": to.url })).await;
-        assert_eq!(moved.0, 200, "{}", moved.1);
-        watch.until(&format!("it is at {} now", to.url));
-        watch.until("resumed 0 changes");
-        assert_eq!(to.merge("/api/v1/games/g1", &json!({ "n": n })).await.0, 200);
-        assert!(watch.until("patch").contains(&format!("v{}", n + 1)));
-    }
-    // Whoever begins at a server that it left is led on at once.
-    let late = Watch::start(&here, &["--json"]);
-    assert!(late.until("\"reason\":\"start\"").contains("\"version\":4"));
-}
-
-#[tokio::test]
-async fn watch_follows_a_document_and_comes_back_after_a_kill_without_a_gap() {
-    let mut server = Process::start(&[]);
-    server.put("/api/v1/games/g1", &json!({ "n": 0 })).await;
-    let people = Watch::start(&server, &[]);
-    let programs = Watch::start(&server, &["--json"]);
-    people.until("snapshot (start) games/g1 v1");
-    programs.until("\"reason\":\"start\"");
-    let mut versions = Vec::new();
-    for n in 1..=6 {
-        assert_eq!(server.merge("/api/v1/games/g1", &json!({ "n": n })).await.0, 200);
-        if n % 2 == 0 {
-            server.kill();
-            server.start_again();
-        }
-    }
-    for n in 1..=6 {
-        let line = people.until("patch");
-        assert!(line.contains(&format!("v{}", n + 1)) && line.contains(&format!("/n {n}")), "{line}");
-        let change: Value = serde_json::from_str(&programs.until("\"patch\"")).unwrap();
-        versions.push(change["version"].as_u64().unwrap());
-    }
-    assert_eq!(versions, [2, 3, 4, 5, 6, 7]);
-    for mut watch in [people, programs] {
-        assert!(Command::new("kill").args(["-INT", &watch.child.id().to_string()]).status().unwrap().success());
-        assert_eq!(end_of(&mut watch.child), Some(0));
-    }
-    let mut absent = Command::new(env!("CARGO_BIN_EXE_rejoin"));
-    absent.args(["watch", "games/none", "--server", &server.url]);
-    check_refusal(run_to_end(absent), 1, "404");
 }

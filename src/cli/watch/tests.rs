@@ -8,55 +8,6 @@ use crate::base::entropy::SeededEntropy;
 use crate::base::ids::DocumentName;
 use crate::net::http_client::Target;
 
-fn message(event: &str, data: &str) -> Message {
-    Message { event: event.to_owned(), data: data.to_owned(), last_event_id: String::new() }
-}
-
-fn check(event: &str, data: &str, expect: &str) {
-    assert_eq!(told(&message(event, data)), expect);
-}
-
-#[test]
-fn events_become_lines_for_people() {
-    check(
-        "change",
-        r#"{"seq":9,"collection":"games","id":"g1","version":7,"type":"raise","actor":"alice",
-            "at":"2025-11-20T05:20:00.042Z","payload":{},"hash":"aa","patch":[
-            {"op":"replace","path":"/pot","value":640},{"op":"add","path":"/seats/2","value":"bob"},
-            {"op":"remove","path":"/x"}]}"#,
-        "05:20:00.042  v7  raise  by alice  /pot 640, +/seats/2 \"bob\", -/x",
-    );
-    check(
-        "snapshot",
-        r#"{"reason":"trimmed","documents":[{"collection":"games","id":"g1","version":7}]}"#,
-        "snapshot (trimmed) games/g1 v7",
-    );
-    check("resumed", r#"{"from":"1-aa","to":"4-bb","count":3}"#, "resumed 3 changes");
-    check("resumed", r#"{"from":"1-aa","to":"2-bb","count":1}"#, "resumed 1 change");
-    check("durable", r#"{"seq":12}"#, "on disk up to event 12");
-    let moved = r#"{"collection":"games","id":"g1","to":"http://127.0.0.1:9","position":"4-aa"}"#;
-    check("moved", moved, "moved to http://127.0.0.1:9");
-    check("bye", r#"{"reason":"shutdown"}"#, "server said bye (shutdown)");
-    check(
-        "presence",
-        r#"{"players":[{"playerId":"alice","connected":true},{"playerId":"bob","connected":false},
-            {"playerId":"carol","connected":true}],"change":{"playerId":"bob","event":"lost"}}"#,
-        "bob lost; here: alice, carol; away: bob",
-    );
-    check("presence", r#"{"players":[{"playerId":"alice","connected":true}]}"#, "here: alice");
-    check("presence", r#"{"who":1}"#, r#"presence {"who":1}"#);
-    check("change", "not JSON", "change not JSON");
-}
-
-#[test]
-fn long_patches_and_values_are_cut() {
-    let long = Operation::Add { path: String::new(), value: "ä".repeat(100).into() };
-    let text = summary(&[long.clone(), long.clone(), long.clone(), long.clone(), long]);
-    assert!(text.starts_with("+everything \"ää") && text.ends_with("…, and 1 more"), "{text}");
-    assert!(text.chars().count() < 5 * (VALUE_CHARS_SHOWN + 20), "{text}");
-    assert_eq!(summary(&[]), "nothing to see");
-}
-
 #[test]
 fn what_documents_hold_cannot_steer_the_terminal() {
     assert_eq!(harmless("a\u{1b}[2J\u{9b}b\nc"), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");

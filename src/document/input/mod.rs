@@ -22,8 +22,8 @@ const REREAD_BYTES_MAX: usize = 4 << 20;
 /// What takes the place of a member that does not fit, so that those after it are looked at: the first that it takes.
 const PLACEHOLDERS: [&str; 7] = ["null", "0", "\"a\"", "{}", "[]", "false", "\"1970-01-01T00:00:00Z\""];
 
-/// Reads `text`, which is JSON; `name` is what it is called where it is an array or a scalar, empty: the body. Error: `Invalid` with each member that does not fit, or the place where it stops being
-/// JSON.
+/// Reads `text`, which is JSON; `name` is what it is called where it is an array or a scalar, empty: the body. Error:
+/// `Invalid` with each member that does not fit, or the place where it stops being JSON.
 pub(crate) fn from_text<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = T::deserialize(NumbersByValue(&mut deserializer)).and_then(|value| deserializer.end().map(|()| value));
@@ -47,8 +47,8 @@ pub(crate) fn whole_number(value: &Value) -> Option<u64> {
     u64::deserialize(NumbersByValue(value)).ok()
 }
 
-/// What does not fit in `tree`. `first` was said when it was read; nothing else may be wrong of a tree when the text has
-/// a member twice.
+/// What does not fit in `tree`. `first` was said when the text was read: of a member that is there twice the tree has
+/// one, and nothing wrong.
 fn every_error<T: DeserializeOwned>(tree: Value, length: usize, name: &str, first: &serde_json::Error) -> Error {
     let placeholders: Vec<Value> = PLACEHOLDERS.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
     let read = |tree: &Value| {

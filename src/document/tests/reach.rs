@@ -114,7 +114,11 @@ fn some_write() -> impl Strategy<Value = Operation> {
         1 => own().prop_map(|sent| Operation::Patch(sent.into())),
         1 => own().prop_map(|state| Operation::Put { state }),
         1 => own().prop_map(|state| Operation::Create { state, host: None, access: Access::default() }),
-        1 => own().prop_map(|sent| Operation::Action { kind: "go".into(), payload: json!({}), patch: Some(sent.into()) }),
+        1 => own().prop_map(|sent| Operation::Action {
+            kind: "go".into(),
+            payload: json!({}),
+            patch: Some(sent.into())
+        }),
         1 => Just(Operation::Delete),
         1 => Just(Operation::Rollback { to: Version(1) }),
     ]

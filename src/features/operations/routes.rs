@@ -1,9 +1,8 @@
-//! `GET /`, `/healthz`, `/readyz`; jobs.
+//! `/healthz`, `/readyz`; in [`front`] `GET /`, in [`jobs`] the jobs.
 
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,30 +15,14 @@ use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::{Common, problems};
-use crate::http::response::pages;
 use crate::http::response::problem::Handled;
 
+pub(crate) mod front;
 pub(crate) mod jobs;
 
-/// The calls for operators, and the front page.
+/// The calls for operators.
 pub(crate) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .routes(routes!(front))
-        .routes(routes!(alive))
-        .routes(routes!(ready))
-        .routes(routes!(confirm_clock))
-}
-
-/// What this is
-#[utoipa::path(
-    get, path = "/", operation_id = "front", tag = "operations",
-    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"), Common),
-)]
-async fn front() -> Response {
-    let mut page = pages::page("Rejoin", include_str!("front.html"));
-    // Another release has another front page at the same address.
-    page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    page
+    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(confirm_clock))
 }
 
 /// Whether the process lives.

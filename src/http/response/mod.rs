@@ -1,5 +1,5 @@
-//! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], [`trailing_newline`], the [`relocation`] of a document, and
-//! [`openapi`], the description of all of it.
+//! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], [`trailing_newline`], the
+//! [`relocation`] of a document, and [`openapi`], the description of all of it.
 
 pub(crate) mod json;
 pub(crate) mod openapi;

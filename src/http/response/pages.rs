@@ -155,8 +155,8 @@ pub(crate) fn page(title: &str, body: &str) -> Response {
     let suffix = if title == PRODUCT { String::new() } else { format!(" · {PRODUCT}") };
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{title}{suffix}</title><style>{STYLE}</style></head><body><main>\
-         <h1>{title}</h1>{body}</main></body></html>"
+         content=\"width=device-width\"><link rel=\"icon\" href=\"/favicon.svg\"><title>{title}{suffix}</title>\
+         <style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>"
     );
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (VARY, "accept"), (CACHE_CONTROL, "max-age=3600")];
     let mut response = (headers, html).into_response();
@@ -167,7 +167,8 @@ pub(crate) fn page(title: &str, body: &str) -> Response {
 fn policy() -> HeaderValue {
     let hash = BASE64.encode(&Sha256::digest(STYLE));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
 }

@@ -55,9 +55,8 @@ impl HttpBody for WithNewline {
 
     fn size_hint(&self) -> SizeHint {
         let (mut hint, left) = (self.body.size_hint(), u64::from(!self.ended));
-        match hint.upper() {
-            Some(upper) => hint.set_upper(upper.saturating_add(left)),
-            None => {}
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(left));
         }
         hint.set_lower(hint.lower().saturating_add(left));
         hint

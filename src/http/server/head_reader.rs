@@ -1,7 +1,7 @@
 //! Finds request heads with a line that ends with a line feed alone.
 //!
-//! RFC 9112 §2.2 lets a recipient take such a line, and hyper does. A proxy in front may not, and the two then disagree
-//! about where a request ends. So each head is looked at before hyper reads it; its bytes are not changed.
+//! RFC 9112 §2.2 lets a recipient take such a line, and hyper does. A proxy in front may not, and the two then
+//! disagree about where a request ends. So each head is looked at before hyper reads it; its bytes are not changed.
 
 use std::io;
 use std::pin::Pin;

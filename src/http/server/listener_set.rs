@@ -58,9 +58,11 @@ impl Listener {
 impl ListenerInfo {
     /// For a caller that does not come over the tailnet. `local` is the connection's address on this side.
     pub(crate) fn local_hosts(&self, local: SocketAddr) -> Arc<Hosts> {
-        // A listener on all addresses has the name of the one that the connection came to.
+        // A listener on all addresses has the name of the one that the connection came to, and its own, which systems
+        // take for loopback's: no name of a foreign page can be one of the two.
         if self.address.ip().is_unspecified() && local.port() == self.address.port() {
-            return Arc::new(Hosts::new(SocketAddr::new(local.ip().to_canonical(), local.port()), &self.extra_names));
+            let names: Vec<String> = self.extra_names.iter().cloned().chain([self.address.to_string()]).collect();
+            return Arc::new(Hosts::new(SocketAddr::new(local.ip().to_canonical(), local.port()), &names));
         }
         Arc::clone(&self.local)
     }

@@ -166,6 +166,18 @@ impl Reader {
         })
     }
 
+    /// How many documents there are that are not deleted, counted up to `max`.
+    pub fn documents_count(&self, max: usize) -> Result<usize> {
+        self.read(|conn| {
+            let sql = "SELECT count(*) FROM (
+                 SELECT 1 FROM documents d JOIN events e ON e.document = d.key
+                      AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
+                 WHERE e.deletes IS NOT 1 LIMIT ?1)";
+            let count: i64 = conn.query_row(sql, [rows::count(max)], |row| row.get(0))?;
+            Ok(usize::try_from(count).unwrap_or(max))
+        })
+    }
+
     /// The fixed facts of the document called `name`, if there ever was one.
     pub fn meta(&self, name: &DocumentName) -> Result<Option<Arc<Meta>>> {
         Ok(self.read(|conn| rows::find_document(conn, name))?.map(|row| row.meta))

@@ -122,7 +122,7 @@ fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
     match operation {
         Operation::Create { .. } => (Method::POST, format!("/api/v1/{collection}")),
         Operation::Put { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}")),
-        Operation::Merge(_) | Operation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
+        Operation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
         Operation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
         Operation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
         Operation::Rollback { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/rollback")),
