@@ -21,7 +21,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::ids::Seq;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, ProgramName};
 use crate::document::rules::Rules;
 use crate::engine::command::{self, Engine};
 use crate::engine::health::Health;
@@ -83,6 +83,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     synchronous: Synchronous,
+    program: ProgramName,
 }
 
 /// Why a server did not start. One line each.
@@ -101,7 +102,7 @@ pub enum StartError {
     #[error("the tables of {0} cannot be read: {1}")]
     Stored(&'static str, String),
     /// The address is not to be had.
-    #[error("cannot listen on {0}: {1}; choose another address with --listen")]
+    #[error("cannot listen on {0}: {1}; --port or --listen choose another address")]
     Listen(SocketAddr, std::io::Error),
     /// No thread for the engine.
     #[error("cannot start the engine's thread: {0}")]
@@ -142,6 +143,24 @@ impl Builder {
     pub fn job(mut self, job: Job) -> Self {
         self.jobs.push(job);
         self
+    }
+
+    /// Sets what the program is called in its help and `--version`, and when it starts.
+    #[must_use]
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.program.name = name;
+        self
+    }
+
+    /// Sets the program's version; the default is that of this crate.
+    #[must_use]
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.program.version = version;
+        self
+    }
+
+    pub(crate) fn program_name(&self) -> ProgramName {
+        self.program
     }
 
     /// Sets where time comes from.
@@ -283,6 +302,7 @@ impl Server {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             synchronous: Synchronous::Full,
+            program: ProgramName::default(),
         }
     }
 

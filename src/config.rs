@@ -24,10 +24,12 @@ mod flags;
 mod guide_tests;
 mod kinds;
 mod server;
+mod shorthands;
+mod suggestions;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use command_line::WatchOptions;
+pub(crate) use command_line::{WatchOptions, Watched};
 pub use server::Config;
 pub(crate) use server::LogFormat;
 
@@ -38,6 +40,10 @@ use file::find_file;
 pub(crate) const PORT: u16 = listen::PORT;
 /// The file that is read when it is there and `--config` names no other.
 const FILE: &str = "rejoin.toml";
+/// What the variables of this program begin with.
+const VARIABLE_PREFIX: &str = "REJOIN_";
+/// Names another file.
+const CONFIG_VARIABLE: &str = "REJOIN_CONFIG";
 /// The exit code of a configuration that is not accepted.
 pub(crate) const EXIT_CODE: u8 = 2;
 /// Longest time between two heartbeats. Whoever hears nothing for longer than this and some may give a stream up.
@@ -79,6 +85,12 @@ impl Config {
         of_features.next().unwrap_or_else(|| Err("there is no such option".to_owned()))
     }
 
+    /// Error: the value of an option is out of bounds.
+    fn check_option(&self, name: &str) -> Result<(), String> {
+        let mut sets = std::iter::once(self as &dyn AnyOptionSet).chain(self.features.iter());
+        sets.find_map(|set| set.check_option(name)).unwrap_or(Ok(()))
+    }
+
     /// The feature flags in force, those for clients too, by their names without `flags.` before.
     pub(crate) fn flags(&self) -> BTreeMap<String, bool> {
         let values = self.specs().into_iter().zip(self.texts());
@@ -87,6 +99,19 @@ impl Config {
             Some((name.to_owned(), values.first()?.parse().ok()?))
         });
         own.chain(self.client_flags.clone()).collect()
+    }
+}
+
+/// What a program calls itself: this one, or one that embeds the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProgramName {
+    pub name: &'static str,
+    pub version: &'static str,
+}
+
+impl Default for ProgramName {
+    fn default() -> Self {
+        Self { name: "rejoin", version: env!("CARGO_PKG_VERSION") }
     }
 }
 
@@ -110,10 +135,10 @@ pub(crate) enum Command {
 pub struct ConfigError(String);
 
 /// What this process was asked for. `defaults` has the options of all features.
-pub(crate) fn from_process(defaults: Config) -> Result<Command, ConfigError> {
+pub(crate) fn from_process(defaults: Config, name: ProgramName) -> Result<Command, ConfigError> {
     let names = || std::env::vars_os().map(|(name, _)| name).collect();
     let inputs = Inputs { variable: &|name| std::env::var_os(name), names: &names, file: Path::new(FILE) };
-    parse_in(std::env::args_os(), &inputs, defaults)
+    parse_in(std::env::args_os(), &inputs, defaults, name)
 }
 
 /// What a configuration is read from besides the arguments. A value, so that tests need not change the process.
@@ -131,9 +156,10 @@ fn parse_in(
     args: impl IntoIterator<Item = OsString>,
     inputs: &Inputs<'_>,
     defaults: Config,
+    name: ProgramName,
 ) -> Result<Command, ConfigError> {
     let specs = defaults.specs();
-    let matches = match program(&specs).try_get_matches_from(args) {
+    let matches = match program(&specs, name).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Command::Help(e.render().to_string()));
@@ -202,21 +228,28 @@ fn resolve(
     specs: Vec<OptionSpec>,
     mut config: Config,
 ) -> Result<ResolvedConfig, ConfigError> {
+    check_variables(inputs, &specs)?;
+    shorthands::check_variables(inputs)?;
     let file = find_file(matches, inputs, &specs)?;
     let mut origins = Vec::with_capacity(specs.len());
     for spec in &specs {
         let variable = spec.variable();
         let (origin, values) = if let Some(values) = matches.get_many::<String>(spec.name) {
             (format!("--{}", spec.name), values.cloned().collect())
+        } else if let Some((origin, value)) = shorthands::flag(spec.name, matches)? {
+            (origin, vec![value])
         } else if let Some(value) = read_variable(&variable, inputs)? {
             (variable, split(spec.shape, &value))
+        } else if let Some((origin, value)) = shorthands::variable(spec.name, inputs)? {
+            (origin, vec![value])
         } else if let Some(values) = file.values.get(spec.name) {
             (format!("{}: {}", file.name, spec.name), values.clone())
         } else {
             origins.push((spec.clone(), "default".to_owned()));
             continue;
         };
-        config.set_texts(spec.name, &values).map_err(|why| ConfigError(format!("{origin}: {why}")))?;
+        let set = config.set_texts(spec.name, &values).and_then(|()| config.check_option(spec.name));
+        set.map_err(|why| ConfigError(format!("{origin}: {why}")))?;
         // A comment ends with its line, and a file's name is anybody's.
         origins.push((spec.clone(), origin.replace(char::is_control, "?")));
     }
@@ -224,6 +257,22 @@ fn resolve(
     config.client_flags = client_flags.iter().map(|(name, (value, _))| (name.clone(), *value)).collect();
     config.validate()?;
     Ok(ResolvedConfig { config, origins, client_flags })
+}
+
+/// Error: a variable that looks like one of ours and is none.
+fn check_variables(inputs: &Inputs<'_>, specs: &[OptionSpec]) -> Result<(), ConfigError> {
+    let options = specs.iter().map(OptionSpec::variable);
+    let others = [CONFIG_VARIABLE, command_line::SESSION_VARIABLE, shorthands::PORT_VARIABLE].map(str::to_owned);
+    let known: Vec<String> = options.chain(others).collect();
+    let given = (inputs.names)().into_iter().filter_map(|name| name.into_string().ok());
+    let ours = |name: &String| name.starts_with(VARIABLE_PREFIX) && !name.starts_with(flags::PREFIX);
+    match given.filter(ours).find(|name| !known.contains(name)) {
+        Some(name) => {
+            let hint = suggestions::hint(&name, known.iter().map(String::as_str));
+            Err(ConfigError(format!("{}: there is no such variable{hint}", name.escape_debug())))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The values in an environment variable.
@@ -234,7 +283,8 @@ fn split(shape: Shape, value: &str) -> Vec<String> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
+/// One that is empty counts as not set.
 fn read_variable(name: &str, inputs: &Inputs<'_>) -> Result<Option<String>, ConfigError> {
-    let value = (inputs.variable)(name).map(OsString::into_string).transpose();
+    let value = (inputs.variable)(name).filter(|value| !value.is_empty()).map(OsString::into_string).transpose();
     value.map_err(|_| ConfigError(format!("{name}: is not UTF-8")))
 }

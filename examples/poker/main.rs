@@ -9,5 +9,5 @@ use std::process::ExitCode;
 use holdem::rules::Holdem;
 
 fn main() -> ExitCode {
-    rejoin::run(rejoin::Server::builder().rules("games", Holdem))
+    rejoin::run(rejoin::Server::builder().name("poker").rules("games", Holdem))
 }

@@ -121,13 +121,14 @@ impl Whole for usize {
 
 /// A whole number from `least` to `most`.
 pub(crate) fn whole<T: Whole>(least: u64, most: u64) -> Kind<T> {
-    let kind = Kind::new(Shape::Number, parse_whole, |value: &T| vec![value.to_string()]);
+    let parse = move |values: &[String]| parse_whole(values, least, most);
+    let kind = Kind::new(Shape::Number, parse, |value: &T| vec![value.to_string()]);
     within(kind, least, most).checked(move |value| check_range(value.to_u64(), least, most))
 }
 
 /// A duration of whole seconds.
 pub(crate) fn seconds(least: u64, most: u64) -> Kind<Duration> {
-    let parse = |values: &[String]| parse_whole(values).map(Duration::from_secs);
+    let parse = move |values: &[String]| parse_whole(values, least, most).map(Duration::from_secs);
     let kind = Kind::new(Shape::Number, parse, |value: &Duration| vec![value.as_secs().to_string()]);
     within(kind, least, most).checked(move |value| {
         if value.subsec_nanos() != 0 {
@@ -139,7 +140,7 @@ pub(crate) fn seconds(least: u64, most: u64) -> Kind<Duration> {
 
 /// A duration of whole milliseconds.
 pub(crate) fn milliseconds(least: u64, most: u64) -> Kind<Duration> {
-    let parse = |values: &[String]| parse_whole(values).map(Duration::from_millis);
+    let parse = move |values: &[String]| parse_whole(values, least, most).map(Duration::from_millis);
     let kind = Kind::new(Shape::Number, parse, |value: &Duration| vec![value.as_millis().to_string()]);
     within(kind, least, most).checked(move |value| {
         if !value.subsec_nanos().is_multiple_of(1_000_000) {
@@ -176,18 +177,22 @@ pub(crate) fn one(values: &[String]) -> Result<&str, String> {
     }
 }
 
-fn parse_whole<T: FromStr>(values: &[String]) -> Result<T, String> {
+fn parse_whole<T: FromStr>(values: &[String], least: u64, most: u64) -> Result<T, String> {
     let text = one(values)?;
-    text.parse().map_err(|_| format!("'{text}' is not a whole number that fits"))
+    text.parse().map_err(|_| format!("'{text}' is not a whole number; it must be {}", range(least, most)))
+}
+
+fn range(least: u64, most: u64) -> String {
+    if most == u64::MAX { format!("at least {least}") } else { format!("{least} to {most}") }
 }
 
 /// Whether `value` is from `least` to `most`. Error: the end of a sentence that begins with the option's name.
 pub(crate) fn check_range(value: u64, least: u64, most: u64) -> Result<(), String> {
     if value < least {
-        return Err(format!("{value} is too small; the least is {least}"));
+        return Err(format!("{value} is too small; it must be {}", range(least, most)));
     }
     if value > most {
-        return Err(format!("{value} is too large; the most is {most}"));
+        return Err(format!("{value} is too large; it must be {}", range(least, most)));
     }
     Ok(())
 }
@@ -257,6 +262,8 @@ pub(crate) trait AnyOptionSet: Any + fmt::Debug + Send + Sync {
     /// The values of all options, in the order of [`specs`](Self::specs).
     fn texts(&self) -> Vec<Vec<String>>;
     fn check(&self) -> Result<(), OptionError>;
+    /// Checks one value by itself; none: the set has no option of this name.
+    fn check_option(&self, name: &str) -> Option<Result<(), String>>;
     fn clone_boxed(&self) -> Box<dyn AnyOptionSet>;
     fn is_equal(&self, other: &dyn AnyOptionSet) -> bool;
 }
@@ -279,6 +286,10 @@ impl<S: OptionSet> AnyOptionSet for S {
             (row.check)(self).map_err(|why| OptionError { name: row.spec.name, why })?;
         }
         self.check_relations()
+    }
+
+    fn check_option(&self, name: &str) -> Option<Result<(), String>> {
+        S::rows().into_iter().find(|row| row.spec.name == name).map(|row| (row.check)(self))
     }
 
     fn clone_boxed(&self) -> Box<dyn AnyOptionSet> {

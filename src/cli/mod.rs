@@ -11,7 +11,7 @@ use crate::app::process_limits::{raise_open_files, survive_file_size_limit};
 use crate::app::{Builder, Server, Stopped};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::base::entropy::SystemEntropy;
-use crate::config::{self, Command, Config};
+use crate::config::{self, Command, Config, ProgramName};
 use crate::features::sessions::links::Links;
 use crate::tailnet::listen::Listen;
 
@@ -41,7 +41,7 @@ const EXIT_UNSTORED: u8 = 6;
 /// Exit codes: 0 done, 1 the machine, 2 the configuration, 5 a bug of ours, 6 stopped while storage failed, 128 +
 /// signal when a second signal cut the stop short, and those of [`StartError`](crate::app::StartError).
 pub fn run(builder: Builder) -> ExitCode {
-    match config::from_process(Config::default()) {
+    match config::from_process(Config::default(), builder.program_name()) {
         Ok(Command::Serve(config)) => serve(builder, *config),
         Ok(Command::CheckConfig(text) | Command::Help(text)) => {
             print(&text);
@@ -107,6 +107,7 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
         Ok(signals) => signals,
         Err(e) => return refuse(&format_args!("cannot receive signals: {e}"), EXIT_MACHINE),
     };
+    let program = builder.program_name();
     let started = tokio::select! {
         started = builder.start() => started,
         _ = signals.next() => return ExitCode::SUCCESS,
@@ -115,7 +116,7 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
         Ok(server) => server,
         Err(e) => return refuse(&e, e.exit_code()),
     };
-    print(&greeting(&server));
+    print(&greeting(&server, program));
     let first = tokio::select! {
         first = signals.next() => first,
         () = server.failed() => return refuse(&"the engine ended by a fault of ours; start again", EXIT_ENGINE),
@@ -131,10 +132,10 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
 }
 
 /// What starting prints: one fact per line, its name before the first colon.
-fn greeting(server: &Server) -> String {
+fn greeting(server: &Server, program: ProgramName) -> String {
     let data = std::path::absolute(server.data_dir());
     let data = data.as_deref().unwrap_or_else(|_| server.data_dir()).display();
-    let mut out = format!("rejoin: {}\n", env!("CARGO_PKG_VERSION"));
+    let mut out = format!("{}: {}\n", program.name, program.version);
     let addresses = server.addresses();
     for address in &addresses {
         out.push_str(&format!("listening: {address}\n"));
@@ -143,7 +144,7 @@ fn greeting(server: &Server) -> String {
         out.push_str(&format!("waiting: {}\n", server.waiting().replace(char::is_control, " ")));
     }
     if let (Some(link), Some(address)) = (server.administrator_link(), addresses.first()) {
-        out.push_str(&link_line(&address.to_string(), link));
+        out.push_str(&link_line(&reachable(*address).to_string(), link));
     }
     out.push_str(&format!("data: {data}\n"));
     if let Some(address) = addresses.first() {

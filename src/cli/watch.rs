@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Signals;
 use crate::base::entropy::{Entropy, SystemEntropy, below};
-use crate::config::{HEARTBEAT_MAX, WatchOptions};
+use crate::config::{HEARTBEAT_MAX, WatchOptions, Watched};
 use crate::features::games::addresses::is_allowed;
 use crate::net::http_client::{Answer, ClientError, Target};
 use crate::net::sse_parser::{Message, SseParser, TooLarge};
@@ -105,7 +105,8 @@ struct Watch<Out, Notes> {
 
 impl<Out: Write, Notes: Write> Watch<Out, Notes> {
     fn new(options: WatchOptions, out: Out, notes: Notes, wait_first: Duration) -> Self {
-        let (lines, last_event_id) = (Lines::new(false), String::new());
+        let several = matches!(options.watched, Watched::Collection(_));
+        let (lines, last_event_id) = (Lines::new(several), String::new());
         Self { options, out, notes, lines, wait_first, last_event_id, retry: None, failures: 0, moves: 0 }
     }
 
@@ -181,8 +182,10 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
     }
 
     async fn connect(&mut self) -> Result<Answer, Interruption> {
-        let document = &self.options.document;
-        let path = format!("/api/v1/{}/{}/events", document.collection, document.id);
+        let path = match &self.options.watched {
+            Watched::Document(name) => format!("/api/v1/{}/{}/events", name.collection, name.id),
+            Watched::Collection(collection) => format!("/api/v1/stream?collection={collection}"),
+        };
         let mut headers = vec![("accept", "text/event-stream"), ("cache-control", "no-store")];
         if !self.last_event_id.is_empty() {
             headers.push(("last-event-id", self.last_event_id.as_str()));
@@ -217,6 +220,8 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         parser: &mut SseParser,
     ) -> Result<std::convert::Infallible, Interruption> {
         let mut messages = Vec::new();
+        // Of a collection the others are followed on.
+        let is_one = matches!(self.options.watched, Watched::Document(_));
         loop {
             let piece = answer.piece(SILENCE_MAX).await?.ok_or(Interruption::Ended)?;
             parser.push(&piece, &mut messages)?;
@@ -224,7 +229,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
                 self.failures = 0;
                 self.show(&message).map_err(|_| Interruption::ReaderGone)?;
                 match serde_json::from_str(&message.data) {
-                    Ok(moved) if message.event == "moved" => return Err(Interruption::Moved(moved)),
+                    Ok(moved) if message.event == "moved" && is_one => return Err(Interruption::Moved(moved)),
                     _ => self.moves = 0,
                 }
             }

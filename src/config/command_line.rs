@@ -5,25 +5,44 @@ use std::str::FromStr;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::{ConfigError, Inputs, read_variable};
-use crate::base::ids::DocumentName;
+use super::{ConfigError, Inputs, ProgramName, read_variable, shorthands};
+use crate::base::error::Error;
+use crate::base::ids::{Collection, DocumentName};
 use crate::base::options::{OptionSpec, Shape};
 use crate::net::http_client::Target;
 
 /// Where `rejoin watch` finds the token of its session, other than on the command line, which others on the machine
 /// see.
-const SESSION_VARIABLE: &str = "REJOIN_SESSION";
+pub(super) const SESSION_VARIABLE: &str = "REJOIN_SESSION";
 const SESSION_HELP: &str = "Show this session's token; better kept in REJOIN_SESSION";
 
 /// What `rejoin watch` follows, and how it tells it.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchOptions {
     pub server: Target,
-    pub document: DocumentName,
+    pub watched: Watched,
     /// The token of the session to show; without one, the watcher is who the server takes this machine's user for.
     pub session: Option<SessionToken>,
     /// Whether the events' data is printed as it comes instead of a line for people.
     pub json: bool,
+}
+
+/// What is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    Document(DocumentName),
+    Collection(Collection),
+}
+
+impl FromStr for Watched {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.contains('/') {
+            true => DocumentName::parse(text).map(Self::Document),
+            false => Collection::new(text).map(Self::Collection),
+        }
+    }
 }
 
 /// The token of a session. It shows itself to no log.
@@ -56,11 +75,12 @@ impl fmt::Debug for SessionToken {
 }
 
 /// The command line.
-pub(super) fn program(specs: &[OptionSpec]) -> clap::Command {
+pub(super) fn program(specs: &[OptionSpec], name: ProgramName) -> clap::Command {
     let about = "Live state that you can pull the plug on";
-    let program = clap::Command::new("rejoin").version(env!("CARGO_PKG_VERSION")).about(about);
-    let watch = clap::Command::new("watch").about("Follows a document in the terminal, reconnecting by itself");
-    let document = Arg::new("document").value_name("COLLECTION/ID").required(true).help("The document to follow");
+    let program = clap::Command::new(name.name).version(name.version).about(about);
+    let watch =
+        clap::Command::new("watch").about("Follows a document or a collection in the terminal, reconnecting by itself");
+    let document = Arg::new("document").value_name("COLLECTION[/ID]").required(true).help("What to follow");
     let server = Arg::new("server").long("server").value_name("URL").default_value("http://127.0.0.1:7766");
     let session = Arg::new("session").long("session").value_name("TOKEN").help(SESSION_HELP);
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the events' data as it comes");
@@ -80,6 +100,7 @@ fn with_options(command: clap::Command, specs: &[OptionSpec]) -> clap::Command {
     let check = Arg::new("check-config").long("check-config").action(ArgAction::SetTrue);
     command
         .args(specs.iter().map(to_arg))
+        .args(shorthands::args())
         .arg(config.help("Read this file [default: ./rejoin.toml, if it is there]"))
         .arg(check.help("Print the effective configuration, with where each value comes from, and exit"))
         .after_help(
@@ -120,7 +141,7 @@ pub(super) fn watch_options(matches: &ArgMatches, inputs: &Inputs<'_>) -> Result
     };
     Ok(WatchOptions {
         server: Target::parse(text("server")).map_err(|why| ConfigError(format!("--server: {why}")))?,
-        document: DocumentName::parse(text("document")).map_err(|e| ConfigError(e.message().to_owned()))?,
+        watched: text("document").parse().map_err(|e: Error| ConfigError(e.message().to_owned()))?,
         session: session.as_deref().map(str::parse).transpose()?,
         json: matches.get_flag("json"),
     })

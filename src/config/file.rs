@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use super::{ConfigError, Inputs, flags};
+use super::suggestions::hint;
+use super::{CONFIG_VARIABLE, ConfigError, Inputs, flags};
 use crate::base::options::{OptionSpec, Shape};
 
 /// The values of a configuration file, checked against the options' names and shapes.
@@ -18,7 +19,7 @@ pub(super) struct File {
 
 pub(super) fn find_file(matches: &ArgMatches, inputs: &Inputs<'_>, specs: &[OptionSpec]) -> Result<File, ConfigError> {
     let named = matches.get_one::<String>("config").map(PathBuf::from);
-    let named = named.or_else(|| (inputs.variable)("REJOIN_CONFIG").map(PathBuf::from));
+    let named = named.or_else(|| (inputs.variable)(CONFIG_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from));
     let path = named.as_deref().unwrap_or(inputs.file);
     match std::fs::read_to_string(path) {
         Ok(text) => read_file(&path.display().to_string(), &text, specs),
@@ -65,9 +66,8 @@ fn flatten(table: toml::Table) -> Vec<(String, toml::Value)> {
 }
 
 pub(super) fn unknown_option(key: &str, specs: &[OptionSpec]) -> ConfigError {
-    let likely = key.replace('_', "-").to_ascii_lowercase();
-    let hint = specs.iter().find(|spec| spec.name == likely).map(|spec| format!("; it is called '{}'", spec.name));
-    ConfigError(format!("there is no option '{}'{}", key.escape_debug(), hint.unwrap_or_default()))
+    let hint = hint(key, specs.iter().map(|spec| spec.name));
+    ConfigError(format!("there is no option '{}'{hint}", key.escape_debug()))
 }
 
 /// The texts of a value, as a flag would carry them.

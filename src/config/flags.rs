@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::suggestions::{SLIP_MAX, distance};
 use super::{ConfigError, Inputs, read_variable};
 use crate::base::limits::CLIENT_FLAGS_MAX;
 use crate::base::options::OptionSpec;
 
 /// What the variables of all flags begin with.
-const PREFIX: &str = "REJOIN_FF_";
+pub(super) const PREFIX: &str = "REJOIN_FF_";
 /// What the keys of all flags begin with.
 pub(super) const TABLE: &str = "flags.";
 const NAME_LENGTH_MAX: usize = 63;
-/// So many letters that differ are taken for a slip of the pen.
-const SLIP_MAX: usize = 2;
 
 /// The flags for clients, each with where it comes from.
 pub(super) type ClientFlags = BTreeMap<String, (bool, String)>;
@@ -73,35 +72,12 @@ fn is_like(name: &str, own: &str) -> bool {
     name.starts_with(own) || own.starts_with(name) || distance(name, own) <= SLIP_MAX
 }
 
-/// How many letters have to be put in, left out or changed to make one of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, left) in one.bytes().zip(1..) {
-        let mut diagonal = left - 1;
-        let mut before = left;
-        for (cell, beside) in row.iter_mut().skip(1).zip(other.bytes()) {
-            let best = (diagonal + usize::from(above != beside)).min(before + 1).min(*cell + 1);
-            diagonal = std::mem::replace(cell, best);
-            before = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_slip_of_the_pen_is_not_a_new_flag() {
-        for (one, other, count) in
-            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("abc", "abc", 0)]
-        {
-            assert_eq!(distance(one, other), count, "{one} {other}");
-        }
         let specs = crate::config::Config::default().specs();
         for good in ["new-lobby", "a", "lobby2", "persistence"] {
             assert_eq!(check(good, &specs), Ok(()), "{good}");

@@ -72,12 +72,38 @@ pub(super) fn capability() -> Kind<String> {
     )
 }
 
+/// What a level may be called, besides `0` to `5`.
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Whether each part of a filter has a level that there is. To the library a word that is no level is the name of a
+/// module, and turns everything else off.
+fn check_log_levels(filter: &str) -> Result<(), String> {
+    // What is between brackets may have commas.
+    let mut parts = filter.split(',').map(str::trim).filter(|part| !part.is_empty() && !filter.contains('['));
+    let is_level = |word: &str| {
+        LOG_LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level)) || matches!(word.as_bytes(), [b'0'..=b'5'])
+    };
+    let is_known = |part: &str| match part.rsplit_once('=') {
+        Some((_, level)) => is_level(level),
+        None => is_level(part) || part == "rejoin" || part.contains("::"),
+    };
+    let levels = LOG_LEVELS.join(", ");
+    match parts.find(|part| !is_known(part)) {
+        Some(part) => Err(format!("'{}' has no level; levels are {levels}", part.escape_debug())),
+        None if filter.trim().is_empty() => Err(format!("must not be empty; levels are {levels}")),
+        None => Ok(()),
+    }
+}
+
 /// A filter of log lines.
 pub(super) fn log_filter() -> Kind<String> {
     Kind::new(Shape::Text, |values| one(values).map(str::to_owned), |filter: &String| vec![filter.clone()]).checked(
-        |filter| match EnvFilter::try_new(filter) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("'{}' is not a log filter: {error}", filter.escape_debug())),
+        |filter| {
+            check_log_levels(filter)?;
+            match EnvFilter::try_new(filter) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("'{}' is not a log filter: {error}", filter.escape_debug())),
+            }
         },
     )
 }

@@ -14,7 +14,7 @@ fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> 
     let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
     let args = std::iter::once("rejoin").chain(args.iter().copied()).map(OsString::from);
     let names = || variables.iter().map(|(name, _)| name.into()).collect();
-    parse_in(args, &Inputs { variable: &find, names: &names, file: &path }, Config::default())
+    parse_in(args, &Inputs { variable: &find, names: &names, file: &path }, Config::default(), ProgramName::default())
 }
 
 fn config(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Config {
@@ -257,7 +257,8 @@ fn loopback_and_the_tailnet_are_listened_on_and_nothing_else_without_leave() {
         refused(&["--listen", text], &[], None, &["--listen: ", text, "is not an address and port"]);
     }
     refused(&["--listen", "tailnet", "--listen", "tailnet:7766"], &[], None, &["tailnet:7766 is given twice"]);
-    refused(&[], &[("REJOIN_LISTEN", "")], None, &["names nothing to listen on"]);
+    assert_eq!(config(&[], &[("REJOIN_LISTEN", "")], None), Config::default());
+    refused(&[], &[("REJOIN_LISTEN", ",")], None, &["names nothing to listen on"]);
 }
 
 #[test]
@@ -342,13 +343,16 @@ fn check_config_says_where_each_value_comes_from_and_can_be_fed_back() {
 fn watch_takes_a_document_a_server_and_a_session() {
     let Ok(Command::Watch(options)) = parse_with(&["watch", "games/g1"], &[], None) else { panic!("not a watch") };
     assert_eq!(options.server.to_string(), "127.0.0.1:7766");
-    assert_eq!((options.document.to_string().as_str(), options.session, options.json), ("games/g1", None, false));
+    assert_eq!((options.watched, options.session, options.json), ("games/g1".parse().unwrap(), None, false));
     let args = ["watch", "games/g1", "--json", "--session", "kept-by-nobody", "--server", "http://localhost:1"];
     let Ok(Command::Watch(options)) = parse_with(&args, &[], None) else { panic!("not a watch") };
     assert!(!format!("{options:?}").contains("kept-by-nobody"), "a token is shown to no log");
     assert_eq!((options.session.unwrap().expose(), options.json), ("kept-by-nobody", true));
-    refused(&["watch"], &[], None, &["COLLECTION/ID"]);
-    refused(&["watch", "games"], &[], None, &["collection/id"]);
+    refused(&["watch"], &[], None, &["COLLECTION[/ID]"]);
+    refused(&["watch", "Games"], &[], None, &["a collection is"]);
+    refused(&["watch", "games/"], &[], None, &["an id is"]);
+    let Ok(Command::Watch(options)) = parse_with(&["watch", "games"], &[], None) else { panic!("not a watch") };
+    assert_eq!(options.watched, "games".parse().unwrap());
     refused(&["watch", "games/g1", "--session", "a b"], &[], None, &["--session: "]);
     refused(&["watch", "games/g1", "--server", "https://a"], &[], None, &["--server: ", "http://"]);
 }

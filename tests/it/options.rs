@@ -1,7 +1,7 @@
 //! What the program says about itself and its options: when it starts, and when it does not.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,6 +11,35 @@ use crate::support::process::{command, run_to_end};
 
 fn flags(list: &[&str]) -> Vec<String> {
     list.iter().map(|flag| (*flag).to_owned()).collect()
+}
+
+/// What it says on stderr where it refuses to start with this environment and these flags.
+#[track_caller]
+fn refused(flags_given: &[&str], environment: &[(&str, &str)], file: Option<&str>, words: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    if let Some(text) = file {
+        std::fs::write(directory.path().join("rejoin.toml"), text).unwrap();
+    }
+    let mut program = command(&directory.path().join("data"), "127.0.0.1:0", &flags(flags_given));
+    program.envs(environment.iter().copied());
+    let (code, said) = run_to_end(program);
+    assert_eq!((code, said.lines().count()), (2, 1), "{said}");
+    for word in words {
+        assert!(said.contains(word), "'{word}' in: {said}");
+    }
+    said
+}
+
+/// What `--check-config` prints, without the default place to listen that the tests set.
+fn checked(flags_given: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REJOIN_") || name == "RUST_LOG") {
+        program.env_remove(name);
+    }
+    program.current_dir(directory.path()).arg("--check-config").args(flags_given);
+    let output = program.envs(environment.iter().copied()).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
 #[tokio::test]
@@ -93,5 +122,152 @@ async fn a_port_in_use_is_told_with_the_option_that_changes_it() {
     let directory = tempfile::tempdir().unwrap();
     let (code, said) = run_to_end(command(&directory.path().join("data"), server.address(), &[]));
     assert_eq!(code, 3, "{said}");
-    assert!(said.contains("--listen") && said.contains("in use"), "{said}");
+    assert!(said.contains("--port") && said.contains("--listen") && said.contains("in use"), "{said}");
+}
+
+#[test]
+fn a_level_that_is_none_mutes_nothing_and_is_refused() {
+    for (flags_given, environment) in [
+        (&["--log", "verbose"][..], &[][..]),
+        (&["--log", "rejoin=verbose"], &[]),
+        (&["--log", "info,loud"], &[]),
+        (&["--log", ""], &[]),
+        (&["--log", "warning"], &[]),
+        (&[], &[("REJOIN_LOG", "verbose")]),
+        (&[], &[("RUST_LOG", "verbose")]),
+    ] {
+        let said = refused(flags_given, environment, None, &["error, warn, info, debug"]);
+        let place = environment.first().map_or("log", |(name, _)| name);
+        assert!(said.contains(place), "{said}");
+    }
+    for good in [
+        "off",
+        "error",
+        "warn",
+        "INFO",
+        "debug",
+        "trace",
+        "rejoin",
+        "info,rejoin=trace",
+        "rejoin::engine=debug",
+        "hyper=warn",
+    ] {
+        let (code, said) = checked(&["--log", good], &[]);
+        assert_eq!(code, 0, "{good}: {said}");
+    }
+}
+
+#[test]
+fn the_log_is_set_in_the_ways_that_people_know() {
+    for (flags_given, environment, log, place) in [
+        (&["-v"][..], &[][..], "debug", "-v"),
+        (&["-vv"], &[], "trace", "-v"),
+        (&["--verbose"], &[], "debug", "-v"),
+        (&[], &[("RUST_LOG", "debug")], "debug", "RUST_LOG"),
+        (&[], &[("RUST_LOG", "warn,rejoin=trace")], "warn,rejoin=trace", "RUST_LOG"),
+        (&[], &[("RUST_LOG", "debug"), ("REJOIN_LOG", "warn")], "warn", "REJOIN_LOG"),
+        (&["--log", "error"], &[("RUST_LOG", "debug")], "error", "--log"),
+        (&["-v"], &[("RUST_LOG", "error"), ("REJOIN_LOG", "warn")], "debug", "-v"),
+        (&[], &[("RUST_LOG", "")], "info", "default"),
+    ] {
+        let (code, text) = checked(flags_given, environment);
+        let line = text.lines().find(|line| line.starts_with("log = ")).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(code, 0, "{text}");
+        assert!(line.starts_with(&format!("log = \"{log}\"  # ")) && line.contains(place), "{line}");
+    }
+    assert_eq!(checked(&["-v", "--log", "info"], &[]).0, 2);
+}
+
+#[test]
+fn variables_that_nobody_knows_are_refused_and_empty_ones_are_not_set() {
+    refused(&[], &[("REJOIN_COLOUR", "red")], None, &["REJOIN_COLOUR"]);
+    refused(&[], &[("REJOIN_DEPHT_MAX", "5")], None, &["REJOIN_DEPHT_MAX", "REJOIN_DEPTH_MAX"]);
+    refused(&[], &[("REJOIN_HISTORY_EVENT", "5")], None, &["REJOIN_HISTORY_EVENT", "REJOIN_HISTORY_EVENTS"]);
+    refused(&[], &[("REJOIN_depth_max", "5")], None, &["REJOIN_depth_max", "REJOIN_DEPTH_MAX"]);
+    refused(&["--check-config"], &[("REJOIN_COLOUR", "red")], None, &["REJOIN_COLOUR"]);
+    let empty = [
+        "DEPTH_MAX",
+        "LISTEN",
+        "ALLOWED_HOST",
+        "LOG",
+        "CONFIG",
+        "DATA_DIR",
+        "SESSION",
+        "FF_GAMES_PERSISTENCE",
+        "FF_SOUNDS",
+    ]
+    .map(|name| format!("REJOIN_{name}"));
+    let environment: Vec<(&str, &str)> = empty.iter().map(|name| (name.as_str(), "")).collect();
+    let (code, text) = checked(&[], &environment);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(text, checked(&[], &[]).1);
+    // The variables that other commands take are known.
+    assert_eq!(checked(&[], &[("REJOIN_SESSION", "secret")]).0, 0);
+}
+
+#[test]
+fn a_number_out_of_range_is_refused_with_its_range() {
+    for (given, range) in [
+        (&["--depth-max", "0"][..], "1 to 100"),
+        (&["--depth-max", "101"], "1 to 100"),
+        (&["--depth-max", "-1"], "1 to 100"),
+        (&["--depth-max", "99999999999999999999999"], "1 to 100"),
+        (&["--depth-max", "many"], "1 to 100"),
+        (&["--depth-max", "5.5"], "1 to 100"),
+        (&["--heartbeat-seconds", "3600"], "1 to 60"),
+        (&["--history-days", "0"], "1 to 36500"),
+        (&["--snapshot-ratio", "0"], "0.01 to 100"),
+        (&["--snapshot-ratio", "x"], "0.01 to 100"),
+        (&["--port", "65536"], "0 to 65535"),
+        (&["--port", "http"], "0 to 65535"),
+    ] {
+        let given: Vec<&str> = given.to_vec();
+        let (code, said) = checked(&given, &[]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(range) && said.contains(given[0].trim_start_matches('-')), "{range}: {said}");
+        let variable = format!("REJOIN_{}", given[0].trim_start_matches('-').to_uppercase().replace('-', "_"));
+        let (code, said) = checked(&[], &[(&variable, given[1])]);
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(range) && said.contains(&variable), "{range}: {said}");
+    }
+    refused(&[], &[], Some("depth-max = 101"), &["rejoin.toml", "depth-max", "1 to 100"]);
+    refused(&[], &[], Some("depth-max = -1"), &["rejoin.toml", "depth-max", "1 to 100"]);
+    refused(&[], &[], Some("history-events = 0"), &["rejoin.toml", "history-events", "at least 1"]);
+}
+
+#[test]
+fn names_that_are_nearly_right_get_the_right_one() {
+    refused(&[], &[], Some("dept-max = 5"), &["dept-max", "'depth-max'"]);
+    refused(&[], &[], Some("depth_max = 5"), &["depth_max", "'depth-max'"]);
+    refused(&[], &[], Some("history-event = 5"), &["'history-events'"]);
+    refused(&[], &[], Some("heartbeat = 5"), &["'heartbeat-seconds'"]);
+    let far = refused(&[], &[], Some("colour = 5"), &["there is no option 'colour'"]);
+    assert!(!far.contains("did you mean"), "{far}");
+    refused(&["--dept-max", "5"], &[], None, &["--depth-max"]);
+}
+
+#[test]
+fn a_port_is_given_by_its_number_alone() {
+    let (code, text) = checked(&["--port", "8123"], &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("listen = [\"127.0.0.1:8123\"]  # --port\n"), "{text}");
+    let (_, text) = checked(&[], &[("REJOIN_PORT", "8124")]);
+    assert!(text.contains("listen = [\"127.0.0.1:8124\"]  # REJOIN_PORT\n"), "{text}");
+    // What is said nearer wins.
+    let (_, text) = checked(&["--port", "8123"], &[("REJOIN_LISTEN", "127.0.0.1:1")]);
+    assert!(text.contains("127.0.0.1:8123"), "{text}");
+    let (_, text) = checked(&["--listen", "127.0.0.1:1"], &[("REJOIN_PORT", "8123")]);
+    assert!(text.contains("127.0.0.1:1\""), "{text}");
+    let (code, said) = checked(&["--port", "8123", "--listen", "127.0.0.1:1"], &[]);
+    assert!(code == 2 && said.contains("--listen") && said.contains("--port"), "{said}");
+    let (code, said) = checked(&[], &[("REJOIN_PORT", "8123"), ("REJOIN_LISTEN", "127.0.0.1:1")]);
+    assert!(code == 2 && said.contains("REJOIN_LISTEN") && said.contains("REJOIN_PORT"), "{said}");
+}
+
+#[test]
+fn an_embedding_program_says_its_own_name_and_version() {
+    let program = Path::new(env!("CARGO_BIN_EXE_rejoin")).with_file_name("examples").join("poker");
+    let output = Command::new(program).arg("--version").output().unwrap();
+    let version = String::from_utf8(output.stdout).unwrap();
+    assert!(version.starts_with("poker "), "{version}");
 }

@@ -135,3 +135,28 @@ async fn watch_says_that_a_document_is_gone() {
     let line = watch.until("snapshot (diverged)");
     assert!(line.contains("games/g1 is gone"), "{line}");
 }
+
+#[tokio::test]
+async fn watch_takes_a_collection_and_names_the_document_of_each_line() {
+    let mut server = Process::start(&[]);
+    server.put("/api/v1/games/g1", &json!({ "n": 0 })).await;
+    server.put("/api/v1/maps/m", &json!({ "n": 0 })).await;
+    let watch = Watch::start_of("games", &server, &[]);
+    watch.until("snapshot (start) games/g1 v1");
+    server.merge("/api/v1/maps/m", &json!({ "n": 1 })).await;
+    server.put("/api/v1/games/g2", &json!({ "n": 7 })).await;
+    let made = watch.until("games/g2 v1");
+    assert!(made.contains("create") || made.contains("put"), "{made}");
+    assert!(made.contains(r#"{"n":7}"#), "{made}");
+    server.merge("/api/v1/games/g2", &json!({ "n": 8 })).await;
+    assert!(watch.until("games/g2 v2").contains("/n 8 (was 7)"));
+    server.kill();
+    server.start_again();
+    server.merge("/api/v1/games/g1", &json!({ "n": 1 })).await;
+    assert!(watch.until("games/g1 v2").contains("/n 1 (was 0)"));
+    let data = Watch::start_of("games", &server, &["--json"]);
+    assert!(data.until("documents").contains(r#""id":"g2""#));
+    let mut wrong = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+    wrong.args(["watch", "Games", "--server", &server.url]);
+    check_refusal(run_to_end(wrong), 2, "collection");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rejoin::{Action, Actor, Rejection, Rules, read_as};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cards::Card;
 use super::dealing::Setup;
@@ -17,6 +17,11 @@ pub struct Holdem;
 impl Rules for Holdem {
     fn create(&self, state: Value, _creator: &Actor) -> Result<Value, Rejection> {
         to_state(&read_as::<Setup>(&state, "state")?.into_table()?)
+    }
+
+    fn example(&self) -> Option<Value> {
+        let players = [json!({ "id": "alice", "stack": 10_000 }), json!({ "id": "bob", "stack": 10_000 })];
+        Some(json!({ "players": players, "blinds": [50, 100] }))
     }
 
     fn apply(&self, state: &Value, action: &Action<'_>, actor: &Actor) -> Result<Value, Rejection> {

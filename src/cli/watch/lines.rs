@@ -39,7 +39,7 @@ impl Lines {
             "resumed" => resumed(data),
             "durable" => durable(data),
             "presence" => presence(data),
-            "moved" => moved(data),
+            "moved" => self.moved(data),
             "bye" => bye(data),
             _ => None,
         };
@@ -72,6 +72,21 @@ impl Lines {
         let time = at.get(11..).map_or(at.as_str(), |time| time.trim_end_matches('Z'));
         let name = if self.several { format!("{name} ") } else { String::new() };
         Some(format!("{time}  {name}v{version}  {kind}  by {actor}  {summary}"))
+    }
+
+    fn moved(&mut self, data: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Name {
+            collection: String,
+            id: String,
+        }
+        let Moved { to, .. } = serde_json::from_str(data).ok()?;
+        if !self.several {
+            return Some(format!("moved to {to}"));
+        }
+        let Name { collection, id } = serde_json::from_str(data).ok()?;
+        self.states.remove(&format!("{collection}/{id}"));
+        Some(format!("{collection}/{id} moved to {to}; rejoin watch {collection}/{id} --server {to} follows it there"))
     }
 
     fn snapshot(&mut self, data: &str) -> Option<String> {
@@ -149,11 +164,6 @@ fn presence(data: &str) -> Option<String> {
     }
     let away = all(false);
     Some(if away.is_empty() { out } else { format!("{out}; away: {away}") })
-}
-
-fn moved(data: &str) -> Option<String> {
-    let Moved { to, .. } = serde_json::from_str(data).ok()?;
-    Some(format!("moved to {to}"))
 }
 
 fn bye(data: &str) -> Option<String> {

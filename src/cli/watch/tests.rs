@@ -22,7 +22,7 @@ fn a_problem_is_told_by_its_title_and_detail() {
 fn watch_of(target: &str, json: bool) -> Watch<Vec<u8>, Vec<u8>> {
     let options = WatchOptions {
         server: Target::parse(target).unwrap(),
-        document: DocumentName::parse("games/g1").unwrap(),
+        watched: Watched::Document(DocumentName::parse("games/g1").unwrap()),
         session: Some("rejoin_session_test".parse().unwrap()),
         json,
     };
