@@ -23,10 +23,10 @@ use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::ids::Seq;
 use crate::config::{self, Config, ConfigError, ProgramName};
 use crate::document::rules::Rules;
-use crate::engine::command::{self, Engine};
+use crate::engine::actor::{Actor, Ending, TICK};
+use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
-use crate::engine::reads::Reads;
-use crate::engine::thread::{Ending, TICK, Thread};
+use crate::engine::read::Reads;
 use crate::features::games::sql::persist::{GamesHook, SeatedPlayers};
 use crate::http::api::{Api, Parts};
 use crate::http::request::body::BodyLimits;
@@ -197,13 +197,12 @@ impl Builder {
         let presence = presence(&config, &self.clock, &hub, (&reader, &memory));
         options.hooks.push(Arc::new(GamesHook { memory: Arc::clone(&memory), presence: Arc::clone(&presence) }));
         let health = Arc::new(Health::default());
-        let (engine, commands) = command::channel();
+        let (engine, commands) = handle::channel();
         let (done, finished) = watch::channel(None);
-        let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
-        let thread =
-            thread.restore_relocations().map_err(|(hook, error)| StartError::Stored(hook, error.to_string()))?;
+        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
+        let actor = actor.restore_relocations().map_err(|(hook, error)| StartError::Stored(hook, error.to_string()))?;
         let run = move || {
-            let _ = done.send(Some(thread.run(commands)));
+            let _ = done.send(Some(actor.run(commands)));
         };
 
         let trust = clock_trust(&self.clock, &reader)?;

@@ -52,7 +52,7 @@
 //! Who is connected goes beside it: [`live::presence`] counts streams, and wakes the same subscribers.
 //!
 //! Reading asks nobody: hot documents from [`live::hub`], cold ones and the past from the reader pool
-//! ([`engine::reads`]).
+//! ([`engine::read`]).
 //!
 //! # The house
 //!
@@ -182,15 +182,12 @@ pub mod internals {
     }
 
     pub mod engine {
-        pub use crate::engine::command::{Answer, Engine, Write};
+        pub use crate::engine::actor::{Actor, Ending};
+        pub use crate::engine::handle::{Engine, channel};
         pub use crate::engine::health::Health;
         pub use crate::engine::policy::SnapshotPolicy;
-        pub use crate::engine::thread::{Ending, Thread};
+        pub use crate::engine::request::{Write, WriteReply};
         pub use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
-    }
-
-    pub mod command {
-        pub use crate::engine::command::channel;
     }
 
     pub mod http {

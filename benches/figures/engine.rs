@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use rejoin::internals::engine::Answer;
+use rejoin::internals::engine::WriteReply;
 use rejoin::internals::store::Synchronous;
 use tokio::task::LocalSet;
 
@@ -120,7 +120,7 @@ async fn writes_per_second(data_dir: &Path, synchronous: Synchronous) -> Result<
             tasks.spawn_local(async move {
                 let mut turn = 0;
                 while started.elapsed() < SPAN {
-                    let Answer::Made(_) = fixture::write(&engine, vec![fixture::act(number, turn)?]).await? else {
+                    let WriteReply::Made(_) = fixture::write(&engine, vec![fixture::act(number, turn)?]).await? else {
                         bail!("an action was taken for another");
                     };
                     turn += 1;

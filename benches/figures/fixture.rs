@@ -7,15 +7,14 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, anyhow};
 use rejoin::SystemEntropy;
 use rejoin::internals::DocumentName;
-use rejoin::internals::command;
 use rejoin::internals::document::Access;
 use rejoin::internals::document::Bounds;
 use rejoin::internals::document::Viewer;
 use rejoin::internals::document::{Expected, Operation, Request};
 use rejoin::internals::engine::Health;
-use rejoin::internals::engine::{Answer, Engine, Write};
+use rejoin::internals::engine::{Actor, Ending};
 use rejoin::internals::engine::{BacklogBounds, HotBounds, Options};
-use rejoin::internals::engine::{Ending, Thread};
+use rejoin::internals::engine::{Engine, Write, WriteReply, channel};
 use rejoin::internals::limits;
 use rejoin::internals::live::Hub;
 use rejoin::internals::live::RingBounds;
@@ -94,8 +93,8 @@ impl Alone {
         };
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
-        let (engine, commands) = command::channel();
-        let thread = Thread::new(options, writer, reader, hub, Arc::new(Health::default()));
+        let (engine, commands) = channel();
+        let thread = Actor::new(options, writer, reader, hub, Arc::new(Health::default()));
         let thread = std::thread::spawn(move || thread.run(commands));
         Ok(Self { engine, thread })
     }
@@ -108,7 +107,7 @@ impl Alone {
 }
 
 /// Makes changes.
-pub async fn write(engine: &Engine, requests: Vec<Request>) -> Result<Answer> {
+pub async fn write(engine: &Engine, requests: Vec<Request>) -> Result<WriteReply> {
     Ok(engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await?)
 }
 

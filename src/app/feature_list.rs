@@ -14,7 +14,7 @@ use crate::base::error::ProblemType;
 use crate::config::Config;
 use crate::document::rules::Rules;
 use crate::document::visibility::Viewer;
-use crate::engine::command::Engine;
+use crate::engine::handle::Engine;
 use crate::features;
 use crate::features::games::cleanup::{Cleanup, Compact, Purge};
 use crate::features::games::options::GameOptions;

@@ -92,6 +92,9 @@ pub const BATCH_BYTES_MAX: usize = 8 << 20;
 pub const RING_EVENTS_MAX: usize = 16_384;
 /// See [`RING_EVENTS_MAX`].
 pub const RING_BYTES_MAX: usize = 32 << 20;
+/// Departures and returns of documents that streams can still be told one by one: some megabytes. Who is further behind
+/// gets the whole state.
+pub const RELOCATION_EVENTS_MAX: usize = 10_000;
 /// Events read back into memory for the first streams that resume after a start, and their bytes. Few enough to be
 /// read in some ten milliseconds.
 pub const REFILL_EVENTS_MAX: usize = 4096;

@@ -116,7 +116,7 @@ pub(crate) struct Context<'a> {
 
 /// What a change does.
 #[derive(Debug, PartialEq)]
-pub struct Decision {
+pub(crate) struct Decision {
     pub kind: String,
     pub payload: Value,
     /// The state afterwards; `None`: deleted.

@@ -15,7 +15,7 @@ use crate::base::ids::{DocumentName, UserId, Version};
 use crate::document::event::Event;
 use crate::document::model::Meta;
 use crate::document::visibility::Viewer;
-use crate::engine::standing::Standing;
+use crate::engine::request::Relocation;
 use crate::store::{CompanionWrite, Connection};
 
 /// A part of a feature that runs within the engine, registered in [`Options::hooks`](super::Options::hooks). Several
@@ -61,7 +61,7 @@ pub trait DocumentHook: Send + Sync {
 
     /// The documents that were frozen, expected or moved when the server stopped, as the feature has stored it. Called
     /// once, before the engine starts. Error: the server does not start.
-    fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Standing)>> {
+    fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>> {
         let _ = conn;
         Ok(Vec::new())
     }
@@ -189,7 +189,7 @@ pub(crate) type WriteRows = Arc<dyn Fn(&Connection) -> Result<()> + Send + Sync>
 
 /// [`ChangeRows`] on their way to the disk, with the hook that they are of.
 #[derive(Clone)]
-pub struct HookRows {
+pub(crate) struct HookRows {
     pub(super) hook: &'static str,
     pub(super) rows: ChangeRows,
 }
@@ -211,15 +211,15 @@ impl fmt::Debug for HookRows {
 /// How many [`HookRows`] of each group are decided and not yet stored: those of a round until it is stored, those of
 /// the backlog until they are durable. As bounded as the events that they belong to.
 #[derive(Debug, Default)]
-pub struct PendingGroups(HashMap<(&'static str, Arc<str>), u64>);
+pub(crate) struct PendingGroups(HashMap<(&'static str, Arc<str>), u64>);
 
 impl PendingGroups {
-    pub fn add(&mut self, rows: &HookRows) {
+    pub(crate) fn add(&mut self, rows: &HookRows) {
         *self.0.entry((rows.hook, Arc::clone(&rows.rows.group))).or_default() += 1;
     }
 
     /// They are on disk, or undone.
-    pub fn remove(&mut self, rows: &HookRows) {
+    pub(crate) fn remove(&mut self, rows: &HookRows) {
         let group = (rows.hook, Arc::clone(&rows.rows.group));
         if let Some(count) = self.0.get_mut(&group) {
             *count = count.saturating_sub(1);

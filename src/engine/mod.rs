@@ -1,31 +1,33 @@
 //! Rank 3: one thread owns the truth. It decides, commits and publishes, in that order, for everybody.
 //!
-//! In reading order: [`command`] (what it can be asked), [`thread`] (the loop), [`working`] (the documents it works
-//! on), [`batch`] (from commands to events), [`volatile`] (what lives in memory only), [`policy`] (when a snapshot is
-//! due), [`persist`] (snapshots and removal on demand, room on a full disk), [`compact`] (a history that nobody needs
-//! any more), [`damaged`] (a document that cannot be read), [`mend`] (making memory and disk alike again), [`standing`]
-//! (documents on their way between servers), [`hooks`] (what features have it do), [`tidy`] (looking after the file),
-//! [`backlog`] (what waits while storage fails), [`health`] (what it tells about itself), and for those who read beside
-//! it: [`reads`] (documents, hot or cold) and [`follow`] (streams).
+//! Stages with data between them; arrows go one way, and nothing names the actor:
+//!
+//! ```text
+//! refusal, request, policy  <-  hooks  <-  state/  <-  disk  <-  decide/  <-  actor
+//!          request  <-  handle  <-  read/          time_travel  <-  disk, decide/, read/
+//! ```
+//!
+//! [`request`] is what can be asked and what is answered; [`refusal`] the errors that only the engine gives, of the
+//! types in [`problems`]; [`policy`] when a snapshot is due; [`health`] what it tells about itself; [`hooks`] what
+//! features have it do. [`state`] is what only its thread has: the document cache, relocations, kept answers, the
+//! backlog, the round. [`decide`] makes events of requests, one file for each kind. [`disk`] owns the writer: commit,
+//! degrade, reopen, append what waits. [`actor`] takes all that waits, decides, commits, publishes and replies.
+//! [`handle`] is what the rest of the program holds, and [`read`] what readers use beside the engine: documents, time
+//! travel ([`time_travel`]), streams.
 
-pub(crate) mod backlog;
-pub(crate) mod batch;
-pub(crate) mod command;
-pub(crate) mod compact;
-pub(crate) mod damaged;
-pub(crate) mod follow;
+pub(crate) mod actor;
+mod decide;
+mod disk;
+pub(crate) mod handle;
 pub(crate) mod health;
 pub(crate) mod hooks;
-pub(crate) mod mend;
-pub(crate) mod persist;
 pub(crate) mod policy;
 pub(crate) mod problems;
-pub(crate) mod reads;
-pub(crate) mod standing;
-pub(crate) mod thread;
-pub(crate) mod tidy;
-pub(crate) mod volatile;
-pub(crate) mod working;
+pub(crate) mod read;
+pub(crate) mod refusal;
+pub(crate) mod request;
+mod state;
+mod time_travel;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::document::input::whole_number;
 
-/// The top-level members of a state of which a change forces a snapshot: a game enters its next phase, a status
+/// The top-level members of a state of which a change forces a snapshot: a phase ends, a status
 /// changes. Looking back to such a moment is what people do, and it costs least where a snapshot is.
 const LANDMARKS: [&str; 2] = ["phase", "status"];
 /// The top-level member by which a state brings its own policy.
@@ -38,7 +38,7 @@ impl Default for SnapshotPolicy {
 impl SnapshotPolicy {
     /// The policy of a document with this state: what `persistence: {patchRatio, maxAgeSeconds}` in it says, and the
     /// server's policy for the rest. A value that is mistyped or out of bounds counts as absent: the state is the
-    /// game's, and a wrong wish about storage is no reason to refuse a move.
+    /// user's, and a wrong wish about storage is no reason to refuse a change.
     #[must_use]
     pub fn of(self, state: &Value) -> Self {
         let Some(own) = state.get(MEMBER) else { return self };

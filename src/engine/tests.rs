@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::command::{self, Engine, Write};
+use super::actor::{Actor, Ending};
+use super::handle::{self, Engine};
 use super::health::Health;
 use super::policy::SnapshotPolicy;
-use super::thread::{Ending, Thread};
+use super::request::Write;
 use super::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
 use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::entropy::SeededEntropy;
@@ -64,8 +65,8 @@ fn start_hooked(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks) -> Run
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
-    let (engine, commands) = command::channel();
-    let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
+    let (engine, commands) = handle::channel();
+    let thread = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
     let thread = std::thread::spawn(move || thread.run(commands));
     Running { engine, reader, hub, clock, thread, _directory: directory }
 }

@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
-use crate::engine::command::Engine;
-use crate::engine::reads::Reads;
+use crate::engine::handle::Engine;
+use crate::engine::read::Reads;
 
 pub use schedule::Schedule;
 

@@ -17,8 +17,8 @@ use super::{Job, JobContext, Outcome, Record, Summary, Trigger};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::clock_trust::{ClockTrust, Doubt};
 use crate::base::error::{Error, Kind, Result};
-use crate::engine::command::Engine;
-use crate::engine::reads::Reads;
+use crate::engine::handle::Engine;
+use crate::engine::read::Reads;
 
 /// Signals that may wait for the runner. It only waits for tasks and signals, so that few ever do.
 const SIGNALS_MAX: usize = 64;

@@ -8,7 +8,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
 use super::changes::{Changes, Cut, Recorded};
-use super::moves::{Move, Moves};
+use super::relocations::{MovedDocument, RelocationLog};
 use super::ring::{Ring, RingBounds};
 use super::topics::{Interest, Topics, Waiter, Woken};
 use crate::base::clock::Timestamp;
@@ -40,7 +40,7 @@ pub struct Hub {
     volatile: AtomicUsize,
     /// Raised when undurable events became durable; subscribers compare it.
     recoveries: AtomicU64,
-    moves: Moves,
+    relocations: RelocationLog,
     changes: Changes,
     /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
     grown: Notify,
@@ -74,7 +74,7 @@ impl Hub {
             now: AtomicI64::new(0),
             volatile: AtomicUsize::new(0),
             recoveries: AtomicU64::new(0),
-            moves: Moves::default(),
+            relocations: RelocationLog::default(),
             changes: Changes::default(),
             grown: Notify::new(),
         }
@@ -102,7 +102,7 @@ impl Hub {
     }
 
     /// Engine only: puts a document that was read from disk in memory.
-    pub fn warm(&self, document: Arc<Document>) {
+    pub fn insert_loaded(&self, document: Arc<Document>) {
         self.documents.pin().insert(document.meta.name.clone(), self.hot(document));
     }
 
@@ -131,20 +131,20 @@ impl Hub {
     }
 
     /// Engine only: a document is on another server from now on; those who follow it hear of it.
-    pub fn moved(&self, moved: Arc<Move>) {
-        self.moves.left(Arc::clone(&moved));
+    pub fn document_left(&self, moved: Arc<MovedDocument>) {
+        self.relocations.left(Arc::clone(&moved));
         self.topics.wake_names(&moved.name);
     }
 
     /// Engine only: a document that was on another server is here again.
-    pub fn returned(&self, name: &DocumentName) {
-        self.moves.returned(name);
+    pub fn document_returned(&self, name: &DocumentName) {
+        self.relocations.returned(name);
         self.topics.wake_names(name);
     }
 
     /// What went to other servers, and what came back.
-    pub fn moves(&self) -> &Moves {
-        &self.moves
+    pub fn relocations(&self) -> &RelocationLog {
+        &self.relocations
     }
 
     /// Engine only: the present, for noting when documents are used.

@@ -7,7 +7,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod hub;
-pub(crate) mod moves;
 pub(crate) mod presence;
+pub(crate) mod relocations;
 pub(crate) mod ring;
 pub(crate) mod topics;

@@ -12,11 +12,10 @@ use crate::document::chain::Hash;
 use crate::document::decide::{Expected, Operation, Request};
 use crate::document::model::Access;
 use crate::document::visibility::Viewer;
-use crate::engine::command::{Answer, Outcome, Write};
-use crate::engine::follow::{Follow, Item, Reason};
-use crate::engine::reads::Reads;
-use crate::engine::standing::Turn;
-use crate::engine::volatile::Answers;
+use crate::engine::read::Reads;
+use crate::engine::read::follow::{Follow, Item, Reason};
+use crate::engine::request::{Outcome, RelocationStep, Write, WriteReply};
+use crate::engine::state::kept_answers::KeptAnswers;
 use crate::live::presence::Presence;
 use crate::live::topics::Interest;
 use crate::store::IdempotencyRow;
@@ -37,7 +36,9 @@ impl Running {
     async fn write(&self, name: &str, operation: Operation) -> Outcome {
         let request = Request { name: named(name), operation, expected: Expected::default() };
         let write = Write { requests: vec![request], viewer: Viewer::Owner, key: None };
-        let Answer::Made(mut written) = self.engine.write(write).await.unwrap() else { panic!("it was made before") };
+        let WriteReply::Made(mut written) = self.engine.write(write).await.unwrap() else {
+            panic!("it was made before")
+        };
         written.outcomes.remove(0)
     }
 
@@ -143,12 +144,12 @@ async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothin
     let refused = [
         running.engine.snapshot(game.clone(), true).await.map(drop),
         running.engine.purge(game.clone(), Viewer::Owner, None).await.map(drop),
-        running.engine.stand(game.clone(), Turn::Freeze).await.map(drop),
+        running.engine.relocate(game.clone(), RelocationStep::Freeze).await.map(drop),
     ];
     for answer in refused {
         assert_eq!(answer.unwrap_err().slug(), Some("not-persistent"));
     }
-    let arriving = running.engine.stand(game.clone(), Turn::Announce("m1".to_owned())).await;
+    let arriving = running.engine.relocate(game.clone(), RelocationStep::Expect("m1".to_owned())).await;
     assert_eq!(arriving.unwrap_err().kind(), Kind::AlreadyExists);
     assert_eq!(reads.hub.gate().head(), (newest.event.seq, newest.event.hash));
     assert!(running.reader.load(&game).unwrap().is_none());
@@ -173,7 +174,7 @@ async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothin
 
 #[test]
 fn only_so_many_answers_are_remembered_and_not_for_ever() {
-    let mut answers = Answers::default();
+    let mut answers = KeptAnswers::default();
     let now = Timestamp::from_millis(0);
     let row = |key: usize, at| IdempotencyRow {
         scope: "owner".to_owned(),
@@ -183,10 +184,10 @@ fn only_so_many_answers_are_remembered_and_not_for_ever() {
         at,
         document: None,
     };
-    answers.remember((0..=VOLATILE_KEYS_MAX).map(|key| row(key, now)).collect(), now);
-    let found = |answers: &Answers, key: usize| answers.find(&("owner".to_owned(), key.to_string())).is_some();
+    answers.keep((0..=VOLATILE_KEYS_MAX).map(|key| row(key, now)).collect(), now);
+    let found = |answers: &KeptAnswers, key: usize| answers.find(&("owner".to_owned(), key.to_string())).is_some();
     assert!(!found(&answers, 0) && found(&answers, 1) && found(&answers, VOLATILE_KEYS_MAX));
     let later = Timestamp::from_millis(25 * 3600 * 1000);
-    answers.remember(vec![row(7_000_000, later)], later);
+    answers.keep(vec![row(7_000_000, later)], later);
     assert!(!found(&answers, VOLATILE_KEYS_MAX) && found(&answers, 7_000_000));
 }

@@ -358,7 +358,7 @@ async fn list(
             ("updatedAt", entry.updated_at.to_string().into()),
         ]);
         // What it says now, only the other server knows.
-        if let Some(moved) = api.reads.hub.moves().find(&entry.meta.name) {
+        if let Some(moved) = api.reads.hub.relocations().find(&entry.meta.name) {
             item.insert("movedTo", moved.to.as_str().into());
         } else if let Some(document) = &entry.document {
             let state = redact_state(document.state.as_deref().unwrap_or(b"null"), entry.meta.audience(&viewer))?;

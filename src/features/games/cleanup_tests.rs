@@ -13,7 +13,7 @@ use crate::base::ids::DocumentName;
 use crate::document::decide::{Expected, Operation, Request};
 use crate::document::model::Access;
 use crate::document::visibility::Viewer;
-use crate::engine::command::Write;
+use crate::engine::request::Write;
 use crate::jobs::Record;
 use crate::jobs::tests::running::{AtWork, DAY, Running};
 use crate::store::{Connection, sql_error};

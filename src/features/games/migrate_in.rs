@@ -11,8 +11,8 @@ use crate::base::ids::{DocumentName, UserId, Version};
 use crate::base::limits::MOVED_GAME_BYTES_MAX;
 use crate::document::chain::Hash;
 use crate::document::transfer::{SentEvent, VerifiedChain};
-use crate::engine::command::{Answer, Durability};
-use crate::engine::standing::{Coming, Turn};
+use crate::engine::request::{Durability, WriteReply};
+use crate::engine::request::{IncomingDocument, RelocationStep};
 use crate::features::games::attached_rows::{Belonging, Lines};
 use crate::features::games::protocol::{Head, Piece, PieceEvent, Step, hash};
 use crate::features::games::sql::attached_rows::companion_rows;
@@ -69,7 +69,7 @@ async fn begin(api: &Api, name: DocumentName, id: String, head: Head) -> Result<
     if arrival(api, &name, &id).await?.is_some_and(|arrival| arrival.head.is_none()) {
         return Err(Error::new(Kind::AlreadyExists, "this move has brought the game already"));
     }
-    if let Err(error) = api.engine.stand(name.clone(), Turn::Announce(id.clone())).await {
+    if let Err(error) = api.engine.relocate(name.clone(), RelocationStep::Expect(id.clone())).await {
         // About to leave, and not gone yet: it is here. Perhaps somebody sends it to the server that it is on.
         let game = name.clone();
         let gone = api.reads.ask(move |reader| reader.rows(|conn| sql::is_recorded(conn, &game))).await?;
@@ -92,8 +92,8 @@ async fn call_off(api: &Api, name: DocumentName, id: String) -> Result<()> {
     let game = name.clone();
     let other = api.reads.ask(move |reader| reader.rows(|conn| sql::announced(conn, &game))).await?;
     match other {
-        Some(other) if other != id => api.engine.stand(name, Turn::Announce(other)).await.map(drop),
-        _ => api.engine.stand(name, Turn::CallOff(id)).await.map(drop),
+        Some(other) if other != id => api.engine.relocate(name, RelocationStep::Expect(other)).await.map(drop),
+        _ => api.engine.relocate(name, RelocationStep::CancelExpected(id)).await.map(drop),
     }
 }
 
@@ -151,7 +151,7 @@ async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<End> {
         settle(api, &name, &id, chain, belongings).await?;
     }
     // Only now, when it is on disk with all that belongs to it. After a restart it is so at once.
-    api.engine.stand(name.clone(), Turn::Land(id)).await?;
+    api.engine.relocate(name.clone(), RelocationStep::Activate(id)).await?;
     seated.iter().filter(|player| !coming.contains(player)).for_each(|player| api.presence.left(&name, player));
     if !seated.is_empty() || api.reads.hub.is_followed(&name) {
         // Otherwise it is looked up who sits there when the first asks.
@@ -193,8 +193,8 @@ async fn settle(
         };
         return api.engine.rows(write).await;
     }
-    match api.engine.import(Coming { id: id.to_owned(), chain, companion_rows }).await? {
-        Answer::Made(written) if written.durability == Durability::Durable => Ok(()),
+    match api.engine.import(IncomingDocument { id: id.to_owned(), chain, companion_rows }).await? {
+        WriteReply::Made(written) if written.durability == Durability::Durable => Ok(()),
         _ => Err(waits()),
     }
 }
@@ -202,7 +202,7 @@ async fn settle(
 async fn cancel(api: &Api, name: DocumentName, id: String) -> Result<()> {
     let (game, move_id) = (name.clone(), id.clone());
     if api.engine.rows(move |conn, _| sql::forget(conn, &game, &move_id)).await? {
-        api.engine.stand(name, Turn::CallOff(id)).await?;
+        api.engine.relocate(name, RelocationStep::CancelExpected(id)).await?;
     }
     Ok(())
 }

@@ -24,8 +24,8 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::engine::health::Storage;
-use crate::engine::standing::Turn;
-use crate::engine::volatile::check_stored;
+use crate::engine::refusal::check_persistent;
+use crate::engine::request::RelocationStep;
 use crate::features::games::addresses;
 use crate::features::games::attached_rows::Lines;
 use crate::features::games::migrate_in;
@@ -92,7 +92,7 @@ pub(crate) async fn migrate(
     if !caller.administrator && !document.meta.is_host(&caller.viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host of a game, or an administrator, may move it"));
     }
-    check_stored(&document)?;
+    check_persistent(&document)?;
     let peer = Peer::find(to).await?;
     // Before anything is frozen: what is too large now only gets larger.
     let game = name.clone();
@@ -128,7 +128,7 @@ struct Order {
 }
 
 async fn depart(api: Api, name: DocumentName, peer: Peer, order: Order, tell: oneshot::Sender<Result<Departed>>) {
-    let document = match api.engine.stand(name.clone(), Turn::Freeze).await {
+    let document = match api.engine.relocate(name.clone(), RelocationStep::Freeze).await {
         Ok(Some(document)) => document,
         Ok(None) => return drop(tell.send(Err(Error::internal("a game was frozen that is not there")))),
         Err(error) => return drop(tell.send(Err(error))),
@@ -143,7 +143,7 @@ async fn depart(api: Api, name: DocumentName, peer: Peer, order: Order, tell: on
         };
         // It is forgotten there by itself, too, but not so soon.
         let _ = peer.say(&name, &Piece::step(Step::Cancel, &id)).await;
-        let _ = api.engine.stand(name, Turn::Thaw).await;
+        let _ = api.engine.relocate(name, RelocationStep::Unfreeze).await;
         return drop(tell.send(Err(error)));
     }
     let row = MoveRow { name, target: peer.url.clone(), id, version: document.version };
@@ -196,7 +196,7 @@ async fn confirm(api: &Api, row: &MoveRow, answer: Option<IdempotencyRow>) -> Re
     }
     let to_store = row.clone();
     let noted = api.engine.rows(move |conn, now| sql::note_confirmed(conn, &to_store, answer.as_ref(), now)).await;
-    api.engine.stand(row.name.clone(), Turn::Leave(row.target.clone())).await?;
+    api.engine.relocate(row.name.clone(), RelocationStep::MoveTo(row.target.clone())).await?;
     if let Err(error) = noted {
         // After the next start it is asked once more, and says the same.
         tracing::warn!(game = %row.name, %error, "that a game has moved could not be noted");

@@ -22,7 +22,7 @@ use crate::document::chain::Hash;
 use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::{Audience, Viewer, redact_state};
-use crate::engine::follow::{Follow, Item};
+use crate::engine::read::follow::{Follow, Item};
 use crate::http::api::Api;
 use crate::live::topics::Interest;
 use crate::store::Connection;

@@ -119,11 +119,11 @@ pub(crate) fn optimize_job() -> Job {
 }
 
 async fn optimize(context: JobContext) -> Result<Summary> {
-    let tidied = context.engine.tidy().await?;
+    let report = context.engine.maintain_file().await?;
     let mut summary = Summary::default();
-    summary.count("optimized", usize::from(tidied.optimized));
-    summary.count("walFrames", usize::try_from(tidied.wal_frames).unwrap_or(usize::MAX));
-    summary.count("walEmptied", usize::from(tidied.wal_emptied));
+    summary.count("optimized", usize::from(report.optimized));
+    summary.count("walFrames", usize::try_from(report.wal_frames).unwrap_or(usize::MAX));
+    summary.count("walEmptied", usize::from(report.wal_emptied));
     Ok(summary)
 }
 

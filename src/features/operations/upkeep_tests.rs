@@ -11,7 +11,7 @@ use crate::base::error::Kind;
 use crate::base::ids::{DocumentName, Version};
 use crate::document::decide::{Expected, Operation, Request};
 use crate::document::visibility::Viewer;
-use crate::engine::command::Write;
+use crate::engine::request::Write;
 use crate::jobs::Record;
 use crate::jobs::tests::running::{DAY, Running};
 use crate::store::{Connection, sql_error};
@@ -179,7 +179,7 @@ async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() 
     assert_eq!(count(&at_work.run("storage-optimize", false).await, "walEmptied"), 1);
     // The record of the run's end is in it again.
     assert!(wal.metadata().unwrap().len() < 100_000);
-    assert_eq!(running.engine.tidy().await.map(|tidied| tidied.wal_emptied).ok(), Some(true));
+    assert_eq!(running.engine.maintain_file().await.map(|tidied| tidied.wal_emptied).ok(), Some(true));
     assert_eq!(wal.metadata().unwrap().len(), 0);
     change(&running, "a", 220).await;
     assert_eq!(kept(&running, "a").await, (1, 220));
@@ -198,7 +198,7 @@ async fn it_is_done_under_a_load_that_never_pauses_and_refused_while_storage_fai
             })
         })
         .collect();
-    let tidied = tokio::time::timeout(Duration::from_secs(60), running.engine.tidy()).await;
+    let tidied = tokio::time::timeout(Duration::from_secs(60), running.engine.maintain_file()).await;
     assert!(tidied.unwrap().unwrap().optimized);
     for task in load {
         task.abort();
@@ -209,7 +209,7 @@ async fn it_is_done_under_a_load_that_never_pauses_and_refused_while_storage_fai
         conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
-    assert_eq!(running.engine.tidy().await.unwrap_err().kind(), Kind::StorageUnavailable);
+    assert_eq!(running.engine.maintain_file().await.unwrap_err().kind(), Kind::StorageUnavailable);
     running.recover().await;
-    assert!(running.engine.tidy().await.unwrap().optimized);
+    assert!(running.engine.maintain_file().await.unwrap().optimized);
 }

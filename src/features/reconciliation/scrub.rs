@@ -14,7 +14,7 @@ use super::service::{Comparing, Reconciliation, no_service};
 use super::verdict::Verdict;
 use crate::base::error::Result;
 use crate::base::ids::DocumentName;
-use crate::engine::mend::Side;
+use crate::engine::request::RepairSource;
 use crate::features::reconciliation::self_check::Comparer;
 
 /// Between two steps of the scrub: what it may read in a second is read in pieces of that.
@@ -35,7 +35,7 @@ impl Shared {
         &self,
         told: &Arc<Reconciliation>,
         document: DocumentName,
-        side: Side,
+        side: RepairSource,
     ) -> Result<Repaired> {
         let (this, told) = (self.clone(), Arc::clone(told));
         // In a task of its own: what was mended is recorded even when nobody waits for it any more.

@@ -26,9 +26,9 @@ use sha2::{Digest, Sha256};
 
 use crate::base::error::Result;
 use crate::base::limits::{CHANGES_MAX, DIFFERENCES_MAX};
-use crate::engine::command::Engine;
+use crate::engine::handle::Engine;
 use crate::engine::health::{Health, Storage};
-use crate::engine::reads::Reads;
+use crate::engine::read::Reads;
 use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::self_check::core::Core;
 use crate::features::reconciliation::self_check::findings::Finding;
@@ -76,13 +76,13 @@ impl Comparer {
     /// is told. Error: `StorageUnavailable`, `Damaged` when the disk cannot be read at all; nothing is forgotten then.
     pub(crate) async fn compare(&mut self, services: Option<&[String]>) -> Result<Vec<Verdict>> {
         let started = Instant::now();
-        let look = self.engine.look().await?;
+        let look = self.engine.barrier().await?;
         let failing = self.health.report().storage != Storage::Well;
         let named = services.map(<[String]>::to_vec);
-        let state = (look.others, failing);
+        let state = (look.foreign_commits, failing);
         let ahead = self.run(move |core, reader| core.compare(reader, state, named.as_deref())).await?;
         if !ahead.is_empty() {
-            self.engine.look().await?;
+            self.engine.barrier().await?;
             self.run(move |core, reader| core.look_ahead(reader, &ahead)).await?;
         }
         Ok(self.verdicts(started, services.map_or(Wanted::All, Wanted::Named)))
@@ -139,7 +139,7 @@ impl Comparer {
 
 /// The verdict on a collection of which neither memory nor the disk has anything.
 pub(super) fn nothing_of(service: String) -> Verdict {
-    verdict(service, &Known::default(), checksum_of_nothing(), false, &[], None)
+    verdict(service, &RememberedDocument::default(), checksum_of_nothing(), false, &[], None)
 }
 
 fn checksum_of_nothing() -> String {
@@ -148,7 +148,7 @@ fn checksum_of_nothing() -> String {
 
 /// What is known of a collection.
 #[derive(Default)]
-struct Known<'a> {
+struct RememberedDocument<'a> {
     documents: u64,
     changes: u64,
     checksum: String,
@@ -161,7 +161,7 @@ struct Known<'a> {
 fn told(core: &mut Core) -> Vec<Verdict> {
     let complete = core.is_complete();
     let Core { hub, ledger, findings, cut, failing, head, .. } = core;
-    let mut known: BTreeMap<String, Known<'_>> = BTreeMap::new();
+    let mut known: BTreeMap<String, RememberedDocument<'_>> = BTreeMap::new();
     for (collection, shelf) in ledger.shelves() {
         let entry = known.entry(collection.to_string()).or_default();
         (entry.documents, entry.changes, entry.checksum) = (shelf.documents, shelf.changes, shelf.checksum());
@@ -195,17 +195,17 @@ fn told(core: &mut Core) -> Vec<Verdict> {
 /// The log as a whole: all collections, and what is in none.
 struct Log<'a> {
     hasher: Sha256,
-    all: Known<'a>,
+    all: RememberedDocument<'a>,
 }
 
 impl<'a> Log<'a> {
     fn new((seq, hash): (crate::base::ids::Seq, crate::document::chain::Hash)) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(format!("{seq} {hash}\n"));
-        Self { hasher, all: Known::default() }
+        Self { hasher, all: RememberedDocument::default() }
     }
 
-    fn add(&mut self, collection: &str, known: &Known<'a>) {
+    fn add(&mut self, collection: &str, known: &RememberedDocument<'a>) {
         self.hasher.update(format!("{collection} {}\n", known.checksum));
         self.all.documents += known.documents;
         self.all.changes += known.changes;
@@ -222,7 +222,7 @@ impl<'a> Log<'a> {
 
 fn verdict(
     service: String,
-    known: &Known<'_>,
+    known: &RememberedDocument<'_>,
     checksum: String,
     uncertain: bool,
     strays: &[(u64, String)],
@@ -257,7 +257,7 @@ fn numbers(documents: u64, changes: u64) -> Counts {
 }
 
 /// What memory expects, and what the disk has, in numbers. `intact`: documents that are as they should be.
-fn details(known: &Known<'_>, strays: usize, pending: u64) -> Details {
+fn details(known: &RememberedDocument<'_>, strays: usize, pending: u64) -> Details {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let different: BTreeSet<&str> = known.findings.iter().map(|finding| finding.name.as_str()).collect();
     let sum = |of: fn(&&Finding) -> i64| known.findings.iter().map(of).fold(0, i64::saturating_add);

@@ -17,7 +17,7 @@ use crate::base::entropy::{Entropy, new_id};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
-use crate::engine::command::Engine;
+use crate::engine::handle::Engine;
 use crate::http::request::caller::{Caller, Shown, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::{Job, JobContext, Schedule, Summary};

@@ -4,7 +4,7 @@ use http::Uri;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
-use crate::engine::standing::elsewhere;
+use crate::engine::refusal::moved_elsewhere;
 use crate::http::request::query;
 use crate::live::hub::Hub;
 
@@ -16,7 +16,7 @@ const NOT_REDIRECTED: [&str; 2] = ["import", "migrate"];
 
 /// Error: `Moved` for a request about a game that has moved, with `to` and the `location` of the same target there.
 pub(crate) fn check(hub: &Hub, uri: &Uri) -> Result<()> {
-    if hub.moves().count() == 0 {
+    if hub.relocations().count() == 0 {
         return Ok(());
     }
     // Routing undoes the encoding of names too.
@@ -31,7 +31,7 @@ pub(crate) fn check(hub: &Hub, uri: &Uri) -> Result<()> {
 
 /// As [`check`], for a request that is known to be about this game.
 pub(crate) fn check_game(hub: &Hub, name: &DocumentName, uri: &Uri) -> Result<()> {
-    hub.moves().find(name).map_or(Ok(()), |moved| Err(redirect(&elsewhere(&moved), uri)))
+    hub.relocations().find(name).map_or(Ok(()), |moved| Err(redirect(&moved_elsewhere(&moved), uri)))
 }
 
 /// `error` names a server in `to`; adds the `location` of `uri` there.

@@ -23,7 +23,7 @@ use crate::base::limits;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::redact_state;
-use crate::engine::follow::{Follow, Item};
+use crate::engine::read::follow::{Follow, Item};
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::problem::Failure;

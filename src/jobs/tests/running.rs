@@ -9,10 +9,10 @@ use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::SeededEntropy;
 use crate::document::json::Bounds;
-use crate::engine::command::{self, Engine};
+use crate::engine::actor::Actor;
+use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
-use crate::engine::reads::Reads;
-use crate::engine::thread::Thread;
+use crate::engine::read::Reads;
 use crate::engine::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
 use crate::jobs::runner::{Handle, Runner};
 use crate::jobs::{Job, Record};
@@ -80,9 +80,9 @@ impl Running {
         };
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
-        let (engine, commands) = command::channel();
-        let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
-        std::thread::spawn(move || thread.run(commands));
+        let (engine, commands) = handle::channel();
+        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
+        std::thread::spawn(move || actor.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
         Self { engine, reads, clock, directory }
     }

@@ -135,7 +135,7 @@ fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
 /// question.
 fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
     let to = moved.details().get("to").and_then(Value::as_str).unwrap_or_default();
-    let there = |name: &DocumentName| api.reads.hub.moves().find(name).is_some_and(|moved| moved.to == to);
+    let there = |name: &DocumentName| api.reads.hub.relocations().find(name).is_some_and(|moved| moved.to == to);
     if names.iter().all(there) {
         return moved;
     }

@@ -21,7 +21,7 @@ use crate::base::limits::WAIT_MAX;
 use crate::document::chain::Position;
 use crate::document::decide::absent;
 use crate::document::visibility::Viewer;
-use crate::engine::reads::History;
+use crate::engine::read::History;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, REJOIN_POSITION};

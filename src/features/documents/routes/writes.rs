@@ -11,7 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::visibility::{Viewer, redact_state};
-use crate::engine::command::{Answer, Durability, Key, Outcome, Times, Write};
+use crate::engine::request::{Durability, Outcome, Write, WriteKey, WriteReply, WriteTimes};
 use crate::http::api::Api;
 use crate::http::request::headers::{IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, SERVER_TIMING};
 
@@ -47,15 +47,15 @@ pub(super) async fn write(api: &Api, manner: Manner, requests: Vec<Request>, sho
                 style.reply(outcomes, durability).and_then(|reply| serde_json::to_vec(&reply).map_err(Error::internal));
             Bytes::from(reply.unwrap_or_default())
         };
-        Key { key, fingerprint, render: Box::new(render) }
+        WriteKey { key, fingerprint, render: Box::new(render) }
     });
     match api.engine.write(Write { requests, viewer, key }).await? {
-        Answer::Made(written) => {
+        WriteReply::Made(written) => {
             let mut response = style.reply(&written.outcomes, written.durability)?.into_response();
             response.headers_mut().insert(SERVER_TIMING, timing(written.times)?);
             Ok(response)
         }
-        Answer::Replayed(bytes) => {
+        WriteReply::Replayed(bytes) => {
             let reply: Reply = serde_json::from_slice(&bytes).map_err(Error::internal)?;
             let mut response = reply.into_response();
             response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
@@ -64,7 +64,7 @@ pub(super) async fn write(api: &Api, manner: Manner, requests: Vec<Request>, sho
     }
 }
 
-fn timing(times: Times) -> Result<HeaderValue> {
+fn timing(times: WriteTimes) -> Result<HeaderValue> {
     let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
     let text = format!(
         "queue;dur={:.3}, apply;dur={:.3}, commit;dur={:.3}",

@@ -21,7 +21,7 @@ use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::redact_state;
 use crate::engine::health::Storage;
-use crate::engine::volatile::{check_meta, check_stored};
+use crate::engine::refusal::{check_persistent, check_persistent_meta};
 use crate::features::games::problems::GAME_RUNNING;
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
@@ -89,7 +89,7 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handle
     if body.force_overwrite && !document.meta.is_host(viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may overwrite what somebody else has stored").into());
     }
-    check_stored(&document)?;
+    check_persistent(&document)?;
     let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
     let game = PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version };
     let once = sent.once(|game: &PersistedGame| Said::json(StatusCode::OK, game));
@@ -122,7 +122,7 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handle
 async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> Handled<Response> {
     let running = api.reads.hub.document(&game);
     if let Some(document) = running.as_ref().filter(|document| !document.is_deleted()) {
-        check_stored(document)?;
+        check_persistent(document)?;
     }
     let runs = running.is_some();
     let name = game.clone();
@@ -135,7 +135,7 @@ async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }
         return Err(absent(&game, Some(&document)).into());
     }
     if !runs {
-        api.engine.warm(game);
+        api.engine.prefetch(game);
     }
     let state = redact_state(document.state.as_deref().unwrap_or(b"null"), document.meta.audience(&viewer))?;
     Ok(shown(&document, &state, &damaged)?)
@@ -206,7 +206,7 @@ async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }:
     if !tip.meta.is_host(&viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
     }
-    check_meta(&tip.meta)?;
+    check_persistent_meta(&tip.meta)?;
     let key = tip.meta.key;
     let completed = api.reads.ask(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
     // One that is deleted does not run: only its history is left.

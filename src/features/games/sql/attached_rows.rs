@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::DocumentName;
 use crate::base::limits::{EXPIRED_TOKENS_KEPT, IDEMPOTENCY_KEPT, MOVED_ANSWERS_BYTES_MAX};
-use crate::engine::standing::CompanionRows;
+use crate::engine::request::CompanionRows;
 use crate::features::games::attached_rows::{Answer, Belonging, Binary, Game, KeptAnswer, Key, Seat, Token};
 use crate::features::games::sql::{maybe_time, time, user};
 use crate::store::sql_error;

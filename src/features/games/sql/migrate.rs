@@ -10,9 +10,9 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::{Hash, Position};
 use crate::document::transfer::SentEvent;
-use crate::engine::standing::Standing;
+use crate::engine::request::Relocation;
 use crate::features::games::protocol::too_large;
-use crate::live::moves::Move;
+use crate::live::relocations::MovedDocument;
 use crate::store::write::keys::{IdempotencyRow, remember};
 use crate::store::{Connection, sql_error};
 
@@ -43,10 +43,10 @@ pub(crate) struct ArrivalRow {
 }
 
 /// How the games stand that are on their way, or gone: for the engine, before it starts.
-pub(crate) fn standings(conn: &Connection) -> Result<Vec<(DocumentName, Standing)>> {
-    let mut standings = Vec::new();
+pub(crate) fn relocations(conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>> {
+    let mut relocations = Vec::new();
     for (name, moved, confirmed) in moves(conn)? {
-        standings.push((name, if confirmed { Standing::Moved(moved) } else { Standing::Frozen }));
+        relocations.push((name, if confirmed { Relocation::Moved(moved) } else { Relocation::Frozen }));
     }
     let sql = "SELECT game, move FROM arrivals WHERE confirmed_at IS NULL";
     let mut statement = conn.prepare(sql).map_err(sql_error)?;
@@ -54,21 +54,21 @@ pub(crate) fn standings(conn: &Connection) -> Result<Vec<(DocumentName, Standing
     for game in games {
         let (game, id) = game.map_err(sql_error)?;
         let name = name(&game)?;
-        match standings.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, standing)) => {
+        match relocations.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, relocation)) => {
                 // What is about to leave stays so: nothing was let in before.
-                if let Standing::Moved(left) = &*standing {
-                    *standing = Standing::Arriving { id, left: Some(Arc::clone(left)) };
+                if let Relocation::Moved(left) = &*relocation {
+                    *relocation = Relocation::Expected { id, left: Some(Arc::clone(left)) };
                 }
             }
-            None => standings.push((name, Standing::Arriving { id, left: None })),
+            None => relocations.push((name, Relocation::Expected { id, left: None })),
         }
     }
-    Ok(standings)
+    Ok(relocations)
 }
 
 /// The games that went, with where they were here at last, and whether the other server has said that they are there.
-fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<Move>, bool)>> {
+fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<MovedDocument>, bool)>> {
     let sql = "SELECT m.game, m.target, m.confirmed_at IS NOT NULL, e.seq, e.hash FROM moves m
                LEFT JOIN documents d ON d.collection = 'games' AND d.id = m.game
                LEFT JOIN events e ON e.document = d.key AND e.version = m.version";
@@ -84,7 +84,7 @@ fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<Move>, bool)>> {
         let hash = hash.and_then(|hash| Hash::parse(&hash));
         let position = seq.zip(hash).map_or(Position::Start, |(seq, hash)| Position::after(seq, hash));
         let name = name(&game)?;
-        moves.push((name.clone(), Arc::new(Move { name, to, position }), confirmed));
+        moves.push((name.clone(), Arc::new(MovedDocument { name, to, position }), confirmed));
     }
     Ok(moves)
 }

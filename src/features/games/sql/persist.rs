@@ -8,7 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::document::model::Meta;
 use crate::engine::hooks::DocumentHook;
-use crate::engine::standing::Standing;
+use crate::engine::request::Relocation;
 use crate::live::presence::{Presence, Seated};
 use crate::store::{Connection, Memory, Reader, sql_error};
 
@@ -67,8 +67,8 @@ impl DocumentHook for GamesHook {
         conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map(drop).map_err(sql_error)
     }
 
-    fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Standing)>> {
-        super::migrate::standings(conn)
+    fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>> {
+        super::migrate::relocations(conn)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{RepairProblems, json};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
-use crate::engine::mend::Side;
+use crate::engine::request::RepairSource;
 use crate::features::reconciliation::scrub::Shared;
 use crate::features::reconciliation::service::Reconciliation;
 use crate::features::reconciliation::verdict::Status;
@@ -96,8 +96,8 @@ async fn repair(
     Ok(json(StatusCode::OK, &answer)?)
 }
 
-fn side(text: &str) -> Result<Side> {
-    let sides = [Side::Memory, Side::Disk];
+fn side(text: &str) -> Result<RepairSource> {
+    let sides = [RepairSource::Memory, RepairSource::Disk];
     let side = sides.into_iter().find(|side| side.as_str() == text);
     side.ok_or_else(|| Error::invalid_field("source", "must be memory or disk"))
 }

@@ -17,7 +17,7 @@ use crate::document::chain::Hash;
 use crate::document::decide::{Expected, Operation, Request};
 use crate::document::model::Access;
 use crate::document::visibility::Viewer;
-use crate::engine::command::{Answer, Durability, Key, Write};
+use crate::engine::request::{Durability, Write, WriteKey, WriteReply};
 use crate::jobs::tests::running::Running;
 use crate::store::{Connection, sql_error};
 
@@ -53,8 +53,13 @@ impl Running {
         self.reads.ask(move |reader| reader.rows(|conn| sql::standing(conn, &who))).await.unwrap().counts
     }
 
-    pub(crate) async fn write_as(&self, viewer: &Viewer, requests: Vec<Request>, key: Option<&str>) -> Result<Answer> {
-        let key = key.map(|key| Key {
+    pub(crate) async fn write_as(
+        &self,
+        viewer: &Viewer,
+        requests: Vec<Request>,
+        key: Option<&str>,
+    ) -> Result<WriteReply> {
+        let key = key.map(|key| WriteKey {
             key: key.to_owned(),
             fingerprint: Hash::ZERO,
             render: Box::new(|_, _| bytes::Bytes::from_static(b"{}")),
@@ -167,7 +172,7 @@ async fn a_count_that_cannot_be_written_for_another_reason_than_the_disk_keeps_n
     for name in ["alice", "bob"] {
         let viewer = Viewer::User(user(name));
         let answer = running.write_as(&viewer, vec![create("parties", name)], None).await.unwrap();
-        let Answer::Made(written) = answer else { panic!("it was made before") };
+        let WriteReply::Made(written) = answer else { panic!("it was made before") };
         assert_eq!(written.durability, Durability::Durable, "{name}");
     }
     assert_eq!((running.counts("alice").await.parties, running.counts("bob").await.parties), (1, 0));
@@ -273,8 +278,8 @@ async fn check(steps: Vec<Step>) {
     }
 }
 
-fn expect_created(model: &mut Model, who: usize, what: &[(usize, u8)], answer: Result<Answer>, failing: bool) {
-    if let Ok(Answer::Replayed(_)) = answer {
+fn expect_created(model: &mut Model, who: usize, what: &[(usize, u8)], answer: Result<WriteReply>, failing: bool) {
+    if let Ok(WriteReply::Replayed(_)) = answer {
         return;
     }
     let (mut there, mut counts) = (model.there.clone(), model.counts.clone());
@@ -291,7 +296,7 @@ fn expect_created(model: &mut Model, who: usize, what: &[(usize, u8)], answer: R
         *count += 1;
         there.insert(*one);
     }
-    let Answer::Made(written) = answer.unwrap() else { panic!("it was made before") };
+    let WriteReply::Made(written) = answer.unwrap() else { panic!("it was made before") };
     assert_eq!(written.durability == Durability::Pending, failing);
     (model.there, model.counts) = (there, counts);
 }

@@ -24,9 +24,10 @@ use crate::document::decide::{Expected, Operation, Request};
 use crate::document::json::Bounds;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::engine::command::{self, Answer, Write};
+use crate::engine::actor::{Actor, Ending};
+use crate::engine::handle;
 use crate::engine::policy::SnapshotPolicy;
-use crate::engine::thread::{Ending, Thread};
+use crate::engine::request::{Write, WriteReply};
 use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
@@ -84,8 +85,8 @@ impl World {
         let (head, pages_max) = (writer.head(), writer.pages_max());
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
         let health = Arc::new(Health::default());
-        let (engine, commands) = command::channel();
-        let thread = Thread::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
+        let (engine, commands) = handle::channel();
+        let thread = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
         let thread = std::thread::spawn(move || thread.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
         let comparer =
@@ -120,8 +121,8 @@ impl World {
     async fn write(&self, name: &str, operation: Operation) -> Arc<Document> {
         let requests = vec![Request { name: named(name), operation, expected: Expected::default() }];
         match self.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap() {
-            Answer::Made(written) => Arc::clone(&written.outcomes[0].document),
-            Answer::Replayed(_) => panic!("there was no key"),
+            WriteReply::Made(written) => Arc::clone(&written.outcomes[0].document),
+            WriteReply::Replayed(_) => panic!("there was no key"),
         }
     }
 

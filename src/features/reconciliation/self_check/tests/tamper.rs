@@ -1,7 +1,7 @@
 //! Each way of changing the file behind our back: found by the next comparison, named, and mended from either side.
 
 use super::*;
-use crate::engine::mend::Side;
+use crate::engine::request::RepairSource;
 
 /// What is done, to which document the finding is attributed, at which version.
 struct Case {
@@ -114,7 +114,7 @@ async fn world(hot: bool) -> World {
             world.reads.document(&named(name)).await.unwrap();
         }
         // Answered when the documents were taken into memory.
-        world.engine.look().await.unwrap();
+        world.engine.barrier().await.unwrap();
         assert_eq!(world.reads.hub.documents_count(), 2);
     }
     world
@@ -178,14 +178,14 @@ async fn what_is_found_is_mended_from_memory() {
         world.assert_verified().await;
         let before = world.reads.document(&named("games/a")).await.unwrap().unwrap();
         world.tamper(case.sql);
-        let repaired = world.comparer.repair(&named(case.document), Side::Memory).await;
+        let repaired = world.comparer.repair(&named(case.document), RepairSource::Memory).await;
         let repaired = repaired.unwrap_or_else(|error| panic!("{}: {error:?}", case.what));
         assert_eq!(repaired.verdict.status, Status::Verified, "{}: {repaired:?}", case.what);
         world.assert_verified().await;
         assert!(world.scrub().await.is_empty(), "{}", case.what);
         let after = world.reads.document(&named("games/a")).await.unwrap().unwrap();
         assert_eq!(before.state, after.state, "{}", case.what);
-        let again = world.comparer.repair(&named(case.document), Side::Memory).await.unwrap_err();
+        let again = world.comparer.repair(&named(case.document), RepairSource::Memory).await.unwrap_err();
         assert_eq!(again.slug(), Some("not-different"), "{}", case.what);
         // And it is on disk, in whole: after a start nothing is known but what is there.
         world.put("games/a", json!({ "round": 7 })).await;
@@ -211,7 +211,7 @@ async fn what_is_found_is_mended_from_the_disk_by_a_new_event() {
             world.assert_verified().await;
             world.tamper(case.sql);
             let name = named(case.document);
-            let repaired = match world.comparer.repair(&name, Side::Disk).await {
+            let repaired = match world.comparer.repair(&name, RepairSource::Disk).await {
                 Ok(repaired) => repaired,
                 Err(error) => {
                     // Nothing that makes a state.
@@ -244,7 +244,7 @@ async fn what_memory_remembers_of_a_cold_document_is_enough_where_the_disk_still
         let mut world = world(false).await;
         world.assert_verified().await;
         world.tamper(case.sql);
-        match world.comparer.repair(&named(case.document), Side::Memory).await {
+        match world.comparer.repair(&named(case.document), RepairSource::Memory).await {
             Ok(repaired) => assert_eq!(repaired.verdict.status, Status::Verified, "{}: {repaired:?}", case.what),
             Err(error) => {
                 assert!(matches!(error.slug(), Some("not-in-memory" | "not-different")), "{}: {error:?}", case.what)
@@ -294,7 +294,7 @@ async fn rows_that_somebody_else_appended_to_the_log_keep_nothing_from_being_men
     assert_eq!(verdict.status, Status::Discrepancy, "{verdict:?}");
     assert_eq!(verdict.documents[0].document, "games/a", "{verdict:?}");
     assert_eq!(verdict.details.as_ref().unwrap().missing_job_ids, ["games/b@7"], "{verdict:?}");
-    let repaired = world.comparer.repair(&named("games/a"), Side::Memory).await.unwrap();
+    let repaired = world.comparer.repair(&named("games/a"), RepairSource::Memory).await.unwrap();
     assert_eq!(repaired.verdict.status, Status::Verified, "{repaired:?}");
     world.assert_verified().await;
     assert_eq!(world.verdict("documents/games").await.counts["changes"].whole(), Some(13));
@@ -335,7 +335,7 @@ async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
 
 #[tokio::test]
 async fn a_bit_that_flipped_under_a_page_that_the_engine_still_has_is_mended() {
-    for side in [Side::Memory, Side::Disk] {
+    for side in [RepairSource::Memory, RepairSource::Disk] {
         // Everything was written in this run, and so is in the engine's cache.
         let mut world = World::new();
         world.rounds(&["games/a", "games/b"], 6).await;
@@ -374,7 +374,7 @@ async fn a_host_that_was_changed_before_the_document_was_read_is_no_less_found()
     world.tamper("UPDATE documents SET host = 'eve' WHERE key = 1");
     let name = named("games/a");
     assert_eq!(world.reads.document(&name).await.unwrap().unwrap().meta.host.as_ref().unwrap().as_str(), "eve");
-    world.engine.look().await.unwrap();
+    world.engine.barrier().await.unwrap();
     let verdict = world.verdict("documents/games").await;
     assert_eq!(
         (verdict.status, verdict.documents[0].document.as_str()),
@@ -382,9 +382,9 @@ async fn a_host_that_was_changed_before_the_document_was_read_is_no_less_found()
         "{verdict:?}"
     );
     // What it was stands nowhere any more.
-    let refused = world.comparer.repair(&name, Side::Memory).await.unwrap_err();
+    let refused = world.comparer.repair(&name, RepairSource::Memory).await.unwrap_err();
     assert_eq!(refused.slug(), Some("not-in-memory"));
-    let repaired = world.comparer.repair(&name, Side::Disk).await.unwrap();
+    let repaired = world.comparer.repair(&name, RepairSource::Disk).await.unwrap();
     assert_eq!(repaired.verdict.status, Status::Verified, "{repaired:?}");
     world.stop().await;
 }

@@ -10,15 +10,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::BacklogBounds;
-use super::hooks::{HookRows, PendingGroups};
-use super::working::past_bound;
+use super::kept_answers::ScopedKey;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
+use crate::engine::BacklogBounds;
+use crate::engine::hooks::{HookRows, PendingGroups};
+use crate::engine::refusal::past_bound;
 use crate::store::{Batch, CompanionWrite, IdempotencyRow};
 
 /// Ticks between two attempts at the most.
@@ -26,7 +27,7 @@ const DELAY_TICKS_MAX: u32 = 50;
 
 /// An event to be stored, with what belongs into the same transaction.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub event: Arc<Event>,
     /// The document, when this is its first event.
     pub new_document: Option<Arc<Meta>>,
@@ -44,6 +45,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// An entry of the event alone.
+    pub(crate) fn new(event: Arc<Event>) -> Self {
+        let (new_document, base, key, hook_rows, companion) = (None, None, None, Vec::new(), None);
+        Self { event, new_document, base, key, hook_rows, companion, ends_write: false }
+    }
+
     /// What it weighs while it waits. An answer counts twice: as it will be stored, and as it is given until then.
     fn bytes(&self) -> usize {
         self.event.body.len() + self.key.as_ref().map_or(0, |key| 2 * key.answer.len())
@@ -67,12 +74,15 @@ pub(crate) fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batc
     batch
 }
 
+/// The fingerprint of a request and its answer, which is not on disk yet.
+pub(crate) type PendingAnswer = (Hash, Bytes);
+
 /// The undurable end of the log. Empty and idle while storage is well.
 #[derive(Default)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     entries: VecDeque<Entry>,
     bytes: usize,
-    answers: HashMap<(String, String), (Hash, Bytes)>,
+    answers: HashMap<ScopedKey, PendingAnswer>,
     pending_groups: PendingGroups,
     failing: Option<Failing>,
 }
@@ -86,32 +96,32 @@ struct Failing {
 
 impl Backlog {
     /// Whether storage fails, as far as is known.
-    pub fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.failing.is_some()
     }
 
     /// Events that wait and will be stored.
-    pub fn unstored(&self) -> usize {
+    pub(crate) fn unstored(&self) -> usize {
         self.entries.iter().filter(|entry| !entry.event.meta.volatile).count()
     }
 
-    pub fn events(&self) -> usize {
+    pub(crate) fn events(&self) -> usize {
         self.entries.len()
     }
 
     /// Bytes of their bodies and of the answers that are kept for their keys.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Storage failed (again): the next attempt comes after twice as many ticks as the last.
-    pub fn fail(&mut self, full: bool) {
+    pub(crate) fn fail(&mut self, full: bool) {
         let delay = self.failing.as_ref().map_or(1, |failing| (failing.delay * 2).min(DELAY_TICKS_MAX));
         self.failing = Some(Failing { full, delay, wait: delay });
     }
 
     /// Counts a tick; true when it is time for an attempt.
-    pub fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         match &mut self.failing {
             None => false,
             Some(failing) => {
@@ -122,7 +132,7 @@ impl Backlog {
     }
 
     /// Adds decided events, and the answers to give if their keys come again before they are durable.
-    pub fn push(&mut self, entries: Vec<Entry>, answers: Vec<((String, String), (Hash, Bytes))>) {
+    pub(crate) fn push(&mut self, entries: Vec<Entry>, answers: Vec<(ScopedKey, PendingAnswer)>) {
         self.bytes += entries.iter().map(Entry::bytes).sum::<usize>();
         entries.iter().flat_map(|entry| &entry.hook_rows).for_each(|rows| self.pending_groups.add(rows));
         self.entries.extend(entries);
@@ -130,13 +140,13 @@ impl Backlog {
     }
 
     /// Whether as much waits as may.
-    pub fn is_past_bound(&self, bounds: &BacklogBounds) -> bool {
+    pub(crate) fn is_past_bound(&self, bounds: &BacklogBounds) -> bool {
         self.check_room(bounds, &[]).is_err()
     }
 
     /// Refuses a further write when, with what its round has decided already, as much waits as may: a write of several
     /// changes may go past the bound by those, and no other does. Error: `StorageFull` or `StorageUnavailable`.
-    pub fn check_room(&self, bounds: &BacklogBounds, decided: &[Entry]) -> Result<()> {
+    pub(crate) fn check_room(&self, bounds: &BacklogBounds, decided: &[Entry]) -> Result<()> {
         let Some(failing) = &self.failing else { return Ok(()) };
         let events = self.entries.len() + decided.len();
         let bytes = self.bytes + decided.iter().map(Entry::bytes).sum::<usize>();
@@ -146,30 +156,30 @@ impl Backlog {
         Ok(())
     }
 
-    /// The answer that was given under a key that is not durable yet: fingerprint and answer.
-    pub fn answer(&self, key: &(String, String)) -> Option<&(Hash, Bytes)> {
+    /// The answer that was given under a key that is not durable yet.
+    pub(crate) fn answer(&self, key: &ScopedKey) -> Option<&PendingAnswer> {
         self.answers.get(key)
     }
 
     /// How many rows of hooks wait.
-    pub fn pending_groups(&self) -> &PendingGroups {
+    pub(crate) fn pending_groups(&self) -> &PendingGroups {
         &self.pending_groups
     }
 
     /// The hash that the event `seq` has, if it waits here.
-    pub fn hash(&self, seq: Seq) -> Option<Hash> {
+    pub(crate) fn hash(&self, seq: Seq) -> Option<Hash> {
         let first = self.entries.front()?.event.seq;
         let index = usize::try_from(seq.0.checked_sub(first.0)?).ok()?;
         self.entries.get(index).map(|entry| entry.event.hash)
     }
 
     /// Whether a change of this document waits.
-    pub fn concerns(&self, name: &DocumentName) -> bool {
+    pub(crate) fn concerns(&self, name: &DocumentName) -> bool {
         self.entries.iter().any(|entry| entry.event.meta.name == *name)
     }
 
     /// Forgets what is on disk up to `seq`.
-    pub fn drop_durable(&mut self, seq: Seq) {
+    pub(crate) fn drop_durable(&mut self, seq: Seq) {
         while self.entries.front().is_some_and(|entry| entry.event.seq <= seq) {
             if let Some(entry) = self.entries.pop_front() {
                 self.bytes -= entry.bytes();
@@ -183,7 +193,7 @@ impl Backlog {
 
     /// The next piece to store: whole writes, in order, bounded as any batch, and the seq of its last event, which may
     /// be volatile. `None` when nothing waits.
-    pub fn next_batch(&self) -> Option<(Batch, Seq)> {
+    pub(crate) fn next_batch(&self) -> Option<(Batch, Seq)> {
         let (mut bytes, mut end) = (0, 0);
         for (index, entry) in self.entries.iter().enumerate() {
             bytes += entry.event.body.len();
@@ -199,12 +209,12 @@ impl Backlog {
     }
 
     /// All that waits, in one piece.
-    pub fn whole(&self) -> Batch {
+    pub(crate) fn whole(&self) -> Batch {
         batch_of(&self.entries)
     }
 
     /// Storage is well again.
-    pub fn recover(&mut self) {
+    pub(crate) fn recover(&mut self) {
         self.failing = None;
     }
 }

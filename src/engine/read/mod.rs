@@ -3,13 +3,13 @@
 //! Nothing here asks the engine for an answer. What is not on disk yet (storage fails) is in the hub's ring, and is
 //! laid over what the disk says. Volatile documents are in the hub and its ring alone.
 
+pub(crate) mod follow;
+mod lost_changes;
+mod present;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::command::Engine;
-use super::volatile::recall;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
 use crate::base::limits;
@@ -17,10 +17,11 @@ use crate::document::chain::Position;
 use crate::document::decide::absent;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::document::patch;
+use crate::engine::handle::Engine;
+use crate::engine::time_travel::{state_at, volatile_state_at};
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{DocumentHead, Filter, ListedDocument, Reader, VolatileRange, Writer};
+use crate::store::{DocumentHead, Filter, ListedDocument, Reader, VolatileRange};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -29,7 +30,7 @@ pub struct Reads {
     reader: Reader,
     engine: Engine,
     /// Where earlier runs had volatile documents.
-    vanished: Arc<[VolatileRange]>,
+    volatile_ranges: Arc<[VolatileRange]>,
     /// Done once, for the first who comes back after a restart.
     refilled: Arc<tokio::sync::OnceCell<()>>,
 }
@@ -46,15 +47,15 @@ pub struct History {
 }
 
 impl Reads {
-    /// Reads beside `engine`. `vanished`: where in the log earlier runs had volatile documents.
-    pub fn new(hub: Arc<Hub>, reader: Reader, engine: Engine, vanished: Vec<VolatileRange>) -> Self {
-        Self { hub, reader, engine, vanished: vanished.into(), refilled: Arc::default() }
+    /// Reads beside `engine`. `volatile_ranges`: where in the log earlier runs had volatile documents.
+    pub fn new(hub: Arc<Hub>, reader: Reader, engine: Engine, volatile_ranges: Vec<VolatileRange>) -> Self {
+        Self { hub, reader, engine, volatile_ranges: volatile_ranges.into(), refilled: Arc::default() }
     }
 
     /// Where in the log earlier runs had volatile documents whose events may have been told together with the event
     /// `seq`.
-    pub(super) fn vanished(&self, seq: Seq) -> impl Iterator<Item = &VolatileRange> {
-        self.vanished.iter().filter(move |vanished| vanished.covers(seq))
+    pub(super) fn volatile_ranges(&self, seq: Seq) -> impl Iterator<Item = &VolatileRange> {
+        self.volatile_ranges.iter().filter(move |range| range.covers(seq))
     }
 
     /// Runs a question to the disk where it may block. Error: that of the question.
@@ -94,7 +95,7 @@ impl Reads {
         let wanted = name.clone();
         let found = self.ask(move |reader| reader.load(&wanted)).await?;
         if found.is_some() {
-            self.engine.warm(name.clone());
+            self.engine.prefetch(name.clone());
         }
         // It may have become hot while the disk was read; what is published is never older.
         Ok(self.hub.document(name).or(found.map(Arc::new)))
@@ -132,7 +133,7 @@ impl Reads {
             Ok(Some(newest)) if newest.version == version => return Ok(newest),
             Ok(None) => return Err(absent(name, None)),
             Ok(Some(newest)) if newest.meta.volatile => {
-                return recall(&newest, &self.remembered(name, newest.seq), version);
+                return volatile_state_at(&newest, &self.events_in_memory(name, newest.seq), version);
             }
             Ok(Some(_)) => {}
             // What comes before the damage can be read all the same.
@@ -151,7 +152,7 @@ impl Reads {
     }
 
     /// The events of a volatile document that are still in memory, up to the event `last`.
-    fn remembered(&self, name: &DocumentName, last: Seq) -> Vec<Arc<Event>> {
+    fn events_in_memory(&self, name: &DocumentName, last: Seq) -> Vec<Arc<Event>> {
         let ring = self.hub.gate();
         let of_document = |event: &&Arc<Event>| event.seq <= last && event.meta.name == *name;
         ring.after(Seq::ZERO).filter(of_document).cloned().collect()
@@ -209,7 +210,7 @@ impl Reads {
     pub async fn history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<History> {
         let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
         if newest.meta.volatile {
-            return Ok(history_of(self.remembered(name, newest.seq), &newest, after, limit));
+            return Ok(history_of(self.events_in_memory(name, newest.seq), &newest, after, limit));
         }
         let undurable = self.undurable(name);
         let (name, key, bytes_max) = (name.clone(), newest.meta.key, limits::BATCH_BYTES_MAX);
@@ -256,8 +257,8 @@ impl Reads {
             return Ok(Some((newest.position(), newest.version)));
         }
         let volatile = newest.meta.volatile;
-        let in_memory = if volatile { self.remembered(name, newest.seq) } else { self.undurable(name) };
-        if let Some(event) = in_memory.iter().rev().find(|event| event.hash.short() == hash) {
+        let events = if volatile { self.events_in_memory(name, newest.seq) } else { self.undurable(name) };
+        if let Some(event) = events.iter().rev().find(|event| event.hash.short() == hash) {
             return Ok(Some((event.position(), event.version)));
         }
         if volatile {
@@ -276,7 +277,7 @@ impl Reads {
             return Ok(newest.version);
         }
         if newest.meta.volatile {
-            return version_in_memory(&self.remembered(name, newest.seq), seq);
+            return version_in_memory(&self.events_in_memory(name, newest.seq), seq);
         }
         let undurable = self.undurable(name);
         if let Some(event) = undurable.iter().rev().find(|event| event.seq <= seq) {
@@ -330,78 +331,4 @@ fn entry(document: &Arc<Document>, with_state: bool) -> ListedDocument {
         updated_at: document.updated_at,
         document: with_state.then(|| Arc::clone(document)),
     }
-}
-
-/// Where stored versions of documents are read: the pool, or the writer's own connection.
-pub(crate) trait Past {
-    /// The newest stored version.
-    fn newest(&self, name: &DocumentName) -> Result<Option<Document>>;
-    /// The document as it was at a stored version.
-    fn at(&self, name: &DocumentName, version: Version) -> Result<Document>;
-}
-
-impl Past for Reader {
-    fn newest(&self, name: &DocumentName) -> Result<Option<Document>> {
-        self.load(name)
-    }
-
-    fn at(&self, name: &DocumentName, version: Version) -> Result<Document> {
-        self.state_at(name, version)
-    }
-}
-
-impl Past for Writer {
-    fn newest(&self, name: &DocumentName) -> Result<Option<Document>> {
-        Ok(self.load(name)?.map(|loaded| loaded.document))
-    }
-
-    fn at(&self, name: &DocumentName, version: Version) -> Result<Document> {
-        self.state_at(name, version)
-    }
-}
-
-/// A document as it was at `version`, from disk and from the given events that may not be there yet (all of this
-/// document, without a gap up to its newest). May block.
-pub(crate) fn state_at(
-    past: &impl Past,
-    name: &DocumentName,
-    version: Version,
-    undurable: &[Arc<Event>],
-) -> Result<Document> {
-    if undurable.first().is_none_or(|first| version < first.version) {
-        return past.at(name, version);
-    }
-    let stored = past.newest(name)?;
-    let from = stored.as_ref().map_or(Version::ZERO, |document| document.version);
-    if version <= from {
-        return past.at(name, version);
-    }
-    let events = undurable.iter().filter(|event| event.version > from && event.version <= version);
-    roll_forward(stored.as_ref(), events)?
-        .filter(|document| document.version == version)
-        .ok_or_else(|| Error::new(Kind::NotFound, format!("{name} has no version {version} yet")))
-}
-
-/// The document after the given events, which follow it without a gap; `None` when there are none.
-pub(super) fn roll_forward<'a>(
-    from: Option<&Document>,
-    events: impl IntoIterator<Item = &'a Arc<Event>>,
-) -> Result<Option<Document>> {
-    let bytes = from.and_then(|document| document.state.as_ref());
-    let mut state = bytes.map(|bytes| serde_json::from_slice(bytes)).transpose().map_err(Error::internal)?;
-    let mut last = None;
-    for event in events {
-        patch::apply(&mut state, event.operations()?)?;
-        last = Some(event);
-    }
-    let Some(event) = last else { return Ok(None) };
-    let bytes = state.map(|state| serde_json::to_vec(&state)).transpose().map_err(Error::internal)?;
-    Ok(Some(Document {
-        meta: Arc::clone(&event.meta),
-        version: event.version,
-        hash: event.hash,
-        seq: event.seq,
-        updated_at: event.at,
-        state: bytes.map(Bytes::from),
-    }))
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::reads::{Reads, roll_forward};
-use super::volatile::{Forgotten, any_not_stored};
+use super::Reads;
+use super::lost_changes::{LostChanges, any_not_stored};
+use super::present::{Present, check_count, load_cold};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
 use crate::base::limits;
@@ -17,8 +18,8 @@ use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::live::hub::{Found, Subscription};
-use crate::live::moves::{Move, News};
 use crate::live::presence::{Attendance, Presence};
+use crate::live::relocations::{LoggedEvent, MovedDocument, RelocationEvent};
 use crate::live::topics::{Interest, Woken};
 use crate::store::{Filter, Reader};
 
@@ -76,7 +77,7 @@ pub(crate) enum Item {
     Changes(Vec<Arc<Event>>),
     /// A document is on another server now, and goes on there from the position that it has here. All its changes are
     /// told.
-    Moved(Arc<Move>),
+    Moved(Arc<MovedDocument>),
     /// Changes up to here, which had been told while storage failed, are on disk now.
     Durable(Seq),
     /// Who is there, as frames.
@@ -101,9 +102,10 @@ pub(crate) struct Follow {
     /// Whether everything published before the subscription's last wake-up is told: looking again before the next one
     /// would find nothing.
     caught_up: bool,
-    /// How many of the moves were looked at, and how many there were before it began: of those, it is told where
-    /// documents are that are still elsewhere.
-    moves: (usize, usize),
+    /// Documents that were elsewhere already when it began, still to be told; the last is the next.
+    moved_before: Vec<Arc<MovedDocument>>,
+    /// How many relocation events were looked at.
+    relocations_read: usize,
 }
 
 impl Follow {
@@ -124,7 +126,8 @@ impl Follow {
         // Who is there already is told once what was missed is.
         subscription.remind(Woken::PRESENCE);
         let recoveries = reads.hub.recoveries();
-        let moves = (0, reads.hub.moves().count());
+        let (moved_before, relocations_read) =
+            reads.hub.relocations().present(|name| subscription.interest().covers(name));
         let mut follow = Self {
             reads,
             subscription,
@@ -136,7 +139,8 @@ impl Follow {
             kept_after: Seq::ZERO,
             remembered_after: Seq::ZERO,
             caught_up: false,
-            moves,
+            moved_before,
+            relocations_read,
         };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
@@ -158,7 +162,7 @@ impl Follow {
                 return Ok(item);
             }
             if self.caught_up {
-                if let Some(item) = self.moves().await? {
+                if let Some(item) = self.next_relocation().await? {
                     return Ok(item);
                 }
                 let woken = self.subscription.woken().await;
@@ -197,27 +201,38 @@ impl Follow {
 
     /// A document that went to another server, which takes no changes any more, and all of them are told; or one that
     /// came back.
-    async fn moves(&mut self) -> Result<Option<Item>> {
-        while self.moves.0 < self.reads.hub.moves().count() {
-            let (index, first) = self.moves;
-            let Some(news) = self.reads.hub.moves().get(index) else { return Ok(None) };
+    async fn next_relocation(&mut self) -> Result<Option<Item>> {
+        loop {
+            while let Some(moved) = self.moved_before.pop() {
+                if self.reads.hub.relocations().is_current(&moved) {
+                    return Ok(Some(Item::Moved(moved)));
+                }
+            }
+            let Some(event) = self.reads.hub.relocations().get(self.relocations_read) else { return Ok(None) };
             let interest = self.subscription.interest();
-            let item = match news {
-                News::Left(moved) if interest.covers(&moved.name) && self.reads.hub.moves().is_current(&moved) => {
-                    Some(Item::Moved(moved))
+            match event {
+                LoggedEvent::Kept(RelocationEvent::Left(moved)) => {
+                    self.relocations_read += 1;
+                    if interest.covers(&moved.name) && self.reads.hub.relocations().is_current(&moved) {
+                        return Ok(Some(Item::Moved(moved)));
+                    }
                 }
-                // What changed elsewhere is told already, as changes. Whoever let go of the document has it here.
-                News::Returned(name) if index >= first && interest.covers(&name) => {
-                    Some(self.snapshot(Reason::Returned).await?)
+                LoggedEvent::Kept(RelocationEvent::Returned(name)) => {
+                    // What changed elsewhere is told already, as changes. Whoever let go of the document has it here.
+                    let item = if interest.covers(&name) { Some(self.snapshot(Reason::Returned).await?) } else { None };
+                    self.relocations_read += 1;
+                    if item.is_some() {
+                        return Ok(item);
+                    }
                 }
-                _ => None,
-            };
-            self.moves.0 = index + 1;
-            if item.is_some() {
-                return Ok(item);
+                LoggedEvent::Dropped => {
+                    let (moved, read) = self.reads.hub.relocations().present(|name| interest.covers(name));
+                    let item = self.snapshot(Reason::Returned).await?;
+                    (self.moved_before, self.relocations_read) = (moved, read);
+                    return Ok(Some(item));
+                }
             }
         }
-        Ok(None)
     }
 
     fn presence(&mut self) -> Option<Item> {
@@ -246,14 +261,14 @@ impl Follow {
     async fn page(&mut self) -> Result<Option<Item>> {
         self.reads.refill_ring().await;
         let (interest, after) = (Arc::clone(self.subscription.interest()), self.cursor);
-        let (to, forgotten) = {
+        let (to, lost_changes) = {
             let ring = self.reads.hub.gate();
             if ring.covers_after(after) {
                 return Ok(None);
             }
             (
                 Seq(ring.first().0.saturating_sub(1)),
-                Forgotten::after(&ring, &interest, after.max(self.remembered_after)),
+                LostChanges::after(&ring, &interest, after.max(self.remembered_after)),
             )
         };
         let read = self
@@ -264,7 +279,7 @@ impl Follow {
                 let events = reader.events_between(&filter, after, to, PAGE_EVENTS, bytes_max)?;
                 // After the events: had something been trimmed before they were read, the base shows it now.
                 let base = reader.base_seq(&filter)?;
-                Ok((events.into_iter().map(Arc::new).collect::<Vec<_>>(), base, forgotten.concerns(reader)?))
+                Ok((events.into_iter().map(Arc::new).collect::<Vec<_>>(), base, lost_changes.concerns(reader)?))
             })
             .await;
         let (events, base, lost) = match read {
@@ -290,14 +305,14 @@ impl Follow {
     async fn resume(&mut self, text: &str) -> Result<Item> {
         let Some(mut from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
         let known = self.look_up(from).await?;
-        if known != Known::Here {
+        if known != PositionStatus::Here {
             match (self.of_another_log(from).await?, known) {
                 (Some(here), _) => from = here,
-                (None, Known::Trimmed) => return self.snapshot(Reason::Trimmed).await,
+                (None, PositionStatus::Trimmed) => return self.snapshot(Reason::Trimmed).await,
                 (None, _) => return self.snapshot(Reason::Diverged).await,
             }
         }
-        if self.knew_what_vanished(from).await? {
+        if self.knew_lost_documents(from).await? {
             return self.snapshot(Reason::Diverged).await;
         }
         self.owe_durability(from);
@@ -313,14 +328,14 @@ impl Follow {
 
     /// Whether whoever comes back may have been told of volatile documents of an earlier run, which are gone. The
     /// position alone does not show it: it may be that of an event that is still there.
-    async fn knew_what_vanished(&self, from: Position) -> Result<bool> {
+    async fn knew_lost_documents(&self, from: Position) -> Result<bool> {
         let interest = self.subscription.interest();
         let mut names = Vec::new();
-        for vanished in self.reads.vanished(from.seq()) {
-            if interest.collections.contains(&vanished.collection) {
+        for range in self.reads.volatile_ranges(from.seq()) {
+            if interest.collections.contains(&range.collection) {
                 return Ok(true);
             }
-            names.extend(interest.documents.iter().filter(|name| name.collection == vanished.collection).cloned());
+            names.extend(interest.documents.iter().filter(|name| name.collection == range.collection).cloned());
         }
         if names.is_empty() {
             return Ok(false);
@@ -361,19 +376,19 @@ impl Follow {
     }
 
     /// Whether a position names a place in this log.
-    async fn look_up(&self, position: Position) -> Result<Known> {
-        let Position::After { seq, hash } = position else { return Ok(Known::Here) };
+    async fn look_up(&self, position: Position) -> Result<PositionStatus> {
+        let Position::After { seq, hash } = position else { return Ok(PositionStatus::Here) };
         if let Some(event) = self.reads.hub.gate().get(seq) {
-            return Ok(if event.hash.short() == hash { Known::Here } else { Known::Nowhere });
+            return Ok(if event.hash.short() == hash { PositionStatus::Here } else { PositionStatus::Nowhere });
         }
         let found = self.reads.ask(move |reader| reader.event_at(seq)).await?;
         Ok(match found {
-            Some((stored, _)) if stored.short() == hash => Known::Here,
-            Some(_) => Known::Nowhere,
+            Some((stored, _)) if stored.short() == hash => PositionStatus::Here,
+            Some(_) => PositionStatus::Nowhere,
             // In a run that is over it may have been volatile. In this one that comes to the same as being trimmed.
-            None if self.reads.vanished(seq).next().is_some() => Known::Nowhere,
-            None if seq <= self.reads.hub.gate().head().0 => Known::Trimmed,
-            None => Known::Nowhere,
+            None if self.reads.volatile_ranges(seq).next().is_some() => PositionStatus::Nowhere,
+            None if seq <= self.reads.hub.gate().head().0 => PositionStatus::Trimmed,
+            None => PositionStatus::Nowhere,
         })
     }
 
@@ -398,13 +413,13 @@ impl Follow {
         let (interest, after) = (Arc::clone(self.subscription.interest()), from.seq());
         // Up to here from disk; what is newer and not yet on disk is in the ring, and is counted there, as is what
         // never comes to disk.
-        let (durable, newer, forgotten) = {
+        let (durable, newer, lost_changes) = {
             let ring = self.reads.hub.gate();
             let unstored = |event: &&Arc<Event>| event.meta.volatile || event.seq > ring.durable();
             let newer = ring.after(after).filter(|event| interest.covers(&event.meta.name)).filter(unstored);
-            (ring.durable(), newer.cloned().collect::<Vec<_>>(), Forgotten::after(&ring, &interest, after))
+            (ring.durable(), newer.cloned().collect::<Vec<_>>(), LostChanges::after(&ring, &interest, after))
         };
-        let remembered_after = forgotten.until;
+        let remembered_after = lost_changes.until;
         let (stored, last, base, lost) = self
             .reads
             .ask(move |reader| {
@@ -413,7 +428,7 @@ impl Follow {
                 let stored = reader.count_between(&filter, after, durable)?;
                 let last = reader.last_between(&filter, after, durable)?;
                 let base = (base_before, reader.base_seq(&filter)?);
-                Ok((stored, last, base, forgotten.concerns(reader)?))
+                Ok((stored, last, base, lost_changes.concerns(reader)?))
             })
             .await?;
         let (base_before, base) = base;
@@ -450,10 +465,11 @@ impl Follow {
             };
             (self.cursor, self.announced) = (present.head, present.head);
             // What is on another server is told to be there, and not as it was when it left.
-            let moves = self.reads.hub.moves();
-            let here = |document: &Arc<Document>| !document.is_deleted() && moves.find(&document.meta.name).is_none();
+            let relocations = self.reads.hub.relocations();
+            let here =
+                |document: &Arc<Document>| !document.is_deleted() && relocations.find(&document.meta.name).is_none();
             let documents: Vec<_> = documents.into_values().filter(here).collect();
-            let gone = interest.names_without(&documents).filter(|name| moves.find(name).is_none()).collect();
+            let gone = interest.names_without(&documents).filter(|name| relocations.find(name).is_none()).collect();
             check_count(documents.len())?;
             for document in &documents {
                 self.note_undurable(document);
@@ -510,78 +526,19 @@ impl Follow {
             return Ok((missing, Vec::new()));
         }
         let interest = Arc::clone(interest);
-        self.reads
-            .ask(move |reader| {
-                let (mut documents, mut bytes) = (Vec::new(), 0);
-                for name in &missing {
-                    documents.extend(reader.load(name)?.map(Arc::new));
-                    bytes = states_bytes(&documents)?;
-                }
-                for collection in &interest.collections {
-                    let left = (limits::STREAM_DOCUMENTS_MAX + 1).saturating_sub(documents.len());
-                    let bytes_left = limits::STREAM_STATES_BYTES_MAX.saturating_sub(bytes);
-                    let (listed, ended_early) = reader.list(collection, None, left, Some(bytes_left))?;
-                    if ended_early {
-                        return Err(states_too_large());
-                    }
-                    documents.extend(listed.into_iter().filter_map(|entry| entry.document));
-                    check_count(documents.len())?;
-                    bytes = states_bytes(&documents)?;
-                }
-                Ok((missing, documents))
-            })
-            .await
-    }
-}
-
-/// The present of what a follower is interested in.
-struct Present {
-    documents: BTreeMap<DocumentName, Arc<Document>>,
-    /// Changes that are still to be made to `documents`, in order.
-    missing: Vec<Arc<Event>>,
-    position: Position,
-    head: Seq,
-}
-
-impl Present {
-    fn catch_up(&mut self) -> Result<()> {
-        for event in std::mem::take(&mut self.missing) {
-            let name = &event.meta.name;
-            let before = self.documents.get(name).map(|document| &**document);
-            if let Some(after) = roll_forward(before, [&event])? {
-                self.documents.insert(name.clone(), Arc::new(after));
-            }
-        }
-        Ok(())
+        let load = move |reader: &Reader| {
+            let documents = load_cold(reader, &missing, &interest)?;
+            Ok((missing, documents))
+        };
+        self.reads.ask(load).await
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
+enum PositionStatus {
     Here,
     Trimmed,
     Nowhere,
-}
-
-fn check_count(count: usize) -> Result<()> {
-    let max = limits::STREAM_DOCUMENTS_MAX;
-    if count <= max {
-        return Ok(());
-    }
-    Err(Error::new(Kind::TooLarge, format!("a stream may cover {max} documents; follow fewer collections"))
-        .with("maxDocuments", max))
-}
-
-/// What the states of documents add up to. Error: `TooLarge`.
-fn states_bytes(documents: &[Arc<Document>]) -> Result<usize> {
-    let bytes = documents.iter().filter_map(|document| document.state.as_ref()).map(Bytes::len).sum();
-    if bytes > limits::STREAM_STATES_BYTES_MAX { Err(states_too_large()) } else { Ok(bytes) }
-}
-
-fn states_too_large() -> Error {
-    let max = limits::STREAM_STATES_BYTES_MAX;
-    Error::new(Kind::TooLarge, format!("a stream begins with at most {max} bytes of states; follow fewer documents"))
-        .with("maxBytes", max)
 }
 
 /// What the disk is asked for. Looked up each time: a document may have come into being since.

@@ -1,0 +1,271 @@
+//! The engine's thread: takes all that waits, decides, commits, publishes, replies; and between two rounds evicts,
+//! takes snapshots and maintains the file.
+
+mod maintain;
+mod recover;
+mod repair;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Receiver;
+
+use super::Options;
+use super::decide::Decider;
+use super::disk::Disk;
+use super::health::Health;
+use super::request::{Barrier, Command, CommandQueue, Durability, Relocation, ReplyTo};
+use super::state::State;
+use super::state::backlog::batch_of;
+use super::state::relocations::Relocations;
+use super::state::round::{RelocationReply, Round};
+use crate::base::error::Error;
+use crate::base::limits;
+use crate::live::hub::Hub;
+use crate::store::{MaintenanceReport, Reader, Rows, WriteError, Writer};
+
+/// How often the engine is told that time passes.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// Most ticks that are made up for at once.
+const TICKS_AT_ONCE_MAX: u32 = 1000;
+
+/// The engine: the only one that decides, and the only one that writes. Runs on a thread of its own, which blocks on
+/// the queue and on the disk.
+pub struct Actor {
+    options: Options,
+    state: State,
+    disk: Disk,
+    /// Where it publishes.
+    hub: Arc<Hub>,
+    /// Ticks since the last sweep for idle documents.
+    ticks: u32,
+    file_maintenance: FileMaintenance,
+}
+
+/// Who waits for the file to be maintained. Few: each is a run of a job.
+#[derive(Debug, Default)]
+struct FileMaintenance {
+    replies: Vec<ReplyTo<MaintenanceReport>>,
+    /// Rounds since the first asked.
+    rounds: u32,
+}
+
+/// How an engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Changes that were told as not durable and never became so.
+    pub lost: usize,
+}
+
+impl Actor {
+    /// An engine at the end of the writer's log.
+    pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
+        let disk = Disk::new(&options, writer, reader, health);
+        let state = State::new(disk.log_end(), Relocations::default());
+        Self { options, state, disk, hub, ticks: 0, file_maintenance: FileMaintenance::default() }
+    }
+
+    /// Reads the documents that were frozen, expected or moved from what hooks have stored of them. To be called before
+    /// it runs. Error: that of a hook, with its name.
+    pub fn restore_relocations(mut self) -> Result<Self, (&'static str, Error)> {
+        self.state.relocations = self.disk.stored_relocations()?;
+        for relocation in self.state.relocations.iter() {
+            if let Relocation::Moved(moved) | Relocation::Expected { left: Some(moved), .. } = relocation {
+                self.hub.document_left(Arc::clone(moved));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Serves commands until told to stop, or until nobody is left who could send one.
+    pub fn run(mut self, queue: CommandQueue) -> Ending {
+        let CommandQueue { mut commands, ticks } = queue;
+        while let Some(first) = commands.blocking_recv() {
+            self.hub.set_now(self.options.clock.now());
+            (0..ticks.swap(0, Ordering::Relaxed).min(TICKS_AT_ONCE_MAX)).for_each(|_| self.tick());
+            if self.run_round(first, &mut commands) {
+                break;
+            }
+            self.maintain();
+            self.maintain_file_when_quiet(commands.is_empty());
+        }
+        commands.close();
+        while let Ok(command) = commands.try_recv() {
+            self.run_round(command, &mut commands);
+        }
+        self.finish()
+    }
+
+    fn decider<'a>(&'a mut self, round: &'a mut Round) -> Decider<'a> {
+        Decider { options: &self.options, hub: &self.hub, disk: &self.disk, state: &mut self.state, round }
+    }
+
+    /// Takes all that waits, within the bounds of a round; decides, stores and publishes it. True: told to stop.
+    fn run_round(&mut self, first: Command, commands: &mut Receiver<Command>) -> bool {
+        let started = Instant::now();
+        let (mut round, mut stop, mut next) = (Round::default(), false, Some(first));
+        let mut count = 0;
+        while let Some(command) = next.take() {
+            count += 1;
+            stop |= matches!(command, Command::Stop);
+            self.decide(command, &mut round);
+            if !stop
+                && !round.maintenance.ends_round()
+                && round.repairs.is_empty()
+                && count < limits::BATCH_COMMANDS_MAX
+                && round.bytes < limits::BATCH_BYTES_MAX
+            {
+                next = commands.try_recv().ok();
+            }
+        }
+        let repairs = std::mem::take(&mut round.repairs);
+        self.complete_round(round, started.elapsed());
+        repairs.into_iter().for_each(|request| self.repair(request));
+        stop
+    }
+
+    fn decide(&mut self, command: Command, round: &mut Round) {
+        match command {
+            Command::Write { write, sent, reply } => self.decider(round).write(write, sent, reply),
+            Command::Rows { request, document } => match document.map(|name| self.state.relocations.check(&name)) {
+                Some(Err(refusal)) => request.refuse(refusal),
+                _ => round.rows_requests.push(request),
+            },
+            Command::Snapshot { name, overwrite, reply } => {
+                self.decider(round).request_snapshot(name, overwrite, reply);
+            }
+            Command::Purge { name, viewer, expected, reply } => {
+                self.decider(round).purge(&name, expected, &viewer, reply);
+            }
+            Command::Compact { name, expected, reply } => self.decider(round).compact(&name, expected, reply),
+            Command::Import { document, sent, reply } => self.decider(round).import(*document, sent, reply),
+            Command::Relocate { name, step, reply } => {
+                let answer = self.decider(round).relocate(&name, step);
+                round.relocation_replies.push(RelocationReply { to: reply, answer });
+            }
+            Command::MaintainFile(reply) => self.file_maintenance.replies.push(reply),
+            Command::Repair(request) => round.repairs.push(request),
+            Command::Barrier(reply) => round.barriers.push(reply),
+            Command::Prefetch(_) if self.state.documents.is_over(&self.options.hot) => {}
+            Command::Prefetch(name) => {
+                if let Err(error) = self.decider(round).load(&name) {
+                    tracing::debug!(document = %name, %error, "could not take {name} into memory");
+                }
+            }
+            // Ticks are counted beside the queue; that it is to stop is noted by the loop.
+            Command::Tick | Command::Stop => {}
+        }
+    }
+
+    /// Stores and publishes what was decided, and answers. In this order: nobody is told of what can vanish.
+    fn complete_round(&mut self, mut round: Round, apply: Duration) {
+        let started = Instant::now();
+        let durability = self.store(&mut round);
+        let commit = started.elapsed();
+        self.publish(&round);
+        round.maintenance.removals.iter().for_each(|removal| self.hub.forget(removal.through));
+        round.maintenance.reply(&mut self.state.documents, self.options.clock.now());
+        if !round.barriers.is_empty() {
+            let barrier = Barrier { foreign_commits: self.disk.foreign_commits() };
+            for to in round.barriers.drain(..) {
+                // Whoever asked may have gone.
+                let _ = to.send(barrier);
+            }
+        }
+        round.reply(durability, apply, commit);
+    }
+
+    /// Brings a round to disk, or into the backlog when that fails.
+    fn store(&mut self, round: &mut Round) -> Durability {
+        if round.entries.is_empty() && round.rows_requests.is_empty() && round.maintenance.is_empty() {
+            return Durability::Durable;
+        }
+        let answers = std::mem::take(&mut round.volatile_answers);
+        self.state.kept_answers.keep(answers, self.options.clock.now());
+        if self.state.backlog.is_failing() {
+            self.push_to_backlog(round);
+            self.disk.report_backlog(&self.state);
+            return Durability::Pending;
+        }
+        let mut batch = batch_of(&round.entries);
+        batch.snapshots = self.decider(round).snapshots();
+        round.maintenance.add_to(&mut batch);
+        let end = self.state.log_end.head.0;
+        if batch.is_empty() && round.rows_requests.is_empty() && round.maintenance.compactions.is_empty() {
+            // All volatile: what is on disk already is all that ever will be, up to the end.
+            self.disk.durable_to(&mut self.state, end);
+            return Durability::Durable;
+        }
+        let committed = {
+            let requests = round.rows_requests.iter_mut().map(|request| &mut **request as &mut dyn Rows);
+            self.disk.commit(&mut self.state, &batch, &mut requests.chain(round.maintenance.rows()))
+        };
+        match committed {
+            Ok(()) => {
+                self.disk.durable_to(&mut self.state, end);
+                Durability::Durable
+            }
+            Err(fault) => self.store_later(round, fault),
+        }
+    }
+
+    /// A round's transaction failed: its changes wait, if room cannot be made for them at once. What else was in it is
+    /// given up.
+    fn store_later(&mut self, round: &mut Round, fault: WriteError) -> Durability {
+        round.rows_requests.drain(..).for_each(|request| request.finish(false));
+        self.push_to_backlog(round);
+        match self.make_room(fault, round) {
+            Ok(()) => {
+                self.disk.count_failure();
+                Durability::Durable
+            }
+            Err(fault) => {
+                self.disk.degrade(&mut self.state, &fault);
+                Durability::Pending
+            }
+        }
+    }
+
+    fn push_to_backlog(&mut self, round: &mut Round) {
+        self.state.pending_repairs.extend(round.maintenance.fail());
+        self.state.backlog.push(round.entries.clone(), round.pending_answers());
+    }
+
+    /// Makes a stored round visible.
+    fn publish(&self, round: &Round) {
+        if round.entries.is_empty() {
+            return;
+        }
+        let documents = round.changed.iter().filter_map(|name| self.state.documents.get(name));
+        let documents = documents.map(|cached| Arc::clone(&cached.document));
+        let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
+        self.hub.publish(documents, &events, self.disk.durable());
+        for event in events.iter().filter(|event| event.deletes) {
+            self.options.hooks.iter().for_each(|hook| hook.removal_published(&event.meta));
+        }
+    }
+
+    /// The end: a last attempt for what waits, snapshots so that the next start reads little, a clean file.
+    fn finish(mut self) -> Ending {
+        let documents = self.state.documents.documents();
+        let volatile = documents.filter(|cached| cached.document.meta.volatile && !cached.document.is_deleted());
+        let documents = volatile.count();
+        if documents > 0 {
+            tracing::warn!(documents, "stopping: {documents} documents that lived in memory only are gone");
+        }
+        if self.state.backlog.is_failing() {
+            self.retry();
+        }
+        if self.state.backlog.is_failing() {
+            let events = self.state.backlog.unstored();
+            tracing::error!(events, "stopping while storage fails: {events} changes that were not on disk are lost");
+            return Ending { lost: events };
+        }
+        if self.snapshot_all() {
+            self.disk.close();
+        }
+        Ending { lost: 0 }
+    }
+}

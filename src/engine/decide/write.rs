@@ -1,0 +1,228 @@
+//! Writes: all changes of a request, or none.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{Before, Decider, Moment};
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
+use crate::base::ids::{DocumentName, Seq, UserId, Version};
+use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
+use crate::document::event::Event;
+use crate::document::model::{Access, Meta};
+use crate::document::visibility::Viewer;
+use crate::engine::hooks::ChangeOrigin;
+use crate::engine::request::{Durability, Outcome, ReplyTo, Write, WriteReply};
+use crate::engine::state::document_cache::CachedDocument;
+use crate::engine::state::round::{ReplyContent, all_volatile};
+use crate::engine::time_travel;
+use crate::store::IdempotencyKey;
+
+impl Decider<'_> {
+    /// Decides a write and notes its answer.
+    pub(crate) fn write(&mut self, write: Write, sent: Instant, to: ReplyTo<WriteReply>) {
+        let queue = sent.elapsed();
+        let content = match self.earlier_answer(&write) {
+            Ok(Some(content)) => content,
+            Ok(None) => self.decide_write(write).unwrap_or_else(|error| ReplyContent::Given(Err(error))),
+            Err(error) => ReplyContent::Given(Err(error)),
+        };
+        self.round.add_reply(to, queue, content);
+    }
+
+    /// The answer that was given under the same key before, if there was one: in this round, while storage fails, in
+    /// memory for volatile documents, on disk.
+    fn earlier_answer(&self, write: &Write) -> Result<Option<ReplyContent>> {
+        let Some(key) = idempotency_key(write) else { return Ok(None) };
+        let scoped = (key.scope.clone(), key.key.clone());
+        let replayed = |answer: &Bytes| Ok(Some(ReplyContent::Given(Ok(WriteReply::Replayed(answer.clone())))));
+        if let Some((earlier, index)) = self.round.find_key(&scoped) {
+            key.check(earlier.fingerprint)?;
+            return Ok(Some(ReplyContent::SameAs(index)));
+        }
+        if let Some((fingerprint, answer)) = self.state.backlog.answer(&scoped) {
+            key.check(*fingerprint)?;
+            return replayed(answer);
+        }
+        if let Some(row) = self.state.kept_answers.find(&scoped) {
+            key.check(row.fingerprint)?;
+            return replayed(&row.answer);
+        }
+        let Some(row) = self.disk.find_key(&scoped)? else { return Ok(None) };
+        key.check(row.fingerprint)?;
+        replayed(&row.answer)
+    }
+
+    /// Decides all changes of a write, or none.
+    fn decide_write(&mut self, write: Write) -> Result<ReplyContent> {
+        self.state.backlog.check_room(&self.options.backlog, &self.round.entries)?;
+        let known_as = idempotency_key(&write);
+        let Write { requests, viewer, key } = write;
+        let at = self.options.clock.now();
+        let (log_end, first, bytes) = (self.state.log_end, self.round.entries.len(), self.round.bytes);
+        let several = requests.len() > 1;
+        let mut undo: Vec<(DocumentName, Option<CachedDocument>)> = Vec::with_capacity(requests.len());
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for (index, request) in requests.into_iter().enumerate() {
+            let name = request.name.clone();
+            match self.decide_one(request, &viewer, at) {
+                Ok((outcome, before)) => {
+                    undo.push((name, before));
+                    outcomes.push(outcome);
+                }
+                Err(mut error) => {
+                    if undo.iter().any(|(changed, _)| *changed == name) {
+                        // They tell of a version that is undone here and that nobody will ever see.
+                        error = error.without(decide::DETAILS_OF_DOCUMENT);
+                    }
+                    for (name, before) in undo.into_iter().rev() {
+                        self.state.documents.restore(&name, before);
+                    }
+                    self.round.undo(first, bytes);
+                    self.state.log_end = log_end;
+                    return Err(if several { error.with("index", index) } else { error });
+                }
+            }
+        }
+        self.round.changed.extend(undo.into_iter().map(|(name, _)| name));
+        let row = key.as_ref().zip(known_as).map(|(key, known_as)| {
+            let answer = (key.render)(&outcomes, Durability::Durable);
+            IdempotencyKey { document: only_document(&outcomes), ..known_as }.row(answer, at)
+        });
+        if let Some(row) = &row {
+            self.round.add_key((row.scope.clone(), row.key.clone()));
+        }
+        self.round.end_write();
+        match self.round.entries.last_mut() {
+            Some(_) if all_volatile(&outcomes) => self.round.volatile_answers.extend(row),
+            Some(last) => last.key = row,
+            None => {}
+        }
+        Ok(ReplyContent::Made { outcomes, key })
+    }
+
+    /// Decides one change and puts its outcome in place. Returns what was there before.
+    fn decide_one(
+        &mut self,
+        request: Request,
+        viewer: &Viewer,
+        at: Timestamp,
+    ) -> Result<(Outcome, Option<CachedDocument>)> {
+        let name = request.name.clone();
+        self.state.relocations.check(&name)?;
+        let (cached, unreadable) = self.load_target(&name, &request.operation)?;
+        let tree = cached.as_ref().map(CachedDocument::tree).transpose()?.flatten();
+        // Whatever the state before was, and whether it can be read: an old state comes back whole.
+        let whole = matches!(request.operation, Operation::Rollback { .. });
+        let mut seed = [0; 32];
+        self.options.entropy.fill(&mut seed);
+        let (host, access) = creation_details(&request.operation);
+        let moment = Moment { viewer, at, seed, origin: ChangeOrigin::Request };
+        let decision = self.apply_rules(request, cached.as_ref(), tree.as_deref(), moment);
+        let decision = decision.map_err(|error| if unreadable { error.without(&["current"]) } else { error })?;
+        let meta = match &cached {
+            Some(cached) => Arc::clone(&cached.document.meta),
+            None => Arc::new(self.new_meta(&name, viewer, host, access, at)),
+        };
+        let before = Before { meta, cached: cached.as_ref(), tree: tree.as_deref().filter(|_| !whole) };
+        self.record(before, decision, moment)
+    }
+
+    fn apply_rules(
+        &self,
+        request: Request,
+        cached: Option<&CachedDocument>,
+        tree: Option<&Value>,
+        moment: Moment<'_>,
+    ) -> Result<Decision> {
+        let name = request.name.clone();
+        let past = |version: Version| self.state_at(&name, cached, version);
+        let context = Context {
+            viewer: moment.viewer,
+            rules: self.options.rules.get(&name.collection).map(|rules| &**rules),
+            at: moment.at,
+            seed: moment.seed,
+            bounds: self.options.state,
+            past: &past,
+        };
+        let current = cached.map(|cached| Current { document: &cached.document, state: tree });
+        // Rules are foreign code. They get values and return one, so nothing of ours is left half-done by a panic.
+        catch_unwind(AssertUnwindSafe(|| decide::decide(request, current, &context)))
+            .unwrap_or_else(|_| Err(Error::internal(format!("the rules of {} panicked", name.collection))))
+    }
+
+    /// The state of a document at `version`, decided versions included.
+    fn state_at(
+        &self,
+        name: &DocumentName,
+        cached: Option<&CachedDocument>,
+        version: Version,
+    ) -> Result<Option<Value>> {
+        let parse = |state: &Bytes| serde_json::from_slice(state).map_err(Error::internal);
+        let of_document = |event: &&Arc<Event>| event.meta.name == *name;
+        let volatile = cached.filter(|cached| cached.document.meta.volatile);
+        let mut undurable: Vec<Arc<Event>> = {
+            let ring = self.hub.gate();
+            let from = if volatile.is_some() { Seq::ZERO } else { ring.durable() };
+            ring.after(from).filter(of_document).cloned().collect()
+        };
+        undurable.extend(self.round.entries.iter().map(|entry| &entry.event).filter(of_document).cloned());
+        if let Some(cached) = volatile {
+            let document = time_travel::volatile_state_at(&cached.document, &undurable, version)?;
+            return document.state.as_ref().map(parse).transpose();
+        }
+        let document = time_travel::state_at(self.disk, name, version, &undurable)?;
+        document.state.as_ref().map(parse).transpose()
+    }
+
+    fn new_meta(
+        &self,
+        name: &DocumentName,
+        viewer: &Viewer,
+        host: Option<UserId>,
+        access: Access,
+        at: Timestamp,
+    ) -> Meta {
+        let creator = match viewer {
+            Viewer::Owner => None,
+            Viewer::User(id) => Some(id.clone()),
+        };
+        let volatile = self.options.volatile.collections.contains(&name.collection);
+        // Below 0 no row can have it: not now, and not after a restart.
+        let volatile_key = || i64::try_from(self.state.log_end.head.0.next().0).map_or(i64::MIN, |seq| -seq);
+        Meta {
+            key: if volatile { volatile_key() } else { self.state.log_end.next_key },
+            name: name.clone(),
+            host: host.or(creator),
+            access,
+            created_at: at,
+            volatile,
+        }
+    }
+}
+
+/// The key of a write as it is stored; the document is known once the write is decided.
+fn idempotency_key(write: &Write) -> Option<IdempotencyKey> {
+    let key = write.key.as_ref()?;
+    let scope = write.viewer.scope().to_owned();
+    Some(IdempotencyKey { scope, key: key.key.clone(), fingerprint: key.fingerprint, document: None })
+}
+
+/// What a creation says beyond the state.
+fn creation_details(operation: &Operation) -> (Option<UserId>, Access) {
+    match operation {
+        Operation::Create { host, access, .. } => (host.clone(), access.clone()),
+        _ => (None, Access::default()),
+    }
+}
+
+/// The key of the document that a write changed, if it was one and is on disk.
+fn only_document(outcomes: &[Outcome]) -> Option<i64> {
+    let first = &outcomes.first()?.document.meta;
+    let same = outcomes.iter().all(|outcome| outcome.document.meta.key == first.key);
+    (same && !first.volatile).then_some(first.key)
+}

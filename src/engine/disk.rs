@@ -1,0 +1,359 @@
+//! The only owner of the writer: reading what is stored, making a round durable, and finding back after a failure. This
+//! is the seam at which another log than the local file can be put.
+
+use std::sync::Arc;
+
+use crate::base::clock::Clock;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, Seq, Version};
+use crate::document::chain::Hash;
+use crate::document::event::Event;
+use crate::document::model::Document;
+use crate::store::{
+    Batch, CommitTimes, Connection, DocumentHead, DocumentRepair, IdempotencyRow, LogHead, MaintenanceReport,
+    ProvenHistory, RawDocument, Reader, Rows, WriteError, Writer,
+};
+
+use super::health::{Health, Storage};
+use super::policy::SnapshotPolicy;
+use super::request::Relocation;
+use super::state::document_cache::{CachedDocument, SinceSnapshot};
+use super::state::kept_answers::ScopedKey;
+use super::state::maintenance::{Removal, removal_rows};
+use super::state::relocations::Relocations;
+use super::state::{LogEnd, State};
+use super::time_travel::StoredVersions;
+use super::{BacklogBounds, Hooks, Options};
+
+type Written = std::result::Result<(), WriteError>;
+
+/// See the module. Reads go by the writer's own connection, since the pool may be busy with a thousand resuming
+/// streams; by the pool when the writer has lost its connection.
+pub(crate) struct Disk {
+    writer: Writer,
+    reader: Reader,
+    clock: Arc<dyn Clock>,
+    hooks: Hooks,
+    backlog_bounds: BacklogBounds,
+    health: Arc<Health>,
+    /// Everything up to here that is not volatile is on disk. Not before `stored`.
+    durable: Seq,
+    /// The last event that is known to be on disk. After a failure the writer's head is what it finds there, which is
+    /// not believed before it was compared.
+    stored: LogHead,
+}
+
+impl Disk {
+    pub(crate) fn new(options: &Options, writer: Writer, reader: Reader, health: Arc<Health>) -> Self {
+        let stored = writer.head();
+        Self {
+            writer,
+            reader,
+            clock: Arc::clone(&options.clock),
+            hooks: options.hooks.clone(),
+            backlog_bounds: options.backlog,
+            health,
+            durable: stored.seq,
+            stored,
+        }
+    }
+
+    /// Where the stored log ends.
+    pub(crate) fn log_end(&self) -> LogEnd {
+        LogEnd { head: (self.stored.seq, self.stored.hash), next_key: self.writer.next_key() }
+    }
+
+    /// Everything up to here that is not volatile is on disk.
+    pub(crate) fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    /// Whether this version of a document is known to be on disk.
+    pub(crate) fn has_stored(&self, document: &Document) -> bool {
+        document.seq <= self.stored.seq
+    }
+
+    // Reading.
+
+    /// The newest stored version of a document, if there ever was one. Errors: `Damaged`, `StorageUnavailable`.
+    pub(crate) fn load(&self, name: &DocumentName) -> Result<Option<CachedDocument>> {
+        match self.writer.load(name) {
+            Err(error) if error.kind() == Kind::StorageUnavailable => {
+                let cached = |document: Document| {
+                    let since = SinceSnapshot::empty(document.updated_at, SnapshotPolicy::default());
+                    CachedDocument::decided(document.into(), None, since)
+                };
+                Ok(self.reader.load(name)?.map(cached))
+            }
+            loaded => Ok(loaded?.map(CachedDocument::loaded)),
+        }
+    }
+
+    /// Where a document ends, if there ever was one: also of one that is too damaged to be read.
+    pub(crate) fn document_head(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
+        self.writer.document_head(name)
+    }
+
+    /// The newest stored version of a document, whoever wrote it.
+    pub(crate) fn stored_version(&self, key: i64) -> Result<Option<Version>> {
+        self.writer.stored_version(key)
+    }
+
+    /// Bytes of the body of a stored event; `None`: it is not there.
+    pub(crate) fn event_bytes(&self, seq: Seq) -> Result<Option<usize>> {
+        self.writer.event_bytes(seq)
+    }
+
+    /// What was answered to the request with this key. May be older than what is promised to be remembered.
+    pub(crate) fn find_key(&self, (scope, key): &ScopedKey) -> Result<Option<IdempotencyRow>> {
+        self.writer.find_key(scope, key)
+    }
+
+    /// Asks the tables of a feature, as they are between two transactions.
+    pub(crate) fn read_rows(&self, question: &mut dyn FnMut(&Connection) -> Result<()>) -> Result<()> {
+        match self.writer.ask(&mut *question) {
+            Err(error) if error.kind() == Kind::StorageUnavailable => self.reader.rows(question),
+            answered => answered,
+        }
+    }
+
+    /// At most `limit` documents that hooks let go when the disk is full, the first to go first.
+    pub(crate) fn removable_documents(&self, limit: usize) -> Result<Vec<DocumentName>> {
+        let mut names = Vec::new();
+        for hook in &self.hooks {
+            let left = limit.saturating_sub(names.len());
+            names.extend(self.writer.ask(|conn| hook.removable_documents(conn, left))?);
+        }
+        Ok(names)
+    }
+
+    /// The relocations that hooks have stored. Error: that of a hook, with its name.
+    pub(crate) fn stored_relocations(&self) -> std::result::Result<Relocations, (&'static str, Error)> {
+        let mut relocations: Vec<(DocumentName, Relocation)> = Vec::new();
+        for hook in &self.hooks {
+            let stored = self.writer.ask(|conn| hook.stored_relocations(conn));
+            relocations.extend(stored.map_err(|error| (hook.name(), error))?);
+        }
+        Ok(relocations.into_iter().collect())
+    }
+
+    // What a repair reads and tries.
+
+    /// How often somebody else was found to have written to the file; `None`: that cannot be told now.
+    pub(crate) fn foreign_commits(&mut self) -> Option<u64> {
+        self.writer.foreign_commits().ok()
+    }
+
+    /// What is read from here on is what is stored, and not what was read before.
+    pub(crate) fn drop_page_cache(&self) -> Result<()> {
+        self.writer.drop_page_cache()
+    }
+
+    pub(crate) fn proven_history(&self, document: &Document, events: &[Arc<Event>]) -> Result<Option<ProvenHistory>> {
+        self.writer.proven_history(document, events)
+    }
+
+    pub(crate) fn rebuild(
+        &self,
+        document: (&DocumentName, i64),
+        at: (Version, Hash),
+    ) -> Result<Option<(Document, ProvenHistory)>> {
+        self.writer.rebuild(document, at)
+    }
+
+    pub(crate) fn raw_document(&self, document: (&DocumentName, i64)) -> Result<Option<RawDocument>> {
+        self.writer.raw_document(document)
+    }
+
+    /// Writes a repair and takes it back. Error: why it cannot be written.
+    pub(crate) fn try_repair(&self, repair: &DocumentRepair) -> Result<()> {
+        self.writer.try_repair(repair)
+    }
+
+    /// Opens the file again without comparing what it ends with: a repair may be what makes it end as it should.
+    pub(crate) fn reopen_for_repair(&mut self) -> Written {
+        self.writer.reopen().map(drop)
+    }
+
+    /// Stores repairs while the backlog waits. They are not noted as stored: where the log ends is found out when the
+    /// backlog is tried again.
+    pub(crate) fn commit_repair(&mut self, batch: &Batch) -> Written {
+        self.writer.commit_with(batch, &mut std::iter::empty(), self.clock.now()).map(drop)
+    }
+
+    // Making durable.
+
+    /// Stores a batch and notes it. Error: then it is unknown what of it is stored until [`reopen`](Self::reopen).
+    pub(crate) fn commit(
+        &mut self,
+        state: &mut State,
+        batch: &Batch,
+        rows: &mut dyn Iterator<Item = &mut dyn Rows>,
+    ) -> Written {
+        // Before all others: what they write belongs to what may come after.
+        let deleted = batch.events.iter().filter(|event| event.deletes);
+        let mut removed: Vec<_> = deleted.flat_map(|event| removal_rows(&self.hooks, event.meta.key)).collect();
+        let removed = removed.iter_mut().map(|removed| removed as &mut dyn Rows);
+        let rows = rows.map(|rows| rows as &mut dyn Rows);
+        let times = self.writer.commit_with(batch, &mut removed.chain(rows), self.clock.now())?;
+        self.note_commit(state, batch, times);
+        Ok(())
+    }
+
+    fn note_commit(&mut self, state: &mut State, batch: &Batch, times: CommitTimes) {
+        self.note_stored(state);
+        let now = self.clock.now();
+        for snapshot in &batch.snapshots {
+            state.documents.snapshot_taken(&snapshot.document.meta.name, now);
+        }
+        self.health.update(|report| {
+            report.commits += 1;
+            report.commit_times.add(times.write + times.sync);
+            report.last_commit = Some(now);
+        });
+    }
+
+    fn note_stored(&mut self, state: &mut State) {
+        self.stored = self.writer.head();
+        self.durable_to(state, self.stored.seq);
+    }
+
+    /// What is to be stored up to `seq` is on disk.
+    pub(crate) fn durable_to(&mut self, state: &mut State, seq: Seq) {
+        self.durable = self.durable.max(seq);
+        state.backlog.drop_durable(seq);
+    }
+
+    /// Distrusts the connection: opens another and recognises what is durable.
+    pub(crate) fn reopen(&mut self, state: &mut State) -> Written {
+        let found = self.writer.reopen()?;
+        // Either the commit that failed is not there, or it is, and then the log ends with an event that waits here.
+        // Anything else was written, or taken away, by somebody else: to append to it would break histories.
+        if found != self.stored && state.backlog.hash(found.seq) != Some(found.hash) {
+            let (stored, found) = (self.stored.seq, found.seq);
+            return Err(WriteError::other(format!(
+                "the log was stored up to event {stored}; on disk it ends otherwise at {found}"
+            )));
+        }
+        self.note_stored(state);
+        Ok(())
+    }
+
+    /// Stores what waits, in order. Returns the documents that were purged to make room for it.
+    pub(crate) fn append_backlog(&mut self, state: &mut State) -> std::result::Result<Vec<Removal>, WriteError> {
+        if !state.pending_removals.is_empty() || !state.pending_repairs.is_empty() {
+            return self.append_whole_backlog(state);
+        }
+        while let Some((batch, last)) = state.backlog.next_batch() {
+            if !batch.is_empty() {
+                self.commit(state, &batch, &mut std::iter::empty())?;
+            }
+            // What comes after the last stored event of the batch is volatile.
+            self.durable_to(state, last);
+        }
+        Ok(Vec::new())
+    }
+
+    /// Stores what waits together with removals and repairs, in one transaction however much that is, since neither may
+    /// be there without the other.
+    fn append_whole_backlog(&mut self, state: &mut State) -> std::result::Result<Vec<Removal>, WriteError> {
+        let mut batch = state.backlog.whole();
+        let mut removals = std::mem::take(&mut state.pending_removals);
+        batch.repairs = std::mem::take(&mut state.pending_repairs);
+        batch.purges = removals.iter().map(|removal| removal.purge.clone()).collect();
+        let stored = self.commit(state, &batch, &mut removals.iter_mut().flat_map(Removal::rows));
+        match stored {
+            Ok(()) => {
+                // What comes after the last stored event is volatile.
+                self.durable_to(state, state.log_end.head.0);
+                Ok(removals)
+            }
+            Err(fault) => {
+                (state.pending_removals, state.pending_repairs) = (removals, batch.repairs);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Storage failed. Logged when it begins, and when the reason becomes another; each later failure only moves the
+    /// next attempt further away.
+    pub(crate) fn degrade(&self, state: &mut State, fault: &WriteError) {
+        state.backlog.fail(fault.full);
+        let (now, reason) = (self.clock.now(), fault.to_string());
+        let mut is_new = true;
+        self.health.update(|report| {
+            report.failures += 1;
+            let since = match &report.storage {
+                Storage::Degraded { since, reason: before, .. } => {
+                    is_new = *before != reason;
+                    *since
+                }
+                Storage::Well => now,
+            };
+            report.storage = Storage::Degraded { reason, full: fault.full, since };
+        });
+        if is_new {
+            tracing::error!(%fault, "storage fails; changes are kept in memory until it returns");
+        } else {
+            tracing::debug!(%fault, "storage still fails");
+        }
+        self.report_backlog(state);
+    }
+
+    /// Everything that waited is on disk.
+    pub(crate) fn recover(&self, state: &mut State) {
+        tracing::info!("storage works again; everything is on disk");
+        state.backlog.recover();
+        self.health.update(|report| report.storage = Storage::Well);
+    }
+
+    /// A round failed that could be stored after all, once there was room.
+    pub(crate) fn count_failure(&self) {
+        self.health.update(|report| report.failures += 1);
+    }
+
+    pub(crate) fn count_retry(&self) {
+        self.health.update(|report| report.retries += 1);
+    }
+
+    pub(crate) fn report_backlog(&self, state: &State) {
+        let (events, bytes) = (state.backlog.events(), state.backlog.bytes());
+        let past_bound = state.backlog.is_past_bound(&self.backlog_bounds);
+        self.health.update(|report| {
+            (report.backlog_events, report.backlog_bytes, report.past_bound) = (events, bytes, past_bound);
+        });
+    }
+
+    // Looking after the file.
+
+    /// Moves the log into the database when it has grown enough.
+    pub(crate) fn checkpoint_if_due(&mut self) {
+        self.writer.checkpoint_if_due();
+    }
+
+    /// Brings statistics up to date and empties the log. A write that fails here is no other than one of a change: the
+    /// file is reopened before anything else is written.
+    pub(crate) fn maintain(&mut self) -> std::result::Result<MaintenanceReport, WriteError> {
+        self.writer.maintain()
+    }
+
+    pub(crate) fn close(self) {
+        self.writer.close();
+    }
+}
+
+impl StoredVersions for Disk {
+    fn newest(&self, name: &DocumentName) -> Result<Option<Document>> {
+        match self.writer.load(name) {
+            Err(error) if error.kind() == Kind::StorageUnavailable => self.reader.load(name),
+            loaded => Ok(loaded?.map(|loaded| loaded.document)),
+        }
+    }
+
+    fn at(&self, name: &DocumentName, version: Version) -> Result<Document> {
+        match self.writer.state_at(name, version) {
+            Err(error) if error.kind() == Kind::StorageUnavailable => self.reader.state_at(name, version),
+            read => read,
+        }
+    }
+}

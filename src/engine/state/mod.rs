@@ -1,0 +1,66 @@
+//! What only the engine's thread has: the documents that it works on, and what is decided and not yet stored.
+
+pub(crate) mod backlog;
+pub(crate) mod document_cache;
+pub(crate) mod kept_answers;
+pub(crate) mod maintenance;
+pub(crate) mod relocations;
+pub(crate) mod round;
+
+use std::sync::Arc;
+
+use crate::base::ids::Seq;
+use crate::document::chain::Hash;
+use crate::document::model::Document;
+use crate::store::{DocumentRepair, Snapshot};
+
+use backlog::Backlog;
+use document_cache::DocumentCache;
+use kept_answers::KeptAnswers;
+use maintenance::Removal;
+use relocations::Relocations;
+
+/// Where the log ends, undurable events included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogEnd {
+    /// Seq and hash of the last decided event.
+    pub head: (Seq, Hash),
+    /// The key that the next new document gets.
+    pub next_key: i64,
+}
+
+/// See the module. Owned by the engine's thread, so that nothing of it is behind a lock.
+pub(crate) struct State {
+    pub documents: DocumentCache,
+    pub relocations: Relocations,
+    pub kept_answers: KeptAnswers,
+    /// What waits for the disk.
+    pub backlog: Backlog,
+    pub log_end: LogEnd,
+    /// Documents that are purged in memory, to make room on the disk, and not yet there. At most as many as
+    /// [`make_room`](crate::engine::actor) purges in one outage.
+    pub pending_removals: Vec<Removal>,
+    /// Repairs that belong to events of the backlog.
+    pub pending_repairs: Vec<DocumentRepair>,
+}
+
+impl State {
+    /// The state of an engine that has decided nothing yet.
+    pub(crate) fn new(log_end: LogEnd, relocations: Relocations) -> Self {
+        Self {
+            documents: DocumentCache::default(),
+            relocations,
+            kept_answers: KeptAnswers::default(),
+            backlog: Backlog::default(),
+            log_end,
+            pending_removals: Vec::new(),
+            pending_repairs: Vec::new(),
+        }
+    }
+
+    /// A snapshot of a cached document. The history of one that is being relocated is not trimmed: meanwhile it is read
+    /// from its beginning on.
+    pub(crate) fn snapshot(&self, document: Arc<Document>) -> Snapshot {
+        Snapshot { trim: self.relocations.check(&document.meta.name).is_ok(), document }
+    }
+}
