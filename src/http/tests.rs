@@ -30,7 +30,7 @@ use crate::http::request::caller::{Caller, Loopback, NoSessions};
 use crate::http::request::path::DocumentPath;
 use crate::http::request::query;
 use crate::http::response::pages;
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_set::{Listener, ListenerSet};
@@ -93,7 +93,7 @@ fn routes(signals: Signals) -> Router {
     Router::new()
         .route("/ok", get(async || "fine").post(async |Json(body): Json<Value>| body.to_string()))
         .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
-        .route("/broken", get(async || -> Handled<()> { Err(Error::internal("the secret reason").into()) }))
+        .route("/broken", get(async || -> HandlerResult<()> { Err(Error::internal("the secret reason").into()) }))
         .route("/who", get(async |Caller { viewer, .. }: Caller| format!("{viewer:?}")))
         .route("/page", get(async |page: query::Query<query::PageQuery>| format!("{:?}", page.0.limit)))
         .route("/docs/{collection}/{id}", get(async |DocumentPath(name): DocumentPath| name.to_string()))

@@ -21,10 +21,10 @@ use crate::base::limits::CLIENT_ERROR_COUNT_MAX;
 use crate::http::api::Api;
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ClientErrorBody, Noted, ClientErrorItem, ClientErrors)))]
@@ -96,7 +96,7 @@ async fn note(
     caller: Caller,
     headers: HeaderMap,
     Json(body): Json<ClientErrorBody>,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     if body.message.is_empty() {
         return Err(Error::invalid_field("message", "must not be empty").into());
     }
@@ -203,9 +203,9 @@ struct ListQuery {
     params(Caller, ListQuery),
     responses((status = 200, description = "A page of them.", body = ClientErrors), ListProblems),
 )]
-async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> Handled<Response> {
+async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> HandlerResult<Response> {
     caller.require_administrator()?;
-    let page = Page::new(query.limit, query.cursor.as_deref())?;
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let foreign = |_| Error::invalid_field("cursor", "must be a nextCursor of this list");
     let before = page.after.map_or(Ok(i64::MAX), |text| text.parse().map_err(foreign))?;
     let limit = page.limit;

@@ -28,9 +28,9 @@ use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
 use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::request::preconditions::is_unchanged;
-use crate::http::request::query::{Cursor, Page, Query};
-use crate::http::response::openapi::{Conditions, Unchanged, WriteHeaders};
-use crate::http::response::problem::{Failure, Handled};
+use crate::http::request::query::{Cursor, PageRequest, Query};
+use crate::http::response::openapi::{IfNoneMatch, Preconditions, WriteHeaders};
+use crate::http::response::problem::{HandlerResult, HttpError};
 
 mod batch;
 mod description;
@@ -44,7 +44,7 @@ use description::{
     PatchProblems, PutProblems, Read, Written,
 };
 use schemas::{Acted, Document as DocumentSchema, DocumentPage, PatchOperation, Schemas};
-use sent::Sent;
+use sent::WriteRequest;
 use writes::Shows;
 
 /// The calls about documents.
@@ -83,10 +83,14 @@ struct CreateBody {
 /// What was deleted can be created again; its versions go on.
 #[utoipa::path(
     post, path = "/api/v1/{collection}", operation_id = "createDocument", tag = "documents",
-    params(CollectionPath, Caller, Conditions, WriteHeaders), request_body = CreateBody,
+    params(CollectionPath, Caller, Preconditions, WriteHeaders), request_body = CreateBody,
     responses(Created, CreateProblems),
 )]
-async fn create(State(api): State<Api>, CollectionPath(collection): CollectionPath, sent: Sent) -> Handled<Response> {
+async fn create(
+    State(api): State<Api>,
+    CollectionPath(collection): CollectionPath,
+    sent: WriteRequest,
+) -> HandlerResult<Response> {
     let (CreateBody { id, state, host, access }, expected) = sent.object()?;
     let request = Request {
         name: DocumentName { collection, id: id_or_new(&api, id)? },
@@ -118,10 +122,10 @@ struct PutBody {
 /// Create a document, or replace its state
 #[utoipa::path(
     put, path = "/api/v1/{collection}/{id}", operation_id = "putDocument", tag = "documents",
-    params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = PutBody,
+    params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = PutBody,
     responses(CreatedOrWritten, PutProblems),
 )]
-async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (PutBody { state, expected_version }, expected) = sent.object()?;
     let operation = Operation::Put { state: Value::Object(state) };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
@@ -133,14 +137,18 @@ async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sen
 /// By a merge patch (RFC 7396) or a JSON Patch (RFC 6902, `test` included); paths begin at the state.
 #[utoipa::path(
     patch, path = "/api/v1/{collection}/{id}", operation_id = "patchDocument", tag = "documents",
-    params(DocumentPath, Caller, Conditions, WriteHeaders),
+    params(DocumentPath, Caller, Preconditions, WriteHeaders),
     request_body(content(
         (Object = "application/merge-patch+json"),
         (Vec<PatchOperation> = "application/json-patch+json"),
     )),
     responses(Written<DocumentSchema>, PatchProblems),
 )]
-async fn patch(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+async fn patch(
+    State(api): State<Api>,
+    DocumentPath(name): DocumentPath,
+    sent: WriteRequest,
+) -> HandlerResult<Response> {
     let patch = match sent.body.one_of(&[MERGE_PATCH, JSON_PATCH])? {
         JSON_PATCH => sent.body.parse_as("patch").map(ClientPatch::Operations),
         _ => sent.body.parse().map(|patch| ClientPatch::Merge(Value::Object(patch))),
@@ -155,10 +163,14 @@ async fn patch(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: S
 /// A change like any other: it takes a version, and the history stays.
 #[utoipa::path(
     delete, path = "/api/v1/{collection}/{id}", operation_id = "deleteDocument", tag = "documents",
-    params(DocumentPath, Caller, Conditions, WriteHeaders),
+    params(DocumentPath, Caller, Preconditions, WriteHeaders),
     responses(Written<DocumentSchema>, DeleteProblems),
 )]
-async fn delete(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+async fn delete(
+    State(api): State<Api>,
+    DocumentPath(name): DocumentPath,
+    sent: WriteRequest,
+) -> HandlerResult<Response> {
     let ((), expected) = sent.with_conditions(Ok(()))?;
     let request = Request { name, operation: Operation::Delete, expected };
     sent.carry_out(&api, vec![request], Shows::Document).await
@@ -186,10 +198,10 @@ struct ActionBody {
 /// The rules of its collection decide what comes of it; without rules, `patch` is applied.
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/actions", operation_id = "act", tag = "documents",
-    params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = ActionBody,
+    params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = ActionBody,
     responses(Written<Acted>, ActProblems),
 )]
-async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (ActionBody { r#type, payload, patch, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: action(r#type, payload, patch, "patch")?, expected };
@@ -239,10 +251,14 @@ struct RollbackBody {
 /// A new change, whose state is the one at `toVersion`.
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/rollback", operation_id = "rollBack", tag = "documents",
-    params(DocumentPath, Caller, Conditions, WriteHeaders), request_body = RollbackBody,
+    params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = RollbackBody,
     responses(Written<DocumentSchema>, ActProblems),
 )]
-async fn rollback(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Sent) -> Handled<Response> {
+async fn rollback(
+    State(api): State<Api>,
+    DocumentPath(name): DocumentPath,
+    sent: WriteRequest,
+) -> HandlerResult<Response> {
     let (RollbackBody { to_version, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: Operation::Rollback { to: to_version }, expected };
@@ -266,7 +282,7 @@ struct ReadQuery {
     path = "/api/v1/{collection}/{id}",
     operation_id = "readDocument",
     tag = "documents",
-    params(DocumentPath, Caller, ReadQuery, Unchanged),
+    params(DocumentPath, Caller, ReadQuery, IfNoneMatch),
     responses(Read, DocumentProblems)
 )]
 async fn read(
@@ -275,7 +291,7 @@ async fn read(
     Caller { viewer, .. }: Caller,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let document = match query.version {
         None => api.reads.live_document(&name).await?,
         Some(version) => {
@@ -342,8 +358,8 @@ async fn list(
     CollectionPath(collection): CollectionPath,
     Caller { viewer, .. }: Caller,
     Query(query): Query<ListQuery>,
-) -> Handled<Response> {
-    let page = Page::new(query.limit, query.cursor.as_deref())?;
+) -> HandlerResult<Response> {
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let after = page.after.as_deref().map(DocumentId::new).transpose();
     let after = after.map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"))?;
     let with_state = query.include == Some(Include::State);
@@ -393,6 +409,6 @@ pub(super) fn page_of(items: &[Box<RawValue>], members: &[(&str, Option<Value>)]
 }
 
 /// The refusal of a position that is not in this log, where the caller must read anew.
-pub(super) fn diverged() -> Failure {
+pub(super) fn diverged() -> HttpError {
     Error::new(Kind::Gone, "this position is not in this log; read the document again and go on from there").into()
 }

@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 
 use crate::http::api::Api;
 use crate::http::response::json::json;
-use crate::http::response::openapi::Common;
-use crate::http::response::problem::Handled;
+use crate::http::response::openapi::CommonProblems;
+use crate::http::response::problem::HandlerResult;
 
 /// The calls about flags: those in force, by their names in the configuration.
 pub(crate) fn router(values: &BTreeMap<String, bool>) -> OpenApiRouter<Api> {
@@ -48,8 +48,8 @@ struct FlagValues(BTreeMap<String, bool>);
 /// What is turned on?
 #[utoipa::path(
     get, path = "/api/v1/flags", operation_id = "readFlags", tag = "operations",
-    responses((status = 200, description = "The flags in force.", body = FlagsInForce), Common),
+    responses((status = 200, description = "The flags in force.", body = FlagsInForce), CommonProblems),
 )]
-async fn flags(Extension(flags): Extension<Arc<FlagsInForce>>) -> Handled<Response> {
+async fn flags(Extension(flags): Extension<Arc<FlagsInForce>>) -> HandlerResult<Response> {
     Ok(json(StatusCode::OK, &*flags)?)
 }

@@ -34,7 +34,7 @@ use crate::features::games::sql::attached_rows::read as read_belongings;
 use crate::features::games::sql::migrate::{self as sql, MoveRow};
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::Said;
+use crate::http::request::idempotency::StoredResponse;
 use crate::net::http_client::{Answer, Target};
 use crate::store::{IdempotencyKey, IdempotencyRow};
 
@@ -67,7 +67,7 @@ pub(crate) struct Departed {
 pub(crate) struct Retry {
     /// The key that the request carried. The answer is this server's, and stays here.
     pub key: IdempotencyKey,
-    pub render: fn(&Departed) -> Result<Said>,
+    pub render: fn(&Departed) -> Result<StoredResponse>,
 }
 
 impl Retry {

@@ -15,7 +15,7 @@ use crate::features::games::problems::{
 use crate::http::api::Api;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::Failure;
+use crate::http::response::problem::HttpError;
 
 mod migrate;
 mod persist;
@@ -41,9 +41,9 @@ pub(super) struct Game(pub DocumentName);
 pub(super) struct Player(pub UserId);
 
 impl<S: Send + Sync> FromRequestParts<S> for Game {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let (field, id) = parameter(parts, state, &["gameId", "id"]).await?;
         let name = DocumentName::new(GAMES, &id).map_err(|error| Error::invalid_field(&field, error.message()))?;
         Ok(Self(name))
@@ -51,9 +51,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Game {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Player {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let (field, id) = parameter(parts, state, &["playerId"]).await?;
         Ok(Self(UserId::new(&id).map_err(|error| Error::invalid_field(&field, error.message()))?))
     }

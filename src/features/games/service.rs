@@ -14,7 +14,7 @@ use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
-use crate::http::request::idempotency::Once;
+use crate::http::request::idempotency::IdempotentCall;
 use crate::store::{Connection, IdempotentAnswer};
 
 /// The game, when it is there and not over. Errors: `NotFound`, `Gone`, `game-completed`.
@@ -57,7 +57,7 @@ pub(crate) async fn join(
     name: &DocumentName,
     viewer: &Viewer,
     (player, wanted): (UserId, Option<u32>),
-    once: Once<(Seat, bool)>,
+    once: IdempotentCall<(Seat, bool)>,
 ) -> Result<IdempotentAnswer> {
     let document = running(api, name).await?;
     // A player's own user holds the seat, whoever found it for them.
@@ -125,7 +125,7 @@ pub(crate) async fn complete(
     api: &Api,
     name: &DocumentName,
     viewer: &Viewer,
-    once: Once<Timestamp>,
+    once: IdempotentCall<Timestamp>,
 ) -> Result<IdempotentAnswer> {
     // Also one that cannot be read any more: how else would it be removed?
     let meta = match api.reads.tip(name).await? {

@@ -13,9 +13,9 @@ use super::markdown::{Rendered, render};
 use crate::base::error::Error;
 use crate::guide::{CHAPTERS, Chapter};
 use crate::http::api::Api;
-use crate::http::response::openapi::{Common, Missing};
+use crate::http::response::openapi::{CommonProblems, NotFoundProblems};
 use crate::http::response::pages;
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 
 /// The pages of the guide.
 pub(crate) fn router() -> OpenApiRouter<Api> {
@@ -25,7 +25,10 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
 /// The chapters of the guide
 #[utoipa::path(
     get, path = "/docs/", operation_id = "listChapters", tag = "operations",
-    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"), Common),
+    responses(
+        (status = 200, description = "A page for people.", body = String, content_type = "text/html"),
+        CommonProblems,
+    ),
 )]
 async fn contents() -> Response {
     let mut body = "<ul>".to_owned();
@@ -42,7 +45,7 @@ async fn contents() -> Response {
 /// Where the guide is
 #[utoipa::path(
     get, path = "/docs", operation_id = "findChapters", tag = "operations",
-    responses((status = 308, description = "At `/docs/`."), Common),
+    responses((status = 308, description = "At `/docs/`."), CommonProblems),
 )]
 async fn moved() -> Response {
     (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "/docs/")]).into_response()
@@ -54,10 +57,10 @@ async fn moved() -> Response {
     params(("chapter" = String, Path, description = "Its name, as `/docs/` links it.")),
     responses(
         (status = 200, description = "A page for people.", body = String, content_type = "text/html"),
-        Missing,
+        NotFoundProblems,
     ),
 )]
-async fn chapter(names: RawPathParams) -> Handled<Response> {
+async fn chapter(names: RawPathParams) -> HandlerResult<Response> {
     let found = names.iter().find_map(|(_, name)| CHAPTERS.iter().position(|chapter| chapter.slug == name));
     let Some((at, chapter)) = found.and_then(|at| Some((at, CHAPTERS.get(at)?))) else {
         return Err(Error::not_found("there is no chapter of this name; /docs/ lists them").into());

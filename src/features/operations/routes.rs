@@ -14,8 +14,8 @@ use crate::engine::health;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::{Common, problems};
-use crate::http::response::problem::Handled;
+use crate::http::response::openapi::{CommonProblems, problems};
+use crate::http::response::problem::HandlerResult;
 
 pub(crate) mod front;
 pub(crate) mod jobs;
@@ -35,9 +35,9 @@ struct Liveness {
 /// Is the server alive?
 #[utoipa::path(
     get, path = "/healthz", operation_id = "isAlive", tag = "operations",
-    responses((status = 200, description = "The process lives.", body = Liveness), Common),
+    responses((status = 200, description = "The process lives.", body = Liveness), CommonProblems),
 )]
-async fn alive() -> Handled<Response> {
+async fn alive() -> HandlerResult<Response> {
     Ok(json(StatusCode::OK, &Liveness { status: "alive" })?)
 }
 
@@ -116,10 +116,10 @@ struct Backlog {
     responses(
         (status = 200, description = "It does.", body = Readiness),
         (status = 503, description = "As much waits in memory as may, or the engine has ended.", body = Readiness),
-        Common,
+        CommonProblems,
     ),
 )]
-async fn ready(State(api): State<Api>) -> Handled<Response> {
+async fn ready(State(api): State<Api>) -> HandlerResult<Response> {
     let report = api.health.report();
     let storage = match report.storage {
         health::Storage::Well => Storage::Ok,
@@ -157,7 +157,7 @@ async fn ready(State(api): State<Api>) -> Handled<Response> {
     params(Caller),
     responses((status = 200, description = "It is believed as it is now.", body = Clock), ConfirmProblems),
 )]
-async fn confirm_clock(State(api): State<Api>, caller: Caller) -> Handled<Response> {
+async fn confirm_clock(State(api): State<Api>, caller: Caller) -> HandlerResult<Response> {
     caller.require_administrator()?;
     api.clock_trust.confirm();
     tracing::warn!(now = %api.clock.now(), "an administrator has confirmed the clock");

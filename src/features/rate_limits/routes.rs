@@ -17,7 +17,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::idempotency::respond;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::Failure;
+use crate::http::response::problem::HttpError;
 use crate::store::IdempotentAnswer;
 
 mod configs;
@@ -57,9 +57,9 @@ problems! {
 pub(super) struct Administrator;
 
 impl<S: Send + Sync> FromRequestParts<S> for Administrator {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         Caller::from_request_parts(parts, state).await?.require_administrator()?;
         Ok(Self)
     }
@@ -69,9 +69,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Administrator {
 pub(super) struct Named(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Named {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let parameters = RawPathParams::from_request_parts(parts, state).await;
         let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
         let value = parameters.iter().next().map(|(_, value)| value.to_owned());

@@ -25,7 +25,7 @@ use crate::base::ids::{DocumentId, UserId};
 use crate::engine::handle::Engine;
 use crate::engine::read::Reads;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::Once;
+use crate::http::request::idempotency::IdempotentCall;
 use crate::store::{Connection, IdempotentAnswer, Reader};
 
 /// How long what should be stored soon waits for more of it.
@@ -136,7 +136,7 @@ impl RateLimits {
         self: &Arc<Self>,
         user: UserId,
         limit: Limit,
-        once: Once<UserLimit>,
+        once: IdempotentCall<UserLimit>,
     ) -> Result<IdempotentAnswer> {
         let for_whom = user.clone();
         let create = move |conn: &Connection, now| sql::put_user(conn, &user, &limit, true, now).map(|(put, _)| put);
@@ -172,7 +172,7 @@ impl RateLimits {
         self: &Arc<Self>,
         id: Option<DocumentId>,
         fields: RuleFields,
-        once: Once<Rule>,
+        once: IdempotentCall<Rule>,
     ) -> Result<IdempotentAnswer> {
         let id = id.map_or_else(|| new_id(&*self.entropy, self.clock.now()), |id| id.to_string());
         let create = move |conn: &Connection, now| sql::insert_rule(conn, &id, fields, now);

@@ -14,7 +14,7 @@ use crate::engine::problems::NOT_IN_MEMORY;
 use crate::http::api::Api;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::Failure;
+use crate::http::response::problem::HttpError;
 
 mod audit;
 pub(crate) mod repair;
@@ -35,9 +35,9 @@ pub(crate) fn router(reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> 
 struct ServicePath(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let parameters = RawPathParams::from_request_parts(parts, state).await;
         let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
         let name = parameters.iter().find(|(name, _)| *name == "service").map(|(_, value)| value.to_owned());

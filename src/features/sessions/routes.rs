@@ -22,10 +22,10 @@ use crate::features::sessions::table::Live;
 use crate::http::api::Api;
 use crate::http::request::body::{JSON, Json, RawBody};
 use crate::http::request::caller::{Caller, Sessions as _};
-use crate::http::request::query::{Cursor, Page, PageQuery, Query};
+use crate::http::request::query::{Cursor, PageQuery, PageRequest, Query};
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::{Failure, Handled};
+use crate::http::response::problem::{HandlerResult, HttpError};
 
 mod admin;
 mod login;
@@ -188,7 +188,7 @@ async fn open(
     caller: Caller,
     headers: HeaderMap,
     body: RawBody,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     if !(body.bytes.is_empty() && body.media_type.is_empty()) {
         body.one_of(&[JSON])?;
     }
@@ -252,8 +252,8 @@ async fn list(
     Extension(sessions): Extension<Keeper>,
     caller: Caller,
     Query(query): Query<PageQuery>,
-) -> Handled<Response> {
-    let page = Page::try_from(query)?;
+) -> HandlerResult<Response> {
+    let page = PageRequest::try_from(query)?;
     let found = sessions.table.list(Some(&caller.viewer), page.after.as_deref(), page.limit);
     Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller)?)?)
 }
@@ -294,7 +294,7 @@ async fn describe_current(
     Extension(sessions): Extension<Keeper>,
     caller: Caller,
     Json(DescribeBody { current_phase, device_name }): Json<DescribeBody>,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let check = |field: &str, value: Option<Option<String>>| {
         value.map(|text| text.map(|text| rules::text(field, text)).transpose()).transpose()
     };
@@ -314,7 +314,11 @@ async fn describe_current(
     params(Caller),
     responses((status = 204, description = "It has ended, on disk; its streams are closed."), EndProblems),
 )]
-async fn end_current(Extension(sessions): Extension<Keeper>, caller: Caller, headers: HeaderMap) -> Handled<Response> {
+async fn end_current(
+    Extension(sessions): Extension<Keeper>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> HandlerResult<Response> {
     let session = current(&sessions, &caller)?;
     sessions.end(vec![session]).await?;
     Ok(logged_out(&sessions, &headers))
@@ -334,9 +338,9 @@ fn logged_out(sessions: &Keeper, headers: &HeaderMap) -> Response {
 struct SessionPath(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let parameters = RawPathParams::from_request_parts(parts, state).await;
         let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
         let id = parameters.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned());
@@ -357,7 +361,7 @@ async fn end(
     caller: Caller,
     SessionPath(id): SessionPath,
     headers: HeaderMap,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(gone)?;
     let own = caller.session.as_ref().is_some_and(|shown| *shown.id == *id);
     sessions.end(vec![session]).await?;
@@ -378,7 +382,7 @@ struct EndedSessions {
     params(Caller),
     responses((status = 200, description = "They have ended, on disk.", body = EndedSessions), SessionProblems),
 )]
-async fn end_others(Extension(sessions): Extension<Keeper>, caller: Caller) -> Handled<Response> {
+async fn end_others(Extension(sessions): Extension<Keeper>, caller: Caller) -> HandlerResult<Response> {
     let current = caller.session.as_ref().map(|shown| &*shown.id);
     let ended = sessions.end(sessions.table.others(&caller.viewer, current)).await?;
     Ok(json(StatusCode::OK, &EndedSessions { ended })?)

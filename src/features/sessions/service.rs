@@ -18,7 +18,7 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::engine::handle::Engine;
-use crate::http::request::caller::{Caller, Shown, unknown_session};
+use crate::http::request::caller::{ActiveSession, Caller, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
 use crate::store::{Connection, Reader};
@@ -61,7 +61,7 @@ impl Keeper {
     /// `sessions-full`, `StorageUnavailable`.
     pub(crate) async fn open(&self, caller: &Caller, opening: Opening, made: &Made<'_>) -> Result<(Token, Session)> {
         // One that has ended is never taken for none: whoever showed it would be who the connection comes from.
-        let known = |shown: &Shown| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
+        let known = |shown: &ActiveSession| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
         let shown = caller.session.as_ref().map(|shown| known(shown).ok_or_else(unknown_session)).transpose()?;
         let shown = shown.map(|live| live.session().holder);
         let holder = rules::holder(opening.user, caller.administrator, &caller.peer.person, shown.as_ref())?;

@@ -18,7 +18,7 @@ use crate::base::ids::SessionId;
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
-use crate::http::request::caller::{Peer, Sessions, Shown, unknown_session};
+use crate::http::request::caller::{ActiveSession, Peer, Sessions, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 
 /// How long after its renewal the browser is told to keep the cookie of a session for longer: at each answer, since any
@@ -364,7 +364,7 @@ impl Sessions for Table {
         &self.cookie
     }
 
-    fn shown(&self, token: &str, peer: &Peer) -> Result<Shown> {
+    fn shown(&self, token: &str, peer: &Peer) -> Result<ActiveSession> {
         let hash = Token::parse(token).ok_or_else(unknown_session)?.hash();
         let sessions = self.by_hash.pin();
         let live = sessions.get(&hash).ok_or_else(unknown_session)?;
@@ -376,7 +376,7 @@ impl Sessions for Table {
         live.used(now, &self.terms);
         let renewed = live.uses().1;
         let tell = renewed > live.opened.created_at && now < renewed.plus(RENEWAL_TOLD_FOR);
-        Ok(Shown {
+        Ok(ActiveSession {
             id: Arc::clone(&live.held),
             viewer: live.opened.holder.viewer(),
             administrator,

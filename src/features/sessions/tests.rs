@@ -20,7 +20,7 @@ use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::document::visibility::Viewer;
 use crate::features::sessions::rules::{Device, Holder};
-use crate::http::request::caller::{Caller, Peer, Sessions, Shown};
+use crate::http::request::caller::{ActiveSession, Caller, Peer, Sessions};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::tests::running::{DAY, Running};
 
@@ -55,7 +55,7 @@ impl Bench {
         self.keeper.open(&owner, Opening { user, ..Opening::default() }, &made).await
     }
 
-    fn shown(&self, token: &Token) -> Result<Shown> {
+    fn shown(&self, token: &Token) -> Result<ActiveSession> {
         self.keeper.table.shown(token.expose(), &peer())
     }
 
@@ -242,7 +242,7 @@ async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens
     // With one of them: each but the first takes the place of the one before.
     let made = Made { entropy: &bench.entropy, now: bench.running.clock.now() };
     let caller =
-        |shown: Shown| Caller { viewer: user("ann"), administrator: false, peer: peer(), session: Some(shown) };
+        |shown: ActiveSession| Caller { viewer: user("ann"), administrator: false, peer: peer(), session: Some(shown) };
     let mut opened = Vec::new();
     for _ in 0..3 {
         opened.push(bench.keeper.open(&caller(shown.clone()), Opening::default(), &made).await.unwrap().0);

@@ -20,10 +20,10 @@ use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::{Failure, Handled};
+use crate::http::response::problem::{HandlerResult, HttpError};
 
 /// The calls about usage.
 pub(crate) fn router(usage: Usage) -> OpenApiRouter<Api> {
@@ -151,7 +151,7 @@ async fn mine(
     Extension(usage): Extension<Usage>,
     caller: Caller,
     Query(query): Query<UsageQuery>,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let viewer = match query.user {
         None => caller.viewer,
         Some(user) => {
@@ -289,9 +289,9 @@ struct ListQuery {
     params(Caller, ListQuery),
     responses((status = 200, description = "A page of them.", body = Subscriptions), ListProblems),
 )]
-async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> Handled<Response> {
+async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> HandlerResult<Response> {
     caller.require_administrator()?;
-    let page = Page::new(query.limit, query.cursor.as_deref())?;
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let (after, limit) = (page.after.unwrap_or_default(), page.limit);
     let found = api.reads.ask(move |reader| reader.rows(|conn| sql::list(conn, &after, limit + 1))).await?;
     let more = found.len() > limit;
@@ -308,7 +308,7 @@ async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQu
     params(("userId" = String, Path, description = "The user.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
     responses((status = 200, description = "It.", body = SubscriptionItem), OneProblems),
 )]
-async fn one(State(api): State<Api>, caller: Caller, UserPath(user): UserPath) -> Handled<Response> {
+async fn one(State(api): State<Api>, caller: Caller, UserPath(user): UserPath) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let asked = user.clone();
     let found = api.reads.ask(move |reader| reader.rows(|conn| sql::subscription(conn, asked.as_str()))).await?;
@@ -330,7 +330,12 @@ async fn one(State(api): State<Api>, caller: Caller, UserPath(user): UserPath) -
         PutProblems,
     ),
 )]
-async fn put(State(api): State<Api>, caller: Caller, UserPath(user): UserPath, sent: RawBody) -> Handled<Response> {
+async fn put(
+    State(api): State<Api>,
+    caller: Caller,
+    UserPath(user): UserPath,
+    sent: RawBody,
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
     let subscription = sent.parse::<SubscriptionBody>()?.checked(user)?;
@@ -344,9 +349,9 @@ async fn put(State(api): State<Api>, caller: Caller, UserPath(user): UserPath, s
 struct UserPath(UserId);
 
 impl<S: Send + Sync> FromRequestParts<S> for UserPath {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let parameters = RawPathParams::from_request_parts(parts, state).await;
         let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
         let found = parameters.iter().find(|(name, _)| *name == "userId").map(|(_, value)| value);

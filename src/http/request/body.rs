@@ -13,8 +13,8 @@ use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX};
 use crate::document::input;
 use crate::document::json::{check_text_depth, check_text_integers};
 use crate::http::request::caller::CallerResolution;
-use crate::http::request::headers::once;
-use crate::http::response::problem::Failure;
+use crate::http::request::headers::single;
+use crate::http::response::problem::HttpError;
 use crate::http::server::body_timeout::BodyTimeout;
 
 /// The media type that most bodies have.
@@ -45,9 +45,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T>
 where
     BodyLimits: FromRef<S>,
 {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
         let body = RawBody::read(request, BodyLimits::from_ref(state), &[JSON]).await?;
         Ok(Self(body.parse()?))
     }
@@ -67,9 +67,9 @@ impl<S: Send + Sync> FromRequest<S> for RawBody
 where
     BodyLimits: FromRef<S>,
 {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, HttpError> {
         Ok(Self::read(request, BodyLimits::from_ref(state), &[]).await?)
     }
 }
@@ -122,7 +122,7 @@ fn parse<T: DeserializeOwned>(text: &[u8], depth_max: usize, name: &str) -> Resu
 /// The media type of a request, which must be one of `accepted` (none there: any).
 /// Errors: `Invalid` when `Content-Type` is repeated; `UnsupportedMediaType`, also for any charset but UTF-8.
 fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<String> {
-    let value = once(headers, CONTENT_TYPE, "Content-Type")?.unwrap_or_default();
+    let value = single(headers, CONTENT_TYPE, "Content-Type")?.unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
     if !accepted.is_empty() && !accepted.contains(&media_type.as_str()) {

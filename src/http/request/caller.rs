@@ -21,7 +21,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::document::visibility::Viewer;
 use crate::http::request::cookie::SessionCookie;
 use crate::http::request::forwarding::passed_on_by;
-use crate::http::response::problem::Failure;
+use crate::http::response::problem::HttpError;
 pub(crate) use crate::tailnet::policy::Member;
 
 /// Who is at the other end of a connection.
@@ -70,12 +70,12 @@ pub(crate) struct Caller {
     /// The other end of the connection.
     pub peer: Peer,
     /// The session that the request showed.
-    pub session: Option<Shown>,
+    pub session: Option<ActiveSession>,
 }
 
 /// A session that a request showed and that is good.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct ActiveSession {
     /// Names the session; not a secret. Whatever goes on under the session holds it, and nothing else does: so it is
     /// known whether the session is in use.
     pub id: Arc<str>,
@@ -95,7 +95,7 @@ pub trait Sessions: Send + Sync + fmt::Debug {
 
     /// The session of `token`, shown by `peer`. Called at each request that shows one, so it must not wait.
     /// Error: `Unauthenticated` for one that is unknown, has ended, or is somebody else's.
-    fn shown(&self, token: &str, peer: &Peer) -> Result<Shown>;
+    fn shown(&self, token: &str, peer: &Peer) -> Result<ActiveSession>;
 }
 
 /// No session is good.
@@ -116,7 +116,7 @@ impl Sessions for NoSessions {
         &self.0
     }
 
-    fn shown(&self, _: &str, _: &Peer) -> Result<Shown> {
+    fn shown(&self, _: &str, _: &Peer) -> Result<ActiveSession> {
         Err(unknown_session())
     }
 }
@@ -297,9 +297,9 @@ impl CookieUpdate {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
         match parts.extensions.get::<CallerResolution>() {
             Some(CallerResolution::Known(caller)) => Ok(caller.clone()),
             Some(CallerResolution::Refused(kind, message, details)) => {
@@ -316,9 +316,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 pub(crate) struct PeerAddress(pub SocketAddr);
 
 impl<S: Send + Sync> FromRequestParts<S> for PeerAddress {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
         let address = parts.extensions.get().copied();
         address.ok_or_else(|| Error::internal("a request came past the guard").into())
     }

@@ -90,7 +90,7 @@ fn trim(text: &[u8]) -> &[u8] {
 
 /// The value of a header that may be there once. `None`: not there. Error: `Invalid` when it is repeated, or is not
 /// visible ASCII and spaces.
-pub(crate) fn once<'a>(headers: &'a HeaderMap, header: impl AsHeaderName, name: &str) -> Result<Option<&'a str>> {
+pub(crate) fn single<'a>(headers: &'a HeaderMap, header: impl AsHeaderName, name: &str) -> Result<Option<&'a str>> {
     let mut values = headers.get_all(header).iter();
     let value = match (values.next(), values.next()) {
         (None, _) => return Ok(None),
@@ -116,7 +116,7 @@ pub(crate) fn check_transfer_coding(headers: &HeaderMap) -> Result<()> {
 /// no part of it. Error: `Invalid`.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     const NAME: &str = "Idempotency-Key";
-    let Some(value) = once(headers, IDEMPOTENCY_KEY, NAME)? else { return Ok(None) };
+    let Some(value) = single(headers, IDEMPOTENCY_KEY, NAME)? else { return Ok(None) };
     let garbage = || {
         let rule = format!("must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} visible ASCII characters");
         Error::invalid_field(NAME, rule)

@@ -1,5 +1,5 @@
-//! Calls that are done once, however often they are sent with one `Idempotency-Key`: for features that write rows of
-//! their own. [`Sent`] takes such a call in, [`Once`] does it, [`respond`] answers it.
+//! Idempotency for features that write rows of their own: [`IdempotentRequest`] extracts caller, body and key,
+//! [`IdempotentCall`] runs the write once per key, [`respond`] renders its stored response.
 
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
 use axum::response::{IntoResponse, Response};
@@ -17,21 +17,21 @@ use crate::http::api::Api;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{IDEMPOTENCY_REPLAYED, idempotency_key};
-use crate::http::response::problem::Failure;
+use crate::http::response::problem::HttpError;
 use crate::store::{Connection, IdempotencyKey, IdempotentAnswer, once};
 
-/// The extractor of a call that may be repeated: who sent what. Errors: those of a body, and of the key.
+/// Extracts caller, body and `Idempotency-Key`. Errors: those of a body, and `Invalid` for a malformed key.
 #[derive(Debug)]
-pub(crate) struct Sent {
+pub(crate) struct IdempotentRequest {
     pub caller: Caller,
     pub body: RawBody,
     key: Option<IdempotencyKey>,
 }
 
-impl FromRequest<Api> for Sent {
-    type Rejection = Failure;
+impl FromRequest<Api> for IdempotentRequest {
+    type Rejection = HttpError;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, Failure> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, HttpError> {
         let (mut parts, body) = request.into_parts();
         let caller = Caller::from_request_parts(&mut parts, api).await?;
         let key = idempotency_key(&parts.headers)?;
@@ -48,13 +48,13 @@ impl FromRequest<Api> for Sent {
     }
 }
 
-/// Stands for a request: the same for the same method, path, media type and body.
+/// A digest of method, path, media type and body.
 pub(crate) fn fingerprint(method: &str, path: &str, body: &RawBody) -> Hash {
     let parts = [method, path, &body.media_type];
     parts.iter().fold(Hash::ZERO, |hash, part| hash.after(part.as_bytes())).after(&body.bytes)
 }
 
-impl Sent {
+impl IdempotentRequest {
     /// The body as a JSON object. Errors: `UnsupportedMediaType`, `Invalid`, `TooLarge`.
     pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T> {
         self.body.one_of(&[JSON])?;
@@ -71,8 +71,8 @@ impl Sent {
     }
 
     /// The answer that the same call was given before, if it was. To be asked for first, since what the call is about
-    /// may be gone by now; [`Once::run`] asks again. Errors: `IdempotencyMismatch`; `StorageUnavailable`.
-    pub(crate) async fn answered_before(&self, api: &Api) -> Result<Option<Response>> {
+    /// may be gone by now; [`IdempotentCall::run`] asks again. Errors: `IdempotencyMismatch`; `StorageUnavailable`.
+    pub(crate) async fn stored_response(&self, api: &Api) -> Result<Option<Response>> {
         let Some(key) = self.key.clone() else { return Ok(None) };
         let known = match api.memory.read(|conn| key.find(conn))? {
             Some(known) => Some(known),
@@ -87,21 +87,24 @@ impl Sent {
     }
 
     /// The way to do it once. `render` makes the answer of what was done; it is called within the transaction.
-    pub(crate) fn once<T>(&self, render: impl FnOnce(&T) -> Result<Said> + Send + 'static) -> Once<T> {
-        Once { key: self.key.clone(), render: Box::new(render) }
+    pub(crate) fn once<T>(
+        &self,
+        render: impl FnOnce(&T) -> Result<StoredResponse> + Send + 'static,
+    ) -> IdempotentCall<T> {
+        IdempotentCall { key: self.key.clone(), render: Box::new(render) }
     }
 }
 
 /// Makes the answer of what was done.
-type Render<T> = Box<dyn FnOnce(&T) -> Result<Said> + Send>;
+type Render<T> = Box<dyn FnOnce(&T) -> Result<StoredResponse> + Send>;
 
 /// A call that is to be done once.
-pub(crate) struct Once<T> {
+pub(crate) struct IdempotentCall<T> {
     key: Option<IdempotencyKey>,
     render: Render<T>,
 }
 
-impl<T> Once<T> {
+impl<T> IdempotentCall<T> {
     /// The same for what belongs to a document: when that is moved to another server, the answer goes along.
     #[must_use]
     pub(crate) fn of(mut self, meta: &Meta) -> Self {
@@ -129,7 +132,7 @@ impl<T> Once<T> {
 
     /// One without a key: done as often as it is called.
     #[cfg(test)]
-    pub(crate) fn unkeyed(render: impl FnOnce(&T) -> Result<Said> + Send + 'static) -> Self {
+    pub(crate) fn unkeyed(render: impl FnOnce(&T) -> Result<StoredResponse> + Send + 'static) -> Self {
         Self { key: None, render: Box::new(render) }
     }
 
@@ -139,15 +142,14 @@ impl<T> Once<T> {
     }
 }
 
-/// An answer in the form in which it is kept: its status and its JSON.
+/// A response as it is stored under its key: status and JSON.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Said {
+pub(crate) struct StoredResponse {
     status: u16,
     body: String,
 }
 
-impl Said {
-    /// An answer of JSON.
+impl StoredResponse {
     pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Self> {
         let body = serde_json::to_string(value).map_err(Error::internal)?;
         Ok(Self { status: status.as_u16(), body })
@@ -155,7 +157,7 @@ impl Said {
 }
 
 pub(crate) fn respond(answered: IdempotentAnswer) -> Result<Response> {
-    let Said { status, body } = serde_json::from_slice(&answered.answer).map_err(Error::internal)?;
+    let StoredResponse { status, body } = serde_json::from_slice(&answered.answer).map_err(Error::internal)?;
     let status = StatusCode::from_u16(status).map_err(Error::internal)?;
     let mut response = (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
     if answered.replayed {

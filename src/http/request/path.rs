@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName};
-use crate::http::response::problem::Failure;
+use crate::http::response::problem::HttpError;
 
 /// The extractor of `{collection}`. Error: `Invalid`.
 #[derive(Clone, Debug)]
@@ -16,18 +16,18 @@ pub(crate) struct CollectionPath(pub Collection);
 pub(crate) struct DocumentPath(pub DocumentName);
 
 impl<S: Send + Sync> FromRequestParts<S> for CollectionPath {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let parameters = parameters(parts, state).await?;
         Ok(Self(Collection::new(parameter(&parameters, "collection")?).map_err(|e| named("collection", &e))?))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for DocumentPath {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let parameters = parameters(parts, state).await?;
         let collection = Collection::new(parameter(&parameters, "collection")?).map_err(|e| named("collection", &e))?;
         let id = crate::base::ids::DocumentId::new(parameter(&parameters, "id")?).map_err(|e| named("id", &e))?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::base::error::{Error, Result, both};
 use crate::base::limits::{CURSOR_LENGTH_MAX, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX};
 use crate::document::input::{self, InvalidValue};
-use crate::http::response::problem::Failure;
+use crate::http::response::problem::HttpError;
 
 /// The extractor of a query as a `T`, whose fields are text, numbers, booleans, options and, for what may be repeated,
 /// lists of these. `T` should deny unknown fields. Error: `Invalid`, naming the parameter.
@@ -22,9 +22,9 @@ use crate::http::response::problem::Failure;
 pub(crate) struct Query<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
         Ok(Self(parse(parts.uri.query().unwrap_or_default())?))
     }
 }
@@ -45,7 +45,7 @@ type Parameters = BTreeMap<String, Vec<String>>;
 
 fn read<T: DeserializeOwned>(parameters: &Parameters) -> Result<T, InvalidValue> {
     let parameters = parameters.iter().map(|(name, values)| (name.as_str(), Values(values.clone())));
-    serde_path_to_error::deserialize(MapDeserializer::<_, Misfit>::new(parameters))
+    serde_path_to_error::deserialize(MapDeserializer::<_, QueryError>::new(parameters))
         .map_err(|error| InvalidValue::new(error.path(), &error.inner().0))
 }
 
@@ -81,17 +81,17 @@ pub(crate) fn decode(text: &str) -> Option<String> {
 
 /// What does not fit, in words that a caller is told, or that `input` knows.
 #[derive(Debug)]
-struct Misfit(String);
+struct QueryError(String);
 
-impl fmt::Display for Misfit {
+impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Misfit {}
+impl std::error::Error for QueryError {}
 
-impl serde::de::Error for Misfit {
+impl serde::de::Error for QueryError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self(message.to_string())
     }
@@ -102,15 +102,15 @@ struct Values(Vec<String>);
 
 impl Values {
     /// The value of a parameter that is given once.
-    fn single(mut self) -> Result<String, Misfit> {
+    fn single(mut self) -> Result<String, QueryError> {
         match (self.0.pop(), self.0.is_empty()) {
             (Some(value), true) => Ok(value),
-            _ => Err(Misfit("is given more than once".to_owned())),
+            _ => Err(QueryError("is given more than once".to_owned())),
         }
     }
 }
 
-impl<'de> IntoDeserializer<'de, Misfit> for Values {
+impl<'de> IntoDeserializer<'de, QueryError> for Values {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -120,29 +120,29 @@ impl<'de> IntoDeserializer<'de, Misfit> for Values {
 
 macro_rules! parsed {
     ($($method:ident $visit:ident $type:ty: $rule:literal,)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-            let value: $type = self.single()?.parse().map_err(|_| Misfit($rule.to_owned()))?;
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, QueryError> {
+            let value: $type = self.single()?.parse().map_err(|_| QueryError($rule.to_owned()))?;
             visitor.$visit(value)
         }
     )*};
 }
 
 impl<'de> Deserializer<'de> for Values {
-    type Error = Misfit;
+    type Error = QueryError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, QueryError> {
         visitor.visit_string(self.single()?)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, QueryError> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, QueryError> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, QueryError> {
         let values = self.0.into_iter().map(|value| Self(vec![value]));
         SeqDeserializer::new(values).deserialize_seq(visitor)
     }
@@ -152,8 +152,8 @@ impl<'de> Deserializer<'de> for Values {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
-        let value = IntoDeserializer::<Misfit>::into_deserializer(self.single()?);
+    ) -> Result<V::Value, QueryError> {
+        let value = IntoDeserializer::<QueryError>::into_deserializer(self.single()?);
         value.deserialize_enum(name, variants, visitor)
     }
 
@@ -176,14 +176,14 @@ impl<'de> Deserializer<'de> for Values {
 
 /// Which page of a list is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Page {
+pub(crate) struct PageRequest {
     pub limit: usize,
     /// The key after which it begins; `None`: at the start.
     pub after: Option<String>,
 }
 
 /// The parameters of a page, for queries that have no others; the others name both fields themselves and call
-/// [`Page::new`].
+/// [`PageRequest::new`].
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PageQuery {
@@ -193,7 +193,7 @@ pub(crate) struct PageQuery {
     pub cursor: Option<String>,
 }
 
-impl Page {
+impl PageRequest {
     /// Checks `limit` (1 to 500, else the default of 50) and opens `cursor`. Error: `Invalid`.
     pub(crate) fn new(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
         let limit = Some(limit.unwrap_or(PAGE_LIMIT_DEFAULT)).filter(|limit| (1..=PAGE_LIMIT_MAX).contains(limit));
@@ -203,7 +203,7 @@ impl Page {
     }
 }
 
-impl TryFrom<PageQuery> for Page {
+impl TryFrom<PageQuery> for PageRequest {
     type Error = Error;
 
     fn try_from(query: PageQuery) -> Result<Self> {

@@ -67,12 +67,12 @@ fn what_does_not_fit_is_named() {
 
 #[test]
 fn pages_are_bounded_and_cursors_go_round() {
-    let page = |query: &str| parse::<PageQuery>(query).and_then(Page::try_from);
-    assert_eq!(page("").unwrap(), Page { limit: 50, after: None });
+    let page = |query: &str| parse::<PageQuery>(query).and_then(PageRequest::try_from);
+    assert_eq!(page("").unwrap(), PageRequest { limit: 50, after: None });
     let cursor = Cursor::encode("games/ä");
     assert_eq!(
         page(&format!("limit=500&cursor={cursor}")).unwrap(),
-        Page { limit: 500, after: Some("games/ä".into()) }
+        PageRequest { limit: 500, after: Some("games/ä".into()) }
     );
     let too_long = Cursor::encode(&"x".repeat(500));
     for bad in ["limit=0", "limit=501", "limit=-1", "limit=1e2", "cursor=", "cursor=!", "cursor=_w", "offset=3"] {

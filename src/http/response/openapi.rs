@@ -28,7 +28,7 @@ use utoipa_axum::routes;
 use crate::base::error::{Kind, ProblemType};
 use crate::http::request::caller::Caller;
 use crate::http::request::cookie::SessionCookie;
-use crate::http::request::idempotency::Sent;
+use crate::http::request::idempotency::IdempotentRequest;
 use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::response::{problem, problem_types};
 
@@ -45,7 +45,7 @@ const EVERYWHERE: &[Kind] = &[
 /// What is true of all calls, and the schemas that all share. Name, version, text and licence are the package's.
 #[derive(OpenApi)]
 #[openapi(
-    components(schemas(Problem)),
+    components(schemas(ProblemSchema)),
     security((), ("bearer" = []), ("cookie" = [])),
     tags(
         (name = "documents", description = "Creating, reading and changing documents."),
@@ -56,15 +56,15 @@ const EVERYWHERE: &[Kind] = &[
         (name = "problems", description = "What the server's refusals mean."),
     )
 )]
-struct Whole;
+struct ApiBase;
 
 /// How a caller shows a session. Without one they are who the server takes them for: on its own machine its owner.
-struct Shows {
+struct SecuritySchemes {
     /// The name of this server's cookie.
     cookie: String,
 }
 
-impl utoipa::Modify for Shows {
+impl utoipa::Modify for SecuritySchemes {
     fn modify(&self, whole: &mut utoipa::openapi::OpenApi) {
         let said = "The token of a session: `POST /api/v1/sessions` answers with one.";
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(said)).build();
@@ -81,7 +81,8 @@ impl utoipa::Modify for Shows {
 #[expect(dead_code, reason = "only its schema is used")]
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-pub(crate) struct Problem {
+#[schema(as = Problem)]
+pub(crate) struct ProblemSchema {
     /// What went wrong: `/problems/<slug>`, a page of this server.
     #[schema(pattern = "^/problems/[a-z-]+$", example = "/problems/version-conflict")]
     pub r#type: String,
@@ -93,7 +94,7 @@ pub(crate) struct Problem {
     pub detail: String,
     /// `invalid-request`: which parts of the request are wrong.
     #[schema(required = false)]
-    pub errors: Vec<Misfit>,
+    pub errors: Vec<FieldError>,
     /// `version-conflict`, `already-exists`: the version that the document has; 0 when there is none.
     #[schema(required = false)]
     pub current_version: u64,
@@ -151,7 +152,8 @@ pub(crate) struct Problem {
 /// A part of a request that does not fit.
 #[expect(dead_code, reason = "only its schema is used")]
 #[derive(ToSchema)]
-pub(crate) struct Misfit {
+#[schema(as = Misfit)]
+pub(crate) struct FieldError {
     /// Where: a member, a parameter, a header, or `body`.
     pub field: String,
     /// What is wrong with it.
@@ -208,9 +210,9 @@ pub(crate) use problems;
 
 problems! {
     /// No problems but those of every call.
-    Common: ;
+    CommonProblems: ;
     /// What can also be asked for and not be there.
-    Missing: &[Kind::NotFound];
+    NotFoundProblems: &[Kind::NotFound];
 }
 
 /// A successful answer, to be given its content and headers.
@@ -269,10 +271,10 @@ macro_rules! parameters {
 
 /// `If-Match` and `If-None-Match` on a write.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Conditions;
+pub(crate) struct Preconditions;
 /// `If-Match` and `If-None-Match` on a read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Unchanged;
+pub(crate) struct IfNoneMatch;
 /// `Idempotency-Key` and `Prefer` on a write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WriteHeaders;
@@ -288,7 +290,7 @@ parameters! {
     ];
     // By a session, or by nothing at all: the description's `security` says that, for all calls.
     Caller => [];
-    Conditions => [
+    Preconditions => [
         request_header(
             "If-Match",
             TAGS_PATTERN,
@@ -301,11 +303,11 @@ parameters! {
             "Only if the document has none of these tags; `*`: if it is not there.",
         ),
     ];
-    Unchanged => [
+    IfNoneMatch => [
         request_header("If-Match", TAGS_PATTERN, "Answer 412 unless what is asked for has one of these tags."),
         request_header("If-None-Match", TAGS_PATTERN, "Answer 304 if what is asked for still has one of these tags."),
     ];
-    Sent => [idempotency_key()];
+    IdempotentRequest => [idempotency_key()];
     WriteHeaders => [
         idempotency_key(),
         request_header("Prefer", "", "`return=minimal`: answer with the headers alone."),
@@ -336,8 +338,8 @@ pub(crate) fn assemble<S: Clone + Send + Sync + 'static>(
     parts: impl IntoIterator<Item = OpenApiRouter<S>>,
     cookie: &SessionCookie,
 ) -> Router<S> {
-    let mut description = Whole::openapi();
-    Shows { cookie: cookie.name().to_owned() }.modify(&mut description);
+    let mut description = ApiBase::openapi();
+    SecuritySchemes { cookie: cookie.name().to_owned() }.modify(&mut description);
     let whole = OpenApiRouter::with_openapi(description);
     let (router, mut about) = parts.into_iter().fold(whole, OpenApiRouter::merge).split_for_parts();
     let (itself, about_itself) = OpenApiRouter::new().routes(routes!(describe)).split_for_parts();
@@ -376,12 +378,12 @@ impl Description {
 /// OpenAPI 3.1, the same until the server is replaced by another version.
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "describe", tag = "operations",
-    params(Unchanged),
+    params(IfNoneMatch),
     responses(
         (status = 200, description = "The description.", body = Object,
             headers(("ETag" = String, description = "Its tag."))),
         (status = 304, description = "It is the one that the caller has."),
-        Common,
+        CommonProblems,
     ),
 )]
 async fn describe(State(description): State<Description>, headers: HeaderMap) -> Response {

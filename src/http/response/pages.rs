@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 
 use crate::base::error::{Error, ProblemType, Result};
 use crate::http::request::headers::prefers;
-use crate::http::response::openapi::{Common, Missing};
-use crate::http::response::problem::Handled;
+use crate::http::response::openapi::{CommonProblems, NotFoundProblems};
+use crate::http::response::problem::HandlerResult;
 use crate::http::response::problem_types;
 
 /// The only style of these pages. The policy names its hash, so that nothing else applies. The colour scheme is the
@@ -92,10 +92,10 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
             status = 200, description = "All types.",
             content((ProblemIndex = "application/json"), (String = "text/html")),
         ),
-        Common,
+        CommonProblems,
     ),
 )]
-async fn index_page(Extension(index): Extension<Arc<ProblemIndex>>, headers: HeaderMap) -> Handled<Response> {
+async fn index_page(Extension(index): Extension<Arc<ProblemIndex>>, headers: HeaderMap) -> HandlerResult<Response> {
     if wants_json(&headers) {
         return Ok(json(&*index)?);
     }
@@ -115,14 +115,14 @@ async fn index_page(Extension(index): Extension<Arc<ProblemIndex>>, headers: Hea
     params(("slug" = String, Path, description = "The last part of the problem's `type`.")),
     responses(
         (status = 200, description = "Its page.", content((ProblemPage = "application/json"), (String = "text/html"))),
-        Missing,
+        NotFoundProblems,
     ),
 )]
 async fn problem_page(
     Extension(index): Extension<Arc<ProblemIndex>>,
     headers: HeaderMap,
     slug: RawPathParams,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let found = slug.iter().find_map(|(_, slug)| index.items.iter().find(|page| page.slug == slug));
     let found = found.ok_or_else(|| Error::not_found("there is no problem type of this name; /problems lists them"))?;
     if wants_json(&headers) {

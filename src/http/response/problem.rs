@@ -22,13 +22,13 @@ const FROZEN_RETRY_AFTER_SECONDS: u64 = 1;
 const RESERVED: [&str; 5] = ["type", "title", "status", "detail", "instance"];
 
 /// The result of a handler.
-pub(crate) type Handled<T> = Result<T, Failure>;
+pub(crate) type HandlerResult<T> = Result<T, HttpError>;
 
 /// An [`Error`] on its way out of a handler.
 #[derive(Debug)]
-pub(crate) struct Failure(pub Error);
+pub(crate) struct HttpError(pub Error);
 
-impl From<Error> for Failure {
+impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         Self(error)
     }
@@ -55,7 +55,7 @@ pub(crate) struct UnloggedCause(pub(crate) Arc<Error>);
 #[derive(Clone, Debug)]
 pub(crate) struct PendingRedirect(pub(crate) Arc<Error>);
 
-impl IntoResponse for Failure {
+impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let mut response = render(&self.0, None);
         if self.0.kind() == Kind::Moved && !response.headers().contains_key(LOCATION) {
@@ -160,7 +160,7 @@ mod tests {
     };
 
     async fn told(error: Error) -> (http::response::Parts, Value) {
-        let (parts, body) = Failure(error).into_response().into_parts();
+        let (parts, body) = HttpError(error).into_response().into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         (parts, serde_json::from_slice(&bytes).unwrap())
     }

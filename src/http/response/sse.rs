@@ -26,7 +26,7 @@ use crate::document::visibility::redact_state;
 use crate::engine::read::follow::{Follow, Item};
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
-use crate::http::response::problem::Failure;
+use crate::http::response::problem::HttpError;
 use crate::http::server::concurrency::Permit;
 use crate::live::topics::Interest;
 
@@ -34,12 +34,12 @@ use crate::live::topics::Interest;
 const RETRY_MIN: Duration = Duration::from_millis(300);
 /// How much longer it may be: spreads those who come back together.
 const RETRY_JITTER: Duration = Duration::from_millis(900);
-/// After how long a client that has as many streams as it may have is to come back.
-const CROWDED_WAIT: Duration = Duration::from_secs(5);
+/// Retry delay for a client at its stream limit.
+const TOO_MANY_STREAMS_RETRY: Duration = Duration::from_secs(5);
 /// See [`retry_later`].
-const TURNED_AWAY_SPREAD: Duration = Duration::from_millis(500);
+const RETRY_SPREAD: Duration = Duration::from_millis(500);
 /// A prime by which numbers that follow each other come to lie far apart.
-const SPREADER: u64 = 2_654_435_761;
+const SPREAD_PRIME: u64 = 2_654_435_761;
 
 /// Answers with a stream of what `interest` covers, as `caller` may see it, for as long as they may be here. `resume`:
 /// the position that the client last saw. A client that resumes is never refused for what is our trouble, since
@@ -49,15 +49,15 @@ pub(crate) async fn respond(
     caller: Caller,
     interest: Interest,
     resume: Option<&str>,
-) -> Result<Response, Failure> {
-    let place = match place(api, &caller, resume.is_some()) {
-        Place::Taken(place) => place,
-        Place::None(answer) => return answer,
+) -> Result<Response, HttpError> {
+    let permit = match acquire_permit(api, &caller, resume.is_some()) {
+        StreamPermit::Acquired(permit) => permit,
+        StreamPermit::Denied(answer) => return answer,
     };
     let present = Some(caller.viewer.user_id()?);
     match Follow::open(api.reads.clone(), &api.presence, present, interest, resume).await {
-        Ok((follow, first)) => Ok(Source::new(api.clone(), caller, follow, first, place).into_response()),
-        Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => Ok(come_back(&error)),
+        Ok((follow, first)) => Ok(DocumentStream::new(api.clone(), caller, follow, first, permit).into_response()),
+        Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => Ok(retry_now(&error)),
         Err(error) => Err(error.into()),
     }
 }
@@ -67,39 +67,41 @@ pub(crate) async fn respond(
 /// `EventSource` gives up for good at any 4xx.
 pub(crate) fn retry_later(reason: &str, wait: Duration, number: u64) -> Response {
     let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    let spread = u64::try_from(TURNED_AWAY_SPREAD.as_millis()).unwrap_or(1);
+    let spread = u64::try_from(RETRY_SPREAD.as_millis()).unwrap_or(1);
     let mut out = BytesMut::new();
-    bye(&mut out, reason, wait.saturating_add(number.wrapping_mul(SPREADER) % spread));
-    stream_of(Body::from(out.freeze()))
+    write_bye(&mut out, reason, wait.saturating_add(number.wrapping_mul(SPREAD_PRIME) % spread));
+    stream_response(Body::from(out.freeze()))
 }
 
-/// A place among the streams of one viewer.
-pub(crate) enum Place {
+/// Whether a viewer may open one more stream.
+pub(crate) enum StreamPermit {
     /// Held for as long as the stream is open.
-    Taken(Permit<Box<str>>),
-    /// There is none: what is answered instead.
-    None(Result<Response, Failure>),
+    Acquired(Permit<Box<str>>),
+    /// The response to send instead.
+    Denied(Result<Response, HttpError>),
 }
 
 /// Takes a place for a stream of `caller`. `resumes`: whoever does is asked to come back where there is none.
-pub(crate) fn place(api: &Api, caller: &Caller, resumes: bool) -> Place {
+pub(crate) fn acquire_permit(api: &Api, caller: &Caller, resumes: bool) -> StreamPermit {
     match api.streams.try_acquire(caller.viewer.scope().into()) {
-        Some(place) => Place::Taken(place),
-        None if resumes => Place::None(Ok(retry_later("too-many-streams", CROWDED_WAIT, retry(api)))),
+        Some(permit) => StreamPermit::Acquired(permit),
+        None if resumes => {
+            StreamPermit::Denied(Ok(retry_later("too-many-streams", TOO_MANY_STREAMS_RETRY, retry(api))))
+        }
         None => {
             let message = format!("you have {} streams open, and may have no more", api.streams.max());
             let error = Error::new(Kind::TooManyStreams, message).with("limit", api.streams.max());
-            Place::None(Err(error.into()))
+            StreamPermit::Denied(Err(error.into()))
         }
     }
 }
 
 /// A stream that ends at once and asks its client to try again: what a client that resumes gets instead of `error`.
-fn come_back(error: &Error) -> Response {
+fn retry_now(error: &Error) -> Response {
     tracing::warn!(%error, "a stream could not be resumed; the client is asked to try again");
     let mut out = BytesMut::new();
-    bye(&mut out, "unavailable", wait(&entropy::SystemEntropy));
-    stream_of(Body::from(out.freeze()))
+    write_bye(&mut out, "unavailable", wait(&entropy::SystemEntropy));
+    stream_response(Body::from(out.freeze()))
 }
 
 /// How long a client is to wait before it comes back, in milliseconds.
@@ -113,7 +115,7 @@ fn wait(entropy: &dyn entropy::Entropy) -> u64 {
 }
 
 /// One subscriber: turns what it is told into bytes, as fast as its connection takes them.
-struct Source {
+struct DocumentStream {
     api: Api,
     caller: Caller,
     follow: Follow,
@@ -132,7 +134,7 @@ struct Source {
     snapshot: Option<std::vec::IntoIter<Arc<Document>>>,
     ended: bool,
     /// Its place among the streams of the same viewer.
-    _place: Permit<Box<str>>,
+    _permit: Permit<Box<str>>,
 }
 
 /// What wakes a subscriber.
@@ -142,14 +144,14 @@ enum Woken {
     Silent,
 }
 
-impl Source {
-    fn new(api: Api, caller: Caller, follow: Follow, first: Item, place: Permit<Box<str>>) -> Self {
+impl DocumentStream {
+    fn new(api: Api, caller: Caller, follow: Follow, first: Item, permit: Permit<Box<str>>) -> Self {
         let stopped = Box::pin(caller.ended());
         let told = Instant::now();
         let heartbeat = Box::pin(sleep_until(told + api.heartbeat));
         let first = Some(first);
         let (waiting, snapshot, behind, ended) = (None, None, false, false);
-        Self { api, caller, follow, stopped, heartbeat, told, waiting, behind, first, snapshot, ended, _place: place }
+        Self { api, caller, follow, stopped, heartbeat, told, waiting, behind, first, snapshot, ended, _permit: permit }
     }
 
     fn into_response(self) -> Response {
@@ -158,7 +160,7 @@ impl Source {
             let bytes = source.next().await?;
             Some((Ok::<_, std::convert::Infallible>(bytes), source))
         });
-        stream_of(Body::from_stream(body))
+        stream_response(Body::from_stream(body))
     }
 
     /// The next bytes to write; `None` at the end.
@@ -170,7 +172,7 @@ impl Source {
             tracing::error!(%error, "a stream ends early");
             // A frame that was begun must not be completed by what follows.
             let mut out = BytesMut::from(&b"\n\n"[..]);
-            bye(&mut out, "unavailable", retry(&self.api));
+            write_bye(&mut out, "unavailable", retry(&self.api));
             self.ended = true;
             out.freeze()
         });
@@ -196,7 +198,7 @@ impl Source {
                 Woken::Stopped => {
                     self.ended = true;
                     let reason = if self.api.stop.is_cancelled() { "shutdown" } else { "access-ended" };
-                    bye(&mut out, reason, retry(&self.api));
+                    write_bye(&mut out, reason, retry(&self.api));
                 }
             }
         }
@@ -324,12 +326,12 @@ impl Source {
 }
 
 /// The last event of a stream that we end on purpose.
-pub(crate) fn bye(out: &mut BytesMut, reason: &str, retry_ms: u64) {
+pub(crate) fn write_bye(out: &mut BytesMut, reason: &str, retry_ms: u64) {
     let _ = write!(out, "event: bye\nretry: {retry_ms}\ndata: {{\"reason\":\"{reason}\"}}\n\n");
 }
 
 /// The answer whose body is a stream of events.
-pub(crate) fn stream_of(body: Body) -> Response {
+pub(crate) fn stream_response(body: Body) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),

@@ -22,7 +22,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress, Sessions};
 use crate::http::request::headers::{LAST_EVENT_ID, check_transfer_coding, wants_event_stream};
-use crate::http::response::problem::{self, Failure, PendingRedirect, UnloggedCause};
+use crate::http::response::problem::{self, HttpError, PendingRedirect, UnloggedCause};
 use crate::http::response::relocation;
 use crate::http::response::sse;
 use crate::http::response::trailing_newline::add_trailing_newline;
@@ -166,7 +166,7 @@ impl Middleware {
         AssertUnwindSafe(router.call(request)).catch_unwind().map(|handled| match handled {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
-            Err(panic) => Failure(Error::internal(format_args!("panic: {}", panic_message(&*panic)))).into_response(),
+            Err(panic) => HttpError(Error::internal(format_args!("panic: {}", panic_message(&*panic)))).into_response(),
         })
     }
 }
@@ -185,7 +185,7 @@ fn refuse(error: Error, info: &ConnectionInfo, request: &Request<Body>, number: 
     if for_stream && resumes && info.refusal == Some(ConnectionRefusal::IdentityUnknown) {
         return sse::retry_later("unavailable", IDENTITY_UNKNOWN_RETRY, number);
     }
-    Failure(error).into_response()
+    HttpError(error).into_response()
 }
 
 /// Error: `Invalid` when it is doubtful where the request ends.
@@ -196,12 +196,15 @@ fn check_framing(request: &Request<Body>) -> Result<()> {
     check_transfer_coding(request.headers())
 }
 
-async fn no_route() -> Failure {
-    Failure(Error::not_found("there is nothing at this path"))
+async fn no_route() -> HttpError {
+    HttpError(Error::not_found("there is nothing at this path"))
 }
 
-async fn no_method() -> Failure {
-    Failure(Error::new(Kind::MethodNotAllowed, "this path does not take this method; Allow names those that it takes"))
+async fn no_method() -> HttpError {
+    HttpError(Error::new(
+        Kind::MethodNotAllowed,
+        "this path does not take this method; Allow names those that it takes",
+    ))
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::description::{BatchProblems, BatchWritten};
 use super::schemas::BatchChange;
-use super::sent::Sent;
+use super::sent::WriteRequest;
 use super::writes::Shows;
 use super::{ActionType, action, id_or_new};
 use crate::base::error::{Error, FieldError, Kind, Result};
@@ -26,7 +26,7 @@ use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::openapi::WriteHeaders;
-use crate::http::response::problem::{Failure, Handled};
+use crate::http::response::problem::{HandlerResult, HttpError};
 use crate::http::server::rate_limit::RateLimiter;
 
 /// Changes that happen together or not at all.
@@ -95,8 +95,8 @@ pub(super) async fn batch(
     State(api): State<Api>,
     Extension(rate_limiter): Extension<Arc<dyn RateLimiter>>,
     caller: Caller,
-    sent: Sent,
-) -> Handled<Response> {
+    sent: WriteRequest,
+) -> HandlerResult<Response> {
     if let Some(name) = ["If-Match", "If-None-Match"].into_iter().find(|name| sent.headers.contains_key(*name)) {
         let message = "names one document's version; a batch takes expectedVersion in each operation";
         return Err(Error::invalid_field(name, message).into());
@@ -110,9 +110,9 @@ pub(super) async fn batch(
     rate_limiter.check_calls(&caller, &requests.iter().map(stands_for).collect::<Vec<_>>())?;
     let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
     let written = sent.carry_out(&api, requests, Shows::Results).await;
-    written.map_err(|Failure(error)| {
+    written.map_err(|HttpError(error)| {
         let error = if names.len() == 1 { error.with("index", 0) } else { error };
-        Failure(if error.kind() == Kind::Moved { elsewhere(&api, &names, error) } else { error })
+        HttpError(if error.kind() == Kind::Moved { elsewhere(&api, &names, error) } else { error })
     })
 }
 

@@ -15,11 +15,11 @@ use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, Return};
 use crate::http::request::idempotency::fingerprint;
-use crate::http::response::problem::{Failure, Handled};
+use crate::http::response::problem::{HandlerResult, HttpError};
 
 /// The extractor of a write. Errors: those of a body, of the headers, and `Invalid` for a query: whoever sends
 /// `?expectedVersion=3` relies on what would not be looked at.
-pub(super) struct Sent {
+pub(super) struct WriteRequest {
     viewer: Viewer,
     method: Method,
     path: String,
@@ -28,10 +28,10 @@ pub(super) struct Sent {
     pub body: RawBody,
 }
 
-impl FromRequest<Api> for Sent {
-    type Rejection = Failure;
+impl FromRequest<Api> for WriteRequest {
+    type Rejection = HttpError;
 
-    async fn from_request(request: HttpRequest, api: &Api) -> Result<Self, Failure> {
+    async fn from_request(request: HttpRequest, api: &Api) -> Result<Self, HttpError> {
         let (mut parts, body) = request.into_parts();
         let Caller { viewer, .. } = Caller::from_request_parts(&mut parts, api).await?;
         let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
@@ -45,7 +45,7 @@ impl FromRequest<Api> for Sent {
     }
 }
 
-impl Sent {
+impl WriteRequest {
     /// The body as a JSON object, and the conditions in the headers. Errors: `UnsupportedMediaType`, `TooLarge`,
     /// `Invalid` with all that is wrong with either.
     pub(super) fn object<T: DeserializeOwned>(&self) -> Result<(T, Expected)> {
@@ -62,7 +62,7 @@ impl Sent {
     }
 
     /// Makes the changes and answers.
-    pub(super) async fn carry_out(self, api: &Api, requests: Vec<Request>, shows: Shows) -> Handled<Response> {
+    pub(super) async fn carry_out(self, api: &Api, requests: Vec<Request>, shows: Shows) -> HandlerResult<Response> {
         let key = headers::idempotency_key(&self.headers)?;
         let minimal = headers::prefer_return(&self.headers) == Some(Return::Minimal);
         let fingerprint = || fingerprint(self.method.as_str(), &self.path, &self.body);

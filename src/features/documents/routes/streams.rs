@@ -26,9 +26,9 @@ use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, REJOIN_POSITION};
 use crate::http::request::path::DocumentPath;
-use crate::http::request::query::{Cursor, Page, Query};
+use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::openapi::Resume;
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 use crate::http::response::sse;
 use crate::live::topics::Interest;
 
@@ -75,7 +75,7 @@ pub(super) async fn events(
     caller: Caller,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     if !headers::wants_event_stream(&headers) {
         return history(&api, &caller, &name, &query).await;
     }
@@ -122,7 +122,7 @@ pub(super) async fn stream(
     caller: Caller,
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let names: Result<_> = query.doc.iter().map(|name| DocumentName::parse(name)).collect();
     let documents = names.map_err(|error| Error::invalid_field("doc", error.message()))?;
     let interest = Interest { documents, collections: query.collection.into_iter().collect() };
@@ -139,8 +139,8 @@ fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
     header.filter(|text| !text.is_empty()).or(query).filter(|text| !text.is_empty())
 }
 
-async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> Handled<Response> {
-    let page = Page::new(query.limit, query.cursor.as_deref())?;
+async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> HandlerResult<Response> {
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let wait = query.wait.map(long_poll).transpose()?;
     let cursor = page.after.map(After::try_from).transpose();
     let cursor = cursor.map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"))?;
@@ -217,7 +217,7 @@ fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
 }
 
 /// The version of a document at `position`. Error: `Gone` for one that is not in this log.
-async fn version_after(api: &Api, name: &DocumentName, position: Position) -> Handled<Version> {
+async fn version_after(api: &Api, name: &DocumentName, position: Position) -> HandlerResult<Version> {
     let newest = api.reads.document(name).await?.ok_or_else(|| absent(name, None))?;
     if newest.position() == position {
         return Ok(newest.version);

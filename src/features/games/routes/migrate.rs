@@ -20,9 +20,9 @@ use crate::features::games::protocol::Piece;
 use crate::http::api::Api;
 use crate::http::request::body::{BodyLimits, JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{Said, Sent, respond};
+use crate::http::request::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 use crate::http::response::relocation;
 use crate::store::IdempotentAnswer;
 
@@ -85,7 +85,7 @@ struct Migrated {
     params(
         ("id" = String, Path, description = "The game's id."),
         Caller,
-        Sent,
+        IdempotentRequest,
     ),
     request_body = MigrateBody,
     responses(
@@ -100,9 +100,9 @@ async fn migrate(
     State(api): State<Api>,
     Game(name): Game,
     OriginalUri(uri): OriginalUri,
-    sent: Sent,
-) -> Handled<Response> {
-    if let Some(before) = sent.answered_before(&api).await? {
+    sent: IdempotentRequest,
+) -> HandlerResult<Response> {
+    if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }
     relocation::check_game(&api.reads.hub, &name, &uri)?;
@@ -114,12 +114,12 @@ async fn migrate(
 }
 
 /// The answer as it is given and kept.
-fn render(departed: &Departed) -> Result<Said> {
+fn render(departed: &Departed) -> Result<StoredResponse> {
     let Departed { document, to, confirmed } = departed;
     let (position, confirmed) = (document.position(), *confirmed);
     let (version, hash) = (document.version, document.hash.to_string());
     let body = Migrated { success: true, to: to.clone(), version, hash, position, confirmed };
-    Said::json(if confirmed { StatusCode::OK } else { StatusCode::ACCEPTED }, &body)
+    StoredResponse::json(if confirmed { StatusCode::OK } else { StatusCode::ACCEPTED }, &body)
 }
 
 /// What is known of the game's history so far.
@@ -150,7 +150,7 @@ struct Imported {
         ImportProblems,
     ),
 )]
-async fn import(State(api): State<Api>, Game(name): Game, caller: Caller, request: Request) -> Handled<Response> {
+async fn import(State(api): State<Api>, Game(name): Game, caller: Caller, request: Request) -> HandlerResult<Response> {
     caller.require_administrator()?;
     // An event may hold a whole request and a whole state, and lies some levels deeper than either.
     let limits = BodyLimits { bytes_max: api.body.bytes_max * 2 + (1 << 20), depth_max: api.body.depth_max + 16 };

@@ -27,8 +27,8 @@ use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
-use crate::http::request::idempotency::{Said, Sent, respond};
-use crate::http::response::problem::Handled;
+use crate::http::request::idempotency::{IdempotentRequest, StoredResponse, respond};
+use crate::http::response::problem::HandlerResult;
 use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -70,17 +70,17 @@ struct PersistedGame {
     params(
         ("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
         Caller,
-        Sent
+        IdempotentRequest
     ),
     request_body = PersistBody,
     responses((status = 200, description = "It is on disk.", body = PersistedGame), PersistProblems),
 )]
-async fn persist(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<Response> {
+async fn persist(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
     let body: PersistBody = sent.object()?;
     if body.game_id != game.id {
         return Err(Error::invalid_field("gameId", "is not the game in the path").into());
     }
-    if let Some(before) = sent.answered_before(&api).await? {
+    if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }
     let viewer = &sent.caller.viewer;
@@ -92,7 +92,7 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handle
     check_persistent(&document)?;
     let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
     let game = PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version };
-    let once = sent.once(|game: &PersistedGame| Said::json(StatusCode::OK, game));
+    let once = sent.once(|game: &PersistedGame| StoredResponse::json(StatusCode::OK, game));
     if !once.is_keyed() {
         return Ok(json(StatusCode::OK, &game)?);
     }
@@ -119,7 +119,7 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handle
         RestoreProblems,
     ),
 )]
-async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> Handled<Response> {
+async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> HandlerResult<Response> {
     let running = api.reads.hub.document(&game);
     if let Some(document) = running.as_ref().filter(|document| !document.is_deleted()) {
         check_persistent(document)?;
@@ -200,7 +200,7 @@ fn shown(document: &Document, state: &[u8], damaged: &[(Version, Version)]) -> R
     ),
     responses((status = 204, description = "It is removed."), RemoveProblems),
 )]
-async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> Handled<Response> {
+async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> HandlerResult<Response> {
     // Also one that cannot be read any more.
     let tip = api.reads.tip(&game).await?.ok_or_else(|| absent(&game, None))?;
     if !tip.meta.is_host(&viewer) {
@@ -271,7 +271,7 @@ struct Storing {
     params(("id" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
     responses((status = 200, description = "What is stored.", body = Persistence), PersistenceProblems),
 )]
-async fn persistence(State(api): State<Api>, Game(game): Game, _: Caller) -> Handled<Response> {
+async fn persistence(State(api): State<Api>, Game(game): Game, _: Caller) -> HandlerResult<Response> {
     let document = api.reads.live_document(&game).await?;
     let kept = api.reads.ask(move |reader| reader.storage_usage(&game)).await?;
     let report = api.health.report();

@@ -24,7 +24,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::deliberate::{Meant, check_deliberate};
 use crate::http::request::headers::{self, IDEMPOTENCY_REPLAYED};
 use crate::http::request::query::Query;
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -87,7 +87,7 @@ async fn connection_token(
     Query(TokenQuery { player_id }): Query<TokenQuery>,
     method: Method,
     headers: HeaderMap,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     check_meant(&caller, &headers)?;
     if method == Method::HEAD {
         service::check_token(&api, &game, caller.viewer, player_id).await?;
@@ -183,7 +183,7 @@ async fn reconnect(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: RawBody,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     body.one_of(&[JSON])?;
     let ReconnectBody { game_id, player_id, reconnect_token, last_event_id } = body.parse()?;
     if game_id != game.id.as_str() {

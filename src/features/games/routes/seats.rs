@@ -15,8 +15,8 @@ use crate::features::games::seats::Seat;
 use crate::features::games::service;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{Said, Sent, respond};
-use crate::http::response::problem::Handled;
+use crate::http::request::idempotency::{IdempotentRequest, StoredResponse, respond};
+use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))
@@ -79,16 +79,16 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
 /// safe. The game's state says how many there are: `maxSeats`, at its top level; left out: 10.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/seats", operation_id = "takeSeat", tag = "games",
-    params(("id" = String, Path, description = "The game."), Caller, Sent), request_body = JoinBody,
+    params(("id" = String, Path, description = "The game."), Caller, IdempotentRequest), request_body = JoinBody,
     responses(
         (status = 201, description = "The seat is the player's, on disk.", body = TakenSeat),
         (status = 200, description = "The player has a seat already: this one.", body = TakenSeat),
         JoinProblems,
     ),
 )]
-async fn join(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<Response> {
+async fn join(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
     let JoinBody { player_id, seat } = sent.object()?;
-    if let Some(before) = sent.answered_before(&api).await? {
+    if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }
     let (showing, name) = (api.clone(), game.clone());
@@ -99,7 +99,7 @@ async fn join(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<R
             // The others are told of it in a moment.
             taken.since = taken.since.or(Some(seat.joined_at));
         }
-        Said::json(status, &taken)
+        StoredResponse::json(status, &taken)
     });
     let answered = service::join(&api, &game, &sent.caller.viewer, (player_id, seat), once).await?;
     Ok(respond(answered)?)
@@ -111,7 +111,7 @@ async fn join(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<R
     params(("id" = String, Path, description = "The game."), Caller),
     responses((status = 200, description = "The taken seats, in their order.", body = Seats), SeatsProblems),
 )]
-async fn list(State(api): State<Api>, Game(game): Game, _: Caller) -> Handled<Response> {
+async fn list(State(api): State<Api>, Game(game): Game, _: Caller) -> HandlerResult<Response> {
     let seats = service::list(&api, &game).await?;
     let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
     Ok(json(StatusCode::OK, &Seats { items })?)
@@ -134,7 +134,7 @@ async fn leave(
     Game(game): Game,
     Player(player): Player,
     Caller { viewer, .. }: Caller,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     service::leave(&api, &game, viewer, player).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -164,17 +164,20 @@ struct CompletedGame {
 /// changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/complete", operation_id = "completeGame", tag = "games",
-    params(("id" = String, Path, description = "The game."), Caller, Sent),
+    params(("id" = String, Path, description = "The game."), Caller, IdempotentRequest),
     responses((status = 200, description = "The game is over, on disk.", body = CompletedGame), CompleteProblems),
 )]
-async fn complete(State(api): State<Api>, Game(game): Game, sent: Sent) -> Handled<Response> {
+async fn complete(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
     sent.optional_object::<CompleteBody>()?;
-    if let Some(before) = sent.answered_before(&api).await? {
+    if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }
     let game_id = game.id.clone();
     let once = sent.once(|completed_at: &Timestamp| {
-        Said::json(StatusCode::OK, &CompletedGame { game_id, status: "completed", completed_at: *completed_at })
+        StoredResponse::json(
+            StatusCode::OK,
+            &CompletedGame { game_id, status: "completed", completed_at: *completed_at },
+        )
     });
     Ok(respond(service::complete(&api, &game, &sent.caller.viewer, once).await?)?)
 }

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::document::rules::Rules;
 use crate::http::api::Api;
-use crate::http::response::openapi::Common;
+use crate::http::response::openapi::CommonProblems;
 use crate::http::response::pages;
 
 /// What the page shows to begin with, in the order of preference; one that has rules may take no state but its own.
@@ -64,7 +64,10 @@ pub(crate) fn router(ruled: RuledCollections) -> OpenApiRouter<Api> {
 /// What this is
 #[utoipa::path(
     get, path = "/", operation_id = "front", tag = "operations",
-    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"), Common),
+    responses(
+        (status = 200, description = "A page for people.", body = String, content_type = "text/html"),
+        CommonProblems,
+    ),
 )]
 async fn front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap) -> Response {
     // One of our names, or the request would not have come here.
@@ -82,7 +85,10 @@ async fn front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap
 /// The icon of the server's pages
 #[utoipa::path(
     get, path = "/favicon.svg", operation_id = "icon", tag = "operations",
-    responses((status = 200, description = "A picture.", body = String, content_type = "image/svg+xml"), Common),
+    responses(
+        (status = 200, description = "A picture.", body = String, content_type = "image/svg+xml"),
+        CommonProblems,
+    ),
 )]
 async fn icon() -> Response {
     let headers = [
@@ -95,7 +101,10 @@ async fn icon() -> Response {
 /// The same, where browsers look for it by themselves
 #[utoipa::path(
     get, path = "/favicon.ico", operation_id = "defaultIcon", tag = "operations",
-    responses((status = 200, description = "A picture.", body = String, content_type = "image/svg+xml"), Common),
+    responses(
+        (status = 200, description = "A picture.", body = String, content_type = "image/svg+xml"),
+        CommonProblems,
+    ),
 )]
 async fn old_icon() -> Response {
     icon().await

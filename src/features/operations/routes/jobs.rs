@@ -22,7 +22,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::{Failure, Handled};
+use crate::http::response::problem::{HandlerResult, HttpError};
 use crate::jobs::problems::CLOCK_DOUBTED;
 use crate::jobs::runner::Handle;
 use crate::jobs::{Job, Record};
@@ -132,7 +132,7 @@ impl From<Record> for RunItem {
     params(Caller),
     responses((status = 200, description = "All of them.", body = Jobs), ListProblems),
 )]
-async fn list(State(api): State<Api>, Extension(jobs): Extension<Handle>, caller: Caller) -> Handled<Response> {
+async fn list(State(api): State<Api>, Extension(jobs): Extension<Handle>, caller: Caller) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let now = api.clock.now();
     let mut items = Vec::with_capacity(jobs.jobs().len());
@@ -157,9 +157,9 @@ fn item(job: &Job, runs: Vec<Record>, now: Timestamp) -> JobItem {
 struct JobPath(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for JobPath {
-    type Rejection = Failure;
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let parameters = RawPathParams::from_request_parts(parts, state).await;
         let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
         let name = parameters.iter().find(|(name, _)| *name == "name").map(|(_, value)| value.to_owned());
@@ -194,7 +194,7 @@ async fn run(
     JobPath(name): JobPath,
     Query(query): Query<RunQuery>,
     sent: RawBody,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     if !sent.media_type.is_empty() {
         sent.one_of(&[JSON])?;

@@ -20,9 +20,9 @@ use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{Said, Sent};
-use crate::http::request::query::{Cursor, Page, PageQuery, Query};
-use crate::http::response::problem::Handled;
+use crate::http::request::idempotency::{IdempotentRequest, StoredResponse};
+use crate::http::request::query::{Cursor, PageQuery, PageRequest, Query};
+use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -132,8 +132,8 @@ async fn list(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
     Query(query): Query<PageQuery>,
-) -> Handled<Response> {
-    let page = Page::try_from(query)?;
+) -> HandlerResult<Response> {
+    let page = PageRequest::try_from(query)?;
     let after = |user: &UserId| page.after.as_deref().is_none_or(|after| user.as_str() > after);
     let mut users = limits.limiter.users();
     users.retain(|(user, _)| after(user));
@@ -149,14 +149,18 @@ async fn list(
 /// It acts at once. For administrators.
 #[utoipa::path(
     post, path = "/api/v1/admin/rate-limits/configs", operation_id = "createUserRateLimit", tag = "operations",
-    params(Caller, Sent), request_body = CreateBody,
+    params(Caller, IdempotentRequest), request_body = CreateBody,
     responses((status = 201, description = "It is on disk and in force.", body = Config), MakeProblems),
 )]
-async fn create(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>, sent: Sent) -> Handled<Response> {
+async fn create(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    sent: IdempotentRequest,
+) -> HandlerResult<Response> {
     let CreateBody { user_id, bucket_capacity, refill_rate, window_seconds } = sent.object()?;
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
     let user = user_id.clone();
-    let once = sent.once(move |made: &UserLimit| Said::json(StatusCode::CREATED, &shown(user, *made)));
+    let once = sent.once(move |made: &UserLimit| StoredResponse::json(StatusCode::CREATED, &shown(user, *made)));
     let answered = limits.create_user(user_id, limit, once).await?;
     Ok(created(answered, "/api/v1/admin/rate-limits/configs", "userId")?)
 }
@@ -169,7 +173,11 @@ async fn create(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>,
     params(("userId" = String, Path, description = "The user."), Caller),
     responses((status = 200, description = "The limit.", body = Config), FindProblems),
 )]
-async fn read(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>, Named(id): Named) -> Handled<Response> {
+async fn read(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    Named(id): Named,
+) -> HandlerResult<Response> {
     let user = user(&id)?;
     let absent = || Error::not_found(format!("{user} has no limit of their own"));
     let limit = limits.limiter.user(&user).ok_or_else(absent)?;
@@ -193,7 +201,7 @@ async fn put(
     Extension(limits): Extension<Arc<RateLimits>>,
     Named(id): Named,
     Json(body): Json<PutBody>,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let user = user(&id)?;
     let PutBody { user_id, bucket_capacity, refill_rate, window_seconds } = body;
     if user_id.is_some_and(|named| named != user) {
@@ -218,7 +226,7 @@ async fn remove(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
     Named(id): Named,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     limits.delete_user(user(&id)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

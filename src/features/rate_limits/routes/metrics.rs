@@ -18,8 +18,8 @@ use crate::features::rate_limits::limiter::PolicyTally;
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Page, Query};
-use crate::http::response::problem::Handled;
+use crate::http::request::query::{PageRequest, Query};
+use crate::http::response::problem::HandlerResult;
 
 /// Most of those who were refused most.
 const OFFENDERS: usize = 10;
@@ -137,8 +137,8 @@ async fn metrics(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
     Query(query): Query<MetricsQuery>,
-) -> Handled<Response> {
-    let most = Page::new(query.limit, None)?.limit;
+) -> HandlerResult<Response> {
+    let most = PageRequest::new(query.limit, None)?.limit;
     let ledger = &limits.limiter.ledger;
     let (total, size) = (ledger.total(), ledger.size());
     let answer = Metrics {

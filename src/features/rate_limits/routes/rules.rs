@@ -24,8 +24,8 @@ use crate::features::rate_limits::sql::RuleFields;
 use crate::http::api::Api;
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{Said, Sent};
-use crate::http::response::problem::Handled;
+use crate::http::request::idempotency::{IdempotentRequest, StoredResponse};
+use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -149,7 +149,7 @@ impl RuleBody {
     params(Caller),
     responses((status = 200, description = "All of them.", body = Rules), SeeProblems),
 )]
-async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -> Handled<Response> {
+async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let items = rules.iter().zip(1..).map(|(rule, rank)| shown(rule, rank)).collect();
     Ok(json(StatusCode::OK, &Rules { items })?)
@@ -160,16 +160,21 @@ async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -
 /// It acts at once. For administrators.
 #[utoipa::path(
     post, path = "/api/v1/admin/rate-limits/rules", operation_id = "createRateLimitRule", tag = "operations",
-    params(Caller, Sent), request_body = RuleBody,
+    params(Caller, IdempotentRequest), request_body = RuleBody,
     responses((status = 201, description = "It is on disk and in force.", body = RuleItem), MakeProblems),
 )]
-async fn create(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>, sent: Sent) -> Handled<Response> {
+async fn create(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    sent: IdempotentRequest,
+) -> HandlerResult<Response> {
     let body: RuleBody = sent.object()?;
     let id = body.id.clone();
     let fields = body.check()?;
     let known = Arc::clone(&limits);
-    let once =
-        sent.once(move |rule: &Rule| Said::json(StatusCode::CREATED, &shown(rule, rank(&known.limiter.rules(), rule))));
+    let once = sent.once(move |rule: &Rule| {
+        StoredResponse::json(StatusCode::CREATED, &shown(rule, rank(&known.limiter.rules(), rule)))
+    });
     let answered = limits.create_rule(id, fields, once).await?;
     Ok(created(answered, "/api/v1/admin/rate-limits/rules", "id")?)
 }
@@ -182,7 +187,11 @@ async fn create(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>,
     params(("ruleId" = String, Path, description = "The rule."), Caller),
     responses((status = 200, description = "The rule.", body = RuleItem), FindProblems),
 )]
-async fn read(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>, Named(id): Named) -> Handled<Response> {
+async fn read(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    Named(id): Named,
+) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let found = rules.iter().find(|rule| *rule.id == *id);
     let rule = found.ok_or_else(|| Error::not_found("there is no rule of this id"))?;
@@ -202,7 +211,7 @@ async fn put(
     Extension(limits): Extension<Arc<RateLimits>>,
     Named(id): Named,
     Json(body): Json<RuleBody>,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     if body.id.as_ref().is_some_and(|named| named.as_str() != id) {
         return Err(Error::invalid_field("id", "is another than in the path").into());
     }
@@ -222,7 +231,7 @@ async fn remove(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
     Named(id): Named,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     limits.delete_rule(id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

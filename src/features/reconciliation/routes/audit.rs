@@ -22,8 +22,8 @@ use crate::features::reconciliation::verdict::Status;
 use crate::http::api::Api;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Cursor, Page, Query};
-use crate::http::response::problem::Handled;
+use crate::http::request::query::{Cursor, PageRequest, Query};
+use crate::http::response::problem::HandlerResult;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -55,7 +55,7 @@ fn items(updates: &[Arc<Update>]) -> Result<Response> {
     params(Caller),
     responses((status = 200, description = "The verdicts, by service.", body = Verdicts), ReadProblems),
 )]
-async fn status(Extension(reconciliation): Extension<Arc<Reconciliation>>, _: Caller) -> Handled<Response> {
+async fn status(Extension(reconciliation): Extension<Arc<Reconciliation>>, _: Caller) -> HandlerResult<Response> {
     Ok(items(&reconciliation.status())?)
 }
 
@@ -99,8 +99,8 @@ async fn audit(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
     _: Caller,
     Query(query): Query<AuditQuery>,
-) -> Handled<Response> {
-    let page = Page::new(query.limit, query.cursor.as_deref())?;
+) -> HandlerResult<Response> {
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let status = |text: &str| {
         let rule = "must be verified, stale or discrepancy";
         Status::parse(text).ok_or_else(|| Error::invalid_field("status", rule))
@@ -147,7 +147,7 @@ async fn run(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
     caller: Caller,
     sent: RawBody,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let body = if sent.media_type.is_empty() && sent.bytes.is_empty() {
         RunBody::default()

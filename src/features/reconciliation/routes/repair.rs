@@ -22,7 +22,7 @@ use crate::features::reconciliation::verdict::Status;
 use crate::http::api::Api;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(RepairBody, RepairResult, Verdicts)))]
@@ -76,7 +76,7 @@ async fn repair(
     Extension(shared): Extension<Shared>,
     caller: Caller,
     sent: RawBody,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
     let body: RepairBody = sent.parse()?;

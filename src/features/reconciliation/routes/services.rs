@@ -29,8 +29,8 @@ use crate::http::api::Api;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, IDEMPOTENCY_REPLAYED};
-use crate::http::request::query::{Cursor, Page, Query};
-use crate::http::response::problem::Handled;
+use crate::http::request::query::{Cursor, PageRequest, Query};
+use crate::http::response::problem::HandlerResult;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ServiceBody, ReportBody, OutsideService, OutsideServices)))]
@@ -134,8 +134,8 @@ async fn list(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
     _: Caller,
     Query(query): Query<ListQuery>,
-) -> Handled<Response> {
-    let page = Page::new(query.limit, query.cursor.as_deref())?;
+) -> HandlerResult<Response> {
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let mut found = reconciliation.services(page.after.unwrap_or_default(), page.limit).await?;
     let more = found.len() > page.limit;
     found.truncate(page.limit);
@@ -157,7 +157,7 @@ async fn read(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
     ServicePath(name): ServicePath,
     _: Caller,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let service = reconciliation.service(&name).await?;
     Ok(json(StatusCode::OK, &OutsideService::of(service, &reconciliation))?)
 }
@@ -181,7 +181,7 @@ async fn register(
     ServicePath(name): ServicePath,
     caller: Caller,
     sent: RawBody,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
     external::check_name(&name)?;
@@ -213,7 +213,7 @@ async fn forget(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
     ServicePath(name): ServicePath,
     caller: Caller,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     reconciliation.forget(name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -275,7 +275,7 @@ async fn report(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     sent: RawBody,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     sent.one_of(&[JSON])?;
     let body: ReportBody = sent.parse()?;
     let fingerprint = || Hash::ZERO.after(b"POST").after(uri.path().as_bytes()).after(&sent.bytes);

@@ -29,8 +29,8 @@ use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::LAST_EVENT_ID;
 use crate::http::response::openapi::Resume;
-use crate::http::response::problem::Handled;
-use crate::http::response::sse::{self, Place};
+use crate::http::response::problem::HandlerResult;
+use crate::http::response::sse::{self, StreamPermit};
 use crate::http::server::concurrency::Permit;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -57,27 +57,27 @@ async fn follow(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
     caller: Caller,
     headers: HeaderMap,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     let resume = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let resume = resume.filter(|id| !id.is_empty());
-    let place = match sse::place(&api, &caller, resume.is_some()) {
-        Place::Taken(place) => place,
-        Place::None(answer) => return answer,
+    let place = match sse::acquire_permit(&api, &caller, resume.is_some()) {
+        StreamPermit::Acquired(place) => place,
+        StreamPermit::Denied(answer) => return answer,
     };
     let ways = Ways {
         clock: Arc::clone(&api.clock),
         heartbeat: api.heartbeat,
         retry_ms: sse::retry(&api),
         stop: api.stop.clone(),
-        _place: Some(place),
+        _permit: Some(place),
     };
-    let source = Source::open(ways, reconciliation, caller, resume.as_deref()).await;
+    let source = ReconciliationStream::open(ways, reconciliation, caller, resume.as_deref()).await;
     // In a box, since it is passed from each piece to the next.
     let body = stream::unfold(Box::new(source), |mut source| async move {
         let bytes = source.next().await?;
         Some((Ok::<_, Infallible>(bytes), source))
     });
-    Ok(sse::stream_of(Body::from_stream(body)))
+    Ok(sse::stream_response(Body::from_stream(body)))
 }
 
 /// How a stream is kept.
@@ -90,11 +90,11 @@ struct Ways {
     /// Cancelled when the server stops.
     stop: CancellationToken,
     /// Its place among the streams of the same viewer.
-    _place: Option<Permit<Box<str>>>,
+    _permit: Option<Permit<Box<str>>>,
 }
 
 /// One dashboard: a cursor, and what it is about to be told.
-struct Source {
+struct ReconciliationStream {
     ways: Ways,
     caller: Caller,
     reconciliation: Arc<Reconciliation>,
@@ -108,7 +108,7 @@ struct Source {
     ended: bool,
 }
 
-impl Source {
+impl ReconciliationStream {
     async fn open(ways: Ways, reconciliation: Arc<Reconciliation>, caller: Caller, resume: Option<&str>) -> Self {
         // Before the first look, so that nothing falls between.
         let grown = reconciliation.feed().grown();
@@ -146,7 +146,7 @@ impl Source {
                 return Some(self.beat());
             }
             if !self.waiting.is_empty() {
-                return Some(self.pour());
+                return Some(self.write_news());
             }
             match self.reconciliation.feed().after(self.cursor) {
                 Found::Updates(updates) => {
@@ -175,7 +175,7 @@ impl Source {
         self.ended = true;
         let reason = if self.ways.stop.is_cancelled() { "shutdown" } else { "access-ended" };
         let mut out = BytesMut::new();
-        sse::bye(&mut out, reason, self.ways.retry_ms);
+        sse::write_bye(&mut out, reason, self.ways.retry_ms);
         out.freeze()
     }
 
@@ -187,7 +187,7 @@ impl Source {
     }
 
     /// What waits, in one piece: one update as it is, for nothing.
-    fn pour(&mut self) -> Bytes {
+    fn write_news(&mut self) -> Bytes {
         let first = self.waiting.pop_front().unwrap_or_default();
         let fits =
             |out: usize, next: Option<&Bytes>| next.is_some_and(|next| out + next.len() <= STREAM_WRITE_BYTES_MAX);
@@ -213,7 +213,10 @@ mod tests {
     use crate::http::request::caller::Peer;
     use crate::jobs::tests::running::Running;
 
-    async fn dashboard(running: &Running, reconciliation: &Arc<Reconciliation>) -> (Source, CancellationToken) {
+    async fn dashboard(
+        running: &Running,
+        reconciliation: &Arc<Reconciliation>,
+    ) -> (ReconciliationStream, CancellationToken) {
         let stop = CancellationToken::new();
         let peer = Peer::at(([127, 0, 0, 1], 1).into(), stop.child_token());
         let caller = Caller { viewer: Viewer::Owner, administrator: true, peer, session: None };
@@ -222,9 +225,9 @@ mod tests {
             heartbeat: Duration::from_secs(15),
             retry_ms: 500,
             stop: stop.clone(),
-            _place: None,
+            _permit: None,
         };
-        (Source::open(ways, Arc::clone(reconciliation), caller, None).await, stop)
+        (ReconciliationStream::open(ways, Arc::clone(reconciliation), caller, None).await, stop)
     }
 
     fn publish(running: &Running, reconciliation: &Reconciliation) -> Bytes {
@@ -233,7 +236,7 @@ mod tests {
         ticket.publish(News::Verdict(Box::new(entry))).frame.clone()
     }
 
-    async fn next(source: &mut Source) -> String {
+    async fn next(source: &mut ReconciliationStream) -> String {
         String::from_utf8(source.next().await.unwrap().into()).unwrap()
     }
 

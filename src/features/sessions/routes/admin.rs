@@ -14,8 +14,8 @@ use crate::document::visibility::Viewer;
 use crate::features::sessions::service::Keeper;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Page, Query};
-use crate::http::response::problem::Handled;
+use crate::http::request::query::{PageRequest, Query};
+use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list_all)).routes(routes!(end_any))
@@ -47,9 +47,9 @@ async fn list_all(
     Extension(sessions): Extension<Keeper>,
     caller: Caller,
     Query(query): Query<ListQuery>,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
-    let page = Page::new(query.limit, query.cursor.as_deref())?;
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let of = query.user.map(Viewer::called);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
     Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller)?)?)
@@ -67,7 +67,7 @@ async fn end_any(
     Extension(sessions): Extension<Keeper>,
     caller: Caller,
     SessionPath(id): SessionPath,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let none = || Error::not_found("there is no such session; GET /api/v1/admin/sessions lists all");
     sessions.end(vec![sessions.table.find(&id, None).ok_or_else(none)?]).await?;

@@ -20,7 +20,7 @@ use crate::http::request::caller::PeerAddress;
 use crate::http::request::deliberate::check_deliberate;
 use crate::http::request::query::Query;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router(links: Links) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(login)).layer(Extension(links))
@@ -62,7 +62,7 @@ async fn login(
     Query(LoginQuery { link }): Query<LoginQuery>,
     method: Method,
     headers: HeaderMap,
-) -> Handled<Response> {
+) -> HandlerResult<Response> {
     check_deliberate(&headers)?;
     if method == Method::HEAD {
         return Err(Error::new(K::Forbidden, "HEAD does not use a link up; GET does").into());

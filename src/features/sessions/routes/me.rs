@@ -14,7 +14,7 @@ use crate::document::visibility::Viewer;
 use crate::features::sessions::service::Keeper;
 use crate::http::api::Api;
 use crate::http::request::caller::{Caller, Member, Person};
-use crate::http::response::problem::Handled;
+use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(me))
@@ -69,7 +69,7 @@ impl MemberItem {
     params(Caller),
     responses((status = 200, description = "Who that is.", body = Me), SessionProblems),
 )]
-async fn me(Extension(sessions): Extension<Keeper>, caller: Caller) -> Handled<Response> {
+async fn me(Extension(sessions): Extension<Keeper>, caller: Caller) -> HandlerResult<Response> {
     let viewer = match &caller.viewer {
         Viewer::Owner => "owner",
         Viewer::User(_) => "user",
