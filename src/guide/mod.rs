@@ -17,20 +17,20 @@ pub(crate) struct Chapter {
 /// and the first definition of a name counts.
 macro_rules! links {
     () => {
-        "[api]: super::api\n\
-         [authentication]: super::authentication\n\
-         [configuration]: super::configuration\n\
-         [documents]: super::documents\n\
-         [embedding]: super::embedding\n\
-         [games]: super::games\n\
-         [operations]: super::operations\n\
-         [rate-limits]: super::rate_limits\n\
-         [reconciliation]: super::reconciliation\n\
-         [reverse-proxy]: super::reverse_proxy\n\
-         [sessions]: super::sessions\n\
-         [tailnet]: super::tailnet\n\
-         [usage]: super::usage\n\
-         [visibility]: super::visibility\n\n"
+        "[api]: crate::guide::api\n\
+         [authentication]: crate::guide::authentication\n\
+         [configuration]: crate::guide::configuration\n\
+         [documents]: crate::guide::documents\n\
+         [embedding]: crate::guide::embedding\n\
+         [games]: crate::guide::games\n\
+         [operations]: crate::guide::operations\n\
+         [rate-limits]: crate::guide::rate_limits\n\
+         [reconciliation]: crate::guide::reconciliation\n\
+         [reverse-proxy]: crate::guide::reverse_proxy\n\
+         [sessions]: crate::guide::sessions\n\
+         [tailnet]: crate::guide::tailnet\n\
+         [usage]: crate::guide::usage\n\
+         [visibility]: crate::guide::visibility\n\n"
     };
 }
 
