@@ -1,6 +1,7 @@
 -- The whole on-disk format of Rejoin: one SQLite file, `rejoin.db`, in WAL mode.
 --
 -- To look inside while the server runs:  sqlite3 -readonly rejoin.db
+--   SELECT * FROM current_documents;  SELECT * FROM readable_events;
 -- Times are text, RFC 3339 UTC with milliseconds. JSON is text. Hashes are SHA-256 in 64 lower-case hex digits.
 
 PRAGMA application_id = 1382378094;  -- 'Rejn': how we know our own files
@@ -66,6 +67,42 @@ CREATE TABLE volatile_collections (
     after      INTEGER NOT NULL,        -- the end of the log when the first run with such documents began
     until      INTEGER                  -- and when the last had ended; NULL: it has not, or was killed
 ) STRICT, WITHOUT ROWID;
+
+-- Whether a server has this file open: one row. By it a copy shows that was made of an open file without its WAL.
+CREATE TABLE open_mark (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    open     INTEGER NOT NULL           -- 1: a server opened it, and has not closed it since
+) STRICT;
+
+-- To look in: the documents that are there, each with the newest state that is stored whole. A document that has been
+-- quiet for ten seconds is stored whole, and all are when the server stops.
+CREATE VIEW current_documents AS
+WITH newest AS (
+    SELECT d.key, d.collection, d.id, e.version, e.at, e.body,
+           json_array_length(e.body, '$.patch') = 1 AND json_extract(e.body, '$.patch[0].path') = '' AS whole,
+           (SELECT max(version) FROM snapshots WHERE document = d.key) AS stored
+    FROM documents d JOIN events e ON e.document = d.key
+     AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
+    WHERE e.deletes = 0
+)
+SELECT n.collection, n.id,
+       n.version,                       -- the newest, which may be later than that of the state,
+       n.at,
+       CASE WHEN n.whole THEN json_extract(n.body, '$.patch[0].value')
+            WHEN n.stored IS NULL THEN (SELECT json_extract(body, '$.patch[0].value') FROM events
+                                        WHERE document = n.key AND version = 1)
+            ELSE (SELECT state FROM snapshots WHERE document = n.key AND version = n.stored) END AS state,
+       CASE WHEN n.whole THEN 0 ELSE n.version - coalesce(n.stored, 1) END AS behind  -- by so many changes
+FROM newest n;
+
+-- To look in: the log, with what is in the bodies of events in columns. Payload and patch are JSON.
+CREATE VIEW readable_events AS
+SELECT e.seq, d.collection, d.id, e.version, e.at,
+       json_extract(e.body, '$.type') AS type,
+       json_extract(e.body, '$.actor') AS actor,
+       json_quote(json_extract(e.body, '$.payload')) AS payload,
+       json_extract(e.body, '$.patch') AS patch
+FROM events e JOIN documents d ON d.key = e.document;
 
 -- What was answered to a request that carried an Idempotency-Key. Written with the change that it tells of.
 CREATE TABLE idempotency_keys (

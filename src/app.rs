@@ -110,7 +110,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 15 storage (14 also for
+    /// What the process exits with: 2 configuration, 3 listen address, 4 no thread, 10 to 16 storage (14 also for
     /// the tables of features).
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -88,6 +88,8 @@ pub(super) fn store_options(config: &Config, synchronous: Synchronous) -> store:
     store::Options {
         history: history(config),
         pages_max: config.database_pages_max,
+        wal_bytes_max: config.wal_bytes_max,
+        strict: config.strict,
         synchronous,
         ..store::Options::new(&config.data_dir)
     }

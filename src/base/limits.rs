@@ -171,6 +171,9 @@ pub const COMPACT_EVENT_BYTES_MAX: usize = 300;
 /// WAL frames (4 KiB each) after which the writer runs a checkpoint between two batches. Measured: 4,000 keep the WAL
 /// at some 17 MB with the shortest pauses.
 pub const CHECKPOINT_FRAMES: u32 = 4000;
+/// Bytes of the WAL from which on it is too large (default): four times what it has under load, so that only a read
+/// transaction that stays open makes it so.
+pub const WAL_BYTES_MAX: u64 = 64 << 20;
 
 /// Events per document that are kept (default).
 pub const HISTORY_EVENTS: u64 = 10_000;

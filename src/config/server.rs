@@ -93,6 +93,10 @@ option_set! {
         /// Let the database file grow to this many pages of 4 KiB
         "database-pages-max" "PAGES" database_pages_max: Option<u32> =
             None, whole(DATABASE_PAGES_MIN, u64::from(u32::MAX) - 1).optional();
+        /// Warn when the write-ahead log of the database is larger
+        "wal-bytes-max" "BYTES" wal_bytes_max: u64 = limits::WAL_BYTES_MAX, whole(1 << 20, NO_BOUND);
+        /// Do not start when something that was stored is missing in the database
+        "strict" "BOOLEAN" strict: bool = false, boolean();
         /// Store a document whole when changes since the last time add up to this many times its state
         "snapshot-ratio" "RATIO" snapshot_ratio_thousandths: u32 = policy::RATIO_DEFAULT, kinds::ratio();
         /// Store a changed document whole after this long; 0: never for that

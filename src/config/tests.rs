@@ -80,6 +80,8 @@ fn every_option_can_be_set_in_every_way() {
         ("heartbeat-seconds", "60"),
         ("presence-debounce-ms", "250"),
         ("database-pages-max", "500"),
+        ("wal-bytes-max", "2000000"),
+        ("strict", "true"),
         ("snapshot-ratio", "0.25"),
         ("snapshot-age-seconds", "60"),
         ("log", "info,rejoin=debug"),
@@ -193,6 +195,7 @@ fn values_out_of_range_are_named() {
         ("reconciliation-scrub-kib", "1048577"),
         ("reconciliation-days", "36501"),
         ("reconciliation-rows", "0"),
+        ("wal-bytes-max", "1048575"),
         ("database-pages-max", "255"),
         ("database-pages-max", "4294967295"),
     ] {

@@ -41,6 +41,8 @@ pub struct Actor {
     hub: Arc<Hub>,
     /// Ticks since the last sweep for idle documents.
     ticks: u32,
+    /// Ticks since the last sweep for quiet documents.
+    quiet_ticks: u32,
     file_maintenance: FileMaintenance,
 }
 
@@ -64,7 +66,7 @@ impl Actor {
     pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
         let disk = Disk::new(&options, writer, reader, health);
         let state = State::new(disk.log_end(), Relocations::default());
-        Self { options, state, disk, hub, ticks: 0, file_maintenance: FileMaintenance::default() }
+        Self { options, state, disk, hub, ticks: 0, quiet_ticks: 0, file_maintenance: FileMaintenance::default() }
     }
 
     /// Reads the documents that were frozen, expected or moved from what hooks have stored of them. To be called before
@@ -82,6 +84,7 @@ impl Actor {
     /// Serves commands until told to stop, or until nobody is left who could send one.
     pub fn run(mut self, queue: CommandQueue) -> Ending {
         let CommandQueue { mut commands, ticks } = queue;
+        self.load_unsettled();
         while let Some(first) = commands.blocking_recv() {
             self.hub.set_now(self.options.clock.now());
             (0..ticks.swap(0, Ordering::Relaxed).min(TICKS_AT_ONCE_MAX)).for_each(|_| self.tick());

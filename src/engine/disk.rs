@@ -2,6 +2,7 @@
 //! is the seam at which another log than the local file can be put.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
@@ -10,7 +11,7 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::store::{
-    Batch, CommitTimes, Connection, DocumentHead, DocumentRepair, IdempotencyRow, LogHead, MaintenanceReport,
+    Batch, Blocked, CommitTimes, Connection, DocumentHead, DocumentRepair, IdempotencyRow, LogHead, MaintenanceReport,
     ProvenHistory, RawDocument, Reader, Rows, WriteError, Writer,
 };
 
@@ -46,6 +47,8 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn new(options: &Options, writer: Writer, reader: Reader, health: Arc<Health>) -> Self {
         let stored = writer.head();
+        let loss = writer.loss().map(str::to_owned);
+        health.update(|report| report.loss = loss);
         Self {
             writer,
             reader,
@@ -137,6 +140,22 @@ impl Disk {
         Ok(relocations.into_iter().collect())
     }
 
+    /// The documents that changed within `span` before the log ends, when the last server did not stop cleanly.
+    pub(crate) fn unsettled_documents(&self, span: Duration, events_max: usize) -> Vec<DocumentName> {
+        if !self.writer.was_unclean() {
+            return Vec::new();
+        }
+        self.writer.changed_lately(span, events_max).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the documents that changed last cannot be listed");
+            Vec::new()
+        })
+    }
+
+    /// Whether a write failed, so that nothing is written before [`reopen`](Self::reopen).
+    pub(crate) fn is_distrusted(&self) -> bool {
+        self.writer.is_distrusted()
+    }
+
     // What a repair reads and tries.
 
     /// How often somebody else was found to have written to the file; `None`: that cannot be told now.
@@ -204,7 +223,11 @@ impl Disk {
         self.note_stored(state);
         let now = self.clock.now();
         for snapshot in &batch.snapshots {
-            state.documents.snapshot_taken(&snapshot.document.meta.name, now);
+            let Document { meta, version, .. } = &*snapshot.document;
+            match snapshot.replaceable {
+                true => state.documents.quiet_snapshot_taken(&meta.name, *version),
+                false => state.documents.snapshot_taken(&meta.name, now),
+            }
         }
         self.health.update(|report| {
             report.commits += 1;
@@ -278,20 +301,28 @@ impl Disk {
     /// Storage failed. Logged when it begins, and when the reason becomes another; each later failure only moves the
     /// next attempt further away.
     pub(crate) fn degrade(&self, state: &mut State, fault: &WriteError) {
-        state.backlog.fail(fault.full);
-        let (now, reason) = (self.clock.now(), fault.to_string());
-        let mut is_new = true;
+        let now = self.clock.now();
+        let (mut reason, mut full, mut is_new) = (fault.to_string(), fault.full, true);
         self.health.update(|report| {
             report.failures += 1;
             let since = match &report.storage {
-                Storage::Degraded { since, reason: before, .. } => {
+                Storage::Degraded { since, reason: before, full: was_full } => {
+                    // What delays recovery is not what failed.
+                    if fault.blocked == Some(Blocked::Recovering) {
+                        full = *was_full;
+                        reason = match before.ends_with(&reason) {
+                            true => before.clone(),
+                            false => format!("{before}; {reason}"),
+                        };
+                    }
                     is_new = *before != reason;
                     *since
                 }
                 Storage::Well => now,
             };
-            report.storage = Storage::Degraded { reason, full: fault.full, since };
+            report.storage = Storage::Degraded { reason, full, since };
         });
+        state.backlog.fail(full);
         if is_new {
             tracing::error!(%fault, "storage fails; changes are kept in memory until it returns");
         } else {
@@ -329,6 +360,8 @@ impl Disk {
     /// Moves the log into the database when it has grown enough.
     pub(crate) fn checkpoint_if_due(&mut self) {
         self.writer.checkpoint_if_due();
+        let wal_past_bound = self.writer.wal_past_bound();
+        self.health.update(|report| report.wal_past_bound = wal_past_bound);
     }
 
     /// Brings statistics up to date and empties the log. A write that fails here is no other than one of a change: the

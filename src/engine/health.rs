@@ -37,8 +37,26 @@ pub struct Report {
     pub failures: u64,
     /// Attempts to store what waits.
     pub retries: u64,
+    /// Bytes of the WAL, when they are more than its bound.
+    pub wal_past_bound: Option<u64>,
+    /// What was missing in the file when it was opened, of what a server has stored in it.
+    pub loss: Option<String>,
     /// How long transactions took, those that failed excepted.
     pub commit_times: Histogram,
+}
+
+impl Report {
+    /// What whoever runs the server should know of its storage although changes reach the disk.
+    pub fn warning(&self) -> Option<String> {
+        let wal = self.wal_past_bound.map(|bytes| {
+            let size = bytes >> 20;
+            format!(
+                "the WAL has {size} MiB, more than wal-bytes-max allows: another process has a read transaction on the \
+                 database open"
+            )
+        });
+        [self.loss.clone(), wal].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
+    }
 }
 
 /// Buckets of a [`Histogram`].

@@ -31,7 +31,7 @@ impl CompanionWrite {
         conn.prepare_cached("SAVEPOINT companion")?.execute([])?;
         if let Err(failure) = (self.write)(conn, now) {
             if self.required || conn.is_autocommit() || failure.kind() == Kind::StorageUnavailable {
-                return Err(WriteError { full: is_full(&failure), source: failure.into() });
+                return Err(WriteError { full: is_full(&failure), blocked: None, source: failure.into() });
             }
             error!(error = %failure, "rows that go with a change are not written: {}", self.label);
             conn.prepare_cached("ROLLBACK TO companion")?.execute([])?;

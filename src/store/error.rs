@@ -48,6 +48,14 @@ pub enum OpenError {
         /// What was found.
         reason: String,
     },
+    /// Something that a server has stored is not there, and that is to be refused.
+    #[error("{path} is not complete: {reason}; start without --strict to go on with what is there")]
+    Incomplete {
+        /// Which file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
     /// Anything else, a full disk included.
     #[error("{path} cannot be opened: {source}")]
     Other {
@@ -59,7 +67,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What the process exits with: 10 place, 11 locked, 12 not ours, 13 newer, 14 damaged, 15 anything else.
+    /// What the process exits with: 10 place, 11 locked, 12 not ours, 13 newer, 14 damaged, 15 anything else, 16 not
+    /// complete.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::DataDirectory { .. } => 10,
@@ -68,6 +77,7 @@ impl OpenError {
             Self::Newer { .. } => 13,
             Self::Damaged { .. } => 14,
             Self::Other { .. } => 15,
+            Self::Incomplete { .. } => 16,
         }
     }
 }
@@ -78,22 +88,48 @@ impl OpenError {
 #[error("{source}")]
 pub struct WriteError {
     /// Whether the reason is that no space is left, or that a file has reached its size limit. An exhausted quota looks
-    /// like any other I/O error to SQLite and is not told apart.
+    /// like any other I/O error to SQLite and is not recognised.
     pub full: bool,
+    /// Whether another connection is the reason: then what failed did not reach the disk.
+    pub blocked: Option<Blocked>,
     /// What SQLite said.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// What another connection keeps the writer from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// From beginning a transaction: another process writes. Nothing was written, and the connection is as good as
+    /// before.
+    Writing,
+    /// From moving the WAL into the database after a failure: another process has a read transaction open.
+    Recovering,
+}
+
 impl WriteError {
+    /// Another process holds the write lock of the database.
+    pub(crate) fn locked(source: rusqlite::Error) -> Self {
+        let reason = format!("another process has a write transaction on the database open ({source})");
+        Self { full: false, blocked: Some(Blocked::Writing), source: reason.into() }
+    }
+
+    /// A reader keeps the WAL from being moved into the database.
+    pub(crate) fn read_elsewhere() -> Self {
+        let reason = "a write failed, and another process that has a read transaction on the database open keeps its \
+                      WAL from being written again";
+        Self { full: false, blocked: Some(Blocked::Recovering), source: reason.into() }
+    }
+
     /// Another reason than SQLite's.
     pub fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { full: false, source: reason.into() }
+        Self { full: false, blocked: None, source: reason.into() }
     }
 }
 
 impl From<rusqlite::Error> for WriteError {
     fn from(source: rusqlite::Error) -> Self {
-        Self { full: source.sqlite_error_code() == Some(ErrorCode::DiskFull), source: source.into() }
+        let full = source.sqlite_error_code() == Some(ErrorCode::DiskFull);
+        Self { full, blocked: None, source: source.into() }
     }
 }
 
@@ -106,11 +142,11 @@ impl From<StoreError> for WriteError {
     }
 }
 
-/// A failure inside the store, before it is known who is told.
+/// An error inside the store, before it becomes a [`WriteError`], an [`OpenError`] or a public [`Error`].
 #[derive(Debug)]
 pub(crate) enum StoreError {
     Sql(rusqlite::Error),
-    /// Ours, ready to be told.
+    /// An error that can be shown to a caller as it is.
     Known(Error),
 }
 
@@ -126,13 +162,13 @@ impl From<Error> for StoreError {
     }
 }
 
-/// What the caller of a feature is told of SQLite's failure: for `map_err` in a feature's SQL.
+/// The public error for a failure of SQLite: for `map_err` in the SQL of a feature.
 pub(crate) fn sql_error(error: rusqlite::Error) -> Error {
     StoreError::Sql(error).into_error()
 }
 
 impl StoreError {
-    /// What a reader is told.
+    /// The public error.
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Known(error) => error,
@@ -191,6 +227,8 @@ fn is_unavailable(code: ErrorCode) -> bool {
             | ErrorCode::OutOfMemory
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::PermissionDenied
+            // A read that lasted too long: see `ActiveReads`.
+            | ErrorCode::OperationInterrupted
     )
 }
 

@@ -16,16 +16,18 @@ mod memory;
 mod open;
 mod options;
 pub(crate) mod read;
+mod recovery;
 mod rows;
 mod tables;
 mod volatile;
+mod wal;
 pub(crate) mod write;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use companion_rows::CompanionWrite;
-pub(crate) use error::{OpenError, WriteError, sql_error};
+pub(crate) use error::{Blocked, OpenError, WriteError, sql_error};
 pub(crate) use memory::Memory;
 pub use open::open;
 pub(crate) use options::History;

@@ -6,15 +6,18 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{OpenError, StoreError, is_damage};
 use super::options::{FILE_NAME, LOCK_NAME, Options};
 use super::rows;
 use crate::store::connection::{configure, connect};
-use crate::store::read::pool;
 use crate::store::read::reader::Reader;
-use crate::store::tables::SCHEMA;
+use crate::store::read::{log, pool};
+use crate::store::recovery::{self, CommitNote, Opened};
+use crate::store::tables::{self, SCHEMA};
+use crate::store::wal;
 use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::writer::Writer;
 
@@ -30,32 +33,72 @@ const MIGRATIONS: [&str; 1] = ["
 const APPLICATION_ID: i64 = 0x5265_6A6E;
 /// The tables of the format.
 const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
+/// What files of the same format may lack: added when they are opened.
+const LATER_OBJECTS: [(&str, &str); 3] =
+    [("TABLE", "open_mark"), ("VIEW", "current_documents"), ("VIEW", "readable_events")];
 
 /// Opens the data directory, and makes what is missing. The returned writer holds the lock for as long as it lives.
 pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     let place = |source: io::Error| OpenError::DataDirectory { path: options.data_dir.clone(), source: source.into() };
     DirBuilder::new().recursive(true).mode(0o700).create(&options.data_dir).map_err(place)?;
-    let lock = lock(&options.data_dir)?;
+    let note = CommitNote::new(lock(&options.data_dir)?);
     let path = options.data_dir.join(FILE_NAME);
+    let damage = look_at_wal(&options, &path)?;
+    let wal_missing = !wal::path_of(&path).exists();
     prepare_file(&options.data_dir, &path).map_err(place)?;
     let classify = |error| classify(&options, &path, error);
 
     let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(classify)?;
     identify(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
     check_whole(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
+    check_tables(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
+    let unclean = recovery::is_marked_open(&conn).map_err(classify)?;
+    let head = log::head(&conn).map_err(|e| failed(&options, &path, e))?;
+    let loss = recovery::find_loss(head, note.read(), unclean && wal_missing);
+    let loss = [damage, loss].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+    if let Some(reason) = &loss {
+        if options.strict {
+            keep_wal(&conn);
+            return Err(OpenError::Incomplete { path, reason: reason.clone() });
+        }
+        tracing::error!("{} is not complete: {reason}", path.display());
+    }
     configure(&conn, options.synchronous, options.pages_max.unwrap_or(0)).map_err(classify)?;
     probe(&conn).map_err(classify)?;
-    check(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
-    let writer = Writer::new(conn, path.clone(), &options, lock).map_err(|e| failed(&options, &path, e))?;
+    check_end(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
     let reader = Reader::new(
         pool::build(&path, options.readers)
             .map_err(|source| OpenError::Other { path: path.clone(), source: source.into() })?,
         &path,
     );
-    Ok((writer, reader))
+    let active = reader.active().clone();
+    let opened = Opened { note, loss, unclean };
+    let writer = Writer::new(conn, path.clone(), &options, active, opened);
+    Ok((writer.map_err(|e| failed(&options, &path, e))?, reader))
 }
 
-/// An error that is told already, or one of SQLite's that is still to be.
+/// Looks at the WAL before SQLite does, which would discard it beside an empty database, and reads it up to the first
+/// damaged frame. Returns a description of the damage.
+fn look_at_wal(options: &Options, path: &Path) -> Result<Option<String>, OpenError> {
+    let empty = fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0;
+    if empty && wal::has_content(&wal::path_of(path)) {
+        let reason = "it is empty, and its WAL is not: put the database back, or move the WAL away".to_owned();
+        return Err(OpenError::Damaged { path: path.to_owned(), reason });
+    }
+    let found = recovery::keep_damaged_wal(path, options.strict);
+    let found = found.map_err(|source| OpenError::Other { path: path.to_owned(), source: source.into() })?;
+    if let (Some(reason), true) = (&found, options.strict) {
+        return Err(OpenError::Incomplete { path: path.to_owned(), reason: reason.clone() });
+    }
+    Ok(found)
+}
+
+/// Closing the last connection would move the WAL into the database: a start that is refused changes nothing.
+fn keep_wal(conn: &Connection) {
+    let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+}
+
+/// A finished error, or one of SQLite that still has to be classified.
 enum OpenFailure {
     Known(OpenError),
     Sql(rusqlite::Error),
@@ -156,13 +199,21 @@ fn check_whole(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     Ok(())
 }
 
-/// A real write, synced: setting the format's number writes the first page even if it stays the same.
+/// A real write, synced: setting the format's number writes the first page even if it stays the same. Marks the file as
+/// open.
 fn probe(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT;"))
+    conn.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT};"))?;
+    for (kind, name) in LATER_OBJECTS {
+        if !recovery::has_object(conn, name)? {
+            conn.execute_batch(tables::create_statement(kind, name))?;
+        }
+    }
+    recovery::mark_open(conn, true)?;
+    conn.execute_batch("COMMIT")
 }
 
 /// Looks for damage where it costs the same however much is stored.
-fn check(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
+fn check_tables(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     let damaged = |reason: String| OpenFailure::Known(OpenError::Damaged { path: path.to_owned(), reason });
     for table in TABLES {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
@@ -175,12 +226,18 @@ fn check(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
             conn.prepare(&sql)?.query([])?.next()?;
         }
     }
+    Ok(())
+}
+
+/// Whether the file is as long as it says. What a crash left in the WAL is moved into it first.
+fn check_end(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     if checkpoint(conn, Checkpoint::Truncate)?.complete() {
         let pages: u64 = conn.query_row("PRAGMA page_count", [], |row| rows::number(row, 0))?;
         let size: u64 = conn.query_row("PRAGMA page_size", [], |row| rows::number(row, 0))?;
         let length = fs::metadata(path).map_or(u64::MAX, |metadata| metadata.len());
         if length < pages.saturating_mul(size) {
-            return Err(damaged("its end is missing".to_owned()));
+            let reason = "its end is missing".to_owned();
+            return Err(OpenFailure::Known(OpenError::Damaged { path: path.to_owned(), reason }));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::base::limits;
 pub(crate) const FILE_NAME: &str = "rejoin.db";
 /// The name of the lock file within the data directory.
 pub(crate) const LOCK_NAME: &str = "rejoin.lock";
-/// Connections of the reader pool when nobody says otherwise: reads are short, and more would only wait for the same
+/// Connections of the reader pool by default: reads are short, and more would only wait for the same
 /// cores.
 pub(crate) const READERS: u32 = 4;
 
@@ -26,6 +26,11 @@ pub struct Options {
     pub pages_max: Option<u32>,
     /// How much history is kept.
     pub history: History,
+    /// Bound of the WAL in bytes. Past it [`Writer::wal_past_bound`](crate::store::Writer::wal_past_bound) says so, and
+    /// long reads of this process are interrupted.
+    pub wal_bytes_max: u64,
+    /// Whether a database that lacks stored changes is refused.
+    pub strict: bool,
 }
 
 impl Options {
@@ -37,6 +42,8 @@ impl Options {
             synchronous: Synchronous::Full,
             pages_max: None,
             history: History::default(),
+            wal_bytes_max: limits::WAL_BYTES_MAX,
+            strict: false,
         }
     }
 }

@@ -124,3 +124,17 @@ pub(crate) fn delete_history_after(conn: &Connection, key: i64, version: Version
     }
     Ok(())
 }
+
+/// Deletes the snapshot at `version`, unless kept history begins there.
+pub(crate) fn delete_snapshot(conn: &Connection, key: i64, version: Version) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM snapshots WHERE document = ?1 AND version = ?2
+               AND version <> (SELECT base_version FROM documents WHERE key = ?1)";
+    conn.prepare_cached(sql)?.execute((key, rows::int(version.0))).map(drop)
+}
+
+/// The statement of the schema that makes an object: a file from before it gets it at its next start.
+pub(crate) fn create_statement(kind: &str, name: &str) -> &'static str {
+    let begin = SCHEMA.find(&format!("CREATE {kind} {name} ")).unwrap_or(SCHEMA.len());
+    let rest = SCHEMA.get(begin..).unwrap_or_default();
+    rest.find(';').and_then(|end| rest.get(..=end)).unwrap_or_default()
+}

@@ -14,7 +14,7 @@ use crate::store::read::log;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolatileRange {
     pub collection: Collection,
-    /// No event up to here was told beside theirs.
+    /// Events up to here are from before the first of them.
     pub after: Seq,
     /// Every event from here on is of this run.
     pub until: Seq,

@@ -42,6 +42,7 @@ mod reconciliation;
 mod requests;
 mod rollout;
 mod sessions;
+mod storage;
 mod streams;
 mod tailnet;
 mod usage;

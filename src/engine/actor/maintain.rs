@@ -9,13 +9,19 @@ use crate::document::model::Document;
 use crate::engine::refusal::not_stored;
 use crate::engine::state::document_cache::CachedDocument;
 use crate::engine::state::round::Round;
-use crate::store::{Batch, MaintenanceReport};
+use crate::store::{Batch, MaintenanceReport, Snapshot};
 
 /// Ticks between two sweeps for idle documents.
 const IDLE_SWEEP_TICKS: u32 = 100;
 /// Ticks between two sweeps while storage fails and there are too many documents: those that may not go are looked at
 /// each time.
 const FAILING_SWEEP_TICKS: u32 = 10;
+/// Ticks between two sweeps for quiet documents.
+const QUIET_SWEEP_TICKS: u32 = 10;
+/// How long a document has had no change when it is stored whole.
+const QUIET: Duration = Duration::from_secs(10);
+/// Events at the end of the log that are searched for what an unclean stop left: a bound on the length of a start.
+const UNSETTLED_EVENTS_MAX: usize = 5_000;
 /// Most snapshots in one transaction at eviction and at the end.
 const SNAPSHOTS_PER_BATCH: usize = 1000;
 /// Rounds after which the file is maintained although something waits: under a load that never pauses, some seconds.
@@ -26,6 +32,10 @@ impl Actor {
         let failing = self.state.backlog.is_failing();
         if !failing {
             self.disk.checkpoint_if_due();
+        }
+        if !failing && self.quiet_ticks >= QUIET_SWEEP_TICKS {
+            self.quiet_ticks = 0;
+            self.snapshot_quiet();
         }
         let over = self.state.documents.is_over(&self.options.hot) && (!failing || self.ticks >= FAILING_SWEEP_TICKS);
         if over || self.ticks >= IDLE_SWEEP_TICKS {
@@ -64,6 +74,35 @@ impl Actor {
         self.take_snapshots(documents);
     }
 
+    /// Stores whole what has been quiet for a while, so that people who look into the file see the present state. Each
+    /// such snapshot replaces the one before, and trims no history.
+    fn snapshot_quiet(&mut self) {
+        let before = self.options.clock.now().minus(QUIET);
+        let relocations = &self.state.relocations;
+        let quiet = self.state.documents.documents().filter(|cached| {
+            let settled = cached.document.updated_at <= before && cached.lacks_snapshot();
+            settled && relocations.check(&cached.document.meta.name).is_ok()
+        });
+        let snapshot = |cached: &CachedDocument| {
+            let (document, replaces) = (Arc::clone(&cached.document), cached.since.quiet);
+            Snapshot { document, trim: false, replaces, replaceable: true }
+        };
+        let snapshots = quiet.take(SNAPSHOTS_PER_BATCH).map(snapshot).collect();
+        self.store_snapshots(snapshots);
+    }
+
+    /// Takes into memory what a server that did not stop may not have stored whole, so that it is once it is quiet.
+    pub(super) fn load_unsettled(&mut self) {
+        for name in self.disk.unsettled_documents(2 * QUIET, UNSETTLED_EVENTS_MAX) {
+            if self.state.documents.is_over(&self.options.hot) {
+                return;
+            }
+            if let Err(error) = self.decider(&mut Round::default()).load(&name) {
+                tracing::debug!(document = %name, %error, "could not take {name} into memory");
+            }
+        }
+    }
+
     /// Drops documents from memory: the idle ones, and when there are too many the least recently used. While storage
     /// fails, those of which a change is not on disk stay, and the others go without a snapshot. Volatile ones stay.
     fn evict(&mut self, over: bool) {
@@ -86,7 +125,7 @@ impl Actor {
             .collect();
         for names in names.chunks(SNAPSHOTS_PER_BATCH) {
             let cached = names.iter().filter_map(|name| self.state.documents.get(name));
-            let changed = cached.filter(|cached| cached.since.events > 1);
+            let changed = cached.filter(|cached| cached.lacks_snapshot());
             let documents = changed.map(|cached| Arc::clone(&cached.document)).collect();
             if !failing && !self.take_snapshots(documents) {
                 return;
@@ -98,18 +137,21 @@ impl Actor {
 
     /// Takes snapshots of all documents that have changed since their last. False: storage failed.
     pub(super) fn snapshot_all(&mut self) -> bool {
-        let changed = |cached: &&CachedDocument| cached.since.events > 1 && !cached.document.meta.volatile;
-        let documents = self.state.documents.documents().filter(changed);
+        let documents = self.state.documents.documents().filter(|cached| cached.lacks_snapshot());
         let documents: Vec<_> = documents.map(|cached| Arc::clone(&cached.document)).collect();
         documents.chunks(SNAPSHOTS_PER_BATCH).all(|documents| self.take_snapshots(documents.to_vec()))
     }
 
     /// Stores snapshots in a transaction of their own. False: storage failed.
     fn take_snapshots(&mut self, documents: Vec<Arc<Document>>) -> bool {
-        if documents.is_empty() {
+        let snapshots = documents.into_iter().map(|document| self.state.snapshot(document)).collect();
+        self.store_snapshots(snapshots)
+    }
+
+    fn store_snapshots(&mut self, snapshots: Vec<Snapshot>) -> bool {
+        if snapshots.is_empty() {
             return true;
         }
-        let snapshots = documents.into_iter().map(|document| self.state.snapshot(document)).collect();
         let batch = Batch { snapshots, ..Batch::default() };
         match self.disk.commit(&mut self.state, &batch, &mut std::iter::empty()) {
             Ok(()) => true,

@@ -17,6 +17,7 @@ type Written = std::result::Result<(), WriteError>;
 impl Actor {
     pub(super) fn tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
+        self.quiet_ticks = self.quiet_ticks.saturating_add(1);
         if self.state.backlog.is_due() {
             self.retry();
         }
@@ -40,7 +41,10 @@ impl Actor {
     }
 
     fn reopen_and_append(&mut self) -> Written {
-        self.disk.reopen(&mut self.state)?;
+        // Where another process only kept a transaction from beginning, nothing is in doubt.
+        if self.disk.is_distrusted() {
+            self.disk.reopen(&mut self.state)?;
+        }
         self.append_backlog()
     }
 

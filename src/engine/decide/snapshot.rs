@@ -7,6 +7,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::engine::refusal::check_persistent;
 use crate::engine::request::{ReplyTo, StoredSnapshot};
+use crate::engine::state::document_cache::CachedDocument;
 use crate::store::Snapshot;
 
 impl Decider<'_> {
@@ -52,6 +53,10 @@ impl Decider<'_> {
         let due = self.round.changed.iter().filter(|name| !asked.contains(*name));
         let due = due.filter_map(|name| documents.get(name)).filter(|cached| cached.snapshot_due(events_max, now));
         let asked = asked.iter().filter_map(|name| documents.get(name));
-        due.chain(asked).map(|cached| Snapshot { document: Arc::clone(&cached.document), trim: true }).collect()
+        let snapshot = |cached: &CachedDocument| {
+            let (document, replaces) = (Arc::clone(&cached.document), cached.since.quiet);
+            Snapshot { document, trim: true, replaces, replaceable: false }
+        };
+        due.chain(asked).map(snapshot).collect()
     }
 }

@@ -35,13 +35,16 @@ pub(crate) struct SinceSnapshot {
     pub at: Timestamp,
     /// Whether one is due whatever the policy says.
     pub forced: bool,
+    /// The version that was stored whole since, when the document was quiet. One such snapshot is kept, and it does not
+    /// count as the last.
+    pub quiet: Option<Version>,
     /// How much may come.
     pub policy: SnapshotPolicy,
 }
 
 impl SinceSnapshot {
     pub(crate) fn empty(at: Timestamp, policy: SnapshotPolicy) -> Self {
-        Self { patch_bytes: 0, events: 0, at, forced: false, policy }
+        Self { patch_bytes: 0, events: 0, at, forced: false, quiet: None, policy }
     }
 }
 
@@ -81,6 +84,14 @@ impl CachedDocument {
         let SinceSnapshot { patch_bytes, events, forced, policy, .. } = self.since;
         let patch_bytes_max = policy.patch_bytes(state_bytes(&self.document)).max(limits::SNAPSHOT_BYTES_MIN);
         forced || patch_bytes >= patch_bytes_max || events >= events_max || self.snapshot_aged(now)
+    }
+
+    /// Whether no snapshot holds its newest state. Of what is volatile or deleted never, nor of what is new: an event
+    /// that creates a document holds the whole state.
+    pub(crate) fn lacks_snapshot(&self) -> bool {
+        let Document { meta, version, .. } = &*self.document;
+        let whole = self.since.events == 0 || *version == Version(1) || self.since.quiet == Some(*version);
+        !(whole || meta.volatile || self.document.is_deleted())
     }
 
     /// Whether something came after a snapshot that is older than the policy allows. Of what is volatile never.
@@ -184,6 +195,13 @@ impl DocumentCache {
     pub(crate) fn snapshot_taken(&mut self, name: &DocumentName, now: Timestamp) {
         if let Some(cached) = self.documents.get_mut(name) {
             cached.since = SinceSnapshot::empty(now, cached.since.policy);
+        }
+    }
+
+    /// A snapshot of this document was stored because the document is quiet.
+    pub(crate) fn quiet_snapshot_taken(&mut self, name: &DocumentName, version: Version) {
+        if let Some(cached) = self.documents.get_mut(name) {
+            cached.since.quiet = Some(version);
         }
     }
 

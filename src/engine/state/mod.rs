@@ -61,6 +61,8 @@ impl State {
     /// A snapshot of a cached document. The history of one that is being relocated is not trimmed: meanwhile it is read
     /// from its beginning on.
     pub(crate) fn snapshot(&self, document: Arc<Document>) -> Snapshot {
-        Snapshot { trim: self.relocations.check(&document.meta.name).is_ok(), document }
+        let name = &document.meta.name;
+        let replaces = self.documents.get(name).and_then(|cached| cached.since.quiet);
+        Snapshot { trim: self.relocations.check(name).is_ok(), replaces, replaceable: false, document }
     }
 }

@@ -87,7 +87,11 @@ impl Clock {
 #[serde(tag = "state", rename_all = "lowercase")]
 enum Storage {
     /// Writes reach the disk.
-    Ok,
+    Ok {
+        /// What should be looked at all the same: something that was stored is missing, or the WAL is too large.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
+    },
     /// They do not; changes wait in memory.
     Degraded {
         /// Why.
@@ -97,6 +101,9 @@ enum Storage {
         /// Since when.
         #[schema(value_type = String, format = DateTime)]
         since: Timestamp,
+        /// As while it is ok.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
     },
 }
 
@@ -121,9 +128,10 @@ struct Backlog {
 )]
 async fn ready(State(api): State<Api>) -> HandlerResult<Response> {
     let report = api.health.report();
+    let warning = report.warning();
     let storage = match report.storage {
-        health::Storage::Well => Storage::Ok,
-        health::Storage::Degraded { reason, full, since } => Storage::Degraded { reason, full, since },
+        health::Storage::Well => Storage::Ok { warning },
+        health::Storage::Degraded { reason, full, since } => Storage::Degraded { reason, full, since, warning },
     };
     let (seq, durable) = {
         let ring = api.reads.hub.gate();

@@ -67,7 +67,9 @@ impl Comparer {
     }
 
     fn recording(engine: Engine, reads: Reads, health: Arc<Health>, changes_max: usize) -> Self {
-        let core = Arc::new(Mutex::new(Core::new(Arc::clone(&reads.hub), changes_max)));
+        let mut core = Core::new(Arc::clone(&reads.hub), changes_max);
+        core.loss = health.report().loss;
+        let core = Arc::new(Mutex::new(core));
         Self { core, engine, reads, health }
     }
 
@@ -122,7 +124,9 @@ impl Comparer {
 
     fn verdicts(&self, started: Instant, wanted: Wanted<'_>) -> Vec<Verdict> {
         let mut core = self.core.lock();
-        let mut verdicts = told(&mut core);
+        // Told once, by the first comparison of everything.
+        let loss = if matches!(wanted, Wanted::All) { core.loss.take() } else { None };
+        let mut verdicts = told(&mut core, loss);
         let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
         verdicts.iter_mut().for_each(|verdict| verdict.latency_ms = latency_ms);
         verdicts.retain(|verdict| match wanted {
@@ -158,7 +162,7 @@ struct RememberedDocument<'a> {
 }
 
 /// The verdicts on what was compared last.
-fn told(core: &mut Core) -> Vec<Verdict> {
+fn told(core: &mut Core, loss: Option<String>) -> Vec<Verdict> {
     let complete = core.is_complete();
     let Core { hub, ledger, findings, cut, failing, head, .. } = core;
     let mut known: BTreeMap<String, RememberedDocument<'_>> = BTreeMap::new();
@@ -188,7 +192,9 @@ fn told(core: &mut Core) -> Vec<Verdict> {
         let service = format!("{DOCUMENTS}{collection}");
         verdicts.push(verdict(service, entry, entry.checksum.clone(), uncertain, &[], None));
     }
-    verdicts.push(log.verdict(uncertain, &findings.log, pending_count));
+    let mut strays = findings.log.clone();
+    strays.extend(loss.map(|what| (0, what)));
+    verdicts.push(log.verdict(uncertain, &strays, pending_count));
     verdicts
 }
 

@@ -15,7 +15,7 @@ use crate::store::error::{StoreError, is_damage};
 use crate::store::read::replay;
 use crate::store::rows::{self, Base, DocumentRow};
 
-/// Most defects that are told of one document.
+/// Most defects reported of one document.
 const DEFECTS_MAX: usize = 10;
 /// What is said of an event whose body names another document, or another version, than its row.
 pub(crate) const OTHER_DOCUMENT: &str = "the event is of another document or version";

@@ -1,7 +1,6 @@
 //! What is stored, read for being compared: everything as it stands there, and what does not add up in it. Nothing here
-//! fails because a row was tampered with; it is told instead.
+//! fails because a row was tampered with; it is reported instead.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
@@ -12,6 +11,7 @@ use crate::document::chain::Hash;
 use crate::document::model::{Document, Meta};
 use crate::store::connection::connect;
 use crate::store::error::{StoreError, is_damage};
+use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::check::{CHECK_BYTES, Check, Checked, Defect};
 use crate::store::read::reader::Reader;
 use crate::store::read::verify;
@@ -67,23 +67,27 @@ impl Reader {
     /// The same with a connection of its own, which has read nothing yet: what it sees is in the file now. For several
     /// moments one after the other.
     pub fn uncached<T>(&self, look: impl FnOnce(&UncachedConnection) -> Result<T>) -> Result<T> {
-        look(&UncachedConnection::open(self.path()).map_err(|error| StoreError::Sql(error).into_error())?)
+        look(&UncachedConnection::open(self).map_err(|error| StoreError::Sql(error).into_error())?)
     }
 }
 
 /// A connection that has read nothing before, and keeps nothing of what it reads.
-pub struct UncachedConnection(Connection);
+pub struct UncachedConnection {
+    conn: Connection,
+    active: ActiveReads,
+}
 
 impl UncachedConnection {
-    fn open(path: &Path) -> rusqlite::Result<Self> {
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    fn open(reader: &Reader) -> rusqlite::Result<Self> {
+        let conn = connect(reader.path(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = 0")?;
-        Ok(Self(conn))
+        Ok(Self { conn, active: reader.active().clone() })
     }
 
     /// See [`Reader::read_transaction`].
     pub fn read_transaction<T>(&self, look: impl FnOnce(&ReadTransaction<'_>) -> Result<T>) -> Result<T> {
-        let transaction = self.0.unchecked_transaction().map_err(|error| StoreError::Sql(error).into_error())?;
+        let _read = self.active.begin(&self.conn);
+        let transaction = self.conn.unchecked_transaction().map_err(|error| StoreError::Sql(error).into_error())?;
         look(&ReadTransaction(&transaction))
     }
 }

@@ -3,11 +3,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use crate::base::error::{Error, Kind};
-use crate::base::ids::{Collection, Seq, Version};
+use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::store::error::{StoreError, damaged};
@@ -287,6 +288,21 @@ pub(crate) fn event_bytes(conn: &Connection, seq: Seq) -> Result<Option<usize>, 
     let mut statement = conn.prepare_cached("SELECT octet_length(body) FROM events WHERE seq = ?1")?;
     let bytes = statement.query_row([rows::int(seq.0)], |row| rows::number(row, 0)).optional()?;
     Ok(bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+}
+
+/// The documents that changed within `span` before the newest event, as far as the last `limit` events tell.
+pub(crate) fn changed_lately(conn: &Connection, span: Duration, limit: usize) -> Result<Vec<DocumentName>, StoreError> {
+    let sql = format!(
+        "SELECT DISTINCT {} FROM (SELECT document, at FROM events ORDER BY seq DESC LIMIT ?1) e
+         JOIN documents d ON d.key = e.document WHERE e.at >= ?2",
+        rows::META
+    );
+    let newest = "SELECT at FROM events ORDER BY seq DESC LIMIT 1";
+    let Some(newest) = conn.query_row(newest, [], |row| rows::time(row, 0)).optional()? else { return Ok(Vec::new()) };
+    let mut statement = conn.prepare(&sql)?;
+    let parameters = (rows::count(limit), newest.minus(span).to_string());
+    let found = statement.query_map(parameters, |row| Ok(rows::meta(row, 0)?.name.clone()))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Seq and hash of the last event; zeros when there is none.

@@ -1,7 +1,9 @@
-//! What reads: [`reader`] over the [`pool`], [`replay`] (a document from snapshot and events), [`verify`] (all that is
-//! kept of one), [`log`] (events across documents), [`inspect`] and [`check`] (rows that may have been tampered with),
+//! What reads: [`reader`] over the [`pool`] (with its [`active_reads`]), [`replay`] (a document from snapshot and
+//! events), [`verify`] (all that is kept of one), [`log`] (events across documents), [`inspect`] and [`check`] (rows
+//! that may have been tampered with),
 //! [`raw_document`] (a document that does not verify).
 
+pub(crate) mod active_reads;
 pub(crate) mod check;
 pub(crate) mod inspect;
 pub(crate) mod log;

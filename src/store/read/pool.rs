@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::base::error::{Error, Kind, Result};
 use crate::store::connection::{BUSY_WAIT, connect};
 use crate::store::error::StoreError;
+use crate::store::read::active_reads::ActiveReads;
 
 pub(crate) struct Manager {
     path: PathBuf,
@@ -54,6 +55,7 @@ pub(crate) fn build(path: &Path, readers: u32) -> std::result::Result<Pool<Manag
 /// 5 s for a connection. Error, beside those of `f`: `StorageUnavailable`.
 pub(crate) fn read<T>(
     pool: &Pool<Manager>,
+    reads: &ActiveReads,
     f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>,
 ) -> Result<T> {
     let mut connection: PooledConnection<Manager> = pool.get().map_err(|e| {
@@ -63,6 +65,7 @@ pub(crate) fn read<T>(
     })?;
     let result = (|| {
         // Ends by rollback when dropped, which is all that a read needs.
+        let _read = reads.begin(&connection.conn);
         let transaction = connection.conn.unchecked_transaction()?;
         f(&transaction)
     })();

@@ -15,6 +15,7 @@ use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, damaged};
+use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::log::{self, Filter, PageBound};
 use crate::store::read::pool::{self, Manager};
 use crate::store::read::replay::{self, DocumentHead};
@@ -60,23 +61,29 @@ pub struct StorageUsage {
 pub struct Reader {
     pool: Pool<Manager>,
     path: Arc<Path>,
+    active: ActiveReads,
 }
 
 impl Reader {
     pub(crate) fn new(pool: Pool<Manager>, path: &Path) -> Self {
-        Self { pool, path: path.into() }
+        Self { pool, path: path.into(), active: ActiveReads::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
+    /// The reads that run now.
+    pub(crate) fn active(&self) -> &ActiveReads {
+        &self.active
+    }
+
     fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>) -> Result<T> {
-        pool::read(&self.pool, f)
+        pool::read(&self.pool, &self.active, f)
     }
 
     /// A question of a feature to its own tables. Error: what the question answers with; for SQLite's failures see
-    /// [`told`](crate::store::told).
+    /// [`sql_error`](crate::store::sql_error).
     pub fn rows<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.read(|conn| question(conn).map_err(StoreError::from))
     }

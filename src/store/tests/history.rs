@@ -84,7 +84,7 @@ fn nothing_is_trimmed_past_the_snapshot_or_without_being_asked() {
     fill(&mut world, 1..=10, 100);
     assert_eq!(first(&world), 1);
     let old = world.documents["games/a"][3].clone();
-    world.batch.snapshots.push(Snapshot { document: old, trim: true });
+    world.batch.snapshots.push(Snapshot { document: old, trim: true, replaces: None, replaceable: false });
     world.commit();
     assert_eq!(first(&world), 5, "the snapshot is at 4");
     world.snapshot("games/a", false);

@@ -111,7 +111,7 @@ impl World {
 
     fn snapshot(&mut self, name: &str, trim: bool) {
         let document = self.documents[name].last().unwrap().clone();
-        self.batch.snapshots.push(Snapshot { document, trim });
+        self.batch.snapshots.push(Snapshot { document, trim, replaces: None, replaceable: false });
     }
 
     fn commit(&mut self) {

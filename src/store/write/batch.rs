@@ -32,9 +32,9 @@ pub struct Batch {
     /// Answers to be remembered.
     pub keys: Vec<IdempotencyRow>,
     pub purges: Vec<Purge>,
-    /// Documents, by key, of which somebody else stored what comes after this version: that goes.
+    /// Documents, by key, whose events and snapshots after this version are deleted: another process stored them.
     pub overwrites: Vec<(i64, Version)>,
-    /// Documents whose rows are written anew.
+    /// Documents whose rows are rewritten.
     pub repairs: Vec<DocumentRepair>,
     /// Rows of features that go with the events.
     pub companions: Vec<CompanionWrite>,
@@ -56,6 +56,10 @@ pub struct Snapshot {
     pub document: Arc<Document>,
     /// Whether its history is to be trimmed now, at most up to this version.
     pub trim: bool,
+    /// A snapshot that this one takes the place of, unless kept history begins there.
+    pub replaces: Option<Version>,
+    /// Whether the next snapshot of the document takes the place of this one.
+    pub replaceable: bool,
 }
 
 /// Rows of a feature, to be written in the same transaction as the changes of a batch. What they are about is the

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
@@ -21,7 +21,12 @@ pub(crate) fn write_batch(
     now: Timestamp,
 ) -> std::result::Result<CommitTimes, WriteError> {
     let started = Instant::now();
-    conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    match conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+            return Err(WriteError::locked(error));
+        }
+        begun => begun?,
+    };
     batch.repairs.iter().try_for_each(|repair| repair::repair(conn, repair))?;
     for (key, version) in &batch.overwrites {
         tables::delete_history_after(conn, *key, *version)?;
@@ -41,6 +46,9 @@ pub(crate) fn write_batch(
     }
     for snapshot in &batch.snapshots {
         tables::insert_snapshot(conn, &snapshot.document, Existing::Replace)?;
+        if let Some(version) = snapshot.replaces {
+            tables::delete_snapshot(conn, snapshot.document.meta.key, version)?;
+        }
     }
     for going in &batch.purges {
         purge::purge(conn, going)?;

@@ -1,6 +1,7 @@
 //! What the writer's connection reads for the engine's thread: documents, keys, and rows to be repaired.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -40,6 +41,11 @@ impl Writer {
     pub fn event_hash(&self, seq: Seq) -> Result<Option<Hash>> {
         let found = self.reading().and_then(|conn| log::event_at(conn, seq));
         Ok(found.map_err(StoreError::into_error)?.map(|(hash, _)| hash))
+    }
+
+    /// The documents that changed within `span` before the newest event, as far as the last `limit` events tell.
+    pub fn changed_lately(&self, span: Duration, limit: usize) -> Result<Vec<DocumentName>> {
+        self.reading().and_then(|conn| log::changed_lately(conn, span, limit)).map_err(StoreError::into_error)
     }
 
     /// The newest version of the document called `name`, if there ever was one. Error: `Damaged`.
@@ -90,7 +96,7 @@ impl Writer {
         self.reading().and_then(|conn| raw_document::read(conn, which)).map_err(StoreError::into_error)
     }
 
-    /// Tries a mend, and takes it back. Error: why it cannot be done.
+    /// Runs a repair in a transaction that is rolled back. Error: why the repair is not possible.
     pub fn try_repair(&self, repair: &DocumentRepair) -> Result<()> {
         let attempt = |conn: &Connection| -> Result<(), StoreError> {
             let transaction = conn.unchecked_transaction()?;

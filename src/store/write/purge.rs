@@ -11,7 +11,7 @@ use crate::store::error::{StoreError, damaged};
 use crate::store::rows::{self, Base, DocumentRow};
 use crate::store::tables::{self, Existing};
 
-/// A document that goes.
+/// A document to be removed.
 #[derive(Clone, Debug)]
 pub struct Purge {
     /// Its tombstone. That event is stored already or in the same batch.

@@ -1,5 +1,5 @@
-//! Bounded history: what is too old or too much goes, from the oldest of a document on, and what is kept still
-//! verifies. The last event that goes becomes the *base*: its hash stays in the document's row, and a snapshot there
+//! Bounded history: the oldest events of a document are deleted when they are too old or too many, and the rest still
+//! verifies. The last deleted event becomes the *base*: its hash stays in the document's row, and a snapshot there
 //! takes the place of everything before.
 
 use rusqlite::{Connection, OptionalExtension};

@@ -1,11 +1,9 @@
 //! The one writer: a batch of changes in one transaction with one sync, and what follows when that fails.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::warn;
@@ -13,23 +11,18 @@ use tracing::warn;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::Collection;
-use crate::base::limits::CHECKPOINT_FRAMES;
 use crate::store::connection;
-use crate::store::error::{OpenError, StoreError, WriteError};
+use crate::store::error::{Blocked, OpenError, StoreError, WriteError};
 use crate::store::file_size_limit;
 use crate::store::options::{History, Options, Synchronous};
+use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::log;
+use crate::store::recovery::{self, Opened};
 use crate::store::rows::LogHead;
 use crate::store::volatile::{self, VolatileRange};
 use crate::store::write::batch::{Batch, CommitTimes, Rows};
-use crate::store::write::checkpoint::{Checkpoint, checkpoint};
+use crate::store::write::checkpoint::{Checkpoint, Checkpoints, READERS_WAIT, checkpoint};
 use crate::store::write::commit;
-
-/// WAL frames from which on a checkpoint waits for readers, so that the WAL can start over: with reads that always
-/// overlap it would otherwise grow for ever.
-const RESTART_FRAMES: u64 = 4 * CHECKPOINT_FRAMES as u64;
-/// How long the engine's thread lets a checkpoint wait for readers: they take milliseconds.
-const READERS_WAIT: Duration = Duration::from_millis(250);
 
 /// Looks at all tables (0x10000), not only at those that this connection has asked for: most is read by others.
 /// Analyses (0x2) those that need it from a sample (0x10), so that it takes milliseconds however much is stored.
@@ -62,6 +55,8 @@ pub struct Writer {
     conn: Option<Connection>,
     /// Whether a write failed since it was opened. It then only reads.
     distrusted: bool,
+    /// Whether another process held the write lock when a transaction was last begun.
+    locked: bool,
     path: PathBuf,
     synchronous: Synchronous,
     history: History,
@@ -69,10 +64,10 @@ pub struct Writer {
     head: LogHead,
     next_key: i64,
     foreign_commits: ForeignCommits,
-    /// Frames in the WAL at the last checkpoint that was tried.
-    tried_at: u64,
-    /// Let go after the connection: fields are dropped in this order.
-    _lock: File,
+    checkpoints: Checkpoints,
+    active_reads: ActiveReads,
+    /// Holds the lock. Let go after the connection: fields are dropped in this order.
+    opened: Opened,
 }
 
 impl Writer {
@@ -80,12 +75,15 @@ impl Writer {
         conn: Connection,
         path: PathBuf,
         options: &Options,
-        lock: File,
+        active_reads: ActiveReads,
+        opened: Opened,
     ) -> std::result::Result<Self, StoreError> {
         let (head, next_key) = (log::head(&conn)?, next_key(&conn)?);
+        opened.note.write(head);
         Ok(Self {
             conn: Some(conn),
             distrusted: false,
+            locked: false,
             path,
             synchronous: options.synchronous,
             history: options.history,
@@ -93,8 +91,9 @@ impl Writer {
             head,
             next_key,
             foreign_commits: ForeignCommits::default(),
-            tried_at: 0,
-            _lock: lock,
+            checkpoints: Checkpoints::new(options.wal_bytes_max),
+            active_reads,
+            opened,
         })
     }
 
@@ -160,10 +159,23 @@ impl Writer {
             }
             WriteError { full: error.full || file_size_limit::is_reached(&self.path), ..error }
         });
-        self.distrusted = times.is_err();
+        // A transaction that could not begin has written nothing. The next one waits less for the lock: its holder
+        // keeps it for long, and all writes wait meanwhile.
+        let locked = times.as_ref().is_err_and(|error| error.blocked == Some(Blocked::Writing));
+        if locked != self.locked {
+            let _ = conn.busy_timeout(if locked { READERS_WAIT } else { connection::BUSY_WAIT });
+            self.locked = locked;
+        }
+        self.distrusted = times.is_err() && !locked;
         if times.is_ok() {
             if let Some(last) = batch.events.last() {
                 self.head = LogHead { seq: last.seq, hash: last.hash };
+            }
+            // Rewritten rows may have been the last of the log.
+            if !batch.repairs.is_empty() || !batch.overwrites.is_empty() {
+                self.opened.note.write(log::head(conn).unwrap_or(self.head));
+            } else {
+                self.opened.note.write(self.head);
             }
             let keys = batch.documents.iter().map(|meta| meta.key.saturating_add(1));
             self.next_key = keys.fold(self.next_key, i64::max);
@@ -180,7 +192,8 @@ impl Writer {
     pub fn reopen(&mut self) -> std::result::Result<LogHead, WriteError> {
         self.distrusted = true;
         drop(self.conn.take());
-        (self.tried_at, self.foreign_commits.data_version) = (0, None);
+        self.checkpoints.reset();
+        (self.locked, self.foreign_commits.data_version) = (false, None);
         let conn = connection::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
         let found =
@@ -191,13 +204,10 @@ impl Writer {
         Ok(self.head)
     }
 
-    fn recover(&self, conn: &Connection) -> std::result::Result<(LogHead, i64), WriteError> {
+    fn recover(&mut self, conn: &Connection) -> std::result::Result<(LogHead, i64), WriteError> {
         connection::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
-        conn.busy_timeout(READERS_WAIT)?;
-        let moved = checkpoint(conn, Checkpoint::Truncate);
-        conn.busy_timeout(connection::BUSY_WAIT)?;
-        if !moved?.complete() {
-            return Err(WriteError::other("someone who reads keeps the WAL from being moved into the database"));
+        if !self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
+            return Err(WriteError::read_elsewhere());
         }
         Ok((log::head(conn)?, next_key(conn)?))
     }
@@ -206,26 +216,29 @@ impl Writer {
     /// were answered. A failure loses nothing, since the WAL still has everything; it is only logged.
     pub fn checkpoint_if_due(&mut self) {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
-        let result = checkpoint(conn, Checkpoint::Ask).and_then(|progress| {
-            if progress.frames < self.tried_at {
-                self.tried_at = 0;
-            }
-            let done = progress.moved.max(self.tried_at);
-            if progress.frames.saturating_sub(done) < u64::from(CHECKPOINT_FRAMES) {
-                return Ok(());
-            }
-            self.tried_at = progress.frames;
-            if progress.frames < RESTART_FRAMES {
-                return checkpoint(conn, Checkpoint::Passive).map(drop);
-            }
-            conn.busy_timeout(READERS_WAIT)?;
-            let restarted = checkpoint(conn, Checkpoint::Restart);
-            conn.busy_timeout(connection::BUSY_WAIT)?;
-            restarted.map(drop)
-        });
-        if let Err(error) = result {
+        if let Err(error) = self.checkpoints.run_if_due(conn, &self.active_reads) {
             warn!(%error, "the WAL could not be moved into the database");
         }
+    }
+
+    /// Bytes of the WAL, when they are more than its bound.
+    pub fn wal_past_bound(&self) -> Option<u64> {
+        self.checkpoints.wal_past_bound()
+    }
+
+    /// What was found missing when the file was opened; `None`: nothing.
+    pub fn loss(&self) -> Option<&str> {
+        self.opened.loss.as_deref()
+    }
+
+    /// Whether the last server that had the file open did not close it.
+    pub fn was_unclean(&self) -> bool {
+        self.opened.unclean
+    }
+
+    /// Whether a write failed, so that nothing more is written before [`reopen`](Self::reopen) succeeded.
+    pub fn is_distrusted(&self) -> bool {
+        self.distrusted || self.conn.is_none()
     }
 
     /// Lets SQLite look after its statistics, then moves the whole WAL into the database and empties its file. Takes as
@@ -241,24 +254,21 @@ impl Writer {
             // Somebody else writes; it is for another time.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
             Err(error) => {
-                // It may have been a sync: nobody knows what is durable.
+                // It may have been a sync: what is durable is unknown.
                 self.distrusted = true;
                 return Err(error.into());
             }
         }
-        let emptied = (|| {
-            report.wal_frames = checkpoint(conn, Checkpoint::Ask)?.frames;
-            conn.busy_timeout(READERS_WAIT)?;
-            let emptied = checkpoint(conn, Checkpoint::Truncate);
-            conn.busy_timeout(connection::BUSY_WAIT)?;
-            emptied
-        })();
+        let emptied = checkpoint(conn, Checkpoint::Ask).and_then(|progress| {
+            report.wal_frames = progress.frames;
+            self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)
+        });
         match emptied {
             Ok(progress) => report.wal_emptied = progress.complete(),
             // Nothing is lost: the WAL still has everything.
             Err(error) => warn!(%error, "the WAL could not be moved into the database"),
         }
-        self.tried_at = 0;
+        self.checkpoints.reset();
         Ok(report)
     }
 
@@ -266,15 +276,17 @@ impl Writer {
     /// then.
     pub fn close(self) {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
-        let result = conn.execute_batch("PRAGMA optimize").and_then(|()| checkpoint(conn, Checkpoint::Truncate));
+        let result = conn.execute_batch("PRAGMA optimize").and_then(|()| {
+            recovery::mark_open(conn, false)?;
+            checkpoint(conn, Checkpoint::Truncate)
+        });
         if let Err(error) = result {
             warn!(%error, "the WAL could not be moved into the database at the end");
         }
     }
 
-    /// Counts how often another connection was found to have committed: somebody with `sqlite3` in hand. The same
-    /// number twice means that nobody did in between. What another connection did while this one was reopened cannot be
-    /// told from nothing, so that counts too.
+    /// Counts the times at which commits of other connections (`sqlite3`, for one) were noticed. The same number twice
+    /// means that there was none in between. A reopened connection cannot know, so reopening counts too.
     pub fn foreign_commits(&mut self) -> Result<u64> {
         let read = |conn: &Connection| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
         let now: i64 =

@@ -52,6 +52,8 @@ pub(crate) struct Core {
     pub cut: Option<Cut>,
     /// Whether storage failed at that.
     pub failing: bool,
+    /// What was missing in the file when it was opened, until that was told.
+    pub loss: Option<String>,
 }
 
 /// What a document's events of one interval were.
@@ -80,6 +82,7 @@ impl Core {
             passes: 0,
             cut: None,
             failing: false,
+            loss: None,
         }
     }
 

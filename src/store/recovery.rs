@@ -1,0 +1,123 @@
+//! Whether a file has all that a server stored in it, found when it is opened: by the WAL's frames, by the mark that
+//! says whether a server has the file open, and by a note of the last commit that is kept beside the file.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::base::clock::Timestamp;
+use crate::base::ids::Seq;
+use crate::document::chain::Hash;
+use crate::store::rows::LogHead;
+use crate::store::wal;
+
+/// The end of the log after the last commit: `<seq> <hash>` at the start of the lock file, which this holds locked. It
+/// is not synced: it outlives the process, and after a power loss it is at most older than the log.
+#[derive(Debug)]
+pub(crate) struct CommitNote(File);
+
+/// Digits of a seq in the note.
+const SEQ_DIGITS: usize = 20;
+const NOTE_BYTES: usize = SEQ_DIGITS + 1 + 64 + 1;
+
+impl CommitNote {
+    pub(crate) fn new(lock: File) -> Self {
+        Self(lock)
+    }
+
+    /// `None`: there is none, or it cannot be read.
+    pub(crate) fn read(&self) -> Option<LogHead> {
+        let mut note = [0; NOTE_BYTES];
+        self.0.read_exact_at(&mut note, 0).ok()?;
+        let (seq, hash) = std::str::from_utf8(&note).ok()?.trim_end().split_once(' ')?;
+        Some(LogHead { seq: Seq(seq.parse().ok()?), hash: Hash::parse(hash)? })
+    }
+
+    /// A failure is ignored: the next start then cannot detect a loss.
+    pub(crate) fn write(&self, head: LogHead) {
+        let LogHead { seq: Seq(seq), hash } = head;
+        let note = format!("{seq:0SEQ_DIGITS$} {hash}\n");
+        if let Err(error) = self.0.write_all_at(note.as_bytes(), 0) {
+            tracing::debug!(%error, "the last commit could not be noted");
+        }
+    }
+}
+
+/// What opening the file has found.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub note: CommitNote,
+    /// What is missing of what a server has stored in it; `None`: nothing.
+    pub loss: Option<String>,
+    /// Whether the last server that had it open did not close it.
+    pub unclean: bool,
+}
+
+/// Copies a WAL that has valid frames behind a damaged one: SQLite does not read those, and overwrites them later.
+/// Returns a description; `None`: there is no damage. `strict`: the WAL is not copied.
+pub(crate) fn keep_damaged_wal(database: &Path, strict: bool) -> io::Result<Option<String>> {
+    let path = wal::path_of(database);
+    let Some(damage) = wal::find_damage(&path)? else { return Ok(None) };
+    let told = format!(
+        "the WAL is damaged at byte {}: {} sound frames behind that cannot be read",
+        damage.offset, damage.frames_lost
+    );
+    if strict {
+        return Ok(Some(format!("{told}; it was left as it is")));
+    }
+    let written = std::fs::metadata(&path)?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let time = Timestamp::from_millis(i64::try_from(written.as_millis()).unwrap_or(0));
+    let mut copy = path.as_os_str().to_owned();
+    copy.push(format!(".damaged-{}", time.to_string().replace(':', "-")));
+    let mut options = OpenOptions::new();
+    let mut to = options.write(true).create(true).truncate(true).mode(0o600).open(&copy)?;
+    io::copy(&mut File::open(&path)?, &mut to)?;
+    to.sync_all()?;
+    let name = Path::new(&copy).file_name().unwrap_or_default().to_string_lossy();
+    Ok(Some(format!("{told}; the WAL was copied to {name}")))
+}
+
+/// Compares the end of the log with what was noted beside the file, and the file's mark with whether its WAL is there.
+/// `copied_open`: the file is marked as open, and had no WAL. Returns a description of what is missing.
+pub(crate) fn find_loss(head: LogHead, noted: Option<LogHead>, copied_open: bool) -> Option<String> {
+    match noted {
+        Some(noted) if noted.seq > head.seq => {
+            let (had, has) = (noted.seq, head.seq);
+            return Some(format!("the newest event is {has}, and a server has stored events up to {had} here"));
+        }
+        Some(noted) if noted.seq == head.seq && noted.hash != head.hash => {
+            return Some(format!("event {} is not the one that a server has stored here", head.seq));
+        }
+        Some(_) => return None,
+        None => {}
+    }
+    copied_open.then(|| {
+        "a server had the file open when it was copied, and its WAL was not copied with it: changes that were only in \
+         the WAL are missing, unless SQLite made the copy"
+            .to_owned()
+    })
+}
+
+/// Whether a server has opened the file and not closed it.
+pub(crate) fn is_marked_open(conn: &Connection) -> rusqlite::Result<bool> {
+    if !has_object(conn, "open_mark")? {
+        return Ok(false);
+    }
+    let sql = "SELECT open FROM open_mark WHERE only_row = 1";
+    Ok(conn.query_row(sql, [], |row| row.get(0)).optional()?.unwrap_or(false))
+}
+
+/// Whether the schema has a table or view of this name.
+pub(crate) fn has_object(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
+    conn.query_row(sql, [name], |row| row.get(0))
+}
+
+/// Says in the file whether a server has it open.
+pub(crate) fn mark_open(conn: &Connection, open: bool) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO open_mark (only_row, open) VALUES (1, ?1) ON CONFLICT (only_row) DO UPDATE SET open = ?1";
+    conn.execute(sql, [open]).map(drop)
+}
