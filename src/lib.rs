@@ -56,7 +56,9 @@
 //!
 //! # The house
 //!
-//! A folder imports only folders of a lower rank; features never import each other; a test reads the `use` lines.
+//! A folder imports only folders of a lower rank; features never import each other; the files of a folder form no
+//! circle, and no word of a feature occurs below `features`, but for what `tests/tidy` still lists by name. A test
+//! reads the `use` lines.
 //!
 //! | rank | folder | what |
 //! |---|---|---|
@@ -67,7 +69,7 @@
 //! | 2 | [`store`], [`live`] | SQLite; the published present |
 //! | 2 | [`tailnet`] | who is at an address, as tailscaled tells; the only place that knows it |
 //! | 3 | [`engine`] | the thread that owns the truth, and reading beside it |
-//! | 4 | [`http`] | from the socket to the handlers; the only place that sets status codes |
+//! | 4 | [`http`] | from the socket to the handlers, and what responses are made of |
 //! | 4 | [`jobs`] | what the server does by itself at set times: the runner and its record |
 //! | 5 | [`features`] | what can be asked, one folder each |
 //! | 6 | [`config`], [`app`] | options; the wiring |
@@ -192,6 +194,7 @@ pub mod internals {
 
     pub mod http {
         pub use crate::http::request::caller::{Peer, Sessions};
+        pub use crate::http::request::cookie::SessionCookie;
     }
 
     pub mod live {

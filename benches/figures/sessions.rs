@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rejoin::SeededEntropy;
 use rejoin::UserId;
 use rejoin::internals::SessionId;
-use rejoin::internals::http::{Peer, Sessions};
+use rejoin::internals::http::{Peer, SessionCookie, Sessions};
 use rejoin::internals::sessions::Table;
 use rejoin::internals::sessions::{Device, Holder, Session, Terms, Token};
 use rejoin::{Clock, SystemClock};
@@ -67,10 +67,11 @@ fn prepare() -> Result<(Table, Vec<String>)> {
             created_at: now,
             renewed_at: now,
             last_seen_at: now,
+            opened_by: None,
         };
         stored.push((token.hash(), session));
         tokens.push(token.expose().to_owned());
     }
     let terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
-    Ok((Table::new(stored, terms, Arc::new(SystemClock)), tokens))
+    Ok((Table::new(stored, terms, Arc::new(SystemClock), SessionCookie::of_server("0")), tokens))
 }

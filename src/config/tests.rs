@@ -56,6 +56,7 @@ fn every_option_can_be_set_in_every_way() {
         ("allowed-host", "table.example"),
         ("tailscaled-socket", "/tmp/tailscaled.sock"),
         ("allow-listen-beyond-tailnet", "true"),
+        ("loopback-owner", "false"),
         ("administrator", "1234"),
         ("administrator-capability", "example.org/cap/rejoin"),
         ("allowed-tag", "tag:bots"),

@@ -180,6 +180,7 @@ pub(crate) fn too_deep(depth_max: usize) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use super::*;
 
     #[test]

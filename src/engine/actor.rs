@@ -217,9 +217,8 @@ impl Actor {
     /// A round's transaction failed: its changes wait, if room cannot be made for them at once. What else was in it is
     /// given up.
     fn store_later(&mut self, round: &mut Round, fault: WriteError) -> Durability {
-        round.rows_requests.drain(..).for_each(|request| request.finish(false));
         self.push_to_backlog(round);
-        match self.make_room(fault, round) {
+        let durability = match self.make_room(fault, round) {
             Ok(()) => {
                 self.disk.count_failure();
                 Durability::Durable
@@ -228,7 +227,10 @@ impl Actor {
                 self.disk.degrade(&mut self.state, &fault);
                 Durability::Pending
             }
-        }
+        };
+        // After the failure is reported: a caller that is refused and then asks must not be told that storage is well.
+        round.rows_requests.drain(..).for_each(|request| request.finish(false));
+        durability
     }
 
     fn push_to_backlog(&mut self, round: &mut Round) {

@@ -151,9 +151,10 @@ impl Disk {
         })
     }
 
-    /// Whether a write failed, so that nothing is written before [`reopen`](Self::reopen).
+    /// Whether nothing may be written before [`reopen`](Self::reopen): a write failed, or the writer was opened again
+    /// for a repair and has found another end of the log than is known.
     pub(crate) fn is_distrusted(&self) -> bool {
-        self.writer.is_distrusted()
+        self.writer.is_distrusted() || self.writer.head() != self.stored
     }
 
     // What a repair reads and tries.

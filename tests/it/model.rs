@@ -112,6 +112,10 @@ impl Model {
 
     /// Makes the change, or says the status with which it is refused.
     fn make(&mut self, name: &'static str, change: &Change, condition: Condition) -> Result<(), u16> {
+        // What is no state is refused before anything is looked up.
+        if matches!(change, Change::Put(state) if !state.is_object()) {
+            return Err(400);
+        }
         let (version, live) = (self.version(name), self.live(name).cloned());
         match condition {
             Condition::Version(v) if v != version && (live.is_some() || v != 0) => return Err(409),
@@ -295,6 +299,8 @@ impl Play {
     async fn batch(&mut self) {
         let mut after = self.model.clone();
         let (mut operations, mut names, mut outcome) = (Vec::new(), Vec::new(), Ok(()));
+        // What is no operation is refused before any is tried.
+        let mut malformed = None;
         for _ in 0..=self.dice.below(4) {
             let name = NAMES[usize::try_from(self.dice.below(5)).unwrap()];
             let version = after.version(short(name));
@@ -329,6 +335,9 @@ impl Play {
             operations.push(operation);
             names.push(name);
             let position = operations.len() - 1;
+            if matches!(&change, Change::Put(state) if !state.is_object()) {
+                malformed.get_or_insert((400, position));
+            }
             outcome = outcome.and_then(|()| after.make(short(name), &change, condition).map_err(|s| (s, position)));
         }
         if operations.is_empty() {
@@ -337,7 +346,7 @@ impl Play {
         let body = json!({ "operations": operations });
         let (status, answer) = self.server.post("/api/v1/batch", &body).await;
         let what = format!("seed {}: {body}: {answer}", self.seed);
-        match outcome {
+        match malformed.map_or(outcome, Err) {
             Ok(()) => {
                 assert_eq!(status, 200, "{what}");
                 assert_eq!(answer["results"].as_array().unwrap().len(), names.len(), "{what}");

@@ -82,7 +82,7 @@ async fn a_name_that_is_not_ours_is_refused_with_the_option_that_makes_it_so() {
 /// What the program says of the database when it starts.
 fn contents(data: &Path) -> String {
     let mut child = command(data, "127.0.0.1:0", &[]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let (sender, said) = std::sync::mpsc::channel();
+    let (sender, said) = std::sync::mpsc::sync_channel(1000);
     let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
     let contents = loop {

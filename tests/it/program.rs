@@ -148,7 +148,7 @@ async fn a_file_of_a_newer_release_or_without_its_end_is_refused() {
         let database = rusqlite::Connection::open(&file).unwrap();
         database.pragma_update(None, "user_version", number).unwrap();
     };
-    format(2);
+    format(3);
     check_refusal(refusal(&server.data_dir(), "127.0.0.1:0", &[]), 13, "use a newer release");
     format(-1);
     check_refusal(refusal(&server.data_dir(), "127.0.0.1:0", &[]), 14, "damaged");

@@ -105,7 +105,9 @@ async fn watch_follows_a_document_and_comes_back_after_a_kill_without_a_gap() {
 #[tokio::test]
 async fn watch_shows_the_state_and_what_was_there_before_each_change() {
     let server = Process::start(&[]);
-    server.put("/api/v1/games/g1", &json!({ "n": 0, "name": "dusk", "list": [1, 2] })).await;
+    // Of a state that is hardly larger than what changes the whole is told.
+    let text = "x".repeat(500);
+    server.put("/api/v1/games/g1", &json!({ "n": 0, "name": "dusk", "list": [1, 2], "text": text })).await;
     let watch = Watch::start(&server, &[]);
     let first = watch.until("snapshot (start) games/g1 v1");
     for part in [r#""n":0"#, r#""name":"dusk""#, r#""list":[1,2]"#] {
@@ -116,7 +118,7 @@ async fn watch_shows_the_state_and_what_was_there_before_each_change() {
     for part in ["v2", "/n 1 (was 0)", r#"-/name (was "dusk")"#, "+/new true"] {
         assert!(change.contains(part), "{part}: {change}");
     }
-    server.put("/api/v1/games/g1", &json!({ "n": 5 })).await;
+    server.merge("/api/v1/games/g1", &json!({ "n": 5 })).await;
     assert!(watch.until("v3").contains("/n 5 (was 1)"));
     assert_eq!(server.ask("DELETE", "/api/v1/games/g1", &[]).await.status, 200);
     assert!(watch.until("v4").contains("delete"));

@@ -88,3 +88,16 @@ pub(super) fn put(tree: &mut Value, place: &[Step], value: Option<Value>) -> boo
     }
     true
 }
+
+/// The first item of the array that `place` is a later item of.
+pub(super) fn first_item(tree: &Value, place: &[Step]) -> Option<Value> {
+    let (Step::Item(1..), path) = place.split_last()? else { return None };
+    let mut at = tree;
+    for step in path {
+        at = match step {
+            Step::Member(name) => at.get(name)?,
+            Step::Item(index) => at.get(index)?,
+        };
+    }
+    at.get(0).cloned()
+}

@@ -78,8 +78,11 @@ pub(crate) fn collect(
         found.push(invalid.field(name));
         // A name that is not known is not known with any value.
         let placeholders = if invalid.is_unknown { &[] } else { placeholders };
-        for placeholder in placeholders.iter().map(Some).chain([None]) {
-            if tries == 0 || !invalid_value::put(&mut tree, &invalid.place, placeholder.cloned()) {
+        // What fits where items of an array are of one type.
+        let first_item = invalid_value::first_item(&tree, &invalid.place);
+        let candidates = placeholders.iter().cloned().chain(first_item).map(Some);
+        for placeholder in candidates.chain([None]) {
+            if tries == 0 || !invalid_value::put(&mut tree, &invalid.place, placeholder) {
                 break;
             }
             tries -= 1;
@@ -137,7 +140,7 @@ mod tests {
         .unwrap();
         assert_eq!((sent.count, sent.signed, sent.ratio), (20, Some(-1), Some(1.0)));
         assert_eq!(sent.kept.unwrap().to_string(), r#"[1.0,{"a":2.0}]"#);
-        assert_eq!(sent.seats.unwrap()[0], Seat { player: "a".to_owned(), stack: 1000 });
+        assert_eq!(sent.seats.unwrap(), [Seat { player: "a".to_owned(), stack: 1000 }]);
         for (text, number) in
             [("1.0", Some(1)), ("-0.0", Some(0)), ("1.5", None), ("-1", None), ("1e20", None), ("\"1\"", None)]
         {

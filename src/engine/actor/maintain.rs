@@ -100,6 +100,7 @@ impl Actor {
             if let Err(error) = self.decider(&mut Round::default()).load(&name) {
                 tracing::debug!(document = %name, %error, "could not take {name} into memory");
             }
+            self.state.documents.forget_quiet_snapshot(&name);
         }
     }
 

@@ -57,9 +57,12 @@ impl CachedDocument {
     /// A document as it was read from disk.
     pub(crate) fn loaded(loaded: LoadedDocument) -> Self {
         // Its own policy is read from its state with its next change.
+        // One event after the last snapshot is how a dropped history is kept: it is left so until the next change.
+        let quiet = (loaded.events_since_snapshot == 1).then_some(loaded.document.version);
         let since = SinceSnapshot {
             patch_bytes: loaded.patch_bytes,
             events: loaded.events_since_snapshot,
+            quiet,
             ..SinceSnapshot::empty(loaded.snapshot_at, SnapshotPolicy::default())
         };
         Self { document: Arc::new(loaded.document), tree: None, since }
@@ -195,6 +198,13 @@ impl DocumentCache {
     pub(crate) fn snapshot_taken(&mut self, name: &DocumentName, now: Timestamp) {
         if let Some(cached) = self.documents.get_mut(name) {
             cached.since = SinceSnapshot::empty(now, cached.since.policy);
+        }
+    }
+
+    /// A server that did not stop may not have stored this document whole.
+    pub(crate) fn forget_quiet_snapshot(&mut self, name: &DocumentName) {
+        if let Some(cached) = self.documents.get_mut(name) {
+            cached.since.quiet = None;
         }
     }
 

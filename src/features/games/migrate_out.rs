@@ -378,8 +378,7 @@ impl Peer {
     }
 
     /// Sends a piece, within [`STEP_MAX`]. Errors: `NotFound` when it knows no such move; `Rejected` with its reason;
-    /// `StorageUnavailable`
-    /// when it cannot be reached or cannot do it now.
+    /// `StorageUnavailable` when it cannot be reached or cannot do it now.
     async fn say(&self, name: &DocumentName, piece: &Piece) -> Result<Value> {
         // Bytes that come now and then do not extend it.
         let said = timeout(STEP_MAX, self.exchange(name, piece)).await;

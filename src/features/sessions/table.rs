@@ -177,12 +177,7 @@ impl Index {
 
 impl Table {
     /// A table with the sessions that were stored.
-    pub(crate) fn new(
-        stored: Vec<(SecretHash, Session)>,
-        terms: Terms,
-        clock: Arc<dyn Clock>,
-        cookie: SessionCookie,
-    ) -> Self {
+    pub fn new(stored: Vec<(SecretHash, Session)>, terms: Terms, clock: Arc<dyn Clock>, cookie: SessionCookie) -> Self {
         let (by_hash, mut index) = (papaya::HashMap::new(), Index::default());
         for (hash, session) in stored {
             let live = Arc::new(Live::new(hash, session));

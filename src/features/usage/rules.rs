@@ -141,11 +141,6 @@ impl Period {
 
     /// Checks it. Errors: `Invalid`, naming the field of a subscription.
     pub(crate) fn check(self) -> Result<()> {
-        let in_range = |moment: Timestamp| (0..=LATEST).contains(&moment.as_millis());
-        let fields = [("currentPeriodStart", self.start), ("currentPeriodEnd", self.end)];
-        if let Some((field, _)) = fields.into_iter().find(|(_, moment)| !in_range(*moment)) {
-            return Err(Error::invalid_field(field, "must be from 1970 to 9999"));
-        }
         if self.end <= self.start {
             return Err(Error::invalid_field("currentPeriodEnd", "must be after currentPeriodStart"));
         }
@@ -173,26 +168,26 @@ impl Period {
         if now < self.end {
             return Some(self);
         }
-        let found = match length {
+        Some(match length {
             Length::Millis(millis) => {
                 let passed = now.as_millis().checked_sub(self.end.as_millis())?.checked_div(millis)?;
                 let start = self.end.as_millis().checked_add(passed.checked_mul(millis)?)?;
-                let end = start.checked_add(millis)?;
+                let end = start.checked_add(millis).filter(|end| *end <= LATEST)?;
                 Self { start: Timestamp::from_millis(start), end: Timestamp::from_millis(end) }
             }
             Length::Months { count, day } => {
                 let (first, at) = (date_time(self.end)?, date_time(now)?);
                 let boundary = |index: u32| {
                     let months = Months::new(index.checked_mul(count)?);
-                    Some(timestamp(on_day(first.checked_add_months(months)?, day)?))
+                    let moment = on_day(first.checked_add_months(months)?, day)?;
+                    (moment.timestamp_millis() <= LATEST).then(|| timestamp(moment))
                 };
                 // The months between say which it is, but for the day: one earlier or the very one.
                 let whole = u32::try_from(month_number(at) - month_number(first)).ok()?.checked_div(count)?;
                 let index = if boundary(whole)? <= now { whole } else { whole.checked_sub(1)? };
                 Self { start: boundary(index)?, end: boundary(index + 1)? }
             }
-        };
-        (found.end.as_millis() <= LATEST).then_some(found)
+        })
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct ShownCookie<'a> {
 
 impl SessionCookie {
     /// That of the server with this id, which goes with its data.
-    pub(crate) fn of_server(id: &str) -> Self {
+    pub fn of_server(id: &str) -> Self {
         Self { name: format!("{PLAIN_NAME}_{id}") }
     }
 

@@ -79,7 +79,7 @@ async fn insist(world: &World, client: &Client, path: &str, key: &str, body: &Va
 async fn read_answer(world: &World, response: Response) -> Option<(bool, Value, String)> {
     let status = response.status();
     let replayed = response.headers().contains_key("idempotency-replayed");
-    let text = response.text().await.ok()?;
+    let text = response.text().await.ok()?.trim_end().to_owned();
     match status.as_u16() {
         200 => {}
         202 if world.may_fail => drop(world.pending.fetch_add(1, Ordering::Relaxed)),

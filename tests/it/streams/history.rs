@@ -21,7 +21,7 @@ async fn history_comes_in_pages_and_is_the_same_bytes_as_the_stream() {
     follower.expect("resumed").await;
     let streamed: Vec<String> = follower.changes(10).await.into_iter().map(|told| told.text).collect();
     let text = server.request("GET", "/api/v1/games/g1/events").send().await.unwrap().text().await.unwrap();
-    assert_eq!(text, format!("{{\"items\":[{}],\"firstVersion\":1}}", streamed.join(",")));
+    assert_eq!(text, format!("{{\"items\":[{}],\"firstVersion\":1}}\n", streamed.join(",")));
 
     for limit in [1, 3, 5, 9, 10, 11] {
         let (mut seen, mut query) = (Vec::new(), format!("?limit={limit}"));

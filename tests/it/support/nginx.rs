@@ -58,7 +58,7 @@ impl Nginx {
                 .arg("-e")
                 .arg(directory.path().join("start.log"));
             let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-            let mut nginx = Self { child, url: format!("http://{address}"), directory: directory };
+            let mut nginx = Self { child, url: format!("http://{address}"), directory };
             if nginx.answers(&address) {
                 return nginx;
             }

@@ -65,7 +65,7 @@ async fn streams_end_when_access_does() {
         tailscaled.set_whois(Answer::ok(PERSON));
         stream = follow(&server).await;
     }
-    assert_eq!(server.log().matches("somebody may no longer be here").count(), 6);
+    assert_eq!(server.log().matches("access was revoked").count(), 6);
 }
 
 #[tokio::test]

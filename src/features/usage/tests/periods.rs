@@ -90,16 +90,16 @@ fn the_next_period_is_the_one_that_runs_however_late_it_is_looked_for() {
 
 #[test]
 fn whatever_is_no_period_is_refused_by_name() {
-    for (start, end, field) in [
-        ("2026-01-01", "2026-01-01", "currentPeriodEnd"),
-        ("2026-01-02", "2026-01-01", "currentPeriodEnd"),
-        ("1969-12-31", "2026-01-01", "currentPeriodStart"),
-        ("2026-01-01", "9999-12-31T23:59:59-01:00", "currentPeriodEnd"),
-    ] {
+    for (start, end, field) in
+        [("2026-01-01", "2026-01-01", "currentPeriodEnd"), ("2026-01-02", "2026-01-01", "currentPeriodEnd")]
+    {
         let refused = period(start, end).check().unwrap_err();
         assert_eq!((refused.kind(), &refused.details()["errors"][0]["field"]), (Kind::Invalid, &field.into()));
     }
     period("1970-01-01", "9999-12-31").check().unwrap();
+    for outside in ["1969-12-31T00:00:00Z", "9999-12-31T23:59:59-01:00"] {
+        assert_eq!(Timestamp::parse(outside), None, "{outside}");
+    }
 }
 
 #[test]
