@@ -248,3 +248,23 @@ fn problems() -> impl Iterator<Item = &'static ProblemType> {
 pub(super) fn reconnect_token(config: &Config) -> Duration {
     Duration::from_secs(u64::from(config.features.get::<GameOptions>().reconnect_token_minutes) * 60)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_problem_type_of_a_feature_has_a_slug_of_its_own_and_a_page_that_needs_no_escaping() {
+        let mut slugs: BTreeSet<&str> = problem_types::GENERAL.iter().map(|general| general.slug).collect();
+        assert!(problems().count() > 10);
+        for ProblemType { slug, title, meaning, remedy, .. } in problems() {
+            assert!(slugs.insert(slug), "{slug} twice");
+            assert!(slug.bytes().all(|c| c.is_ascii_lowercase() || c == b'-'), "{slug}");
+            for text in [title, meaning, remedy] {
+                assert!(!text.is_empty() && !text.contains(['<', '>', '&', '"']), "{slug}: {text}");
+            }
+        }
+    }
+}

@@ -192,7 +192,7 @@ test('a stranger who turns the own name to the server is refused, unless the nam
   assert.deepEqual(answered.filter((answer) => !answer.endsWith(' 421')), []);
   await assertUntouched(server, document);
 
-  // The same page, once the name is the server's: the name is taken, and whoever comes by it is not the owner.
+  // The same page, once the name is the server's: whoever comes by it is not the owner.
   await server.terminate();
   await server.start(port, ['--allowed-host', FOREIGN]);
   assert.deepEqual(await page.evaluate(attack, { target, name: NAME }), {
@@ -207,5 +207,23 @@ test('a stranger who turns the own name to the server is refused, unless the nam
       delete: '401',
     },
     events: 0,
+  });
+
+  // With a session there, what was tried above does work.
+  const { status, body } = await server.call('POST', '/api/v1/sessions', { user: 'bob', device: { name: 'page' } });
+  assert.equal(status, 201);
+  await page.context().addCookies([{ name: 'rejoin_session', value: body.token, url: target, sameSite: 'Strict' }]);
+  assert.deepEqual(await page.evaluate(attack, { target, name: NAME }), {
+    got: {
+      follow: '200',
+      read: '200',
+      'read without asking': '200',
+      act: '200',
+      'act as text': '415',
+      'act as a form': '415',
+      patch: '200',
+      delete: '200',
+    },
+    events: 1,
   });
 });

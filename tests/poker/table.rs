@@ -255,9 +255,9 @@ fn what_is_sent_is_read_by_value_and_refused_in_words_of_json() {
     }
     let hole = game.refuse("host", "deal", json!({ "private": { "a": { "cards": ["2c"] } } }));
     assert!(hole.contains("payload.private.a.cards: must be an array of 2 items"), "{hole}");
-    let wrong = json!({ "players": [{ "id": "a b", "stack": -1 }, 5], "blinds": "none" });
+    let wrong = json!({ "players": [5, { "id": "a b", "stack": -1 }], "blinds": "none" });
     let refused = Holdem.create(wrong, &actor("host")).unwrap_err();
-    for field in ["state.players[0].id", "state.players[0].stack", "state.players[1]", "state.blinds"] {
+    for field in ["state.players[0]", "state.players[1].id", "state.players[1].stack", "state.blinds"] {
         assert!(refused.message.contains(field), "{field}: {}", refused.message);
     }
     for word in ["expected", "struct", "u64", "sequence"] {

@@ -62,8 +62,8 @@ impl InvalidValue {
     }
 }
 
-/// Puts `value` at `place` of `tree`, or takes away what is there. Whether there is such a place; items are not taken
-/// away, since those after them would be in other places then.
+/// Puts `value` at `place` of `tree`, or takes away what is there; the items after it move up then. Whether there is
+/// such a place.
 pub(super) fn put(tree: &mut Value, place: &[Step], value: Option<Value>) -> bool {
     let Some((last, path)) = place.split_last() else { return false };
     let mut at = tree;
@@ -81,7 +81,7 @@ pub(super) fn put(tree: &mut Value, place: &[Step], value: Option<Value>) -> boo
         (Step::Member(name), Value::Object(members), None) => drop(members.remove(name)),
         (Step::Item(index), Value::Array(items), value) => match (items.get_mut(*index), value) {
             (Some(item), Some(value)) => *item = value,
-            (Some(_), None) => {}
+            (Some(_), None) => drop(items.remove(*index)),
             (None, _) => return false,
         },
         _ => return false,
@@ -89,15 +89,30 @@ pub(super) fn put(tree: &mut Value, place: &[Step], value: Option<Value>) -> boo
     true
 }
 
-/// The first item of the array that `place` is a later item of.
-pub(super) fn first_item(tree: &Value, place: &[Step]) -> Option<Value> {
-    let (Step::Item(1..), path) = place.split_last()? else { return None };
-    let mut at = tree;
-    for step in path {
-        at = match step {
-            Step::Member(name) => at.get(name)?,
-            Step::Item(index) => at.get(index)?,
-        };
+/// Items that were taken away, so that those after them stand in earlier places than they were sent in.
+#[derive(Debug, Default)]
+pub(super) struct RemovedItems(Vec<Vec<Step>>);
+
+impl RemovedItems {
+    /// Notes that what was at `place` is taken away, if it was an item.
+    pub(super) fn note(&mut self, place: &[Step]) -> bool {
+        let is_item = matches!(place.last(), Some(Step::Item(_)));
+        if is_item {
+            // What was noted within it is gone with it. Earlier places stay, and later ones were not looked at yet.
+            self.0.retain(|removed| removed.len() == place.len() || !removed.starts_with(place));
+            self.0.push(place.to_vec());
+        }
+        is_item
     }
-    at.get(0).cloned()
+
+    /// The same with the place in which it was sent.
+    pub(super) fn as_sent(&self, invalid: &InvalidValue) -> InvalidValue {
+        let mut place = invalid.place.clone();
+        for (length, step) in place.iter_mut().enumerate() {
+            let Step::Item(index) = step else { continue };
+            let path = invalid.place.get(..length).unwrap_or_default();
+            *index += self.0.iter().filter(|removed| removed.split_last().is_some_and(|(_, of)| of == path)).count();
+        }
+        InvalidValue { place, is_unknown: invalid.is_unknown, detail: invalid.detail.clone() }
+    }
 }

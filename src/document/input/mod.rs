@@ -14,6 +14,7 @@ mod numbers_by_value;
 mod wording;
 
 pub(crate) use invalid_value::InvalidValue;
+use invalid_value::RemovedItems;
 use numbers_by_value::NumbersByValue;
 
 /// Bytes that are read again to find what else is wrong: a large body must not be read a hundred times. Past it the
@@ -74,20 +75,20 @@ pub(crate) fn collect(
     let mut tries = REREAD_BYTES_MAX / length.max(1);
     let mut next = read(&tree).err();
     let mut found: Vec<FieldError> = Vec::new();
+    let mut removed = RemovedItems::default();
     while let Some(invalid) = next.take().filter(|_| found.len() < FIELD_ERRORS_MAX) {
-        found.push(invalid.field(name));
+        found.push(removed.as_sent(&invalid).field(name));
         // A name that is not known is not known with any value.
         let placeholders = if invalid.is_unknown { &[] } else { placeholders };
-        // What fits where items of an array are of one type.
-        let first_item = invalid_value::first_item(&tree, &invalid.place);
-        let candidates = placeholders.iter().cloned().chain(first_item).map(Some);
-        for placeholder in candidates.chain([None]) {
-            if tries == 0 || !invalid_value::put(&mut tree, &invalid.place, placeholder) {
+        for placeholder in placeholders.iter().map(Some).chain([None]) {
+            if tries == 0 || !invalid_value::put(&mut tree, &invalid.place, placeholder.cloned()) {
                 break;
             }
             tries -= 1;
+            // What takes the place of an item that is taken away is another item.
+            let is_gone = placeholder.is_none() && removed.note(&invalid.place);
             match read(&tree) {
-                Err(same) if same.place.starts_with(&invalid.place) => {}
+                Err(same) if !is_gone && same.place.starts_with(&invalid.place) => {}
                 other => {
                     next = other.err();
                     break;
@@ -155,6 +156,19 @@ mod tests {
         assert_eq!(
             fields(r#"{"count":1,"seats":[{"player":1},{"player":"a","stack":1},5,{"stack":-1,"x":0}]}"#),
             ["seats[0].player", "seats[0].stack", "seats[2]", "seats[3].stack", "seats[3].x", "seats[3].player"]
+        );
+        assert_eq!(
+            fields(r#"{"count":1,"seats":[5,{"player":1},6,7,{"stack":-1}],"ratio":"x"}"#),
+            [
+                "ratio",
+                "seats[0]",
+                "seats[1].player",
+                "seats[1].stack",
+                "seats[2]",
+                "seats[3]",
+                "seats[4].stack",
+                "seats[4].player"
+            ]
         );
         assert_eq!(fields(r#"{"count":1.5,"ratio":[]}"#), ["count", "ratio"]);
         assert_eq!(fields(r#"{"count":1,"count":2,"ratio":"x"}"#), ["ratio"], "the tree has it once");

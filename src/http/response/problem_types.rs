@@ -59,24 +59,8 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         meaning: "A document of this name is there already.",
         remedy: "Choose another id, leave it out to be given one, or change the document that is there.",
     },
-    ProblemType {
-        slug: "version-conflict",
-        kind: Kind::VersionConflict,
-        title: "Someone else was faster",
-        meaning: "Someone else changed the document since the version that this write was made for. With \
-                  expectedVersion the status is 409, with If-Match or If-None-Match it is 412.",
-        remedy: "currentVersion, currentHash and current say what the document is now: make the change anew from \
-                 there.",
-    },
-    ProblemType {
-        slug: "version-conflict",
-        kind: Kind::PreconditionFailed,
-        title: "Someone else was faster",
-        meaning: "Someone else changed the document since the version that this write was made for. With \
-                  expectedVersion the status is 409, with If-Match or If-None-Match it is 412.",
-        remedy: "currentVersion, currentHash and current say what the document is now: make the change anew from \
-                 there.",
-    },
+    version_conflict(Kind::VersionConflict),
+    version_conflict(Kind::PreconditionFailed),
     ProblemType {
         slug: "gone",
         kind: Kind::Gone,
@@ -256,6 +240,19 @@ pub(crate) const fn status(kind: Kind) -> StatusCode {
         Kind::Moved => S::PERMANENT_REDIRECT,
         Kind::Frozen | Kind::IdentityUnavailable | Kind::StorageUnavailable => S::SERVICE_UNAVAILABLE,
         Kind::StorageFull => S::INSUFFICIENT_STORAGE,
+    }
+}
+
+/// One type with two statuses: 409 for `expectedVersion`, 412 for a header.
+const fn version_conflict(kind: Kind) -> ProblemType {
+    ProblemType {
+        slug: "version-conflict",
+        kind,
+        title: "Someone else was faster",
+        meaning: "Someone else changed the document since the version that this write was made for. With \
+                  expectedVersion the status is 409, with If-Match or If-None-Match it is 412.",
+        remedy: "currentVersion, currentHash and current say what the document is now: make the change anew from \
+                 there.",
     }
 }
 
