@@ -17,7 +17,7 @@ use crate::document::model::Document;
 use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
 use crate::live::relocations::MovedDocument;
-use crate::store::{Connection, MaintenanceReport, Rows};
+use crate::store::{Connection, IdempotencyKey, MaintenanceReport, Rows};
 
 /// Where an answer goes. Whoever asked may have gone; what was decided stands all the same.
 pub(crate) type ReplyTo<T> = oneshot::Sender<Result<T>>;
@@ -34,12 +34,9 @@ pub struct Write {
 
 /// The idempotency key of a write.
 pub struct WriteKey {
-    /// The caller's key; it is scoped to the viewer.
-    pub key: String,
-    /// A digest of the request that it came with.
-    pub fingerprint: Hash,
-    /// Makes the answer that is kept, to be given again to a retry. Called on the engine's thread.
-    pub render: Render,
+    pub(crate) key: IdempotencyKey,
+    /// Makes the response that is stored under it. Called on the engine's thread.
+    pub(crate) render: Render,
 }
 
 /// Makes an answer of outcomes, on the engine's thread.

@@ -17,7 +17,7 @@ mod open;
 mod options;
 pub(crate) mod read;
 mod recovery;
-mod rows;
+pub(crate) mod rows;
 mod tables;
 mod volatile;
 mod wal;

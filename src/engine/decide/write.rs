@@ -16,7 +16,7 @@ use crate::document::event::Event;
 use crate::document::model::{Access, Meta};
 use crate::document::visibility::Viewer;
 use crate::engine::hooks::ChangeOrigin;
-use crate::engine::request::{Durability, Outcome, ReplyTo, Write, WriteReply};
+use crate::engine::request::{Durability, Outcome, ReplyTo, Write, WriteKey, WriteReply};
 use crate::engine::state::document_cache::CachedDocument;
 use crate::engine::state::round::{ReplyContent, all_volatile};
 use crate::engine::time_travel;
@@ -37,11 +37,11 @@ impl Decider<'_> {
     /// The answer that was given under the same key before, if there was one: in this round, while storage fails, in
     /// memory for volatile documents, on disk.
     fn earlier_answer(&self, write: &Write) -> Result<Option<ReplyContent>> {
-        let Some(key) = idempotency_key(write) else { return Ok(None) };
+        let Some(WriteKey { key, .. }) = &write.key else { return Ok(None) };
         let scoped = (key.scope.clone(), key.key.clone());
         let replayed = |answer: &Bytes| Ok(Some(ReplyContent::Given(Ok(WriteReply::Replayed(answer.clone())))));
         if let Some((earlier, index)) = self.round.find_key(&scoped) {
-            key.check(earlier.fingerprint)?;
+            key.check(earlier.key.fingerprint)?;
             return Ok(Some(ReplyContent::SameAs(index)));
         }
         if let Some((fingerprint, answer)) = self.state.backlog.answer(&scoped) {
@@ -60,7 +60,6 @@ impl Decider<'_> {
     /// Decides all changes of a write, or none.
     fn decide_write(&mut self, write: Write) -> Result<ReplyContent> {
         self.state.backlog.check_room(&self.options.backlog, &self.round.entries)?;
-        let known_as = idempotency_key(&write);
         let Write { requests, viewer, key } = write;
         let at = self.options.clock.now();
         let (log_end, first, bytes) = (self.state.log_end, self.round.entries.len(), self.round.bytes);
@@ -89,9 +88,9 @@ impl Decider<'_> {
             }
         }
         self.round.changed.extend(undo.into_iter().map(|(name, _)| name));
-        let row = key.as_ref().zip(known_as).map(|(key, known_as)| {
-            let answer = (key.render)(&outcomes, Durability::Durable);
-            IdempotencyKey { document: only_document(&outcomes), ..known_as }.row(answer, at)
+        let row = key.as_ref().map(|WriteKey { key, render }| {
+            let document = only_document(&outcomes);
+            IdempotencyKey { document, ..key.clone() }.row(render(&outcomes, Durability::Durable), at)
         });
         if let Some(row) = &row {
             self.round.add_key((row.scope.clone(), row.key.clone()));
@@ -203,13 +202,6 @@ impl Decider<'_> {
             volatile,
         }
     }
-}
-
-/// The key of a write as it is stored; the document is known once the write is decided.
-fn idempotency_key(write: &Write) -> Option<IdempotencyKey> {
-    let key = write.key.as_ref()?;
-    let scope = write.viewer.scope().to_owned();
-    Some(IdempotencyKey { scope, key: key.key.clone(), fingerprint: key.fingerprint, document: None })
 }
 
 /// What a creation says beyond the state.

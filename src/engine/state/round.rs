@@ -140,7 +140,7 @@ impl Round {
     pub(crate) fn pending_answers(&self) -> Vec<(ScopedKey, PendingAnswer)> {
         let answer = |(name, first): (&ScopedKey, &usize)| match &self.replies.get(*first)?.content {
             ReplyContent::Made { outcomes, key: Some(key) } if !all_volatile(outcomes) => {
-                Some((name.clone(), (key.fingerprint, (key.render)(outcomes, Durability::Pending))))
+                Some((name.clone(), (key.key.fingerprint, (key.render)(outcomes, Durability::Pending))))
             }
             _ => None,
         };

@@ -72,8 +72,7 @@ pub(crate) struct Retry {
 
 impl Retry {
     fn row(&self, departed: &Departed, at: Timestamp) -> Result<IdempotencyRow> {
-        let answer = serde_json::to_vec(&(self.render)(departed)?).map_err(Error::internal)?;
-        Ok(self.key.row(answer.into(), at))
+        Ok(self.key.row((self.render)(departed)?.to_bytes()?, at))
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -18,14 +17,13 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits::{MISSED_BYTES_MAX, MISSED_EVENTS_MAX};
 use crate::base::secret::SecretHash;
-use crate::document::chain::Hash;
 use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::{Audience, Viewer, redact_state};
 use crate::engine::read::follow::{Follow, Item};
 use crate::http::api::Api;
 use crate::live::topics::Interest;
-use crate::store::Connection;
+use crate::store::{Connection, IdempotencyKey, IdempotentAnswer};
 
 /// A request to come back.
 pub(crate) struct Request {
@@ -36,15 +34,7 @@ pub(crate) struct Request {
     pub token: Token,
     /// The last position that the client saw.
     pub last_event_id: Option<String>,
-    /// `Idempotency-Key`, with the digest of the request that it came with.
-    pub key: Option<(String, Hash)>,
-}
-
-pub(crate) struct Answer {
-    /// As it is sent.
-    pub body: Bytes,
-    /// Whether it is an earlier answer again.
-    pub replayed: bool,
+    pub key: Option<IdempotencyKey>,
 }
 
 #[derive(Serialize)]
@@ -83,7 +73,7 @@ struct Attempt {
     game: DocumentName,
     showing: Showing,
     token: Token,
-    key: Option<(String, Hash)>,
+    key: Option<IdempotencyKey>,
     deleted: Option<Arc<Document>>,
 }
 
@@ -105,7 +95,7 @@ enum Outcome {
 /// Brings a player back. Errors: `NotFound`, `Gone`, `game-completed`; each of the token's; `not-a-participant`;
 /// `IdempotencyMismatch`; `Frozen`, `Moved`; `StorageUnavailable`, after which the request is to be repeated with the
 /// same key.
-pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
+pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<IdempotentAnswer> {
     let Request { game, player, viewer, token, last_event_id, key } = request;
     let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
     let showing = Showing {
@@ -120,7 +110,7 @@ pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
     let (looking, now) = (Arc::clone(&attempt), api.clock.now());
     let step = tables::read(api, &document.meta, move |conn| looking.examine(conn, now)).await?;
     if let Step::Replay(body) = step {
-        return Ok(Answer { body: body.into(), replayed: true });
+        return Ok(IdempotentAnswer { answer: body.into(), replayed: true });
     }
     let next = Token::new(&*api.entropy);
     let body = match step {
@@ -144,8 +134,8 @@ pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
         }
     };
     match tables::write(api, &document.meta, write).await? {
-        Outcome::Won => Ok(Answer { body: body.into(), replayed: false }),
-        Outcome::Replayed(body) => Ok(Answer { body: body.into(), replayed: true }),
+        Outcome::Won => Ok(IdempotentAnswer { answer: body.into(), replayed: false }),
+        Outcome::Replayed(body) => Ok(IdempotentAnswer { answer: body.into(), replayed: true }),
         Outcome::Refused(error) => Err(error),
     }
 }
@@ -153,17 +143,16 @@ pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<Answer> {
 impl Attempt {
     /// What an answer is sealed for. The same on every server that the game moves to.
     fn context(&self) -> String {
-        let key = self.key.as_ref().map_or("", |(key, _)| key);
+        let key = self.key.as_ref().map_or("", |key| &key.key);
         format!("{}\n{}\n{}\n{key}", self.game, self.showing.player, self.showing.viewer.scope())
     }
 
     /// What is to be done. Error: a refusal that changes nothing.
     fn examine(&self, conn: &Connection, now: Timestamp) -> Result<Step> {
-        if let Some((key, fingerprint)) = &self.key {
-            let kept = sql::tokens::find_answer(conn, self.showing.viewer.scope(), key, *fingerprint)?;
-            if let Some(sealed) = kept {
-                return tokens::open(&self.token, &self.context(), &sealed).map(Step::Replay);
-            }
+        if let Some(key) = &self.key
+            && let Some(sealed) = sql::tokens::find_answer(conn, key)?
+        {
+            return tokens::open(&self.token, &self.context(), &sealed).map(Step::Replay);
         }
         check_running(conn, self.showing.document)?;
         if let Some(tombstone) = &self.deleted {
@@ -197,10 +186,7 @@ impl Attempt {
         let new = sql::tokens::New { hash: next, document, player, identity, family: &family, expires_at };
         match (&self.key, sealed) {
             (None, _) | (_, None) => sql::tokens::forget_answers(conn, &family)?,
-            (Some((key, fingerprint)), Some(sealed)) => {
-                let request = (self.showing.viewer.scope(), key.as_str(), *fingerprint);
-                sql::tokens::keep_answer(conn, &family, &hash, request, sealed)?;
-            }
+            (Some(key), Some(sealed)) => sql::tokens::keep_answer(conn, &family, &hash, key, sealed)?,
         }
         forget_expired(conn, now)?;
         sql::tokens::issue(conn, &new, now)

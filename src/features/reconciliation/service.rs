@@ -32,7 +32,7 @@ use crate::features::reconciliation::external;
 use crate::features::reconciliation::self_check::nothing_of;
 use crate::store::{Connection, Reader};
 
-pub(crate) use reports::{Received, Registration};
+pub(crate) use reports::{Received, Registration, ReportOutcome};
 pub(crate) use resume::Opening;
 
 /// How long a verdict waits for its row before it is told without: with what else there is on the way, a dashboard has

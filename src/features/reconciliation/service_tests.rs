@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::audit::{Action, Entry};
-use super::service::{Comparing, Parts, Received, Reconciliation, Registration};
+use super::service::{Comparing, Parts, Received, Reconciliation, Registration, ReportOutcome};
 use super::stream::Found;
 use super::trim::trim_job;
 use super::verdict::{Count, Counts, Status, Verdict};
@@ -16,6 +16,7 @@ use crate::base::clock::{Clock as _, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Kind, Result};
 use crate::features::reconciliation::external::Report;
+use crate::http::request::idempotency::{IdempotentCall, StoredResponse};
 use crate::jobs::tests::running::{DAY, Running};
 
 /// Finds `documents/games` as it is told to, and nothing else.
@@ -61,8 +62,9 @@ async fn register(reconciliation: &Reconciliation, name: &str, every: u64) {
 async fn report(reconciliation: &Arc<Reconciliation>, name: &str, expected: u32, actual: u32) {
     let counts = |count: u32| Counts::from([("rows".to_owned(), Count::from(count))]);
     let report = Report { expected: counts(expected), actual: counts(actual), ..Report::default() };
-    let received = Received { service: name.into(), report, latency_ms: None, at: None, key: None };
-    reconciliation.report(received).await.unwrap();
+    let once = IdempotentCall::unkeyed(|made: &ReportOutcome| StoredResponse::json(http::StatusCode::OK, made));
+    let received = Received { service: name.into(), report, latency_ms: None, at: None };
+    reconciliation.report(received, once).await.unwrap();
 }
 
 /// What was told after the cursor: service, status, and the millisecond since noon.

@@ -5,16 +5,15 @@ use axum::response::Response;
 use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
 
-use super::writes::{Manner, Shows, write};
+use super::writes::{Shows, Style, write};
 use crate::base::error::{Error, Result, both};
-use crate::document::chain::Hash;
 use crate::document::decide::{Expected, Request};
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, Return};
-use crate::http::request::idempotency::fingerprint;
+use crate::http::request::idempotency::request_key;
 use crate::http::response::problem::{HandlerResult, HttpError};
 
 /// The extractor of a write. Errors: those of a body, of the headers, and `Invalid` for a query: whoever sends
@@ -63,10 +62,8 @@ impl WriteRequest {
 
     /// Makes the changes and answers.
     pub(super) async fn carry_out(self, api: &Api, requests: Vec<Request>, shows: Shows) -> HandlerResult<Response> {
-        let key = headers::idempotency_key(&self.headers)?;
+        let key = request_key(&self.headers, &self.viewer, (&self.method, &self.path), &self.body)?;
         let minimal = headers::prefer_return(&self.headers) == Some(Return::Minimal);
-        let fingerprint = || fingerprint(self.method.as_str(), &self.path, &self.body);
-        let fingerprint = if key.is_some() { fingerprint() } else { Hash::ZERO };
-        Ok(write(api, Manner { viewer: self.viewer, key, fingerprint, minimal }, requests, shows).await?)
+        Ok(write(api, Style { viewer: self.viewer, shows, minimal }, key, requests).await?)
     }
 }

@@ -20,11 +20,10 @@ use crate::features::games::protocol::Piece;
 use crate::http::api::Api;
 use crate::http::request::body::{BodyLimits, JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{IdempotentRequest, StoredResponse, respond};
+use crate::http::request::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::response::openapi::problems;
 use crate::http::response::problem::HandlerResult;
 use crate::http::response::relocation;
-use crate::store::IdempotentAnswer;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(migrate)).routes(routes!(import))
@@ -109,8 +108,7 @@ async fn migrate(
     let MigrateBody { to } = sent.object()?;
     let retry = sent.key().map(|key| Retry { key: key.clone(), render });
     let departed = migrate_out::migrate(&api, &sent.caller, name, &to, retry).await?;
-    let answer = serde_json::to_vec(&render(&departed)?).map_err(Error::internal)?;
-    Ok(respond(IdempotentAnswer { answer: answer.into(), replayed: false })?)
+    Ok(render(&departed)?.into_response(false)?)
 }
 
 /// The answer as it is given and kept.

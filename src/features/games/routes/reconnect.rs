@@ -1,6 +1,6 @@
 //! Tokens, and coming back with one.
 
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -13,18 +13,18 @@ use super::{Game, ReconnectProblems, TokenProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind};
 use crate::base::ids::UserId;
-use crate::document::chain::Hash;
 use crate::document::visibility::Viewer;
 use crate::features::games::reconnect::{self, Request};
 use crate::features::games::service;
 use crate::features::games::tokens::Token;
 use crate::http::api::Api;
-use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::body::JSON;
 use crate::http::request::caller::Caller;
 use crate::http::request::deliberate::{Meant, check_deliberate};
-use crate::http::request::headers::{self, IDEMPOTENCY_REPLAYED};
+use crate::http::request::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::query::Query;
 use crate::http::response::problem::HandlerResult;
+use crate::store::IdempotentAnswer;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -165,9 +165,7 @@ struct Reconnected {
     params(
         ("gameId" = String, Path, description = "The game."),
         Caller,
-        ("Idempotency-Key" = Option<String>, Header,
-            description = "1 to 255 visible ASCII characters: the same request with the same key gets the first answer \
-                           again, the new token included."),
+        IdempotentRequest,
     ),
     request_body = ReconnectBody,
     responses(
@@ -176,29 +174,17 @@ struct Reconnected {
         ReconnectProblems,
     ),
 )]
-async fn reconnect(
-    State(api): State<Api>,
-    Game(game): Game,
-    Caller { viewer, .. }: Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: RawBody,
-) -> HandlerResult<Response> {
-    body.one_of(&[JSON])?;
-    let ReconnectBody { game_id, player_id, reconnect_token, last_event_id } = body.parse()?;
+async fn reconnect(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
+    let ReconnectBody { game_id, player_id, reconnect_token, last_event_id } = sent.object()?;
     if game_id != game.id.as_str() {
         return Err(Error::invalid_field("gameId", "must be the game that the path names").into());
     }
-    // Of all that was sent, which holds a secret of 256 bits: the digest tells nothing of it.
-    let fingerprint = || Hash::ZERO.after(uri.path().as_bytes()).after(&body.bytes);
-    let key = headers::idempotency_key(&headers)?.map(|key| (key, fingerprint()));
+    // The fingerprint tells nothing of the token: what it covers holds 256 secret bits.
+    let (key, viewer) = (sent.key().cloned(), sent.caller.viewer);
     let token = Token::parse(&reconnect_token)?;
     let request = Request { game, player: player_id, viewer, token, last_event_id, key };
-    let answer = reconnect::reconnect(&api, request).await?;
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json")), (CACHE_CONTROL, NO_STORE)];
-    let mut response = (headers, answer.body).into_response();
-    if answer.replayed {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
+    let IdempotentAnswer { answer, replayed } = reconnect::reconnect(&api, request).await?;
+    let mut response = StoredResponse::from_json(StatusCode::OK, answer)?.into_response(replayed)?;
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     Ok(response)
 }

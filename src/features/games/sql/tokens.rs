@@ -4,13 +4,12 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params};
 
 use super::{maybe_time, time, user};
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::Result;
 use crate::base::ids::UserId;
 use crate::base::limits::{RECONNECT_TOKENS_MAX, TOKENS_FORGOTTEN_AT_ONCE};
 use crate::base::secret::SecretHash;
-use crate::document::chain::Hash;
 use crate::features::games::tokens::{Known, Sealed};
-use crate::store::sql_error;
+use crate::store::{IdempotencyKey, rows, sql_error};
 
 /// A token to be stored.
 #[derive(Clone, Debug)]
@@ -107,17 +106,12 @@ pub(crate) fn forget_expired(conn: &Connection, before: Timestamp) -> Result<usi
 }
 
 /// The answer that was given to a request with this key before. Error: `IdempotencyMismatch` when that was another.
-pub(crate) fn find_answer(conn: &Connection, scope: &str, key: &str, fingerprint: Hash) -> Result<Option<Sealed>> {
+pub(crate) fn find_answer(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Sealed>> {
     let sql = "SELECT fingerprint, nonce, sealed FROM reconnect_answers WHERE scope = ?1 AND key = ?2";
-    let read =
-        |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, Sealed { nonce: row.get(1)?, text: row.get(2)? }));
-    let one = || conn.prepare_cached(sql)?.query_row((scope, key), read).optional();
-    match one().map_err(sql_error)? {
-        Some((known, _)) if known != fingerprint.to_string() => {
-            Err(Error::new(Kind::IdempotencyMismatch, "this Idempotency-Key was used for another request"))
-        }
-        found => Ok(found.map(|(_, sealed)| sealed)),
-    }
+    let read = |row: &rusqlite::Row<'_>| Ok((rows::hash(row, 0)?, Sealed { nonce: row.get(1)?, text: row.get(2)? }));
+    let one = || conn.prepare_cached(sql)?.query_row((&key.scope, &key.key), read).optional();
+    let found = one().map_err(sql_error)?;
+    found.map(|(fingerprint, sealed)| key.check(fingerprint).map(|()| sealed)).transpose()
 }
 
 /// Keeps an answer for a retry, in the place of the earlier ones of the line: who shows the next token got them.
@@ -125,13 +119,13 @@ pub(crate) fn keep_answer(
     conn: &Connection,
     family: &str,
     token: &SecretHash,
-    (scope, key, fingerprint): (&str, &str, Hash),
+    key: &IdempotencyKey,
     sealed: &Sealed,
 ) -> Result<()> {
     forget_answers(conn, family)?;
     let sql = "INSERT INTO reconnect_answers (scope, key, fingerprint, token, nonce, sealed)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let values = (scope, key, fingerprint.to_string(), token.to_string(), &sealed.nonce, &sealed.text);
+    let values = (&key.scope, &key.key, key.fingerprint.to_string(), token.to_string(), &sealed.nonce, &sealed.text);
     execute(conn, sql, values).map(drop)
 }
 

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -19,16 +17,14 @@ use super::{FindProblems, ReadProblems, RegisterProblems, ReportProblems, Servic
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::limits::{OUTSIDE_DESCRIPTION_LENGTH_MAX, REPORT_JOB_IDS_MAX};
-use crate::document::chain::Hash;
 use crate::features::reconciliation::audit::Entry;
 use crate::features::reconciliation::external::{self, REPORT_EVERY_SECONDS, Report, Service};
-use crate::features::reconciliation::service::{Received, Reconciliation, Registration};
-use crate::features::reconciliation::sql::external::Key;
+use crate::features::reconciliation::service::{Received, Reconciliation, Registration, ReportOutcome};
 use crate::features::reconciliation::verdict::Counts;
 use crate::http::api::Api;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::headers::{self, IDEMPOTENCY_REPLAYED};
+use crate::http::request::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::problem::HandlerResult;
 
@@ -257,9 +253,7 @@ struct ReportBody {
     params(
         ("service" = String, Path, description = "Its name."),
         Caller,
-        ("Idempotency-Key" = Option<String>, Header,
-            description = "1 to 255 visible ASCII characters: the same report with the same key gets the first answer \
-                           again."),
+        IdempotentRequest,
     ),
     request_body = ReportBody,
     responses(
@@ -271,19 +265,9 @@ struct ReportBody {
 async fn report(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
     ServicePath(service): ServicePath,
-    caller: Caller,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    sent: RawBody,
+    sent: IdempotentRequest,
 ) -> HandlerResult<Response> {
-    sent.one_of(&[JSON])?;
-    let body: ReportBody = sent.parse()?;
-    let fingerprint = || Hash::ZERO.after(b"POST").after(uri.path().as_bytes()).after(&sent.bytes);
-    let key = headers::idempotency_key(&headers)?.map(|key| Key {
-        scope: caller.viewer.scope().to_owned(),
-        key,
-        fingerprint: fingerprint(),
-    });
+    let body: ReportBody = sent.object()?;
     if body.latency_ms.is_some_and(|latency| latency < 0.0) {
         return Err(Error::invalid_field("latencyMs", "must not be negative").into());
     }
@@ -293,13 +277,9 @@ async fn report(
         expected_job_ids: ids("expectedJobIds", body.expected_job_ids)?,
         actual_job_ids: ids("actualJobIds", body.actual_job_ids)?,
     };
-    let received = Received { service, report, latency_ms: body.latency_ms, at: body.at, key };
-    let reported = reconciliation.report(received).await?;
-    let mut response = ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], reported.body).into_response();
-    if reported.replayed {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    let received = Received { service, report, latency_ms: body.latency_ms, at: body.at };
+    let once = sent.once(|made: &ReportOutcome| StoredResponse::json(StatusCode::OK, made));
+    Ok(respond(reconciliation.report(received, once).await?)?)
 }
 
 /// Error: `Invalid` when there are too many, repeated ones included.

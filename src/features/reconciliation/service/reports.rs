@@ -16,9 +16,9 @@ use crate::base::limits::OUTSIDE_SERVICES_MAX;
 use crate::features::reconciliation::audit::{Action, Entry};
 use crate::features::reconciliation::external::{self, Report, Service};
 use crate::features::reconciliation::sql;
-use crate::features::reconciliation::sql::external::Key;
 use crate::features::reconciliation::stream::{News, Update};
-use crate::store::Connection;
+use crate::http::request::idempotency::IdempotentCall;
+use crate::store::{Connection, IdempotentAnswer};
 
 /// Whether a verdict that is in force already is recorded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,21 +27,15 @@ enum Again {
     IfChanged,
 }
 
-/// The answer to a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reported {
-    /// As it is sent.
-    pub body: String,
-    /// Whether it is an earlier answer again.
-    pub replayed: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReportAnswer<'a> {
+/// What became of a report.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReportOutcome {
     /// Whether the report was the newest of its service, and made this verdict.
     applied: bool,
-    verdict: Option<&'a Entry>,
+    verdict: Option<Entry>,
+    /// When the next report is due.
+    #[serde(skip)]
+    deadline: Timestamp,
 }
 
 /// A report as it came.
@@ -53,8 +47,6 @@ pub(crate) struct Received {
     pub latency_ms: Option<f64>,
     /// What it is about.
     pub at: Option<Timestamp>,
-    /// Makes a retry safe.
-    pub key: Option<Key>,
 }
 
 /// How a service is to be known.
@@ -149,17 +141,28 @@ impl Reconciliation {
 
     /// Takes a report and tells what is to be made of it. Errors: `NotFound` when nobody knows the service; `Invalid`;
     /// `IdempotencyMismatch`; `StorageUnavailable`, after which it is to be sent again with the same key.
-    pub(crate) async fn report(self: &Arc<Self>, received: Received) -> Result<Reported> {
+    pub(crate) async fn report(
+        self: &Arc<Self>,
+        received: Received,
+        once: IdempotentCall<ReportOutcome>,
+    ) -> Result<IdempotentAnswer> {
         received.report.check()?;
         let this = Arc::clone(self);
         // In a task of its own, as in `record`.
-        tokio::spawn(async move { this.take_report(received).await }).await.map_err(Error::internal)?
+        tokio::spawn(async move { this.take_report(received, once).await }).await.map_err(Error::internal)?
     }
 
-    async fn take_report(self: Arc<Self>, received: Received) -> Result<Reported> {
+    async fn take_report(
+        self: Arc<Self>,
+        received: Received,
+        once: IdempotentCall<ReportOutcome>,
+    ) -> Result<IdempotentAnswer> {
         let slot = Slot::new();
         let (writer, filling) = (self.writer(), slot.clone());
-        let rows = self.parts.engine.rows(move |conn, now| writer.report(conn, &filling, now, &received));
+        let rows = self
+            .parts
+            .engine
+            .rows(move |conn, now| once.run(conn, now, |conn, now| writer.report(conn, &filling, now, &received)));
         let mut rows = pin!(rows);
         // What takes long gives its places back, so that others need not wait; if it is stored, it is told in later
         // ones.
@@ -170,13 +173,13 @@ impl Reconciliation {
                 Err(_) => late.extend(slot.take().into_iter().map(|(_, entry)| entry)),
             }
         };
-        let (reported, deadline) = outcome?;
+        let (answer, made) = outcome?;
         publish(slot.take());
         publish(late.into_iter().map(|entry| (self.feed.ticket(), entry)).collect());
-        if let Some(deadline) = deadline {
+        if let Some(ReportOutcome { applied: true, deadline, .. }) = made {
             self.look_again(deadline);
         }
-        Ok(reported)
+        Ok(answer)
     }
 
     /// Makes a service known, or changes how it is. Returns it, and whether it is new. Errors: `Invalid`; `TooLarge`
@@ -247,19 +250,7 @@ impl Reconciliation {
 }
 
 impl RowWriter {
-    /// Takes a report. Returns the answer, and when the next is due if this one was taken.
-    fn report(
-        &self,
-        conn: &Connection,
-        slot: &Slot,
-        now: Timestamp,
-        received: &Received,
-    ) -> Result<(Reported, Option<Timestamp>)> {
-        if let Some(key) = &received.key
-            && let Some(body) = sql::external::find_answer(conn, key)?
-        {
-            return Ok((Reported { body, replayed: true }, None));
-        }
+    fn report(&self, conn: &Connection, slot: &Slot, now: Timestamp, received: &Received) -> Result<ReportOutcome> {
         let mut service = sql::external::find(conn, &received.service)?.ok_or_else(|| no_service(&received.service))?;
         let at = external::moment(received.at, now)?;
         let applied = service.reported_at.is_none_or(|newest| at >= newest);
@@ -273,12 +264,7 @@ impl RowWriter {
             service.verdict = Some(verdict);
             sql::external::put(conn, &service)?;
         }
-        let in_force = sql::audit::newest(conn, &service.name)?;
-        let body = serde_json::to_string(&ReportAnswer { applied, verdict: in_force.as_ref() });
-        let body = body.map_err(Error::internal)?;
-        if let Some(key) = &received.key {
-            sql::external::keep_answer(conn, key, &body, now)?;
-        }
-        Ok((Reported { body, replayed: false }, applied.then(|| service.deadline())))
+        let verdict = sql::audit::newest(conn, &service.name)?;
+        Ok(ReportOutcome { applied, verdict, deadline: service.deadline() })
     }
 }

@@ -1,10 +1,9 @@
-//! Outside services, and what was answered to their reports.
+//! Rows of external services.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
-use crate::document::chain::Hash;
+use crate::base::error::Result;
 use crate::features::reconciliation::external::Service;
 use crate::features::reconciliation::sql::{maybe_json, maybe_time, strange, text, time};
 use crate::store::sql_error;
@@ -84,33 +83,4 @@ pub(crate) fn put(conn: &Connection, service: &Service) -> Result<()> {
 pub(crate) fn remove(conn: &Connection, name: &str) -> Result<bool> {
     let write = || conn.prepare_cached("DELETE FROM reconciliation_services WHERE service = ?1")?.execute([name]);
     write().map(|count| count > 0).map_err(sql_error)
-}
-
-/// An `Idempotency-Key`, who sent it, and a digest of the request that it came with.
-#[derive(Clone, Debug)]
-pub(crate) struct Key {
-    pub scope: String,
-    pub key: String,
-    pub fingerprint: Hash,
-}
-
-/// What was answered to the same request before. Error: `IdempotencyMismatch` when that was another.
-pub(crate) fn find_answer(conn: &Connection, key: &Key) -> Result<Option<String>> {
-    let sql = "SELECT fingerprint, answer FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
-    let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-    let one = || conn.prepare_cached(sql)?.query_row((&key.scope, &key.key), read).optional();
-    match one().map_err(sql_error)? {
-        Some((known, _)) if known != key.fingerprint.to_string() => {
-            Err(Error::new(Kind::IdempotencyMismatch, "this Idempotency-Key was used for another request"))
-        }
-        found => Ok(found.map(|(_, answer)| answer)),
-    }
-}
-
-/// Keeps an answer for a retry, beside those to writes: the keys of one caller are for all that they send.
-pub(crate) fn keep_answer(conn: &Connection, key: &Key, answer: &str, now: Timestamp) -> Result<()> {
-    let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let values = (&key.scope, &key.key, key.fingerprint.to_string(), answer, now.to_string());
-    let write = || conn.prepare_cached(sql)?.execute(values);
-    write().map(drop).map_err(sql_error)
 }

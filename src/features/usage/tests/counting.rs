@@ -19,7 +19,7 @@ use crate::document::model::Access;
 use crate::document::visibility::Viewer;
 use crate::engine::request::{Durability, Write, WriteKey, WriteReply};
 use crate::jobs::tests::running::Running;
-use crate::store::{Connection, sql_error};
+use crate::store::{Connection, IdempotencyKey, sql_error};
 
 /// Of creatures alice and bob may have this many; of the rest any number.
 pub(super) const LIMIT: u64 = 4;
@@ -60,8 +60,12 @@ impl Running {
         key: Option<&str>,
     ) -> Result<WriteReply> {
         let key = key.map(|key| WriteKey {
-            key: key.to_owned(),
-            fingerprint: Hash::ZERO,
+            key: IdempotencyKey {
+                scope: viewer.scope().to_owned(),
+                key: key.to_owned(),
+                fingerprint: Hash::ZERO,
+                document: None,
+            },
             render: Box::new(|_, _| bytes::Bytes::from_static(b"{}")),
         });
         self.engine.write(Write { requests, viewer: viewer.clone(), key }).await
