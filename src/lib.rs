@@ -205,9 +205,9 @@ pub mod internals {
     pub mod rate_limits {
         pub use crate::features::rate_limits::identity::Identity;
         pub use crate::features::rate_limits::ledger::Bounds;
-        pub use crate::features::rate_limits::limiter::{Limiter, UserLimit};
-        pub use crate::features::rate_limits::rules::Limit;
+        pub use crate::features::rate_limits::limiter::Limiter;
         pub use crate::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
+        pub use crate::features::rate_limits::rules::{Limit, UserLimit};
     }
 
     pub mod sessions {

@@ -13,8 +13,8 @@ use crate::document::json::Bounds;
 use crate::engine::handle::Engine;
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
+use crate::http::concurrency::ConcurrencyLimit;
 use crate::http::request::body::BodyLimits;
-use crate::http::server::concurrency::ConcurrencyLimit;
 use crate::live::presence::Presence;
 use crate::store::Memory;
 

@@ -19,12 +19,12 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K};
 use crate::base::limits::CLIENT_ERROR_COUNT_MAX;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::HandlerResult;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ClientErrorBody, Noted, ClientErrorItem, ClientErrors)))]

@@ -23,6 +23,7 @@ use crate::document::model::{Access, Document};
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, redact_state};
 use crate::http::api::Api;
+use crate::http::error::{HandlerResult, HttpError};
 use crate::http::request::body::{JSON_PATCH, MERGE_PATCH};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
@@ -30,7 +31,6 @@ use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::request::preconditions::is_unchanged;
 use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::openapi::{IfNoneMatch, Preconditions, WriteHeaders};
-use crate::http::response::problem::{HandlerResult, HttpError};
 
 mod batch;
 mod description;
@@ -43,9 +43,29 @@ use description::{
     ActProblems, CreateProblems, Created, CreatedOrWritten, DeleteProblems, DocumentProblems, ListProblems,
     PatchProblems, PutProblems, Read, Written,
 };
-use schemas::{Acted, Document as DocumentSchema, DocumentPage, PatchOperation, Schemas};
+use schemas::{
+    Acted, BatchResults, Document as DocumentSchema, DocumentPage, Event, EventPage, NotDurable, PatchOperation,
+};
 use sent::WriteRequest;
 use writes::Shows;
+
+/// The schemas of these calls.
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    Acted,
+    ActionBody,
+    batch::BatchBody,
+    BatchResults,
+    CreateBody,
+    DocumentSchema,
+    DocumentPage,
+    Event,
+    EventPage,
+    NotDurable,
+    PutBody,
+    RollbackBody
+)))]
+struct Schemas;
 
 /// The calls about documents.
 pub(crate) fn router() -> OpenApiRouter<Api> {

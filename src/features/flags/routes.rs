@@ -12,9 +12,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::response::json::json;
 use crate::http::response::openapi::CommonProblems;
-use crate::http::response::problem::HandlerResult;
 
 /// The calls about flags: those in force, by their names in the configuration.
 pub(crate) fn router(values: &BTreeMap<String, bool>) -> OpenApiRouter<Api> {

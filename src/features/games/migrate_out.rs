@@ -33,8 +33,8 @@ use crate::features::games::protocol::{Head, HeadBase, PIECE_BYTES_MAX, Piece, P
 use crate::features::games::sql::attached_rows::read as read_belongings;
 use crate::features::games::sql::migrate::{self as sql, MoveRow};
 use crate::http::api::Api;
+use crate::http::idempotency::StoredResponse;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::StoredResponse;
 use crate::net::http_client::{Answer, Target};
 use crate::store::{IdempotencyKey, IdempotencyRow};
 

@@ -13,9 +13,9 @@ use crate::features::games::problems::{
     RECONNECT_TOKEN_RACED, RECONNECT_TOKEN_UNKNOWN, RECONNECT_TOKEN_USED, SEAT_TAKEN, TABLE_FULL,
 };
 use crate::http::api::Api;
+use crate::http::error::HttpError;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::HttpError;
 
 mod migrate;
 mod persist;

@@ -14,7 +14,7 @@ use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
-use crate::http::request::idempotency::IdempotentCall;
+use crate::http::idempotency::IdempotentCall;
 use crate::store::{Connection, IdempotentAnswer};
 
 /// The game, when it is there and not over. Errors: `NotFound`, `Gone`, `game-completed`.

@@ -13,9 +13,9 @@ use super::markdown::{Rendered, render};
 use crate::base::error::Error;
 use crate::guide::{CHAPTERS, Chapter};
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::response::openapi::{CommonProblems, NotFoundProblems};
 use crate::http::response::pages;
-use crate::http::response::problem::HandlerResult;
 
 /// The pages of the guide.
 pub(crate) fn router() -> OpenApiRouter<Api> {

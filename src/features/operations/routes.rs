@@ -12,10 +12,10 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Kind;
 use crate::engine::health;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::{CommonProblems, problems};
-use crate::http::response::problem::HandlerResult;
 
 pub(crate) mod front;
 pub(crate) mod jobs;

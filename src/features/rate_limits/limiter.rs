@@ -12,8 +12,7 @@ use parking_lot::RwLock;
 use super::identity::Identity;
 use super::ledger::{Bounds, Ledger, Outcome, Scope, Tally, Wanted};
 use super::rules::matching::{Rule, RuleBook, Verb};
-use super::rules::{DEFAULT_NAME, Limit, USER_NAME};
-use super::sql::rule_scope;
+use super::rules::{DEFAULT_NAME, Limit, USER_NAME, UserLimit, rule_scope};
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;
 
@@ -64,17 +63,6 @@ impl Policy {
         let header = HeaderValue::try_from(header).unwrap_or(HeaderValue::from_static("\"limit\";q=1"));
         Self { name: name.into(), limit, header, quoted: quoted.into(), scope, counts }
     }
-}
-
-/// A limit of one user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UserLimit {
-    /// The limit.
-    pub limit: Limit,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was last changed.
-    pub updated_at: Timestamp,
 }
 
 /// All limits in force. Behind one lock, taken for reading by each request and for writing by each change.

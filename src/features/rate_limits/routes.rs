@@ -13,11 +13,11 @@ use utoipa_axum::router::OpenApiRouter;
 use super::service::RateLimits;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::http::api::Api;
+use crate::http::error::HttpError;
+use crate::http::idempotency::respond;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::respond;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::HttpError;
 use crate::store::IdempotentAnswer;
 
 mod configs;

@@ -6,6 +6,7 @@
 pub(crate) mod bucket;
 pub(crate) mod matching;
 
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 
 /// Most tokens of a bucket, and most that come back in a window.
@@ -20,6 +21,7 @@ pub(crate) const NAME_LENGTH_MAX: usize = 64;
 pub(crate) const DEFAULT_NAME: &str = "default";
 /// See [`DEFAULT_NAME`].
 pub(crate) const USER_NAME: &str = "user";
+
 /// A limit: a bucket holds `capacity` tokens, a request takes one, and `refill` come back in each window, evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -29,6 +31,22 @@ pub struct Limit {
     pub refill: u32,
     /// Length of the window, seconds.
     pub window_seconds: u32,
+}
+
+/// A limit of one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserLimit {
+    /// The limit.
+    pub limit: Limit,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What the buckets of a rule are stored under.
+pub(crate) fn rule_scope(id: &str) -> String {
+    format!("rule:{id}")
 }
 
 /// A limit as it was sent: the fields by their names on the wire.

@@ -14,9 +14,9 @@ use tokio::time::{sleep, timeout};
 
 use super::identity::Identity;
 use super::ledger::{Bounds, Saved};
-use super::limiter::{Decision, Limiter, Shortage, UserLimit};
-use super::rules::Limit;
+use super::limiter::{Decision, Limiter, Shortage};
 use super::rules::matching::{Rule, Verb};
+use super::rules::{Limit, UserLimit};
 use super::sql::{self, RuleFields, Stored, StoredBucket};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::{Entropy, new_id};
@@ -24,8 +24,8 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, UserId};
 use crate::engine::handle::Engine;
 use crate::engine::read::Reads;
+use crate::http::idempotency::IdempotentCall;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::IdempotentCall;
 use crate::store::{Connection, IdempotentAnswer, Reader};
 
 /// How long what should be stored soon waits for more of it.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::entropy::SeededEntropy;
 use crate::features::rate_limits::rules::matching::Pattern;
-use crate::http::request::idempotency::StoredResponse;
+use crate::http::idempotency::StoredResponse;
 use crate::jobs::tests::running::Running;
 
 const PATH: &str = "/api/v1/games/g1";

@@ -4,10 +4,9 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::identity::Identity;
-use super::limiter::UserLimit;
 use super::rules::bucket::Bucket;
 use super::rules::matching::{Pattern, Rule, Verb};
-use super::rules::{Limit, LimitFields, Misfits};
+use super::rules::{Limit, LimitFields, Misfits, UserLimit, rule_scope};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
@@ -160,11 +159,6 @@ pub(crate) fn save_buckets(conn: &Connection, buckets: &[StoredBucket], now: Tim
         execute(conn, sql, (identity.to_string(), scope, spent, bucket.window_seconds, times.0, times.1))?;
     }
     Ok(())
-}
-
-/// What the buckets of a rule are stored under.
-pub(crate) fn rule_scope(id: &str) -> String {
-    format!("rule:{id}")
 }
 
 fn bounded(conn: &Connection, sql: &str, most: i64, what: &str) -> Result<()> {

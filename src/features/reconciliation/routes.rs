@@ -12,9 +12,9 @@ use super::service::Reconciliation;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::engine::problems::NOT_IN_MEMORY;
 use crate::http::api::Api;
+use crate::http::error::HttpError;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::HttpError;
 
 mod audit;
 pub(crate) mod repair;

@@ -16,7 +16,7 @@ use crate::base::clock::{Clock as _, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Kind, Result};
 use crate::features::reconciliation::external::Report;
-use crate::http::request::idempotency::{IdempotentCall, StoredResponse};
+use crate::http::idempotency::{IdempotentCall, StoredResponse};
 use crate::jobs::tests::running::{DAY, Running};
 
 /// Finds `documents/games` as it is told to, and nothing else.

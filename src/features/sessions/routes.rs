@@ -20,12 +20,12 @@ use crate::features::sessions::rules::{self, Device, Session, Token};
 use crate::features::sessions::service::{Description, Keeper, Made, Opening, gone};
 use crate::features::sessions::table::Live;
 use crate::http::api::Api;
+use crate::http::error::{HandlerResult, HttpError};
 use crate::http::request::body::{JSON, Json, RawBody};
 use crate::http::request::caller::{Caller, Sessions as _};
 use crate::http::request::query::{Cursor, PageQuery, PageRequest, Query};
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::{HandlerResult, HttpError};
 
 mod admin;
 mod login;

@@ -18,12 +18,12 @@ use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
+use crate::http::error::{HandlerResult, HttpError};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::{HandlerResult, HttpError};
 
 /// The calls about usage.
 pub(crate) fn router(usage: Usage) -> OpenApiRouter<Api> {

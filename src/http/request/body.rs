@@ -1,5 +1,7 @@
 //! Extractors of request bodies: bounded in bytes, depth and time, and refused in our own words.
 
+use std::fmt;
+
 use axum::body::BodyDataStream;
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
@@ -12,10 +14,9 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX};
 use crate::document::input;
 use crate::document::json::{check_text_depth, check_text_integers};
+use crate::http::error::HttpError;
 use crate::http::request::caller::CallerResolution;
 use crate::http::request::headers::single;
-use crate::http::response::problem::HttpError;
-use crate::http::server::body_timeout::BodyTimeout;
 
 /// The media type that most bodies have.
 pub(crate) const JSON: &str = "application/json";
@@ -35,6 +36,18 @@ impl Default for BodyLimits {
         Self { bytes_max: BODY_BYTES_MAX, depth_max: DEPTH_MAX }
     }
 }
+
+/// The error of a body that was sent too slowly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyTimeout;
+
+impl fmt::Display for BodyTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request body did not come in time")
+    }
+}
+
+impl std::error::Error for BodyTimeout {}
 
 /// A body of `application/json` that holds an object. Errors: `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`,
 /// `Invalid` with the fields that do not fit.

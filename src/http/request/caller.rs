@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::document::visibility::Viewer;
+use crate::http::error::HttpError;
 use crate::http::request::cookie::SessionCookie;
 use crate::http::request::forwarding::passed_on_by;
-use crate::http::response::problem::HttpError;
 pub(crate) use crate::tailnet::policy::Member;
 
 /// Who is at the other end of a connection.

@@ -1,5 +1,5 @@
 //! What a request says: [`caller`] (with [`cookie`] and [`forwarding`]), [`hosts`], [`headers`], [`preconditions`],
-//! [`path`], [`query`], [`body`] and [`idempotency`]; [`deliberate`] says whether a GET that writes was meant.
+//! [`path`], [`query`] and [`body`]; [`deliberate`] says whether a GET that writes was meant.
 
 pub(crate) mod body;
 pub(crate) mod caller;
@@ -8,7 +8,6 @@ pub(crate) mod deliberate;
 pub(crate) mod forwarding;
 pub(crate) mod headers;
 pub(crate) mod hosts;
-pub(crate) mod idempotency;
 pub(crate) mod path;
 pub(crate) mod preconditions;
 pub(crate) mod query;

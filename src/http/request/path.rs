@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName};
-use crate::http::response::problem::HttpError;
+use crate::http::error::HttpError;
 
 /// The extractor of `{collection}`. Error: `Invalid`.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::base::error::{Error, Result, both};
 use crate::base::limits::{CURSOR_LENGTH_MAX, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX};
 use crate::document::input::{self, InvalidValue};
-use crate::http::response::problem::HttpError;
+use crate::http::error::HttpError;
 
 /// The extractor of a query as a `T`, whose fields are text, numbers, booleans, options and, for what may be repeated,
 /// lists of these. `T` should deny unknown fields. Error: `Invalid`, naming the parameter.

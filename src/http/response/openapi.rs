@@ -28,7 +28,6 @@ use utoipa_axum::routes;
 use crate::base::error::{Kind, ProblemType};
 use crate::http::request::caller::Caller;
 use crate::http::request::cookie::SessionCookie;
-use crate::http::request::idempotency::IdempotentRequest;
 use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::response::{problem, problem_types};
 
@@ -307,7 +306,6 @@ parameters! {
         request_header("If-Match", TAGS_PATTERN, "Answer 412 unless what is asked for has one of these tags."),
         request_header("If-None-Match", TAGS_PATTERN, "Answer 304 if what is asked for still has one of these tags."),
     ];
-    IdempotentRequest => [idempotency_key()];
     WriteHeaders => [
         idempotency_key(),
         request_header("Prefer", "", "`return=minimal`: answer with the headers alone."),
@@ -320,7 +318,8 @@ parameters! {
     )];
 }
 
-fn idempotency_key() -> Parameter {
+/// `Idempotency-Key` on a write.
+pub(crate) fn idempotency_key() -> Parameter {
     request_header(
         "Idempotency-Key",
         KEY_PATTERN,

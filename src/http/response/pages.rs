@@ -15,9 +15,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::error::{Error, ProblemType, Result};
+use crate::http::error::HandlerResult;
 use crate::http::request::headers::prefers;
 use crate::http::response::openapi::{CommonProblems, NotFoundProblems};
-use crate::http::response::problem::HandlerResult;
 use crate::http::response::problem_types;
 
 /// The only style of these pages. The policy names its hash, so that nothing else applies. The colour scheme is the

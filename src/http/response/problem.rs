@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::base::error::{Error, Kind};
+use crate::http::error::HttpError;
 use crate::http::response::problem_types;
 
 /// The media type of a problem.
@@ -20,19 +21,6 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 const FROZEN_RETRY_AFTER_SECONDS: u64 = 1;
 /// The members that a failure's details may not replace.
 const RESERVED: [&str; 5] = ["type", "title", "status", "detail", "instance"];
-
-/// The result of a handler.
-pub(crate) type HandlerResult<T> = Result<T, HttpError>;
-
-/// An [`Error`] on its way out of a handler.
-#[derive(Debug)]
-pub(crate) struct HttpError(pub Error);
-
-impl From<Error> for HttpError {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
 
 /// The body of a problem.
 #[derive(Serialize)]

@@ -25,9 +25,9 @@ use crate::document::model::Document;
 use crate::document::visibility::redact_state;
 use crate::engine::read::follow::{Follow, Item};
 use crate::http::api::Api;
+use crate::http::concurrency::Permit;
+use crate::http::error::HttpError;
 use crate::http::request::caller::Caller;
-use crate::http::response::problem::HttpError;
-use crate::http::server::concurrency::Permit;
 use crate::live::topics::Interest;
 
 /// Shortest reconnection time that clients are told.

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::error::{Error, Kind};
 use crate::base::ids::UserId;
+use crate::http::concurrency::{ConcurrencyLimit, Permit};
 use crate::http::request::caller::{Peer, Person};
 use crate::http::request::hosts::Hosts;
-use crate::http::server::concurrency::{ConcurrencyLimit, Permit};
 use crate::http::server::listener_set::ListenerInfo;
 use crate::tailnet::gate::{BELIEVED, Gate, Reach, Verdict};
 use crate::tailnet::policy::Member;

@@ -1,6 +1,5 @@
 //! Timeouts on reading a request body.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::http::request::body::BodyTimeout;
 use crate::http::server::unread_body::UnreadBody;
 
 #[derive(Clone, Copy, Debug)]
@@ -20,18 +20,6 @@ pub(crate) struct BodyTimeouts {
     /// The whole body, from the first pause on. Bounds a sender of one byte now and then, who is never idle.
     pub total: Duration,
 }
-
-/// The error of a body that was sent too slowly.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BodyTimeout;
-
-impl fmt::Display for BodyTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request body did not come in time")
-    }
-}
-
-impl std::error::Error for BodyTimeout {}
 
 /// Wraps the body that hyper reads. An empty one is not wrapped.
 /// What is not read of it when it is dropped goes to `unread`.

@@ -20,9 +20,10 @@ use tower::Service;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
+use crate::http::error::HttpError;
 use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress, Sessions};
 use crate::http::request::headers::{LAST_EVENT_ID, check_transfer_coding, wants_event_stream};
-use crate::http::response::problem::{self, HttpError, PendingRedirect, UnloggedCause};
+use crate::http::response::problem::{self, PendingRedirect, UnloggedCause};
 use crate::http::response::relocation;
 use crate::http::response::sse;
 use crate::http::response::trailing_newline::add_trailing_newline;

@@ -1,12 +1,11 @@
 //! From the socket to the router, in the order in which a connection meets the files: [`listener_manager`] and
 //! [`listener_set`] (where to listen), [`connection`] (accept loop, one task per connection), [`admission`] (who may
-//! connect, bounded by [`concurrency`]), [`write_timeout`], [`head_reader`], [`body_timeout`] and
+//! connect, bounded by [`concurrency`](super::concurrency)), [`write_timeout`], [`head_reader`], [`body_timeout`] and
 //! [`unread_body`], [`middleware`] (host, origin, session,
 //! [`rate_limit`], panics, headers, logs) and [`stream_writer`] (event streams).
 
 pub(crate) mod admission;
 pub(crate) mod body_timeout;
-pub(crate) mod concurrency;
 pub(crate) mod connection;
 pub(crate) mod head_reader;
 pub(crate) mod listener_manager;

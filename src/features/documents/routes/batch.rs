@@ -24,9 +24,9 @@ use crate::document::model::Access;
 use crate::document::patch::ClientPatch;
 use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::api::Api;
+use crate::http::error::{HandlerResult, HttpError};
 use crate::http::request::caller::Caller;
 use crate::http::response::openapi::WriteHeaders;
-use crate::http::response::problem::{HandlerResult, HttpError};
 use crate::http::server::rate_limit::RateLimiter;
 
 /// Changes that happen together or not at all.

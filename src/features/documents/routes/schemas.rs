@@ -7,28 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::{OpenApi, ToSchema};
-
-use super::batch::BatchBody;
-use super::{ActionBody, CreateBody, PutBody, RollbackBody};
-
-/// The schemas of these calls.
-#[derive(OpenApi)]
-#[openapi(components(schemas(
-    Acted,
-    ActionBody,
-    BatchBody,
-    BatchResults,
-    CreateBody,
-    Document,
-    DocumentPage,
-    Event,
-    EventPage,
-    NotDurable,
-    PutBody,
-    RollbackBody
-)))]
-pub(super) struct Schemas;
+use utoipa::ToSchema;
 
 /// A versioned JSON object in a collection.
 #[derive(Serialize, ToSchema)]

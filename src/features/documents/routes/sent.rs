@@ -10,11 +10,11 @@ use crate::base::error::{Error, Result, both};
 use crate::document::decide::{Expected, Request};
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
+use crate::http::error::{HandlerResult, HttpError};
+use crate::http::idempotency::request_key;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, Return};
-use crate::http::request::idempotency::request_key;
-use crate::http::response::problem::{HandlerResult, HttpError};
 
 /// The extractor of a write. Errors: those of a body, of the headers, and `Invalid` for a query: whoever sends
 /// `?expectedVersion=3` relies on what would not be looked at.

@@ -23,12 +23,12 @@ use crate::document::decide::absent;
 use crate::document::visibility::Viewer;
 use crate::engine::read::History;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, REJOIN_POSITION};
 use crate::http::request::path::DocumentPath;
 use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::openapi::Resume;
-use crate::http::response::problem::HandlerResult;
 use crate::http::response::sse;
 use crate::live::topics::Interest;
 

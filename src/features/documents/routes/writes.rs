@@ -10,8 +10,8 @@ use crate::document::decide::Request;
 use crate::document::visibility::{Viewer, redact_state};
 use crate::engine::request::{Durability, Outcome, Write, WriteKey, WriteReply, WriteTimes};
 use crate::http::api::Api;
+use crate::http::idempotency::{StoredResponse, respond};
 use crate::http::request::headers::SERVER_TIMING;
-use crate::http::request::idempotency::{StoredResponse, respond};
 use crate::store::{IdempotencyKey, IdempotentAnswer};
 
 /// What the answer to a write shows.

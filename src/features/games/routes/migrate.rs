@@ -18,11 +18,11 @@ use crate::features::games::migrate_out::{self, Departed, Retry};
 use crate::features::games::problems::{GAME_TOO_LARGE, MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
 use crate::features::games::protocol::Piece;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::{BodyLimits, JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::HandlerResult;
 use crate::http::response::relocation;
 
 pub(super) fn router() -> OpenApiRouter<Api> {

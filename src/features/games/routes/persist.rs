@@ -25,10 +25,10 @@ use crate::engine::refusal::{check_persistent, check_persistent_meta};
 use crate::features::games::problems::GAME_RUNNING;
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
-use crate::http::request::idempotency::{IdempotentRequest, StoredResponse, respond};
-use crate::http::response::problem::HandlerResult;
 use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {

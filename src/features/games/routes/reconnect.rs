@@ -18,12 +18,12 @@ use crate::features::games::reconnect::{self, Request};
 use crate::features::games::service;
 use crate::features::games::tokens::Token;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::JSON;
 use crate::http::request::caller::Caller;
 use crate::http::request::deliberate::{Meant, check_deliberate};
-use crate::http::request::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::query::Query;
-use crate::http::response::problem::HandlerResult;
 use crate::store::IdempotentAnswer;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

@@ -14,9 +14,9 @@ use crate::base::ids::{DocumentId, DocumentName, UserId};
 use crate::features::games::seats::Seat;
 use crate::features::games::service;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{IdempotentRequest, StoredResponse, respond};
-use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))

@@ -14,15 +14,14 @@ use super::{Administrator, DropProblems, FindProblems, MakeProblems, Named, PutP
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
-use crate::features::rate_limits::limiter::UserLimit;
-use crate::features::rate_limits::rules::{Limit, LimitFields, Misfits};
+use crate::features::rate_limits::rules::{Limit, LimitFields, Misfits, UserLimit};
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::query::{Cursor, PageQuery, PageRequest, Query};
-use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))

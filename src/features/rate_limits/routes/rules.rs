@@ -22,10 +22,10 @@ use crate::features::rate_limits::rules::{LimitFields, Misfits, check_name, chec
 use crate::features::rate_limits::service::RateLimits;
 use crate::features::rate_limits::sql::RuleFields;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{IdempotentRequest, StoredResponse};
-use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))

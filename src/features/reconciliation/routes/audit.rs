@@ -20,10 +20,10 @@ use crate::features::reconciliation::sql::audit::Filter;
 use crate::features::reconciliation::stream::Update;
 use crate::features::reconciliation::verdict::Status;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::{Cursor, PageRequest, Query};
-use crate::http::response::problem::HandlerResult;
 
 #[derive(OpenApi)]
 #[openapi(

@@ -20,9 +20,9 @@ use crate::features::reconciliation::scrub::Shared;
 use crate::features::reconciliation::service::Reconciliation;
 use crate::features::reconciliation::verdict::Status;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::response::problem::HandlerResult;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(RepairBody, RepairResult, Verdicts)))]

@@ -22,11 +22,11 @@ use crate::features::reconciliation::external::{self, REPORT_EVERY_SECONDS, Repo
 use crate::features::reconciliation::service::{Received, Reconciliation, Registration, ReportOutcome};
 use crate::features::reconciliation::verdict::Counts;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::query::{Cursor, PageRequest, Query};
-use crate::http::response::problem::HandlerResult;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ServiceBody, ReportBody, OutsideService, OutsideServices)))]

@@ -26,12 +26,12 @@ use crate::base::limits::STREAM_WRITE_BYTES_MAX;
 use crate::features::reconciliation::service::{Opening, Reconciliation};
 use crate::features::reconciliation::stream::Found;
 use crate::http::api::Api;
+use crate::http::concurrency::Permit;
+use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::LAST_EVENT_ID;
 use crate::http::response::openapi::Resume;
-use crate::http::response::problem::HandlerResult;
 use crate::http::response::sse::{self, StreamPermit};
-use crate::http::server::concurrency::Permit;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(follow))

@@ -17,7 +17,7 @@ use crate::features::reconciliation::audit::{Action, Entry};
 use crate::features::reconciliation::external::{self, Report, Service};
 use crate::features::reconciliation::sql;
 use crate::features::reconciliation::stream::{News, Update};
-use crate::http::request::idempotency::IdempotentCall;
+use crate::http::idempotency::IdempotentCall;
 use crate::store::{Connection, IdempotentAnswer};
 
 /// Whether a verdict that is in force already is recorded again.

@@ -16,11 +16,11 @@ use crate::features::sessions::problems::SESSIONS_FULL;
 use crate::features::sessions::rules;
 use crate::features::sessions::service::{Keeper, Made};
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::request::caller::PeerAddress;
 use crate::http::request::deliberate::check_deliberate;
 use crate::http::request::query::Query;
 use crate::http::response::openapi::problems;
-use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router(links: Links) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(login)).layer(Extension(links))

@@ -13,8 +13,8 @@ use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
 use crate::features::sessions::service::Keeper;
 use crate::http::api::Api;
+use crate::http::error::HandlerResult;
 use crate::http::request::caller::{Caller, Member, Person};
-use crate::http::response::problem::HandlerResult;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(me))

@@ -10,6 +10,8 @@ use http::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
@@ -17,10 +19,11 @@ use crate::document::chain::Hash;
 use crate::document::model::Meta;
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
+use crate::http::error::HttpError;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, idempotency_key};
-use crate::http::response::problem::HttpError;
+use crate::http::response::openapi;
 use crate::store::{Connection, IdempotencyKey, IdempotentAnswer, once};
 
 /// Extracts caller, body and `Idempotency-Key`. Errors: those of a body, and `Invalid` for a malformed key.
@@ -43,6 +46,12 @@ impl FromRequest<Api> for IdempotentRequest {
         let body = RawBody::from_request(Request::from_parts(parts, body), api).await?;
         let key = request_key(&headers, &caller.viewer, (&method, &path), &body)?;
         Ok(Self { caller, body, key })
+    }
+}
+
+impl IntoParams for IdempotentRequest {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![openapi::idempotency_key()]
     }
 }
 
