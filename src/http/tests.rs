@@ -26,10 +26,10 @@ use crate::base::error::Error;
 use crate::base::ids::Seq;
 use crate::document::chain::Hash;
 use crate::http::error::HandlerResult;
+use crate::http::page::PageRequest;
 use crate::http::request::body::{BodyLimits, Json};
 use crate::http::request::caller::{Caller, Loopback, NoSessions};
 use crate::http::request::path::DocumentPath;
-use crate::http::request::query;
 use crate::http::response::pages;
 use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
@@ -95,7 +95,7 @@ fn routes(signals: Signals) -> Router {
         .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
         .route("/broken", get(async || -> HandlerResult<()> { Err(Error::internal("the secret reason").into()) }))
         .route("/who", get(async |Caller { viewer, .. }: Caller| format!("{viewer:?}")))
-        .route("/page", get(async |page: query::Query<query::PageQuery>| format!("{:?}", page.0.limit)))
+        .route("/page", get(async |page: PageRequest| page.limit.to_string()))
         .route("/docs/{collection}/{id}", get(async |DocumentPath(name): DocumentPath| name.to_string()))
         .route("/wait", post(wait))
         .route("/large", get(async || vec![b'x'; LARGE]))

@@ -20,14 +20,14 @@ use crate::base::error::{Error, Kind as K};
 use crate::base::limits::CLIENT_ERROR_COUNT_MAX;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
+use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Cursor, PageRequest, Query};
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(ClientErrorBody, Noted, ClientErrorItem, ClientErrors)))]
+#[openapi(components(schemas(ClientErrorBody, Noted, ClientErrorItem)))]
 struct Schemas;
 
 /// The calls about client errors.
@@ -172,47 +172,17 @@ impl From<Seen> for ClientErrorItem {
     }
 }
 
-/// A page of errors.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ClientErrors {
-    /// Those last seen first.
-    items: Vec<ClientErrorItem>,
-    /// Where the next page begins; missing at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
-    next_cursor: Option<String>,
-}
-
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ListQuery {
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
-    /// Most errors in the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
-}
-
 /// List the errors in browsers
 ///
 /// Each once, those last seen first; the last 1000 are kept. For administrators.
 #[utoipa::path(
     get, path = "/audit/client-errors", operation_id = "listClientErrors", tag = "operations",
-    params(Caller, ListQuery),
-    responses((status = 200, description = "A page of them.", body = ClientErrors), ListProblems),
+    params(Caller, PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ClientErrorItem>), ListProblems),
 )]
-async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> HandlerResult<Response> {
+async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> HandlerResult<Response> {
     caller.require_administrator()?;
-    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let foreign = |_| Error::invalid_field("cursor", "must be a nextCursor of this list");
-    let before = page.after.map_or(Ok(i64::MAX), |text| text.parse().map_err(foreign))?;
-    let limit = page.limit;
-    let mut found = api.reads.ask(move |reader| reader.rows(|conn| sql::page(conn, before, limit))).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next_cursor = found.last().filter(|_| more).map(|seen| Cursor::encode(&seen.place.to_string()));
-    let items = found.into_iter().map(ClientErrorItem::from).collect();
-    Ok(json(StatusCode::OK, &ClientErrors { items, next_cursor })?)
+    let (before, limit) = (page.parse_after(str::parse)?.unwrap_or(i64::MAX), page.limit);
+    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::page(conn, before, limit))).await?;
+    Ok(json(StatusCode::OK, &Page::new(found, limit, |seen| seen.place.to_string(), ClientErrorItem::from))?)
 }

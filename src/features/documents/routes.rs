@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,12 +23,14 @@ use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, redact_state};
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
+use crate::http::page::{Page, PageRequest, encode_cursor};
 use crate::http::request::body::{JSON_PATCH, MERGE_PATCH};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
 use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::request::preconditions::is_unchanged;
-use crate::http::request::query::{Cursor, PageRequest, Query};
+use crate::http::request::query::Query;
+use crate::http::response::json::json;
 use crate::http::response::openapi::{IfNoneMatch, Preconditions, WriteHeaders};
 
 mod batch;
@@ -44,7 +45,7 @@ use description::{
     PatchProblems, PutProblems, Read, Written,
 };
 use schemas::{
-    Acted, BatchResults, Document as DocumentSchema, DocumentPage, Event, EventPage, NotDurable, PatchOperation,
+    Acted, BatchResults, Document as DocumentSchema, Event, HistoryPage, ListedDocument, NotDurable, PatchOperation,
 };
 use sent::WriteRequest;
 use writes::Shows;
@@ -58,9 +59,8 @@ use writes::Shows;
     BatchResults,
     CreateBody,
     DocumentSchema,
-    DocumentPage,
     Event,
-    EventPage,
+    HistoryPage,
     NotDurable,
     PutBody,
     RollbackBody
@@ -371,7 +371,7 @@ enum Include {
 #[utoipa::path(
     get, path = "/api/v1/{collection}", operation_id = "listDocuments", tag = "documents",
     params(CollectionPath, Caller, ListQuery),
-    responses((status = 200, description = "A page of them.", body = DocumentPage), ListProblems),
+    responses((status = 200, description = "A page of them.", body = Page<ListedDocument>), ListProblems),
 )]
 async fn list(
     State(api): State<Api>,
@@ -380,8 +380,7 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> HandlerResult<Response> {
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let after = page.after.as_deref().map(DocumentId::new).transpose();
-    let after = after.map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"))?;
+    let after = page.parse_after(DocumentId::new)?;
     let with_state = query.include == Some(Include::State);
     let (listed, more) = api.reads.list(&collection, after.as_ref(), page.limit, with_state).await?;
     let mut items = Vec::with_capacity(listed.len());
@@ -403,29 +402,10 @@ async fn list(
         if entry.meta.volatile {
             item.insert("persistent", false.into());
         }
-        items.push(serde_json::value::to_raw_value(&item).map_err(Error::internal)?);
+        items.push(item);
     }
-    let next = listed.last().filter(|_| more).map(|entry| Cursor::encode(entry.meta.name.id.as_str()));
-    Ok(page_of(&items, &[("nextCursor", next.map(Value::from))])?)
-}
-
-/// A page: `items` and the other members that are there.
-pub(super) fn page_of(items: &[Box<RawValue>], members: &[(&str, Option<Value>)]) -> Result<Response> {
-    let mut out = BytesMut::from(&b"{\"items\":["[..]);
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.extend_from_slice(b",");
-        }
-        out.extend_from_slice(item.get().as_bytes());
-    }
-    out.extend_from_slice(b"]");
-    for (name, value) in members {
-        if let Some(value) = value {
-            out.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
-        }
-    }
-    out.extend_from_slice(b"}");
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], out.freeze()).into_response())
+    let next_cursor = listed.last().filter(|_| more).map(|entry| encode_cursor(entry.meta.name.id.as_str()));
+    Ok(json(StatusCode::OK, &Page { items, next_cursor })?)
 }
 
 /// The refusal of a position that is not in this log, where the caller must read anew.

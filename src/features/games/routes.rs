@@ -1,11 +1,11 @@
 //! The calls about games. A game is a document of the collection `games`; here is what that collection has beside.
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::FromRequestParts;
 use http::request::Parts;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::base::error::ProblemType;
-use crate::base::error::{Error, Kind as K, Result};
+use crate::base::error::{Kind as K, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::engine::problems::NOT_PERSISTENT;
 use crate::features::games::problems::{
@@ -14,6 +14,7 @@ use crate::features::games::problems::{
 };
 use crate::http::api::Api;
 use crate::http::error::HttpError;
+use crate::http::request::path;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 
@@ -44,9 +45,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Game {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let (field, id) = parameter(parts, state, &["gameId", "id"]).await?;
-        let name = DocumentName::new(GAMES, &id).map_err(|error| Error::invalid_field(&field, error.message()))?;
-        Ok(Self(name))
+        Ok(Self(path::parse(parts, state, &["gameId", "id"], |id| DocumentName::new(GAMES, id)).await?))
     }
 }
 
@@ -54,18 +53,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Player {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let (field, id) = parameter(parts, state, &["playerId"]).await?;
-        Ok(Self(UserId::new(&id).map_err(|error| Error::invalid_field(&field, error.message()))?))
+        Ok(Self(path::parse(parts, state, &["playerId"], UserId::new).await?))
     }
-}
-
-/// Name and value of the path's parameter that has one of these names.
-async fn parameter<S: Send + Sync>(parts: &mut Parts, state: &S, names: &[&str]) -> Result<(String, String)> {
-    let parameters = RawPathParams::from_request_parts(parts, state).await;
-    let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
-    let found = parameters.iter().find(|(name, _)| names.contains(name));
-    let found = found.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    found.ok_or_else(|| Error::internal(format_args!("the route has none of {names:?}")))
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];

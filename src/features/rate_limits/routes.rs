@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::header::{HeaderValue, LOCATION};
 use http::request::Parts;
@@ -62,20 +62,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Administrator {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         Caller::from_request_parts(parts, state).await?.require_administrator()?;
         Ok(Self)
-    }
-}
-
-/// The extractor of the path's only parameter.
-pub(super) struct Named(pub String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Named {
-    type Rejection = HttpError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let parameters = RawPathParams::from_request_parts(parts, state).await;
-        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
-        let value = parameters.iter().next().map(|(_, value)| value.to_owned());
-        Ok(Self(value.ok_or_else(|| Error::internal("the route has no parameter"))?))
     }
 }
 

@@ -2,17 +2,14 @@
 //! state.
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, RawPathParams};
-use http::request::Parts;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::problems::NOT_DIFFERENT;
 use super::service::Reconciliation;
-use crate::base::error::{Error, Kind as K, Result};
+use crate::base::error::Kind as K;
 use crate::engine::problems::NOT_IN_MEMORY;
 use crate::http::api::Api;
-use crate::http::error::HttpError;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 
@@ -29,20 +26,6 @@ pub(crate) fn router(reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> 
         .merge(audit::router())
         .merge(services::router())
         .layer(Extension(reconciliation))
-}
-
-/// The extractor of `{service}`.
-struct ServicePath(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for ServicePath {
-    type Rejection = HttpError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let parameters = RawPathParams::from_request_parts(parts, state).await;
-        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
-        let name = parameters.iter().find(|(name, _)| *name == "service").map(|(_, value)| value.to_owned());
-        Ok(Self(name.ok_or_else(|| Error::internal("the route has no {service}"))?))
-    }
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];

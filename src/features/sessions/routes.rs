@@ -1,10 +1,9 @@
 //! The calls about sessions, and who the server takes a caller for.
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, SET_COOKIE, USER_AGENT};
-use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -20,10 +19,11 @@ use crate::features::sessions::rules::{self, Device, Session, Token};
 use crate::features::sessions::service::{Description, Keeper, Made, Opening, gone};
 use crate::features::sessions::table::Live;
 use crate::http::api::Api;
-use crate::http::error::{HandlerResult, HttpError};
+use crate::http::error::HandlerResult;
+use crate::http::page::{Page, PageQuery, PageRequest, encode_cursor};
 use crate::http::request::body::{JSON, Json, RawBody};
 use crate::http::request::caller::{Caller, Sessions as _};
-use crate::http::request::query::{Cursor, PageQuery, PageRequest, Query};
+use crate::http::request::path::PathParameter;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 
@@ -215,47 +215,25 @@ fn cookie(sessions: &Keeper, token: &Token) -> Result<HeaderValue> {
     sessions.table.cookie().keep(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))
 }
 
-/// A page of sessions.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SessionPage {
-    /// Newest first.
-    items: Vec<SessionItem>,
-    /// For the next page; absent at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
-    next_cursor: Option<String>,
-}
-
-impl SessionPage {
-    fn new((found, more): (Vec<Session>, bool), sessions: &Keeper, caller: &Caller) -> Result<Self> {
-        let last = found.last().filter(|_| more).map(|last| Cursor::encode(last.id.as_str()));
-        let items = found.into_iter().map(|session| SessionItem::new(session, sessions, caller));
-        Ok(Self { items: items.collect::<Result<_>>()?, next_cursor: last })
-    }
+/// A page of sessions, newest first; `more` follow.
+fn session_page((found, more): (Vec<Session>, bool), sessions: &Keeper, caller: &Caller) -> Result<Page<SessionItem>> {
+    let next_cursor = found.last().filter(|_| more).map(|last| encode_cursor(last.id.as_str()));
+    let items = found.into_iter().map(|session| SessionItem::new(session, sessions, caller));
+    Ok(Page { items: items.collect::<Result<_>>()?, next_cursor })
 }
 
 /// List one's sessions
 #[utoipa::path(
     get, path = "/api/v1/sessions", operation_id = "listSessions", tag = "sessions",
-    params(
-        Caller,
-        ("limit" = Option<usize>, Query, description = "Most sessions in the page.", minimum = 1, maximum = 500),
-        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
-    ),
+    params(Caller, PageQuery),
     responses(
-        (status = 200, description = "Those of the caller, on whatever device.", body = SessionPage),
+        (status = 200, description = "Those of the caller, on whatever device.", body = Page<SessionItem>),
         SessionProblems
     ),
 )]
-async fn list(
-    Extension(sessions): Extension<Keeper>,
-    caller: Caller,
-    Query(query): Query<PageQuery>,
-) -> HandlerResult<Response> {
-    let page = PageRequest::try_from(query)?;
+async fn list(Extension(sessions): Extension<Keeper>, caller: Caller, page: PageRequest) -> HandlerResult<Response> {
     let found = sessions.table.list(Some(&caller.viewer), page.after.as_deref(), page.limit);
-    Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller)?)?)
+    Ok(json(StatusCode::OK, &session_page(found, &sessions, &caller)?)?)
 }
 
 /// What is to be said of a session; what is left out stays, null takes it away.
@@ -334,20 +312,6 @@ fn logged_out(sessions: &Keeper, headers: &HeaderMap) -> Response {
     }
 }
 
-/// The extractor of a session's `{id}`.
-struct SessionPath(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
-    type Rejection = HttpError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let parameters = RawPathParams::from_request_parts(parts, state).await;
-        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
-        let id = parameters.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned());
-        Ok(Self(id.ok_or_else(|| Error::internal("the route has no {id}"))?))
-    }
-}
-
 /// End one of one's sessions
 ///
 /// Its token is void and its streams close at once.
@@ -359,7 +323,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
 async fn end(
     Extension(sessions): Extension<Keeper>,
     caller: Caller,
-    SessionPath(id): SessionPath,
+    PathParameter(id): PathParameter,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
     let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(gone)?;

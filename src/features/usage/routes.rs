@@ -1,7 +1,7 @@
 //! The calls about usage: how a user stands, and the subscriptions, which administrators set.
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
@@ -19,9 +19,11 @@ use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
+use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Cursor, PageRequest, Query};
+use crate::http::request::path;
+use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 
@@ -259,45 +261,20 @@ impl From<Subscription> for SubscriptionItem {
     }
 }
 
-/// A page of them.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Subscriptions {
-    items: Vec<SubscriptionItem>,
-    /// For the next page; not there at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Most entries, 1 to 500; 50 when left out.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
-    limit: Option<usize>,
-    /// Where the page before ended.
-    #[param(value_type = Option<String>)]
-    cursor: Option<String>,
-}
-
 /// List subscriptions
 ///
 /// By user. For administrators.
 #[utoipa::path(
     get, path = "/api/v1/admin/subscriptions", operation_id = "listSubscriptions", tag = "usage",
-    params(Caller, ListQuery),
-    responses((status = 200, description = "A page of them.", body = Subscriptions), ListProblems),
+    params(Caller, PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<SubscriptionItem>), ListProblems),
 )]
-async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> HandlerResult<Response> {
+async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> HandlerResult<Response> {
     caller.require_administrator()?;
-    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let (after, limit) = (page.after.unwrap_or_default(), page.limit);
     let found = api.reads.ask(move |reader| reader.rows(|conn| sql::list(conn, &after, limit + 1))).await?;
-    let more = found.len() > limit;
-    let items: Vec<SubscriptionItem> = found.into_iter().take(limit).map(SubscriptionItem::from).collect();
-    let next_cursor = items.last().filter(|_| more).map(|last| Cursor::encode(&last.user_id));
-    Ok(json(StatusCode::OK, &Subscriptions { items, next_cursor })?)
+    let key = |subscription: &Subscription| subscription.user.to_string();
+    Ok(json(StatusCode::OK, &Page::new(found, limit, key, SubscriptionItem::from))?)
 }
 
 /// A user's subscription
@@ -352,10 +329,6 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let parameters = RawPathParams::from_request_parts(parts, state).await;
-        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
-        let found = parameters.iter().find(|(name, _)| *name == "userId").map(|(_, value)| value);
-        let found = found.ok_or_else(|| Error::internal("the route has no {userId}"))?;
-        Ok(Self(UserId::new(found).map_err(|error| Error::invalid_field("userId", error.message()))?))
+        Ok(Self(path::parse(parts, state, &["userId"], UserId::new).await?))
     }
 }

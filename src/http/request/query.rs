@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use axum::extract::FromRequestParts;
-use data_encoding::BASE64URL_NOPAD;
 use http::request::Parts;
+use serde::Deserializer;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-use crate::base::error::{Error, Result, both};
-use crate::base::limits::{CURSOR_LENGTH_MAX, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX};
+use crate::base::error::{Error, Result};
 use crate::document::input::{self, InvalidValue};
 use crate::http::error::HttpError;
 
@@ -171,62 +169,6 @@ impl<'de> Deserializer<'de> for Values {
     serde::forward_to_deserialize_any! {
         i8 i16 i128 u128 f32 char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier
         ignored_any
-    }
-}
-
-/// Which page of a list is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PageRequest {
-    pub limit: usize,
-    /// The key after which it begins; `None`: at the start.
-    pub after: Option<String>,
-}
-
-/// The parameters of a page, for queries that have no others; the others name both fields themselves and call
-/// [`PageRequest::new`].
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PageQuery {
-    /// `limit`.
-    pub limit: Option<usize>,
-    /// `cursor`.
-    pub cursor: Option<String>,
-}
-
-impl PageRequest {
-    /// Checks `limit` (1 to 500, else the default of 50) and opens `cursor`. Error: `Invalid`.
-    pub(crate) fn new(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
-        let limit = Some(limit.unwrap_or(PAGE_LIMIT_DEFAULT)).filter(|limit| (1..=PAGE_LIMIT_MAX).contains(limit));
-        let limit = limit.ok_or_else(|| Error::invalid_field("limit", format!("must be from 1 to {PAGE_LIMIT_MAX}")));
-        let (limit, after) = both(limit, cursor.map(Cursor::decode).transpose())?;
-        Ok(Self { limit, after })
-    }
-}
-
-impl TryFrom<PageQuery> for PageRequest {
-    type Error = Error;
-
-    fn try_from(query: PageQuery) -> Result<Self> {
-        Self::new(query.limit, query.cursor.as_deref())
-    }
-}
-
-/// The key of a page's last entry, as callers carry it: they are not to read or make it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cursor;
-
-impl Cursor {
-    /// The form for the caller.
-    pub(crate) fn encode(key: &str) -> String {
-        BASE64URL_NOPAD.encode(key.as_bytes())
-    }
-
-    /// The key. Error: `Invalid` when it was not made by [`encode`](Self::encode).
-    pub(crate) fn decode(cursor: &str) -> Result<String> {
-        let bytes =
-            if cursor.len() <= CURSOR_LENGTH_MAX { BASE64URL_NOPAD.decode(cursor.as_bytes()).ok() } else { None };
-        let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|key| !key.is_empty());
-        key.ok_or_else(|| Error::invalid_field("cursor", "must be a nextCursor of this list"))
     }
 }
 

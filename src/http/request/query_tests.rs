@@ -1,4 +1,4 @@
-//! Tables for queries, pages and cursors.
+//! Tables for queries.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use serde::Deserialize;
@@ -63,20 +63,4 @@ fn what_does_not_fit_is_named() {
     assert!(unknown.message().starts_with("limt: is not known here; taken: doc, lastEventId"), "{unknown}");
     let bad_name = parse::<Asked>("collection=Games").unwrap_err();
     assert!(bad_name.message().starts_with("collection: a collection is 1 to 63"), "{bad_name}");
-}
-
-#[test]
-fn pages_are_bounded_and_cursors_go_round() {
-    let page = |query: &str| parse::<PageQuery>(query).and_then(PageRequest::try_from);
-    assert_eq!(page("").unwrap(), PageRequest { limit: 50, after: None });
-    let cursor = Cursor::encode("games/ä");
-    assert_eq!(
-        page(&format!("limit=500&cursor={cursor}")).unwrap(),
-        PageRequest { limit: 500, after: Some("games/ä".into()) }
-    );
-    let too_long = Cursor::encode(&"x".repeat(500));
-    for bad in ["limit=0", "limit=501", "limit=-1", "limit=1e2", "cursor=", "cursor=!", "cursor=_w", "offset=3"] {
-        assert!(page(bad).is_err(), "{bad}");
-    }
-    assert!(page(&format!("cursor={too_long}")).is_err());
 }

@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::http::page::Page;
+
 /// A versioned JSON object in a collection.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -69,17 +71,6 @@ pub(super) struct ListedDocument {
     /// and there is no `state`.
     #[schema(required = false)]
     moved_to: String,
-}
-
-/// Documents of a collection, by id.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DocumentPage {
-    /// The documents; deleted ones are left out.
-    items: Vec<ListedDocument>,
-    /// What to ask for as `cursor` for the next page; absent at the end.
-    #[schema(required = false)]
-    next_cursor: String,
 }
 
 /// The record of one accepted change: the same in answers, history and streams.
@@ -155,12 +146,9 @@ pub(super) struct Acted {
 /// A document's history, oldest first.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct EventPage {
-    /// The events.
-    items: Vec<Event>,
-    /// What to ask for as `cursor` for the next page; absent at the end.
-    #[schema(required = false)]
-    next_cursor: String,
+pub(super) struct HistoryPage {
+    #[serde(flatten)]
+    page: Page<Event>,
     /// The oldest version whose event is kept.
     first_version: u64,
 }

@@ -6,15 +6,14 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::HeaderValue;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::description::{ReadProblems, StreamProblems};
-use super::schemas::EventPage;
-use super::{diverged, page_of};
+use super::diverged;
+use super::schemas::HistoryPage as HistoryPageSchema;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
 use crate::base::limits::WAIT_MAX;
@@ -24,10 +23,12 @@ use crate::document::visibility::Viewer;
 use crate::engine::read::History;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
+use crate::http::page::{Page, PageRequest, encode_cursor};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, REJOIN_POSITION};
 use crate::http::request::path::DocumentPath;
-use crate::http::request::query::{Cursor, PageRequest, Query};
+use crate::http::request::query::Query;
+use crate::http::response::json::json;
 use crate::http::response::openapi::Resume;
 use crate::http::response::sse;
 use crate::live::topics::Interest;
@@ -63,7 +64,7 @@ pub(super) struct EventsQuery {
     params(DocumentPath, Caller, EventsQuery, Resume),
     responses(
         (status = 200, description = "The stream, or a page of history.",
-            content((EventPage = "application/json"), (String = "text/event-stream")),
+            content((HistoryPageSchema = "application/json"), (String = "text/event-stream")),
             headers(("Rejoin-Position" = String, description = "Of history: where its last event is."))),
         (status = 204, description = "Nothing came while the caller waited."),
         ReadProblems,
@@ -142,8 +143,7 @@ fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
 async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> HandlerResult<Response> {
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let wait = query.wait.map(long_poll).transpose()?;
-    let cursor = page.after.map(After::try_from).transpose();
-    let cursor = cursor.map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"))?;
+    let cursor = page.parse_after(|text| After::try_from(text.to_owned()))?;
     let after = match cursor.or_else(|| query.after.clone()) {
         None => Version::ZERO,
         Some(After::Version(version)) => version,
@@ -198,6 +198,15 @@ fn long_poll(seconds: u64) -> Result<Duration> {
     Ok(wait)
 }
 
+/// As [`HistoryPageSchema`] describes it; the events as they are stored.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HistoryPage {
+    #[serde(flatten)]
+    page: Page<Box<RawValue>>,
+    first_version: u64,
+}
+
 fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
     let mut items = Vec::with_capacity(found.events.len());
     for event in &found.events {
@@ -206,9 +215,9 @@ fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
         items.push(RawValue::from_string(text).map_err(Error::internal)?);
     }
     let last = found.events.last();
-    let next = last.filter(|_| found.more).map(|event| Cursor::encode(&event.version.to_string()));
-    let members = [("nextCursor", next.map(Value::from)), ("firstVersion", Some(Value::from(found.first_version.0)))];
-    let mut response = page_of(&items, &members)?;
+    let next_cursor = last.filter(|_| found.more).map(|event| encode_cursor(&event.version.to_string()));
+    let page = HistoryPage { page: Page { items, next_cursor }, first_version: found.first_version.0 };
+    let mut response = json(StatusCode::OK, &page)?;
     if let Some(event) = last {
         let position = HeaderValue::try_from(event.position().to_string()).map_err(Error::internal)?;
         response.headers_mut().insert(REJOIN_POSITION, position);

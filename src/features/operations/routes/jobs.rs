@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -15,11 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::http::api::Api;
-use crate::http::error::{HandlerResult, HttpError};
+use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
+use crate::http::request::path::PathParameter;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
@@ -153,20 +153,6 @@ fn item(job: &Job, runs: Vec<Record>, now: Timestamp) -> JobItem {
     }
 }
 
-/// The extractor of `{name}`.
-struct JobPath(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for JobPath {
-    type Rejection = HttpError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let parameters = RawPathParams::from_request_parts(parts, state).await;
-        let parameters = parameters.map_err(|_| Error::invalid_field("path", "is not percent-encoded UTF-8"))?;
-        let name = parameters.iter().find(|(name, _)| *name == "name").map(|(_, value)| value.to_owned());
-        Ok(Self(name.ok_or_else(|| Error::internal("the route has no {name}"))?))
-    }
-}
-
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -191,7 +177,7 @@ struct RunQuery {
 async fn run(
     Extension(jobs): Extension<Handle>,
     caller: Caller,
-    JobPath(name): JobPath,
+    PathParameter(name): PathParameter,
     Query(query): Query<RunQuery>,
     sent: RawBody,
 ) -> HandlerResult<Response> {

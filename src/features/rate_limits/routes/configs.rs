@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Administrator, DropProblems, FindProblems, MakeProblems, Named, PutProblems, SeeProblems, created, json};
+use super::{Administrator, DropProblems, FindProblems, MakeProblems, PutProblems, SeeProblems, created, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
@@ -19,9 +19,10 @@ use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse};
+use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Cursor, PageQuery, PageRequest, Query};
+use crate::http::request::path::PathParameter;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -87,18 +88,6 @@ struct Config {
     updated_at: Timestamp,
 }
 
-/// Limits of users, by user.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = UserRateLimits)]
-struct Configs {
-    items: Vec<Config>,
-    /// Leads to the next page; left out at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
-    next_cursor: Option<String>,
-}
-
 fn shown(user_id: UserId, limit: UserLimit) -> Config {
     let UserLimit { limit: Limit { capacity, refill, window_seconds }, created_at, updated_at } = limit;
     Config { user_id, bucket_capacity: capacity, refill_rate: refill, window_seconds, created_at, updated_at }
@@ -120,27 +109,19 @@ fn user(text: &str) -> Result<UserId> {
 /// By user id. For administrators.
 #[utoipa::path(
     get, path = "/api/v1/admin/rate-limits/configs", operation_id = "listUserRateLimits", tag = "operations",
-    params(
-        Caller,
-        ("limit" = Option<usize>, Query, description = "Most entries; 1 to 500, default 50."),
-        ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before."),
-    ),
-    responses((status = 200, description = "A page of them.", body = Configs), SeeProblems),
+    params(Caller, PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<Config>), SeeProblems),
 )]
 async fn list(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
-    Query(query): Query<PageQuery>,
+    page: PageRequest,
 ) -> HandlerResult<Response> {
-    let page = PageRequest::try_from(query)?;
     let after = |user: &UserId| page.after.as_deref().is_none_or(|after| user.as_str() > after);
     let mut users = limits.limiter.users();
     users.retain(|(user, _)| after(user));
-    let more = users.len() > page.limit;
-    users.truncate(page.limit);
-    let next_cursor = users.last().filter(|_| more).map(|(user, _)| Cursor::encode(user.as_str()));
-    let items = users.into_iter().map(|(user, limit)| shown(user, limit)).collect();
-    Ok(json(StatusCode::OK, &Configs { items, next_cursor })?)
+    let page = Page::new(users, page.limit, |(user, _)| user.to_string(), |(user, limit)| shown(user, limit));
+    Ok(json(StatusCode::OK, &page)?)
 }
 
 /// Give a user a limit of their own
@@ -175,7 +156,7 @@ async fn create(
 async fn read(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
-    Named(id): Named,
+    PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     let user = user(&id)?;
     let absent = || Error::not_found(format!("{user} has no limit of their own"));
@@ -198,7 +179,7 @@ async fn read(
 async fn put(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
-    Named(id): Named,
+    PathParameter(id): PathParameter,
     Json(body): Json<PutBody>,
 ) -> HandlerResult<Response> {
     let user = user(&id)?;
@@ -224,7 +205,7 @@ async fn put(
 async fn remove(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
-    Named(id): Named,
+    PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_user(user(&id)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

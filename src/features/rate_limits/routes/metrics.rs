@@ -18,8 +18,9 @@ use crate::features::rate_limits::limiter::PolicyTally;
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
+use crate::http::page::PageRequest;
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{PageRequest, Query};
+use crate::http::request::query::Query;
 
 /// Most of those who were refused most.
 const OFFENDERS: usize = 10;

@@ -11,9 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{
-    Administrator, ChangeProblems, DropProblems, FindProblems, MakeProblems, Named, SeeProblems, created, json,
-};
+use super::{Administrator, ChangeProblems, DropProblems, FindProblems, MakeProblems, SeeProblems, created, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::DocumentId;
@@ -26,6 +24,7 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
+use crate::http::request::path::PathParameter;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -190,7 +189,7 @@ async fn create(
 async fn read(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
-    Named(id): Named,
+    PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let found = rules.iter().find(|rule| *rule.id == *id);
@@ -209,7 +208,7 @@ async fn read(
 async fn put(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
-    Named(id): Named,
+    PathParameter(id): PathParameter,
     Json(body): Json<RuleBody>,
 ) -> HandlerResult<Response> {
     if body.id.as_ref().is_some_and(|named| named.as_str() != id) {
@@ -230,7 +229,7 @@ async fn put(
 async fn remove(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
-    Named(id): Named,
+    PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_rule(id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

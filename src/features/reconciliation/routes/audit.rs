@@ -10,7 +10,7 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::schemas::{AuditPage, DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, Verdicts};
+use super::schemas::{DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, Verdicts};
 use super::{ReadProblems, RunProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
@@ -21,14 +21,15 @@ use crate::features::reconciliation::stream::Update;
 use crate::features::reconciliation::verdict::Status;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
+use crate::http::page::{Page, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Cursor, PageRequest, Query};
+use crate::http::request::query::Query;
 
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(
-        AuditPage, DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, RunBody, Verdicts
+        DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, RunBody, Verdicts
     )),
     tags((name = "reconciliation", description = "Whether memory, disk and outside services agree."))
 )]
@@ -78,14 +79,6 @@ struct AuditQuery {
     limit: Option<usize>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Rows<'a> {
-    items: &'a [Entry],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
 /// Read the audit
 ///
 /// One row per comparison, newest first; unchanged `verified` verdicts of a service are one row with `count`, `firstAt`
@@ -93,7 +86,7 @@ struct Rows<'a> {
 #[utoipa::path(
     get, path = "/reconciliation/audit", operation_id = "readReconciliationAudit", tag = "reconciliation",
     params(Caller, AuditQuery),
-    responses((status = 200, description = "A page of it.", body = AuditPage), ReadProblems),
+    responses((status = 200, description = "A page of it.", body = Page<ReconciliationUpdate>), ReadProblems),
 )]
 async fn audit(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
@@ -105,20 +98,15 @@ async fn audit(
         let rule = "must be verified, stale or discrepancy";
         Status::parse(text).ok_or_else(|| Error::invalid_field("status", rule))
     };
-    let before =
-        |text: &str| text.parse().map_err(|_| Error::invalid_field("cursor", "must be a nextCursor of this list"));
     let filter = Filter {
         service: query.service,
         status: query.status.as_deref().map(status).transpose()?,
         since: query.since.as_deref().map(|text| moment("since", text)).transpose()?,
         until: query.until.as_deref().map(|text| moment("until", text)).transpose()?,
-        before: page.after.as_deref().map(before).transpose()?,
+        before: page.parse_after(str::parse)?,
     };
-    let mut rows = reconciliation.audit(filter, page.limit).await?;
-    let more = rows.len() > page.limit;
-    rows.truncate(page.limit);
-    let next_cursor = rows.last().filter(|_| more).map(|row| Cursor::encode(&row.seq.to_string()));
-    Ok(json(StatusCode::OK, &Rows { items: &rows, next_cursor })?)
+    let rows = reconciliation.audit(filter, page.limit).await?;
+    Ok(json(StatusCode::OK, &Page::new(rows, page.limit, |row| row.seq.to_string(), |row| row))?)
 }
 
 fn moment(field: &str, text: &str) -> Result<Timestamp> {

@@ -73,17 +73,6 @@ pub(super) struct Verdicts {
     pub items: Vec<ReconciliationUpdate>,
 }
 
-/// A page of the audit.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(super) struct AuditPage {
-    /// Newest first.
-    pub items: Vec<ReconciliationUpdate>,
-    /// Where the next page begins; missing at the end.
-    #[schema(required = false)]
-    pub next_cursor: String,
-}
-
 /// What was mended.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]

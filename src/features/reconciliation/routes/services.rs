@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schemas::{ReconciliationUpdate, ReportResult};
-use super::{FindProblems, ReadProblems, RegisterProblems, ReportProblems, ServicePath, json};
+use super::{FindProblems, ReadProblems, RegisterProblems, ReportProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::limits::{OUTSIDE_DESCRIPTION_LENGTH_MAX, REPORT_JOB_IDS_MAX};
@@ -24,12 +24,13 @@ use crate::features::reconciliation::verdict::Counts;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
+use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{Cursor, PageRequest, Query};
+use crate::http::request::path::PathParameter;
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(ServiceBody, ReportBody, OutsideService, OutsideServices)))]
+#[openapi(components(schemas(ServiceBody, ReportBody, OutsideService)))]
 struct Schemas;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -95,49 +96,22 @@ impl OutsideService {
     }
 }
 
-/// A page of outside services.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct OutsideServices {
-    /// By name.
-    items: Vec<OutsideService>,
-    /// Where the next page begins; missing at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
-    next_cursor: Option<String>,
-}
-
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ListQuery {
-    /// The `nextCursor` of the page before.
-    cursor: Option<String>,
-    /// Most services in the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
-}
-
 /// List the outside services
 ///
 /// By name. For everyone who gets in.
 #[utoipa::path(
     get, path = "/reconciliation/services", operation_id = "listReconciliationServices", tag = "reconciliation",
-    params(Caller, ListQuery),
-    responses((status = 200, description = "A page of them.", body = OutsideServices), ReadProblems),
+    params(Caller, PageQuery),
+    responses((status = 200, description = "A page of them.", body = Page<OutsideService>), ReadProblems),
 )]
 async fn list(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
     _: Caller,
-    Query(query): Query<ListQuery>,
+    page: PageRequest,
 ) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let mut found = reconciliation.services(page.after.unwrap_or_default(), page.limit).await?;
-    let more = found.len() > page.limit;
-    found.truncate(page.limit);
-    let next_cursor = found.last().filter(|_| more).map(|service| Cursor::encode(&service.name));
-    let items = found.into_iter().map(|service| OutsideService::of(service, &reconciliation)).collect();
-    Ok(json(StatusCode::OK, &OutsideServices { items, next_cursor })?)
+    let found = reconciliation.services(page.after.unwrap_or_default(), page.limit).await?;
+    let item = |service| OutsideService::of(service, &reconciliation);
+    Ok(json(StatusCode::OK, &Page::new(found, page.limit, |service| service.name.clone(), item))?)
 }
 
 /// Read an outside service
@@ -151,7 +125,7 @@ async fn list(
 )]
 async fn read(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
-    ServicePath(name): ServicePath,
+    PathParameter(name): PathParameter,
     _: Caller,
 ) -> HandlerResult<Response> {
     let service = reconciliation.service(&name).await?;
@@ -174,7 +148,7 @@ async fn read(
 )]
 async fn register(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
-    ServicePath(name): ServicePath,
+    PathParameter(name): PathParameter,
     caller: Caller,
     sent: RawBody,
 ) -> HandlerResult<Response> {
@@ -207,7 +181,7 @@ async fn register(
 )]
 async fn forget(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
-    ServicePath(name): ServicePath,
+    PathParameter(name): PathParameter,
     caller: Caller,
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
@@ -264,7 +238,7 @@ struct ReportBody {
 )]
 async fn report(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
-    ServicePath(service): ServicePath,
+    PathParameter(service): PathParameter,
     sent: IdempotentRequest,
 ) -> HandlerResult<Response> {
     let body: ReportBody = sent.object()?;

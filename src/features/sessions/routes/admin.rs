@@ -7,15 +7,17 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{EndProblems, SessionPage, SessionPath, SessionProblems, json};
+use super::{EndProblems, SessionItem, SessionProblems, json, session_page};
 use crate::base::error::Error;
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
 use crate::features::sessions::service::Keeper;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
+use crate::http::page::{Page, PageRequest};
 use crate::http::request::caller::Caller;
-use crate::http::request::query::{PageRequest, Query};
+use crate::http::request::path::PathParameter;
+use crate::http::request::query::Query;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list_all)).routes(routes!(end_any))
@@ -41,7 +43,7 @@ struct ListQuery {
 #[utoipa::path(
     get, path = "/api/v1/admin/sessions", operation_id = "listAllSessions", tag = "sessions",
     params(Caller, ListQuery),
-    responses((status = 200, description = "Those that have not ended.", body = SessionPage), SessionProblems),
+    responses((status = 200, description = "Those that have not ended.", body = Page<SessionItem>), SessionProblems),
 )]
 async fn list_all(
     Extension(sessions): Extension<Keeper>,
@@ -52,7 +54,7 @@ async fn list_all(
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let of = query.user.map(Viewer::called);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
-    Ok(json(StatusCode::OK, &SessionPage::new(found, &sessions, &caller)?)?)
+    Ok(json(StatusCode::OK, &session_page(found, &sessions, &caller)?)?)
 }
 
 /// End anybody's session
@@ -66,7 +68,7 @@ async fn list_all(
 async fn end_any(
     Extension(sessions): Extension<Keeper>,
     caller: Caller,
-    SessionPath(id): SessionPath,
+    PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let none = || Error::not_found("there is no such session; GET /api/v1/admin/sessions lists all");
