@@ -240,6 +240,7 @@ impl Builder {
         tasks.spawn(runner.run());
         tasks.spawn(alarm::run(handle, trust));
         tasks.spawn(listeners.follow(stop.clone()));
+        tasks.spawn(keep_addresses(config.data_dir.clone(), open.clone()));
         leaves.spawn(&config, &api, &mut tasks);
         let mut serving = JoinSet::new();
         serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
@@ -279,6 +280,20 @@ fn clock_trust(clock: &Arc<dyn Clock>, reader: &Reader) -> Result<Arc<ClockTrust
 fn server_options(config: &Config) -> ServerOptions {
     let connections_max = process_limits::connections_max(config.connections_max);
     ServerOptions { connections_max, ..ServerOptions::default() }
+}
+
+/// Writes where the server listens into its lock file, for the commands that ask it something.
+async fn keep_addresses(data_dir: PathBuf, mut open: watch::Receiver<OpenListeners>) {
+    loop {
+        let addresses: Vec<String> =
+            open.borrow_and_update().iter().map(|listener| listener.info().address.to_string()).collect();
+        if let Err(error) = store::server_lock::write_addresses(&data_dir, &addresses) {
+            tracing::debug!(%error, "the addresses of this server could not be noted");
+        }
+        if open.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Tells the engine that time passes.

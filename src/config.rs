@@ -23,6 +23,7 @@ mod flags;
 #[cfg(all(test, target_os = "linux"))]
 mod guide_tests;
 mod kinds;
+mod operator_commands;
 mod server;
 mod shorthands;
 mod suggestions;
@@ -30,6 +31,7 @@ mod suggestions;
 mod tests;
 
 pub(crate) use command_line::{WatchOptions, Watched};
+pub(crate) use operator_commands::{OperatorCommand, OperatorOptions};
 pub use server::Config;
 pub(crate) use server::LogFormat;
 
@@ -125,6 +127,8 @@ pub(crate) enum Command {
     Watch(WatchOptions),
     /// Make a link for an administrator of the server of this configuration.
     Session(Box<Config>),
+    /// Look after a data directory, or ask its server.
+    Operate(Box<OperatorOptions>),
     /// Print this: help or the version.
     Help(String),
 }
@@ -159,7 +163,8 @@ fn parse_in(
     name: ProgramName,
 ) -> Result<Command, ConfigError> {
     let specs = defaults.specs();
-    let matches = match program(&specs, name).try_get_matches_from(args) {
+    let program = program(&specs, name).subcommands(operator_commands::commands(&specs));
+    let matches = match program.try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Command::Help(e.render().to_string()));
@@ -168,6 +173,10 @@ fn parse_in(
     };
     let (matches, session) = match matches.subcommand() {
         Some(("watch", matches)) => return watch_options(matches, inputs).map(Command::Watch),
+        Some((name, matches)) if operator_commands::is_one(name) => {
+            let options = operator_commands::parse(name, matches, inputs, specs, defaults)?;
+            return Ok(Command::Operate(Box::new(options)));
+        }
         Some((name, options)) => (options, name == "session"),
         None => (&matches, false),
     };
@@ -234,7 +243,7 @@ fn resolve(
     let mut origins = Vec::with_capacity(specs.len());
     for spec in &specs {
         let variable = spec.variable();
-        let (origin, values) = if let Some(values) = matches.get_many::<String>(spec.name) {
+        let (origin, values) = if let Some(values) = matches.try_get_many::<String>(spec.name).ok().flatten() {
             (format!("--{}", spec.name), values.cloned().collect())
         } else if let Some((origin, value)) = shorthands::flag(spec.name, matches)? {
             (origin, vec![value])

@@ -16,6 +16,7 @@ use crate::features::sessions::links::Links;
 use crate::tailnet::listen::Listen;
 
 mod logs;
+mod operator;
 mod watch;
 
 /// Fewest threads for connections. One that is busy must not hold up all streams.
@@ -48,6 +49,7 @@ pub fn run(builder: Builder) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Command::Session(config)) => session(&config),
+        Ok(Command::Operate(options)) => operator::run(*options),
         Ok(Command::Watch(options)) => match runtime(1) {
             Ok(runtime) => runtime.block_on(watch::run(options)),
             Err(e) => refuse(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),

@@ -95,13 +95,18 @@ pub(super) fn program(specs: &[OptionSpec], name: ProgramName) -> clap::Command 
         .subcommand(watch.args([document, server.help("The server"), session, json]))
 }
 
-fn with_options(command: clap::Command, specs: &[OptionSpec]) -> clap::Command {
+/// Names the file with the options.
+pub(super) fn config_arg() -> Arg {
     let config = Arg::new("config").long("config").value_name("FILE");
+    config.help("Read this file [default: ./rejoin.toml, if it is there]")
+}
+
+fn with_options(command: clap::Command, specs: &[OptionSpec]) -> clap::Command {
     let check = Arg::new("check-config").long("check-config").action(ArgAction::SetTrue);
     command
         .args(specs.iter().map(to_arg))
         .args(shorthands::args())
-        .arg(config.help("Read this file [default: ./rejoin.toml, if it is there]"))
+        .arg(config_arg())
         .arg(check.help("Print the effective configuration, with where each value comes from, and exit"))
         .after_help(
             "Each option is also a variable (REJOIN_HISTORY_EVENTS for --history-events) and a key of the file \
@@ -109,7 +114,7 @@ fn with_options(command: clap::Command, specs: &[OptionSpec]) -> clap::Command {
         )
 }
 
-fn to_arg(spec: &OptionSpec) -> Arg {
+pub(super) fn to_arg(spec: &OptionSpec) -> Arg {
     let default = spec.default.join(",");
     let default = if default.is_empty() { "none" } else { &default };
     let range = spec.range.as_ref().map_or_else(String::new, |range| format!("{range}; "));

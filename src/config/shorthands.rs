@@ -24,8 +24,8 @@ type Origin = (String, String);
 /// The value that one of these flags gives to `option`.
 pub(super) fn flag(option: &str, matches: &ArgMatches) -> Result<Option<Origin>, ConfigError> {
     match option {
-        "listen" => matches.get_one::<String>("port").map(|port| listen("--port", port)).transpose(),
-        "log" => Ok(match matches.get_count("verbose") {
+        "listen" => matches.try_get_one::<String>("port").ok().flatten().map(|port| listen("--port", port)).transpose(),
+        "log" => Ok(match matches.try_get_one::<u8>("verbose").ok().flatten().copied().unwrap_or(0) {
             0 => None,
             1 => Some(("-v".to_owned(), "debug".to_owned())),
             _ => Some(("-vv".to_owned(), "trace".to_owned())),

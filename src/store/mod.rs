@@ -2,7 +2,8 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`options`], [`connection`] (settings of a connection), [`mod@open`]
-//! (creating, checking, locking), [`rows`] and [`tables`] (reading and writing rows), [`write`], [`read`], [`memory`]
+//! (creating, checking, locking), [`server_lock`] (who has the directory), [`rows`] and [`tables`] (reading and writing
+//! rows), [`write`], [`read`], [`file`] (a whole file, with or without a server), [`memory`]
 //! (the same tables in memory).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
@@ -11,6 +12,7 @@
 mod companion_rows;
 mod connection;
 pub(crate) mod error;
+pub(crate) mod file;
 mod file_size_limit;
 mod memory;
 mod open;
@@ -18,6 +20,7 @@ mod options;
 pub(crate) mod read;
 mod recovery;
 pub(crate) mod rows;
+pub(crate) mod server_lock;
 mod tables;
 mod volatile;
 mod wal;
@@ -30,7 +33,7 @@ pub(crate) use companion_rows::CompanionWrite;
 pub(crate) use error::{Blocked, OpenError, WriteError, sql_error};
 pub(crate) use memory::Memory;
 pub use open::open;
-pub(crate) use options::History;
+pub(crate) use options::{FILE_NAME, History};
 pub use options::{Options, Synchronous};
 pub(crate) use read::check::OTHER_DOCUMENT;
 pub(crate) use read::inspect::{EventHeader, ReadTransaction, StoredDocument, StoredHead, UncachedConnection};

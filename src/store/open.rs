@@ -22,7 +22,7 @@ use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::writer::Writer;
 
 /// The number of the format that this release writes, as in `schema.sql`.
-const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 2;
 /// What makes a file of the format before one of this: the first makes 2 of 1.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE server (id TEXT NOT NULL) STRICT;
@@ -30,7 +30,7 @@ const MIGRATIONS: [&str; 1] = ["
     ALTER TABLE sessions ADD COLUMN opened_by TEXT;
     ALTER TABLE documents ADD COLUMN access_seq INTEGER NOT NULL DEFAULT 0;"];
 /// Marks our files, as in `schema.sql`.
-const APPLICATION_ID: i64 = 0x5265_6A6E;
+pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
 /// The tables of the format.
 const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
 /// What files of the same format may lack: added when they are opened.
@@ -119,7 +119,8 @@ impl From<rusqlite::Error> for OpenFailure {
     }
 }
 
-fn lock(data_dir: &Path) -> Result<File, OpenError> {
+/// Takes the lock of a data directory, which must be there.
+pub(super) fn lock(data_dir: &Path) -> Result<File, OpenError> {
     let place = |source: io::Error| OpenError::DataDirectory { path: data_dir.to_owned(), source: source.into() };
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);

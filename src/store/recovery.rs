@@ -21,7 +21,7 @@ pub(crate) struct CommitNote(File);
 
 /// Digits of a seq in the note.
 const SEQ_DIGITS: usize = 20;
-const NOTE_BYTES: usize = SEQ_DIGITS + 1 + 64 + 1;
+pub(super) const NOTE_BYTES: usize = SEQ_DIGITS + 1 + 64 + 1;
 
 impl CommitNote {
     pub(crate) fn new(lock: File) -> Self {

@@ -47,5 +47,6 @@ mod streams;
 mod tailnet;
 mod usage;
 mod values;
+mod verify;
 mod visibility;
 mod watch;

@@ -92,7 +92,12 @@ impl UncachedConnection {
     }
 }
 
-impl ReadTransaction<'_> {
+impl<'a> ReadTransaction<'a> {
+    /// What the transaction that `conn` is in sees.
+    pub(in crate::store) fn new(conn: &'a Connection) -> Self {
+        Self(conn)
+    }
+
     /// Where the documents stand whose keys come after `after`, at most `limit`, by key.
     pub fn stored_documents(&self, after: i64, limit: usize) -> Result<Vec<StoredDocument>> {
         let read = || -> rusqlite::Result<_> {

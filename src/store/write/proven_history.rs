@@ -25,6 +25,13 @@ pub struct ProvenHistory {
     pub(super) events: Vec<Link>,
 }
 
+impl ProvenHistory {
+    /// The version of its first event.
+    pub(in crate::store) fn first_version(&self) -> Version {
+        self.base.version.next()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub version: Version,

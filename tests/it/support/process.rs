@@ -317,3 +317,15 @@ pub fn run_to_end(mut command: Command) -> (i32, String) {
     errors.read_to_string(&mut said).unwrap();
     (status.code().unwrap_or(-1), said)
 }
+
+/// Runs a command of the binary on a data directory to its end: exit code, and what it printed and said.
+pub fn operate(command: &str, arguments: &[&str], data: &Path) -> (i32, String) {
+    let mut program = Command::new(REJOIN);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REJOIN_")) {
+        program.env_remove(name);
+    }
+    program.current_dir(data.parent().unwrap()).arg(command).args(arguments).arg("--data-dir").arg(data);
+    let output = program.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap_or(-1), String::from_utf8(said).unwrap())
+}

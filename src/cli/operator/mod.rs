@@ -1,0 +1,33 @@
+//! The commands that look after a data directory, a file each.
+
+use std::process::ExitCode;
+
+use crate::config::{OperatorCommand, OperatorOptions};
+use crate::store::OpenError;
+
+mod verify;
+
+/// Something that a command met on its way, as the line that says why and the exit code.
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    code: u8,
+}
+
+impl From<OpenError> for Refusal {
+    fn from(error: OpenError) -> Self {
+        Self { why: error.to_string(), code: error.exit_code() }
+    }
+}
+
+/// Runs a command to its end.
+pub(super) fn run(options: OperatorOptions) -> ExitCode {
+    let OperatorOptions { config, command } = options;
+    let done = match command {
+        OperatorCommand::Verify { file, repair } => verify::run(&config, file, repair),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(Refusal { why, code }) => super::refuse(&why, code),
+    }
+}

@@ -1,0 +1,305 @@
+//! Verifying a whole file without changing it: every event against its chain and what it makes of its document, every
+//! snapshot against its event and that state, and SQLite's own check. Beside a running server too: each document is
+//! read in a transaction of its own, so that the WAL is held for no longer than the largest document and SQLite's check
+//! take.
+//!
+//! Memory does not grow with the file: some documents at a time, one for each thread.
+
+use std::fs::{self, File};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+
+use super::document::{DamagedDocument, judge};
+use crate::base::ids::Version;
+use crate::store::connection::connect;
+use crate::store::error::{OpenError, StoreError, is_damage};
+use crate::store::open::{APPLICATION_ID, FORMAT};
+use crate::store::options::{FILE_NAME, LOCK_NAME};
+use crate::store::read::inspect::ReadTransaction;
+use crate::store::read::log;
+use crate::store::recovery::{self, CommitNote};
+use crate::store::rows::{self, LogHead};
+use crate::store::wal;
+
+/// Documents that a thread takes at a time.
+const PAGE: i64 = 64;
+/// Threads that read documents, at the most; SQLite's own check has one more.
+const THREADS_MAX: usize = 4;
+/// What waits to be told. A thread that is ahead of the one that tells waits.
+const MESSAGES_MAX: usize = 256;
+/// Lines of SQLite's own check, and rows without an owner, that are told.
+const FINDINGS_MAX: usize = 100;
+/// KiB of pages that each connection keeps.
+const CACHE_KIB: u32 = 16 * 1024;
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CheckProgress {
+    pub documents: u64,
+    /// As many as there were at the beginning.
+    pub documents_total: u64,
+    /// Bytes of the rows that were read.
+    pub bytes: u64,
+}
+
+/// Something that does not add up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    Document(DamagedDocument),
+    /// Not of one document: what SQLite's own check says, rows that belong to nothing.
+    File(String),
+}
+
+/// What a check came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CheckReport {
+    pub progress: CheckProgress,
+    /// How often `tell` was called.
+    pub findings: u64,
+    /// What is missing that a server had stored here; `None`: nothing, or a server has the file open and knows.
+    pub loss: Option<String>,
+}
+
+/// Whether a server has the file open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    Server,
+    Nobody,
+}
+
+enum Message {
+    Finding(Finding),
+    Read { documents: u64, bytes: u64 },
+    Failed(StoreError),
+}
+
+/// Checks the database at `path`. `tell` is called for each thing that does not add up, `show` now and then. Errors: it
+/// is not ours, of a newer release, or cannot be read.
+pub(crate) fn check_file(
+    path: &Path,
+    beside: Beside,
+    mut tell: impl FnMut(Finding),
+    mut show: impl FnMut(CheckProgress),
+) -> Result<CheckReport, OpenError> {
+    let _files = CreatedFiles::remember(path, beside);
+    let fail = |source: StoreError| failed(path, source);
+    let conn = open_to_read(path)?;
+    let count = "SELECT count(*) FROM documents";
+    let total =
+        conn.query_row(count, [], |row| rows::number(row, 0)).or_else(zero_if_damaged).map_err(|e| fail(e.into()))?;
+    let mut report = CheckReport { loss: loss(&conn, path, beside).map_err(fail)?, ..CheckReport::default() };
+    report.progress.documents_total = total;
+    let next = Mutex::new(Some(i64::MIN));
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+    thread::scope(|scope| {
+        let (sender, messages) = sync_channel(MESSAGES_MAX);
+        for _ in 0..threads {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || send_failure(&sender, open_to_read(path), |conn| check_documents(conn, next, &sender)));
+        }
+        scope.spawn(move || send_failure(&sender, open_to_read(path), |conn| check_whole(conn, &sender)));
+        let mut failure = None;
+        for message in messages {
+            match message {
+                Message::Finding(finding) => {
+                    report.findings += 1;
+                    tell(finding);
+                }
+                Message::Read { documents, bytes } => {
+                    report.progress.documents += documents;
+                    report.progress.bytes += bytes;
+                    show(report.progress);
+                }
+                Message::Failed(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    })
+    .map_err(fail)?;
+    Ok(report)
+}
+
+/// Opens a file of ours that is not changed by it. Errors: as [`check_file`].
+pub(crate) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
+    let open = || -> rusqlite::Result<(Connection, i64, i64)> {
+        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        conn.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}"))?;
+        let application = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        let format = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        Ok((conn, application, format))
+    };
+    let (conn, application, found) = open().map_err(|error| failed(path, error.into()))?;
+    let path = path.to_owned();
+    match (application, found) {
+        (APPLICATION_ID, 1..=FORMAT) => Ok(conn),
+        (APPLICATION_ID, newer) if newer > FORMAT => Err(OpenError::Newer { path, found: newer, known: FORMAT }),
+        (APPLICATION_ID, _) => {
+            Err(OpenError::Damaged { path, reason: format!("it says that it has format {found}, which never was") })
+        }
+        _ => Err(OpenError::Foreign { path }),
+    }
+}
+
+/// What is missing of what a server had stored, as a start would find it.
+fn loss(conn: &Connection, path: &Path, beside: Beside) -> Result<Option<String>, StoreError> {
+    if beside == Beside::Server {
+        return Ok(None);
+    }
+    let damage = wal::find_damage(&wal::path_of(path)).map_err(crate::base::error::Error::internal)?;
+    if let Some(damage) = damage {
+        let (offset, frames) = (damage.offset, damage.frames_lost);
+        let told = format!("the WAL is damaged at byte {offset}: {frames} sound frames behind that cannot be read");
+        return Ok(Some(told));
+    }
+    let Ok(head) = log::head(conn) else { return Ok(None) };
+    Ok(recovery::find_loss(head, noted_head(path), false))
+}
+
+/// The end of the log that the last server has noted beside the file.
+fn noted_head(path: &Path) -> Option<LogHead> {
+    let directory = path.parent().filter(|_| path.file_name().is_some_and(|name| name == FILE_NAME))?;
+    CommitNote::new(File::open(directory.join(LOCK_NAME)).ok()?).read()
+}
+
+fn send_failure(
+    sender: &SyncSender<Message>,
+    conn: Result<Connection, OpenError>,
+    check: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) {
+    // It was opened a moment ago; what fails now is told by whoever opened it first.
+    let Ok(conn) = conn else { return };
+    if let Err(failure) = check(&conn) {
+        let message = match failure {
+            failure if failure.is_damage() => Message::Finding(Finding::File(failure.into_error().to_string())),
+            failure => Message::Failed(failure),
+        };
+        // The receiver lives as long as there are senders.
+        let _ = sender.send(message);
+    }
+}
+
+/// Takes documents by their keys, in turns with the other threads, until there are no more.
+fn check_documents(
+    conn: &Connection,
+    next: &Mutex<Option<i64>>,
+    sender: &SyncSender<Message>,
+) -> Result<(), StoreError> {
+    loop {
+        let keys = {
+            let mut next = next.lock();
+            let Some(after) = *next else { return Ok(()) };
+            let keys = next_keys(conn, after);
+            *next = keys.as_ref().ok().and_then(|keys| keys.last().copied());
+            keys?
+        };
+        let (mut documents, mut bytes) = (0, 0);
+        for key in keys {
+            let transaction = conn.unchecked_transaction()?;
+            let Some(judged) = judge(&transaction, key)? else { continue };
+            documents += 1;
+            bytes += judged.bytes;
+            if let Some(damage) = judged.damage {
+                let _ = sender.send(Message::Finding(Finding::Document(damage)));
+            }
+        }
+        let _ = sender.send(Message::Read { documents, bytes });
+    }
+}
+
+fn next_keys(conn: &Connection, after: i64) -> Result<Vec<i64>, StoreError> {
+    let sql = "SELECT key FROM documents WHERE key > ?1 ORDER BY key LIMIT ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let keys = statement.query_map((after, PAGE), |row| row.get(0))?;
+    Ok(keys.collect::<rusqlite::Result<_>>()?)
+}
+
+/// SQLite's own check, and rows that belong to nothing.
+fn check_whole(conn: &Connection, sender: &SyncSender<Message>) -> Result<(), StoreError> {
+    let tell = |text: String| drop(sender.send(Message::Finding(Finding::File(text))));
+    for complaint in integrity(conn)? {
+        tell(complaint);
+    }
+    let transaction = conn.unchecked_transaction()?;
+    let moment = ReadTransaction::new(&transaction);
+    let (events, snapshots) = moment.orphans(FINDINGS_MAX)?;
+    let mut keys: Vec<i64> = events.iter().map(|event| event.key).chain(snapshots).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        let name = moment.name_in_events(key)?.unwrap_or_else(|| format!("the document with key {key}"));
+        let what = "its row in documents is missing".to_owned();
+        let damage = DamagedDocument { key, name, version: Version::ZERO, last_good: None, what };
+        let _ = sender.send(Message::Finding(Finding::Document(damage)));
+    }
+    for complaint in rows_without_parent(&transaction)? {
+        tell(complaint);
+    }
+    Ok(())
+}
+
+/// What SQLite says of the structure of the file; empty: nothing is wrong.
+pub(super) fn integrity(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut statement = conn.prepare(&format!("PRAGMA integrity_check({FINDINGS_MAX})"))?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").map(|line| line.replace('\n', "; ")).collect())
+}
+
+/// Rows of features that refer to what is not there. Those of events and snapshots are told with their documents.
+fn rows_without_parent(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT \"table\", parent, count(*) FROM pragma_foreign_key_check
+               WHERE \"table\" NOT IN ('events', 'snapshots') GROUP BY 1, 2";
+    let mut statement = conn.prepare(sql)?;
+    let complaints = statement.query_map([], |row| {
+        let (table, parent, count): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(format!("rows of {table} refer to nothing in {parent}: {count}"))
+    })?;
+    Ok(complaints.collect::<rusqlite::Result<_>>()?)
+}
+
+fn zero_if_damaged(error: rusqlite::Error) -> rusqlite::Result<u64> {
+    if is_damage(&error) { Ok(0) } else { Err(error) }
+}
+
+/// Why the file at `path` cannot be used.
+pub(super) fn failed(path: &Path, failure: StoreError) -> OpenError {
+    let path = path.to_owned();
+    match failure {
+        StoreError::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            OpenError::Foreign { path }
+        }
+        failure if failure.is_damage() => OpenError::Damaged { path, reason: failure.into_error().to_string() },
+        StoreError::Sql(error) => OpenError::Other { path, source: error.into() },
+        StoreError::Known(error) => OpenError::Other { path, source: error.into() },
+    }
+}
+
+/// The WAL and its index that SQLite makes for a reader, and would leave: a start takes a file without a WAL for a copy
+/// that lacks it. Removed at the end if they were not there before.
+struct CreatedFiles<'a> {
+    path: &'a Path,
+    remove: bool,
+}
+
+impl<'a> CreatedFiles<'a> {
+    fn remember(path: &'a Path, beside: Beside) -> Self {
+        Self { path, remove: beside == Beside::Nobody && !wal::path_of(path).exists() }
+    }
+}
+
+impl Drop for CreatedFiles<'_> {
+    fn drop(&mut self) {
+        let wal = wal::path_of(self.path);
+        let empty = fs::metadata(&wal).is_ok_and(|metadata| metadata.len() == 0);
+        if self.remove && empty {
+            let _ = fs::remove_file(&wal);
+            let mut index = self.path.as_os_str().to_owned();
+            index.push("-shm");
+            let _ = fs::remove_file(index);
+        }
+    }
+}
