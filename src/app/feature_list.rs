@@ -84,6 +84,7 @@ impl Leaves {
             features::operations::routes::front::router(RuledCollections::new(rules)),
             features::operations::routes::router(),
             features::guide::routes::router(),
+            features::web_client::routes::router(),
             features::flags::routes::router(&config.flags()),
             features::operations::routes::jobs::router(jobs.clone()),
             features::rate_limits::routes::router(Arc::clone(&self.rate_limiter)),

@@ -10,6 +10,7 @@ pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
 pub(crate) mod sessions;
 pub(crate) mod usage;
+pub(crate) mod web_client;
 
 use crate::base::options::AnyOptionSet;
 

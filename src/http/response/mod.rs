@@ -1,5 +1,5 @@
-//! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], [`trailing_newline`], the
-//! [`relocation`] of a document, and [`openapi`], the description of all of it.
+//! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], [`static_file`],
+//! [`trailing_newline`], the [`relocation`] of a document, and [`openapi`], the description of all of it.
 
 pub(crate) mod json;
 pub(crate) mod openapi;
@@ -8,4 +8,5 @@ pub(crate) mod problem;
 pub(crate) mod problem_types;
 pub(crate) mod relocation;
 pub(crate) mod sse;
+pub(crate) mod static_file;
 pub(crate) mod trailing_newline;

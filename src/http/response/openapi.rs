@@ -9,13 +9,9 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use data_encoding::HEXLOWER;
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use axum::response::Response;
+use http::HeaderMap;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response as Answer, ResponseBuilder};
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
@@ -29,6 +25,7 @@ use crate::base::error::{Kind, ProblemType};
 use crate::http::request::caller::Caller;
 use crate::http::request::cookie::SessionCookie;
 use crate::http::request::path::{CollectionPath, DocumentPath};
+use crate::http::response::static_file::StaticFile;
 use crate::http::response::{problem, problem_types};
 
 /// Every call may be refused with these: the guard does that, and reads the request.
@@ -344,32 +341,8 @@ pub(crate) fn assemble<S: Clone + Send + Sync + 'static>(
     let (itself, about_itself) = OpenApiRouter::new().routes(routes!(describe)).split_for_parts();
     about.merge(about_itself);
     // Strings, numbers and trees of them always serialise.
-    let text = Description::new(about.to_json().unwrap_or_default());
-    router.merge(itself.with_state(text))
-}
-
-/// The document, as it is sent.
-#[derive(Clone, Debug)]
-struct Description {
-    text: Bytes,
-    tag: HeaderValue,
-}
-
-impl Description {
-    fn new(text: String) -> Self {
-        let digest = HEXLOWER.encode(&Sha256::digest(&text));
-        let tag = format!("\"{}\"", digest.get(..16).unwrap_or_default());
-        // Digits in quotes are a header's value.
-        let tag = HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""));
-        Self { text: text.into(), tag }
-    }
-
-    /// Whether the caller has it already.
-    fn is_known(&self, headers: &HeaderMap) -> bool {
-        let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let mut tags = values.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        tags.any(|tag| tag == "*" || self.tag == tag)
-    }
+    let text = about.to_json().unwrap_or_default();
+    router.merge(itself.with_state(StaticFile::new("application/json", text)))
 }
 
 /// This description
@@ -385,10 +358,6 @@ impl Description {
         CommonProblems,
     ),
 )]
-async fn describe(State(description): State<Description>, headers: HeaderMap) -> Response {
-    let shared = [(ETAG, description.tag.clone()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
-    if description.is_known(&headers) {
-        return (StatusCode::NOT_MODIFIED, shared).into_response();
-    }
-    (shared, [(CONTENT_TYPE, "application/json")], description.text).into_response()
+async fn describe(State(description): State<StaticFile>, headers: HeaderMap) -> Response {
+    description.respond(&headers)
 }
