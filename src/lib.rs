@@ -100,7 +100,9 @@
 //!    storing it: `games::once`.
 //! 6. *A broken disk does not stop the game*: `faults::a_full_disk_makes_changes_wait_until_there_is_room`,
 //!    `…::a_disk_that_does_not_sync_makes_changes_wait_until_it_does`,
-//!    `…::past_the_bound_changes_are_refused_and_everything_else_goes_on`.
+//!    `…::past_the_bound_changes_are_refused_and_everything_else_goes_on`; nor do files that are removed or replaced:
+//!    `lost_file::what_is_removed_or_moved_is_not_called_durable_and_written_anew`,
+//!    `…::a_file_that_was_put_in_its_place_is_never_touched_and_all_is_rescued_elsewhere`.
 //! 7. *A slow client is never silently short*:
 //!    `streams::load::a_subscriber_that_stops_reading_costs_little_and_gets_every_change_when_it_reads_again`,
 //!    `…::a_subscriber_that_sleeps_while_history_is_trimmed_is_told_so_and_gets_the_present`.

@@ -43,6 +43,8 @@ pub struct Actor {
     ticks: u32,
     /// Ticks since the last sweep for quiet documents.
     quiet_ticks: u32,
+    /// Ticks since it was last looked whether the files' paths name them.
+    file_check_ticks: u32,
     file_maintenance: FileMaintenance,
 }
 
@@ -66,7 +68,9 @@ impl Actor {
     pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
         let disk = Disk::new(&options, writer, reader, health);
         let state = State::new(disk.log_end(), Relocations::default());
-        Self { options, state, disk, hub, ticks: 0, quiet_ticks: 0, file_maintenance: FileMaintenance::default() }
+        let (ticks, quiet_ticks, file_check_ticks) = (0, 0, 0);
+        let file_maintenance = FileMaintenance::default();
+        Self { options, state, disk, hub, ticks, quiet_ticks, file_check_ticks, file_maintenance }
     }
 
     /// Reads the documents that were frozen, expected or moved from what hooks have stored of them. To be called before
@@ -117,15 +121,17 @@ impl Actor {
             if !stop
                 && !round.maintenance.ends_round()
                 && round.repairs.is_empty()
+                && round.rescues.is_empty()
                 && count < limits::BATCH_COMMANDS_MAX
                 && round.bytes < limits::BATCH_BYTES_MAX
             {
                 next = commands.try_recv().ok();
             }
         }
-        let repairs = std::mem::take(&mut round.repairs);
+        let (repairs, rescues) = (std::mem::take(&mut round.repairs), std::mem::take(&mut round.rescues));
         self.complete_round(round, started.elapsed());
         repairs.into_iter().for_each(|request| self.repair(request));
+        rescues.into_iter().for_each(|request| self.rescue(request));
         stop
     }
 
@@ -150,6 +156,7 @@ impl Actor {
             }
             Command::MaintainFile(reply) => self.file_maintenance.replies.push(reply),
             Command::Repair(request) => round.repairs.push(request),
+            Command::Rescue(request) => round.rescues.push(request),
             Command::Barrier(reply) => round.barriers.push(reply),
             Command::Prefetch(_) if self.state.documents.is_over(&self.options.hot) => {}
             Command::Prefetch(name) => {
@@ -260,12 +267,19 @@ impl Actor {
         if documents > 0 {
             tracing::warn!(documents, "stopping: {documents} documents that lived in memory only are gone");
         }
+        self.check_files();
         if self.state.backlog.is_failing() {
             self.retry();
         }
         if self.state.backlog.is_failing() {
-            let events = self.state.backlog.unstored();
-            tracing::error!(events, "stopping while storage fails: {events} changes that were not on disk are lost");
+            let unnamed = usize::try_from(self.disk.unnamed_events()).unwrap_or(usize::MAX);
+            let events = self.state.backlog.unstored().saturating_add(unnamed);
+            if events > 0 {
+                tracing::error!(
+                    events,
+                    "stopping while storage fails: {events} changes that were not on disk are lost"
+                );
+            }
             return Ending { lost: events };
         }
         if self.snapshot_all() {

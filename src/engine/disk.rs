@@ -1,6 +1,7 @@
 //! The only owner of the writer: reading what is stored, making a round durable, and finding back after a failure. This
 //! is the seam at which another log than the local file can be put.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::store::{
     Batch, Blocked, CommitTimes, Connection, DocumentHead, DocumentRepair, IdempotencyRow, LogHead, MaintenanceReport,
-    ProvenHistory, RawDocument, Reader, Rows, WriteError, Writer,
+    ProvenHistory, RawDocument, Reader, RescueError, Rows, WriteError, Writer,
 };
 
 use super::health::{Health, Storage};
@@ -48,7 +49,10 @@ impl Disk {
     pub(crate) fn new(options: &Options, writer: Writer, reader: Reader, health: Arc<Health>) -> Self {
         let stored = writer.head();
         let loss = writer.loss().map(str::to_owned);
-        health.update(|report| report.loss = loss);
+        health.update(|report| {
+            loss.iter().for_each(|loss| report.add_loss(loss));
+            report.loss = loss;
+        });
         Self {
             writer,
             reader,
@@ -251,6 +255,32 @@ impl Disk {
     /// Distrusts the connection: opens another and recognises what is durable.
     pub(crate) fn reopen(&mut self, state: &mut State) -> Written {
         let found = self.writer.reopen()?;
+        self.recognise(state, found)
+    }
+
+    /// Whether the paths name the files that are open. Error: they do not; what is stored is then written to new files
+    /// by [`reopen`](Self::reopen) or [`rescue`](Self::rescue).
+    pub(crate) fn check_files(&mut self) -> Written {
+        self.writer.check_files()
+    }
+
+    /// Writes everything that is stored to another file, which is the database from then on.
+    pub(crate) fn rescue(&mut self, state: &mut State, to: &Path) -> std::result::Result<(), RescueError> {
+        let found = self.writer.rescue(to)?;
+        self.health.update(|report| report.rescued_to = Some(to.to_owned()));
+        Ok(self.recognise(state, found)?)
+    }
+
+    /// How many stored events are gone with this process, since no path names the file that is open.
+    pub(crate) fn unnamed_events(&mut self) -> u64 {
+        match self.writer.check_files() {
+            Err(WriteError { lost: Some(_), .. }) => self.writer.unnamed_events(self.stored.seq).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Takes what is durable from where the stored log was found to end.
+    fn recognise(&mut self, state: &mut State, found: LogHead) -> Written {
         // Either the commit that failed is not there, or it is, and then the log ends with an event that waits here.
         // Anything else was written, or taken away, by somebody else: to append to it would break histories.
         if found != self.stored && state.backlog.hash(found.seq) != Some(found.hash) {
@@ -304,10 +334,11 @@ impl Disk {
     pub(crate) fn degrade(&self, state: &mut State, fault: &WriteError) {
         let now = self.clock.now();
         let (mut reason, mut full, mut is_new) = (fault.to_string(), fault.full, true);
+        let lost = fault.lost.is_some();
         self.health.update(|report| {
             report.failures += 1;
             let since = match &report.storage {
-                Storage::Degraded { since, reason: before, full: was_full } => {
+                Storage::Degraded { since, reason: before, full: was_full, .. } => {
                     // What delays recovery is not what failed.
                     if fault.blocked == Some(Blocked::Recovering) {
                         full = *was_full;
@@ -321,7 +352,10 @@ impl Disk {
                 }
                 Storage::Well => now,
             };
-            report.storage = Storage::Degraded { reason, full, since };
+            if lost {
+                report.add_loss(&reason);
+            }
+            report.storage = Storage::Degraded { reason, full, lost, since };
         });
         state.backlog.fail(full);
         if is_new {
@@ -360,9 +394,13 @@ impl Disk {
 
     /// Moves the log into the database when it has grown enough.
     pub(crate) fn checkpoint_if_due(&mut self) {
-        self.writer.checkpoint_if_due();
-        let wal_past_bound = self.writer.wal_past_bound();
-        self.health.update(|report| report.wal_past_bound = wal_past_bound);
+        let moved = self.writer.checkpoint_if_due();
+        if let Err(error) = &moved {
+            tracing::warn!(%error, "the WAL could not be moved into the database");
+        }
+        self.health.note_background("checkpoint", self.clock.now(), &moved);
+        let (bytes, past_bound) = (self.writer.wal_bytes(), self.writer.wal_past_bound());
+        self.health.update(|report| (report.wal_bytes, report.wal_past_bound) = (bytes, past_bound));
     }
 
     /// Brings statistics up to date and empties the log. A write that fails here is no other than one of a change: the

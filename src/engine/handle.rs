@@ -1,6 +1,7 @@
 //! What the rest of the program holds of the engine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::refusal::{not_stored, stopping};
 use super::request::{
     Barrier, Command, CommandQueue, IncomingDocument, RelocationStep, RememberedDocument, RepairRequest, RepairSource,
-    RepairedDocument, ReplyTo, RowsRequest, StoredSnapshot, Write, WriteReply,
+    RepairedDocument, ReplyTo, RescueRequest, Rescued, RowsRequest, StoredSnapshot, Write, WriteReply,
 };
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
@@ -137,6 +138,13 @@ impl Engine {
         remembered: RememberedDocument,
     ) -> Result<RepairedDocument> {
         self.ask(|reply| Command::Repair(RepairRequest { name, source, remembered, reply })).await
+    }
+
+    /// Writes everything that is stored to `to`, which is the database from then on, and then what waits. Errors:
+    /// `AlreadyExists`, named `rescue-refused`, while storage works, and when `to` is not the absolute path of a file
+    /// that does not exist, in a folder that does; `StorageFull`, `StorageUnavailable`, after which nothing is there.
+    pub async fn rescue(&self, to: PathBuf) -> Result<Rescued> {
+        self.ask(|reply| Command::Rescue(RescueRequest { to, reply })).await
     }
 
     /// Answers once everything is published that was on disk when it was asked. Error: `StorageUnavailable` when the

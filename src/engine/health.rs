@@ -1,5 +1,7 @@
 //! What the engine tells about itself.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,9 +18,21 @@ pub enum Storage {
         reason: String,
         /// Whether it is for lack of room.
         full: bool,
+        /// Whether it is because a path does not name the file that is open.
+        lost: bool,
         since: Timestamp,
     },
 }
+
+/// What was done in the background and has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackgroundError {
+    pub at: Timestamp,
+    pub reason: String,
+}
+
+/// Losses that wait for a comparison to tell them: the oldest are kept, what follows has the same cause.
+const UNTOLD_LOSSES_MAX: usize = 8;
 
 /// A moment's look at the engine.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +51,18 @@ pub struct Report {
     pub failures: u64,
     /// Attempts to store what waits.
     pub retries: u64,
-    /// Bytes of the WAL, when they are more than its bound.
+    /// Bytes of the WAL that are in use, as of the newest look.
+    pub wal_bytes: u64,
+    /// The same, when they are more than its bound.
     pub wal_past_bound: Option<u64>,
     /// What was missing in the file when it was opened, of what a server has stored in it.
     pub loss: Option<String>,
+    /// The database file, when that is not the one in the data directory.
+    pub rescued_to: Option<PathBuf>,
+    /// What was found lost and was not told by reconciliation yet.
+    untold_losses: Vec<String>,
+    /// By the name of what is done, until that succeeds.
+    pub background_errors: BTreeMap<&'static str, BackgroundError>,
     /// How long transactions took, those that failed excepted.
     pub commit_times: Histogram,
 }
@@ -56,6 +78,27 @@ impl Report {
             )
         });
         [self.loss.clone(), wal].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
+    }
+
+    /// Why storage fails, when a path does not name the file that is open.
+    pub fn lost_file(&self) -> Option<&str> {
+        match &self.storage {
+            Storage::Degraded { reason, lost: true, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Notes something that reconciliation has to tell.
+    pub fn add_loss(&mut self, what: &str) {
+        let known = self.untold_losses.iter().any(|loss| loss == what);
+        if !known && self.untold_losses.len() < UNTOLD_LOSSES_MAX {
+            self.untold_losses.push(what.to_owned());
+        }
+    }
+
+    /// What reconciliation has to tell and has not told.
+    pub fn take_losses(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.untold_losses)
     }
 }
 
@@ -108,7 +151,7 @@ impl Histogram {
     }
 }
 
-/// The engine's report, written by it between batches and read by whoever asks.
+/// The engine's report, written by it between batches, and by readers in the background; read by whoever asks.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<Report>);
 
@@ -118,9 +161,19 @@ impl Health {
         self.0.lock().clone()
     }
 
-    /// Engine only: changes the report.
-    pub fn update(&self, change: impl FnOnce(&mut Report)) {
-        change(&mut self.0.lock());
+    /// Changes the report.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
+        change(&mut self.0.lock())
+    }
+
+    /// Notes whether something that is done in the background, which has this name, succeeded at this time.
+    pub fn note_background<T, E: std::fmt::Display>(&self, task: &'static str, at: Timestamp, outcome: &Result<T, E>) {
+        self.update(|report| match outcome {
+            Ok(_) => drop(report.background_errors.remove(task)),
+            Err(error) => {
+                drop(report.background_errors.insert(task, BackgroundError { at, reason: error.to_string() }))
+            }
+        });
     }
 }
 

@@ -22,5 +22,15 @@ pub(crate) static NOT_IN_MEMORY: ProblemType = ProblemType {
     remedy: "Repair it from the disk, or restore a backup.",
 };
 
+pub(crate) static RESCUE_REFUSED: ProblemType = ProblemType {
+    slug: "rescue-refused",
+    kind: Kind::AlreadyExists,
+    title: "Nothing is rescued to this file",
+    meaning: "A rescue writes everything to a new file while storage fails, and the server goes on with that. Either \
+              storage works, or the path is not one that a rescue writes to.",
+    remedy: "Read storage in /readyz. Name the absolute path of a file that does not exist, in a folder that does, \
+             which no other server uses.",
+};
+
 /// All of them, in the order of the index page.
-pub(crate) static PROBLEMS: &[&ProblemType] = &[&NOT_PERSISTENT, &NOT_IN_MEMORY];
+pub(crate) static PROBLEMS: &[&ProblemType] = &[&NOT_PERSISTENT, &NOT_IN_MEMORY, &RESCUE_REFUSED];

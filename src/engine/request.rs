@@ -1,5 +1,6 @@
 //! What the engine can be asked, and what it answers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::ids::{DocumentName, Version};
+use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::event::Event;
@@ -260,6 +261,8 @@ pub enum Command {
     MaintainFile(ReplyTo<MaintenanceReport>),
     /// Write the rows of a document anew.
     Repair(RepairRequest),
+    /// Write everything that is stored to another file, and go on with that.
+    Rescue(RescueRequest),
     /// Answer once everything before is published.
     Barrier(oneshot::Sender<Barrier>),
     /// Take a document into memory, because somebody reads it.
@@ -268,6 +271,22 @@ pub enum Command {
     Tick,
     /// Store what there is to store and end. The queue before it is still served.
     Stop,
+}
+
+/// See [`Command::Rescue`].
+#[derive(Debug)]
+pub struct RescueRequest {
+    pub to: PathBuf,
+    pub reply: ReplyTo<Rescued>,
+}
+
+/// Where everything is stored now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rescued {
+    /// The last event that is on disk there.
+    pub durable: Seq,
+    /// Events that still wait.
+    pub waiting: usize,
 }
 
 /// The engine's end of the queue that leads to it.

@@ -152,6 +152,11 @@ impl Hub {
         self.now.store(now.as_millis(), Ordering::Relaxed);
     }
 
+    /// The time as of the engine's last command.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::Relaxed))
+    }
+
     /// Engine only: when each document in memory was last used.
     pub fn uses(&self) -> Vec<(DocumentName, Timestamp)> {
         let map = self.documents.pin();

@@ -1,15 +1,14 @@
 //! Rows of features that are stored with the events of a document or not at all. Unlike [`Rows`](crate::store::Rows)
 //! they wait with the events while storage fails.
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tracing::error;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Kind, Result};
 use crate::store::error::WriteError;
 
 /// Writes rows in the transaction that the connection is in.
@@ -31,7 +30,7 @@ impl CompanionWrite {
         conn.prepare_cached("SAVEPOINT companion")?.execute([])?;
         if let Err(failure) = (self.write)(conn, now) {
             if self.required || conn.is_autocommit() || failure.kind() == Kind::StorageUnavailable {
-                return Err(WriteError { full: is_full(&failure), blocked: None, source: failure.into() });
+                return Err(WriteError::from_error(failure));
             }
             error!(error = %failure, "rows that go with a change are not written: {}", self.label);
             conn.prepare_cached("ROLLBACK TO companion")?.execute([])?;
@@ -39,11 +38,6 @@ impl CompanionWrite {
         conn.prepare_cached("RELEASE companion")?.execute([])?;
         Ok(())
     }
-}
-
-fn is_full(error: &Error) -> bool {
-    let source = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
-    source.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::DiskFull)
 }
 
 impl fmt::Debug for CompanionWrite {

@@ -6,6 +6,7 @@ use rusqlite::ErrorCode;
 
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{DocumentName, Version};
+use crate::store::open_files::LostFile;
 
 /// Why storage cannot be opened. One line each, for the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,8 @@ pub struct WriteError {
     pub full: bool,
     /// Whether another connection is the reason: then what failed did not reach the disk.
     pub blocked: Option<Blocked>,
+    /// Whether the reason is that a path does not name the file that is open.
+    pub lost: Option<LostFile>,
     /// What SQLite said.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
@@ -110,26 +113,39 @@ impl WriteError {
     /// Another process holds the write lock of the database.
     pub(crate) fn locked(source: rusqlite::Error) -> Self {
         let reason = format!("another process has a write transaction on the database open ({source})");
-        Self { full: false, blocked: Some(Blocked::Writing), source: reason.into() }
+        Self { blocked: Some(Blocked::Writing), ..Self::other(reason) }
     }
 
     /// A reader keeps the WAL from being moved into the database.
     pub(crate) fn read_elsewhere() -> Self {
         let reason = "a write failed, and another process that has a read transaction on the database open keeps its \
                       WAL from being written again";
-        Self { full: false, blocked: Some(Blocked::Recovering), source: reason.into() }
+        Self { blocked: Some(Blocked::Recovering), ..Self::other(reason) }
+    }
+
+    /// A path does not name the file that is open. `detail`: why that could not be mended.
+    pub(crate) fn lost(file: LostFile, detail: &str) -> Self {
+        let reason = format!("{file}; {detail}");
+        Self { lost: Some(file), ..Self::other(reason) }
+    }
+
+    /// What a read or a feature's write failed with.
+    pub(crate) fn from_error(error: Error) -> Self {
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<rusqlite::Error>());
+        let full = source.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::DiskFull);
+        Self { full, ..Self::other(error) }
     }
 
     /// Another reason than SQLite's.
     pub fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { full: false, blocked: None, source: reason.into() }
+        Self { full: false, blocked: None, lost: None, source: reason.into() }
     }
 }
 
 impl From<rusqlite::Error> for WriteError {
     fn from(source: rusqlite::Error) -> Self {
         let full = source.sqlite_error_code() == Some(ErrorCode::DiskFull);
-        Self { full, blocked: None, source: source.into() }
+        Self { full, ..Self::other(source) }
     }
 }
 

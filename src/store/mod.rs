@@ -2,8 +2,9 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`options`], [`connection`] (settings of a connection), [`mod@open`]
-//! (creating, checking, locking), [`server_lock`] (who has the directory), [`rows`] and [`tables`] (reading and writing
-//! rows), [`write`], [`read`], [`file`] (a whole file, with or without a server), [`memory`]
+//! (creating, checking, locking), [`server_lock`] (who has the directory), [`open_files`] (whether paths name what is
+//! open), [`rows`] and [`tables`] (reading and writing rows), [`write`], [`read`], [`file`] (a whole file, with or
+//! without a server), [`memory`]
 //! (the same tables in memory).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
@@ -16,6 +17,7 @@ pub(crate) mod file;
 mod file_size_limit;
 mod memory;
 mod open;
+mod open_files;
 mod options;
 pub(crate) mod read;
 mod recovery;
@@ -49,6 +51,7 @@ pub(crate) use write::keys::{IdempotencyKey, IdempotencyRow, IdempotentAnswer, o
 pub(crate) use write::proven_history::ProvenHistory;
 pub(crate) use write::purge::Purge;
 pub(crate) use write::repair::DocumentRepair;
+pub(crate) use write::rewrite::RescueError;
 pub(crate) use write::trim::{compact, overdue, trim_some};
 pub(crate) use write::writer::{MaintenanceReport, Writer};
 

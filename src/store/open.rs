@@ -1,21 +1,24 @@
 //! Making, checking and locking the data directory. The cost does not grow with what is stored: the header, the schema
 //! and the ends of the tables are looked at, and what a crash left in the WAL is moved into the database.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{OpenError, StoreError, is_damage};
-use super::options::{FILE_NAME, LOCK_NAME, Options};
+use super::options::Options;
 use super::rows;
 use crate::store::connection::{configure, connect};
+use crate::store::open_files::{OpenFiles, StorePaths};
+use crate::store::read::log;
 use crate::store::read::reader::Reader;
-use crate::store::read::{log, pool};
 use crate::store::recovery::{self, CommitNote, Opened};
+use crate::store::server_lock;
 use crate::store::tables::{self, SCHEMA};
 use crate::store::wal;
 use crate::store::write::checkpoint::{Checkpoint, checkpoint};
@@ -41,11 +44,13 @@ const LATER_OBJECTS: [(&str, &str); 3] =
 pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     let place = |source: io::Error| OpenError::DataDirectory { path: options.data_dir.clone(), source: source.into() };
     DirBuilder::new().recursive(true).mode(0o700).create(&options.data_dir).map_err(place)?;
-    let note = CommitNote::new(lock(&options.data_dir)?);
-    let path = options.data_dir.join(FILE_NAME);
+    let paths = StorePaths::in_directory(&options.data_dir);
+    let note = CommitNote::new(server_lock::lock(&options.data_dir)?);
+    let path = paths.database.clone();
     let damage = look_at_wal(&options, &path)?;
     let wal_missing = !wal::path_of(&path).exists();
     prepare_file(&options.data_dir, &path).map_err(place)?;
+    let files = Arc::new(OpenFiles::open(paths, note.lock()).map_err(place)?);
     let classify = |error| classify(&options, &path, error);
 
     let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(classify)?;
@@ -66,14 +71,11 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     configure(&conn, options.synchronous, options.pages_max.unwrap_or(0)).map_err(classify)?;
     probe(&conn).map_err(classify)?;
     check_end(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
-    let reader = Reader::new(
-        pool::build(&path, options.readers)
-            .map_err(|source| OpenError::Other { path: path.clone(), source: source.into() })?,
-        &path,
-    );
-    let active = reader.active().clone();
+    files.note_wal();
+    let reader = Reader::open(Arc::clone(&files), options.readers)
+        .map_err(|source| OpenError::Other { path: path.clone(), source: source.into() })?;
     let opened = Opened { note, loss, unclean };
-    let writer = Writer::new(conn, path.clone(), &options, active, opened);
+    let writer = Writer::new(conn, files, &options, reader.clone(), opened);
     Ok((writer.map_err(|e| failed(&options, &path, e))?, reader))
 }
 
@@ -117,21 +119,6 @@ impl From<rusqlite::Error> for OpenFailure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
-}
-
-/// Takes the lock of a data directory, which must be there.
-pub(super) fn lock(data_dir: &Path) -> Result<File, OpenError> {
-    let place = |source: io::Error| OpenError::DataDirectory { path: data_dir.to_owned(), source: source.into() };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(data_dir.join(LOCK_NAME)).map_err(place)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { path: data_dir.to_owned() }),
-        Err(TryLockError::Error(error)) => return Err(place(error)),
-    }
-    file.set_permissions(Permissions::from_mode(0o600)).map_err(place)?;
-    Ok(file)
 }
 
 /// Makes the database file with its mode before SQLite opens it: the WAL and its index inherit that. Only here, under

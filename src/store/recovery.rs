@@ -28,6 +28,11 @@ impl CommitNote {
         Self(lock)
     }
 
+    /// The lock file, locked.
+    pub(crate) fn lock(&self) -> &File {
+        &self.0
+    }
+
     /// `None`: there is none, or it cannot be read.
     pub(crate) fn read(&self) -> Option<LogHead> {
         let mut note = [0; NOTE_BYTES];

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::error::OpenError;
-use super::open;
+use super::open_files;
 use super::options::{FILE_NAME, LOCK_NAME};
 use super::recovery::{CommitNote, NOTE_BYTES};
 use super::rows::LogHead;
@@ -58,6 +58,23 @@ pub(crate) fn write_addresses(data_dir: &Path, addresses: &[String]) -> io::Resu
     file.set_len(offset().saturating_add(u64::try_from(text.len()).unwrap_or(0)))
 }
 
+/// Copies everything that a lock file says to another one of the same server.
+pub(crate) fn copy(from: &File, to: &File) -> io::Result<()> {
+    let mut bytes = vec![0; NOTE_BYTES + ADDRESSES_BYTES_MAX];
+    let read = from.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    to.write_all_at(&bytes, 0)?;
+    to.set_len(u64::try_from(read).unwrap_or(0))
+}
+
+/// Takes the lock of a data directory, which must be there.
+pub(crate) fn lock(data_dir: &Path) -> Result<File, OpenError> {
+    open_files::lock(&data_dir.join(LOCK_NAME)).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => OpenError::Locked { path: data_dir.to_owned() },
+        _ => OpenError::DataDirectory { path: data_dir.to_owned(), source: error.into() },
+    })
+}
+
 /// A data directory that no server can open while this lives.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock(File);
@@ -65,7 +82,7 @@ pub(crate) struct DirectoryLock(File);
 impl DirectoryLock {
     /// Error: `Locked` while a server has it; the directory cannot be written.
     pub(crate) fn take(data_dir: &Path) -> Result<Self, OpenError> {
-        open::lock(data_dir).map(Self)
+        lock(data_dir).map(Self)
     }
 
     /// The same for the directory of the database at `path`. `None`: the file is not the database of a data directory.

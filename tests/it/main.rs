@@ -27,6 +27,7 @@ mod guide;
 mod idempotency;
 mod jobs;
 mod limits;
+mod lost_file;
 mod migrate;
 mod model;
 mod openapi;

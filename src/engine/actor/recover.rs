@@ -1,12 +1,18 @@
 //! After a failure of storage: retries what waits, and makes room on a full disk.
 
+use std::path::Path;
+
 use super::Actor;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
 use crate::document::visibility::Viewer;
+use crate::engine::problems::RESCUE_REFUSED;
+use crate::engine::request::{RescueRequest, Rescued};
 use crate::engine::state::round::Round;
-use crate::store::WriteError;
+use crate::store::{RescueError, WriteError};
 
+/// Ticks between two looks at what the paths of the files name.
+const FILE_CHECK_TICKS: u32 = 5;
 /// Documents that go in one transaction when room is needed. Few, so that no more go than must.
 const ROOM_DOCUMENTS: usize = 4;
 /// Documents that go in one outage at the most: when so many do not help, it is not their room that is needed.
@@ -20,6 +26,20 @@ impl Actor {
         self.quiet_ticks = self.quiet_ticks.saturating_add(1);
         if self.state.backlog.is_due() {
             self.retry();
+        }
+        self.file_check_ticks = self.file_check_ticks.saturating_add(1);
+        if self.file_check_ticks >= FILE_CHECK_TICKS {
+            self.check_files();
+        }
+    }
+
+    /// Looks whether the paths still name the files that are open: also while nobody changes anything.
+    pub(super) fn check_files(&mut self) {
+        self.file_check_ticks = 0;
+        if !self.state.backlog.is_failing()
+            && let Err(fault) = self.disk.check_files()
+        {
+            self.disk.degrade(&mut self.state, &fault);
         }
     }
 
@@ -38,6 +58,31 @@ impl Actor {
             Err(fault) => self.disk.degrade(&mut self.state, &fault),
         }
         self.disk.report_backlog(&self.state);
+    }
+
+    /// Writes everything to another file and answers.
+    pub(super) fn rescue(&mut self, request: RescueRequest) {
+        let RescueRequest { to, reply } = request;
+        let outcome = self.rescue_to(&to);
+        // Whoever asked may have gone.
+        let _ = reply.send(outcome);
+    }
+
+    fn rescue_to(&mut self, to: &Path) -> Result<Rescued> {
+        self.check_files();
+        if !self.state.backlog.is_failing() {
+            return Err(RESCUE_REFUSED.error("storage works: nothing is to be rescued"));
+        }
+        match self.disk.rescue(&mut self.state, to) {
+            Ok(()) => {}
+            Err(RescueError::Refused(why)) => return Err(RESCUE_REFUSED.error(why)),
+            Err(RescueError::Failed(fault)) => {
+                let kind = if fault.full { Kind::StorageFull } else { Kind::StorageUnavailable };
+                return Err(Error::new(kind, format!("{} cannot be written: {fault}", to.display())));
+            }
+        }
+        self.retry();
+        Ok(Rescued { durable: self.disk.durable(), waiting: self.state.backlog.unstored() })
     }
 
     fn reopen_and_append(&mut self) -> Written {
@@ -59,7 +104,7 @@ impl Actor {
     pub(super) fn make_room(&mut self, fault: WriteError, round: &mut Round) -> Written {
         let mut fault = fault;
         // What has gone in this outage already counts: if that does not help, more will not either.
-        while fault.full && self.state.pending_removals.len() < ROOM_DOCUMENTS_MAX {
+        while fault.full && fault.lost.is_none() && self.state.pending_removals.len() < ROOM_DOCUMENTS_MAX {
             let limit = self.state.pending_removals.len() + ROOM_DOCUMENTS;
             // Reading needs no trust in the connection. Whatever goes wrong here, the reason to be told stays the disk.
             let Ok(mut names) = self.disk.removable_documents(limit) else { return Err(fault) };

@@ -16,7 +16,8 @@ use crate::base::ids::DocumentName;
 use crate::document::model::Document;
 use crate::engine::hooks::PendingGroups;
 use crate::engine::request::{
-    Barrier, Durability, Outcome, RepairRequest, ReplyTo, RowsRequest, WriteKey, WriteReply, WriteTimes, Written,
+    Barrier, Durability, Outcome, RepairRequest, ReplyTo, RescueRequest, RowsRequest, WriteKey, WriteReply, WriteTimes,
+    Written,
 };
 use crate::store::IdempotencyRow;
 
@@ -38,6 +39,8 @@ pub(crate) struct Round {
     pub pending_groups: PendingGroups,
     /// Repairs, each to be made in a transaction of its own when the round is stored.
     pub repairs: Vec<RepairRequest>,
+    /// Rescues, likewise.
+    pub rescues: Vec<RescueRequest>,
     pub barriers: Vec<oneshot::Sender<Barrier>>,
     pub relocation_replies: Vec<RelocationReply>,
     replies: Vec<PendingReply>,

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`; in [`front`] `GET /`, in [`jobs`] the jobs.
+//! `/healthz`, `/readyz`; in [`front`] `GET /`, in [`jobs`] the jobs, in [`rescue`] another file for what is stored.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -19,10 +19,15 @@ use crate::http::response::openapi::{CommonProblems, problems};
 
 pub(crate) mod front;
 pub(crate) mod jobs;
+mod rescue;
 
 /// The calls for operators.
 pub(crate) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(confirm_clock))
+    OpenApiRouter::new()
+        .routes(routes!(alive))
+        .routes(routes!(ready))
+        .routes(routes!(confirm_clock))
+        .merge(rescue::router())
 }
 
 /// Whether the process lives.
@@ -61,6 +66,8 @@ struct Readiness {
     /// Failed ones.
     failures: u64,
     documents_in_memory: usize,
+    /// Bytes of the write-ahead log that are in use, as of the newest look.
+    wal_bytes: u64,
     clock: Clock,
 }
 
@@ -84,27 +91,80 @@ impl Clock {
 
 /// How storage is.
 #[derive(Serialize, ToSchema)]
-#[serde(tag = "state", rename_all = "lowercase")]
-enum Storage {
+struct Storage {
+    state: StorageState,
+    /// `degraded`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    reason: Option<String>,
+    /// `degraded`: whether it is for lack of room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    full: Option<bool>,
+    /// `degraded`: since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, value_type = String, format = DateTime)]
+    since: Option<Timestamp>,
+    /// What should be looked at all the same: something that was stored is missing, or the WAL is too large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    warning: Option<String>,
+    /// What is done in the background and fails, until it succeeds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<BackgroundError>,
+    /// The database file, when a rescue has written another than that of the data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    file: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum StorageState {
     /// Writes reach the disk.
-    Ok {
-        /// What should be looked at all the same: something that was stored is missing, or the WAL is too large.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        warning: Option<String>,
-    },
+    Ok,
     /// They do not; changes wait in memory.
-    Degraded {
-        /// Why.
-        reason: String,
-        /// Whether it is for lack of room.
-        full: bool,
-        /// Since when.
-        #[schema(value_type = String, format = DateTime)]
-        since: Timestamp,
-        /// As while it is ok.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        warning: Option<String>,
-    },
+    Degraded,
+}
+
+/// Something that is done in the background and fails.
+#[derive(Serialize, ToSchema)]
+struct BackgroundError {
+    /// `scrub`, `comparison` or `checkpoint`.
+    task: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    reason: String,
+}
+
+impl Storage {
+    fn of(report: &health::Report) -> Self {
+        let error = |(task, error): (&&'static str, &health::BackgroundError)| BackgroundError {
+            task,
+            at: error.at,
+            reason: error.reason.clone(),
+        };
+        let storage = Self {
+            state: StorageState::Ok,
+            reason: None,
+            full: None,
+            since: None,
+            warning: report.warning(),
+            errors: report.background_errors.iter().map(error).collect(),
+            file: report.rescued_to.as_ref().map(|path| path.display().to_string()),
+        };
+        match &report.storage {
+            health::Storage::Well => storage,
+            health::Storage::Degraded { reason, full, since, .. } => Self {
+                state: StorageState::Degraded,
+                reason: Some(reason.clone()),
+                full: Some(*full),
+                since: Some(*since),
+                ..storage
+            },
+        }
+    }
 }
 
 /// What waits for the disk.
@@ -128,11 +188,6 @@ struct Backlog {
 )]
 async fn ready(State(api): State<Api>) -> HandlerResult<Response> {
     let report = api.health.report();
-    let warning = report.warning();
-    let storage = match report.storage {
-        health::Storage::Well => Storage::Ok { warning },
-        health::Storage::Degraded { reason, full, since } => Storage::Degraded { reason, full, since, warning },
-    };
     let (seq, durable) = {
         let ring = api.reads.hub.gate();
         (ring.head().0, ring.durable())
@@ -143,7 +198,7 @@ async fn ready(State(api): State<Api>) -> HandlerResult<Response> {
     };
     let answer = Readiness {
         status: word,
-        storage,
+        storage: Storage::of(&report),
         backlog: Backlog { events: report.backlog_events, bytes: report.backlog_bytes },
         last_commit: report.last_commit,
         seq: seq.0,
@@ -151,6 +206,7 @@ async fn ready(State(api): State<Api>) -> HandlerResult<Response> {
         commits: report.commits,
         failures: report.failures,
         documents_in_memory: api.reads.hub.documents_count(),
+        wal_bytes: report.wal_bytes,
         clock: Clock::of(&api),
     };
     Ok(json(status, &answer)?)

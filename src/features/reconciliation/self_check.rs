@@ -67,9 +67,7 @@ impl Comparer {
     }
 
     fn recording(engine: Engine, reads: Reads, health: Arc<Health>, changes_max: usize) -> Self {
-        let mut core = Core::new(Arc::clone(&reads.hub), changes_max);
-        core.loss = health.report().loss;
-        let core = Arc::new(Mutex::new(core));
+        let core = Arc::new(Mutex::new(Core::new(Arc::clone(&reads.hub), changes_max)));
         Self { core, engine, reads, health }
     }
 
@@ -78,6 +76,13 @@ impl Comparer {
     /// is told. Error: `StorageUnavailable`, `Damaged` when the disk cannot be read at all; nothing is forgotten then.
     pub(crate) async fn compare(&mut self, services: Option<&[String]>) -> Result<Vec<Verdict>> {
         let started = Instant::now();
+        let compared = self.compare_now(services).await;
+        self.health.note_background("comparison", self.reads.hub.now(), &compared);
+        compared?;
+        Ok(self.verdicts(started, services.map_or(Wanted::All, Wanted::Named)))
+    }
+
+    async fn compare_now(&self, services: Option<&[String]>) -> Result<()> {
         let look = self.engine.barrier().await?;
         let failing = self.health.report().storage != Storage::Well;
         let named = services.map(<[String]>::to_vec);
@@ -87,14 +92,16 @@ impl Comparer {
             self.engine.barrier().await?;
             self.run(move |core, reader| core.look_ahead(reader, &ahead)).await?;
         }
-        Ok(self.verdicts(started, services.map_or(Wanted::All, Wanted::Named)))
+        Ok(())
     }
 
     /// Reads and hashes again what is on disk, some `bytes` of it, and goes on there the next time: once around, then
     /// anew. Returns verdicts only when something was found that was not known. Error: as [`compare`](Self::compare).
     pub(crate) async fn scrub_step(&mut self, bytes: u64) -> Result<Vec<Verdict>> {
         let started = Instant::now();
-        let news = self.run(move |core, reader| core.scrub(reader, bytes)).await?;
+        let scrubbed = self.run(move |core, reader| core.scrub(reader, bytes)).await;
+        self.health.note_background("scrub", self.reads.hub.now(), &scrubbed);
+        let news = scrubbed?;
         match news.is_empty() {
             true => Ok(Vec::new()),
             false => Ok(self.verdicts(started, Wanted::Collections(&news))),
@@ -122,11 +129,22 @@ impl Comparer {
         told.unwrap_or_else(|| nothing_of(service.to_owned()))
     }
 
+    /// What is to be told as lost: what is lost now, and once, by a comparison of everything, what was found lost since
+    /// the last.
+    fn losses(&self, wanted: &Wanted<'_>) -> BTreeSet<String> {
+        self.health.update(|report| {
+            let mut losses: BTreeSet<String> = match wanted {
+                Wanted::All => report.take_losses().into_iter().collect(),
+                Wanted::Named(_) | Wanted::Collections(_) => BTreeSet::new(),
+            };
+            losses.extend(report.lost_file().map(str::to_owned));
+            losses
+        })
+    }
+
     fn verdicts(&self, started: Instant, wanted: Wanted<'_>) -> Vec<Verdict> {
         let mut core = self.core.lock();
-        // Told once, by the first comparison of everything.
-        let loss = if matches!(wanted, Wanted::All) { core.loss.take() } else { None };
-        let mut verdicts = told(&mut core, loss);
+        let mut verdicts = told(&mut core, self.losses(&wanted));
         let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
         verdicts.iter_mut().for_each(|verdict| verdict.latency_ms = latency_ms);
         verdicts.retain(|verdict| match wanted {
@@ -162,7 +180,7 @@ struct RememberedDocument<'a> {
 }
 
 /// The verdicts on what was compared last.
-fn told(core: &mut Core, loss: Option<String>) -> Vec<Verdict> {
+fn told(core: &mut Core, losses: BTreeSet<String>) -> Vec<Verdict> {
     let complete = core.is_complete();
     let Core { hub, ledger, findings, cut, failing, head, .. } = core;
     let mut known: BTreeMap<String, RememberedDocument<'_>> = BTreeMap::new();
@@ -193,7 +211,7 @@ fn told(core: &mut Core, loss: Option<String>) -> Vec<Verdict> {
         verdicts.push(verdict(service, entry, entry.checksum.clone(), uncertain, &[], None));
     }
     let mut strays = findings.log.clone();
-    strays.extend(loss.map(|what| (0, what)));
+    strays.extend(losses.into_iter().map(|what| (0, what)));
     verdicts.push(log.verdict(uncertain, &strays, pending_count));
     verdicts
 }

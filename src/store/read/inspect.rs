@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::model::{Document, Meta};
-use crate::store::connection::connect;
 use crate::store::error::{StoreError, is_damage};
+use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::check::{CHECK_BYTES, Check, Checked, Defect};
+use crate::store::read::pool;
 use crate::store::read::reader::Reader;
 use crate::store::read::verify;
 use crate::store::rows;
@@ -75,13 +76,16 @@ impl Reader {
 pub struct UncachedConnection {
     conn: Connection,
     active: ActiveReads,
+    /// Let go after the connection.
+    _files: Arc<OpenFiles>,
 }
 
 impl UncachedConnection {
     fn open(reader: &Reader) -> rusqlite::Result<Self> {
-        let conn = connect(reader.path(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = 0")?;
-        Ok(Self { conn, active: reader.active().clone() })
+        let files = reader.files();
+        let conn = pool::connect_reader(&files)?;
+        conn.execute_batch("PRAGMA cache_size = 0")?;
+        Ok(Self { conn, active: reader.active().clone(), _files: files })
     }
 
     /// See [`Reader::read_transaction`].

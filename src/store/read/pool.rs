@@ -1,6 +1,6 @@
 //! The reader pool: a few read-only connections and a bounded wait for one of them.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use rusqlite::{Connection, OpenFlags};
@@ -8,10 +8,11 @@ use rusqlite::{Connection, OpenFlags};
 use crate::base::error::{Error, Kind, Result};
 use crate::store::connection::{BUSY_WAIT, connect};
 use crate::store::error::StoreError;
+use crate::store::open_files::{LostFile, OpenFiles};
 use crate::store::read::active_reads::ActiveReads;
 
 pub(crate) struct Manager {
-    path: PathBuf,
+    files: Arc<OpenFiles>,
 }
 
 /// A connection of the pool.
@@ -19,6 +20,8 @@ pub(crate) struct ReadConnection {
     conn: Connection,
     /// Whether SQLite failed on it: it is replaced then, since nobody knows what it remembers.
     failed: bool,
+    /// Let go after the connection.
+    _files: Arc<OpenFiles>,
 }
 
 impl ManageConnection for Manager {
@@ -26,9 +29,7 @@ impl ManageConnection for Manager {
     type Error = rusqlite::Error;
 
     fn connect(&self) -> std::result::Result<ReadConnection, rusqlite::Error> {
-        let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        conn.execute_batch("PRAGMA query_only = ON")?;
-        Ok(ReadConnection { conn, failed: false })
+        Ok(ReadConnection { conn: connect_reader(&self.files)?, failed: false, _files: Arc::clone(&self.files) })
     }
 
     fn is_valid(&self, _: &mut ReadConnection) -> std::result::Result<(), rusqlite::Error> {
@@ -40,7 +41,22 @@ impl ManageConnection for Manager {
     }
 }
 
-pub(crate) fn build(path: &Path, readers: u32) -> std::result::Result<Pool<Manager>, r2d2::Error> {
+/// A connection that reads the files that are open, and never what else their paths may name.
+pub(crate) fn connect_reader(files: &OpenFiles) -> rusqlite::Result<Connection> {
+    files.check().map_err(unreadable)?;
+    let conn = connect(files.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    conn.execute_batch("PRAGMA query_only = ON")?;
+    // SQLite opens the WAL when something is read.
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
+    files.check().map_err(unreadable)?;
+    Ok(conn)
+}
+
+fn unreadable(lost: LostFile) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN), Some(lost.to_string()))
+}
+
+pub(crate) fn build(files: Arc<OpenFiles>, readers: u32) -> std::result::Result<Pool<Manager>, r2d2::Error> {
     Pool::builder()
         .max_size(readers.max(1))
         .test_on_check_out(false)
@@ -48,7 +64,7 @@ pub(crate) fn build(path: &Path, readers: u32) -> std::result::Result<Pool<Manag
         .idle_timeout(None)
         .connection_timeout(BUSY_WAIT)
         .error_handler(Box::new(NopErrorHandler))
-        .build(Manager { path: path.to_owned() })
+        .build(Manager { files })
 }
 
 /// Runs `f` on a connection of the pool, in one read transaction: all that it reads is of one moment. Blocks, at most
@@ -58,11 +74,7 @@ pub(crate) fn read<T>(
     reads: &ActiveReads,
     f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>,
 ) -> Result<T> {
-    let mut connection: PooledConnection<Manager> = pool.get().map_err(|e| {
-        Error::new(Kind::StorageUnavailable, "too many reads wait for the disk")
-            .with("retryAfterSeconds", 1)
-            .caused_by(e)
-    })?;
+    let mut connection = take(pool)?;
     let result = (|| {
         // Ends by rollback when dropped, which is all that a read needs.
         let _read = reads.begin(&connection.conn);
@@ -71,4 +83,29 @@ pub(crate) fn read<T>(
     })();
     connection.failed = matches!(result, Err(StoreError::Sql(_)));
     result.map_err(StoreError::into_error)
+}
+
+/// Runs `f` outside of any transaction, on a connection that may write to other files meanwhile. Error, beside those of
+/// `f`: `StorageUnavailable`.
+pub(crate) fn with_connection<T>(
+    pool: &Pool<Manager>,
+    f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>,
+) -> Result<T> {
+    let mut connection = take(pool)?;
+    let result = (|| {
+        connection.conn.execute_batch("PRAGMA query_only = OFF")?;
+        let result = f(&connection.conn);
+        connection.conn.execute_batch("PRAGMA query_only = ON")?;
+        result
+    })();
+    connection.failed = matches!(result, Err(StoreError::Sql(_)));
+    result.map_err(StoreError::into_error)
+}
+
+fn take(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>> {
+    pool.get().map_err(|e| {
+        Error::new(Kind::StorageUnavailable, "too many reads wait for the disk")
+            .with("retryAfterSeconds", 1)
+            .caused_by(e)
+    })
 }

@@ -1,10 +1,10 @@
 //! What is stored, for everyone who reads. All methods block (for the disk, and up to 5 s for a connection of the
 //! pool): call them where blocking is allowed. Error of each, beside those named: `StorageUnavailable`, `Damaged`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use r2d2::Pool;
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -15,6 +15,7 @@ use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, damaged};
+use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::log::{self, Filter, PageBound};
 use crate::store::read::pool::{self, Manager};
@@ -59,18 +60,37 @@ pub struct StorageUsage {
 /// The reader pool. Each call reads one moment of the database; two calls may see two. Cheap to clone.
 #[derive(Clone)]
 pub struct Reader {
-    pool: Pool<Manager>,
-    path: Arc<Path>,
+    /// Behind a lock because the writer replaces it when it goes on with another file; held only to clone it.
+    source: Arc<RwLock<Source>>,
     active: ActiveReads,
 }
 
+/// What is read from.
+#[derive(Clone)]
+struct Source {
+    pool: Pool<Manager>,
+    files: Arc<OpenFiles>,
+}
+
 impl Reader {
-    pub(crate) fn new(pool: Pool<Manager>, path: &Path) -> Self {
-        Self { pool, path: path.into(), active: ActiveReads::default() }
+    /// Error: why no connection can be opened.
+    pub(crate) fn open(files: Arc<OpenFiles>, readers: u32) -> std::result::Result<Self, r2d2::Error> {
+        let source = Source { pool: pool::build(Arc::clone(&files), readers)?, files };
+        Ok(Self { source: Arc::new(RwLock::new(source)), active: ActiveReads::default() })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// All clones read from `other` from now on. Reads that have begun end where they began.
+    pub(crate) fn read_from(&self, other: &Self) {
+        let source = other.source.read().clone();
+        *self.source.write() = source;
+    }
+
+    pub(crate) fn files(&self) -> Arc<OpenFiles> {
+        Arc::clone(&self.source.read().files)
+    }
+
+    pub(crate) fn readers(&self) -> u32 {
+        self.source.read().pool.max_size()
     }
 
     /// The reads that run now.
@@ -79,7 +99,17 @@ impl Reader {
     }
 
     fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>) -> Result<T> {
-        pool::read(&self.pool, &self.active, f)
+        let pool = self.source.read().pool.clone();
+        pool::read(&pool, &self.active, f)
+    }
+
+    /// Runs `f` outside of any transaction, on a connection that may write to other files.
+    pub(crate) fn with_connection<T>(
+        &self,
+        f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>,
+    ) -> Result<T> {
+        let pool = self.source.read().pool.clone();
+        pool::with_connection(&pool, f)
     }
 
     /// A question of a feature to its own tables. Error: what the question answers with; for SQLite's failures see

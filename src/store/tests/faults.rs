@@ -100,7 +100,7 @@ fn the_wal_stays_bounded() {
             world.snapshot(&format!("games/d{index}"), false);
         }
         world.commit();
-        world.writer().checkpoint_if_due();
+        world.writer().checkpoint_if_due().unwrap();
         longest = longest.max(std::fs::metadata(&wal).unwrap().len());
     }
     let frames = longest / 4120;

@@ -45,7 +45,12 @@ impl Checkpoints {
         (self.tried_at, self.waited_at) = (0, 0);
     }
 
-    /// Bytes of the WAL that are in use, when they are more than its bound.
+    /// Bytes of the WAL that are in use, as of the newest look.
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        self.wal_bytes
+    }
+
+    /// The same, when they are more than its bound.
     pub(crate) fn wal_past_bound(&self) -> Option<u64> {
         (self.wal_bytes > self.wal_bytes_max).then_some(self.wal_bytes)
     }

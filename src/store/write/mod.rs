@@ -1,6 +1,7 @@
 //! What writes: [`batch`] (what one transaction stores), [`commit`] (the transaction), [`writer`] (the connection and
 //! its failures), [`lookup`] (what that reads), [`checkpoint`], [`keys`] (stored answers by idempotency key), [`trim`]
-//! (bounded history, compaction), [`purge`] (removing documents), [`repair`] and [`proven_history`] (rewriting rows).
+//! (bounded history, compaction), [`purge`] (removing documents), [`repair`] and [`proven_history`] (rewriting rows),
+//! [`rewrite`] (writing everything to another file).
 
 pub(crate) mod batch;
 pub(crate) mod checkpoint;
@@ -10,5 +11,6 @@ pub(crate) mod lookup;
 pub(crate) mod proven_history;
 pub(crate) mod purge;
 pub(crate) mod repair;
+pub(crate) mod rewrite;
 pub(crate) mod trim;
 pub(crate) mod writer;

@@ -1,7 +1,6 @@
 //! The one writer: a batch of changes in one transaction with one sync, and what follows when that fails.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,9 +13,10 @@ use crate::base::ids::Collection;
 use crate::store::connection;
 use crate::store::error::{Blocked, OpenError, StoreError, WriteError};
 use crate::store::file_size_limit;
+use crate::store::open_files::{LostFile, OpenFiles};
 use crate::store::options::{History, Options, Synchronous};
-use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::log;
+use crate::store::read::reader::Reader;
 use crate::store::recovery::{self, Opened};
 use crate::store::rows::LogHead;
 use crate::store::volatile::{self, VolatileRange};
@@ -27,6 +27,9 @@ use crate::store::write::commit;
 /// Looks at all tables (0x10000), not only at those that this connection has asked for: most is read by others.
 /// Analyses (0x2) those that need it from a sample (0x10), so that it takes milliseconds however much is stored.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10012";
+
+/// What is said of a path that names another file.
+const LEFT_ALONE: &str = "it is left alone, and what is in memory and in the open file waits to be rescued";
 
 /// What [`Writer::maintain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,30 +55,31 @@ struct ForeignCommits {
 /// directory.
 pub struct Writer {
     /// `None` when the last attempt to reopen did not get this far.
-    conn: Option<Connection>,
+    pub(super) conn: Option<Connection>,
     /// Whether a write failed since it was opened. It then only reads.
-    distrusted: bool,
+    pub(super) distrusted: bool,
     /// Whether another process held the write lock when a transaction was last begun.
     locked: bool,
-    path: PathBuf,
+    pub(super) files: Arc<OpenFiles>,
+    /// The reader pool, which follows when the writer goes on with another file.
+    pub(super) reader: Reader,
     synchronous: Synchronous,
     history: History,
     pages_max: Arc<AtomicU32>,
-    head: LogHead,
-    next_key: i64,
+    pub(super) head: LogHead,
+    pub(super) next_key: i64,
     foreign_commits: ForeignCommits,
-    checkpoints: Checkpoints,
-    active_reads: ActiveReads,
+    pub(super) checkpoints: Checkpoints,
     /// Holds the lock. Let go after the connection: fields are dropped in this order.
-    opened: Opened,
+    pub(super) opened: Opened,
 }
 
 impl Writer {
     pub(crate) fn new(
         conn: Connection,
-        path: PathBuf,
+        files: Arc<OpenFiles>,
         options: &Options,
-        active_reads: ActiveReads,
+        reader: Reader,
         opened: Opened,
     ) -> std::result::Result<Self, StoreError> {
         let (head, next_key) = (log::head(&conn)?, next_key(&conn)?);
@@ -84,7 +88,8 @@ impl Writer {
             conn: Some(conn),
             distrusted: false,
             locked: false,
-            path,
+            files,
+            reader,
             synchronous: options.synchronous,
             history: options.history,
             pages_max: Arc::new(AtomicU32::new(options.pages_max.unwrap_or(0))),
@@ -92,7 +97,6 @@ impl Writer {
             next_key,
             foreign_commits: ForeignCommits::default(),
             checkpoints: Checkpoints::new(options.wal_bytes_max),
-            active_reads,
             opened,
         })
     }
@@ -110,7 +114,7 @@ impl Writer {
     ) -> std::result::Result<Vec<VolatileRange>, OpenError> {
         let begun = self.reading().and_then(|conn| volatile::begin_run(conn, collections));
         begun.map_err(|failure| {
-            let (path, damaged) = (self.path.clone(), failure.is_damage());
+            let (path, damaged) = (self.files.database().to_owned(), failure.is_damage());
             let source = failure.into_error();
             match damaged {
                 true => OpenError::Damaged { path, reason: source.to_string() },
@@ -157,7 +161,7 @@ impl Writer {
             if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
                 warn!("a failed transaction could not be rolled back");
             }
-            WriteError { full: error.full || file_size_limit::is_reached(&self.path), ..error }
+            WriteError { full: error.full || file_size_limit::is_reached(self.files.database()), ..error }
         });
         // A transaction that could not begin has written nothing. The next one waits less for the lock: its holder
         // keeps it for long, and all writes wait meanwhile.
@@ -179,8 +183,25 @@ impl Writer {
             }
             let keys = batch.documents.iter().map(|meta| meta.key.saturating_add(1));
             self.next_key = keys.fold(self.next_key, i64::max);
+            // What was stored in a file that no path names is stored nowhere.
+            self.check_files()?;
         }
         times
+    }
+
+    /// Whether the paths name the files that are open. Error: they do not, so that nothing more is written before
+    /// [`reopen`](Self::reopen) succeeded.
+    pub fn check_files(&mut self) -> std::result::Result<(), WriteError> {
+        let lost = match self.files.check() {
+            Ok(()) => return Ok(()),
+            Err(lost) => lost,
+        };
+        self.distrusted = true;
+        let detail = match lost {
+            LostFile::Missing(_) => "everything is written there anew",
+            LostFile::Replaced(_) => LEFT_ALONE,
+        };
+        Err(WriteError::lost(lost, detail))
     }
 
     /// After a failure: closes the connection, opens another and finds out what is durable, which the returned head
@@ -189,22 +210,46 @@ impl Writer {
     /// After a failed sync the kernel may count pages as written that are not, so that a later sync of the same file
     /// succeeds and proves nothing. Therefore the WAL's content is copied into the database, which is synced in turn:
     /// those pages are newly written. What is in neither, the failed batch perhaps, is gone with the old WAL.
+    ///
+    /// Where a path names nothing, the open file is written there anew: closed, it would be gone. Where a path names
+    /// another file, that is left alone, which is an error.
     pub fn reopen(&mut self) -> std::result::Result<LogHead, WriteError> {
         self.distrusted = true;
+        // The WAL belongs to the connection.
+        let checked = if self.conn.is_some() { self.files.check() } else { self.files.check_database() };
+        match checked {
+            Ok(()) => self.reopen_same(),
+            Err(LostFile::Missing(path)) => self.restore_files(LostFile::Missing(path)),
+            Err(lost @ LostFile::Replaced(_)) => {
+                self.take_wal_away();
+                Err(WriteError::lost(lost, LEFT_ALONE))
+            }
+        }
+    }
+
+    fn reopen_same(&mut self) -> std::result::Result<LogHead, WriteError> {
         drop(self.conn.take());
-        self.checkpoints.reset();
-        (self.locked, self.foreign_commits.data_version) = (false, None);
-        let conn = connection::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        self.connection_replaced();
+        let conn = connection::connect(self.files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
-        let found =
-            found.map_err(|error| WriteError { full: error.full || file_size_limit::is_reached(&self.path), ..error });
+        self.files.note_wal();
+        let found = found.map_err(|error| WriteError {
+            full: error.full || file_size_limit::is_reached(self.files.database()),
+            ..error
+        });
         self.conn = Some(conn);
         (self.head, self.next_key) = found?;
         self.distrusted = false;
         Ok(self.head)
     }
 
-    fn recover(&mut self, conn: &Connection) -> std::result::Result<(LogHead, i64), WriteError> {
+    /// Forgets what was known of the connection before.
+    pub(super) fn connection_replaced(&mut self) {
+        self.checkpoints.reset();
+        (self.locked, self.foreign_commits.data_version) = (false, None);
+    }
+
+    pub(super) fn recover(&mut self, conn: &Connection) -> std::result::Result<(LogHead, i64), WriteError> {
         connection::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
         if !self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
             return Err(WriteError::read_elsewhere());
@@ -213,12 +258,15 @@ impl Writer {
     }
 
     /// Moves the WAL into the database when it has grown enough. To be called between batches, after the waiting ones
-    /// were answered. A failure loses nothing, since the WAL still has everything; it is only logged.
-    pub fn checkpoint_if_due(&mut self) {
-        let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
-        if let Err(error) = self.checkpoints.run_if_due(conn, &self.active_reads) {
-            warn!(%error, "the WAL could not be moved into the database");
-        }
+    /// were answered. A failure loses nothing, since the WAL still has everything.
+    pub fn checkpoint_if_due(&mut self) -> rusqlite::Result<()> {
+        let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return Ok(()) };
+        self.checkpoints.run_if_due(conn, self.reader.active())
+    }
+
+    /// Bytes of the WAL that are in use, as of the newest look.
+    pub fn wal_bytes(&self) -> u64 {
+        self.checkpoints.wal_bytes()
     }
 
     /// Bytes of the WAL, when they are more than its bound.

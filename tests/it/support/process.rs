@@ -165,6 +165,14 @@ impl Process {
         Ok(())
     }
 
+    /// Another server on the same data directory, at another address.
+    pub fn start_beside(&self) -> Self {
+        let (flags, environment) = (self.flags.clone(), self.environment.clone());
+        let directory = std::sync::Arc::clone(&self.directory);
+        let started = Self::spawn(self.program.clone(), "127.0.0.1:0", flags, environment, directory);
+        started.unwrap_or_else(|said| panic!("no start: {said}"))
+    }
+
     /// The same at another address, which is free.
     pub fn start_elsewhere(&mut self) {
         let (flags, environment) = (self.flags.clone(), self.environment.clone());
@@ -185,10 +193,15 @@ impl Process {
         self.start_again();
     }
 
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
     /// SIGTERM, and how it ended.
     pub fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("TERM");
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

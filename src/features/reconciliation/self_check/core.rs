@@ -52,8 +52,6 @@ pub(crate) struct Core {
     pub cut: Option<Cut>,
     /// Whether storage failed at that.
     pub failing: bool,
-    /// What was missing in the file when it was opened, until that was told.
-    pub loss: Option<String>,
 }
 
 /// What a document's events of one interval were.
@@ -82,7 +80,6 @@ impl Core {
             passes: 0,
             cut: None,
             failing: false,
-            loss: None,
         }
     }
 

@@ -1,0 +1,81 @@
+//! Writing everything to another file while storage fails.
+
+use std::path::PathBuf;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::base::error::Kind;
+use crate::engine::problems::RESCUE_REFUSED;
+use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::request::body::{JSON, RawBody};
+use crate::http::request::caller::Caller;
+use crate::http::response::json::json;
+use crate::http::response::openapi::problems;
+
+pub(crate) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(rescue))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RescueRequest)]
+struct RescueBody {
+    /// The absolute path of a file that does not exist, in a folder that does.
+    #[schema(example = "/srv/rescued/rejoin.db")]
+    to: String,
+}
+
+/// Where everything is stored now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Rescued {
+    /// The database file from now on.
+    to: String,
+    /// Whether everything is on disk there.
+    durable: bool,
+    /// The place of the newest event that is on disk there.
+    durable_seq: u64,
+    /// Changes that still wait.
+    waiting: usize,
+}
+
+/// Write everything to another file
+///
+/// While storage fails: the database was replaced by another file, its folder cannot be written, its disk is full or
+/// broken. Everything that is in memory and in the open file is written to a new file, with which the server goes on;
+/// nothing else is touched. The next start reads the data directory: put the file there first, as `rejoin.db`. For
+/// administrators.
+#[utoipa::path(
+    post, path = "/api/v1/admin/storage/rescue", operation_id = "rescueStorage", tag = "operations",
+    params(Caller), request_body = RescueBody,
+    responses(
+        (status = 200, description = "Everything is on disk there.", body = Rescued),
+        (status = 202, description = "What was stored is there; the changes that waited still do.", body = Rescued),
+        RescueProblems,
+    ),
+)]
+async fn rescue(State(api): State<Api>, caller: Caller, sent: RawBody) -> HandlerResult<Response> {
+    caller.require_administrator()?;
+    sent.one_of(&[JSON])?;
+    let RescueBody { to } = sent.parse()?;
+    let outcome = api.engine.rescue(PathBuf::from(&to)).await?;
+    let durable = outcome.waiting == 0;
+    let status = if durable { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let answer = Rescued { to, durable, durable_seq: outcome.durable.0, waiting: outcome.waiting };
+    Ok(json(status, &answer)?)
+}
+
+problems! {
+    /// Of a rescue.
+    RescueProblems: &[
+        Kind::Unauthenticated, Kind::UnsupportedMediaType, Kind::TooLarge, Kind::RequestTimeout,
+        Kind::StorageUnavailable, Kind::StorageFull
+    ] => &[&RESCUE_REFUSED];
+}

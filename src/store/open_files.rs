@@ -1,0 +1,196 @@
+//! Which files a store has open, and whether their paths still name them: a file that is removed, moved or renamed over
+//! stays open, takes writes and syncs, and is gone with the process.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use crate::store::options::{FILE_NAME, LOCK_NAME};
+use crate::store::wal;
+
+/// Device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// A path that does not name the file that is open.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LostFile {
+    /// It was removed or moved, and nothing has taken its place.
+    #[error("{} names no file any more: what was open there was removed or moved", .0.display())]
+    Missing(PathBuf),
+    /// The other file belongs to somebody else and is left as it is.
+    #[error("{} names another file than the one that is open", .0.display())]
+    Replaced(PathBuf),
+}
+
+/// The files of one store. Shared by the writer and by each reading connection, which drop it after themselves: see
+/// `database`.
+#[derive(Debug)]
+pub(crate) struct OpenFiles {
+    paths: StorePaths,
+    /// Says what the database file is, whatever its path names. Closing it drops the locks that SQLite holds on the
+    /// file in this process, so it stays open for as long as a connection to the file does.
+    database: File,
+    database_id: FileId,
+    lock_id: FileId,
+    /// `None`: no connection has made one yet.
+    wal_id: Mutex<Option<FileId>>,
+}
+
+/// Where the files of a store are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StorePaths {
+    pub database: PathBuf,
+    pub lock: PathBuf,
+}
+
+impl StorePaths {
+    /// Those of a data directory.
+    pub(crate) fn in_directory(data_dir: &Path) -> Self {
+        Self { database: data_dir.join(FILE_NAME), lock: data_dir.join(LOCK_NAME) }
+    }
+
+    /// Those of a database at `path`: the lock of one in a data directory is where every server looks for it.
+    pub(crate) fn of_database(path: &Path) -> Self {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        if path.file_name().is_some_and(|name| name == FILE_NAME) {
+            return Self::in_directory(directory);
+        }
+        let mut lock = path.as_os_str().to_owned();
+        lock.push(".lock");
+        Self { database: path.to_owned(), lock: lock.into() }
+    }
+
+    pub(crate) fn wal(&self) -> PathBuf {
+        wal::path_of(&self.database)
+    }
+
+    /// The index of the WAL.
+    pub(crate) fn shm(&self) -> PathBuf {
+        let mut shm = self.database.as_os_str().to_owned();
+        shm.push("-shm");
+        shm.into()
+    }
+
+    /// The folder that the files are in.
+    pub(crate) fn directory(&self) -> &Path {
+        self.database.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+impl OpenFiles {
+    /// To be called under the lock and before any connection.
+    pub(crate) fn open(paths: StorePaths, lock: &File) -> io::Result<Self> {
+        let database = File::open(&paths.database)?;
+        let database_id = FileId::from(&database.metadata()?);
+        let lock_id = FileId::from(&lock.metadata()?);
+        Ok(Self { paths, database, database_id, lock_id, wal_id: Mutex::new(None) })
+    }
+
+    pub(crate) fn paths(&self) -> &StorePaths {
+        &self.paths
+    }
+
+    pub(crate) fn database(&self) -> &Path {
+        &self.paths.database
+    }
+
+    /// Takes the WAL for ours that is there now. To be called when the writer has opened the database.
+    pub(crate) fn note_wal(&self) {
+        *self.wal_id.lock() = fs::metadata(self.paths.wal()).ok().map(|metadata| FileId::from(&metadata));
+    }
+
+    /// Compares what the paths name with what is open.
+    pub(crate) fn check(&self) -> Result<(), LostFile> {
+        self.check_all(self.but_lock().chain([(self.paths.lock.clone(), self.lock_id)]))
+    }
+
+    /// The same of the database and its WAL.
+    pub(crate) fn check_but_lock(&self) -> Result<(), LostFile> {
+        self.check_all(self.but_lock())
+    }
+
+    /// The same of the database file alone.
+    pub(crate) fn check_database(&self) -> Result<(), LostFile> {
+        self.check_all([(self.paths.database.clone(), self.database_id)].into_iter())
+    }
+
+    fn but_lock(&self) -> impl Iterator<Item = (PathBuf, FileId)> {
+        let wal = self.wal_id.lock().map(|id| (self.paths.wal(), id));
+        [(self.paths.database.clone(), self.database_id)].into_iter().chain(wal)
+    }
+
+    /// A file that is missing counts less than one that is another.
+    fn check_all(&self, files: impl Iterator<Item = (PathBuf, FileId)>) -> Result<(), LostFile> {
+        let mut outcome = Ok(());
+        for (path, id) in files {
+            match look(&path, id) {
+                Found::Ours | Found::Unknown => {}
+                Found::Nothing => outcome = outcome.and(Err(LostFile::Missing(path))),
+                Found::Other => return Err(LostFile::Replaced(path)),
+            }
+        }
+        outcome
+    }
+
+    /// Whether the lock file is where it was.
+    pub(crate) fn has_lock(&self) -> bool {
+        look(&self.paths.lock, self.lock_id) == Found::Ours
+    }
+
+    /// Whether the WAL is where it was, beside a database that is another.
+    pub(crate) fn has_wal_of_other(&self) -> bool {
+        let wal = *self.wal_id.lock();
+        let is_other = look(&self.paths.database, self.database_id) == Found::Other;
+        is_other && wal.is_some_and(|id| look(&self.paths.wal(), id) == Found::Ours)
+    }
+
+    /// Whether the database file has a name, at its path or elsewhere: otherwise it is gone with the process.
+    pub(crate) fn has_name(&self) -> bool {
+        self.database.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Ours,
+    Other,
+    Nothing,
+    /// It cannot be looked there.
+    Unknown,
+}
+
+fn look(path: &Path, id: FileId) -> Found {
+    match fs::metadata(path) {
+        Ok(metadata) if FileId::from(&metadata) == id => Found::Ours,
+        Ok(_) => Found::Other,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Found::Nothing,
+        Err(_) => Found::Unknown,
+    }
+}
+
+/// Opens, or makes, a lock file and locks it. Error: `WouldBlock` when another process, or another store of this one,
+/// holds it.
+pub(crate) fn lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
