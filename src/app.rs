@@ -1,7 +1,7 @@
-//! Rank 6: the wiring, on one screen. The start goes from the file to the listener, the stop the other way round. What
-//! each component is told is in `options`, what the features are given in `leaves`.
+//! Rank 7: the wiring, on one screen. The start goes from the file to the listener, the stop the other way round. What
+//! each component is told is in `options`; `feature_set` joins the features.
 
-mod feature_list;
+mod feature_set;
 mod options;
 pub(crate) mod process_limits;
 
@@ -27,7 +27,8 @@ use crate::engine::actor::{Actor, Ending, TICK};
 use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
-use crate::features::games::sql::persist::{GamesHook, SeatedPlayers};
+use crate::engine::request::CommandQueue;
+use crate::feature::{Feature, FeatureContext};
 use crate::http::api::{Api, Parts};
 use crate::http::concurrency::ConcurrencyLimit;
 use crate::http::request::body::BodyLimits;
@@ -36,7 +37,7 @@ use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_manager::ListenerManager;
 use crate::http::server::listener_set::{ListenerSet, OpenListeners};
 use crate::http::server::middleware::Middleware;
-use crate::jobs::runner::Runner;
+use crate::jobs::runner::{Handle as JobsHandle, Runner};
 use crate::jobs::{self, Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
@@ -44,8 +45,8 @@ use crate::store::{self, Memory, OpenError, Reader, Synchronous};
 use crate::tailnet::client::LocalApi;
 use crate::tailnet::gate::Gate;
 
-use feature_list::Leaves;
-use options::{bounds, engine_options, listen_options, policy, store_options};
+use feature_set::{Closing, FeatureSet};
+use options::{bounds, engine_options, history, listen_options, policy, store_options};
 
 /// Documents that are counted at the start, so that it does not take longer the more there are.
 const DOCUMENTS_COUNTED_MAX: usize = 10_000;
@@ -69,7 +70,8 @@ pub struct Server {
     /// The listener and its connections. Ends by itself once told to stop.
     serving: JoinSet<()>,
     /// What features have to store at the end.
-    leaves: Leaves,
+    closing: Closing,
+    administrator_link: Option<String>,
     /// What goes on for as long as there is a server.
     _tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -79,6 +81,7 @@ pub struct Server {
 pub struct Builder {
     config: Config,
     rules: HashMap<String, Arc<dyn Rules>>,
+    features: Vec<Feature>,
     jobs: Vec<Job>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -101,6 +104,12 @@ pub enum StartError {
     /// What is stored of a feature cannot be read.
     #[error("the tables of {0} cannot be read: {1}")]
     Stored(&'static str, String),
+    /// A feature does not go together with the others.
+    #[error("the feature '{0}': {1}")]
+    Feature(&'static str, String),
+    /// A problem type of a feature that cannot be shown.
+    #[error("the problem type '{0}': {1}")]
+    Problem(&'static str, String),
     /// The address is not to be had.
     #[error("cannot listen on {0}: {1}; --port or --listen choose another address")]
     Listen(SocketAddr, std::io::Error),
@@ -114,7 +123,7 @@ impl StartError {
     /// the tables of features).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Rules(..) => config::EXIT_CODE,
+            Self::Config(_) | Self::Rules(..) | Self::Feature(..) | Self::Problem(..) => config::EXIT_CODE,
             Self::Listen(..) => 3,
             Self::Thread(_) => 4,
             Self::Stored(..) => DAMAGED_EXIT_CODE,
@@ -135,6 +144,13 @@ impl Builder {
     #[must_use]
     pub fn rules(mut self, collection: &str, rules: impl Rules) -> Self {
         self.rules.insert(collection.to_owned(), Arc::new(rules));
+        self
+    }
+
+    /// Adds a feature.
+    #[must_use]
+    pub fn feature(mut self, feature: Feature) -> Self {
+        self.features.push(feature);
         self
     }
 
@@ -193,60 +209,101 @@ impl Builder {
         let vanished = writer.begin_run(&options.volatile.collections)?;
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
-        let memory = Arc::new(Memory::open()?);
-        let presence = presence(&config, &self.clock, &hub, (&reader, &memory));
-        options.hooks.push(Arc::new(GamesHook { memory: Arc::clone(&memory), presence: Arc::clone(&presence) }));
-        let health = Arc::new(Health::default());
         let (engine, commands) = handle::channel();
-        let (done, finished) = watch::channel(None);
-        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
-        let actor = actor.restore_relocations().map_err(|(hook, error)| StartError::Stored(hook, error.to_string()))?;
-        let run = move || {
-            let _ = done.send(Some(actor.run(commands)));
-        };
-
         let trust = clock_trust(&self.clock, &reader)?;
         let stop = CancellationToken::new();
         let api = Api(Arc::new(Parts {
-            memory,
-            presence: Arc::clone(&presence),
+            memory: Arc::new(Memory::open()?),
+            presence: Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce),
             reads: Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished),
             engine: engine.clone(),
-            health,
+            health: Arc::new(Health::default()),
             clock: Arc::clone(&self.clock),
             clock_trust: Arc::clone(&trust),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
             state: bounds(&config),
-            reconnect_token: feature_list::reconnect_token(&config),
             streams: ConcurrencyLimit::new(config.streams_per_user_max),
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let leaves = Leaves::open(&config, &api, &reader)?;
+        let (runner, jobs) = Runner::new(engine.clone(), api.reads.clone(), Arc::clone(&self.clock), trust);
+        let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
+        self.jobs.into_iter().for_each(|job| features.add_job(job));
+        features.attach(&mut options, &api.presence);
+        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
+        let actor =
+            actor.restore_relocations().map_err(|error| StartError::Stored("relocations", error.to_string()))?;
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
-        thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
-        let jobs = leaves.jobs(&config, &api, self.jobs);
-        let (runner, handle) =
-            Runner::new(jobs, engine.clone(), api.reads.clone(), Arc::clone(&self.clock), Arc::clone(&trust));
-        let router = leaves.router(&config, &self.rules, &handle).with_state(api.clone());
-        let middleware = Middleware::new(router, leaves.middleware_deps(&config), Arc::clone(&hub), self.clock.now());
+        let finished = spawn_engine(actor, commands)?;
+        let deps = features.middleware_deps(config.loopback_owner);
+        let router = features.router(&deps).with_state(api.clone());
+        let middleware = Middleware::new(router, deps, Arc::clone(&hub), self.clock.now());
         let admission = Admission::new(gate, config.connections_per_user_max, config.tailnet_recheck);
         let server = server_options(&config);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(hub.fan_out());
-        tasks.spawn(presence.run());
-        tasks.spawn(tick(engine.clone()));
-        tasks.spawn(runner.run());
-        tasks.spawn(alarm::run(handle, trust));
+        let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;
+        let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs);
         tasks.spawn(listeners.follow(stop.clone()));
         tasks.spawn(keep_addresses(config.data_dir.clone(), open.clone()));
-        leaves.spawn(&config, &api, &mut tasks);
+        of_features.into_iter().for_each(|task| drop(tasks.spawn(task(api.clone()))));
         let mut serving = JoinSet::new();
         serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
-        let (data_dir, contents) = (config.data_dir, contents(head.seq, &reader));
-        Ok(Server { open, waiting, data_dir, contents, engine, finished, serving, leaves, _tasks: tasks, stop })
+        Ok(Server {
+            open,
+            waiting,
+            data_dir: config.data_dir,
+            contents: contents(head.seq, &reader),
+            engine,
+            finished,
+            serving,
+            closing,
+            administrator_link: parts.administrator_link,
+            _tasks: tasks,
+            stop,
+        })
     }
+}
+
+/// What features of this crate are made from.
+fn context<'a>(
+    config: &'a Config,
+    api: &'a Api,
+    reader: &'a Reader,
+    jobs: &'a JobsHandle,
+    rules: &'a HashMap<String, Arc<dyn Rules>>,
+) -> FeatureContext<'a> {
+    FeatureContext {
+        api,
+        reader,
+        options: &config.features,
+        jobs,
+        data_dir: &config.data_dir,
+        loopback_owner: config.loopback_owner,
+        flags: config.flags(),
+        history: history(config),
+        rules,
+    }
+}
+
+/// What goes on for as long as there is a server, whatever features it has.
+fn background_tasks(api: &Api, runner: Runner, jobs: JobsHandle) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&api.reads.hub).fan_out());
+    tasks.spawn(Arc::clone(&api.presence).run());
+    tasks.spawn(tick(api.engine.clone()));
+    tasks.spawn(runner.run());
+    tasks.spawn(alarm::run(jobs, Arc::clone(&api.clock_trust)));
+    tasks
+}
+
+/// Starts the engine's thread. What is returned tells how it ended.
+fn spawn_engine(actor: Actor, commands: CommandQueue) -> Result<watch::Receiver<Option<Ending>>, StartError> {
+    let (done, finished) = watch::channel(None);
+    let run = move || {
+        let _ = done.send(Some(actor.run(commands)));
+    };
+    thread::Builder::new().name("rejoin-engine".to_owned()).spawn(run).map_err(StartError::Thread)?;
+    Ok(finished)
 }
 
 /// What a database holds whose newest event is at `head`. A database that cannot be read is told by whoever reads it.
@@ -258,16 +315,6 @@ fn contents(head: Seq, reader: &Reader) -> String {
         Ok(count) => format!("{count} documents"),
         Err(_) => "not readable".to_owned(),
     }
-}
-
-fn presence(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    hub: &Arc<Hub>,
-    (reader, memory): (&Reader, &Arc<Memory>),
-) -> Arc<Presence> {
-    let seated = Arc::new(SeatedPlayers { reader: reader.clone(), memory: Arc::clone(memory) });
-    Presence::new(Arc::clone(hub), Arc::clone(clock), config.presence_debounce, Some(seated))
 }
 
 /// Whether the clock is believed, after what is stored.
@@ -312,6 +359,7 @@ impl Server {
         Builder {
             config: Config::default(),
             rules: HashMap::new(),
+            features: Vec::new(),
             jobs: Vec::new(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -338,7 +386,7 @@ impl Server {
     /// Path and query of a link that makes whoever opens it first an administrator, where nobody is one for being on
     /// this machine.
     pub fn administrator_link(&self) -> Option<&str> {
-        self.leaves.administrator_link()
+        self.administrator_link.as_deref()
     }
 
     /// What was in the database at the start: `new database`, or how many documents.
@@ -361,7 +409,7 @@ impl Server {
     pub async fn stop(mut self) -> Stopped {
         self.stop.cancel();
         let _ = self.serving.join_next().await;
-        self.leaves.close().await;
+        self.closing.run().await;
         self.engine.stop().await;
         let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
         match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {

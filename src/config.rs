@@ -1,4 +1,4 @@
-//! Rank 6: flags, environment and `rejoin.toml` become one checked [`Config`]. The only place that reads the process's
+//! Rank 7: flags, environment and `rejoin.toml` become one checked [`Config`]. The only place that reads the process's
 //! arguments and environment.
 //!
 //! A value given as a flag wins over the environment, that over the file, that over the default. Each option is defined

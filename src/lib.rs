@@ -71,9 +71,10 @@
 //! | 3 | [`engine`] | the thread that owns the truth, and reading beside it |
 //! | 4 | [`http`] | from the socket to the handlers, and what responses are made of |
 //! | 4 | [`jobs`] | what the server does by itself at set times: the runner and its record |
-//! | 5 | [`features`] | what can be asked, one folder each |
-//! | 6 | [`config`], [`app`] | options; the wiring |
-//! | 7 | [`cli`] | the program |
+//! | 5 | [`feature`] | what a feature hands the server: one value |
+//! | 6 | [`features`] | what can be asked, one folder each |
+//! | 7 | [`config`], [`app`] | options; the wiring |
+//! | 8 | [`cli`] | the program |
 //!
 //! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and
 //! `hyper` only in `http`, `net`, `tailnet` and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and
@@ -146,6 +147,7 @@ mod cli;
 mod config;
 mod document;
 mod engine;
+mod feature;
 mod features;
 pub mod guide;
 mod http;
@@ -165,6 +167,8 @@ pub use base::options::FeatureOptions;
 pub use cli::run;
 pub use config::{Config, ConfigError};
 pub use document::rules::{Action, Actor, Rejection, Rules, read_as};
+pub use feature::Feature;
+pub use http::api::{Api, Routes};
 pub use jobs::{Job, JobContext, Schedule, Summary};
 
 /// What the benches and tests of this crate reach inside it. No part of the public interface.

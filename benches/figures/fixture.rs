@@ -88,6 +88,7 @@ impl Alone {
             backlog: BacklogBounds::default(),
             snapshots: rejoin::internals::engine::SnapshotPolicy::default(),
             hooks: Vec::new(),
+            relocations: None,
             snapshot_events_max: limits::HISTORY_EVENTS,
             volatile: rejoin::internals::engine::Volatile::default(),
         };

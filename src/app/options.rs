@@ -2,20 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::StartError;
-use super::feature_list::usage;
+use super::feature_set::volatile_collections;
 use crate::base::clock::Clock;
 use crate::base::entropy::Entropy;
 use crate::base::ids::Collection;
 use crate::base::limits;
+use crate::base::options::days;
 use crate::config::Config;
 use crate::document::json::Bounds;
 use crate::document::rules::Rules;
 use crate::engine::policy::SnapshotPolicy;
 use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
-use crate::features::games::options::GameOptions;
 use crate::http::server::listener_manager::ListenOptions;
 use crate::live::ring::RingBounds;
 use crate::store::{self, History, Synchronous};
@@ -59,28 +58,23 @@ pub(super) fn engine_options(
         },
         backlog: BacklogBounds { events_max: config.backlog_events_max, bytes_max: config.backlog_bytes_max },
         snapshot_events_max: config.history_events,
-        volatile: volatile(config),
+        volatile: Volatile {
+            collections: volatile_collections(&config.features),
+            documents_max: config.volatile_documents_max,
+            ..Volatile::default()
+        },
         snapshots: SnapshotPolicy {
             ratio_thousandths: config.snapshot_ratio_thousandths,
             age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
         },
-        hooks: vec![Arc::new(usage(config))],
+        hooks: Vec::new(),
+        relocations: None,
     })
 }
 
 /// How much of the past is kept.
 pub(super) fn history(config: &Config) -> History {
     History { events_max: config.history_events, kept: days(config.history_days) }
-}
-
-/// What a flag turns persistence off for.
-fn volatile(config: &Config) -> Volatile {
-    let games = Collection::new("games").ok().filter(|_| !config.features.get::<GameOptions>().persistence);
-    Volatile {
-        collections: games.into_iter().collect(),
-        documents_max: config.volatile_documents_max,
-        ..Volatile::default()
-    }
 }
 
 /// What storage is told.
@@ -93,10 +87,6 @@ pub(super) fn store_options(config: &Config, synchronous: Synchronous) -> store:
         synchronous,
         ..store::Options::new(&config.data_dir)
     }
-}
-
-pub(super) fn days(count: u32) -> Duration {
-    Duration::from_secs(u64::from(count) * 24 * 3600)
 }
 
 /// What a state may measure.

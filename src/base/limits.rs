@@ -110,10 +110,10 @@ pub const STREAM_NAMES_MAX: usize = 500;
 /// Most documents in one snapshot of a stream over collections. Past it: `too-large`.
 pub const STREAM_DOCUMENTS_MAX: usize = 10_000;
 
-/// Players listed in the presence of one document who hold no seat. Past it: their connections do not count.
+/// Users listed in the presence of one document who do not take part in it. Past it: their connections do not count.
 pub const PRESENCE_PLAYERS_MAX: usize = 100;
-/// Seated players listed in the presence of one document. Past it: not listed.
-pub const PRESENCE_SEATS_MAX: usize = 100;
+/// Participants listed in the presence of one document. Past it: not listed.
+pub const PRESENCE_PARTICIPANTS_MAX: usize = 100;
 /// Documents and players in the presence of all documents, some 350 bytes each with the list as it is sent. Past it:
 /// connections do not count.
 pub const PRESENCE_ENTRIES_MAX: usize = 100_000;

@@ -126,6 +126,11 @@ pub(crate) fn whole<T: Whole>(least: u64, most: u64) -> Kind<T> {
     within(kind, least, most).checked(move |value| check_range(value.to_u64(), least, most))
 }
 
+/// The length of so many days.
+pub(crate) fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 24 * 3600)
+}
+
 /// A duration of whole seconds.
 pub(crate) fn seconds(least: u64, most: u64) -> Kind<Duration> {
     let parse = move |values: &[String]| parse_whole(values, least, most).map(Duration::from_secs);

@@ -1,4 +1,4 @@
-//! Rank 7: the program. What the command line asks for, from the first line on stdout to the exit code.
+//! Rank 8: the program. What the command line asks for, from the first line on stdout to the exit code.
 
 use std::fmt;
 use std::io::Write as _;

@@ -110,7 +110,7 @@ option_set! {
         /// Flags for clients, which mean nothing to the server, by name.
         pub client_flags: BTreeMap<String, bool> = BTreeMap::new();
         /// The options of features.
-        pub features: FeatureOptions = crate::features::option_sets().into_iter().collect();
+        pub features: FeatureOptions = crate::features::option_sets().collect();
     }
     check check_relations;
 }

@@ -73,10 +73,11 @@ impl Actor {
         Self { options, state, disk, hub, ticks, quiet_ticks, file_check_ticks, file_maintenance }
     }
 
-    /// Reads the documents that were frozen, expected or moved from what hooks have stored of them. To be called before
-    /// it runs. Error: that of a hook, with its name.
-    pub fn restore_relocations(mut self) -> Result<Self, (&'static str, Error)> {
-        self.state.relocations = self.disk.stored_relocations()?;
+    /// Reads the documents that were frozen, expected or moved as a feature has stored them. To be called before it
+    /// runs. Error: that of the feature.
+    pub fn restore_relocations(mut self) -> Result<Self, Error> {
+        let Some(store) = &self.options.relocations else { return Ok(self) };
+        self.state.relocations = self.disk.stored_relocations(&**store)?;
         for relocation in self.state.relocations.iter() {
             if let Relocation::Moved(moved) | Relocation::Expected { left: Some(moved), .. } = relocation {
                 self.hub.document_left(Arc::clone(moved));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
@@ -17,8 +17,8 @@ use crate::store::{
 };
 
 use super::health::{Health, Storage};
+use super::hooks::RelocationStore;
 use super::policy::SnapshotPolicy;
-use super::request::Relocation;
 use super::state::document_cache::{CachedDocument, SinceSnapshot};
 use super::state::kept_answers::ScopedKey;
 use super::state::maintenance::{Removal, removal_rows};
@@ -134,14 +134,9 @@ impl Disk {
         Ok(names)
     }
 
-    /// The relocations that hooks have stored. Error: that of a hook, with its name.
-    pub(crate) fn stored_relocations(&self) -> std::result::Result<Relocations, (&'static str, Error)> {
-        let mut relocations: Vec<(DocumentName, Relocation)> = Vec::new();
-        for hook in &self.hooks {
-            let stored = self.writer.ask(|conn| hook.stored_relocations(conn));
-            relocations.extend(stored.map_err(|error| (hook.name(), error))?);
-        }
-        Ok(relocations.into_iter().collect())
+    /// The relocations that `store` has. Error: that of `store`.
+    pub(crate) fn stored_relocations(&self, store: &dyn RelocationStore) -> Result<Relocations> {
+        Ok(self.writer.ask(|conn| store.stored_relocations(conn))?.into_iter().collect())
     }
 
     /// The documents that changed within `span` before the log ends, when the last server did not stop cleanly.

@@ -58,13 +58,13 @@ pub trait DocumentHook: Send + Sync {
         let _ = (conn, limit);
         Ok(Vec::new())
     }
+}
 
-    /// The documents that were frozen, expected or moved when the server stopped, as the feature has stored it. Called
-    /// once, before the engine starts. Error: the server does not start.
-    fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>> {
-        let _ = conn;
-        Ok(Vec::new())
-    }
+/// Stores which documents are moved between servers: the feature that moves them.
+pub trait RelocationStore: Send + Sync {
+    /// The documents that were frozen, expected or moved when the server stopped. Called once, before the engine
+    /// starts. Error: the server does not start.
+    fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>>;
 }
 
 /// Where a change comes from.

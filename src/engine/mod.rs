@@ -75,6 +75,8 @@ pub struct Options {
     pub snapshots: policy::SnapshotPolicy,
     /// What features have the engine do with documents.
     pub hooks: Hooks,
+    /// Who has stored which documents are moved between servers.
+    pub relocations: Option<Arc<dyn hooks::RelocationStore>>,
 }
 
 /// Which new documents live in memory only, and how much of memory they may have. What is there already stays as it

@@ -62,6 +62,7 @@ fn start_hooked(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks) -> Run
         volatile,
         snapshots: SnapshotPolicy { age: Some(Duration::from_secs(60)), ..SnapshotPolicy::default() },
         hooks,
+        relocations: None,
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));

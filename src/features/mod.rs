@@ -1,4 +1,5 @@
-//! Rank 5: what the server can do, one folder per capability, none of which knows another.
+//! Rank 6: what the server can do, one folder per capability, none of which knows another. A feature is taken out by
+//! deleting its folder, its two lines here, its part of `schema.sql` and its tests.
 
 pub(crate) mod client_errors;
 pub(crate) mod documents;
@@ -13,14 +14,24 @@ pub(crate) mod usage;
 pub(crate) mod web_client;
 
 use crate::base::options::AnyOptionSet;
+use crate::feature::FeatureDefinition;
+
+/// All features, in the order in which their options are listed and their hooks are called.
+pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
+    games::FEATURE,
+    rate_limits::FEATURE,
+    reconciliation::FEATURE,
+    sessions::FEATURE,
+    usage::FEATURE,
+    operations::FEATURE,
+    guide::FEATURE,
+    flags::FEATURE,
+    documents::FEATURE,
+    client_errors::FEATURE,
+    web_client::FEATURE,
+];
 
 /// The options of all features, at their defaults.
-pub(crate) fn option_sets() -> Vec<Box<dyn AnyOptionSet>> {
-    vec![
-        Box::new(games::options::GameOptions::default()),
-        Box::new(rate_limits::options::RateLimitOptions::default()),
-        Box::new(reconciliation::options::ReconciliationOptions::default()),
-        Box::new(sessions::options::SessionOptions::default()),
-        Box::new(usage::options::UsageOptions::default()),
-    ]
+pub(crate) fn option_sets() -> impl Iterator<Item = Box<dyn AnyOptionSet>> {
+    DEFINITIONS.iter().filter_map(|feature| feature.options).map(|defaults| defaults())
 }

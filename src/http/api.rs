@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::base::clock::Clock;
 use crate::base::clock_trust::ClockTrust;
@@ -18,40 +19,41 @@ use crate::http::request::body::BodyLimits;
 use crate::live::presence::Presence;
 use crate::store::Memory;
 
+/// Calls, each with its description.
+pub type Routes = OpenApiRouter<Api>;
+
 /// The state of every handler. Cheap to clone; nothing in it changes after the start.
 #[derive(Clone)]
-pub(crate) struct Api(pub Arc<Parts>);
+pub struct Api(pub(crate) Arc<Parts>);
 
 /// See [`Api`].
-pub(crate) struct Parts {
+pub struct Parts {
     /// The way to change something.
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     /// The way to read.
-    pub reads: Reads,
+    pub(crate) reads: Reads,
     /// What belongs to documents that live in memory only.
-    pub memory: Arc<Memory>,
+    pub(crate) memory: Arc<Memory>,
     /// Who is connected to what.
-    pub presence: Arc<Presence>,
+    pub(crate) presence: Arc<Presence>,
     /// How the engine is.
-    pub health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Whether the wall clock is believed.
-    pub clock_trust: Arc<ClockTrust>,
+    pub(crate) clock_trust: Arc<ClockTrust>,
     /// Where randomness comes from.
-    pub entropy: Arc<dyn Entropy>,
+    pub(crate) entropy: Arc<dyn Entropy>,
     /// What a body may measure.
-    pub body: BodyLimits,
+    pub(crate) body: BodyLimits,
     /// What a state may measure.
-    pub state: Bounds,
-    /// How long a reconnect token is good.
-    pub reconnect_token: Duration,
+    pub(crate) state: Bounds,
     /// How many streams each viewer has open, by [`Viewer::scope`](crate::document::visibility::Viewer::scope).
-    pub streams: Arc<ConcurrencyLimit<Box<str>>>,
+    pub(crate) streams: Arc<ConcurrencyLimit<Box<str>>>,
     /// How long a stream may be silent.
-    pub heartbeat: Duration,
+    pub(crate) heartbeat: Duration,
     /// Cancelled when the server stops: streams say goodbye then.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 impl std::ops::Deref for Api {

@@ -2,7 +2,7 @@
 //! at a time, each run recorded before it begins and after it ended.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -53,10 +53,13 @@ pub(crate) struct Started {
     pub ended: oneshot::Receiver<()>,
 }
 
+/// The jobs, once they are known: features are made with the way to the runner, and bring the jobs.
+type SharedJobs = Arc<OnceLock<Arc<[Job]>>>;
+
 /// The way to the runner. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    jobs: Arc<[Job]>,
+    jobs: SharedJobs,
     signals: mpsc::Sender<Signal>,
     reads: Reads,
 }
@@ -64,7 +67,7 @@ pub(crate) struct Handle {
 impl Handle {
     /// The jobs that there are.
     pub(crate) fn jobs(&self) -> &[Job] {
-        &self.jobs
+        self.jobs.get().map_or(&[], |jobs| jobs)
     }
 
     /// Tells the runner something, unless too much waits for it.
@@ -100,6 +103,7 @@ fn stopping() -> Error {
 /// Runs the jobs; see [`Runner::run`].
 pub(crate) struct Runner {
     jobs: Arc<[Job]>,
+    shared_jobs: SharedJobs,
     signals: mpsc::Receiver<Signal>,
     engine: Engine,
     reads: Reads,
@@ -121,19 +125,21 @@ struct Finished {
 }
 
 impl Runner {
-    /// A runner of `jobs`, whose names are all different, and the way to it.
-    pub(crate) fn new(
-        jobs: Vec<Job>,
-        engine: Engine,
-        reads: Reads,
-        clock: Arc<dyn Clock>,
-        trust: Arc<ClockTrust>,
-    ) -> (Self, Handle) {
-        let jobs: Arc<[Job]> = jobs.into();
+    /// A runner of no jobs yet, and the way to it.
+    pub(crate) fn new(engine: Engine, reads: Reads, clock: Arc<dyn Clock>, trust: Arc<ClockTrust>) -> (Self, Handle) {
+        let (jobs, shared_jobs) = (Arc::default(), SharedJobs::default());
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
-        let handle = Handle { jobs: Arc::clone(&jobs), signals: sender, reads: reads.clone() };
+        let handle = Handle { jobs: Arc::clone(&shared_jobs), signals: sender, reads: reads.clone() };
         let (progress, tasks, running) = (HashMap::new(), JoinSet::new(), HashMap::new());
-        (Self { jobs, signals, engine, reads, clock, trust, progress, tasks, running }, handle)
+        (Self { jobs, shared_jobs, signals, engine, reads, clock, trust, progress, tasks, running }, handle)
+    }
+
+    /// The same runner, of `jobs`, whose names are all different. To be called once.
+    #[must_use]
+    pub(crate) fn with_jobs(self, jobs: Vec<Job>) -> Self {
+        let jobs: Arc<[Job]> = jobs.into();
+        let _ = self.shared_jobs.set(Arc::clone(&jobs));
+        Self { jobs, ..self }
     }
 
     /// Makes up for what was missed or broken off, then does what it is told, for ever. Dropped, it breaks all runs

@@ -7,18 +7,18 @@
 //!
 //! Those who stream a document learn by `presence` events, which hold the whole list: the newest list replaces all
 //! before it, so nothing is queued for a subscriber that is slow. Whoever may follow a document learns the ids of
-//! those who are connected to it or seated at it.
+//! those who are connected to it or take part in it.
 //!
-//! Nothing of it is stored: after a start nobody is connected until they are. Who is seated is asked for when the first
-//! comes to a document ([`Seated`]). No change of a document comes by here:
-//! the lock is taken when streams open and close, when seats change, and when there is news.
+//! Nothing of it is stored: after a start nobody is connected until they are. Who takes part in a document is asked
+//! for when the first comes to it ([`Participants`]). No change of a document comes by here: the lock is taken when
+//! streams open and close, when participants change, and when there is news.
 
 mod registry;
 mod room;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,21 +35,22 @@ use super::topics::Interest;
 use crate::base::clock::Clock;
 use crate::base::ids::{DocumentName, UserId};
 
-/// Tells who is seated at documents: the affair of the feature that gives out seats.
-pub(crate) trait Seated: Send + Sync {
-    /// Who holds a seat there. What fails is no reason to refuse a stream: it tells of nobody.
-    fn seated(&self, name: &DocumentName) -> BoxFuture<'static, Vec<UserId>>;
+/// Knows who takes part in documents, whether they are connected or not.
+pub(crate) trait Participants: Send + Sync {
+    /// Who takes part in this one. A failure is no reason to refuse a stream: then it is nobody.
+    fn participants(&self, name: &DocumentName) -> BoxFuture<'static, Vec<UserId>>;
 }
 
-/// How often seats are asked for because they changed meanwhile, until it is left to the next who comes.
+/// How often participants are asked for because they changed meanwhile, until it is left to the next who comes.
 const LEARN_ATTEMPTS_MAX: usize = 3;
 
-/// See the module. Shared by streams, by the features that give out seats, and by its own task.
+/// See the module. Shared by streams, by the feature that knows the participants, and by its own task.
 pub(crate) struct Presence {
     hub: Arc<Hub>,
     clock: Arc<dyn Clock>,
     started: Instant,
-    seated: Option<Arc<dyn Seated>>,
+    /// Set once at the start; nobody takes part in anything without.
+    participants: OnceLock<Arc<dyn Participants>>,
     /// Held for look-ups and list operations only, never across an await.
     registry: Mutex<Registry>,
     /// Something is due earlier than it was.
@@ -57,16 +58,15 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// Nobody is connected. `debounce`: how long a loss must last before it is told. `seated`: who is seated; `None`:
-    /// nobody.
-    pub(crate) fn new(
-        hub: Arc<Hub>,
-        clock: Arc<dyn Clock>,
-        debounce: Duration,
-        seated: Option<Arc<dyn Seated>>,
-    ) -> Arc<Self> {
-        let (started, registry, earlier) = (Instant::now(), Mutex::new(Registry::new(debounce)), Notify::new());
-        Arc::new(Self { hub, clock, started, seated, registry, earlier })
+    /// Nobody is connected. `debounce`: how long a loss must last before it is told.
+    pub(crate) fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration) -> Arc<Self> {
+        let (registry, participants) = (Mutex::new(Registry::new(debounce)), OnceLock::new());
+        Arc::new(Self { hub, clock, started: Instant::now(), participants, registry, earlier: Notify::new() })
+    }
+
+    /// Sets who knows the participants, before the first stream; a second call changes nothing.
+    pub(crate) fn set_participants(&self, participants: Arc<dyn Participants>) {
+        let _ = self.participants.set(participants);
     }
 
     /// Tells what is due, for as long as the server runs.
@@ -85,15 +85,15 @@ impl Presence {
         }
     }
 
-    /// Sees to it that those who are seated at these documents are known. To be called before [`attend`](Self::attend).
+    /// Sees to it that those who take part in these documents are known. To be called before [`attend`](Self::attend).
     pub(crate) async fn learn(&self, interest: &Interest) {
-        let Some(seated) = &self.seated else { return };
+        let Some(known) = self.participants.get() else { return };
         for name in &interest.documents {
             for _ in 0..LEARN_ATTEMPTS_MAX {
-                let Some(seat_changes) = self.registry.lock().wants_seats(name) else { break };
-                let found = seated.seated(name).await;
+                let Some(participant_changes) = self.registry.lock().wants_participants(name) else { break };
+                let found = known.participants(name).await;
                 let now = self.now();
-                if self.change(|registry| registry.know(name, &found, seat_changes, now)) {
+                if self.change(|registry| registry.know(name, &found, participant_changes, now)) {
                     break;
                 }
             }
@@ -112,26 +112,26 @@ impl Presence {
         Attendance { presence: Arc::clone(self), interest, user, uncounted, seen }
     }
 
-    /// A seat was taken. Call it after the change is stored.
+    /// `player` takes part from now on. Call it after the change is stored.
     pub(crate) fn joined(&self, name: &DocumentName, player: &UserId) {
         let now = self.now();
-        self.change(|registry| registry.seat(name, player, now));
+        self.change(|registry| registry.join(name, player, now));
     }
 
-    /// A seat was given up. Call it after the change is stored.
+    /// `player` takes part no more. Call it after the change is stored.
     pub(crate) fn left(&self, name: &DocumentName, player: &UserId) {
         let now = self.now();
-        self.change(|registry| registry.unseat(name, player, now));
+        self.change(|registry| registry.leave(name, player, now));
     }
 
-    /// All seats are given up, since the game is gone. Call it after the change is published.
-    pub(crate) fn vacated(&self, name: &DocumentName) {
+    /// Nobody takes part any more, since the document is gone. Call it after the change is published.
+    pub(crate) fn all_left(&self, name: &DocumentName) {
         let now = self.now();
-        self.change(|registry| registry.vacate(name, now));
+        self.change(|registry| registry.leave_all(name, now));
     }
 
-    /// How it stands with a player, as it was told. `None`: neither connected nor seated since the start of the server,
-    /// or gone for so long that it is forgotten.
+    /// How it stands with a player, as it was told. `None`: neither connected nor a participant since the start of the
+    /// server, or gone for so long that it is forgotten.
     pub(crate) fn of(&self, name: &DocumentName, player: &UserId) -> Option<Standing> {
         self.registry.lock().standing(name, player, self.now())
     }

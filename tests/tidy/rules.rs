@@ -14,10 +14,11 @@ const RANKS: &[(&str, u8)] = &[
     ("engine", 3),
     ("http", 4),
     ("jobs", 4),
-    ("features", 5),
-    ("config", 6),
-    ("app", 6),
-    ("cli", 7),
+    ("feature", 5),
+    ("features", 6),
+    ("config", 7),
+    ("app", 7),
+    ("cli", 8),
 ];
 /// The one import between equals: the wiring is given the configuration.
 const EQUALS: &[(&str, &str)] = &[("app", "config")];

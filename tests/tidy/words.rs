@@ -25,7 +25,6 @@ pub const LEFT: &[(&str, &str)] = &[
     ("engine", "games"),
     ("http", "games"),
     ("http", "usage"),
-    ("live", "games"),
     ("store", "usage"),
 ];
 

@@ -62,7 +62,7 @@ impl Running {
 }
 
 async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Follow, Item) {
-    let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1), None);
+    let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1));
     Follow::open(reads.clone(), &presence, None, interest, resume).await.unwrap()
 }
 

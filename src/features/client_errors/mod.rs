@@ -6,3 +6,12 @@
 pub(crate) mod routes;
 pub(crate) mod rules;
 pub(crate) mod sql;
+
+use crate::base::error::Result;
+use crate::feature::{Feature, FeatureContext, FeatureDefinition};
+
+pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("client-errors", open);
+
+fn open(_: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    Ok(feature.routes(routes::router()))
+}

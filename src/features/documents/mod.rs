@@ -6,3 +6,12 @@
 
 pub(crate) mod problems;
 pub(crate) mod routes;
+
+use crate::base::error::Result;
+use crate::feature::{Feature, FeatureContext, FeatureDefinition};
+
+pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("documents", open);
+
+fn open(_: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    Ok(feature.routes(routes::router()).problems(problems::PROBLEMS))
+}

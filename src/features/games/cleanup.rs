@@ -7,11 +7,15 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tracing::{info, warn};
 
+use super::options::GameOptions;
 use super::sql::cleanup as sql;
 use super::sql::cleanup::Standing;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
+use crate::base::options::days;
+use crate::document::visibility::Viewer;
+use crate::http::api::Api;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
 
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -48,6 +52,27 @@ pub(crate) struct Cleanup {
     pub compact: Compact,
     /// Who is never abandoned.
     pub connected: Connected,
+}
+
+impl Cleanup {
+    /// The clean-up of the server's games.
+    pub(crate) fn new(options: &GameOptions, api: &Api) -> Self {
+        let (purging, compacting, hub) = (api.engine.clone(), api.engine.clone(), Arc::clone(&api.reads.hub));
+        Self {
+            compacted: days(options.compacted_days),
+            completed: days(options.completed_days),
+            abandoned: days(options.abandoned_days),
+            purge: Arc::new(move |name, version| {
+                let engine = purging.clone();
+                Box::pin(async move { engine.purge(name, Viewer::Owner, Some(version)).await.map(drop) })
+            }),
+            compact: Arc::new(move |name, version| {
+                let engine = compacting.clone();
+                Box::pin(async move { engine.compact(name, version).await.map(drop) })
+            }),
+            connected: Arc::new(move |name| hub.is_followed(name)),
+        }
+    }
 }
 
 pub(crate) fn cleanup_job(cleanup: Cleanup) -> Job {

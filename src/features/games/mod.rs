@@ -26,3 +26,40 @@ pub(crate) mod service;
 pub(crate) mod sql;
 pub(crate) mod tables;
 pub(crate) mod tokens;
+
+use std::sync::Arc;
+
+use self::options::GameOptions;
+use self::sql::persist::{COLLECTION, GamesHook, SeatedPlayers, StoredMoves};
+use crate::base::error::Result;
+use crate::base::ids::Collection;
+use crate::base::options::FeatureOptions;
+use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
+
+pub(crate) const FEATURE: FeatureDefinition =
+    FeatureDefinition { volatile_collections, ..FeatureDefinition::new("games", open).with_options::<GameOptions>() };
+
+fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let options: GameOptions = context.options.get();
+    let (memory, presence) = (&context.api.memory, &context.api.presence);
+    let participants = SeatedPlayers { reader: context.reader.clone(), memory: Arc::clone(memory) };
+    Ok(feature
+        .routes(routes::router(options.token_lifetime()))
+        .problems(problems::PROBLEMS)
+        .hook(GamesHook { memory: Arc::clone(memory), presence: Arc::clone(presence) })
+        .job(cleanup::cleanup_job(cleanup::Cleanup::new(&options, context.api)))
+        .task(migrate_out::keep_moving)
+        .provides(ServerParts {
+            participants: Some(Arc::new(participants)),
+            relocations: Some(Arc::new(StoredMoves)),
+            ..ServerParts::default()
+        }))
+}
+
+/// Games, while a flag turns their persistence off.
+fn volatile_collections(options: &FeatureOptions) -> Vec<Collection> {
+    match options.get::<GameOptions>().persistence {
+        true => Vec::new(),
+        false => Collection::new(COLLECTION).into_iter().collect(),
+    }
+}

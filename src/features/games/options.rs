@@ -1,5 +1,7 @@
 //! The options of games.
 
+use std::time::Duration;
+
 use crate::base::limits;
 use crate::base::options::{boolean, option_set, whole};
 
@@ -17,5 +19,15 @@ option_set! {
         "games-abandoned-days" "DAYS" abandoned_days: u32 = 30, whole(1, 36_500);
         /// Keep new games on disk; false: they live in memory only and are marked so (REJOIN_FF_GAMES_PERSISTENCE)
         "flags.games-persistence" "BOOLEAN" persistence: bool = true, boolean();
+    }
+}
+
+/// How long a reconnect token is good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenLifetime(pub Duration);
+
+impl GameOptions {
+    pub(crate) fn token_lifetime(&self) -> TokenLifetime {
+        TokenLifetime(Duration::from_secs(u64::from(self.reconnect_token_minutes) * 60))
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::options::TokenLifetime;
 use super::service::{check_running, forget_expired, not_a_participant};
 use super::tokens::{self, Sealed, Showing, Token, Verdict, judge};
 use super::{sql, tables};
@@ -95,7 +96,11 @@ enum Outcome {
 /// Brings a player back. Errors: `NotFound`, `Gone`, `game-completed`; each of the token's; `not-a-participant`;
 /// `IdempotencyMismatch`; `Frozen`, `Moved`; `StorageUnavailable`, after which the request is to be repeated with the
 /// same key.
-pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<IdempotentAnswer> {
+pub(crate) async fn reconnect(
+    api: &Api,
+    TokenLifetime(lifetime): TokenLifetime,
+    request: Request,
+) -> Result<IdempotentAnswer> {
     let Request { game, player, viewer, token, last_event_id, key } = request;
     let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
     let showing = Showing {
@@ -119,7 +124,7 @@ pub(crate) async fn reconnect(api: &Api, request: Request) -> Result<IdempotentA
     };
     let seal = |_| tokens::seal(&attempt.token, &*api.entropy, &attempt.context(), &body);
     let sealed = attempt.key.as_ref().map(seal).transpose()?;
-    let (lifetime, hash, answered) = (api.reconnect_token, next.hash(), !body.is_empty());
+    let (hash, answered) = (next.hash(), !body.is_empty());
     let write = move |conn: &Connection, now: Timestamp| match attempt.examine(conn, now)? {
         Step::Replay(body) => Ok(Outcome::Replayed(body)),
         Step::Revoke { family } => {

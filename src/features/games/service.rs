@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::options::TokenLifetime;
 use super::problems::{GAME_COMPLETED, NOT_A_PARTICIPANT};
 use super::seats::{self, Choice, Seat};
 use super::tokens::Token;
@@ -169,12 +170,13 @@ fn seat_for_token(conn: &Connection, document: &Document, viewer: &Viewer, playe
 /// host; those of [`tables::write`].
 pub(crate) async fn connection_token(
     api: &Api,
+    TokenLifetime(lifetime): TokenLifetime,
     name: &DocumentName,
     viewer: Viewer,
     player: UserId,
 ) -> Result<(Token, Timestamp)> {
     let document = running(api, name).await?;
-    let (token, lifetime) = (Token::new(&*api.entropy), api.reconnect_token);
+    let token = Token::new(&*api.entropy);
     let (hash, meta) = (token.hash(), Arc::clone(&document.meta));
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;

@@ -14,3 +14,33 @@ pub(crate) mod routes;
 pub(crate) mod rules;
 pub(crate) mod service;
 pub(crate) mod sql;
+
+use std::sync::Arc;
+
+use self::options::RateLimitOptions;
+use self::service::RateLimits;
+use crate::base::error::Result;
+use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
+
+pub(crate) const FEATURE: FeatureDefinition =
+    FeatureDefinition::new("rate limits", open).with_options::<RateLimitOptions>();
+
+fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let RateLimitOptions { capacity, refill, window_seconds, administrators } = context.options.get();
+    let default = rules::Limit { capacity, refill, window_seconds };
+    let (options, api) = (service::Options { default, administrators }, context.api);
+    let limits = RateLimits::open(
+        options,
+        context.reader,
+        api.engine.clone(),
+        Arc::clone(&api.clock),
+        Arc::clone(&api.entropy),
+    )?;
+    let (saved, last) = (Arc::clone(&limits), Arc::clone(&limits));
+    let rate_limiter = Some(Arc::clone(&limits) as _);
+    Ok(feature
+        .routes(routes::router(limits))
+        .task(move |api| saved.keep_saved(api.reads.clone()))
+        .close(move || async move { last.save().await })
+        .provides(ServerParts { rate_limiter, ..ServerParts::default() }))
+}

@@ -20,3 +20,40 @@ pub(crate) mod sql;
 pub(crate) mod stream;
 pub(crate) mod trim;
 pub(crate) mod verdict;
+
+use std::sync::Arc;
+
+use self::options::ReconciliationOptions;
+use self::scrub::Shared;
+use self::self_check::Comparer;
+use self::service::{Parts, Reconciliation};
+use crate::base::error::Result;
+use crate::base::options::days;
+use crate::feature::{Feature, FeatureContext, FeatureDefinition};
+
+pub(crate) const FEATURE: FeatureDefinition =
+    FeatureDefinition::new("reconciliation", open).with_options::<ReconciliationOptions>();
+
+fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let ReconciliationOptions { interval, scrub_kib, days: days_kept, rows_max } = context.options.get();
+    let api = context.api;
+    let comparer = Shared::new(Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health)));
+    let parts = Parts {
+        engine: api.engine.clone(),
+        reads: api.reads.clone(),
+        clock: Arc::clone(&api.clock),
+        comparing: Arc::new(comparer.clone()),
+        rows_max,
+    };
+    let reconciliation = Reconciliation::new(parts, Reconciliation::beginning(context.reader)?, &*api.entropy);
+    let (looking, comparing, told) =
+        (Arc::clone(&reconciliation), Arc::clone(&reconciliation), Arc::clone(&reconciliation));
+    Ok(feature
+        .routes(routes::router(Arc::clone(&reconciliation)))
+        .routes(routes::repair::router(comparer.clone(), Arc::clone(&reconciliation)))
+        .problems(problems::PROBLEMS)
+        .task(|_| looking.keep_looking())
+        .task(move |_| comparing.keep_comparing(interval))
+        .task(move |_| comparer.keep_scrubbing(told, scrub_kib * 1024))
+        .job(trim::trim_job(reconciliation, days(days_kept), rows_max)))
+}

@@ -14,3 +14,41 @@ mod sql;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
+
+use self::links::Links;
+use self::options::SessionOptions;
+use self::service::Keeper;
+use crate::base::error::Result;
+use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
+
+pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("sessions", open).with_options::<SessionOptions>();
+
+fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let SessionOptions { ttl, idle } = context.options.get();
+    let api = context.api;
+    let sessions =
+        Keeper::restore(context.reader, api.engine.clone(), rules::Terms { ttl, idle }, Arc::clone(&api.clock))?;
+    let links = Links::in_directory(context.data_dir);
+    let administrator_link = administrator_link(context, &links);
+    let (kept, last) = (sessions.clone(), sessions.clone());
+    let table = Some(Arc::clone(&sessions.table) as _);
+    Ok(feature
+        .problems(problems::PROBLEMS)
+        .job(sessions.cleanup_job())
+        .routes(routes::router(sessions, links))
+        .task(move |api| kept.keep(Arc::clone(&api.clock_trust)))
+        .close(move || async move { last.store_uses().await })
+        .provides(ServerParts { sessions: table, administrator_link, ..ServerParts::default() }))
+}
+
+/// A link for an administrator, where being on this machine makes nobody one. A failure is logged: `rejoin session`
+/// makes another.
+fn administrator_link(context: &FeatureContext<'_>, links: &Links) -> Option<String> {
+    if context.loopback_owner {
+        return None;
+    }
+    let made = links.create(&*context.api.entropy, context.api.clock.now());
+    made.inspect_err(|error| tracing::warn!(%error, "no administrator's link can be made")).ok()
+}

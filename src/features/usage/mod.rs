@@ -17,3 +17,16 @@ pub(crate) mod service;
 pub(crate) mod sql;
 #[cfg(test)]
 mod tests;
+
+use self::options::{Environment, UsageOptions};
+use crate::base::error::Result;
+use crate::feature::{Feature, FeatureContext, FeatureDefinition};
+
+pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("usage", open).with_options::<UsageOptions>();
+
+fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let UsageOptions { parties, encounters, creatures, environment } = context.options.get();
+    let usage = service::Usage { defaults: rules::Limits { parties, encounters, creatures } };
+    let production = environment == Environment::Production;
+    Ok(feature.routes(routes::router(usage)).hook(usage).job(reset::reset_job(production)))
+}

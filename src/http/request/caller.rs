@@ -98,8 +98,7 @@ pub trait Sessions: Send + Sync + fmt::Debug {
     fn shown(&self, token: &str, peer: &Peer) -> Result<ActiveSession>;
 }
 
-/// No session is good.
-#[cfg(test)]
+/// No session is good: for a server without a feature that has them.
 #[derive(Clone, Debug)]
 pub(crate) struct NoSessions(pub SessionCookie);
 
@@ -110,7 +109,6 @@ impl Default for NoSessions {
     }
 }
 
-#[cfg(test)]
 impl Sessions for NoSessions {
     fn cookie(&self) -> &SessionCookie {
         &self.0

@@ -75,6 +75,7 @@ impl Running {
             backlog: BacklogBounds::default(),
             snapshots: crate::engine::policy::SnapshotPolicy::default(),
             hooks,
+            relocations: None,
             snapshot_events_max: 100,
             volatile: Volatile::default(),
         };
@@ -100,8 +101,8 @@ impl Running {
     pub(crate) fn runner(&self, jobs: Vec<Job>) -> AtWork {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let trust = Arc::new(ClockTrust::new(Arc::clone(&clock), &[]));
-        let (runner, handle) = Runner::new(jobs, self.engine.clone(), self.reads.clone(), clock, trust);
-        AtWork { handle, task: tokio::spawn(runner.run()) }
+        let (runner, handle) = Runner::new(self.engine.clone(), self.reads.clone(), clock, trust);
+        AtWork { handle, task: tokio::spawn(runner.with_jobs(jobs).run()) }
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) struct Registry {
     revision: u64,
     /// Rooms and their players.
     entries: usize,
-    /// How often a seat was taken or given up.
-    seat_changes: u64,
+    /// How often somebody began or ceased to take part.
+    participant_changes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -37,8 +37,8 @@ struct Kept {
     due: Option<Duration>,
     /// Where it stands among the revisions; 0: nothing was told yet.
     revision: u64,
-    /// Whether all seats of before it was made are known.
-    seats_known: bool,
+    /// Whether all participants of before it was made are known.
+    participants_known: bool,
 }
 
 /// How far a subscriber is.
@@ -53,7 +53,7 @@ pub(super) struct Seen {
 impl Registry {
     pub(super) fn new(debounce: Duration) -> Self {
         let (rooms, agenda, revisions) = (HashMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { debounce, rooms, agenda, revisions, revision: FIRST_REVISION, entries: 0, seat_changes: 0 }
+        Self { debounce, rooms, agenda, revisions, revision: FIRST_REVISION, entries: 0, participant_changes: 0 }
     }
 
     /// Where a new subscriber begins: it is still to be told everything.
@@ -85,54 +85,61 @@ impl Registry {
         }
     }
 
-    /// Whether the seats of before the room was made are still to be asked for, and what is to be given to
+    /// Whether the participants of before the room was made are still to be asked for, and what is to be given to
     /// [`know`](Self::know) then.
-    pub(super) fn wants_seats(&self, name: &DocumentName) -> Option<u64> {
-        let known = self.rooms.get(name).is_some_and(|kept| kept.seats_known);
-        (!known).then_some(self.seat_changes)
+    pub(super) fn wants_participants(&self, name: &DocumentName) -> Option<u64> {
+        let known = self.rooms.get(name).is_some_and(|kept| kept.participants_known);
+        (!known).then_some(self.participant_changes)
     }
 
-    /// These were seated when `seat_changes` was what it is said to be. `false`: it is not any more, and what was found
-    /// may not hold.
+    /// These took part when `participant_changes` was what it is said to be. `false`: it is not any more, and what was
+    /// found may not hold.
     #[must_use]
-    pub(super) fn know(&mut self, name: &DocumentName, seated: &[UserId], seat_changes: u64, now: Moment) -> bool {
-        if seat_changes != self.seat_changes {
+    pub(super) fn know(
+        &mut self,
+        name: &DocumentName,
+        participants: &[UserId],
+        participant_changes: u64,
+        now: Moment,
+    ) -> bool {
+        if participant_changes != self.participant_changes {
             return false;
         }
-        if self.entries + seated.len() < PRESENCE_ENTRIES_MAX && !seated.is_empty() {
+        if self.entries + participants.len() < PRESENCE_ENTRIES_MAX && !participants.is_empty() {
             // Everybody, whoever came first.
-            let news = self.update(name, now, |room| seated.iter().filter(|user| room.know(user, now)).count() > 0);
+            let news =
+                self.update(name, now, |room| participants.iter().filter(|user| room.know(user, now)).count() > 0);
             if news {
                 self.revise(name);
             }
         }
         if let Some(kept) = self.rooms.get_mut(name) {
-            kept.seats_known = true;
+            kept.participants_known = true;
         }
         true
     }
 
-    /// A seat was taken.
-    pub(super) fn seat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
-        self.seat_changes += 1;
+    /// `user` takes part from now on.
+    pub(super) fn join(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+        self.participant_changes += 1;
         if self.entries < PRESENCE_ENTRIES_MAX {
-            self.update(name, now, |room| room.seat(user, now));
+            self.update(name, now, |room| room.join(user, now));
         }
     }
 
-    /// A seat was given up.
-    pub(super) fn unseat(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
-        self.seat_changes += 1;
+    /// `user` takes part no more.
+    pub(super) fn leave(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+        self.participant_changes += 1;
         if self.entries < PRESENCE_ENTRIES_MAX || self.rooms.contains_key(name) {
-            self.update(name, now, |room| room.unseat(user, now));
+            self.update(name, now, |room| room.leave(user, now));
         }
     }
 
-    /// All seats were given up.
-    pub(super) fn vacate(&mut self, name: &DocumentName, now: Moment) {
-        self.seat_changes += 1;
+    /// Nobody takes part any more.
+    pub(super) fn leave_all(&mut self, name: &DocumentName, now: Moment) {
+        self.participant_changes += 1;
         if self.rooms.contains_key(name) {
-            self.update(name, now, |room| room.vacate(now));
+            self.update(name, now, |room| room.leave_all(now));
         }
     }
 

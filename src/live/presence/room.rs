@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, UserId};
-use crate::base::limits::{PRESENCE_KEPT, PRESENCE_PLAYERS_MAX, PRESENCE_SEATS_MAX, PRESENCE_SPACING};
+use crate::base::limits::{PRESENCE_KEPT, PRESENCE_PARTICIPANTS_MAX, PRESENCE_PLAYERS_MAX, PRESENCE_SPACING};
 
 /// The present, on two clocks: what people are told, and what waiting times are measured by, since the first may jump.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +25,9 @@ pub(super) struct Moment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Turn {
-    /// Has taken a seat.
+    /// Takes part.
     Join,
-    /// Has given the seat up.
+    /// Takes part no more.
     Leave,
     /// Has a connection for the first time.
     Connected,
@@ -57,7 +57,7 @@ pub(crate) struct Standing {
     /// The last moment at which the player is known to have been connected; the present for one who is. `None`: not
     /// since the server started.
     pub last_seen: Option<Timestamp>,
-    /// Since when `connected` is what it is; for a seat whose player has not come yet, since the seat was taken.
+    /// Since when `connected` is what it is; for a participant who has not come yet, since they take part.
     /// `None`: since before the server started.
     pub since: Option<Timestamp>,
 }
@@ -67,12 +67,12 @@ struct Player {
     id: UserId,
     /// Open now, told or not.
     connections: u32,
-    seated: bool,
+    takes_part: bool,
     /// As it was told.
     connected: bool,
     /// Whether others may know of the player.
     listed: bool,
-    /// Whether the player was connected before, as far as that is known: of whoever had a seat before anybody was here,
+    /// Whether the player was connected before, as far as that is known: of whoever took part before anybody was here,
     /// it is believed.
     known: bool,
     /// See [`Standing::since`].
@@ -86,8 +86,9 @@ struct Player {
 
 impl Player {
     fn new(id: UserId, now: Moment) -> Self {
-        let (seated, connected, listed, known, since, last_seen, told) = (false, false, false, false, None, None, None);
-        Self { id, connections: 0, seated, connected, listed, known, since, last_seen, turned: now, told }
+        let (takes_part, connected, listed, known, since, last_seen, told) =
+            (false, false, false, false, None, None, None);
+        Self { id, connections: 0, takes_part, connected, listed, known, since, last_seen, turned: now, told }
     }
 
     /// When it is to be told that the player came or went. A loss must have lasted; a return is told at once, but not
@@ -128,7 +129,7 @@ impl Player {
 #[derive(Debug, Default)]
 pub(super) struct Room {
     players: Vec<Player>,
-    /// A seat taken or given up that is still to be told.
+    /// Whether somebody began or ceased to take part, which is still to be told.
     news: Option<Change>,
     /// What was told last, and when.
     told: Option<Told>,
@@ -151,8 +152,8 @@ impl Room {
     /// A connection of `user` opened. `false`: the room is full, and the connection does not count.
     #[must_use]
     pub(super) fn enter(&mut self, user: &UserId, now: Moment) -> bool {
-        let unseated = self.players.iter().filter(|player| !player.seated).count();
-        let Some(player) = self.player(user, unseated < PRESENCE_PLAYERS_MAX, now) else { return false };
+        let others = self.players.iter().filter(|player| !player.takes_part).count();
+        let Some(player) = self.player(user, others < PRESENCE_PLAYERS_MAX, now) else { return false };
         player.connections += 1;
         if player.connections == 1 {
             player.turned = now;
@@ -171,44 +172,46 @@ impl Room {
         }
     }
 
-    /// `user` has had a seat since before anybody was here. `true`: that was not known.
+    /// `user` has taken part since before anybody was here. `true`: that was not known.
     pub(super) fn know(&mut self, user: &UserId, now: Moment) -> bool {
-        let seated = self.players.iter().filter(|player| player.seated).count();
-        let Some(player) = self.player(user, seated < PRESENCE_SEATS_MAX, now).filter(|player| !player.seated) else {
+        let participants = self.players.iter().filter(|player| player.takes_part).count();
+        let Some(player) =
+            self.player(user, participants < PRESENCE_PARTICIPANTS_MAX, now).filter(|player| !player.takes_part)
+        else {
             return false;
         };
-        (player.seated, player.listed, player.known) = (true, true, true);
+        (player.takes_part, player.listed, player.known) = (true, true, true);
         true
     }
 
-    /// `user` has taken a seat.
-    pub(super) fn seat(&mut self, user: &UserId, now: Moment) {
-        let seated = self.players.iter().filter(|player| player.seated).count();
-        if seated >= PRESENCE_SEATS_MAX {
+    /// `user` takes part from now on.
+    pub(super) fn join(&mut self, user: &UserId, now: Moment) {
+        let participants = self.players.iter().filter(|player| player.takes_part).count();
+        if participants >= PRESENCE_PARTICIPANTS_MAX {
             return;
         }
         let Some(player) = self.player(user, true, now) else { return };
-        if !player.seated {
-            (player.seated, player.listed) = (true, true);
+        if !player.takes_part {
+            (player.takes_part, player.listed) = (true, true);
             player.since.get_or_insert(now.at);
             self.news = Some(Change { player_id: user.clone(), event: Turn::Join, at: now.at });
         }
     }
 
-    /// `user` has given the seat up. Whoever is still connected stays, as one who watches.
-    pub(super) fn unseat(&mut self, user: &UserId, now: Moment) {
+    /// `user` takes part no more. Whoever is still connected stays, as one who watches.
+    pub(super) fn leave(&mut self, user: &UserId, now: Moment) {
         if let Some(player) = self.players.iter_mut().find(|player| player.id == *user) {
-            player.seated = false;
+            player.takes_part = false;
         }
         self.players.retain(|player| player.id != *user || player.connections > 0);
         self.news = Some(Change { player_id: user.clone(), event: Turn::Leave, at: now.at });
     }
 
-    /// All seats are given up: those of [`unseat`](Self::unseat) for each.
-    pub(super) fn vacate(&mut self, now: Moment) {
-        let seated: Vec<UserId> =
-            self.players.iter().filter(|player| player.seated).map(|player| player.id.clone()).collect();
-        seated.iter().for_each(|user| self.unseat(user, now));
+    /// Nobody takes part any more: [`leave`](Self::leave) for each.
+    pub(super) fn leave_all(&mut self, now: Moment) {
+        let participants: Vec<UserId> =
+            self.players.iter().filter(|player| player.takes_part).map(|player| player.id.clone()).collect();
+        participants.iter().for_each(|user| self.leave(user, now));
     }
 
     fn player(&mut self, user: &UserId, may_add: bool, now: Moment) -> Option<&mut Player> {
@@ -241,10 +244,10 @@ impl Room {
         told.into_iter().chain(forgotten).min()
     }
 
-    /// When a player is to be forgotten next. Who has a seat stays for as long as anybody else does.
+    /// When a player is to be forgotten next. A participant stays for as long as anybody else does.
     fn forget_due(&self) -> Option<Duration> {
-        let unseated = self.players.iter().filter(|player| !player.seated);
-        unseated.filter_map(Player::forget_due).chain(self.all_forgotten()).min()
+        let others = self.players.iter().filter(|player| !player.takes_part);
+        others.filter_map(Player::forget_due).chain(self.all_forgotten()).min()
     }
 
     /// When all are, if all are gone.
@@ -257,7 +260,7 @@ impl Room {
     pub(super) fn settle(&mut self, debounce: Duration, now: Moment) -> bool {
         let over = self.all_forgotten().is_some_and(|due| due <= now.tick);
         let forgotten = |player: &Player| player.forget_due().is_some_and(|due| due <= now.tick);
-        self.players.retain(|player| !forgotten(player) || (player.seated && !over));
+        self.players.retain(|player| !forgotten(player) || (player.takes_part && !over));
         if self.next_told() > now.tick {
             return false;
         }

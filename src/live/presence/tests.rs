@@ -8,7 +8,9 @@ use tokio::time::{advance, timeout};
 use super::*;
 use crate::base::clock::{ManualClock, Timestamp};
 use crate::base::ids::{Collection, Seq};
-use crate::base::limits::{PRESENCE_ENTRIES_MAX, PRESENCE_PLAYERS_MAX, PRESENCE_SEATS_MAX, STREAM_WRITE_BYTES_MAX};
+use crate::base::limits::{
+    PRESENCE_ENTRIES_MAX, PRESENCE_PARTICIPANTS_MAX, PRESENCE_PLAYERS_MAX, STREAM_WRITE_BYTES_MAX,
+};
 use crate::document::chain::Hash;
 use crate::live::ring::RingBounds;
 use crate::live::topics::Woken;
@@ -170,22 +172,22 @@ fn a_visit_that_ends_before_it_is_told_leaves_no_trace() {
 #[test]
 fn seats_are_told_of_with_and_without_connections() {
     let mut table = Table::new();
-    table.registry.seat(&game("g1"), &user("alice"), moment(1000));
-    table.registry.seat(&game("g1"), &user("alice"), moment(1001));
+    table.registry.join(&game("g1"), &user("alice"), moment(1000));
+    table.registry.join(&game("g1"), &user("alice"), moment(1001));
     assert_eq!(table.told_until(1001), told(&[(0, "alice join: -alice")]));
     let since = Timestamp::from_millis(1000);
     assert_eq!(table.standing(1500, "alice"), Some(Standing { connected: false, last_seen: None, since: Some(since) }));
     table.enter(2000, "alice");
     assert_eq!(table.told_until(3000), told(&[(2000, "alice connected: +alice")]));
-    table.registry.unseat(&game("g1"), &user("alice"), moment(4000));
+    table.registry.leave(&game("g1"), &user("alice"), moment(4000));
     assert_eq!(table.told_until(4000).pop().unwrap().1, "alice leave: +alice", "still there, to watch");
-    table.registry.seat(&game("g1"), &user("alice"), moment(5000));
+    table.registry.join(&game("g1"), &user("alice"), moment(5000));
     table.exit(6000, "alice");
     table.told_until(9000);
-    table.registry.unseat(&game("g1"), &user("alice"), moment(10_000));
+    table.registry.leave(&game("g1"), &user("alice"), moment(10_000));
     assert_eq!(table.told_until(10_000).pop().unwrap().1, "alice leave:");
     assert_eq!(table.standing(10_000, "alice"), None);
-    table.registry.unseat(&game("g1"), &user("bob"), moment(20_000));
+    table.registry.leave(&game("g1"), &user("bob"), moment(20_000));
     assert_eq!(table.told_until(20_000).pop().unwrap().1, "bob leave:", "seated before the server was started again");
 }
 
@@ -202,10 +204,10 @@ fn a_crowd_is_told_of_in_few_events_and_no_further_than_the_bounds() {
     all.extend(table.told_until(10_000));
     assert_eq!((all.len(), refused, table.registry.entries()), (2, 50, PRESENCE_PLAYERS_MAX + 1));
     // There is room at the table all the same.
-    for n in 0..PRESENCE_SEATS_MAX + 5 {
-        table.registry.seat(&game("g1"), &user(&format!("s{n}")), moment(20_000));
+    for n in 0..PRESENCE_PARTICIPANTS_MAX + 5 {
+        table.registry.join(&game("g1"), &user(&format!("s{n}")), moment(20_000));
     }
-    assert_eq!(table.registry.entries(), PRESENCE_PLAYERS_MAX + PRESENCE_SEATS_MAX + 1);
+    assert_eq!(table.registry.entries(), PRESENCE_PLAYERS_MAX + PRESENCE_PARTICIPANTS_MAX + 1);
     // One who did not count is not counted out.
     table.exit(20_000, "u149");
     assert_eq!(table.told_until(30_000).len(), 1);
@@ -289,7 +291,7 @@ fn a_stream_pays_little_for_it() {
 async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     let bounds = RingBounds { events_max: 10, bytes_max: 1000 };
     let hub = Arc::new(Hub::new((Seq::ZERO, Hash::ZERO), bounds));
-    let presence = Presence::new(Arc::clone(&hub), Arc::new(ManualClock::default()), DEBOUNCE, None);
+    let presence = Presence::new(Arc::clone(&hub), Arc::new(ManualClock::default()), DEBOUNCE);
     let task = tokio::spawn(Arc::clone(&presence).run());
     let interest = Arc::new(Interest::document(game("g1")));
     let watcher = hub.subscribe(Arc::clone(&interest));
@@ -322,9 +324,9 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
 #[test]
 fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
     let mut table = Table::new();
-    let changes = table.registry.wants_seats(&game("g1")).unwrap();
+    let changes = table.registry.wants_participants(&game("g1")).unwrap();
     assert!(table.registry.know(&game("g1"), &[user("alice"), user("bob")], changes, moment(1000)));
-    assert_eq!(table.registry.wants_seats(&game("g1")), None, "once");
+    assert_eq!(table.registry.wants_participants(&game("g1")), None, "once");
     assert_eq!(table.told_until(60_000), []);
     let nobody_knows = Standing { connected: false, last_seen: None, since: None };
     assert_eq!(table.standing(60_000, "bob"), Some(nobody_knows));
@@ -336,20 +338,20 @@ fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
     assert_eq!(table.told_until(80_000), told(&[(70_000, "bob returned: -alice +bob")]));
     table.exit(80_000, "bob");
     assert_eq!(table.told_until(85_000), told(&[(82_000, "bob lost: -alice -bob")]));
-    table.registry.unseat(&game("g1"), &user("alice"), moment(90_000));
+    table.registry.leave(&game("g1"), &user("alice"), moment(90_000));
     assert_eq!(table.told_until(95_000).len(), 1);
     // When all have been gone for an hour it is forgotten, and asked for again.
     table.told_until(100_000 + 2 * HOUR_MS);
-    let late = table.registry.wants_seats(&game("g1")).unwrap();
+    let late = table.registry.wants_participants(&game("g1")).unwrap();
     assert_eq!(table.registry.entries(), 0);
-    table.registry.seat(&game("g2"), &user("alice"), moment(100_000));
+    table.registry.join(&game("g2"), &user("alice"), moment(100_000));
     assert!(!table.registry.know(&game("g1"), &[], late, moment(100_000)), "it may be otherwise by now");
 }
 
 #[test]
 fn who_has_a_seat_is_listed_for_as_long_as_anybody_else_is_there() {
     let mut table = Table::new();
-    table.registry.seat(&game("g1"), &user("alice"), moment(0));
+    table.registry.join(&game("g1"), &user("alice"), moment(0));
     table.enter(0, "bob");
     table.enter(0, "watcher");
     table.told_until(1000);

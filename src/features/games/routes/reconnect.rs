@@ -1,5 +1,6 @@
 //! Tokens, and coming back with one.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -14,6 +15,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind};
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
+use crate::features::games::options::TokenLifetime;
 use crate::features::games::reconnect::{self, Request};
 use crate::features::games::service;
 use crate::features::games::tokens::Token;
@@ -35,8 +37,9 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 )]
 struct Schemas;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(Schemas::openapi()).routes(routes!(connection_token)).routes(routes!(reconnect))
+pub(super) fn router(lifetime: TokenLifetime) -> OpenApiRouter<Api> {
+    let routes = OpenApiRouter::with_openapi(Schemas::openapi());
+    routes.routes(routes!(connection_token)).routes(routes!(reconnect)).layer(Extension(lifetime))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -82,6 +85,7 @@ struct ConnectionToken {
 )]
 async fn connection_token(
     State(api): State<Api>,
+    Extension(lifetime): Extension<TokenLifetime>,
     Game(game): Game,
     caller: Caller,
     Query(TokenQuery { player_id }): Query<TokenQuery>,
@@ -93,7 +97,8 @@ async fn connection_token(
         service::check_token(&api, &game, caller.viewer, player_id).await?;
         return Ok([(CONTENT_TYPE, HeaderValue::from_static(JSON)), (CACHE_CONTROL, NO_STORE)].into_response());
     }
-    let (token, expires_at) = service::connection_token(&api, &game, caller.viewer, player_id.clone()).await?;
+    let (token, expires_at) =
+        service::connection_token(&api, lifetime, &game, caller.viewer, player_id.clone()).await?;
     let answer = ConnectionToken { token: token.expose().to_owned(), expires_at, player_id };
     let mut response = json(StatusCode::OK, &answer)?;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
@@ -174,7 +179,12 @@ struct Reconnected {
         ReconnectProblems,
     ),
 )]
-async fn reconnect(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
+async fn reconnect(
+    State(api): State<Api>,
+    Extension(lifetime): Extension<TokenLifetime>,
+    Game(game): Game,
+    sent: IdempotentRequest,
+) -> HandlerResult<Response> {
     let ReconnectBody { game_id, player_id, reconnect_token, last_event_id } = sent.object()?;
     if game_id != game.id.as_str() {
         return Err(Error::invalid_field("gameId", "must be the game that the path names").into());
@@ -183,7 +193,7 @@ async fn reconnect(State(api): State<Api>, Game(game): Game, sent: IdempotentReq
     let (key, viewer) = (sent.key().cloned(), sent.caller.viewer);
     let token = Token::parse(&reconnect_token)?;
     let request = Request { game, player: player_id, viewer, token, last_event_id, key };
-    let IdempotentAnswer { answer, replayed } = reconnect::reconnect(&api, request).await?;
+    let IdempotentAnswer { answer, replayed } = reconnect::reconnect(&api, lifetime, request).await?;
     let mut response = StoredResponse::from_json(StatusCode::OK, answer)?.into_response(replayed)?;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     Ok(response)

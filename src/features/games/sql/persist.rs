@@ -7,9 +7,9 @@ use futures_util::future::BoxFuture;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::document::model::Meta;
-use crate::engine::hooks::DocumentHook;
+use crate::engine::hooks::{DocumentHook, RelocationStore};
 use crate::engine::request::Relocation;
-use crate::live::presence::{Presence, Seated};
+use crate::live::presence::{Participants, Presence};
 use crate::store::{Connection, Memory, Reader, sql_error};
 
 /// The collection that games are in.
@@ -58,7 +58,7 @@ impl DocumentHook for GamesHook {
         {
             tracing::warn!(document = %meta.name, %error, "rows of a game that is gone stay in memory");
         }
-        self.presence.vacated(&meta.name);
+        self.presence.all_left(&meta.name);
     }
 
     fn history_dropped(&self, conn: &Connection, key: i64) -> Result<()> {
@@ -66,7 +66,12 @@ impl DocumentHook for GamesHook {
         let sql = "DELETE FROM reconnect_tokens WHERE document = ?1";
         conn.prepare_cached(sql).and_then(|mut statement| statement.execute([key])).map(drop).map_err(sql_error)
     }
+}
 
+/// The games that are moved between servers, as they are stored.
+pub(crate) struct StoredMoves;
+
+impl RelocationStore for StoredMoves {
     fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>> {
         super::migrate::relocations(conn)
     }
@@ -93,8 +98,8 @@ pub(crate) struct SeatedPlayers {
     pub memory: Arc<Memory>,
 }
 
-impl Seated for SeatedPlayers {
-    fn seated(&self, name: &DocumentName) -> BoxFuture<'static, Vec<UserId>> {
+impl Participants for SeatedPlayers {
+    fn participants(&self, name: &DocumentName) -> BoxFuture<'static, Vec<UserId>> {
         if name.collection.as_str() != COLLECTION {
             return Box::pin(std::future::ready(Vec::new()));
         }

@@ -79,6 +79,7 @@ impl World {
             backlog: BacklogBounds::default(),
             snapshot_events_max: setting.history.unwrap_or(1000),
             hooks: Vec::new(),
+            relocations: None,
             volatile: setting.volatile.clone(),
             snapshots: SnapshotPolicy::default(),
         };

@@ -1,0 +1,181 @@
+//! Rank 5: what a feature hands the server: one [`Feature`].
+//!
+//! The features of this crate are made by a [`FeatureDefinition`] each, once what they are made from is there
+//! ([`FeatureContext`]); those of a program that embeds the server are handed to its
+//! [`Builder`](crate::Builder::feature) ready-made. From then on both are the same.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::base::error::{ProblemType, Result};
+use crate::base::ids::Collection;
+use crate::base::options::{AnyOptionSet, FeatureOptions, OptionSet};
+use crate::document::rules::Rules;
+use crate::engine::hooks::{DocumentHook, RelocationStore};
+use crate::http::api::{Api, Routes};
+use crate::http::request::caller::Sessions;
+use crate::http::server::rate_limit::RateLimiter;
+use crate::jobs::Job;
+use crate::jobs::runner::Handle;
+use crate::live::presence::Participants;
+use crate::store::{History, Reader};
+
+/// Runs for as long as the server does, and is dropped when it has stopped.
+pub(crate) type Task = Box<dyn FnOnce(Api) -> BoxFuture<'static, ()> + Send>;
+/// Stores at the stop what is stored from time to time only.
+pub(crate) type Close = Box<dyn FnOnce() -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// A capability of the server: everything that it consists of, in one value.
+pub struct Feature {
+    pub(crate) name: &'static str,
+    pub(crate) routes: Vec<Routes>,
+    pub(crate) problems: Vec<&'static ProblemType>,
+    pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) close: Vec<Close>,
+    pub(crate) parts: ServerParts,
+}
+
+/// What a server has once, and one of its features provides. Of several that do, the first is taken.
+#[derive(Default)]
+pub(crate) struct ServerParts {
+    /// Knows the sessions that requests show.
+    pub sessions: Option<Arc<dyn Sessions>>,
+    /// Says how much each may ask.
+    pub rate_limiter: Option<Arc<dyn RateLimiter>>,
+    /// Tells who belongs to a document, connected or not.
+    pub participants: Option<Arc<dyn Participants>>,
+    /// Has stored which documents are frozen or have moved.
+    pub relocations: Option<Arc<dyn RelocationStore>>,
+    /// Path and query of a link that makes an administrator of who opens it first.
+    pub administrator_link: Option<String>,
+}
+
+impl ServerParts {
+    /// Takes from `other` what is not there yet.
+    pub(crate) fn complete_with(&mut self, other: Self) {
+        let Self { sessions, rate_limiter, participants, relocations, administrator_link } = other;
+        self.sessions = self.sessions.take().or(sessions);
+        self.rate_limiter = self.rate_limiter.take().or(rate_limiter);
+        self.participants = self.participants.take().or(participants);
+        self.relocations = self.relocations.take().or(relocations);
+        self.administrator_link = self.administrator_link.take().or(administrator_link);
+    }
+}
+
+impl Feature {
+    /// A feature that consists of nothing yet. `name` appears in the log and in start errors.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            routes: Vec::new(),
+            problems: Vec::new(),
+            hooks: Vec::new(),
+            jobs: Vec::new(),
+            tasks: Vec::new(),
+            close: Vec::new(),
+            parts: ServerParts::default(),
+        }
+    }
+
+    /// Adds calls. They are described in `/openapi.json`.
+    #[must_use]
+    pub fn routes(mut self, routes: Routes) -> Self {
+        self.routes.push(routes);
+        self
+    }
+
+    /// Adds problem types. Each has a page, `/problems/<slug>`.
+    #[must_use]
+    pub fn problems(mut self, problems: &'static [&'static ProblemType]) -> Self {
+        self.problems.extend(problems);
+        self
+    }
+
+    /// Adds what the engine does with documents for it.
+    #[must_use]
+    pub fn hook(mut self, hook: impl DocumentHook + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Adds a job, which the server runs at its times. One with a name that is there already takes its place.
+    #[must_use]
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
+        self
+    }
+
+    /// Adds something that goes on for as long as the server runs. It is dropped when the server has stopped.
+    #[must_use]
+    pub fn task<F>(mut self, run: impl FnOnce(Api) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.push(Box::new(move |api| Box::pin(run(api))));
+        self
+    }
+
+    /// Adds what is to be stored at the stop, after the last request and before the engine ends.
+    #[must_use]
+    pub(crate) fn close<F>(mut self, store: impl FnOnce() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.close.push(Box::new(move || Box::pin(store())));
+        self
+    }
+
+    /// Provides parts that the server has once.
+    #[must_use]
+    pub(crate) fn provides(mut self, parts: ServerParts) -> Self {
+        self.parts.complete_with(parts);
+        self
+    }
+}
+
+/// What a feature of this crate is made from.
+pub(crate) struct FeatureContext<'a> {
+    pub api: &'a Api,
+    pub reader: &'a Reader,
+    pub options: &'a FeatureOptions,
+    /// The way to the jobs of all features.
+    pub jobs: &'a Handle,
+    pub data_dir: &'a Path,
+    /// Whether requests from this machine are its owner's.
+    pub loopback_owner: bool,
+    /// The flags in force, by name.
+    pub flags: BTreeMap<String, bool>,
+    /// How much of the past is kept.
+    pub history: History,
+    /// The rules, by collection.
+    pub rules: &'a HashMap<String, Arc<dyn Rules>>,
+}
+
+/// A feature of this crate, before there is a server.
+#[derive(Clone, Copy)]
+pub(crate) struct FeatureDefinition {
+    pub name: &'static str,
+    /// Its options at their defaults.
+    pub options: Option<fn() -> Box<dyn AnyOptionSet>>,
+    /// The collections whose new documents live in memory only, as its options have it.
+    pub volatile_collections: fn(&FeatureOptions) -> Vec<Collection>,
+    /// Fills an empty feature of this name. Error: what is stored of it cannot be read.
+    pub open: fn(&FeatureContext<'_>, Feature) -> Result<Feature>,
+}
+
+impl FeatureDefinition {
+    pub(crate) const fn new(name: &'static str, open: fn(&FeatureContext<'_>, Feature) -> Result<Feature>) -> Self {
+        Self { name, options: None, volatile_collections: |_| Vec::new(), open }
+    }
+
+    pub(crate) const fn with_options<S: OptionSet>(self) -> Self {
+        Self { options: Some(|| Box::new(S::default())), ..self }
+    }
+}
