@@ -35,6 +35,7 @@ use crate::http::response::openapi::{IfNoneMatch, Preconditions, WriteHeaders};
 
 mod batch;
 mod description;
+mod document_stream;
 mod schemas;
 mod sent;
 mod streams;

@@ -88,6 +88,12 @@ fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii()
 }
 
+/// `Last-Event-ID`, whatever it says; `None` when it is absent or empty.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    value.filter(|text| !text.is_empty())
+}
+
 /// The value of a header that may be there once. `None`: not there. Error: `Invalid` when it is repeated, or is not
 /// visible ASCII and spaces.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, header: impl AsHeaderName, name: &str) -> Result<Option<&'a str>> {

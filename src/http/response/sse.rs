@@ -1,4 +1,4 @@
-//! Server-sent events: what a follower is told, in frames.
+//! Server-sent events: [`EventStream`] is the loop of every stream, [`EventSource`] what it sends.
 //!
 //! All that waits for a subscriber goes out in one write (measured: ten events in one write cost a fifth of the CPU).
 //! Control events carry no `id:`; one with an `id:` would become the browser's `Last-Event-ID` and poison its resume.
@@ -13,22 +13,18 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{FutureExt as _, stream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
+use crate::base::clock::Clock;
 use crate::base::entropy;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::limits;
-use crate::document::event::Event;
-use crate::document::model::Document;
-use crate::document::visibility::redact_state;
-use crate::engine::read::follow::{Follow, Item};
 use crate::http::api::Api;
 use crate::http::concurrency::Permit;
 use crate::http::error::HttpError;
 use crate::http::request::caller::Caller;
-use crate::live::topics::Interest;
 
 /// Shortest reconnection time that clients are told.
 const RETRY_MIN: Duration = Duration::from_millis(300);
@@ -40,27 +36,6 @@ const TOO_MANY_STREAMS_RETRY: Duration = Duration::from_secs(5);
 const RETRY_SPREAD: Duration = Duration::from_millis(500);
 /// A prime by which numbers that follow each other come to lie far apart.
 const SPREAD_PRIME: u64 = 2_654_435_761;
-
-/// Answers with a stream of what `interest` covers, as `caller` may see it, for as long as they may be here. `resume`:
-/// the position that the client last saw. A client that resumes is never refused for what is our trouble, since
-/// `EventSource` would then give up for good: it gets a stream that ends at once and is asked to try again.
-pub(crate) async fn respond(
-    api: &Api,
-    caller: Caller,
-    interest: Interest,
-    resume: Option<&str>,
-) -> Result<Response, HttpError> {
-    let permit = match acquire_permit(api, &caller, resume.is_some()) {
-        StreamPermit::Acquired(permit) => permit,
-        StreamPermit::Denied(answer) => return answer,
-    };
-    let present = Some(caller.viewer.user_id()?);
-    match Follow::open(api.reads.clone(), &api.presence, present, interest, resume).await {
-        Ok((follow, first)) => Ok(DocumentStream::new(api.clone(), caller, follow, first, permit).into_response()),
-        Err(error) if resume.is_some() && error.kind() != Kind::TooLarge => Ok(retry_now(&error)),
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// A stream that ends at once and asks its client to come back after `wait`, and up to half a second more as `number`
 /// has it, so that not all come back together. For requests that would be refused with a status, were it not that
@@ -97,15 +72,15 @@ pub(crate) fn acquire_permit(api: &Api, caller: &Caller, resumes: bool) -> Strea
 }
 
 /// A stream that ends at once and asks its client to try again: what a client that resumes gets instead of `error`.
-fn retry_now(error: &Error) -> Response {
+pub(crate) fn retry_now(error: &Error) -> Response {
     tracing::warn!(%error, "a stream could not be resumed; the client is asked to try again");
     let mut out = BytesMut::new();
     write_bye(&mut out, "unavailable", wait(&entropy::SystemEntropy));
     stream_response(Body::from(out.freeze()))
 }
 
-/// How long a client is to wait before it comes back, in milliseconds.
-pub(crate) fn retry(api: &Api) -> u64 {
+/// How long a client waits before it reconnects, milliseconds.
+fn retry(api: &Api) -> u64 {
     wait(&*api.entropy)
 }
 
@@ -114,224 +89,199 @@ fn wait(entropy: &dyn entropy::Entropy) -> u64 {
     u64::try_from(RETRY_MIN.as_millis()).unwrap_or(0) + entropy::below(entropy, jitter)
 }
 
-/// One subscriber: turns what it is told into bytes, as fast as its connection takes them.
-struct DocumentStream {
-    api: Api,
+/// What an [`EventStream`] sends besides heartbeats and its end.
+pub(crate) trait EventSource: Send + 'static {
+    /// When heartbeats are sent.
+    const HEARTBEAT: Heartbeat;
+
+    /// Waits for the next frames. Cancel safe. An error ends the stream.
+    fn next(&mut self) -> impl Future<Output = Result<Bytes>> + Send;
+
+    /// Whether more may be ready at once: whether the caller may still be here is then looked at first.
+    fn is_behind(&self) -> bool;
+
+    /// Whether nothing follows what [`next`](Self::next) gave last.
+    fn is_complete(&self) -> bool {
+        false
+    }
+}
+
+/// When heartbeats are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heartbeat {
+    /// When nothing was sent for an interval.
+    AfterSilence,
+    /// Every interval, whatever else is sent.
+    Fixed,
+}
+
+/// What every stream needs of the server.
+pub(crate) struct StreamContext {
+    pub clock: Arc<dyn Clock>,
+    /// Interval of heartbeats.
+    pub heartbeat: Duration,
+    /// How long the client waits before it reconnects, milliseconds.
+    pub retry_ms: u64,
+    /// Cancelled when the server stops.
+    pub stop: CancellationToken,
+    /// Held for as long as the stream is open.
+    #[expect(dead_code, reason = "it is released when it is dropped")]
+    pub permit: Permit<Box<str>>,
+}
+
+impl StreamContext {
+    pub(crate) fn new(api: &Api, permit: Permit<Box<str>>) -> Self {
+        let (clock, stop) = (Arc::clone(&api.clock), api.stop.clone());
+        Self { clock, heartbeat: api.heartbeat, retry_ms: retry(api), stop, permit }
+    }
+}
+
+/// One subscriber: writes what its source gives, as fast as the connection takes it, with heartbeats and the end.
+pub(crate) struct EventStream<S> {
+    context: StreamContext,
     caller: Caller,
-    follow: Follow,
+    source: S,
     /// Kept from one event to the next: joining those who wait for the end costs more than an event.
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Goes off when a heartbeat may be due. Not moved at each event, since that costs too; `told` says whether it is.
+    /// Fires when a heartbeat may be due. Not moved at each event, since that costs too; `counted_from` tells whether
+    /// one is.
     heartbeat: Pin<Box<Sleep>>,
-    /// When something was last told.
-    told: Instant,
+    /// When the interval of the next heartbeat began.
+    counted_from: Instant,
     /// Who is woken by `stopped` and `heartbeat`.
-    waiting: Option<Waker>,
-    /// Whether several changes had come since the last that was told.
-    behind: bool,
-    first: Option<Item>,
-    /// The rest of a snapshot that is sent in pieces.
-    snapshot: Option<std::vec::IntoIter<Arc<Document>>>,
+    waker: Option<Waker>,
+    begun: bool,
     ended: bool,
-    /// Its place among the streams of the same viewer.
-    _permit: Permit<Box<str>>,
 }
 
 /// What wakes a subscriber.
-enum Woken {
+enum Wake {
     Stopped,
-    Told(Item),
-    Silent,
+    Frames(Bytes),
+    HeartbeatDue,
 }
 
-impl DocumentStream {
-    fn new(api: Api, caller: Caller, follow: Follow, first: Item, permit: Permit<Box<str>>) -> Self {
+impl<S: EventSource> EventStream<S> {
+    pub(crate) fn new(context: StreamContext, caller: Caller, source: S) -> Self {
         let stopped = Box::pin(caller.ended());
-        let told = Instant::now();
-        let heartbeat = Box::pin(sleep_until(told + api.heartbeat));
-        let first = Some(first);
-        let (waiting, snapshot, behind, ended) = (None, None, false, false);
-        Self { api, caller, follow, stopped, heartbeat, told, waiting, behind, first, snapshot, ended, _permit: permit }
+        let counted_from = Instant::now();
+        let heartbeat = Box::pin(sleep_until(counted_from + context.heartbeat));
+        let (waker, begun, ended) = (None, false, false);
+        Self { context, caller, source, stopped, heartbeat, counted_from, waker, begun, ended }
     }
 
-    fn into_response(self) -> Response {
+    pub(crate) fn into_response(self) -> Response {
         // In a box, since it is passed from each piece to the next.
-        let body = stream::unfold(Box::new(self), |mut source| async move {
-            let bytes = source.next().await?;
-            Some((Ok::<_, std::convert::Infallible>(bytes), source))
+        let body = stream::unfold(Box::new(self), |mut stream| async move {
+            let bytes = stream.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(bytes), stream))
         });
         stream_response(Body::from_stream(body))
     }
 
     /// The next bytes to write; `None` at the end.
-    async fn next(&mut self) -> Option<Bytes> {
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
         if self.ended {
             return None;
         }
         let bytes = self.fill().await.unwrap_or_else(|error| {
             tracing::error!(%error, "a stream ends early");
             // A frame that was begun must not be completed by what follows.
-            let mut out = BytesMut::from(&b"\n\n"[..]);
-            write_bye(&mut out, "unavailable", retry(&self.api));
-            self.ended = true;
-            out.freeze()
+            self.end("unavailable", BytesMut::from(&b"\n\n"[..]))
         });
         Some(bytes)
     }
 
     async fn fill(&mut self) -> Result<Bytes> {
-        let mut out = BytesMut::new();
-        if self.snapshot.is_some() {
-            self.continue_snapshot(&mut out)?;
-        } else if let Some(first) = self.first.take() {
-            // Writing to memory cannot fail.
-            let _ = write!(out, "retry: {}\n\n", retry(&self.api));
-            self.tell(first, &mut out)?;
-        } else {
-            match self.woken().await? {
-                Woken::Told(Item::Changes(events)) => return self.changes(&events),
-                Woken::Told(Item::Presence(frames)) => return Ok(frames),
-                Woken::Told(item) => self.tell(item, &mut out)?,
-                Woken::Silent => {
-                    let _ = write!(out, "event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.api.clock.now());
-                }
-                Woken::Stopped => {
-                    self.ended = true;
-                    let reason = if self.api.stop.is_cancelled() { "shutdown" } else { "access-ended" };
-                    write_bye(&mut out, reason, retry(&self.api));
-                }
+        if !std::mem::replace(&mut self.begun, true) {
+            let mut out = BytesMut::from(format!("retry: {}\n\n", self.context.retry_ms).as_bytes());
+            if let Some(frames) = self.source.next().now_or_never() {
+                out.extend_from_slice(&frames?);
             }
+            return Ok(out.freeze());
         }
-        Ok(out.freeze())
+        Ok(match self.wait().await? {
+            Wake::Frames(frames) => {
+                self.ended = self.source.is_complete();
+                frames
+            }
+            Wake::HeartbeatDue => {
+                format!("event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.context.clock.now()).into()
+            }
+            Wake::Stopped => {
+                let reason = if self.context.stop.is_cancelled() { "shutdown" } else { "access-ended" };
+                self.end(reason, BytesMut::new())
+            }
+        })
     }
 
-    /// Waits for something to tell.
-    async fn woken(&mut self) -> Result<Woken> {
+    fn end(&mut self, reason: &str, mut out: BytesMut) -> Bytes {
+        self.ended = true;
+        write_bye(&mut out, reason, self.context.retry_ms);
+        out.freeze()
+    }
+
+    /// Waits for something to write.
+    async fn wait(&mut self) -> Result<Wake> {
         // The order to stop comes first where there is always more to tell.
-        if self.behind && self.caller.has_ended() {
-            return Ok(Woken::Stopped);
+        if self.source.is_behind() && self.caller.has_ended() {
+            return Ok(Wake::Stopped);
         }
+        let fixed = S::HEARTBEAT == Heartbeat::Fixed;
         loop {
-            let woken = self.first_of_all().await?;
+            let due = self.counted_from + self.context.heartbeat;
+            let overdue = fixed && Instant::now() >= due;
+            let wake = if overdue { Wake::HeartbeatDue } else { self.first_wake().await? };
             let now = Instant::now();
-            let due = self.told + self.api.heartbeat;
-            match &woken {
-                Woken::Silent => {
-                    let next = if now < due { due } else { now + self.api.heartbeat };
-                    self.heartbeat.as_mut().reset(next);
-                    self.waiting = None;
-                    if now < due {
-                        continue;
-                    }
+            if matches!(wake, Wake::HeartbeatDue) {
+                let next = if now < due { due } else { now + self.context.heartbeat };
+                self.heartbeat.as_mut().reset(next);
+                self.waker = None;
+                if now < due {
+                    continue;
                 }
-                Woken::Told(Item::Changes(events)) => self.behind = events.len() > 1,
-                Woken::Told(_) | Woken::Stopped => {}
+            } else if fixed {
+                return Ok(wake);
             }
-            self.told = now;
-            return Ok(woken);
+            self.counted_from = now;
+            return Ok(wake);
         }
     }
 
-    async fn first_of_all(&mut self) -> Result<Woken> {
-        let Self { caller, follow, stopped, heartbeat, waiting, .. } = self;
-        let mut next = pin!(follow.next());
+    async fn first_wake(&mut self) -> Result<Wake> {
+        let Self { caller, source, stopped, heartbeat, waker, .. } = self;
+        let mut next = pin!(source.next());
         let mut asked = false;
         poll_fn(|cx| {
-            if let Poll::Ready(item) = next.as_mut().poll(cx) {
-                return Poll::Ready(item.map(Woken::Told));
+            if let Poll::Ready(frames) = next.as_mut().poll(cx) {
+                return Poll::Ready(frames.map(Wake::Frames));
             }
             // The other two wake this task since before the last event, and need not be told again. But the wake-up
             // that brought the event may have been theirs too, so the first time round they are looked at.
-            let known = waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+            let known = waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
             let fired = || heartbeat.is_elapsed() || caller.has_ended();
             if !std::mem::replace(&mut asked, true) && known && !fired() {
                 return Poll::Pending;
             }
             if !known {
-                *waiting = Some(cx.waker().clone());
+                *waker = Some(cx.waker().clone());
             }
             if stopped.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(Woken::Stopped));
+                return Poll::Ready(Ok(Wake::Stopped));
             }
-            heartbeat.as_mut().poll(cx).map(|()| Ok(Woken::Silent))
+            heartbeat.as_mut().poll(cx).map(|()| Ok(Wake::HeartbeatDue))
         })
         .await
-    }
-
-    /// Changes as they go out: one as it is, for nothing; several in one piece.
-    fn changes(&self, events: &[Arc<Event>]) -> Result<Bytes> {
-        if let [event] = events {
-            return event.frame(event.meta.audience(&self.caller.viewer));
-        }
-        let mut out = BytesMut::with_capacity(events.iter().map(|event| event.body.len() + 200).sum());
-        for event in events {
-            out.extend_from_slice(&event.frame(event.meta.audience(&self.caller.viewer))?);
-        }
-        Ok(out.freeze())
-    }
-
-    fn tell(&mut self, item: Item, out: &mut BytesMut) -> Result<()> {
-        match item {
-            Item::Changes(events) => out.extend_from_slice(&self.changes(&events)?),
-            Item::Presence(frames) => out.extend_from_slice(&frames),
-            Item::Snapshot { reason, documents, gone, position } => {
-                let _ = write!(out, "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",", reason.as_str());
-                if !gone.is_empty() {
-                    let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
-                    let _ = write!(out, "\"gone\":{},", serde_json::json!(gone));
-                }
-                out.extend_from_slice(b"\"documents\":[");
-                self.snapshot = Some(documents.into_iter());
-                self.continue_snapshot(out)?;
-            }
-            Item::Resumed { from, to, count } => {
-                let _ =
-                    write!(out, "event: resumed\ndata: {{\"from\":\"{from}\",\"to\":\"{to}\",\"count\":{count}}}\n\n");
-            }
-            Item::Moved(moved) => {
-                let data = serde_json::json!({
-                    "collection": moved.name.collection, "id": moved.name.id, "to": moved.to,
-                    "position": moved.position,
-                });
-                let _ = write!(out, "event: moved\ndata: {data}\n\n");
-                // Nothing follows where nothing else is followed.
-                self.ended = self.follow.is_of(&moved.name);
-            }
-            Item::Durable(seq) => {
-                let _ = write!(out, "event: durable\ndata: {{\"seq\":{seq}}}\n\n");
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends as much of a snapshot as fits into one write. The line that it is on ends with the last piece.
-    fn continue_snapshot(&mut self, out: &mut BytesMut) -> Result<()> {
-        let Some(documents) = &mut self.snapshot else { return Ok(()) };
-        let durable = self.api.reads.hub.gate().durable();
-        while out.len() < limits::STREAM_WRITE_BYTES_MAX {
-            let Some(document) = documents.next() else {
-                self.snapshot = None;
-                out.extend_from_slice(b"]}\n\n");
-                return Ok(());
-            };
-            let audience = document.meta.audience(&self.caller.viewer);
-            let state = document.state.as_deref().map(|state| redact_state(state, audience)).transpose()?;
-            document.render_into(out, state.as_deref(), document.seq <= durable);
-            if documents.len() > 0 {
-                out.extend_from_slice(b",");
-            }
-        }
-        Ok(())
     }
 }
 
 /// The last event of a stream that we end on purpose.
-pub(crate) fn write_bye(out: &mut BytesMut, reason: &str, retry_ms: u64) {
+fn write_bye(out: &mut BytesMut, reason: &str, retry_ms: u64) {
     let _ = write!(out, "event: bye\nretry: {retry_ms}\ndata: {{\"reason\":\"{reason}\"}}\n\n");
 }
 
 /// The answer whose body is a stream of events.
-pub(crate) fn stream_response(body: Body) -> Response {
+fn stream_response(body: Body) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
@@ -339,18 +289,4 @@ pub(crate) fn stream_response(body: Body) -> Response {
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     (headers, body).into_response()
-}
-
-/// Refuses a stream over nothing. Error: `Invalid`.
-pub(crate) fn check_interest(interest: &Interest) -> Result<()> {
-    let names = interest.documents.len() + interest.collections.len();
-    if names == 0 {
-        return Err(Error::invalid(
-            "say what to follow: ?doc=collection/id or ?collection=name, each any number of times",
-        ));
-    }
-    if names > limits::STREAM_NAMES_MAX {
-        return Err(Error::invalid(format!("a stream follows at most {} names", limits::STREAM_NAMES_MAX)));
-    }
-    Ok(())
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 use super::description::{ReadProblems, StreamProblems};
-use super::diverged;
 use super::schemas::HistoryPage as HistoryPageSchema;
+use super::{diverged, document_stream};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
 use crate::base::limits::WAIT_MAX;
@@ -30,7 +30,6 @@ use crate::http::request::path::DocumentPath;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::Resume;
-use crate::http::response::sse;
 use crate::live::topics::Interest;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -86,7 +85,7 @@ pub(super) async fn events(
         // was deleted is in the snapshot as gone: a refusal would end a browser's stream for good.
         api.reads.document(&name).await?.ok_or_else(|| absent(&name, None))?;
     }
-    sse::respond(&api, caller, Interest::document(name), resume.as_deref()).await
+    document_stream::respond(&api, caller, Interest::document(name), resume.as_deref()).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -127,17 +126,14 @@ pub(super) async fn stream(
     let names: Result<_> = query.doc.iter().map(|name| DocumentName::parse(name)).collect();
     let documents = names.map_err(|error| Error::invalid_field("doc", error.message()))?;
     let interest = Interest { documents, collections: query.collection.into_iter().collect() };
-    sse::check_interest(&interest)?;
+    document_stream::check_interest(&interest)?;
     let resume = resume(&headers, query.last_event_id);
-    sse::respond(&api, caller, interest, resume.as_deref()).await
+    document_stream::respond(&api, caller, interest, resume.as_deref()).await
 }
 
-/// What the client last saw: the header, else the query. One that is there and cannot be read is a position that names
-/// no place; an empty one is none.
+/// The position that the client last saw: the header, else the query. One that cannot be read names no place.
 fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
-    let header =
-        headers.get(headers::LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    header.filter(|text| !text.is_empty()).or(query).filter(|text| !text.is_empty())
+    headers::last_event_id(headers).or(query).filter(|text| !text.is_empty())
 }
 
 async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> HandlerResult<Response> {

@@ -1,37 +1,28 @@
 //! `GET /reconciliation/stream`.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::fmt::Write as _;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt as _, stream};
 use http::HeaderMap;
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::StreamProblems;
-use crate::base::clock::Clock;
+use crate::base::error::Result;
 use crate::base::limits::STREAM_WRITE_BYTES_MAX;
 use crate::features::reconciliation::service::{Opening, Reconciliation};
 use crate::features::reconciliation::stream::Found;
 use crate::http::api::Api;
-use crate::http::concurrency::Permit;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
-use crate::http::request::headers::LAST_EVENT_ID;
+use crate::http::request::headers::last_event_id;
 use crate::http::response::openapi::Resume;
-use crate::http::response::sse::{self, StreamPermit};
+use crate::http::response::sse::{self, EventSource, EventStream, Heartbeat, StreamContext, StreamPermit};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(follow))
@@ -58,145 +49,83 @@ async fn follow(
     caller: Caller,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
-    let resume = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let resume = resume.filter(|id| !id.is_empty());
-    let place = match sse::acquire_permit(&api, &caller, resume.is_some()) {
-        StreamPermit::Acquired(place) => place,
+    let resume = last_event_id(&headers);
+    let permit = match sse::acquire_permit(&api, &caller, resume.is_some()) {
+        StreamPermit::Acquired(permit) => permit,
         StreamPermit::Denied(answer) => return answer,
     };
-    let ways = Ways {
-        clock: Arc::clone(&api.clock),
-        heartbeat: api.heartbeat,
-        retry_ms: sse::retry(&api),
-        stop: api.stop.clone(),
-        _permit: Some(place),
-    };
-    let source = ReconciliationStream::open(ways, reconciliation, caller, resume.as_deref()).await;
-    // In a box, since it is passed from each piece to the next.
-    let body = stream::unfold(Box::new(source), |mut source| async move {
-        let bytes = source.next().await?;
-        Some((Ok::<_, Infallible>(bytes), source))
-    });
-    Ok(sse::stream_response(Body::from_stream(body)))
+    let source = ReconciliationSource::open(reconciliation, resume.as_deref()).await;
+    Ok(EventStream::new(StreamContext::new(&api, permit), caller, source).into_response())
 }
 
-/// How a stream is kept.
-struct Ways {
-    clock: Arc<dyn Clock>,
-    /// Time between two of them.
-    heartbeat: Duration,
-    /// How long the client is to wait before it comes back.
-    retry_ms: u64,
-    /// Cancelled when the server stops.
-    stop: CancellationToken,
-    /// Its place among the streams of the same viewer.
-    _permit: Option<Permit<Box<str>>>,
-}
-
-/// One dashboard: a cursor, and what it is about to be told.
-struct ReconciliationStream {
-    ways: Ways,
-    caller: Caller,
+/// One dashboard: a cursor, and the frames to send next.
+struct ReconciliationSource {
     reconciliation: Arc<Reconciliation>,
     /// Serialised, and shared with all other dashboards.
-    waiting: VecDeque<Bytes>,
+    frames: VecDeque<Bytes>,
     cursor: u64,
     grown: watch::Receiver<u64>,
-    /// At fixed times, however much there is to tell: updates may be more frequent than heartbeats.
-    heartbeat: Interval,
-    over: Pin<Box<dyn Future<Output = ()> + Send>>,
-    ended: bool,
 }
 
-impl ReconciliationStream {
-    async fn open(ways: Ways, reconciliation: Arc<Reconciliation>, caller: Caller, resume: Option<&str>) -> Self {
+impl EventSource for ReconciliationSource {
+    const HEARTBEAT: Heartbeat = Heartbeat::Fixed;
+
+    async fn next(&mut self) -> Result<Bytes> {
+        while self.frames.is_empty() {
+            match self.reconciliation.feed().after(self.cursor) {
+                Found::Updates(updates) => {
+                    self.cursor = updates.last().map_or(self.cursor, |update| update.seq);
+                    self.frames.extend(updates.iter().map(|update| update.frame.clone()));
+                }
+                Found::Behind => {
+                    let opening = self.reconciliation.behind(self.cursor).await;
+                    self.take_up(opening);
+                }
+                // An error means that there will be no more: then there is only the end to wait for.
+                Found::Nothing => {
+                    if self.grown.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            }
+        }
+        Ok(self.take_frames())
+    }
+
+    fn is_behind(&self) -> bool {
+        true
+    }
+}
+
+impl ReconciliationSource {
+    async fn open(reconciliation: Arc<Reconciliation>, resume: Option<&str>) -> Self {
         // Before the first look, so that nothing falls between.
         let grown = reconciliation.feed().grown();
         let opening = reconciliation.open(resume).await;
-        let mut heartbeat = interval_at(Instant::now() + ways.heartbeat, ways.heartbeat);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let over = Box::pin(caller.ended());
-        let waiting = VecDeque::from([Bytes::from(format!("retry: {}\n\n", ways.retry_ms))]);
-        let (cursor, ended) = (0, false);
-        let mut source = Self { ways, caller, reconciliation, waiting, cursor, grown, heartbeat, over, ended };
+        let mut source = Self { reconciliation, frames: VecDeque::new(), cursor: 0, grown };
         source.take_up(opening);
         source
     }
 
     fn take_up(&mut self, opening: Opening) {
         if let Some(reason) = opening.reason {
-            let data = format!("event: snapshot\ndata: {{\"reason\":\"{reason}\"}}\n\n");
-            self.waiting.push_back(Bytes::from(data));
+            self.frames.push_back(format!("event: snapshot\ndata: {{\"reason\":\"{reason}\"}}\n\n").into());
         }
-        self.waiting.extend(opening.frames);
+        self.frames.extend(opening.frames);
         self.cursor = opening.cursor;
     }
 
-    /// The next bytes to write; `None` at the end.
-    async fn next(&mut self) -> Option<Bytes> {
-        if self.ended {
-            return None;
-        }
-        loop {
-            // Where there is always more to tell, the end and the heartbeat still come.
-            if self.caller.has_ended() {
-                return Some(self.bye());
-            }
-            if self.heartbeat.tick().now_or_never().is_some() {
-                return Some(self.beat());
-            }
-            if !self.waiting.is_empty() {
-                return Some(self.write_news());
-            }
-            match self.reconciliation.feed().after(self.cursor) {
-                Found::Updates(updates) => {
-                    self.cursor = updates.last().map_or(self.cursor, |update| update.seq);
-                    self.waiting.extend(updates.iter().map(|update| update.frame.clone()));
-                    continue;
-                }
-                Found::Behind => {
-                    let opening = self.reconciliation.behind(self.cursor).await;
-                    self.take_up(opening);
-                    continue;
-                }
-                Found::Nothing => {}
-            }
-            tokio::select! {
-                biased;
-                () = &mut self.over => return Some(self.bye()),
-                _ = self.heartbeat.tick() => return Some(self.beat()),
-                // An error would mean that there will be no more: then there is only the end to wait for.
-                _ = self.grown.changed() => {}
-            }
-        }
-    }
-
-    fn bye(&mut self) -> Bytes {
-        self.ended = true;
-        let reason = if self.ways.stop.is_cancelled() { "shutdown" } else { "access-ended" };
-        let mut out = BytesMut::new();
-        sse::write_bye(&mut out, reason, self.ways.retry_ms);
-        out.freeze()
-    }
-
-    fn beat(&self) -> Bytes {
-        let mut out = BytesMut::new();
-        // Writing to memory cannot fail.
-        let _ = write!(out, "event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.ways.clock.now());
-        out.freeze()
-    }
-
-    /// What waits, in one piece: one update as it is, for nothing.
-    fn write_news(&mut self) -> Bytes {
-        let first = self.waiting.pop_front().unwrap_or_default();
+    /// As many frames as fit into one write; one alone is not copied.
+    fn take_frames(&mut self) -> Bytes {
+        let first = self.frames.pop_front().unwrap_or_default();
         let fits =
             |out: usize, next: Option<&Bytes>| next.is_some_and(|next| out + next.len() <= STREAM_WRITE_BYTES_MAX);
-        if !fits(first.len(), self.waiting.front()) {
+        if !fits(first.len(), self.frames.front()) {
             return first;
         }
         let mut out = BytesMut::from(&*first);
-        while fits(out.len(), self.waiting.front()) {
-            out.extend_from_slice(&self.waiting.pop_front().unwrap_or_default());
+        while fits(out.len(), self.frames.front()) {
+            out.extend_from_slice(&self.frames.pop_front().unwrap_or_default());
         }
         out.freeze()
     }
@@ -205,29 +134,37 @@ impl ReconciliationStream {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::base::clock::Clock as _;
     use crate::document::visibility::Viewer;
     use crate::features::reconciliation::audit::{Action, Entry};
     use crate::features::reconciliation::service_tests::{begin, games};
     use crate::features::reconciliation::stream::News;
+    use crate::http::concurrency::ConcurrencyLimit;
     use crate::http::request::caller::Peer;
     use crate::jobs::tests::running::Running;
 
     async fn dashboard(
         running: &Running,
         reconciliation: &Arc<Reconciliation>,
-    ) -> (ReconciliationStream, CancellationToken) {
+    ) -> (EventStream<ReconciliationSource>, CancellationToken) {
         let stop = CancellationToken::new();
         let peer = Peer::at(([127, 0, 0, 1], 1).into(), stop.child_token());
         let caller = Caller { viewer: Viewer::Owner, administrator: true, peer, session: None };
-        let ways = Ways {
+        let context = StreamContext {
             clock: Arc::clone(&running.clock) as _,
             heartbeat: Duration::from_secs(15),
             retry_ms: 500,
             stop: stop.clone(),
-            _permit: None,
+            permit: ConcurrencyLimit::new(1).try_acquire("dashboard".into()).unwrap(),
         };
-        (ReconciliationStream::open(ways, Arc::clone(reconciliation), caller, None).await, stop)
+        let source = ReconciliationSource::open(Arc::clone(reconciliation), None).await;
+        (EventStream::new(context, caller, source), stop)
     }
 
     fn publish(running: &Running, reconciliation: &Reconciliation) -> Bytes {
@@ -236,7 +173,7 @@ mod tests {
         ticket.publish(News::Verdict(Box::new(entry))).frame.clone()
     }
 
-    async fn next(source: &mut ReconciliationStream) -> String {
+    async fn next(source: &mut EventStream<ReconciliationSource>) -> String {
         String::from_utf8(source.next().await.unwrap().into()).unwrap()
     }
 
