@@ -10,7 +10,7 @@ use super::Signals;
 use crate::base::entropy::{Entropy, SystemEntropy, below};
 use crate::config::{HEARTBEAT_MAX, WatchOptions, Watched};
 use crate::features::games::addresses::is_allowed;
-use crate::net::http_client::{Answer, ClientError, Target};
+use crate::net::http_client::{ClientError, Response, Target};
 use crate::net::sse_parser::{Message, SseParser, TooLarge};
 
 mod lines;
@@ -181,7 +181,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         interruption
     }
 
-    async fn connect(&mut self) -> Result<Answer, Interruption> {
+    async fn connect(&mut self) -> Result<Response, Interruption> {
         let path = match &self.options.watched {
             Watched::Document(name) => format!("/api/v1/{}/{}/events", name.collection, name.id),
             Watched::Collection(collection) => format!("/api/v1/stream?collection={collection}"),
@@ -216,7 +216,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
 
     async fn read(
         &mut self,
-        answer: &mut Answer,
+        answer: &mut Response,
         parser: &mut SseParser,
     ) -> Result<std::convert::Infallible, Interruption> {
         let mut messages = Vec::new();

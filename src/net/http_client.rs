@@ -1,5 +1,4 @@
-//! The smallest HTTP client that can follow a stream: one request per connection, plain HTTP, no redirects, bodies in
-//! pieces.
+//! An HTTP/1.1 client over any stream: one request per connection, no TLS, no redirects, bodies in pieces.
 
 use std::fmt;
 use std::future::Future;
@@ -11,6 +10,7 @@ use http::header::{HOST, USER_AGENT};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -48,7 +48,7 @@ impl Target {
 
     /// Asks for `path` (with its query) and waits for the head of the answer. Dropping the returned future or the
     /// answer closes the connection.
-    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, ClientError> {
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response, ClientError> {
         let request = self.request(http::Request::get(path), headers, Bytes::new())?;
         let stream = connect(TcpStream::connect((self.bare_host(), self.port))).await?;
         exchange(stream, request, ANSWER_MAX).await
@@ -66,7 +66,12 @@ impl Target {
 
     /// Sends JSON to `path` at the first of `addresses` that takes a connection, and waits for the head of the answer.
     /// The name is not looked up again: what the caller checked is what is connected to.
-    pub(crate) async fn post(&self, addresses: &[SocketAddr], path: &str, json: Bytes) -> Result<Answer, ClientError> {
+    pub(crate) async fn post(
+        &self,
+        addresses: &[SocketAddr],
+        path: &str,
+        json: Bytes,
+    ) -> Result<Response, ClientError> {
         let request = self.request(http::Request::post(path), &[("content-type", "application/json")], json)?;
         let stream = connect(TcpStream::connect(addresses)).await?;
         exchange(stream, request, WORK_MAX).await
@@ -94,11 +99,13 @@ async fn connect(connecting: impl Future<Output = std::io::Result<TcpStream>>) -
     timeout(ANSWER_MAX, connecting).await.map_err(|_| ClientError::Silent)?.map_err(ClientError::Connect)
 }
 
-async fn exchange(
-    stream: TcpStream,
+/// Sends `request` on `stream`, a connection that is just open, and waits for the head of the response, at most
+/// `silence_max`. Dropping the returned future or the response closes the connection.
+pub(crate) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: http::Request<Full<Bytes>>,
     silence_max: Duration,
-) -> Result<Answer, ClientError> {
+) -> Result<Response, ClientError> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Ends when the connection does; its error is told by the request or the body, which wait for it.
     let driver = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -106,7 +113,7 @@ async fn exchange(
     }));
     let answer = timeout(silence_max, sender.send_request(request)).await.map_err(|_| ClientError::Silent)??;
     let (head, body) = answer.into_parts();
-    Ok(Answer { head, body, _driver: driver })
+    Ok(Response { head, body, _driver: driver })
 }
 
 impl fmt::Display for Target {
@@ -115,15 +122,15 @@ impl fmt::Display for Target {
     }
 }
 
-/// An answer whose body is read piece by piece.
+/// A response whose body is read piece by piece.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     head: http::response::Parts,
     body: Incoming,
     _driver: AbortOnDropHandle<()>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn status(&self) -> u16 {
         self.head.status.as_u16()
     }
@@ -158,7 +165,7 @@ impl Answer {
     }
 }
 
-/// Why there is no answer, or no more of it.
+/// Why there is no response, or no more of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// Nobody took the connection.

@@ -8,18 +8,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::Request;
 use http::header::HOST;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::wire::{Status, WhoIs};
+use crate::net::http_client::{self, ClientError};
 
 /// How long one answer may take, connecting included. Measured against a double: 0.1 ms; tailscaled takes a lock that
 /// everything in it takes.
@@ -129,18 +127,21 @@ impl LocalApi {
 
     async fn exchange(&self, target: &str) -> Result<Bytes, ApiError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
-        let broken = |error: hyper::Error| ApiError::BrokenOff(error.to_string());
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // Ends with this call, whatever becomes of it.
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
-        let request = Request::get(target).header(HOST, "local-tailscaled.sock").body(Empty::<Bytes>::new());
+        let request = Request::get(target).header(HOST, "local-tailscaled.sock").body(Full::default());
         let request = request.map_err(|error| ApiError::Malformed(error.to_string()))?;
-        let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { ApiError::TooLarge } else { ApiError::BrokenOff(error.to_string()) }
-        })?;
-        judge(head.status, body.to_bytes())
+        let broken = |error: ClientError| match error {
+            ClientError::Silent => ApiError::Silent(self.timeout),
+            error => ApiError::BrokenOff(error.to_string()),
+        };
+        let mut response = http_client::exchange(stream, request, self.timeout).await.map_err(broken)?;
+        let mut body = BytesMut::new();
+        while let Some(piece) = response.piece(self.timeout).await.map_err(broken)? {
+            if body.len() + piece.len() > ANSWER_BYTES_MAX {
+                return Err(ApiError::TooLarge);
+            }
+            body.extend_from_slice(&piece);
+        }
+        check_status(response.status(), body.freeze())
     }
 
     fn no_connection(&self, error: io::Error) -> ApiError {
@@ -153,16 +154,14 @@ impl LocalApi {
     }
 }
 
-fn judge(status: StatusCode, body: Bytes) -> Result<Bytes, ApiError> {
-    if status == StatusCode::OK {
-        return Ok(body);
-    }
-    let words = plain(&String::from_utf8_lossy(&body));
+fn check_status(status: u16, body: Bytes) -> Result<Bytes, ApiError> {
+    let words = || plain(&String::from_utf8_lossy(&body));
     Err(match status {
-        StatusCode::BAD_REQUEST => ApiError::BadRequest(words),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ApiError::Denied(status.as_u16(), words),
-        StatusCode::NOT_FOUND => ApiError::NotFound(words),
-        other => ApiError::Failed(other.as_u16(), words),
+        200 => return Ok(body),
+        400 => ApiError::BadRequest(words()),
+        401 | 403 => ApiError::Denied(status, words()),
+        404 => ApiError::NotFound(words()),
+        other => ApiError::Failed(other, words()),
     })
 }
 

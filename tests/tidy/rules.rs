@@ -77,7 +77,7 @@ pub fn fences(source: &Source) -> Vec<String> {
     if !within("src/jobs/") {
         complaints.extend(complain(source, &[&["clokwerk"]]));
     }
-    if !(within("src/http/") || within("src/net/") || within("src/tailnet/") || in_feature(path, "routes")) {
+    if !(within("src/http/") || within("src/net/") || in_feature(path, "routes")) {
         let http = complain(source, &[&["hyper"], &["hyper_util"], &["axum"], &["utoipa"], &["utoipa_axum"]]);
         // The wiring joins the features' routers and knows no more of them than the type.
         let join = |complaint: &String| path.starts_with("src/app") && complaint.ends_with(" axum::Router");

@@ -35,7 +35,7 @@ use crate::features::games::sql::migrate::{self as sql, MoveRow};
 use crate::http::api::Api;
 use crate::http::idempotency::StoredResponse;
 use crate::http::request::caller::Caller;
-use crate::net::http_client::{Answer, Target};
+use crate::net::http_client::{Response, Target};
 use crate::store::{IdempotencyKey, IdempotencyRow};
 
 /// Events that are read at once.
@@ -388,7 +388,7 @@ impl Peer {
         let json = Bytes::from(serde_json::to_vec(piece).map_err(Error::internal)?);
         let path = format!("/api/v1/games/{}/import", name.id);
         let away = |error| unavailable("the other server does not answer").caused_by(error);
-        let mut answer: Answer = self.target.post(&self.addresses, &path, json).await.map_err(away)?;
+        let mut answer: Response = self.target.post(&self.addresses, &path, json).await.map_err(away)?;
         let text = answer.text(ANSWER_BYTES_MAX).await.map_err(away)?;
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         let said = body.get("detail").and_then(Value::as_str).unwrap_or("without a reason");
