@@ -210,6 +210,8 @@ impl Builder {
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
         let (engine, commands) = handle::channel();
+        // Before anything is read that may be revoked.
+        commands.restore_revocations(writer.revocation_journal().1);
         let trust = clock_trust(&self.clock, &reader)?;
         let stop = CancellationToken::new();
         let api = Api(Arc::new(Parts {

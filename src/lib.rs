@@ -120,7 +120,7 @@
 //! 11. *A session that has ended lets nobody in*, and takes what is open under it along:
 //!     `sessions::ends::ending_a_session_closes_what_is_open_and_voids_its_token_at_once_and_for_good`,
 //!     `sessions::shown::what_is_no_good_session_is_refused_and_never_the_owner`, and the properties in
-//!     `src/features/sessions/tests.rs`.
+//!     `src/features/sessions/tests.rs`; also one that was ended while storage failed: `revocations`.
 //! 12. *The server audits itself*:
 //!     `reconciliation::own::whatever_is_changed_behind_our_back_is_told_within_one_interval_named_and_mended`,
 //!     `…::a_bit_that_flips_in_the_file_is_found_by_the_scrub`, and the property in

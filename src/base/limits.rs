@@ -135,6 +135,11 @@ pub const RATE_LIMIT_WINDOW_SECONDS: u32 = 10;
 pub const BACKLOG_EVENTS_MAX: usize = 50_000;
 /// See [`BACKLOG_EVENTS_MAX`].
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
+/// Revocations (ended sessions, left seats) kept while storage fails, some 100 bytes each. Past it:
+/// `storage-unavailable`.
+pub const REVOCATIONS_PENDING_MAX: usize = 100_000;
+/// Most of them in one transaction when storage returns.
+pub const REVOCATIONS_PER_COMMIT: usize = 1000;
 
 /// Documents in memory (default) and the bytes of their states. Past it the least recently used are dropped.
 pub const HOT_DOCUMENTS_MAX: usize = 20_000;
@@ -300,4 +305,5 @@ const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head tha
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");
 const _: () =
     assert!(RING_BYTES_MAX >= 4 * BATCH_BYTES_MAX, "the same in bytes, of which a rendered event takes two for one");
+const _: () = assert!(REVOCATIONS_PENDING_MAX >= 2 * SESSIONS_MAX, "all sessions can end while storage fails");
 const _: () = assert!(BACKLOG_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "the batch that failed fits into the backlog");

@@ -4,6 +4,7 @@
 mod maintain;
 mod recover;
 mod repair;
+mod revoke;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,9 @@ use super::Options;
 use super::decide::Decider;
 use super::disk::Disk;
 use super::health::Health;
-use super::request::{Barrier, Command, CommandQueue, Durability, Relocation, ReplyTo};
+use super::refusal::not_stored;
+use super::request::{Barrier, Command, CommandQueue, Durability, Relocation, RelocationStep, ReplyTo};
+use super::revocations::PendingRevocations;
 use super::state::State;
 use super::state::backlog::batch_of;
 use super::state::relocations::Relocations;
@@ -23,7 +26,7 @@ use super::state::round::{RelocationReply, Round};
 use crate::base::error::Error;
 use crate::base::limits;
 use crate::live::hub::Hub;
-use crate::store::{MaintenanceReport, Reader, Rows, WriteError, Writer};
+use crate::store::{MaintenanceReport, Reader, RevocationJournal, Rows, WriteError, Writer};
 
 /// How often the engine is told that time passes.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -39,6 +42,11 @@ pub struct Actor {
     disk: Disk,
     /// Where it publishes.
     hub: Arc<Hub>,
+    /// What is revoked and not stored; shared with the handles once the queue is known.
+    revocations: Arc<PendingRevocations>,
+    journal: RevocationJournal,
+    /// Lines of the journal from the last run, until it runs.
+    journaled: Vec<String>,
     /// Ticks since the last sweep for idle documents.
     ticks: u32,
     /// Ticks since the last sweep for quiet documents.
@@ -66,11 +74,24 @@ pub struct Ending {
 impl Actor {
     /// An engine at the end of the writer's log.
     pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
+        let (journal, journaled) = writer.revocation_journal();
         let disk = Disk::new(&options, writer, reader, health);
         let state = State::new(disk.log_end(), Relocations::default());
         let (ticks, quiet_ticks, file_check_ticks) = (0, 0, 0);
-        let file_maintenance = FileMaintenance::default();
-        Self { options, state, disk, hub, ticks, quiet_ticks, file_check_ticks, file_maintenance }
+        let (revocations, file_maintenance) = (Arc::default(), FileMaintenance::default());
+        Self {
+            options,
+            state,
+            disk,
+            hub,
+            revocations,
+            journal,
+            journaled,
+            ticks,
+            quiet_ticks,
+            file_check_ticks,
+            file_maintenance,
+        }
     }
 
     /// Reads the documents that were frozen, expected or moved as a feature has stored them. To be called before it
@@ -88,7 +109,10 @@ impl Actor {
 
     /// Serves commands until told to stop, or until nobody is left who could send one.
     pub fn run(mut self, queue: CommandQueue) -> Ending {
-        let CommandQueue { mut commands, ticks } = queue;
+        queue.restore_revocations(std::mem::take(&mut self.journaled));
+        let CommandQueue { mut commands, ticks, revocations } = queue;
+        self.revocations = revocations;
+        self.store_restored_revocations();
         self.load_unsettled();
         while let Some(first) = commands.blocking_recv() {
             self.hub.set_now(self.options.clock.now());
@@ -143,6 +167,10 @@ impl Actor {
                 Some(Err(refusal)) => request.refuse(refusal),
                 _ => round.rows_requests.push(request),
             },
+            Command::Revoke { request, document } => match document.map(|name| self.state.relocations.check(&name)) {
+                Some(Err(refusal)) => drop(request.reply.send(Err(refusal))),
+                _ => self.add_revocations(request, round),
+            },
             Command::Snapshot { name, overwrite, reply } => {
                 self.decider(round).request_snapshot(name, overwrite, reply);
             }
@@ -152,7 +180,11 @@ impl Actor {
             Command::Compact { name, expected, reply } => self.decider(round).compact(&name, expected, reply),
             Command::Import { document, sent, reply } => self.decider(round).import(*document, sent, reply),
             Command::Relocate { name, step, reply } => {
-                let answer = self.decider(round).relocate(&name, step);
+                // What goes to another server is read from the disk.
+                let answer = match step == RelocationStep::Freeze && self.revocations.len() > 0 {
+                    true => Err(not_stored()),
+                    false => self.decider(round).relocate(&name, step),
+                };
                 round.relocation_replies.push(RelocationReply { to: reply, answer });
             }
             Command::MaintainFile(reply) => self.file_maintenance.replies.push(reply),
@@ -190,7 +222,8 @@ impl Actor {
 
     /// Brings a round to disk, or into the backlog when that fails.
     fn store(&mut self, round: &mut Round) -> Durability {
-        if round.entries.is_empty() && round.rows_requests.is_empty() && round.maintenance.is_empty() {
+        let no_rows = round.rows_requests.is_empty() && round.revocations.is_empty();
+        if round.entries.is_empty() && no_rows && round.maintenance.is_empty() {
             return Durability::Durable;
         }
         let answers = std::mem::take(&mut round.volatile_answers);
@@ -204,17 +237,20 @@ impl Actor {
         batch.snapshots = self.decider(round).snapshots();
         round.maintenance.add_to(&mut batch);
         let end = self.state.log_end.head.0;
-        if batch.is_empty() && round.rows_requests.is_empty() && round.maintenance.compactions.is_empty() {
+        if batch.is_empty() && no_rows && round.maintenance.compactions.is_empty() {
             // All volatile: what is on disk already is all that ever will be, up to the end.
             self.disk.durable_to(&mut self.state, end);
             return Durability::Durable;
         }
+        let mut revoked = self.revocation_rows(round);
         let committed = {
             let requests = round.rows_requests.iter_mut().map(|request| &mut **request as &mut dyn Rows);
-            self.disk.commit(&mut self.state, &batch, &mut requests.chain(round.maintenance.rows()))
+            let revoked = revoked.iter_mut().map(|rows| rows as &mut dyn Rows);
+            self.disk.commit(&mut self.state, &batch, &mut revoked.chain(requests).chain(round.maintenance.rows()))
         };
         match committed {
             Ok(()) => {
+                self.keep_unwritten(&revoked);
                 self.disk.durable_to(&mut self.state, end);
                 Durability::Durable
             }
@@ -243,6 +279,7 @@ impl Actor {
 
     fn push_to_backlog(&mut self, round: &mut Round) {
         self.state.pending_repairs.extend(round.maintenance.fail());
+        self.keep_revocations(round);
         self.state.backlog.push(round.entries.clone(), round.pending_answers());
     }
 
@@ -273,6 +310,11 @@ impl Actor {
             self.retry();
         }
         if self.state.backlog.is_failing() {
+            let revocations = self.revocations.len();
+            if revocations > 0 {
+                let kept = "what was revoked is stored at the next start";
+                tracing::warn!(revocations, "stopping while storage fails: {kept}");
+            }
             let unnamed = usize::try_from(self.disk.unnamed_events()).unwrap_or(usize::MAX);
             let events = self.state.backlog.unstored().saturating_add(unnamed);
             if events > 0 {

@@ -1,5 +1,6 @@
 //! What the rest of the program holds of the engine.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,9 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::refusal::{not_stored, stopping};
 use super::request::{
-    Barrier, Command, CommandQueue, IncomingDocument, RelocationStep, RememberedDocument, RepairRequest, RepairSource,
-    RepairedDocument, ReplyTo, RescueRequest, Rescued, RowsRequest, StoredSnapshot, Write, WriteReply,
+    Barrier, Command, CommandQueue, Durability, IncomingDocument, RelocationStep, RememberedDocument, RepairRequest,
+    RepairSource, RepairedDocument, ReplyTo, RescueRequest, Rescued, RevocationRequest, RowsRequest, StoredSnapshot,
+    Write, WriteReply,
 };
+use super::revocations::{PendingRevocations, Revocation};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Version};
@@ -25,7 +28,9 @@ use crate::store::{Connection, MaintenanceReport, Rows};
 pub fn channel() -> (Engine, CommandQueue) {
     let (sender, commands) = mpsc::channel(limits::ENGINE_QUEUE_COMMANDS_MAX);
     let ticks = Arc::new(AtomicU32::new(0));
-    (Engine { commands: sender, ticks: Arc::clone(&ticks) }, CommandQueue { commands, ticks })
+    let revocations = Arc::new(PendingRevocations::default());
+    let engine = Engine { commands: sender, ticks: Arc::clone(&ticks), revocations: Arc::clone(&revocations) };
+    (engine, CommandQueue { commands, ticks, revocations })
 }
 
 /// Sends commands to the engine. Cheap to clone. A full queue makes senders wait, which is the backpressure on writers;
@@ -35,6 +40,7 @@ pub struct Engine {
     commands: mpsc::Sender<Command>,
     /// See [`CommandQueue::ticks`].
     ticks: Arc<AtomicU32>,
+    revocations: Arc<PendingRevocations>,
 }
 
 impl Engine {
@@ -82,6 +88,20 @@ impl Engine {
             Command::Rows { request, document }
         })
         .await
+    }
+
+    /// Takes something from somebody, by the hooks that the revocations name. While storage fails they are
+    /// [pending](Self::pending_revocations) at once, and stored before everything else when it returns, also when that
+    /// is after a stop. `document`: the one that they belong to; they take no changes when it takes none. Errors:
+    /// `Frozen`, `Moved`; `StorageUnavailable` when storage fails and as many are pending as may be, and when the
+    /// server stops.
+    pub async fn revoke(&self, document: Option<DocumentName>, revocations: Vec<Revocation>) -> Result<Durability> {
+        self.ask(|reply| Command::Revoke { request: RevocationRequest { revocations, reply }, document }).await
+    }
+
+    /// What is revoked and not stored. To be taken before the database is read: what is stored in between is in both.
+    pub fn pending_revocations(&self) -> Arc<BTreeSet<Revocation>> {
+        self.revocations.get()
     }
 
     /// Stores a snapshot of a document as it is now, in the transaction of the next round. `overwrite`: what somebody

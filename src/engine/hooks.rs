@@ -53,6 +53,14 @@ pub trait DocumentHook: Send + Sync {
         let _ = meta;
     }
 
+    /// Takes away what `subject` names, in the transaction that `conn` is in. Done before, it changes nothing: it is
+    /// repeated after a transaction that failed, and may be after a kill. See
+    /// [`Engine::revoke`](super::handle::Engine::revoke).
+    fn revoke(&self, conn: &Connection, subject: &str, now: Timestamp) -> Result<()> {
+        let _ = (conn, subject, now);
+        Ok(())
+    }
+
     /// At most `limit` documents that may be purged because the disk is full, the first to go first.
     fn removable_documents(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
         let _ = (conn, limit);

@@ -3,17 +3,17 @@
 //! Stages with data between them; arrows go one way, and nothing names the actor:
 //!
 //! ```text
-//! refusal, request, policy  <-  hooks  <-  state/  <-  disk  <-  decide/  <-  actor
+//! revocations  <-  refusal, request, policy  <-  hooks  <-  state/  <-  disk  <-  decide/  <-  actor
 //!          request  <-  handle  <-  read/          time_travel  <-  disk, decide/, read/
 //! ```
 //!
 //! [`request`] is what can be asked and what is answered; [`refusal`] the errors that only the engine gives, of the
-//! types in [`problems`]; [`policy`] when a snapshot is due; [`health`] what it tells about itself; [`hooks`] what
-//! features have it do. [`state`] is what only its thread has: the document cache, relocations, kept answers, the
-//! backlog, the round. [`decide`] makes events of requests, one file for each kind. [`disk`] owns the writer: commit,
-//! degrade, reopen, append what waits. [`actor`] takes all that waits, decides, commits, publishes and replies.
-//! [`handle`] is what the rest of the program holds, and [`read`] what readers use beside the engine: documents, time
-//! travel ([`time_travel`]), streams.
+//! types in [`problems`]; [`policy`] when a snapshot is due; [`health`] what it tells about itself; [`revocations`]
+//! what is taken from somebody; [`hooks`] what features have it do. [`state`] is what only its thread has: the
+//! document cache, relocations, kept answers, the backlog, the round. [`decide`] makes events of requests, one file
+//! for each kind. [`disk`] owns the writer: commit, degrade, reopen, append what waits. [`actor`] takes all that
+//! waits, decides, commits, publishes and replies. [`handle`] is what the rest of the program holds, and [`read`] what
+//! readers use beside the engine: documents, time travel ([`time_travel`]), streams.
 
 pub(crate) mod actor;
 mod decide;
@@ -26,6 +26,7 @@ pub(crate) mod problems;
 pub(crate) mod read;
 pub(crate) mod refusal;
 pub(crate) mod request;
+pub(crate) mod revocations;
 mod state;
 mod time_travel;
 

@@ -17,6 +17,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
+use crate::engine::revocations::{PendingRevocations, Revocation};
 use crate::live::relocations::MovedDocument;
 use crate::store::{Connection, IdempotencyKey, MaintenanceReport, Rows};
 
@@ -121,7 +122,8 @@ pub enum Relocation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelocationStep {
     /// It takes no changes from now on. Answered with its newest version. Refused for one that is not there or is
-    /// relocated already: `NotFound`, `Gone`, `Frozen`, `Moved`; and for one that lives in memory only:
+    /// relocated already: `NotFound`, `Gone`, `Frozen`, `Moved`; while something is revoked and not stored:
+    /// `StorageUnavailable`; and for one that lives in memory only:
     /// `not-persistent`.
     Freeze,
     /// It stays after all, and takes changes again.
@@ -205,6 +207,13 @@ pub struct RepairRequest {
     pub reply: ReplyTo<RepairedDocument>,
 }
 
+/// What is to be taken from somebody, and whoever waits for that.
+#[derive(Debug)]
+pub struct RevocationRequest {
+    pub revocations: Vec<Revocation>,
+    pub reply: ReplyTo<Durability>,
+}
+
 /// What is known once everything before a barrier is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Barrier {
@@ -235,6 +244,12 @@ pub enum Command {
     Rows {
         request: Box<dyn RowsRequest>,
         /// The document that they belong to: refused when that takes no changes.
+        document: Option<DocumentName>,
+    },
+    /// Take something from somebody.
+    Revoke {
+        request: RevocationRequest,
+        /// The document that it belongs to: refused when that takes no changes.
         document: Option<DocumentName>,
     },
     Snapshot {
@@ -295,4 +310,20 @@ pub struct CommandQueue {
     pub commands: mpsc::Receiver<Command>,
     /// Ticks that the engine has not counted yet. Beside the queue, so that a full one does not swallow them.
     pub ticks: Arc<AtomicU32>,
+    /// What is revoked and not stored.
+    pub(crate) revocations: Arc<PendingRevocations>,
+}
+
+impl CommandQueue {
+    /// Takes what the journal has of the last run: whoever reads what may be revoked finds it pending from now on.
+    pub(crate) fn restore_revocations(&self, journaled: Vec<String>) {
+        for line in journaled {
+            match Revocation::parse(&line) {
+                Some(revocation) => {
+                    self.revocations.add(revocation);
+                }
+                None => tracing::warn!("a line of the journal of revocations is none"),
+            }
+        }
+    }
 }

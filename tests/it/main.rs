@@ -41,6 +41,7 @@ mod program;
 mod rate_limits;
 mod reconciliation;
 mod requests;
+mod revocations;
 mod rollout;
 mod sessions;
 mod storage;

@@ -36,6 +36,9 @@ impl Actor {
         if !failing && self.quiet_ticks >= QUIET_SWEEP_TICKS {
             self.quiet_ticks = 0;
             self.snapshot_quiet();
+            if let Err(fault) = self.store_revocations() {
+                self.disk.degrade(&mut self.state, &fault);
+            }
         }
         let over = self.state.documents.is_over(&self.options.hot) && (!failing || self.ticks >= FAILING_SWEEP_TICKS);
         if over || self.ticks >= IDLE_SWEEP_TICKS {

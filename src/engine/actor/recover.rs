@@ -1,4 +1,4 @@
-//! After a failure of storage: retries what waits, and makes room on a full disk.
+//! After a failure of storage: stores what was revoked, retries what waits, and makes room on a full disk.
 
 use std::path::Path;
 
@@ -94,6 +94,7 @@ impl Actor {
     }
 
     fn append_backlog(&mut self) -> Written {
+        self.store_revocations()?;
         let removals = self.disk.append_backlog(&mut self.state)?;
         removals.iter().for_each(|removal| self.hub.forget(removal.through));
         Ok(())

@@ -16,8 +16,8 @@ use crate::base::ids::DocumentName;
 use crate::document::model::Document;
 use crate::engine::hooks::PendingGroups;
 use crate::engine::request::{
-    Barrier, Durability, Outcome, RepairRequest, ReplyTo, RescueRequest, RowsRequest, WriteKey, WriteReply, WriteTimes,
-    Written,
+    Barrier, Durability, Outcome, RepairRequest, ReplyTo, RescueRequest, RevocationRequest, RowsRequest, WriteKey,
+    WriteReply, WriteTimes, Written,
 };
 use crate::store::IdempotencyRow;
 
@@ -32,6 +32,8 @@ pub(crate) struct Round {
     pub changed: HashSet<DocumentName>,
     /// Rows of features, which go into the same transaction.
     pub rows_requests: Vec<Box<dyn RowsRequest>>,
+    /// What is taken from somebody, which goes into the same transaction.
+    pub revocations: Vec<RevocationRequest>,
     /// Answers to keep in memory: of writes that touched volatile documents alone.
     pub volatile_answers: Vec<IdempotencyRow>,
     pub maintenance: Maintenance,
@@ -111,6 +113,9 @@ impl Round {
     pub(crate) fn reply(self, durability: Durability, apply: Duration, commit: Duration) {
         for request in self.rows_requests {
             request.finish(durability == Durability::Durable);
+        }
+        for request in self.revocations {
+            let _ = request.reply.send(Ok(durability));
         }
         for RelocationReply { to, answer } in self.relocation_replies {
             let _ = to.send(answer);

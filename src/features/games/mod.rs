@@ -1,6 +1,7 @@
 //! Games: documents of the collection `games` with seats, reconnect tokens and an end.
 //!
-//! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers) are pure; `sql`
+//! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers)
+//! and [`revocations`] (what is taken from players) are pure; `sql`
 //! has the tables, and what of them goes with a game that is removed; [`tables`] says where they are; [`service`] joins
 //! them with documents; [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes
 //! games that are over.
@@ -20,6 +21,7 @@ pub(crate) mod options;
 pub(crate) mod problems;
 pub(crate) mod protocol;
 pub(crate) mod reconnect;
+pub(crate) mod revocations;
 pub(crate) mod routes;
 pub(crate) mod seats;
 pub(crate) mod service;
@@ -42,7 +44,11 @@ pub(crate) const FEATURE: FeatureDefinition =
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let options: GameOptions = context.options.get();
     let (memory, presence) = (&context.api.memory, &context.api.presence);
-    let participants = SeatedPlayers { reader: context.reader.clone(), memory: Arc::clone(memory) };
+    let participants = SeatedPlayers {
+        reader: context.reader.clone(),
+        memory: Arc::clone(memory),
+        engine: context.api.engine.clone(),
+    };
     Ok(feature
         .routes(routes::router(options.token_lifetime()))
         .problems(problems::PROBLEMS)

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::options::TokenLifetime;
+use super::revocations::{PendingRevoked, Revoked};
 use super::service::{check_running, forget_expired, not_a_participant};
 use super::tokens::{self, Sealed, Showing, Token, Verdict, judge};
 use super::{sql, tables};
@@ -76,6 +77,7 @@ struct Attempt {
     token: Token,
     key: Option<IdempotencyKey>,
     deleted: Option<Arc<Document>>,
+    revoked: PendingRevoked,
 }
 
 enum Step {
@@ -110,29 +112,30 @@ pub(crate) async fn reconnect(
         viewer: viewer.clone(),
     };
     let deleted = document.is_deleted().then(|| Arc::clone(&document));
-    let attempt = Arc::new(Attempt { game: game.clone(), showing, token, key, deleted });
+    let revoked = PendingRevoked(api.engine.pending_revocations());
+    let attempt = Arc::new(Attempt { game: game.clone(), showing, token, key, deleted, revoked });
     // First beside the engine: whoever guesses is refused without work for it.
     let (looking, now) = (Arc::clone(&attempt), api.clock.now());
     let step = tables::read(api, &document.meta, move |conn| looking.examine(conn, now)).await?;
-    if let Step::Replay(body) = step {
-        return Ok(IdempotentAnswer { answer: body.into(), replayed: true });
+    match step {
+        Step::Replay(body) => return Ok(IdempotentAnswer { answer: body.into(), replayed: true }),
+        Step::Revoke { family } => {
+            tables::revoke(api, &document.meta, Revoked::Tokens { family }).await?;
+            return Err(Verdict::Reused.check().err().unwrap_or_else(tokens::unknown));
+        }
+        Step::Use { .. } => {}
     }
     let next = Token::new(&*api.entropy);
-    let body = match step {
-        Step::Use { .. } => answer(api, &document, &player, last_event_id.as_deref(), &next).await?,
-        Step::Revoke { .. } | Step::Replay(_) => Vec::new(),
-    };
+    let body = answer(api, &document, &player, last_event_id.as_deref(), &next).await?;
     let seal = |_| tokens::seal(&attempt.token, &*api.entropy, &attempt.context(), &body);
     let sealed = attempt.key.as_ref().map(seal).transpose()?;
-    let (hash, answered) = (next.hash(), !body.is_empty());
+    let hash = next.hash();
     let write = move |conn: &Connection, now: Timestamp| match attempt.examine(conn, now)? {
         Step::Replay(body) => Ok(Outcome::Replayed(body)),
         Step::Revoke { family } => {
             sql::tokens::revoke_family(conn, &family, now)?;
             Ok(Outcome::Refused(Verdict::Reused.check().err().unwrap_or_else(tokens::unknown)))
         }
-        // What was used before never becomes good again.
-        Step::Use { .. } if !answered => Err(Error::internal("a used token became good")),
         Step::Use { identity } => {
             attempt.rotate(conn, now, &hash, &identity, now.plus(lifetime), sealed.as_ref())?;
             Ok(Outcome::Won)
@@ -163,10 +166,16 @@ impl Attempt {
         if let Some(tombstone) = &self.deleted {
             return Err(absent(&tombstone.meta.name, Some(tombstone)));
         }
-        let known = sql::tokens::find(conn, &self.token.hash())?.ok_or_else(tokens::unknown)?;
+        let mut known = sql::tokens::find(conn, &self.token.hash())?.ok_or_else(tokens::unknown)?;
+        if self.revoked.has_tokens(&known.family) {
+            known.revoked_at = known.revoked_at.or(Some(now));
+        }
         let verdict = judge(&known, &self.showing, now);
-        if verdict != Verdict::Mismatch && sql::seat_of(conn, known.document, &known.player)?.is_none() {
-            return Err(not_a_participant(&known.player));
+        if verdict != Verdict::Mismatch {
+            let seat = sql::seat_of(conn, known.document, &known.player)?;
+            if seat.is_none_or(|seat| self.revoked.has_seat(known.document, &seat)) {
+                return Err(not_a_participant(&known.player));
+            }
         }
         if verdict == Verdict::Reused {
             return Ok(Step::Revoke { family: known.family });

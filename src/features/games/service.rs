@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::options::TokenLifetime;
 use super::problems::{GAME_COMPLETED, NOT_A_PARTICIPANT};
+use super::revocations::{PendingRevoked, Revoked};
 use super::seats::{self, Choice, Seat};
 use super::tokens::Token;
 use super::{sql, tables};
@@ -14,6 +15,7 @@ use crate::base::limits::EXPIRED_TOKENS_KEPT;
 use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
+use crate::engine::request::Durability;
 use crate::http::api::Api;
 use crate::http::idempotency::IdempotentCall;
 use crate::store::{Connection, IdempotentAnswer};
@@ -96,28 +98,31 @@ pub(crate) async fn join(
 /// Who sits in a game that may be over. Errors: `NotFound`, `Gone`.
 pub(crate) async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
     let document = api.reads.live_document(name).await?;
-    let key = document.meta.key;
-    tables::read(api, &document.meta, move |conn| sql::seats(conn, key)).await
+    let (key, revoked) = (document.meta.key, PendingRevoked(api.engine.pending_revocations()));
+    let mut seats = tables::read(api, &document.meta, move |conn| sql::seats(conn, key)).await?;
+    seats.retain(|seat| !revoked.has_seat(key, seat));
+    Ok(seats)
 }
 
-/// Frees a player's seat; their tokens end with it. Errors: those of [`running`]; `NotFound` when they have none;
-/// `Forbidden` for anyone but the player and the host; those of [`tables::write`].
-pub(crate) async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
+/// Frees a player's seat; their tokens end with it. Returns whether that is on disk. Errors: those of [`running`];
+/// `NotFound` when they have none; `Forbidden` for anyone but the player and the host; those of
+/// [`tables::revoke`].
+pub(crate) async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<Durability> {
     let document = running(api, name).await?;
-    let (leaver, meta) = (player.clone(), Arc::clone(&document.meta));
-    let write = move |conn: &Connection, now: Timestamp| {
-        let key = document.meta.key;
-        let seat = sql::seat_of(conn, key, &player)?;
+    let (leaver, meta, key) = (player.clone(), Arc::clone(&document.meta), document.meta.key);
+    let revoked = PendingRevoked(api.engine.pending_revocations());
+    let find = move |conn: &Connection| {
+        let seat = sql::seat_of(conn, key, &player)?.filter(|seat| !revoked.has_seat(key, seat));
         let seat = seat.ok_or_else(|| Error::not_found(format!("{player} has no seat in this game")))?;
-        if !may_act_for(&document, &viewer, &seat.identity) {
-            return Err(forbidden("a seat is left by its player, or freed by the host"));
+        match may_act_for(&document, &viewer, &seat.identity) {
+            true => Ok(seat),
+            false => Err(forbidden("a seat is left by its player, or freed by the host")),
         }
-        sql::leave(conn, key, &player)?;
-        sql::tokens::revoke_player(conn, key, &player, now)
     };
-    tables::write(api, &meta, write).await?;
+    let seat = tables::read(api, &meta, find).await?;
+    let durability = tables::revoke(api, &meta, Revoked::seat(key, &seat)).await?;
     api.presence.left(name, &leaver);
-    Ok(())
+    Ok(durability)
 }
 
 /// Ends a game, once: when that was. Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host; those of
@@ -150,8 +155,10 @@ pub(crate) async fn complete(
 /// [`connection_token`].
 pub(crate) async fn check_token(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
     let document = running(api, name).await?;
-    let meta = Arc::clone(&document.meta);
-    tables::read(api, &meta, move |conn| seat_for_token(conn, &document, &viewer, &player).map(drop)).await
+    let (meta, revoked) = (Arc::clone(&document.meta), PendingRevoked(api.engine.pending_revocations()));
+    let find = move |conn: &Connection| seat_for_token(conn, &document, &viewer, &player).map(|seat| (seat, player));
+    let (seat, player) = tables::read(api, &meta, find).await?;
+    if revoked.has_seat(meta.key, &seat) { Err(not_a_participant(&player)) } else { Ok(()) }
 }
 
 /// The seat that a player's token is for. Errors: `game-completed`; `not-a-participant`; `Forbidden`.

@@ -3,6 +3,7 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::revocations::Revoked;
 use super::seats::Seat;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
@@ -51,13 +52,11 @@ pub(crate) fn seats(conn: &Connection, document: i64) -> Result<Vec<Seat>> {
     all().map_err(sql_error)
 }
 
-/// Who sits in the game of this id, by seat.
-pub(crate) fn seated(conn: &Connection, id: &DocumentId) -> Result<Vec<UserId>> {
-    let sql = "SELECT s.player FROM documents d JOIN seats s ON s.document = d.key
-               WHERE d.collection = 'games' AND d.id = ?1 ORDER BY s.seat";
-    let all =
-        || conn.prepare_cached(sql)?.query_map([id.as_str()], |row| user(row, 0))?.collect::<rusqlite::Result<_>>();
-    all().map_err(sql_error)
+/// The key of the game of this id, if it has one.
+pub(crate) fn key_of(conn: &Connection, id: &DocumentId) -> Result<Option<i64>> {
+    let sql = "SELECT key FROM documents WHERE collection = 'games' AND id = ?1";
+    let one = || conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0)).optional();
+    one().map_err(sql_error)
 }
 
 /// The seat of a player.
@@ -79,6 +78,21 @@ pub(crate) fn leave(conn: &Connection, document: i64, player: &UserId) -> Result
     let sql = "DELETE FROM seats WHERE document = ?1 AND player = ?2";
     let run = |mut statement: rusqlite::CachedStatement<'_>| statement.execute((document, player.as_str()));
     conn.prepare_cached(sql).and_then(run).map(|count| count > 0).map_err(sql_error)
+}
+
+/// Takes away what was revoked: what is there by the same name and is not the same stays.
+pub(crate) fn revoke(conn: &Connection, revoked: &Revoked, now: Timestamp) -> Result<()> {
+    match revoked {
+        Revoked::Tokens { family } => tokens::revoke_family(conn, family, now),
+        Revoked::Seat { document, player, joined_at } => {
+            let seat = seat_of(conn, *document, player)?;
+            if seat.is_none_or(|seat| seat.joined_at != *joined_at) {
+                return Ok(());
+            }
+            leave(conn, *document, player)?;
+            tokens::revoke_player(conn, *document, player, now)
+        }
+    }
 }
 
 fn seat(row: &Row<'_>) -> rusqlite::Result<Seat> {

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use super::revocations::Revoked;
 use super::sql;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::document::model::Meta;
+use crate::engine::request::Durability;
 use crate::http::api::Api;
 use crate::store::Connection;
 
@@ -45,6 +47,17 @@ pub(crate) async fn write<T: Send + 'static>(
     };
     // Not while the game is on its way to another server: what is written here must be so there.
     api.engine.rows_of(name, checked).await
+}
+
+/// Takes something from a player; while storage fails it is taken at once and stored when that returns. Returns
+/// whether it is stored. Errors: those of [`write`], but for what is said of storage: `StorageUnavailable` when as much
+/// is revoked and not stored as may be.
+pub(crate) async fn revoke(api: &Api, meta: &Arc<Meta>, revoked: Revoked) -> Result<Durability> {
+    if meta.volatile {
+        let written = write(api, meta, move |conn, now| sql::revoke(conn, &revoked, now)).await;
+        return written.map(|()| Durability::Durable);
+    }
+    api.engine.revoke(Some(meta.name.clone()), vec![revoked.into()]).await
 }
 
 fn gone(meta: &Meta) -> Error {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use self::links::Links;
 use self::options::SessionOptions;
-use self::service::Keeper;
+use self::service::{Keeper, SessionsHook};
 use crate::base::error::Result;
 use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
 
@@ -36,10 +36,11 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let table = Some(Arc::clone(&sessions.table) as _);
     Ok(feature
         .problems(problems::PROBLEMS)
+        .hook(SessionsHook)
         .job(sessions.cleanup_job())
         .routes(routes::router(sessions, links))
         .task(move |api| kept.keep(Arc::clone(&api.clock_trust)))
-        .close(move || async move { last.store_uses().await })
+        .close(move || async move { last.store().await })
         .provides(ServerParts { sessions: table, administrator_link, ..ServerParts::default() }))
 }
 

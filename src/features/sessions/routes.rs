@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::header::{HeaderValue, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,6 +14,7 @@ use super::problems::SESSIONS_FULL;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{SessionId, UserId};
+use crate::engine::request::Durability;
 use crate::features::sessions::links::Links;
 use crate::features::sessions::rules::{self, Device, Session, Token};
 use crate::features::sessions::service::{Description, Keeper, Made, Opening, gone};
@@ -26,6 +27,7 @@ use crate::http::request::caller::{Caller, Sessions as _};
 use crate::http::request::path::PathParameter;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
+use crate::http::response::revoked::{RevokedLater, revoked};
 
 mod admin;
 mod login;
@@ -290,7 +292,11 @@ async fn describe_current(
 #[utoipa::path(
     delete, path = "/api/v1/sessions/current", operation_id = "endCurrentSession", tag = "sessions",
     params(Caller),
-    responses((status = 204, description = "It has ended, on disk; its streams are closed."), EndProblems),
+    responses(
+        (status = 204, description = "It has ended, on disk; its streams are closed."),
+        RevokedLater,
+        EndProblems,
+    ),
 )]
 async fn end_current(
     Extension(sessions): Extension<Keeper>,
@@ -298,18 +304,16 @@ async fn end_current(
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
     let session = current(&sessions, &caller)?;
-    sessions.end(vec![session]).await?;
-    Ok(logged_out(&sessions, &headers))
+    let (_, durability) = sessions.end(vec![session]).await;
+    Ok(logged_out(revoked(durability)?, &sessions, &headers))
 }
 
 /// The answer to whoever has ended their own session: their browser forgets it.
-fn logged_out(sessions: &Keeper, headers: &HeaderMap) -> Response {
+fn logged_out(mut answer: Response, sessions: &Keeper, headers: &HeaderMap) -> Response {
     let cookie = sessions.table.cookie();
     let shows_own = cookie.shown(headers).is_ok_and(|shown| shown.is_some_and(|shown| shown.own));
-    match cookie.forget() {
-        Some(forget) if shows_own => (StatusCode::NO_CONTENT, [(SET_COOKIE, forget)]).into_response(),
-        Some(_) | None => StatusCode::NO_CONTENT.into_response(),
-    }
+    answer.headers_mut().extend(cookie.forget().filter(|_| shows_own).map(|forget| (SET_COOKIE, forget)));
+    answer
 }
 
 /// End one of one's sessions
@@ -318,7 +322,11 @@ fn logged_out(sessions: &Keeper, headers: &HeaderMap) -> Response {
 #[utoipa::path(
     delete, path = "/api/v1/sessions/{id}", operation_id = "endSession", tag = "sessions",
     params(("id" = String, Path, description = "The session's id."), Caller),
-    responses((status = 204, description = "It has ended, on disk."), EndProblems),
+    responses(
+        (status = 204, description = "It has ended, on disk."),
+        RevokedLater,
+        EndProblems,
+    ),
 )]
 async fn end(
     Extension(sessions): Extension<Keeper>,
@@ -328,14 +336,19 @@ async fn end(
 ) -> HandlerResult<Response> {
     let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(gone)?;
     let own = caller.session.as_ref().is_some_and(|shown| *shown.id == *id);
-    sessions.end(vec![session]).await?;
-    Ok(if own { logged_out(&sessions, &headers) } else { StatusCode::NO_CONTENT.into_response() })
+    let (_, durability) = sessions.end(vec![session]).await;
+    let answer = revoked(durability)?;
+    Ok(if own { logged_out(answer, &sessions, &headers) } else { answer })
 }
 
 /// How many sessions have ended.
 #[derive(Serialize, ToSchema)]
 struct EndedSessions {
     ended: usize,
+    /// There, and false, while storage fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    durable: Option<bool>,
 }
 
 /// End all of one's sessions but the current
@@ -344,10 +357,19 @@ struct EndedSessions {
 #[utoipa::path(
     delete, path = "/api/v1/sessions", operation_id = "endOtherSessions", tag = "sessions",
     params(Caller),
-    responses((status = 200, description = "They have ended, on disk.", body = EndedSessions), SessionProblems),
+    responses(
+        (status = 200, description = "They have ended, on disk.", body = EndedSessions),
+        (status = 202, description = "They have ended; storage fails, and will be told when it returns.",
+            body = EndedSessions),
+        SessionProblems,
+    ),
 )]
 async fn end_others(Extension(sessions): Extension<Keeper>, caller: Caller) -> HandlerResult<Response> {
     let current = caller.session.as_ref().map(|shown| &*shown.id);
-    let ended = sessions.end(sessions.table.others(&caller.viewer, current)).await?;
-    Ok(json(StatusCode::OK, &EndedSessions { ended })?)
+    let (ended, durability) = sessions.end(sessions.table.others(&caller.viewer, current)).await;
+    let (status, durable) = match durability {
+        Durability::Durable => (StatusCode::OK, None),
+        Durability::Pending => (StatusCode::ACCEPTED, Some(false)),
+    };
+    Ok(json(status, &EndedSessions { ended, durable })?)
 }

@@ -1,7 +1,8 @@
 //! Opening, describing and ending sessions, and what goes on with them by itself.
 //!
 //! A session is on disk before it can be shown. It ends in memory first, so that its token is void and its streams
-//! close at once, also while storage fails; that it has ended is acknowledged when it is gone from the disk too.
+//! close at once, also while storage fails. From the disk it is removed as a revocation: while storage fails it waits
+//! for that, and does not come back by a restart.
 
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::engine::handle::Engine;
+use crate::engine::hooks::DocumentHook;
+use crate::engine::request::Durability;
+use crate::engine::revocations::Revocation;
 use crate::http::request::caller::{ActiveSession, Caller, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
@@ -53,7 +57,10 @@ impl Keeper {
     /// Takes the stored sessions into memory. Error: storage.
     pub(crate) fn restore(reader: &Reader, engine: Engine, terms: Terms, clock: Arc<dyn Clock>) -> Result<Self> {
         let cookie = SessionCookie::of_server(&reader.rows(sql::server_id)?);
-        let table = Table::new(reader.rows(sql::all)?, terms, clock, cookie);
+        let revoked = engine.pending_revocations();
+        let stored = reader.rows(sql::all)?;
+        let good = stored.into_iter().filter(|(_, session)| !revoked.contains(&revocation(&session.id)));
+        let table = Table::new(good.collect(), terms, clock, cookie);
         Ok(Self { table: Arc::new(table), engine })
     }
 
@@ -134,29 +141,36 @@ impl Keeper {
         Ok(live.session())
     }
 
-    /// Ends sessions: at once in memory, and then on disk. Returns how many were still good. Error:
-    /// `StorageUnavailable`; they have ended all the same, for as long as the server runs, and it goes on trying.
-    pub(crate) async fn end(&self, sessions: Vec<Arc<Live>>) -> Result<usize> {
+    /// Ends sessions: at once in memory, and then on disk. Returns how many were still good, and whether they are gone
+    /// from the disk.
+    pub(crate) async fn end(&self, sessions: Vec<Arc<Live>>) -> (usize, Durability) {
         let mut ended = 0;
         for live in sessions.iter().filter(|live| !live.has_ended()) {
             self.table.end(live);
             info!(session = %live.id(), "a session is ended");
             ended += 1;
         }
-        self.remove(sessions).await?;
-        Ok(ended)
+        // What is not even pending is revoked again by and by.
+        (ended, self.remove(sessions).await.unwrap_or(Durability::Pending))
     }
 
-    /// Removes sessions that have ended from the disk, and forgets them.
-    async fn remove(&self, ended: Vec<Arc<Live>>) -> Result<()> {
+    /// Removes sessions that have ended from the disk, and forgets those that are gone from there.
+    async fn remove(&self, ended: Vec<Arc<Live>>) -> Result<Durability> {
+        let mut durability = Durability::Durable;
         for round in ended.chunks(SESSIONS_PER_ROUND) {
-            let removed = round.to_vec();
-            let write =
-                move |conn: &Connection, _: Timestamp| removed.iter().try_for_each(|live| sql::remove(conn, live.id()));
-            self.engine.rows(write).await?;
-            self.table.forget(round);
+            let revocations = round.iter().map(|live| revocation(live.id())).collect();
+            match self.engine.revoke(None, revocations).await? {
+                Durability::Durable => self.table.forget(round),
+                Durability::Pending => durability = Durability::Pending,
+            }
         }
-        Ok(())
+        Ok(durability)
+    }
+
+    /// Stores what is stored from time to time only. Error: `StorageUnavailable`.
+    pub(crate) async fn store(&self) -> Result<()> {
+        self.remove(self.table.ended()).await?;
+        self.store_uses().await
     }
 
     /// Stores when sessions were last used. Error: `StorageUnavailable`.
@@ -189,8 +203,7 @@ impl Keeper {
             if !looks.is_multiple_of(stores_every) {
                 continue;
             }
-            let stored = async { self.remove(self.table.ended()).await.and(self.store_uses().await) };
-            let outcome = stored.await;
+            let outcome = self.store().await;
             if let (Err(error), false) = (&outcome, failing) {
                 warn!(%error, "sessions cannot be stored; what has ended stays so, and it is tried again");
             }
@@ -245,6 +258,26 @@ pub(crate) struct Made<'a> {
     /// Where its token comes from.
     pub entropy: &'a dyn Entropy,
     pub now: Timestamp,
+}
+
+/// What the engine does with sessions: it removes those from the disk that have ended.
+pub(crate) struct SessionsHook;
+
+impl DocumentHook for SessionsHook {
+    fn name(&self) -> &'static str {
+        HOOK
+    }
+
+    fn revoke(&self, conn: &Connection, subject: &str, _: Timestamp) -> Result<()> {
+        sql::remove(conn, &SessionId::new(subject)?)
+    }
+}
+
+const HOOK: &str = "sessions";
+
+/// The end of a session, which no other has the id of.
+fn revocation(id: &SessionId) -> Revocation {
+    Revocation::new(HOOK, id.as_str())
 }
 
 /// The refusal of a session that is not there, or is somebody else's.

@@ -1,5 +1,6 @@
 //! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], [`static_file`],
-//! [`trailing_newline`], the [`relocation`] of a document, and [`openapi`], the description of all of it.
+//! [`trailing_newline`], the [`relocation`] of a document, what is [`revoked`], and [`openapi`], the description of all
+//! of it.
 
 pub(crate) mod json;
 pub(crate) mod openapi;
@@ -7,6 +8,7 @@ pub(crate) mod pages;
 pub(crate) mod problem;
 pub(crate) mod problem_types;
 pub(crate) mod relocation;
+pub(crate) mod revoked;
 pub(crate) mod sse;
 pub(crate) mod static_file;
 pub(crate) mod trailing_newline;

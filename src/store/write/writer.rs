@@ -18,6 +18,7 @@ use crate::store::options::{History, Options, Synchronous};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
 use crate::store::recovery::{self, Opened};
+use crate::store::revocation_journal::RevocationJournal;
 use crate::store::rows::LogHead;
 use crate::store::volatile::{self, VolatileRange};
 use crate::store::write::batch::{Batch, CommitTimes, Rows};
@@ -121,6 +122,11 @@ impl Writer {
                 false => OpenError::Other { path, source: source.into() },
             }
         })
+    }
+
+    /// The journal of revocations beside the database, and its lines.
+    pub(crate) fn revocation_journal(&self) -> (RevocationJournal, Vec<String>) {
+        RevocationJournal::beside(self.files.database())
     }
 
     /// The key for the next new document; those after it follow one by one.

@@ -1,7 +1,7 @@
 //! Seats, and the end of a game.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +17,7 @@ use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
+use crate::http::response::revoked::{RevokedLater, revoked};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))
@@ -127,7 +128,7 @@ async fn list(State(api): State<Api>, Game(game): Game, _: Caller) -> HandlerRes
         ("playerId" = String, Path, description = "The player."),
         Caller,
     ),
-    responses((status = 204, description = "The seat is free, on disk."), LeaveProblems),
+    responses((status = 204, description = "The seat is free, on disk."), RevokedLater, LeaveProblems),
 )]
 async fn leave(
     State(api): State<Api>,
@@ -135,8 +136,7 @@ async fn leave(
     Player(player): Player,
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
-    service::leave(&api, &game, viewer, player).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(revoked(service::leave(&api, &game, viewer, player).await?)?)
 }
 
 /// Nothing needs to be said.

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::document::model::Meta;
+use crate::engine::handle::Engine;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
 use crate::engine::request::Relocation;
+use crate::features::games::revocations::{HOOK, PendingRevoked, Revoked};
 use crate::live::presence::{Participants, Presence};
 use crate::store::{Connection, Memory, Reader, sql_error};
 
@@ -27,7 +30,7 @@ pub(crate) struct GamesHook {
 
 impl DocumentHook for GamesHook {
     fn name(&self) -> &'static str {
-        "games"
+        HOOK
     }
 
     fn removable_documents(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
@@ -47,6 +50,11 @@ impl DocumentHook for GamesHook {
 
     fn document_removed(&self, conn: &Connection, key: i64) -> Result<()> {
         remove(conn, key)
+    }
+
+    fn revoke(&self, conn: &Connection, subject: &str, now: Timestamp) -> Result<()> {
+        let revoked = Revoked::parse(subject).ok_or_else(|| Error::internal("a revocation of games is none"))?;
+        super::revoke(conn, &revoked, now)
     }
 
     fn removal_published(&self, meta: &Meta) {
@@ -96,6 +104,8 @@ pub(crate) struct SeatedPlayers {
     pub reader: Reader,
     /// What belongs to games that live in memory only.
     pub memory: Arc<Memory>,
+    /// Knows what is revoked and still on disk.
+    pub engine: Engine,
 }
 
 impl Participants for SeatedPlayers {
@@ -104,11 +114,15 @@ impl Participants for SeatedPlayers {
             return Box::pin(std::future::ready(Vec::new()));
         }
         let (reader, memory, id) = (self.reader.clone(), Arc::clone(&self.memory), name.id.clone());
-        let ask = move || -> Result<Vec<UserId>> {
-            match memory.read(|conn| super::seated(conn, &id))? {
-                players if players.is_empty() => reader.rows(|conn| super::seated(conn, &id)),
-                players => Ok(players),
-            }
+        let revoked = PendingRevoked(self.engine.pending_revocations());
+        let seated = move |conn: &Connection| -> Result<Vec<UserId>> {
+            let Some(key) = super::key_of(conn, &id)? else { return Ok(Vec::new()) };
+            let seats = super::seats(conn, key)?.into_iter().filter(|seat| !revoked.has_seat(key, seat));
+            Ok(seats.map(|seat| seat.player).collect())
+        };
+        let ask = move || match memory.read(&seated)? {
+            players if players.is_empty() => reader.rows(&seated),
+            players => Ok(players),
         };
         Box::pin(async move {
             let asked = tokio::task::spawn_blocking(ask).await.map_err(Error::internal);

@@ -1,7 +1,7 @@
 //! Everybody's sessions, for administrators.
 
 use axum::Extension;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,6 +18,7 @@ use crate::http::page::{Page, PageRequest};
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Query;
+use crate::http::response::revoked::{RevokedLater, revoked};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list_all)).routes(routes!(end_any))
@@ -63,7 +64,11 @@ async fn list_all(
 #[utoipa::path(
     delete, path = "/api/v1/admin/sessions/{id}", operation_id = "endAnySession", tag = "sessions",
     params(("id" = String, Path, description = "The session's id."), Caller),
-    responses((status = 204, description = "It has ended, on disk; its streams are closed."), EndProblems),
+    responses(
+        (status = 204, description = "It has ended, on disk; its streams are closed."),
+        RevokedLater,
+        EndProblems,
+    ),
 )]
 async fn end_any(
     Extension(sessions): Extension<Keeper>,
@@ -72,6 +77,6 @@ async fn end_any(
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let none = || Error::not_found("there is no such session; GET /api/v1/admin/sessions lists all");
-    sessions.end(vec![sessions.table.find(&id, None).ok_or_else(none)?]).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let (_, durability) = sessions.end(vec![sessions.table.find(&id, None).ok_or_else(none)?]).await;
+    Ok(revoked(durability)?)
 }
