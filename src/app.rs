@@ -29,6 +29,7 @@ use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::engine::request::CommandQueue;
 use crate::feature::{Feature, FeatureContext};
+use crate::features::built_in_rules;
 use crate::http::api::{Api, Parts};
 use crate::http::concurrency::ConcurrencyLimit;
 use crate::http::request::body::BodyLimits;
@@ -140,7 +141,7 @@ impl Builder {
         self
     }
 
-    /// Puts `rules` in charge of a collection.
+    /// Puts `rules` in charge of a collection, in place of those that the server has for it.
     #[must_use]
     pub fn rules(mut self, collection: &str, rules: impl Rules) -> Self {
         self.rules.insert(collection.to_owned(), Arc::new(rules));
@@ -356,11 +357,11 @@ async fn tick(engine: Engine) {
 }
 
 impl Server {
-    /// Begins a server with the defaults: no rules, the machine's clock.
+    /// Begins a server with the defaults: no rules but the server's own, the machine's clock.
     pub fn builder() -> Builder {
         Builder {
             config: Config::default(),
-            rules: HashMap::new(),
+            rules: built_in_rules(),
             features: Vec::new(),
             jobs: Vec::new(),
             clock: Arc::new(SystemClock),

@@ -166,7 +166,7 @@ pub use base::ids::UserId;
 pub use base::options::FeatureOptions;
 pub use cli::run;
 pub use config::{Config, ConfigError};
-pub use document::rules::{Action, Actor, Rejection, Rules, read_as};
+pub use document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules, read_as};
 pub use feature::Feature;
 pub use http::api::{Api, Routes};
 pub use jobs::{Job, JobContext, Schedule, Summary};

@@ -1,5 +1,6 @@
 //! From a requested change to what it does: the one place where rights, preconditions and rules meet.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use super::chain::Tag;
 use super::json::Bounds;
 use super::model::{Access, Document};
 use super::patch::ClientPatch;
-use super::rules::{Action, Actor, Rejection, Rules};
+use super::rules::{Action, Actor, Documents, Rejection, Rules};
 use super::visibility::{self, Audience, Viewer};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -112,6 +113,24 @@ pub(crate) struct Context<'a> {
     pub bounds: Bounds,
     /// The state at an earlier version, for a rollback.
     pub past: &'a dyn Fn(Version) -> Result<Option<Value>>,
+    /// The state of another document as far as the viewer may see it, for the rules.
+    pub other: &'a dyn Fn(&DocumentName) -> Result<Option<Value>>,
+}
+
+/// The other documents as rules read them. They cannot fail where rules look: the first error is kept.
+struct OtherDocuments<'a> {
+    read: &'a dyn Fn(&DocumentName) -> Result<Option<Value>>,
+    failed: RefCell<Option<Error>>,
+}
+
+impl Documents for OtherDocuments<'_> {
+    fn state(&self, collection: &str, id: &str) -> Option<Value> {
+        let name = DocumentName::new(collection, id).ok()?;
+        (self.read)(&name).unwrap_or_else(|error| {
+            self.failed.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
 }
 
 /// What a change does.
@@ -150,7 +169,10 @@ pub(crate) fn decide(request: Request, current: Option<Current<'_>>, context: &C
         }
         (Operation::Create { state, host, access }, None) => writer.create(state, host, &access),
         (Operation::Put { state }, None) => writer.create(state, None, &Access::default()),
-        (operation, Some(live)) => writer.change(operation, live),
+        (operation, Some(live)) => writer.change(operation, live).map_err(|error| match error.kind() {
+            Kind::Rejected => error.with("currentVersion", live.document.version.0),
+            _ => error,
+        }),
         (_, None) => Err(absent(&name, current.map(|c| c.document))),
     }
 }
@@ -221,14 +243,22 @@ impl Writer<'_> {
                 let message = "this collection has rules: they decide what an action does";
                 return Err(Error::invalid_field("patch", message));
             }
-            (Some(rules), None) => {
-                let action = Action { kind: &kind, payload: &payload, at: self.context.at, seed: self.context.seed };
-                rules.apply(state, &action, &self.actor).map_err(rejected)?
-            }
+            (Some(rules), None) => return self.ask(rules, kind, payload, state),
             (None, Some(patch)) => patch.apply_to(state, self.context.bounds)?,
             (None, None) => state.clone(),
         };
         Ok(Decision { kind, payload, state: Some(after) })
+    }
+
+    fn ask(&self, rules: &dyn Rules, kind: String, payload: Value, state: &Value) -> Result<Decision> {
+        let action = Action { kind: &kind, payload: &payload, at: self.context.at, seed: self.context.seed };
+        let documents = OtherDocuments { read: self.context.other, failed: RefCell::new(None) };
+        let decided = rules.decide(state, &action, &self.actor, &documents);
+        if let Some(error) = documents.failed.into_inner() {
+            return Err(error);
+        }
+        let applied = decided.map_err(rejected)?;
+        Ok(Decision { payload: applied.payload.unwrap_or(payload), kind, state: Some(applied.state) })
     }
 }
 

@@ -66,6 +66,38 @@ impl Rejection {
     }
 }
 
+/// What an accepted action does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The state afterwards.
+    pub state: Value,
+    /// What the event carries as its payload; `None`: what was sent. Members `hidden` and `private.<playerId>` of it
+    /// are kept from others just as in a state.
+    pub payload: Option<Value>,
+}
+
+impl From<Value> for Applied {
+    fn from(state: Value) -> Self {
+        Self { state, payload: None }
+    }
+}
+
+/// The other documents, as rules may read them while they decide an action.
+pub trait Documents {
+    /// The state of `collection/id` as far as whoever acts may see it; `None`: there is no such document for them.
+    fn state(&self, collection: &str, id: &str) -> Option<Value>;
+}
+
+/// No other documents: for rules that are tested without a server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDocuments;
+
+impl Documents for NoDocuments {
+    fn state(&self, _collection: &str, _id: &str) -> Option<Value> {
+        None
+    }
+}
+
 /// The rules of a collection. Pure: the same arguments give the same answer, and nothing but the returned value
 /// changes. A panic inside is caught, answered as an internal error, and changes nothing.
 ///
@@ -85,6 +117,19 @@ pub trait Rules: Send + Sync + 'static {
 
     /// The state after `action`.
     fn apply(&self, state: &Value, action: &Action<'_>, actor: &Actor) -> Result<Value, Rejection>;
+
+    /// The same for rules that look at other documents, or that say what the event tells: this is what the server
+    /// calls. The default asks [`apply`](Self::apply).
+    fn decide(
+        &self,
+        state: &Value,
+        action: &Action<'_>,
+        actor: &Actor,
+        documents: &dyn Documents,
+    ) -> Result<Applied, Rejection> {
+        let _ = documents;
+        self.apply(state, action, actor).map(Applied::from)
+    }
 
     /// Whether `actor` may turn `before` into `after` directly, by PUT, PATCH or rollback, past [`apply`](Self::apply).
     /// The default allows it to the host alone.

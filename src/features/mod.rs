@@ -3,9 +3,11 @@
 
 pub(crate) mod client_errors;
 pub(crate) mod documents;
+pub(crate) mod encounters;
 pub(crate) mod flags;
 pub(crate) mod games;
 pub(crate) mod guide;
+pub(crate) mod interactions;
 pub(crate) mod operations;
 pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
@@ -13,7 +15,11 @@ pub(crate) mod sessions;
 pub(crate) mod usage;
 pub(crate) mod web_client;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::base::options::AnyOptionSet;
+use crate::document::rules::Rules;
 use crate::feature::FeatureDefinition;
 
 /// All features, in the order in which their options are listed and their hooks are called.
@@ -34,4 +40,13 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
 /// The options of all features, at their defaults.
 pub(crate) fn option_sets() -> impl Iterator<Item = Box<dyn AnyOptionSet>> {
     DEFINITIONS.iter().filter_map(|feature| feature.options).map(|defaults| defaults())
+}
+
+/// The rules of collections that have some unless an embedder brings others.
+pub(crate) fn built_in_rules() -> HashMap<String, Arc<dyn Rules>> {
+    let own: [(&str, Arc<dyn Rules>); 2] = [
+        ("encounters", Arc::new(encounters::rules::EncounterRules)),
+        ("interactions", Arc::new(interactions::rules::InteractionRules)),
+    ];
+    own.into_iter().map(|(collection, rules)| (collection.to_owned(), rules)).collect()
 }

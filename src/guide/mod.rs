@@ -22,6 +22,7 @@ macro_rules! links {
          [configuration]: crate::guide::configuration\n\
          [documents]: crate::guide::documents\n\
          [embedding]: crate::guide::embedding\n\
+         [encounters]: crate::guide::encounters\n\
          [games]: crate::guide::games\n\
          [operations]: crate::guide::operations\n\
          [rate-limits]: crate::guide::rate_limits\n\
@@ -58,6 +59,7 @@ chapters! {
     reverse_proxy, "reverse-proxy", "Behind a reverse proxy";
     tailnet, "tailnet", "Tailnet";
     games, "games", "Games";
+    encounters, "encounters", "Encounters and interactions";
     reconciliation, "reconciliation", "Reconciliation";
     rate_limits, "rate-limits", "Rate limits";
     usage, "usage", "Usage";

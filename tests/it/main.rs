@@ -18,6 +18,7 @@ mod damage;
 mod damaged_games;
 mod documents;
 mod embedding;
+mod encounters;
 mod faults;
 mod first_steps;
 mod front_page;

@@ -9,7 +9,7 @@ use crate::support::{Disk, Follower, Process, Replica};
 
 const OFF: (&str, &str) = ("REJOIN_FF_GAMES_PERSISTENCE", "false");
 /// Follows everything that the tests here make.
-const ALL: &str = "/api/v1/stream?collection=games&collection=encounters";
+const ALL: &str = "/api/v1/stream?collection=games&collection=notes";
 
 async fn follow(server: &Process, path: &str, resume: Option<&str>) -> Follower {
     Follower::connect(&format!("{}{path}", server.url), None, resume).await.unwrap()
@@ -50,11 +50,11 @@ async fn is_told(server: &Process, path: &str, position: &str, reason: &str) -> 
     told.data["documents"].clone()
 }
 
-/// `games/memory-only` and `encounters/on-disk`, each changed `each` times by two writers at once.
+/// `games/memory-only` and `notes/on-disk`, each changed `each` times by two writers at once.
 async fn played(server: &Process, each: usize) {
     let (status, game) = server.post("/api/v1/games", &json!({ "id": "memory-only", "state": { "n": 0 } })).await;
     assert_eq!((status, &game["durable"], &game["persistent"]), (201, &json!(false), &json!(false)), "{game}");
-    let (status, other) = server.post("/api/v1/encounters", &json!({ "id": "on-disk", "state": { "n": 0 } })).await;
+    let (status, other) = server.post("/api/v1/notes", &json!({ "id": "on-disk", "state": { "n": 0 } })).await;
     assert_eq!((status, &other["durable"], other.get("persistent")), (201, &json!(true), None), "{other}");
     let writer = |name: &'static str, number: usize| {
         let (client, url) = (server.client.clone(), format!("{}/api/v1/{name}/actions", server.url));
@@ -65,20 +65,19 @@ async fn played(server: &Process, each: usize) {
                 let response = request.send().await.unwrap();
                 assert_eq!(response.status(), 200);
                 let event: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-                assert_eq!(event["durable"], name.starts_with("encounters"), "{event}");
+                assert_eq!(event["durable"], name.starts_with("notes"), "{event}");
                 assert_eq!(event.get("persistent"), name.starts_with("games").then_some(&json!(false)), "{event}");
             }
         })
     };
-    let writers =
-        [("games/memory-only", 0), ("games/memory-only", 1), ("encounters/on-disk", 0), ("encounters/on-disk", 1)];
+    let writers = [("games/memory-only", 0), ("games/memory-only", 1), ("notes/on-disk", 0), ("notes/on-disk", 1)];
     for writer in writers.map(|(name, number)| writer(name, number)) {
         writer.await.unwrap();
     }
 }
 
 /// The two documents of [`played`].
-const BOTH: [&str; 2] = ["games/memory-only", "encounters/on-disk"];
+const BOTH: [&str; 2] = ["games/memory-only", "notes/on-disk"];
 
 /// A server on which both documents have 61 versions.
 async fn both_played() -> Process {
@@ -114,12 +113,12 @@ async fn reads_and_lists_tell_which_of_the_two_is_durable_and_which_is_not_persi
     let server = both_played().await;
     for name in BOTH {
         let (_, document) = server.get(&format!("/api/v1/{name}")).await;
-        assert_eq!(document["durable"], name == "encounters/on-disk");
+        assert_eq!(document["durable"], name == "notes/on-disk");
         assert_eq!(document.get("persistent"), (name == "games/memory-only").then_some(&json!(false)));
     }
     let (_, list) = server.get("/api/v1/games?include=state").await;
     assert_eq!((&list["items"][0]["id"], &list["items"][0]["persistent"]), (&json!("memory-only"), &json!(false)));
-    assert_eq!(server.get("/api/v1/encounters").await.1["items"][0].get("persistent"), None);
+    assert_eq!(server.get("/api/v1/notes").await.1["items"][0].get("persistent"), None);
     let snapshot = follow(&server, ALL, None).await.expect("snapshot").await;
     assert_eq!(snapshot.data["documents"].as_array().unwrap().len(), 2);
 }
@@ -171,7 +170,7 @@ async fn a_batch_over_both_is_all_or_nothing_and_a_repeated_key_gets_the_first_a
                 "expectedVersion": version })
     };
     let both = |n: u32, version: u32, game: u32| {
-        let operations = [act("encounters", "on-disk", n, version), act("games", "memory-only", n, game)];
+        let operations = [act("notes", "on-disk", n, version), act("games", "memory-only", n, game)];
         json!({ "operations": operations })
     };
     let (status, refused) = server.post("/api/v1/batch", &both(1, 3, 7)).await;
@@ -195,7 +194,7 @@ async fn a_batch_over_both_is_all_or_nothing_and_a_repeated_key_gets_the_first_a
     assert_eq!(server.get("/api/v1/games/memory-only").await.1["version"], 5);
     server.kill();
     server.start_again();
-    assert_eq!(server.get("/api/v1/encounters/on-disk").await.1["state"]["both"], 2);
+    assert_eq!(server.get("/api/v1/notes/on-disk").await.1["state"]["both"], 2);
     let again = server.request("POST", "/api/v1/batch").header("idempotency-key", "b").json(&both(2, 3, 3));
     assert_eq!(again.send().await.unwrap().headers()["idempotency-replayed"], "true");
 }
@@ -213,7 +212,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 #[tokio::test]
 async fn nothing_of_a_game_in_memory_is_ever_on_disk() {
     let mut server = Process::start_with(&[], &[OFF]);
-    for name in ["games/memory-only", "encounters/on-disk"] {
+    for name in ["games/memory-only", "notes/on-disk"] {
         assert_eq!(server.put(&format!("/api/v1/{name}"), &json!({ "of": format!("content-of-{name}") })).await.0, 201);
         for n in 0..30 {
             // Large enough that snapshots are due, and with keys, whose answers are remembered.
@@ -229,7 +228,7 @@ async fn nothing_of_a_game_in_memory_is_ever_on_disk() {
             assert!(server.log().contains("1 documents that lived in memory only are gone"), "{}", server.log());
         }
         let bytes = bytes_on_disk(&server);
-        assert!(holds(&bytes, "on-disk") && holds(&bytes, "content-of-encounters/on-disk"));
+        assert!(holds(&bytes, "on-disk") && holds(&bytes, "content-of-notes/on-disk"));
         assert!(!holds(&bytes, "memory-only") && !holds(&bytes, "content-of-games"), "after the end: {stopped}");
     }
     let database = rusqlite::Connection::open(server.data_dir().join("rejoin.db")).unwrap();
@@ -245,10 +244,10 @@ async fn after_a_restart_it_is_gone_and_everybody_who_knew_it_is_told() {
     let mut server = Process::start_with(&[], &[OFF]);
     played(&server, 40).await;
     let game = events(&server, "games/memory-only").await;
-    let kept = events(&server, "encounters/on-disk").await;
+    let kept = events(&server, "notes/on-disk").await;
     // Of a snapshot that shows only what stays: it is a place that stays, whatever came after it.
     assert_eq!(server.merge("/api/v1/games/memory-only", &json!({ "last": true })).await.0, 200);
-    let path = "/api/v1/stream?collection=encounters";
+    let path = "/api/v1/stream?collection=notes";
     let shown = follow(&server, path, None).await.expect("snapshot").await.id;
     assert_eq!(shown, position(kept.last().unwrap()));
     // The second time with the flag turned on again, the third as it was.
@@ -265,25 +264,25 @@ async fn after_a_restart_it_is_gone_and_everybody_who_knew_it_is_told() {
         // Their place is still there, but what they were told beside it is not.
         for event in kept.iter().skip(1).step_by(6) {
             assert_eq!(is_told(&server, ALL, &position(event), "diverged").await.as_array().unwrap().len(), 1);
-            let both = "/api/v1/stream?doc=games/memory-only&doc=encounters/on-disk";
+            let both = "/api/v1/stream?doc=games/memory-only&doc=notes/on-disk";
             is_told(&server, both, &position(event), "diverged").await;
         }
-        assert_eq!(events(&server, "encounters/on-disk").await, kept);
-        assert_eq!(verified_history(&server, "encounters/on-disk").await.len(), kept.len());
-        resumes_everywhere(&server, "/api/v1/encounters/on-disk/events", &kept, 6).await;
+        assert_eq!(events(&server, "notes/on-disk").await, kept);
+        assert_eq!(verified_history(&server, "notes/on-disk").await.len(), kept.len());
+        resumes_everywhere(&server, "/api/v1/notes/on-disk/events", &kept, 6).await;
         resumes_everywhere(&server, path, &kept, 6).await;
         follow(&server, path, Some(&shown)).await.changes_after_resumed(0).await;
     }
     // A place in the log that is used again is told from the one before by its hash.
     let lost = game.last().unwrap();
     played_on(&server, lost["seq"].as_u64().unwrap()).await;
-    is_told(&server, "/api/v1/encounters/on-disk/events", &position(lost), "diverged").await;
+    is_told(&server, "/api/v1/notes/on-disk/events", &position(lost), "diverged").await;
 }
 
-/// Changes `encounters/on-disk` until the log is at least at `seq`.
+/// Changes `notes/on-disk` until the log is at least at `seq`.
 async fn played_on(server: &Process, seq: u64) {
     while server.get("/readyz").await.1["seq"].as_u64().unwrap() < seq {
-        assert_eq!(server.merge("/api/v1/encounters/on-disk", &json!({ "more": seq })).await.0, 200);
+        assert_eq!(server.merge("/api/v1/notes/on-disk", &json!({ "more": seq })).await.0, 200);
     }
 }
 
@@ -330,9 +329,9 @@ async fn games_that_were_there_stay_on_disk_and_those_of_before_stay_in_memory()
 async fn what_left_memory_is_said_to_be_trimmed_and_never_left_out() {
     let server = Process::start_with(&["--ring-events-max", "2048"], &[OFF]);
     played(&server, 10).await;
-    let (game, kept) = (events(&server, "games/memory-only").await, events(&server, "encounters/on-disk").await);
+    let (game, kept) = (events(&server, "games/memory-only").await, events(&server, "notes/on-disk").await);
     // One more that will be left in memory, so that history begins in the middle.
-    let change = json!({ "op": "put", "collection": "encounters", "id": "filler", "state": { "n": 1 } });
+    let change = json!({ "op": "put", "collection": "notes", "id": "filler", "state": { "n": 1 } });
     let batch = json!({ "operations": vec![change; 100] });
     for round in 0..21 {
         assert_eq!(server.post("/api/v1/batch", &batch).await.0, 200);
@@ -352,18 +351,18 @@ async fn what_left_memory_is_said_to_be_trimmed_and_never_left_out() {
         let documents = is_told(&server, path, &position(event), "trimmed").await;
         assert_eq!(documents[0]["version"], 12);
     }
-    let log = log_of(&server, &["encounters/on-disk"]).await;
+    let log = log_of(&server, &["notes/on-disk"]).await;
     for (index, event) in log.iter().enumerate() {
         // By its own name it is all on disk; beside the game, what the game lost is missing.
-        let path = "/api/v1/encounters/on-disk/events";
+        let path = "/api/v1/notes/on-disk/events";
         follow(&server, path, Some(&position(event))).await.changes_after_resumed(kept.len() - index - 1).await;
-        let both = "/api/v1/stream?doc=games/memory-only&doc=encounters/on-disk";
+        let both = "/api/v1/stream?doc=games/memory-only&doc=notes/on-disk";
         if event["seq"].as_u64() < game.last().unwrap()["seq"].as_u64() {
             assert_eq!(is_told(&server, both, &position(event), "trimmed").await.as_array().unwrap().len(), 2);
         }
     }
     // From the beginning of what is kept: all that is on disk, and of the game what is in memory.
-    let both = "/api/v1/stream?doc=games/memory-only&doc=encounters/on-disk";
+    let both = "/api/v1/stream?doc=games/memory-only&doc=notes/on-disk";
     let told = follow(&server, both, Some("0")).await.changes_after_resumed(kept.len() + 1).await;
     assert_eq!(told.last().unwrap().data, page["items"][0]);
     // Whoever follows goes on from there.
@@ -412,10 +411,10 @@ async fn there_are_only_so_many() {
     assert_eq!(server.get("/api/v1/games/c").await.0, 404);
     let create = |collection: &str| json!({ "op": "create", "collection": collection, "id": "x", "state": {} });
     let (status, problem) =
-        server.post("/api/v1/batch", &json!({ "operations": [create("encounters"), create("games")] })).await;
+        server.post("/api/v1/batch", &json!({ "operations": [create("notes"), create("games")] })).await;
     assert_eq!((status, &problem["index"]), (413, &json!(1)));
-    assert_eq!(server.get("/api/v1/encounters/x").await.0, 404);
-    assert_eq!(server.put("/api/v1/encounters/c", &json!({})).await.0, 201);
+    assert_eq!(server.get("/api/v1/notes/x").await.0, 404);
+    assert_eq!(server.put("/api/v1/notes/c", &json!({})).await.0, 201);
     assert_eq!(server.merge("/api/v1/games/a", &json!({ "n": 1 })).await.0, 200);
 }
 
@@ -430,7 +429,7 @@ async fn a_disk_that_fails_concerns_only_what_is_for_the_disk() {
     replica.take(&all.expect("snapshot").await);
     disk.set("enospc");
     for n in 0..5 {
-        let (status, document) = server.merge("/api/v1/encounters/on-disk", &json!({ "n": n })).await;
+        let (status, document) = server.merge("/api/v1/notes/on-disk", &json!({ "n": n })).await;
         assert_eq!((status, &document["durable"]), (202, &json!(false)), "{document}");
         let (status, document) = server.merge("/api/v1/games/memory-only", &json!({ "n": n })).await;
         assert_eq!((status, &document["persistent"]), (200, &json!(false)), "{document}");
@@ -438,7 +437,7 @@ async fn a_disk_that_fails_concerns_only_what_is_for_the_disk() {
             let patch = json!({ "both": n });
             json!({ "op": "patch", "collection": collection, "id": id, "patch": patch })
         };
-        let operations = json!([change("encounters", "on-disk"), change("games", "memory-only")]);
+        let operations = json!([change("notes", "on-disk"), change("games", "memory-only")]);
         let (status, answer) = server.post("/api/v1/batch", &json!({ "operations": operations })).await;
         assert_eq!((status, &answer["durable"]), (202, &json!(false)), "{answer}");
     }
@@ -454,12 +453,12 @@ async fn a_disk_that_fails_concerns_only_what_is_for_the_disk() {
     assert_eq!(server.merge("/api/v1/games/memory-only", &json!({ "n": 9 })).await.0, 200);
     // Nobody tells those who follow it alone of a disk.
     assert_eq!(game.changes(11).await.last().unwrap().data["version"], 16);
-    assert_eq!(server.merge("/api/v1/encounters/on-disk", &json!({ "n": 9 })).await.1["durable"], true);
-    let kept = events(&server, "encounters/on-disk").await;
+    assert_eq!(server.merge("/api/v1/notes/on-disk", &json!({ "n": 9 })).await.1["durable"], true);
+    let kept = events(&server, "notes/on-disk").await;
     server.kill();
     server.start_again();
-    assert_eq!(events(&server, "encounters/on-disk").await, kept);
-    verified_history(&server, "encounters/on-disk").await;
+    assert_eq!(events(&server, "notes/on-disk").await, kept);
+    verified_history(&server, "notes/on-disk").await;
     assert_eq!(server.get("/api/v1/games/memory-only").await.0, 404);
     assert!(!holds(&bytes_on_disk(&server), "memory-only"));
 }
@@ -530,7 +529,7 @@ async fn a_full_disk_makes_room_for_what_is_stored_together_with_a_game_in_memor
         assert!(n < 40, "the file is bounded");
         let (id, large) = (format!("e{n}"), "x".repeat(100_000));
         let operations = json!([
-            { "op": "put", "collection": "encounters", "id": id, "state": { "text": large } },
+            { "op": "put", "collection": "notes", "id": id, "state": { "text": large } },
             { "op": "put", "collection": "games", "id": "memory-only", "state": { "n": n } },
         ]);
         let (status, answer) = server.post("/api/v1/batch", &json!({ "operations": operations })).await;
@@ -542,7 +541,7 @@ async fn a_full_disk_makes_room_for_what_is_stored_together_with_a_game_in_memor
     assert_eq!((&game["state"]["n"], &game["version"]), (&json!(n), &json!(n + 1)));
     server.kill();
     server.start_again();
-    assert_eq!(verified_history(&server, &format!("encounters/e{n}")).await.len(), 1);
+    assert_eq!(verified_history(&server, &format!("notes/e{n}")).await.len(), 1);
     assert!(!holds(&bytes_on_disk(&server), "memory-only"));
 }
 
@@ -550,18 +549,18 @@ async fn a_full_disk_makes_room_for_what_is_stored_together_with_a_game_in_memor
 async fn whoever_knew_a_game_in_memory_is_told_when_a_stored_one_has_its_name() {
     let mut server = Process::start_with(&[], &[OFF]);
     played(&server, 10).await;
-    let kept = events(&server, "encounters/on-disk").await;
+    let kept = events(&server, "notes/on-disk").await;
     server.kill();
     server.start_again_in(&[]);
     assert_eq!(server.put("/api/v1/games/memory-only", &json!({ "another": true })).await.1["version"], 1);
-    let both = "/api/v1/stream?doc=games/memory-only&doc=encounters/on-disk";
+    let both = "/api/v1/stream?doc=games/memory-only&doc=notes/on-disk";
     for event in kept.iter().skip(1) {
         let documents = is_told(&server, both, &position(event), "diverged").await;
         assert_eq!(documents[1]["state"], json!({ "another": true }), "{documents}");
     }
     // In a place of after that, everybody knew the one that is there.
-    let (_, later) = server.merge("/api/v1/encounters/on-disk", &json!({ "n": 1 })).await;
-    let last = events(&server, "encounters/on-disk").await.pop().unwrap();
+    let (_, later) = server.merge("/api/v1/notes/on-disk", &json!({ "n": 1 })).await;
+    let last = events(&server, "notes/on-disk").await.pop().unwrap();
     assert_eq!(later["version"], last["version"]);
     follow(&server, both, Some(&position(&last))).await.changes_after_resumed(0).await;
 }
@@ -572,7 +571,7 @@ async fn the_same_when_the_stored_one_comes_from_another_server_in_the_same_run(
     assert_eq!(from.put("/api/v1/games/memory-only", &json!({ "another": true })).await.0, 201);
     let to = Process::start_with(&["--ring-events-max", "2048", "--hot-idle-seconds", "1"], &[OFF]);
     played(&to, 10).await;
-    let kept = events(&to, "encounters/on-disk").await;
+    let kept = events(&to, "notes/on-disk").await;
     assert_eq!(to.request("DELETE", "/api/v1/games/memory-only").send().await.unwrap().status(), 200);
     // Until the server has let go of it.
     let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
@@ -584,12 +583,12 @@ async fn the_same_when_the_stored_one_comes_from_another_server_in_the_same_run(
         assert!(std::time::Instant::now() < end, "{status} {moved}");
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
-    let change = json!({ "op": "put", "collection": "encounters", "id": "filler", "state": { "n": 1 } });
+    let change = json!({ "op": "put", "collection": "notes", "id": "filler", "state": { "n": 1 } });
     let batch = json!({ "operations": vec![change; 100] });
     for _ in 0..22 {
         assert_eq!(to.post("/api/v1/batch", &batch).await.0, 200);
     }
-    let both = "/api/v1/stream?doc=games/memory-only&doc=encounters/on-disk";
+    let both = "/api/v1/stream?doc=games/memory-only&doc=notes/on-disk";
     let documents = is_told(&to, both, &position(&kept[3]), "trimmed").await;
     assert_eq!(documents.as_array().unwrap().len(), 2, "{documents}");
 }

@@ -20,8 +20,9 @@ fn decided(
 ) -> Result<Decision, Error> {
     let document = document(state);
     let past = |_: Version| -> Result<Option<Value>, Error> { Ok(Some(json!({ "then": 1 }))) };
-    let context =
-        Context { viewer, rules: None, at: Timestamp::from_millis(2), seed: [0; 32], bounds: BOUNDS, past: &past };
+    let other = |_: &DocumentName| -> Result<Option<Value>, Error> { Ok(None) };
+    let at = Timestamp::from_millis(2);
+    let context = Context { viewer, rules: None, at, seed: [0; 32], bounds: BOUNDS, past: &past, other: &other };
     let request = Request { name: meta().name.clone(), operation, expected };
     decide(request, Some(Current { document: &document, state }), &context)
 }

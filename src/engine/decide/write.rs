@@ -14,7 +14,7 @@ use crate::base::ids::{DocumentName, Seq, UserId, Version};
 use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
 use crate::document::event::Event;
 use crate::document::model::{Access, Meta};
-use crate::document::visibility::Viewer;
+use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::hooks::ChangeOrigin;
 use crate::engine::request::{Durability, Outcome, ReplyTo, Write, WriteKey, WriteReply};
 use crate::engine::state::document_cache::CachedDocument;
@@ -140,6 +140,7 @@ impl Decider<'_> {
     ) -> Result<Decision> {
         let name = request.name.clone();
         let past = |version: Version| self.state_at(&name, cached, version);
+        let other = |name: &DocumentName| self.visible_state(name, moment.viewer);
         let context = Context {
             viewer: moment.viewer,
             rules: self.options.rules.get(&name.collection).map(|rules| &**rules),
@@ -147,11 +148,27 @@ impl Decider<'_> {
             seed: moment.seed,
             bounds: self.options.state,
             past: &past,
+            other: &other,
         };
         let current = cached.map(|cached| Current { document: &cached.document, state: tree });
         // Rules are foreign code. They get values and return one, so nothing of ours is left half-done by a panic.
         catch_unwind(AssertUnwindSafe(|| decide::decide(request, current, &context)))
             .unwrap_or_else(|_| Err(Error::internal(format!("the rules of {} panicked", name.collection))))
+    }
+
+    /// The newest state of a document as far as `viewer` may see it, decided versions included; `None`: it is not
+    /// there.
+    fn visible_state(&self, name: &DocumentName, viewer: &Viewer) -> Result<Option<Value>> {
+        let cached = match self.state.documents.get(name) {
+            Some(cached) => Some(cached.clone()),
+            None => self.disk.load(name)?,
+        };
+        let Some(cached) = cached else { return Ok(None) };
+        let audience = cached.document.meta.audience(viewer);
+        Ok(cached.tree()?.map(|tree| match audience {
+            Audience::Host => (*tree).clone(),
+            Audience::Player(player) => visibility::redact_value((*tree).clone(), player),
+        }))
     }
 
     /// The state of a document at `version`, decided versions included.

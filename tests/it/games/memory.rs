@@ -92,10 +92,10 @@ async fn a_repeated_key_gets_the_first_answer_for_as_long_as_the_server_runs() {
 async fn a_failing_disk_does_not_concern_it_and_nothing_of_it_is_there() {
     let (disk, mut server) = Disk::with_server(&["--flags.games-persistence", "false"]);
     open_game(&server).await;
-    assert_eq!(server.put("/api/v1/encounters/e", &json!({ "n": 1 })).await.0, 201);
+    assert_eq!(server.put("/api/v1/notes/e", &json!({ "n": 1 })).await.0, 201);
     server.meet("carol").await;
     disk.set("enospc");
-    assert_eq!(server.merge("/api/v1/encounters/e", &json!({ "n": 2 })).await.0, 202);
+    assert_eq!(server.merge("/api/v1/notes/e", &json!({ "n": 2 })).await.0, 202);
     join(&server, "carol", "carol", None).await.expect(201);
     let token = token(&server, "carol").await;
     reconnect(&server, "carol", "carol", &token).await.expect(200);

@@ -1,0 +1,573 @@
+//! What an encounter is. In memory a combatant is whole; in the document the numbers of a concealed one stand under
+//! `hidden`, where only the host sees them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::base::clock::Timestamp;
+use crate::base::ids::{DocumentId, UserId};
+use crate::document::rules::{Rejection, read_as};
+
+/// Most combatants of an encounter.
+pub(super) const COMBATANTS_MAX: usize = 500;
+/// Most conditions, and most counters, of a combatant.
+pub(super) const CONDITIONS_MAX: usize = 50;
+/// Most notes that are kept; the oldest go first.
+const NOTES_MAX: usize = 200;
+/// Most turns that can be taken back; the oldest go first.
+const TURNS_MAX: usize = 200;
+/// Largest number of hit points, of damage, and of a counter.
+pub(super) const POINTS_MAX: u32 = 1_000_000;
+/// Largest initiative, and smallest below 0.
+pub(super) const INITIATIVE_MAX: i64 = 1_000;
+/// Longest name of a combatant or an encounter, and of a condition or a counter, bytes.
+pub(super) const NAME_LENGTH_MAX: usize = 200;
+
+/// The members of a concealed combatant that players see.
+const SHOWN_OF_CONCEALED: [&str; 5] = ["name", "side", "concealed", "down", "conditions"];
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Status {
+    #[default]
+    Planning,
+    Active,
+    Paused,
+    Completed,
+}
+
+impl Status {
+    /// Whether it is somebody's turn.
+    pub(super) fn has_turn(self) -> bool {
+        matches!(self, Self::Active | Self::Paused)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Planning => "planning",
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Side {
+    Party,
+    Foe,
+    Neutral,
+}
+
+/// `current` is never above `maximum`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct HitPoints {
+    pub current: u32,
+    pub maximum: u32,
+    pub temporary: u32,
+}
+
+/// Sent as a number they are the maximum, and all of it is there.
+impl<'de> Deserialize<'de> for HitPoints {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(HitPointsVisitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HitPointsMembers {
+    current: Option<u32>,
+    maximum: u32,
+    #[serde(default)]
+    temporary: u32,
+}
+
+struct HitPointsVisitor;
+
+impl<'de> Visitor<'de> for HitPointsVisitor {
+    type Value = HitPoints;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number, or an object with maximum, current and temporary")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<HitPoints, E> {
+        let maximum = u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(HitPoints { current: maximum, maximum, temporary: 0 })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<HitPoints, A::Error> {
+        let HitPointsMembers { current, maximum, temporary } =
+            HitPointsMembers::deserialize(MapAccessDeserializer::new(members))?;
+        Ok(HitPoints { current: current.unwrap_or(maximum), maximum, temporary })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Condition {
+    pub name: String,
+    /// Rounds that it lasts; left out: until it is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Counter {
+    pub value: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Combatant {
+    pub name: String,
+    pub side: Side,
+    #[serde(default)]
+    pub initiative: Option<i64>,
+    /// The score, of which 10 and 11 add nothing to a roll.
+    #[serde(default)]
+    pub dexterity: Option<i64>,
+    #[serde(default)]
+    pub armor_class: Option<u32>,
+    pub hit_points: HitPoints,
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    #[serde(default)]
+    pub down: bool,
+    #[serde(default)]
+    pub concealed: bool,
+    /// What players see instead of the name as long as it is concealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    #[serde(default)]
+    pub player_id: Option<UserId>,
+    /// Those of one group roll initiative together.
+    #[serde(default)]
+    pub group: Option<String>,
+    #[serde(default)]
+    pub counters: BTreeMap<String, Counter>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creature_id: Option<String>,
+    /// What the host keeps with it besides.
+    #[serde(skip)]
+    pub extra: Map<String, Value>,
+}
+
+/// The members of [`Combatant`].
+const COMBATANT_MEMBERS: [&str; 14] = [
+    "name",
+    "side",
+    "initiative",
+    "dexterity",
+    "armorClass",
+    "hitPoints",
+    "conditions",
+    "down",
+    "concealed",
+    "alias",
+    "playerId",
+    "group",
+    "counters",
+    "creatureId",
+];
+
+impl Combatant {
+    /// What orders it among others: initiative, then dexterity.
+    pub(super) fn precedence(&self) -> (Option<i64>, i64) {
+        (self.initiative, self.dexterity.unwrap_or(10))
+    }
+
+    pub(super) fn is_of(&self, player: &UserId) -> bool {
+        self.player_id.as_ref() == Some(player)
+    }
+
+    fn read(id: &str, value: &Value) -> Result<Self, Rejection> {
+        let Value::Object(members) = value else { return Err(invalid(id, "must be an object")) };
+        let (known, extra) = split(members, &COMBATANT_MEMBERS);
+        let combatant = Self { extra, ..read_as(&Value::Object(known), &format!("combatants.{id}"))? };
+        combatant.check(id)?;
+        Ok(combatant)
+    }
+
+    pub(super) fn check(&self, id: &str) -> Result<(), Rejection> {
+        let HitPoints { current, maximum, temporary } = self.hit_points;
+        check_text(&self.name, "a combatant's name")?;
+        if let Some(alias) = &self.alias {
+            check_text(alias, "an alias")?;
+        }
+        if maximum == 0 || current > maximum || maximum > POINTS_MAX || temporary > POINTS_MAX {
+            let message = format!("hitPoints: current is 0 to maximum, and maximum is 1 to {POINTS_MAX}");
+            return Err(invalid(id, &message));
+        }
+        let numbers = [self.initiative, self.dexterity].into_iter().flatten();
+        if numbers.into_iter().any(|number| number.abs() > INITIATIVE_MAX) {
+            return Err(invalid(id, &format!("initiative and dexterity are at most {INITIATIVE_MAX}")));
+        }
+        if self.conditions.len() > CONDITIONS_MAX || self.counters.len() > CONDITIONS_MAX {
+            return Err(invalid(id, &format!("has at most {CONDITIONS_MAX} conditions and {CONDITIONS_MAX} counters")));
+        }
+        let names: BTreeSet<&str> = self.conditions.iter().map(|condition| condition.name.as_str()).collect();
+        if names.len() < self.conditions.len() {
+            return Err(invalid(id, "has each condition once"));
+        }
+        let below_maximum = |counter: &Counter| counter.value <= counter.maximum.unwrap_or(POINTS_MAX).min(POINTS_MAX);
+        if !self.counters.values().all(below_maximum) {
+            return Err(invalid(id, "a counter's value is 0 to its maximum"));
+        }
+        Ok(())
+    }
+
+    /// All of it, as it stands in the document unless it is concealed.
+    fn members(&self) -> Result<Map<String, Value>, Rejection> {
+        let Value::Object(mut members) = to_value(self)? else { return Err(damaged()) };
+        for (name, value) in &self.extra {
+            members.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        Ok(members)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Note {
+    pub at: Timestamp,
+    pub by: String,
+    pub text: String,
+}
+
+/// How to take a turn back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TurnRecord {
+    /// Whose turn it was.
+    pub turn: String,
+    pub round: u32,
+    /// Before whom the one whose turn it was stood, when it was delayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed_from: Option<String>,
+    /// What was rolled anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reroll: Option<RerollRecord>,
+    /// In the order in which they changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ConditionChange>,
+}
+
+/// Order and initiatives before a roll at the top of a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RerollRecord {
+    pub order: Vec<String>,
+    pub initiatives: BTreeMap<String, Option<i64>>,
+}
+
+/// A condition that lost a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConditionChange {
+    pub combatant_id: String,
+    /// As it was.
+    pub before: Condition,
+    /// Where it stood when it went; left out: it is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_from: Option<usize>,
+}
+
+/// The host's part of the state that is not of a combatant.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Secrets {
+    /// Ids in the order of adding.
+    added: Vec<String>,
+    /// Turns that can be taken back, the last one last.
+    turns: Vec<TurnRecord>,
+    /// What the host keeps hidden besides, by combatant.
+    of_shown: Map<String, Value>,
+    extra: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Encounter {
+    pub name: String,
+    pub status: Status,
+    pub round: u32,
+    pub turn: Option<String>,
+    pub order: Vec<String>,
+    pub combatants: BTreeMap<String, Combatant>,
+    pub reroll_each_round: bool,
+    notes: Vec<Note>,
+    secrets: Secrets,
+    extra: Map<String, Value>,
+}
+
+/// The members of a state but `combatants` and `hidden`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StateForm {
+    name: String,
+    status: Status,
+    round: u32,
+    turn: Option<String>,
+    order: Option<Vec<String>>,
+    reroll_each_round: bool,
+    notes: Vec<Note>,
+}
+
+const STATE_MEMBERS: [&str; 7] = ["name", "status", "round", "turn", "order", "rerollEachRound", "notes"];
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct HiddenForm {
+    added: Vec<String>,
+    turns: Vec<TurnRecord>,
+}
+
+impl Encounter {
+    /// Reads a state; what is left out gets its default. Error: names what does not hold.
+    pub(super) fn read(state: &Value) -> Result<Self, Rejection> {
+        let Value::Object(members) = state else { return Err(Rejection::new("the state must be an object")) };
+        let (known, mut extra) = split(members, &STATE_MEMBERS);
+        let form: StateForm = read_as(&Value::Object(known), "state")?;
+        let sent: Map<String, Value> = object(extra.remove("combatants"), "combatants")?;
+        let mut hidden = object(extra.remove("hidden"), "hidden")?;
+        let mut of_shown = object(hidden.remove("combatants"), "hidden.combatants")?;
+        let (known, hidden_extra) = split(&hidden, &["added", "turns"]);
+        let hidden_form: HiddenForm = read_as(&Value::Object(known), "hidden")?;
+        let mut combatants = BTreeMap::new();
+        for (id, mut value) in sent {
+            check_id(&id)?;
+            if value.get("concealed") == Some(&json!(true))
+                && let (Value::Object(shown), Some(Value::Object(numbers))) = (&mut value, of_shown.remove(&id))
+            {
+                shown.extend(numbers);
+            }
+            combatants.insert(id.clone(), Combatant::read(&id, &value)?);
+        }
+        of_shown.retain(|id, _| combatants.contains_key(id));
+        let given = form.order.is_some();
+        let mut encounter = Self {
+            name: form.name,
+            status: form.status,
+            round: form.round,
+            turn: form.turn,
+            order: form.order.unwrap_or_default(),
+            combatants,
+            reroll_each_round: form.reroll_each_round,
+            notes: form.notes,
+            secrets: Secrets { added: hidden_form.added, turns: hidden_form.turns, of_shown, extra: hidden_extra },
+            extra,
+        };
+        encounter.complete_added();
+        if !given {
+            encounter.order_as_added();
+        }
+        encounter.check()?;
+        Ok(encounter)
+    }
+
+    /// The state as it stands in the document.
+    pub(super) fn into_value(self) -> Result<Value, Rejection> {
+        let mut state = self.extra;
+        let mut shown = Map::new();
+        let mut numbers = self.secrets.of_shown;
+        for (id, combatant) in &self.combatants {
+            let mut members = combatant.members()?;
+            if combatant.concealed {
+                let (mut visible, mut hidden) = split(&members, &SHOWN_OF_CONCEALED);
+                if let Some(alias) = hidden.get("alias").cloned() {
+                    let name = visible.insert("name".to_owned(), alias).unwrap_or_default();
+                    hidden.insert("name".to_owned(), name);
+                }
+                numbers.insert(id.clone(), Value::Object(hidden));
+                members = visible;
+            }
+            shown.insert(id.clone(), Value::Object(members));
+        }
+        let mut hidden = self.secrets.extra;
+        hidden.insert("combatants".to_owned(), Value::Object(numbers));
+        if !self.secrets.added.is_empty() {
+            hidden.insert("added".to_owned(), json!(self.secrets.added));
+        }
+        if !self.secrets.turns.is_empty() {
+            hidden.insert("turns".to_owned(), to_value(&self.secrets.turns)?);
+        }
+        let members = json!({
+            "name": self.name, "status": self.status, "round": self.round, "turn": self.turn, "order": self.order,
+            "combatants": shown, "hidden": hidden,
+        });
+        let Value::Object(members) = members else { return Err(damaged()) };
+        state.extend(members);
+        if self.reroll_each_round {
+            state.insert("rerollEachRound".to_owned(), json!(true));
+        }
+        if !self.notes.is_empty() {
+            state.insert("notes".to_owned(), to_value(&self.notes)?);
+        }
+        Ok(Value::Object(state))
+    }
+
+    /// Error: what does not hold.
+    fn check(&self) -> Result<(), Rejection> {
+        let named: BTreeSet<&String> = self.order.iter().collect();
+        if named.len() != self.order.len() || !self.combatants.keys().eq(named) {
+            return Err(Rejection::new("order must name each combatant once"));
+        }
+        if self.combatants.len() > COMBATANTS_MAX {
+            return Err(too_many());
+        }
+        if self.name.len() > NAME_LENGTH_MAX {
+            return Err(Rejection::new(format!("a name has at most {NAME_LENGTH_MAX} bytes")));
+        }
+        let holds = match &self.turn {
+            Some(turn) => self.status.has_turn() && self.combatants.contains_key(turn) && self.round > 0,
+            None => !self.status.has_turn(),
+        };
+        if holds {
+            return Ok(());
+        }
+        Err(Rejection::new("turn must name a combatant, and round be 1 or more, while active or paused, and only then"))
+    }
+
+    /// Makes the order of adding name each combatant once.
+    fn complete_added(&mut self) {
+        let mut known = BTreeSet::new();
+        let all = self.secrets.added.iter().chain(&self.order).chain(self.combatants.keys());
+        let first = all.filter(|id| self.combatants.contains_key(*id) && known.insert((*id).clone()));
+        self.secrets.added = first.cloned().collect();
+    }
+
+    /// Orders as while planning: as added, those without initiative last.
+    pub(super) fn order_as_added(&mut self) {
+        let has = |id: &&String| self.combatants.get(*id).is_some_and(|combatant| combatant.initiative.is_some());
+        let (with, without): (Vec<_>, Vec<_>) = self.secrets.added.iter().partition(has);
+        self.order = with.into_iter().chain(without).cloned().collect();
+    }
+
+    pub(super) fn combatant(&self, id: &str) -> Result<&Combatant, Rejection> {
+        self.combatants.get(id).ok_or_else(|| no_combatant(id))
+    }
+
+    pub(super) fn combatant_mut(&mut self, id: &str) -> Result<&mut Combatant, Rejection> {
+        self.combatants.get_mut(id).ok_or_else(|| no_combatant(id))
+    }
+
+    /// The ids of those who are concealed.
+    pub(super) fn concealed(&self) -> BTreeSet<String> {
+        let concealed = self.combatants.iter().filter(|(_, combatant)| combatant.concealed);
+        concealed.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Puts a combatant in the list, not yet in the order.
+    pub(super) fn insert(&mut self, id: String, combatant: Combatant) -> Result<(), Rejection> {
+        if self.combatants.contains_key(&id) {
+            return Err(Rejection::new(format!("there is a combatant {id} already")));
+        }
+        if self.combatants.len() >= COMBATANTS_MAX {
+            return Err(too_many());
+        }
+        check_id(&id)?;
+        combatant.check(&id)?;
+        self.secrets.added.push(id.clone());
+        self.combatants.insert(id, combatant);
+        Ok(())
+    }
+
+    /// Takes a combatant off the list and the order.
+    pub(super) fn take(&mut self, id: &str) -> Result<Combatant, Rejection> {
+        let combatant = self.combatants.remove(id).ok_or_else(|| no_combatant(id))?;
+        self.secrets.added.retain(|other| other != id);
+        self.secrets.of_shown.remove(id);
+        self.order.retain(|other| other != id);
+        Ok(combatant)
+    }
+
+    pub(super) fn add_note(&mut self, at: Timestamp, by: &UserId, text: String) {
+        self.notes.push(Note { at, by: by.to_string(), text });
+        let surplus = self.notes.len().saturating_sub(NOTES_MAX);
+        self.notes.drain(..surplus);
+    }
+
+    /// Remembers how to take a turn back.
+    pub(super) fn push_turn(&mut self, record: TurnRecord) {
+        self.secrets.turns.push(record);
+        let surplus = self.secrets.turns.len().saturating_sub(TURNS_MAX);
+        self.secrets.turns.drain(..surplus);
+    }
+
+    pub(super) fn pop_turn(&mut self) -> Option<TurnRecord> {
+        self.secrets.turns.pop()
+    }
+
+    /// The turns that can be taken back, the last one last.
+    pub(super) fn turns_mut(&mut self) -> &mut Vec<TurnRecord> {
+        &mut self.secrets.turns
+    }
+}
+
+/// Refuses a state in which more of a concealed combatant is shown than players may see.
+pub(super) fn check_concealed(state: &Value) -> Result<(), Rejection> {
+    let combatants = state["combatants"].as_object().into_iter().flatten();
+    for (id, combatant) in combatants {
+        let shown = combatant.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+        let leaks = shown.filter(|name| !SHOWN_OF_CONCEALED.contains(name)).collect::<Vec<_>>();
+        if combatant["concealed"] == json!(true) && !leaks.is_empty() {
+            let message = format!("{id} is concealed: put {} under hidden.combatants.{id}", leaks.join(", "));
+            return Err(Rejection::new(message));
+        }
+    }
+    Ok(())
+}
+
+/// The named members, and the others.
+fn split(members: &Map<String, Value>, names: &[&str]) -> (Map<String, Value>, Map<String, Value>) {
+    let all = members.iter().map(|(name, value)| (name.clone(), value.clone()));
+    all.partition(|(name, _)| names.contains(&name.as_str()))
+}
+
+fn object(value: Option<Value>, name: &str) -> Result<Map<String, Value>, Rejection> {
+    match value {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(members)) => Ok(members),
+        Some(_) => Err(Rejection::new(format!("{name} must be an object"))),
+    }
+}
+
+fn to_value(value: &impl Serialize) -> Result<Value, Rejection> {
+    serde_json::to_value(value).map_err(|_| damaged())
+}
+
+fn damaged() -> Rejection {
+    Rejection::new("the encounter's state is damaged; the host may roll it back")
+}
+
+fn too_many() -> Rejection {
+    Rejection::new(format!("an encounter has at most {COMBATANTS_MAX} combatants"))
+}
+
+pub(super) fn no_combatant(id: &str) -> Rejection {
+    Rejection::new(format!("there is no combatant {id}"))
+}
+
+fn invalid(id: &str, message: &str) -> Rejection {
+    Rejection::new(format!("combatants.{id}: {message}"))
+}
+
+fn check_id(id: &str) -> Result<(), Rejection> {
+    DocumentId::new(id).map(drop).map_err(|error| Rejection::new(format!("combatantId: {}", error.message())))
+}
+
+/// Refuses an empty or long text, called `what`.
+pub(super) fn check_text(text: &str, what: &str) -> Result<(), Rejection> {
+    if text.is_empty() || text.len() > NAME_LENGTH_MAX {
+        return Err(Rejection::new(format!("{what} is 1 to {NAME_LENGTH_MAX} bytes")));
+    }
+    Ok(())
+}

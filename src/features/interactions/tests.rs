@@ -1,0 +1,243 @@
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed unwrap or index fails the test")]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::rules::InteractionRules;
+use crate::base::clock::Timestamp;
+use crate::base::ids::UserId;
+use crate::document::rules::{Action, Actor, Rejection, Rules as _};
+use crate::property_tests::cases;
+
+fn actor(id: &str) -> Actor {
+    Actor { id: UserId::new(id).unwrap(), host: id == "dm" }
+}
+
+fn create(state: &Value) -> Value {
+    InteractionRules.create(state.clone(), &actor("dm")).unwrap()
+}
+
+fn attempt(state: &Value, who: &str, kind: &str, payload: &Value) -> Result<Value, Rejection> {
+    let action = Action { kind, payload, at: Timestamp::from_millis(1_000), seed: [0; 32] };
+    InteractionRules.apply(state, &action, &actor(who))
+}
+
+#[track_caller]
+fn play(state: &Value, actions: &[(&str, &str, Value)]) -> Value {
+    actions.iter().fold(state.clone(), |state, (who, kind, payload)| attempt(&state, who, kind, payload).unwrap())
+}
+
+#[track_caller]
+fn refused(state: &Value, who: &str, kind: &str, payload: Value, says: &str) {
+    let message = attempt(state, who, kind, &payload).unwrap_err().message;
+    assert!(message.contains(says), "{who} {kind} {payload}: {message}");
+}
+
+fn none() -> Value {
+    json!({})
+}
+
+/// Ana, Bo and Cy, and it is Ana's turn.
+fn started() -> Value {
+    let join = |who: &'static str| (who, "join", json!({ "name": who.to_uppercase() }));
+    play(
+        &create(&json!({ "campaignId": "c" })),
+        &[("dm", "open", none()), join("ana"), join("bo"), join("cy"), ("dm", "start", none())],
+    )
+}
+
+fn submitted() -> Value {
+    play(&started(), &[("ana", "submitAction", json!({ "action": "I open the door" }))])
+}
+
+#[test]
+fn it_begins_idle_and_keeps_what_else_is_in_it() {
+    let whole = json!({ "campaignId": "c", "status": "idle", "participants": [], "order": [], "turn": null, "round": 0,
+                        "pending": null, "log": [] });
+    assert_eq!(create(&json!({ "campaignId": "c" })), whole);
+    for state in
+        [json!({ "status": "odd" }), json!({ "order": ["ana"] }), json!({ "status": "in-progress" }), json!([])]
+    {
+        InteractionRules.create(state, &actor("dm")).unwrap_err();
+    }
+}
+
+#[test]
+fn players_join_and_the_one_who_comes_late_is_last() {
+    let state = started();
+    assert_eq!(
+        (&state["order"], &state["turn"], &state["round"]),
+        (&json!(["ana", "bo", "cy"]), &json!("ana"), &json!(1))
+    );
+    assert_eq!(state["participants"][0], json!({ "playerId": "ana", "name": "ANA" }));
+    let late = play(&state, &[("di", "join", json!({ "characterId": "elf" }))]);
+    assert_eq!(late["order"], json!(["ana", "bo", "cy", "di"]));
+    assert_eq!(late["participants"][3], json!({ "playerId": "di", "name": "di", "characterId": "elf" }));
+    refused(&state, "ana", "join", none(), "already");
+    refused(&create(&none()), "ana", "join", none(), "idle");
+    refused(&play(&create(&none()), &[("dm", "open", none())]), "dm", "start", none(), "must join");
+}
+
+#[test]
+fn the_dm_reviews_what_a_player_submits() {
+    let waiting = submitted();
+    assert_eq!((&waiting["status"], &waiting["turn"]), (&json!("waiting-for-dm"), &json!("ana")));
+    assert_eq!(waiting["pending"], json!({ "playerId": "ana", "action": "I open the door" }));
+    refused(&waiting, "ana", "submitAction", json!({ "action": "and run" }), "waits for the DM already");
+    refused(&waiting, "ana", "reviewAction", json!({ "decision": "approve" }), "only the DM");
+    let approved =
+        play(&waiting, &[("dm", "reviewAction", json!({ "decision": "approve", "result": { "door": "open" } }))]);
+    assert_eq!(
+        (&approved["status"], &approved["turn"], &approved["pending"]),
+        (&json!("in-progress"), &json!("bo"), &Value::Null)
+    );
+    let last = approved["log"].as_array().unwrap().last().unwrap();
+    let entry = json!({ "at": "1970-01-01T00:00:01.000Z", "playerId": "ana", "kind": "approve",
+                        "action": "I open the door", "result": { "door": "open" } });
+    assert_eq!(last, &entry);
+    let rejected = play(&waiting, &[("dm", "reviewAction", json!({ "decision": "reject", "reason": "locked" }))]);
+    assert_eq!((&rejected["status"], &rejected["turn"]), (&json!("in-progress"), &json!("ana")));
+    assert_eq!(rejected["log"].as_array().unwrap().last().unwrap()["reason"], "locked");
+    play(&rejected, &[("ana", "submitAction", json!({ "action": "I knock" }))]);
+    refused(&started(), "dm", "reviewAction", json!({ "decision": "approve" }), "in-progress");
+    refused(&waiting, "dm", "reviewAction", json!({ "decision": "maybe" }), "decision");
+    refused(&started(), "ana", "submitAction", json!({ "action": "x".repeat(3_000) }), "bytes");
+    refused(&started(), "ana", "submitAction", json!({ "action": null }), "what is done");
+}
+
+#[test]
+fn turns_pass_and_what_waits_is_dropped_with_a_note() {
+    let round = play(
+        &started(),
+        &[("ana", "nextTurn", none()), ("bo", "skipTurn", json!({ "reason": "asleep" })), ("dm", "nextTurn", none())],
+    );
+    assert_eq!((&round["turn"], &round["round"]), (&json!("ana"), &json!(2)));
+    let dropped = play(&submitted(), &[("dm", "nextTurn", none())]);
+    assert_eq!(
+        (&dropped["turn"], &dropped["status"], &dropped["pending"]),
+        (&json!("bo"), &json!("in-progress"), &Value::Null)
+    );
+    let kinds: Vec<&str> =
+        dropped["log"].as_array().unwrap().iter().rev().take(2).map(|e| e["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["nextTurn", "drop"]);
+    for (who, kind) in [("bo", "nextTurn"), ("bo", "skipTurn"), ("bo", "submitAction"), ("zoe", "nextTurn")] {
+        refused(&started(), who, kind, json!({ "action": "x" }), "not your turn");
+    }
+}
+
+#[test]
+fn who_leaves_on_their_turn_passes_it_on() {
+    let left = play(&submitted(), &[("ana", "leave", none())]);
+    assert_eq!((&left["turn"], &left["order"], &left["pending"]), (&json!("bo"), &json!(["bo", "cy"]), &Value::Null));
+    assert_eq!(left["status"], "in-progress");
+    let last = play(&started(), &[("ana", "nextTurn", none()), ("bo", "nextTurn", none()), ("cy", "leave", none())]);
+    assert_eq!((&last["turn"], &last["round"]), (&json!("ana"), &json!(2)));
+    let empty = play(&last, &[("bo", "leave", none()), ("ana", "leave", none())]);
+    assert_eq!((&empty["status"], &empty["turn"]), (&json!("waiting-for-players"), &Value::Null));
+    refused(&started(), "zoe", "leave", none(), "do not take part");
+}
+
+#[test]
+fn what_is_the_dms_is_refused_to_players_and_each_status_takes_its_actions() {
+    for kind in ["open", "start", "reviewAction", "reorder", "pause", "resume", "complete", "cancel", "dance"] {
+        refused(&started(), "ana", kind, none(), "only the DM");
+    }
+    refused(&started(), "dm", "dance", none(), "an interaction knows");
+    refused(&started(), "dm", "reorder", json!({ "order": ["ana", "bo", "bo"] }), "each participant once");
+    let order = play(&started(), &[("dm", "reorder", json!({ "order": ["cy", "ana", "bo"] }))]);
+    assert_eq!((&order["order"], &order["turn"]), (&json!(["cy", "ana", "bo"]), &json!("ana")));
+    let paused = play(&submitted(), &[("dm", "pause", none())]);
+    refused(&paused, "ana", "nextTurn", none(), "paused");
+    refused(&paused, "ana", "submitAction", json!({ "action": "x" }), "paused");
+    assert_eq!(play(&paused, &[("dm", "resume", none())])["status"], "waiting-for-dm");
+    let paused = play(&started(), &[("dm", "pause", none())]);
+    assert_eq!(play(&paused, &[("dm", "resume", none())])["status"], "in-progress");
+    let completed = play(&submitted(), &[("dm", "complete", none())]);
+    assert_eq!(
+        (&completed["status"], &completed["turn"], &completed["pending"]),
+        (&json!("completed"), &Value::Null, &Value::Null)
+    );
+    for (who, kind) in [("dm", "cancel"), ("dm", "resume"), ("ana", "leave"), ("zoe", "join"), ("dm", "open")] {
+        refused(&completed, who, kind, none(), "completed");
+    }
+    assert_eq!(play(&create(&none()), &[("dm", "cancel", none())])["status"], "cancelled");
+    refused(&create(&none()), "dm", "complete", none(), "idle");
+}
+
+#[test]
+fn the_log_is_bounded_and_a_direct_change_must_hold_together() {
+    let state = (0..150).fold(started(), |state, _| {
+        play(&state, &[("dm", "nextTurn", none()), ("dm", "pause", none()), ("dm", "resume", none())])
+    });
+    assert_eq!(state["log"].as_array().unwrap().len(), 200);
+    let mut after = state.clone();
+    after["scene"] = json!("cellar");
+    assert_eq!(InteractionRules.edit(&state, &after, &actor("dm")), Ok(()));
+    assert!(InteractionRules.edit(&state, &after, &actor("ana")).is_err());
+    after["turn"] = json!("zoe");
+    assert!(InteractionRules.edit(&state, &after, &actor("dm")).is_err());
+}
+
+const KINDS: [&str; 15] = [
+    "open",
+    "join",
+    "join",
+    "join",
+    "leave",
+    "start",
+    "start",
+    "submitAction",
+    "submitAction",
+    "reviewAction",
+    "nextTurn",
+    "skipTurn",
+    "reorder",
+    "pause",
+    "resume",
+];
+
+fn an_action() -> impl Strategy<Value = (&'static str, &'static str, Value)> {
+    let who = || proptest::sample::select(&["dm", "dm", "ana", "bo", "cy", "di"][..]);
+    let kind = proptest::sample::select(&KINDS[..]);
+    (who(), kind, any::<bool>(), proptest::collection::vec(who(), 1..4)).prop_map(|(who, kind, flag, order)| {
+        let payload = match kind {
+            "submitAction" => json!({ "action": { "say": flag } }),
+            "reviewAction" => json!({ "decision": if flag { "approve" } else { "reject" } }),
+            "reorder" => json!({ "order": order }),
+            _ => json!({}),
+        };
+        (who, kind, payload)
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(128))]
+
+    #[test]
+    fn whatever_is_played_the_interaction_holds_together(play in proptest::collection::vec(an_action(), 1..80)) {
+        let mut state = create(&json!({}));
+        for (who, kind, payload) in play {
+            let Ok(next) = attempt(&state, who, kind, &payload) else { continue };
+            prop_assert_ne!(&next, &state, "{} by {} does something, if only in the log", kind, who);
+            state = next;
+            let texts = |value: &Value| -> Vec<String> {
+                value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+            };
+            let order = texts(&state["order"]);
+            let named: BTreeSet<String> = order.iter().cloned().collect();
+            let participants = state["participants"].as_array().unwrap().iter();
+            let players = participants.map(|one| one["playerId"].as_str().unwrap().to_owned());
+            prop_assert_eq!(&named, &players.collect::<BTreeSet<_>>());
+            prop_assert_eq!(named.len(), order.len());
+            let status = state["status"].as_str().unwrap();
+            let goes_on = ["in-progress", "waiting-for-dm", "paused"].contains(&status);
+            prop_assert_eq!(goes_on, state["turn"].as_str().is_some_and(|turn| named.contains(turn)), "{}", state);
+            prop_assert!(goes_on || state["turn"].is_null());
+            prop_assert!(status != "waiting-for-dm" || state["pending"]["playerId"] == state["turn"]);
+            prop_assert!(status != "in-progress" || state["pending"].is_null());
+            prop_assert_eq!(&create(&state), &state, "read and written it is the same");
+        }
+    }
+}
