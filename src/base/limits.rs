@@ -179,6 +179,8 @@ pub const CHECKPOINT_FRAMES: u32 = 4000;
 /// Bytes of the WAL from which on it is too large (default): four times what it has under load, so that only a read
 /// transaction that stays open makes it so.
 pub const WAL_BYTES_MAX: u64 = 64 << 20;
+/// How long a read of the server itself may last while the WAL is larger than that.
+pub const READ_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// Events per document that are kept (default).
 pub const HISTORY_EVENTS: u64 = 10_000;

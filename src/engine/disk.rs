@@ -352,7 +352,7 @@ impl Disk {
             }
             report.storage = Storage::Degraded { reason, full, lost, since };
         });
-        state.backlog.fail(full);
+        state.backlog.fail(full, fault.is_up_to_others());
         if is_new {
             tracing::error!(%fault, "storage fails; changes are kept in memory until it returns");
         } else {

@@ -6,7 +6,6 @@ use rusqlite::ErrorCode;
 
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{DocumentName, Version};
-use crate::store::open_files::LostFile;
 
 /// Why storage cannot be opened. One line each, for the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +98,17 @@ pub struct WriteError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// A path that does not name the file that is open.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LostFile {
+    /// It was removed or moved, and nothing has taken its place.
+    #[error("{} names no file any more: what was open there was removed or moved", .0.display())]
+    Missing(PathBuf),
+    /// The other file belongs to somebody else and is left as it is.
+    #[error("{} names another file than the one that is open", .0.display())]
+    Replaced(PathBuf),
+}
+
 /// What another connection keeps the writer from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
@@ -127,6 +137,11 @@ impl WriteError {
     pub(crate) fn lost(file: LostFile, detail: &str) -> Self {
         let reason = format!("{file}; {detail}");
         Self { lost: Some(file), ..Self::other(reason) }
+    }
+
+    /// Whether another process is the reason, which may stop being one at any moment.
+    pub(crate) fn is_up_to_others(&self) -> bool {
+        self.blocked == Some(Blocked::Writing) || matches!(self.lost, Some(LostFile::Replaced(_)))
     }
 
     /// What a read or a feature's write failed with.

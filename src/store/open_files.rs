@@ -3,13 +3,19 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
+use crate::base::error::{Error, Kind};
+use crate::store::error::{LostFile, StoreError};
 use crate::store::options::{FILE_NAME, LOCK_NAME};
 use crate::store::wal;
+
+/// Most that is read to tell a disk that fails from a file that is damaged: some milliseconds.
+const PROBE_BYTES_MAX: u64 = 64 << 20;
+const PROBE_PIECE_BYTES: usize = 1 << 20;
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,17 +28,6 @@ impl From<&Metadata> for FileId {
     fn from(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
-}
-
-/// A path that does not name the file that is open.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LostFile {
-    /// It was removed or moved, and nothing has taken its place.
-    #[error("{} names no file any more: what was open there was removed or moved", .0.display())]
-    Missing(PathBuf),
-    /// The other file belongs to somebody else and is left as it is.
-    #[error("{} names another file than the one that is open", .0.display())]
-    Replaced(PathBuf),
 }
 
 /// The files of one store. Shared by the writer and by each reading connection, which drop it after themselves: see
@@ -155,6 +150,30 @@ impl OpenFiles {
         let wal = *self.wal_id.lock();
         let is_other = look(&self.paths.database, self.database_id) == Found::Other;
         is_other && wal.is_some_and(|id| look(&self.paths.wal(), id) == Found::Ours)
+    }
+
+    /// Whether the disk fails to read the database: SQLite tells some of its errors as damage of the file. Reads at
+    /// most [`PROBE_BYTES_MAX`] of it.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let mut piece = vec![0; PROBE_PIECE_BYTES];
+        let mut offset = 0;
+        while offset < PROBE_BYTES_MAX {
+            match self.database.read_at(&mut piece, offset) {
+                Ok(0) => return false,
+                Ok(read) => offset = offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    /// What a failed read is to be told as: damage is none while the disk cannot be read.
+    pub(crate) fn explain(&self, failure: StoreError) -> Error {
+        match failure.is_damage() && self.is_unreadable() {
+            true => Error::new(Kind::StorageUnavailable, "the disk cannot be read now").caused_by(failure.into_error()),
+            false => failure.into_error(),
+        }
     }
 
     /// Whether the database file has a name, at its path or elsewhere: otherwise it is gone with the process.

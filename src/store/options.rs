@@ -29,6 +29,8 @@ pub struct Options {
     /// Bound of the WAL in bytes. Past it [`Writer::wal_past_bound`](crate::store::Writer::wal_past_bound) says so, and
     /// long reads of this process are interrupted.
     pub wal_bytes_max: u64,
+    /// How long a read of this process may last while the WAL is past its bound.
+    pub read_age_max: Duration,
     /// Whether a database that lacks stored changes is refused.
     pub strict: bool,
 }
@@ -43,6 +45,7 @@ impl Options {
             pages_max: None,
             history: History::default(),
             wal_bytes_max: limits::WAL_BYTES_MAX,
+            read_age_max: limits::READ_AGE_MAX,
             strict: false,
         }
     }

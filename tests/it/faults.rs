@@ -452,6 +452,51 @@ async fn a_stop_while_storage_fails_tries_once_more_and_says_what_is_lost() {
     assert_eq!(verified_history(&server, "games/g1").await.len(), 3);
 }
 
+/// SQLite tells EIO of a read as damage of the file.
+#[tokio::test]
+async fn a_disk_that_cannot_be_read_is_no_damage() {
+    let (disk, mut server) = start(&["--reconciliation-seconds=3600"]).await;
+    for name in ["g2", "g3"] {
+        assert_eq!(server.put(&format!("/api/v1/games/{name}"), &json!({ "round": 1 })).await.0, 201);
+    }
+    assert!(server.terminate().success());
+    server.start_again();
+    // The first comparison is over. A commit then has all readers forget the pages that they remember.
+    assert_eq!(server.post("/reconciliation/run", &json!({})).await.0, 200);
+    assert_eq!(server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await.0, 200);
+    disk.set("eio-read");
+    let paths = [
+        "/api/v1/games/g2",
+        "/api/v1/games/g2?version=1",
+        "/api/v1/games/g3/events",
+        "/api/v1/games/g1?version=1",
+        "/api/v1/games?include=state",
+    ];
+    for path in paths {
+        let (status, problem) = server.get(path).await;
+        let slug = json!("/problems/storage-unavailable");
+        assert_eq!((status, &problem["type"]), (503, &slug), "{path}: {problem}");
+    }
+    assert_eq!(server.get("/api/v1/games/g1").await.1["state"]["round"], 3, "what is in memory is read");
+    let (status, written) = server.merge("/api/v1/games/g3", &json!({ "round": 2 })).await;
+    // What the engine remembers of the file may be enough.
+    assert!([200, 202, 503].contains(&status), "{status} {written}");
+    let report = server.until_ready(|_, report| report["storage"]["errors"].is_array()).await;
+    let error = &report["storage"]["errors"][0];
+    assert!(error["at"].is_string() && error["reason"].as_str().unwrap().contains("read"), "{report}");
+    let (_, run) = server.post("/reconciliation/run", &json!({})).await;
+    assert!(!run.to_string().contains("discrepancy"), "{run}");
+
+    disk.set("off");
+    assert_eq!(server.post("/reconciliation/run", &json!({})).await.0, 200);
+    server.until_ready(|_, report| report["storage"].get("errors").is_none()).await;
+    recovered(&server).await;
+    assert_eq!(server.merge("/api/v1/games/g3", &json!({ "round": 3 })).await.0, 200);
+    assert_eq!(verified_history(&server, "games/g1").await.len(), 3);
+    let (_, audit) = server.get("/reconciliation/audit?limit=100").await;
+    assert!(!audit.to_string().contains("discrepancy"), "{audit}");
+}
+
 #[tokio::test]
 async fn a_disk_that_fails_at_the_start_is_a_reason_not_to_start() {
     for (fault, _) in FAULTS {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -258,6 +259,67 @@ async fn a_rescue_is_refused_with_the_reason_and_leaves_nothing_behind() {
     names.sort();
     assert_eq!(names, ["rejoin.db", "rejoin.db-shm", "rejoin.db-wal", "rejoin.lock"]);
     refused(rescue(&server, &format!("{to}.again")).await, "storage works");
+}
+
+/// A file system of its own, in memory; gone with this.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None`: this user may not mount any.
+    fn mount(kib: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={kib}k");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_rescue_to_a_disk_without_room_says_so_and_leaves_nothing_there() {
+    let Some(disk) = SmallDisk::mount(64) else { return };
+    let server = stopped_server().await;
+    server.signal("CONT");
+    let backup = backup(&server);
+    fs::rename(&backup, database(&server)).unwrap();
+    degraded(&server, "names another file").await;
+    let to = disk.0.path().join("rejoin.db");
+    let (status, problem) = rescue(&server, to.to_str().unwrap()).await;
+    assert_eq!((status, &problem["type"]), (507, &json!("/problems/storage-full")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains(to.to_str().unwrap()), "{problem}");
+    let left = fs::read_dir(disk.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert!(left.is_empty(), "{left:?}");
+    degraded(&server, "names another file").await;
+
+    let to = server.data_dir().with_file_name("rescued.db");
+    assert_eq!(rescue(&server, to.to_str().unwrap()).await.0, 200);
+    assert_eq!(events(&to), 2);
+}
+
+/// A full disk is left for another one.
+#[tokio::test]
+async fn what_is_on_a_full_disk_can_be_rescued_to_another() {
+    let mut server = Process::start(&["--database-pages-max=256"]);
+    let mut status = 0;
+    while status != 202 {
+        status = server.put("/api/v1/games/g1", &json!({ "text": "x".repeat(9000) })).await.0;
+        assert!(status <= 202);
+    }
+    let to = server.data_dir().with_file_name("rescued.db");
+    let (status, answer) = rescue(&server, to.to_str().unwrap()).await;
+    // It has the same bound on pages, which a file without gaps may not have reached.
+    let durable = answer["durable"] == json!(true);
+    assert_eq!(status, if durable { 200 } else { 202 }, "{answer}");
+    let (_, report) = server.get("/readyz").await;
+    assert_eq!(report["storage"]["file"].as_str(), to.to_str(), "{report}");
+    assert_eq!(answer["durableSeq"], report["durableSeq"], "{answer} {report}");
+    assert_eq!(u64::try_from(events(&to)).ok(), report["durableSeq"].as_u64());
+    let _ = server.terminate();
 }
 
 #[tokio::test]

@@ -194,6 +194,7 @@ async fn a_wal_past_its_bound_is_told_until_it_is_within() {
     let warning = report["storage"]["warning"].as_str().unwrap();
     assert!(warning.contains("wal-bytes-max") && warning.contains("read transaction"), "{warning}");
     assert_eq!(report["storage"]["state"], "ok");
+    assert!(report["walBytes"].as_u64() > Some(1_048_576), "{report}");
     assert!(server.log().contains("the WAL is past its bound"), "{}", server.log());
     drop(reader);
     warned(&server, false).await;
@@ -205,12 +206,32 @@ async fn a_wal_past_its_bound_is_told_until_it_is_within() {
 #[tokio::test]
 async fn a_busy_database_is_no_failed_disk() {
     let server = Process::start(&[]);
+    // A lock that is short enough is waited for; on a busy machine it may take longer than it should.
+    let short = Connection::open(server.data_dir().join("rejoin.db")).unwrap();
+    short.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let lock = std::thread::spawn(move || {
+        let began = Instant::now();
+        std::thread::sleep(Duration::from_millis(50));
+        short.execute_batch("ROLLBACK").unwrap();
+        began.elapsed()
+    });
+    let (status, written) = server.put("/api/v1/games/g0", &json!({})).await;
+    let held = lock.join().unwrap();
+    assert!(status == 201 || held > Duration::from_millis(150), "{status} after {held:?}: {written}");
+    server.until_ready(|_, report| report["storage"]["state"] == "ok").await;
     assert_eq!(server.put("/api/v1/games/g1", &json!({ "round": 1 })).await.0, 201);
     let reader = reader_of(&server);
     let writer = Connection::open(server.data_dir().join("rejoin.db")).unwrap();
     writer.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": 2 })).await;
-    assert_eq!((status, &written["durable"]), (202, &json!(false)), "{written}");
+    // Those who come together wait together.
+    let waiting = Instant::now();
+    let together = json!({ "round": 2 });
+    let writes = (0..10).map(|_| server.merge("/api/v1/games/g1", &together));
+    for (status, written) in futures_util::future::join_all(writes).await {
+        assert_eq!((status, &written["durable"]), (202, &json!(false)), "{written}");
+    }
+    // The bound of each is a quarter of a second; ten in a row with the former five seconds would take fifty.
+    assert!(waiting.elapsed() < Duration::from_millis(4500), "{:?}", waiting.elapsed());
     let report = server.until_ready(|_, report| report["storage"]["state"] == "degraded").await;
     let reason = report["storage"]["reason"].as_str().unwrap();
     assert!(reason.contains("another process has a write transaction on the database open"), "{reason}");
@@ -219,7 +240,8 @@ async fn a_busy_database_is_no_failed_disk() {
 
     server.until_ready(|_, report| report["storage"]["state"] == "ok").await;
     assert_eq!(server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await.0, 200);
-    assert_eq!(verified_history(&server, "games/g1").await.len(), 3);
+    let kept = verified_history(&server, "games/g1").await.len();
+    assert!(kept >= 3, "{kept}");
     drop(reader);
 }
 

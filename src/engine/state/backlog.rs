@@ -24,6 +24,8 @@ use crate::store::{Batch, CompanionWrite, IdempotencyRow};
 
 /// Ticks between two attempts at the most.
 const DELAY_TICKS_MAX: u32 = 50;
+/// The same while another process is waited for.
+const SOON_TICKS_MAX: u32 = 5;
 
 /// An event to be stored, with what belongs into the same transaction.
 #[derive(Clone, Debug)]
@@ -114,9 +116,11 @@ impl Backlog {
         self.bytes
     }
 
-    /// Storage failed (again): the next attempt comes after twice as many ticks as the last.
-    pub(crate) fn fail(&mut self, full: bool) {
-        let delay = self.failing.as_ref().map_or(1, |failing| (failing.delay * 2).min(DELAY_TICKS_MAX));
+    /// Storage failed (again): the next attempt comes after twice as many ticks as the last. `soon`: what fails may end
+    /// at any moment, and an attempt costs little.
+    pub(crate) fn fail(&mut self, full: bool, soon: bool) {
+        let delay_max = if soon { SOON_TICKS_MAX } else { DELAY_TICKS_MAX };
+        let delay = self.failing.as_ref().map_or(1, |failing| (failing.delay * 2).min(delay_max));
         self.failing = Some(Failing { full, delay, wait: delay });
     }
 

@@ -68,7 +68,9 @@ impl Reader {
     /// The same with a connection of its own, which has read nothing yet: what it sees is in the file now. For several
     /// moments one after the other.
     pub fn uncached<T>(&self, look: impl FnOnce(&UncachedConnection) -> Result<T>) -> Result<T> {
-        look(&UncachedConnection::open(self).map_err(|error| StoreError::Sql(error).into_error())?)
+        let files = self.files();
+        let opened = UncachedConnection::open(self.active().clone(), Arc::clone(&files));
+        look(&opened.map_err(|error| files.explain(error.into()))?)
     }
 }
 
@@ -77,22 +79,21 @@ pub struct UncachedConnection {
     conn: Connection,
     active: ActiveReads,
     /// Let go after the connection.
-    _files: Arc<OpenFiles>,
+    files: Arc<OpenFiles>,
 }
 
 impl UncachedConnection {
-    fn open(reader: &Reader) -> rusqlite::Result<Self> {
-        let files = reader.files();
+    fn open(active: ActiveReads, files: Arc<OpenFiles>) -> rusqlite::Result<Self> {
         let conn = pool::connect_reader(&files)?;
         conn.execute_batch("PRAGMA cache_size = 0")?;
-        Ok(Self { conn, active: reader.active().clone(), _files: files })
+        Ok(Self { conn, active, files })
     }
 
     /// See [`Reader::read_transaction`].
     pub fn read_transaction<T>(&self, look: impl FnOnce(&ReadTransaction<'_>) -> Result<T>) -> Result<T> {
         let _read = self.active.begin(&self.conn);
-        let transaction = self.conn.unchecked_transaction().map_err(|error| StoreError::Sql(error).into_error())?;
-        look(&ReadTransaction(&transaction))
+        let transaction = self.conn.unchecked_transaction().map_err(|error| self.files.explain(error.into()))?;
+        look(&ReadTransaction(&transaction)).map_err(|error| self.files.explain(error.into()))
     }
 }
 

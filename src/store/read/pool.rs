@@ -7,8 +7,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::base::error::{Error, Kind, Result};
 use crate::store::connection::{BUSY_WAIT, connect};
-use crate::store::error::StoreError;
-use crate::store::open_files::{LostFile, OpenFiles};
+use crate::store::error::{LostFile, StoreError};
+use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 
 pub(crate) struct Manager {
@@ -21,7 +21,7 @@ pub(crate) struct ReadConnection {
     /// Whether SQLite failed on it: it is replaced then, since nobody knows what it remembers.
     failed: bool,
     /// Let go after the connection.
-    _files: Arc<OpenFiles>,
+    files: Arc<OpenFiles>,
 }
 
 impl ManageConnection for Manager {
@@ -29,7 +29,7 @@ impl ManageConnection for Manager {
     type Error = rusqlite::Error;
 
     fn connect(&self) -> std::result::Result<ReadConnection, rusqlite::Error> {
-        Ok(ReadConnection { conn: connect_reader(&self.files)?, failed: false, _files: Arc::clone(&self.files) })
+        Ok(ReadConnection { conn: connect_reader(&self.files)?, failed: false, files: Arc::clone(&self.files) })
     }
 
     fn is_valid(&self, _: &mut ReadConnection) -> std::result::Result<(), rusqlite::Error> {
@@ -82,7 +82,7 @@ pub(crate) fn read<T>(
         f(&transaction)
     })();
     connection.failed = matches!(result, Err(StoreError::Sql(_)));
-    result.map_err(StoreError::into_error)
+    result.map_err(|failure| connection.files.explain(failure))
 }
 
 /// Runs `f` outside of any transaction, on a connection that may write to other files meanwhile. Error, beside those of
@@ -99,7 +99,7 @@ pub(crate) fn with_connection<T>(
         result
     })();
     connection.failed = matches!(result, Err(StoreError::Sql(_)));
-    result.map_err(StoreError::into_error)
+    result.map_err(|failure| connection.files.explain(failure))
 }
 
 fn take(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>> {

@@ -1,8 +1,11 @@
 //! Writes that fail, and what follows.
 
+use std::sync::Barrier;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::*;
+use crate::base::error::Kind;
 use crate::base::limits::CHECKPOINT_FRAMES;
 
 /// Fills the database up to its bound and returns the fault.
@@ -108,4 +111,41 @@ fn the_wal_stays_bounded() {
     assert!(frames < 2 * u64::from(CHECKPOINT_FRAMES), "{frames}");
     world.writer.take().unwrap().close();
     assert_eq!(std::fs::metadata(&wal).map_or(0, |metadata| metadata.len()), 0);
+}
+
+#[test]
+fn a_long_read_that_keeps_the_wal_past_its_bound_is_ended_and_a_short_one_is_not() {
+    let mut world = World::with(|options| {
+        (options.wal_bytes_max, options.read_age_max) = (200_000, Duration::from_millis(200));
+        options.synchronous = Synchronous::Normal;
+    });
+    world.put("games/a", json!({ "n": 1 }));
+    let (reader, begun) = (world.reader.clone(), Arc::new(Barrier::new(2)));
+    let (told, ended) = (Arc::clone(&begun), Instant::now());
+    let long = std::thread::spawn(move || {
+        reader.rows(|conn| {
+            conn.query_row("SELECT count(*) FROM events", [], |_| Ok(())).map_err(sql_error)?;
+            told.wait();
+            // Without an end.
+            let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+            conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(sql_error)
+        })
+    });
+    begun.wait();
+    while !long.is_finished() {
+        assert!(ended.elapsed() < Duration::from_secs(60), "it is not ended");
+        world.put("games/a", json!({ "text": "x".repeat(50_000) }));
+        world.writer().checkpoint_if_due().unwrap();
+        assert!(world.reader.load(&named("games/a")).is_ok(), "a short read");
+    }
+    assert!(ended.elapsed() >= Duration::from_millis(200));
+    let error = long.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::StorageUnavailable, "{error}");
+    // Nothing keeps it from starting over: it is tried again each second.
+    while world.writer().wal_past_bound().is_some() {
+        assert!(ended.elapsed() < Duration::from_secs(60), "the WAL stays");
+        std::thread::sleep(Duration::from_millis(10));
+        world.writer().checkpoint_if_due().unwrap();
+    }
+    world.check();
 }

@@ -17,8 +17,6 @@ pub(crate) const READERS_WAIT: Duration = Duration::from_millis(250);
 /// The same while the WAL is past its bound: the checkpoint is tried each second, and long readers are expected.
 const SHRINK_WAIT: Duration = Duration::from_millis(20);
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
-/// How long a read of this process may last while the WAL is past its bound.
-const READ_AGE_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a frame: a page and its header.
 const FRAME_BYTES: u64 = 4096 + 24;
 
@@ -31,13 +29,15 @@ pub(crate) struct Checkpoints {
     waited_at: u64,
     wal_bytes: u64,
     wal_bytes_max: u64,
+    /// How long a read of this process may last while the WAL is past its bound.
+    read_age_max: Duration,
     /// When a WAL past its bound was last tried to be emptied; `None`: it is within.
     shrink_tried: Option<Instant>,
 }
 
 impl Checkpoints {
-    pub(crate) fn new(wal_bytes_max: u64) -> Self {
-        Self { tried_at: 0, waited_at: 0, wal_bytes: 0, wal_bytes_max, shrink_tried: None }
+    pub(crate) fn new(wal_bytes_max: u64, read_age_max: Duration) -> Self {
+        Self { tried_at: 0, waited_at: 0, wal_bytes: 0, wal_bytes_max, read_age_max, shrink_tried: None }
     }
 
     /// The WAL has started over, or another connection has to say how large it is.
@@ -89,7 +89,7 @@ impl Checkpoints {
             }
         }
         self.shrink_tried = Some(Instant::now());
-        let ended = reads.interrupt_older_than(READ_AGE_MAX);
+        let ended = reads.interrupt_older_than(self.read_age_max);
         if ended > 0 {
             warn!(ended, "reads that kept the WAL from starting over were ended");
         }

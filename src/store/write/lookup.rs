@@ -24,61 +24,67 @@ impl Writer {
     /// A question of a feature to its own tables, as they are between two transactions. Error: what the question
     /// answers with; `StorageUnavailable` when the file cannot be read.
     pub fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.reading().map_err(StoreError::into_error).and_then(question)
+        self.reading().map_err(|failure| self.files.explain(failure)).and_then(question)
     }
 
     /// The newest version of a document on disk, whoever wrote it.
     pub fn stored_version(&self, key: i64) -> Result<Option<Version>> {
-        self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(StoreError::into_error)
+        self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(|failure| self.files.explain(failure))
     }
 
     /// Bytes of the body of a stored event; `None`: it is not there.
     pub fn event_bytes(&self, seq: Seq) -> Result<Option<usize>> {
-        self.reading().and_then(|conn| log::event_bytes(conn, seq)).map_err(StoreError::into_error)
+        self.reading().and_then(|conn| log::event_bytes(conn, seq)).map_err(|failure| self.files.explain(failure))
     }
 
     /// The hash of a stored event, to compare what is durable with what was meant to be.
     pub fn event_hash(&self, seq: Seq) -> Result<Option<Hash>> {
         let found = self.reading().and_then(|conn| log::event_at(conn, seq));
-        Ok(found.map_err(StoreError::into_error)?.map(|(hash, _)| hash))
+        Ok(found.map_err(|failure| self.files.explain(failure))?.map(|(hash, _)| hash))
     }
 
     /// The documents that changed within `span` before the newest event, as far as the last `limit` events tell.
     pub fn changed_lately(&self, span: Duration, limit: usize) -> Result<Vec<DocumentName>> {
-        self.reading().and_then(|conn| log::changed_lately(conn, span, limit)).map_err(StoreError::into_error)
+        self.reading()
+            .and_then(|conn| log::changed_lately(conn, span, limit))
+            .map_err(|failure| self.files.explain(failure))
     }
 
     /// The newest version of the document called `name`, if there ever was one. Error: `Damaged`.
     pub fn load(&self, name: &DocumentName) -> Result<Option<LoadedDocument>> {
-        self.reading().and_then(|conn| replay::load(conn, name)).map_err(StoreError::into_error)
+        self.reading().and_then(|conn| replay::load(conn, name)).map_err(|failure| self.files.explain(failure))
     }
 
     /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
     pub fn document_head(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
-        self.reading().and_then(|conn| replay::document_head(conn, name)).map_err(StoreError::into_error)
+        self.reading().and_then(|conn| replay::document_head(conn, name)).map_err(|failure| self.files.explain(failure))
     }
 
     /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that
     /// version (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`); `Damaged`.
     pub fn state_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
-        self.reading().and_then(|conn| replay::state_at(conn, name, version)).map_err(StoreError::into_error)
+        self.reading()
+            .and_then(|conn| replay::state_at(conn, name, version))
+            .map_err(|failure| self.files.explain(failure))
     }
 
     /// What was answered to the request with this key. May be older than what is promised to be remembered.
     pub fn find_key(&self, scope: &str, key: &str) -> Result<Option<IdempotencyRow>> {
-        self.reading().and_then(|conn| keys::find(conn, scope, key)).map_err(StoreError::into_error)
+        self.reading().and_then(|conn| keys::find(conn, scope, key)).map_err(|failure| self.files.explain(failure))
     }
 
     /// Has what is read next come from the file. A page that this connection knows from before would still be as it
     /// was, and what has changed in the file without SQLite would be taken for intact.
     pub fn drop_page_cache(&self) -> Result<()> {
         let drop_pages = |conn: &Connection| conn.execute_batch("PRAGMA shrink_memory").map_err(StoreError::from);
-        self.reading().and_then(drop_pages).map_err(StoreError::into_error)
+        self.reading().and_then(drop_pages).map_err(|failure| self.files.explain(failure))
     }
 
     /// What can be kept of the history of a document that is as it should be. See [`ProvenHistory`].
     pub fn proven_history(&self, document: &Document, events: &[Arc<Event>]) -> Result<Option<ProvenHistory>> {
-        self.reading().and_then(|conn| proven_history::find(conn, document, events)).map_err(StoreError::into_error)
+        self.reading()
+            .and_then(|conn| proven_history::find(conn, document, events))
+            .map_err(|failure| self.files.explain(failure))
     }
 
     /// The document of this name and key at the version with this hash, made from what can be kept of its history;
@@ -88,12 +94,14 @@ impl Writer {
         which: (&DocumentName, i64),
         at: (Version, Hash),
     ) -> Result<Option<(Document, ProvenHistory)>> {
-        self.reading().and_then(|conn| proven_history::rebuild(conn, which, at)).map_err(StoreError::into_error)
+        self.reading()
+            .and_then(|conn| proven_history::rebuild(conn, which, at))
+            .map_err(|failure| self.files.explain(failure))
     }
 
     /// What is stored of a document, whether or not it adds up. See [`RawDocument`].
     pub fn raw_document(&self, which: (&DocumentName, i64)) -> Result<Option<RawDocument>> {
-        self.reading().and_then(|conn| raw_document::read(conn, which)).map_err(StoreError::into_error)
+        self.reading().and_then(|conn| raw_document::read(conn, which)).map_err(|failure| self.files.explain(failure))
     }
 
     /// Runs a repair in a transaction that is rolled back. Error: why the repair is not possible.
@@ -105,6 +113,6 @@ impl Writer {
             drop(transaction);
             Ok(())
         };
-        self.reading().and_then(attempt).map_err(StoreError::into_error)
+        self.reading().and_then(attempt).map_err(|failure| self.files.explain(failure))
     }
 }

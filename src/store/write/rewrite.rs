@@ -13,8 +13,8 @@ use tracing::warn;
 
 use crate::base::ids::Seq;
 use crate::store::connection;
-use crate::store::error::{StoreError, WriteError};
-use crate::store::open_files::{self, LostFile, OpenFiles, StorePaths};
+use crate::store::error::{LostFile, StoreError, WriteError};
+use crate::store::open_files::{self, OpenFiles, StorePaths};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
 use crate::store::recovery::CommitNote;

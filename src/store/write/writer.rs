@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::warn;
@@ -11,9 +12,9 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::Collection;
 use crate::store::connection;
-use crate::store::error::{Blocked, OpenError, StoreError, WriteError};
+use crate::store::error::{Blocked, LostFile, OpenError, StoreError, WriteError};
 use crate::store::file_size_limit;
-use crate::store::open_files::{LostFile, OpenFiles};
+use crate::store::open_files::OpenFiles;
 use crate::store::options::{History, Options, Synchronous};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
@@ -28,6 +29,11 @@ use crate::store::write::commit;
 /// Looks at all tables (0x10000), not only at those that this connection has asked for: most is read by others.
 /// Analyses (0x2) those that need it from a sample (0x10), so that it takes milliseconds however much is stored.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10012";
+
+/// How long a transaction waits for another process that writes.
+const WRITE_WAIT: Duration = Duration::from_millis(250);
+/// The same when the one before has waited in vain.
+const LOCKED_WAIT: Duration = Duration::from_millis(20);
 
 /// What is said of a path that names another file.
 const LEFT_ALONE: &str = "it is left alone, and what is in memory and in the open file waits to be rescued";
@@ -97,7 +103,7 @@ impl Writer {
             head,
             next_key,
             foreign_commits: ForeignCommits::default(),
-            checkpoints: Checkpoints::new(options.wal_bytes_max),
+            checkpoints: Checkpoints::new(options.wal_bytes_max, options.read_age_max),
             opened,
         })
     }
@@ -115,9 +121,8 @@ impl Writer {
     ) -> std::result::Result<Vec<VolatileRange>, OpenError> {
         let begun = self.reading().and_then(|conn| volatile::begin_run(conn, collections));
         begun.map_err(|failure| {
-            let (path, damaged) = (self.files.database().to_owned(), failure.is_damage());
-            let source = failure.into_error();
-            match damaged {
+            let (path, source) = (self.files.database().to_owned(), self.files.explain(failure));
+            match source.kind() == Kind::Damaged {
                 true => OpenError::Damaged { path, reason: source.to_string() },
                 false => OpenError::Other { path, source: source.into() },
             }
@@ -162,6 +167,8 @@ impl Writer {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
             return Err(WriteError::other("the database must be reopened first"));
         };
+        // All writes wait meanwhile. Whoever has kept the lock for long is not waited for again.
+        conn.busy_timeout(if self.locked { LOCKED_WAIT } else { WRITE_WAIT })?;
         let times = commit::write_batch(conn, batch, &mut rows, self.history, now).map_err(|error| {
             // Most failures have ended the transaction already; ending it twice would be an error of its own.
             if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
@@ -169,14 +176,9 @@ impl Writer {
             }
             WriteError { full: error.full || file_size_limit::is_reached(self.files.database()), ..error }
         });
-        // A transaction that could not begin has written nothing. The next one waits less for the lock: its holder
-        // keeps it for long, and all writes wait meanwhile.
-        let locked = times.as_ref().is_err_and(|error| error.blocked == Some(Blocked::Writing));
-        if locked != self.locked {
-            let _ = conn.busy_timeout(if locked { READERS_WAIT } else { connection::BUSY_WAIT });
-            self.locked = locked;
-        }
-        self.distrusted = times.is_err() && !locked;
+        // A transaction that could not begin has written nothing.
+        self.locked = times.as_ref().is_err_and(|error| error.blocked == Some(Blocked::Writing));
+        self.distrusted = times.is_err() && !self.locked;
         if times.is_ok() {
             if let Some(last) = batch.events.last() {
                 self.head = LogHead { seq: last.seq, hash: last.hash };
@@ -303,6 +305,7 @@ impl Writer {
             return Err(WriteError::other("the database must be reopened first"));
         };
         let mut report = MaintenanceReport::default();
+        conn.busy_timeout(WRITE_WAIT)?;
         match conn.execute_batch(OPTIMIZE) {
             Ok(()) => report.optimized = true,
             // Somebody else writes; it is for another time.
@@ -343,8 +346,10 @@ impl Writer {
     /// means that there was none in between. A reopened connection cannot know, so reopening counts too.
     pub fn foreign_commits(&mut self) -> Result<u64> {
         let read = |conn: &Connection| conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0));
-        let now: i64 =
-            self.reading().and_then(|conn| read(conn).map_err(StoreError::from)).map_err(StoreError::into_error)?;
+        let now: i64 = self
+            .reading()
+            .and_then(|conn| read(conn).map_err(StoreError::from))
+            .map_err(|failure| self.files.explain(failure))?;
         if self.foreign_commits.data_version.replace(now) != Some(now) {
             self.foreign_commits.count += 1;
         }

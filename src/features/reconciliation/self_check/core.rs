@@ -375,6 +375,12 @@ impl Core {
     fn scrub_some(&mut self, fresh: &UncachedConnection, news: &mut Vec<String>) -> Result<bool> {
         let (found, bytes) = fresh.read_transaction(|moment| {
             let next = moment.stored_documents(self.scrubbed, 1)?;
+            let end = next.first().map_or(i64::MAX, |standing| standing.key - 1);
+            // What memory remembers and the disk has no row for.
+            if let Some(key) = self.ledger.between(self.scrubbed, end).map(|(_, key)| key).min() {
+                let (found, bytes) = self.examination(moment).document(key, Depth::Replay)?;
+                return Ok((Some((key, found)), bytes));
+            }
             let Some(standing) = next.first() else { return Ok((None, 0)) };
             let (found, bytes) = self.examination(moment).standing(standing, Depth::Replay)?;
             Ok((Some((standing.key, found)), bytes))

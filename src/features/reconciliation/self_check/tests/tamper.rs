@@ -301,6 +301,31 @@ async fn rows_that_somebody_else_appended_to_the_log_keep_nothing_from_being_men
 }
 
 #[tokio::test]
+async fn a_document_that_only_memory_has_is_found_by_the_scrub() {
+    let names = ["games/a", "games/b", "games/c"];
+    for gone in [&[1][..], &[2], &[3], &[1, 2, 3]] {
+        for hot in [true, false] {
+            let world = World::new();
+            world.rounds(&names, 2).await;
+            let mut world = if hot { world } else { world.restart().await };
+            world.assert_verified().await;
+            let keys = gone.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            world.tamper(&format!(
+                "DELETE FROM snapshots WHERE document IN ({keys}); DELETE FROM events WHERE document IN ({keys});
+                 DELETE FROM documents WHERE key IN ({keys})"
+            ));
+            let told = world.scrub().await;
+            let verdict = told.iter().rfind(|verdict| verdict.service == "documents/games");
+            let verdict = verdict.unwrap_or_else(|| panic!("{gone:?} hot {hot}: {told:?}"));
+            assert_eq!(verdict.status, Status::Discrepancy, "{verdict:?}");
+            assert_eq!(verdict.documents.len(), gone.len(), "{verdict:?}");
+            assert!(verdict.documents.iter().all(|found| found.what == "it is not on disk, and memory has it"));
+            world.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
     let world = world(false).await;
     let (path, directory, setting) = (world.path(), Arc::clone(&world.directory), world.setting.clone());
