@@ -183,9 +183,9 @@ pub mod internals {
     }
 
     pub mod document {
+        pub use crate::document::access::Access;
         pub use crate::document::decide::{Expected, Operation, Request};
         pub use crate::document::json::Bounds;
-        pub use crate::document::model::Access;
         pub use crate::document::visibility::Viewer;
     }
 

@@ -105,6 +105,9 @@ pub const REFILL_BYTES_MAX: usize = 4 << 20;
 pub const STREAM_STATES_BYTES_MAX: usize = 64 << 20;
 /// Bytes of events that one write to one subscriber may carry; the rest follows in the next write.
 pub const STREAM_WRITE_BYTES_MAX: usize = 256 << 10;
+/// Most users that one member of a document's access may name: each is compared with whoever reads. Past it:
+/// `invalid-request`.
+pub const ACCESS_USERS_MAX: usize = 256;
 /// Most documents that one stream may be asked for by name. Past it: `invalid-request`.
 pub const STREAM_NAMES_MAX: usize = 500;
 /// Most documents in one snapshot of a stream over collections. Past it: `too-large`.

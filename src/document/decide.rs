@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::access::{Access, HostedAccess, named_host};
 use super::chain::Tag;
 use super::json::Bounds;
-use super::model::{Access, Document};
+use super::model::{Document, never_there};
 use super::patch::ClientPatch;
 use super::rules::{Action, Actor, Documents, Rejection, Rules};
 use super::visibility::{self, Audience, Viewer};
@@ -24,7 +25,7 @@ pub enum Operation {
         state: Value,
         /// Who is to be its host; left out: its creator.
         host: Option<UserId>,
-        /// Who may write.
+        /// Who may do what besides the host.
         access: Access,
     },
     /// Make it, or replace what the writer sees of it.
@@ -36,6 +37,15 @@ pub enum Operation {
     Patch(ClientPatch),
     /// Delete it.
     Delete,
+    /// Say who hosts it, and who may do what besides.
+    SetAccess {
+        /// Who is to be its host; left out: as it is.
+        host: Option<UserId>,
+        /// Who else may do what with it.
+        access: Access,
+        /// Whether an administrator asks, who may do so whoever hosts it.
+        by_administrator: bool,
+    },
     /// Let the rules decide; without rules, apply `patch`.
     Action {
         /// The event's type.
@@ -45,7 +55,7 @@ pub enum Operation {
         /// Only for collections without rules.
         patch: Option<ClientPatch>,
     },
-    /// Make a new version whose state is that of an old one.
+    /// Make a new version whose state is that of an old one, also when it is deleted.
     Rollback {
         /// Which.
         to: Version,
@@ -140,6 +150,15 @@ pub(crate) struct Decision {
     pub payload: Value,
     /// The state afterwards; `None`: deleted.
     pub state: Option<Value>,
+    /// Host and access from here on, where it sets them.
+    pub access: Option<HostedAccess>,
+}
+
+impl Decision {
+    /// One that leaves host and access as they are.
+    pub(crate) fn new(kind: &str, payload: Value, state: Option<Value>) -> Self {
+        Self { kind: kind.to_owned(), payload, state, access: None }
+    }
 }
 
 /// The members of refusals that tell of the document as it was when the change was decided.
@@ -150,9 +169,7 @@ pub(crate) const DETAILS_OF_DOCUMENT: &[&str] =
 pub(crate) fn decide(request: Request, current: Option<Current<'_>>, context: &Context<'_>) -> Result<Decision> {
     let Request { name, operation, expected } = request;
     if let Some(current) = current {
-        current.document.meta.check_writer(context.viewer)?;
-        let audience = current.document.meta.audience(context.viewer);
-        check_reach(&operation, audience)?;
+        check_rights(&operation, current.document, context.viewer)?;
     }
     let live = current.and_then(|c| c.state.map(|state| Live { document: c.document, state }));
     check_expected(&expected, current, context)?;
@@ -162,13 +179,16 @@ pub(crate) fn decide(request: Request, current: Option<Current<'_>>, context: &C
     match (operation, live) {
         (Operation::Create { .. }, Some(live)) => Err(already_exists(live.document)),
         (Operation::Create { host, access, .. }, None)
-            if current.is_some() && (host.is_some() || access.write.is_some()) =>
+            if current.is_some() && (host.is_some() || access != Access::default()) =>
         {
-            let message = "the document was there before: who hosts and who writes it stays as it was";
+            let message = "the document was there before: its host and its access stay as they were";
             Err(Error::invalid_field(if host.is_some() { "host" } else { "access" }, message))
         }
-        (Operation::Create { state, host, access }, None) => writer.create(state, host, &access),
-        (Operation::Put { state }, None) => writer.create(state, None, &Access::default()),
+        (Operation::Create { state, host, access }, None) => writer.create(state, host, access),
+        (Operation::Put { state }, None) => writer.create(state, None, Access::default()),
+        (Operation::Rollback { to }, None) if current.is_some() => {
+            writer.restore(to, current.map_or(Version::ZERO, |c| c.document.version))
+        }
         (operation, Some(live)) => writer.change(operation, live).map_err(|error| match error.kind() {
             Kind::Rejected => error.with("currentVersion", live.document.version.0),
             _ => error,
@@ -190,19 +210,31 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn create(&self, state: Value, host: Option<UserId>, access: &Access) -> Result<Decision> {
+    fn create(&self, state: Value, host: Option<UserId>, access: Access) -> Result<Decision> {
         let state = match self.context.rules {
             Some(rules) => rules.create(state, &self.actor).map_err(rejected)?,
             None => state,
         };
-        let mut payload = json!({});
-        if let (Some(host), Value::Object(members)) = (host, &mut payload) {
-            members.insert("host".to_owned(), json!(host));
+        let said = host.is_some() || access != Access::default();
+        let host = host.map_or_else(|| self.context.viewer.as_host(), named_host);
+        let access = said.then_some(HostedAccess { host, access });
+        Ok(Decision { access, ..Decision::new("create", json!({}), Some(state)) })
+    }
+
+    /// Brings a deleted document back as it was at `to`. Where that is not how it was when it was deleted, the rules
+    /// are asked as for any other edit. `version`: that of the deletion.
+    fn restore(&self, to: Version, version: Version) -> Result<Decision> {
+        let state = self.state_at(to)?;
+        let last = Version(version.0.saturating_sub(1));
+        if let (Some(rules), true) = (self.context.rules, to != last) {
+            rules.edit(&self.state_at(last)?, &state, &self.actor).map_err(rejected)?;
         }
-        if let (true, Value::Object(members)) = (access.write.is_some(), &mut payload) {
-            members.insert("access".to_owned(), json!(access));
-        }
-        Ok(Decision { kind: "create".to_owned(), payload, state: Some(state) })
+        Ok(Decision::new("rollback", json!({ "toVersion": to }), Some(state)))
+    }
+
+    fn state_at(&self, version: Version) -> Result<Value> {
+        let deleted = || Error::invalid_field("toVersion", "the document was deleted then");
+        (self.context.past)(version)?.ok_or_else(deleted)
     }
 
     fn change(&self, operation: Operation, live: Live<'_>) -> Result<Decision> {
@@ -210,7 +242,7 @@ impl Writer<'_> {
             if let Some(rules) = self.context.rules {
                 rules.edit(live.state, &after, &self.actor).map_err(rejected)?;
             }
-            Ok(Decision { kind: kind.to_owned(), payload, state: Some(after) })
+            Ok(Decision::new(kind, payload, Some(after)))
         };
         match operation {
             Operation::Create { .. } => Err(already_exists(live.document)),
@@ -222,16 +254,17 @@ impl Writer<'_> {
                 edit("put", json!({}), after)
             }
             Operation::Patch(patch) => edit("patch", json!({}), patch.apply_to(live.state, self.context.bounds)?),
-            Operation::Rollback { to } => {
-                let past = (self.context.past)(to)?;
-                let after = past.ok_or_else(|| Error::invalid_field("toVersion", "the document was deleted then"))?;
-                edit("rollback", json!({ "toVersion": to }), after)
-            }
+            Operation::Rollback { to } => edit("rollback", json!({ "toVersion": to }), self.state_at(to)?),
             Operation::Delete => {
                 if let Some(rules) = self.context.rules {
                     rules.delete(live.state, &self.actor).map_err(rejected)?;
                 }
-                Ok(Decision { kind: "delete".to_owned(), payload: json!({}), state: None })
+                Ok(Decision::new("delete", json!({}), None))
+            }
+            Operation::SetAccess { host, access, .. } => {
+                let host = host.map_or_else(|| live.document.meta.host.clone(), named_host);
+                let access = Some(HostedAccess { host, access });
+                Ok(Decision { access, ..Decision::new("access", json!({}), Some(live.state.clone())) })
             }
             Operation::Action { kind, payload, patch } => self.act(kind, payload, patch, live.state),
         }
@@ -247,7 +280,7 @@ impl Writer<'_> {
             (None, Some(patch)) => patch.apply_to(state, self.context.bounds)?,
             (None, None) => state.clone(),
         };
-        Ok(Decision { kind, payload, state: Some(after) })
+        Ok(Decision::new(&kind, payload, Some(after)))
     }
 
     fn ask(&self, rules: &dyn Rules, kind: String, payload: Value, state: &Value) -> Result<Decision> {
@@ -258,8 +291,34 @@ impl Writer<'_> {
             return Err(error);
         }
         let applied = decided.map_err(rejected)?;
-        Ok(Decision { payload: applied.payload.unwrap_or(payload), kind, state: Some(applied.state) })
+        Ok(Decision::new(&kind, applied.payload.unwrap_or(payload), Some(applied.state)))
     }
+}
+
+/// Refuses whoever may not do this to a document that is there, or was. Errors: `NotFound`, as if it had never been
+/// there; `AlreadyExists`, which tells nothing more, to whoever would create it; `Forbidden`.
+fn check_rights(operation: &Operation, document: &Document, viewer: &Viewer) -> Result<()> {
+    let meta = &document.meta;
+    match operation {
+        Operation::SetAccess { by_administrator: true, .. } => return Ok(()),
+        Operation::Create { .. } if !meta.may_read(viewer) => {
+            let message = format!("the id {} is taken in {}; choose another", meta.name.id, meta.name.collection);
+            return Err(Error::new(Kind::AlreadyExists, message));
+        }
+        Operation::SetAccess { .. } => {
+            meta.check_reader(viewer)?;
+            if !meta.is_host(viewer) {
+                return Err(Error::new(Kind::Forbidden, "only the host of the document changes its access"));
+            }
+        }
+        Operation::Delete => meta.check_deleter(viewer)?,
+        Operation::Create { .. }
+        | Operation::Put { .. }
+        | Operation::Patch(_)
+        | Operation::Action { .. }
+        | Operation::Rollback { .. } => meta.check_writer(viewer)?,
+    }
+    check_reach(operation, meta.audience(viewer))
 }
 
 /// Refuses a player's write that reaches where they may not look. Error: `Forbidden`, always the same.
@@ -275,7 +334,7 @@ fn check_reach(operation: &Operation, audience: Audience<'_>) -> Result<()> {
         },
         // The whole old state comes back, hidden parts included.
         Operation::Rollback { .. } => visibility::check_path("", player),
-        Operation::Action { patch: None, .. } | Operation::Delete => Ok(()),
+        Operation::Action { patch: None, .. } | Operation::Delete | Operation::SetAccess { .. } => Ok(()),
     }
 }
 
@@ -337,7 +396,7 @@ fn already_exists(document: &Document) -> Error {
 /// The answer to whoever asks for a document that is not there: never was, or is deleted.
 pub(crate) fn absent(name: &DocumentName, tombstone: Option<&Arc<Document>>) -> Error {
     match tombstone {
-        None => Error::not_found(format!("there is no document {name}")),
+        None => never_there(name),
         Some(document) => Error::new(Kind::Gone, format!("{name} was deleted"))
             .with("lastVersion", document.version.0)
             .with("lastHash", document.hash.to_string()),

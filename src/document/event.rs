@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::access::HostedAccess;
 use super::chain::{Hash, Position};
 use super::model::Meta;
 use super::patch::{Change, Operation};
@@ -35,6 +36,9 @@ struct Body<'a> {
     payload: &'a RawValue,
     #[serde(borrow)]
     patch: &'a RawValue,
+    /// Host and access from here on, in an event that sets them: for the host alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    access: Option<HostedAccess>,
     /// Random digits in every event that holds something not everyone may see. Without them a viewer could guess a
     /// secret of few possibilities (two cards) and check the guess against the public hash.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +62,11 @@ pub struct Event {
     pub body: Bytes,
     /// Whether some viewer may have to get less than the whole. Never false when one has to.
     pub guarded: bool,
+    /// Whether it sets host and access.
+    pub sets_access: bool,
+    /// The document's facts before an event that changed host or access. `None`: it did not, or it was read back from
+    /// disk.
+    before_access: Option<Arc<Meta>>,
     /// See [`frame`](Event::frame).
     frame: OnceLock<Bytes>,
 }
@@ -72,6 +81,8 @@ pub struct Content<'a> {
     pub payload: &'a Value,
     /// How the state changed.
     pub change: &'a Change,
+    /// Whether it records host and access.
+    pub records_access: bool,
     /// Random bytes, used when the event holds a secret.
     pub salt: [u8; 16],
 }
@@ -81,7 +92,10 @@ impl Event {
     pub fn new(seq: Seq, meta: Arc<Meta>, version: Version, previous: Hash, content: &Content<'_>) -> Result<Self> {
         let payload = serde_json::value::to_raw_value(content.payload).map_err(Error::internal)?;
         let patch = serde_json::value::to_raw_value(&content.change.operations).map_err(Error::internal)?;
-        let guarded = mentions_secrets(payload.get().as_bytes()) || mentions_secrets(patch.get().as_bytes());
+        let access = content.records_access.then(|| meta.hosted_access());
+        let sets_access = access.is_some();
+        let secret = mentions_secrets(payload.get().as_bytes()) || mentions_secrets(patch.get().as_bytes());
+        let guarded = secret || sets_access;
         let salt = guarded.then(|| HEXLOWER.encode(&content.salt));
         let body = serde_json::to_vec(&Body {
             collection: meta.name.collection.clone(),
@@ -92,6 +106,7 @@ impl Event {
             at: content.at,
             payload: &payload,
             patch: &patch,
+            access,
             salt: salt.as_deref(),
         })
         .map_err(Error::internal)?;
@@ -103,16 +118,47 @@ impl Event {
             deletes: content.change.deletes,
             body: body.into(),
             guarded,
+            sets_access,
+            before_access: None,
             meta,
             frame: OnceLock::new(),
         })
     }
 
+    /// The same event of a document whose facts were `before` until then.
+    pub fn changing_access(self, before: Arc<Meta>) -> Self {
+        Self { before_access: Some(before), ..self }
+    }
+
+    /// The same event of a document with these facts: its host or access have changed since.
+    pub fn with_meta(&self, meta: Arc<Meta>) -> Self {
+        let Self { seq, version, hash, at, deletes, guarded, sets_access, .. } = *self;
+        let (body, before_access, frame) = (self.body.clone(), self.before_access.clone(), self.frame.clone());
+        Self { seq, meta, version, hash, at, deletes, body, guarded, sets_access, before_access, frame }
+    }
+
+    /// Whether it changed host or access, rather than set them when the document was created.
+    pub fn changes_access(&self) -> bool {
+        self.sets_access && self.version > Version(1)
+    }
+
+    /// The document's facts before an event that changed host or access, if they are remembered.
+    pub fn before_access(&self) -> Option<&Meta> {
+        self.before_access.as_deref()
+    }
+
+    /// Host and access as it sets them.
+    pub fn access(&self) -> Result<Option<HostedAccess>> {
+        if self.sets_access { Ok(parse(&self.body)?.access) } else { Ok(None) }
+    }
+
     /// An event as it was stored. Whether its hash follows is for whoever reads a chain to check.
     pub fn stored(seq: Seq, meta: Arc<Meta>, version: Version, hash: Hash, deletes: bool, body: Bytes) -> Result<Self> {
-        let at = parse(&body)?.at;
-        let guarded = mentions_secrets(&body);
-        Ok(Self { seq, meta, version, hash, at, deletes, body, guarded, frame: OnceLock::new() })
+        let Body { at, access, .. } = parse(&body)?;
+        let sets_access = access.is_some();
+        let guarded = sets_access || mentions_secrets(&body);
+        let (before_access, frame) = (None, OnceLock::new());
+        Ok(Self { seq, meta, version, hash, at, deletes, body, guarded, sets_access, before_access, frame })
     }
 
     /// Checks that its bytes are those that we would write: members, order, spelling, and the document and version that
@@ -128,7 +174,7 @@ impl Event {
         (body.payload, body.patch) = (&payload, &patch);
         let written = serde_json::to_vec(&body).map_err(Error::internal)?;
         let secret = mentions_secrets(payload.get().as_bytes()) || mentions_secrets(patch.get().as_bytes());
-        let salted = body.salt.is_some() == secret;
+        let salted = body.salt.is_some() == (secret || body.access.is_some());
         if named && salted && body.version == self.version && written == self.body {
             return Ok(());
         }
@@ -197,7 +243,8 @@ impl Event {
         let _ = write!(out, r#","hash":"{}"}}"#, self.hash);
     }
 
-    /// The body without what `player` may not see, and without the salt, which would let it be guessed.
+    /// The body without what `player` may not see, host and access included, and without the salt, which would let it
+    /// be guessed.
     fn redacted(&self, player: &UserId) -> Result<Vec<u8>> {
         let mut body = parse(&self.body)?;
         let payload: Value = serde_json::from_str(body.payload.get()).map_err(Error::internal)?;
@@ -207,7 +254,7 @@ impl Event {
         let patch: Vec<Operation> =
             patch.into_iter().filter_map(|operation| visibility::redact_operation(operation, player)).collect();
         let patch = serde_json::value::to_raw_value(&patch).map_err(Error::internal)?;
-        (body.payload, body.patch, body.salt) = (&payload, &patch, None);
+        (body.payload, body.patch, body.access, body.salt) = (&payload, &patch, None, None);
         serde_json::to_vec(&body).map_err(Error::internal)
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! In reading order: [`model`] (a document and its fixed facts), [`event`] (the record of one change and its bytes),
 //! [`chain`] (hashes and positions), [`patch`] (from one state to the next), [`visibility`] (who may see and touch
-//! what), [`rules`] (what embedders bring), [`decide`] (from a requested change to an event).
+//! what), [`access`] (who may do what), [`rules`] (what embedders bring), [`decide`] (from a requested change to an
+//! event).
 
+pub(crate) mod access;
 pub(crate) mod chain;
 pub(crate) mod decide;
 pub(crate) mod event;

@@ -3,69 +3,18 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+use super::access::{Access, HostedAccess, host_name};
 use super::chain::{Hash, Position, Tag};
-use super::visibility::{Audience, Viewer};
+use super::visibility::{Audience, Viewer, redact_state};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
 
-/// Who may write to a document. The host always may.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", try_from = "Map<String, Value>")]
-pub struct Access {
-    /// Left out: everyone who gets in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub write: Option<Writers>,
-}
-
-/// By way of an object: a derived struct would also be read from an array, in the order of its members.
-impl TryFrom<Map<String, Value>> for Access {
-    type Error = String;
-
-    fn try_from(mut members: Map<String, Value>) -> Result<Self, String> {
-        let write = members.remove("write").filter(|write| !write.is_null());
-        if !members.is_empty() {
-            return Err("has a member that is not known here; taken: write".to_owned());
-        }
-        let forms = |_| "write must be \"host\" or a list of user ids".to_owned();
-        Ok(Self { write: write.map(serde_json::from_value).transpose().map_err(forms)? })
-    }
-}
-
-/// The value of `access.write`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Writers {
-    /// The text `"host"`.
-    Host(HostOnly),
-    /// These users, beside the host.
-    Users(Vec<UserId>),
-}
-
-/// The text `"host"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub enum HostOnly {
-    /// The text `"host"`.
-    #[serde(rename = "host")]
-    Host,
-}
-
-/// By way of a string: a derived enum would also take `{"host": null}`.
-impl TryFrom<String> for HostOnly {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        if text == "host" { Ok(Self::Host) } else { Err("must be \"host\"") }
-    }
-}
-
-/// What stays the same over a document's whole life, deletion and re-creation included. Shared by the document, its
-/// events and its subscribers.
-#[derive(Debug)]
+/// What stays the same over a document's whole life, deletion and re-creation included, but for host and access: a
+/// change of those is an event that begins another value of this. Shared by the document, its events and its
+/// subscribers.
+#[derive(Clone, Debug)]
 pub struct Meta {
     /// The row that stands for it in the database; also the short name by which the hub tells documents apart. Negative
     /// when it is volatile, and has no row.
@@ -75,6 +24,8 @@ pub struct Meta {
     /// Who sees everything in it. `None`: the owner of the server, whom no request header can name.
     pub host: Option<UserId>,
     pub access: Access,
+    /// The place in the log of the last event that changed host or access; 0: none did since it was created.
+    pub access_seq: Seq,
     /// When it was first created.
     pub created_at: Timestamp,
     /// Whether it lives in memory only: nothing of it is ever on disk, and it is gone when the server stops. Decided
@@ -99,16 +50,52 @@ impl Meta {
         }
     }
 
-    /// Refuses a viewer who may not write. Error: `Forbidden`.
+    /// Whether `viewer` may read it. Whoever may not is to be told the same as if it had never been there.
+    pub fn may_read(&self, viewer: &Viewer) -> bool {
+        self.is_host(viewer) || self.access.lets_read(viewer)
+    }
+
+    /// What `viewer` may see of it; `None`: they may not read it.
+    pub fn audience_of_reader<'a>(&self, viewer: &'a Viewer) -> Option<Audience<'a>> {
+        self.may_read(viewer).then(|| self.audience(viewer))
+    }
+
+    /// Refuses a viewer who may not read. Error: `NotFound`, as for a document that never was.
+    pub fn check_reader(&self, viewer: &Viewer) -> Result<(), Error> {
+        if self.may_read(viewer) { Ok(()) } else { Err(never_there(&self.name)) }
+    }
+
+    /// Refuses a viewer who may not write. Error: `NotFound` for whoever may not read, else `Forbidden`.
     pub fn check_writer(&self, viewer: &Viewer) -> Result<(), Error> {
-        let allowed = self.is_host(viewer)
-            || match (&self.access.write, viewer) {
-                (None, _) => true,
-                (Some(Writers::Users(users)), Viewer::User(id)) => users.contains(id),
-                (Some(_), _) => false,
-            };
+        self.check_reader(viewer)?;
+        let allowed = self.is_host(viewer) || self.access.lets_write(viewer);
         if allowed { Ok(()) } else { Err(Error::new(Kind::Forbidden, "you may not write to this document")) }
     }
+
+    /// Refuses a viewer who may not delete. Error: `NotFound` for whoever may not read, else `Forbidden`.
+    pub fn check_deleter(&self, viewer: &Viewer) -> Result<(), Error> {
+        self.check_reader(viewer)?;
+        if self.is_host(viewer) || self.access.lets_delete(viewer) {
+            return Ok(());
+        }
+        let message = "only the host may delete this document, unless its access says otherwise (access.delete)";
+        Err(Error::new(Kind::Forbidden, message))
+    }
+
+    /// Who hosts it, and who may do what with it.
+    pub fn hosted_access(&self) -> HostedAccess {
+        HostedAccess { host: self.host.clone(), access: self.access.clone() }
+    }
+
+    /// The same document with another host and access.
+    pub fn with_access(&self, HostedAccess { host, access }: HostedAccess, access_seq: Seq) -> Self {
+        Self { host, access, access_seq, ..self.clone() }
+    }
+}
+
+/// The refusal of a document that never was there.
+pub(crate) fn never_there(name: &DocumentName) -> Error {
+    Error::not_found(format!("there is no document {name}"))
 }
 
 /// A document at one version, as readers get it. Immutable; the next version is another value.
@@ -128,6 +115,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// The same version of a document with these facts: its host or access have changed since.
+    pub fn with_meta(&self, meta: Arc<Meta>) -> Self {
+        let Self { version, hash, seq, updated_at, ref state, .. } = *self;
+        Self { meta, version, hash, seq, updated_at, state: state.clone() }
+    }
+
     /// Its position: subscribing from here continues from exactly this state.
     pub fn position(&self) -> Position {
         Position::after(self.seq, self.hash)
@@ -143,17 +136,18 @@ impl Document {
         self.state.is_none()
     }
 
-    /// The JSON that readers get, with `state` in the form that they may see. `durable`: whether everything up to its
-    /// seq that ever comes to disk is there; a volatile document is marked, and never durable.
-    pub fn render(&self, state: Option<&[u8]>, durable: bool) -> Bytes {
-        let mut out = BytesMut::with_capacity(state.map_or(4, <[u8]>::len) + 360);
-        self.render_into(&mut out, state, durable);
-        out.freeze()
+    /// The JSON that `audience` gets. `durable`: whether everything up to its seq that ever comes to disk is there; a
+    /// volatile document is marked, and never durable.
+    pub fn render(&self, audience: Audience<'_>, durable: bool) -> Result<Bytes, Error> {
+        let mut out = BytesMut::with_capacity(self.state.as_ref().map_or(4, Bytes::len) + 460);
+        self.render_into(&mut out, audience, durable)?;
+        Ok(out.freeze())
     }
 
     /// Appends what [`render`](Self::render) returns.
-    pub fn render_into(&self, out: &mut BytesMut, state: Option<&[u8]>, durable: bool) {
+    pub fn render_into(&self, out: &mut BytesMut, audience: Audience<'_>, durable: bool) -> Result<(), Error> {
         use std::fmt::Write as _;
+        let state = self.state.as_deref().map(|state| redact_state(state, audience)).transpose()?;
         // Writing to memory cannot fail, and names need no escaping: their alphabet has nothing to escape.
         let name = &self.meta.name;
         let _ = write!(
@@ -161,9 +155,13 @@ impl Document {
             r#"{{"collection":"{}","id":"{}","version":{},"hash":"{}","state":"#,
             name.collection, name.id, self.version, self.hash
         );
-        out.extend_from_slice(state.unwrap_or(b"null"));
+        out.extend_from_slice(state.as_deref().unwrap_or(b"null"));
         if state.is_none() {
             out.extend_from_slice(br#","deleted":true"#);
+        }
+        if audience == Audience::Host {
+            let access = serde_json::to_string(&self.meta.access).map_err(Error::internal)?;
+            let _ = write!(out, r#","host":"{}","access":{access}"#, host_name(self.meta.host.as_ref()));
         }
         let _ = write!(
             out,
@@ -173,5 +171,6 @@ impl Document {
             durable && !self.meta.volatile
         );
         out.extend_from_slice(if self.meta.volatile { br#","persistent":false}"# } else { b"}" });
+        Ok(())
     }
 }

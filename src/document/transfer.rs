@@ -8,10 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::access::Access;
 use super::chain::{self, Hash};
 use super::event::Event;
 use super::json::{self, Bounds};
-use super::model::{Access, Document, Meta};
+use super::model::{Document, Meta};
 use super::patch;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -68,6 +69,8 @@ const VERSION_MAX: Version = Version((1 << 53) - 1);
 pub struct VerifiedChain {
     chain: Chain,
     state: Bytes,
+    /// The version of its last event that changed host or access.
+    access_version: Option<Version>,
 }
 
 impl Chain {
@@ -76,7 +79,7 @@ impl Chain {
     /// applied, the end as it was told. Error: `Rejected`, naming the version.
     pub(crate) fn verify(self, bounds: Bounds) -> Result<VerifiedChain> {
         let (mut version, mut hash) = (Version::ZERO, Hash::ZERO);
-        let mut state = None;
+        let (mut state, mut access, mut access_version) = (None, None, None);
         if let Some(base) = &self.base {
             (version, hash) = (base.version, base.hash);
             state.clone_from(&base.state);
@@ -101,6 +104,10 @@ impl Chain {
             event.check_form().map_err(|e| refused(at, "it is not in the form of an event").caused_by(e))?;
             let applied = event.operations().and_then(|operations| patch::apply(&mut state, operations));
             applied.map_err(|e| refused(at, "its change does not apply").caused_by(e))?;
+            if let Some(set) = event.access()? {
+                access = Some(set);
+                access_version = event.changes_access().then_some(at);
+            }
             if state.is_none() != sent.deletes {
                 return Err(refused(at, "the event and its mark of deletion disagree"));
             }
@@ -109,9 +116,12 @@ impl Chain {
         if self.events.is_empty() || (version, hash) != (self.version, self.hash) {
             return Err(refused(version, "the history does not end where it was said to"));
         }
+        if access.is_some_and(|access| access != meta.hosted_access()) {
+            return Err(refused(version, "its host or its access is not what its events say"));
+        }
         let Some(state) = state else { return Err(refused(version, "the document is deleted")) };
         let state = Bytes::from(json::serialise_state(&state, bounds)?);
-        Ok(VerifiedChain { chain: self, state })
+        Ok(VerifiedChain { chain: self, state, access_version })
     }
 
     fn meta(&self, key: i64) -> Meta {
@@ -122,6 +132,7 @@ impl Chain {
             name: self.name.clone(),
             host: self.host.clone(),
             access: self.access.clone(),
+            access_seq: Seq::ZERO,
             created_at: self.created_at,
         }
     }
@@ -142,9 +153,19 @@ impl VerifiedChain {
         (self.chain.version, self.chain.hash)
     }
 
-    /// The fixed facts, under a key.
-    pub fn meta(&self, key: i64) -> Arc<Meta> {
-        Arc::new(self.chain.meta(key))
+    /// The facts of the document here, whose first event that comes gets the place `first` in the log. `before`: those
+    /// of then, when it was here before; else it gets the key.
+    pub fn meta(&self, before: Option<&Meta>, key: i64, first: Seq) -> Arc<Meta> {
+        let told = self.chain.meta(before.map_or(key, |before| before.key));
+        let begins = self.chain.events.first().map_or(Version::ZERO, |event| event.version);
+        let access_seq = match (self.access_version.filter(|version| *version >= begins), before) {
+            (Some(version), _) => Seq(first.0 + (version.0 - begins.0)),
+            (None, Some(before)) if before.hosted_access() == told.hosted_access() => before.access_seq,
+            // Changed in what was trimmed elsewhere.
+            (None, Some(_)) => first,
+            (None, None) => Seq::ZERO,
+        };
+        Arc::new(Meta { access_seq, ..told })
     }
 
     /// Checks that it goes on from `here`, the last version of the same document that was on this server before it
@@ -152,7 +173,10 @@ impl VerifiedChain {
     /// another document, or its history does not go through `here`.
     pub fn check_continues(&self, here: &Document) -> Result<()> {
         let (chain, meta) = (&self.chain, &here.meta);
-        let same = chain.host == meta.host && chain.access == meta.access && chain.created_at == meta.created_at;
+        let trimmed = chain.base.as_ref().is_some_and(|base| base.version > here.version);
+        let changed = trimmed || self.access_version.is_some_and(|version| version > here.version);
+        let alike = changed || (&chain.host, &chain.access) == (&meta.host, &meta.access);
+        let same = alike && chain.created_at == meta.created_at;
         let through = match &chain.base {
             Some(base) if base.version > here.version => true,
             Some(base) if base.version == here.version => base.hash == here.hash,

@@ -39,6 +39,14 @@ impl Viewer {
         }
     }
 
+    /// The host of what the viewer creates.
+    pub(crate) fn as_host(&self) -> Option<UserId> {
+        match self {
+            Self::Owner => None,
+            Self::User(id) => Some(id.clone()),
+        }
+    }
+
     /// What the viewer is called where others have their user ids.
     pub(crate) fn user_id(&self) -> Result<UserId> {
         match self {

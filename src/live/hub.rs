@@ -95,6 +95,9 @@ impl Hub {
             }
             for event in events {
                 ring.push(Arc::clone(event));
+                if event.changes_access() {
+                    ring.replace_meta(&event.meta);
+                }
             }
             ring.set_durable(durable);
         }
@@ -242,7 +245,14 @@ impl Hub {
     /// Puts events read back from disk before those in memory, so that the many who come back after a restart are
     /// served without the disk.
     pub fn refill(&self, older: Vec<Arc<Event>>) {
-        self.ring.write().extend_back(older);
+        let mut ring = self.ring.write();
+        let current = |event: Arc<Event>| match self.peek(&event.meta.name) {
+            Some(document) if document.meta.access_seq != event.meta.access_seq => {
+                Arc::new(event.with_meta(Arc::clone(&document.meta)))
+            }
+            _ => event,
+        };
+        ring.extend_back(older.into_iter().map(current).collect());
     }
 
     /// How often undurable events have become durable.
@@ -365,18 +375,34 @@ mod tests {
 
     use super::*;
     use crate::base::ids::{UserId, Version};
+    use crate::document::access::Access;
     use crate::document::event::Content;
-    use crate::document::model::{Access, Meta};
+    use crate::document::model::Meta;
     use crate::document::patch::diff;
 
     fn event(seq: u64, id: &str) -> Arc<Event> {
         let at = Timestamp::from_millis(0);
         let name = DocumentName::new("games", id).unwrap();
-        let meta =
-            Arc::new(Meta { key: 1, name, host: None, access: Access::default(), created_at: at, volatile: false });
+        let meta = Arc::new(Meta {
+            key: 1,
+            name,
+            host: None,
+            access: Access::default(),
+            access_seq: Seq::ZERO,
+            created_at: at,
+            volatile: false,
+        });
         let (payload, change) = (Value::Null, diff(None, Some(&payload()), 2).unwrap());
         let actor = UserId::new("alice").unwrap();
-        let content = Content { kind: "create", actor: &actor, at, payload: &payload, change: &change, salt: [0; 16] };
+        let content = Content {
+            kind: "create",
+            actor: &actor,
+            at,
+            payload: &payload,
+            change: &change,
+            records_access: false,
+            salt: [0; 16],
+        };
         Arc::new(Event::new(Seq(seq), meta, Version(1), Hash::ZERO, &content).unwrap())
     }
 

@@ -18,6 +18,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -100,13 +101,20 @@ impl Presence {
         }
     }
 
-    /// A stream of `user` begins. It counts as a connection to the documents that `interest` names until it is dropped;
-    /// that of nobody counts for none.
-    pub(crate) fn attend(self: &Arc<Self>, user: Option<UserId>, interest: Arc<Interest>) -> Attendance {
+    /// A stream of `user` begins. It counts as a connection to the documents that `interest` names, but for those that
+    /// are `barred` to the user, until it is dropped; that of nobody counts for none.
+    pub(crate) fn attend(
+        self: &Arc<Self>,
+        user: Option<UserId>,
+        interest: Arc<Interest>,
+        barred: &HashSet<DocumentName>,
+    ) -> Attendance {
         let now = self.now();
         let (seen, uncounted) = self.change(|registry| {
             let seen = registry.begin();
-            let refused = |name: &&DocumentName| user.as_ref().is_some_and(|user| !registry.enter(name, user, now));
+            let refused = |name: &&DocumentName| {
+                barred.contains(*name) || user.as_ref().is_some_and(|user| !registry.enter(name, user, now))
+            };
             (seen, interest.documents.iter().filter(refused).cloned().collect())
         });
         Attendance { presence: Arc::clone(self), interest, user, uncounted, seen }
@@ -160,7 +168,8 @@ pub(crate) struct Attendance {
     presence: Arc<Presence>,
     interest: Arc<Interest>,
     user: Option<UserId>,
-    /// Documents whose rooms were full: there it does not count, and must not be counted out.
+    /// Documents whose rooms were full, or that are barred to the user: there it does not count, and must not be
+    /// counted out.
     uncounted: Box<[DocumentName]>,
     seen: Seen,
 }
@@ -169,8 +178,27 @@ impl Attendance {
     /// What is to be told on this stream since it was last asked, as frames, and whether there is more to be asked for
     /// at once. At first that is the present, if anybody is there.
     pub(crate) fn news(&mut self) -> (Bytes, bool) {
+        self.news_except(&HashSet::new(), u64::MAX)
+    }
+
+    /// The same, as far as `revision`, without what is `barred`, which [`pending`](Self::pending) told of.
+    pub(crate) fn news_except(&mut self, barred: &HashSet<DocumentName>, revision: u64) -> (Bytes, bool) {
         let now = self.presence.now();
-        self.presence.registry.lock().news(&self.interest, &mut self.seen, now)
+        self.presence.registry.lock().news(&self.interest, &mut self.seen, (barred, revision), now)
+    }
+
+    /// The documents of which there is something to be told, and how far that goes.
+    pub(crate) fn pending(&self) -> (Vec<DocumentName>, u64) {
+        self.presence.registry.lock().pending(&self.interest, self.seen)
+    }
+
+    /// From now on it counts for the documents that it names and that are no longer `barred`, too.
+    pub(crate) fn count_except(&mut self, barred: &HashSet<DocumentName>) {
+        let Some(user) = &self.user else { return };
+        let (presence, now, uncounted) = (&self.presence, self.presence.now(), std::mem::take(&mut self.uncounted));
+        let refused =
+            |name: &DocumentName| barred.contains(name) || !presence.change(|registry| registry.enter(name, user, now));
+        self.uncounted = uncounted.into_vec().into_iter().filter(refused).collect();
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::base::ids::{Collection, Seq};
 use crate::document::chain::{Hash, Position};
 use crate::document::event::Event;
+use crate::document::model::Meta;
 
 /// How much the ring keeps.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +88,15 @@ impl Ring {
         }
         self.bytes += weight(&event);
         self.events.push_back(event);
+    }
+
+    /// From now on all events of a document that are here have these facts: whoever reads them has the rights of today.
+    pub fn replace_meta(&mut self, meta: &Arc<Meta>) {
+        for event in self.events.iter_mut().filter(|event| event.meta.key == meta.key) {
+            if !Arc::ptr_eq(&event.meta, meta) {
+                *event = Arc::new(event.with_meta(Arc::clone(meta)));
+            }
+        }
     }
 
     /// Puts older events, read back from disk, before those that are here. Ignored unless they join without a gap: what

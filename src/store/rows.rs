@@ -11,9 +11,11 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use super::error::{StoreError, damaged, is_damage};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, UserId, Version};
+use crate::document::access::Access;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
-use crate::document::model::{Access, Meta};
+use crate::document::model::Meta;
+use crate::document::visibility::Viewer;
 
 /// How the body of an event ends that deletes its document, but for the salt of those that have one.
 const DELETION: &[u8] = br#""patch":[{"op":"replace","path":"","value":null}]"#;
@@ -98,8 +100,27 @@ pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
 }
 
 /// The columns of [`meta`], in its order; the table goes by the name `d`.
-pub(crate) const META: &str = "d.key, d.collection, d.id, d.host, d.access, d.created_at";
-const META_COLUMNS: usize = 6;
+pub(crate) const META: &str = "d.key, d.collection, d.id, d.host, d.access, d.created_at, d.access_seq";
+const META_COLUMNS: usize = 7;
+
+/// A condition on `d`: whether the viewer whose [`viewer_column`] is this parameter may read the document. As
+/// [`Meta::may_read`]; what is left out of the column is `"all"`.
+pub(crate) fn readable_by(parameter: &str) -> String {
+    format!(
+        "({parameter} IS NULL OR d.host = {parameter} OR d.access IS NULL
+          OR coalesce(json_extract(d.access, '$.read'), 'all') = 'all'
+          OR (json_type(d.access, '$.read') = 'array'
+              AND EXISTS (SELECT 1 FROM json_each(d.access, '$.read') WHERE value = {parameter})))"
+    )
+}
+
+/// A viewer as a parameter. `None`: the owner, who may read everything.
+pub(crate) fn viewer_column(viewer: &Viewer) -> Option<&str> {
+    match viewer {
+        Viewer::Owner => None,
+        Viewer::User(id) => Some(id.as_str()),
+    }
+}
 
 /// A document's fixed facts, from the columns [`META`] that begin at `first`.
 pub(crate) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
@@ -115,7 +136,8 @@ pub(crate) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
         ValueRef::Null => Access::default(),
         _ => serde_json::from_str(str_of(row, first + 4)?).map_err(|_| strange(first + 4, "not an access rule"))?,
     };
-    Ok(Arc::new(Meta { key: row.get(first)?, name, host, access, created_at: time(row, first + 5)?, volatile: false }))
+    let (created_at, access_seq) = (time(row, first + 5)?, seq(row, first + 6)?);
+    Ok(Arc::new(Meta { key: row.get(first)?, name, host, access, access_seq, created_at, volatile: false }))
 }
 
 /// Where a document's kept history begins: the last event that was trimmed, or zeros.

@@ -6,24 +6,23 @@ use rusqlite::Connection;
 
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Seq, Version};
+use crate::document::access::Access;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
-use crate::document::model::{Access, Document, Meta};
+use crate::document::model::{Document, Meta};
 use crate::store::error::WriteError;
 use crate::store::rows::{self, Base, Text};
 
 pub(crate) const SCHEMA: &str = include_str!("../../schema.sql");
 
 pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> Result<(), WriteError> {
-    let sql = "INSERT INTO documents (key, collection, id, host, access, created_at, base_version, base_seq, base_hash)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7) ON CONFLICT (key) DO NOTHING";
+    let sql =
+        "INSERT INTO documents (key, collection, id, host, access, created_at, access_seq, base_version, base_seq,
+                                      base_hash)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8) ON CONFLICT (key) DO NOTHING";
     let mut statement = conn.prepare_cached(sql)?;
     for meta in documents {
-        let access = if meta.access == Access::default() {
-            None
-        } else {
-            Some(serde_json::to_string(&meta.access).map_err(WriteError::other)?)
-        };
+        let access = access_column(meta).map_err(WriteError::other)?;
         statement.execute((
             meta.key,
             meta.name.collection.as_str(),
@@ -31,9 +30,29 @@ pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> Re
             meta.host.as_ref().map(|host| host.as_str()),
             access,
             meta.created_at.to_string(),
+            rows::int(meta.access_seq.0),
             Hash::ZERO.to_string(),
         ))?;
     }
+    Ok(())
+}
+
+/// What stands in the column `access`. `None`: the defaults.
+pub(crate) fn access_column(meta: &Meta) -> serde_json::Result<Option<String>> {
+    (meta.access != Access::default()).then(|| serde_json::to_string(&meta.access)).transpose()
+}
+
+/// Writes host and access of the documents that these events change them of.
+pub(crate) fn update_access(conn: &Connection, events: &[Arc<Event>]) -> Result<(), WriteError> {
+    events.iter().filter(|event| event.changes_access()).try_for_each(|event| write_access(conn, &event.meta))
+}
+
+/// Writes host and access of a document.
+pub(crate) fn write_access(conn: &Connection, meta: &Meta) -> Result<(), WriteError> {
+    let sql = "UPDATE documents SET host = ?2, access = ?3, access_seq = ?4 WHERE key = ?1";
+    let access = access_column(meta).map_err(WriteError::other)?;
+    let host = meta.host.as_ref().map(|host| host.as_str());
+    conn.prepare_cached(sql)?.execute((meta.key, host, access, rows::int(meta.access_seq.0)))?;
     Ok(())
 }
 

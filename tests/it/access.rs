@@ -1,4 +1,8 @@
-//! Who may write to a document, and who its host is.
+//! Who may read, write and delete a document, and who its host is.
+
+mod deletion;
+mod reading;
+mod streams;
 
 use serde_json::{Value, json};
 
@@ -39,6 +43,11 @@ async fn may_not_write(server: &Process, path: &str, viewer: &str) {
     reply.problem(403, "forbidden");
     assert_eq!(server.standing(path).await, standing);
     assert_eq!(server.get_as(viewer, path).await.0, 200, "reading is another matter");
+}
+
+/// Says as the owner who may do what with a document.
+async fn set_access(server: &Process, path: &str, access: Value) -> Reply {
+    server.tell("PUT", &format!("{path}/access"), &[], access).await.expect(200)
 }
 
 async fn create(server: &Process, viewer: Option<&str>, body: Value) -> Reply {
@@ -108,7 +117,7 @@ async fn a_host_that_was_named_at_creation_sees_and_writes_everything_and_the_cr
 #[tokio::test]
 async fn who_hosts_and_who_writes_outlives_a_deletion() {
     let mut server = Process::start(&[]);
-    let access = json!({ "write": ["bob"] });
+    let access = json!({ "write": ["bob"], "delete": ["bob"] });
     create(&server, Some("ann"), json!({ "id": "g1", "state": { "n": 0 }, "access": access })).await.expect(201);
     server.ask("DELETE", PATH, &[(AS, "bob")]).await.expect(200);
     for viewer in ["dan", "eve"] {
@@ -140,7 +149,10 @@ async fn access_and_host_must_be_what_they_can_be() {
         json!({ "write": ["-no-id-"] }),
         json!({ "write": [1] }),
         json!({ "write": { "ann": true } }),
-        json!({ "read": "host" }),
+        json!({ "read": "nobody" }),
+        json!({ "delete": [1] }),
+        json!({ "reads": "host" }),
+        json!({ "read": vec!["ann"; 257] }),
         json!("host"),
         json!([]),
     ] {

@@ -25,9 +25,12 @@ async fn a_creation_tells_where_the_document_is_and_what_it_is() {
     let timing = made.header("server-timing");
     assert!(["queue;dur=", "apply;dur=", "commit;dur="].iter().all(|part| timing.contains(part)), "{timing}");
     let members: Vec<&String> = made.body.as_object().unwrap().keys().collect();
-    let mut expected = ["collection", "id", "version", "hash", "state", "createdAt", "updatedAt", "durable"];
+    let mut expected =
+        ["collection", "id", "version", "hash", "state", "host", "access", "createdAt", "updatedAt", "durable"];
     expected.sort_unstable();
     assert_eq!(members, expected);
+    let access = json!({ "read": "all", "write": "all", "delete": "host" });
+    assert_eq!((&made.body["host"], &made.body["access"]), (&json!("owner"), &access));
     assert_eq!((&made.body["collection"], &made.body["id"]), (&json!("games"), &json!("g-1")));
     assert_eq!((&made.body["version"], &made.body["state"]), (&json!(1), &state));
     assert_eq!(made.body["createdAt"], made.body["updatedAt"]);
@@ -273,7 +276,7 @@ async fn a_rollback_is_a_new_change_whose_state_is_the_old_one() {
         assert_eq!(server.standing(path).await, standing);
     }
     server.ask("DELETE", path, &[]).await.expect(200);
-    server.tell("POST", &rollback, &[], json!({ "toVersion": 1 })).await.problem(410, "gone");
+    server.tell("POST", &rollback, &[], json!({ "toVersion": 4 })).await.problem(400, "invalid-request");
     server.put(path, &json!({ "again": true })).await;
     server.tell("POST", &rollback, &[], json!({ "toVersion": 4 })).await.problem(400, "invalid-request");
     let far = server.tell("POST", &rollback, &[], json!({ "toVersion": 2, "expectedVersion": 5 })).await.expect(200);

@@ -132,6 +132,7 @@ impl Model {
         let after = match (change, live) {
             (Change::Create(_), Some(_)) => return Err(409),
             (Change::Create(state) | Change::Put(state), _) => Some(state.clone()),
+            (Change::Rollback(to), _) if version > 0 => Some(past(*to)?),
             (_, None) => return Err(absent),
             (Change::Merge(patch) | Change::Act(Some(patch)), Some(state)) => Some(merged(&state, patch)),
             (Change::Act(None), Some(state)) => Some(state),
@@ -141,7 +142,7 @@ impl Model {
                 Some(state)
             }
             (Change::Delete, Some(_)) => None,
-            (Change::Rollback(to), Some(_)) => Some(past(*to)?),
+            (Change::Rollback(_), Some(_)) => unreachable!("what is there has a version"),
         };
         if after.as_ref().is_some_and(|state| !state.is_object()) {
             return Err(400);

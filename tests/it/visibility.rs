@@ -137,7 +137,7 @@ async fn stumble(server: &Process, player: &str, n: u64) {
         (merge(server, &json!({ "n": n })).header("if-match", stale), 412),
         (merge(server, &json!({ "n": n })).header("if-none-match", "*"), 412),
         (server.request("PUT", GAME).json(&json!({ "state": {}, "expectedVersion": 999 })), 409),
-        (server.request("DELETE", GAME).header("if-match", stale), 412),
+        (server.request("DELETE", GAME).header("if-match", stale), 403),
         (server.request("POST", &format!("{GAME}/actions")).json(&json!({ "type": "x", "expectedVersion": 999 })), 409),
         (server.request("POST", "/api/v1/games").json(&json!({ "id": "g1", "state": {} })), 409),
         (server.request("POST", "/api/v1/batch").json(&json!({ "operations": [operation] })), 409),

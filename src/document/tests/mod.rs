@@ -14,10 +14,11 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
+use super::access::Access;
 use super::chain::Hash;
 use super::event::{Content, Event};
 use super::json;
-use super::model::{Access, Document, Meta};
+use super::model::{Document, Meta};
 use super::patch::{Change, diff};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
@@ -192,6 +193,7 @@ fn meta() -> Arc<Meta> {
         name: DocumentName::new("games", "g1").unwrap(),
         host: None,
         access: Access::default(),
+        access_seq: Seq::ZERO,
         created_at: Timestamp::from_millis(0),
     })
 }
@@ -220,6 +222,7 @@ fn events(life: &[Option<Value>], payloads: &[Value]) -> Vec<Event> {
             at: Timestamp::from_millis(1),
             payload: payloads.get(index).unwrap_or(&Value::Null),
             change: &change(before, after.as_ref()),
+            records_access: false,
             salt: [0xa5; 16],
         };
         let event = Event::new(Seq(version), Arc::clone(&meta), Version(version), hash, &content).unwrap();

@@ -50,7 +50,7 @@ proptest! {
         match life.last().unwrap() {
             Some(state) => {
                 let verified = verified.unwrap();
-                let meta = verified.meta(1);
+                let meta = verified.meta(None, 1, Seq(1));
                 let (base, sent, bytes) = verified.into_parts(&meta);
                 prop_assert!(base.is_none() && sent.len() == events.len());
                 prop_assert_eq!(&bytes[..], &super::bytes(state)[..]);
@@ -98,7 +98,7 @@ fn a_history_that_comes_back_goes_on_from_what_was_here() {
     let events = events(&life, &[]);
     let whole = || chain(&events).verify(BOUNDS).unwrap();
     let at = |version: usize| Document {
-        meta: whole().meta(7),
+        meta: whole().meta(None, 7, Seq(1)),
         version: events[version - 1].version,
         hash: events[version - 1].hash,
         seq: Seq(40),

@@ -58,8 +58,7 @@ proptest! {
             prop_assert_eq!(seen.as_ref().map(bytes), expected.as_ref().map(bytes));
 
             let document = document(state.as_ref());
-            let visible = document.state.as_deref().map(|state| redacted_bytes(state, &player));
-            let shown = document.render(visible.as_deref(), true);
+            let shown = document.render(Audience::Player(&player), true).unwrap();
             prop_assert!(!tells_secrets(text(&shown), &player));
             let shown: Value = serde_json::from_slice(&shown).unwrap();
             prop_assert_eq!(&shown["state"], &expected.unwrap_or_default());

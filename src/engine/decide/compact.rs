@@ -42,7 +42,7 @@ impl Decider<'_> {
             return Ok(document);
         }
         let state = cached.tree()?.as_deref().cloned();
-        let decision = Decision { kind: "compact".to_owned(), payload: json!({}), state };
+        let decision = Decision::new("compact", json!({}), state);
         Ok(self.record_maintenance(&cached, decision, &Viewer::Owner)?.document)
     }
 }

@@ -23,7 +23,7 @@ impl Decider<'_> {
             if cached.document.is_deleted() && used < deleted {
                 droppable.push(name);
             } else if !cached.document.is_deleted() && used < unused && self.round.entries.len() < EXPIRED_AT_ONCE_MAX {
-                let decision = Decision { kind: "delete".to_owned(), payload: json!({}), state: None };
+                let decision = Decision::new("delete", json!({}), None);
                 if let Err(error) = self.record_maintenance(&cached, decision, &Viewer::Owner) {
                     tracing::warn!(document = %name, %error, "{name} could not be ended");
                 }

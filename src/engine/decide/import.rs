@@ -45,15 +45,13 @@ impl Decider<'_> {
             // The ring forgets what is before a place that is left out, so that must be on disk.
             return Err(Error::new(Kind::StorageUnavailable, "other changes are being stored; try again"));
         }
-        let meta = match &before {
-            Some(cached) => Arc::clone(&cached.document.meta),
-            None => chain.meta(self.state.log_end.next_key),
-        };
-        let (base, sent, state) = chain.into_parts(&meta);
         // A history without its beginning leaves a place out, as if what is missing had been there and was trimmed:
         // whoever follows the collection and is told of changes from here on must have been given the state before.
         let left_out = self.state.log_end.head.0.next();
-        let first = if base.is_some() { left_out.next() } else { left_out };
+        let first = if chain.is_trimmed() { left_out.next() } else { left_out };
+        let meta_before = before.as_ref().map(|cached| &*cached.document.meta);
+        let meta = chain.meta(meta_before, self.state.log_end.next_key, first);
+        let (base, sent, state) = chain.into_parts(&meta);
         let events = place_events(&meta, first, sent)?;
         let last = events.last().ok_or_else(|| Error::internal("a document came that is here already"))?;
         let event = Arc::clone(last);

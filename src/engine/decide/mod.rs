@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
+use crate::document::access::HostedAccess;
 use crate::document::chain::Hash;
 use crate::document::decide::{Decision, absent};
 use crate::document::event::{Content, Event};
@@ -112,7 +113,7 @@ impl Decider<'_> {
     ) -> Result<(Outcome, Option<CachedDocument>)> {
         let mut salt = [0; 16];
         self.options.entropy.fill(&mut salt);
-        let Decision { kind, payload, state: mut after } = decision;
+        let Decision { kind, payload, state: mut after, access } = decision;
         let state = self.serialise(after.as_mut())?;
         if meta.volatile {
             self.check_volatile_room(cached, state.as_ref())?;
@@ -121,9 +122,16 @@ impl Decider<'_> {
         let (version, previous) =
             cached.map_or((Version::ZERO, Hash::ZERO), |cached| (cached.document.version, cached.document.hash));
         let actor = viewer.actor()?;
-        let content = Content { kind: &kind, actor: &actor, at, payload: &payload, change: &change, salt };
+        let records_access = access.is_some();
+        let content =
+            Content { kind: &kind, actor: &actor, at, payload: &payload, change: &change, records_access, salt };
         let seq = self.state.log_end.head.0.next();
-        let event = Arc::new(Event::new(seq, Arc::clone(&meta), version.next(), previous, &content)?);
+        let (meta, before_access) = with_access(meta, cached.is_some(), access, seq);
+        let event = Event::new(seq, Arc::clone(&meta), version.next(), previous, &content)?;
+        let event = Arc::new(match before_access {
+            None => event,
+            Some(before) => event.changing_access(before),
+        });
         let created = cached.is_none_or(|cached| cached.document.is_deleted());
         let creates = created && state.is_some();
         let hook_rows = self.ask_hooks(&Change { event: &event, state: state.as_ref(), creates, viewer, origin })?;
@@ -227,5 +235,19 @@ impl Decider<'_> {
     /// Error: `StorageUnavailable` while storage fails.
     fn check_storage(&self) -> Result<()> {
         if self.state.backlog.is_failing() { Err(crate::engine::refusal::not_stored()) } else { Ok(()) }
+    }
+}
+
+/// The facts of a document with host and access as its event `seq` sets them, and those before if it changes them.
+fn with_access(
+    meta: Arc<Meta>,
+    existed: bool,
+    access: Option<HostedAccess>,
+    seq: Seq,
+) -> (Arc<Meta>, Option<Arc<Meta>>) {
+    match access {
+        None => (meta, None),
+        Some(access) if existed => (Arc::new(meta.with_access(access, seq)), Some(meta)),
+        Some(access) => (Arc::new(meta.with_access(access, Seq::ZERO)), None),
     }
 }

@@ -57,7 +57,7 @@ impl Decider<'_> {
             let through = Seq(document.seq.0.saturating_sub(1));
             (document, None, through)
         } else {
-            let decision = Decision { kind: "purge".to_owned(), payload: json!({}), state: None };
+            let decision = Decision::new("purge", json!({}), None);
             let outcome = self.record_maintenance(&cached, decision, viewer)?;
             (outcome.document, Some((document.seq, document.hash)), document.seq)
         };

@@ -162,7 +162,7 @@ impl Decider<'_> {
         let cached = CachedDocument::decided(Arc::clone(&document), None, since);
         let replaced = self.state.documents.put(cached.clone());
         let payload = json!({ "source": plan.source.as_str() });
-        let decision = Decision { kind: "repair".to_owned(), payload, state };
+        let decision = Decision::new("repair", payload, state);
         let meta = Arc::clone(&document.meta);
         let before = Before { meta, cached: Some(&cached), tree: tree.as_ref() };
         let recorded = self.record(before, decision, self.maintenance_moment(&Viewer::Owner));

@@ -10,10 +10,11 @@ use serde_json::Value;
 use super::{Before, Decider, Moment};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::ids::{DocumentName, Seq, UserId, Version};
+use crate::base::ids::{DocumentName, Seq, Version};
+use crate::document::access::Access;
 use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
 use crate::document::event::Event;
-use crate::document::model::{Access, Meta};
+use crate::document::model::Meta;
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::hooks::ChangeOrigin;
 use crate::engine::request::{Durability, Outcome, ReplyTo, Write, WriteKey, WriteReply};
@@ -112,23 +113,33 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> Result<(Outcome, Option<CachedDocument>)> {
         let name = request.name.clone();
-        self.state.relocations.check(&name)?;
+        self.check_relocation(&name, viewer)?;
         let (cached, unreadable) = self.load_target(&name, &request.operation)?;
         let tree = cached.as_ref().map(CachedDocument::tree).transpose()?.flatten();
         // Whatever the state before was, and whether it can be read: an old state comes back whole.
         let whole = matches!(request.operation, Operation::Rollback { .. });
         let mut seed = [0; 32];
         self.options.entropy.fill(&mut seed);
-        let (host, access) = creation_details(&request.operation);
         let moment = Moment { viewer, at, seed, origin: ChangeOrigin::Request };
         let decision = self.apply_rules(request, cached.as_ref(), tree.as_deref(), moment);
         let decision = decision.map_err(|error| if unreadable { error.without(&["current"]) } else { error })?;
         let meta = match &cached {
             Some(cached) => Arc::clone(&cached.document.meta),
-            None => Arc::new(self.new_meta(&name, viewer, host, access, at)),
+            None => Arc::new(self.new_meta(&name, viewer, at)),
         };
         let before = Before { meta, cached: cached.as_ref(), tree: tree.as_deref().filter(|_| !whole) };
         self.record(before, decision, moment)
+    }
+
+    /// Errors: `Frozen`, `Moved`; `NotFound` in their place for whoever may not read what went away.
+    fn check_relocation(&mut self, name: &DocumentName, viewer: &Viewer) -> Result<()> {
+        let Err(error) = self.state.relocations.check(name) else { return Ok(()) };
+        if *viewer != Viewer::Owner
+            && let Ok(Some(cached)) = self.load(name)
+        {
+            cached.document.meta.check_reader(viewer)?;
+        }
+        Err(error)
     }
 
     fn apply_rules(
@@ -157,14 +168,14 @@ impl Decider<'_> {
     }
 
     /// The newest state of a document as far as `viewer` may see it, decided versions included; `None`: it is not
-    /// there.
+    /// there for them.
     fn visible_state(&self, name: &DocumentName, viewer: &Viewer) -> Result<Option<Value>> {
         let cached = match self.state.documents.get(name) {
             Some(cached) => Some(cached.clone()),
             None => self.disk.load(name)?,
         };
         let Some(cached) = cached else { return Ok(None) };
-        let audience = cached.document.meta.audience(viewer);
+        let Some(audience) = cached.document.meta.audience_of_reader(viewer) else { return Ok(None) };
         Ok(cached.tree()?.map(|tree| match audience {
             Audience::Host => (*tree).clone(),
             Audience::Player(player) => visibility::redact_value((*tree).clone(), player),
@@ -195,37 +206,20 @@ impl Decider<'_> {
         document.state.as_ref().map(parse).transpose()
     }
 
-    fn new_meta(
-        &self,
-        name: &DocumentName,
-        viewer: &Viewer,
-        host: Option<UserId>,
-        access: Access,
-        at: Timestamp,
-    ) -> Meta {
-        let creator = match viewer {
-            Viewer::Owner => None,
-            Viewer::User(id) => Some(id.clone()),
-        };
+    /// The facts of a new document of `viewer`.
+    fn new_meta(&self, name: &DocumentName, viewer: &Viewer, at: Timestamp) -> Meta {
         let volatile = self.options.volatile.collections.contains(&name.collection);
         // Below 0 no row can have it: not now, and not after a restart.
         let volatile_key = || i64::try_from(self.state.log_end.head.0.next().0).map_or(i64::MIN, |seq| -seq);
         Meta {
             key: if volatile { volatile_key() } else { self.state.log_end.next_key },
             name: name.clone(),
-            host: host.or(creator),
-            access,
+            host: viewer.as_host(),
+            access: Access::default(),
+            access_seq: Seq::ZERO,
             created_at: at,
             volatile,
         }
-    }
-}
-
-/// What a creation says beyond the state.
-fn creation_details(operation: &Operation) -> (Option<UserId>, Access) {
-    match operation {
-        Operation::Create { host, access, .. } => (host.clone(), access.clone()),
-        _ => (None, Access::default()),
     }
 }
 

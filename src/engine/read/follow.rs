@@ -3,23 +3,28 @@
 //! A follower is a cursor into the log. Recent events come from the hub's ring, older ones from disk in pages, and the
 //! hand-over between the two is by `seq`: nothing is queued for a follower, so one that reads slowly costs a number.
 
+mod access;
+mod relocation;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::access::ReadableEvents;
 use super::Reads;
 use super::lost_changes::{LostChanges, any_not_stored};
 use super::present::{Present, check_count, load_cold};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::{DocumentName, Seq, UserId, Version};
+use crate::base::ids::{DocumentName, Seq, Version};
 use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
-use crate::document::model::Document;
+use crate::document::model::{Document, Meta};
+use crate::document::visibility::Viewer;
 use crate::live::hub::{Found, Subscription};
 use crate::live::presence::{Attendance, Presence};
-use crate::live::relocations::{LoggedEvent, MovedDocument, RelocationEvent};
+use crate::live::relocations::MovedDocument;
 use crate::live::topics::{Interest, Woken};
 use crate::store::{Filter, Reader};
 
@@ -38,6 +43,8 @@ pub(crate) enum Reason {
     Diverged,
     /// A document that it was told had moved is here again.
     Returned,
+    /// What it may see is not what it was.
+    Access,
 }
 
 impl Reason {
@@ -48,6 +55,7 @@ impl Reason {
             Self::Trimmed => "trimmed",
             Self::Diverged => "diverged",
             Self::Returned => "returned",
+            Self::Access => "access",
         }
     }
 }
@@ -82,14 +90,28 @@ pub(crate) enum Item {
     Durable(Seq),
     /// Who is there, as frames.
     Presence(Bytes),
+    /// It may no longer read a document that it was told of. Nothing follows.
+    AccessEnded,
+}
+
+/// Who follows.
+#[derive(Clone, Debug)]
+pub(crate) struct Follower {
+    /// Whose rights count: what they may not read is to them as if it were not there.
+    pub viewer: Viewer,
+    /// Whether they are connected to the documents that they name, which others are told of.
+    pub counts: bool,
 }
 
 /// Someone who follows documents.
 pub(crate) struct Follow {
     reads: Reads,
+    viewer: Viewer,
     subscription: Subscription,
     attendance: Attendance,
     cursor: Seq,
+    /// Changes of access up to here are in what it was told: as it may see it now, it can go on from there.
+    access_known: Seq,
     recoveries: u64,
     /// The newest change told that was not on disk when it was told.
     undurable: Option<Seq>,
@@ -106,23 +128,29 @@ pub(crate) struct Follow {
     moved_before: Vec<Arc<MovedDocument>>,
     /// How many relocation events were looked at.
     relocations_read: usize,
+    /// Whether there may be news of who is there.
+    presence_due: bool,
 }
 
 impl Follow {
-    /// Begins to follow, which makes `present` one who is there. `resume`: the position that the follower last saw, as
-    /// it gives it; whatever it says, the answer is a first item and never a refusal. Error: `TooLarge` when a snapshot
-    /// would hold too many documents; `StorageUnavailable`.
+    /// Begins to follow. `resume`: the position that the follower last saw, as it gives it; whatever it says, the first
+    /// item answers it, never a refusal. Error: `TooLarge` when a snapshot would hold too many documents;
+    /// `StorageUnavailable`.
     pub(crate) async fn open(
         reads: Reads,
         presence: &Arc<Presence>,
-        present: Option<UserId>,
+        follower: Follower,
         interest: Interest,
         resume: Option<&str>,
     ) -> Result<(Self, Item)> {
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
         let subscription = reads.hub.subscribe(Arc::new(interest));
         presence.learn(subscription.interest()).await;
-        let attendance = presence.attend(present, Arc::clone(subscription.interest()));
+        let Follower { viewer, counts } = follower;
+        let named = subscription.interest().documents.iter().cloned();
+        let barred = if counts { reads.unreadable(named, &viewer).await? } else { HashSet::new() };
+        let user = counts.then(|| viewer.user_id()).transpose()?;
+        let attendance = presence.attend(user, Arc::clone(subscription.interest()), &barred);
         // Who is there already is told once what was missed is.
         subscription.remind(Woken::PRESENCE);
         let recoveries = reads.hub.recoveries();
@@ -130,9 +158,11 @@ impl Follow {
             reads.hub.relocations().present(|name| subscription.interest().covers(name));
         let mut follow = Self {
             reads,
+            viewer,
             subscription,
             attendance,
             cursor: Seq::ZERO,
+            access_known: Seq::ZERO,
             recoveries,
             undurable: None,
             announced: Seq::ZERO,
@@ -141,6 +171,7 @@ impl Follow {
             caught_up: false,
             moved_before,
             relocations_read,
+            presence_due: false,
         };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
@@ -161,17 +192,18 @@ impl Follow {
             {
                 return Ok(item);
             }
+            if self.presence_due
+                && let Some(item) = self.presence().await?
+            {
+                return Ok(item);
+            }
             if self.caught_up {
                 if let Some(item) = self.next_relocation().await? {
                     return Ok(item);
                 }
                 let woken = self.subscription.woken().await;
                 self.caught_up = !woken.is_for(Woken::EVENTS);
-                if woken.is_for(Woken::PRESENCE)
-                    && let Some(item) = self.presence()
-                {
-                    return Ok(item);
-                }
+                self.presence_due = woken.is_for(Woken::PRESENCE);
                 continue;
             }
             match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
@@ -180,7 +212,12 @@ impl Follow {
                     None => continue,
                 },
                 Found::Events { events, reached, all, durable } => {
+                    let events = match self.readable(events) {
+                        ReadableEvents::Told(events) => events,
+                        other => return self.tell_access(other).await,
+                    };
                     (self.cursor, self.caught_up) = (reached, all);
+                    self.access_known = self.access_known.max(reached);
                     if !events.is_empty() {
                         let undurable = |event: &&Arc<Event>| !event.meta.volatile && event.seq > durable;
                         if let Some(last) = events.iter().rfind(undurable) {
@@ -199,48 +236,19 @@ impl Follow {
         interest.collections.is_empty() && interest.documents.len() == 1 && interest.documents.contains(name)
     }
 
-    /// A document that went to another server, which takes no changes any more, and all of them are told; or one that
-    /// came back.
-    async fn next_relocation(&mut self) -> Result<Option<Item>> {
-        loop {
-            while let Some(moved) = self.moved_before.pop() {
-                if self.reads.hub.relocations().is_current(&moved) {
-                    return Ok(Some(Item::Moved(moved)));
-                }
-            }
-            let Some(event) = self.reads.hub.relocations().get(self.relocations_read) else { return Ok(None) };
-            let interest = self.subscription.interest();
-            match event {
-                LoggedEvent::Kept(RelocationEvent::Left(moved)) => {
-                    self.relocations_read += 1;
-                    if interest.covers(&moved.name) && self.reads.hub.relocations().is_current(&moved) {
-                        return Ok(Some(Item::Moved(moved)));
-                    }
-                }
-                LoggedEvent::Kept(RelocationEvent::Returned(name)) => {
-                    // What changed elsewhere is told already, as changes. Whoever let go of the document has it here.
-                    let item = if interest.covers(&name) { Some(self.snapshot(Reason::Returned).await?) } else { None };
-                    self.relocations_read += 1;
-                    if item.is_some() {
-                        return Ok(item);
-                    }
-                }
-                LoggedEvent::Dropped => {
-                    let (moved, read) = self.reads.hub.relocations().present(|name| interest.covers(name));
-                    let item = self.snapshot(Reason::Returned).await?;
-                    (self.moved_before, self.relocations_read) = (moved, read);
-                    return Ok(Some(item));
-                }
-            }
-        }
-    }
-
-    fn presence(&mut self) -> Option<Item> {
-        let (frames, more) = self.attendance.news();
+    async fn presence(&mut self) -> Result<Option<Item>> {
+        let (frames, more) = if self.viewer == Viewer::Owner {
+            self.attendance.news()
+        } else {
+            let (names, revision) = self.attendance.pending();
+            let barred = self.reads.unreadable(names, &self.viewer).await?;
+            self.attendance.news_except(&barred, revision)
+        };
+        self.presence_due = false;
         if more {
             self.subscription.remind(Woken::PRESENCE);
         }
-        (!frames.is_empty()).then_some(Item::Presence(frames))
+        Ok((!frames.is_empty()).then_some(Item::Presence(frames)))
     }
 
     fn recovered(&mut self) -> Option<Item> {
@@ -274,7 +282,7 @@ impl Follow {
         let read = self
             .reads
             .ask(move |reader| {
-                let filter = filter(reader, &interest)?;
+                let filter = filter(reader, &interest, None)?;
                 let bytes_max = limits::STREAM_WRITE_BYTES_MAX;
                 let events = reader.events_between(&filter, after, to, PAGE_EVENTS, bytes_max)?;
                 // After the events: had something been trimmed before they were read, the base shows it now.
@@ -290,15 +298,14 @@ impl Follow {
         if lost || base > after.max(self.kept_after) {
             return self.snapshot(Reason::Trimmed).await.map(Some);
         }
-        match events.last() {
-            None => {
-                self.cursor = to;
-                Ok(None)
+        let reached = events.last().map_or(to, |last| last.seq);
+        match self.readable(events.into_iter().map(|event| self.current(event)).collect()) {
+            ReadableEvents::Told(events) => {
+                self.cursor = reached;
+                self.access_known = self.access_known.max(reached);
+                Ok((!events.is_empty()).then_some(Item::Changes(events)))
             }
-            Some(last) => {
-                self.cursor = last.seq;
-                Ok(Some(Item::Changes(events)))
-            }
+            other => self.tell_access(other).await.map(Some),
         }
     }
 
@@ -316,10 +323,16 @@ impl Follow {
             return self.snapshot(Reason::Diverged).await;
         }
         self.owe_durability(from);
-        if let Some(item) = self.resume_in_memory(from) {
-            return Ok(item);
+        let known = self.reads.hub.gate().head().0;
+        let mut in_memory = self.reads.hub.gate().covers_after(from.seq());
+        if !in_memory {
+            self.reads.refill_ring().await;
+            in_memory = self.reads.hub.gate().covers_after(from.seq());
         }
-        self.reads.refill_ring().await;
+        if self.access_changed(from.seq(), !in_memory).await? {
+            return self.snapshot(Reason::Access).await;
+        }
+        self.access_known = known;
         match self.resume_in_memory(from) {
             Some(item) => Ok(item),
             None => self.resume_from_disk(from).await,
@@ -399,7 +412,8 @@ impl Follow {
             return None;
         }
         let interest = self.subscription.interest();
-        let missed = ring.after(from.seq()).filter(|event| interest.covers(&event.meta.name));
+        let told = |event: &&Arc<Event>| interest.covers(&event.meta.name) && event.meta.may_read(&self.viewer);
+        let missed = ring.after(from.seq()).filter(told);
         let (mut count, mut to) = (0, from);
         for event in missed {
             (count, to) = (count + 1, event.position());
@@ -416,14 +430,15 @@ impl Follow {
         let (durable, newer, lost_changes) = {
             let ring = self.reads.hub.gate();
             let unstored = |event: &&Arc<Event>| event.meta.volatile || event.seq > ring.durable();
-            let newer = ring.after(after).filter(|event| interest.covers(&event.meta.name)).filter(unstored);
+            let told = |event: &&Arc<Event>| interest.covers(&event.meta.name) && event.meta.may_read(&self.viewer);
+            let newer = ring.after(after).filter(told).filter(unstored);
             (ring.durable(), newer.cloned().collect::<Vec<_>>(), LostChanges::after(&ring, &interest, after))
         };
-        let remembered_after = lost_changes.until;
+        let (remembered_after, viewer) = (lost_changes.until, self.viewer.clone());
         let (stored, last, base, lost) = self
             .reads
             .ask(move |reader| {
-                let filter = filter(reader, &interest)?;
+                let filter = filter(reader, &interest, Some(viewer))?;
                 let base_before = reader.base_seq(&filter)?;
                 let stored = reader.count_between(&filter, after, durable)?;
                 let last = reader.last_between(&filter, after, durable)?;
@@ -456,20 +471,30 @@ impl Follow {
             let Some(mut present) = self.present(&interest, &asked, cold, before) else { continue };
             present.catch_up()?;
             let (documents, position) = (present.documents, present.position);
+            let barred: HashSet<DocumentName> = documents
+                .values()
+                .filter(|document| !document.meta.may_read(&self.viewer))
+                .map(|document| document.meta.name.clone())
+                .collect();
             // One document is best named by its own last event, which is never trimmed.
             let position = match documents.values().next() {
-                Some(document) if interest.collections.is_empty() && interest.documents.len() == 1 => {
+                Some(document)
+                    if interest.collections.is_empty() && interest.documents.len() == 1 && barred.is_empty() =>
+                {
                     document.position()
                 }
                 _ => position,
             };
-            (self.cursor, self.announced) = (present.head, present.head);
+            (self.cursor, self.announced, self.access_known) = (present.head, present.head, present.head);
             // What is on another server is told to be there, and not as it was when it left.
             let relocations = self.reads.hub.relocations();
-            let here =
-                |document: &Arc<Document>| !document.is_deleted() && relocations.find(&document.meta.name).is_none();
+            let moved = |name: &DocumentName| relocations.find(name).is_some() && !barred.contains(name);
+            let here = |document: &Arc<Document>| {
+                let name = &document.meta.name;
+                !document.is_deleted() && !barred.contains(name) && !moved(name)
+            };
             let documents: Vec<_> = documents.into_values().filter(here).collect();
-            let gone = interest.names_without(&documents).filter(|name| relocations.find(name).is_none()).collect();
+            let gone = interest.names_without(&documents).filter(|name| !moved(name)).collect();
             check_count(documents.len())?;
             for document in &documents {
                 self.note_undurable(document);
@@ -502,8 +527,10 @@ impl Follow {
         }
         let version = |name: &DocumentName| documents.get(name).map_or(Version::ZERO, |document| document.version);
         // Changed after it was read from disk, and dropped from memory since.
-        let is_missing =
-            |event: &&Arc<Event>| interest.covers(&event.meta.name) && event.version > version(&event.meta.name);
+        let is_missing = |event: &&Arc<Event>| {
+            let told = interest.covers(&event.meta.name) && event.meta.may_read(&self.viewer);
+            told && event.version > version(&event.meta.name)
+        };
         let missing = ring.after(before).filter(is_missing).cloned().collect();
         // The last place that is still there after a restart, unless something volatile that is told comes after it.
         let (seq, hash) = ring.lasting();
@@ -525,9 +552,9 @@ impl Follow {
         if missing.is_empty() && interest.collections.is_empty() {
             return Ok((missing, Vec::new()));
         }
-        let interest = Arc::clone(interest);
+        let (interest, viewer) = (Arc::clone(interest), self.viewer.clone());
         let load = move |reader: &Reader| {
-            let documents = load_cold(reader, &missing, &interest)?;
+            let documents = load_cold(reader, &missing, &interest, &viewer)?;
             Ok((missing, documents))
         };
         self.reads.ask(load).await
@@ -541,11 +568,13 @@ enum PositionStatus {
     Nowhere,
 }
 
-/// What the disk is asked for. Looked up each time: a document may have come into being since.
-fn filter(reader: &Reader, interest: &Interest) -> Result<Filter> {
+/// What the disk is asked for. `viewer`: without what they may not read. Looked up each time: a document may have come
+/// into being since.
+fn filter(reader: &Reader, interest: &Interest, viewer: Option<Viewer>) -> Result<Filter> {
     let mut documents = Vec::with_capacity(interest.documents.len());
     for name in &interest.documents {
-        documents.extend(reader.meta(name)?.map(|meta| meta.key));
+        let readable = |meta: &Arc<Meta>| viewer.as_ref().is_none_or(|viewer| meta.may_read(viewer));
+        documents.extend(reader.meta(name)?.filter(readable).map(|meta| meta.key));
     }
-    Ok(Filter { documents, collections: interest.collections.iter().cloned().collect() })
+    Ok(Filter { documents, collections: interest.collections.iter().cloned().collect(), viewer })
 }

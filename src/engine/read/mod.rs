@@ -7,7 +7,7 @@ pub(crate) mod follow;
 mod lost_changes;
 mod present;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::base::error::{Error, Kind, Result};
@@ -17,6 +17,7 @@ use crate::document::chain::Position;
 use crate::document::decide::absent;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
+use crate::document::visibility::Viewer;
 use crate::engine::handle::Engine;
 use crate::engine::time_travel::{state_at, volatile_state_at};
 use crate::live::hub::Hub;
@@ -87,7 +88,8 @@ impl Reads {
         }
     }
 
-    /// The newest version of a document, which may be a tombstone; `None` when there never was one.
+    /// The newest version of a document, which may be a tombstone; `None` when there never was one. Whoever answers a
+    /// request with it checks first that its caller may read it.
     pub async fn document(&self, name: &DocumentName) -> Result<Option<Arc<Document>>> {
         if let Some(document) = self.hub.document(name) {
             return Ok(Some(document));
@@ -119,16 +121,81 @@ impl Reads {
         self.ask(move |reader| reader.document_head(&name)).await
     }
 
-    /// A document that is there. Error: `NotFound`, `Gone`.
-    pub async fn live_document(&self, name: &DocumentName) -> Result<Arc<Document>> {
-        match self.document(name).await? {
+    /// The same for `viewer`, for whom there never was one that they may not read.
+    pub async fn readable_document(&self, name: &DocumentName, viewer: &Viewer) -> Result<Option<Arc<Document>>> {
+        Ok(self.document(name).await?.filter(|document| document.meta.may_read(viewer)))
+    }
+
+    /// The fixed facts of a document, if there ever was one: also of one that is too damaged to be read.
+    pub async fn meta(&self, name: &DocumentName) -> Result<Option<Arc<Meta>>> {
+        if let Some(document) = self.hub.document(name) {
+            return Ok(Some(Arc::clone(&document.meta)));
+        }
+        let wanted = name.clone();
+        let found = self.ask(move |reader| reader.meta(&wanted)).await?;
+        // It may have become hot while the disk was read, and changed.
+        Ok(self.hub.document(name).map(|document| Arc::clone(&document.meta)).or(found))
+    }
+
+    /// Those of `names` that `viewer` may not read.
+    pub(super) async fn unreadable(
+        &self,
+        names: impl IntoIterator<Item = DocumentName>,
+        viewer: &Viewer,
+    ) -> Result<HashSet<DocumentName>> {
+        let (mut barred, mut cold) = (HashSet::new(), Vec::new());
+        if *viewer == Viewer::Owner {
+            return Ok(barred);
+        }
+        for name in names {
+            match self.hub.peek(&name) {
+                Some(document) if document.meta.may_read(viewer) => {}
+                Some(_) => drop(barred.insert(name)),
+                None => cold.push(name),
+            }
+        }
+        if cold.is_empty() {
+            return Ok(barred);
+        }
+        let read = move |reader: &Reader| cold.iter().map(|name| reader.meta(name)).collect::<Result<Vec<_>>>();
+        for meta in self.ask(read).await?.into_iter().flatten() {
+            let newest = self.hub.peek(&meta.name).map_or_else(|| Arc::clone(&meta), |hot| Arc::clone(&hot.meta));
+            if !newest.may_read(viewer) {
+                barred.insert(meta.name.clone());
+            }
+        }
+        Ok(barred)
+    }
+
+    /// Refuses a viewer who may not read a document that is there, or was. Error: `NotFound`.
+    pub async fn check_reader(&self, name: &DocumentName, viewer: &Viewer) -> Result<()> {
+        if *viewer == Viewer::Owner {
+            return Ok(());
+        }
+        self.meta(name).await?.map_or(Ok(()), |meta| meta.check_reader(viewer))
+    }
+
+    /// A document that is there, for `viewer`. Error: `NotFound`, `Gone`.
+    pub async fn live_document(&self, name: &DocumentName, viewer: &Viewer) -> Result<Arc<Document>> {
+        match self.readable_document(name, viewer).await? {
             Some(document) if !document.is_deleted() => Ok(document),
             other => Err(absent(name, other.as_ref())),
         }
     }
 
-    /// A document as it was at `version`. Error: `NotFound` beyond the newest, `Gone` when it is no longer kept.
-    pub async fn document_at(&self, name: &DocumentName, version: Version) -> Result<Arc<Document>> {
+    /// A document as it was at `version`, for `viewer`, whose right to it is that of today. Error: `NotFound` beyond
+    /// the newest, `Gone` when it is no longer kept.
+    pub async fn document_at(&self, name: &DocumentName, version: Version, viewer: &Viewer) -> Result<Arc<Document>> {
+        self.check_reader(name, viewer).await?;
+        let document = self.any_document_at(name, version).await?;
+        let current = self.hub.document(name).map(|newest| Arc::clone(&newest.meta));
+        Ok(match current.filter(|meta| meta.access_seq != document.meta.access_seq) {
+            None => document,
+            Some(meta) => Arc::new(document.with_meta(meta)),
+        })
+    }
+
+    async fn any_document_at(&self, name: &DocumentName, version: Version) -> Result<Arc<Document>> {
         match self.document(name).await {
             Ok(Some(newest)) if newest.version == version => return Ok(newest),
             Ok(None) => return Err(absent(name, None)),
@@ -158,8 +225,8 @@ impl Reads {
         ring.after(Seq::ZERO).filter(of_document).cloned().collect()
     }
 
-    /// At most `limit` documents of a collection by id, after the given one; deleted ones are left out. The flag says
-    /// whether there are more. With states, a page also ends when they add up to [`limits::LIST_STATES_BYTES_MAX`].
+    /// At most `limit` documents of a collection by id, after the given one; deleted ones are left out. Otherwise as
+    /// [`list_readable`](Self::list_readable).
     pub async fn list(
         &self,
         collection: &Collection,
@@ -167,13 +234,27 @@ impl Reads {
         limit: usize,
         with_state: bool,
     ) -> Result<(Vec<ListedDocument>, bool)> {
+        self.list_readable(&Viewer::Owner, collection, after, limit, with_state).await
+    }
+
+    /// At most `limit` documents of a collection by id, after the given one; deleted ones and those that `viewer` may
+    /// not read are left out. The flag says whether there are more. With states, a page also ends when they add up to
+    /// [`limits::LIST_STATES_BYTES_MAX`].
+    pub async fn list_readable(
+        &self,
+        viewer: &Viewer,
+        collection: &Collection,
+        after: Option<&DocumentId>,
+        limit: usize,
+        with_state: bool,
+    ) -> Result<(Vec<ListedDocument>, bool)> {
         let unstored = self.unstored_documents(collection, after);
-        let (wanted, from) = (collection.clone(), after.cloned());
+        let (wanted, from, asks) = (collection.clone(), after.cloned(), viewer.clone());
         // One more than fits says that there are more; deleted ones that are still on disk take nobody's place.
         let most = limit + 1 + unstored.iter().filter(|document| !document.meta.volatile).count();
         let state_bytes_max = with_state.then_some(limits::LIST_STATES_BYTES_MAX);
         let (stored, ended_early) =
-            self.ask(move |reader| reader.list(&wanted, from.as_ref(), most, state_bytes_max)).await?;
+            self.ask(move |reader| reader.list(&asks, &wanted, from.as_ref(), most, state_bytes_max)).await?;
         let horizon = stored.last().map(|last| id(&last.meta)).filter(|_| ended_early);
         let mut by_id: BTreeMap<DocumentId, ListedDocument> =
             stored.into_iter().map(|entry| (id(&entry.meta), entry)).collect();
@@ -182,7 +263,7 @@ impl Reads {
             if horizon.as_ref().is_some_and(|horizon| id > *horizon) {
                 continue;
             }
-            if document.is_deleted() {
+            if document.is_deleted() || !document.meta.may_read(viewer) {
                 by_id.remove(&id);
             } else {
                 by_id.insert(id, entry(&document, with_state));
@@ -206,8 +287,21 @@ impl Reads {
         documents
     }
 
-    /// A page of a document's history. Error: `NotFound`.
-    pub async fn history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<History> {
+    /// A page of a document's history, for `viewer`, whose right to it is that of today: its events tell who that is.
+    /// Error: `NotFound`.
+    pub async fn history(&self, name: &DocumentName, after: Version, limit: usize, viewer: &Viewer) -> Result<History> {
+        let mut page = self.any_history(name, after, limit).await?;
+        // Last: it may have been taken away meanwhile.
+        let newest = self.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
+        for event in &mut page.events {
+            if event.meta.access_seq != newest.meta.access_seq {
+                *event = Arc::new(event.with_meta(Arc::clone(&newest.meta)));
+            }
+        }
+        Ok(page)
+    }
+
+    async fn any_history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<History> {
         let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
         if newest.meta.volatile {
             return Ok(history_of(self.events_in_memory(name, newest.seq), &newest, after, limit));
@@ -286,7 +380,7 @@ impl Reads {
         let key = newest.meta.key;
         self.ask(move |reader| {
             let version = reader.version_at(key, seq)?;
-            let filter = Filter { documents: vec![key], collections: Vec::new() };
+            let filter = Filter::documents(vec![key]);
             match reader.base_seq(&filter)? > seq {
                 false => Ok(version),
                 true => Err(no_longer_kept()),

@@ -11,6 +11,7 @@ use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Document;
+use crate::document::visibility::Viewer;
 use crate::engine::time_travel::roll_forward;
 use crate::live::topics::Interest;
 use crate::store::Reader;
@@ -37,11 +38,13 @@ impl Present {
     }
 }
 
-/// Reads `missing` documents and those of the collections that `interest` covers. Error: `TooLarge`.
+/// Reads `missing` documents and those of the collections that `interest` covers and `viewer` may read. Error:
+/// `TooLarge`.
 pub(super) fn load_cold(
     reader: &Reader,
     missing: &HashSet<DocumentName>,
     interest: &Interest,
+    viewer: &Viewer,
 ) -> Result<Vec<Arc<Document>>> {
     let (mut documents, mut bytes) = (Vec::new(), 0);
     for name in missing {
@@ -51,7 +54,7 @@ pub(super) fn load_cold(
     for collection in &interest.collections {
         let left = (limits::STREAM_DOCUMENTS_MAX + 1).saturating_sub(documents.len());
         let bytes_left = limits::STREAM_STATES_BYTES_MAX.saturating_sub(bytes);
-        let (listed, ended_early) = reader.list(collection, None, left, Some(bytes_left))?;
+        let (listed, ended_early) = reader.list(viewer, collection, None, left, Some(bytes_left))?;
         if ended_early {
             return Err(states_too_large());
         }

@@ -8,12 +8,12 @@ use super::*;
 use crate::base::clock::SystemClock;
 use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::base::limits::{VOLATILE_IDLE, VOLATILE_KEYS_MAX};
+use crate::document::access::Access;
 use crate::document::chain::Hash;
 use crate::document::decide::{Expected, Operation, Request};
-use crate::document::model::Access;
 use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
-use crate::engine::read::follow::{Follow, Item, Reason};
+use crate::engine::read::follow::{Follow, Follower, Item, Reason};
 use crate::engine::request::{Outcome, RelocationStep, Write, WriteReply};
 use crate::engine::state::kept_answers::KeptAnswers;
 use crate::live::presence::Presence;
@@ -63,7 +63,8 @@ impl Running {
 
 async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Follow, Item) {
     let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1));
-    Follow::open(reads.clone(), &presence, None, interest, resume).await.unwrap()
+    let follower = Follower { viewer: Viewer::Owner, counts: false };
+    Follow::open(reads.clone(), &presence, follower, interest, resume).await.unwrap()
 }
 
 /// What comes next, within 20 s.
@@ -85,12 +86,12 @@ async fn one_that_nobody_uses_for_long_is_deleted_and_those_who_follow_are_told(
     running.sweep().await;
     let Item::Changes(events) = comes(&mut follower).await else { panic!("a change was to come") };
     assert_eq!((events.len(), events[0].version, events[0].deletes), (1, Version(2), true));
-    assert_eq!(reads.live_document(&named("games/idle")).await.unwrap_err().kind(), Kind::Gone);
+    assert_eq!(reads.live_document(&named("games/idle"), &Viewer::Owner).await.unwrap_err().kind(), Kind::Gone);
     running.clock.advance(HotBounds::default().idle + Duration::from_secs(1));
     running.sweep().await;
     assert!(reads.document(&named("games/idle")).await.unwrap().is_none());
     assert!(!reads.hub.has_volatile());
-    assert!(reads.live_document(&named("encounters/kept")).await.is_ok());
+    assert!(reads.live_document(&named("encounters/kept"), &Viewer::Owner).await.is_ok());
     assert_eq!(running.create("games/idle").await.document.version, Version(1));
     running.engine.stop().await;
     assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });

@@ -17,8 +17,9 @@ use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::ACTION_TYPE_LENGTH_MAX;
+use crate::document::access::Access;
 use crate::document::decide::{Expected, Operation, Request, absent};
-use crate::document::model::{Access, Document};
+use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, redact_state};
 use crate::http::api::Api;
@@ -33,6 +34,7 @@ use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::{IfNoneMatch, Preconditions, WriteHeaders};
 
+mod access;
 mod batch;
 mod description;
 mod document_stream;
@@ -54,12 +56,14 @@ use writes::Shows;
 /// The schemas of these calls.
 #[derive(OpenApi)]
 #[openapi(components(schemas(
+    access::AccessBody,
     Acted,
     ActionBody,
     batch::BatchBody,
     BatchResults,
     CreateBody,
     DocumentSchema,
+    schemas::DocumentAccess,
     Event,
     HistoryPage,
     NotDurable,
@@ -77,6 +81,7 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(read, put, patch, delete))
         .routes(routes!(act))
         .routes(routes!(rollback))
+        .routes(routes!(access::read_access, access::set_access))
         .routes(routes!(streams::events))
 }
 
@@ -93,7 +98,7 @@ struct CreateBody {
     /// Who sees everything in it; left out: its creator.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     host: Option<UserId>,
-    /// Who may write to it.
+    /// Who may do what with it besides the host.
     #[serde(default)]
     #[schema(value_type = schemas::Access)]
     access: Access,
@@ -101,7 +106,9 @@ struct CreateBody {
 
 /// Create a document
 ///
-/// What was deleted can be created again; its versions go on.
+/// Its creator is its host unless another is named, and sees and may do everything with it: the document of a player is
+/// hosted by that player, as the answer says. What was deleted can be created again; its versions go on, and its host
+/// and access stay.
 #[utoipa::path(
     post, path = "/api/v1/{collection}", operation_id = "createDocument", tag = "documents",
     params(CollectionPath, Caller, Preconditions, WriteHeaders), request_body = CreateBody,
@@ -181,7 +188,8 @@ async fn patch(
 
 /// Delete a document
 ///
-/// A change like any other: it takes a version, and the history stays.
+/// For its host, unless its access says otherwise. A change like any other: it takes a version, and the history stays,
+/// so that the host can bring it back by a rollback.
 #[utoipa::path(
     delete, path = "/api/v1/{collection}/{id}", operation_id = "deleteDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
@@ -269,11 +277,12 @@ struct RollbackBody {
 
 /// Bring an old state back
 ///
-/// A new change, whose state is the one at `toVersion`.
+/// A new change, whose state is the one at `toVersion`. For the host, also of a document that is deleted, as long as
+/// its history is kept.
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/rollback", operation_id = "rollBack", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = RollbackBody,
-    responses(Written<DocumentSchema>, ActProblems),
+    responses(CreatedOrWritten, ActProblems),
 )]
 async fn rollback(
     State(api): State<Api>,
@@ -314,9 +323,9 @@ async fn read(
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
     let document = match query.version {
-        None => api.reads.live_document(&name).await?,
+        None => api.reads.live_document(&name, &viewer).await?,
         Some(version) => {
-            let document = api.reads.document_at(&name, version).await?;
+            let document = api.reads.document_at(&name, version, &viewer).await?;
             if document.is_deleted() {
                 return Err(absent(&name, Some(&document)).into());
             }
@@ -341,8 +350,7 @@ async fn read(
 /// A document as `audience` gets it.
 fn shown(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes> {
     let durable = document.seq <= api.reads.hub.gate().durable();
-    let state = document.state.as_deref().map(|state| redact_state(state, audience)).transpose()?;
-    Ok(document.render(state.as_deref(), durable))
+    document.render(audience, durable)
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -383,7 +391,7 @@ async fn list(
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let after = page.parse_after(DocumentId::new)?;
     let with_state = query.include == Some(Include::State);
-    let (listed, more) = api.reads.list(&collection, after.as_ref(), page.limit, with_state).await?;
+    let (listed, more) = api.reads.list_readable(&viewer, &collection, after.as_ref(), page.limit, with_state).await?;
     let mut items = Vec::with_capacity(listed.len());
     for entry in &listed {
         let mut item: BTreeMap<&str, Value> = BTreeMap::from([

@@ -23,6 +23,7 @@ use crate::base::limits::MOVED_GAME_BYTES_MAX;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
+use crate::document::visibility::Viewer;
 use crate::engine::health::Storage;
 use crate::engine::refusal::check_persistent;
 use crate::engine::request::RelocationStep;
@@ -87,7 +88,8 @@ pub(crate) async fn migrate(
     to: &str,
     retry: Option<Retry>,
 ) -> Result<Departed> {
-    let document = api.reads.live_document(&name).await?;
+    let viewer = if caller.administrator { &Viewer::Owner } else { &caller.viewer };
+    let document = api.reads.live_document(&name, viewer).await?;
     if !caller.administrator && !document.meta.is_host(&caller.viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host of a game, or an administrator, may move it"));
     }
@@ -187,7 +189,7 @@ async fn confirm(api: &Api, row: &MoveRow, answer: Option<IdempotencyRow>) -> Re
     let confirm = Piece::step(Step::Confirm, &row.id);
     match peer.say(&row.name, &confirm).await {
         Err(error) if error.kind() == Kind::NotFound => {
-            let document = api.reads.live_document(&row.name).await?;
+            let document = api.reads.live_document(&row.name, &Viewer::Owner).await?;
             send(api, &peer, &document, &row.id).await?;
             peer.say(&row.name, &confirm).await?;
         }
@@ -253,12 +255,12 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
     }
     let rows = belongings(api, document).await?;
     let name = &document.meta.name;
-    let mut page = api.reads.history(name, Version::ZERO, PAGE_EVENTS).await?;
+    let mut page = api.reads.history(name, Version::ZERO, PAGE_EVENTS, &Viewer::Owner).await?;
     let base = base(api, name, page.first_version).await?;
     let mut next = page.first_version;
     if let Some(base) = base.as_ref().filter(|base| base.version >= page.first_version) {
         next = base.version.next();
-        page = api.reads.history(name, base.version, PAGE_EVENTS).await?;
+        page = api.reads.history(name, base.version, PAGE_EVENTS, &Viewer::Owner).await?;
     }
     let head = head(document, base.as_deref(), rows.digest())?;
     peer.say(name, &Piece { head: Some(head), ..Piece::step(Step::Begin, id) }).await?;
@@ -286,7 +288,7 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
         match page.events.last().map(|event| event.version).filter(|_| page.more) {
             Some(last) => {
                 next = last.next();
-                page = api.reads.history(name, last, PAGE_EVENTS).await?;
+                page = api.reads.history(name, last, PAGE_EVENTS, &Viewer::Owner).await?;
             }
             None => break,
         }
@@ -323,10 +325,10 @@ async fn base(api: &Api, name: &DocumentName, first: Version) -> Result<Option<A
     if before == Version::ZERO {
         return Ok(None);
     }
-    match api.reads.document_at(name, before).await {
+    match api.reads.document_at(name, before, &Viewer::Owner).await {
         // It was removed and created again. Of the removal there is the event, and nothing from before it that it could
         // be verified with: the history goes on from what the removal left.
-        Err(error) if error.kind() == Kind::Gone => api.reads.document_at(name, first).await.map(Some),
+        Err(error) if error.kind() == Kind::Gone => api.reads.document_at(name, first, &Viewer::Owner).await.map(Some),
         before => before.map(Some),
     }
 }

@@ -9,8 +9,8 @@ use super::problems::GAME_TOO_LARGE;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
+use crate::document::access::Access;
 use crate::document::chain::Hash;
-use crate::document::model::Access;
 use crate::document::transfer::{Base, Chain, SentEvent};
 
 /// Bytes of events or rows in a piece, beside the first of it.

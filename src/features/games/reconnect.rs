@@ -21,8 +21,8 @@ use crate::base::limits::{MISSED_BYTES_MAX, MISSED_EVENTS_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::decide::absent;
 use crate::document::model::Document;
-use crate::document::visibility::{Audience, Viewer, redact_state};
-use crate::engine::read::follow::{Follow, Item};
+use crate::document::visibility::{Viewer, redact_state};
+use crate::engine::read::follow::{Follow, Follower, Item};
 use crate::http::api::Api;
 use crate::live::topics::Interest;
 use crate::store::{Connection, IdempotencyKey, IdempotentAnswer};
@@ -104,7 +104,7 @@ pub(crate) async fn reconnect(
     request: Request,
 ) -> Result<IdempotentAnswer> {
     let Request { game, player, viewer, token, last_event_id, key } = request;
-    let document = api.reads.document(&game).await?.ok_or_else(|| absent(&game, None))?;
+    let document = api.reads.readable_document(&game, &viewer).await?.ok_or_else(|| absent(&game, None))?;
     let showing = Showing {
         document: document.meta.key,
         player: player.clone(),
@@ -217,7 +217,7 @@ async fn answer(
 ) -> Result<Vec<u8>> {
     let viewer = Viewer::User(player.clone());
     let audience = document.meta.audience(&viewer);
-    let missed = missed(api, document, audience, last_event_id.filter(|text| !text.is_empty())).await?;
+    let missed = missed(api, document, &viewer, last_event_id.filter(|text| !text.is_empty())).await?;
     let state = redact_state(document.state.as_deref().unwrap_or(b"null"), audience)?;
     let body = Body {
         success: true,
@@ -235,17 +235,18 @@ async fn answer(
 
 /// The changes of `document` after the position that the client last saw, up to this version: found as a stream that
 /// resumes there finds them.
-async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Option<&str>) -> Result<Missed> {
+async fn missed(api: &Api, document: &Document, viewer: &Viewer, from: Option<&str>) -> Result<Missed> {
     let (mut missed, mut bytes) = (Missed::default(), 0);
     let Some(from) = from else { return Ok(missed) };
     let interest = Interest::document(document.meta.name.clone());
     // Looked at for the player and not by them: nobody is present for it.
-    let (reads, presence) = (api.reads.clone(), &api.presence);
-    let (mut follow, first) = Follow::open(reads, presence, None, interest, Some(from)).await?;
+    let follower = Follower { viewer: viewer.clone(), counts: false };
+    let opened = Follow::open(api.reads.clone(), &api.presence, follower, interest, Some(from)).await?;
+    let (mut follow, first) = opened;
     let mut left = match first {
         Item::Resumed { count, .. } => count,
         Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..missed }),
-        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => {
+        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) | Item::AccessEnded => {
             return Err(Error::internal("a stream began with neither of its beginnings"));
         }
     };
@@ -253,6 +254,7 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
         let events = match follow.next().await? {
             Item::Changes(events) => events,
             Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..Missed::default() }),
+            Item::AccessEnded => return Err(absent(&document.meta.name, None)),
             Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => continue,
         };
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
@@ -260,7 +262,7 @@ async fn missed(api: &Api, document: &Document, audience: Audience<'_>, from: Op
             if event.seq > document.seq {
                 return Ok(missed);
             }
-            let text = String::from_utf8(event.render(audience)?.into()).map_err(Error::internal)?;
+            let text = String::from_utf8(event.render(event.meta.audience(viewer))?.into()).map_err(Error::internal)?;
             bytes += text.len();
             if missed.events.len() >= MISSED_EVENTS_MAX || bytes > MISSED_BYTES_MAX {
                 missed.more = true;

@@ -20,9 +20,9 @@ use crate::http::api::Api;
 use crate::http::idempotency::IdempotentCall;
 use crate::store::{Connection, IdempotentAnswer};
 
-/// The game, when it is there and not over. Errors: `NotFound`, `Gone`, `game-completed`.
-pub(crate) async fn running(api: &Api, name: &DocumentName) -> Result<Arc<Document>> {
-    let document = api.reads.document(name).await?.ok_or_else(|| absent(name, None))?;
+/// The game, when it is there for `viewer` and not over. Errors: `NotFound`, `Gone`, `game-completed`.
+pub(crate) async fn running(api: &Api, name: &DocumentName, viewer: &Viewer) -> Result<Arc<Document>> {
+    let document = api.reads.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
     let key = document.meta.key;
     tables::read(api, &document.meta, move |conn| check_running(conn, key)).await?;
     if document.is_deleted() { Err(absent(name, Some(&document))) } else { Ok(document) }
@@ -62,7 +62,7 @@ pub(crate) async fn join(
     (player, wanted): (UserId, Option<u32>),
     once: IdempotentCall<(Seat, bool)>,
 ) -> Result<IdempotentAnswer> {
-    let document = running(api, name).await?;
+    let document = running(api, name, viewer).await?;
     // A player's own user holds the seat, whoever found it for them.
     let identity = player.clone();
     if !may_act_for(&document, viewer, &identity) {
@@ -96,8 +96,8 @@ pub(crate) async fn join(
 }
 
 /// Who sits in a game that may be over. Errors: `NotFound`, `Gone`.
-pub(crate) async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
-    let document = api.reads.live_document(name).await?;
+pub(crate) async fn list(api: &Api, name: &DocumentName, viewer: &Viewer) -> Result<Vec<Seat>> {
+    let document = api.reads.live_document(name, viewer).await?;
     let (key, revoked) = (document.meta.key, PendingRevoked(api.engine.pending_revocations()));
     let mut seats = tables::read(api, &document.meta, move |conn| sql::seats(conn, key)).await?;
     seats.retain(|seat| !revoked.has_seat(key, seat));
@@ -108,7 +108,7 @@ pub(crate) async fn list(api: &Api, name: &DocumentName) -> Result<Vec<Seat>> {
 /// `NotFound` when they have none; `Forbidden` for anyone but the player and the host; those of
 /// [`tables::revoke`].
 pub(crate) async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<Durability> {
-    let document = running(api, name).await?;
+    let document = running(api, name, &viewer).await?;
     let (leaver, meta, key) = (player.clone(), Arc::clone(&document.meta), document.meta.key);
     let revoked = PendingRevoked(api.engine.pending_revocations());
     let find = move |conn: &Connection| {
@@ -136,8 +136,9 @@ pub(crate) async fn complete(
     // Also one that cannot be read any more: how else would it be removed?
     let meta = match api.reads.tip(name).await? {
         Some(tip) if !tip.deleted => tip.meta,
-        _ => return Err(absent(name, api.reads.document(name).await?.as_ref())),
+        _ => return Err(absent(name, api.reads.readable_document(name, viewer).await?.as_ref())),
     };
+    meta.check_reader(viewer)?;
     if !meta.is_host(viewer) {
         return Err(forbidden("only the host ends a game"));
     }
@@ -154,7 +155,7 @@ pub(crate) async fn complete(
 /// Refuses whoever is given no token for a player's seat, and makes none. Errors: those of
 /// [`connection_token`].
 pub(crate) async fn check_token(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
-    let document = running(api, name).await?;
+    let document = running(api, name, &viewer).await?;
     let (meta, revoked) = (Arc::clone(&document.meta), PendingRevoked(api.engine.pending_revocations()));
     let find = move |conn: &Connection| seat_for_token(conn, &document, &viewer, &player).map(|seat| (seat, player));
     let (seat, player) = tables::read(api, &meta, find).await?;
@@ -182,7 +183,7 @@ pub(crate) async fn connection_token(
     viewer: Viewer,
     player: UserId,
 ) -> Result<(Token, Timestamp)> {
-    let document = running(api, name).await?;
+    let document = running(api, name, &viewer).await?;
     let token = Token::new(&*api.entropy);
     let (hash, meta) = (token.hash(), Arc::clone(&document.meta));
     let write = move |conn: &Connection, now: Timestamp| {

@@ -34,6 +34,8 @@ const RETRY_JITTER: Duration = Duration::from_millis(900);
 const TOO_MANY_STREAMS_RETRY: Duration = Duration::from_secs(5);
 /// See [`retry_later`].
 const RETRY_SPREAD: Duration = Duration::from_millis(500);
+/// Why a stream ends whose caller may no longer be here, or no longer read what it follows.
+const ACCESS_ENDED: &str = "access-ended";
 /// A prime by which numbers that follow each other come to lie far apart.
 const SPREAD_PRIME: u64 = 2_654_435_761;
 
@@ -100,10 +102,20 @@ pub(crate) trait EventSource: Send + 'static {
     /// Whether more may be ready at once: whether the caller may still be here is then looked at first.
     fn is_behind(&self) -> bool;
 
-    /// Whether nothing follows what [`next`](Self::next) gave last.
-    fn is_complete(&self) -> bool {
-        false
+    /// Whether anything follows what [`next`](Self::next) gave last.
+    fn completion(&self) -> Completion {
+        Completion::Open
     }
+}
+
+/// Whether a source has more to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completion {
+    Open,
+    /// Nothing follows.
+    Complete,
+    /// Nothing follows: the caller may no longer read what the stream is about. `bye` says so.
+    AccessEnded,
 }
 
 /// When heartbeats are sent.
@@ -201,15 +213,19 @@ impl<S: EventSource> EventStream<S> {
             return Ok(out.freeze());
         }
         Ok(match self.wait().await? {
-            Wake::Frames(frames) => {
-                self.ended = self.source.is_complete();
-                frames
-            }
+            Wake::Frames(frames) => match self.source.completion() {
+                Completion::Open => frames,
+                Completion::Complete => {
+                    self.ended = true;
+                    frames
+                }
+                Completion::AccessEnded => self.end(ACCESS_ENDED, frames.into()),
+            },
             Wake::HeartbeatDue => {
                 format!("event: heartbeat\ndata: {{\"at\":\"{}\"}}\n\n", self.context.clock.now()).into()
             }
             Wake::Stopped => {
-                let reason = if self.context.stop.is_cancelled() { "shutdown" } else { "access-ended" };
+                let reason = if self.context.stop.is_cancelled() { "shutdown" } else { ACCESS_ENDED };
                 self.end(reason, BytesMut::new())
             }
         })

@@ -1,7 +1,7 @@
 //! The rooms of all documents: which of them is due when, and which have news for whom. A value like each
 //! [`Room`]: it is given the time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -48,6 +48,11 @@ pub(super) struct Seen {
     opened: u64,
     /// Everything up to here it knows.
     told: u64,
+}
+
+/// Whether a single document is all that is followed.
+fn follows_one(interest: &Interest) -> bool {
+    interest.documents.len() == 1 && interest.collections.is_empty()
 }
 
 impl Registry {
@@ -198,26 +203,48 @@ impl Registry {
 
     /// What a subscriber is still to be told, as frames of a stream, and whether there is more than fits into one
     /// write. Of each room only the newest is told.
-    pub(super) fn news(&mut self, interest: &Interest, seen: &mut Seen, now: Moment) -> (Bytes, bool) {
-        let mut out = BytesMut::new();
-        if let (1, true) = (interest.documents.len(), interest.collections.is_empty()) {
+    /// `barred`: documents of which nothing is told; `revision`: how far to go.
+    pub(super) fn news(
+        &mut self,
+        interest: &Interest,
+        seen: &mut Seen,
+        (barred, revision): (&HashSet<DocumentName>, u64),
+        now: Moment,
+    ) -> (Bytes, bool) {
+        let (mut out, until) = (BytesMut::new(), revision.min(self.revision));
+        if follows_one(interest) {
             // What most follow is found without a look at the others.
-            for name in &interest.documents {
+            for name in interest.documents.iter().filter(|name| !barred.contains(*name)) {
                 out.extend_from_slice(&self.of_room(name, *seen, now).unwrap_or_default());
             }
         } else {
-            let newer = self.revisions.range(seen.told + 1..).filter(|(_, name)| interest.covers(name));
-            let newer: Vec<_> = newer.map(|(revision, name)| (*revision, name.clone())).collect();
+            let newer: Vec<_> = self.newer(interest, *seen).filter(|(revision, _)| *revision <= until).collect();
             for (revision, name) in newer {
                 if out.len() >= STREAM_WRITE_BYTES_MAX {
                     return (out.freeze(), true);
                 }
-                out.extend_from_slice(&self.of_room(&name, *seen, now).unwrap_or_default());
+                if !barred.contains(&name) {
+                    out.extend_from_slice(&self.of_room(&name, *seen, now).unwrap_or_default());
+                }
                 seen.told = revision;
             }
         }
-        seen.told = self.revision;
-        (out.freeze(), false)
+        seen.told = seen.told.max(until);
+        (out.freeze(), until < self.revision)
+    }
+
+    /// The documents of which a subscriber is still to be told something, and how far that goes.
+    pub(super) fn pending(&self, interest: &Interest, seen: Seen) -> (Vec<DocumentName>, u64) {
+        let names = match follows_one(interest) {
+            true => interest.documents.iter().cloned().collect(),
+            false => self.newer(interest, seen).map(|(_, name)| name).collect(),
+        };
+        (names, self.revision)
+    }
+
+    fn newer(&self, interest: &Interest, seen: Seen) -> impl Iterator<Item = (u64, DocumentName)> {
+        let newer = self.revisions.range(seen.told + 1..).filter(|(_, name)| interest.covers(name));
+        newer.map(|(revision, name)| (*revision, name.clone()))
     }
 
     fn of_room(&mut self, name: &DocumentName, seen: Seen, now: Moment) -> Option<Bytes> {

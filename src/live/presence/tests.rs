@@ -81,7 +81,12 @@ impl Table {
                 self.registry.due().is_none_or(|next| next > Duration::from_millis(due)),
                 "it does not go on for ever"
             );
-            let (frames, more) = self.registry.news(&Interest::document(game("g1")), &mut self.seen, moment(due));
+            let (frames, more) = self.registry.news(
+                &Interest::document(game("g1")),
+                &mut self.seen,
+                (&HashSet::new(), u64::MAX),
+                moment(due),
+            );
             assert_eq!((names.is_empty(), more), (frames.is_empty(), false));
             told.extend(data_of(&frames).iter().map(|data| (due, line(data))));
         }
@@ -237,24 +242,30 @@ fn newcomers_get_the_present_once_and_the_slow_only_the_newest() {
     table.enter(0, "alice");
     table.told_until(0);
     let (interest, mut seen) = (Interest::document(game("g1")), table.registry.begin());
-    let (frames, _) = table.registry.news(&interest, &mut seen, moment(500));
+    let (frames, _) = table.registry.news(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(500));
     let [data] = &data_of(&frames)[..] else { panic!() };
     let at = "1970-01-01T00:00:00.500Z";
     let alice = json!({ "playerId": "alice", "connected": true, "lastSeen": at, "since": "1970-01-01T00:00:00.000Z" });
     assert_eq!(data, &json!({ "collection": "games", "id": "g1", "players": [alice], "at": at }), "no change is news");
-    assert!(table.registry.news(&interest, &mut seen, moment(600)).0.is_empty());
+    assert!(table.registry.news(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(600)).0.is_empty());
 
     for n in 1..10 {
         table.enter(n * 1000, &format!("u{n}"));
         assert_eq!(table.told_until(n * 1000).len(), 1);
     }
     let mut slow = slow_from;
-    let (frames, _) = table.registry.news(&interest, &mut slow, moment(9999));
+    let (frames, _) = table.registry.news(&interest, &mut slow, (&HashSet::new(), u64::MAX), moment(9999));
     let lines: Vec<_> = data_of(&frames).iter().map(line).collect();
     assert_eq!(lines, ["u9 connected: +alice +u1 +u2 +u3 +u4 +u5 +u6 +u7 +u8 +u9"]);
     // Of another game nothing is said, of nobody's game neither.
     let mut other = table.registry.begin();
-    assert!(table.registry.news(&Interest::document(game("g2")), &mut other, moment(9999)).0.is_empty());
+    assert!(
+        table
+            .registry
+            .news(&Interest::document(game("g2")), &mut other, (&HashSet::new(), u64::MAX), moment(9999))
+            .0
+            .is_empty()
+    );
 }
 
 #[test]
@@ -270,7 +281,7 @@ fn a_stream_over_a_collection_is_told_of_all_its_documents_in_bounded_pieces() {
     let interest = Interest { documents: HashSet::new(), collections };
     let (mut seen, mut names) = (registry.begin(), HashSet::new());
     for _ in 0..100 {
-        let (frames, more) = registry.news(&interest, &mut seen, moment(1));
+        let (frames, more) = registry.news(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(1));
         assert!(frames.len() < STREAM_WRITE_BYTES_MAX + 1000);
         for data in data_of(&frames) {
             assert!(data.get("change").is_none() && names.insert(data["id"].as_str().unwrap().to_owned()), "{data}");
@@ -295,8 +306,8 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     let task = tokio::spawn(Arc::clone(&presence).run());
     let interest = Arc::new(Interest::document(game("g1")));
     let watcher = hub.subscribe(Arc::clone(&interest));
-    let mut owner = presence.attend(None, Arc::clone(&interest));
-    let alice = || presence.attend(Some(user("alice")), Arc::clone(&interest));
+    let mut owner = presence.attend(None, Arc::clone(&interest), &HashSet::new());
+    let alice = || presence.attend(Some(user("alice")), Arc::clone(&interest), &HashSet::new());
     let (first, second) = (alice(), alice());
     assert_eq!(watcher.woken().await, Woken::PRESENCE);
     assert_eq!(data_of(&owner.news().0).iter().map(line).collect::<Vec<_>>(), ["alice connected: +alice"]);
@@ -331,7 +342,8 @@ fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
     let nobody_knows = Standing { connected: false, last_seen: None, since: None };
     assert_eq!(table.standing(60_000, "bob"), Some(nobody_knows));
     let mut seen = table.registry.begin();
-    let (frames, _) = table.registry.news(&Interest::document(game("g1")), &mut seen, moment(60_000));
+    let (frames, _) =
+        table.registry.news(&Interest::document(game("g1")), &mut seen, (&HashSet::new(), u64::MAX), moment(60_000));
     let data = data_of(&frames);
     assert_eq!((line(&data[0]), &data[0]["players"][0]["since"]), ("-alice -bob".to_owned(), &Value::Null));
     table.enter(70_000, "bob");

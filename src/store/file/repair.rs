@@ -14,9 +14,10 @@ use super::check::{failed, integrity};
 use super::document::{DamagedDocument, judge};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
+use crate::document::access::Access;
 use crate::document::chain::Hash;
 use crate::document::event::{Content, Event};
-use crate::document::model::{Access, Document, Meta};
+use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::document::visibility::OWNER;
 use crate::store::connection::{configure, connect};
@@ -242,6 +243,7 @@ fn make_tombstone(
             name: name.clone(),
             host: None,
             access: Access::default(),
+            access_seq: Seq::ZERO,
             created_at: now,
             volatile: false,
         }),
@@ -249,7 +251,15 @@ fn make_tombstone(
     let seq = log::head(conn)?.seq.max(last.seq).next();
     let change = patch::diff(Some(&json!({})), None, 0)?;
     let (actor, payload) = (UserId::new(OWNER)?, json!({}));
-    let content = Content { kind: "repair", actor: &actor, at: now, payload: &payload, change: &change, salt: [0; 16] };
+    let content = Content {
+        kind: "repair",
+        actor: &actor,
+        at: now,
+        payload: &payload,
+        change: &change,
+        records_access: false,
+        salt: [0; 16],
+    };
     let event = Arc::new(Event::new(seq, Arc::clone(&meta), last.version.next(), last.hash, &content)?);
     let Base { version, seq: last_seq, hash } = last;
     let base = Document { meta: Arc::clone(&meta), version, hash, seq: last_seq, updated_at: now, state: None };

@@ -258,17 +258,17 @@ impl<'a> ReadTransaction<'a> {
 
 /// The beginning of a query for [`standing`].
 const STORED_DOCUMENT: &str =
-    "SELECT d.key, d.collection, d.id, d.host, d.access, d.created_at, d.base_version, d.base_hash,
-        e.version, e.hash, e.seq, e.deletes
+    "SELECT d.key, d.collection, d.id, d.host, d.access, d.created_at, d.access_seq, d.base_version,
+        d.base_hash, e.version, e.hash, e.seq, e.deletes
  FROM documents d LEFT JOIN events e ON e.document = d.key
       AND e.version = (SELECT max(version) FROM events WHERE document = d.key)";
 
 fn stored_document(row: &Row<'_>) -> rusqlite::Result<StoredDocument> {
     let text = |column| row.get_ref(column).ok().and_then(|value| value.as_str().ok().map(str::to_owned));
-    let base = || Ok::<_, rusqlite::Error>((rows::version(row, 6)?, rows::hash(row, 7)?));
+    let base = || Ok::<_, rusqlite::Error>((rows::version(row, 7)?, rows::hash(row, 8)?));
     let head = || -> rusqlite::Result<_> {
-        let (version, hash) = (rows::version(row, 8)?, rows::hash(row, 9)?);
-        Ok(StoredHead { version, hash, seq: rows::seq(row, 10)?, deletes: row.get(11)? })
+        let (version, hash) = (rows::version(row, 9)?, rows::hash(row, 10)?);
+        Ok(StoredHead { version, hash, seq: rows::seq(row, 11)?, deletes: row.get(12)? })
     };
     Ok(StoredDocument {
         key: row.get(0)?,

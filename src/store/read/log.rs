@@ -11,6 +11,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
+use crate::document::visibility::Viewer;
 use crate::store::error::{StoreError, damaged};
 use crate::store::rows::{self, DocumentRow, EventRows, LogHead};
 
@@ -20,15 +21,17 @@ pub struct Filter {
     /// Single documents, by [`Meta::key`](crate::document::model::Meta::key).
     pub documents: Vec<i64>,
     pub collections: Vec<Collection>,
+    /// Of `collections`, only what this viewer may read, in counts of events and in the last of them.
+    pub viewer: Option<Viewer>,
 }
 
 impl Filter {
     pub fn documents(keys: Vec<i64>) -> Self {
-        Self { documents: keys, collections: Vec::new() }
+        Self { documents: keys, ..Self::default() }
     }
 
     pub fn collections(collections: Vec<Collection>) -> Self {
-        Self { documents: Vec::new(), collections }
+        Self { collections, ..Self::default() }
     }
 
     /// Both lists as JSON, for `json_each`.
@@ -36,6 +39,11 @@ impl Filter {
         let documents = serde_json::to_string(&self.documents).map_err(Error::internal)?;
         let collections = serde_json::to_string(&self.collections).map_err(Error::internal)?;
         Ok((documents, collections))
+    }
+
+    /// Whose rights count, as a parameter of [`rows::readable_by`].
+    fn viewer(&self) -> Option<&str> {
+        self.viewer.as_ref().and_then(rows::viewer_column)
     }
 
     /// The keys, each once.
@@ -190,11 +198,14 @@ pub(crate) fn count_between(conn: &Connection, filter: &Filter, after: Seq, to: 
         return Ok(count);
     }
     let (documents, collections) = filter.as_json()?;
-    let sql = "SELECT count(*) FROM events e CROSS JOIN documents d ON d.key = e.document
-               WHERE e.seq > ?1 AND e.seq <= ?2 AND (d.collection IN (SELECT value FROM json_each(?3))
-                 OR +e.document IN (SELECT value FROM json_each(?4)))";
-    let parameters = (rows::int(after.0), rows::int(to.0), collections, documents);
-    Ok(conn.prepare_cached(sql)?.query_row(parameters, |row| rows::number(row, 0))?)
+    let readable = rows::readable_by("?5");
+    let sql = format!(
+        "SELECT count(*) FROM events e CROSS JOIN documents d ON d.key = e.document
+         WHERE e.seq > ?1 AND e.seq <= ?2 AND {readable} AND (d.collection IN (SELECT value FROM json_each(?3))
+           OR +e.document IN (SELECT value FROM json_each(?4)))"
+    );
+    let parameters = (rows::int(after.0), rows::int(to.0), collections, documents, filter.viewer());
+    Ok(conn.prepare_cached(&sql)?.query_row(parameters, |row| rows::number(row, 0))?)
 }
 
 /// Seq and hash of the last event with `after < seq <= to` of the documents that `filter` names.
@@ -210,13 +221,16 @@ pub(crate) fn last_between(
         let version = version_at(conn, &row, to)?;
         last = last.max(seq_of(conn, key, version)?.unwrap_or(Seq::ZERO));
     }
-    let sql = "SELECT e.seq FROM events e CROSS JOIN documents d ON d.key = e.document
-               WHERE e.seq > ?1 AND e.seq <= ?2 AND d.collection IN (SELECT value FROM json_each(?3))
-               ORDER BY e.seq DESC LIMIT 1";
+    let sql = format!(
+        "SELECT e.seq FROM events e CROSS JOIN documents d ON d.key = e.document
+         WHERE e.seq > ?1 AND e.seq <= ?2 AND d.collection IN (SELECT value FROM json_each(?3)) AND {}
+         ORDER BY e.seq DESC LIMIT 1",
+        rows::readable_by("?4")
+    );
     if !filter.collections.is_empty() {
         let (_, collections) = filter.as_json()?;
-        let mut statement = conn.prepare_cached(sql)?;
-        let parameters = (rows::int(after.0), rows::int(to.0), collections);
+        let mut statement = conn.prepare_cached(&sql)?;
+        let parameters = (rows::int(after.0), rows::int(to.0), collections, filter.viewer());
         last = last.max(statement.query_row(parameters, |row| rows::seq(row, 0)).optional()?.unwrap_or(Seq::ZERO));
     }
     if last <= after {
@@ -236,6 +250,19 @@ pub(crate) fn base_seq(conn: &Connection, filter: &Filter) -> Result<Seq, StoreE
         base = rows::document_by_key(conn, *key)?.map_or(base, |row| base.max(row.base.seq));
     }
     Ok(base)
+}
+
+/// The seq of the last event that changed host or access of any document that `filter` names.
+pub(crate) fn access_seq(conn: &Connection, filter: &Filter) -> Result<Seq, StoreError> {
+    let mut last = Seq::ZERO;
+    let sql = "SELECT coalesce(max(access_seq), 0) FROM documents WHERE collection = ?1 AND access_seq > 0";
+    for collection in &filter.collections {
+        last = last.max(conn.prepare_cached(sql)?.query_row([collection.as_str()], |row| rows::seq(row, 0))?);
+    }
+    for key in &filter.documents {
+        last = rows::document_by_key(conn, *key)?.map_or(last, |row| last.max(row.meta.access_seq));
+    }
+    Ok(last)
 }
 
 /// The document's version after the last of its events with a seq not above `seq`; its base version when that is

@@ -67,7 +67,5 @@ pub(crate) fn read(conn: &Connection, (name, key): (&DocumentName, i64)) -> Resu
 
 /// The same facts of a document of this name: its row may have been given another.
 pub(crate) fn with_name(meta: &Meta, name: &DocumentName) -> Arc<Meta> {
-    let Meta { key, host, access, created_at, volatile, .. } = meta;
-    let (name, host, access) = (name.clone(), host.clone(), access.clone());
-    Arc::new(Meta { key: *key, name, host, access, created_at: *created_at, volatile: *volatile })
+    Arc::new(Meta { name: name.clone(), ..meta.clone() })
 }

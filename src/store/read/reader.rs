@@ -14,6 +14,7 @@ use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
 use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
+use crate::document::visibility::Viewer;
 use crate::store::error::{StoreError, damaged};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
@@ -169,11 +170,12 @@ impl Reader {
         })
     }
 
-    /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones are left out. With
-    /// states, a single damaged document fails the whole call. `state_bytes_max`: states are wanted, and once they add
-    /// up to this the list ends early, which the flag says.
+    /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones and those that
+    /// `viewer` may not read are left out. With states, a single damaged document fails the whole call.
+    /// `state_bytes_max`: states are wanted, and once they add up to this the list ends early, which the flag says.
     pub fn list(
         &self,
+        viewer: &Viewer,
         collection: &Collection,
         after: Option<&DocumentId>,
         limit: usize,
@@ -184,12 +186,14 @@ impl Reader {
                 "SELECT {}, e.version, e.hash, e.seq, e.at FROM documents d
                  LEFT JOIN events e ON e.document = d.key
                       AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
-                 WHERE d.collection = ?1 AND d.id > ?2 AND e.deletes IS NOT 1 ORDER BY d.id LIMIT ?3",
-                rows::META
+                 WHERE d.collection = ?1 AND d.id > ?2 AND e.deletes IS NOT 1 AND {} ORDER BY d.id LIMIT ?3",
+                rows::META,
+                rows::readable_by("?4")
             );
             let mut statement = conn.prepare_cached(&sql)?;
             let after = after.map_or("", DocumentId::as_str);
-            let mut found = statement.query((collection.as_str(), after, rows::count(limit)))?;
+            let viewer = rows::viewer_column(viewer);
+            let mut found = statement.query((collection.as_str(), after, rows::count(limit), viewer))?;
             let (mut entries, mut bytes) = (Vec::new(), 0);
             while let Some(row) = found.next()? {
                 if state_bytes_max.is_some_and(|max| bytes >= max) {
@@ -322,6 +326,11 @@ impl Reader {
         self.read(|conn| log::base_seq(conn, filter))
     }
 
+    /// The seq of the last event that changed host or access of a document that `filter` names; 0 when none did.
+    pub fn access_seq(&self, filter: &Filter) -> Result<Seq> {
+        self.read(|conn| log::access_seq(conn, filter))
+    }
+
     /// The newest events of the whole log, at most `limit` and at most `bytes_max` bytes of their bodies (one event in
     /// any case), oldest first.
     pub fn tail(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
@@ -337,7 +346,7 @@ fn by_key(conn: &Connection, key: i64) -> std::result::Result<DocumentRow, Store
 fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Result<ListedDocument, StoreError> {
     let meta = rows::meta(row, 0)?;
     let read = || -> rusqlite::Result<_> {
-        Ok((rows::version(row, 6)?, rows::hash(row, 7)?, rows::seq(row, 8)?, rows::time(row, 9)?))
+        Ok((rows::version(row, 7)?, rows::hash(row, 8)?, rows::seq(row, 9)?, rows::time(row, 10)?))
     };
     let (version, hash, seq, updated_at) = read().map_err(|e| {
         damaged(&meta.name, Version(1), None, "its newest event is missing or not readable").caused_by(e)

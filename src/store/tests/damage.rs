@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::error::{Error, Kind};
+use crate::document::visibility::Viewer;
 
 /// Twenty versions of one document with snapshots at 5 and 15, one other document beside it.
 fn world() -> World {
@@ -123,7 +124,7 @@ fn events_that_are_missing_are_not_passed_over() {
     assert_names(&reader.events_between(&all, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
     let games = crate::base::ids::Collection::new("games").unwrap();
     world.tamper("DELETE FROM events WHERE document = 1");
-    assert_names(&reader.list(&games, None, 10, None).unwrap_err(), 1, None);
+    assert_names(&reader.list(&Viewer::Owner, &games, None, 10, None).unwrap_err(), 1, None);
 }
 
 #[test]

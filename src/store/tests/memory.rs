@@ -6,7 +6,15 @@ use crate::base::limits::VOLATILE_ROWS_BYTES_MAX;
 
 fn meta(key: i64) -> Arc<Meta> {
     let (name, at) = (DocumentName::new("games", &format!("g{}", -key)).unwrap(), Timestamp::from_millis(0));
-    Arc::new(Meta { key, name, host: None, access: Access::default(), created_at: at, volatile: true })
+    Arc::new(Meta {
+        key,
+        name,
+        host: None,
+        access: Access::default(),
+        access_seq: Seq::ZERO,
+        created_at: at,
+        volatile: true,
+    })
 }
 
 fn begin(conn: &Connection, key: i64) -> Result<()> {

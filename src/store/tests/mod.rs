@@ -21,9 +21,10 @@ use super::options::{FILE_NAME, LOCK_NAME};
 use super::*;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
+use crate::document::access::{Access, Grant};
 use crate::document::chain::Hash;
 use crate::document::event::{Content, Event};
-use crate::document::model::{Access, Document, HostOnly, Meta, Writers};
+use crate::document::model::{Document, Meta};
 use crate::document::patch;
 
 /// A store and what must be in it: every version of every document.
@@ -84,7 +85,15 @@ impl World {
         let change = patch::diff(old.as_ref(), state.as_ref(), bytes.as_ref().map_or(0, Bytes::len)).unwrap();
         let actor = UserId::new("alice").unwrap();
         let payload = json!({});
-        let content = Content { kind: "set", actor: &actor, at, payload: &payload, change: &change, salt: [7; 16] };
+        let content = Content {
+            kind: "set",
+            actor: &actor,
+            at,
+            payload: &payload,
+            change: &change,
+            records_access: false,
+            salt: [7; 16],
+        };
         let version = before.as_ref().map_or(Version(1), |document| document.version.next());
         let previous = before.as_ref().map_or(Hash::ZERO, |document| document.hash);
         let event = Event::new(seq, meta.clone(), version, previous, &content).unwrap();
@@ -96,13 +105,14 @@ impl World {
 
     fn create(&mut self, name: &str) -> Arc<Meta> {
         self.new_documents += 1;
-        let write = (self.new_documents % 2 == 0).then_some(Writers::Host(HostOnly::Host));
+        let write = if self.new_documents % 2 == 0 { Grant::Host } else { Grant::All };
         let meta = Arc::new(Meta {
             volatile: false,
             key: self.new_documents,
             name: named(name),
             host: (self.new_documents % 3 == 0).then(|| UserId::new("bob").unwrap()),
-            access: Access { write },
+            access: Access { write, ..Access::default() },
+            access_seq: Seq::ZERO,
             created_at: self.now(),
         });
         self.batch.documents.push(meta.clone());

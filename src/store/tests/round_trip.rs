@@ -4,6 +4,7 @@ use super::*;
 use crate::base::error::Kind;
 use crate::base::ids::{Collection, DocumentId};
 use crate::base::limits;
+use crate::document::visibility::Viewer;
 
 fn filled() -> World {
     let mut world = World::new();
@@ -56,10 +57,10 @@ fn a_list_is_ordered_and_leaves_tombstones_out() {
     world.put("other/z", json!({}));
     let games = Collection::new("games").unwrap();
     let ids = |entries: Vec<ListedDocument>| entries.iter().map(|e| e.meta.name.id.to_string()).collect::<Vec<_>>();
-    assert_eq!(ids(world.reader.list(&games, None, 10, None).unwrap().0), ["b", "c"]);
-    assert_eq!(ids(world.reader.list(&games, None, 1, None).unwrap().0), ["b"]);
+    assert_eq!(ids(world.reader.list(&Viewer::Owner, &games, None, 10, None).unwrap().0), ["b", "c"]);
+    assert_eq!(ids(world.reader.list(&Viewer::Owner, &games, None, 1, None).unwrap().0), ["b"]);
     let after = DocumentId::new("b").unwrap();
-    let page = world.reader.list(&games, Some(&after), 10, Some(usize::MAX)).unwrap().0;
+    let page = world.reader.list(&Viewer::Owner, &games, Some(&after), 10, Some(usize::MAX)).unwrap().0;
     let newest = world.documents["games/c"].last().unwrap();
     assert_eq!((page[0].version, page[0].hash, page[0].updated_at), (newest.version, newest.hash, newest.updated_at));
     same(page[0].document.as_ref().unwrap(), newest);

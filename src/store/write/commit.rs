@@ -37,8 +37,10 @@ pub(crate) fn write_batch(
     }
     tables::insert_documents(conn, &batch.documents)?;
     tables::insert_events(conn, &batch.events)?;
+    tables::update_access(conn, &batch.events)?;
     for base in &batch.bases {
         tables::insert_snapshot(conn, base, Existing::Replace)?;
+        tables::write_access(conn, &base.meta)?;
         let moved = Base { version: base.version, seq: base.seq, hash: base.hash };
         tables::update_base(conn, base.meta.key, moved)?;
         // There when the document was here before, and was trimmed elsewhere meanwhile.

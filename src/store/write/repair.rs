@@ -10,7 +10,7 @@ use crate::base::error::Error;
 use crate::base::ids::{Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
-use crate::document::model::{Access, Document, Meta};
+use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, ignore_damage};
 use crate::store::read::replay;
 use crate::store::rows::{self, Base, Text};
@@ -84,14 +84,13 @@ fn rewrite(
 }
 
 fn write_row(conn: &Connection, meta: &Meta) -> Result<(), StoreError> {
-    let access = match meta.access == Access::default() {
-        true => None,
-        false => Some(serde_json::to_string(&meta.access).map_err(Error::internal)?),
-    };
-    let sql = "INSERT INTO documents (key, collection, id, host, access, created_at, base_version, base_seq, base_hash)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7) ON CONFLICT (key) DO UPDATE
+    let access = tables::access_column(meta).map_err(Error::internal)?;
+    let sql =
+        "INSERT INTO documents (key, collection, id, host, access, created_at, access_seq, base_version, base_seq,
+                                      base_hash)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8) ON CONFLICT (key) DO UPDATE
                SET collection = excluded.collection, id = excluded.id, host = excluded.host, access = excluded.access,
-                   created_at = excluded.created_at";
+                   access_seq = excluded.access_seq, created_at = excluded.created_at";
     conn.prepare_cached(sql)?.execute((
         meta.key,
         meta.name.collection.as_str(),
@@ -99,6 +98,7 @@ fn write_row(conn: &Connection, meta: &Meta) -> Result<(), StoreError> {
         meta.host.as_ref().map(|host| host.as_str()),
         access,
         meta.created_at.to_string(),
+        rows::int(meta.access_seq.0),
         Hash::ZERO.to_string(),
     ))?;
     Ok(())

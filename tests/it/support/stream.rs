@@ -128,6 +128,16 @@ impl Follower {
         }
     }
 
+    /// The next event that is no heartbeat.
+    pub async fn presence_or_change(&mut self) -> Told {
+        loop {
+            let told = self.next_raw().await.expect("the stream goes on");
+            if told.event != "heartbeat" {
+                return told;
+            }
+        }
+    }
+
     /// The next `count` changes.
     pub async fn changes(&mut self, count: usize) -> Vec<Told> {
         let mut changes = Vec::with_capacity(count);

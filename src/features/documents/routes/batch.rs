@@ -18,9 +18,9 @@ use super::{ActionType, action, id_or_new};
 use crate::base::error::{Error, FieldError, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::BATCH_OPERATIONS_MAX;
+use crate::document::access::Access;
 use crate::document::decide::{Expected, Operation, Request};
 use crate::document::input;
-use crate::document::model::Access;
 use crate::document::patch::ClientPatch;
 use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::api::Api;
@@ -125,6 +125,7 @@ fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
         Operation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
         Operation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
         Operation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
+        Operation::SetAccess { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}/access")),
         Operation::Rollback { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/rollback")),
     }
 }

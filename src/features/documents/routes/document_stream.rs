@@ -10,13 +10,13 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::limits;
 use crate::document::event::Event;
 use crate::document::model::Document;
-use crate::document::visibility::{Viewer, redact_state};
+use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
-use crate::engine::read::follow::{Follow, Item};
+use crate::engine::read::follow::{Follow, Follower, Item};
 use crate::http::api::Api;
 use crate::http::error::HttpError;
 use crate::http::request::caller::Caller;
-use crate::http::response::sse::{self, EventSource, EventStream, Heartbeat, StreamContext, StreamPermit};
+use crate::http::response::sse::{self, Completion, EventSource, EventStream, Heartbeat, StreamContext, StreamPermit};
 use crate::live::topics::Interest;
 
 /// Responds with a stream of what `interest` covers, as `caller` may see it, for as long as they may be here. `resume`:
@@ -32,8 +32,8 @@ pub(super) async fn respond(
         StreamPermit::Acquired(permit) => permit,
         StreamPermit::Denied(answer) => return answer,
     };
-    let present = Some(caller.viewer.user_id()?);
-    match Follow::open(api.reads.clone(), &api.presence, present, interest, resume).await {
+    let follower = Follower { viewer: caller.viewer.clone(), counts: true };
+    match Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await {
         Ok((follow, first)) => {
             let (reads, viewer) = (api.reads.clone(), caller.viewer.clone());
             let source = DocumentSource {
@@ -43,7 +43,7 @@ pub(super) async fn respond(
                 first: Some(first),
                 snapshot: None,
                 behind: false,
-                complete: false,
+                completion: Completion::Open,
             };
             Ok(EventStream::new(StreamContext::new(api, permit), caller, source).into_response())
         }
@@ -62,7 +62,7 @@ struct DocumentSource {
     snapshot: Option<std::vec::IntoIter<Arc<Document>>>,
     /// Whether several changes had come since the last that was told.
     behind: bool,
-    complete: bool,
+    completion: Completion,
 }
 
 impl EventSource for DocumentSource {
@@ -93,8 +93,8 @@ impl EventSource for DocumentSource {
         self.behind
     }
 
-    fn is_complete(&self) -> bool {
-        self.complete
+    fn completion(&self) -> Completion {
+        self.completion
     }
 }
 
@@ -136,8 +136,11 @@ impl DocumentSource {
                 });
                 let _ = write!(out, "event: moved\ndata: {data}\n\n");
                 // Nothing follows where nothing else is followed.
-                self.complete = self.follow.is_of(&moved.name);
+                if self.follow.is_of(&moved.name) {
+                    self.completion = Completion::Complete;
+                }
             }
+            Item::AccessEnded => self.completion = Completion::AccessEnded,
             Item::Durable(seq) => {
                 let _ = write!(out, "event: durable\ndata: {{\"seq\":{seq}}}\n\n");
             }
@@ -155,9 +158,16 @@ impl DocumentSource {
                 out.extend_from_slice(b"]}\n\n");
                 return Ok(());
             };
-            let audience = document.meta.audience(&self.viewer);
-            let state = document.state.as_deref().map(|state| redact_state(state, audience)).transpose()?;
-            document.render_into(out, state.as_deref(), document.seq <= durable);
+            // Whoever takes it slowly may have lost the right to it since the snapshot was made.
+            let newest = self.reads.hub.peek(&document.meta.name);
+            let meta = newest.as_ref().map_or(&document.meta, |newest| &newest.meta);
+            let Some(audience) = meta.audience_of_reader(&self.viewer) else {
+                (self.snapshot, self.completion) = (None, Completion::AccessEnded);
+                // A frame that was begun must not be completed by what follows.
+                out.extend_from_slice(b"\n\n");
+                return Ok(());
+            };
+            document.render_into(out, audience, document.seq <= durable)?;
             if documents.len() > 0 {
                 out.extend_from_slice(b",");
             }

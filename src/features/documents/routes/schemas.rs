@@ -33,6 +33,12 @@ pub(super) struct Document {
     /// There, and true, when it is deleted.
     #[schema(required = false)]
     deleted: bool,
+    /// There for the host: who that is; `owner`: the owner of the server.
+    #[schema(required = false, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    host: String,
+    /// There for the host: who else may do what with it.
+    #[schema(required = false)]
+    access: Access,
     /// When it was first created.
     #[schema(format = DateTime)]
     created_at: String,
@@ -86,7 +92,7 @@ pub(super) struct Event {
     /// The document's version after it.
     #[schema(minimum = 1)]
     version: u64,
-    /// What was done: `create`, `put`, `patch`, `delete`, `rollback`, or the type of an action.
+    /// What was done: `create`, `put`, `patch`, `delete`, `rollback`, `access`, or the type of an action.
     r#type: String,
     /// Who did it.
     actor: String,
@@ -97,6 +103,9 @@ pub(super) struct Event {
     payload: Value,
     /// How the state changed (RFC 6902, only `add`, `remove` and `replace`).
     patch: Vec<Change>,
+    /// There for the host when the change sets host and access.
+    #[schema(required = false)]
+    access: EventAccess,
     /// There when the change holds something that not everyone may see, for those who see all of it: makes the hash
     /// say nothing about it.
     #[schema(required = false)]
@@ -235,30 +244,71 @@ pub(super) enum StatePatch {
     Merge(BTreeMap<String, Value>),
 }
 
-/// Who may write to a document, besides its host.
+/// Who may do what with a document besides its host, who always may.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Access {
-    /// Left out: everyone who gets in.
-    write: Option<Writers>,
+    /// Left out: `all`.
+    read: Option<Grant>,
+    /// Who of those that may read it; left out: `all`.
+    write: Option<Grant>,
+    /// Who of those that may read it; left out: `host`.
+    delete: Option<Grant>,
 }
 
-/// `"host"`: nobody else. Otherwise these users.
+/// `"all"`: everyone who gets in; `"host"`: nobody else; otherwise these users, at most 256.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Writers {
-    /// Nobody else.
-    Host(HostOnly),
+pub(super) enum Grant {
+    /// Everyone, or nobody.
+    Word(GrantWord),
     /// These users.
     Users(Vec<String>),
 }
 
-/// The text `"host"`.
+/// Everyone who gets in, or nobody besides the host.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum HostOnly {
-    /// The text `"host"`.
+pub(super) enum GrantWord {
+    /// Everyone who gets in.
+    All,
+    /// Nobody else.
     Host,
+}
+
+/// Host and access as an event sets them.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventAccess {
+    /// Who hosts the document from here on; `owner`: the owner of the server.
+    host: String,
+    /// Who else may read it.
+    read: Grant,
+    /// Who of those may write.
+    write: Grant,
+    /// Who of those may delete it.
+    delete: Grant,
+}
+
+/// Who hosts a document, and who may do what with it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DocumentAccess {
+    /// The collection of the document.
+    collection: String,
+    /// The document's id there.
+    id: String,
+    /// Its version.
+    version: u64,
+    /// Its hash.
+    hash: String,
+    /// Who hosts it; `owner`: the owner of the server.
+    host: String,
+    /// Who else may do what with it.
+    access: Access,
+    /// Whether this version is on disk.
+    durable: bool,
+    /// There, and false, when the document lives in memory only.
+    #[schema(required = false)]
+    persistent: bool,
 }
 
 /// What one operation of a batch did.

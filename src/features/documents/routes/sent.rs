@@ -20,6 +20,8 @@ use crate::http::request::headers::{self, Return};
 /// `?expectedVersion=3` relies on what would not be looked at.
 pub(super) struct WriteRequest {
     viewer: Viewer,
+    /// Whether the caller is an administrator.
+    pub administrator: bool,
     method: Method,
     path: String,
     pub headers: HeaderMap,
@@ -32,7 +34,7 @@ impl FromRequest<Api> for WriteRequest {
 
     async fn from_request(request: HttpRequest, api: &Api) -> Result<Self, HttpError> {
         let (mut parts, body) = request.into_parts();
-        let Caller { viewer, .. } = Caller::from_request_parts(&mut parts, api).await?;
+        let Caller { viewer, administrator, .. } = Caller::from_request_parts(&mut parts, api).await?;
         let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
         if uri.query().is_some_and(|query| !query.is_empty()) {
             let message = "has no meaning for a write; conditions go into headers or body";
@@ -40,7 +42,7 @@ impl FromRequest<Api> for WriteRequest {
         }
         let (method, path, headers) = (parts.method.clone(), uri.path().to_owned(), parts.headers.clone());
         let body = RawBody::from_request(HttpRequest::from_parts(parts, body), api).await?;
-        Ok(Self { viewer, method, path, headers, body })
+        Ok(Self { viewer, administrator, method, path, headers, body })
     }
 }
 

@@ -83,7 +83,11 @@ pub(super) async fn events(
     if resume.is_none() {
         // Whoever resumes is never refused; whoever begins is told that there is nothing to follow. A document that
         // was deleted is in the snapshot as gone: a refusal would end a browser's stream for good.
-        api.reads.document(&name).await?.ok_or_else(|| absent(&name, None))?;
+        let document = api.reads.readable_document(&name, &caller.viewer).await?;
+        document.ok_or_else(|| absent(&name, None))?;
+    } else {
+        // It would be told nothing, for as long as it asks.
+        api.reads.check_reader(&name, &caller.viewer).await?;
     }
     document_stream::respond(&api, caller, Interest::document(name), resume.as_deref()).await
 }
@@ -143,11 +147,12 @@ async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &Events
     let after = match cursor.or_else(|| query.after.clone()) {
         None => Version::ZERO,
         Some(After::Version(version)) => version,
-        Some(After::Position(position)) => version_after(api, name, position).await?,
+        Some(After::Position(position)) => version_after(api, name, position, &caller.viewer).await?,
     };
     // Subscribed before the look, so that nothing falls between the look and the wait.
     let subscription = api.reads.hub.subscribe(Arc::new(Interest::document(name.clone())));
-    let mut found = api.reads.history(name, after, page.limit).await?;
+    let read = || api.reads.history(name, after, page.limit, &caller.viewer);
+    let mut found = read().await?;
     if let Some(wait) = wait {
         let end = sleep(wait);
         let ended = caller.ended();
@@ -155,7 +160,7 @@ async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &Events
         // What wakes us may be no news to this caller: a change before `after`, or one that was already looked at.
         while found.events.is_empty() {
             tokio::select! {
-                () = subscription.changed() => found = api.reads.history(name, after, page.limit).await?,
+                () = subscription.changed() => found = read().await?,
                 () = &mut end => return Ok(StatusCode::NO_CONTENT.into_response()),
                 () = &mut ended => return Ok(StatusCode::NO_CONTENT.into_response()),
             }
@@ -222,8 +227,8 @@ fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
 }
 
 /// The version of a document at `position`. Error: `Gone` for one that is not in this log.
-async fn version_after(api: &Api, name: &DocumentName, position: Position) -> HandlerResult<Version> {
-    let newest = api.reads.document(name).await?.ok_or_else(|| absent(name, None))?;
+async fn version_after(api: &Api, name: &DocumentName, position: Position, viewer: &Viewer) -> HandlerResult<Version> {
+    let newest = api.reads.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
     if newest.position() == position {
         return Ok(newest.version);
     }

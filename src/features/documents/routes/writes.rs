@@ -4,15 +4,20 @@ use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use http::header::HeaderValue;
+use serde::Deserialize;
 
 use crate::base::error::{Error, Result};
+use crate::base::ids::{Collection, DocumentId, DocumentName, Seq};
+use crate::document::access::host_name;
+use crate::document::chain::Position;
 use crate::document::decide::Request;
-use crate::document::visibility::{Viewer, redact_state};
+use crate::document::model::Document;
+use crate::document::visibility::Viewer;
 use crate::engine::request::{Durability, Outcome, Write, WriteKey, WriteReply, WriteTimes};
 use crate::http::api::Api;
-use crate::http::idempotency::{StoredResponse, respond};
+use crate::http::idempotency::StoredResponse;
 use crate::http::request::headers::SERVER_TIMING;
-use crate::store::{IdempotencyKey, IdempotentAnswer};
+use crate::store::IdempotencyKey;
 
 /// What the answer to a write shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub(super) enum Shows {
     Event,
     /// One line per change.
     Results,
+    /// Who hosts the document, and who may do what with it.
+    Access,
 }
 
 /// How the answer to a write is to look.
@@ -53,7 +60,10 @@ pub(super) async fn write(
             response.headers_mut().insert(SERVER_TIMING, timing(written.times)?);
             Ok(response)
         }
-        WriteReply::Replayed(answer) => respond(IdempotentAnswer { answer, replayed: true }),
+        WriteReply::Replayed(answer) => {
+            let stored: StoredResponse = serde_json::from_slice(&answer).map_err(Error::internal)?;
+            limited_to_today(api, stored, &style.viewer).await?.into_response(true)
+        }
     }
 }
 
@@ -101,10 +111,8 @@ impl Style {
     fn body(&self, outcomes: &[Outcome], last: &Outcome, durable: bool) -> Result<Bytes> {
         let audience = last.document.meta.audience(&self.viewer);
         match self.shows {
-            Shows::Document => {
-                let state = last.document.state.as_deref().map(|state| redact_state(state, audience)).transpose()?;
-                Ok(last.document.render(state.as_deref(), durable))
-            }
+            Shows::Document => last.document.render(audience, durable),
+            Shows::Access => access_json(&last.document, durable),
             Shows::Event => {
                 let mut out = BytesMut::new();
                 last.event.render_into(&mut out, audience)?;
@@ -140,4 +148,53 @@ impl Style {
             }
         }
     }
+}
+
+/// Who hosts a document, and who may do what with it.
+pub(super) fn access_json(document: &Document, durable: bool) -> Result<Bytes> {
+    let meta = &document.meta;
+    let mut body = serde_json::json!({
+        "collection": meta.name.collection, "id": meta.name.id, "version": document.version, "hash": document.hash,
+        "host": host_name(meta.host.as_ref()), "access": meta.access, "durable": durable && !meta.volatile,
+    });
+    if let (true, Some(members)) = (meta.volatile, body.as_object_mut()) {
+        members.insert("persistent".to_owned(), false.into());
+    }
+    serde_json::to_vec(&body).map(Bytes::from).map_err(Error::internal)
+}
+
+/// The documents that a response tells of.
+#[derive(Deserialize)]
+struct ToldDocuments {
+    collection: Option<Collection>,
+    id: Option<DocumentId>,
+    #[serde(default)]
+    results: Vec<ToldDocuments>,
+}
+
+impl ToldDocuments {
+    fn names(self) -> Vec<DocumentName> {
+        let name = self.collection.zip(self.id).map(|(collection, id)| DocumentName { collection, id });
+        name.into_iter().chain(self.results.into_iter().flat_map(Self::names)).collect()
+    }
+}
+
+/// A stored response as far as `viewer` may see today what it tells: where their right to one of its documents has
+/// changed since, it comes without its content. Error: `NotFound` where they may not read one any more.
+async fn limited_to_today(api: &Api, stored: StoredResponse, viewer: &Viewer) -> Result<StoredResponse> {
+    if stored.body.is_empty() || *viewer == Viewer::Owner {
+        return Ok(stored);
+    }
+    let told: ToldDocuments = serde_json::from_str(&stored.body).map_err(Error::internal)?;
+    let then = stored.position.as_deref().and_then(Position::parse).map_or(Seq::ZERO, Position::seq);
+    let mut changed = false;
+    for name in told.names() {
+        let Some(meta) = api.reads.meta(&name).await? else { continue };
+        meta.check_reader(viewer)?;
+        changed |= meta.access_seq > then && !meta.is_host(viewer);
+    }
+    if !changed {
+        return Ok(stored);
+    }
+    Ok(StoredResponse { status: StatusCode::NO_CONTENT.as_u16(), minimal: true, body: String::new(), ..stored })
 }

@@ -101,6 +101,9 @@ async fn migrate(
     OriginalUri(uri): OriginalUri,
     sent: IdempotentRequest,
 ) -> HandlerResult<Response> {
+    if !sent.caller.administrator {
+        api.reads.check_reader(&name, &sent.caller.viewer).await?;
+    }
     if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }

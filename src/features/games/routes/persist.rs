@@ -19,7 +19,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, Version};
 use crate::document::decide::absent;
 use crate::document::model::Document;
-use crate::document::visibility::redact_state;
+use crate::document::visibility::Audience;
 use crate::engine::health::Storage;
 use crate::engine::refusal::{check_persistent, check_persistent_meta};
 use crate::features::games::problems::GAME_RUNNING;
@@ -80,11 +80,12 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: IdempotentReque
     if body.game_id != game.id {
         return Err(Error::invalid_field("gameId", "is not the game in the path").into());
     }
+    let viewer = &sent.caller.viewer;
+    api.reads.check_reader(&game, viewer).await?;
     if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }
-    let viewer = &sent.caller.viewer;
-    let document = api.reads.live_document(&game).await?;
+    let document = api.reads.live_document(&game, viewer).await?;
     document.meta.check_writer(viewer)?;
     if body.force_overwrite && !document.meta.is_host(viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may overwrite what somebody else has stored").into());
@@ -120,6 +121,7 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: IdempotentReque
     ),
 )]
 async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> HandlerResult<Response> {
+    api.reads.check_reader(&game, &viewer).await?;
     let running = api.reads.hub.document(&game);
     if let Some(document) = running.as_ref().filter(|document| !document.is_deleted()) {
         check_persistent(document)?;
@@ -137,8 +139,7 @@ async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }
     if !runs {
         api.engine.prefetch(game);
     }
-    let state = redact_state(document.state.as_deref().unwrap_or(b"null"), document.meta.audience(&viewer))?;
-    Ok(shown(&document, &state, &damaged)?)
+    Ok(shown(&document, document.meta.audience(&viewer), &damaged)?)
 }
 
 /// A damaged game's refusal, with what its host can do about it.
@@ -172,11 +173,11 @@ fn advised(error: Error, runs: bool) -> Error {
 }
 
 /// The document; with `damagedVersions` when there are some in its history.
-fn shown(document: &Document, state: &[u8], damaged: &[(Version, Version)]) -> Result<Response> {
+fn shown(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
     let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
     let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut body = BytesMut::new();
-    document.render_into(&mut body, Some(state), true);
+    document.render_into(&mut body, audience, true)?;
     if !damaged.is_empty() {
         let stretches: Vec<_> = damaged.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
         // The document as everywhere else, with one member more.
@@ -203,6 +204,7 @@ fn shown(document: &Document, state: &[u8], damaged: &[(Version, Version)]) -> R
 async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> HandlerResult<Response> {
     // Also one that cannot be read any more.
     let tip = api.reads.tip(&game).await?.ok_or_else(|| absent(&game, None))?;
+    tip.meta.check_reader(&viewer)?;
     if !tip.meta.is_host(&viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
     }
@@ -271,8 +273,12 @@ struct Storing {
     params(("id" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"), Caller),
     responses((status = 200, description = "What is stored.", body = Persistence), PersistenceProblems),
 )]
-async fn persistence(State(api): State<Api>, Game(game): Game, _: Caller) -> HandlerResult<Response> {
-    let document = api.reads.live_document(&game).await?;
+async fn persistence(
+    State(api): State<Api>,
+    Game(game): Game,
+    Caller { viewer, .. }: Caller,
+) -> HandlerResult<Response> {
+    let document = api.reads.live_document(&game, &viewer).await?;
     let kept = api.reads.ask(move |reader| reader.storage_usage(&game)).await?;
     let report = api.health.report();
     let milliseconds = |percent| report.commit_times.percentile(percent).map(|took| took.as_secs_f64() * 1000.0);

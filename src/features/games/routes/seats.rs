@@ -89,6 +89,7 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
 )]
 async fn join(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
     let JoinBody { player_id, seat } = sent.object()?;
+    api.reads.check_reader(&game, &sent.caller.viewer).await?;
     if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }
@@ -112,8 +113,8 @@ async fn join(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest)
     params(("id" = String, Path, description = "The game."), Caller),
     responses((status = 200, description = "The taken seats, in their order.", body = Seats), SeatsProblems),
 )]
-async fn list(State(api): State<Api>, Game(game): Game, _: Caller) -> HandlerResult<Response> {
-    let seats = service::list(&api, &game).await?;
+async fn list(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> HandlerResult<Response> {
+    let seats = service::list(&api, &game, &viewer).await?;
     let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
     Ok(json(StatusCode::OK, &Seats { items })?)
 }
@@ -169,6 +170,7 @@ struct CompletedGame {
 )]
 async fn complete(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
     sent.optional_object::<CompleteBody>()?;
+    api.reads.check_reader(&game, &sent.caller.viewer).await?;
     if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }

@@ -255,12 +255,13 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Timestamp;
-    use crate::document::model::Access;
+    use crate::base::ids::Seq;
+    use crate::document::access::Access;
 
     fn leaf(key: i64, version: u64, deleted: bool) -> Leaf {
         let name = DocumentName::new("games", &format!("g{key}")).unwrap();
         let (host, access, created_at, volatile) = (None, Access::default(), Timestamp::from_millis(0), false);
-        let meta = Meta { key, name, host, access, created_at, volatile };
+        let meta = Meta { key, name, host, access, access_seq: Seq::ZERO, created_at, volatile };
         Leaf::new(&meta, Version(version), Hash::ZERO, deleted)
     }
 
