@@ -19,6 +19,7 @@ macro_rules! links {
     () => {
         "[api]: crate::guide::api\n\
          [authentication]: crate::guide::authentication\n\
+         [client]: crate::guide::client\n\
          [configuration]: crate::guide::configuration\n\
          [documents]: crate::guide::documents\n\
          [embedding]: crate::guide::embedding\n\
@@ -53,6 +54,7 @@ macro_rules! chapters {
 chapters! {
     api, "api", "HTTP API";
     documents, "documents", "Documents and streams";
+    client, "client", "JavaScript client";
     visibility, "visibility", "Visibility and access";
     authentication, "authentication", "Authentication";
     sessions, "sessions", "Sessions";

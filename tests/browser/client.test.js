@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { launch } from './support/chromium.js';
-import { openPage, until } from './support/client.js';
-import { Server } from './support/server.js';
+import { load, openPage, openTab, until } from './support/client.js';
+import { Proxy } from './support/proxy.js';
+import { LOG_REQUESTS, Server } from './support/server.js';
 
 const NAME = 'games/g1';
 
@@ -35,13 +36,12 @@ test('a document follows the server through kill -9 and restart, without a wrong
   }, NAME);
   await until(page, () => page.game.version === 1 && page.game.status === 'connected');
 
-  const act = (pot) => server.call('POST', `/api/v1/${NAME}/actions`, { type: 'raise', patch: { pot } });
-  await act(1);
+  await act(server, { pot: 1 });
   await until(page, () => page.game.state.pot === 1);
   await server.kill();
   await until(page, () => page.game.status === 'reconnecting');
   await server.start(0);
-  for (let pot = 2; pot <= 30; pot += 1) await act(pot);
+  for (let pot = 2; pot <= 30; pot += 1) await act(server, { pot });
   await server.kill();
   await server.start(port);
   await until(page, () => page.game.version === 31 && page.game.status === 'connected');
@@ -74,4 +74,261 @@ test('a write shows at once, is confirmed, and is taken back when it is refused'
     error: { status: 409, kind: 'conflict', type: '/problems/version-conflict' },
     end: [5, 0],
   });
+});
+
+/** Follows the game in a page. @param {import('playwright-core').Page} page */
+async function follow(page) {
+  await page.evaluate((name) => void (page.game = page.rejoin.document(name)), NAME);
+  await until(page, () => page.game.loaded);
+}
+
+/** @param {Server} server @param {object} patch */
+const act = (server, patch) => server.call('POST', `/api/v1/${NAME}/actions`, { type: 'change', patch });
+
+/** @param {import('playwright-core').Page} page */
+const shown = (page) =>
+  page.evaluate(() => ({ state: page.game.state, pending: page.game.pending, status: page.game.status }));
+
+test('offline an edit is kept and shown as not saved, and both sides\' edits are there on return', async (t) => {
+  const server = await serverWithGame(t);
+  const page = await openPage(t, browser, server.url);
+  await follow(page);
+  await page.context().setOffline(true);
+  await until(page, () => page.game.status === 'offline');
+  assert.deepEqual(await page.evaluate(() => page.game.patch({ mine: 1 })), { queued: true });
+  await act(server, { theirs: 1 });
+  assert.deepEqual(await shown(page), { state: { pot: 0, mine: 1 }, pending: 1, status: 'offline' });
+  await page.context().setOffline(false);
+  await until(page, () => page.game.pending === 0 && page.game.status === 'connected' && page.game.state.theirs === 1);
+  assert.deepEqual((await server.document(NAME)).state, { pot: 0, mine: 1, theirs: 1 });
+  assert.deepEqual((await shown(page)).state, { pot: 0, mine: 1, theirs: 1 });
+});
+
+test('queued edits survive a reload and go out in order, once', async (t) => {
+  const server = await serverWithGame(t);
+  const { port } = server;
+  const page = await openPage(t, browser, server.url);
+  await follow(page);
+  await page.context().setOffline(true);
+  await until(page, () => page.game.status === 'offline');
+  await page.evaluate(async () => {
+    for (const pot of [1, 2, 3]) await page.game.act({ type: 'raise', patch: { pot } });
+  });
+  await server.terminate();
+  await page.context().setOffline(false);
+  await server.start(port);
+  // A page that is gone before it could send.
+  await page.goto('about:blank');
+  await page.goto(`${server.url}/readyz`);
+  await load(page);
+  await follow(page);
+  await until(page, () => page.game.pending === 0 && page.game.state.pot === 3);
+  const history = await server.history(NAME);
+  assert.deepEqual(history.map(({ type }) => type), ['create', 'raise', 'raise', 'raise']);
+});
+
+test('two browsers that edit offline both have all of it when they are back', async (t) => {
+  const server = await serverWithGame(t);
+  const pages = await Promise.all([1, 2].map(() => openPage(t, browser, server.url)));
+  for (const page of pages) {
+    await follow(page);
+    await page.context().setOffline(true);
+    await until(page, () => page.game.status === 'offline');
+  }
+  for (const [at, page] of pages.entries()) {
+    await page.evaluate(async (at) => {
+      await page.game.patch({ [`note${at}`]: 'a' });
+      await page.game.act({ type: 'roll', patch: { [`roll${at}`]: 6 } });
+    }, at);
+  }
+  for (const page of pages) await page.context().setOffline(false);
+  const all = { pot: 0, note0: 'a', roll0: 6, note1: 'a', roll1: 6 };
+  for (const page of pages) {
+    await until(page, () => page.game.pending === 0 && Object.keys(page.game.state).length === 5);
+    assert.deepEqual((await shown(page)).state, all);
+  }
+  assert.deepEqual((await server.document(NAME)).state, all);
+});
+
+test('ten tabs hold one connection, stay usable, and the next leads when the leader closes', async (t) => {
+  const server = await Server.start(t, 0, LOG_REQUESTS);
+  await server.create('games', 'g1', { pot: 0 });
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const tabs = [];
+  for (let count = 0; count < 10; count += 1) {
+    const tab = await openTab(context, server.url);
+    await follow(tab);
+    tabs.push(tab);
+  }
+  await act(server, { pot: 1 });
+  for (const tab of tabs) await until(tab, () => page.game.state.pot === 1 && page.game.status === 'connected');
+  const streams = () => server.answered().filter((one) => one === 'GET /api/v1/stream 200').length;
+  assert.equal(streams(), 1);
+
+  await tabs[9].evaluate(() => page.game.act({ type: 'raise', patch: { pot: 2 } }));
+  for (const tab of tabs) await until(tab, () => page.game.state.pot === 2);
+
+  const leads = await Promise.all(tabs.map((tab) => tab.evaluate(() => page.rejoin.hub.leads)));
+  assert.equal(leads.filter(Boolean).length, 1);
+  const [leader] = tabs.splice(leads.indexOf(true), 1);
+  await leader.close();
+  await act(server, { pot: 3 });
+  for (const tab of tabs) await until(tab, () => page.game.state.pot === 3 && page.game.status === 'connected');
+  assert.equal(streams(), 2);
+});
+
+test('what one tab does every tab shows before the server knows, and takes back when it is refused', async (t) => {
+  const server = await serverWithGame(t);
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const [first, second] = [await openTab(context, server.url), await openTab(context, server.url)];
+  await follow(first);
+  await follow(second);
+  /** @type {(value?: unknown) => void} */
+  let release = () => {};
+  const held = new Promise((resolve) => (release = resolve));
+  await first.route('**/actions', async (route) => {
+    await held;
+    await route.continue();
+  });
+  const acted = first.evaluate(() =>
+    page.game.act({ type: 'raise', patch: { pot: 7 }, expectedVersion: 99 }).catch(({ status }) => status));
+  await until(second, () => page.game.state.pot === 7 && page.game.pending === 1);
+  assert.equal((await server.document(NAME)).version, 1);
+  release();
+  assert.equal(await acted, 409);
+  await until(second, () => page.game.state.pot === 0 && page.game.pending === 0);
+});
+
+test('behind a proxy that keeps back events it polls, and follows', async (t) => {
+  const server = await serverWithGame(t);
+  const proxy = await Proxy.start(t, server.url);
+  proxy.mode = 'buffer';
+  const page = await openPage(t, browser, proxy.url);
+  await page.evaluate((name) => {
+    page.game = page.rejoin.document(name);
+    page.other = page.rejoin.document('games/g2');
+  }, NAME);
+  await until(page, () => page.game.loaded && page.game.status === 'polling-fallback');
+  const before = proxy.paths.length;
+  await act(server, { pot: 1 });
+  await until(page, () => page.game.state.pot === 1);
+  await act(server, { pot: 2 });
+  await until(page, () => page.game.state.pot === 2);
+  await server.create('games', 'g2', { late: true });
+  await until(page, () => page.other.state?.late);
+  assert.ok(proxy.paths.length - before < 10, 'the server waits, not the page');
+});
+
+test('a proxy that answers 502 while the server is down does not end it', async (t) => {
+  const server = await serverWithGame(t);
+  const proxy = await Proxy.start(t, server.url);
+  const page = await openPage(t, browser, proxy.url);
+  await follow(page);
+  await server.kill();
+  await until(page, () => page.game.status === 'reconnecting');
+  const failed = proxy.paths.length;
+  while (proxy.paths.length < failed + 2) await new Promise((resolve) => setTimeout(resolve, 50));
+  await server.start(0);
+  proxy.target = server.url;
+  await act(server, { pot: 1 });
+  await until(page, () => page.game.state.pot === 1 && page.game.status === 'connected');
+});
+
+test('with verifyChain a change that was altered on its way is noticed, and the state fetched', async (t) => {
+  const server = await serverWithGame(t);
+  const proxy = await Proxy.start(t, server.url);
+  const page = await openPage(t, browser, proxy.url, { verifyChain: true });
+  await follow(page);
+  await page.evaluate(() => {
+    page.broken = [];
+    page.game.onEvent(({ event, data }) => event === 'broken-chain' && page.broken.push(data.version));
+  });
+  proxy.mode = 'alter';
+  for (const pot of [1, 2, 3, 4]) {
+    proxy.change = (text) => (pot % 2 === 0 ? text.replace(`"value":${pot}`, '"value":999') : text);
+    await act(server, { pot });
+    await until(page, (pot) => page.game.version === pot + 1 && page.game.state.pot === pot, pot);
+  }
+  assert.deepEqual(await page.evaluate(() => page.broken), [3, 5]);
+});
+
+test('a token is shown by fetch, and its end ends the stream', async (t) => {
+  const server = await serverWithGame(t);
+  const { body: session } = await server.call('POST', '/api/v1/sessions', { user: 'bob' });
+  const page = await openPage(t, browser, server.url, { token: session.token });
+  await follow(page);
+  await page.evaluate(() => page.game.act({ type: 'raise', patch: { pot: 1 } }));
+  const history = await server.history(NAME);
+  assert.equal(history.at(-1)?.actor, 'bob');
+  await until(page, () => page.game.players.some((player) => player.playerId === 'bob'));
+  await server.call('DELETE', `/api/v1/admin/sessions/${session.id}`);
+  await until(page, () => page.game.status === 'closed');
+});
+
+test('a seat is taken, and taken back after a reload, each time with another token', async (t) => {
+  const server = await serverWithGame(t);
+  const page = await openPage(t, browser, server.url);
+  const taken = await page.evaluate(() => page.rejoin.joinGame('g1', { playerId: 'ann', seat: 2 }));
+  assert.deepEqual([taken.playerId, taken.seat], ['ann', 2]);
+  const find = () => Object.entries(localStorage).find(([name]) => name.startsWith('rejoin:seat:'));
+  const kept = () => page.evaluate(find);
+  let before = await kept();
+  for (let reload = 0; reload < 2; reload += 1) {
+    await page.reload();
+    await load(page);
+    const back = await page.evaluate(() => page.rejoin.resumeGame('g1'));
+    assert.deepEqual([back.gameState, back.version], [{ pot: 0 }, 1]);
+    const now = await kept();
+    assert.notDeepEqual(now, before);
+    before = now;
+  }
+  assert.equal(await page.evaluate(() => page.rejoin.resumeGame('g2')), null);
+});
+
+test('sessions are opened, listed and ended', async (t) => {
+  const server = await serverWithGame(t);
+  const page = await openPage(t, browser, server.url);
+  const outcome = await page.evaluate(async () => {
+    const { rejoin } = page;
+    const session = await rejoin.openSession({ device: { name: 'laptop' } });
+    await rejoin.openSession({ user: 'bob' });
+    const before = (await rejoin.sessions()).map((one) => [one.device.name, one.current]);
+    await rejoin.endOthers();
+    return { user: session.user, before, after: (await rejoin.sessions()).length };
+  });
+  assert.deepEqual(outcome, { user: 'owner', before: [['laptop', true]], after: 1 });
+});
+
+test('flags are false until they are loaded, and an environment overrides them', async (t) => {
+  const server = await Server.start(t);
+  const page = await openPage(t, browser, server.url, { environment: { VITE_FF_NEW_LOBBY: 'true' } });
+  const flags = await page.evaluate(async () => {
+    const ask = () => ['GAMES_PERSISTENCE', 'gamesPersistence', 'AI_DELEGATION', 'NEW_LOBBY'].map((name) =>
+      page.rejoin.isFeatureEnabled(name));
+    const before = ask();
+    await page.rejoin.flags.load();
+    return [before, ask(), page.client.isFeatureEnabled('GAMES_PERSISTENCE')];
+  });
+  assert.deepEqual(flags, [[false, false, false, true], [true, true, false, true], true]);
+});
+
+test('a notification is shown once, whatever the number of tabs', async (t) => {
+  const server = await Server.start(t);
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const tabs = [];
+  for (let count = 0; count < 3; count += 1) tabs.push(await openTab(context, server.url));
+  await tabs[1].evaluate(() => page.rejoin.notifications.create({ type: 'turn', title: 'Your turn', body: 'Ann' }));
+  for (const tab of tabs) await until(tab, () => page.rejoin.notifications.list.length === 1);
+  const toasts = async () => {
+    const texts = await Promise.all(tabs.map((tab) => tab.locator('.rejoin-toast').allTextContents()));
+    return texts.flat();
+  };
+  while ((await toasts()).length === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  await tabs[0].waitForTimeout(500);
+  assert.deepEqual(await toasts(), ['Your turnAnn']);
+  await tabs[2].evaluate(() => page.rejoin.notifications.markRead(page.rejoin.notifications.list[0].id));
+  for (const tab of tabs) await until(tab, () => page.rejoin.notifications.unread === 0);
 });

@@ -53,3 +53,4 @@ mod values;
 mod verify;
 mod visibility;
 mod watch;
+mod web_client;

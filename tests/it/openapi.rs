@@ -48,6 +48,7 @@ impl Operation<'_> {
             .replace("{ruleId}", "calm")
             .replace("{slug}", "gone")
             .replace("{chapter}", "games")
+            .replace("{file}", "rejoin.js")
             .replace("{name}", "job-log-trim")
             .replace("{userId}", "alice")
             .replace("{service}", "billing")

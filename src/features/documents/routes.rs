@@ -40,6 +40,7 @@ mod description;
 mod document_stream;
 mod schemas;
 mod sent;
+mod stream_page;
 mod streams;
 mod writes;
 

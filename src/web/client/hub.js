@@ -188,11 +188,14 @@ export class Hub {
       position: topic.position,
       onEvent: (event) => {
         topic.position = topic.stream?.position ?? (event.id || topic.position);
-        this.#relay({ kind: 'event', key, ...event, data: undefined, text: event.text || JSON.stringify(event.data) });
+        if (this.#others.size > 0) {
+          this.#relay([key, event.event, event.id, event.text || JSON.stringify(event.data)]);
+        }
         this.#dispatch(key, event);
       },
       onStatus: (status) => {
-        this.#relay({ kind: 'status', key, status, now: true });
+        this.#relay({ kind: 'status', key, status });
+        this.#flush();
         this.#setStatus(key, status);
       },
       onCovered: (path) => {
@@ -230,12 +233,11 @@ export class Hub {
     for (const name of names) for (const listener of [...(topic.listeners.get(name) ?? [])]) listener.onEvent(event);
   }
 
-  /** Tells the other tabs, at most once a frame. @param {any} message */
+  /** Tells the other tabs, at most once a frame. @param {any} message an event is `[key, name, id, text]` */
   #relay(message) {
     if (!this.tabs || this.#others.size === 0) return;
     this.#outbox.push(message);
-    if (message.now) this.#flush();
-    else this.#flushing ??= onFrame(() => this.#flush());
+    this.#flushing ??= onFrame(() => this.#flush());
   }
 
   #flush() {
@@ -297,16 +299,18 @@ export class Hub {
   }
 
   /** @param {any} message */
-  #relayed({ kind, key, ...rest }) {
+  #relayed(message) {
+    const [key, event, id, text] = Array.isArray(message) ? message : [message.key];
     const topic = this.#topics.get(key);
     if (!topic) return;
-    if (kind === 'status') this.#setStatus(key, rest.status);
-    else if (kind === 'covered') {
-      topic.position = rest.position ?? topic.position;
-      this.#cover(key, rest.covered);
+    if (event) {
+      if (id) topic.position = id;
+      this.#dispatch(key, { event, id, text, data: JSON.parse(text) });
+    } else if (message.kind === 'status') {
+      this.#setStatus(key, message.status);
     } else {
-      if (rest.id) topic.position = rest.id;
-      this.#dispatch(key, { event: rest.event, id: rest.id, text: rest.text, data: JSON.parse(rest.text) });
+      topic.position = message.position ?? topic.position;
+      this.#cover(key, message.covered);
     }
   }
 }

@@ -21,7 +21,8 @@ export function followPath(path, { url = '', token = null, onEvent, onStatus }) 
   const receive = (event) => {
     const begins = event.event === 'snapshot' || event.event === 'resumed' || !path.startsWith('/api/v1/');
     if (begins) early = null;
-    if (early) early.push(event);
+    // The end has no state to belong to.
+    if (early && event.event !== 'bye') early.push(event);
     else onEvent?.(event);
   };
   const begin = async () => {

@@ -36,7 +36,7 @@ export async function fetchPage({ base, path, position, wait, signal, token }) {
   const waiting = wait && position ? `&wait=${wait}` : '';
   if (path.startsWith('/reconciliation/')) return verdicts(await get('/reconciliation/status'), position);
   if (!collection) {
-    const after = position ? `${path.includes('?') ? '&' : '?'}after=${position}` : '';
+    const after = position ? `${path.includes('?') ? '&' : '?'}lastEventId=${position}` : '';
     return pageOfStream(await get(path + after + waiting, wait));
   }
   const document = `/api/v1/${collection}/${id}`;

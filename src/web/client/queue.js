@@ -38,6 +38,8 @@ export class Writes {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retryTimer;
   #failures = 0;
+  /** Who the server takes this page for; null: not known yet. @type {string | null} */
+  #user = null;
   #rejoin;
   #stops;
 
@@ -164,7 +166,7 @@ export class Writes {
     /** @type {Write} */
     const write = {
       id: orderedId(), key: randomId(), document: document.name, kind, body, optimistic, tab: this.#rejoin.hub.tabs?.id,
-      at: new Date().toISOString(), base: document.version, baseHash: document.hash,
+      at: new Date().toISOString(), base: document.version, baseHash: document.hash, user: this.#user,
     };
     this.#set(write);
     this.#rejoin.hub.post({ kind: 'write', write });
@@ -203,7 +205,7 @@ export class Writes {
   drain() {
     if (!this.#rejoin.hub.leads) {
       this.#rejoin.hub.post({ kind: 'drain' });
-      return Promise.resolve();
+      return this.#learnUser();
     }
     this.#draining ??= this.#drain().finally(() => (this.#draining = null));
     return this.#draining;
@@ -212,8 +214,13 @@ export class Writes {
   async #drain() {
     clearTimeout(this.#retryTimer);
     const store = await this.open();
+    if (this.#queue().length > 0) this.#user = null;
+    await this.#learnUser();
     for (let write = this.#queue()[0]; write; write = this.#queue()[0]) {
       try {
+        if (this.#user && write.user && write.user !== this.#user) {
+          throw new RejoinError(`it was made by ${write.user}`, { status: 403 });
+        }
         const body = this.#confirm(write, await this.#sendQueued(write));
         this.#failures = 0;
         // What was done on top of it was done on top of what it became.
@@ -237,6 +244,14 @@ export class Writes {
       await store.remove(write.id);
       this.#tell();
     }
+  }
+
+  /** A browser's cookie may become another user's; what one has queued is not sent in the name of the other. */
+  async #learnUser() {
+    const { requests, token } = this.#rejoin;
+    if (token || this.#user) return;
+    const answer = await requests.send('GET', '/api/v1/me').catch(() => null);
+    this.#user = answer?.body?.user ?? null;
   }
 
   /** @param {Write} write @returns {Promise<any>} */

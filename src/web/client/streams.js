@@ -2,6 +2,7 @@
 
 import { isOnline, watchPage } from './environment.js';
 import { fetchPage } from './polling.js';
+import { Requests } from './requests.js';
 import { openConnection, seqOf } from './sse.js';
 
 /** @typedef {import('./types.js').ConnectionStatus} ConnectionStatus */
@@ -26,7 +27,7 @@ const LONG_POLL_SECONDS = 25;
  * @param {number} [random] from 0 to 1
  */
 export function retryDelay(failures, random = Math.random()) {
-  return Math.min(DELAY_MAX_MS, 1000 * 2 ** (failures - 1) * (0.8 + 0.4 * random));
+  return Math.min(DELAY_MAX_MS, Math.round(1000 * 2 ** (failures - 1) * (0.8 + 0.4 * random)));
 }
 
 /** One stream of one server, until `close`. */
@@ -184,8 +185,22 @@ export class Stream {
 
   /** @param {any} data */
   #bye(data) {
-    if (!this.#disconnect) return;
-    if (data?.reason === 'access-ended') this.close();
+    if (!this.#disconnect && !this.#polling) return;
+    if (data?.reason !== 'access-ended') this.#lost({});
+    else if (this.path.includes('&')) void this.#begin();
+    else this.close();
+  }
+
+  /** One of several things that are followed may not be read any more, or none: the server says which. */
+  async #begin() {
+    this.#drop();
+    this.#stopPolling();
+    this.#setStatus('reconnecting');
+    const { base } = this;
+    const { token } = this.#options;
+    const { status } = await new Requests(base, token ?? null).send('GET', '/api/v1/me').catch((error) => error);
+    this.position = null;
+    if (status === 401 || status === 403) this.close();
     else this.#lost({});
   }
 
@@ -266,7 +281,10 @@ export class Stream {
       const wait = this.#buffered ? LONG_POLL_SECONDS : 0;
       const page = await fetchPage({ base, path, position, wait, signal, token: this.#options.token });
       if (signal.aborted) return;
-      for (const event of page.events) this.#deliver(event);
+      for (const event of page.events) {
+        this.#deliver(event);
+        if (event.event === 'bye') this.#bye(event.data);
+      }
       if (page.position) this.position = page.position;
       this.#options.onCovered?.(path);
       more = page.more;

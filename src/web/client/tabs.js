@@ -8,6 +8,8 @@ const LEASE_MS = 1_200;
 const RENEW_MS = 400;
 /** How long a leader whose lease ran out has to answer: timers of hidden tabs are slow, messages are not. */
 const ANSWER_MS = 300;
+/** How long others have to say that they would lead too, where there is no leader. */
+const CLAIM_MS = 80;
 
 /** @typedef {{leader: string, until: number}} Lease */
 
@@ -20,7 +22,13 @@ export class Tabs {
   #options;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
-  #asked = 0;
+  /** What this tab has said in order to lead; empty: nothing. */
+  #claimed = '';
+  /** The first of all claims that were heard since. */
+  #lowest = '';
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #claimTimer;
+  #closed = false;
   #stop;
 
   /** Whether tabs can share anything here. */
@@ -51,12 +59,13 @@ export class Tabs {
 
   /** Tells all other tabs. @param {object} message */
   post(message) {
-    this.#channel?.postMessage({ ...message, from: this.id });
+    if (!this.#closed) this.#channel.postMessage({ ...message, from: this.id });
   }
 
   close() {
     this.#leave();
     this.#stop();
+    this.#closed = true;
     this.#channel.close();
   }
 
@@ -64,11 +73,15 @@ export class Tabs {
     clearInterval(this.#timer);
     this.#timer = setInterval(() => this.#look(), RENEW_MS / 2);
     /** @type {any} */ (this.#timer).unref?.();
-    this.#look();
+    // There is nobody to ask where nobody has ever led, or whoever did has left.
+    if (this.#lease()) this.#look();
+    else this.#take();
   }
 
   #leave() {
     clearInterval(this.#timer);
+    clearTimeout(this.#claimTimer);
+    this.#claimed = '';
     this.post({ kind: 'gone' });
     if (!this.leads) return;
     this.#setLeads(false);
@@ -89,26 +102,36 @@ export class Tabs {
       else if (!this.leads) this.#setLeads(true);
       return;
     }
-    if (this.leads) {
-      // Another one took over while this tab was asleep.
-      this.#setLeads(false);
-    }
+    // Another one took over while this tab was asleep.
+    if (this.leads) this.#setLeads(false);
+    if (!this.#isVacant()) this.#claimed = '';
+    if (this.#claimed || !this.#isVacant()) return;
+    // Of those who want to lead, the first does: one that a person looks at, if there is one.
+    const claim = `${globalThis.document?.visibilityState === 'hidden' ? 1 : 0}${this.id}`;
+    this.#claimed = this.#lowest = claim;
+    this.post({ kind: 'claim', claim });
+    clearTimeout(this.#claimTimer);
+    this.#claimTimer = setTimeout(() => {
+      const won = this.#claimed === claim && this.#lowest === claim && this.#isVacant();
+      this.#claimed = '';
+      if (won) this.#take();
+    }, lease ? ANSWER_MS : CLAIM_MS);
+    /** @type {any} */ (this.#claimTimer).unref?.();
+  }
+
+  #isVacant() {
+    const lease = this.#lease();
+    const left = (lease?.until ?? 0) - Date.now();
     // A lease far in the future was made by a clock that was wrong.
-    if (!lease || lease.until - now > 10 * LEASE_MS) this.#take();
-    else if (lease.until > now) this.#asked = 0;
-    else if (this.#asked === 0) {
-      this.#asked = now;
-      this.post({ kind: 'alive?' });
-    } else if (now - this.#asked >= ANSWER_MS) {
-      this.#take();
-    }
+    return left <= 0 || left > 10 * LEASE_MS;
   }
 
   #take() {
     save(this.#key, { leader: this.id, until: Date.now() + LEASE_MS });
-    this.#asked = 0;
     // Two tabs may write at the same time: the last one has it, the other sees that at its next look.
-    if (this.#lease()?.leader === this.id) this.#setLeads(true);
+    const lease = this.#lease();
+    // Where nothing can be stored each tab is on its own.
+    if (!lease || lease.leader === this.id) this.#setLeads(true);
   }
 
   /** @param {boolean} leads */
@@ -120,8 +143,10 @@ export class Tabs {
 
   /** @param {any} message */
   #receive(message) {
-    if (message.kind === 'alive?') {
+    if (message.kind === 'claim') {
+      this.#look();
       if (this.leads) this.#take();
+      else if (message.claim < this.#lowest) this.#lowest = message.claim;
     } else if (message.kind === 'vacant') {
       this.#look();
     } else {

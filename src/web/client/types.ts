@@ -100,6 +100,8 @@ export interface Write {
   /** The version that it was made on. */
   base: number;
   baseHash: string;
+  /** Who made it, where that is known. */
+  user?: string | null;
   tab?: string;
   /** It waits in the browser's store. */
   queued?: boolean;

@@ -4,6 +4,7 @@ mod ends;
 mod history;
 mod load;
 mod many;
+mod pages;
 mod resume;
 
 use serde_json::{Value, json};

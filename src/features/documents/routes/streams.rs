@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::time::sleep;
+use utoipa::ToSchema;
 
 use super::description::{ReadProblems, StreamProblems};
 use super::schemas::HistoryPage as HistoryPageSchema;
-use super::{diverged, document_stream};
+use super::{diverged, document_stream, stream_page};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
 use crate::base::limits::WAIT_MAX;
@@ -105,6 +106,32 @@ pub(super) struct StreamQuery {
     collection: Vec<Collection>,
     /// The same as `Last-Event-ID`, for clients that cannot set headers.
     last_event_id: Option<String>,
+    /// Of a page of JSON: seconds to wait for an event when there is none yet.
+    #[param(maximum = 60)]
+    wait: Option<u64>,
+}
+
+/// What a stream would say.
+#[derive(Serialize, ToSchema)]
+struct StreamPage {
+    /// Its events after the given position, in their order.
+    events: Vec<StreamPageEvent>,
+    /// Where the next page continues from.
+    position: String,
+    /// Whether there is more already.
+    more: bool,
+}
+
+/// An event of a stream.
+#[derive(Serialize, ToSchema)]
+struct StreamPageEvent {
+    /// Its name.
+    #[schema(example = "change")]
+    event: String,
+    /// Its position, if it has one.
+    id: Option<String>,
+    /// What a stream would have as its data.
+    data: serde_json::Value,
 }
 
 /// Follow many documents on one connection
@@ -113,11 +140,16 @@ pub(super) struct StreamQuery {
 /// connected to each `doc`; a `collection` tells of all its documents and counts for none. A game that is on another
 /// server is not in a `snapshot`; `moved` tells where it is, when the stream begins and when it goes. Should it come
 /// back, its changes go on, and a `snapshot` (`returned`) has it for whoever let go of it.
+///
+/// With `Accept: application/json` a page of what the stream would say after `lastEventId`, without `presence`; with
+/// `wait`, a long poll: for networks that let no stream through.
 #[utoipa::path(
     get, path = "/api/v1/stream", operation_id = "follow", tag = "streams",
     params(Caller, StreamQuery, Resume),
     responses(
-        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The stream, or a page of it.",
+            content((String = "text/event-stream"), (StreamPage = "application/json"))),
+        (status = 204, description = "Of a page: nothing came."),
         StreamProblems
     ),
 )]
@@ -132,6 +164,10 @@ pub(super) async fn stream(
     let interest = Interest { documents, collections: query.collection.into_iter().collect() };
     document_stream::check_interest(&interest)?;
     let resume = resume(&headers, query.last_event_id);
+    if headers::prefers(&headers, "application/json", "text/event-stream") {
+        let wait = query.wait.map(long_poll).transpose()?.unwrap_or_default();
+        return stream_page::respond(&api, &caller, interest, resume.as_deref(), wait).await;
+    }
     document_stream::respond(&api, caller, interest, resume.as_deref()).await
 }
 

@@ -1,0 +1,148 @@
+//! What a stream would say, as one page of JSON: for clients whose network lets no stream through.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use tokio::time::sleep;
+
+use crate::base::error::Result;
+use crate::base::limits;
+use crate::document::chain::Position;
+use crate::document::visibility::Viewer;
+use crate::engine::read::follow::{Follow, Follower, Item};
+use crate::http::api::Api;
+use crate::http::error::HandlerResult;
+use crate::http::request::caller::Caller;
+use crate::live::topics::Interest;
+
+/// Most events in one page. What is left is in the next.
+const EVENTS_MAX: usize = 500;
+
+/// Answers with what came after `resume`, or with the whole state where there is no such place; with 204 when nothing
+/// did within `wait`. The caller does not count as present.
+pub(super) async fn respond(
+    api: &Api,
+    caller: &Caller,
+    interest: Interest,
+    resume: Option<&str>,
+    wait: Duration,
+) -> HandlerResult<Response> {
+    let follower = Follower { viewer: caller.viewer.clone(), counts: false };
+    let (mut follow, first) = Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await?;
+    let mut page = Page::new(api, &caller.viewer);
+    let mut left = page.add(first)?;
+    while left > 0 && !page.is_full() && !page.ended {
+        left = left.saturating_sub(page.add(follow.next().await?)?);
+    }
+    let (end, ended) = (sleep(wait), caller.ended());
+    tokio::pin!(end, ended);
+    while page.events == 0 && !wait.is_zero() && !page.ended {
+        tokio::select! {
+            item = follow.next() => page.add(item?).map(drop)?,
+            () = &mut end => break,
+            () = &mut ended => break,
+        }
+    }
+    let more = left > 0 && !page.ended;
+    Ok(page.into_response(more))
+}
+
+/// The answer in the making.
+struct Page<'a> {
+    api: &'a Api,
+    viewer: &'a Viewer,
+    out: BytesMut,
+    events: usize,
+    position: Option<Position>,
+    /// Whether the caller may no longer read something that is in it. Nothing follows.
+    ended: bool,
+}
+
+impl<'a> Page<'a> {
+    fn new(api: &'a Api, viewer: &'a Viewer) -> Self {
+        Self { api, viewer, out: BytesMut::from(&b"{\"events\":["[..]), events: 0, position: None, ended: false }
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= EVENTS_MAX || self.out.len() >= limits::STREAM_WRITE_BYTES_MAX
+    }
+
+    /// Adds what a stream would say. Gives how many changes were announced, or have come.
+    fn add(&mut self, item: Item) -> Result<u64> {
+        match item {
+            Item::Resumed { from, count, .. } => {
+                self.position = Some(from);
+                return Ok(count);
+            }
+            Item::Snapshot { reason, documents, gone, position } => {
+                self.begin("snapshot", Some(position));
+                let _ = write!(self.out, "{{\"reason\":\"{}\",", reason.as_str());
+                if !gone.is_empty() {
+                    let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
+                    let _ = write!(self.out, "\"gone\":{},", serde_json::json!(gone));
+                }
+                self.out.extend_from_slice(b"\"documents\":[");
+                let durable = self.api.reads.hub.gate().durable();
+                let readable = documents.iter().filter_map(|document| {
+                    document.meta.audience_of_reader(self.viewer).map(|audience| (document, audience))
+                });
+                for (index, (document, audience)) in readable.enumerate() {
+                    self.out.extend_from_slice(if index > 0 { b"," } else { b"" });
+                    document.render_into(&mut self.out, audience, document.seq <= durable)?;
+                }
+                self.out.extend_from_slice(b"]}}");
+            }
+            Item::Changes(events) => {
+                for event in &events {
+                    self.begin("change", Some(event.position()));
+                    event.render_into(&mut self.out, event.meta.audience(self.viewer))?;
+                    self.out.extend_from_slice(b"}");
+                }
+                return Ok(u64::try_from(events.len()).unwrap_or(u64::MAX));
+            }
+            Item::Moved(moved) => {
+                self.begin("moved", None);
+                let data = serde_json::json!({
+                    "collection": moved.name.collection, "id": moved.name.id, "to": moved.to,
+                    "position": moved.position,
+                });
+                let _ = write!(self.out, "{data}}}");
+            }
+            Item::Durable(seq) => {
+                self.begin("durable", None);
+                let _ = write!(self.out, "{{\"seq\":{seq}}}}}");
+            }
+            Item::AccessEnded => {
+                self.begin("bye", None);
+                self.out.extend_from_slice(b"{\"reason\":\"access-ended\"}}");
+                self.ended = true;
+            }
+            Item::Presence(_) => {}
+        }
+        Ok(0)
+    }
+
+    fn begin(&mut self, event: &str, position: Option<Position>) {
+        let comma = if self.events > 0 { "," } else { "" };
+        self.events += 1;
+        let _ = write!(self.out, "{comma}{{\"event\":\"{event}\",");
+        if let Some(position) = position {
+            self.position = Some(position);
+            let _ = write!(self.out, "\"id\":\"{position}\",");
+        }
+        self.out.extend_from_slice(b"\"data\":");
+    }
+
+    fn into_response(mut self, more: bool) -> Response {
+        if self.events == 0 {
+            return StatusCode::NO_CONTENT.into_response();
+        }
+        let position = self.position.unwrap_or(Position::Start);
+        let _ = write!(self.out, "],\"position\":\"{position}\",\"more\":{more}}}");
+        ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], self.out.freeze()).into_response()
+    }
+}
