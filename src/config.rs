@@ -30,7 +30,7 @@ mod suggestions;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use command_line::{WatchOptions, Watched};
+pub(crate) use command_line::{SessionToken, WatchOptions, Watched};
 pub(crate) use operator_commands::{OperatorCommand, OperatorOptions};
 pub use server::Config;
 pub(crate) use server::LogFormat;

@@ -14,7 +14,7 @@ use crate::net::http_client::Target;
 /// Where `rejoin watch` finds the token of its session, other than on the command line, which others on the machine
 /// see.
 pub(super) const SESSION_VARIABLE: &str = "REJOIN_SESSION";
-const SESSION_HELP: &str = "Show this session's token; better kept in REJOIN_SESSION";
+pub(super) const SESSION_HELP: &str = "Show this session's token; better kept in REJOIN_SESSION";
 
 /// What `rejoin watch` follows, and how it tells it.
 #[derive(Clone, Debug)]
@@ -140,14 +140,19 @@ pub(super) fn usage_error(error: &clap::Error) -> ConfigError {
 
 pub(super) fn watch_options(matches: &ArgMatches, inputs: &Inputs<'_>) -> Result<WatchOptions, ConfigError> {
     let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-    let session = match matches.get_one::<String>("session") {
-        Some(token) => Some(token.clone()),
-        None => read_variable(SESSION_VARIABLE, inputs)?,
-    };
     Ok(WatchOptions {
         server: Target::parse(text("server")).map_err(|why| ConfigError(format!("--server: {why}")))?,
         watched: text("document").parse().map_err(|e: Error| ConfigError(e.message().to_owned()))?,
-        session: session.as_deref().map(str::parse).transpose()?,
+        session: session_token(matches, inputs)?,
         json: matches.get_flag("json"),
     })
+}
+
+/// The token of the session to show, from the flag or the variable.
+pub(super) fn session_token(matches: &ArgMatches, inputs: &Inputs<'_>) -> Result<Option<SessionToken>, ConfigError> {
+    let token = match matches.get_one::<String>("session") {
+        Some(token) => Some(token.clone()),
+        None => read_variable(SESSION_VARIABLE, inputs)?,
+    };
+    token.as_deref().map(str::parse).transpose()
 }

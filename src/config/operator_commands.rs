@@ -4,15 +4,20 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::command_line::{config_arg, to_arg};
+use super::command_line::{SESSION_HELP, SessionToken, config_arg, session_token, to_arg};
 use super::{Config, ConfigError, Inputs, resolve};
 use crate::base::options::OptionSpec;
+use crate::net::http_client::Target;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(crate) enum OperatorCommand {
     /// Verify a database. `file`: this one, not that of the data directory.
     Verify { file: Option<PathBuf>, repair: bool },
+    /// Make a backup. `to`: into this file, not the folder of backups.
+    Backup { to: Option<PathBuf> },
+    /// Put this backup in the place of the database.
+    Restore { file: PathBuf },
 }
 
 /// A command and the server that it is about.
@@ -20,13 +25,20 @@ pub(crate) enum OperatorCommand {
 pub(crate) struct OperatorOptions {
     /// Of the server: where its data is, and where it listens.
     pub config: Config,
+    /// The server to ask; `None`: the one that has the data directory.
+    pub server: Option<Target>,
+    /// The token of the session to show to it.
+    pub session: Option<SessionToken>,
     pub command: OperatorCommand,
 }
 
 /// The commands, for the command line.
 pub(super) fn commands(specs: &[OptionSpec]) -> Vec<clap::Command> {
     let data_dir = specs.iter().filter(|spec| spec.name == "data-dir").map(to_arg);
-    let shared: Vec<Arg> = data_dir.chain([config_arg()]).collect();
+    let server = Arg::new("server").long("server").value_name("URL");
+    let session = Arg::new("session").long("session").value_name("TOKEN").help(SESSION_HELP);
+    let server = server.help("Ask this server [default: the one that has the data directory]");
+    let shared: Vec<Arg> = data_dir.chain([config_arg(), server, session]).collect();
     let file = Arg::new("file").value_name("FILE").value_parser(clap::value_parser!(PathBuf));
     let repair = Arg::new("repair").long("repair").action(ArgAction::SetTrue);
     let verify = clap::Command::new("verify")
@@ -38,12 +50,28 @@ pub(super) fn commands(specs: &[OptionSpec]) -> Vec<clap::Command> {
              Examples:\n  rejoin verify --data-dir /var/lib/rejoin\n  rejoin verify backup.db\n  \
              rejoin verify --repair",
         );
-    [verify].into_iter().map(|command| command.args(shared.clone())).collect()
+    let to = Arg::new("to").long("to").value_name("FILE").value_parser(clap::value_parser!(PathBuf));
+    let backup = clap::Command::new("backup")
+        .about("Makes a verified copy of the database, while its server goes on")
+        .arg(to.help("Write this file [default: one in the server's folder of backups]"))
+        .after_help(
+            "A running server makes it; without one the database is read directly.\n\n\
+             Examples:\n  rejoin backup --data-dir /var/lib/rejoin\n  rejoin backup --to /mnt/usb/rejoin.db",
+        );
+    let file = Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf));
+    let restore = clap::Command::new("restore")
+        .about("Puts a backup in the place of the database; no server may run")
+        .arg(file.help("The backup"))
+        .after_help(
+            "The backup is verified first. The database that was there is kept in replaced-<time>.\n\n\
+             Example:\n  rejoin restore rejoin-data/backups/rejoin-2026-11-29T03-30-00-004Z.db",
+        );
+    [verify, backup, restore].into_iter().map(|command| command.args(shared.clone())).collect()
 }
 
 /// Whether a command of this name is one of these.
 pub(super) fn is_one(name: &str) -> bool {
-    name == "verify"
+    ["verify", "backup", "restore"].contains(&name)
 }
 
 pub(super) fn parse(
@@ -56,8 +84,13 @@ pub(super) fn parse(
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
     let command = match name {
         "verify" => OperatorCommand::Verify { file: path("file"), repair: matches.get_flag("repair") },
+        "backup" => OperatorCommand::Backup { to: path("to") },
+        "restore" => OperatorCommand::Restore { file: path("file").unwrap_or_default() },
         other => return Err(ConfigError(format!("there is no command '{other}'"))),
     };
+    let server = matches.get_one::<String>("server").map(|url| Target::parse(url)).transpose();
+    let server = server.map_err(|why| ConfigError(format!("--server: {why}")))?;
+    let session = session_token(matches, inputs)?;
     let config = resolve(matches, inputs, specs, defaults)?.config;
-    Ok(OperatorOptions { config, command })
+    Ok(OperatorOptions { config, server, session, command })
 }

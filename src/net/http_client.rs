@@ -54,6 +54,19 @@ impl Target {
         exchange(stream, request, ANSWER_MAX).await
     }
 
+    /// Sends a request of this method with a body, and waits for the head of the answer.
+    pub(crate) async fn send(
+        &self,
+        method: http::Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Response, ClientError> {
+        let request = self.request(http::Request::builder().method(method).uri(path), headers, body)?;
+        let stream = connect(TcpStream::connect((self.bare_host(), self.port))).await?;
+        exchange(stream, request, WORK_MAX).await
+    }
+
     /// The addresses that its name stands for, at least one.
     pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, ClientError> {
         let resolving = timeout(ANSWER_MAX, lookup_host((self.bare_host(), self.port)));

@@ -7,6 +7,7 @@
 mod support;
 
 mod access;
+mod backup;
 mod bad_input;
 mod batch;
 mod client_errors;

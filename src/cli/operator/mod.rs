@@ -2,9 +2,15 @@
 
 use std::process::ExitCode;
 
+use server::Asked;
+
 use crate::config::{OperatorCommand, OperatorOptions};
 use crate::store::OpenError;
+use crate::store::file::backup::BackupError;
 
+mod backup;
+mod restore;
+mod server;
 mod verify;
 
 /// Something that a command met on its way, as the line that says why and the exit code.
@@ -20,10 +26,18 @@ impl From<OpenError> for Refusal {
     }
 }
 
+impl From<BackupError> for Refusal {
+    fn from(error: BackupError) -> Self {
+        Self { why: error.to_string(), code: error.exit_code() }
+    }
+}
+
 /// Runs a command to its end.
 pub(super) fn run(options: OperatorOptions) -> ExitCode {
-    let OperatorOptions { config, command } = options;
+    let OperatorOptions { config, server, session, command } = options;
     let done = match command {
+        OperatorCommand::Backup { to } => backup::run(&config, Asked { server, session }, to),
+        OperatorCommand::Restore { file } => restore::run(&config, &file),
         OperatorCommand::Verify { file, repair } => verify::run(&config, file, repair),
     };
     match done {

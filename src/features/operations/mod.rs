@@ -1,17 +1,24 @@
-//! For whoever runs the server: is it alive, is it well, what is it.
+//! For whoever runs the server: is it alive, is it well, what is it, and its backups.
 
+pub(crate) mod backups;
+pub(crate) mod options;
 pub(crate) mod routes;
 pub(crate) mod upkeep;
+
+use std::sync::Arc;
 
 use crate::base::error::Result;
 use crate::feature::{Feature, FeatureContext, FeatureDefinition};
 
-pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("operations", open);
+pub(crate) const FEATURE: FeatureDefinition =
+    FeatureDefinition::new("operations", open).with_options::<options::BackupOptions>();
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let backups = backups::Backups::open(&context.options.get(), context.data_dir, context.reader.clone());
     let feature = feature
-        .routes(routes::router())
+        .routes(routes::router(Arc::clone(&backups)))
+        .routes(routes::backups::router(Arc::clone(&backups), context.jobs.clone()))
         .routes(routes::front::router(routes::front::RuledCollections::new(context.rules)))
         .routes(routes::jobs::router(context.jobs.clone()));
-    Ok(feature.job(upkeep::trim_job(context.history)).job(upkeep::optimize_job()))
+    Ok(feature.job(upkeep::trim_job(context.history)).job(upkeep::optimize_job()).job(backups.job()))
 }

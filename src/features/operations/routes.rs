@@ -1,5 +1,9 @@
-//! `/healthz`, `/readyz`; in [`front`] `GET /`, in [`jobs`] the jobs, in [`rescue`] another file for what is stored.
+//! `/healthz`, `/readyz`; in [`front`] `GET /`, in [`jobs`] the jobs, in [`backups`] the backups, in [`rescue`] another
+//! file for what is stored.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -11,23 +15,26 @@ use utoipa_axum::routes;
 use crate::base::clock::Timestamp;
 use crate::base::error::Kind;
 use crate::engine::health;
+use crate::features::operations::backups::Backups;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::{CommonProblems, problems};
 
+pub(crate) mod backups;
 pub(crate) mod front;
 pub(crate) mod jobs;
 mod rescue;
 
 /// The calls for operators.
-pub(crate) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
+pub(crate) fn router(backups: Arc<Backups>) -> OpenApiRouter<Api> {
+    let routes = OpenApiRouter::new()
         .routes(routes!(alive))
         .routes(routes!(ready))
         .routes(routes!(confirm_clock))
-        .merge(rescue::router())
+        .merge(rescue::router());
+    routes.layer(Extension(backups))
 }
 
 /// Whether the process lives.
@@ -69,6 +76,25 @@ struct Readiness {
     /// Bytes of the write-ahead log that are in use, as of the newest look.
     wal_bytes: u64,
     clock: Clock,
+    /// The newest backup that verified; null: there is none.
+    last_backup: Option<LastBackup>,
+}
+
+/// The newest good backup.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LastBackup {
+    /// The moment that it is of.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    age_seconds: u64,
+}
+
+impl LastBackup {
+    fn of(at: Timestamp, now: Timestamp) -> Self {
+        let age = now.as_millis().saturating_sub(at.as_millis()) / 1000;
+        Self { at, age_seconds: u64::try_from(age).unwrap_or(0) }
+    }
 }
 
 /// Whether the wall clock is believed.
@@ -186,7 +212,7 @@ struct Backlog {
         CommonProblems,
     ),
 )]
-async fn ready(State(api): State<Api>) -> HandlerResult<Response> {
+async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups>>) -> HandlerResult<Response> {
     let report = api.health.report();
     let (seq, durable) = {
         let ring = api.reads.hub.gate();
@@ -208,6 +234,7 @@ async fn ready(State(api): State<Api>) -> HandlerResult<Response> {
         documents_in_memory: api.reads.hub.documents_count(),
         wal_bytes: report.wal_bytes,
         clock: Clock::of(&api),
+        last_backup: backups.last_good().map(|at| LastBackup::of(at, api.clock.now())),
     };
     Ok(json(status, &answer)?)
 }

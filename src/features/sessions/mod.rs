@@ -10,7 +10,7 @@ pub(crate) mod problems;
 pub(crate) mod routes;
 pub(crate) mod rules;
 pub(crate) mod service;
-mod sql;
+pub(crate) mod sql;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;

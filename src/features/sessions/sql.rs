@@ -1,5 +1,7 @@
 //! The table of sessions. What writes runs on the engine's thread, in its transaction.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
@@ -117,6 +119,23 @@ pub(super) fn describe(
 /// Removes a session. One that is not there is removed already.
 pub(super) fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
     execute(conn, "DELETE FROM sessions WHERE id = ?1", [id.as_str()]).map(drop)
+}
+
+/// Ends the sessions of a restored database that the one in whose place it comes does not have any more; all when that
+/// cannot be read. Returns how many.
+pub(crate) fn end_as_in(restored: &Connection, replaced: Option<&Connection>) -> Result<usize> {
+    let ids = |conn: &Connection| -> Result<Vec<String>> {
+        let read = || {
+            conn.prepare("SELECT id FROM sessions")?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(sql_error)
+    };
+    let kept: BTreeSet<String> = replaced.map(ids).transpose()?.unwrap_or_default().into_iter().collect();
+    let mut ended = 0;
+    for id in ids(restored)?.into_iter().filter(|id| !kept.contains(id)) {
+        ended += execute(restored, "DELETE FROM sessions WHERE id = ?1", [&id])?;
+    }
+    Ok(ended)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! A whole database file, with or without a server beside it: [`check`] (is all of it as it was stored?), [`repair`]
-//! (what does not verify is cut away).
+//! (what does not verify is cut away), [`backup`] (a verified copy of one moment), [`restore`] (such a copy in the
+//! place of a database).
 
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod document;
 pub(crate) mod repair;
+pub(crate) mod restore;

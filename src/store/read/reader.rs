@@ -1,6 +1,7 @@
 //! What is stored, for everyone who reads. All methods block (for the disk, and up to 5 s for a connection of the
 //! pool): call them where blocking is allowed. Error of each, beside those named: `StorageUnavailable`, `Damaged`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -84,6 +85,11 @@ impl Reader {
     pub(crate) fn read_from(&self, other: &Self) {
         let source = other.source.read().clone();
         *self.source.write() = source;
+    }
+
+    /// The path of the database file. It is another after a rescue.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.files().database().to_owned()
     }
 
     pub(crate) fn files(&self) -> Arc<OpenFiles> {

@@ -1,5 +1,7 @@
 //! The tables of reconnect tokens and of sealed answers.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params};
 
 use super::{maybe_time, time, user};
@@ -133,4 +135,22 @@ pub(crate) fn keep_answer(
 pub(crate) fn forget_answers(conn: &Connection, family: &str) -> Result<()> {
     let sql = "DELETE FROM reconnect_answers WHERE token IN (SELECT hash FROM reconnect_tokens WHERE family = ?1)";
     execute(conn, sql, [family]).map(drop)
+}
+
+/// Ends the tokens of a restored database that were used, revoked or removed in the one in whose place it comes; all
+/// when that cannot be read. Returns how many.
+pub(crate) fn end_as_in(restored: &Connection, replaced: Option<&Connection>, now: Timestamp) -> Result<usize> {
+    let usable = "SELECT hash FROM reconnect_tokens WHERE used_at IS NULL AND revoked_at IS NULL";
+    let hashes = |conn: &Connection| -> Result<Vec<String>> {
+        let read = || conn.prepare(usable)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>();
+        read().map_err(sql_error)
+    };
+    let kept: BTreeSet<String> = replaced.map(hashes).transpose()?.unwrap_or_default().into_iter().collect();
+    let mut ended = 0;
+    for hash in hashes(restored)?.into_iter().filter(|hash| !kept.contains(hash)) {
+        execute(restored, "DELETE FROM reconnect_answers WHERE token = ?1", [&hash])?;
+        let sql = "UPDATE reconnect_tokens SET revoked_at = ?2 WHERE hash = ?1";
+        ended += execute(restored, sql, (&hash, now.to_string()))?;
+    }
+    Ok(ended)
 }

@@ -1,0 +1,101 @@
+//! Asking the server that has a data directory: where it is found, and one request after the other.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::Value;
+
+use super::Refusal;
+use crate::cli::{EXIT_DATA, EXIT_MACHINE, reachable, runtime};
+use crate::config::SessionToken;
+use crate::net::http_client::Target;
+use crate::store::server_lock::{LockState, lock_state};
+
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// The exit code when the server is not there, or refuses.
+pub(super) const EXIT_REFUSED: u8 = 1;
+
+/// Which server is to be asked, and as whom.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub server: Option<Target>,
+    pub session: Option<SessionToken>,
+}
+
+/// A server that can be asked.
+pub(super) struct Server {
+    target: Target,
+    session: Option<SessionToken>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Finds the server. `None`: no process has the data directory, and no server was named. Error: one has it, and does
+/// not say where it listens.
+pub(super) fn find(asked: Asked, data_dir: &Path) -> Result<Option<Server>, Refusal> {
+    let target = match asked.server {
+        Some(target) => target,
+        None => match lock_state(data_dir) {
+            Ok(LockState::Free) => return Ok(None),
+            Ok(LockState::Held { addresses }) => first_target(&addresses).ok_or_else(|| {
+                let why = format!(
+                    "the server of {} does not say where it listens; name it with --server",
+                    data_dir.display()
+                );
+                Refusal { why, code: EXIT_REFUSED }
+            })?,
+            Err(error) => {
+                let why = format!("the data directory {} cannot be read: {error}", data_dir.display());
+                return Err(Refusal { why, code: EXIT_DATA });
+            }
+        },
+    };
+    let runtime =
+        runtime(1).map_err(|error| Refusal { why: format!("cannot start threads: {error}"), code: EXIT_MACHINE })?;
+    Ok(Some(Server { target, session: asked.session, runtime }))
+}
+
+/// Loopback before others: there this machine's user may be the owner.
+fn first_target(addresses: &[String]) -> Option<Target> {
+    let mut known: Vec<SocketAddr> =
+        addresses.iter().filter_map(|address| address.parse().ok()).map(reachable).collect();
+    known.sort_by_key(|address| !address.ip().is_loopback());
+    known.first().and_then(|address| Target::parse(&format!("http://{address}")).ok())
+}
+
+impl Server {
+    /// GET of JSON. Error: no answer, or another than 2xx.
+    pub(super) fn get(&self, path: &str) -> Result<Value, Refusal> {
+        self.ask(Method::GET, path)
+    }
+
+    /// POST without a body. Error: as [`get`](Self::get).
+    pub(super) fn post(&self, path: &str) -> Result<Value, Refusal> {
+        self.ask(Method::POST, path)
+    }
+
+    fn ask(&self, method: Method, path: &str) -> Result<Value, Refusal> {
+        let refused = |why: String| Refusal { why: format!("{}: {why}", self.target), code: EXIT_REFUSED };
+        let bearer = self.session.as_ref().map(|token| format!("Bearer {}", token.expose()));
+        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        let (status, text) = self.runtime.block_on(async {
+            let answer = self.target.send(method, path, &headers, Bytes::new()).await;
+            let mut answer = answer.map_err(|error| refused(error.to_string()))?;
+            let text = answer.text(ANSWER_BYTES_MAX).await.map_err(|error| refused(error.to_string()))?;
+            Ok::<_, Refusal>((answer.status(), text))
+        })?;
+        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        if (200..300).contains(&status) {
+            return Ok(body);
+        }
+        let told = |member: &str| body.get(member).and_then(Value::as_str).map(str::to_owned);
+        let why = told("detail").or_else(|| told("title")).unwrap_or_else(|| format!("it answered {status}"));
+        let hint = match status {
+            401 | 403 => "; REJOIN_SESSION can hold the token of an administrator's session",
+            _ => "",
+        };
+        Err(refused(format!("{why} ({status}){hint}")))
+    }
+}
