@@ -43,8 +43,8 @@ use crate::jobs::{self, Job, alarm};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
 use crate::store::{self, Memory, OpenError, Reader, Synchronous};
+use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
-use crate::tailnet::gate::Gate;
 
 use feature_set::{Closing, FeatureSet};
 use options::{bounds, engine_options, history, listen_options, policy, store_options};
@@ -200,9 +200,9 @@ impl Builder {
         let config = self.config;
         let mut options = engine_options(&config, self.rules.clone(), &self.clock, &self.entropy)?;
         // The addresses first: a second server on them must not touch the file.
-        let gate = Arc::new(Gate::new(LocalApi::new(&config.tailscaled_socket), policy(&config)));
+        let authenticator = Arc::new(Authenticator::new(LocalApi::new(&config.tailscaled_socket), policy(&config)));
         let listeners =
-            ListenerManager::open(listen_options(&config), Arc::clone(&gate), Arc::clone(&self.entropy)).await;
+            ListenerManager::open(listen_options(&config), Arc::clone(&authenticator), Arc::clone(&self.entropy)).await;
         let listeners = listeners.map_err(|(address, error)| StartError::Listen(address, error))?;
         let (open, waiting) = (listeners.subscribe(), listeners.waiting().to_owned());
 
@@ -242,7 +242,7 @@ impl Builder {
         let deps = features.middleware_deps(config.loopback_owner);
         let router = features.router(&deps).with_state(api.clone());
         let middleware = Middleware::new(router, deps, Arc::clone(&hub), self.clock.now());
-        let admission = Admission::new(gate, config.connections_per_user_max, config.tailnet_recheck);
+        let admission = Admission::new(authenticator, config.connections_per_user_max, config.tailnet_recheck);
         let server = server_options(&config);
         let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;
         let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs);

@@ -15,7 +15,7 @@ use clap::ArgMatches;
 use clap::error::ErrorKind;
 
 use crate::base::options::{AnyOptionSet, OptionError, OptionSpec, Shape};
-use crate::tailnet::listen;
+use crate::tailnet::listen_address;
 
 mod command_line;
 mod file;
@@ -39,7 +39,7 @@ use command_line::{program, usage_error, watch_options};
 use file::find_file;
 
 /// Where a server listens and `rejoin watch` looks for one, when nobody says otherwise.
-pub(crate) const PORT: u16 = listen::PORT;
+pub(crate) const PORT: u16 = listen_address::PORT;
 /// The file that is read when it is there and `--config` names no other.
 const FILE: &str = "rejoin.toml";
 /// What the variables of this program begin with.

@@ -36,7 +36,7 @@
 //!
 //! # The way of a change
 //!
-//! 1. [`http`]: the connection's [`server`](http::server), which asks the [gate](tailnet::gate) who has come, the
+//! 1. [`http`]: the connection's [`server`](http::server), which [authenticates](tailnet::authenticator) the peer, the
 //!    [`middleware`](http::server::middleware) (host, origin, panics, logs), the [caller](http::request::caller), then
 //!    a handler in [`features`], which turns the request into a [`Request`](document::decide::Request) and sends it to
 //!    the engine.
@@ -226,8 +226,8 @@ pub mod internals {
     }
 
     pub mod tailnet {
+        pub use crate::tailnet::authenticator::{Authentication, Authenticator, IDENTITY_TTL, ListenerScope};
         pub use crate::tailnet::client::{ANSWER_BYTES_MAX, ApiError, LocalApi};
-        pub use crate::tailnet::gate::{BELIEVED, Gate, Reach, Verdict};
         pub use crate::tailnet::policy::Policy;
     }
 }

@@ -17,7 +17,7 @@ use crate::http::api::{Api, Routes};
 use crate::http::request::caller::{Loopback, NoSessions};
 use crate::http::request::cookie::SessionCookie;
 use crate::http::response::openapi;
-use crate::http::response::pages;
+use crate::http::response::problem_pages;
 use crate::http::response::problem_types;
 use crate::http::server::middleware::MiddlewareDeps;
 use crate::http::server::rate_limit::NoRateLimit;
@@ -114,7 +114,7 @@ impl FeatureSet {
 
     /// Everything that can be asked.
     pub(super) fn router(&mut self, deps: &MiddlewareDeps) -> Router<Api> {
-        let problem_pages = pages::routes(std::mem::take(&mut self.problems));
+        let problem_pages = problem_pages::routes(std::mem::take(&mut self.problems));
         let parts = std::iter::once(problem_pages).chain(std::mem::take(&mut self.routes));
         openapi::assemble(parts, deps.sessions.cookie())
     }

@@ -13,7 +13,7 @@ use crate::base::clock::{Clock as _, SystemClock};
 use crate::base::entropy::SystemEntropy;
 use crate::config::{self, Command, Config, ProgramName};
 use crate::features::sessions::links::Links;
-use crate::tailnet::listen::Listen;
+use crate::tailnet::listen_address::ListenAddress;
 
 mod logs;
 mod operator;
@@ -77,9 +77,9 @@ fn session(config: &Config) -> ExitCode {
     let made = Links::in_directory(&config.data_dir).create(&SystemEntropy, SystemClock.now());
     match made {
         Ok(link) => {
-            let address = config.listen.places().iter().find_map(|place| match place {
-                Listen::Address(address) => Some(address.to_string()),
-                Listen::Tailnet { .. } => None,
+            let address = config.listen.addresses().iter().find_map(|place| match place {
+                ListenAddress::Address(address) => Some(address.to_string()),
+                ListenAddress::Tailnet { .. } => None,
             });
             print(&link_line(address.as_deref().unwrap_or("ADDRESS"), &link));
             ExitCode::SUCCESS

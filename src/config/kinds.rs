@@ -8,20 +8,20 @@ use tracing_subscriber::EnvFilter;
 use crate::base::ids::UserId;
 use crate::base::options::{Kind, Shape, check_range, one};
 use crate::engine::policy::{RATIO_MAX, RATIO_MIN, thousandths};
-use crate::tailnet::listen::ListenOn;
+use crate::tailnet::listen_address::ListenAddresses;
 use crate::tailnet::policy::tag_user;
 
 /// Longest host name, bytes (RFC 1035).
 const HOST_LENGTH_MAX: usize = 253;
 
 /// Addresses and ports to listen on.
-pub(super) fn listen_addresses() -> Kind<ListenOn> {
+pub(super) fn listen_addresses() -> Kind<ListenAddresses> {
     let parse = |values: &[String]| {
         // A text of the file, like a variable, may name several.
         let places = values.iter().flat_map(|text| text.split(',')).map(|text| text.trim().parse());
-        ListenOn::new(places.collect::<Result<_, _>>()?)
+        ListenAddresses::new(places.collect::<Result<_, _>>()?)
     };
-    Kind::new(Shape::List, parse, |on: &ListenOn| on.places().iter().map(ToString::to_string).collect())
+    Kind::new(Shape::List, parse, |on: &ListenAddresses| on.addresses().iter().map(ToString::to_string).collect())
 }
 
 /// A path that is not empty.

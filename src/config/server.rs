@@ -12,7 +12,7 @@ use crate::base::limits::{self, BATCH_COMMANDS_MAX};
 use crate::base::options::{FeatureOptions, OptionError, boolean, milliseconds, named, option_set, seconds, whole};
 use crate::engine::policy;
 use crate::tailnet::client::default_socket;
-use crate::tailnet::listen::{Listen, ListenOn};
+use crate::tailnet::listen_address::{ListenAddress, ListenAddresses};
 use crate::tailnet::ranges::is_node;
 
 /// Smallest bound of the database file, pages: less does not hold the schema and one batch.
@@ -26,7 +26,7 @@ option_set! {
     /// of range.
     pub struct Config {
         /// Listen here; tailnet:PORT is each of this node's tailnet addresses; port 0 takes a free one (repeatable)
-        "listen" "ADDRESS:PORT" listen: ListenOn =
+        "listen" "ADDRESS:PORT" listen: ListenAddresses =
             SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into(), kinds::listen_addresses();
         /// Keep the database here; made when it is not there
         "data-dir" "FOLDER" data_dir: PathBuf = PathBuf::from("./rejoin-data"), kinds::path();
@@ -135,8 +135,8 @@ fn check_relations(config: &Config) -> Result<(), OptionError> {
 
 /// Anybody can send to an address of other networks, so listening there takes a word of its own.
 fn check_listen(config: &Config) -> Result<(), OptionError> {
-    for place in config.listen.places() {
-        let Listen::Address(address) = place else { continue };
+    for place in config.listen.addresses() {
+        let ListenAddress::Address(address) = place else { continue };
         let ip = address.ip();
         if ip.is_loopback() || is_node(ip) || config.allow_listen_beyond_tailnet {
             continue;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::ids::UserId;
-use crate::tailnet::listen::Listen;
+use crate::tailnet::listen_address::ListenAddress;
 
 /// Parses with this environment and this `rejoin.toml` only.
 fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<Command, ConfigError> {
@@ -226,12 +226,12 @@ fn loopback_and_the_tailnet_are_listened_on_and_nothing_else_without_leave() {
     let listen = |text: &str| config(&["--listen", text], &[], None).listen;
     assert_eq!(listen("localhost:0"), "127.0.0.1:0".parse().unwrap());
     for text in ["127.1.2.3:5", "[::1]:5", "100.64.1.2:80", "[fd7a:115c:a1e0::2]:80", "tailnet:5"] {
-        assert_eq!(listen(text).places(), [text.parse().unwrap()], "{text}");
+        assert_eq!(listen(text).addresses(), [text.parse().unwrap()], "{text}");
     }
-    assert_eq!(listen("tailnet").places(), [Listen::Tailnet(PORT)]);
+    assert_eq!(listen("tailnet").addresses(), [ListenAddress::Tailnet(PORT)]);
     assert_eq!(listen("[::ffff:100.64.1.2]:80"), "100.64.1.2:80".parse().unwrap());
     let two = config(&["--listen", "tailnet", "--listen", "127.0.0.1:7766"], &[], None).listen;
-    assert_eq!(two.places().len(), 2);
+    assert_eq!(two.addresses().len(), 2);
     assert_eq!(config(&[], &[("REJOIN_LISTEN", "tailnet, 127.0.0.1:7766")], None).listen, two);
     assert_eq!(config(&[], &[], Some("listen = [\"tailnet\", \"127.0.0.1:7766\"]")).listen, two);
     assert_eq!(config(&[], &[], Some("listen = \"tailnet, 127.0.0.1:7766\"")).listen, two);

@@ -30,7 +30,7 @@ use crate::http::page::PageRequest;
 use crate::http::request::body::{BodyLimits, Json};
 use crate::http::request::caller::{Caller, Loopback, NoSessions};
 use crate::http::request::path::DocumentPath;
-use crate::http::response::pages;
+use crate::http::response::problem_pages;
 use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_set::{Listener, ListenerSet};
@@ -38,8 +38,8 @@ use crate::http::server::middleware::{Middleware, MiddlewareDeps};
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
+use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
-use crate::tailnet::gate::Gate;
 use crate::tailnet::policy::Policy;
 
 /// Time limits in these tests, and how long anything may take before a test fails.
@@ -78,8 +78,8 @@ async fn start(options: ServerOptions) -> Server {
     let middleware = Middleware::new(routes(signals.clone()), middleware_deps, hub(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
     let listeners = ListenerSet::only(Listener::new(listener, &Arc::default()).unwrap());
-    let gate = Gate::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default());
-    let admission = Admission::new(Arc::new(gate), options.connections_max, PATIENCE);
+    let authenticator = Authenticator::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default());
+    let admission = Admission::new(Arc::new(authenticator), options.connections_max, PATIENCE);
     let task = tokio::spawn(serve(listeners, admission, Arc::new(middleware), options, stop.clone()));
     Server { address, stop, task, signals }
 }
@@ -102,7 +102,7 @@ fn routes(signals: Signals) -> Router {
         .route("/flood", get(flood))
         .route("/flood/of/events", get(async |signals| ([("content-type", "text/event-stream")], flood(signals).await)))
         .with_state(signals)
-        .merge(Router::from(pages::routes([])))
+        .merge(Router::from(problem_pages::routes([])))
 }
 
 async fn wait(State(signals): State<Signals>) -> &'static str {

@@ -155,7 +155,7 @@ impl LocalApi {
 }
 
 fn check_status(status: u16, body: Bytes) -> Result<Bytes, ApiError> {
-    let words = || plain(&String::from_utf8_lossy(&body));
+    let words = || printable(&String::from_utf8_lossy(&body));
     Err(match status {
         200 => return Ok(body),
         400 => ApiError::BadRequest(words()),
@@ -170,6 +170,6 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 }
 
 /// Foreign words as they may stand in a log line of ours.
-pub(super) fn plain(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX).collect()
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::home::{Home, undotted};
+use super::node_info::{NodeInfo, without_trailing_dot};
 use super::wire::WhoIs;
 use crate::base::ids::UserId;
 
@@ -44,7 +44,7 @@ pub struct Member {
 
 impl Member {
     /// Whether this is still who `other` was: the same user with the same rights. What is only displayed may differ.
-    pub fn is_still(&self, other: &Self) -> bool {
+    pub fn has_same_rights(&self, other: &Self) -> bool {
         (&self.user, self.administrator) == (&other.user, other.administrator)
     }
 }
@@ -90,7 +90,7 @@ pub(crate) fn tag_user(tag: &str) -> Option<UserId> {
 
 impl Policy {
     /// Says who somebody is, of whom tailscaled told `found`. Error: why they are not let in.
-    pub fn judge(&self, home: &Home, found: &WhoIs) -> Result<Member, Refusal> {
+    pub fn authorize(&self, home: &NodeInfo, found: &WhoIs) -> Result<Member, Refusal> {
         let node = &found.node;
         if node.expired {
             return Err(Refusal::Expired);
@@ -125,7 +125,7 @@ impl Policy {
     }
 
     /// Why somebody is an administrator, if they are.
-    fn administration(&self, home: &Home, found: &WhoIs, user: &UserId) -> Option<String> {
+    fn administration(&self, home: &NodeInfo, found: &WhoIs, user: &UserId) -> Option<String> {
         if found.node.tags.is_empty() && home.owner == Some(found.user_profile.id) {
             return Some("administrator, as the owner of the server's node".to_owned());
         }
@@ -140,14 +140,14 @@ impl Policy {
 }
 
 /// Whether a node is not of this tailnet. A name tells by its domain; where neither has one, nothing tells.
-fn is_shared(home: &Home, found: &WhoIs) -> bool {
-    let name = undotted(&found.node.name);
+fn is_shared(home: &NodeInfo, found: &WhoIs) -> bool {
+    let name = without_trailing_dot(&found.node.name);
     let domain = name.split_once('.').map_or("", |(_, domain)| domain);
     found.node.sharer != 0 || found.node.hostinfo.sharee_node || domain != home.domain
 }
 
 fn node_name(found: &WhoIs) -> String {
-    let name = undotted(&found.node.name);
+    let name = without_trailing_dot(&found.node.name);
     let first = name.split('.').next().unwrap_or_default();
     display(if first.is_empty() { &found.node.stable_id } else { first })
 }

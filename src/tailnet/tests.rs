@@ -1,7 +1,7 @@
 //! The pure parts, over answers as tailscaled and a Headscale's tailscaled give them.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-use super::home::Home;
+use super::node_info::NodeInfo;
 use super::policy::{Member, Policy, Refusal, tag_user};
 use super::ranges::{is_loopback, is_node, is_tailnet};
 use super::wire::{Status, WhoIs};
@@ -13,8 +13,8 @@ macro_rules! shape {
     };
 }
 
-fn home() -> Home {
-    Home::of(&shape!("status"))
+fn home() -> NodeInfo {
+    NodeInfo::of(&shape!("status"))
 }
 
 fn users(ids: &[&str]) -> Vec<UserId> {
@@ -66,15 +66,15 @@ fn a_node_is_read_from_its_status() {
         ("tail1a2b.ts.net", Some(1001), true, "")
     );
 
-    let starting = Home::of(&shape!("status-starting"));
+    let starting = NodeInfo::of(&shape!("status-starting"));
     assert_eq!((starting.addresses.len(), starting.owner, starting.names.len()), (0, None, 0));
     assert_eq!(starting.waiting, "its state is NeedsLogin");
-    assert!(!Home::of(&shape!("status-userspace")).tun);
-    assert_eq!(Home::of(&shape!("status-tagged")).owner, None, "a tagged node is nobody's in person");
-    let headscale = Home::of(&shape!("status-headscale"));
+    assert!(!NodeInfo::of(&shape!("status-userspace")).tun);
+    assert_eq!(NodeInfo::of(&shape!("status-tagged")).owner, None, "a tagged node is nobody's in person");
+    let headscale = NodeInfo::of(&shape!("status-headscale"));
     assert_eq!((headscale.domain.as_str(), headscale.names.len()), ("mesh.example.net", 2));
 
-    let nothing = Home::of(&serde_json::from_str::<Status>("{}").unwrap());
+    let nothing = NodeInfo::of(&serde_json::from_str::<Status>("{}").unwrap());
     assert_eq!((nothing.addresses.len(), nothing.tun, nothing.owner), (0, false, None));
 }
 
@@ -85,15 +85,20 @@ fn an_address_that_no_node_can_have_is_not_believed() {
         ["0.0.0.0", "::", "10.0.0.1", "127.0.0.1", "100.100.100.100", "100.100.1.2", "::ffff:100.100.1.2"]
             .map(|address| address.parse().unwrap())
             .to_vec();
-    assert_eq!(Home::of(&status).addresses, ["100.100.1.2".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(NodeInfo::of(&status).addresses, ["100.100.1.2".parse::<std::net::IpAddr>().unwrap()]);
     status.backend_state = "Stopped".to_owned();
-    assert_eq!(Home::of(&status).addresses.len(), 0, "not while it is not connected");
+    assert_eq!(NodeInfo::of(&status).addresses.len(), 0, "not while it is not connected");
 }
 
 /// One row: what the configuration allows, what tailscaled says, who that is.
 #[track_caller]
-fn check(policy: &Policy, home: &Home, found: &WhoIs, expected: Result<(&str, &str, bool), Refusal>) -> Option<Member> {
-    let member = policy.judge(home, found);
+fn check(
+    policy: &Policy,
+    home: &NodeInfo,
+    found: &WhoIs,
+    expected: Result<(&str, &str, bool), Refusal>,
+) -> Option<Member> {
+    let member = policy.authorize(home, found);
     let told = member.as_ref().map(|member| (member.user.as_str(), member.login.as_str(), member.administrator));
     assert_eq!(told, expected.as_ref().copied(), "{member:?}");
     member.ok()
@@ -107,10 +112,15 @@ fn a_person_is_their_user_id_and_the_owner_administers() {
     assert_eq!(bob.why, "user 1002, on a node of this tailnet; no administrator");
     let ann = check(&plain, &home(), &shape!("whois-owner"), Ok(("1001", "ann@example.org", true))).unwrap();
     assert!(ann.why.ends_with("; administrator, as the owner of the server's node"), "{}", ann.why);
-    let headscale = Home::of(&shape!("status-headscale"));
+    let headscale = NodeInfo::of(&shape!("status-headscale"));
     check(&plain, &headscale, &shape!("whois-headscale"), Ok(("7", "bob", false)));
     // Nobody in person owns a tagged node.
-    check(&plain, &Home::of(&shape!("status-tagged")), &shape!("whois-owner"), Ok(("1001", "ann@example.org", false)));
+    check(
+        &plain,
+        &NodeInfo::of(&shape!("status-tagged")),
+        &shape!("whois-owner"),
+        Ok(("1001", "ann@example.org", false)),
+    );
 }
 
 #[test]
@@ -184,7 +194,7 @@ fn nodes_of_other_tailnets_need_leave() {
     let mut found: WhoIs = shape!("whois-person");
     found.node.name = "laptop.evil-tail1a2b.ts.net.".to_owned();
     check(&Policy::default(), &home(), &found, Err(Refusal::Shared));
-    check(&Policy::default(), &Home::default(), &shape!("whois-person"), Err(Refusal::Shared));
+    check(&Policy::default(), &NodeInfo::default(), &shape!("whois-person"), Err(Refusal::Shared));
 }
 
 #[test]
@@ -199,7 +209,7 @@ fn who_has_no_good_key_or_no_name_is_not_let_in() {
         check(&lax, &home(), &found, Err(Refusal::Nameless));
     }
     // Not even when the owner is as nameless.
-    let nameless = Home { owner: Home::of(&shape!("status-starting")).owner, ..home() };
+    let nameless = NodeInfo { owner: NodeInfo::of(&shape!("status-starting")).owner, ..home() };
     check(&lax, &nameless, &shape!("whois-null"), Err(Refusal::Nameless));
 }
 
@@ -224,6 +234,6 @@ fn what_is_of_another_type_is_an_error_and_not_a_default() {
 fn what_is_displayed_cannot_do_anything_else() {
     let mut found: WhoIs = shape!("whois-person");
     found.user_profile.login_name = format!("bob\r\n\u{1b}[31m{}", "x".repeat(500));
-    let member = Policy::default().judge(&home(), &found).unwrap();
+    let member = Policy::default().authorize(&home(), &found).unwrap();
     assert_eq!(member.login, format!("bob[31m{}", "x".repeat(193)));
 }

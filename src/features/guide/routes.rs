@@ -15,7 +15,7 @@ use crate::guide::{CHAPTERS, Chapter};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::response::openapi::{CommonProblems, NotFoundProblems};
-use crate::http::response::pages;
+use crate::http::response::problem_pages;
 
 /// The pages of the guide.
 pub(crate) fn router() -> OpenApiRouter<Api> {
@@ -86,7 +86,7 @@ async fn chapter(names: RawPathParams) -> HandlerResult<Response> {
 
 /// A page that is another at the same address in the next release.
 fn page(title: &str, body: &str) -> Response {
-    let mut page = pages::page(title, body);
+    let mut page = problem_pages::page(title, body);
     page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     page
 }

@@ -9,7 +9,7 @@ use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSION_TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::base::secret::{Secret, SecretHash};
 use crate::document::visibility::Viewer;
-use crate::http::request::caller::Person;
+use crate::http::request::caller::Principal;
 
 /// How every token begins, so that people and secret scanners know one.
 pub(crate) const PREFIX: &str = "rejoin_session_";
@@ -71,11 +71,11 @@ impl Holder {
     }
 
     /// Whether `person` may show it, and then whether it is an administrator's now. One that was granted never is.
-    pub fn admits(&self, person: &Person) -> Option<bool> {
+    pub fn admits(&self, person: &Principal) -> Option<bool> {
         match (self, person) {
-            (Self::Owner, Person::Local) | (Self::LinkedOwner, _) => Some(true),
-            (Self::Member(user), Person::Member(member)) if member.user == *user => Some(member.administrator),
-            (Self::Granted(_), Person::Local | Person::Member(_) | Person::Stranger) => Some(false),
+            (Self::Owner, Principal::Local) | (Self::LinkedOwner, _) => Some(true),
+            (Self::Member(user), Principal::Member(member)) if member.user == *user => Some(member.administrator),
+            (Self::Granted(_), Principal::Local | Principal::Member(_) | Principal::Anonymous) => Some(false),
             (Self::Owner | Self::Member(_), _) => None,
         }
     }
@@ -87,7 +87,7 @@ impl Holder {
 pub(crate) fn holder(
     wanted: Option<UserId>,
     administrator: bool,
-    person: &Person,
+    person: &Principal,
     shown: Option<&Holder>,
 ) -> Result<Holder> {
     match (wanted, shown, person) {
@@ -99,9 +99,9 @@ pub(crate) fn holder(
             Err(Error::new(Kind::Forbidden, "only administrators open sessions for others; leave out 'user'"))
         }
         (None, Some(holder), _) => Ok(holder.clone()),
-        (None, None, Person::Local) => Ok(Holder::Owner),
-        (None, None, Person::Member(member)) => Ok(Holder::Member(member.user.clone())),
-        (None, None, Person::Stranger) => Err(Error::new(Kind::Unauthenticated, "nobody knows who is asking")),
+        (None, None, Principal::Local) => Ok(Holder::Owner),
+        (None, None, Principal::Member(member)) => Ok(Holder::Member(member.user.clone())),
+        (None, None, Principal::Anonymous) => Err(Error::new(Kind::Unauthenticated, "nobody knows who is asking")),
     }
 }
 
@@ -198,30 +198,30 @@ mod tests {
         UserId::new(id).unwrap()
     }
 
-    fn member(id: &str, administrator: bool) -> Person {
+    fn member(id: &str, administrator: bool) -> Principal {
         let (login, node, why) = (format!("{id}@example"), "laptop".to_owned(), "a test says so".to_owned());
-        Person::Member(Arc::new(Member { user: user(id), login, node, administrator, why }))
+        Principal::Member(Arc::new(Member { user: user(id), login, node, administrator, why }))
     }
 
     #[test]
     fn a_session_is_good_for_whom_it_was_opened_and_for_no_other() {
         let (owner, ann, granted) = (Holder::Owner, Holder::Member(user("ann")), Holder::Granted(user("bob")));
         for (holder, person, expect) in [
-            (&owner, Person::Local, Some(true)),
+            (&owner, Principal::Local, Some(true)),
             (&owner, member("ann", true), None),
-            (&owner, Person::Stranger, None),
-            (&Holder::LinkedOwner, Person::Local, Some(true)),
-            (&Holder::LinkedOwner, Person::Stranger, Some(true)),
+            (&owner, Principal::Anonymous, None),
+            (&Holder::LinkedOwner, Principal::Local, Some(true)),
+            (&Holder::LinkedOwner, Principal::Anonymous, Some(true)),
             (&Holder::LinkedOwner, member("ann", false), Some(true)),
             (&ann, member("ann", false), Some(false)),
             (&ann, member("ann", true), Some(true)),
             (&ann, member("eve", true), None),
-            (&ann, Person::Local, None),
-            (&ann, Person::Stranger, None),
-            (&granted, Person::Local, Some(false)),
+            (&ann, Principal::Local, None),
+            (&ann, Principal::Anonymous, None),
+            (&granted, Principal::Local, Some(false)),
             (&granted, member("ann", true), Some(false)),
             (&granted, member("bob", true), Some(false)),
-            (&granted, Person::Stranger, Some(false)),
+            (&granted, Principal::Anonymous, Some(false)),
         ] {
             assert_eq!(holder.admits(&person), expect, "{holder:?} {person:?}");
         }
@@ -229,23 +229,23 @@ mod tests {
 
     #[test]
     fn sessions_for_others_are_opened_by_administrators_alone() {
-        let check = |wanted: Option<&str>, administrator, person: Person, shown: Option<&Holder>| {
+        let check = |wanted: Option<&str>, administrator, person: Principal, shown: Option<&Holder>| {
             holder(wanted.map(user), administrator, &person, shown).map_err(|error| error.kind())
         };
         let (bob, granted) = (|| Ok(Holder::Granted(user("bob"))), Holder::Granted(user("cat")));
-        assert_eq!(check(Some("bob"), true, Person::Local, None), bob());
-        assert_eq!(check(Some("bob"), true, Person::Local, Some(&Holder::Owner)), bob());
+        assert_eq!(check(Some("bob"), true, Principal::Local, None), bob());
+        assert_eq!(check(Some("bob"), true, Principal::Local, Some(&Holder::Owner)), bob());
         assert_eq!(check(Some("bob"), true, member("ann", true), None), bob());
         for name in ["host", "owner"] {
-            let named = check(Some(name), true, Person::Local, None);
+            let named = check(Some(name), true, Principal::Local, None);
             assert_eq!(named, Err(Kind::Invalid), "nobody acts in the owner's name");
         }
         assert_eq!(check(Some("bob"), false, member("ann", false), None), Err(Kind::Forbidden));
-        assert_eq!(check(Some("cat"), false, Person::Local, Some(&granted)), Err(Kind::Forbidden));
-        assert_eq!(check(None, true, Person::Local, None), Ok(Holder::Owner));
+        assert_eq!(check(Some("cat"), false, Principal::Local, Some(&granted)), Err(Kind::Forbidden));
+        assert_eq!(check(None, true, Principal::Local, None), Ok(Holder::Owner));
         assert_eq!(check(None, false, member("ann", false), None), Ok(Holder::Member(user("ann"))));
-        assert_eq!(check(None, false, Person::Local, Some(&granted)), Ok(granted.clone()));
-        assert_eq!(check(None, false, Person::Stranger, None), Err(Kind::Unauthenticated));
+        assert_eq!(check(None, false, Principal::Local, Some(&granted)), Ok(granted.clone()));
+        assert_eq!(check(None, false, Principal::Anonymous, None), Err(Kind::Unauthenticated));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Keeper {
         let known = |shown: &ActiveSession| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
         let shown = caller.session.as_ref().map(|shown| known(shown).ok_or_else(unknown_session)).transpose()?;
         let shown = shown.map(|live| live.session().holder);
-        let holder = rules::holder(opening.user, caller.administrator, &caller.peer.person, shown.as_ref())?;
+        let holder = rules::holder(opening.user, caller.administrator, &caller.peer.principal, shown.as_ref())?;
         let token = Token::new(made.entropy);
         let session = Session {
             id: SessionId::new(&new_id(made.entropy, made.now))?,

@@ -359,7 +359,7 @@ impl Sessions for Table {
         &self.cookie
     }
 
-    fn shown(&self, token: &str, peer: &Peer) -> Result<ActiveSession> {
+    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveSession> {
         let hash = Token::parse(token).ok_or_else(unknown_session)?.hash();
         let sessions = self.by_hash.pin();
         let live = sessions.get(&hash).ok_or_else(unknown_session)?;
@@ -367,7 +367,7 @@ impl Sessions for Table {
         if !self.is_good(live, now) {
             return Err(unknown_session());
         }
-        let administrator = live.opened.holder.admits(&peer.person).ok_or_else(unknown_session)?;
+        let administrator = live.opened.holder.admits(&peer.principal).ok_or_else(unknown_session)?;
         live.used(now, &self.terms);
         let renewed = live.uses().1;
         let tell = renewed > live.opened.created_at && now < renewed.plus(RENEWAL_TOLD_FOR);

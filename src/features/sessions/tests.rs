@@ -57,7 +57,7 @@ impl Bench {
     }
 
     fn shown(&self, token: &Token) -> Result<ActiveSession> {
-        self.keeper.table.shown(token.expose(), &peer())
+        self.keeper.table.authenticate(token.expose(), &peer())
     }
 
     async fn end(&self, session: &Session) {
@@ -123,12 +123,12 @@ proptest! {
             let of = table.list(Some(&session.holder.viewer()), None, 500).0;
             assert!(of.iter().all(|other| other.id != session.id));
             let again = restore(&bench.running).await;
-            assert_eq!(again.table.shown(token.expose(), &peer()).unwrap_err().kind(), Kind::Unauthenticated);
+            assert_eq!(again.table.authenticate(token.expose(), &peer()).unwrap_err().kind(), Kind::Unauthenticated);
             // The others are as they were, now and after a restart.
             assert_eq!(bench.good().await, sorted(sessions.iter().map(|(_, session)| session.id.clone())));
             for (token, session) in &sessions {
                 assert_eq!(*bench.shown(token).unwrap().id, *session.id.as_str());
-                assert_eq!(again.table.shown(token.expose(), &peer()).unwrap().viewer, session.holder.viewer());
+                assert_eq!(again.table.authenticate(token.expose(), &peer()).unwrap().viewer, session.holder.viewer());
             }
         });
     }
@@ -220,7 +220,7 @@ async fn one_that_expired_while_the_server_was_down_is_not_good_after_its_start(
     let (token, session) = bench.open("ann").await.unwrap();
     bench.running.clock.advance(7 * DAY);
     let again = restore(&bench.running).await;
-    assert_eq!(again.table.shown(token.expose(), &peer()).unwrap_err().kind(), Kind::Unauthenticated);
+    assert_eq!(again.table.authenticate(token.expose(), &peer()).unwrap_err().kind(), Kind::Unauthenticated);
     assert!(again.table.list(None, None, 500).0.is_empty() && again.table.find(session.id.as_str(), None).is_some());
     let at_work = bench.running.runner(vec![again.cleanup_job()]);
     assert_eq!(at_work.run("sessions-cleanup", false).await.summary.unwrap().counts["expired"], 1);
@@ -342,6 +342,6 @@ fn a_token_is_what_people_and_scanners_know() {
     let clock = Arc::new(crate::base::clock::ManualClock::at(Timestamp::from_millis(0)));
     let table = Table::new(Vec::new(), TERMS, clock, SessionCookie::of_server("0a1b"));
     for shown in ["", "x", "rejoin_session_", token.expose(), &token.expose()[1..]] {
-        assert_eq!(table.shown(shown, &peer()).unwrap_err().kind(), Kind::Unauthenticated, "{shown}");
+        assert_eq!(table.authenticate(shown, &peer()).unwrap_err().kind(), Kind::Unauthenticated, "{shown}");
     }
 }

@@ -98,7 +98,7 @@ impl RawBody {
         let bytes = collect(body.into_data_stream(), announced, limits.bytes_max).await?;
         // The sender had time to lose their rights.
         if let Some(caller) = parts.extensions.get::<CallerResolution>().and_then(CallerResolution::caller) {
-            caller.check_standing()?;
+            caller.check_active()?;
         }
         Ok(Self { media_type, bytes, depth_max: limits.depth_max })
     }

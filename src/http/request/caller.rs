@@ -1,6 +1,6 @@
-//! Who is asking: the one place that says it.
+//! Authentication of requests.
 //!
-//! A connection has a [`Peer`], known since it was accepted. A request of it may show a session, by cookie or as a
+//! A connection has a [`Peer`], authenticated when it was accepted. A request may present a session, by cookie or as a
 //! bearer token, and is then that session's; else it is the peer's own. The result is the [`Caller`], which handlers
 //! take as an extractor.
 
@@ -21,7 +21,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::document::visibility::Viewer;
 use crate::http::error::HttpError;
 use crate::http::request::cookie::SessionCookie;
-use crate::http::request::forwarding::passed_on_by;
+use crate::http::request::forwarding::forwarding_header;
 pub(crate) use crate::tailnet::policy::Member;
 
 /// Who is at the other end of a connection.
@@ -29,30 +29,30 @@ pub(crate) use crate::tailnet::policy::Member;
 pub struct Peer {
     /// Where the connection comes from.
     pub address: SocketAddr,
-    /// Who that is.
-    pub person: Person,
+    /// Who it was authenticated as.
+    pub principal: Principal,
     /// Cancelled when the person may no longer be here, and when the server stops.
     pub life: CancellationToken,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
 }
 
-/// Who a peer is, before any session.
+/// Who a peer is by its connection alone, before any session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Person {
+pub enum Principal {
     /// A process on this machine: the server's owner, where that is trusted ([`Loopback`]).
     Local,
     /// Somebody of the tailnet.
     Member(Arc<Member>),
-    /// Nobody whom the server knows. Only a session lets them in.
-    Stranger,
+    /// Not authenticated: only a session lets the caller in.
+    Anonymous,
 }
 
 impl Peer {
     /// The peer at `address`, told by that address alone: loopback is this machine. `stop` ends what it has open.
     pub fn at(address: SocketAddr, stop: CancellationToken) -> Self {
-        let person = if is_loopback(address.ip()) { Person::Local } else { Person::Stranger };
-        Self { address, person, life: stop.clone(), stop }
+        let principal = if is_loopback(address.ip()) { Principal::Local } else { Principal::Anonymous };
+        Self { address, principal, life: stop.clone(), stop }
     }
 
     /// Whether the person may no longer be here, though the server goes on.
@@ -88,14 +88,14 @@ pub struct ActiveSession {
     pub keep_cookie: Option<Duration>,
 }
 
-/// Knows the sessions.
+/// Authenticates session tokens.
 pub trait Sessions: Send + Sync + fmt::Debug {
     /// The cookie by which browsers show a session to this server.
     fn cookie(&self) -> &SessionCookie;
 
     /// The session of `token`, shown by `peer`. Called at each request that shows one, so it must not wait.
     /// Error: `Unauthenticated` for one that is unknown, has ended, or is somebody else's.
-    fn shown(&self, token: &str, peer: &Peer) -> Result<ActiveSession>;
+    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveSession>;
 }
 
 /// No session is good: for a server without a feature that has them.
@@ -114,7 +114,7 @@ impl Sessions for NoSessions {
         &self.0
     }
 
-    fn shown(&self, _: &str, _: &Peer) -> Result<ActiveSession> {
+    fn authenticate(&self, _: &str, _: &Peer) -> Result<ActiveSession> {
         Err(unknown_session())
     }
 }
@@ -124,25 +124,25 @@ pub(crate) fn unknown_session() -> Error {
     Error::new(Kind::Unauthenticated, "the session is unknown or has ended; open a new one: POST /api/v1/sessions")
 }
 
-/// Whom a process of this machine is taken for.
+/// Whom a connection from this machine is authenticated as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loopback {
-    /// The server's owner, unless its request says that it was passed on.
+    /// The server's owner, unless a header says that a proxy forwarded the request.
     Owner,
-    /// Nobody: a reverse proxy is such a process, and passes on what anybody sends.
+    /// Nobody: the connection may be a reverse proxy's.
     Nobody,
 }
 
-/// Why a request of this machine is not taken for its owner's. `None`: it is.
-fn distrust(peer: &Peer, headers: &HeaderMap, loopback: Loopback) -> Option<String> {
+/// Why a request from this machine is not authenticated as its owner's. `None`: it is.
+fn loopback_refusal(peer: &Peer, headers: &HeaderMap, loopback: Loopback) -> Option<String> {
     const SHOW: &str = "show a session: Authorization: Bearer, or the cookie";
-    if peer.person != Person::Local {
+    if peer.principal != Principal::Local {
         return None;
     }
     if loopback == Loopback::Nobody {
         return Some(format!("this server takes nobody on its machine for its owner (loopback-owner = false); {SHOW}"));
     }
-    passed_on_by(headers).map(|header| {
+    forwarding_header(headers).map(|header| {
         format!("the header {header} says that this request was passed on, so it is not taken for the owner's; {SHOW}")
     })
 }
@@ -150,20 +150,20 @@ fn distrust(peer: &Peer, headers: &HeaderMap, loopback: Loopback) -> Option<Stri
 impl Caller {
     /// Says who asks. Error: `Unauthenticated`; `Invalid` when what they show is malformed.
     pub(crate) fn of(peer: &Peer, headers: &HeaderMap, sessions: &dyn Sessions, loopback: Loopback) -> Result<Self> {
-        let distrusted = distrust(peer, headers, loopback);
+        let distrusted = loopback_refusal(peer, headers, loopback);
         let mut peer = peer.clone();
         if distrusted.is_some() {
-            peer.person = Person::Stranger;
+            peer.principal = Principal::Anonymous;
         }
         if let Some(token) = token(headers, sessions.cookie())? {
-            let session = sessions.shown(token, &peer)?;
+            let session = sessions.authenticate(token, &peer)?;
             let (viewer, administrator) = (session.viewer.clone(), session.administrator);
             return Ok(Self { viewer, administrator, peer, session: Some(session) });
         }
-        let (viewer, administrator) = match &peer.person {
-            Person::Local => (Viewer::Owner, true),
-            Person::Member(member) => (Viewer::User(member.user.clone()), member.administrator),
-            Person::Stranger => {
+        let (viewer, administrator) = match &peer.principal {
+            Principal::Local => (Viewer::Owner, true),
+            Principal::Member(member) => (Viewer::User(member.user.clone()), member.administrator),
+            Principal::Anonymous => {
                 let unknown = || "only callers on this machine, of its tailnet or with a session are known".to_owned();
                 return Err(Error::new(Kind::Unauthenticated, distrusted.unwrap_or_else(unknown)));
             }
@@ -183,7 +183,7 @@ impl Caller {
 
     /// Refuses a caller who is nobody any more: their session has ended, or they may no longer be here. What was begun
     /// before is finished while the server stops. Error: `Unauthenticated`.
-    pub(crate) fn check_standing(&self) -> Result<()> {
+    pub(crate) fn check_active(&self) -> Result<()> {
         let session_ended = self.session.as_ref().is_some_and(|session| session.life.is_cancelled());
         if session_ended || self.peer.is_revoked() { Err(unknown_session()) } else { Ok(()) }
     }
@@ -234,7 +234,7 @@ fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// What the guard found out about who asks, for the handlers that want to know.
+/// What the middleware found out about the caller, as an extension of the request.
 #[derive(Clone, Debug)]
 pub(crate) enum CallerResolution {
     Known(Caller),

@@ -25,7 +25,7 @@ const ADDED_BY_PROXIES: [&str; 9] = [
 ];
 
 /// The header that says that the request does not come from this machine by itself, if one does.
-pub(crate) fn passed_on_by(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn forwarding_header(headers: &HeaderMap) -> Option<&str> {
     let added = |name: &&HeaderName| {
         let name = name.as_str();
         name.starts_with("x-forwarded") || ADDED_BY_PROXIES.contains(&name)
@@ -65,7 +65,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        assert_eq!(passed_on_by(&headers), expect, "{pairs:?}");
+        assert_eq!(forwarding_header(&headers), expect, "{pairs:?}");
     }
 
     #[test]

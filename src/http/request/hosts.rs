@@ -60,7 +60,7 @@ impl Hosts {
         let listed = |text: &str| self.authorities.iter().any(|own| own.eq_ignore_ascii_case(text));
         listed(authority) || {
             let (host, port) = split_port(authority);
-            let bare = undotted(host);
+            let bare = without_trailing_dot(host);
             bare.len() < host.len() && listed(&join(bare, port))
         }
     }
@@ -134,9 +134,9 @@ fn take_extra(authorities: &mut Vec<Box<str>>, port: u16, extra: &[String]) {
     for name in extra {
         let name = name.to_ascii_lowercase();
         match split_port(&name) {
-            (host, Some(port)) => authorities.push(format!("{}:{port}", undotted(host)).into()),
+            (host, Some(port)) => authorities.push(format!("{}:{port}", without_trailing_dot(host)).into()),
             (host, None) => {
-                let host = undotted(host);
+                let host = without_trailing_dot(host);
                 authorities.push(format!("{host}:{port}").into());
                 authorities.push(host.into());
             }
@@ -162,7 +162,7 @@ pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn undotted(host: &str) -> &str {
+fn without_trailing_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
@@ -172,7 +172,8 @@ fn join(host: &str, port: Option<&str>) -> String {
 
 fn same_authority(one: &str, other: &str) -> bool {
     let ((one, one_port), (other, other_port)) = (split_port(one), split_port(other));
-    undotted(one).eq_ignore_ascii_case(undotted(other)) && one_port.unwrap_or("80") == other_port.unwrap_or("80")
+    without_trailing_dot(one).eq_ignore_ascii_case(without_trailing_dot(other))
+        && one_port.unwrap_or("80") == other_port.unwrap_or("80")
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What a request says: [`caller`] (with [`cookie`] and [`forwarding`]), [`hosts`], [`headers`], [`preconditions`],
-//! [`path`], [`query`] and [`body`]; [`deliberate`] says whether a GET that writes was meant.
+//! [`path`], [`query`] and [`body`]; [`csrf`] protects the GETs that write.
 
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod cookie;
-pub(crate) mod deliberate;
+pub(crate) mod csrf;
 pub(crate) mod forwarding;
 pub(crate) mod headers;
 pub(crate) mod hosts;

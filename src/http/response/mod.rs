@@ -1,11 +1,11 @@
-//! What a response says: [`json`], [`problem`] with its [`pages`], [`sse`], [`static_file`],
+//! What a response says: [`json`], [`problem`] with its [`problem_pages`], [`sse`], [`static_file`],
 //! [`trailing_newline`], the [`relocation`] of a document, what is [`revoked`], and [`openapi`], the description of all
 //! of it.
 
 pub(crate) mod json;
 pub(crate) mod openapi;
-pub(crate) mod pages;
 pub(crate) mod problem;
+pub(crate) mod problem_pages;
 pub(crate) mod problem_types;
 pub(crate) mod relocation;
 pub(crate) mod revoked;

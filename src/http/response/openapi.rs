@@ -276,7 +276,7 @@ pub(crate) struct IfNoneMatch;
 pub(crate) struct WriteHeaders;
 /// `Last-Event-ID` on a stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Resume;
+pub(crate) struct ResumeHeader;
 
 parameters! {
     CollectionPath => [collection()];
@@ -307,7 +307,7 @@ parameters! {
         idempotency_key(),
         request_header("Prefer", "", "`return=minimal`: answer with the headers alone."),
     ];
-    Resume => [request_header(
+    ResumeHeader => [request_header(
         "Last-Event-ID",
         "",
         "The `id` of the last event that the client saw (`EventSource` sends it by itself); `0`: from the beginning of \

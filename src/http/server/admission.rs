@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::base::error::{Error, Kind};
 use crate::base::ids::UserId;
 use crate::http::concurrency::{ConcurrencyLimit, Permit};
-use crate::http::request::caller::{Peer, Person};
+use crate::http::request::caller::{Peer, Principal};
 use crate::http::request::hosts::Hosts;
 use crate::http::server::listener_set::ListenerInfo;
-use crate::tailnet::gate::{BELIEVED, Gate, Reach, Verdict};
+use crate::tailnet::authenticator::{Authentication, Authenticator, IDENTITY_TTL, ListenerScope};
 use crate::tailnet::policy::Member;
 
 /// Divisor of the recheck interval after tailscaled gave no answer.
@@ -63,9 +63,10 @@ pub(crate) enum ConnectionOwner {
     Address(IpAddr),
 }
 
-/// Admits connections: asks the tailnet gate, counts connections per owner. Shared by all listeners of a server.
+/// Admits connections: asks the tailnet authenticator, counts connections per owner. Shared by all listeners of a
+/// server.
 pub(crate) struct Admission {
-    gate: Arc<Gate>,
+    authenticator: Arc<Authenticator>,
     recheck: Duration,
     permits: Arc<ConcurrencyLimit<ConnectionOwner>>,
     /// Closed connections from outside the tailnet.
@@ -76,15 +77,21 @@ pub(crate) struct Admission {
 
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("gate", &self.gate).finish_non_exhaustive()
+        f.debug_struct("Admission").field("authenticator", &self.authenticator).finish_non_exhaustive()
     }
 }
 
 impl Admission {
-    /// Admits whom `gate` admits, at most `per_owner_max` connections of each, and asks again every `recheck`.
-    pub(crate) fn new(gate: Arc<Gate>, per_owner_max: usize, recheck: Duration) -> Self {
+    /// Admits whom `authenticator` admits, at most `per_owner_max` connections of each, and asks again every `recheck`.
+    pub(crate) fn new(authenticator: Arc<Authenticator>, per_owner_max: usize, recheck: Duration) -> Self {
         let permits = ConcurrencyLimit::new(per_owner_max);
-        Self { gate, recheck, permits, outsiders_count: AtomicU64::new(0), over_limit_count: AtomicU64::new(0) }
+        Self {
+            authenticator,
+            recheck,
+            permits,
+            outsiders_count: AtomicU64::new(0),
+            over_limit_count: AtomicU64::new(0),
+        }
     }
 
     /// Identifies the peer before a byte is read. `None`: close the connection without a response. `stop` ends what the
@@ -96,22 +103,26 @@ impl Admission {
         listener: &ListenerInfo,
         stop: &CancellationToken,
     ) -> Option<(ConnectionInfo, ConnectionPermit)> {
-        let verdict = self.gate.who(address, listener.reach, BELIEVED).await;
+        let authentication = self.authenticator.authenticate(address, listener.scope, IDENTITY_TTL).await;
         let local = stream.local_addr().unwrap_or(listener.address);
-        let (person, life, refusal) = match verdict {
-            Verdict::Local => (Person::Local, stop.clone(), None),
-            Verdict::Member(member) => (Person::Member(member), stop.child_token(), None),
-            Verdict::Stranger => (Person::Stranger, stop.clone(), None),
-            Verdict::Refused(why) => {
-                (Person::Stranger, stop.clone(), Some(ConnectionRefusal::Denied(format!("you are not let in: {why}"))))
+        let (principal, life, refusal) = match authentication {
+            Authentication::Local => (Principal::Local, stop.clone(), None),
+            Authentication::Member(member) => (Principal::Member(member), stop.child_token(), None),
+            Authentication::Anonymous => (Principal::Anonymous, stop.clone(), None),
+            Authentication::Refused(why) => (
+                Principal::Anonymous,
+                stop.clone(),
+                Some(ConnectionRefusal::Denied(format!("you are not let in: {why}"))),
+            ),
+            Authentication::Unavailable => {
+                (Principal::Anonymous, stop.clone(), Some(ConnectionRefusal::IdentityUnknown))
             }
-            Verdict::Unclear => (Person::Stranger, stop.clone(), Some(ConnectionRefusal::IdentityUnknown)),
-            Verdict::Outsider => {
+            Authentication::NotInTailnet => {
                 warn_sparsely(&self.outsiders_count, address, "connections are closed: they are not from the tailnet");
                 return None;
             }
         };
-        let permit = match owner(&person, address) {
+        let permit = match owner(&principal, address) {
             Some(owner) => match self.permits.try_acquire(owner) {
                 Some(permit) => Some(permit),
                 None => {
@@ -121,17 +132,17 @@ impl Admission {
             },
             None => None,
         };
-        let over_tailnet = match (&person, &refusal) {
-            (Person::Local, _) => listener.reach == Reach::Tailnet,
-            (Person::Member(_), _) | (_, Some(ConnectionRefusal::Denied(_))) => true,
+        let over_tailnet = match (&principal, &refusal) {
+            (Principal::Local, _) => listener.scope == ListenerScope::Tailnet,
+            (Principal::Member(_), _) | (_, Some(ConnectionRefusal::Denied(_))) => true,
             // An unidentified peer gets 503 before its Host is checked, and who could name this node does not answer.
-            (_, Some(ConnectionRefusal::IdentityUnknown)) | (Person::Stranger, None) => false,
+            (_, Some(ConnectionRefusal::IdentityUnknown)) | (Principal::Anonymous, None) => false,
         };
         let hosts = match over_tailnet {
-            true => listener.tailnet_hosts(&self.gate.names().await),
+            true => listener.tailnet_hosts(&self.authenticator.last_node_info().await),
             false => listener.local_hosts(local),
         };
-        let peer = Peer { address, person, life, stop: stop.clone() };
+        let peer = Peer { address, principal, life, stop: stop.clone() };
         Some((ConnectionInfo { peer, hosts, refusal }, permit))
     }
 
@@ -144,30 +155,34 @@ impl Admission {
         address: SocketAddr,
         listener: &ListenerInfo,
     ) -> &'static str {
-        let age = BELIEVED.min(self.recheck / 2);
+        let age = IDENTITY_TTL.min(self.recheck / 2);
         let mut confirmed = Instant::now();
         let mut wait = self.recheck;
         loop {
             sleep(wait).await;
             wait = self.recheck;
-            match self.gate.who(address, listener.reach, age).await {
-                Verdict::Member(now) if now.is_still(member) => confirmed = Instant::now(),
-                Verdict::Member(_) => return "the address has another user now, or other rights",
-                Verdict::Refused(_) => return "the policy no longer admits them",
-                Verdict::Local | Verdict::Stranger | Verdict::Outsider => return "tailscaled no longer knows them",
-                Verdict::Unclear if confirmed.elapsed() > self.recheck * 2 => return "tailscaled does not answer",
-                Verdict::Unclear => wait = self.recheck / RECHECK_RETRY_DIVISOR,
+            match self.authenticator.authenticate(address, listener.scope, age).await {
+                Authentication::Member(now) if now.has_same_rights(member) => confirmed = Instant::now(),
+                Authentication::Member(_) => return "the address has another user now, or other rights",
+                Authentication::Refused(_) => return "the policy no longer admits them",
+                Authentication::Local | Authentication::Anonymous | Authentication::NotInTailnet => {
+                    return "tailscaled no longer knows them";
+                }
+                Authentication::Unavailable if confirmed.elapsed() > self.recheck * 2 => {
+                    return "tailscaled does not answer";
+                }
+                Authentication::Unavailable => wait = self.recheck / RECHECK_RETRY_DIVISOR,
             }
         }
     }
 }
 
 /// `None` for a process of this machine: it could exhaust the server in other ways, and all of them are one owner.
-fn owner(person: &Person, address: SocketAddr) -> Option<ConnectionOwner> {
-    match person {
-        Person::Local => None,
-        Person::Member(member) => Some(ConnectionOwner::User(member.user.clone())),
-        Person::Stranger => Some(ConnectionOwner::Address(address.ip().to_canonical())),
+fn owner(principal: &Principal, address: SocketAddr) -> Option<ConnectionOwner> {
+    match principal {
+        Principal::Local => None,
+        Principal::Member(member) => Some(ConnectionOwner::User(member.user.clone())),
+        Principal::Anonymous => Some(ConnectionOwner::Address(address.ip().to_canonical())),
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::limits;
-use crate::http::request::caller::Person;
+use crate::http::request::caller::Principal;
 use crate::http::server::admission::{Admission, ConnectionInfo};
 use crate::http::server::body_timeout::{self, BodyTimeouts};
 use crate::http::server::head_reader::{BareLineFeed, BodyFraming, HeadReader, HeadScanner};
@@ -186,7 +186,9 @@ async fn run_connection(
         () = server.stop.cancelled() => None,
     };
     let Some((info, _permit)) = admitted else { return };
-    let Person::Member(member) = info.peer.person.clone() else { return serve_connection(stream, info, server).await };
+    let Principal::Member(member) = info.peer.principal.clone() else {
+        return serve_connection(stream, info, server).await;
+    };
     let life = info.peer.life.clone();
     let mut serving = Box::pin(serve_connection(stream, info, Arc::clone(&server)));
     let why = tokio::select! {

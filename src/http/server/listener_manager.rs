@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::base::entropy::{Entropy, below};
 use crate::base::limits::LISTEN_QUEUE_MAX;
 use crate::http::server::listener_set::{Listener, OpenListeners};
-use crate::tailnet::gate::{Gate, Reach};
-use crate::tailnet::home::Home;
-use crate::tailnet::listen::{Listen, ListenOn};
+use crate::tailnet::authenticator::{Authenticator, ListenerScope};
+use crate::tailnet::listen_address::{ListenAddress, ListenAddresses};
+use crate::tailnet::node_info::NodeInfo;
 
 /// Delay after the first check that found an address missing; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -29,7 +29,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub(crate) struct ListenOptions {
-    pub on: ListenOn,
+    pub on: ListenAddresses,
     /// Host names of all listeners besides their addresses.
     pub names: Arc<[String]>,
     /// Interval of checking the node's addresses while all are bound.
@@ -39,10 +39,10 @@ pub(crate) struct ListenOptions {
 /// Owns the listeners of a server and publishes changes of them.
 pub(crate) struct ListenerManager {
     options: ListenOptions,
-    gate: Arc<Gate>,
+    authenticator: Arc<Authenticator>,
     entropy: Arc<dyn Entropy>,
     /// In the order of the configuration: the listeners of each entry, by the address asked for.
-    open: Vec<(Listen, HashMap<SocketAddr, Arc<Listener>>)>,
+    open: Vec<(ListenAddress, HashMap<SocketAddr, Arc<Listener>>)>,
     changes: watch::Sender<OpenListeners>,
     /// Why an address is missing, as last logged; empty: none is.
     waiting: String,
@@ -55,15 +55,15 @@ impl ListenerManager {
     /// Error: a fixed address cannot be bound, or any address is in use.
     pub(crate) async fn open(
         options: ListenOptions,
-        gate: Arc<Gate>,
+        authenticator: Arc<Authenticator>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, (SocketAddr, io::Error)> {
-        let open = options.on.places().iter().map(|place| (*place, HashMap::new())).collect();
+        let open = options.on.addresses().iter().map(|place| (*place, HashMap::new())).collect();
         let (changes, _) = watch::channel(OpenListeners::new());
-        let mut this = Self { options, gate, entropy, open, changes, waiting: String::new(), logs: false };
+        let mut this = Self { options, authenticator, entropy, open, changes, waiting: String::new(), logs: false };
         for (place, opened) in &mut this.open {
-            if let Listen::Address(address) = place
-                && Reach::of(address.ip()) != Reach::Tailnet
+            if let ListenAddress::Address(address) = place
+                && ListenerScope::of(address.ip()) != ListenerScope::Tailnet
             {
                 let listener = bind(*address, &this.options.names).map_err(|error| (*address, error))?;
                 opened.insert(*address, Arc::new(listener));
@@ -84,7 +84,7 @@ impl ListenerManager {
 
     /// Opens missing listeners and follows the node's addresses, until `stop`.
     pub(crate) async fn follow(mut self, stop: CancellationToken) {
-        if self.open.iter().all(|(place, _)| place.reach() != Reach::Tailnet) {
+        if self.open.iter().all(|(place, _)| place.scope() != ListenerScope::Tailnet) {
             return stop.cancelled().await;
         }
         self.logs = true;
@@ -115,11 +115,11 @@ impl ListenerManager {
         let mut in_use = Ok(());
         for (place, opened) in &mut self.open {
             let wanted = match *place {
-                Listen::Address(address) if place.reach() == Reach::Tailnet => vec![address],
-                Listen::Address(_) => continue,
-                Listen::Tailnet(port) => {
+                ListenAddress::Address(address) if place.scope() == ListenerScope::Tailnet => vec![address],
+                ListenAddress::Address(_) => continue,
+                ListenAddress::Tailnet(port) => {
                     if home.is_none() {
-                        home = Some(self.gate.look().await.map_err(|error| error.to_string()));
+                        home = Some(self.authenticator.refresh_node_info().await.map_err(|error| error.to_string()));
                     }
                     match home.as_ref().map(|home| home.as_ref().map(|home| addresses_of(home, port))) {
                         Some(Ok(Ok(wanted))) => wanted,
@@ -182,7 +182,7 @@ impl ListenerManager {
 }
 
 /// The node's addresses with `port`. Error: why it has none.
-fn addresses_of(home: &Home, port: u16) -> Result<Vec<SocketAddr>, String> {
+fn addresses_of(home: &NodeInfo, port: u16) -> Result<Vec<SocketAddr>, String> {
     match home.waiting.is_empty() {
         true => Ok(home.addresses.iter().map(|address| SocketAddr::new(*address, port)).collect()),
         false => Err(format!("tailscaled is not connected: {}", home.waiting)),
@@ -263,8 +263,9 @@ mod tests {
 
     async fn open(on: &str) -> Result<ListenerManager, (SocketAddr, io::Error)> {
         let options = ListenOptions { on: on.parse().unwrap(), names: Arc::default(), poll: RETRY_MIN };
-        let gate = Arc::new(Gate::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default()));
-        ListenerManager::open(options, gate, Arc::new(SeededEntropy::new(1))).await
+        let authenticator =
+            Arc::new(Authenticator::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default()));
+        ListenerManager::open(options, authenticator, Arc::new(SeededEntropy::new(1))).await
     }
 
     #[tokio::test]

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::http::request::hosts::Hosts;
-use crate::tailnet::gate::Reach;
-use crate::tailnet::home::Home;
+use crate::tailnet::authenticator::ListenerScope;
+use crate::tailnet::node_info::NodeInfo;
 
 /// A bound socket. It is closed when the last holder drops it, so connections hold its [`ListenerInfo`] only.
 #[derive(Debug)]
@@ -26,14 +26,14 @@ pub(crate) struct Listener {
 #[derive(Debug)]
 pub(crate) struct ListenerInfo {
     pub address: SocketAddr,
-    pub reach: Reach,
+    pub scope: ListenerScope,
     /// Configured host names, for all callers.
     extra_names: Arc<[String]>,
     /// For callers that do not come over the tailnet.
     local: Arc<Hosts>,
     /// For callers over the tailnet, with the node state that they were made of. The lock is never held across an
     /// await.
-    tailnet: Mutex<Option<(Arc<Home>, Arc<Hosts>)>>,
+    tailnet: Mutex<Option<(Arc<NodeInfo>, Arc<Hosts>)>>,
 }
 
 impl Listener {
@@ -42,7 +42,7 @@ impl Listener {
         let address = socket.local_addr()?;
         let info = ListenerInfo {
             address,
-            reach: Reach::of(address.ip()),
+            scope: ListenerScope::of(address.ip()),
             extra_names: Arc::clone(extra_names),
             local: Arc::new(Hosts::new(address, extra_names)),
             tailnet: Mutex::default(),
@@ -68,14 +68,14 @@ impl ListenerInfo {
     }
 
     /// For a caller over the tailnet: all names of this node there, none of loopback's.
-    pub(crate) fn tailnet_hosts(&self, home: &Arc<Home>) -> Arc<Hosts> {
+    pub(crate) fn tailnet_hosts(&self, home: &Arc<NodeInfo>) -> Arc<Hosts> {
         let mut known = self.tailnet.lock();
         if let Some((of, hosts)) = &*known
             && (Arc::ptr_eq(of, home) || of == home)
         {
             return Arc::clone(hosts);
         }
-        let own = Some(self.address.ip()).filter(|_| self.reach == Reach::Tailnet);
+        let own = Some(self.address.ip()).filter(|_| self.scope == ListenerScope::Tailnet);
         let addresses: Vec<IpAddr> = own.into_iter().chain(home.addresses.iter().copied()).collect();
         let hosts = Arc::new(Hosts::of_node(self.address.port(), &addresses, &home.names, &self.extra_names));
         *known = Some((Arc::clone(home), Arc::clone(&hosts)));

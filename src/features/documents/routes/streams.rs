@@ -30,7 +30,7 @@ use crate::http::request::headers::{self, REJOIN_POSITION};
 use crate::http::request::path::DocumentPath;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::Resume;
+use crate::http::response::openapi::ResumeHeader;
 use crate::live::topics::Interest;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -61,7 +61,7 @@ pub(super) struct EventsQuery {
 /// history; with `wait`, a long poll.
 #[utoipa::path(
     get, path = "/api/v1/{collection}/{id}/events", operation_id = "followDocument", tag = "streams",
-    params(DocumentPath, Caller, EventsQuery, Resume),
+    params(DocumentPath, Caller, EventsQuery, ResumeHeader),
     responses(
         (status = 200, description = "The stream, or a page of history.",
             content((HistoryPageSchema = "application/json"), (String = "text/event-stream")),
@@ -145,7 +145,7 @@ struct StreamPageEvent {
 /// `wait`, a long poll: for networks that let no stream through.
 #[utoipa::path(
     get, path = "/api/v1/stream", operation_id = "follow", tag = "streams",
-    params(Caller, StreamQuery, Resume),
+    params(Caller, StreamQuery, ResumeHeader),
     responses(
         (status = 200, description = "The stream, or a page of it.",
             content((String = "text/event-stream"), (StreamPage = "application/json"))),

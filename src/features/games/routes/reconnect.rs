@@ -24,7 +24,7 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::JSON;
 use crate::http::request::caller::Caller;
-use crate::http::request::deliberate::{Meant, check_deliberate};
+use crate::http::request::csrf::{RequestIntent, check_csrf};
 use crate::http::request::query::Query;
 use crate::store::IdempotentAnswer;
 
@@ -109,7 +109,7 @@ async fn connection_token(
 /// without a session, needs nothing to show: their browser says where a request comes from. Error: `Forbidden`.
 fn check_meant(caller: &Caller, headers: &HeaderMap) -> Result<(), Error> {
     let owner = caller.session.is_none() && caller.viewer == Viewer::Owner;
-    if check_deliberate(headers)? == Meant::Shown || owner {
+    if check_csrf(headers)? == RequestIntent::Proven || owner {
         return Ok(());
     }
     let message = "nothing shows that this request was meant: add the header Rejoin-Request: 1, or show the session as \

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::document::rules::Rules;
 use crate::http::api::Api;
 use crate::http::response::openapi::CommonProblems;
-use crate::http::response::pages;
+use crate::http::response::problem_pages;
 
 /// What the page shows to begin with, in the order of preference; one that has rules may take no state but its own.
 const COLLECTIONS: [&str; 5] = ["games", "notes", "lists", "rooms", "things"];
@@ -76,7 +76,7 @@ async fn front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap
         .replace("{rules}", &ruled.commands(&host))
         .replace("{collection}", &ruled.free())
         .replace("{host}", &host);
-    let mut page = pages::page("Rejoin", &body);
+    let mut page = problem_pages::page("Rejoin", &body);
     // Another release has another front page at the same address, and another name another one.
     page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     page

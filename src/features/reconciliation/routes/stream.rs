@@ -21,7 +21,7 @@ use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::last_event_id;
-use crate::http::response::openapi::Resume;
+use crate::http::response::openapi::ResumeHeader;
 use crate::http::response::sse::{self, EventSource, EventStream, Heartbeat, StreamContext, StreamPermit};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -37,7 +37,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// (`diverged`, `trimmed`, `too-many`, `unavailable`) and the verdicts in force follow.
 #[utoipa::path(
     get, path = "/reconciliation/stream", operation_id = "followReconciliation", tag = "reconciliation",
-    params(Caller, Resume),
+    params(Caller, ResumeHeader),
     responses(
         (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
         StreamProblems

@@ -18,7 +18,7 @@ use crate::features::sessions::service::{Keeper, Made};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::PeerAddress;
-use crate::http::request::deliberate::check_deliberate;
+use crate::http::request::csrf::check_csrf;
 use crate::http::request::query::Query;
 use crate::http::response::openapi::problems;
 
@@ -63,7 +63,7 @@ async fn login(
     method: Method,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
-    check_deliberate(&headers)?;
+    check_csrf(&headers)?;
     if method == Method::HEAD {
         return Err(Error::new(K::Forbidden, "HEAD does not use a link up; GET does").into());
     }

@@ -14,7 +14,7 @@ use crate::document::visibility::Viewer;
 use crate::features::sessions::service::Keeper;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::request::caller::{Caller, Member, Person};
+use crate::http::request::caller::{Caller, Member, Principal};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(me))
@@ -82,9 +82,9 @@ async fn me(Extension(sessions): Extension<Keeper>, caller: Caller) -> HandlerRe
         why: why(&caller),
         session: session.map(|live| SessionItem::new(live.session(), &sessions, &caller)).transpose()?,
         address: caller.peer.address.ip().to_canonical().to_string(),
-        member: match &caller.peer.person {
-            Person::Member(member) => Some(MemberItem::new(member)),
-            Person::Local | Person::Stranger => None,
+        member: match &caller.peer.principal {
+            Principal::Member(member) => Some(MemberItem::new(member)),
+            Principal::Local | Principal::Anonymous => None,
         },
     };
     Ok(json(StatusCode::OK, &me)?)
@@ -92,10 +92,10 @@ async fn me(Extension(sessions): Extension<Keeper>, caller: Caller) -> HandlerRe
 
 /// Why the server takes a caller for whom it does.
 fn why(caller: &Caller) -> String {
-    let connection = match &caller.peer.person {
-        Person::Local => "the connection comes from the server's own machine",
-        Person::Member(member) => member.why.as_str(),
-        Person::Stranger => "nobody vouches for the connection",
+    let connection = match &caller.peer.principal {
+        Principal::Local => "the connection comes from the server's own machine",
+        Principal::Member(member) => member.why.as_str(),
+        Principal::Anonymous => "nobody vouches for the connection",
     };
     match (&caller.session, &caller.viewer) {
         (None, Viewer::Owner) => format!("{connection}, so the caller is the owner of the server"),

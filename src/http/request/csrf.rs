@@ -1,29 +1,29 @@
-//! Whether a request was meant: for the few GETs that write. A page of another site can have a browser send a GET, with
-//! the cookie, by an image, a frame or a link. Pure.
+//! Protection against cross-site request forgery, for the few GETs that write. A page of another site can have a
+//! browser send a GET, with the cookie, by an image, a frame or a link. Pure.
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
 
 use crate::base::error::{Error, Kind, Result};
 
-/// What a program or page sends to say that it means the request: no other site's page can add it.
+/// A header that pages of other sites cannot add.
 pub(crate) const REJOIN_REQUEST: HeaderName = HeaderName::from_static("rejoin-request");
-/// What browsers say of where a request comes from, which no page can forge.
+/// Fetch metadata, which no page can forge.
 const SITE: &str = "sec-fetch-site";
 const DESTINATION: &str = "sec-fetch-dest";
 const MODE: &str = "sec-fetch-mode";
 
-/// What shows that a request was meant.
+/// Whether a request is known not to be forged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Meant {
-    /// The browser's word, a bearer token, or `Rejoin-Request`.
-    Shown,
-    /// Nothing speaks against it, and nothing for it.
+pub(crate) enum RequestIntent {
+    /// By `Sec-Fetch-Site`, a bearer token, or `Rejoin-Request`.
+    Proven,
+    /// Neither header is there: an old browser may have been made to send it.
     Unknown,
 }
 
 /// Refuses what a page of another site can cause, and what a browser fetches ahead. Error: `Forbidden`.
-pub(crate) fn check_deliberate(headers: &HeaderMap) -> Result<Meant> {
+pub(crate) fn check_csrf(headers: &HeaderMap) -> Result<RequestIntent> {
     let value = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
     let refuse = |why: &'static str| Err(Error::new(Kind::Forbidden, why));
     if ["sec-purpose", "purpose", "x-moz"].iter().any(|name| value(name).is_some_and(is_prefetch)) {
@@ -37,7 +37,7 @@ pub(crate) fn check_deliberate(headers: &HeaderMap) -> Result<Meant> {
     }
     let browser = value(SITE).is_some() || value(DESTINATION).is_some() || value(MODE).is_some();
     let program = headers.contains_key(AUTHORIZATION) || value(REJOIN_REQUEST.as_str()) == Some(b"1");
-    Ok(if browser || program { Meant::Shown } else { Meant::Unknown })
+    Ok(if browser || program { RequestIntent::Proven } else { RequestIntent::Unknown })
 }
 
 fn is_prefetch(value: &[u8]) -> bool {
@@ -49,12 +49,12 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use super::*;
 
-    fn check(pairs: &[(&'static str, &str)]) -> Option<Meant> {
+    fn check(pairs: &[(&'static str, &str)]) -> Option<RequestIntent> {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        check_deliberate(&headers).ok()
+        check_csrf(&headers).ok()
     }
 
     #[test]
@@ -81,10 +81,10 @@ mod tests {
             &[("authorization", "Bearer x")],
             &[("rejoin-request", "1")],
         ] {
-            assert_eq!(check(pairs), Some(Meant::Shown), "{pairs:?}");
+            assert_eq!(check(pairs), Some(RequestIntent::Proven), "{pairs:?}");
         }
         for pairs in [&[][..], &[("cookie", "a=b")], &[("rejoin-request", "0")]] {
-            assert_eq!(check(pairs), Some(Meant::Unknown), "{pairs:?}");
+            assert_eq!(check(pairs), Some(RequestIntent::Unknown), "{pairs:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What this node is in its tailnet. Pure.
+//! The state of this node in its tailnet. Pure.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::wire::Status;
 
 /// This node, as tailscaled tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Home {
+pub struct NodeInfo {
     /// Its addresses, in the order in which tailscaled names them; none while it is not connected.
     pub addresses: Vec<IpAddr>,
     /// Its name without and with domain, as far as it has them, without a dot at the end.
@@ -22,7 +22,7 @@ pub struct Home {
     pub waiting: String,
 }
 
-impl Home {
+impl NodeInfo {
     /// Reads a status. An address that no node can have is not believed: it would be listened on.
     pub fn of(status: &Status) -> Self {
         let running = status.backend_state == "Running";
@@ -34,9 +34,9 @@ impl Home {
                 }
             }
         }
-        let full = undotted(&status.own.dns_name);
+        let full = without_trailing_dot(&status.own.dns_name);
         let (first, rest) = full.split_once('.').unwrap_or((&full, ""));
-        let suffix = undotted(&status.current_tailnet.magic_dns_suffix);
+        let suffix = without_trailing_dot(&status.current_tailnet.magic_dns_suffix);
         let domain = if suffix.is_empty() { rest.to_owned() } else { suffix };
         let mut names = vec![first.to_owned(), full.clone()];
         names.dedup();
@@ -45,13 +45,13 @@ impl Home {
         let waiting = match (running, addresses.is_empty()) {
             (true, false) => String::new(),
             (true, true) => "it has no address".to_owned(),
-            (false, _) => format!("its state is {}", super::client::plain(&status.backend_state)),
+            (false, _) => format!("its state is {}", super::client::printable(&status.backend_state)),
         };
         Self { addresses, names, domain, owner, tun: status.tun == Some(true), waiting }
     }
 }
 
 /// A name as it is compared: lower case, without the dot at its end.
-pub(super) fn undotted(name: &str) -> String {
+pub(super) fn without_trailing_dot(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }

@@ -1,34 +1,33 @@
-//! What to listen on, as it is configured. Pure.
+//! The configured addresses to listen on. Pure.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use super::gate::Reach;
+use super::authenticator::ListenerScope;
 
 /// The port of `tailnet` without one.
 pub(crate) const PORT: u16 = 7766;
 
-/// One place to listen on.
+/// One configured address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
+pub enum ListenAddress {
     /// This address; port 0 takes any free port.
     Address(SocketAddr),
     /// Each of this node's tailnet addresses, whatever they are, at this port; port 0 takes one that is free.
     Tailnet(u16),
 }
 
-impl Listen {
-    /// From where it can be reached.
-    pub fn reach(self) -> Reach {
+impl ListenAddress {
+    pub fn scope(self) -> ListenerScope {
         match self {
-            Self::Address(address) => Reach::of(address.ip()),
-            Self::Tailnet(_) => Reach::Tailnet,
+            Self::Address(address) => ListenerScope::of(address.ip()),
+            Self::Tailnet(_) => ListenerScope::Tailnet,
         }
     }
 }
 
-impl fmt::Display for Listen {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
@@ -37,7 +36,7 @@ impl fmt::Display for Listen {
     }
 }
 
-impl FromStr for Listen {
+impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -59,16 +58,16 @@ impl FromStr for Listen {
     }
 }
 
-/// All places to listen on, at least one.
+/// The configured addresses to listen on, at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenOn(Vec<Listen>);
+pub struct ListenAddresses(Vec<ListenAddress>);
 
-impl ListenOn {
+impl ListenAddresses {
     /// These places. Error: there are none, or one twice.
-    pub fn new(places: Vec<Listen>) -> Result<Self, String> {
+    pub fn new(places: Vec<ListenAddress>) -> Result<Self, String> {
         let twice = places.iter().enumerate().find(|(n, place)| places.iter().take(*n).any(|other| other == *place));
         match twice {
-            Some((_, Listen::Address(address))) if address.port() == 0 => Ok(Self(places)),
+            Some((_, ListenAddress::Address(address))) if address.port() == 0 => Ok(Self(places)),
             Some((_, place)) => Err(format!("{place} is given twice")),
             None if places.is_empty() => Err("names nothing to listen on".to_owned()),
             None => Ok(Self(places)),
@@ -76,19 +75,19 @@ impl ListenOn {
     }
 
     /// The places, in the order in which they were given.
-    pub fn places(&self) -> &[Listen] {
+    pub fn addresses(&self) -> &[ListenAddress] {
         &self.0
     }
 }
 
-impl From<SocketAddr> for ListenOn {
+impl From<SocketAddr> for ListenAddresses {
     fn from(address: SocketAddr) -> Self {
-        Self(vec![Listen::Address(address)])
+        Self(vec![ListenAddress::Address(address)])
     }
 }
 
 /// One place, or several with commas between.
-impl FromStr for ListenOn {
+impl FromStr for ListenAddresses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
