@@ -38,8 +38,8 @@ use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_manager::ListenerManager;
 use crate::http::server::listener_set::{ListenerSet, OpenListeners};
 use crate::http::server::middleware::Middleware;
-use crate::jobs::runner::{Handle as JobsHandle, Runner};
-use crate::jobs::{self, Job, alarm};
+use crate::jobs::runner::{Runner, RunnerHandle};
+use crate::jobs::{self, Job, scheduler};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
 use crate::store::{self, Memory, OpenError, Reader, Synchronous};
@@ -272,7 +272,7 @@ fn context<'a>(
     config: &'a Config,
     api: &'a Api,
     reader: &'a Reader,
-    jobs: &'a JobsHandle,
+    jobs: &'a RunnerHandle,
     rules: &'a HashMap<String, Arc<dyn Rules>>,
 ) -> FeatureContext<'a> {
     FeatureContext {
@@ -289,13 +289,13 @@ fn context<'a>(
 }
 
 /// What goes on for as long as there is a server, whatever features it has.
-fn background_tasks(api: &Api, runner: Runner, jobs: JobsHandle) -> JoinSet<()> {
+fn background_tasks(api: &Api, runner: Runner, jobs: RunnerHandle) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&api.reads.hub).fan_out());
     tasks.spawn(Arc::clone(&api.presence).run());
     tasks.spawn(tick(api.engine.clone()));
     tasks.spawn(runner.run());
-    tasks.spawn(alarm::run(jobs, Arc::clone(&api.clock_trust)));
+    tasks.spawn(scheduler::run(jobs, Arc::clone(&api.clock_trust)));
     tasks
 }
 

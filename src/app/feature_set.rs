@@ -52,7 +52,7 @@ impl FeatureSet {
         let (mut set, mut names) = (Self::default(), BTreeSet::new());
         let shared = [engine::problems::PROBLEMS, jobs::problems::PROBLEMS, problem_types::SHARED];
         set.problems.extend(shared.into_iter().flatten());
-        set.jobs.push(jobs::log::trim_job());
+        set.jobs.push(jobs::trim::trim_job());
         for definition in DEFINITIONS {
             let opened = (definition.open)(context, Feature::new(definition.name));
             set.add(opened.map_err(|error| StartError::Stored(definition.name, error.to_string()))?);

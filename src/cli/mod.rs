@@ -105,7 +105,7 @@ fn runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
 
 async fn serve_until_stopped(builder: Builder) -> ExitCode {
     // Before anything is opened, so that a signal during start-up is not the kernel's to answer.
-    let mut signals = match Signals::new() {
+    let mut signals = match StopSignals::new() {
         Ok(signals) => signals,
         Err(e) => return refuse(&format_args!("cannot receive signals: {e}"), EXIT_MACHINE),
     };
@@ -118,7 +118,7 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
         Ok(server) => server,
         Err(e) => return refuse(&e, e.exit_code()),
     };
-    print(&greeting(&server, program));
+    print(&startup_report(&server, program));
     let first = tokio::select! {
         first = signals.next() => first,
         () = server.failed() => return refuse(&"the engine ended by a fault of ours; start again", EXIT_ENGINE),
@@ -134,7 +134,7 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
 }
 
 /// What starting prints: one fact per line, its name before the first colon.
-fn greeting(server: &Server, program: ProgramName) -> String {
+fn startup_report(server: &Server, program: ProgramName) -> String {
     let data = std::path::absolute(server.data_dir());
     let data = data.as_deref().unwrap_or_else(|_| server.data_dir()).display();
     let mut out = format!("{}: {}\n", program.name, program.version);
@@ -167,13 +167,13 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// The signals that mean stop.
-struct Signals {
+struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
     _file_size: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,

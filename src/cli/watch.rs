@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Signals;
+use super::StopSignals;
 use crate::base::entropy::{Entropy, SystemEntropy, below};
 use crate::config::{HEARTBEAT_MAX, WatchOptions, Watched};
 use crate::features::games::addresses::is_allowed;
@@ -15,7 +15,7 @@ use crate::net::sse_parser::{Message, SseParser, TooLarge};
 
 mod lines;
 
-use lines::Lines;
+use lines::LineFormatter;
 
 /// A stream that says nothing for this long, not even a heartbeat, is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
@@ -34,24 +34,24 @@ const _: () = assert!(SILENCE_MAX.as_secs() > HEARTBEAT_MAX.as_secs(), "a heartb
 
 /// Follows until Ctrl-C, a closed stdout (both 0), or a refusal that no retry changes (1).
 pub(super) async fn run(options: WatchOptions) -> ExitCode {
-    let mut signals = match Signals::new() {
+    let mut signals = match StopSignals::new() {
         Ok(signals) => signals,
         Err(e) => return super::refuse(&format_args!("cannot receive signals: {e}"), super::EXIT_MACHINE),
     };
     let mut watch = Watch::new(options, io::stdout(), io::stderr(), WAIT_FIRST);
     let end = tokio::select! {
         end = watch.follow(&SystemEntropy) => end,
-        _ = signals.next() => End::ReaderGone,
+        _ = signals.next() => WatchEnd::ReaderGone,
     };
     match end {
-        End::ReaderGone => ExitCode::SUCCESS,
-        End::Refused(why) => super::refuse(&why, 1),
+        WatchEnd::ReaderGone => ExitCode::SUCCESS,
+        WatchEnd::Refused(why) => super::refuse(&why, 1),
     }
 }
 
 /// Why following is over.
 #[derive(Debug, PartialEq, Eq)]
-enum End {
+enum WatchEnd {
     /// Nobody reads what is printed.
     ReaderGone,
     /// The server's answer, which a retry does not change.
@@ -70,7 +70,7 @@ enum Interruption {
     #[error("the server answered {status}")]
     Busy { status: u16, wait: Option<Duration> },
     #[error("it has moved")]
-    Moved(Moved),
+    MoveNotice(MoveNotice),
     #[error("{0}")]
     Refused(String),
     #[error("nobody reads")]
@@ -79,7 +79,7 @@ enum Interruption {
 
 /// Where a document goes on, as the server says that it left.
 #[derive(Debug, Deserialize)]
-struct Moved {
+struct MoveNotice {
     /// `http://host:port`.
     to: String,
     /// From where on, if nothing was seen of it yet. Not in a refusal.
@@ -92,7 +92,7 @@ struct Watch<Out, Notes> {
     out: Out,
     /// What the connection did, when `out` is for programs.
     notes: Notes,
-    lines: Lines,
+    lines: LineFormatter,
     wait_first: Duration,
     last_event_id: String,
     /// What the server last asked to wait before a reconnect.
@@ -106,17 +106,17 @@ struct Watch<Out, Notes> {
 impl<Out: Write, Notes: Write> Watch<Out, Notes> {
     fn new(options: WatchOptions, out: Out, notes: Notes, wait_first: Duration) -> Self {
         let several = matches!(options.watched, Watched::Collection(_));
-        let (lines, last_event_id) = (Lines::new(several), String::new());
+        let (lines, last_event_id) = (LineFormatter::new(several), String::new());
         Self { options, out, notes, lines, wait_first, last_event_id, retry: None, failures: 0, moves: 0 }
     }
 
     /// The event loop: one round per connection.
-    async fn follow(&mut self, entropy: &dyn Entropy) -> End {
+    async fn follow(&mut self, entropy: &dyn Entropy) -> WatchEnd {
         loop {
             let interruption = match self.connect_and_read().await {
-                Interruption::Refused(why) => return End::Refused(why),
-                Interruption::ReaderGone => return End::ReaderGone,
-                Interruption::Moved(moved) => match self.move_on(moved).await {
+                Interruption::Refused(why) => return WatchEnd::Refused(why),
+                Interruption::ReaderGone => return WatchEnd::ReaderGone,
+                Interruption::MoveNotice(moved) => match self.follow_move(moved).await {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
@@ -125,7 +125,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             let wait = self.wait(&interruption, entropy);
             let note = format!("disconnected ({interruption}); trying again in {:.1} s", wait.as_secs_f64());
             if self.note(&note).is_err() {
-                return End::ReaderGone;
+                return WatchEnd::ReaderGone;
             }
             tokio::time::sleep(wait).await;
             self.failures = self.failures.saturating_add(1);
@@ -134,9 +134,9 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
 
     /// Goes on at another server, from the same position. Only where games may move to: whoever answers here could name
     /// any address.
-    async fn move_on(&mut self, Moved { to, position }: Moved) -> Result<(), End> {
+    async fn follow_move(&mut self, MoveNotice { to, position }: MoveNotice) -> Result<(), WatchEnd> {
         self.moves += 1;
-        let refused = |why: &str| End::Refused(format!("the server says that it is at {to} now, {why}"));
+        let refused = |why: &str| WatchEnd::Refused(format!("the server says that it is at {to} now, {why}"));
         if self.moves > MOVES_MAX {
             return Err(refused("and so did others before: nobody has it"));
         }
@@ -154,7 +154,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         }
         self.options.server = target;
         self.retry = None;
-        self.note(&format!("it is at {to} now; following it there")).map_err(|_| End::ReaderGone)
+        self.note(&format!("it is at {to} now; following it there")).map_err(|_| WatchEnd::ReaderGone)
     }
 
     /// Doubles with each failure in a row; half of it is chance, so that those who lost the same server do not all
@@ -207,7 +207,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             _ => {
                 let body = answer.text(64 << 10).await.unwrap_or_default();
                 Err(match serde_json::from_str(&body) {
-                    Ok(moved) if status == 308 => Interruption::Moved(moved),
+                    Ok(moved) if status == 308 => Interruption::MoveNotice(moved),
                     _ => Interruption::Refused(refusal(status, &body)),
                 })
             }
@@ -229,7 +229,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
                 self.failures = 0;
                 self.show(&message).map_err(|_| Interruption::ReaderGone)?;
                 match serde_json::from_str(&message.data) {
-                    Ok(moved) if message.event == "moved" && is_one => return Err(Interruption::Moved(moved)),
+                    Ok(moved) if message.event == "moved" && is_one => return Err(Interruption::MoveNotice(moved)),
                     _ => self.moves = 0,
                 }
             }

@@ -20,7 +20,7 @@ use crate::http::api::{Api, Routes};
 use crate::http::request::caller::Sessions;
 use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
-use crate::jobs::runner::Handle;
+use crate::jobs::runner::RunnerHandle;
 use crate::live::presence::Participants;
 use crate::store::{History, Reader};
 
@@ -146,7 +146,7 @@ pub(crate) struct FeatureContext<'a> {
     pub reader: &'a Reader,
     pub options: &'a FeatureOptions,
     /// The way to the jobs of all features.
-    pub jobs: &'a Handle,
+    pub jobs: &'a RunnerHandle,
     pub data_dir: &'a Path,
     /// Whether requests from this machine are its owner's.
     pub loopback_owner: bool,

@@ -1,20 +1,20 @@
 //! Rank 4: what the server does by itself, at set times: one runner, and a table of what ran when and with what result.
 //!
 //! In reading order: [`schedule`] (when a job is due, pure), `sql` (the tables `jobs` and `job_runs`), [`runner`] (one
-//! run at a time of each job, watched), [`alarm`] (clokwerk, which only says when to look), [`log`] (the job that trims
-//! the record of jobs).
+//! run at a time of each job, watched), [`scheduler`] (clokwerk, which only says when to check), [`trim`] (the job that
+//! trims the record of jobs).
 //!
 //! What a job can rely on: it runs once per slot of its schedule, if the server is there; slots that passed while the
 //! server was down, or while storage failed, are made up for by one run; a run that the end of the server broke off, or
 //! that failed because storage took nothing, is made up for by another. It never runs twice at once. What it must see
 //! to by itself: that running again does no harm.
 
-pub(crate) mod alarm;
-pub(crate) mod log;
 pub(crate) mod problems;
 pub(crate) mod runner;
 pub(crate) mod schedule;
+pub(crate) mod scheduler;
 pub(crate) mod sql;
+pub(crate) mod trim;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -40,10 +40,10 @@ const NAMES_MAX: usize = 100;
 /// What a job does. Called once per run.
 pub(crate) type Run = Arc<dyn Fn(JobContext) -> BoxFuture<'static, Result<Summary>> + Send + Sync>;
 
-/// Something that the server does by itself.
+/// Work that the server does by itself on a schedule.
 #[derive(Clone)]
 pub struct Job {
-    /// By which it is known, in kebab case; unique.
+    /// Unique name, kebab case.
     pub name: &'static str,
     /// When it runs.
     pub schedule: Schedule,
@@ -68,7 +68,7 @@ impl Job {
         Self { name, schedule, timeout, can_dry_run: false, removes_by_time: false, run }
     }
 
-    /// The same job, which heeds [`JobContext::dry_run`].
+    /// The same job, whose `run` respects [`JobContext::dry_run`].
     #[must_use]
     pub fn with_dry_run(mut self) -> Self {
         self.can_dry_run = true;
@@ -87,9 +87,9 @@ impl Job {
 /// What a run is given.
 #[derive(Clone)]
 pub struct JobContext {
-    /// The way to change something.
+    /// Handle of the engine, for writes.
     pub engine: Engine,
-    /// The way to read.
+    /// For reads.
     pub reads: Reads,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
@@ -146,7 +146,7 @@ impl Trigger {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum RunOutcome {
     Succeeded,
     Failed,
     /// It took too long and was broken off.
@@ -156,7 +156,7 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// Its name in the table and on the wire.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -171,7 +171,7 @@ impl Outcome {
 
 /// A run as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct RunRecord {
     /// Counts the runs of all jobs.
     pub id: i64,
     pub job: String,
@@ -182,7 +182,7 @@ pub(crate) struct Record {
     pub started_at: Timestamp,
     /// When it ended; `None` while it goes on, and for one that the end of the server broke off.
     pub ended_at: Option<Timestamp>,
-    /// How; see [`Outcome`]. `None`: it goes on.
+    /// How; see [`RunOutcome`]. `None`: it goes on.
     pub outcome: Option<String>,
     pub summary: Option<Summary>,
     pub error: Option<String>,

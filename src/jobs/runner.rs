@@ -12,33 +12,33 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::problems::CLOCK_DOUBTED;
-use super::sql::{self, End, Progress};
-use super::{Job, JobContext, Outcome, Record, Summary, Trigger};
+use super::sql::{self, JobProgress, RunEnd};
+use super::{Job, JobContext, RunOutcome, RunRecord, Summary, Trigger};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::clock_trust::{ClockTrust, Doubt};
 use crate::base::error::{Error, Kind, Result};
 use crate::engine::handle::Engine;
 use crate::engine::read::Reads;
 
-/// Signals that may wait for the runner. It only waits for tasks and signals, so that few ever do.
-const SIGNALS_MAX: usize = 64;
-/// Between two attempts to record something while storage fails.
+/// Signals that may wait for the runner. It only waits for tasks and messages, so that few ever do.
+const MESSAGES_MAX: usize = 64;
+/// Delay between two attempts to record a run while storage fails.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What the runner can be told.
+/// A message to the runner.
 #[derive(Debug)]
-pub(crate) enum Signal {
-    /// The time of this job has come, it seems.
+pub(crate) enum RunnerMessage {
+    /// A slot of this job has come by the clock of the machine.
     Due(&'static str),
-    /// Look at all jobs: some may be late.
-    Look,
+    /// Check all jobs: some may be late.
+    CheckAll,
     /// Run this job now.
-    Ask(Ask),
+    RunNow(RunRequest),
 }
 
-/// See [`Handle::run_now`].
+/// See [`RunnerHandle::run_now`].
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct RunRequest {
     name: String,
     dry_run: bool,
     reply: oneshot::Sender<Result<Started>>,
@@ -47,7 +47,7 @@ pub(crate) struct Ask {
 /// A run that was asked for and has begun.
 #[derive(Debug)]
 pub(crate) struct Started {
-    /// Its [`Record::id`].
+    /// Its [`RunRecord::id`].
     pub id: i64,
     /// Resolves when it has ended and that is recorded; with an error when the server ends first.
     pub ended: oneshot::Receiver<()>,
@@ -56,41 +56,40 @@ pub(crate) struct Started {
 /// The jobs, once they are known: features are made with the way to the runner, and bring the jobs.
 type SharedJobs = Arc<OnceLock<Arc<[Job]>>>;
 
-/// The way to the runner. Cheap to clone.
+/// Sends messages to the runner. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Handle {
+pub(crate) struct RunnerHandle {
     jobs: SharedJobs,
-    signals: mpsc::Sender<Signal>,
+    messages: mpsc::Sender<RunnerMessage>,
     reads: Reads,
 }
 
-impl Handle {
-    /// The jobs that there are.
+impl RunnerHandle {
     pub(crate) fn jobs(&self) -> &[Job] {
         self.jobs.get().map_or(&[], |jobs| jobs)
     }
 
-    /// Tells the runner something, unless too much waits for it.
-    pub(crate) fn signal(&self, signal: Signal) {
-        let _ = self.signals.try_send(signal);
+    /// Sends a message, or drops it when the queue is full.
+    pub(crate) fn send(&self, message: RunnerMessage) {
+        let _ = self.messages.try_send(message);
     }
 
     /// Begins a run and returns when its beginning is on disk. Errors: `NotFound`; `Invalid` for a dry run of a job
     /// that cannot; `AlreadyExists` while it runs; `StorageUnavailable`.
     pub(crate) async fn run_now(&self, name: &str, dry_run: bool) -> Result<Started> {
         let (reply, started) = oneshot::channel();
-        let ask = Ask { name: name.to_owned(), dry_run, reply };
-        self.signals.send(Signal::Ask(ask)).await.map_err(|_| stopping())?;
+        let request = RunRequest { name: name.to_owned(), dry_run, reply };
+        self.messages.send(RunnerMessage::RunNow(request)).await.map_err(|_| stopping())?;
         started.await.map_err(|_| stopping())?
     }
 
     /// The last runs of a job, newest first.
-    pub(crate) async fn last_runs(&self, job: &'static str, limit: u32) -> Result<Vec<Record>> {
+    pub(crate) async fn last_runs(&self, job: &'static str, limit: u32) -> Result<Vec<RunRecord>> {
         self.reads.ask(move |reader| reader.rows(|conn| sql::last_runs(conn, job, limit))).await
     }
 
     /// A run by its id. Error: `NotFound`.
-    pub(crate) async fn record(&self, id: i64) -> Result<Record> {
+    pub(crate) async fn record(&self, id: i64) -> Result<RunRecord> {
         let found = self.reads.ask(move |reader| reader.rows(|conn| sql::run(conn, id))).await?;
         found.ok_or_else(|| Error::not_found("there is no such run"))
     }
@@ -104,34 +103,39 @@ fn stopping() -> Error {
 pub(crate) struct Runner {
     jobs: Arc<[Job]>,
     shared_jobs: SharedJobs,
-    signals: mpsc::Receiver<Signal>,
+    messages: mpsc::Receiver<RunnerMessage>,
     engine: Engine,
     reads: Reads,
     clock: Arc<dyn Clock>,
     trust: Arc<ClockTrust>,
-    progress: HashMap<&'static str, Progress>,
-    tasks: JoinSet<Finished>,
+    progress: HashMap<&'static str, JobProgress>,
+    tasks: JoinSet<FinishedRun>,
     /// Which job each task runs.
     running: HashMap<Id, &'static str>,
 }
 
-/// What is left to do when a run has ended.
+/// What the runner has to do when a run has ended.
 #[derive(Default)]
-struct Finished {
+struct FinishedRun {
     /// How far the job is; `None`: as far as before.
-    progress: Option<Progress>,
+    progress: Option<JobProgress>,
     /// Who waits for the end. Told when the job can run again.
     told: Option<oneshot::Sender<()>>,
 }
 
 impl Runner {
     /// A runner of no jobs yet, and the way to it.
-    pub(crate) fn new(engine: Engine, reads: Reads, clock: Arc<dyn Clock>, trust: Arc<ClockTrust>) -> (Self, Handle) {
+    pub(crate) fn new(
+        engine: Engine,
+        reads: Reads,
+        clock: Arc<dyn Clock>,
+        trust: Arc<ClockTrust>,
+    ) -> (Self, RunnerHandle) {
         let (jobs, shared_jobs) = (Arc::default(), SharedJobs::default());
-        let (sender, signals) = mpsc::channel(SIGNALS_MAX);
-        let handle = Handle { jobs: Arc::clone(&shared_jobs), signals: sender, reads: reads.clone() };
+        let (sender, messages) = mpsc::channel(MESSAGES_MAX);
+        let handle = RunnerHandle { jobs: Arc::clone(&shared_jobs), messages: sender, reads: reads.clone() };
         let (progress, tasks, running) = (HashMap::new(), JoinSet::new(), HashMap::new());
-        (Self { jobs, shared_jobs, signals, engine, reads, clock, trust, progress, tasks, running }, handle)
+        (Self { jobs, shared_jobs, messages, engine, reads, clock, trust, progress, tasks, running }, handle)
     }
 
     /// The same runner, of `jobs`, whose names are all different. To be called once.
@@ -146,20 +150,20 @@ impl Runner {
     /// off, which the next start notes and makes up for: a stop is no other than a crash.
     pub(crate) async fn run(mut self) {
         self.recover().await;
-        self.look();
+        self.check_all();
         loop {
             tokio::select! {
                 biased;
                 Some(finished) = self.tasks.join_next_with_id() => self.finish(finished),
-                signal = self.signals.recv() => match signal {
-                    Some(signal) => self.heed(signal),
+                message = self.messages.recv() => match message {
+                    Some(message) => self.handle_message(message),
                     // Nobody is left who could tell anything; what runs is still watched to its end.
                     None => while let Some(finished) = self.tasks.join_next_with_id().await {
                         self.finish(finished);
                     },
                 },
             }
-            if self.signals.is_closed() && self.signals.is_empty() && self.tasks.is_empty() {
+            if self.messages.is_closed() && self.messages.is_empty() && self.tasks.is_empty() {
                 return;
             }
         }
@@ -180,19 +184,19 @@ impl Runner {
         }
     }
 
-    fn heed(&mut self, signal: Signal) {
-        match signal {
-            Signal::Due(name) => {
+    fn handle_message(&mut self, message: RunnerMessage) {
+        match message {
+            RunnerMessage::Due(name) => {
                 if let Some(job) = self.jobs.iter().find(|job| job.name == name).cloned() {
                     self.run_if_due(&job, Trigger::Schedule);
                 }
             }
-            Signal::Look => self.look(),
-            Signal::Ask(ask) => self.answer(ask),
+            RunnerMessage::CheckAll => self.check_all(),
+            RunnerMessage::RunNow(request) => self.run_by_request(request),
         }
     }
 
-    fn look(&mut self) {
+    fn check_all(&mut self) {
         for job in Arc::clone(&self.jobs).iter() {
             self.run_if_due(job, Trigger::MakeUp);
         }
@@ -200,35 +204,35 @@ impl Runner {
 
     /// Runs a job whose slot has come. While it still runs it is skipped: a later look finds it late.
     fn run_if_due(&mut self, job: &Job, trigger: Trigger) {
-        let Some(Progress { covered, owed }) = self.progress.get(job.name).copied() else { return };
-        if self.runs(job) {
+        let Some(JobProgress { covered, owed }) = self.progress.get(job.name).copied() else { return };
+        if self.is_running(job) {
             return;
         }
         let now = self.clock.now();
         let doubt = self.trust.doubt().filter(|_| job.removes_by_time);
         match (job.schedule.due(covered, now), doubt) {
-            (Some(slot), None) => self.begin(job, Start::slot(trigger, slot), None),
+            (Some(slot), None) => self.begin(job, RunStart::slot(trigger, slot), None),
             // Recorded once a slot as a failed run that is owed.
             (Some(slot), Some(doubt)) => {
-                self.begin(job, Start { doubt: Some(doubt), ..Start::slot(trigger, slot) }, None);
+                self.begin(job, RunStart { doubt: Some(doubt), ..RunStart::slot(trigger, slot) }, None);
             }
-            (None, None) if owed => self.begin(job, Start::slot(Trigger::MakeUp, covered), None),
+            (None, None) if owed => self.begin(job, RunStart::slot(Trigger::MakeUp, covered), None),
             (None, _) => {}
         }
     }
 
-    fn answer(&mut self, ask: Ask) {
-        let Ask { name, dry_run, reply } = ask;
+    fn run_by_request(&mut self, request: RunRequest) {
+        let RunRequest { name, dry_run, reply } = request;
         let refusal = match self.jobs.iter().find(|job| job.name == name).cloned() {
             None => Error::not_found("there is no such job"),
             Some(job) if dry_run && !job.can_dry_run => {
                 Error::invalid_field("dryRun", "this job cannot tell what it would do without doing it")
             }
-            Some(job) if self.runs(&job) => Error::new(Kind::AlreadyExists, "a run of this job is under way"),
+            Some(job) if self.is_running(&job) => Error::new(Kind::AlreadyExists, "a run of this job is under way"),
             Some(job) => match self.trust.doubt().filter(|_| job.removes_by_time && !dry_run) {
                 Some(doubt) => CLOCK_DOUBTED.error(doubt.to_string()),
                 None => {
-                    let start = Start { trigger: Trigger::Request, dry_run, slot: None, doubt: None };
+                    let start = RunStart { trigger: Trigger::Request, dry_run, slot: None, doubt: None };
                     return self.begin(&job, start, Some(reply));
                 }
             },
@@ -237,26 +241,26 @@ impl Runner {
         let _ = reply.send(Err(refusal));
     }
 
-    fn runs(&self, job: &Job) -> bool {
+    fn is_running(&self, job: &Job) -> bool {
         self.running.values().any(|name| *name == job.name)
     }
 
-    fn begin(&mut self, job: &Job, start: Start, reply: Option<oneshot::Sender<Result<Started>>>) {
-        let Start { trigger, dry_run, slot, doubt } = start;
+    fn begin(&mut self, job: &Job, start: RunStart, reply: Option<oneshot::Sender<Result<Started>>>) {
+        let RunStart { trigger, dry_run, slot, doubt } = start;
         let (engine, reads, clock) = (self.engine.clone(), self.reads.clone(), Arc::clone(&self.clock));
         let context = JobContext { engine, reads, clock, dry_run };
-        let progress = slot.map(|covered| Progress { covered, owed: false });
-        let run = OneRun { job: job.clone(), trigger, progress, context, doubt, reply };
-        let task = self.tasks.spawn(run.carry_out());
+        let progress = slot.map(|covered| JobProgress { covered, owed: false });
+        let run = JobRun { job: job.clone(), trigger, progress, context, doubt, reply };
+        let task = self.tasks.spawn(run.execute());
         self.running.insert(task.id(), job.name);
     }
 
-    fn finish(&mut self, finished: std::result::Result<(Id, Finished), tokio::task::JoinError>) {
+    fn finish(&mut self, finished: std::result::Result<(Id, FinishedRun), tokio::task::JoinError>) {
         let (id, finished) = match finished {
             Ok(ended) => ended,
             Err(error) => {
                 error!(%error, "the watch over a job ended by a panic");
-                (error.id(), Finished::default())
+                (error.id(), FinishedRun::default())
             }
         };
         if let Some(name) = self.running.remove(&id)
@@ -272,7 +276,7 @@ impl Runner {
 }
 
 /// Why and how a run begins.
-struct Start {
+struct RunStart {
     trigger: Trigger,
     dry_run: bool,
     /// The slot that the run covers, if it is one of the schedule.
@@ -281,26 +285,26 @@ struct Start {
     doubt: Option<Doubt>,
 }
 
-impl Start {
+impl RunStart {
     fn slot(trigger: Trigger, slot: Timestamp) -> Self {
         Self { trigger, dry_run: false, slot: Some(slot), doubt: None }
     }
 }
 
 /// One run, from the record of its beginning to the record of its end.
-struct OneRun {
+struct JobRun {
     job: Job,
     trigger: Trigger,
     /// How far the job is when the run has ended, however it ended: a job that fails is tried again at its next slot,
     /// but soon if it was storage that failed.
-    progress: Option<Progress>,
+    progress: Option<JobProgress>,
     context: JobContext,
     doubt: Option<Doubt>,
     reply: Option<oneshot::Sender<Result<Started>>>,
 }
 
-impl OneRun {
-    async fn carry_out(self) -> Finished {
+impl JobRun {
+    async fn execute(self) -> FinishedRun {
         let Self { job, trigger, progress, context, doubt, reply } = self;
         let (engine, name, dry_run) = (context.engine.clone(), job.name, context.dry_run);
         let began = engine.rows(move |conn, now| sql::start(conn, name, trigger, dry_run, now)).await;
@@ -313,76 +317,76 @@ impl OneRun {
                 if let Some(reply) = reply {
                     let _ = reply.send(Err(error));
                 }
-                return Finished::default();
+                return FinishedRun::default();
             }
         };
         if let Some(reply) = reply {
             let _ = reply.send(Ok(Started { id, ended }));
         }
-        let Ending { outcome, summary, error, retry } = match doubt {
+        let RunResult { outcome, summary, error, retry } = match doubt {
             Some(doubt) => {
                 warn!(job = job.name, "a job waits: {doubt}");
-                Ending { retry: true, ..Ending::badly(Outcome::Failed, doubt.to_string()) }
+                RunResult { retry: true, ..RunResult::failed(RunOutcome::Failed, doubt.to_string()) }
             }
-            None => watch(&job, context).await,
+            None => execute_body(&job, context).await,
         };
-        let progress = progress.map(|progress| Progress { owed: retry, ..progress });
-        let end = End { id, job: name, outcome, summary, error, progress };
+        let progress = progress.map(|progress| JobProgress { owed: retry, ..progress });
+        let end = RunEnd { id, job: name, outcome, summary, error, progress };
         while let Err(error) = record_end(&engine, end.clone()).await {
             warn!(job = name, %error, "the end of a job's run is not recorded yet");
             sleep(RETRY).await;
         }
-        Finished { progress, told: Some(done) }
+        FinishedRun { progress, told: Some(done) }
     }
 }
 
-async fn record_end(engine: &Engine, end: End) -> Result<()> {
+async fn record_end(engine: &Engine, end: RunEnd) -> Result<()> {
     engine.rows(move |conn, now| sql::end(conn, &end, now)).await
 }
 
 /// How a job's body ended.
-struct Ending {
-    outcome: Outcome,
+struct RunResult {
+    outcome: RunOutcome,
     summary: Option<Summary>,
     error: Option<String>,
     /// Whether the same may go well soon.
     retry: bool,
 }
 
-impl Ending {
-    fn badly(outcome: Outcome, error: impl Into<String>) -> Self {
+impl RunResult {
+    fn failed(outcome: RunOutcome, error: impl Into<String>) -> Self {
         Self { outcome, summary: None, error: Some(error.into()), retry: false }
     }
 }
 
 /// Runs a job's body to its end, or breaks it off after its time. One that holds its thread cannot be broken off: then
 /// it is told as timed out at once, and the run ends, and the job can run again, when it lets go.
-async fn watch(job: &Job, context: JobContext) -> Ending {
+async fn execute_body(job: &Job, context: JobContext) -> RunResult {
     let run = Arc::clone(&job.run);
     // Called within the task, so that a panic before the first await is no other than one after it.
     let mut body = AbortOnDropHandle::new(tokio::spawn(async move { run(context).await }));
-    let ending = match timeout(job.timeout, &mut body).await {
+    let result = match timeout(job.timeout, &mut body).await {
         Ok(Ok(Ok(summary))) => {
-            Ending { outcome: Outcome::Succeeded, summary: Some(summary), error: None, retry: false }
+            RunResult { outcome: RunOutcome::Succeeded, summary: Some(summary), error: None, retry: false }
         }
         Ok(Ok(Err(error))) => {
             warn!(job = job.name, %error, "a job failed");
-            Ending { retry: error.kind().retryable(), ..Ending::badly(Outcome::Failed, error.message()) }
+            RunResult { retry: error.kind().retryable(), ..RunResult::failed(RunOutcome::Failed, error.message()) }
         }
-        Ok(Err(_)) => Ending::badly(Outcome::Panicked, "a bug: the server's log says where"),
-        Err(_) => Ending::badly(Outcome::TimedOut, format!("it took longer than {:?}", job.timeout)),
+        Ok(Err(_)) => RunResult::failed(RunOutcome::Panicked, "a bug: the server's log says where"),
+        Err(_) => RunResult::failed(RunOutcome::TimedOut, format!("it took longer than {:?}", job.timeout)),
     };
-    tell(job.name, &ending);
-    if ending.outcome == Outcome::TimedOut {
+    log_result(job.name, &result);
+    if result.outcome == RunOutcome::TimedOut {
         body.abort();
         let _ = body.await;
     }
-    ending
+    result
 }
 
-fn tell(job: &str, Ending { outcome, summary, error: reason, .. }: &Ending) {
+fn log_result(job: &str, RunResult { outcome, summary, error: reason, .. }: &RunResult) {
     match (outcome, summary) {
-        (Outcome::Succeeded, Some(Summary { counts, .. })) => info!(job, ?counts, "a job has run"),
+        (RunOutcome::Succeeded, Some(Summary { counts, .. })) => info!(job, ?counts, "a job has run"),
         _ => error!(job, outcome = outcome.as_str(), reason, "a job has not done its work"),
     }
 }

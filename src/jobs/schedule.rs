@@ -30,7 +30,7 @@ pub enum Schedule {
 
 impl Schedule {
     /// Milliseconds between two slots, and those from the epoch to the first.
-    fn grid(self) -> (i64, i64) {
+    fn period_and_offset(self) -> (i64, i64) {
         match self {
             Self::EveryDay { hour, minute } => (DAY, (i64::from(hour) * HOUR + i64::from(minute) * MINUTE) % DAY),
             Self::Hourly => (HOUR, 0),
@@ -49,14 +49,14 @@ impl Schedule {
 
     /// The last slot that is not after `now`.
     pub fn last_slot(self, now: Timestamp) -> Timestamp {
-        let (period, offset) = self.grid();
+        let (period, offset) = self.period_and_offset();
         let now = now.as_millis();
         Timestamp::from_millis(now - (now - offset).rem_euclid(period))
     }
 
     /// The first slot after `now`.
     pub fn next_slot(self, now: Timestamp) -> Timestamp {
-        Timestamp::from_millis(self.last_slot(now).as_millis() + self.grid().0)
+        Timestamp::from_millis(self.last_slot(now).as_millis() + self.period_and_offset().0)
     }
 
     /// The slot that is to be run at `now`, when all up to `covered` are done with. However many were missed, it is

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::{Outcome, Record, Summary, Trigger};
+use super::{RunOutcome, RunRecord, Summary, Trigger};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::store::{Connection, sql_error};
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct JobProgress {
     /// All slots up to this are done with.
     pub covered: Timestamp,
     /// Whether a run was broken off, by the end of the server or by storage, that nothing has made up for.
@@ -23,19 +23,19 @@ pub(super) fn recover(
     conn: &Connection,
     names: &[&'static str],
     now: Timestamp,
-) -> Result<HashMap<&'static str, Progress>> {
+) -> Result<HashMap<&'static str, JobProgress>> {
     let recover = || -> rusqlite::Result<_> {
         let broken_off = "SELECT job FROM job_runs WHERE outcome IS NULL AND dry_run = 0";
         conn.execute(&format!("UPDATE jobs SET owed = 1 WHERE name IN ({broken_off})"), [])?;
         let sql = "UPDATE job_runs SET outcome = ?1 WHERE outcome IS NULL";
-        conn.execute(sql, [Outcome::Interrupted.as_str()])?;
+        conn.execute(sql, [RunOutcome::Interrupted.as_str()])?;
         let mut progress = HashMap::new();
         for name in names {
             // What is new to this file is not late.
             let sql = "INSERT INTO jobs (name, covered, owed) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING";
             conn.execute(sql, (name, now.to_string()))?;
             let sql = "SELECT covered, owed FROM jobs WHERE name = ?1";
-            let read = |row: &Row<'_>| Ok(Progress { covered: time(row, 0)?, owed: row.get(1)? });
+            let read = |row: &Row<'_>| Ok(JobProgress { covered: time(row, 0)?, owed: row.get(1)? });
             progress.insert(*name, conn.query_row(sql, [name], read)?);
         }
         Ok(progress)
@@ -61,18 +61,18 @@ pub(super) fn start(conn: &Connection, job: &str, trigger: Trigger, dry_run: boo
 
 /// The end of a run.
 #[derive(Clone, Debug)]
-pub(super) struct End {
+pub(super) struct RunEnd {
     pub id: i64,
     pub job: &'static str,
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     pub summary: Option<Summary>,
     pub error: Option<String>,
     /// How far the job is now; `None`: as far as before.
-    pub progress: Option<Progress>,
+    pub progress: Option<JobProgress>,
 }
 
 /// Notes the end of a run.
-pub(super) fn end(conn: &Connection, end: &End, now: Timestamp) -> Result<()> {
+pub(super) fn end(conn: &Connection, end: &RunEnd, now: Timestamp) -> Result<()> {
     let summary = end.summary.as_ref().and_then(|summary| serde_json::to_string(summary).ok());
     let write = || -> rusqlite::Result<()> {
         let sql = "UPDATE job_runs SET ended_at = ?2, outcome = ?3, summary = ?4, error = ?5 WHERE id = ?1";
@@ -89,7 +89,7 @@ pub(super) fn end(conn: &Connection, end: &End, now: Timestamp) -> Result<()> {
 const COLUMNS: &str = "id, job, cause, dry_run, started_at, ended_at, outcome, summary, error";
 
 /// The last runs of a job, newest first.
-pub(super) fn last_runs(conn: &Connection, job: &str, limit: u32) -> Result<Vec<Record>> {
+pub(super) fn last_runs(conn: &Connection, job: &str, limit: u32) -> Result<Vec<RunRecord>> {
     let read = || -> rusqlite::Result<_> {
         let sql = format!("SELECT {COLUMNS} FROM job_runs WHERE job = ?1 ORDER BY id DESC LIMIT ?2");
         conn.prepare_cached(&sql)?.query_map((job, limit), record)?.collect()
@@ -97,7 +97,7 @@ pub(super) fn last_runs(conn: &Connection, job: &str, limit: u32) -> Result<Vec<
     read().map_err(sql_error)
 }
 
-pub(super) fn run(conn: &Connection, id: i64) -> Result<Option<Record>> {
+pub(super) fn run(conn: &Connection, id: i64) -> Result<Option<RunRecord>> {
     let sql = format!("SELECT {COLUMNS} FROM job_runs WHERE id = ?1");
     conn.query_row(&sql, [id], record).optional().map_err(sql_error)
 }
@@ -131,10 +131,10 @@ fn parse(text: &str, column: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::parse(text).ok_or_else(failed)
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     let ended_at: Option<String> = row.get(5)?;
     let summary: Option<String> = row.get(7)?;
-    Ok(Record {
+    Ok(RunRecord {
         id: row.get(0)?,
         job: row.get(1)?,
         trigger: row.get(2)?,

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
-use super::changes::{Changes, Cut, Recorded};
+use super::change_tracker::{ChangeRecord, ChangeTracker, ConsistentCut};
 use super::relocations::{MovedDocument, RelocationLog};
 use super::ring::{Ring, RingBounds};
-use super::topics::{Interest, Topics, Waiter, Woken};
+use super::topics::{Interest, Topics, Waiter, WakeReason};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Collection, DocumentName, Seq};
 use crate::document::chain::Hash;
@@ -19,7 +19,7 @@ use crate::document::model::Document;
 
 /// A document in memory and when it was last used.
 #[derive(Debug)]
-struct Hot {
+struct HubEntry {
     document: Arc<Document>,
     /// Milliseconds since the epoch, by the engine's clock; readers and the engine write it, the engine reads it.
     used: AtomicI64,
@@ -31,7 +31,7 @@ struct Hot {
 /// holds the read lock sees documents and log at one and the same point. Reading a single document needs no lock.
 #[derive(Debug)]
 pub struct Hub {
-    documents: papaya::HashMap<DocumentName, Arc<Hot>>,
+    documents: papaya::HashMap<DocumentName, Arc<HubEntry>>,
     ring: RwLock<Ring>,
     topics: Topics,
     /// The present as the engine last saw it, so that readers can say when they used a document without asking a clock.
@@ -41,14 +41,14 @@ pub struct Hub {
     /// Raised when undurable events became durable; subscribers compare it.
     recoveries: AtomicU64,
     relocations: RelocationLog,
-    changes: Changes,
+    changes: ChangeTracker,
     /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
     grown: Notify,
 }
 
 /// What a cursor finds in the ring.
 #[derive(Debug)]
-pub enum Found {
+pub enum RingRead {
     /// Events after the cursor.
     Events {
         /// Those that are of interest; maybe none.
@@ -75,7 +75,7 @@ impl Hub {
             volatile: AtomicUsize::new(0),
             recoveries: AtomicU64::new(0),
             relocations: RelocationLog::default(),
-            changes: Changes::default(),
+            changes: ChangeTracker::default(),
             grown: Notify::new(),
         }
     }
@@ -166,8 +166,8 @@ impl Hub {
         map.iter().map(|(name, hot)| (name.clone(), Timestamp::from_millis(hot.used.load(Ordering::Relaxed)))).collect()
     }
 
-    fn hot(&self, document: Arc<Document>) -> Arc<Hot> {
-        Arc::new(Hot { document, used: AtomicI64::new(self.now.load(Ordering::Relaxed)) })
+    fn hot(&self, document: Arc<Document>) -> Arc<HubEntry> {
+        Arc::new(HubEntry { document, used: AtomicI64::new(self.now.load(Ordering::Relaxed)) })
     }
 
     /// A document that is in memory, deleted ones included. Counts as use.
@@ -212,7 +212,7 @@ impl Hub {
 
     /// From now on it is recorded which documents change, for [`cut`](Self::cut): up to `documents_max`,
     /// past which it is only known that more did. For one who asks, and asks often.
-    pub fn record_changes(&self, documents_max: usize) -> Cut {
+    pub fn record_changes(&self, documents_max: usize) -> ConsistentCut {
         let ring = self.ring.read();
         self.changes.begin(documents_max);
         cut(&ring, None, 0)
@@ -220,7 +220,7 @@ impl Hub {
 
     /// A moment of what is published, and what changed since the last cut. Tells at most `pending_max` of the changes
     /// that are not on disk.
-    pub fn cut(&self, pending_max: usize) -> Cut {
+    pub fn cut(&self, pending_max: usize) -> ConsistentCut {
         let ring = self.ring.read();
         let pending = ring.after(ring.durable()).any(|event| !event.meta.volatile);
         cut(&ring, if pending { None } else { self.changes.take() }, pending_max)
@@ -261,23 +261,23 @@ impl Hub {
     }
 
     /// Up to `bytes_max` bytes of events after `cursor` that are of interest.
-    pub fn read(&self, cursor: Seq, interest: &Interest, bytes_max: usize) -> Found {
+    pub fn read(&self, cursor: Seq, interest: &Interest, bytes_max: usize) -> RingRead {
         let ring = self.ring.read();
         if !ring.covers_after(cursor) {
-            return Found::Behind;
+            return RingRead::Behind;
         }
         let (mut events, mut bytes, mut reached, durable) = (Vec::new(), 0, cursor, ring.durable());
         for event in ring.after(cursor) {
             if interest.covers(&event.meta.name) {
                 if bytes >= bytes_max {
-                    return Found::Events { events, reached, all: false, durable };
+                    return RingRead::Events { events, reached, all: false, durable };
                 }
                 bytes += event.body.len();
                 events.push(Arc::clone(event));
             }
             reached = event.seq;
         }
-        Found::Events { events, reached, all: true, durable }
+        RingRead::Events { events, reached, all: true, durable }
     }
 
     /// Joins those who hear of `interest`. Subscribe first and read the present after: then nothing falls between.
@@ -288,7 +288,7 @@ impl Hub {
     }
 
     /// Wakes those who follow these documents, for news of who is there.
-    pub fn tell_presence(&self, names: &[DocumentName]) {
+    pub fn wake_presence(&self, names: &[DocumentName]) {
         if !names.is_empty() {
             self.topics.wake_for_presence(names);
         }
@@ -321,7 +321,7 @@ impl Hub {
     }
 }
 
-fn cut(ring: &Ring, changed: Option<Recorded>, pending_max: usize) -> Cut {
+fn cut(ring: &Ring, changed: Option<ChangeRecord>, pending_max: usize) -> ConsistentCut {
     let (mut pending, mut pending_count) = (Vec::new(), 0);
     for event in ring.after(ring.durable()).filter(|event| !event.meta.volatile) {
         pending_count += 1;
@@ -329,7 +329,7 @@ fn cut(ring: &Ring, changed: Option<Recorded>, pending_max: usize) -> Cut {
             pending.push((event.meta.name.clone(), event.version));
         }
     }
-    Cut { head: ring.lasting(), durable: ring.durable(), pending, pending_count, changed }
+    ConsistentCut { head: ring.last_persistent(), durable: ring.durable(), pending, pending_count, changed }
 }
 
 /// A place among those who hear of something; given up when dropped.
@@ -348,16 +348,16 @@ impl Subscription {
 
     /// Waits until something of interest was published since the last return. Cancel safe.
     pub async fn changed(&self) {
-        while !self.woken().await.is_for(Woken::EVENTS) {}
+        while !self.woken().await.is_for(WakeReason::EVENTS) {}
     }
 
     /// Waits until something of interest was published or somebody came or went, since the last return. Cancel safe.
-    pub async fn woken(&self) -> Woken {
+    pub async fn woken(&self) -> WakeReason {
         self.waiter.woken().await
     }
 
     /// Has the next [`woken`](Self::woken) return at once.
-    pub fn remind(&self, what: Woken) {
+    pub fn remind(&self, what: WakeReason) {
         self.waiter.wake(what);
     }
 }

@@ -1,13 +1,13 @@
-//! Who is connected to which document.
+//! Presence: which users are connected to which document.
 //!
 //! A user is *connected* to a document while a stream that names it is open; a stream over a whole collection tells of
-//! everybody and counts for nobody. The owner of the server is listed as `owner`. Each stream holds an [`Attendance`],
-//! whose drop is the end of the connection. A loss is told when it has lasted for the debounce, so that nobody hears of
-//! a page that is loaded again; what comes in quick succession is told together.
+//! everybody and counts for nobody. The owner of the server is listed as `owner`. Each stream holds an
+//! [`PresenceSubscription`], whose drop is the end of the connection. A loss is told when it has lasted for the
+//! debounce, so that nobody hears of a page that is loaded again; what comes in quick succession is told together.
 //!
-//! Those who stream a document learn by `presence` events, which hold the whole list: the newest list replaces all
-//! before it, so nothing is queued for a subscriber that is slow. Whoever may follow a document learns the ids of
-//! those who are connected to it or take part in it.
+//! Those who stream a document load_participants by `presence` events, which hold the whole list: the newest list
+//! replaces all before it, so nothing is queued for a subscriber that is slow. Whoever may follow a document learns the
+//! ids of those who are connected to it or take part in it.
 //!
 //! Nothing of it is stored: after a start nobody is connected until they are. Who takes part in a document is asked
 //! for when the first comes to it ([`Participants`]). No change of a document comes by here: the lock is taken when
@@ -28,9 +28,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use self::registry::{Registry, Seen};
-use self::room::Moment;
-pub(crate) use self::room::Standing;
+use self::registry::{PresenceCursor, RoomRegistry};
+pub(crate) use self::room::PlayerPresence;
+use self::room::PresenceTime;
 use super::hub::Hub;
 use super::topics::Interest;
 use crate::base::clock::Clock;
@@ -43,7 +43,7 @@ pub(crate) trait Participants: Send + Sync {
 }
 
 /// How often participants are asked for because they changed meanwhile, until it is left to the next who comes.
-const LEARN_ATTEMPTS_MAX: usize = 3;
+const PARTICIPANT_LOADS_MAX: usize = 3;
 
 /// See the module. Shared by streams, by the feature that knows the participants, and by its own task.
 pub(crate) struct Presence {
@@ -53,7 +53,7 @@ pub(crate) struct Presence {
     /// Set once at the start; nobody takes part in anything without.
     participants: OnceLock<Arc<dyn Participants>>,
     /// Held for look-ups and list operations only, never across an await.
-    registry: Mutex<Registry>,
+    registry: Mutex<RoomRegistry>,
     /// Something is due earlier than it was.
     earlier: Notify,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Presence {
 impl Presence {
     /// Nobody is connected. `debounce`: how long a loss must last before it is told.
     pub(crate) fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration) -> Arc<Self> {
-        let (registry, participants) = (Mutex::new(Registry::new(debounce)), OnceLock::new());
+        let (registry, participants) = (Mutex::new(RoomRegistry::new(debounce)), OnceLock::new());
         Arc::new(Self { hub, clock, started: Instant::now(), participants, registry, earlier: Notify::new() })
     }
 
@@ -70,7 +70,7 @@ impl Presence {
         let _ = self.participants.set(participants);
     }
 
-    /// Tells what is due, for as long as the server runs.
+    /// Announces what is due, for as long as the server runs.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             let due = self.registry.lock().due();
@@ -81,20 +81,21 @@ impl Presence {
                     () = sleep_until(self.started + due) => {}
                 },
             }
-            let told = self.registry.lock().settle(self.now());
-            self.hub.tell_presence(&told);
+            let told = self.registry.lock().run_due(self.now());
+            self.hub.wake_presence(&told);
         }
     }
 
-    /// Sees to it that those who take part in these documents are known. To be called before [`attend`](Self::attend).
-    pub(crate) async fn learn(&self, interest: &Interest) {
+    /// Sees to it that those who take part in these documents are known. To be called before
+    /// [`subscribe`](Self::subscribe).
+    pub(crate) async fn load_participants(&self, interest: &Interest) {
         let Some(known) = self.participants.get() else { return };
         for name in &interest.documents {
-            for _ in 0..LEARN_ATTEMPTS_MAX {
-                let Some(participant_changes) = self.registry.lock().wants_participants(name) else { break };
+            for _ in 0..PARTICIPANT_LOADS_MAX {
+                let Some(participant_changes) = self.registry.lock().participants_to_load(name) else { break };
                 let found = known.participants(name).await;
                 let now = self.now();
-                if self.change(|registry| registry.know(name, &found, participant_changes, now)) {
+                if self.change(|registry| registry.add_known(name, &found, participant_changes, now)) {
                     break;
                 }
             }
@@ -103,12 +104,12 @@ impl Presence {
 
     /// A stream of `user` begins. It counts as a connection to the documents that `interest` names, but for those that
     /// are `barred` to the user, until it is dropped; that of nobody counts for none.
-    pub(crate) fn attend(
+    pub(crate) fn subscribe(
         self: &Arc<Self>,
         user: Option<UserId>,
         interest: Arc<Interest>,
         barred: &HashSet<DocumentName>,
-    ) -> Attendance {
+    ) -> PresenceSubscription {
         let now = self.now();
         let (seen, uncounted) = self.change(|registry| {
             let seen = registry.begin();
@@ -117,7 +118,7 @@ impl Presence {
             };
             (seen, interest.documents.iter().filter(refused).cloned().collect())
         });
-        Attendance { presence: Arc::clone(self), interest, user, uncounted, seen }
+        PresenceSubscription { presence: Arc::clone(self), interest, user, uncounted, seen }
     }
 
     /// `player` takes part from now on. Call it after the change is stored.
@@ -138,17 +139,17 @@ impl Presence {
         self.change(|registry| registry.leave_all(name, now));
     }
 
-    /// How it stands with a player, as it was told. `None`: neither connected nor a participant since the start of the
-    /// server, or gone for so long that it is forgotten.
-    pub(crate) fn of(&self, name: &DocumentName, player: &UserId) -> Option<Standing> {
+    /// The presence of a player, as it was last announced. `None`: neither connected nor a participant since the start
+    /// of the server, or gone for so long that it is forgotten.
+    pub(crate) fn player(&self, name: &DocumentName, player: &UserId) -> Option<PlayerPresence> {
         self.registry.lock().standing(name, player, self.now())
     }
 
-    fn now(&self) -> Moment {
-        Moment { at: self.clock.now(), tick: self.started.elapsed() }
+    fn now(&self) -> PresenceTime {
+        PresenceTime { at: self.clock.now(), tick: self.started.elapsed() }
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut Registry) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut RoomRegistry) -> R) -> R {
         let (result, earlier) = {
             let mut registry = self.registry.lock();
             let before = registry.due();
@@ -164,27 +165,27 @@ impl Presence {
 }
 
 /// A stream that is open: a connection of its user, who is gone when the last is dropped, and what it knows of others.
-pub(crate) struct Attendance {
+pub(crate) struct PresenceSubscription {
     presence: Arc<Presence>,
     interest: Arc<Interest>,
     user: Option<UserId>,
     /// Documents whose rooms were full, or that are barred to the user: there it does not count, and must not be
     /// counted out.
     uncounted: Box<[DocumentName]>,
-    seen: Seen,
+    seen: PresenceCursor,
 }
 
-impl Attendance {
+impl PresenceSubscription {
     /// What is to be told on this stream since it was last asked, as frames, and whether there is more to be asked for
     /// at once. At first that is the present, if anybody is there.
-    pub(crate) fn news(&mut self) -> (Bytes, bool) {
-        self.news_except(&HashSet::new(), u64::MAX)
+    pub(crate) fn next_frames(&mut self) -> (Bytes, bool) {
+        self.next_frames_except(&HashSet::new(), u64::MAX)
     }
 
     /// The same, as far as `revision`, without what is `barred`, which [`pending`](Self::pending) told of.
-    pub(crate) fn news_except(&mut self, barred: &HashSet<DocumentName>, revision: u64) -> (Bytes, bool) {
+    pub(crate) fn next_frames_except(&mut self, barred: &HashSet<DocumentName>, revision: u64) -> (Bytes, bool) {
         let now = self.presence.now();
-        self.presence.registry.lock().news(&self.interest, &mut self.seen, (barred, revision), now)
+        self.presence.registry.lock().next_frames(&self.interest, &mut self.seen, (barred, revision), now)
     }
 
     /// The documents of which there is something to be told, and how far that goes.
@@ -202,7 +203,7 @@ impl Attendance {
     }
 }
 
-impl Drop for Attendance {
+impl Drop for PresenceSubscription {
     fn drop(&mut self) {
         let Some(user) = &self.user else { return };
         let now = self.presence.now();

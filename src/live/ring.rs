@@ -33,7 +33,7 @@ pub struct Ring {
     head: (Seq, Hash),
     durable: Seq,
     /// The newest event that is in the log of later runs too: not of a volatile document.
-    lasting: (Seq, Hash),
+    last_persistent: (Seq, Hash),
     /// The newest event of a volatile document of each collection that was dropped: it is nowhere any more.
     lost: BTreeMap<Collection, Seq>,
 }
@@ -41,7 +41,15 @@ pub struct Ring {
 impl Ring {
     /// An empty ring at the end of a log whose last event is `head`.
     pub fn new(head: (Seq, Hash), bounds: RingBounds) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, bounds, head, durable: head.0, lasting: head, lost: BTreeMap::new() }
+        Self {
+            events: VecDeque::new(),
+            bytes: 0,
+            bounds,
+            head,
+            durable: head.0,
+            last_persistent: head,
+            lost: BTreeMap::new(),
+        }
     }
 
     /// Seq and hash of the newest event; `Seq::ZERO` when there is none.
@@ -55,8 +63,8 @@ impl Ring {
     }
 
     /// The newest event that is not of a volatile document: whatever comes after it is gone when the server stops.
-    pub fn lasting(&self) -> (Seq, Hash) {
-        self.lasting
+    pub fn last_persistent(&self) -> (Seq, Hash) {
+        self.last_persistent
     }
 
     /// The newest event of a volatile document of `collection` that has left memory, and with it this log.
@@ -84,7 +92,7 @@ impl Ring {
         }
         self.head = (event.seq, event.hash);
         if !event.meta.volatile {
-            self.lasting = self.head;
+            self.last_persistent = self.head;
         }
         self.bytes += weight(&event);
         self.events.push_back(event);

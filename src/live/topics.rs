@@ -47,9 +47,9 @@ impl Interest {
 
 /// What a subscriber is woken for: one or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Woken(u8);
+pub struct WakeReason(u8);
 
-impl Woken {
+impl WakeReason {
     /// Something may have been published.
     pub const EVENTS: Self = Self(1);
     /// Somebody came or went.
@@ -71,23 +71,23 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     /// Wakes it, or has it find something when it looks.
-    pub(crate) fn wake(&self, what: Woken) {
+    pub(crate) fn wake(&self, what: WakeReason) {
         // The flag goes first: a subscriber that registers its waker between the two sees the flag.
         if self.woken.fetch_or(what.0, Ordering::AcqRel) == 0 {
             self.waker.wake();
         }
     }
 
-    fn take(&self) -> Poll<Woken> {
+    fn take(&self) -> Poll<WakeReason> {
         match self.woken.swap(0, Ordering::AcqRel) {
             0 => Poll::Pending,
-            woken => Poll::Ready(Woken(woken)),
+            woken => Poll::Ready(WakeReason(woken)),
         }
     }
 
     /// Waits until there was something since the last return. Cancel safe: a wake-up that nobody was there to receive
     /// is kept.
-    pub(crate) async fn woken(&self) -> Woken {
+    pub(crate) async fn woken(&self) -> WakeReason {
         poll_fn(|context| {
             if let Poll::Ready(woken) = self.take() {
                 return Poll::Ready(woken);
@@ -100,14 +100,14 @@ impl Waiter {
 }
 
 #[derive(Debug, Default)]
-struct Lists {
+struct WaiterLists {
     documents: HashMap<DocumentName, Vec<Arc<Waiter>>>,
     collections: HashMap<Collection, Vec<Arc<Waiter>>>,
 }
 
 /// The waiters by what they wait for. The lock is held for list operations only; the engine never takes it.
 #[derive(Debug, Default)]
-pub(crate) struct Topics(Mutex<Lists>);
+pub(crate) struct Topics(Mutex<WaiterLists>);
 
 impl Topics {
     /// Adds a waiter for everything that `interest` covers.
@@ -144,11 +144,11 @@ impl Topics {
         for event in events {
             let name = &event.meta.name;
             if documents.insert(name) {
-                lists.documents.get(name).into_iter().flatten().for_each(|waiter| waiter.wake(Woken::EVENTS));
+                lists.documents.get(name).into_iter().flatten().for_each(|waiter| waiter.wake(WakeReason::EVENTS));
             }
             if collections.insert(&name.collection) {
                 let waiters = lists.collections.get(&name.collection).into_iter().flatten();
-                waiters.for_each(|waiter| waiter.wake(Woken::EVENTS));
+                waiters.for_each(|waiter| waiter.wake(WakeReason::EVENTS));
             }
         }
     }
@@ -159,10 +159,10 @@ impl Topics {
         let mut collections = HashSet::new();
         for name in names {
             let waiters = lists.documents.get(name).into_iter().flatten();
-            waiters.for_each(|waiter| waiter.wake(Woken::PRESENCE));
+            waiters.for_each(|waiter| waiter.wake(WakeReason::PRESENCE));
             if collections.insert(&name.collection) {
                 let waiters = lists.collections.get(&name.collection).into_iter().flatten();
-                waiters.for_each(|waiter| waiter.wake(Woken::PRESENCE));
+                waiters.for_each(|waiter| waiter.wake(WakeReason::PRESENCE));
             }
         }
     }
@@ -171,13 +171,13 @@ impl Topics {
     pub(crate) fn wake_names(&self, name: &DocumentName) {
         let lists = self.0.lock();
         let (document, collection) = (lists.documents.get(name), lists.collections.get(&name.collection));
-        document.into_iter().chain(collection).flatten().for_each(|waiter| waiter.wake(Woken::EVENTS));
+        document.into_iter().chain(collection).flatten().for_each(|waiter| waiter.wake(WakeReason::EVENTS));
     }
 
     pub(crate) fn wake_all(&self) {
         let lists = self.0.lock();
         let waiters = lists.documents.values().chain(lists.collections.values()).flatten();
-        waiters.for_each(|waiter| waiter.wake(Woken::EVENTS));
+        waiters.for_each(|waiter| waiter.wake(WakeReason::EVENTS));
     }
 }
 

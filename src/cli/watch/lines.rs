@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Moved;
+use super::MoveNotice;
 use crate::document::patch::{self, Operation};
 use crate::net::sse_parser::Message;
 
@@ -17,14 +17,14 @@ const STATE_CHARS_SHOWN: usize = 2000;
 
 /// Makes the lines, and keeps what each document says, so that a change can show what was there before.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct LineFormatter {
     /// Whether each change names its document.
     several: bool,
     /// By `collection/id`. As many as the server's snapshot has, and those that came since.
     states: HashMap<String, Value>,
 }
 
-impl Lines {
+impl LineFormatter {
     /// `several`: more than one document is followed.
     pub(super) fn new(several: bool) -> Self {
         Self { several, states: HashMap::new() }
@@ -48,7 +48,7 @@ impl Lines {
 
     fn change(&mut self, data: &str) -> Option<String> {
         #[derive(Deserialize)]
-        struct Change {
+        struct ChangeEvent {
             collection: String,
             id: String,
             version: u64,
@@ -58,7 +58,7 @@ impl Lines {
             at: String,
             patch: Vec<Operation>,
         }
-        let Change { collection, id, version, kind, actor, at, patch } = serde_json::from_str(data).ok()?;
+        let ChangeEvent { collection, id, version, kind, actor, at, patch } = serde_json::from_str(data).ok()?;
         let name = format!("{collection}/{id}");
         let mut state = self.states.remove(&name);
         let summary = summary(state.as_ref(), &patch);
@@ -80,7 +80,7 @@ impl Lines {
             collection: String,
             id: String,
         }
-        let Moved { to, .. } = serde_json::from_str(data).ok()?;
+        let MoveNotice { to, .. } = serde_json::from_str(data).ok()?;
         if !self.several {
             return Some(format!("moved to {to}"));
         }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn check(event: &str, data: &str, expect: &str) {
-        assert_eq!(Lines::default().line(&message(event, data)), expect);
+        assert_eq!(LineFormatter::default().line(&message(event, data)), expect);
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_change_shows_what_was_there_before_and_which_document_of_several() {
-        let mut lines = Lines::new(true);
+        let mut lines = LineFormatter::new(true);
         let documents = r#"[{"collection":"games","id":"g1","version":1,"state":{"n":0,"x":[1]}}]"#;
         let snapshot = format!(r#"{{"reason":"start","gone":["games/g2"],"documents":{documents}}}"#);
         let told = lines.line(&message("snapshot", &snapshot));

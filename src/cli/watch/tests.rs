@@ -79,7 +79,7 @@ const GONE: &str = "HTTP/1.1 410 Gone\r\nContent-Length: 16\r\n\r\n{\"title\":\"
 async fn a_lost_connection_is_taken_up_where_it_broke() {
     let (target, task) = peer(&[FIRST, BUSY, SECOND, GONE]).await;
     let mut watch = watch_of(&target, true);
-    assert_eq!(watch.follow(&SeededEntropy::new(1)).await, End::Refused("Gone (410)".to_owned()));
+    assert_eq!(watch.follow(&SeededEntropy::new(1)).await, WatchEnd::Refused("Gone (410)".to_owned()));
     let heads = task.await.unwrap();
     assert!(heads.iter().all(|head| head.starts_with("get /api/v1/games/g1/events http/1.1\r\n")), "{heads:?}");
     assert!(heads.iter().all(|head| head.contains("authorization: bearer rejoin_session_test\r\n")), "{heads:?}");
@@ -140,9 +140,9 @@ async fn a_game_that_moved_is_followed_to_where_it_is() {
         let mut watch = watch_of(&here, false);
         // A session is of one server, and is shown to no other.
         let end = watch.follow(&SeededEntropy::new(1)).await;
-        assert!(matches!(&end, End::Refused(why) if why.contains("a session is of one server")), "{end:?}");
+        assert!(matches!(&end, WatchEnd::Refused(why) if why.contains("a session is of one server")), "{end:?}");
         watch.options.session = None;
-        assert_eq!(watch.follow(&SeededEntropy::new(1)).await, End::Refused("Gone (410)".to_owned()));
+        assert_eq!(watch.follow(&SeededEntropy::new(1)).await, WatchEnd::Refused("Gone (410)".to_owned()));
         let heads = task.await.unwrap();
         assert!(heads.iter().all(|head| !head.contains("authorization:")), "{heads:?}");
         assert!(heads.iter().all(|head| head.contains("last-event-id: 5-def\r\n")), "{heads:?}");
@@ -155,8 +155,8 @@ async fn a_game_that_moved_is_followed_to_where_it_is() {
 async fn a_game_that_nobody_has_or_that_is_where_none_may_be_is_not_followed() {
     let elsewhere = sends_on(Some("http://192.0.2.1:80"), false).await;
     let end = without_session(&elsewhere).follow(&SeededEntropy::new(1)).await;
-    assert!(matches!(&end, End::Refused(why) if why.contains("neither on this machine")), "{end:?}");
+    assert!(matches!(&end, WatchEnd::Refused(why) if why.contains("neither on this machine")), "{end:?}");
     let circle = sends_on(None, false).await;
     let end = without_session(&circle).follow(&SeededEntropy::new(1)).await;
-    assert!(matches!(&end, End::Refused(why) if why.contains("nobody has it")), "{end:?}");
+    assert!(matches!(&end, WatchEnd::Refused(why) if why.contains("nobody has it")), "{end:?}");
 }

@@ -22,10 +22,10 @@ use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
-use crate::live::hub::{Found, Subscription};
-use crate::live::presence::{Attendance, Presence};
+use crate::live::hub::{RingRead, Subscription};
+use crate::live::presence::{Presence, PresenceSubscription};
 use crate::live::relocations::MovedDocument;
-use crate::live::topics::{Interest, Woken};
+use crate::live::topics::{Interest, WakeReason};
 use crate::store::{Filter, Reader};
 
 /// How often a snapshot is begun anew because a document was dropped from memory just when it was looked for.
@@ -108,7 +108,7 @@ pub(crate) struct Follow {
     reads: Reads,
     viewer: Viewer,
     subscription: Subscription,
-    attendance: Attendance,
+    presence_subscription: PresenceSubscription,
     cursor: Seq,
     /// Changes of access up to here are in what it was told: as it may see it now, it can go on from there.
     access_known: Seq,
@@ -145,14 +145,14 @@ impl Follow {
     ) -> Result<(Self, Item)> {
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
         let subscription = reads.hub.subscribe(Arc::new(interest));
-        presence.learn(subscription.interest()).await;
+        presence.load_participants(subscription.interest()).await;
         let Follower { viewer, counts } = follower;
         let named = subscription.interest().documents.iter().cloned();
         let barred = if counts { reads.unreadable(named, &viewer).await? } else { HashSet::new() };
         let user = counts.then(|| viewer.user_id()).transpose()?;
-        let attendance = presence.attend(user, Arc::clone(subscription.interest()), &barred);
+        let presence_subscription = presence.subscribe(user, Arc::clone(subscription.interest()), &barred);
         // Who is there already is told once what was missed is.
-        subscription.remind(Woken::PRESENCE);
+        subscription.remind(WakeReason::PRESENCE);
         let recoveries = reads.hub.recoveries();
         let (moved_before, relocations_read) =
             reads.hub.relocations().present(|name| subscription.interest().covers(name));
@@ -160,7 +160,7 @@ impl Follow {
             reads,
             viewer,
             subscription,
-            attendance,
+            presence_subscription,
             cursor: Seq::ZERO,
             access_known: Seq::ZERO,
             recoveries,
@@ -202,16 +202,16 @@ impl Follow {
                     return Ok(item);
                 }
                 let woken = self.subscription.woken().await;
-                self.caught_up = !woken.is_for(Woken::EVENTS);
-                self.presence_due = woken.is_for(Woken::PRESENCE);
+                self.caught_up = !woken.is_for(WakeReason::EVENTS);
+                self.presence_due = woken.is_for(WakeReason::PRESENCE);
                 continue;
             }
             match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
-                Found::Behind => match self.page().await? {
+                RingRead::Behind => match self.page().await? {
                     Some(item) => return Ok(item),
                     None => continue,
                 },
-                Found::Events { events, reached, all, durable } => {
+                RingRead::Events { events, reached, all, durable } => {
                     let events = match self.readable(events) {
                         ReadableEvents::Told(events) => events,
                         other => return self.tell_access(other).await,
@@ -238,15 +238,15 @@ impl Follow {
 
     async fn presence(&mut self) -> Result<Option<Item>> {
         let (frames, more) = if self.viewer == Viewer::Owner {
-            self.attendance.news()
+            self.presence_subscription.next_frames()
         } else {
-            let (names, revision) = self.attendance.pending();
+            let (names, revision) = self.presence_subscription.pending();
             let barred = self.reads.unreadable(names, &self.viewer).await?;
-            self.attendance.news_except(&barred, revision)
+            self.presence_subscription.next_frames_except(&barred, revision)
         };
         self.presence_due = false;
         if more {
-            self.subscription.remind(Woken::PRESENCE);
+            self.subscription.remind(WakeReason::PRESENCE);
         }
         Ok((!frames.is_empty()).then_some(Item::Presence(frames)))
     }
@@ -533,7 +533,7 @@ impl Follow {
         };
         let missing = ring.after(before).filter(is_missing).cloned().collect();
         // The last place that is still there after a restart, unless something volatile that is told comes after it.
-        let (seq, hash) = ring.lasting();
+        let (seq, hash) = ring.last_persistent();
         let told = !ring.covers_after(seq) || ring.after(seq).any(|event| interest.covers(&event.meta.name));
         let position = if told { ring.position() } else { Position::after(seq, hash) };
         Some(Present { position, head, missing, documents })

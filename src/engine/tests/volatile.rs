@@ -125,7 +125,7 @@ async fn a_follower_that_sleeps_is_given_the_whole_state_of_what_left_memory() {
     let next = running.change("games/fast", 151).await;
     let Item::Changes(events) = comes(&mut of_game).await else { panic!("a change was to come") };
     assert_eq!((events.len(), events[0].seq), (1, next.event.seq));
-    assert_eq!(reads.hub.gate().lasting().0, Seq(4));
+    assert_eq!(reads.hub.gate().last_persistent().0, Seq(4));
     let all = Interest { collections: [Collection::new("encounters").unwrap()].into(), ..Interest::default() };
     let (_, Item::Snapshot { position, .. }) = follow(&reads, all, None).await else { panic!("it is new") };
     assert_eq!(position.seq(), next.event.seq, "what is between is not in memory any more: the safe place is the end");

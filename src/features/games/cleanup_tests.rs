@@ -14,7 +14,7 @@ use crate::document::access::Access;
 use crate::document::decide::{Expected, Operation, Request};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Write;
-use crate::jobs::Record;
+use crate::jobs::RunRecord;
 use crate::jobs::tests::running::{AtWork, DAY, Running};
 use crate::store::{Connection, sql_error};
 
@@ -68,7 +68,7 @@ async fn complete(running: &Running, id: &'static str) {
     assert_eq!(running.engine.rows(write).await.unwrap(), 1);
 }
 
-fn count(record: &Record, name: &str) -> u64 {
+fn count(record: &RunRecord, name: &str) -> u64 {
     record.summary.as_ref().unwrap().counts[name]
 }
 

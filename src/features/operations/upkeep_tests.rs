@@ -12,7 +12,7 @@ use crate::base::ids::{DocumentName, Version};
 use crate::document::decide::{Expected, Operation, Request};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Write;
-use crate::jobs::Record;
+use crate::jobs::RunRecord;
 use crate::jobs::tests::running::{DAY, Running};
 use crate::store::{Connection, sql_error};
 
@@ -54,7 +54,7 @@ async fn kept(running: &Running, id: &str) -> (u64, u64) {
     running.reads.ask(read).await.unwrap()
 }
 
-fn count(record: &Record, name: &str) -> u64 {
+fn count(record: &RunRecord, name: &str) -> u64 {
     assert_eq!(record.outcome.as_deref(), Some("succeeded"), "{record:?}");
     record.summary.as_ref().unwrap().counts[name]
 }

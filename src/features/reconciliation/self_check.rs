@@ -1,8 +1,8 @@
 //! What runs the comparison of memory with the disk, and says what came of it.
 //!
 //! *Memory* is what was published: the engine notes for each document that changes what it became
-//! ([`changes`](crate::live::changes)), and from those notes the [`ledger`] knows where every document must stand. What
-//! it knows it has never read back from the disk, but for where documents stood when the server started.
+//! ([`changes`](crate::live::change_tracker)), and from those notes the [`ledger`] knows where every document must
+//! stand. What it knows it has never read back from the disk, but for where documents stood when the server started.
 //!
 //! *Incrementally*: at one moment of what is published, everything up to its end is on disk, so the rows that came
 //! since the last moment, read in one transaction, must be those changes: each document ends where memory does, and no

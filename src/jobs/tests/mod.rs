@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::runner::Signal;
-use super::{Job, JobContext, Outcome, Schedule, Summary, log, sql};
+use super::runner::RunnerMessage;
+use super::{Job, JobContext, RunOutcome, Schedule, Summary, sql, trim};
 use crate::base::error::{Error, Kind, Result};
 use crate::store::{Connection, sql_error};
 use running::{AtWork, DAY, Running, until};
@@ -72,18 +72,18 @@ fn told_runs(runs: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
     runs.iter().map(|(trigger, outcome)| ((*trigger).to_owned(), Some((*outcome).to_owned()))).collect()
 }
 
-/// Sends signals and waits until the runner has heeded them: it heeds them in their order.
-async fn signal(at_work: &AtWork, signals: impl IntoIterator<Item = Signal>) {
-    for one in signals {
-        at_work.handle.signal(one);
+/// Sends messages and waits until the runner has heeded them: it heeds them in their order.
+async fn message(at_work: &AtWork, messages: impl IntoIterator<Item = RunnerMessage>) {
+    for one in messages {
+        at_work.handle.send(one);
     }
     assert_eq!(at_work.handle.run_now("no-such-job", false).await.unwrap_err().kind(), Kind::NotFound);
 }
 
 /// Signals again and again, until a job has begun so often.
-async fn signal_until(at_work: &AtWork, job: &'static str, runs: usize, one: impl Fn() -> Signal) {
+async fn signal_until(at_work: &AtWork, job: &'static str, runs: usize, one: impl Fn() -> RunnerMessage) {
     let begun = async || {
-        signal(at_work, [one()]).await;
+        message(at_work, [one()]).await;
         at_work.runs(job).await.len() >= runs
     };
     until("the job begins", begun).await;
@@ -103,14 +103,14 @@ async fn a_job_that_panics_hangs_or_fails_harms_no_other() {
     let fails = Job::new("fails", NIGHTLY, LONG, |_| async { Err(Error::new(Kind::Rejected, "not today")) });
     let at_work = running.runner(vec![panics, panics_early, hangs, fails, job("quick")]);
     for (name, outcome, error) in [
-        ("panics", Outcome::Panicked, Some("a bug")),
-        ("panics-early", Outcome::Panicked, Some("a bug")),
-        ("hangs", Outcome::TimedOut, Some("longer than 20ms")),
-        ("fails", Outcome::Failed, Some("not today")),
-        ("quick", Outcome::Succeeded, None),
+        ("panics", RunOutcome::Panicked, Some("a bug")),
+        ("panics-early", RunOutcome::Panicked, Some("a bug")),
+        ("hangs", RunOutcome::TimedOut, Some("longer than 20ms")),
+        ("fails", RunOutcome::Failed, Some("not today")),
+        ("quick", RunOutcome::Succeeded, None),
         // Once more: none of them is stuck.
-        ("panics", Outcome::Panicked, Some("a bug")),
-        ("hangs", Outcome::TimedOut, Some("longer than 20ms")),
+        ("panics", RunOutcome::Panicked, Some("a bug")),
+        ("hangs", RunOutcome::TimedOut, Some("longer than 20ms")),
     ] {
         let record = at_work.run(name, false).await;
         assert_eq!(record.outcome.as_deref(), Some(outcome.as_str()), "{name}");
@@ -156,14 +156,14 @@ async fn a_job_never_runs_twice_at_once() {
     assert_eq!(at_work.handle.run_now("gate", false).await.unwrap_err().kind(), Kind::AlreadyExists);
     assert_eq!(at_work.handle.run_now("gate", true).await.unwrap_err().kind(), Kind::AlreadyExists);
     running.clock.advance(DAY);
-    signal(&at_work, [Signal::Due("gate"), Signal::Look]).await;
+    message(&at_work, [RunnerMessage::Due("gate"), RunnerMessage::CheckAll]).await;
     let meanwhile = at_work.until_ended("quick", 1).await;
     assert_eq!(meanwhile, told_runs(&[("make-up", "succeeded")]), "others run meanwhile");
     assert_eq!((gate.begun(), at_work.runs("gate").await.len()), (1, 1));
     gate.open.add_permits(2);
     started.ended.await.unwrap();
     // Its slot passed while it ran: a look finds it late. It may take the runner a moment to hear that it has ended.
-    signal_until(&at_work, "gate", 2, || Signal::Look).await;
+    signal_until(&at_work, "gate", 2, || RunnerMessage::CheckAll).await;
     let runs = at_work.until_ended("gate", 2).await;
     assert_eq!(runs, told_runs(&[("request", "succeeded"), ("make-up", "succeeded")]));
 }
@@ -172,13 +172,13 @@ async fn a_job_never_runs_twice_at_once() {
 async fn a_job_runs_once_per_slot_and_what_was_missed_is_made_up_for_once() {
     let running = Running::start(None);
     let at_work = running.runner(vec![job("nightly")]);
-    signal(&at_work, [Signal::Look, Signal::Due("nightly")]).await;
+    message(&at_work, [RunnerMessage::CheckAll, RunnerMessage::Due("nightly")]).await;
     assert_eq!(at_work.runs("nightly").await, [], "new at noon, it is not late");
     running.clock.advance(Duration::from_secs(12 * 3600 + 300));
-    signal(&at_work, [Signal::Due("nightly"), Signal::Due("nightly"), Signal::Look]).await;
+    message(&at_work, [RunnerMessage::Due("nightly"), RunnerMessage::Due("nightly"), RunnerMessage::CheckAll]).await;
     let mut expected = told_runs(&[("schedule", "succeeded")]);
     assert_eq!(at_work.until_ended("nightly", 1).await, expected);
-    signal(&at_work, [Signal::Due("nightly"), Signal::Look]).await;
+    message(&at_work, [RunnerMessage::Due("nightly"), RunnerMessage::CheckAll]).await;
     assert_eq!(at_work.runs("nightly").await, expected, "once per slot");
     drop(at_work);
 
@@ -186,10 +186,10 @@ async fn a_job_runs_once_per_slot_and_what_was_missed_is_made_up_for_once() {
     let at_work = running.runner(vec![job("nightly"), job("new")]);
     expected.extend(told_runs(&[("make-up", "succeeded")]));
     assert_eq!(at_work.until_ended("nightly", 2).await, expected);
-    signal(&at_work, [Signal::Look]).await;
+    message(&at_work, [RunnerMessage::CheckAll]).await;
     drop(at_work);
     let at_work = running.runner(vec![job("nightly"), job("new")]);
-    signal(&at_work, [Signal::Look]).await;
+    message(&at_work, [RunnerMessage::CheckAll]).await;
     at_work.run("new", false).await;
     assert_eq!(at_work.runs("nightly").await, expected, "five nights are made up for by one run");
     assert_eq!(at_work.runs("new").await, told_runs(&[("request", "succeeded")]), "what is new is not late");
@@ -201,11 +201,11 @@ async fn a_job_that_fails_is_tried_again_at_its_next_slot() {
     let fails = Job::new("fails", NIGHTLY, LONG, |_| async { Err(Error::new(Kind::Rejected, "not today")) });
     let at_work = running.runner(vec![fails]);
     // The job is known from here on.
-    signal(&at_work, []).await;
+    message(&at_work, []).await;
     for nights in 1..=2 {
         running.clock.advance(DAY);
         // The runner may not have heard yet that the last run ended.
-        signal_until(&at_work, "fails", nights, || Signal::Due("fails")).await;
+        signal_until(&at_work, "fails", nights, || RunnerMessage::Due("fails")).await;
         let runs = at_work.until_ended("fails", nights).await;
         assert_eq!(runs, told_runs(&[("schedule", "failed"), ("schedule", "failed")][..nights]));
     }
@@ -231,7 +231,7 @@ async fn a_run_that_the_end_of_the_server_broke_off_is_told_so_and_made_up_for()
     assert_eq!(at_work.runs("dry").await, told_runs(&[("request", "interrupted")]), "a dry run did nothing");
     drop(at_work);
     let at_work = running.runner(vec![gate.job("gate"), gate.job("dry")]);
-    signal(&at_work, [Signal::Look]).await;
+    message(&at_work, [RunnerMessage::CheckAll]).await;
     assert_eq!(at_work.runs("gate").await.len(), 2, "once");
     assert_eq!(gate.begun(), 3);
 }
@@ -241,21 +241,21 @@ async fn while_storage_fails_nothing_runs_unrecorded_and_what_was_missed_is_made
     let running = Running::start(Some(256));
     let gate = Gate::new();
     let at_work = running.runner(vec![gate.job("gate")]);
-    signal(&at_work, []).await;
+    message(&at_work, []).await;
     let fill = |conn: &Connection, _| {
         conn.execute_batch("CREATE TABLE filler (text TEXT)").map_err(sql_error)?;
         conn.execute("INSERT INTO filler VALUES (?1)", ["x".repeat(2 << 20)]).map(drop).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(fill).await.unwrap_err().kind(), Kind::StorageUnavailable);
     running.clock.advance(DAY);
-    at_work.handle.signal(Signal::Due("gate"));
+    at_work.handle.send(RunnerMessage::Due("gate"));
     // Under way, until it is clear that its beginning cannot be recorded.
     let refused = async || at_work.handle.run_now("gate", false).await.unwrap_err().kind() == Kind::StorageUnavailable;
     until("its beginning cannot be recorded", refused).await;
     assert_eq!(gate.begun(), 0);
     running.recover().await;
     gate.open.add_permits(1);
-    signal_until(&at_work, "gate", 1, || Signal::Look).await;
+    signal_until(&at_work, "gate", 1, || RunnerMessage::CheckAll).await;
     assert_eq!(at_work.until_ended("gate", 1).await, told_runs(&[("make-up", "succeeded")]));
 }
 
@@ -271,13 +271,13 @@ async fn a_run_that_failed_for_want_of_storage_is_made_up_for_and_any_other_wait
         async move { outcome }
     };
     let at_work = running.runner(vec![Job::new("wants", NIGHTLY, LONG, wants)]);
-    signal(&at_work, []).await;
+    message(&at_work, []).await;
     running.clock.advance(DAY);
-    signal_until(&at_work, "wants", 1, || Signal::Due("wants")).await;
-    signal_until(&at_work, "wants", 3, || Signal::Look).await;
+    signal_until(&at_work, "wants", 1, || RunnerMessage::Due("wants")).await;
+    signal_until(&at_work, "wants", 3, || RunnerMessage::CheckAll).await;
     let runs = at_work.until_ended("wants", 3).await;
     assert_eq!(runs, told_runs(&[("schedule", "failed"), ("make-up", "failed"), ("make-up", "succeeded")]));
-    signal(&at_work, [Signal::Look, Signal::Due("wants")]).await;
+    message(&at_work, [RunnerMessage::CheckAll, RunnerMessage::Due("wants")]).await;
     assert_eq!(at_work.runs("wants").await.len(), 3, "once it went well it is done with");
 }
 
@@ -294,21 +294,21 @@ async fn who_asks_for_what_cannot_be_is_told_so() {
 #[tokio::test]
 async fn the_record_of_jobs_is_bounded_in_number_and_in_time() {
     let running = Running::start(None);
-    let at_work = running.runner(vec![log::trim_job(), job("quick")]);
-    signal(&at_work, []).await;
+    let at_work = running.runner(vec![trim::trim_job(), job("quick")]);
+    message(&at_work, []).await;
     let many = |conn: &Connection, now| {
         for job in ["quick", "another"] {
             for _ in 0..105 {
                 let id = sql::start(conn, job, super::Trigger::Request, false, now)?;
-                let outcome = Outcome::Succeeded;
-                let end = sql::End { id, job: "quick", outcome, summary: None, error: None, progress: None };
+                let outcome = RunOutcome::Succeeded;
+                let end = sql::RunEnd { id, job: "quick", outcome, summary: None, error: None, progress: None };
                 sql::end(conn, &end, now)?;
             }
         }
         Ok(())
     };
     running.engine.rows(many).await.unwrap();
-    let count = |record: super::Record| record.summary.unwrap().counts["runs"];
+    let count = |record: super::RunRecord| record.summary.unwrap().counts["runs"];
     assert_eq!(count(at_work.run("job-log-trim", true).await), 10);
     assert_eq!(at_work.runs("quick").await.len(), 105, "a dry run removes nothing");
     assert_eq!(count(at_work.run("job-log-trim", false).await), 10);

@@ -14,8 +14,8 @@ use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::engine::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
-use crate::jobs::runner::{Handle, Runner};
-use crate::jobs::{Job, Record};
+use crate::jobs::runner::{Runner, RunnerHandle};
+use crate::jobs::{Job, RunRecord};
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
 use crate::store;
@@ -42,7 +42,7 @@ pub(crate) struct Running {
 
 /// A runner at work. Dropped, it is gone at once, with all that it ran.
 pub(crate) struct AtWork {
-    pub handle: Handle,
+    pub handle: RunnerHandle,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -108,7 +108,7 @@ impl Running {
 
 impl AtWork {
     /// Runs a job to its end.
-    pub(crate) async fn run(&self, name: &str, dry_run: bool) -> Record {
+    pub(crate) async fn run(&self, name: &str, dry_run: bool) -> RunRecord {
         let started = self.handle.run_now(name, dry_run).await.unwrap();
         started.ended.await.unwrap();
         self.handle.record(started.id).await.unwrap()

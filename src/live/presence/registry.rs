@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::room::{Moment, Room, Standing};
+use super::room::{PlayerPresence, PresenceTime, Room};
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits::{PRESENCE_ENTRIES_MAX, STREAM_WRITE_BYTES_MAX};
 use crate::live::topics::Interest;
@@ -15,11 +15,11 @@ use crate::live::topics::Interest;
 const FIRST_REVISION: u64 = 0;
 
 #[derive(Debug)]
-pub(super) struct Registry {
+pub(super) struct RoomRegistry {
     debounce: Duration,
-    rooms: HashMap<DocumentName, Kept>,
+    rooms: HashMap<DocumentName, RoomEntry>,
     /// When rooms are due.
-    agenda: BTreeSet<(Duration, DocumentName)>,
+    due_rooms: BTreeSet<(Duration, DocumentName)>,
     /// What was told, oldest first: each room by its newest revision.
     revisions: BTreeMap<u64, DocumentName>,
     /// How often anything was told.
@@ -31,9 +31,9 @@ pub(super) struct Registry {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct RoomEntry {
     room: Room,
-    /// Where it stands in the agenda.
+    /// Where it stands in the due_rooms.
     due: Option<Duration>,
     /// Where it stands among the revisions; 0: nothing was told yet.
     revision: u64,
@@ -43,7 +43,7 @@ struct Kept {
 
 /// How far a subscriber is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct PresenceCursor {
     /// What was told when it came: the present for it, and no news.
     opened: u64,
     /// Everything up to here it knows.
@@ -55,15 +55,15 @@ fn follows_one(interest: &Interest) -> bool {
     interest.documents.len() == 1 && interest.collections.is_empty()
 }
 
-impl Registry {
+impl RoomRegistry {
     pub(super) fn new(debounce: Duration) -> Self {
-        let (rooms, agenda, revisions) = (HashMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { debounce, rooms, agenda, revisions, revision: FIRST_REVISION, entries: 0, participant_changes: 0 }
+        let (rooms, due_rooms, revisions) = (HashMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { debounce, rooms, due_rooms, revisions, revision: FIRST_REVISION, entries: 0, participant_changes: 0 }
     }
 
     /// Where a new subscriber begins: it is still to be told everything.
-    pub(super) fn begin(&self) -> Seen {
-        Seen { opened: self.revision, told: FIRST_REVISION }
+    pub(super) fn begin(&self) -> PresenceCursor {
+        PresenceCursor { opened: self.revision, told: FIRST_REVISION }
     }
 
     /// How many rooms and players are kept.
@@ -72,19 +72,19 @@ impl Registry {
         self.entries
     }
 
-    /// When [`settle`](Self::settle) has something to do next.
+    /// When [`run_due`](Self::run_due) has something to do next.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.agenda.first().map(|(due, _)| *due)
+        self.due_rooms.first().map(|(due, _)| *due)
     }
 
     /// A connection opened. `false`: there is no room for more, and it does not count.
     #[must_use]
-    pub(super) fn enter(&mut self, name: &DocumentName, user: &UserId, now: Moment) -> bool {
+    pub(super) fn enter(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) -> bool {
         self.entries < PRESENCE_ENTRIES_MAX && self.update(name, now, |room| room.enter(user, now))
     }
 
     /// A connection that counted closed.
-    pub(super) fn exit(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+    pub(super) fn exit(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) {
         if self.rooms.contains_key(name) {
             self.update(name, now, |room| room.exit(user, now));
         }
@@ -92,7 +92,7 @@ impl Registry {
 
     /// Whether the participants of before the room was made are still to be asked for, and what is to be given to
     /// [`know`](Self::know) then.
-    pub(super) fn wants_participants(&self, name: &DocumentName) -> Option<u64> {
+    pub(super) fn participants_to_load(&self, name: &DocumentName) -> Option<u64> {
         let known = self.rooms.get(name).is_some_and(|kept| kept.participants_known);
         (!known).then_some(self.participant_changes)
     }
@@ -100,12 +100,12 @@ impl Registry {
     /// These took part when `participant_changes` was what it is said to be. `false`: it is not any more, and what was
     /// found may not hold.
     #[must_use]
-    pub(super) fn know(
+    pub(super) fn add_known(
         &mut self,
         name: &DocumentName,
         participants: &[UserId],
         participant_changes: u64,
-        now: Moment,
+        now: PresenceTime,
     ) -> bool {
         if participant_changes != self.participant_changes {
             return false;
@@ -113,9 +113,9 @@ impl Registry {
         if self.entries + participants.len() < PRESENCE_ENTRIES_MAX && !participants.is_empty() {
             // Everybody, whoever came first.
             let news =
-                self.update(name, now, |room| participants.iter().filter(|user| room.know(user, now)).count() > 0);
+                self.update(name, now, |room| participants.iter().filter(|user| room.add_known(user, now)).count() > 0);
             if news {
-                self.revise(name);
+                self.bump_revision(name);
             }
         }
         if let Some(kept) = self.rooms.get_mut(name) {
@@ -125,7 +125,7 @@ impl Registry {
     }
 
     /// `user` takes part from now on.
-    pub(super) fn join(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+    pub(super) fn join(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) {
         self.participant_changes += 1;
         if self.entries < PRESENCE_ENTRIES_MAX {
             self.update(name, now, |room| room.join(user, now));
@@ -133,7 +133,7 @@ impl Registry {
     }
 
     /// `user` takes part no more.
-    pub(super) fn leave(&mut self, name: &DocumentName, user: &UserId, now: Moment) {
+    pub(super) fn leave(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) {
         self.participant_changes += 1;
         if self.entries < PRESENCE_ENTRIES_MAX || self.rooms.contains_key(name) {
             self.update(name, now, |room| room.leave(user, now));
@@ -141,7 +141,7 @@ impl Registry {
     }
 
     /// Nobody takes part any more.
-    pub(super) fn leave_all(&mut self, name: &DocumentName, now: Moment) {
+    pub(super) fn leave_all(&mut self, name: &DocumentName, now: PresenceTime) {
         self.participant_changes += 1;
         if self.rooms.contains_key(name) {
             self.update(name, now, |room| room.leave_all(now));
@@ -149,20 +149,20 @@ impl Registry {
     }
 
     /// Does what is due, once per room. Returns the rooms whose watchers have something to be told.
-    pub(super) fn settle(&mut self, now: Moment) -> Vec<DocumentName> {
-        let due: Vec<_> = self.agenda.iter().take_while(|(due, _)| *due <= now.tick).cloned().collect();
+    pub(super) fn run_due(&mut self, now: PresenceTime) -> Vec<DocumentName> {
+        let due: Vec<_> = self.due_rooms.iter().take_while(|(due, _)| *due <= now.tick).cloned().collect();
         let debounce = self.debounce;
         let mut told = Vec::new();
         for (_, name) in due {
-            if self.update(&name, now, |room| room.settle(debounce, now)) {
-                self.revise(&name);
+            if self.update(&name, now, |room| room.run_due(debounce, now)) {
+                self.bump_revision(&name);
                 told.push(name);
             }
         }
         told
     }
 
-    fn revise(&mut self, name: &DocumentName) {
+    fn bump_revision(&mut self, name: &DocumentName) {
         let Some(kept) = self.rooms.get_mut(name) else { return };
         self.revision += 1;
         self.revisions.remove(&kept.revision);
@@ -171,7 +171,7 @@ impl Registry {
     }
 
     /// Changes a room, which is made for it if need be, and keeps the books.
-    fn update<R>(&mut self, name: &DocumentName, now: Moment, change: impl FnOnce(&mut Room) -> R) -> R {
+    fn update<R>(&mut self, name: &DocumentName, now: PresenceTime, change: impl FnOnce(&mut Room) -> R) -> R {
         if !self.rooms.contains_key(name) {
             self.entries += 1;
         }
@@ -183,9 +183,9 @@ impl Registry {
         let due = if over { None } else { kept.room.due(self.debounce) };
         if kept.due != due {
             if let Some(before) = kept.due {
-                self.agenda.remove(&(before, name.clone()));
+                self.due_rooms.remove(&(before, name.clone()));
             }
-            self.agenda.extend(due.map(|due| (due, name.clone())));
+            self.due_rooms.extend(due.map(|due| (due, name.clone())));
             kept.due = due;
         }
         if over {
@@ -197,19 +197,19 @@ impl Registry {
     }
 
     /// How it stands with a player. `None`: not known.
-    pub(super) fn standing(&self, name: &DocumentName, user: &UserId, now: Moment) -> Option<Standing> {
+    pub(super) fn standing(&self, name: &DocumentName, user: &UserId, now: PresenceTime) -> Option<PlayerPresence> {
         self.rooms.get(name)?.room.standing(user, now)
     }
 
     /// What a subscriber is still to be told, as frames of a stream, and whether there is more than fits into one
     /// write. Of each room only the newest is told.
     /// `barred`: documents of which nothing is told; `revision`: how far to go.
-    pub(super) fn news(
+    pub(super) fn next_frames(
         &mut self,
         interest: &Interest,
-        seen: &mut Seen,
+        seen: &mut PresenceCursor,
         (barred, revision): (&HashSet<DocumentName>, u64),
-        now: Moment,
+        now: PresenceTime,
     ) -> (Bytes, bool) {
         let (mut out, until) = (BytesMut::new(), revision.min(self.revision));
         if follows_one(interest) {
@@ -234,7 +234,7 @@ impl Registry {
     }
 
     /// The documents of which a subscriber is still to be told something, and how far that goes.
-    pub(super) fn pending(&self, interest: &Interest, seen: Seen) -> (Vec<DocumentName>, u64) {
+    pub(super) fn pending(&self, interest: &Interest, seen: PresenceCursor) -> (Vec<DocumentName>, u64) {
         let names = match follows_one(interest) {
             true => interest.documents.iter().cloned().collect(),
             false => self.newer(interest, seen).map(|(_, name)| name).collect(),
@@ -242,12 +242,12 @@ impl Registry {
         (names, self.revision)
     }
 
-    fn newer(&self, interest: &Interest, seen: Seen) -> impl Iterator<Item = (u64, DocumentName)> {
+    fn newer(&self, interest: &Interest, seen: PresenceCursor) -> impl Iterator<Item = (u64, DocumentName)> {
         let newer = self.revisions.range(seen.told + 1..).filter(|(_, name)| interest.covers(name));
         newer.map(|(revision, name)| (*revision, name.clone()))
     }
 
-    fn of_room(&mut self, name: &DocumentName, seen: Seen, now: Moment) -> Option<Bytes> {
+    fn of_room(&mut self, name: &DocumentName, seen: PresenceCursor, now: PresenceTime) -> Option<Bytes> {
         let kept = self.rooms.get_mut(name).filter(|kept| kept.revision > seen.told)?;
         if kept.revision <= seen.opened { kept.room.present(name, now) } else { kept.room.frame(name) }
     }

@@ -1,7 +1,7 @@
 //! The presence of one document's players, as a value: who is there, who was, and what of it has been told.
 //!
-//! Nothing here asks a clock. Each call is given the [`Moment`]; what is to happen later is a [due](Room::due) time, at
-//! which whoever keeps the room [settles](Room::settle) it.
+//! Nothing here asks a clock. Each call is given the [`PresenceTime`]; what is to happen later is a [due](Room::due)
+//! time, at which whoever keeps the room [settles](Room::run_due) it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::base::limits::{PRESENCE_KEPT, PRESENCE_PARTICIPANTS_MAX, PRESENCE_PLA
 
 /// The present, on two clocks: what people are told, and what waiting times are measured by, since the first may jump.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct PresenceTime {
     /// What people are told.
     pub at: Timestamp,
     /// Time since some fixed start; never goes back.
@@ -24,7 +24,7 @@ pub(super) struct Moment {
 /// What became of a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Turn {
+pub(super) enum PresenceEvent {
     /// Takes part.
     Join,
     /// Takes part no more.
@@ -40,9 +40,9 @@ pub(super) enum Turn {
 /// The newest change of a room, as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Change {
+struct PresenceChange {
     player_id: UserId,
-    event: Turn,
+    event: PresenceEvent,
     /// Only for choosing the newest of several.
     #[serde(skip)]
     at: Timestamp,
@@ -51,7 +51,7 @@ struct Change {
 /// How it stands with a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Standing {
+pub(crate) struct PlayerPresence {
     /// Whether the player has a connection, as far as it was told: a loss shows after the debounce.
     pub connected: bool,
     /// The last moment at which the player is known to have been connected; the present for one who is. `None`: not
@@ -63,7 +63,7 @@ pub(crate) struct Standing {
 }
 
 #[derive(Debug)]
-struct Player {
+struct RoomPlayer {
     id: UserId,
     /// Open now, told or not.
     connections: u32,
@@ -75,70 +75,84 @@ struct Player {
     /// Whether the player was connected before, as far as that is known: of whoever took part before anybody was here,
     /// it is believed.
     known: bool,
-    /// See [`Standing::since`].
+    /// See [`PlayerPresence::since`].
     since: Option<Timestamp>,
     last_seen: Option<Timestamp>,
     /// When the first connection came or the last one went.
-    turned: Moment,
+    connection_changed: PresenceTime,
     /// When `connected` was last told to have changed.
     told: Option<Duration>,
 }
 
-impl Player {
-    fn new(id: UserId, now: Moment) -> Self {
+impl RoomPlayer {
+    fn new(id: UserId, now: PresenceTime) -> Self {
         let (takes_part, connected, listed, known, since, last_seen, told) =
             (false, false, false, false, None, None, None);
-        Self { id, connections: 0, takes_part, connected, listed, known, since, last_seen, turned: now, told }
+        Self {
+            id,
+            connections: 0,
+            takes_part,
+            connected,
+            listed,
+            known,
+            since,
+            last_seen,
+            connection_changed: now,
+            told,
+        }
     }
 
     /// When it is to be told that the player came or went. A loss must have lasted; a return is told at once, but not
     /// so soon after the last change that a bad line makes a list that flickers.
-    fn flip_due(&self, debounce: Duration) -> Option<Duration> {
+    fn toggle_due(&self, debounce: Duration) -> Option<Duration> {
         match (self.connections > 0, self.connected) {
-            (true, false) => Some(self.told.map_or(self.turned.tick, |told| self.turned.tick.max(told + debounce))),
-            (false, true) => Some(self.turned.tick + debounce),
+            (true, false) => Some(
+                self.told
+                    .map_or(self.connection_changed.tick, |told| self.connection_changed.tick.max(told + debounce)),
+            ),
+            (false, true) => Some(self.connection_changed.tick + debounce),
             (true, true) | (false, false) => None,
         }
     }
 
-    fn flip(&mut self, now: Moment) -> Change {
+    fn toggle_connected(&mut self, now: PresenceTime) -> PresenceChange {
         self.connected = !self.connected;
-        (self.listed, self.since, self.told) = (true, Some(self.turned.at), Some(now.tick));
+        (self.listed, self.since, self.told) = (true, Some(self.connection_changed.at), Some(now.tick));
         let event = match (self.connected, self.known) {
-            (true, true) => Turn::Returned,
-            (true, false) => Turn::Connected,
-            (false, _) => Turn::Lost,
+            (true, true) => PresenceEvent::Returned,
+            (true, false) => PresenceEvent::Connected,
+            (false, _) => PresenceEvent::Lost,
         };
         self.known = true;
-        Change { player_id: self.id.clone(), event, at: self.turned.at }
+        PresenceChange { player_id: self.id.clone(), event, at: self.connection_changed.at }
     }
 
-    fn forget_due(&self) -> Option<Duration> {
+    fn eviction_due(&self) -> Option<Duration> {
         let gone = self.connections == 0 && !self.connected;
-        gone.then_some(self.turned.tick + PRESENCE_KEPT)
+        gone.then_some(self.connection_changed.tick + PRESENCE_KEPT)
     }
 
     /// `None`: nobody is to know yet.
-    fn standing(&self, at: Timestamp) -> Option<Standing> {
+    fn standing(&self, at: Timestamp) -> Option<PlayerPresence> {
         let last_seen = if self.connected { Some(at) } else { self.last_seen };
-        self.listed.then_some(Standing { connected: self.connected, last_seen, since: self.since })
+        self.listed.then_some(PlayerPresence { connected: self.connected, last_seen, since: self.since })
     }
 }
 
 /// The players of one document, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    players: Vec<Player>,
+    players: Vec<RoomPlayer>,
     /// Whether somebody began or ceased to take part, which is still to be told.
-    news: Option<Change>,
+    pending_change: Option<PresenceChange>,
     /// What was told last, and when.
-    told: Option<Told>,
+    told: Option<Announcement>,
 }
 
 #[derive(Debug)]
-struct Told {
-    change: Option<Change>,
-    at: Moment,
+struct Announcement {
+    change: Option<PresenceChange>,
+    at: PresenceTime,
     /// Made for the first subscriber; there may be a thousand more.
     frame: Option<Bytes>,
 }
@@ -151,29 +165,29 @@ impl Room {
 
     /// A connection of `user` opened. `false`: the room is full, and the connection does not count.
     #[must_use]
-    pub(super) fn enter(&mut self, user: &UserId, now: Moment) -> bool {
+    pub(super) fn enter(&mut self, user: &UserId, now: PresenceTime) -> bool {
         let others = self.players.iter().filter(|player| !player.takes_part).count();
         let Some(player) = self.player(user, others < PRESENCE_PLAYERS_MAX, now) else { return false };
         player.connections += 1;
         if player.connections == 1 {
-            player.turned = now;
+            player.connection_changed = now;
         }
         true
     }
 
     /// A connection that [`enter`](Self::enter) counted closed.
-    pub(super) fn exit(&mut self, user: &UserId, now: Moment) {
+    pub(super) fn exit(&mut self, user: &UserId, now: PresenceTime) {
         let Some(player) = self.players.iter_mut().find(|player| player.id == *user) else { return };
         player.connections = player.connections.saturating_sub(1);
         if player.connections == 0 {
-            (player.turned, player.last_seen) = (now, Some(now.at));
+            (player.connection_changed, player.last_seen) = (now, Some(now.at));
             // Came and went before anybody was told.
             self.players.retain(|player| player.connections > 0 || player.listed);
         }
     }
 
     /// `user` has taken part since before anybody was here. `true`: that was not known.
-    pub(super) fn know(&mut self, user: &UserId, now: Moment) -> bool {
+    pub(super) fn add_known(&mut self, user: &UserId, now: PresenceTime) -> bool {
         let participants = self.players.iter().filter(|player| player.takes_part).count();
         let Some(player) =
             self.player(user, participants < PRESENCE_PARTICIPANTS_MAX, now).filter(|player| !player.takes_part)
@@ -185,7 +199,7 @@ impl Room {
     }
 
     /// `user` takes part from now on.
-    pub(super) fn join(&mut self, user: &UserId, now: Moment) {
+    pub(super) fn join(&mut self, user: &UserId, now: PresenceTime) {
         let participants = self.players.iter().filter(|player| player.takes_part).count();
         if participants >= PRESENCE_PARTICIPANTS_MAX {
             return;
@@ -194,32 +208,33 @@ impl Room {
         if !player.takes_part {
             (player.takes_part, player.listed) = (true, true);
             player.since.get_or_insert(now.at);
-            self.news = Some(Change { player_id: user.clone(), event: Turn::Join, at: now.at });
+            self.pending_change =
+                Some(PresenceChange { player_id: user.clone(), event: PresenceEvent::Join, at: now.at });
         }
     }
 
     /// `user` takes part no more. Whoever is still connected stays, as one who watches.
-    pub(super) fn leave(&mut self, user: &UserId, now: Moment) {
+    pub(super) fn leave(&mut self, user: &UserId, now: PresenceTime) {
         if let Some(player) = self.players.iter_mut().find(|player| player.id == *user) {
             player.takes_part = false;
         }
         self.players.retain(|player| player.id != *user || player.connections > 0);
-        self.news = Some(Change { player_id: user.clone(), event: Turn::Leave, at: now.at });
+        self.pending_change = Some(PresenceChange { player_id: user.clone(), event: PresenceEvent::Leave, at: now.at });
     }
 
     /// Nobody takes part any more: [`leave`](Self::leave) for each.
-    pub(super) fn leave_all(&mut self, now: Moment) {
+    pub(super) fn leave_all(&mut self, now: PresenceTime) {
         let participants: Vec<UserId> =
             self.players.iter().filter(|player| player.takes_part).map(|player| player.id.clone()).collect();
         participants.iter().for_each(|user| self.leave(user, now));
     }
 
-    fn player(&mut self, user: &UserId, may_add: bool, now: Moment) -> Option<&mut Player> {
+    fn player(&mut self, user: &UserId, may_add: bool, now: PresenceTime) -> Option<&mut RoomPlayer> {
         let known = self.players.iter().position(|player| player.id == *user);
         let index = match known {
             Some(index) => index,
             None if may_add => {
-                self.players.push(Player::new(user.clone(), now));
+                self.players.push(RoomPlayer::new(user.clone(), now));
                 self.players.len() - 1
             }
             None => return None,
@@ -234,54 +249,55 @@ impl Room {
 
     /// When the room is to be settled next. `None`: never, as things are.
     pub(super) fn due(&self, debounce: Duration) -> Option<Duration> {
-        let flips = self.players.iter().filter_map(|player| player.flip_due(debounce));
-        let news = self.news.as_ref().map(|_| Duration::ZERO);
-        let told = flips.chain(news).min().map(|due| due.max(self.next_told()));
+        let flips = self.players.iter().filter_map(|player| player.toggle_due(debounce));
+        let pending_change = self.pending_change.as_ref().map(|_| Duration::ZERO);
+        let told = flips.chain(pending_change).min().map(|due| due.max(self.next_told()));
         let forgotten = match &self.told {
             Some(told) if self.players.is_empty() => Some(told.at.tick + PRESENCE_KEPT),
-            _ => self.forget_due(),
+            _ => self.eviction_due(),
         };
         told.into_iter().chain(forgotten).min()
     }
 
     /// When a player is to be forgotten next. A participant stays for as long as anybody else does.
-    fn forget_due(&self) -> Option<Duration> {
+    fn eviction_due(&self) -> Option<Duration> {
         let others = self.players.iter().filter(|player| !player.takes_part);
-        others.filter_map(Player::forget_due).chain(self.all_forgotten()).min()
+        others.filter_map(RoomPlayer::eviction_due).chain(self.all_evicted_at()).min()
     }
 
     /// When all are, if all are gone.
-    fn all_forgotten(&self) -> Option<Duration> {
-        let due: Option<Vec<Duration>> = self.players.iter().map(Player::forget_due).collect();
+    fn all_evicted_at(&self) -> Option<Duration> {
+        let due: Option<Vec<Duration>> = self.players.iter().map(RoomPlayer::eviction_due).collect();
         due?.into_iter().max()
     }
 
     /// Does what is due. `true`: there is something to tell.
-    pub(super) fn settle(&mut self, debounce: Duration, now: Moment) -> bool {
-        let over = self.all_forgotten().is_some_and(|due| due <= now.tick);
-        let forgotten = |player: &Player| player.forget_due().is_some_and(|due| due <= now.tick);
+    pub(super) fn run_due(&mut self, debounce: Duration, now: PresenceTime) -> bool {
+        let over = self.all_evicted_at().is_some_and(|due| due <= now.tick);
+        let forgotten = |player: &RoomPlayer| player.eviction_due().is_some_and(|due| due <= now.tick);
         self.players.retain(|player| !forgotten(player) || (player.takes_part && !over));
         if self.next_told() > now.tick {
             return false;
         }
-        let due = |player: &&mut Player| player.flip_due(debounce).is_some_and(|due| due <= now.tick);
-        let flips: Vec<Change> = self.players.iter_mut().filter(due).map(|player| player.flip(now)).collect();
-        let change = flips.into_iter().chain(self.news.take()).max_by_key(|change| change.at);
+        let due = |player: &&mut RoomPlayer| player.toggle_due(debounce).is_some_and(|due| due <= now.tick);
+        let flips: Vec<PresenceChange> =
+            self.players.iter_mut().filter(due).map(|player| player.toggle_connected(now)).collect();
+        let change = flips.into_iter().chain(self.pending_change.take()).max_by_key(|change| change.at);
         if change.is_none() {
             return false;
         }
-        self.told = Some(Told { change, at: now, frame: None });
+        self.told = Some(Announcement { change, at: now, frame: None });
         true
     }
 
     /// Whether there is nothing worth keeping.
-    pub(super) fn is_over(&self, now: Moment) -> bool {
+    pub(super) fn is_over(&self, now: PresenceTime) -> bool {
         let told_lately = self.told.as_ref().is_some_and(|told| told.at.tick + PRESENCE_KEPT > now.tick);
-        self.players.is_empty() && self.news.is_none() && !told_lately
+        self.players.is_empty() && self.pending_change.is_none() && !told_lately
     }
 
     /// How it stands with `user`. `None`: not known here.
-    pub(super) fn standing(&self, user: &UserId, now: Moment) -> Option<Standing> {
+    pub(super) fn standing(&self, user: &UserId, now: PresenceTime) -> Option<PlayerPresence> {
         self.players.iter().find(|player| player.id == *user)?.standing(now.at)
     }
 
@@ -295,33 +311,33 @@ impl Room {
     }
 
     /// The present without a change, for those who have just come. `None`: there is nobody.
-    pub(super) fn present(&self, name: &DocumentName, now: Moment) -> Option<Bytes> {
+    pub(super) fn present(&self, name: &DocumentName, now: PresenceTime) -> Option<Bytes> {
         let known = self.players.iter().any(|player| player.listed);
         known.then(|| render(name, &self.players, None, now.at))
     }
 }
 
 /// The frame carries no `id:`, which would become the browser's `Last-Event-ID`.
-fn render(name: &DocumentName, players: &[Player], change: Option<&Change>, at: Timestamp) -> Bytes {
+fn render(name: &DocumentName, players: &[RoomPlayer], change: Option<&PresenceChange>, at: Timestamp) -> Bytes {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct Listed<'a> {
+    struct ListedPlayer<'a> {
         player_id: &'a UserId,
         #[serde(flatten)]
-        standing: Standing,
+        standing: PlayerPresence,
     }
     #[derive(Serialize)]
-    struct Data<'a> {
+    struct PresenceData<'a> {
         collection: &'a str,
         id: &'a str,
-        players: Vec<Listed<'a>>,
+        players: Vec<ListedPlayer<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        change: Option<&'a Change>,
+        change: Option<&'a PresenceChange>,
         at: Timestamp,
     }
     let known = players.iter().filter_map(|player| Some((&player.id, player.standing(at)?)));
-    let players = known.map(|(player_id, standing)| Listed { player_id, standing }).collect();
-    let data = Data { collection: name.collection.as_str(), id: name.id.as_str(), players, change, at };
+    let players = known.map(|(player_id, standing)| ListedPlayer { player_id, standing }).collect();
+    let data = PresenceData { collection: name.collection.as_str(), id: name.id.as_str(), players, change, at };
     // Names, numbers and times always become JSON.
     let data = serde_json::to_string(&data).unwrap_or_default();
     format!("event: presence\ndata: {data}\n\n").into()

@@ -13,7 +13,7 @@ use crate::base::limits::{
 };
 use crate::document::chain::Hash;
 use crate::live::ring::RingBounds;
-use crate::live::topics::Woken;
+use crate::live::topics::WakeReason;
 
 const DEBOUNCE: Duration = Duration::from_secs(2);
 const HOUR_MS: u64 = 3_600_000;
@@ -26,8 +26,8 @@ fn game(id: &str) -> DocumentName {
     DocumentName::new("games", id).unwrap()
 }
 
-fn moment(ms: u64) -> Moment {
-    Moment { at: Timestamp::from_millis(i64::try_from(ms).unwrap()), tick: Duration::from_millis(ms) }
+fn moment(ms: u64) -> PresenceTime {
+    PresenceTime { at: Timestamp::from_millis(i64::try_from(ms).unwrap()), tick: Duration::from_millis(ms) }
 }
 
 /// The data of each frame, which must be nothing but `presence` without an id.
@@ -52,13 +52,13 @@ fn line(data: &Value) -> String {
 
 /// One game, with somebody who watches it from the start.
 struct Table {
-    registry: Registry,
-    seen: Seen,
+    registry: RoomRegistry,
+    seen: PresenceCursor,
 }
 
 impl Table {
     fn new() -> Self {
-        let registry = Registry::new(DEBOUNCE);
+        let registry = RoomRegistry::new(DEBOUNCE);
         let seen = registry.begin();
         Self { registry, seen }
     }
@@ -76,12 +76,12 @@ impl Table {
         let mut told = Vec::new();
         while let Some(due) = self.registry.due().filter(|due| *due <= Duration::from_millis(ms)) {
             let due = u64::try_from(due.as_millis()).unwrap();
-            let names = self.registry.settle(moment(due));
+            let names = self.registry.run_due(moment(due));
             assert!(
                 self.registry.due().is_none_or(|next| next > Duration::from_millis(due)),
                 "it does not go on for ever"
             );
-            let (frames, more) = self.registry.news(
+            let (frames, more) = self.registry.next_frames(
                 &Interest::document(game("g1")),
                 &mut self.seen,
                 (&HashSet::new(), u64::MAX),
@@ -93,7 +93,7 @@ impl Table {
         told
     }
 
-    fn standing(&self, ms: u64, id: &str) -> Option<Standing> {
+    fn standing(&self, ms: u64, id: &str) -> Option<PlayerPresence> {
         self.registry.standing(&game("g1"), &user(id), moment(ms))
     }
 }
@@ -115,14 +115,14 @@ fn who_comes_is_told_at_once_and_who_goes_after_the_debounce() {
     let gone = Timestamp::from_millis(5000);
     assert_eq!(
         standing,
-        Standing { connected: false, last_seen: Some(gone), since: Some(gone) },
+        PlayerPresence { connected: false, last_seen: Some(gone), since: Some(gone) },
         "not since it was told"
     );
     table.enter(10_000, "alice");
     assert_eq!(table.told_until(20_000), told(&[(10_000, "alice returned: +alice")]));
     let standing = table.standing(20_000, "alice").unwrap();
     let (came, now) = (Timestamp::from_millis(10_000), Timestamp::from_millis(20_000));
-    assert_eq!(standing, Standing { connected: true, last_seen: Some(now), since: Some(came) });
+    assert_eq!(standing, PlayerPresence { connected: true, last_seen: Some(now), since: Some(came) });
 }
 
 #[test]
@@ -181,7 +181,10 @@ fn seats_are_told_of_with_and_without_connections() {
     table.registry.join(&game("g1"), &user("alice"), moment(1001));
     assert_eq!(table.told_until(1001), told(&[(0, "alice join: -alice")]));
     let since = Timestamp::from_millis(1000);
-    assert_eq!(table.standing(1500, "alice"), Some(Standing { connected: false, last_seen: None, since: Some(since) }));
+    assert_eq!(
+        table.standing(1500, "alice"),
+        Some(PlayerPresence { connected: false, last_seen: None, since: Some(since) })
+    );
     table.enter(2000, "alice");
     assert_eq!(table.told_until(3000), told(&[(2000, "alice connected: +alice")]));
     table.registry.leave(&game("g1"), &user("alice"), moment(4000));
@@ -220,18 +223,18 @@ fn a_crowd_is_told_of_in_few_events_and_no_further_than_the_bounds() {
 
 #[test]
 fn in_all_there_is_a_bound_and_what_is_over_is_forgotten_after_an_hour() {
-    let mut registry = Registry::new(DEBOUNCE);
+    let mut registry = RoomRegistry::new(DEBOUNCE);
     let names: Vec<_> = (0..=PRESENCE_ENTRIES_MAX / 2).map(|n| game(&format!("g{n}"))).collect();
     let counted = names.iter().filter(|name| registry.enter(name, &user("alice"), moment(0))).count();
     assert_eq!((counted, registry.entries()), (PRESENCE_ENTRIES_MAX / 2, PRESENCE_ENTRIES_MAX));
-    assert_eq!(registry.settle(moment(0)).len(), counted);
+    assert_eq!(registry.run_due(moment(0)).len(), counted);
     names.iter().for_each(|name| registry.exit(name, &user("alice"), moment(0)));
-    assert_eq!(registry.settle(moment(2000)).len(), counted);
-    registry.settle(moment(HOUR_MS - 1));
+    assert_eq!(registry.run_due(moment(2000)).len(), counted);
+    registry.run_due(moment(HOUR_MS - 1));
     assert_eq!(registry.entries(), PRESENCE_ENTRIES_MAX);
-    registry.settle(moment(HOUR_MS));
+    registry.run_due(moment(HOUR_MS));
     assert_eq!(registry.standing(&game("g1"), &user("alice"), moment(HOUR_MS)), None);
-    registry.settle(moment(2 * HOUR_MS));
+    registry.run_due(moment(2 * HOUR_MS));
     assert_eq!((registry.entries(), registry.due()), (0, None));
 }
 
@@ -242,19 +245,19 @@ fn newcomers_get_the_present_once_and_the_slow_only_the_newest() {
     table.enter(0, "alice");
     table.told_until(0);
     let (interest, mut seen) = (Interest::document(game("g1")), table.registry.begin());
-    let (frames, _) = table.registry.news(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(500));
+    let (frames, _) = table.registry.next_frames(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(500));
     let [data] = &data_of(&frames)[..] else { panic!() };
     let at = "1970-01-01T00:00:00.500Z";
     let alice = json!({ "playerId": "alice", "connected": true, "lastSeen": at, "since": "1970-01-01T00:00:00.000Z" });
     assert_eq!(data, &json!({ "collection": "games", "id": "g1", "players": [alice], "at": at }), "no change is news");
-    assert!(table.registry.news(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(600)).0.is_empty());
+    assert!(table.registry.next_frames(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(600)).0.is_empty());
 
     for n in 1..10 {
         table.enter(n * 1000, &format!("u{n}"));
         assert_eq!(table.told_until(n * 1000).len(), 1);
     }
     let mut slow = slow_from;
-    let (frames, _) = table.registry.news(&interest, &mut slow, (&HashSet::new(), u64::MAX), moment(9999));
+    let (frames, _) = table.registry.next_frames(&interest, &mut slow, (&HashSet::new(), u64::MAX), moment(9999));
     let lines: Vec<_> = data_of(&frames).iter().map(line).collect();
     assert_eq!(lines, ["u9 connected: +alice +u1 +u2 +u3 +u4 +u5 +u6 +u7 +u8 +u9"]);
     // Of another game nothing is said, of nobody's game neither.
@@ -262,7 +265,7 @@ fn newcomers_get_the_present_once_and_the_slow_only_the_newest() {
     assert!(
         table
             .registry
-            .news(&Interest::document(game("g2")), &mut other, (&HashSet::new(), u64::MAX), moment(9999))
+            .next_frames(&Interest::document(game("g2")), &mut other, (&HashSet::new(), u64::MAX), moment(9999))
             .0
             .is_empty()
     );
@@ -270,18 +273,18 @@ fn newcomers_get_the_present_once_and_the_slow_only_the_newest() {
 
 #[test]
 fn a_stream_over_a_collection_is_told_of_all_its_documents_in_bounded_pieces() {
-    let mut registry = Registry::new(DEBOUNCE);
+    let mut registry = RoomRegistry::new(DEBOUNCE);
     let count = 3000;
     for n in 0..count {
         assert!(registry.enter(&game(&format!("g{n}")), &user("alice"), moment(0)));
     }
     assert!(registry.enter(&DocumentName::new("chat", "c1").unwrap(), &user("alice"), moment(0)));
-    registry.settle(moment(0));
+    registry.run_due(moment(0));
     let collections = HashSet::from([Collection::new("games").unwrap()]);
     let interest = Interest { documents: HashSet::new(), collections };
     let (mut seen, mut names) = (registry.begin(), HashSet::new());
     for _ in 0..100 {
-        let (frames, more) = registry.news(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(1));
+        let (frames, more) = registry.next_frames(&interest, &mut seen, (&HashSet::new(), u64::MAX), moment(1));
         assert!(frames.len() < STREAM_WRITE_BYTES_MAX + 1000);
         for data in data_of(&frames) {
             assert!(data.get("change").is_none() && names.insert(data["id"].as_str().unwrap().to_owned()), "{data}");
@@ -295,7 +298,7 @@ fn a_stream_over_a_collection_is_told_of_all_its_documents_in_bounded_pieces() {
 
 #[test]
 fn a_stream_pays_little_for_it() {
-    assert!(size_of::<Attendance>() <= 64, "{}", size_of::<Attendance>());
+    assert!(size_of::<PresenceSubscription>() <= 64, "{}", size_of::<PresenceSubscription>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,11 +309,11 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     let task = tokio::spawn(Arc::clone(&presence).run());
     let interest = Arc::new(Interest::document(game("g1")));
     let watcher = hub.subscribe(Arc::clone(&interest));
-    let mut owner = presence.attend(None, Arc::clone(&interest), &HashSet::new());
-    let alice = || presence.attend(Some(user("alice")), Arc::clone(&interest), &HashSet::new());
+    let mut owner = presence.subscribe(None, Arc::clone(&interest), &HashSet::new());
+    let alice = || presence.subscribe(Some(user("alice")), Arc::clone(&interest), &HashSet::new());
     let (first, second) = (alice(), alice());
-    assert_eq!(watcher.woken().await, Woken::PRESENCE);
-    assert_eq!(data_of(&owner.news().0).iter().map(line).collect::<Vec<_>>(), ["alice connected: +alice"]);
+    assert_eq!(watcher.woken().await, WakeReason::PRESENCE);
+    assert_eq!(data_of(&owner.next_frames().0).iter().map(line).collect::<Vec<_>>(), ["alice connected: +alice"]);
     drop(first);
     assert!(timeout(DEBOUNCE * 10, watcher.woken()).await.is_err(), "one is still open");
     drop(second);
@@ -319,13 +322,13 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     drop(third);
     assert!(timeout(DEBOUNCE - Duration::from_millis(1), watcher.woken()).await.is_err());
     advance(Duration::from_millis(5)).await;
-    assert_eq!(watcher.woken().await, Woken::PRESENCE);
-    assert!(!presence.of(&game("g1"), &user("alice")).unwrap().connected);
+    assert_eq!(watcher.woken().await, WakeReason::PRESENCE);
+    assert!(!presence.player(&game("g1"), &user("alice")).unwrap().connected);
     presence.joined(&game("g1"), &user("bob"));
     watcher.woken().await;
     presence.left(&game("g1"), &user("bob"));
     watcher.woken().await;
-    assert_eq!(data_of(&owner.news().0).iter().map(line).collect::<Vec<_>>(), ["bob leave: -alice"]);
+    assert_eq!(data_of(&owner.next_frames().0).iter().map(line).collect::<Vec<_>>(), ["bob leave: -alice"]);
     // Whoever waits for changes only is not disturbed.
     presence.joined(&game("g1"), &user("carol"));
     assert!(timeout(DEBOUNCE, watcher.changed()).await.is_err());
@@ -335,15 +338,19 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
 #[test]
 fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
     let mut table = Table::new();
-    let changes = table.registry.wants_participants(&game("g1")).unwrap();
-    assert!(table.registry.know(&game("g1"), &[user("alice"), user("bob")], changes, moment(1000)));
-    assert_eq!(table.registry.wants_participants(&game("g1")), None, "once");
+    let changes = table.registry.participants_to_load(&game("g1")).unwrap();
+    assert!(table.registry.add_known(&game("g1"), &[user("alice"), user("bob")], changes, moment(1000)));
+    assert_eq!(table.registry.participants_to_load(&game("g1")), None, "once");
     assert_eq!(table.told_until(60_000), []);
-    let nobody_knows = Standing { connected: false, last_seen: None, since: None };
+    let nobody_knows = PlayerPresence { connected: false, last_seen: None, since: None };
     assert_eq!(table.standing(60_000, "bob"), Some(nobody_knows));
     let mut seen = table.registry.begin();
-    let (frames, _) =
-        table.registry.news(&Interest::document(game("g1")), &mut seen, (&HashSet::new(), u64::MAX), moment(60_000));
+    let (frames, _) = table.registry.next_frames(
+        &Interest::document(game("g1")),
+        &mut seen,
+        (&HashSet::new(), u64::MAX),
+        moment(60_000),
+    );
     let data = data_of(&frames);
     assert_eq!((line(&data[0]), &data[0]["players"][0]["since"]), ("-alice -bob".to_owned(), &Value::Null));
     table.enter(70_000, "bob");
@@ -354,10 +361,10 @@ fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
     assert_eq!(table.told_until(95_000).len(), 1);
     // When all have been gone for an hour it is forgotten, and asked for again.
     table.told_until(100_000 + 2 * HOUR_MS);
-    let late = table.registry.wants_participants(&game("g1")).unwrap();
+    let late = table.registry.participants_to_load(&game("g1")).unwrap();
     assert_eq!(table.registry.entries(), 0);
     table.registry.join(&game("g2"), &user("alice"), moment(100_000));
-    assert!(!table.registry.know(&game("g1"), &[], late, moment(100_000)), "it may be otherwise by now");
+    assert!(!table.registry.add_known(&game("g1"), &[], late, moment(100_000)), "it may be otherwise by now");
 }
 
 #[test]

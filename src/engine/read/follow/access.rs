@@ -14,7 +14,7 @@ use crate::document::event::Event;
 use crate::document::model::Meta;
 use crate::document::visibility::Viewer;
 use crate::live::ring::Ring;
-use crate::live::topics::Woken;
+use crate::live::topics::WakeReason;
 use crate::store::Reader;
 
 /// What a follower may be told of events that come next.
@@ -92,8 +92,8 @@ impl Follow {
         let named: Vec<_> = self.subscription.interest().documents.iter().cloned().collect();
         let barred = self.reads.unreadable(named, &self.viewer).await?;
         let item = self.snapshot(Reason::Access).await?;
-        self.attendance.count_except(&barred);
-        self.subscription.remind(Woken::PRESENCE);
+        self.presence_subscription.count_except(&barred);
+        self.subscription.remind(WakeReason::PRESENCE);
         Ok(item)
     }
 

@@ -63,7 +63,7 @@ struct Seats {
 }
 
 fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
-    let standing = api.presence.of(game, &seat.player);
+    let standing = api.presence.player(game, &seat.player);
     TakenSeat {
         player_id: seat.player,
         seat: seat.seat,

@@ -21,14 +21,14 @@ use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
-use crate::jobs::runner::Handle;
+use crate::jobs::runner::RunnerHandle;
 use crate::store::file::backup::Backup;
 
 /// How long a call waits for the beginning of the backup that it asked for.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// The calls about backups.
-pub(crate) fn router(backups: Arc<Backups>, jobs: Handle) -> OpenApiRouter<Api> {
+pub(crate) fn router(backups: Arc<Backups>, jobs: RunnerHandle) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, begin)).layer(Extension(backups)).layer(Extension(jobs))
 }
 
@@ -102,7 +102,7 @@ async fn list(Extension(backups): Extension<Arc<Backups>>, caller: Caller) -> Ha
 )]
 async fn begin(
     Extension(backups): Extension<Arc<Backups>>,
-    Extension(jobs): Extension<Handle>,
+    Extension(jobs): Extension<RunnerHandle>,
     caller: Caller,
     sent: RawBody,
 ) -> HandlerResult<Response> {

@@ -24,8 +24,8 @@ use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 use crate::jobs::problems::CLOCK_DOUBTED;
-use crate::jobs::runner::Handle;
-use crate::jobs::{Job, Record};
+use crate::jobs::runner::RunnerHandle;
+use crate::jobs::{Job, RunRecord};
 
 /// Runs shown of each job.
 const RUNS_SHOWN: u32 = 10;
@@ -33,7 +33,7 @@ const RUNS_SHOWN: u32 = 10;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// The calls about jobs.
-pub(crate) fn router(jobs: Handle) -> OpenApiRouter<Api> {
+pub(crate) fn router(jobs: RunnerHandle) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(run)).layer(Extension(jobs))
 }
 
@@ -104,8 +104,8 @@ struct RunItem {
     error: Option<String>,
 }
 
-impl From<Record> for RunItem {
-    fn from(record: Record) -> Self {
+impl From<RunRecord> for RunItem {
+    fn from(record: RunRecord) -> Self {
         let summary = record.summary.unwrap_or_default();
         let lasted = |ended: Timestamp| ended.as_millis().saturating_sub(record.started_at.as_millis()).max(0);
         Self {
@@ -132,7 +132,11 @@ impl From<Record> for RunItem {
     params(Caller),
     responses((status = 200, description = "All of them.", body = Jobs), ListProblems),
 )]
-async fn list(State(api): State<Api>, Extension(jobs): Extension<Handle>, caller: Caller) -> HandlerResult<Response> {
+async fn list(
+    State(api): State<Api>,
+    Extension(jobs): Extension<RunnerHandle>,
+    caller: Caller,
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let now = api.clock.now();
     let mut items = Vec::with_capacity(jobs.jobs().len());
@@ -142,7 +146,7 @@ async fn list(State(api): State<Api>, Extension(jobs): Extension<Handle>, caller
     Ok(json(StatusCode::OK, &Jobs { items })?)
 }
 
-fn item(job: &Job, runs: Vec<Record>, now: Timestamp) -> JobItem {
+fn item(job: &Job, runs: Vec<RunRecord>, now: Timestamp) -> JobItem {
     JobItem {
         name: job.name,
         schedule: job.schedule.to_string(),
@@ -175,7 +179,7 @@ struct RunQuery {
     ),
 )]
 async fn run(
-    Extension(jobs): Extension<Handle>,
+    Extension(jobs): Extension<RunnerHandle>,
     caller: Caller,
     PathParameter(name): PathParameter,
     Query(query): Query<RunQuery>,

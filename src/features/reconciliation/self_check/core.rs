@@ -13,7 +13,7 @@ use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::self_check::examine::{Depth, Examination};
 use crate::features::reconciliation::self_check::findings::{Finding, Findings};
 use crate::features::reconciliation::self_check::ledger::{Leaf, Ledger};
-use crate::live::changes::{Changed, Cut};
+use crate::live::change_tracker::{ChangedDocument, ConsistentCut};
 use crate::live::hub::Hub;
 use crate::store::{EventHeader, ReadTransaction, Reader, UncachedConnection};
 
@@ -33,7 +33,7 @@ pub(crate) struct Core {
     /// The newest event up to there.
     pub head: (Seq, Hash),
     /// What has changed since, and was not compared yet.
-    changed: HashMap<i64, Changed>,
+    changed: HashMap<i64, ChangedDocument>,
     /// Documents whose rows are not simply what memory made, and were not looked at yet.
     suspects: Vec<i64>,
     /// The ledger holds all documents with keys up to here; `None`: all.
@@ -49,7 +49,7 @@ pub(crate) struct Core {
     credit: i64,
     /// How often it has read everything.
     pub passes: u64,
-    pub cut: Option<Cut>,
+    pub cut: Option<ConsistentCut>,
     /// Whether storage failed at that.
     pub failing: bool,
 }
@@ -146,7 +146,7 @@ impl Core {
     fn advance(&mut self, reader: &Reader, head: (Seq, Hash)) -> Result<()> {
         let suspects = reader.read_transaction(|moment| self.compare_changes(moment, head.0))?;
         for (key, changed) in self.changed.drain() {
-            let Changed { meta, version, hash, deleted, .. } = changed;
+            let ChangedDocument { meta, version, hash, deleted, .. } = changed;
             let leaf = Leaf::new(&meta, version, hash, deleted);
             self.ledger.put(&meta.name, key, leaf);
         }

@@ -8,8 +8,8 @@ use super::super::sql;
 use super::counting::{create, start, subscription, user};
 use super::periods::period;
 use crate::document::visibility::Viewer;
-use crate::jobs::Record;
-use crate::jobs::runner::Signal;
+use crate::jobs::RunRecord;
+use crate::jobs::runner::RunnerMessage;
 use crate::jobs::tests::running::{AtWork, DAY, Running, until};
 use crate::store::{Connection, sql_error};
 
@@ -18,7 +18,7 @@ async fn stored(running: &Running, name: &'static str) -> Subscription {
     found.unwrap()
 }
 
-fn count(record: &Record, name: &str) -> u64 {
+fn count(record: &RunRecord, name: &str) -> u64 {
     record.summary.as_ref().unwrap().counts[name]
 }
 
@@ -39,7 +39,7 @@ fn wait_until(running: &Running, to: &str) {
 /// Waits until the job has ended as often as this, by its schedule.
 async fn due(at_work: &AtWork, runs: usize) {
     let begun = async || {
-        at_work.handle.signal(Signal::Due("usage-reset"));
+        at_work.handle.send(RunnerMessage::Due("usage-reset"));
         at_work.runs("usage-reset").await.len() >= runs
     };
     until("the job runs", begun).await;

@@ -1,13 +1,13 @@
-//! The record of jobs is bounded, by a job.
+//! The job that trims the record of job runs.
 
 use std::time::Duration;
 
 use super::{Job, JobContext, Schedule, Summary, sql};
 use crate::base::error::Result;
 
-/// Runs kept of each job, at the most.
+/// Runs kept of each job.
 const RUNS_MAX: u32 = 100;
-/// How long a run is kept; the newest of each job always is.
+/// How long a run is kept; the newest run of each job is always kept.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 const TIMEOUT: Duration = Duration::from_secs(60);
 

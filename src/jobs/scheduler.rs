@@ -1,8 +1,8 @@
-//! Clokwerk, and all that it does: at each slot of a job it sends the job's name to the runner, and each minute it asks
-//! the runner to look at all jobs.
+//! The clokwerk scheduler: at each slot of a job it sends the job's name to the runner, and each minute it has the
+//! runner check all jobs.
 //!
 //! It knows nothing of what ran before, forgets what it missed, and a panic in what it calls would end it. So it calls
-//! nothing that can panic or wait; whether there is something to do, the runner decides. It follows the machine's
+//! nothing that can panic or wait; the runner decides whether a job is due. It follows the machine's
 //! clock, whatever clock the server was given: where the two differ, its calls come to nothing.
 
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use clokwerk::{AsyncScheduler, Job as _, TimeUnits};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Schedule;
-use super::runner::{Handle, Signal};
+use super::runner::{RunnerHandle, RunnerMessage};
 use crate::base::clock_trust::ClockTrust;
 
-/// How often it looks at the clock, about.
+/// Interval at which the clock is checked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Sends the signals, for ever.
-pub(crate) async fn run(handle: Handle, trust: Arc<ClockTrust>) {
+/// Sends messages to the runner for as long as the server runs.
+pub(crate) async fn run(handle: RunnerHandle, trust: Arc<ClockTrust>) {
     let mut scheduler = AsyncScheduler::with_tz(Utc);
     for job in handle.jobs() {
         let (handle, name) = (handle.clone(), job.name);
         // A full queue is no loss: the next look at all jobs finds what is due.
         let send = move || {
-            handle.signal(Signal::Due(name));
+            handle.send(RunnerMessage::Due(name));
             std::future::ready(())
         };
         match job.schedule {
@@ -44,11 +44,11 @@ pub(crate) async fn run(handle: Handle, trust: Arc<ClockTrust>) {
         }
     }
     // Last, so that a job whose slot is now is known to be in time and not late.
-    let look = move || {
-        handle.signal(Signal::Look);
+    let check = move || {
+        handle.send(RunnerMessage::CheckAll);
         std::future::ready(())
     };
-    scheduler.every(1.minute()).run(look);
+    scheduler.every(1.minute()).run(check);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut doubted = false;

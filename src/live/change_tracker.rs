@@ -12,7 +12,7 @@ use crate::document::model::{Document, Meta};
 
 /// What a document became by its newest change.
 #[derive(Clone, Debug)]
-pub struct Changed {
+pub struct ChangedDocument {
     pub meta: Arc<Meta>,
     pub version: Version,
     pub hash: Hash,
@@ -24,15 +24,15 @@ pub struct Changed {
 
 /// The documents that changed, by [`Meta::key`].
 #[derive(Debug, Default)]
-pub struct Recorded {
-    pub documents: HashMap<i64, Changed>,
+pub struct ChangeRecord {
+    pub documents: HashMap<i64, ChangedDocument>,
     /// More changed than are recorded: which ones is not known any more.
     pub lost: bool,
 }
 
 /// A moment of what is published: everything up to `head`, and nothing after.
 #[derive(Debug)]
-pub struct Cut {
+pub struct ConsistentCut {
     /// The newest event that is on disk or will be: none of a volatile document. Zeros: there is none.
     pub head: (Seq, Hash),
     /// Everything up to here that is not volatile is on disk.
@@ -42,23 +42,23 @@ pub struct Cut {
     /// How many there are.
     pub pending_count: u64,
     /// What changed since the cut before; `None` while changes are pending, and then it is in the next that has some.
-    pub changed: Option<Recorded>,
+    pub changed: Option<ChangeRecord>,
 }
 
 /// The record. Its lock is taken by the engine within the publish gate, and by whoever asks within the same.
 #[derive(Debug, Default)]
-pub(crate) struct Changes(Mutex<Option<Record>>);
+pub(crate) struct ChangeTracker(Mutex<Option<Recording>>);
 
 #[derive(Debug)]
-struct Record {
-    recorded: Recorded,
+struct Recording {
+    recorded: ChangeRecord,
     documents_max: usize,
 }
 
-impl Changes {
+impl ChangeTracker {
     /// Records from now on, and forgets what was recorded.
     pub(crate) fn begin(&self, documents_max: usize) {
-        *self.0.lock() = Some(Record { recorded: Recorded::default(), documents_max });
+        *self.0.lock() = Some(Recording { recorded: ChangeRecord::default(), documents_max });
     }
 
     /// Notes what documents became. Those that live in memory only are left out: there is nothing to compare them with.
@@ -67,10 +67,10 @@ impl Changes {
             return;
         }
         let mut guard = self.0.lock();
-        let Some(Record { recorded, documents_max }) = guard.as_mut().filter(|record| !record.recorded.lost) else {
+        let Some(Recording { recorded, documents_max }) = guard.as_mut().filter(|record| !record.recorded.lost) else {
             return;
         };
-        let changed = Changed {
+        let changed = ChangedDocument {
             meta: Arc::clone(&document.meta),
             version: document.version,
             hash: document.hash,
@@ -79,12 +79,12 @@ impl Changes {
         };
         recorded.documents.insert(document.meta.key, changed);
         if recorded.documents.len() > *documents_max {
-            *recorded = Recorded { documents: HashMap::new(), lost: true };
+            *recorded = ChangeRecord { documents: HashMap::new(), lost: true };
         }
     }
 
     /// What was recorded since the last time; `None` when nothing is recorded at all.
-    pub(crate) fn take(&self) -> Option<Recorded> {
+    pub(crate) fn take(&self) -> Option<ChangeRecord> {
         self.0.lock().as_mut().map(|record| std::mem::take(&mut record.recorded))
     }
 }
