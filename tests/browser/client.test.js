@@ -1,10 +1,11 @@
 // The client in a real browser, against the real server.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 
 import { launch } from './support/chromium.js';
-import { load, openPage, openTab, until } from './support/client.js';
+import { load, openPage, openTab, serveSources, until } from './support/client.js';
 import { Proxy } from './support/proxy.js';
 import { LOG_REQUESTS, Server } from './support/server.js';
 
@@ -331,4 +332,99 @@ test('a notification is shown once, whatever the number of tabs', async (t) => {
   assert.deepEqual(await toasts(), ['Your turnAnn']);
   await tabs[2].evaluate(() => page.rejoin.notifications.markRead(page.rejoin.notifications.list[0].id));
   for (const tab of tabs) await until(tab, () => page.rejoin.notifications.unread === 0);
+});
+
+test('any stream is shared by tabs, and who joins late is told the present state first', async (t) => {
+  const server = await Server.start(t, 0, LOG_REQUESTS);
+  await server.create('games', 'g1', { pot: 0 });
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const paths = [`/api/v1/${NAME}/events`, '/api/v1/stream?collection=games', '/reconciliation/stream'];
+  const tabs = [];
+  for (let count = 0; count < 3; count += 1) {
+    const tab = await openTab(context, server.url);
+    await tab.evaluate((paths) => {
+      page.seen = paths.map(() => []);
+      page.streams = paths.map((path, at) =>
+        page.client.connectStream(path, { onEvent: ({ event, data }) => page.seen[at].push([event, data]) }));
+    }, paths);
+    await until(tab, () => page.streams.every(({ status }) => status === 'connected'));
+    await until(tab, () => page.seen.every((events) => events.length > 0));
+    tabs.push(tab);
+    await act(server, { pot: count + 1 });
+  }
+  for (const [late, tab] of tabs.entries()) {
+    await until(tab, () => [0, 1].every((at) => page.seen[at].some(([, data]) => data.version === 4)));
+    const seen = await tab.evaluate(() => page.seen);
+    for (const events of seen.slice(0, 2)) {
+      const told = events.filter(([event]) => event === 'snapshot' || event === 'change');
+      const [[first, { documents }], ...changes] = told;
+      assert.equal(first, 'snapshot');
+      assert.equal(documents[0].version, late + 1);
+      assert.deepEqual(changes.map(([event, data]) => [event, data.version]), [2, 3, 4].slice(late).map((version) =>
+        ['change', version]));
+    }
+    assert.ok(seen[2].some(([event, data]) => event === 'reconciliation.update' && data.service === 'log'));
+  }
+  const opened = server.answered().filter((one) => /events 200|stream 200/.test(one));
+  assert.equal(opened.length, paths.length + 2, `one stream each, and two pages of JSON: ${opened}`);
+});
+
+test('a page that slept looks whether its connection is alive', async (t) => {
+  const server = await serverWithGame(t);
+  const proxy = await Proxy.start(t, server.url);
+  const page = await openPage(t, browser, proxy.url);
+  await follow(page);
+  const streams = () => proxy.paths.filter((path) => path.startsWith('/api/v1/stream')).length;
+  assert.equal(streams(), 1);
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  assert.equal(streams(), 1, 'it heard something a moment ago');
+  await page.evaluate(() => {
+    const now = Date.now;
+    Date.now = () => now() + 60_000;
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  while (streams() < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+  await act(server, { pot: 1 });
+  await until(page, () => page.game.state.pot === 1);
+});
+
+test('the initiative tracker: phones at a table share it, and one without a network catches up', async (t) => {
+  const server = await Server.start(t);
+  const html = readFileSync(new URL('../../examples/initiative.html', import.meta.url), 'utf8');
+  const phones = [];
+  for (let count = 0; count < 2; count += 1) {
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, isMobile: true });
+    t.after(() => context.close());
+    await serveSources(context);
+    await context.route('**/initiative.html', (route) => route.fulfill({ contentType: 'text/html', body: html }));
+    const phone = await context.newPage();
+    phone.setDefaultTimeout(20_000);
+    await phone.goto(`${server.url}/initiative.html#friday`);
+    await phone.getByText('● live').waitFor();
+    phones.push(phone);
+  }
+  const [first, second] = phones;
+  const add = async (phone, name, initiative, hitPoints) => {
+    await phone.getByLabel('Name').fill(name);
+    await phone.getByLabel('Initiative').fill(String(initiative));
+    await phone.getByLabel('Hit points').fill(String(hitPoints));
+    await phone.getByRole('button', { name: 'Add' }).click();
+  };
+  await add(first, 'Ana', 17, 20);
+  await second.getByText('17 · Ana').waitFor();
+  await add(second, 'Orc', 12, 1);
+  await first.getByText('12 · Orc').waitFor();
+  await first.getByRole('button', { name: 'Next turn' }).click();
+  await second.locator('li[aria-current]', { hasText: 'Ana' }).waitFor();
+
+  await second.context().setOffline(true);
+  await second.getByText('○ offline').waitFor();
+  await second.getByRole('button', { name: 'Orc: one hit point less' }).click();
+  await second.getByText('1 not yet saved').waitFor();
+  await first.getByRole('button', { name: 'Next turn' }).click();
+  await second.context().setOffline(false);
+  await second.locator('li[aria-current].down', { hasText: 'Orc' }).waitFor();
+  await first.locator('li[aria-current].down', { hasText: 'Orc' }).waitFor();
+  assert.equal(await first.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
 });

@@ -6,6 +6,9 @@ import { seqOf } from './sse.js';
 
 /** @typedef {import('./types.js').StreamEvent} StreamEvent */
 
+/** After the present state could not be fetched, in milliseconds. */
+const AGAIN_MS = 2_000;
+
 /**
  * Follows a stream. Whoever joins one that another tab has open is told the present state first.
  * @param {string} path
@@ -25,16 +28,22 @@ export function followPath(path, { url = '', token = null, onEvent, onStatus }) 
     if (early && event.event !== 'bye') early.push(event);
     else onEvent?.(event);
   };
+  let begun = false;
   const begin = async () => {
-    if (!early) return;
+    if (!early || begun) return;
+    begun = true;
     const { signal } = new AbortController();
     const page = await fetchPage({ base: url, path, position: null, wait: 0, signal, token }).catch(() => null);
     if (!early || !open) return;
-    // Without a state the events are all there is.
+    if (!page) {
+      begun = false;
+      setTimeout(begin, AGAIN_MS);
+      return;
+    }
     const events = early;
     early = null;
-    for (const event of page?.events ?? []) onEvent?.(event);
-    const after = seqOf(page?.position ?? null);
+    for (const event of page.events) onEvent?.(event);
+    const after = seqOf(page.position);
     for (const event of events) if (event.event !== 'change' || event.data.seq > after) onEvent?.(event);
   };
   const unfollow = hub.follow(path, { onEvent: receive, onStatus, onCovered: begin });

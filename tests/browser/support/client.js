@@ -29,15 +29,20 @@ export async function openPage(t, browser, url, options = {}) {
 export async function openTab(context, url, options = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
-  if (SOURCES) {
-    await page.route('**/client/*.js', (route) => {
-      const name = new URL(route.request().url()).pathname.split('/').pop();
-      return route.fulfill({ contentType: 'text/javascript', body: readFileSync(`${SOURCES}/${name}`) });
-    });
-  }
+  await serveSources(page);
   await page.goto(`${url}/readyz`);
   await load(page, options);
   return page;
+}
+
+/** Has the client come from `CLIENT_SOURCES`, if that is set. @param {import('playwright-core').Page |
+ * import('playwright-core').BrowserContext} place */
+export async function serveSources(place) {
+  if (!SOURCES) return;
+  await place.route('**/client/*.js', (route) => {
+    const name = new URL(route.request().url()).pathname.split('/').pop();
+    return route.fulfill({ contentType: 'text/javascript', body: readFileSync(`${SOURCES}/${name}`) });
+  });
 }
 
 /**
