@@ -189,6 +189,18 @@ test('reads at the same time share a request, and what has not changed is not se
   assert.equal(again.body, one.body);
 });
 
+test('a document whose reading has ended does not keep another from being followed', async () => {
+  await begin();
+  await say('bye', { reason: 'access-ended' });
+  assert.equal(game.status, 'closed');
+  const map = rejoin.document('maps/m1');
+  await pass(0);
+  assert.equal(FakeEventSource.last.url, '/api/v1/stream?doc=games/g1&doc=maps/m1');
+  const data = { reason: 'start', documents: [{ ...document(2), collection: 'maps', id: 'm1' }], gone: ['games/g1'] };
+  await say('snapshot', data, positionOf(7));
+  assert.deepEqual([map.state, game.state, map.status], [{ pot: 2 }, null, 'connected']);
+});
+
 test('it is followed until its last user closes it', async () => {
   await begin();
   rejoin.document('games/g1');

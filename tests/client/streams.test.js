@@ -207,17 +207,19 @@ test('bye with access-ended ends it; any other is a loss', async () => {
   assert.deepEqual(events.at(-1)?.data, { reason: 'access-ended' });
 });
 
-test('when one of several documents may not be read any more, the others are followed on', async () => {
-  const path = '/api/v1/stream?doc=games/g1&doc=games/g2';
-  const several = connectStream(path, { onEvent: () => {} });
-  await connect('snapshot', { reason: 'start', documents: [document(5)] }, positionOf(5));
-  FakeEventSource.last.say('bye', { reason: 'access-ended' });
-  await pass(1000);
-  assert.equal(FakeEventSource.last.url, path, 'with the whole state: what is gone is not in it');
-  await connect('snapshot', { reason: 'start', documents: [document(5)], gone: ['games/g2'] }, positionOf(5));
-  assert.equal(several.status, 'connected');
-  several.close();
-});
+for (const query of ['doc=games/g1&doc=games/g2', 'collection=games']) {
+  test(`of ${query}, what may still be read is followed on when one may not`, async () => {
+    const path = `/api/v1/stream?${query}`;
+    const several = connectStream(path, { onEvent: () => {} });
+    await connect('snapshot', { reason: 'start', documents: [document(5)] }, positionOf(5));
+    FakeEventSource.last.say('bye', { reason: 'access-ended' });
+    await pass(1000);
+    assert.equal(FakeEventSource.last.url, path, 'with the whole state: what is gone is not in it');
+    await connect('snapshot', { reason: 'start', documents: [document(5)], gone: ['games/g2'] }, positionOf(5));
+    assert.equal(several.status, 'connected');
+    several.close();
+  });
+}
 
 test('a stream that says bye and nothing else is a failure each time', async () => {
   for (const delay of [0, 1000, 2000, 4000]) {

@@ -179,8 +179,12 @@ export class Hub {
     if (topic.stream) {
       const missing = [...names].some((name) => !topic.stream?.path.split(/[?&]/).includes(name));
       // What nobody wants any more is let go with the next change.
-      if (key === DOCUMENTS && missing) topic.stream.setPath(path);
-      return;
+      if (key !== DOCUMENTS || !missing) return;
+      if (topic.stream.status !== 'closed') {
+        topic.stream.setPath(path);
+        return;
+      }
+      topic.position = null;
     }
     topic.stream = new Stream(path, {
       base: this.base,

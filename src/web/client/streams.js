@@ -187,7 +187,7 @@ export class Stream {
   #bye(data) {
     if (!this.#disconnect && !this.#polling) return;
     if (data?.reason !== 'access-ended') this.#lost({});
-    else if (this.path.includes('&')) void this.#begin();
+    else if (/\/stream\?.*(&|collection=)/.test(this.path)) void this.#begin();
     else this.close();
   }
 

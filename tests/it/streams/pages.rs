@@ -103,3 +103,26 @@ async fn a_long_poll_is_answered_with_the_next_change_of_any_document() {
     assert_eq!((status, named(&body)), (200, vec!["change"]));
     assert_eq!((&body["events"][0]["data"]["collection"], &body["more"]), (&json!("maps"), &json!(false)));
 }
+
+#[tokio::test]
+async fn a_long_poll_ends_when_something_may_not_be_read_any_more() {
+    let server = Process::start(&[]);
+    counted(&server, 1).await;
+    let opened = server.post("/api/v1/sessions", &json!({ "user": "bob" })).await.1;
+    let ask = |query: &str| {
+        let request = server.request("GET", &format!("{PATH}{query}")).header("accept", "application/json");
+        request.bearer_auth(opened["token"].as_str().unwrap()).send()
+    };
+    let first: Value = ask("").await.unwrap().json().await.unwrap();
+    let from = first["position"].as_str().unwrap().to_owned();
+    let query = format!("&wait=60&lastEventId={from}");
+    let (answer, ()) = tokio::join!(ask(&query), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.tell("PUT", "/api/v1/games/g1/access", &[], json!({ "read": "host" })).await.expect(200);
+    });
+    let told: Value = answer.unwrap().json().await.unwrap();
+    assert_eq!(told["events"], json!([{ "event": "bye", "data": { "reason": "access-ended" } }]));
+    assert_eq!((&told["position"], &told["more"]), (&json!(from), &json!(false)));
+    let after: Value = ask("").await.unwrap().json().await.unwrap();
+    assert_eq!(after["events"][0]["data"], json!({ "reason": "start", "gone": ["games/g1"], "documents": [] }));
+}
