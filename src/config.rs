@@ -18,6 +18,7 @@ use crate::base::options::{AnyOptionSet, OptionError, OptionSpec, Shape};
 use crate::tailnet::listen_address;
 
 mod command_line;
+mod completions;
 mod file;
 mod flags;
 #[cfg(all(test, target_os = "linux"))]
@@ -31,7 +32,7 @@ mod suggestions;
 mod tests;
 
 pub(crate) use command_line::{SessionToken, WatchOptions, Watched};
-pub(crate) use operator_commands::{OperatorCommand, OperatorOptions};
+pub(crate) use operator_commands::{Listed, OperatorCommand, OperatorOptions};
 pub use server::Config;
 pub(crate) use server::LogFormat;
 
@@ -163,16 +164,19 @@ fn parse_in(
     name: ProgramName,
 ) -> Result<Command, ConfigError> {
     let specs = defaults.specs();
-    let program = program(&specs, name).subcommands(operator_commands::commands(&specs));
-    let matches = match program.try_get_matches_from(args) {
+    let program =
+        program(&specs, name).subcommands(operator_commands::commands(&specs)).subcommand(completions::command());
+    let matches = match program.clone().try_get_matches_from(args) {
+        Err(e) if e.kind() == ErrorKind::DisplayVersion => return Ok(Command::Help(version(name))),
         Ok(matches) => matches,
-        Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+        Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp) => {
             return Ok(Command::Help(e.render().to_string()));
         }
         Err(e) => return Err(usage_error(&e)),
     };
     let (matches, session) = match matches.subcommand() {
         Some(("watch", matches)) => return watch_options(matches, inputs).map(Command::Watch),
+        Some((completions::NAME, matches)) => return completions::print(matches, program, name).map(Command::Help),
         Some((name, matches)) if operator_commands::is_one(name) => {
             let options = operator_commands::parse(name, matches, inputs, specs, defaults)?;
             return Ok(Command::Operate(Box::new(options)));
@@ -186,6 +190,18 @@ fn parse_in(
     }
     let config = Box::new(resolved.config);
     Ok(if session { Command::Session(config) } else { Command::Serve(config) })
+}
+
+/// What the program is: its version, that of SQLite, and what it was built for.
+fn version(name: ProgramName) -> String {
+    let (arch, system) = (std::env::consts::ARCH, std::env::consts::OS);
+    let environment = match (cfg!(target_env = "musl"), cfg!(target_env = "gnu")) {
+        (true, _) => "-musl",
+        (_, true) => "-gnu",
+        _ => "",
+    };
+    let sqlite = crate::store::sqlite_version();
+    format!("{} {} (SQLite {sqlite}, {arch}-{system}{environment})\n", name.name, name.version)
 }
 
 /// A configuration and where its values come from.

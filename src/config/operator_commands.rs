@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use super::command_line::{SESSION_HELP, SessionToken, config_arg, session_token, to_arg};
 use super::{Config, ConfigError, Inputs, resolve};
+use crate::base::ids::Collection;
 use crate::base::options::OptionSpec;
 use crate::net::http_client::Target;
 
@@ -18,6 +19,20 @@ pub(crate) enum OperatorCommand {
     Backup { to: Option<PathBuf> },
     /// Put this backup in the place of the database.
     Restore { file: PathBuf },
+    /// Look at what a server needs.
+    Doctor,
+    /// Say how the running server is. `json`: for a program.
+    Status { json: bool },
+    /// Show a list of the running server. `json`: for a program.
+    List { what: Listed, json: bool },
+}
+
+/// A list that a server has.
+#[derive(Clone, Debug)]
+pub(crate) enum Listed {
+    Sessions,
+    Jobs,
+    Documents(Collection),
 }
 
 /// A command and the server that it is about.
@@ -66,12 +81,29 @@ pub(super) fn commands(specs: &[OptionSpec]) -> Vec<clap::Command> {
             "The backup is verified first. The database that was there is kept in replaced-<time>.\n\n\
              Example:\n  rejoin restore rejoin-data/backups/rejoin-2026-11-29T03-30-00-004Z.db",
         );
-    [verify, backup, restore].into_iter().map(|command| command.args(shared.clone())).collect()
+    let all = [verify, backup, restore].into_iter().chain(questions());
+    all.map(|command| command.args(shared.clone())).collect()
+}
+
+/// The commands that ask how things are.
+fn questions() -> [clap::Command; 6] {
+    let command = |name: &'static str, about: &'static str| clap::Command::new(name).about(about);
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON value");
+    let collection = Arg::new("collection").value_name("COLLECTION").required(true).help("Of which");
+    let doctor = command("doctor", "Looks at what a server needs, and says how to mend what is not well");
+    [
+        doctor.after_help("Exit codes: 0 all is well, 1 something is to be mended."),
+        command("status", "Says how the running server is; exits with 1 when it takes no changes").arg(json.clone()),
+        command("sessions", "Lists the sessions of the running server").arg(json.clone()),
+        command("jobs", "Lists the jobs of the running server and their last runs").arg(json.clone()),
+        command("games", "Lists the games of the running server").arg(json.clone()),
+        command("documents", "Lists the documents of a collection").args([collection, json]),
+    ]
 }
 
 /// Whether a command of this name is one of these.
 pub(super) fn is_one(name: &str) -> bool {
-    ["verify", "backup", "restore"].contains(&name)
+    ["verify", "backup", "restore", "doctor", "status", "sessions", "jobs", "games", "documents"].contains(&name)
 }
 
 pub(super) fn parse(
@@ -86,6 +118,18 @@ pub(super) fn parse(
         "verify" => OperatorCommand::Verify { file: path("file"), repair: matches.get_flag("repair") },
         "backup" => OperatorCommand::Backup { to: path("to") },
         "restore" => OperatorCommand::Restore { file: path("file").unwrap_or_default() },
+        "doctor" => OperatorCommand::Doctor,
+        "status" => OperatorCommand::Status { json: matches.get_flag("json") },
+        "sessions" => OperatorCommand::List { what: Listed::Sessions, json: matches.get_flag("json") },
+        "jobs" => OperatorCommand::List { what: Listed::Jobs, json: matches.get_flag("json") },
+        "games" | "documents" => {
+            let collection = match name {
+                "games" => name,
+                _ => matches.get_one::<String>("collection").map_or("", String::as_str),
+            };
+            let collection = Collection::new(collection).map_err(|error| ConfigError(error.message().to_owned()))?;
+            OperatorCommand::List { what: Listed::Documents(collection), json: matches.get_flag("json") }
+        }
         other => return Err(ConfigError(format!("there is no command '{other}'"))),
     };
     let server = matches.get_one::<String>("server").map(|url| Target::parse(url)).transpose();

@@ -57,5 +57,10 @@ pub(crate) use write::rewrite::RescueError;
 pub(crate) use write::trim::{compact, overdue, trim_some};
 pub(crate) use write::writer::{MaintenanceReport, Writer};
 
+/// The version of the SQLite that is built in.
+pub(crate) fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
 /// A connection, as features' own SQL gets it: see [`Rows`] and [`Reader::rows`].
 pub(crate) use rusqlite::Connection;

@@ -33,6 +33,7 @@ mod lost_file;
 mod migrate;
 mod model;
 mod openapi;
+mod operator;
 mod options;
 mod owner;
 mod pages;

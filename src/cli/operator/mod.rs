@@ -9,6 +9,8 @@ use crate::store::OpenError;
 use crate::store::file::backup::BackupError;
 
 mod backup;
+mod doctor;
+mod lists;
 mod restore;
 mod server;
 mod verify;
@@ -38,6 +40,12 @@ pub(super) fn run(options: OperatorOptions) -> ExitCode {
     let done = match command {
         OperatorCommand::Backup { to } => backup::run(&config, Asked { server, session }, to),
         OperatorCommand::Restore { file } => restore::run(&config, &file),
+        OperatorCommand::Doctor => doctor::run(&config, Asked { server, session }),
+        OperatorCommand::Status { json } => {
+            lists::running(Asked { server, session }, &config.data_dir).and_then(|server| lists::status(&server, json))
+        }
+        OperatorCommand::List { what, json } => lists::running(Asked { server, session }, &config.data_dir)
+            .and_then(|server| lists::list(&server, &what, json)),
         OperatorCommand::Verify { file, repair } => verify::run(&config, file, repair),
     };
     match done {

@@ -76,7 +76,17 @@ impl Server {
         self.ask(Method::POST, path)
     }
 
-    fn ask(&self, method: Method, path: &str) -> Result<Value, Refusal> {
+    /// GET of JSON, whatever its status. Error: no answer.
+    pub(super) fn get_any(&self, path: &str) -> Result<(u16, Value), Refusal> {
+        self.exchange(Method::GET, path)
+    }
+
+    /// `HOST:PORT`.
+    pub(super) fn address(&self) -> String {
+        self.target.to_string()
+    }
+
+    fn exchange(&self, method: Method, path: &str) -> Result<(u16, Value), Refusal> {
         let refused = |why: String| Refusal { why: format!("{}: {why}", self.target), code: EXIT_REFUSED };
         let bearer = self.session.as_ref().map(|token| format!("Bearer {}", token.expose()));
         let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
@@ -86,7 +96,11 @@ impl Server {
             let text = answer.text(ANSWER_BYTES_MAX).await.map_err(|error| refused(error.to_string()))?;
             Ok::<_, Refusal>((answer.status(), text))
         })?;
-        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    fn ask(&self, method: Method, path: &str) -> Result<Value, Refusal> {
+        let (status, body) = self.exchange(method, path)?;
         if (200..300).contains(&status) {
             return Ok(body);
         }
@@ -96,6 +110,6 @@ impl Server {
             401 | 403 => "; REJOIN_SESSION can hold the token of an administrator's session",
             _ => "",
         };
-        Err(refused(format!("{why} ({status}){hint}")))
+        Err(Refusal { why: format!("{}: {why} ({status}){hint}", self.target), code: EXIT_REFUSED })
     }
 }

@@ -12,10 +12,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::document::{DamagedDocument, judge};
-use crate::base::ids::Version;
+use crate::base::clock::Timestamp;
+use crate::base::ids::{Seq, Version};
 use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError, is_damage};
 use crate::store::open::{APPLICATION_ID, FORMAT};
@@ -143,6 +144,13 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
         }
         _ => Err(OpenError::Foreign { path }),
     }
+}
+
+/// The newest event of a file: its seq, and when it was taken up. Error: it cannot be read.
+pub(crate) fn newest_event(conn: &Connection) -> crate::base::error::Result<Option<(Seq, Timestamp)>> {
+    let sql = "SELECT seq, at FROM events ORDER BY seq DESC LIMIT 1";
+    let read = conn.query_row(sql, [], |row| Ok((rows::seq(row, 0)?, rows::time(row, 1)?)));
+    read.optional().map_err(|error| StoreError::Sql(error).into_error())
 }
 
 /// What is missing of what a server had stored, as a start would find it.
