@@ -10,8 +10,8 @@ use super::StopSignals;
 use crate::base::entropy::{Entropy, SystemEntropy, below};
 use crate::config::{HEARTBEAT_MAX, WatchOptions, Watched};
 use crate::features::games::addresses::is_allowed;
-use crate::net::http_client::{ClientError, Response, Target};
-use crate::net::sse_parser::{Message, SseParser, TooLarge};
+use crate::net::http_client::{HttpClientError, Response, ServerUrl};
+use crate::net::sse_parser::{SseMessage, SseParser, TooLarge};
 
 mod lines;
 
@@ -62,7 +62,7 @@ enum WatchEnd {
 #[derive(Debug, thiserror::Error)]
 enum Interruption {
     #[error("{0}")]
-    Client(#[from] ClientError),
+    Client(#[from] HttpClientError),
     #[error("{0}")]
     TooLarge(#[from] TooLarge),
     #[error("the stream ended")]
@@ -144,7 +144,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             // It is a secret of the server that gave it, and without it one might see more than before.
             return Err(refused("and a session is of one server: open one there and watch with it"));
         }
-        let target = Target::parse(&to).map_err(|error| refused(&error))?;
+        let target = ServerUrl::parse(&to).map_err(|error| refused(&error))?;
         let addresses = target.resolve().await.map_err(|error| refused(&format!("which is not found: {error}")))?;
         if !addresses.iter().all(|address| is_allowed(address.ip())) {
             return Err(refused("which is neither on this machine nor on the tailnet"));
@@ -236,7 +236,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         }
     }
 
-    fn show(&mut self, message: &Message) -> io::Result<()> {
+    fn show(&mut self, message: &SseMessage) -> io::Result<()> {
         if message.event == "heartbeat" {
             return Ok(());
         }

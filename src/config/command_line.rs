@@ -9,7 +9,7 @@ use super::{ConfigError, Inputs, ProgramName, read_variable, shorthands};
 use crate::base::error::Error;
 use crate::base::ids::{Collection, DocumentName};
 use crate::base::options::{OptionSpec, Shape};
-use crate::net::http_client::Target;
+use crate::net::http_client::ServerUrl;
 
 /// Where `rejoin watch` finds the token of its session, other than on the command line, which others on the machine
 /// see.
@@ -19,7 +19,7 @@ pub(super) const SESSION_HELP: &str = "Show this session's token; better kept in
 /// What `rejoin watch` follows, and how it tells it.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchOptions {
-    pub server: Target,
+    pub server: ServerUrl,
     pub watched: Watched,
     /// The token of the session to show; without one, the watcher is who the server takes this machine's user for.
     pub session: Option<SessionToken>,
@@ -141,7 +141,7 @@ pub(super) fn usage_error(error: &clap::Error) -> ConfigError {
 pub(super) fn watch_options(matches: &ArgMatches, inputs: &Inputs<'_>) -> Result<WatchOptions, ConfigError> {
     let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
     Ok(WatchOptions {
-        server: Target::parse(text("server")).map_err(|why| ConfigError(format!("--server: {why}")))?,
+        server: ServerUrl::parse(text("server")).map_err(|why| ConfigError(format!("--server: {why}")))?,
         watched: text("document").parse().map_err(|e: Error| ConfigError(e.message().to_owned()))?,
         session: session_token(matches, inputs)?,
         json: matches.get_flag("json"),

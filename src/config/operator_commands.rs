@@ -8,7 +8,7 @@ use super::command_line::{SESSION_HELP, SessionToken, config_arg, session_token,
 use super::{Config, ConfigError, Inputs, resolve};
 use crate::base::ids::Collection;
 use crate::base::options::OptionSpec;
-use crate::net::http_client::Target;
+use crate::net::http_client::ServerUrl;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct OperatorOptions {
     /// Of the server: where its data is, and where it listens.
     pub config: Config,
     /// The server to ask; `None`: the one that has the data directory.
-    pub server: Option<Target>,
+    pub server: Option<ServerUrl>,
     /// The token of the session to show to it.
     pub session: Option<SessionToken>,
     pub command: OperatorCommand,
@@ -132,7 +132,7 @@ pub(super) fn parse(
         }
         other => return Err(ConfigError(format!("there is no command '{other}'"))),
     };
-    let server = matches.get_one::<String>("server").map(|url| Target::parse(url)).transpose();
+    let server = matches.get_one::<String>("server").map(|url| ServerUrl::parse(url)).transpose();
     let server = server.map_err(|why| ConfigError(format!("--server: {why}")))?;
     let session = session_token(matches, inputs)?;
     let config = resolve(matches, inputs, specs, defaults)?.config;

@@ -22,12 +22,12 @@ const WORK_MAX: Duration = Duration::from_secs(30);
 
 /// A server to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct ServerUrl {
     host: String,
     port: u16,
 }
 
-impl Target {
+impl ServerUrl {
     /// Reads `http://HOST[:PORT]`. Error: what is wrong with it.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let uri: http::Uri = url.parse().map_err(|e| format!("'{}' is not a URL: {e}", url.escape_debug()))?;
@@ -48,7 +48,7 @@ impl Target {
 
     /// Asks for `path` (with its query) and waits for the head of the answer. Dropping the returned future or the
     /// answer closes the connection.
-    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response, ClientError> {
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response, HttpClientError> {
         let request = self.request(http::Request::get(path), headers, Bytes::new())?;
         let stream = connect(TcpStream::connect((self.bare_host(), self.port))).await?;
         exchange(stream, request, ANSWER_MAX).await
@@ -61,18 +61,19 @@ impl Target {
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Response, ClientError> {
+    ) -> Result<Response, HttpClientError> {
         let request = self.request(http::Request::builder().method(method).uri(path), headers, body)?;
         let stream = connect(TcpStream::connect((self.bare_host(), self.port))).await?;
         exchange(stream, request, WORK_MAX).await
     }
 
     /// The addresses that its name stands for, at least one.
-    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, ClientError> {
+    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, HttpClientError> {
         let resolving = timeout(ANSWER_MAX, lookup_host((self.bare_host(), self.port)));
-        let found: Vec<_> = resolving.await.map_err(|_| ClientError::Silent)?.map_err(ClientError::Connect)?.collect();
+        let found: Vec<_> =
+            resolving.await.map_err(|_| HttpClientError::Silent)?.map_err(HttpClientError::Connect)?.collect();
         if found.is_empty() {
-            return Err(ClientError::Connect(std::io::ErrorKind::NotFound.into()));
+            return Err(HttpClientError::Connect(std::io::ErrorKind::NotFound.into()));
         }
         Ok(found)
     }
@@ -84,7 +85,7 @@ impl Target {
         addresses: &[SocketAddr],
         path: &str,
         json: Bytes,
-    ) -> Result<Response, ClientError> {
+    ) -> Result<Response, HttpClientError> {
         let request = self.request(http::Request::post(path), &[("content-type", "application/json")], json)?;
         let stream = connect(TcpStream::connect(addresses)).await?;
         exchange(stream, request, WORK_MAX).await
@@ -100,16 +101,16 @@ impl Target {
         request: http::request::Builder,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<http::Request<Full<Bytes>>, ClientError> {
+    ) -> Result<http::Request<Full<Bytes>>, HttpClientError> {
         let request =
             request.header(HOST, self.to_string()).header(USER_AGENT, concat!("rejoin/", env!("CARGO_PKG_VERSION")));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        request.body(Full::new(body)).map_err(ClientError::Request)
+        request.body(Full::new(body)).map_err(HttpClientError::Request)
     }
 }
 
-async fn connect(connecting: impl Future<Output = std::io::Result<TcpStream>>) -> Result<TcpStream, ClientError> {
-    timeout(ANSWER_MAX, connecting).await.map_err(|_| ClientError::Silent)?.map_err(ClientError::Connect)
+async fn connect(connecting: impl Future<Output = std::io::Result<TcpStream>>) -> Result<TcpStream, HttpClientError> {
+    timeout(ANSWER_MAX, connecting).await.map_err(|_| HttpClientError::Silent)?.map_err(HttpClientError::Connect)
 }
 
 /// Sends `request` on `stream`, a connection that is just open, and waits for the head of the response, at most
@@ -118,18 +119,18 @@ pub(crate) async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: http::Request<Full<Bytes>>,
     silence_max: Duration,
-) -> Result<Response, ClientError> {
+) -> Result<Response, HttpClientError> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Ends when the connection does; its error is told by the request or the body, which wait for it.
     let driver = AbortOnDropHandle::new(tokio::spawn(async move {
         let _ = connection.await;
     }));
-    let answer = timeout(silence_max, sender.send_request(request)).await.map_err(|_| ClientError::Silent)??;
+    let answer = timeout(silence_max, sender.send_request(request)).await.map_err(|_| HttpClientError::Silent)??;
     let (head, body) = answer.into_parts();
     Ok(Response { head, body, _driver: driver })
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
@@ -154,9 +155,9 @@ impl Response {
     }
 
     /// The next piece of the body, `None` at its end. Waits for at most `silence_max`. Cancel safe.
-    pub(crate) async fn piece(&mut self, silence_max: Duration) -> Result<Option<Bytes>, ClientError> {
+    pub(crate) async fn piece(&mut self, silence_max: Duration) -> Result<Option<Bytes>, HttpClientError> {
         loop {
-            let frame = timeout(silence_max, self.body.frame()).await.map_err(|_| ClientError::Silent)?;
+            let frame = timeout(silence_max, self.body.frame()).await.map_err(|_| HttpClientError::Silent)?;
             match frame.transpose()?.map(hyper::body::Frame::into_data) {
                 None => return Ok(None),
                 Some(Ok(piece)) => return Ok(Some(piece)),
@@ -166,7 +167,7 @@ impl Response {
     }
 
     /// The body as text, cut after about `bytes_max` bytes.
-    pub(crate) async fn text(&mut self, bytes_max: usize) -> Result<String, ClientError> {
+    pub(crate) async fn text(&mut self, bytes_max: usize) -> Result<String, HttpClientError> {
         let mut text = Vec::new();
         while text.len() < bytes_max
             && let Some(piece) = self.piece(ANSWER_MAX).await?
@@ -180,7 +181,7 @@ impl Response {
 
 /// Why there is no response, or no more of it.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
+pub(crate) enum HttpClientError {
     /// Nobody took the connection.
     #[error("no connection: {0}")]
     Connect(std::io::Error),
@@ -211,17 +212,17 @@ mod tests {
             ("http://localhost/", "localhost:80"),
             ("http://[::1]:1", "[::1]:1"),
         ] {
-            assert_eq!(Target::parse(url).unwrap().to_string(), expect);
+            assert_eq!(ServerUrl::parse(url).unwrap().to_string(), expect);
         }
         for url in ["https://a", "a:1", "http://", "http://a/b", "http://a?b", "http://u@a", "http://a:b", "x y"] {
-            assert!(Target::parse(url).is_err(), "{url}");
+            assert!(ServerUrl::parse(url).is_err(), "{url}");
         }
     }
 
     /// A peer that takes one connection, reads a request's head and writes `answer`.
-    async fn peer(answer: &'static [u8]) -> (Target, tokio::task::JoinHandle<String>) {
+    async fn peer(answer: &'static [u8]) -> (ServerUrl, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let target = ServerUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let task = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut head = Vec::new();
@@ -250,14 +251,14 @@ mod tests {
     async fn a_connection_that_breaks_in_mid_body_is_an_error() {
         let (target, _) = peer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab").await;
         let error = target.get("/", &[]).await.unwrap().text(100).await.unwrap_err();
-        assert!(matches!(error, ClientError::Broken(_)), "{error}");
+        assert!(matches!(error, HttpClientError::Broken(_)), "{error}");
     }
 
     #[tokio::test]
     async fn nobody_there_is_told() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let target = ServerUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         drop(listener);
-        assert!(matches!(target.get("/", &[]).await, Err(ClientError::Connect(_))));
+        assert!(matches!(target.get("/", &[]).await, Err(HttpClientError::Connect(_))));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// An event that reached its empty line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(crate) struct SseMessage {
     /// Its type; `message` when the stream named none.
     pub(crate) event: String,
     /// Its data; several `data` lines are joined by line feeds.
@@ -59,7 +59,7 @@ impl SseParser {
 
     /// Takes the next piece and appends the events that it completes to `out`. After an error the reader is of no
     /// further use. What is unfinished when the stream ends is to be forgotten, says the standard.
-    pub(crate) fn push(&mut self, mut piece: &[u8], out: &mut Vec<Message>) -> Result<(), TooLarge> {
+    pub(crate) fn push(&mut self, mut piece: &[u8], out: &mut Vec<SseMessage>) -> Result<(), TooLarge> {
         while !piece.is_empty() {
             if std::mem::take(&mut self.after_cr)
                 && let Some(rest) = piece.strip_prefix(b"\n")
@@ -81,7 +81,7 @@ impl SseParser {
         Ok(())
     }
 
-    fn end_line(&mut self, out: &mut Vec<Message>) -> Result<(), TooLarge> {
+    fn end_line(&mut self, out: &mut Vec<SseMessage>) -> Result<(), TooLarge> {
         let bytes = std::mem::take(&mut self.line);
         let mut bytes = bytes.as_slice();
         if std::mem::take(&mut self.at_start) {
@@ -117,7 +117,7 @@ impl SseParser {
         Ok(())
     }
 
-    fn dispatch(&mut self, out: &mut Vec<Message>) {
+    fn dispatch(&mut self, out: &mut Vec<SseMessage>) {
         let (mut event, mut data) = (std::mem::take(&mut self.event), std::mem::take(&mut self.data));
         self.id.clone_into(&mut self.last_event_id);
         if data.pop().is_none() {
@@ -126,7 +126,7 @@ impl SseParser {
         if event.is_empty() {
             "message".clone_into(&mut event);
         }
-        out.push(Message { event, data, last_event_id: self.last_event_id.clone() });
+        out.push(SseMessage { event, data, last_event_id: self.last_event_id.clone() });
     }
 
     /// The id to resume with: the latest whose event was complete, whether or not it had data.
@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    fn read_in(pieces: &[&[u8]]) -> Vec<Message> {
+    fn read_in(pieces: &[&[u8]]) -> Vec<SseMessage> {
         let mut parser = SseParser::new("", 1 << 16);
         let mut out = Vec::new();
         for piece in pieces {
@@ -155,7 +155,7 @@ mod tests {
 
     /// Each event as `type|data|id`.
     fn check(stream: &[u8], expect: &[&str]) {
-        let told = |m: &Message| format!("{}|{}|{}", m.event, m.data, m.last_event_id);
+        let told = |m: &SseMessage| format!("{}|{}|{}", m.event, m.data, m.last_event_id);
         let got: Vec<String> = read_in(&[stream]).iter().map(told).collect();
         assert_eq!(got, expect, "{}", stream.escape_ascii());
     }

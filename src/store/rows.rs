@@ -99,6 +99,13 @@ pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
     Timestamp::parse(str_of(row, column)?).ok_or_else(|| strange(column, "not a time"))
 }
 
+pub(crate) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => time(row, column).map(Some),
+    }
+}
+
 /// The columns of [`meta`], in its order; the table goes by the name `d`.
 pub(crate) const META: &str = "d.key, d.collection, d.id, d.host, d.access, d.created_at, d.access_seq";
 const META_COLUMNS: usize = 7;

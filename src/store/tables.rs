@@ -15,25 +15,33 @@ use crate::store::rows::{self, Base, Text};
 
 pub(crate) const SCHEMA: &str = include_str!("../../schema.sql");
 
-pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> Result<(), WriteError> {
-    let sql =
+pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> rusqlite::Result<()> {
+    documents.iter().try_for_each(|meta| insert_document(conn, meta, Existing::Keep))
+}
+
+/// Stores the row of a document; of an existing one, where its history begins stays.
+pub(crate) fn insert_document(conn: &Connection, meta: &Meta, existing: Existing) -> rusqlite::Result<()> {
+    const INSERT: &str =
         "INSERT INTO documents (key, collection, id, host, access, created_at, access_seq, base_version, base_seq,
-                                      base_hash)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8) ON CONFLICT (key) DO NOTHING";
-    let mut statement = conn.prepare_cached(sql)?;
-    for meta in documents {
-        let access = access_column(meta).map_err(WriteError::other)?;
-        statement.execute((
-            meta.key,
-            meta.name.collection.as_str(),
-            meta.name.id.as_str(),
-            meta.host.as_ref().map(|host| host.as_str()),
-            access,
-            meta.created_at.to_string(),
-            rows::int(meta.access_seq.0),
-            Hash::ZERO.to_string(),
-        ))?;
-    }
+                                base_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8) ON CONFLICT (key) DO";
+    const REPLACE: &str = "UPDATE SET collection = excluded.collection, id = excluded.id, host = excluded.host,
+         access = excluded.access, access_seq = excluded.access_seq, created_at = excluded.created_at";
+    let sql = match existing {
+        Existing::Keep => format!("{INSERT} NOTHING"),
+        Existing::Replace => format!("{INSERT} {REPLACE}"),
+    };
+    let access = access_column(meta).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    conn.prepare_cached(&sql)?.execute((
+        meta.key,
+        meta.name.collection.as_str(),
+        meta.name.id.as_str(),
+        meta.host.as_ref().map(|host| host.as_str()),
+        access,
+        meta.created_at.to_string(),
+        rows::int(meta.access_seq.0),
+        Hash::ZERO.to_string(),
+    ))?;
     Ok(())
 }
 
@@ -74,7 +82,7 @@ pub(crate) fn insert_events(conn: &Connection, events: &[Arc<Event>]) -> rusqlit
     Ok(())
 }
 
-/// What becomes of a snapshot that is there already.
+/// What becomes of a row that is there already.
 #[derive(Clone, Copy)]
 pub(crate) enum Existing {
     Keep,

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::wire::{Status, WhoIs};
-use crate::net::http_client::{self, ClientError};
+use crate::net::http_client::{self, HttpClientError};
 
 /// How long one answer may take, connecting included. Measured against a double: 0.1 ms; tailscaled takes a lock that
 /// everything in it takes.
@@ -129,8 +129,8 @@ impl LocalApi {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
         let request = Request::get(target).header(HOST, "local-tailscaled.sock").body(Full::default());
         let request = request.map_err(|error| ApiError::Malformed(error.to_string()))?;
-        let broken = |error: ClientError| match error {
-            ClientError::Silent => ApiError::Silent(self.timeout),
+        let broken = |error: HttpClientError| match error {
+            HttpClientError::Silent => ApiError::Silent(self.timeout),
             error => ApiError::BrokenOff(error.to_string()),
         };
         let mut response = http_client::exchange(stream, request, self.timeout).await.map_err(broken)?;

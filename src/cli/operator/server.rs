@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Refusal;
 use crate::cli::{EXIT_DATA, EXIT_MACHINE, reachable, runtime};
 use crate::config::SessionToken;
-use crate::net::http_client::Target;
+use crate::net::http_client::ServerUrl;
 use crate::store::server_lock::{LockState, lock_state};
 
 /// Bytes of an answer that are read.
@@ -21,13 +21,13 @@ pub(super) const EXIT_REFUSED: u8 = 1;
 /// Which server is to be asked, and as whom.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub server: Option<Target>,
+    pub server: Option<ServerUrl>,
     pub session: Option<SessionToken>,
 }
 
 /// A server that can be asked.
 pub(super) struct Server {
-    target: Target,
+    target: ServerUrl,
     session: Option<SessionToken>,
     runtime: tokio::runtime::Runtime,
 }
@@ -58,11 +58,11 @@ pub(super) fn find(asked: Asked, data_dir: &Path) -> Result<Option<Server>, Refu
 }
 
 /// Loopback before others: there this machine's user may be the owner.
-fn first_target(addresses: &[String]) -> Option<Target> {
+fn first_target(addresses: &[String]) -> Option<ServerUrl> {
     let mut known: Vec<SocketAddr> =
         addresses.iter().filter_map(|address| address.parse().ok()).map(reachable).collect();
     known.sort_by_key(|address| !address.ip().is_loopback());
-    known.first().and_then(|address| Target::parse(&format!("http://{address}")).ok())
+    known.first().and_then(|address| ServerUrl::parse(&format!("http://{address}")).ok())
 }
 
 impl Server {

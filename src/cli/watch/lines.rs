@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::MoveNotice;
 use crate::document::patch::{self, Operation};
-use crate::net::sse_parser::Message;
+use crate::net::sse_parser::SseMessage;
 
 /// Operations of a patch, and characters of a value and of a state, that a line shows.
 const OPERATIONS_SHOWN: usize = 4;
@@ -31,7 +31,7 @@ impl LineFormatter {
     }
 
     /// An event as a line. Data of another form than expected is shown as it is.
-    pub(super) fn line(&mut self, message: &Message) -> String {
+    pub(super) fn line(&mut self, message: &SseMessage) -> String {
         let data = &message.data;
         let line = match message.event.as_str() {
             "change" => self.change(data),
@@ -175,8 +175,8 @@ fn bye(data: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn message(event: &str, data: &str) -> Message {
-        Message { event: event.to_owned(), data: data.to_owned(), last_event_id: String::new() }
+    fn message(event: &str, data: &str) -> SseMessage {
+        SseMessage { event: event.to_owned(), data: data.to_owned(), last_event_id: String::new() }
     }
 
     fn check(event: &str, data: &str, expect: &str) {

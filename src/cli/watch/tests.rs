@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::DocumentName;
-use crate::net::http_client::Target;
+use crate::net::http_client::ServerUrl;
 
 #[test]
 fn what_documents_hold_cannot_steer_the_terminal() {
@@ -21,7 +21,7 @@ fn a_problem_is_told_by_its_title_and_detail() {
 
 fn watch_of(target: &str, json: bool) -> Watch<Vec<u8>, Vec<u8>> {
     let options = WatchOptions {
-        server: Target::parse(target).unwrap(),
+        server: ServerUrl::parse(target).unwrap(),
         watched: Watched::Document(DocumentName::parse("games/g1").unwrap()),
         session: Some("rejoin_session_test".parse().unwrap()),
         json,

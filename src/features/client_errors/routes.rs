@@ -13,7 +13,7 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::rules::{ClientError, Limiter};
+use super::rules::{ClientError, ErrorLimiter};
 use super::sql::{self, Seen};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K};
@@ -32,7 +32,7 @@ struct Schemas;
 
 /// The calls about client errors.
 pub(crate) fn router() -> OpenApiRouter<Api> {
-    let limiter = Arc::new(Mutex::new(Limiter::default()));
+    let limiter = Arc::new(Mutex::new(ErrorLimiter::default()));
     OpenApiRouter::with_openapi(Schemas::openapi())
         .routes(routes!(note))
         .routes(routes!(list))
@@ -92,7 +92,7 @@ struct Noted {
 )]
 async fn note(
     State(api): State<Api>,
-    Extension(limiter): Extension<Arc<Mutex<Limiter>>>,
+    Extension(limiter): Extension<Arc<Mutex<ErrorLimiter>>>,
     caller: Caller,
     headers: HeaderMap,
     Json(body): Json<ClientErrorBody>,

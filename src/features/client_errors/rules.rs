@@ -86,14 +86,14 @@ impl Rate {
 
 /// Counts errors per caller and in all.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Limiter {
+pub(crate) struct ErrorLimiter {
     /// When each caller is free again, milliseconds. At most [`CLIENT_ERROR_CALLERS_MAX`]: who finds no room is counted
     /// with all others only.
     callers: HashMap<String, i64>,
     all: i64,
 }
 
-impl Limiter {
+impl ErrorLimiter {
     /// Counts an error of `caller`. Error: the seconds after which it is worth trying again.
     pub(crate) fn admit(&mut self, caller: &str, now: Timestamp) -> Result<(), u64> {
         let now = now.as_millis();
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_taken_and_then_one_after_each_spacing() {
-        let mut limiter = Limiter::default();
+        let mut limiter = ErrorLimiter::default();
         let at = Timestamp::from_millis;
         for _ in 0..CLIENT_ERROR_BURST {
             limiter.admit("alice", at(1000)).unwrap();
@@ -167,14 +167,14 @@ mod tests {
         limiter.admit("alice", at(7_000)).unwrap();
         assert!(limiter.admit("alice", at(7_000)).is_err());
         // A clock that was set back by a day locks nobody out.
-        let mut limiter = Limiter::default();
+        let mut limiter = ErrorLimiter::default();
         limiter.admit("alice", at(86_400_000)).unwrap();
         limiter.admit("alice", at(0)).unwrap();
     }
 
     #[test]
     fn all_together_have_a_bound_and_so_has_the_memory_of_callers() {
-        let mut limiter = Limiter::default();
+        let mut limiter = ErrorLimiter::default();
         let admitted = (0..5000).filter(|n| limiter.admit(&format!("c{n}"), Timestamp::from_millis(0)).is_ok()).count();
         assert_eq!(admitted, usize::try_from(CLIENT_ERROR_BURST_ALL).unwrap());
         for n in 0..5000_i64 {
@@ -190,7 +190,7 @@ mod tests {
         fn over_any_time_no_more_are_admitted_than_burst_and_spacing_allow(
             steps in prop::collection::vec(0..4000_i64, 1..200),
         ) {
-            let (mut limiter, mut now, mut admitted) = (Limiter::default(), 0, 0);
+            let (mut limiter, mut now, mut admitted) = (ErrorLimiter::default(), 0, 0);
             for step in steps {
                 now += step;
                 admitted += i64::from(limiter.admit("alice", Timestamp::from_millis(now)).is_ok());

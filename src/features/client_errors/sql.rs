@@ -1,12 +1,12 @@
 //! The table of client errors. What writes runs on the engine's thread, in its transaction.
 
-use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
 use super::rules::ClientError;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::limits::CLIENT_ERRORS_MAX;
+use crate::store::rows::time;
 use crate::store::sql_error;
 
 /// An error with its history.
@@ -95,9 +95,4 @@ fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
-}
-
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    let failed = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "not an RFC 3339 time".into());
-    Timestamp::parse(&row.get::<_, String>(column)?).ok_or_else(failed)
 }

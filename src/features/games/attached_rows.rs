@@ -15,20 +15,20 @@ use crate::features::games::tokens::NONCE_BYTES;
 /// A row of the tables of games. Its JSON is one line of what the servers tell each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Belonging {
+pub(crate) enum AttachedRow {
     /// Of `games`.
-    Game(Game),
+    Game(GameRow),
     /// Of `seats`.
-    Seat(Seat),
+    Seat(SeatRow),
     /// Of `reconnect_tokens`.
-    Token(Token),
+    Token(TokenRow),
     /// Of `reconnect_answers`.
-    Answer(Answer),
+    Answer(AnswerRow),
     /// Of `idempotency_keys`.
-    Key(Key),
+    Key(KeyRow),
 }
 
-impl Belonging {
+impl AttachedRow {
     /// Who sits there, of a seat.
     pub(crate) fn player(&self) -> Option<&UserId> {
         match self {
@@ -41,7 +41,7 @@ impl Belonging {
 /// Whether a game is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Game {
+pub(crate) struct GameRow {
     /// Since when; `None`: it runs.
     pub completed_at: Option<Timestamp>,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Game {
 /// A seat that is taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Seat {
+pub(crate) struct SeatRow {
     pub player: UserId,
     /// Which, counted from 0.
     pub seat: u32,
@@ -61,7 +61,7 @@ pub(crate) struct Seat {
 /// A reconnect token, by its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Token {
+pub(crate) struct TokenRow {
     pub hash: Hex,
     pub player: UserId,
     /// Who may show it.
@@ -83,8 +83,8 @@ pub(crate) struct Token {
 /// What was answered to a reconnect, sealed under the token that was shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Answer {
-    pub scope: Scope,
+pub(crate) struct AnswerRow {
+    pub scope: KeyScope,
     /// Its `Idempotency-Key`.
     pub key: String,
     pub fingerprint: Hex,
@@ -98,8 +98,8 @@ pub(crate) struct Answer {
 /// What was answered to a change of the game.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Key {
-    pub scope: Scope,
+pub(crate) struct KeyRow {
+    pub scope: KeyScope,
     /// Its `Idempotency-Key`.
     pub key: String,
     pub fingerprint: Hex,
@@ -136,9 +136,9 @@ impl Hex {
 /// See [`Viewer::scope`](crate::document::visibility::Viewer::scope).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Scope(String);
+pub struct KeyScope(String);
 
-impl TryFrom<String> for Scope {
+impl TryFrom<String> for KeyScope {
     type Error = &'static str;
 
     fn try_from(text: String) -> std::result::Result<Self, &'static str> {
@@ -147,13 +147,13 @@ impl TryFrom<String> for Scope {
     }
 }
 
-impl From<Scope> for String {
-    fn from(scope: Scope) -> Self {
+impl From<KeyScope> for String {
+    fn from(scope: KeyScope) -> Self {
         scope.0
     }
 }
 
-impl Scope {
+impl KeyScope {
     /// As it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -222,16 +222,16 @@ impl KeptAnswer {
 
 /// The lines as they are sent, and what stands for them: one digest over all.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lines {
-    /// Each a [`Belonging`] as JSON.
+pub(crate) struct AttachedLines {
+    /// Each a [`AttachedRow`] as JSON.
     pub lines: Vec<String>,
 }
 
-impl Lines {
+impl AttachedLines {
     /// Of these, in their order.
-    pub(crate) fn of(belongings: &[Belonging]) -> Result<Self> {
-        let line = |belonging| serde_json::to_string(belonging).map_err(Error::internal);
-        Ok(Self { lines: belongings.iter().map(line).collect::<Result<_>>()? })
+    pub(crate) fn of(attached: &[AttachedRow]) -> Result<Self> {
+        let line = |attached_row| serde_json::to_string(attached_row).map_err(Error::internal);
+        Ok(Self { lines: attached.iter().map(line).collect::<Result<_>>()? })
     }
 
     /// Stands for all of them and their order.
@@ -245,17 +245,17 @@ impl Lines {
 
     /// What they say, if it can be so in a game: nothing twice, nothing that belongs to nothing, in the order in which
     /// it can be stored. Error: `Rejected`.
-    pub(crate) fn verify(&self, told: Hash) -> Result<Vec<Belonging>> {
+    pub(crate) fn verify(&self, told: Hash) -> Result<Vec<AttachedRow>> {
         if self.digest() != told {
             return Err(Error::new(Kind::Rejected, "not all that belongs to the game has come as it was sent"));
         }
         let read = |line: &String| serde_json::from_str(line).map_err(|e| refused("a row").caused_by(e));
-        let belongings = self.lines.iter().map(read).collect::<Result<Vec<_>>>()?;
-        let mut seen = Seen::default();
-        for belonging in &belongings {
-            seen.add(belonging)?;
+        let attached = self.lines.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let mut seen = SeenKeys::default();
+        for attached_row in &attached {
+            seen.add(attached_row)?;
         }
-        Ok(belongings)
+        Ok(attached)
     }
 }
 
@@ -265,38 +265,38 @@ fn refused(what: &str) -> Error {
 
 /// What came before, to which the next must fit.
 #[derive(Default)]
-struct Seen<'a> {
+struct SeenKeys<'a> {
     game: bool,
     players: HashSet<&'a UserId>,
     seats: HashSet<u32>,
     tokens: HashSet<&'a Hex>,
     tokens_of: HashMap<&'a UserId, u32>,
-    keys: HashSet<(&'a Scope, &'a str)>,
-    answers: HashSet<(&'a Scope, &'a str)>,
+    keys: HashSet<(&'a KeyScope, &'a str)>,
+    answers: HashSet<(&'a KeyScope, &'a str)>,
 }
 
-impl<'a> Seen<'a> {
-    fn add(&mut self, belonging: &'a Belonging) -> Result<()> {
-        let (fits, what) = match belonging {
-            Belonging::Game(_) => (!std::mem::replace(&mut self.game, true), "its end"),
-            Belonging::Seat(seat) => {
+impl<'a> SeenKeys<'a> {
+    fn add(&mut self, attached_row: &'a AttachedRow) -> Result<()> {
+        let (fits, what) = match attached_row {
+            AttachedRow::Game(_) => (!std::mem::replace(&mut self.game, true), "its end"),
+            AttachedRow::Seat(seat) => {
                 let free = self.players.insert(&seat.player) && self.seats.insert(seat.seat);
                 // A seat is held by its player. Another identity could reconnect as them.
                 let own = seat.identity == seat.player;
                 (self.game && free && own && seat.seat < SEATS_MAX, "a seat")
             }
-            Belonging::Token(token) => {
+            AttachedRow::Token(token) => {
                 let count = self.tokens_of.entry(&token.player).or_default();
                 *count += 1;
                 let own = token.identity == token.player;
                 (self.game && own && *count <= RECONNECT_TOKENS_MAX && self.tokens.insert(&token.hash), "a token")
             }
-            Belonging::Answer(answer) => {
+            AttachedRow::Answer(answer) => {
                 let sealed = self.tokens.contains(&answer.token) && answer.nonce.0.len() == NONCE_BYTES;
                 let new = self.answers.insert((&answer.scope, &answer.key));
                 (sealed && new && is_key(&answer.key), "an answer to a reconnect")
             }
-            Belonging::Key(key) => {
+            AttachedRow::Key(key) => {
                 KeptAnswer::parse(&key.answer.0)?;
                 (is_key(&key.key) && self.keys.insert((&key.scope, &key.key)), "an idempotency key")
             }
@@ -336,15 +336,15 @@ mod tests {
         ]
     }
 
-    fn verified(lines: &[serde_json::Value]) -> Result<Vec<Belonging>> {
-        let lines = Lines { lines: lines.iter().map(serde_json::Value::to_string).collect() };
+    fn verified(lines: &[serde_json::Value]) -> Result<Vec<AttachedRow>> {
+        let lines = AttachedLines { lines: lines.iter().map(serde_json::Value::to_string).collect() };
         lines.verify(lines.digest())
     }
 
     #[test]
     fn what_a_game_may_have_is_taken_and_reads_as_it_was_sent() {
         let read = verified(&lines()).unwrap();
-        let again = Lines::of(&read).unwrap();
+        let again = AttachedLines::of(&read).unwrap();
         let values: Vec<serde_json::Value> =
             again.lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(values, lines());

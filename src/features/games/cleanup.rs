@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::options::GameOptions;
 use super::sql::cleanup as sql;
-use super::sql::cleanup::Standing;
+use super::sql::cleanup::CleanupCandidate;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
@@ -109,7 +109,7 @@ async fn clean(cleanup: Cleanup, context: JobContext) -> Result<Summary> {
 
 impl Cleanup {
     /// Why a game is to be removed, if it is.
-    fn over(&self, game: &Standing, now: Timestamp) -> Option<&'static str> {
+    fn over(&self, game: &CleanupCandidate, now: Timestamp) -> Option<&'static str> {
         match game.completed_at {
             Some(at) => (game.over_since(at) < now.minus(self.completed)).then_some("completed"),
             None => {
@@ -119,12 +119,12 @@ impl Cleanup {
         }
     }
 
-    fn is_to_be_compacted(&self, game: &Standing, now: Timestamp) -> bool {
+    fn is_to_be_compacted(&self, game: &CleanupCandidate, now: Timestamp) -> bool {
         game.has_history && game.completed_at.is_some_and(|at| game.over_since(at) <= now.minus(self.compacted))
     }
 
     /// Drops the history of a game. Error: as of [`remove`](Self::remove).
-    async fn compact(&self, context: &JobContext, game: Standing, done: &mut Summary) -> Result<()> {
+    async fn compact(&self, context: &JobContext, game: CleanupCandidate, done: &mut Summary) -> Result<()> {
         let (name, version) = (game.name, game.version);
         if !context.dry_run {
             match (self.compact)(name.clone(), version).await {
@@ -138,7 +138,13 @@ impl Cleanup {
     }
 
     /// Removes a game. One that cannot be removed does not keep the others. Error: storage takes nothing now.
-    async fn remove(&self, context: &JobContext, game: Standing, why: &'static str, done: &mut Summary) -> Result<()> {
+    async fn remove(
+        &self,
+        context: &JobContext,
+        game: CleanupCandidate,
+        why: &'static str,
+        done: &mut Summary,
+    ) -> Result<()> {
         let (name, version) = (game.name.clone(), game.version);
         if !context.dry_run {
             // The note goes first: a removal that nobody noted could not be told from a loss. One that the end of the

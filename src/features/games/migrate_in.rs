@@ -13,8 +13,8 @@ use crate::document::chain::Hash;
 use crate::document::transfer::{SentEvent, VerifiedChain};
 use crate::engine::request::{Durability, WriteReply};
 use crate::engine::request::{IncomingDocument, RelocationStep};
-use crate::features::games::attached_rows::{Belonging, Lines};
-use crate::features::games::protocol::{Head, Piece, PieceEvent, Step, hash};
+use crate::features::games::attached_rows::{AttachedLines, AttachedRow};
+use crate::features::games::protocol::{HistoryHead, MigrationPiece, MigrationStep, PieceEvent, hash};
 use crate::features::games::sql::attached_rows::companion_rows;
 use crate::features::games::sql::migrate as sql;
 use crate::features::games::sql::seats;
@@ -24,7 +24,7 @@ use crate::http::api::Api;
 const ARRIVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct End {
+pub(crate) struct ImportedHead {
     /// The game's last version.
     pub version: Version,
     pub hash: Hash,
@@ -33,37 +33,37 @@ pub(crate) struct End {
 }
 
 /// A game that has come, verified.
-struct Arrived {
-    end: End,
+struct ArrivedPieces {
+    end: ImportedHead,
     chain: VerifiedChain,
-    belongings: Vec<Belonging>,
+    attached: Vec<AttachedRow>,
 }
 
 /// Takes one piece of a move. `None`: noted. Errors: `AlreadyExists`; `NotFound` for a move that is not under way;
 /// `Rejected` for what does not add up; `TooLarge`; `Frozen`; `StorageUnavailable`. To be awaited to its end.
-pub(crate) async fn take(api: &Api, name: DocumentName, piece: Piece) -> Result<Option<End>> {
-    let Piece { step, r#move: id, head, events, rows } = piece;
+pub(crate) async fn take(api: &Api, name: DocumentName, piece: MigrationPiece) -> Result<Option<ImportedHead>> {
+    let MigrationPiece { step, r#move: id, head, events, rows } = piece;
     match step {
-        Step::Begin => {
+        MigrationStep::Begin => {
             let head = head.ok_or_else(|| Error::invalid_field("head", "is missing"))?;
             begin(api, name, id, head).await.map(|()| None)
         }
-        Step::Events => {
+        MigrationStep::Events => {
             let events: Vec<SentEvent> = events.iter().map(PieceEvent::sent).collect::<Result<_>>()?;
             let keep = move |conn: &_, _| sql::keep(conn, &name, &id, &events, MOVED_GAME_BYTES_MAX);
             api.engine.rows(keep).await.map(|()| None)
         }
-        Step::Rows => {
+        MigrationStep::Rows => {
             let keep = move |conn: &_, _| sql::keep_rows(conn, &name, &id, &rows, MOVED_GAME_BYTES_MAX);
             api.engine.rows(keep).await.map(|()| None)
         }
-        Step::Prepare => prepare(api, name, id).await.map(Some),
-        Step::Confirm => confirm(api, name, id).await.map(Some),
-        Step::Cancel => cancel(api, name, id).await.map(|()| None),
+        MigrationStep::Prepare => prepare(api, name, id).await.map(Some),
+        MigrationStep::Confirm => confirm(api, name, id).await.map(Some),
+        MigrationStep::Cancel => cancel(api, name, id).await.map(|()| None),
     }
 }
 
-async fn begin(api: &Api, name: DocumentName, id: String, head: Head) -> Result<()> {
+async fn begin(api: &Api, name: DocumentName, id: String, head: HistoryHead) -> Result<()> {
     let text = serde_json::to_string(&head).map_err(Error::internal)?;
     let end = (head.version, hash(&head.hash)?);
     if arrival(api, &name, &id).await?.is_some_and(|arrival| arrival.head.is_none()) {
@@ -107,7 +107,7 @@ async fn known(api: &Api, name: &DocumentName, id: &str) -> Result<sql::ArrivalR
     arrival(api, name, id).await?.ok_or_else(|| Error::not_found("no such move is under way"))
 }
 
-async fn prepare(api: &Api, name: DocumentName, id: String) -> Result<End> {
+async fn prepare(api: &Api, name: DocumentName, id: String) -> Result<ImportedHead> {
     let arrival = known(api, &name, &id).await?;
     let end = verified(api, &name, arrival).await?.end;
     api.engine.rows(move |conn, _| sql::note_prepared(conn, &name, &id)).await?;
@@ -116,19 +116,19 @@ async fn prepare(api: &Api, name: DocumentName, id: String) -> Result<End> {
 
 /// Reads what was kept and verifies it, where that may take its time; also that it goes on from what is here, if the
 /// game was here before.
-async fn verified(api: &Api, name: &DocumentName, arrival: sql::ArrivalRow) -> Result<Arrived> {
+async fn verified(api: &Api, name: &DocumentName, arrival: sql::ArrivalRow) -> Result<ArrivedPieces> {
     let bounds = api.state;
     let game = name.clone();
     let read = move |reader: &crate::store::Reader| {
         let (events, lines) = reader
             .rows(|conn| Ok((sql::kept(conn, &game, &arrival.id)?, sql::kept_rows(conn, &game, &arrival.id)?)))?;
         let head = arrival.head.ok_or_else(|| Error::not_found("the move has brought the game already"))?;
-        let head: Head = serde_json::from_str(&head).map_err(Error::internal)?;
+        let head: HistoryHead = serde_json::from_str(&head).map_err(Error::internal)?;
         let rows = hash(&head.rows)?;
-        let belongings = Lines { lines }.verify(rows)?;
+        let attached = AttachedLines { lines }.verify(rows)?;
         let chain = head.chain(game, events)?.verify(bounds)?;
         let (version, hash) = chain.end();
-        Ok(Arrived { end: End { version, hash, rows: Some(rows) }, chain, belongings })
+        Ok(ArrivedPieces { end: ImportedHead { version, hash, rows: Some(rows) }, chain, attached })
     };
     let arrived = api.reads.ask(read).await?;
     if let Some(here) = api.reads.document(name).await? {
@@ -137,18 +137,18 @@ async fn verified(api: &Api, name: &DocumentName, arrival: sql::ArrivalRow) -> R
     Ok(arrived)
 }
 
-async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<End> {
+async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<ImportedHead> {
     let arrival = known(api, &name, &id).await?;
-    let end = End { version: arrival.version, hash: arrival.hash, rows: None };
+    let end = ImportedHead { version: arrival.version, hash: arrival.hash, rows: None };
     let (mut seated, mut coming) = (Vec::new(), Vec::new());
     if arrival.head.is_some() {
         if !arrival.prepared {
             return Err(Error::not_found("not all of this game has come yet"));
         }
-        let Arrived { chain, belongings, .. } = verified(api, &name, arrival).await?;
+        let ArrivedPieces { chain, attached, .. } = verified(api, &name, arrival).await?;
         seated = seats_of(api, &name).await?;
-        coming.extend(belongings.iter().filter_map(Belonging::player).cloned());
-        settle(api, &name, &id, chain, belongings).await?;
+        coming.extend(attached.iter().filter_map(AttachedRow::player).cloned());
+        settle(api, &name, &id, chain, attached).await?;
     }
     // Only now, when it is on disk with all that belongs to it. After a restart it is so at once.
     api.engine.relocate(name.clone(), RelocationStep::Activate(id)).await?;
@@ -174,10 +174,10 @@ async fn settle(
     name: &DocumentName,
     id: &str,
     chain: VerifiedChain,
-    belongings: Vec<Belonging>,
+    attached: Vec<AttachedRow>,
 ) -> Result<()> {
     let waits = || Error::new(Kind::StorageUnavailable, "the game is not on disk yet; confirm again");
-    let companion_rows = companion_rows(name, id, belongings);
+    let companion_rows = companion_rows(name, id, attached);
     if let Some(here) = api.reads.document(name).await?
         && (here.version, here.hash) == chain.end()
     {

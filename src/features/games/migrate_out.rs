@@ -28,15 +28,17 @@ use crate::engine::health::Storage;
 use crate::engine::refusal::check_persistent;
 use crate::engine::request::RelocationStep;
 use crate::features::games::addresses;
-use crate::features::games::attached_rows::Lines;
+use crate::features::games::attached_rows::AttachedLines;
 use crate::features::games::migrate_in;
-use crate::features::games::protocol::{Head, HeadBase, PIECE_BYTES_MAX, Piece, PieceEvent, Step, too_large};
-use crate::features::games::sql::attached_rows::read as read_belongings;
+use crate::features::games::protocol::{
+    HistoryBase, HistoryHead, MigrationPiece, MigrationStep, PIECE_BYTES_MAX, PieceEvent, too_large,
+};
+use crate::features::games::sql::attached_rows::read as read_attached_rows;
 use crate::features::games::sql::migrate::{self as sql, MoveRow};
 use crate::http::api::Api;
 use crate::http::idempotency::StoredResponse;
 use crate::http::request::caller::Caller;
-use crate::net::http_client::{Response, Target};
+use crate::net::http_client::{Response, ServerUrl};
 use crate::store::{IdempotencyKey, IdempotencyRow};
 
 /// Events that are read at once.
@@ -55,7 +57,7 @@ const SWEEP: Duration = Duration::from_secs(3600);
 
 /// A game that goes.
 #[derive(Clone, Debug)]
-pub(crate) struct Departed {
+pub(crate) struct MigratedGame {
     /// Its newest version, the last that it has here.
     pub document: Arc<Document>,
     pub to: String,
@@ -65,14 +67,14 @@ pub(crate) struct Departed {
 
 /// What makes a retry safe: whoever repeats the request gets the first answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Retry {
+pub(crate) struct MigrationKey {
     /// The key that the request carried. The answer is this server's, and stays here.
     pub key: IdempotencyKey,
-    pub render: fn(&Departed) -> Result<StoredResponse>,
+    pub render: fn(&MigratedGame) -> Result<StoredResponse>,
 }
 
-impl Retry {
-    fn row(&self, departed: &Departed, at: Timestamp) -> Result<IdempotencyRow> {
+impl MigrationKey {
+    fn row(&self, departed: &MigratedGame, at: Timestamp) -> Result<IdempotencyRow> {
         Ok(self.key.row((self.render)(departed)?.to_bytes()?, at))
     }
 }
@@ -86,24 +88,24 @@ pub(crate) async fn migrate(
     caller: &Caller,
     name: DocumentName,
     to: &str,
-    retry: Option<Retry>,
-) -> Result<Departed> {
+    retry: Option<MigrationKey>,
+) -> Result<MigratedGame> {
     let viewer = if caller.administrator { &Viewer::Owner } else { &caller.viewer };
     let document = api.reads.live_document(&name, viewer).await?;
     if !caller.administrator && !document.meta.is_host(&caller.viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host of a game, or an administrator, may move it"));
     }
     check_persistent(&document)?;
-    let peer = Peer::find(to).await?;
+    let peer = TargetServer::find(to).await?;
     // Before anything is frozen: what is too large now only gets larger.
     let game = name.clone();
     let kept = api.reads.ask(move |reader| reader.storage_usage(&game)).await?;
     let history_bytes = kept.map_or(0, |kept| usize::try_from(kept.event_bytes).unwrap_or(usize::MAX));
-    check_size(history_bytes.saturating_add(belongings(api, &document).await?.bytes()))?;
+    check_size(history_bytes.saturating_add(attached(api, &document).await?.bytes()))?;
     let id = new_id(&*api.entropy, api.clock.now());
     let (tell, told) = oneshot::channel();
     // In a task of its own: whoever asked may go away at any point.
-    tokio::spawn(depart(api.clone(), name, peer, Order { id, retry }, tell));
+    tokio::spawn(depart(api.clone(), name, peer, MigrationOrder { id, retry }, tell));
     told.await.map_err(|_| Error::internal("a move ended without a word"))?
 }
 
@@ -116,25 +118,31 @@ fn check_size(bytes: usize) -> Result<()> {
 }
 
 /// What belongs to a game, at one moment.
-async fn belongings(api: &Api, document: &Document) -> Result<Lines> {
+async fn attached(api: &Api, document: &Document) -> Result<AttachedLines> {
     let (key, now) = (document.meta.key, api.clock.now());
-    let read = move |reader: &crate::store::Reader| reader.rows(|conn| read_belongings(conn, key, now));
-    Lines::of(&api.reads.ask(read).await?)
+    let read = move |reader: &crate::store::Reader| reader.rows(|conn| read_attached_rows(conn, key, now));
+    AttachedLines::of(&api.reads.ask(read).await?)
 }
 
 /// A move that somebody asked for.
-struct Order {
+struct MigrationOrder {
     id: String,
-    retry: Option<Retry>,
+    retry: Option<MigrationKey>,
 }
 
-async fn depart(api: Api, name: DocumentName, peer: Peer, order: Order, tell: oneshot::Sender<Result<Departed>>) {
+async fn depart(
+    api: Api,
+    name: DocumentName,
+    peer: TargetServer,
+    order: MigrationOrder,
+    tell: oneshot::Sender<Result<MigratedGame>>,
+) {
     let document = match api.engine.relocate(name.clone(), RelocationStep::Freeze).await {
         Ok(Some(document)) => document,
         Ok(None) => return drop(tell.send(Err(Error::internal("a game was frozen that is not there")))),
         Err(error) => return drop(tell.send(Err(error))),
     };
-    let Order { id, retry } = order;
+    let MigrationOrder { id, retry } = order;
     let too_slow = || Err(unavailable("the other server took too long to take the game"));
     if let Err(error) = timeout(SEND_MAX, send(&api, &peer, &document, &id)).await.unwrap_or_else(|_| too_slow()) {
         tracing::warn!(game = %name, to = peer.url, %error, "{name} does not move");
@@ -143,12 +151,12 @@ async fn depart(api: Api, name: DocumentName, peer: Peer, order: Order, tell: on
             _ => error,
         };
         // It is forgotten there by itself, too, but not so soon.
-        let _ = peer.say(&name, &Piece::step(Step::Cancel, &id)).await;
+        let _ = peer.send(&name, &MigrationPiece::step(MigrationStep::Cancel, &id)).await;
         let _ = api.engine.relocate(name, RelocationStep::Unfreeze).await;
         return drop(tell.send(Err(error)));
     }
     let row = MoveRow { name, target: peer.url.clone(), id, version: document.version };
-    let mut departed = Departed { document, to: row.target.clone(), confirmed: false };
+    let mut departed = MigratedGame { document, to: row.target.clone(), confirmed: false };
     if !record(&api, &row, retry.as_ref(), &departed).await {
         return;
     }
@@ -169,7 +177,7 @@ async fn depart(api: Api, name: DocumentName, peer: Peer, order: Order, tell: on
 /// Records the move, and the answer as it would be if the other server said nothing more. A write that failed may be on
 /// disk all the same: it is repeated until it is known to be, and the game stays frozen for as long. False: the server
 /// ends; the next start finds what was stored.
-async fn record(api: &Api, row: &MoveRow, retry: Option<&Retry>, departed: &Departed) -> bool {
+async fn record(api: &Api, row: &MoveRow, retry: Option<&MigrationKey>, departed: &MigratedGame) -> bool {
     let answer = retry.and_then(|retry| retry.row(departed, api.clock.now()).ok());
     while api.engine.is_running() && !api.stop.is_cancelled() {
         let (to_store, answer) = (row.clone(), answer.clone());
@@ -185,13 +193,13 @@ async fn record(api: &Api, row: &MoveRow, retry: Option<&Retry>, departed: &Depa
 /// Asks the other server to make the game live, and when it has, shows everyone the way. `answer`: kept then for
 /// whoever asked and has no answer yet.
 async fn confirm(api: &Api, row: &MoveRow, answer: Option<IdempotencyRow>) -> Result<()> {
-    let peer = Peer::find(&row.target).await?;
-    let confirm = Piece::step(Step::Confirm, &row.id);
-    match peer.say(&row.name, &confirm).await {
+    let peer = TargetServer::find(&row.target).await?;
+    let confirm = MigrationPiece::step(MigrationStep::Confirm, &row.id);
+    match peer.send(&row.name, &confirm).await {
         Err(error) if error.kind() == Kind::NotFound => {
             let document = api.reads.live_document(&row.name, &Viewer::Owner).await?;
             send(api, &peer, &document, &row.id).await?;
-            peer.say(&row.name, &confirm).await?;
+            peer.send(&row.name, &confirm).await?;
         }
         said => drop(said?),
     }
@@ -243,9 +251,9 @@ pub(crate) async fn keep_moving(api: Api) {
     }
 }
 
-/// Sends a frozen game, history and belongings, and has it verified. Errors: `Rejected`, `StorageUnavailable`,
+/// Sends a frozen game, history and attached, and has it verified. Errors: `Rejected`, `StorageUnavailable`,
 /// `game-too-large`.
-async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<()> {
+async fn send(api: &Api, peer: &TargetServer, document: &Document, id: &str) -> Result<()> {
     // While storage fails it is not known which of the rows that were written last are on disk.
     if document.seq > api.reads.hub.gate().durable() || api.health.report().storage != Storage::Well {
         return Err(Error::new(
@@ -253,7 +261,7 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
             "not all of the game is on disk; move it when storage is well",
         ));
     }
-    let rows = belongings(api, document).await?;
+    let rows = attached(api, document).await?;
     let name = &document.meta.name;
     let mut page = api.reads.history(name, Version::ZERO, PAGE_EVENTS, &Viewer::Owner).await?;
     let base = base(api, name, page.first_version).await?;
@@ -263,27 +271,27 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
         page = api.reads.history(name, base.version, PAGE_EVENTS, &Viewer::Owner).await?;
     }
     let head = head(document, base.as_deref(), rows.digest())?;
-    peer.say(name, &Piece { head: Some(head), ..Piece::step(Step::Begin, id) }).await?;
+    peer.send(name, &MigrationPiece { head: Some(head), ..MigrationPiece::step(MigrationStep::Begin, id) }).await?;
     let mut sent_bytes = rows.bytes();
     loop {
         if page.events.first().is_some_and(|event| event.version != next) {
             let message = "its history was trimmed while it was sent; order the move again";
             return Err(Error::new(Kind::StorageUnavailable, message));
         }
-        let mut piece = Piece::step(Step::Events, id);
+        let mut piece = MigrationPiece::step(MigrationStep::Events, id);
         let mut bytes = 0;
         for event in &page.events {
             if bytes + event.body.len() > PIECE_BYTES_MAX && !piece.events.is_empty() {
-                peer.say(name, &piece).await?;
+                peer.send(name, &piece).await?;
                 (piece.events, bytes) = (Vec::new(), 0);
             }
             bytes += event.body.len();
             sent_bytes += event.body.len();
-            piece.events.push(told(event)?);
+            piece.events.push(piece_event(event)?);
         }
         check_size(sent_bytes)?;
         if !piece.events.is_empty() {
-            peer.say(name, &piece).await?;
+            peer.send(name, &piece).await?;
         }
         match page.events.last().map(|event| event.version).filter(|_| page.more) {
             Some(last) => {
@@ -295,7 +303,7 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
     }
     let digest = rows.digest();
     send_rows(peer, name, id, rows).await?;
-    let prepared = peer.say(name, &Piece::step(Step::Prepare, id)).await?;
+    let prepared = peer.send(name, &MigrationPiece::step(MigrationStep::Prepare, id)).await?;
     let has = |member: &str, hash: Hash| prepared.get(member).and_then(Value::as_str) == Some(&*hash.to_string());
     if !has("hash", document.hash) || !has("rows", digest) {
         return Err(refused("the other server has not the same game"));
@@ -303,18 +311,18 @@ async fn send(api: &Api, peer: &Peer, document: &Document, id: &str) -> Result<(
     Ok(())
 }
 
-async fn send_rows(peer: &Peer, name: &DocumentName, id: &str, rows: Lines) -> Result<()> {
-    let (mut piece, mut bytes) = (Piece::step(Step::Rows, id), 0);
+async fn send_rows(peer: &TargetServer, name: &DocumentName, id: &str, rows: AttachedLines) -> Result<()> {
+    let (mut piece, mut bytes) = (MigrationPiece::step(MigrationStep::Rows, id), 0);
     for line in rows.lines {
         if bytes + line.len() > PIECE_BYTES_MAX && !piece.rows.is_empty() {
-            peer.say(name, &piece).await?;
+            peer.send(name, &piece).await?;
             (piece.rows, bytes) = (Vec::new(), 0);
         }
         bytes += line.len();
         piece.rows.push(line);
     }
     if !piece.rows.is_empty() {
-        peer.say(name, &piece).await?;
+        peer.send(name, &piece).await?;
     }
     Ok(())
 }
@@ -333,13 +341,13 @@ async fn base(api: &Api, name: &DocumentName, first: Version) -> Result<Option<A
     }
 }
 
-fn head(document: &Document, base: Option<&Document>, rows: Hash) -> Result<Head> {
-    let base = base.map(|base| -> Result<HeadBase> {
+fn head(document: &Document, base: Option<&Document>, rows: Hash) -> Result<HistoryHead> {
+    let base = base.map(|base| -> Result<HistoryBase> {
         let state = base.state.as_ref().map(|state| serde_json::from_slice(state)).transpose();
         let (version, hash, at) = (base.version, base.hash.to_string(), base.updated_at);
-        Ok(HeadBase { version, hash, at, state: state.map_err(Error::internal)? })
+        Ok(HistoryBase { version, hash, at, state: state.map_err(Error::internal)? })
     });
-    Ok(Head {
+    Ok(HistoryHead {
         host: document.meta.host.clone(),
         access: document.meta.access.clone(),
         created_at: document.meta.created_at,
@@ -350,24 +358,24 @@ fn head(document: &Document, base: Option<&Document>, rows: Hash) -> Result<Head
     })
 }
 
-fn told(event: &Event) -> Result<PieceEvent> {
+fn piece_event(event: &Event) -> Result<PieceEvent> {
     let body = String::from_utf8(event.body.to_vec()).map_err(Error::internal)?;
     let body = RawValue::from_string(body).map_err(Error::internal)?;
     Ok(PieceEvent { version: event.version, hash: event.hash.to_string(), deletes: event.deletes, body })
 }
 
-struct Peer {
+struct TargetServer {
     /// `http://host:port`.
     url: String,
-    target: Target,
+    target: ServerUrl,
     /// Looked up once and checked; nothing else is connected to.
     addresses: Vec<std::net::SocketAddr>,
 }
 
-impl Peer {
+impl TargetServer {
     /// Error: `Invalid` unless all addresses behind `to` may be sent to.
     async fn find(to: &str) -> Result<Self> {
-        let target = Target::parse(to).map_err(|error| Error::invalid_field("to", error))?;
+        let target = ServerUrl::parse(to).map_err(|error| Error::invalid_field("to", error))?;
         let addresses = target
             .resolve()
             .await
@@ -380,13 +388,13 @@ impl Peer {
 
     /// Sends a piece, within [`STEP_MAX`]. Errors: `NotFound` when it knows no such move; `Rejected` with its reason;
     /// `StorageUnavailable` when it cannot be reached or cannot do it now.
-    async fn say(&self, name: &DocumentName, piece: &Piece) -> Result<Value> {
+    async fn send(&self, name: &DocumentName, piece: &MigrationPiece) -> Result<Value> {
         // Bytes that come now and then do not extend it.
         let said = timeout(STEP_MAX, self.exchange(name, piece)).await;
         said.unwrap_or_else(|_| Err(unavailable("the other server took too long to answer")))
     }
 
-    async fn exchange(&self, name: &DocumentName, piece: &Piece) -> Result<Value> {
+    async fn exchange(&self, name: &DocumentName, piece: &MigrationPiece) -> Result<Value> {
         let json = Bytes::from(serde_json::to_vec(piece).map_err(Error::internal)?);
         let path = format!("/api/v1/games/{}/import", name.id);
         let away = |error| unavailable("the other server does not answer").caused_by(error);

@@ -19,7 +19,7 @@ pub(crate) const PIECE_BYTES_MAX: usize = 512 << 10;
 /// What the other server is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Step {
+pub(crate) enum MigrationStep {
     /// Take note of what comes; with `head`.
     Begin,
     /// Keep `events`.
@@ -35,16 +35,16 @@ pub(crate) enum Step {
 /// A piece of a move.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Piece {
+pub(crate) struct MigrationPiece {
     /// What is to be done.
-    pub step: Step,
+    pub step: MigrationStep,
     pub r#move: String,
-    /// See [`Head`].
+    /// See [`HistoryHead`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<Head>,
+    pub head: Option<HistoryHead>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<PieceEvent>,
-    /// See [`Belonging`](crate::features::games::attached_rows::Belonging): each a line of JSON, in their order.
+    /// See [`AttachedRow`](crate::features::games::attached_rows::AttachedRow): each a line of JSON, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<String>,
 }
@@ -52,14 +52,14 @@ pub(crate) struct Piece {
 /// What is to be known of a game beside its events.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Head {
+pub(crate) struct HistoryHead {
     /// Who hosts it; `None`: the owner.
     pub host: Option<UserId>,
     pub access: Access,
     /// When it was first created.
     pub created_at: Timestamp,
     /// What comes before its first kept event.
-    pub base: Option<HeadBase>,
+    pub base: Option<HistoryBase>,
     pub version: Version,
     pub hash: String,
     /// The digest of the rows that come with it.
@@ -69,7 +69,7 @@ pub(crate) struct Head {
 /// A game before its first kept event.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct HeadBase {
+pub(crate) struct HistoryBase {
     pub version: Version,
     pub hash: String,
     pub at: Timestamp,
@@ -91,14 +91,14 @@ pub(crate) struct PieceEvent {
     pub body: Box<RawValue>,
 }
 
-impl Piece {
+impl MigrationPiece {
     /// A piece that only says what to do.
-    pub(crate) fn step(step: Step, name: &str) -> Self {
+    pub(crate) fn step(step: MigrationStep, name: &str) -> Self {
         Self { step, r#move: name.to_owned(), head: None, events: Vec::new(), rows: Vec::new() }
     }
 }
 
-impl Head {
+impl HistoryHead {
     /// The history that it is the head of.
     pub(crate) fn chain(self, name: DocumentName, events: Vec<SentEvent>) -> Result<Chain> {
         let base = self.base.map(|base| -> Result<Base> {

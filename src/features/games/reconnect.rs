@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::options::TokenLifetime;
 use super::revocations::{PendingRevoked, Revoked};
 use super::service::{check_running, forget_expired, not_a_participant};
-use super::tokens::{self, Sealed, Showing, Token, Verdict, judge};
+use super::tokens::{self, ReconnectToken, SealedAnswer, TokenAttempt, TokenVerdict, check_token};
 use super::{sql, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
@@ -28,12 +28,12 @@ use crate::live::topics::Interest;
 use crate::store::{Connection, IdempotencyKey, IdempotentAnswer};
 
 /// A request to come back.
-pub(crate) struct Request {
+pub(crate) struct ReconnectRequest {
     pub game: DocumentName,
     pub player: UserId,
     pub viewer: Viewer,
     /// The token that is shown.
-    pub token: Token,
+    pub token: ReconnectToken,
     /// The last position that the client saw.
     pub last_event_id: Option<String>,
     pub key: Option<IdempotencyKey>,
@@ -41,7 +41,7 @@ pub(crate) struct Request {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct ReconnectResponse<'a> {
     success: bool,
     game_state: &'a RawValue,
     version: u64,
@@ -62,7 +62,7 @@ fn is_false(flag: &bool) -> bool {
 
 /// What a player missed.
 #[derive(Debug, Default)]
-struct Missed {
+struct MissedEvents {
     events: Vec<Box<RawValue>>,
     /// Why they cannot be told.
     reason: Option<&'static str>,
@@ -71,16 +71,16 @@ struct Missed {
 }
 
 /// What is looked at in the tables, before anything is done and again in the transaction.
-struct Attempt {
+struct ReconnectAttempt {
     game: DocumentName,
-    showing: Showing,
-    token: Token,
+    showing: TokenAttempt,
+    token: ReconnectToken,
     key: Option<IdempotencyKey>,
     deleted: Option<Arc<Document>>,
     revoked: PendingRevoked,
 }
 
-enum Step {
+enum ReconnectStep {
     /// The same request was answered before: that answer.
     Replay(Vec<u8>),
     /// The token was used before: its line ends.
@@ -89,7 +89,7 @@ enum Step {
     Use { identity: UserId },
 }
 
-enum Outcome {
+enum ReconnectOutcome {
     Replayed(Vec<u8>),
     Refused(Error),
     Won,
@@ -101,11 +101,11 @@ enum Outcome {
 pub(crate) async fn reconnect(
     api: &Api,
     TokenLifetime(lifetime): TokenLifetime,
-    request: Request,
+    request: ReconnectRequest,
 ) -> Result<IdempotentAnswer> {
-    let Request { game, player, viewer, token, last_event_id, key } = request;
+    let ReconnectRequest { game, player, viewer, token, last_event_id, key } = request;
     let document = api.reads.readable_document(&game, &viewer).await?.ok_or_else(|| absent(&game, None))?;
-    let showing = Showing {
+    let showing = TokenAttempt {
         document: document.meta.key,
         player: player.clone(),
         host: document.meta.is_host(&viewer),
@@ -113,42 +113,42 @@ pub(crate) async fn reconnect(
     };
     let deleted = document.is_deleted().then(|| Arc::clone(&document));
     let revoked = PendingRevoked(api.engine.pending_revocations());
-    let attempt = Arc::new(Attempt { game: game.clone(), showing, token, key, deleted, revoked });
+    let attempt = Arc::new(ReconnectAttempt { game: game.clone(), showing, token, key, deleted, revoked });
     // First beside the engine: whoever guesses is refused without work for it.
     let (looking, now) = (Arc::clone(&attempt), api.clock.now());
     let step = tables::read(api, &document.meta, move |conn| looking.examine(conn, now)).await?;
     match step {
-        Step::Replay(body) => return Ok(IdempotentAnswer { answer: body.into(), replayed: true }),
-        Step::Revoke { family } => {
+        ReconnectStep::Replay(body) => return Ok(IdempotentAnswer { answer: body.into(), replayed: true }),
+        ReconnectStep::Revoke { family } => {
             tables::revoke(api, &document.meta, Revoked::Tokens { family }).await?;
-            return Err(Verdict::Reused.check().err().unwrap_or_else(tokens::unknown));
+            return Err(TokenVerdict::Reused.check().err().unwrap_or_else(tokens::unknown));
         }
-        Step::Use { .. } => {}
+        ReconnectStep::Use { .. } => {}
     }
-    let next = Token::new(&*api.entropy);
+    let next = ReconnectToken::new(&*api.entropy);
     let body = answer(api, &document, &player, last_event_id.as_deref(), &next).await?;
     let seal = |_| tokens::seal(&attempt.token, &*api.entropy, &attempt.context(), &body);
     let sealed = attempt.key.as_ref().map(seal).transpose()?;
     let hash = next.hash();
     let write = move |conn: &Connection, now: Timestamp| match attempt.examine(conn, now)? {
-        Step::Replay(body) => Ok(Outcome::Replayed(body)),
-        Step::Revoke { family } => {
+        ReconnectStep::Replay(body) => Ok(ReconnectOutcome::Replayed(body)),
+        ReconnectStep::Revoke { family } => {
             sql::tokens::revoke_family(conn, &family, now)?;
-            Ok(Outcome::Refused(Verdict::Reused.check().err().unwrap_or_else(tokens::unknown)))
+            Ok(ReconnectOutcome::Refused(TokenVerdict::Reused.check().err().unwrap_or_else(tokens::unknown)))
         }
-        Step::Use { identity } => {
+        ReconnectStep::Use { identity } => {
             attempt.rotate(conn, now, &hash, &identity, now.plus(lifetime), sealed.as_ref())?;
-            Ok(Outcome::Won)
+            Ok(ReconnectOutcome::Won)
         }
     };
     match tables::write(api, &document.meta, write).await? {
-        Outcome::Won => Ok(IdempotentAnswer { answer: body.into(), replayed: false }),
-        Outcome::Replayed(body) => Ok(IdempotentAnswer { answer: body.into(), replayed: true }),
-        Outcome::Refused(error) => Err(error),
+        ReconnectOutcome::Won => Ok(IdempotentAnswer { answer: body.into(), replayed: false }),
+        ReconnectOutcome::Replayed(body) => Ok(IdempotentAnswer { answer: body.into(), replayed: true }),
+        ReconnectOutcome::Refused(error) => Err(error),
     }
 }
 
-impl Attempt {
+impl ReconnectAttempt {
     /// What an answer is sealed for. The same on every server that the game moves to.
     fn context(&self) -> String {
         let key = self.key.as_ref().map_or("", |key| &key.key);
@@ -156,11 +156,11 @@ impl Attempt {
     }
 
     /// What is to be done. Error: a refusal that changes nothing.
-    fn examine(&self, conn: &Connection, now: Timestamp) -> Result<Step> {
+    fn examine(&self, conn: &Connection, now: Timestamp) -> Result<ReconnectStep> {
         if let Some(key) = &self.key
             && let Some(sealed) = sql::tokens::find_answer(conn, key)?
         {
-            return tokens::open(&self.token, &self.context(), &sealed).map(Step::Replay);
+            return tokens::open(&self.token, &self.context(), &sealed).map(ReconnectStep::Replay);
         }
         check_running(conn, self.showing.document)?;
         if let Some(tombstone) = &self.deleted {
@@ -170,17 +170,17 @@ impl Attempt {
         if self.revoked.has_tokens(&known.family) {
             known.revoked_at = known.revoked_at.or(Some(now));
         }
-        let verdict = judge(&known, &self.showing, now);
-        if verdict != Verdict::Mismatch {
+        let verdict = check_token(&known, &self.showing, now);
+        if verdict != TokenVerdict::Mismatch {
             let seat = sql::seat_of(conn, known.document, &known.player)?;
             if seat.is_none_or(|seat| self.revoked.has_seat(known.document, &seat)) {
                 return Err(not_a_participant(&known.player));
             }
         }
-        if verdict == Verdict::Reused {
-            return Ok(Step::Revoke { family: known.family });
+        if verdict == TokenVerdict::Reused {
+            return Ok(ReconnectStep::Revoke { family: known.family });
         }
-        verdict.check().map(|()| Step::Use { identity: known.identity })
+        verdict.check().map(|()| ReconnectStep::Use { identity: known.identity })
     }
 
     /// Uses the token up, puts the next in its place and keeps the answer.
@@ -191,13 +191,13 @@ impl Attempt {
         next: &SecretHash,
         identity: &UserId,
         expires_at: Timestamp,
-        sealed: Option<&Sealed>,
+        sealed: Option<&SealedAnswer>,
     ) -> Result<()> {
         let hash = self.token.hash();
-        let lost = || Verdict::Raced.check().err().unwrap_or_else(tokens::unknown);
+        let lost = || TokenVerdict::Raced.check().err().unwrap_or_else(tokens::unknown);
         let family = sql::tokens::use_up(conn, &hash, next, now)?.ok_or_else(lost)?;
         let (document, player) = (self.showing.document, &self.showing.player);
-        let new = sql::tokens::New { hash: next, document, player, identity, family: &family, expires_at };
+        let new = sql::tokens::NewToken { hash: next, document, player, identity, family: &family, expires_at };
         match (&self.key, sealed) {
             (None, _) | (_, None) => sql::tokens::forget_answers(conn, &family)?,
             (Some(key), Some(sealed)) => sql::tokens::keep_answer(conn, &family, &hash, key, sealed)?,
@@ -213,13 +213,13 @@ async fn answer(
     document: &Document,
     player: &UserId,
     last_event_id: Option<&str>,
-    next: &Token,
+    next: &ReconnectToken,
 ) -> Result<Vec<u8>> {
     let viewer = Viewer::User(player.clone());
     let audience = document.meta.audience(&viewer);
     let missed = missed(api, document, &viewer, last_event_id.filter(|text| !text.is_empty())).await?;
     let state = redact_state(document.state.as_deref().unwrap_or(b"null"), audience)?;
-    let body = Body {
+    let body = ReconnectResponse {
         success: true,
         game_state: serde_json::from_slice(&state).map_err(Error::internal)?,
         version: document.version.0,
@@ -235,8 +235,8 @@ async fn answer(
 
 /// The changes of `document` after the position that the client last saw, up to this version: found as a stream that
 /// resumes there finds them.
-async fn missed(api: &Api, document: &Document, viewer: &Viewer, from: Option<&str>) -> Result<Missed> {
-    let (mut missed, mut bytes) = (Missed::default(), 0);
+async fn missed(api: &Api, document: &Document, viewer: &Viewer, from: Option<&str>) -> Result<MissedEvents> {
+    let (mut missed, mut bytes) = (MissedEvents::default(), 0);
     let Some(from) = from else { return Ok(missed) };
     let interest = Interest::document(document.meta.name.clone());
     // Looked at for the player and not by them: nobody is present for it.
@@ -245,7 +245,7 @@ async fn missed(api: &Api, document: &Document, viewer: &Viewer, from: Option<&s
     let (mut follow, first) = opened;
     let mut left = match first {
         Item::Resumed { count, .. } => count,
-        Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..missed }),
+        Item::Snapshot { reason, .. } => return Ok(MissedEvents { reason: Some(reason.as_str()), ..missed }),
         Item::Changes(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) | Item::AccessEnded => {
             return Err(Error::internal("a stream began with neither of its beginnings"));
         }
@@ -253,7 +253,9 @@ async fn missed(api: &Api, document: &Document, viewer: &Viewer, from: Option<&s
     while left > 0 {
         let events = match follow.next().await? {
             Item::Changes(events) => events,
-            Item::Snapshot { reason, .. } => return Ok(Missed { reason: Some(reason.as_str()), ..Missed::default() }),
+            Item::Snapshot { reason, .. } => {
+                return Ok(MissedEvents { reason: Some(reason.as_str()), ..MissedEvents::default() });
+            }
             Item::AccessEnded => return Err(absent(&document.meta.name, None)),
             Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => continue,
         };

@@ -37,12 +37,12 @@ pub(crate) fn router(lifetime: TokenLifetime) -> OpenApiRouter<Api> {
 const GAMES: &str = "games";
 
 /// The extractor of the game that a path names with `{gameId}` or `{id}`. Error: `Invalid`.
-pub(super) struct Game(pub DocumentName);
+pub(super) struct GamePath(pub DocumentName);
 
 /// The extractor of `{playerId}`. Error: `Invalid`.
-pub(super) struct Player(pub UserId);
+pub(super) struct PlayerPath(pub UserId);
 
-impl<S: Send + Sync> FromRequestParts<S> for Game {
+impl<S: Send + Sync> FromRequestParts<S> for GamePath {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
@@ -50,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Game {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Player {
+impl<S: Send + Sync> FromRequestParts<S> for PlayerPath {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {

@@ -33,11 +33,11 @@ pub(crate) enum Choice {
 pub(crate) fn max_seats(state: &[u8]) -> u32 {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct State {
+    struct SeatState {
         #[serde(default)]
         max_seats: serde_json::Value,
     }
-    let said = serde_json::from_slice::<State>(state).ok().and_then(|state| whole_number(&state.max_seats));
+    let said = serde_json::from_slice::<SeatState>(state).ok().and_then(|state| whole_number(&state.max_seats));
     let said = said.filter(|count| *count > 0).unwrap_or(u64::from(SEATS_DEFAULT));
     u32::try_from(said).unwrap_or(SEATS_MAX).min(SEATS_MAX)
 }

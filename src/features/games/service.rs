@@ -6,7 +6,7 @@ use super::options::TokenLifetime;
 use super::problems::{GAME_COMPLETED, NOT_A_PARTICIPANT};
 use super::revocations::{PendingRevoked, Revoked};
 use super::seats::{self, Choice, Seat};
-use super::tokens::Token;
+use super::tokens::ReconnectToken;
 use super::{sql, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -182,16 +182,16 @@ pub(crate) async fn connection_token(
     name: &DocumentName,
     viewer: Viewer,
     player: UserId,
-) -> Result<(Token, Timestamp)> {
+) -> Result<(ReconnectToken, Timestamp)> {
     let document = running(api, name, &viewer).await?;
-    let token = Token::new(&*api.entropy);
+    let token = ReconnectToken::new(&*api.entropy);
     let (hash, meta) = (token.hash(), Arc::clone(&document.meta));
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;
         let seat = seat_for_token(conn, &document, &viewer, &player)?;
         let expires_at = now.plus(lifetime);
         let family = hash.to_string();
-        let new = sql::tokens::New {
+        let new = sql::tokens::NewToken {
             hash: &hash,
             document: key,
             player: &player,

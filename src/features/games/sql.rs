@@ -8,6 +8,7 @@ use super::seats::Seat;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentId, UserId};
+use crate::store::rows::time;
 use crate::store::sql_error;
 
 pub(crate) mod attached_rows;
@@ -102,17 +103,4 @@ fn seat(row: &Row<'_>) -> rusqlite::Result<Seat> {
 fn user(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
     let text: String = row.get(column)?;
     UserId::new(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
-}
-
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    let text: String = row.get(column)?;
-    let damaged = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "not a time".into());
-    Timestamp::parse(&text).ok_or_else(damaged)
-}
-
-fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
-    match row.get_ref(column)? {
-        rusqlite::types::ValueRef::Null => Ok(None),
-        _ => time(row, column).map(Some),
-    }
 }

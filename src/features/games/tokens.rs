@@ -25,9 +25,9 @@ pub(crate) const NONCE_BYTES: usize = 12;
 
 /// A secret that takes a seat back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Token(Secret);
+pub(crate) struct ReconnectToken(Secret);
 
-impl Token {
+impl ReconnectToken {
     pub(crate) fn new(entropy: &dyn Entropy) -> Self {
         Self(Secret::new(PREFIX, entropy))
     }
@@ -59,7 +59,7 @@ impl Token {
 
 /// What is known of a token. Found by its hash: how long a search in hashes takes tells nothing of the secret.
 #[derive(Clone, Debug)]
-pub(crate) struct Known {
+pub(crate) struct StoredToken {
     /// The key of the game that it is for.
     pub document: i64,
     /// The player that it is for.
@@ -78,7 +78,7 @@ pub(crate) struct Known {
 
 /// Who shows a token, and for what.
 #[derive(Clone, Debug)]
-pub(crate) struct Showing {
+pub(crate) struct TokenAttempt {
     /// The key of the game.
     pub document: i64,
     /// As which player they want to come back.
@@ -90,7 +90,7 @@ pub(crate) struct Showing {
 
 /// What is to be made of a token that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum TokenVerdict {
     Good,
     /// It is for another game, player or user.
     Mismatch,
@@ -105,23 +105,23 @@ pub(crate) enum Verdict {
 }
 
 /// Judges a token that is known. Whether it fits comes first: who may not use it must not be able to end its line.
-pub(crate) fn judge(known: &Known, showing: &Showing, now: Timestamp) -> Verdict {
+pub(crate) fn check_token(known: &StoredToken, showing: &TokenAttempt, now: Timestamp) -> TokenVerdict {
     let holder = showing.host || matches!(&showing.viewer, Viewer::User(id) if *id == known.identity);
     if known.document != showing.document || known.player != showing.player || !holder {
-        return Verdict::Mismatch;
+        return TokenVerdict::Mismatch;
     }
     if known.revoked_at.is_some() {
-        return Verdict::Ended;
+        return TokenVerdict::Ended;
     }
     match known.used_at {
-        Some(used_at) if now <= used_at.plus(RECONNECT_RACE) => Verdict::Raced,
-        Some(_) => Verdict::Reused,
-        None if now >= known.expires_at => Verdict::Expired,
-        None => Verdict::Good,
+        Some(used_at) if now <= used_at.plus(RECONNECT_RACE) => TokenVerdict::Raced,
+        Some(_) => TokenVerdict::Reused,
+        None if now >= known.expires_at => TokenVerdict::Expired,
+        None => TokenVerdict::Good,
     }
 }
 
-impl Verdict {
+impl TokenVerdict {
     /// Lets a good token through. Error: the refusal, which says what to do next.
     pub(crate) fn check(self) -> Result<()> {
         const ASK: &str = "ask for a new one at connection-token, as the player or by the host";
@@ -161,7 +161,7 @@ pub(crate) fn unknown() -> Error {
 
 /// An answer that only the holder of a token can read.
 #[derive(Clone, Debug)]
-pub(crate) struct Sealed {
+pub(crate) struct SealedAnswer {
     /// Random, [`NONCE_BYTES`] long.
     pub nonce: Vec<u8>,
     /// The answer, encrypted, with its authentication tag.
@@ -169,17 +169,22 @@ pub(crate) struct Sealed {
 }
 
 /// Seals `answer` under `token`, for the use that `context` names: elsewhere it does not open.
-pub(crate) fn seal(token: &Token, entropy: &dyn Entropy, context: &str, answer: &[u8]) -> Result<Sealed> {
+pub(crate) fn seal(
+    token: &ReconnectToken,
+    entropy: &dyn Entropy,
+    context: &str,
+    answer: &[u8],
+) -> Result<SealedAnswer> {
     let mut nonce = [0; NONCE_BYTES];
     entropy.fill(&mut nonce);
     let payload = Payload { msg: answer, aad: context.as_bytes() };
     let sealed = ChaCha20Poly1305::new(&token.sealing_key()).encrypt(&Nonce::from(nonce), payload);
     let text = sealed.map_err(|_| Error::internal("an answer could not be sealed"))?;
-    Ok(Sealed { nonce: nonce.into(), text })
+    Ok(SealedAnswer { nonce: nonce.into(), text })
 }
 
 /// The answer. Error: `Damaged` when it does not open with this token in this context.
-pub(crate) fn open(token: &Token, context: &str, sealed: &Sealed) -> Result<Vec<u8>> {
+pub(crate) fn open(token: &ReconnectToken, context: &str, sealed: &SealedAnswer) -> Result<Vec<u8>> {
     let damaged = || Error::new(Kind::Damaged, "the kept answer to this request cannot be read; reconnect anew");
     let nonce: [u8; NONCE_BYTES] = sealed.nonce.as_slice().try_into().map_err(|_| damaged())?;
     let payload = Payload { msg: &sealed.text, aad: context.as_bytes() };
@@ -199,8 +204,8 @@ mod tests {
         UserId::new(id).unwrap()
     }
 
-    fn known() -> Known {
-        Known {
+    fn known() -> StoredToken {
+        StoredToken {
             document: 1,
             player: user("alice"),
             identity: user("alice"),
@@ -211,12 +216,12 @@ mod tests {
         }
     }
 
-    fn showing() -> Showing {
-        Showing { document: 1, player: user("alice"), viewer: Viewer::User(user("alice")), host: false }
+    fn showing() -> TokenAttempt {
+        TokenAttempt { document: 1, player: user("alice"), viewer: Viewer::User(user("alice")), host: false }
     }
 
-    fn check(known: &Known, showing: &Showing, millis: i64, verdict: Verdict, slug: Option<&str>) {
-        let found = judge(known, showing, Timestamp::from_millis(millis));
+    fn check(known: &StoredToken, showing: &TokenAttempt, millis: i64, verdict: TokenVerdict, slug: Option<&str>) {
+        let found = check_token(known, showing, Timestamp::from_millis(millis));
         assert_eq!(found, verdict, "{known:?} {showing:?} {millis}");
         assert_eq!(found.check().err().and_then(|error| error.slug()), slug);
     }
@@ -224,51 +229,52 @@ mod tests {
     #[test]
     fn a_token_is_good_up_to_its_last_millisecond() {
         for millis in [0, 1_799_000, 1_799_999] {
-            check(&known(), &showing(), millis, Verdict::Good, None);
+            check(&known(), &showing(), millis, TokenVerdict::Good, None);
         }
         for millis in [1_800_000, 1_800_001, 1_801_000] {
-            check(&known(), &showing(), millis, Verdict::Expired, Some("reconnect-token-expired"));
+            check(&known(), &showing(), millis, TokenVerdict::Expired, Some("reconnect-token-expired"));
         }
     }
 
     #[test]
     fn a_used_token_is_a_lost_race_for_ten_seconds_and_then_a_theft() {
-        let used = Known { used_at: Some(Timestamp::from_millis(5000)), ..known() };
+        let used = StoredToken { used_at: Some(Timestamp::from_millis(5000)), ..known() };
         for millis in [4999, 5000, 14_999, 15_000] {
-            check(&used, &showing(), millis, Verdict::Raced, Some("reconnect-token-raced"));
+            check(&used, &showing(), millis, TokenVerdict::Raced, Some("reconnect-token-raced"));
         }
         for millis in [15_001, 1_799_999, 1_800_001] {
-            check(&used, &showing(), millis, Verdict::Reused, Some("reconnect-token-used"));
+            check(&used, &showing(), millis, TokenVerdict::Reused, Some("reconnect-token-used"));
         }
-        let revoked = Known { revoked_at: Some(Timestamp::from_millis(20_000)), ..used };
-        check(&revoked, &showing(), 5001, Verdict::Ended, Some("reconnect-token-used"));
+        let revoked = StoredToken { revoked_at: Some(Timestamp::from_millis(20_000)), ..used };
+        check(&revoked, &showing(), 5001, TokenVerdict::Ended, Some("reconnect-token-used"));
     }
 
     #[test]
     fn whoever_it_is_not_for_learns_nothing_of_its_state() {
-        let ended = Known { revoked_at: Some(Timestamp::from_millis(1)), ..known() };
-        let used = Known { used_at: Some(Timestamp::from_millis(1)), ..known() };
+        let ended = StoredToken { revoked_at: Some(Timestamp::from_millis(1)), ..known() };
+        let used = StoredToken { used_at: Some(Timestamp::from_millis(1)), ..known() };
         for known in [known(), ended, used] {
             for showing in [
-                Showing { document: 2, ..showing() },
-                Showing { player: user("bob"), ..showing() },
-                Showing { viewer: Viewer::User(user("bob")), ..showing() },
-                Showing { viewer: Viewer::Owner, ..showing() },
+                TokenAttempt { document: 2, ..showing() },
+                TokenAttempt { player: user("bob"), ..showing() },
+                TokenAttempt { viewer: Viewer::User(user("bob")), ..showing() },
+                TokenAttempt { viewer: Viewer::Owner, ..showing() },
             ] {
-                check(&known, &showing, 60_000, Verdict::Mismatch, Some("reconnect-token-mismatch"));
+                check(&known, &showing, 60_000, TokenVerdict::Mismatch, Some("reconnect-token-mismatch"));
             }
         }
-        check(&known(), &Showing { viewer: Viewer::Owner, host: true, ..showing() }, 0, Verdict::Good, None);
+        check(&known(), &TokenAttempt { viewer: Viewer::Owner, host: true, ..showing() }, 0, TokenVerdict::Good, None);
     }
 
     #[test]
     fn no_token_is_shown_by_debug() {
-        let token = Token::new(&SeededEntropy::new(7));
+        let token = ReconnectToken::new(&SeededEntropy::new(7));
         let secret = &token.expose()[PREFIX.len()..];
-        let shown = format!("{token:?} {:?} {:?}", Some(&token), Token::parse(&format!("{}x", token.expose())));
+        let shown =
+            format!("{token:?} {:?} {:?}", Some(&token), ReconnectToken::parse(&format!("{}x", token.expose())));
         assert!(!shown.contains(secret), "{shown}");
-        assert_eq!(Token::parse(token.expose()).unwrap(), token);
-        assert_eq!(Token::parse("no").unwrap_err().slug(), Some("reconnect-token-unknown"));
+        assert_eq!(ReconnectToken::parse(token.expose()).unwrap(), token);
+        assert_eq!(ReconnectToken::parse("no").unwrap_err().slug(), Some("reconnect-token-unknown"));
     }
 
     proptest! {
@@ -279,7 +285,7 @@ mod tests {
             seed: u64, answer: Vec<u8>, context in ".{0,40}", other in ".{0,40}", flip: usize,
         ) {
             let entropy = SeededEntropy::new(seed);
-            let (token, stranger) = (Token::new(&entropy), Token::new(&entropy));
+            let (token, stranger) = (ReconnectToken::new(&entropy), ReconnectToken::new(&entropy));
             let sealed = seal(&token, &entropy, &context, &answer).unwrap();
             prop_assert_eq!(open(&token, &context, &sealed).unwrap(), answer);
             prop_assert!(open(&stranger, &context, &sealed).is_err());

@@ -39,7 +39,7 @@ impl Default for Bounds {
 }
 
 /// Says which of an identity's buckets is meant: the default's, its own limit's, or that of a rule.
-pub(crate) type Scope = u32;
+pub(crate) type BucketScope = u32;
 
 /// Requests by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts requests that had the same end.
+    /// LimitCounts requests that had the same end.
     pub(crate) fn count(&mut self, requests: u32, allowed: bool) {
         *(if allowed { &mut self.allowed } else { &mut self.limited }) += u64::from(requests);
     }
@@ -65,7 +65,7 @@ impl Tally {
 /// A bucket of somebody.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    scope: Scope,
+    scope: BucketScope,
     bucket: Bucket,
     full_at: Timestamp,
     /// Whether it was taken from since it was last stored.
@@ -134,7 +134,7 @@ pub struct Ledger {
 
 /// What became of a request for a token, and whether the bucket should be stored soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct LedgerOutcome {
     /// What became of it.
     pub taken: Taken,
     /// Whether a crash now would give away much: the bucket fell below its half or was found exhausted, and that is not
@@ -144,8 +144,8 @@ pub struct Outcome {
 
 /// Tokens that are wanted of one of somebody's buckets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    pub scope: Scope,
+pub(crate) struct BucketRequest {
+    pub scope: BucketScope,
     pub limit: Limit,
     pub tokens: u32,
 }
@@ -154,7 +154,7 @@ pub(crate) struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
     pub identity: Identity,
-    pub scope: Scope,
+    pub scope: BucketScope,
     pub bucket: Bucket,
     /// When it is full.
     pub full_at: Timestamp,
@@ -192,10 +192,10 @@ impl Ledger {
     }
 
     /// Takes a token from a bucket, which is full if it is not known.
-    pub fn take(&self, identity: &Identity, scope: Scope, limit: &Limit, now: Timestamp) -> Outcome {
-        let wanted = Wanted { scope, limit: *limit, tokens: 1 };
+    pub fn take(&self, identity: &Identity, scope: BucketScope, limit: &Limit, now: Timestamp) -> LedgerOutcome {
+        let wanted = BucketRequest { scope, limit: *limit, tokens: 1 };
         let outcome = self.with(identity, |shard| shard.take(identity, &wanted, now, &self.bounds));
-        outcome.unwrap_or_else(|| Outcome { taken: Bucket::full(limit, now).take(limit, now), urgent: false })
+        outcome.unwrap_or_else(|| LedgerOutcome { taken: Bucket::full(limit, now).take(limit, now), urgent: false })
     }
 
     /// Takes tokens from several buckets of somebody, or none at all. Returns whether one of them should be stored
@@ -203,7 +203,7 @@ impl Ledger {
     pub(crate) fn take_all(
         &self,
         identity: &Identity,
-        wanted: &[Wanted],
+        wanted: &[BucketRequest],
         now: Timestamp,
     ) -> Result<bool, (usize, Taken)> {
         // There is a shard for everybody.
@@ -253,7 +253,7 @@ impl Ledger {
     }
 
     /// Forgets the buckets of a limit that is no more.
-    pub fn forget(&self, scope: Scope) {
+    pub fn forget(&self, scope: BucketScope) {
         for shard in &self.shards {
             shard.lock().retain(|held| held.scope != scope);
         }
@@ -302,7 +302,11 @@ impl Ledger {
 }
 
 impl Account {
-    fn take(&mut self, Wanted { scope, limit, tokens }: &Wanted, now: Timestamp) -> Option<Outcome> {
+    fn take(
+        &mut self,
+        BucketRequest { scope, limit, tokens }: &BucketRequest,
+        now: Timestamp,
+    ) -> Option<LedgerOutcome> {
         let held = self.buckets.iter_mut().find(|held| held.scope == *scope)?;
         let was_low = held.bucket.is_low(limit);
         let taken = held.bucket.take_several(limit, *tokens, now);
@@ -313,7 +317,7 @@ impl Account {
             self.last_limited = Some(now);
         }
         self.tally.count(*tokens, taken.allowed);
-        Some(Outcome { taken, urgent })
+        Some(LedgerOutcome { taken, urgent })
     }
 
     /// When the last of its buckets is full; at the latest, it may be forgotten then.
@@ -323,9 +327,9 @@ impl Account {
 }
 
 impl Shard {
-    fn take(&mut self, identity: &Identity, wanted: &Wanted, now: Timestamp, bounds: &Bounds) -> Outcome {
+    fn take(&mut self, identity: &Identity, wanted: &BucketRequest, now: Timestamp, bounds: &Bounds) -> LedgerOutcome {
         let mut outcome = self.take_known(identity, wanted, now);
-        let Wanted { scope, limit, tokens } = *wanted;
+        let BucketRequest { scope, limit, tokens } = *wanted;
         if outcome.is_none() {
             let bucket = Bucket::full(&limit, now);
             self.put(identity, Held { scope, bucket, full_at: now, unsaved: false }, now, bounds);
@@ -333,12 +337,12 @@ impl Shard {
         }
         // It was just put there.
         let of_full = || Bucket::full(&limit, now).take_several(&limit, tokens, now);
-        let outcome = outcome.unwrap_or_else(|| Outcome { taken: of_full(), urgent: false });
+        let outcome = outcome.unwrap_or_else(|| LedgerOutcome { taken: of_full(), urgent: false });
         self.tally.count(tokens, outcome.taken.allowed);
         outcome
     }
 
-    fn take_known(&mut self, identity: &Identity, wanted: &Wanted, now: Timestamp) -> Option<Outcome> {
+    fn take_known(&mut self, identity: &Identity, wanted: &BucketRequest, now: Timestamp) -> Option<LedgerOutcome> {
         self.accounts.get_mut(identity)?.take(wanted, now)
     }
 
@@ -346,11 +350,11 @@ impl Shard {
     fn take_all(
         &mut self,
         identity: &Identity,
-        wanted: &[Wanted],
+        wanted: &[BucketRequest],
         now: Timestamp,
         bounds: &Bounds,
     ) -> Result<bool, (usize, Taken)> {
-        for (place, Wanted { scope, limit, tokens }) in wanted.iter().enumerate() {
+        for (place, BucketRequest { scope, limit, tokens }) in wanted.iter().enumerate() {
             let account = self.accounts.get(identity);
             let held = account.and_then(|account| account.buckets.iter().find(|held| held.scope == *scope));
             let mut bucket = held.map_or_else(|| Bucket::full(limit, now), |held| held.bucket);

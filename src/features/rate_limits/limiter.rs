@@ -10,41 +10,41 @@ use http::HeaderValue;
 use parking_lot::RwLock;
 
 use super::identity::Identity;
-use super::ledger::{Bounds, Ledger, Outcome, Scope, Tally, Wanted};
-use super::rules::matching::{Rule, RuleBook, Verb};
+use super::ledger::{Bounds, BucketRequest, BucketScope, Ledger, LedgerOutcome, Tally};
+use super::rules::matching::{Rule, RuleSet, Verb};
 use super::rules::{DEFAULT_NAME, Limit, USER_NAME, UserLimit, rule_scope};
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;
 
 /// The bucket that each has for the default limit.
-const DEFAULT_SCOPE: Scope = 0;
+const DEFAULT_SCOPE: BucketScope = 0;
 /// The bucket that a user has for a limit of their own.
-const USER_SCOPE: Scope = 1;
+const USER_SCOPE: BucketScope = 1;
 /// That of the first rule; each rule has another.
-const FIRST_RULE_SCOPE: Scope = 2;
+const FIRST_RULE_SCOPE: BucketScope = 2;
 
 /// A limit in force.
 #[derive(Debug)]
-pub struct Policy {
+pub struct AppliedLimit {
     /// The rule's name, or what stands in its place.
     pub name: Box<str>,
     pub limit: Limit,
-    /// What `RateLimit-Policy` says of it.
+    /// What `RateLimit-AppliedLimit` says of it.
     pub header: HeaderValue,
     /// How `RateLimit` begins: the name as a structured string.
     pub quoted: Box<str>,
-    scope: Scope,
-    counts: Arc<Counts>,
+    scope: BucketScope,
+    counts: Arc<LimitCounts>,
 }
 
 /// What was counted of a rule, or of what stands in its place. Shared by all requests; exact when nobody asks.
 #[derive(Debug, Default)]
-struct Counts {
+struct LimitCounts {
     allowed: AtomicU64,
     limited: AtomicU64,
 }
 
-impl Counts {
+impl LimitCounts {
     fn count(&self, requests: u32, allowed: bool) {
         let counter = if allowed { &self.allowed } else { &self.limited };
         counter.fetch_add(requests.into(), Ordering::Relaxed);
@@ -55,8 +55,8 @@ impl Counts {
     }
 }
 
-impl Policy {
-    fn new(name: &str, limit: Limit, scope: Scope, counts: Arc<Counts>) -> Self {
+impl AppliedLimit {
+    fn new(name: &str, limit: Limit, scope: BucketScope, counts: Arc<LimitCounts>) -> Self {
         let quoted = format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
         let header = format!("{quoted};q={};w={}", limit.capacity, limit.fill_seconds());
         // Names are printable ASCII.
@@ -67,28 +67,28 @@ impl Policy {
 
 /// All limits in force. Behind one lock, taken for reading by each request and for writing by each change.
 #[derive(Debug)]
-struct Policies {
-    default: Arc<Policy>,
-    users: HashMap<UserId, (UserLimit, Arc<Policy>)>,
-    book: RuleBook,
+struct AppliedLimits {
+    default: Arc<AppliedLimit>,
+    users: HashMap<UserId, (UserLimit, Arc<AppliedLimit>)>,
+    book: RuleSet,
     /// One per rule, in the order of the book.
-    of_rules: Vec<Arc<Policy>>,
+    of_rules: Vec<Arc<AppliedLimit>>,
     /// The next scope that no rule has had.
-    next_scope: Scope,
-    of_users: Arc<Counts>,
+    next_scope: BucketScope,
+    of_users: Arc<LimitCounts>,
 }
 
 #[derive(Debug)]
 pub struct Decision {
     /// The limit that applied.
-    pub policy: Arc<Policy>,
+    pub policy: Arc<AppliedLimit>,
     /// What became of the request.
-    pub outcome: Outcome,
+    pub outcome: LedgerOutcome,
 }
 
 /// What was counted of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyTally {
+pub struct LimitTally {
     /// The rule's name, or what stands in its place.
     pub name: String,
     /// The rule's id, if it is one's.
@@ -100,7 +100,7 @@ pub struct PolicyTally {
 /// A limit that has too few tokens for several calls at once.
 #[derive(Debug)]
 pub(crate) struct Shortage {
-    pub policy: Arc<Policy>,
+    pub policy: Arc<AppliedLimit>,
     /// How many are wanted.
     pub tokens: u32,
     /// How long until there are as many; `None`: its bucket never holds so many.
@@ -110,7 +110,7 @@ pub(crate) struct Shortage {
 /// Decides. Shared by all requests.
 #[derive(Debug)]
 pub struct Limiter {
-    policies: RwLock<Policies>,
+    policies: RwLock<AppliedLimits>,
     /// Everybody's buckets.
     pub ledger: Ledger,
 }
@@ -118,11 +118,11 @@ pub struct Limiter {
 impl Limiter {
     /// One with the default limit alone.
     pub fn new(default: Limit, bounds: Bounds) -> Self {
-        let default = Arc::new(Policy::new(DEFAULT_NAME, default, DEFAULT_SCOPE, Arc::default()));
-        let policies = Policies {
+        let default = Arc::new(AppliedLimit::new(DEFAULT_NAME, default, DEFAULT_SCOPE, Arc::default()));
+        let policies = AppliedLimits {
             default,
             users: HashMap::new(),
-            book: RuleBook::default(),
+            book: RuleSet::default(),
             of_rules: Vec::new(),
             next_scope: FIRST_RULE_SCOPE,
             of_users: Arc::default(),
@@ -146,7 +146,7 @@ impl Limiter {
         calls: &[(Option<Verb>, &str)],
         now: Timestamp,
     ) -> Result<bool, Shortage> {
-        let mut due: Vec<(Arc<Policy>, u32)> = Vec::new();
+        let mut due: Vec<(Arc<AppliedLimit>, u32)> = Vec::new();
         {
             let policies = self.policies.read();
             for (verb, path) in calls {
@@ -158,19 +158,19 @@ impl Limiter {
                 }
             }
         }
-        let shortage = |(policy, tokens): &(Arc<Policy>, u32), wait| {
+        let shortage = |(policy, tokens): &(Arc<AppliedLimit>, u32), wait| {
             policy.counts.count(*tokens, false);
             Shortage { policy: Arc::clone(policy), tokens: *tokens, wait }
         };
         if let Some(due) = due.iter().find(|(policy, tokens)| *tokens > policy.limit.capacity) {
             return Err(shortage(due, None));
         }
-        let of = |(policy, tokens): &(Arc<Policy>, u32)| Wanted {
+        let of = |(policy, tokens): &(Arc<AppliedLimit>, u32)| BucketRequest {
             scope: policy.scope,
             limit: policy.limit,
             tokens: *tokens,
         };
-        let wanted: Vec<Wanted> = due.iter().map(of).collect();
+        let wanted: Vec<BucketRequest> = due.iter().map(of).collect();
         match self.ledger.take_all(identity, &wanted, now) {
             Ok(urgent) => {
                 due.iter().for_each(|(policy, tokens)| policy.counts.count(*tokens, true));
@@ -216,8 +216,8 @@ impl Limiter {
         self.set_rules(&mut policies, rules);
     }
 
-    fn set_rules(&self, policies: &mut Policies, rules: Vec<Rule>) {
-        let book = RuleBook::new(rules);
+    fn set_rules(&self, policies: &mut AppliedLimits, rules: Vec<Rule>) {
+        let book = RuleSet::new(rules);
         let (mut of_rules, mut next_scope) = (Vec::with_capacity(book.rules().len()), policies.next_scope);
         for rule in book.rules() {
             let (scope, counts) = match policies.of_rule(&rule.id) {
@@ -227,7 +227,7 @@ impl Limiter {
             if scope == next_scope {
                 next_scope += 1;
             }
-            of_rules.push(Arc::new(Policy::new(&rule.name, rule.limit, scope, counts)));
+            of_rules.push(Arc::new(AppliedLimit::new(&rule.name, rule.limit, scope, counts)));
         }
         let gone = policies.of_rules.iter().map(|policy| policy.scope);
         let gone: Vec<_> = gone.filter(|scope| of_rules.iter().all(|policy| policy.scope != *scope)).collect();
@@ -252,9 +252,9 @@ impl Limiter {
     }
 
     /// What was counted of each limit: the default, users' own ones together, each rule in its order.
-    pub fn tallies(&self) -> Vec<PolicyTally> {
+    pub fn tallies(&self) -> Vec<LimitTally> {
         let policies = self.policies.read();
-        let tally = |name: &str, id: Option<&str>, counts: &Counts| PolicyTally {
+        let tally = |name: &str, id: Option<&str>, counts: &LimitCounts| LimitTally {
             name: name.to_owned(),
             id: id.map(str::to_owned),
             tally: counts.tally(),
@@ -266,7 +266,7 @@ impl Limiter {
     }
 
     /// What a scope is called where it is stored. `None`: there is no such limit any more.
-    pub fn scope_name(&self, scope: Scope) -> Option<String> {
+    pub fn scope_name(&self, scope: BucketScope) -> Option<String> {
         match scope {
             DEFAULT_SCOPE => Some(DEFAULT_NAME.to_owned()),
             USER_SCOPE => Some(USER_NAME.to_owned()),
@@ -279,7 +279,7 @@ impl Limiter {
     }
 
     /// The scope that is stored by this name. `None`: there is no such limit any more.
-    pub fn scope_of(&self, name: &str) -> Option<Scope> {
+    pub fn scope_of(&self, name: &str) -> Option<BucketScope> {
         match name {
             DEFAULT_NAME => Some(DEFAULT_SCOPE),
             USER_NAME => Some(USER_SCOPE),
@@ -288,8 +288,8 @@ impl Limiter {
     }
 }
 
-impl Policies {
-    fn applying(&self, identity: &Identity, verb: Option<Verb>, path: &str) -> &Arc<Policy> {
+impl AppliedLimits {
+    fn applying(&self, identity: &Identity, verb: Option<Verb>, path: &str) -> &Arc<AppliedLimit> {
         if let Identity::User(user) = identity
             && !self.users.is_empty()
             && let Some((_, policy)) = self.users.get(user)
@@ -299,14 +299,14 @@ impl Policies {
         self.book.find(verb, path).and_then(|place| self.of_rules.get(place)).unwrap_or(&self.default)
     }
 
-    fn of_rule(&self, id: &str) -> Option<&Arc<Policy>> {
+    fn of_rule(&self, id: &str) -> Option<&Arc<AppliedLimit>> {
         let place = self.book.rules().iter().position(|rule| &*rule.id == id)?;
         self.of_rules.get(place)
     }
 }
 
-fn user_policy(limit: UserLimit, counts: &Arc<Counts>) -> (UserLimit, Arc<Policy>) {
-    (limit, Arc::new(Policy::new(USER_NAME, limit.limit, USER_SCOPE, Arc::clone(counts))))
+fn user_policy(limit: UserLimit, counts: &Arc<LimitCounts>) -> (UserLimit, Arc<AppliedLimit>) {
+    (limit, Arc::new(AppliedLimit::new(USER_NAME, limit.limit, USER_SCOPE, Arc::clone(counts))))
 }
 
 fn sorted(mut users: Vec<(UserId, UserLimit)>) -> Vec<(UserId, UserLimit)> {

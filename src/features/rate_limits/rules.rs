@@ -62,9 +62,9 @@ pub(crate) struct LimitFields {
 
 /// What is wrong with input: each field once, with the rule that it breaks.
 #[derive(Debug, Default)]
-pub(crate) struct Misfits(Vec<(&'static str, String)>);
+pub(crate) struct FieldErrors(Vec<(&'static str, String)>);
 
-impl Misfits {
+impl FieldErrors {
     /// Notes that `field` is wrong.
     pub(crate) fn add(&mut self, field: &'static str, rule: impl Into<String>) {
         self.0.push((field, rule.into()));
@@ -89,7 +89,7 @@ impl Misfits {
 
 impl LimitFields {
     /// The limit; what is out of range is noted.
-    pub(crate) fn check(self, misfits: &mut Misfits) -> Option<Limit> {
+    pub(crate) fn check(self, misfits: &mut FieldErrors) -> Option<Limit> {
         let capacity = misfits.take("bucketCapacity", within(self.bucket_capacity, TOKENS_MAX));
         let refill = misfits.take("refillRate", within(self.refill_rate, TOKENS_MAX));
         let window_seconds = misfits.take("windowSeconds", within(self.window_seconds, WINDOW_SECONDS_MAX));

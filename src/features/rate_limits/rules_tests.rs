@@ -6,7 +6,7 @@ use crate::property_tests::cases;
 use proptest::prelude::*;
 
 use super::bucket::{Bucket, Taken};
-use super::matching::{Pattern, Rule, RuleBook, Verb};
+use super::matching::{Pattern, Rule, RuleSet, Verb};
 use super::*;
 use crate::base::clock::Timestamp;
 
@@ -158,13 +158,13 @@ fn what_does_not_fit_is_named_field_by_field() {
         ((1, 1, 86_401), "windowSeconds"),
     ] {
         let (bucket_capacity, refill_rate, window_seconds) = fields;
-        let mut misfits = Misfits::default();
+        let mut misfits = FieldErrors::default();
         assert_eq!(LimitFields { bucket_capacity, refill_rate, window_seconds }.check(&mut misfits), None);
         let error = misfits.check().unwrap_err();
         assert_eq!(error.details()["errors"][0]["field"], wrong);
         assert_eq!(error.details()["errors"].as_array().unwrap().len(), 1);
     }
-    let mut misfits = Misfits::default();
+    let mut misfits = FieldErrors::default();
     LimitFields { bucket_capacity: 0, refill_rate: 0, window_seconds: 0 }.check(&mut misfits);
     misfits.take("priority", check_priority(1001));
     misfits.take("name", check_name("default"));
@@ -207,7 +207,7 @@ fn rule(number: i64, pattern: &str, method: Option<Verb>, priority: i32) -> Rule
 
 /// The number of the rule that applies to a GET of `path`.
 fn applies(rules: &[Rule], path: &str) -> Option<i64> {
-    let book = RuleBook::new(rules.to_vec());
+    let book = RuleSet::new(rules.to_vec());
     book.find(Some(Verb::Get), path).map(|place| book.rules()[place].number)
 }
 

@@ -17,7 +17,7 @@ use super::ledger::{Bounds, Saved};
 use super::limiter::{Decision, Limiter, Shortage};
 use super::rules::matching::{Rule, Verb};
 use super::rules::{Limit, UserLimit};
-use super::sql::{self, RuleFields, Stored, StoredBucket};
+use super::sql::{self, RuleFields, StoredBucket, StoredLimits};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::{Entropy, new_id};
 use crate::base::error::{Error, Kind, Result};
@@ -94,7 +94,7 @@ impl RateLimits {
         Ok(Arc::new(limits))
     }
 
-    fn restore(&self, stored: Stored) {
+    fn restore(&self, stored: StoredLimits) {
         self.limiter.set_all(stored.users, stored.rules);
         for StoredBucket { identity, scope, bucket, full_at } in stored.buckets {
             // One without is of a limit that is no more.

@@ -6,10 +6,11 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use super::identity::Identity;
 use super::rules::bucket::Bucket;
 use super::rules::matching::{Pattern, Rule, Verb};
-use super::rules::{Limit, LimitFields, Misfits, UserLimit, rule_scope};
+use super::rules::{FieldErrors, Limit, LimitFields, UserLimit, rule_scope};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
+use crate::store::rows::time;
 use crate::store::sql_error;
 
 /// Most limits of users: each costs some 300 bytes of memory. Past it: `too-large`.
@@ -21,7 +22,7 @@ const BUCKETS_MAX: i64 = 100_000;
 
 /// All that is stored.
 #[derive(Debug, Default)]
-pub(crate) struct Stored {
+pub(crate) struct StoredLimits {
     pub users: Users,
     /// The rules, in no order.
     pub rules: Vec<Rule>,
@@ -57,7 +58,7 @@ fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
 }
 
 /// Everything, as it is at the start. Buckets that are full at `now` are left out.
-pub(crate) fn load(conn: &Connection, now: Timestamp) -> Result<Stored> {
+pub(crate) fn load(conn: &Connection, now: Timestamp) -> Result<StoredLimits> {
     let (users, rules) = load_limits(conn)?;
     let sql = "SELECT identity, scope, spent, window_seconds, at, full_at FROM rate_limit_buckets
                WHERE full_at > ?1 ORDER BY full_at DESC LIMIT ?2";
@@ -65,7 +66,7 @@ pub(crate) fn load(conn: &Connection, now: Timestamp) -> Result<Stored> {
         conn.prepare_cached(sql)?.query_map((now.to_string(), BUCKETS_MAX), bucket)?.collect::<rusqlite::Result<_>>()
     };
     let buckets = all().map_err(sql_error)?;
-    Ok(Stored { users, rules, buckets })
+    Ok(StoredLimits { users, rules, buckets })
 }
 
 pub(crate) type Users = Vec<(UserId, UserLimit)>;
@@ -231,12 +232,7 @@ fn bucket(row: &Row<'_>) -> rusqlite::Result<StoredBucket> {
 fn limit(row: &Row<'_>, first: usize) -> rusqlite::Result<Limit> {
     let (bucket_capacity, refill_rate, window_seconds) = (row.get(first)?, row.get(first + 1)?, row.get(first + 2)?);
     let fields = LimitFields { bucket_capacity, refill_rate, window_seconds };
-    fields.check(&mut Misfits::default()).ok_or_else(|| strange(first, "not a limit"))
-}
-
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    let text: String = row.get(column)?;
-    Timestamp::parse(&text).ok_or_else(|| strange(column, "not a time"))
+    fields.check(&mut FieldErrors::default()).ok_or_else(|| strange(first, "not a limit"))
 }
 
 /// A column that cannot have been written by us.

@@ -5,7 +5,6 @@ use rusqlite::types::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 
 pub(crate) mod audit;
@@ -14,15 +13,6 @@ pub(crate) mod external;
 /// A column that cannot have been written by us.
 fn strange(column: usize, what: &'static str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.into())
-}
-
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    Timestamp::parse(&row.get::<_, String>(column)?).ok_or_else(|| strange(column, "not an RFC 3339 time"))
-}
-
-fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| Timestamp::parse(&text).ok_or_else(|| strange(column, "not an RFC 3339 time"))).transpose()
 }
 
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use self::links::Links;
 use self::options::SessionOptions;
-use self::service::{Keeper, SessionsHook};
+use self::service::{SessionStore, SessionsHook};
 use crate::base::error::Result;
 use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
 
@@ -29,7 +29,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let SessionOptions { ttl, idle } = context.options.get();
     let api = context.api;
     let sessions =
-        Keeper::restore(context.reader, api.engine.clone(), rules::Terms { ttl, idle }, Arc::clone(&api.clock))?;
+        SessionStore::restore(context.reader, api.engine.clone(), rules::Terms { ttl, idle }, Arc::clone(&api.clock))?;
     let links = Links::in_directory(context.data_dir);
     let administrator_link = administrator_link(context, &links);
     let (kept, last) = (sessions.clone(), sessions.clone());

@@ -17,8 +17,8 @@ use crate::base::ids::{SessionId, UserId};
 use crate::engine::request::Durability;
 use crate::features::sessions::links::Links;
 use crate::features::sessions::rules::{self, Device, Session, Token};
-use crate::features::sessions::service::{Description, Keeper, Made, Opening, gone};
-use crate::features::sessions::table::Live;
+use crate::features::sessions::service::{Creation, Description, SessionOpening, SessionStore, gone};
+use crate::features::sessions::table::LiveSession;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::{Page, PageQuery, PageRequest, encode_cursor};
@@ -34,7 +34,7 @@ mod login;
 mod me;
 
 /// The calls about sessions.
-pub(crate) fn router(sessions: Keeper, links: Links) -> OpenApiRouter<Api> {
+pub(crate) fn router(sessions: SessionStore, links: Links) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list, open, end_others))
         .routes(routes!(describe_current, end_current))
@@ -138,7 +138,7 @@ struct SessionItem {
 }
 
 impl SessionItem {
-    fn new(session: Session, sessions: &Keeper, caller: &Caller) -> Result<Self> {
+    fn new(session: Session, sessions: &SessionStore, caller: &Caller) -> Result<Self> {
         let current = caller.session.as_ref().is_some_and(|shown| *shown.id == *session.id.as_str());
         let Device { name, kind, os } = session.device.clone();
         Ok(Self {
@@ -186,7 +186,7 @@ struct OpenedSession {
 )]
 async fn open(
     State(api): State<Api>,
-    Extension(sessions): Extension<Keeper>,
+    Extension(sessions): Extension<SessionStore>,
     caller: Caller,
     headers: HeaderMap,
     body: RawBody,
@@ -195,12 +195,12 @@ async fn open(
         body.one_of(&[JSON])?;
     }
     let OpenBody { device, user } = if body.bytes.is_empty() { OpenBody::default() } else { body.parse()? };
-    let opening = Opening {
+    let opening = SessionOpening {
         user,
         device: device.map(DeviceBody::check).transpose()?.unwrap_or_default(),
         user_agent: headers.get(USER_AGENT).and_then(|said| rules::user_agent(said.as_bytes())),
     };
-    let made = Made { entropy: &*api.entropy, now: api.clock.now() };
+    let made = Creation { entropy: &*api.entropy, now: api.clock.now() };
     let (token, session) = sessions.open(&caller, opening, &made).await?;
     // The browser of whoever opens a session for somebody else stays its user's.
     let cookie = (session.holder.viewer() == caller.viewer).then(|| cookie(&sessions, &token)).transpose()?;
@@ -212,13 +212,17 @@ async fn open(
 }
 
 /// The `Set-Cookie` of a new session.
-fn cookie(sessions: &Keeper, token: &Token) -> Result<HeaderValue> {
+fn cookie(sessions: &SessionStore, token: &Token) -> Result<HeaderValue> {
     let kept = sessions.table.terms().ttl;
     sessions.table.cookie().keep(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))
 }
 
 /// A page of sessions, newest first; `more` follow.
-fn session_page((found, more): (Vec<Session>, bool), sessions: &Keeper, caller: &Caller) -> Result<Page<SessionItem>> {
+fn session_page(
+    (found, more): (Vec<Session>, bool),
+    sessions: &SessionStore,
+    caller: &Caller,
+) -> Result<Page<SessionItem>> {
     let next_cursor = found.last().filter(|_| more).map(|last| encode_cursor(last.id.as_str()));
     let items = found.into_iter().map(|session| SessionItem::new(session, sessions, caller));
     Ok(Page { items: items.collect::<Result<_>>()?, next_cursor })
@@ -233,7 +237,11 @@ fn session_page((found, more): (Vec<Session>, bool), sessions: &Keeper, caller: 
         SessionProblems
     ),
 )]
-async fn list(Extension(sessions): Extension<Keeper>, caller: Caller, page: PageRequest) -> HandlerResult<Response> {
+async fn list(
+    Extension(sessions): Extension<SessionStore>,
+    caller: Caller,
+    page: PageRequest,
+) -> HandlerResult<Response> {
     let found = sessions.table.list(Some(&caller.viewer), page.after.as_deref(), page.limit);
     Ok(json(StatusCode::OK, &session_page(found, &sessions, &caller)?)?)
 }
@@ -258,7 +266,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 }
 
 /// The session that the request shows. Error: `NotFound` when it shows none.
-fn current(sessions: &Keeper, caller: &Caller) -> Result<std::sync::Arc<Live>> {
+fn current(sessions: &SessionStore, caller: &Caller) -> Result<std::sync::Arc<LiveSession>> {
     let none = || Error::not_found("this request shows no session; open one with POST /api/v1/sessions");
     let shown = caller.session.as_ref().ok_or_else(none)?;
     sessions.table.find(&shown.id, None).ok_or_else(gone)
@@ -271,7 +279,7 @@ fn current(sessions: &Keeper, caller: &Caller) -> Result<std::sync::Arc<Live>> {
     responses((status = 200, description = "The session, on disk.", body = SessionItem), DescribeProblems),
 )]
 async fn describe_current(
-    Extension(sessions): Extension<Keeper>,
+    Extension(sessions): Extension<SessionStore>,
     caller: Caller,
     Json(DescribeBody { current_phase, device_name }): Json<DescribeBody>,
 ) -> HandlerResult<Response> {
@@ -299,7 +307,7 @@ async fn describe_current(
     ),
 )]
 async fn end_current(
-    Extension(sessions): Extension<Keeper>,
+    Extension(sessions): Extension<SessionStore>,
     caller: Caller,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
@@ -309,7 +317,7 @@ async fn end_current(
 }
 
 /// The answer to whoever has ended their own session: their browser forgets it.
-fn logged_out(mut answer: Response, sessions: &Keeper, headers: &HeaderMap) -> Response {
+fn logged_out(mut answer: Response, sessions: &SessionStore, headers: &HeaderMap) -> Response {
     let cookie = sessions.table.cookie();
     let shows_own = cookie.shown(headers).is_ok_and(|shown| shown.is_some_and(|shown| shown.own));
     answer.headers_mut().extend(cookie.forget().filter(|_| shows_own).map(|forget| (SET_COOKIE, forget)));
@@ -329,7 +337,7 @@ fn logged_out(mut answer: Response, sessions: &Keeper, headers: &HeaderMap) -> R
     ),
 )]
 async fn end(
-    Extension(sessions): Extension<Keeper>,
+    Extension(sessions): Extension<SessionStore>,
     caller: Caller,
     PathParameter(id): PathParameter,
     headers: HeaderMap,
@@ -364,7 +372,7 @@ struct EndedSessions {
         SessionProblems,
     ),
 )]
-async fn end_others(Extension(sessions): Extension<Keeper>, caller: Caller) -> HandlerResult<Response> {
+async fn end_others(Extension(sessions): Extension<SessionStore>, caller: Caller) -> HandlerResult<Response> {
     let current = caller.session.as_ref().map(|shown| &*shown.id);
     let (ended, durability) = sessions.end(sessions.table.others(&caller.viewer, current)).await;
     let (status, durable) = match durability {

@@ -1,4 +1,4 @@
-//! Opening, describing and ending sessions, and what goes on with them by itself.
+//! SessionOpening, describing and ending sessions, and what goes on with them by itself.
 //!
 //! A session is on disk before it can be shown. It ends in memory first, so that its token is void and its streams
 //! close at once, also while storage fails. From the disk it is removed as a revocation: while storage fails it waits
@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::rules::{self, Device, Holder, Session, Terms, Token};
 use super::sql;
-use super::table::{Live, Table};
+use super::table::{LiveSession, Table};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, new_id};
@@ -29,7 +29,7 @@ use crate::store::{Connection, Reader};
 
 /// What a session is opened with.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Opening {
+pub(crate) struct SessionOpening {
     /// For whom, if not for oneself.
     pub user: Option<UserId>,
     pub device: Device,
@@ -48,12 +48,12 @@ pub(crate) struct Description {
 
 /// The sessions, and what it takes to keep them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct SessionStore {
     pub table: Arc<Table>,
     engine: Engine,
 }
 
-impl Keeper {
+impl SessionStore {
     /// Takes the stored sessions into memory. Error: storage.
     pub(crate) fn restore(reader: &Reader, engine: Engine, terms: Terms, clock: Arc<dyn Clock>) -> Result<Self> {
         let cookie = SessionCookie::of_server(&reader.rows(sql::server_id)?);
@@ -66,7 +66,12 @@ impl Keeper {
 
     /// Opens a session; its token is in nobody's hands but the caller's. Errors: `Unauthenticated`, `Forbidden`,
     /// `sessions-full`, `StorageUnavailable`.
-    pub(crate) async fn open(&self, caller: &Caller, opening: Opening, made: &Made<'_>) -> Result<(Token, Session)> {
+    pub(crate) async fn open(
+        &self,
+        caller: &Caller,
+        opening: SessionOpening,
+        made: &Creation<'_>,
+    ) -> Result<(Token, Session)> {
         // One that has ended is never taken for none: whoever showed it would be who the connection comes from.
         let known = |shown: &ActiveSession| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
         let shown = caller.session.as_ref().map(|shown| known(shown).ok_or_else(unknown_session)).transpose()?;
@@ -94,7 +99,7 @@ impl Keeper {
         &self,
         address: String,
         user_agent: Option<String>,
-        made: &Made<'_>,
+        made: &Creation<'_>,
     ) -> Result<(Token, Session)> {
         let session = Session {
             id: SessionId::new(&new_id(made.entropy, made.now))?,
@@ -129,7 +134,7 @@ impl Keeper {
     }
 
     /// Changes what a user says of a session. Errors: `NotFound`, `StorageUnavailable`.
-    pub(crate) async fn describe(&self, live: &Arc<Live>, description: Description) -> Result<Session> {
+    pub(crate) async fn describe(&self, live: &Arc<LiveSession>, description: Description) -> Result<Session> {
         let writer = Arc::clone(live);
         let write = move |conn: &Connection, _: Timestamp| {
             let Description { device_name, current_phase } = &description;
@@ -143,7 +148,7 @@ impl Keeper {
 
     /// Ends sessions: at once in memory, and then on disk. Returns how many were still good, and whether they are gone
     /// from the disk.
-    pub(crate) async fn end(&self, sessions: Vec<Arc<Live>>) -> (usize, Durability) {
+    pub(crate) async fn end(&self, sessions: Vec<Arc<LiveSession>>) -> (usize, Durability) {
         let mut ended = 0;
         for live in sessions.iter().filter(|live| !live.has_ended()) {
             self.table.end(live);
@@ -155,7 +160,7 @@ impl Keeper {
     }
 
     /// Removes sessions that have ended from the disk, and forgets those that are gone from there.
-    async fn remove(&self, ended: Vec<Arc<Live>>) -> Result<Durability> {
+    async fn remove(&self, ended: Vec<Arc<LiveSession>>) -> Result<Durability> {
         let mut durability = Durability::Durable;
         for round in ended.chunks(SESSIONS_PER_ROUND) {
             let revocations = round.iter().map(|live| revocation(live.id())).collect();
@@ -241,7 +246,7 @@ const CLEANUP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 /// reaches the disk all the same is not known then, and it is removed from there before it is forgotten.
 struct Place<'a> {
     table: &'a Table,
-    live: &'a Live,
+    live: &'a LiveSession,
     taken: bool,
 }
 
@@ -254,7 +259,7 @@ impl Drop for Place<'_> {
 }
 
 /// What a new session is made from, beside who asks.
-pub(crate) struct Made<'a> {
+pub(crate) struct Creation<'a> {
     /// Where its token comes from.
     pub entropy: &'a dyn Entropy,
     pub now: Timestamp,

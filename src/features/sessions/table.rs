@@ -26,7 +26,7 @@ use crate::http::request::cookie::SessionCookie;
 const RENEWAL_TOLD_FOR: Duration = Duration::from_secs(3600);
 
 /// A session in memory. Shared by the table, its indexes, and whoever is about to end or describe it.
-pub struct Live {
+pub struct LiveSession {
     hash: SecretHash,
     /// As it was when it was opened or restored. What changes is below.
     opened: Session,
@@ -42,26 +42,29 @@ pub struct Live {
     /// `last_seen_at` as it is on disk.
     stored_seen_at: AtomicI64,
     /// What its user says of it. Held for a copy only.
-    said: Mutex<Said>,
+    said: Mutex<ReportedUse>,
     /// Whether it is on disk, and so may be told. Set once.
     admitted: AtomicBool,
     /// Counts the writes of `said` in the order in which the disk has them.
     writes: AtomicU64,
 }
 
-/// See [`Live`].
+/// See [`LiveSession`].
 #[derive(Clone, Debug, Default)]
-struct Said {
+struct ReportedUse {
     device_name: Option<String>,
     current_phase: Option<String>,
     /// The write that it is from.
     write: u64,
 }
 
-impl Live {
+impl LiveSession {
     fn new(hash: SecretHash, session: Session) -> Self {
-        let said =
-            Said { device_name: session.device.name.clone(), current_phase: session.current_phase.clone(), write: 0 };
+        let said = ReportedUse {
+            device_name: session.device.name.clone(),
+            current_phase: session.current_phase.clone(),
+            write: 0,
+        };
         Self {
             hash,
             held: session.id.as_str().into(),
@@ -119,7 +122,7 @@ impl Live {
     pub(super) fn said(&self, write: u64, device_name: Option<String>, current_phase: Option<String>) {
         let mut said = self.said.lock();
         if write > said.write {
-            *said = Said { device_name, current_phase, write };
+            *said = ReportedUse { device_name, current_phase, write };
         }
     }
 
@@ -132,16 +135,16 @@ impl Live {
     }
 }
 
-impl fmt::Debug for Live {
+impl fmt::Debug for LiveSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Live({})", self.opened.id)
+        write!(f, "LiveSession({})", self.opened.id)
     }
 }
 
 /// All sessions. Shared by the guard, which asks at each request that shows one, and by whoever opens and ends them.
 pub struct Table {
     /// Those that may be shown, by the hash of their token.
-    by_hash: papaya::HashMap<SecretHash, Arc<Live>>,
+    by_hash: papaya::HashMap<SecretHash, Arc<LiveSession>>,
     /// All of them, for whoever looks at lists; held for a look or a change, never while a request is let in.
     index: Mutex<Index>,
     terms: Terms,
@@ -151,19 +154,19 @@ pub struct Table {
 
 #[derive(Default)]
 struct Index {
-    all: BTreeMap<SessionId, Arc<Live>>,
+    all: BTreeMap<SessionId, Arc<LiveSession>>,
     /// The same, by whose they are.
-    of: HashMap<Viewer, BTreeMap<SessionId, Arc<Live>>>,
+    of: HashMap<Viewer, BTreeMap<SessionId, Arc<LiveSession>>>,
 }
 
 impl Index {
-    fn insert(&mut self, live: &Arc<Live>) {
+    fn insert(&mut self, live: &Arc<LiveSession>) {
         let of = self.of.entry(live.opened.holder.viewer()).or_default();
         of.insert(live.id().clone(), Arc::clone(live));
         self.all.insert(live.id().clone(), Arc::clone(live));
     }
 
-    fn remove(&mut self, live: &Live) {
+    fn remove(&mut self, live: &LiveSession) {
         self.all.remove(live.id());
         let viewer = live.opened.holder.viewer();
         if let Some(of) = self.of.get_mut(&viewer) {
@@ -180,7 +183,7 @@ impl Table {
     pub fn new(stored: Vec<(SecretHash, Session)>, terms: Terms, clock: Arc<dyn Clock>, cookie: SessionCookie) -> Self {
         let (by_hash, mut index) = (papaya::HashMap::new(), Index::default());
         for (hash, session) in stored {
-            let live = Arc::new(Live::new(hash, session));
+            let live = Arc::new(LiveSession::new(hash, session));
             live.admitted.store(true, Ordering::Relaxed);
             index.insert(&live);
             by_hash.pin().insert(hash, live);
@@ -202,8 +205,12 @@ impl Table {
     /// as one may have, the one among them that was not used for longest ends now: of all, or of those that the same
     /// session opened, if one opened this. Returns the session, and those that are to be removed for it. Error:
     /// `sessions-full`.
-    pub(super) fn reserve(&self, hash: SecretHash, session: Session) -> Result<(Arc<Live>, Vec<Arc<Live>>)> {
-        let live = Arc::new(Live::new(hash, session));
+    pub(super) fn reserve(
+        &self,
+        hash: SecretHash,
+        session: Session,
+    ) -> Result<(Arc<LiveSession>, Vec<Arc<LiveSession>>)> {
+        let live = Arc::new(LiveSession::new(hash, session));
         let mut index = self.index.lock();
         let oldest = surplus(&index, &live.opened)?;
         if index.all.len() >= SESSIONS_MAX + oldest.len() {
@@ -218,7 +225,7 @@ impl Table {
     }
 
     /// Lets a session that is on disk be shown.
-    pub(super) fn admit(&self, live: &Arc<Live>) {
+    pub(super) fn admit(&self, live: &Arc<LiveSession>) {
         live.admitted.store(true, Ordering::Relaxed);
         self.by_hash.pin().insert(live.hash, Arc::clone(live));
         // One that is listed can be ended.
@@ -228,19 +235,19 @@ impl Table {
     }
 
     /// Ends a session at once: its token is void and what is open under it closes.
-    pub(super) fn end(&self, live: &Live) {
+    pub(super) fn end(&self, live: &LiveSession) {
         live.life.cancel();
         self.by_hash.pin().remove(&live.hash);
     }
 
     /// Forgets sessions that have ended and are on disk no more.
-    pub(super) fn forget(&self, ended: &[Arc<Live>]) {
+    pub(super) fn forget(&self, ended: &[Arc<LiveSession>]) {
         let mut index = self.index.lock();
         ended.iter().for_each(|live| index.remove(live));
     }
 
     /// A session by its id, also one that has ended and is still on disk. `of`: only if it is theirs.
-    pub fn find(&self, id: &str, of: Option<&Viewer>) -> Option<Arc<Live>> {
+    pub fn find(&self, id: &str, of: Option<&Viewer>) -> Option<Arc<LiveSession>> {
         let id = SessionId::new(id).ok()?;
         let found = self.index.lock().all.get(&id).cloned();
         found.filter(|live| of.is_none_or(|viewer| live.opened.holder.viewer() == *viewer))
@@ -270,14 +277,14 @@ impl Table {
 
     /// All sessions of a viewer but one, also those that have ended and are still on disk. One that is just being
     /// opened is opened after this: were it ended now, it could reach the disk after its removal.
-    pub(super) fn others(&self, of: &Viewer, current: Option<&str>) -> Vec<Arc<Live>> {
+    pub(super) fn others(&self, of: &Viewer, current: Option<&str>) -> Vec<Arc<LiveSession>> {
         let index = self.index.lock();
         let all = index.of.get(of).into_iter().flat_map(BTreeMap::values);
         all.filter(|live| live.is_admitted() && current != Some(live.id().as_str())).cloned().collect()
     }
 
     /// Whether a session may still be shown.
-    fn is_good(&self, live: &Live, now: Timestamp) -> bool {
+    fn is_good(&self, live: &LiveSession, now: Timestamp) -> bool {
         let (seen, renewed) = live.uses();
         !live.has_ended() && now < self.terms.expires_at(renewed, seen)
     }
@@ -300,7 +307,7 @@ impl Table {
     }
 
     /// Those that have ended and are still on disk.
-    pub(super) fn ended(&self) -> Vec<Arc<Live>> {
+    pub(super) fn ended(&self) -> Vec<Arc<LiveSession>> {
         self.index.lock().all.values().filter(|live| live.has_ended()).cloned().collect()
     }
 
@@ -311,7 +318,7 @@ impl Table {
     }
 
     /// Those whose last use is not on disk, and the use that is to be stored.
-    pub(super) fn unstored(&self) -> Vec<(Arc<Live>, Timestamp, Timestamp)> {
+    pub(super) fn unstored(&self) -> Vec<(Arc<LiveSession>, Timestamp, Timestamp)> {
         let index = self.index.lock();
         let used = index.all.values().filter(|live| !live.has_ended()).filter_map(|live| {
             let (seen, renewed) = live.uses();
@@ -322,13 +329,13 @@ impl Table {
     }
 
     /// Notes that the use of a session is on disk.
-    pub(super) fn stored(&self, live: &Live, seen: Timestamp) {
+    pub(super) fn stored(&self, live: &LiveSession, seen: Timestamp) {
         live.stored_seen_at.fetch_max(seen.as_millis(), Ordering::Relaxed);
     }
 }
 
 /// The sessions that end for a new one of the same user. Error: `sessions-full`.
-fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<Live>>> {
+fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
     let Some(of) = index.of.get(&new.holder.viewer()) else { return Ok(Vec::new()) };
     let good = || of.values().filter(|live| !live.has_ended());
     let surplus = (good().count() + 1).saturating_sub(SESSIONS_PER_USER_MAX);
@@ -336,7 +343,7 @@ fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<Live>>> {
         return Ok(Vec::new());
     }
     // Whoever has one token must not be able to end what others opened.
-    let may_end = |live: &&Arc<Live>| new.opened_by.is_none() || live.opened.opened_by == new.opened_by;
+    let may_end = |live: &&Arc<LiveSession>| new.opened_by.is_none() || live.opened.opened_by == new.opened_by;
     let mut old: Vec<_> = good().filter(|live| live.is_admitted()).filter(may_end).cloned().collect();
     if new.opened_by.is_some() && old.len() < surplus {
         let message = "this user has as many sessions as one may have, and none that this session opened; end some: \

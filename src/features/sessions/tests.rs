@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::rules::{Session, Terms, Token};
-use super::service::{Description, Keeper, Made, Opening, SessionsHook};
+use super::service::{Creation, Description, SessionOpening, SessionStore, SessionsHook};
 use super::table::Table;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::{Entropy, SeededEntropy};
@@ -30,7 +30,7 @@ const TERMS: Terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Dur
 /// A server's sessions, and a caller on its machine.
 struct Bench {
     running: Running,
-    keeper: Keeper,
+    keeper: SessionStore,
     entropy: SeededEntropy,
 }
 
@@ -51,9 +51,9 @@ impl Bench {
 
     async fn open(&self, name: &str) -> Result<(Token, Session)> {
         let owner = Caller { viewer: Viewer::Owner, administrator: true, peer: peer(), session: None };
-        let made = Made { entropy: &self.entropy, now: self.running.clock.now() };
+        let made = Creation { entropy: &self.entropy, now: self.running.clock.now() };
         let user = (!name.is_empty()).then(|| UserId::new(name).unwrap());
-        self.keeper.open(&owner, Opening { user, ..Opening::default() }, &made).await
+        self.keeper.open(&owner, SessionOpening { user, ..SessionOpening::default() }, &made).await
     }
 
     fn shown(&self, token: &Token) -> Result<ActiveSession> {
@@ -84,9 +84,9 @@ fn sorted(ids: impl IntoIterator<Item = SessionId>) -> Vec<SessionId> {
 }
 
 /// The sessions as a start of the server finds them.
-async fn restore(running: &Running) -> Keeper {
+async fn restore(running: &Running) -> SessionStore {
     let (engine, clock) = (running.engine.clone(), Arc::clone(&running.clock) as _);
-    running.reads.ask(move |reader| Keeper::restore(reader, engine, TERMS, clock)).await.unwrap()
+    running.reads.ask(move |reader| SessionStore::restore(reader, engine, TERMS, clock)).await.unwrap()
 }
 
 fn block_on(test: impl Future<Output = ()>) {
@@ -241,18 +241,18 @@ async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens
     bench.running.clock.advance(Duration::from_secs(1));
     bench.shown(&tokens[0]).unwrap();
     // With one of them: each but the first takes the place of the one before.
-    let made = Made { entropy: &bench.entropy, now: bench.running.clock.now() };
+    let made = Creation { entropy: &bench.entropy, now: bench.running.clock.now() };
     let caller =
         |shown: ActiveSession| Caller { viewer: user("ann"), administrator: false, peer: peer(), session: Some(shown) };
     let mut opened = Vec::new();
     for _ in 0..3 {
-        opened.push(bench.keeper.open(&caller(shown.clone()), Opening::default(), &made).await.unwrap().0);
+        opened.push(bench.keeper.open(&caller(shown.clone()), SessionOpening::default(), &made).await.unwrap().0);
     }
     let refused = |token: &Token| bench.shown(token).is_err();
     assert_eq!(opened.iter().map(refused).collect::<Vec<_>>(), [true, true, false]);
     assert!(!tokens.iter().any(refused), "no other device of hers goes");
     let other = caller(bench.shown(&tokens[5]).unwrap());
-    let full = bench.keeper.open(&other, Opening::default(), &made).await.unwrap_err();
+    let full = bench.keeper.open(&other, SessionOpening::default(), &made).await.unwrap_err();
     assert_eq!(full.slug(), Some("sessions-full"));
     // By an administrator, who shows none: those that were unused for longest go. All were just used, to see that they
     // are there; of those that were used at once the oldest goes first.

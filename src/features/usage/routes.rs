@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::rules::{Counts, LIMIT_MAX, Limits, PLAN_LENGTH_MAX, Period, Plan, Status, Subscription, Thing};
+use super::rules::{
+    CountedKind, LIMIT_MAX, Limits, PLAN_LENGTH_MAX, Period, Plan, Subscription, SubscriptionStatus, UsageCounts,
+};
 use super::service::{self, Usage};
 use super::sql;
 use crate::base::clock::Timestamp;
@@ -56,8 +58,8 @@ struct CountersItem {
     creatures_created: u64,
 }
 
-impl From<Counts> for CountersItem {
-    fn from(counts: Counts) -> Self {
+impl From<UsageCounts> for CountersItem {
+    fn from(counts: UsageCounts) -> Self {
         Self {
             parties_created: counts.parties,
             encounters_created: counts.encounters,
@@ -96,7 +98,7 @@ impl LimitsItem {
     fn checked(self) -> Result<Limits> {
         let Self { parties_created: parties, encounters_created: encounters, creatures_created: creatures } = self;
         let limits = Limits { parties, encounters, creatures };
-        match Thing::ALL.into_iter().find(|thing| limits.of(*thing).is_some_and(|limit| limit > LIMIT_MAX)) {
+        match CountedKind::ALL.into_iter().find(|thing| limits.of(*thing).is_some_and(|limit| limit > LIMIT_MAX)) {
             Some(thing) => {
                 let field = format!("limits.{}", thing.counter());
                 Err(Error::invalid_field(&field, format!("must be at most {LIMIT_MAX}; left out, it is no limit")))
@@ -166,7 +168,7 @@ async fn mine(
     let owner = viewer == Viewer::Owner;
     let defaults = if owner { Limits::default() } else { usage.defaults };
     let Plan { name, limits, period, reset_at } = standing.plan(defaults, api.clock.now());
-    let status = standing.subscription.as_ref().map_or(Status::Active, |subscription| subscription.status);
+    let status = standing.subscription.as_ref().map_or(SubscriptionStatus::Active, |subscription| subscription.status);
     let item = UsageItem {
         user_id: viewer.scope().to_owned(),
         plan: if owner { "owner" } else { name }.to_owned(),
@@ -183,13 +185,13 @@ async fn mine(
 /// The status of a subscription. By way of a string: a derived enum would also take `{"active": null}`.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-struct StatusName(Status);
+struct StatusName(SubscriptionStatus);
 
 impl TryFrom<String> for StatusName {
     type Error = &'static str;
 
     fn try_from(name: String) -> std::result::Result<Self, &'static str> {
-        Status::named(&name).map(Self).ok_or("is none of active, paused and cancelled")
+        SubscriptionStatus::named(&name).map(Self).ok_or("is none of active, paused and cancelled")
     }
 }
 

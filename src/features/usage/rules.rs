@@ -20,7 +20,7 @@ pub(crate) const PLAN_LENGTH_MAX: usize = 64;
 const LATEST: i64 = 253_402_300_799_999;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Thing {
+pub(crate) enum CountedKind {
     /// Documents of `parties`.
     Party,
     /// Documents of `encounters`.
@@ -29,7 +29,7 @@ pub(crate) enum Thing {
     Creature,
 }
 
-impl Thing {
+impl CountedKind {
     pub(crate) const ALL: [Self; 3] = [Self::Party, Self::Encounter, Self::Creature];
 
     /// What a document of `collection` counts as, if it counts.
@@ -66,23 +66,23 @@ pub(crate) struct Each<T> {
 
 impl<T: Copy> Each<T> {
     /// The value for `thing`.
-    pub(crate) const fn of(&self, thing: Thing) -> T {
+    pub(crate) const fn of(&self, thing: CountedKind) -> T {
         match thing {
-            Thing::Party => self.parties,
-            Thing::Encounter => self.encounters,
-            Thing::Creature => self.creatures,
+            CountedKind::Party => self.parties,
+            CountedKind::Encounter => self.encounters,
+            CountedKind::Creature => self.creatures,
         }
     }
 }
 
 /// How many were created.
-pub(crate) type Counts = Each<u64>;
+pub(crate) type UsageCounts = Each<u64>;
 /// How many may be; `None`: any number.
 pub(crate) type Limits = Each<Option<u64>>;
 
 /// How a subscription is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
+pub(crate) enum SubscriptionStatus {
     /// Its limits hold, and when its period is over the next begins.
     Active,
     /// Its limits hold, and its period stands still: what is left of it may be used, and nothing is added.
@@ -91,7 +91,7 @@ pub(crate) enum Status {
     Cancelled,
 }
 
-impl Status {
+impl SubscriptionStatus {
     /// Its name in the table and on the wire.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -213,7 +213,7 @@ pub(crate) struct Subscription {
     pub user: UserId,
     /// What the plan is called; for people.
     pub plan: String,
-    pub status: Status,
+    pub status: SubscriptionStatus,
     /// The period that runs, or, until it is set forward, the last that ran.
     pub period: Period,
     /// How long its periods are.
@@ -224,11 +224,11 @@ pub(crate) struct Subscription {
 
 /// How a user stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct UsageState {
     /// The subscription, if there is one, also a cancelled one.
     pub subscription: Option<Subscription>,
     /// What was created since counting began anew.
-    pub counts: Counts,
+    pub counts: UsageCounts,
 }
 
 /// What is in force for a user.
@@ -243,10 +243,10 @@ pub(crate) struct Plan<'a> {
     pub reset_at: Option<Timestamp>,
 }
 
-impl Standing {
+impl UsageState {
     /// The subscription as far as it grants anything.
     pub(crate) fn granted(&self) -> Option<&Subscription> {
-        self.subscription.as_ref().filter(|subscription| subscription.status != Status::Cancelled)
+        self.subscription.as_ref().filter(|subscription| subscription.status != SubscriptionStatus::Cancelled)
     }
 
     /// What is in force at `now`: the subscription, or the default plan, which has `defaults` for limits and the
@@ -254,7 +254,7 @@ impl Standing {
     pub(crate) fn plan(&self, defaults: Limits, now: Timestamp) -> Plan<'_> {
         match self.granted() {
             Some(Subscription { plan, status, period, limits, .. }) => {
-                let reset_at = (*status == Status::Active).then(|| reset_after(period.end));
+                let reset_at = (*status == SubscriptionStatus::Active).then(|| reset_after(period.end));
                 Plan { name: plan, limits: *limits, period: Some(*period), reset_at }
             }
             None => {
@@ -274,7 +274,7 @@ pub(crate) fn reset_after(end: Timestamp) -> Timestamp {
 
 impl Plan<'_> {
     /// Refuses one more than may be, when `used` were created. Error: `quota-exceeded`.
-    pub(crate) fn check(&self, thing: Thing, used: u64) -> Result<()> {
+    pub(crate) fn check(&self, thing: CountedKind, used: u64) -> Result<()> {
         let Some(limit) = self.limits.of(thing).filter(|limit| used >= *limit) else { return Ok(()) };
         let (things, name) = (thing.collection(), self.name);
         let message = match self.reset_at {

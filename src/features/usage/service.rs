@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rules::{Limits, Standing, Subscription, Thing};
+use super::rules::{CountedKind, Limits, Subscription, UsageState};
 use super::sql;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, StoredRows};
 use crate::store::Connection;
 
-/// Counts what users create, and keeps them to their limits.
+/// UsageCounts what users create, and keeps them to their limits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     /// What may be created in a calendar month without a subscription.
@@ -26,7 +26,7 @@ impl DocumentHook for Usage {
         if !change.creates() || change.deletes() || change.origin() != ChangeOrigin::Request {
             return Ok(None);
         }
-        let Some(thing) = Thing::of(&change.document().collection) else { return Ok(None) };
+        let Some(thing) = CountedKind::of(&change.document().collection) else { return Ok(None) };
         let (who, at) = (Arc::<str>::from(change.viewer().scope()), change.at());
         let group: Arc<str> = format!("{} {who}", thing.counter()).into();
         if change.user().is_some() {
@@ -73,6 +73,6 @@ pub(crate) fn begin_next(conn: &Connection, user: &str, now: Timestamp) -> Resul
 }
 
 /// How a viewer stands. Error: `Damaged`.
-pub(crate) fn standing(conn: &Connection, viewer: &Viewer) -> Result<Standing> {
+pub(crate) fn standing(conn: &Connection, viewer: &Viewer) -> Result<UsageState> {
     sql::standing(conn, viewer.scope())
 }

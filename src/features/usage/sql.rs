@@ -2,7 +2,9 @@
 
 use rusqlite::{CachedStatement, OptionalExtension, Row};
 
-use super::rules::{Counts, Each, Length, Limits, Period, Standing, Status, Subscription, Thing};
+use super::rules::{
+    CountedKind, Each, Length, Limits, Period, Subscription, SubscriptionStatus, UsageCounts, UsageState,
+};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
@@ -12,13 +14,13 @@ const COLUMNS: &str = "s.user_id, s.plan, s.status, s.period_start, s.period_end
                        s.parties_max, s.encounters_max, s.creatures_max";
 
 /// How `who` stands: a user, or the owner by the name of its scope. Error: `Damaged`.
-pub(crate) fn standing(conn: &Connection, who: &str) -> Result<Standing> {
+pub(crate) fn standing(conn: &Connection, who: &str) -> Result<UsageState> {
     let subscription = subscription(conn, who)?;
     let sql = "SELECT parties, encounters, creatures FROM usage_counters WHERE user_id = ?1";
     let read =
         |row: &Row<'_>| Ok(Each { parties: number(row, 0)?, encounters: number(row, 1)?, creatures: number(row, 2)? });
-    let counts: Option<Counts> = cached(conn, sql)?.query_row([who], read).optional().map_err(sql_error)?;
-    Ok(Standing { subscription, counts: counts.unwrap_or_default() })
+    let counts: Option<UsageCounts> = cached(conn, sql)?.query_row([who], read).optional().map_err(sql_error)?;
+    Ok(UsageState { subscription, counts: counts.unwrap_or_default() })
 }
 
 /// The subscription of a user. Error: `Damaged`.
@@ -55,9 +57,9 @@ pub(crate) fn put(conn: &Connection, subscription: &Subscription) -> Result<()> 
         period.end.to_string(),
         months,
         day,
-        limit(Thing::Party),
-        limit(Thing::Encounter),
-        limit(Thing::Creature),
+        limit(CountedKind::Party),
+        limit(CountedKind::Encounter),
+        limit(CountedKind::Creature),
     );
     cached(conn, sql)?.execute(row).map(drop).map_err(sql_error)
 }
@@ -76,12 +78,12 @@ pub(crate) fn zero(conn: &Connection, user: &str, now: Timestamp) -> Result<()> 
     cached(conn, sql)?.execute((user, now.to_string())).map(drop).map_err(sql_error)
 }
 
-pub(crate) fn count(conn: &Connection, who: &str, thing: Thing, at: Timestamp) -> Result<()> {
+pub(crate) fn count(conn: &Connection, who: &str, thing: CountedKind, at: Timestamp) -> Result<()> {
     let one = |counted| i64::from(counted == thing);
     let sql = "INSERT INTO usage_counters (user_id, parties, encounters, creatures, since) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (user_id) DO UPDATE SET parties = parties + excluded.parties,
                  encounters = encounters + excluded.encounters, creatures = creatures + excluded.creatures";
-    let row = (who, one(Thing::Party), one(Thing::Encounter), one(Thing::Creature), at.to_string());
+    let row = (who, one(CountedKind::Party), one(CountedKind::Encounter), one(CountedKind::Creature), at.to_string());
     cached(conn, sql)?.execute(row).map(drop).map_err(sql_error)
 }
 
@@ -144,7 +146,7 @@ fn read(row: &Row<'_>) -> Result<Subscription> {
     Ok(Subscription {
         user: UserId::new(&name).map_err(|_| damaged("name"))?,
         plan: text(1)?,
-        status: Status::named(&text(2)?).ok_or_else(|| damaged("status"))?,
+        status: SubscriptionStatus::named(&text(2)?).ok_or_else(|| damaged("status"))?,
         limits: Limits { parties: limit(7)?, encounters: limit(8)?, creatures: limit(9)? },
         period,
         length,

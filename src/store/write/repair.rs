@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::base::error::Error;
 use crate::base::ids::{Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
@@ -65,7 +64,7 @@ fn rewrite(
     if let Some(other) = conn.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).optional()? {
         remove(conn, other)?;
     }
-    write_row(conn, meta)?;
+    tables::insert_document(conn, meta, Existing::Replace)?;
     let base = history
         .map_or(Base { version: document.version, seq: document.seq, hash: document.hash }, |history| history.base);
     tables::update_base(conn, key, base)?;
@@ -81,27 +80,6 @@ fn rewrite(
     }
     drop_snapshots(conn, document, &known)?;
     Ok(tables::insert_snapshot(conn, document, Existing::Replace)?)
-}
-
-fn write_row(conn: &Connection, meta: &Meta) -> Result<(), StoreError> {
-    let access = tables::access_column(meta).map_err(Error::internal)?;
-    let sql =
-        "INSERT INTO documents (key, collection, id, host, access, created_at, access_seq, base_version, base_seq,
-                                      base_hash)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8) ON CONFLICT (key) DO UPDATE
-               SET collection = excluded.collection, id = excluded.id, host = excluded.host, access = excluded.access,
-                   access_seq = excluded.access_seq, created_at = excluded.created_at";
-    conn.prepare_cached(sql)?.execute((
-        meta.key,
-        meta.name.collection.as_str(),
-        meta.name.id.as_str(),
-        meta.host.as_ref().map(|host| host.as_str()),
-        access,
-        meta.created_at.to_string(),
-        rows::int(meta.access_seq.0),
-        Hash::ZERO.to_string(),
-    ))?;
-    Ok(())
 }
 
 fn write_event(conn: &Connection, meta: &Arc<Meta>, link: &Link) -> Result<(), StoreError> {

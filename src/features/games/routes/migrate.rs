@@ -8,15 +8,15 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Game, MEMORY, json};
+use super::{GamePath, MEMORY, json};
 use crate::base::error::ProblemType;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::Version;
 use crate::document::chain::Position;
-use crate::features::games::migrate_in::{self, End};
-use crate::features::games::migrate_out::{self, Departed, Retry};
+use crate::features::games::migrate_in::{self, ImportedHead};
+use crate::features::games::migrate_out::{self, MigratedGame, MigrationKey};
 use crate::features::games::problems::{GAME_TOO_LARGE, MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
-use crate::features::games::protocol::Piece;
+use crate::features::games::protocol::MigrationPiece;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse};
@@ -97,7 +97,7 @@ struct Migrated {
 )]
 async fn migrate(
     State(api): State<Api>,
-    Game(name): Game,
+    GamePath(name): GamePath,
     OriginalUri(uri): OriginalUri,
     sent: IdempotentRequest,
 ) -> HandlerResult<Response> {
@@ -109,14 +109,14 @@ async fn migrate(
     }
     relocation::check_game(&api.reads.hub, &name, &uri)?;
     let MigrateBody { to } = sent.object()?;
-    let retry = sent.key().map(|key| Retry { key: key.clone(), render });
+    let retry = sent.key().map(|key| MigrationKey { key: key.clone(), render });
     let departed = migrate_out::migrate(&api, &sent.caller, name, &to, retry).await?;
     Ok(render(&departed)?.into_response(false)?)
 }
 
 /// The answer as it is given and kept.
-fn render(departed: &Departed) -> Result<StoredResponse> {
-    let Departed { document, to, confirmed } = departed;
+fn render(departed: &MigratedGame) -> Result<StoredResponse> {
+    let MigratedGame { document, to, confirmed } = departed;
     let (position, confirmed) = (document.position(), *confirmed);
     let (version, hash) = (document.version, document.hash.to_string());
     let body = Migrated { success: true, to: to.clone(), version, hash, position, confirmed };
@@ -151,20 +151,25 @@ struct Imported {
         ImportProblems,
     ),
 )]
-async fn import(State(api): State<Api>, Game(name): Game, caller: Caller, request: Request) -> HandlerResult<Response> {
+async fn import(
+    State(api): State<Api>,
+    GamePath(name): GamePath,
+    caller: Caller,
+    request: Request,
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     // An event may hold a whole request and a whole state, and lies some levels deeper than either.
     let limits = BodyLimits { bytes_max: api.body.bytes_max * 2 + (1 << 20), depth_max: api.body.depth_max + 16 };
     let body = RawBody::from_request(request, &limits).await?;
     body.one_of(&[JSON])?;
     // Not by the path-tracking reader, which does not keep bodies as they are.
-    let piece: Piece = serde_json::from_slice(&body.bytes)
+    let piece: MigrationPiece = serde_json::from_slice(&body.bytes)
         .map_err(|error| Error::invalid_field("body", "is not a piece of a game").caused_by(error))?;
     // In a task of its own: what was begun is ended, whether the other server waits for it or not.
     let taken = tokio::spawn(async move { migrate_in::take(&api, name, piece).await });
     match taken.await.map_err(Error::internal)?? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
-        Some(End { version, hash, rows }) => {
+        Some(ImportedHead { version, hash, rows }) => {
             let (hash, rows) = (hash.to_string(), rows.map(|rows| rows.to_string()));
             Ok(json(StatusCode::OK, &Imported { version, hash, rows })?)
         }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Game, PersistProblems, PersistenceProblems, RemoveProblems, RestoreProblems, json};
+use super::{GamePath, PersistProblems, PersistenceProblems, RemoveProblems, RestoreProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, Version};
@@ -75,7 +75,7 @@ struct PersistedGame {
     request_body = PersistBody,
     responses((status = 200, description = "It is on disk.", body = PersistedGame), PersistProblems),
 )]
-async fn persist(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
+async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: IdempotentRequest) -> HandlerResult<Response> {
     let body: PersistBody = sent.object()?;
     if body.game_id != game.id {
         return Err(Error::invalid_field("gameId", "is not the game in the path").into());
@@ -120,7 +120,11 @@ async fn persist(State(api): State<Api>, Game(game): Game, sent: IdempotentReque
         RestoreProblems,
     ),
 )]
-async fn restore(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> HandlerResult<Response> {
+async fn restore(
+    State(api): State<Api>,
+    GamePath(game): GamePath,
+    Caller { viewer, .. }: Caller,
+) -> HandlerResult<Response> {
     api.reads.check_reader(&game, &viewer).await?;
     let running = api.reads.hub.document(&game);
     if let Some(document) = running.as_ref().filter(|document| !document.is_deleted()) {
@@ -201,7 +205,11 @@ fn shown(document: &Document, audience: Audience<'_>, damaged: &[(Version, Versi
     ),
     responses((status = 204, description = "It is removed."), RemoveProblems),
 )]
-async fn remove(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> HandlerResult<Response> {
+async fn remove(
+    State(api): State<Api>,
+    GamePath(game): GamePath,
+    Caller { viewer, .. }: Caller,
+) -> HandlerResult<Response> {
     // Also one that cannot be read any more.
     let tip = api.reads.tip(&game).await?.ok_or_else(|| absent(&game, None))?;
     tip.meta.check_reader(&viewer)?;
@@ -275,7 +283,7 @@ struct Storing {
 )]
 async fn persistence(
     State(api): State<Api>,
-    Game(game): Game,
+    GamePath(game): GamePath,
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     let document = api.reads.live_document(&game, &viewer).await?;

@@ -10,15 +10,15 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Game, ReconnectProblems, TokenProblems, json};
+use super::{GamePath, ReconnectProblems, TokenProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind};
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
 use crate::features::games::options::TokenLifetime;
-use crate::features::games::reconnect::{self, Request};
+use crate::features::games::reconnect::{self, ReconnectRequest};
 use crate::features::games::service;
-use crate::features::games::tokens::Token;
+use crate::features::games::tokens::ReconnectToken;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse};
@@ -86,7 +86,7 @@ struct ConnectionToken {
 async fn connection_token(
     State(api): State<Api>,
     Extension(lifetime): Extension<TokenLifetime>,
-    Game(game): Game,
+    GamePath(game): GamePath,
     caller: Caller,
     Query(TokenQuery { player_id }): Query<TokenQuery>,
     method: Method,
@@ -182,7 +182,7 @@ struct Reconnected {
 async fn reconnect(
     State(api): State<Api>,
     Extension(lifetime): Extension<TokenLifetime>,
-    Game(game): Game,
+    GamePath(game): GamePath,
     sent: IdempotentRequest,
 ) -> HandlerResult<Response> {
     let ReconnectBody { game_id, player_id, reconnect_token, last_event_id } = sent.object()?;
@@ -191,8 +191,8 @@ async fn reconnect(
     }
     // The fingerprint tells nothing of the token: what it covers holds 256 secret bits.
     let (key, viewer) = (sent.key().cloned(), sent.caller.viewer);
-    let token = Token::parse(&reconnect_token)?;
-    let request = Request { game, player: player_id, viewer, token, last_event_id, key };
+    let token = ReconnectToken::parse(&reconnect_token)?;
+    let request = ReconnectRequest { game, player: player_id, viewer, token, last_event_id, key };
     let IdempotentAnswer { answer, replayed } = reconnect::reconnect(&api, lifetime, request).await?;
     let mut response = StoredResponse::from_json(StatusCode::OK, answer)?.into_response(replayed)?;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{CompleteProblems, Game, JoinProblems, LeaveProblems, Player, SeatsProblems, json};
+use super::{CompleteProblems, GamePath, JoinProblems, LeaveProblems, PlayerPath, SeatsProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentId, DocumentName, UserId};
 use crate::features::games::seats::Seat;
@@ -87,7 +87,7 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
         JoinProblems,
     ),
 )]
-async fn join(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
+async fn join(State(api): State<Api>, GamePath(game): GamePath, sent: IdempotentRequest) -> HandlerResult<Response> {
     let JoinBody { player_id, seat } = sent.object()?;
     api.reads.check_reader(&game, &sent.caller.viewer).await?;
     if let Some(before) = sent.stored_response(&api).await? {
@@ -113,7 +113,11 @@ async fn join(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest)
     params(("id" = String, Path, description = "The game."), Caller),
     responses((status = 200, description = "The taken seats, in their order.", body = Seats), SeatsProblems),
 )]
-async fn list(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: Caller) -> HandlerResult<Response> {
+async fn list(
+    State(api): State<Api>,
+    GamePath(game): GamePath,
+    Caller { viewer, .. }: Caller,
+) -> HandlerResult<Response> {
     let seats = service::list(&api, &game, &viewer).await?;
     let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
     Ok(json(StatusCode::OK, &Seats { items })?)
@@ -133,8 +137,8 @@ async fn list(State(api): State<Api>, Game(game): Game, Caller { viewer, .. }: C
 )]
 async fn leave(
     State(api): State<Api>,
-    Game(game): Game,
-    Player(player): Player,
+    GamePath(game): GamePath,
+    PlayerPath(player): PlayerPath,
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     Ok(revoked(service::leave(&api, &game, viewer, player).await?)?)
@@ -168,7 +172,11 @@ struct CompletedGame {
     params(("id" = String, Path, description = "The game."), Caller, IdempotentRequest),
     responses((status = 200, description = "The game is over, on disk.", body = CompletedGame), CompleteProblems),
 )]
-async fn complete(State(api): State<Api>, Game(game): Game, sent: IdempotentRequest) -> HandlerResult<Response> {
+async fn complete(
+    State(api): State<Api>,
+    GamePath(game): GamePath,
+    sent: IdempotentRequest,
+) -> HandlerResult<Response> {
     sent.optional_object::<CompleteBody>()?;
     api.reads.check_reader(&game, &sent.caller.viewer).await?;
     if let Some(before) = sent.stored_response(&api).await? {

@@ -9,31 +9,34 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::DocumentName;
 use crate::base::limits::{EXPIRED_TOKENS_KEPT, IDEMPOTENCY_KEPT, MOVED_ANSWERS_BYTES_MAX};
 use crate::engine::request::CompanionRows;
-use crate::features::games::attached_rows::{Answer, Belonging, Binary, Game, KeptAnswer, Key, Seat, Token};
-use crate::features::games::sql::{maybe_time, time, user};
+use crate::features::games::attached_rows::{
+    AnswerRow, AttachedRow, Binary, GameRow, KeptAnswer, KeyRow, SeatRow, TokenRow,
+};
+use crate::features::games::sql::user;
+use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
 
 /// All of it, in the order in which it can be written: what is of no use any more is left out, and of too many answers
 /// the oldest go without their bodies.
-pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<Vec<Belonging>> {
-    let mut belongings = Vec::new();
+pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<Vec<AttachedRow>> {
+    let mut attached = Vec::new();
     let game = "SELECT completed_at FROM games WHERE document = ?1";
-    each(conn, game, [document], &mut belongings, |row| {
-        Ok(Belonging::Game(Game { completed_at: maybe_time(row, 0)? }))
+    each(conn, game, [document], &mut attached, |row| {
+        Ok(AttachedRow::Game(GameRow { completed_at: optional_time(row, 0)? }))
     })?;
     for seat in crate::features::games::sql::seats(conn, document)? {
         let crate::features::games::sql::Seat { player, seat, identity, joined_at } = seat;
-        belongings.push(Belonging::Seat(Seat { player, seat, identity, joined_at }));
+        attached.push(AttachedRow::Seat(SeatRow { player, seat, identity, joined_at }));
     }
     let kept = now.minus(EXPIRED_TOKENS_KEPT).to_string();
     let tokens = "SELECT hash, player, identity, family, issued_at, expires_at, used_at, replaced_by, revoked_at
                   FROM reconnect_tokens WHERE document = ?1 AND expires_at >= ?2 ORDER BY rowid";
-    each(conn, tokens, (document, &kept), &mut belongings, token)?;
+    each(conn, tokens, (document, &kept), &mut attached, token)?;
     let answers = "SELECT a.scope, a.key, a.fingerprint, a.token, a.nonce, a.sealed FROM reconnect_tokens t
                    JOIN reconnect_answers a ON a.token = t.hash
                    WHERE t.document = ?1 AND t.expires_at >= ?2 ORDER BY t.rowid";
-    each(conn, answers, (document, &kept), &mut belongings, |row| {
-        Ok(Belonging::Answer(Answer {
+    each(conn, answers, (document, &kept), &mut attached, |row| {
+        Ok(AttachedRow::Answer(AnswerRow {
             scope: text(row, 0)?,
             key: row.get(1)?,
             fingerprint: text(row, 2)?,
@@ -45,16 +48,16 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
     let keys = "SELECT scope, key, fingerprint, answer, at FROM idempotency_keys
                 WHERE document = ?1 AND at >= ?2 ORDER BY at DESC, rowid DESC";
     let mut bytes = 0;
-    each(conn, keys, (document, now.minus(IDEMPOTENCY_KEPT).to_string()), &mut belongings, |row| {
+    each(conn, keys, (document, now.minus(IDEMPOTENCY_KEPT).to_string()), &mut attached, |row| {
         let answer: String = row.get(3)?;
         bytes += answer.len();
         let whole = bytes <= MOVED_ANSWERS_BYTES_MAX;
         let answer = if whole { Ok(answer.into_bytes()) } else { minimal(&answer) };
         let answer = answer.map_err(|error| damaged(3, error))?;
         let (scope, fingerprint) = (text(row, 0)?, text(row, 2)?);
-        Ok(Belonging::Key(Key { scope, key: row.get(1)?, fingerprint, answer: Binary(answer), at: time(row, 4)? }))
+        Ok(AttachedRow::Key(KeyRow { scope, key: row.get(1)?, fingerprint, answer: Binary(answer), at: time(row, 4)? }))
     })?;
-    Ok(belongings)
+    Ok(attached)
 }
 
 fn minimal(answer: &str) -> Result<Vec<u8>> {
@@ -65,28 +68,28 @@ fn each(
     conn: &Connection,
     sql: &str,
     parameters: impl Params,
-    into: &mut Vec<Belonging>,
-    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<Belonging>,
+    into: &mut Vec<AttachedRow>,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<AttachedRow>,
 ) -> Result<()> {
     let mut statement = conn.prepare_cached(sql).map_err(sql_error)?;
-    for belonging in statement.query_map(parameters, read).map_err(sql_error)? {
-        into.push(belonging.map_err(sql_error)?);
+    for attached_row in statement.query_map(parameters, read).map_err(sql_error)? {
+        into.push(attached_row.map_err(sql_error)?);
     }
     Ok(())
 }
 
-fn token(row: &rusqlite::Row<'_>) -> rusqlite::Result<Belonging> {
+fn token(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttachedRow> {
     let replaced_by: Option<String> = row.get(7)?;
-    Ok(Belonging::Token(Token {
+    Ok(AttachedRow::Token(TokenRow {
         hash: text(row, 0)?,
         player: user(row, 1)?,
         identity: user(row, 2)?,
         family: text(row, 3)?,
         issued_at: time(row, 4)?,
         expires_at: time(row, 5)?,
-        used_at: maybe_time(row, 6)?,
+        used_at: optional_time(row, 6)?,
         replaced_by: replaced_by.map(|_| text(row, 7)).transpose()?,
-        revoked_at: maybe_time(row, 8)?,
+        revoked_at: optional_time(row, 8)?,
     }))
 }
 
@@ -101,7 +104,7 @@ fn damaged(column: usize, error: impl Into<Box<dyn std::error::Error + Send + Sy
 
 /// Writes all of it for a game that has come, in place of what was here of it before, and notes that it has come. What
 /// was verified cannot be refused by the tables: an answer that another request here has the key of gives way.
-pub(crate) fn companion_rows(game: &DocumentName, id: &str, belongings: Vec<Belonging>) -> CompanionRows {
+pub(crate) fn companion_rows(game: &DocumentName, id: &str, attached: Vec<AttachedRow>) -> CompanionRows {
     let (game, id) = (game.id.clone(), id.to_owned());
     Arc::new(move |conn, document, now| {
         for sql in [
@@ -112,8 +115,8 @@ pub(crate) fn companion_rows(game: &DocumentName, id: &str, belongings: Vec<Belo
         ] {
             execute(conn, sql, [document])?;
         }
-        for belonging in &belongings {
-            write(conn, document, belonging)?;
+        for attached_row in &attached {
+            write(conn, document, attached_row)?;
         }
         execute(conn, "DELETE FROM moves WHERE game = ?1", [game.as_str()])?;
         let sql = "UPDATE arrivals SET confirmed_at = ?3, head = NULL WHERE game = ?1 AND move = ?2";
@@ -133,19 +136,19 @@ fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<()> {
     conn.prepare_cached(sql).and_then(run).map(drop).map_err(sql_error)
 }
 
-fn write(conn: &Connection, document: i64, belonging: &Belonging) -> Result<()> {
+fn write(conn: &Connection, document: i64, attached_row: &AttachedRow) -> Result<()> {
     let said = |at: &Option<Timestamp>| at.map(|at| at.to_string());
-    match belonging {
-        Belonging::Game(Game { completed_at }) => {
+    match attached_row {
+        AttachedRow::Game(GameRow { completed_at }) => {
             let status = if completed_at.is_some() { "completed" } else { "running" };
             let sql = "INSERT INTO games (document, status, completed_at) VALUES (?1, ?2, ?3)";
             execute(conn, sql, (document, status, said(completed_at)))
         }
-        Belonging::Seat(Seat { player, seat, identity, joined_at }) => {
+        AttachedRow::Seat(SeatRow { player, seat, identity, joined_at }) => {
             let sql = "INSERT INTO seats (document, player, seat, identity, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)";
             execute(conn, sql, (document, player.as_str(), seat, identity.as_str(), joined_at.to_string()))
         }
-        Belonging::Token(token) => {
+        AttachedRow::Token(token) => {
             let sql = "INSERT INTO reconnect_tokens (hash, document, player, identity, family, issued_at, expires_at,
                                                      used_at, replaced_by, revoked_at)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
@@ -157,14 +160,14 @@ fn write(conn: &Connection, document: i64, belonging: &Belonging) -> Result<()> 
             let values = (hash, document, player, identity, family, issued_at, expires_at, used_at, next, revoked_at);
             execute(conn, sql, values)
         }
-        Belonging::Answer(answer) => {
+        AttachedRow::Answer(answer) => {
             let sql = "INSERT INTO reconnect_answers (scope, key, fingerprint, token, nonce, sealed)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
             let (scope, token) = (answer.scope.as_str(), answer.token.as_str());
             let (nonce, sealed) = (&answer.nonce.0, &answer.sealed.0);
             execute(conn, sql, (scope, &answer.key, answer.fingerprint.as_str(), token, nonce, sealed))
         }
-        Belonging::Key(key) => {
+        AttachedRow::Key(key) => {
             let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at, document)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
             let answer = String::from_utf8_lossy(&key.answer.0);

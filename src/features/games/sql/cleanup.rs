@@ -8,7 +8,7 @@ use crate::store::{Connection, sql_error};
 
 /// A game as it stands at the end of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct CleanupCandidate {
     pub name: DocumentName,
     pub version: Version,
     /// The hash of that.
@@ -23,7 +23,7 @@ pub(crate) struct Standing {
     pub has_history: bool,
 }
 
-impl Standing {
+impl CleanupCandidate {
     /// Since when nothing has happened in a game that was completed at this time: it may still be written to, and what
     /// was written is kept as long as any game.
     pub(crate) fn over_since(&self, completed_at: Timestamp) -> Timestamp {
@@ -35,7 +35,7 @@ impl Standing {
 type Found = (i64, String, i64, String, String, bool, bool);
 
 /// At most `limit` games by id, those after `after`; deleted ones are left out, and those that went to another server.
-pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<Standing>> {
+pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<CleanupCandidate>> {
     let small = i64::try_from(COMPACT_EVENT_BYTES_MAX).unwrap_or(i64::MAX);
     let read = || -> rusqlite::Result<Vec<Found>> {
         let sql = "SELECT d.key, d.id, e.version, e.hash, e.at, e.version > d.base_version + 1
@@ -60,7 +60,7 @@ pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Ve
         let completed_at = super::completed_at(conn, key)?;
         // A time that cannot be read is as late as can be: nothing is removed for it.
         let last_event = Timestamp::parse(&at).unwrap_or(Timestamp::from_millis(i64::MAX));
-        standings.push(Standing { name, version, hash, last_event, closing, completed_at, has_history });
+        standings.push(CleanupCandidate { name, version, hash, last_event, closing, completed_at, has_history });
     }
     Ok(standings)
 }
@@ -80,7 +80,7 @@ pub(crate) fn remove_expired_tokens(conn: &Connection, before: Timestamp, limit:
 }
 
 /// Notes that a game is removed.
-pub(crate) fn note_removal(conn: &Connection, game: &Standing, why: &str, now: Timestamp) -> Result<()> {
+pub(crate) fn note_removal(conn: &Connection, game: &CleanupCandidate, why: &str, now: Timestamp) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO game_removals (document, version, hash, why, at) VALUES (?1, ?2, ?3, ?4, ?5)";
     let version = i64::try_from(game.version.0).unwrap_or(i64::MAX);
     let row = (game.name.to_string(), version, &game.hash, why, now.to_string());

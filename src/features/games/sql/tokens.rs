@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params};
 
-use super::{maybe_time, time, user};
+use super::user;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::UserId;
 use crate::base::limits::{RECONNECT_TOKENS_MAX, TOKENS_FORGOTTEN_AT_ONCE};
 use crate::base::secret::SecretHash;
-use crate::features::games::tokens::{Known, Sealed};
+use crate::features::games::tokens::{SealedAnswer, StoredToken};
+use crate::store::rows::{optional_time, time};
 use crate::store::{IdempotencyKey, rows, sql_error};
 
 /// A token to be stored.
 #[derive(Clone, Debug)]
-pub(crate) struct New<'a> {
+pub(crate) struct NewToken<'a> {
     pub hash: &'a SecretHash,
     /// The key of the game that it is for.
     pub document: i64,
@@ -35,7 +36,7 @@ fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
 }
 
 /// Stores a token. Of one player in one game the newest [`RECONNECT_TOKENS_MAX`] are kept, unused ones first.
-pub(crate) fn issue(conn: &Connection, token: &New<'_>, now: Timestamp) -> Result<()> {
+pub(crate) fn issue(conn: &Connection, token: &NewToken<'_>, now: Timestamp) -> Result<()> {
     let sql = "INSERT INTO reconnect_tokens (hash, document, player, identity, family, issued_at, expires_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let (hash, player, identity) = (token.hash.to_string(), token.player.as_str(), token.identity.as_str());
@@ -49,18 +50,18 @@ pub(crate) fn issue(conn: &Connection, token: &New<'_>, now: Timestamp) -> Resul
 }
 
 /// What is known of a token.
-pub(crate) fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<Known>> {
+pub(crate) fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<StoredToken>> {
     let sql = "SELECT document, player, identity, family, expires_at, used_at, revoked_at
                FROM reconnect_tokens WHERE hash = ?1";
     let known = |row: &rusqlite::Row<'_>| {
-        Ok(Known {
+        Ok(StoredToken {
             document: row.get(0)?,
             player: user(row, 1)?,
             identity: user(row, 2)?,
             family: row.get(3)?,
             expires_at: time(row, 4)?,
-            used_at: maybe_time(row, 5)?,
-            revoked_at: maybe_time(row, 6)?,
+            used_at: optional_time(row, 5)?,
+            revoked_at: optional_time(row, 6)?,
         })
     };
     let one = || conn.prepare_cached(sql)?.query_row([hash.to_string()], known).optional();
@@ -108,9 +109,10 @@ pub(crate) fn forget_expired(conn: &Connection, before: Timestamp) -> Result<usi
 }
 
 /// The answer that was given to a request with this key before. Error: `IdempotencyMismatch` when that was another.
-pub(crate) fn find_answer(conn: &Connection, key: &IdempotencyKey) -> Result<Option<Sealed>> {
+pub(crate) fn find_answer(conn: &Connection, key: &IdempotencyKey) -> Result<Option<SealedAnswer>> {
     let sql = "SELECT fingerprint, nonce, sealed FROM reconnect_answers WHERE scope = ?1 AND key = ?2";
-    let read = |row: &rusqlite::Row<'_>| Ok((rows::hash(row, 0)?, Sealed { nonce: row.get(1)?, text: row.get(2)? }));
+    let read =
+        |row: &rusqlite::Row<'_>| Ok((rows::hash(row, 0)?, SealedAnswer { nonce: row.get(1)?, text: row.get(2)? }));
     let one = || conn.prepare_cached(sql)?.query_row((&key.scope, &key.key), read).optional();
     let found = one().map_err(sql_error)?;
     found.map(|(fingerprint, sealed)| key.check(fingerprint).map(|()| sealed)).transpose()
@@ -122,7 +124,7 @@ pub(crate) fn keep_answer(
     family: &str,
     token: &SecretHash,
     key: &IdempotencyKey,
-    sealed: &Sealed,
+    sealed: &SealedAnswer,
 ) -> Result<()> {
     forget_answers(conn, family)?;
     let sql = "INSERT INTO reconnect_answers (scope, key, fingerprint, token, nonce, sealed)

@@ -14,7 +14,7 @@ use super::{Administrator, DropProblems, FindProblems, MakeProblems, PutProblems
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
-use crate::features::rate_limits::rules::{Limit, LimitFields, Misfits, UserLimit};
+use crate::features::rate_limits::rules::{FieldErrors, Limit, LimitFields, UserLimit};
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -32,7 +32,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = NewUserRateLimit)]
-struct CreateBody {
+struct CreateUserLimitBody {
     /// For whom.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     user_id: UserId,
@@ -51,7 +51,7 @@ struct CreateBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = UserRateLimitFields)]
-struct PutBody {
+struct PutUserLimitBody {
     /// The same as in the path, if it is there.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     user_id: Option<UserId>,
@@ -70,7 +70,7 @@ struct PutBody {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = UserRateLimit)]
-struct Config {
+struct UserLimitItem {
     /// Whose.
     #[schema(value_type = String)]
     user_id: UserId,
@@ -88,13 +88,13 @@ struct Config {
     updated_at: Timestamp,
 }
 
-fn shown(user_id: UserId, limit: UserLimit) -> Config {
+fn shown(user_id: UserId, limit: UserLimit) -> UserLimitItem {
     let UserLimit { limit: Limit { capacity, refill, window_seconds }, created_at, updated_at } = limit;
-    Config { user_id, bucket_capacity: capacity, refill_rate: refill, window_seconds, created_at, updated_at }
+    UserLimitItem { user_id, bucket_capacity: capacity, refill_rate: refill, window_seconds, created_at, updated_at }
 }
 
 fn checked(fields: LimitFields) -> Result<Limit> {
-    let mut misfits = Misfits::default();
+    let mut misfits = FieldErrors::default();
     let limit = fields.check(&mut misfits);
     misfits.check()?;
     limit.ok_or_else(|| Error::internal("a limit is neither good nor bad"))
@@ -110,7 +110,7 @@ fn user(text: &str) -> Result<UserId> {
 #[utoipa::path(
     get, path = "/api/v1/admin/rate-limits/configs", operation_id = "listUserRateLimits", tag = "operations",
     params(Caller, PageQuery),
-    responses((status = 200, description = "A page of them.", body = Page<Config>), SeeProblems),
+    responses((status = 200, description = "A page of them.", body = Page<UserLimitItem>), SeeProblems),
 )]
 async fn list(
     _: Administrator,
@@ -129,15 +129,15 @@ async fn list(
 /// It acts at once. For administrators.
 #[utoipa::path(
     post, path = "/api/v1/admin/rate-limits/configs", operation_id = "createUserRateLimit", tag = "operations",
-    params(Caller, IdempotentRequest), request_body = CreateBody,
-    responses((status = 201, description = "It is on disk and in force.", body = Config), MakeProblems),
+    params(Caller, IdempotentRequest), request_body = CreateUserLimitBody,
+    responses((status = 201, description = "It is on disk and in force.", body = UserLimitItem), MakeProblems),
 )]
 async fn create(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
     sent: IdempotentRequest,
 ) -> HandlerResult<Response> {
-    let CreateBody { user_id, bucket_capacity, refill_rate, window_seconds } = sent.object()?;
+    let CreateUserLimitBody { user_id, bucket_capacity, refill_rate, window_seconds } = sent.object()?;
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
     let user = user_id.clone();
     let once = sent.once(move |made: &UserLimit| StoredResponse::json(StatusCode::CREATED, &shown(user, *made)));
@@ -151,7 +151,7 @@ async fn create(
 #[utoipa::path(
     get, path = "/api/v1/admin/rate-limits/configs/{userId}", operation_id = "readUserRateLimit", tag = "operations",
     params(("userId" = String, Path, description = "The user."), Caller),
-    responses((status = 200, description = "The limit.", body = Config), FindProblems),
+    responses((status = 200, description = "The limit.", body = UserLimitItem), FindProblems),
 )]
 async fn read(
     _: Administrator,
@@ -169,10 +169,10 @@ async fn read(
 /// It acts at once; what the user has spent stays spent. For administrators.
 #[utoipa::path(
     put, path = "/api/v1/admin/rate-limits/configs/{userId}", operation_id = "putUserRateLimit", tag = "operations",
-    params(("userId" = String, Path, description = "The user."), Caller), request_body = PutBody,
+    params(("userId" = String, Path, description = "The user."), Caller), request_body = PutUserLimitBody,
     responses(
-        (status = 200, description = "It is in the place of another, on disk and in force.", body = Config),
-        (status = 201, description = "It is on disk and in force.", body = Config),
+        (status = 200, description = "It is in the place of another, on disk and in force.", body = UserLimitItem),
+        (status = 201, description = "It is on disk and in force.", body = UserLimitItem),
         PutProblems,
     ),
 )]
@@ -180,10 +180,10 @@ async fn put(
     _: Administrator,
     Extension(limits): Extension<Arc<RateLimits>>,
     PathParameter(id): PathParameter,
-    Json(body): Json<PutBody>,
+    Json(body): Json<PutUserLimitBody>,
 ) -> HandlerResult<Response> {
     let user = user(&id)?;
-    let PutBody { user_id, bucket_capacity, refill_rate, window_seconds } = body;
+    let PutUserLimitBody { user_id, bucket_capacity, refill_rate, window_seconds } = body;
     if user_id.is_some_and(|named| named != user) {
         return Err(Error::invalid_field("userId", "is another than in the path").into());
     }

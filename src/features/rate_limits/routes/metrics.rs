@@ -14,7 +14,7 @@ use super::{Administrator, SeeProblems, json};
 use crate::base::clock::Timestamp;
 use crate::features::rate_limits::identity::Identity;
 use crate::features::rate_limits::ledger::Counted;
-use crate::features::rate_limits::limiter::PolicyTally;
+use crate::features::rate_limits::limiter::LimitTally;
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -51,11 +51,11 @@ struct Metrics {
     /// Requests that were refused.
     limited: u64,
     /// By the limit that applied: `default`, `user` (all users' own ones), then each rule in its order.
-    by_rule: Vec<OfRule>,
+    by_rule: Vec<RuleMetrics>,
     /// Those with the most requests.
-    by_user: Vec<OfUser>,
+    by_user: Vec<UserMetrics>,
     /// Those with the most refused requests.
-    top_offenders: Vec<OfUser>,
+    top_offenders: Vec<UserMetrics>,
     memory: Memory,
 }
 
@@ -63,7 +63,7 @@ struct Metrics {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RateLimitMetricsOfRule)]
-struct OfRule {
+struct RuleMetrics {
     /// The rule's name.
     rule: String,
     /// Its id; null where it is none.
@@ -79,7 +79,7 @@ struct OfRule {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RateLimitMetricsOfUser)]
-struct OfUser {
+struct UserMetrics {
     /// `user`, `owner`, or `address` for those of whom nothing else is known.
     kind: &'static str,
     /// The user's id or the address; null for the owner.
@@ -107,14 +107,14 @@ struct Memory {
     unsaved_buckets: usize,
 }
 
-impl From<PolicyTally> for OfRule {
-    fn from(counted: PolicyTally) -> Self {
-        let PolicyTally { name, id, tally } = counted;
+impl From<LimitTally> for RuleMetrics {
+    fn from(counted: LimitTally) -> Self {
+        let LimitTally { name, id, tally } = counted;
         Self { rule: name, rule_id: id, allowed: tally.allowed, limited: tally.limited }
     }
 }
 
-impl From<Counted> for OfUser {
+impl From<Counted> for UserMetrics {
     fn from(counted: Counted) -> Self {
         let Counted { identity, tally, last_limited } = counted;
         let (kind, id) = match identity {
@@ -146,9 +146,9 @@ async fn metrics(
         since: limits.since,
         allowed: total.allowed,
         limited: total.limited,
-        by_rule: limits.limiter.tallies().into_iter().map(OfRule::from).collect(),
-        by_user: ledger.top(most, |tally| tally.allowed + tally.limited).into_iter().map(OfUser::from).collect(),
-        top_offenders: ledger.top(OFFENDERS, |tally| tally.limited).into_iter().map(OfUser::from).collect(),
+        by_rule: limits.limiter.tallies().into_iter().map(RuleMetrics::from).collect(),
+        by_user: ledger.top(most, |tally| tally.allowed + tally.limited).into_iter().map(UserMetrics::from).collect(),
+        top_offenders: ledger.top(OFFENDERS, |tally| tally.limited).into_iter().map(UserMetrics::from).collect(),
         memory: Memory { identities: size.identities, buckets: size.buckets, unsaved_buckets: size.unsaved },
     };
     Ok(json(StatusCode::OK, &answer)?)

@@ -16,7 +16,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::DocumentId;
 use crate::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
-use crate::features::rate_limits::rules::{LimitFields, Misfits, check_name, check_priority};
+use crate::features::rate_limits::rules::{FieldErrors, LimitFields, check_name, check_priority};
 use crate::features::rate_limits::service::RateLimits;
 use crate::features::rate_limits::sql::RuleFields;
 use crate::http::api::Api;
@@ -95,7 +95,7 @@ struct RuleItem {
 /// The rules, in their order.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RateLimitRules)]
-struct Rules {
+struct RuleList {
     items: Vec<RuleItem>,
 }
 
@@ -124,7 +124,7 @@ impl RuleBody {
     fn check(self) -> Result<RuleFields> {
         let Self { id: _, name, endpoint_pattern, http_method, priority, .. } = self;
         let Self { bucket_capacity, refill_rate, window_seconds, .. } = self;
-        let mut misfits = Misfits::default();
+        let mut misfits = FieldErrors::default();
         misfits.take("name", check_name(&name));
         let pattern = misfits.take("endpointPattern", Pattern::parse(&endpoint_pattern));
         let method = misfits.take("httpMethod", http_method.as_deref().map(Verb::parse).transpose());
@@ -146,12 +146,12 @@ impl RuleBody {
 #[utoipa::path(
     get, path = "/api/v1/admin/rate-limits/rules", operation_id = "listRateLimitRules", tag = "operations",
     params(Caller),
-    responses((status = 200, description = "All of them.", body = Rules), SeeProblems),
+    responses((status = 200, description = "All of them.", body = RuleList), SeeProblems),
 )]
 async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let items = rules.iter().zip(1..).map(|(rule, rank)| shown(rule, rank)).collect();
-    Ok(json(StatusCode::OK, &Rules { items })?)
+    Ok(json(StatusCode::OK, &RuleList { items })?)
 }
 
 /// Make a rule

@@ -148,7 +148,7 @@ pub struct Rule {
     pub priority: i32,
     /// The limit.
     pub limit: Limit,
-    /// Counts the rules in the order in which they were made.
+    /// LimitCounts the rules in the order in which they were made.
     pub number: i64,
     /// When it was made.
     pub created_at: Timestamp,
@@ -167,15 +167,15 @@ impl Rule {
 
 /// Rules in their order, and the way to the first that matches, whose cost hardly grows with their number.
 #[derive(Debug, Default)]
-pub(crate) struct RuleBook {
+pub(crate) struct RuleSet {
     rules: Vec<Rule>,
     /// The first is the root.
-    nodes: Vec<Node>,
+    nodes: Vec<PatternNode>,
 }
 
 /// A place in the tree of all patterns.
 #[derive(Debug, Default)]
-struct Node {
+struct PatternNode {
     literals: HashMap<Box<str>, usize>,
     any: Option<usize>,
     /// The rules that end here, and those whose `**` begins here, as places in the order.
@@ -183,11 +183,11 @@ struct Node {
     rests: Vec<usize>,
 }
 
-impl RuleBook {
+impl RuleSet {
     /// Puts rules in order.
     pub(crate) fn new(mut rules: Vec<Rule>) -> Self {
         rules.sort_by(Rule::precedence);
-        let mut nodes = vec![Node::default()];
+        let mut nodes = vec![PatternNode::default()];
         for (place, rule) in rules.iter().enumerate() {
             enter(&mut nodes, place, &rule.pattern);
         }
@@ -233,7 +233,7 @@ impl RuleBook {
     }
 }
 
-fn enter(nodes: &mut Vec<Node>, place: usize, pattern: &Pattern) {
+fn enter(nodes: &mut Vec<PatternNode>, place: usize, pattern: &Pattern) {
     let mut at = 0;
     for segment in &pattern.segments {
         let fresh = nodes.len();
@@ -244,7 +244,7 @@ fn enter(nodes: &mut Vec<Node>, place: usize, pattern: &Pattern) {
             Segment::Rest => return node.rests.push(place),
         };
         if at == fresh {
-            nodes.push(Node::default());
+            nodes.push(PatternNode::default());
         }
     }
     if let Some(node) = nodes.get_mut(at) {

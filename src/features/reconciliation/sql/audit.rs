@@ -2,12 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
-use super::{int, json, maybe_json, number, strange, text, time};
+use super::{int, json, maybe_json, number, strange, text};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::limits::RECONCILIATION_RUNS_MAX;
 use crate::features::reconciliation::audit::{Action, Entry, EventId};
 use crate::features::reconciliation::verdict::{Status, Verdict};
+use crate::store::rows::time;
 use crate::store::sql_error;
 
 /// The columns of [`entry`], in its order.

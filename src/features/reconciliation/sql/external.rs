@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::features::reconciliation::external::Service;
-use crate::features::reconciliation::sql::{maybe_json, maybe_time, strange, text, time};
+use crate::features::reconciliation::sql::{maybe_json, strange, text};
+use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
 
 const COLUMNS: &str =
@@ -22,8 +23,8 @@ fn service(row: &Row<'_>) -> rusqlite::Result<Service> {
         description: row.get(2)?,
         created_at: time(row, 3)?,
         updated_at: time(row, 4)?,
-        reported_at: maybe_time(row, 5)?,
-        received_at: maybe_time(row, 6)?,
+        reported_at: optional_time(row, 5)?,
+        received_at: optional_time(row, 6)?,
         verdict: maybe_json(row, 7)?,
     })
 }

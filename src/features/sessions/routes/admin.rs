@@ -11,7 +11,7 @@ use super::{EndProblems, SessionItem, SessionProblems, json, session_page};
 use crate::base::error::Error;
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
-use crate::features::sessions::service::Keeper;
+use crate::features::sessions::service::SessionStore;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::{Page, PageRequest};
@@ -47,7 +47,7 @@ struct ListQuery {
     responses((status = 200, description = "Those that have not ended.", body = Page<SessionItem>), SessionProblems),
 )]
 async fn list_all(
-    Extension(sessions): Extension<Keeper>,
+    Extension(sessions): Extension<SessionStore>,
     caller: Caller,
     Query(query): Query<ListQuery>,
 ) -> HandlerResult<Response> {
@@ -71,7 +71,7 @@ async fn list_all(
     ),
 )]
 async fn end_any(
-    Extension(sessions): Extension<Keeper>,
+    Extension(sessions): Extension<SessionStore>,
     caller: Caller,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {

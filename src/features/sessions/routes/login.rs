@@ -14,7 +14,7 @@ use crate::base::error::{Error, Kind as K};
 use crate::features::sessions::links::Links;
 use crate::features::sessions::problems::SESSIONS_FULL;
 use crate::features::sessions::rules;
-use crate::features::sessions::service::{Keeper, Made};
+use crate::features::sessions::service::{Creation, SessionStore};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::PeerAddress;
@@ -56,7 +56,7 @@ struct LoginQuery {
 )]
 async fn login(
     State(api): State<Api>,
-    Extension(sessions): Extension<Keeper>,
+    Extension(sessions): Extension<SessionStore>,
     Extension(links): Extension<Links>,
     PeerAddress(address): PeerAddress,
     Query(LoginQuery { link }): Query<LoginQuery>,
@@ -70,7 +70,7 @@ async fn login(
     let now = api.clock.now();
     links.redeem(link, now).await?;
     let user_agent = headers.get(USER_AGENT).and_then(|said| rules::user_agent(said.as_bytes()));
-    let made = Made { entropy: &*api.entropy, now };
+    let made = Creation { entropy: &*api.entropy, now };
     let (token, _) = sessions.open_linked(address.ip().to_canonical().to_string(), user_agent, &made).await?;
     let home = [(LOCATION, HeaderValue::from_static("/")), (SET_COOKIE, cookie(&sessions, &token)?)];
     Ok((StatusCode::SEE_OTHER, home).into_response())

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::{SessionItem, SessionProblems, json};
 use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
-use crate::features::sessions::service::Keeper;
+use crate::features::sessions::service::SessionStore;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::{Caller, Member, Principal};
@@ -69,7 +69,7 @@ impl MemberItem {
     params(Caller),
     responses((status = 200, description = "Who that is.", body = Me), SessionProblems),
 )]
-async fn me(Extension(sessions): Extension<Keeper>, caller: Caller) -> HandlerResult<Response> {
+async fn me(Extension(sessions): Extension<SessionStore>, caller: Caller) -> HandlerResult<Response> {
     let viewer = match &caller.viewer {
         Viewer::Owner => "owner",
         Viewer::User(_) => "user",

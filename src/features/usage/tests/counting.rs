@@ -7,7 +7,7 @@ use crate::property_tests::cases;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::rules::{Counts, Each, Limits, Period, Status, Subscription, Thing};
+use super::super::rules::{CountedKind, Each, Limits, Period, Subscription, SubscriptionStatus, UsageCounts};
 use super::super::service::{self, Usage};
 use super::super::sql;
 use super::periods::period;
@@ -34,7 +34,7 @@ pub(super) fn user(name: &str) -> UserId {
 }
 
 pub(super) fn subscription(name: &str, period: Period, limits: Limits) -> Subscription {
-    let (status, plan) = (Status::Active, "gold".to_owned());
+    let (status, plan) = (SubscriptionStatus::Active, "gold".to_owned());
     Subscription { user: user(name), plan, status, period, length: period.length(), limits }
 }
 
@@ -48,7 +48,7 @@ impl Running {
         self.engine.rows(move |conn, now| service::put(conn, subscription, now)).await.unwrap()
     }
 
-    pub(crate) async fn counts(&self, who: &str) -> Counts {
+    pub(crate) async fn counts(&self, who: &str) -> UsageCounts {
         let who = who.to_owned();
         self.reads.ask(move |reader| reader.rows(|conn| sql::standing(conn, &who))).await.unwrap().counts
     }
@@ -127,7 +127,7 @@ async fn over_the_limit_nothing_is_created_and_of_a_batch_nothing_at_all() {
     let refused = running.write_as(&alice, three, None).await.unwrap_err();
     assert_eq!((quota(&refused), &refused.details()["index"]), ((2, 2), &3.into()));
     assert_eq!(refused.details()["resetAt"], "2026-03-10T00:05:00.000Z");
-    assert_eq!(running.counts("alice").await, Counts::default());
+    assert_eq!(running.counts("alice").await, UsageCounts::default());
     running.write_as(&alice, vec![create("parties", "a"), create("parties", "b")], None).await.unwrap();
     assert_eq!(quota(&running.write_as(&alice, vec![create("parties", "c")], None).await.unwrap_err()), (2, 2));
     running.write_as(&bob, vec![create("parties", "c")], None).await.unwrap();
@@ -156,10 +156,14 @@ async fn a_renewal_begins_at_nothing_and_any_other_change_keeps_the_count() {
         running.put_subscription(subscription).await;
         running.counts("alice").await.parties
     };
-    assert_eq!(set("2026-02-28", "2026-03-31", Status::Active).await, 1, "the first");
-    assert_eq!(set("2026-02-28", "2026-03-31", Status::Paused).await, 1);
-    assert_eq!(set("2026-02-15", "2026-03-20", Status::Cancelled).await, 1, "another period at the same time");
-    assert_eq!(set("2026-03-20", "2026-04-20", Status::Active).await, 0, "the period after it");
+    assert_eq!(set("2026-02-28", "2026-03-31", SubscriptionStatus::Active).await, 1, "the first");
+    assert_eq!(set("2026-02-28", "2026-03-31", SubscriptionStatus::Paused).await, 1);
+    assert_eq!(
+        set("2026-02-15", "2026-03-20", SubscriptionStatus::Cancelled).await,
+        1,
+        "another period at the same time"
+    );
+    assert_eq!(set("2026-03-20", "2026-04-20", SubscriptionStatus::Active).await, 0, "the period after it");
     let stored = running.reads.ask(|reader| reader.rows(|conn| sql::subscription(conn, "alice"))).await.unwrap();
     assert_eq!(stored, Some(subscription("alice", period("2026-03-20", "2026-04-20"), Limits::default())));
 }
@@ -229,7 +233,7 @@ struct Model {
 }
 
 fn name((thing, id): (usize, u8)) -> DocumentName {
-    DocumentName::new(Thing::ALL[thing].collection(), &format!("d{id}")).unwrap()
+    DocumentName::new(CountedKind::ALL[thing].collection(), &format!("d{id}")).unwrap()
 }
 
 async fn check(steps: Vec<Step>) {
@@ -244,7 +248,8 @@ async fn check(steps: Vec<Step>) {
                     *what = model.keys.entry((*who, *key)).or_insert_with(|| what.clone()).clone();
                 }
                 let writes = creations.iter().map(|Creation { who, what, key }| {
-                    let request = |one: &(usize, u8)| create(Thing::ALL[one.0].collection(), name(*one).id.as_str());
+                    let request =
+                        |one: &(usize, u8)| create(CountedKind::ALL[one.0].collection(), name(*one).id.as_str());
                     let (requests, key) = (what.iter().map(request).collect(), (*key > 0).then(|| format!("k{key}")));
                     let (running, viewer) = (&running, &viewers[*who]);
                     async move { running.write_as(viewer, requests, key.as_deref()).await }
@@ -275,7 +280,7 @@ async fn check(steps: Vec<Step>) {
     running.recover().await;
     for (who, viewer) in viewers.iter().enumerate() {
         let counts = running.counts(viewer.scope()).await;
-        for (index, thing) in Thing::ALL.into_iter().enumerate() {
+        for (index, thing) in CountedKind::ALL.into_iter().enumerate() {
             let expected = model.counts.get(&(who, index)).copied().unwrap_or(0);
             assert_eq!(counts.of(thing), expected, "{} {}", viewer.scope(), thing.counter());
         }

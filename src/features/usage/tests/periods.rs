@@ -3,7 +3,9 @@
 use crate::property_tests::cases;
 use proptest::prelude::*;
 
-use super::super::rules::{Counts, Length, Limits, Period, Plan, Standing, Status, Subscription, Thing, reset_after};
+use super::super::rules::{
+    CountedKind, Length, Limits, Period, Plan, Subscription, SubscriptionStatus, UsageCounts, UsageState, reset_after,
+};
 use crate::base::clock::Timestamp;
 use crate::base::error::Kind;
 use crate::base::ids::UserId;
@@ -110,7 +112,7 @@ fn counters_are_set_back_at_the_first_slot_that_is_not_before_the_end() {
     assert_eq!(Period::month_of(at("2028-02-29T12:00:00Z")), Some(period("2028-02-01", "2028-03-01")));
 }
 
-fn subscription(status: Status) -> Standing {
+fn subscription(status: SubscriptionStatus) -> UsageState {
     let subscription = Subscription {
         user: UserId::new("alice").unwrap(),
         plan: "gold".to_owned(),
@@ -119,29 +121,31 @@ fn subscription(status: Status) -> Standing {
         length: period("2026-01-31", "2026-02-28").length(),
         limits: Limits { parties: Some(2), encounters: None, creatures: Some(0) },
     };
-    Standing { subscription: Some(subscription), counts: Counts { parties: 1, ..Counts::default() } }
+    UsageState { subscription: Some(subscription), counts: UsageCounts { parties: 1, ..UsageCounts::default() } }
 }
 
 #[test]
 fn what_is_in_force_is_the_subscription_unless_it_is_cancelled() {
     let defaults = Limits { parties: Some(7), ..Limits::default() };
-    let (active, paused) = (subscription(Status::Active), subscription(Status::Paused));
+    let (active, paused) = (subscription(SubscriptionStatus::Active), subscription(SubscriptionStatus::Paused));
     let now = at("2026-02-10");
     let plan = active.plan(defaults, now);
     assert_eq!((plan.name, plan.reset_at), ("gold", Some(at("2026-02-28T00:05:00Z"))));
-    plan.check(Thing::Party, 1).unwrap();
-    plan.check(Thing::Encounter, u64::MAX).unwrap();
-    let refused = plan.check(Thing::Party, 2).unwrap_err();
+    plan.check(CountedKind::Party, 1).unwrap();
+    plan.check(CountedKind::Encounter, u64::MAX).unwrap();
+    let refused = plan.check(CountedKind::Party, 2).unwrap_err();
     assert_eq!((refused.kind(), refused.slug()), (Kind::Forbidden, Some("quota-exceeded")));
     assert_eq!((&refused.details()["used"], &refused.details()["limit"]), (&2.into(), &2.into()));
     assert_eq!(refused.details()["counter"], "partiesCreated");
     assert_eq!(refused.details()["resetAt"], "2026-02-28T00:05:00.000Z");
-    plan.check(Thing::Creature, 0).unwrap_err();
+    plan.check(CountedKind::Creature, 0).unwrap_err();
 
     let plan = paused.plan(defaults, now);
     assert_eq!((plan.name, plan.limits.parties, plan.reset_at), ("gold", Some(2), None), "it stands still");
-    assert!(plan.check(Thing::Party, 2).unwrap_err().details()["resetAt"].is_null());
-    for standing in [subscription(Status::Cancelled), Standing { subscription: None, counts: Counts::default() }] {
+    assert!(plan.check(CountedKind::Party, 2).unwrap_err().details()["resetAt"].is_null());
+    for standing in
+        [subscription(SubscriptionStatus::Cancelled), UsageState { subscription: None, counts: UsageCounts::default() }]
+    {
         let month = period("2026-02-01", "2026-03-01");
         let reset_at = Some(at("2026-03-01T00:05:00Z"));
         let expected = Plan { name: "default", limits: defaults, period: Some(month), reset_at };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::reset::reset_job;
-use super::super::rules::{Limits, Status, Subscription};
+use super::super::rules::{Limits, Subscription, SubscriptionStatus};
 use super::super::sql;
 use super::counting::{create, start, subscription, user};
 use super::periods::period;
@@ -86,7 +86,11 @@ async fn over_month_ends_a_leap_day_and_missed_days_each_period_is_reset_once() 
 #[tokio::test]
 async fn only_active_subscriptions_are_reset_and_months_of_those_without_one() {
     let running = start(Limits::default());
-    for (name, status) in [("ann", Status::Active), ("bob", Status::Paused), ("cid", Status::Cancelled)] {
+    for (name, status) in [
+        ("ann", SubscriptionStatus::Active),
+        ("bob", SubscriptionStatus::Paused),
+        ("cid", SubscriptionStatus::Cancelled),
+    ] {
         let over = subscription(name, period("2026-01-15", "2026-02-15"), Limits::default());
         running.put_subscription(Subscription { status, ..over }).await;
     }
