@@ -105,6 +105,29 @@ test('offline an edit is kept and shown as not saved, and both sides\' edits are
   assert.deepEqual((await shown(page)).state, { pot: 0, mine: 1, theirs: 1 });
 });
 
+test('what is refused on return is a conflict, also after a reload, until it is dismissed', async (t) => {
+  const server = await serverWithGame(t);
+  const page = await openPage(t, browser, server.url);
+  await follow(page);
+  await page.context().setOffline(true);
+  await until(page, () => page.game.status === 'offline');
+  await page.evaluate(() => page.game.act({ type: 'raise', patch: { pot: 1 }, expectedVersion: 1 }));
+  await act(server, { pot: 2 });
+  await page.context().setOffline(false);
+  await until(page, () => page.game.pending === 0 && page.game.state.pot === 2 && page.rejoin.conflicts.length === 1);
+  await page.reload();
+  await load(page);
+  await follow(page);
+  const conflicts = () => page.evaluate(() => page.rejoin.conflicts.map((one) =>
+    [one.document, one.kind, one.status, one.problem.currentVersion, one.write.body.patch]));
+  assert.deepEqual(await conflicts(), [[NAME, 'conflict', 409, 2, { pot: 1 }]]);
+  await page.evaluate(() => page.rejoin.writes.dismissConflict(page.rejoin.conflicts[0].id));
+  await page.reload();
+  await load(page);
+  await follow(page);
+  assert.deepEqual(await conflicts(), []);
+});
+
 test('queued edits survive a reload and go out in order, once', async (t) => {
   const server = await serverWithGame(t);
   const { port } = server;

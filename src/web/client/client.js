@@ -163,6 +163,7 @@ export class Rejoin {
   /** Ends one of the caller's sessions; left out: the current one. @param {string} [id] */
   async endSession(id = 'current') {
     await this.requests.send('DELETE', `/api/v1/sessions/${id}`);
+    // What it left belongs to nobody who comes after.
     if (id === 'current') await this.writes.clear();
   }
 

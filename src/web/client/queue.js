@@ -1,7 +1,7 @@
 // The writes of a browser: sent in order, kept while the server cannot be reached, shown before they are confirmed and
 // taken back when they are refused. All tabs share them.
 
-import { isOnline, listen, orderedId, randomId } from './environment.js';
+import { isOnline, listen, load, orderedId, randomId, save } from './environment.js';
 import { applyPatch, equal, mergeDifference, mergePatch } from './patch.js';
 import { classify, executeWithRetry, RejoinError } from './retry.js';
 import { openStore } from './store.js';
@@ -65,6 +65,7 @@ export class Writes {
 
   /** Reads what earlier pages left, once there is something to show it. */
   open() {
+    if (!this.#store) this.#conflicts = load(this.#conflictsKey) ?? [];
     this.#store ??= openStore(this.#rejoin.hub.scope).then(async (store) => {
       for (const write of await store.all()) this.#set({ ...write, queued: true });
       this.#schedule(0);
@@ -135,8 +136,7 @@ export class Writes {
 
   /** @param {string} id */
   dismissConflict(id) {
-    this.#conflicts = this.#conflicts.filter((one) => one.id !== id);
-    this.#tell();
+    this.#setConflicts(this.#conflicts.filter((one) => one.id !== id));
     this.#rejoin.hub.post({ kind: 'dismissed', id });
   }
 
@@ -330,7 +330,17 @@ export class Writes {
 
   /** @param {Conflict} conflict */
   #addConflict(conflict) {
-    this.#conflicts = [...this.#conflicts.filter((one) => one.id !== conflict.id), conflict].slice(-CONFLICTS_MAX);
+    this.#setConflicts([...this.#conflicts.filter((one) => one.id !== conflict.id), conflict].slice(-CONFLICTS_MAX));
+  }
+
+  get #conflictsKey() {
+    return `rejoin:conflicts:${this.#rejoin.hub.scope}`;
+  }
+
+  /** @param {Conflict[]} conflicts */
+  #setConflicts(conflicts) {
+    this.#conflicts = conflicts;
+    save(this.#conflictsKey, conflicts.length > 0 ? conflicts : null);
     this.#tell();
   }
 
@@ -399,8 +409,7 @@ export class Writes {
     } else if (kind === 'conflict') {
       this.#addConflict(message.conflict);
     } else if (kind === 'dismissed') {
-      this.#conflicts = this.#conflicts.filter((one) => one.id !== id);
-      this.#tell();
+      this.#setConflicts(this.#conflicts.filter((one) => one.id !== id));
     } else if (kind === 'drain' && this.#rejoin.hub.leads) {
       void this.drain();
     }
