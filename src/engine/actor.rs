@@ -75,8 +75,9 @@ impl Actor {
     /// An engine at the end of the writer's log.
     pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
         let (journal, journaled) = writer.revocation_journal();
-        let disk = Disk::new(&options, writer, reader, health);
-        let state = State::new(disk.log_end(), Relocations::default());
+        let mut disk = Disk::new(&options, writer, reader, health);
+        let mut state = State::new(disk.log_end(), Relocations::default());
+        disk.degrade_from_start(&mut state);
         let (ticks, quiet_ticks, file_check_ticks) = (0, 0, 0);
         let (revocations, file_maintenance) = (Arc::default(), FileMaintenance::default());
         Self {

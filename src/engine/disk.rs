@@ -324,6 +324,13 @@ impl Disk {
         }
     }
 
+    /// Storage fails since the start, if it does.
+    pub(crate) fn degrade_from_start(&mut self, state: &mut State) {
+        if let Some(fault) = self.writer.take_fault() {
+            self.degrade(state, &fault);
+        }
+    }
+
     /// Storage failed. Logged when it begins, and when the reason becomes another; each later failure only moves the
     /// next attempt further away.
     pub(crate) fn degrade(&self, state: &mut State, fault: &WriteError) {

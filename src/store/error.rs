@@ -109,6 +109,12 @@ pub enum LostFile {
     Replaced(PathBuf),
 }
 
+/// Whether SQLite lacks room on the disk: for pages, or for the file of the WAL's index.
+pub(crate) fn is_lack_of_room(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
 /// What another connection keeps the writer from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
@@ -147,7 +153,7 @@ impl WriteError {
     /// What a read or a feature's write failed with.
     pub(crate) fn from_error(error: Error) -> Self {
         let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<rusqlite::Error>());
-        let full = source.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::DiskFull);
+        let full = source.is_some_and(is_lack_of_room);
         Self { full, ..Self::other(error) }
     }
 
@@ -159,8 +165,7 @@ impl WriteError {
 
 impl From<rusqlite::Error> for WriteError {
     fn from(source: rusqlite::Error) -> Self {
-        let full = source.sqlite_error_code() == Some(ErrorCode::DiskFull);
-        Self { full, ..Self::other(source) }
+        Self { full: is_lack_of_room(&source), ..Self::other(source) }
     }
 }
 

@@ -4,28 +4,27 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::error::{OpenError, StoreError, is_damage};
+use super::error::{OpenError, StoreError, WriteError, is_damage, is_lack_of_room};
 use super::options::Options;
-use super::rows;
+use super::rows::{self, LogHead};
 use crate::store::connection::{configure, connect};
+use crate::store::file_size_limit;
 use crate::store::open_files::{OpenFiles, StorePaths};
-use crate::store::read::log;
 use crate::store::read::reader::Reader;
+use crate::store::read::{log, pool};
 use crate::store::recovery::{self, CommitNote, Opened};
 use crate::store::server_lock;
-use crate::store::tables::{self, SCHEMA};
+use crate::store::tables::{FORMAT, SCHEMA};
 use crate::store::wal;
 use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::writer::Writer;
 
-/// The number of the format that this release writes, as in `schema.sql`.
-pub(super) const FORMAT: i64 = 2;
 /// What makes a file of the format before one of this: the first makes 2 of 1.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE server (id TEXT NOT NULL) STRICT;
@@ -36,9 +35,6 @@ const MIGRATIONS: [&str; 1] = ["
 pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
 /// The tables of the format.
 const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
-/// What files of the same format may lack: added when they are opened.
-const LATER_OBJECTS: [(&str, &str); 3] =
-    [("TABLE", "open_mark"), ("VIEW", "current_documents"), ("VIEW", "readable_events")];
 
 /// Opens the data directory, and makes what is missing. The returned writer holds the lock for as long as it lives.
 pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
@@ -51,32 +47,121 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     let wal_missing = !wal::path_of(&path).exists();
     prepare_file(&options.data_dir, &path).map_err(place)?;
     let files = Arc::new(OpenFiles::open(paths, note.lock()).map_err(place)?);
-    let classify = |error| classify(&options, &path, error);
-
-    let conn = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(classify)?;
-    identify(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
-    check_whole(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
-    check_tables(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
-    let unclean = recovery::is_marked_open(&conn).map_err(classify)?;
-    let head = log::head(&conn).map_err(|e| failed(&options, &path, e))?;
-    let loss = recovery::find_loss(head, note.read(), unclean && wal_missing);
-    let loss = [damage, loss].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
-    if let Some(reason) = &loss {
-        if options.strict {
-            keep_wal(&conn);
-            return Err(OpenError::Incomplete { path, reason: reason.clone() });
+    let before = Before { damage, noted: note.read(), wal_missing, has_content: length_of(&path) > 0 };
+    let opening = match open_writable(&options, &files, &before) {
+        Err(OpenFailure::Sql(error)) if before.has_content && lacks_room(&error, &path) => {
+            open_without_room(&options, &files, &before, error)
         }
+        opening => opening,
+    };
+    let opening = opening.map_err(|failure| failure.unwrap_or_else(|error| classify(&options, &files, error)))?;
+    let Opening { conn, reader, found, fault } = opening;
+    if let Some(reason) = &found.loss {
         tracing::error!("{} is not complete: {reason}", path.display());
     }
-    configure(&conn, options.synchronous, options.pages_max.unwrap_or(0)).map_err(classify)?;
-    probe(&conn).map_err(classify)?;
-    check_end(&conn, &path).map_err(|e| e.unwrap_or_else(classify))?;
-    files.note_wal();
-    let reader = Reader::open(Arc::clone(&files), options.readers)
-        .map_err(|source| OpenError::Other { path: path.clone(), source: source.into() })?;
-    let opened = Opened { note, loss, unclean };
-    let writer = Writer::new(conn, files, &options, reader.clone(), opened);
-    Ok((writer.map_err(|e| failed(&options, &path, e))?, reader))
+    let opened = Opened { note, loss: found.loss, unclean: found.unclean, fault };
+    let writer = Writer::new(conn, found.end, files, &options, reader.clone(), opened);
+    Ok((writer, reader))
+}
+
+/// What is known of the files before SQLite opens them.
+struct Before {
+    /// Damage of the WAL.
+    damage: Option<String>,
+    /// The end of the log, as the last server has noted it.
+    noted: Option<LogHead>,
+    wal_missing: bool,
+    has_content: bool,
+}
+
+/// What is read before anything is written.
+struct Found {
+    loss: Option<String>,
+    unclean: bool,
+    /// The end of the log, and the next document's key.
+    end: (LogHead, i64),
+}
+
+struct Opening {
+    /// `None`: nothing can be written, which `fault` explains.
+    conn: Option<Connection>,
+    reader: Reader,
+    found: Found,
+    fault: Option<WriteError>,
+}
+
+fn open_writable(options: &Options, files: &Arc<OpenFiles>, before: &Before) -> Result<Opening, OpenFailure> {
+    let path = files.database();
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let prepare = || {
+        let found = examine(&conn, options, path, before)?;
+        configure(&conn, options.synchronous, options.pages_max.unwrap_or(0))?;
+        recovery::begin_use(&conn)?;
+        check_end(&conn, path)?;
+        files.note_wal();
+        let reader = Reader::open(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
+        Ok((found, reader))
+    };
+    match prepare() {
+        Ok((found, reader)) => Ok(Opening { conn: Some(conn), reader, found, fault: None }),
+        Err(failure) => {
+            keep_wal(&conn);
+            Err(failure)
+        }
+    }
+}
+
+/// There is no room to write anything, be it the file of the WAL's index: reads what is there all the same.
+fn open_without_room(
+    options: &Options,
+    files: &Arc<OpenFiles>,
+    before: &Before,
+    error: rusqlite::Error,
+) -> Result<Opening, OpenFailure> {
+    let path = files.database();
+    let found = {
+        let conn = pool::connect_exclusive(files)?;
+        examine(&conn, options, path, before)?
+    };
+    let reader = Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
+    let fault = WriteError { full: true, ..WriteError::from(error) };
+    Ok(Opening { conn: None, reader, found, fault: Some(fault) })
+}
+
+/// Whether the file is ours and whole, as far as that costs the same however much is stored.
+fn examine(conn: &Connection, options: &Options, path: &Path, before: &Before) -> Result<Found, OpenFailure> {
+    identify(conn, path)?;
+    check_whole(conn, path)?;
+    check_tables(conn, path)?;
+    let unclean = recovery::is_marked_open(conn)?;
+    let damaged = |failure| match failure {
+        StoreError::Sql(error) => OpenFailure::Sql(error),
+        StoreError::Known(error) => {
+            OpenFailure::Known(OpenError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        }
+    };
+    let head = log::head(conn).map_err(damaged)?;
+    let end = (head, log::next_key(conn).map_err(damaged)?);
+    let loss = recovery::find_loss(head, before.noted, unclean && before.wal_missing);
+    let loss = [before.damage.clone(), loss].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+    match loss {
+        Some(reason) if options.strict => {
+            Err(OpenFailure::Known(OpenError::Incomplete { path: path.to_owned(), reason }))
+        }
+        loss => Ok(Found { loss, unclean, end }),
+    }
+}
+
+fn other(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenFailure {
+    OpenFailure::Known(OpenError::Other { path: path.to_owned(), source: source.into() })
+}
+
+fn lacks_room(error: &rusqlite::Error, path: &Path) -> bool {
+    is_lack_of_room(error) || file_size_limit::is_reached(path)
+}
+
+fn length_of(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 /// Looks at the WAL before SQLite does, which would discard it beside an empty database, and reads it up to the first
@@ -187,19 +272,6 @@ fn check_whole(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     Ok(())
 }
 
-/// A real write, synced: setting the format's number writes the first page even if it stays the same. Marks the file as
-/// open.
-fn probe(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT};"))?;
-    for (kind, name) in LATER_OBJECTS {
-        if !recovery::has_object(conn, name)? {
-            conn.execute_batch(tables::create_statement(kind, name))?;
-        }
-    }
-    recovery::mark_open(conn, true)?;
-    conn.execute_batch("COMMIT")
-}
-
 /// Looks for damage where it costs the same however much is stored.
 fn check_tables(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     let damaged = |reason: String| OpenFailure::Known(OpenError::Damaged { path: path.to_owned(), reason });
@@ -231,9 +303,13 @@ fn check_end(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     Ok(())
 }
 
-fn classify(options: &Options, path: &Path, error: rusqlite::Error) -> OpenError {
-    let path: PathBuf = path.to_owned();
+fn classify(options: &Options, files: &OpenFiles, error: rusqlite::Error) -> OpenError {
+    let path = files.database().to_owned();
     match error.sqlite_error_code() {
+        // SQLite tells a disk that cannot be read as damage.
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) if files.is_unreadable() => {
+            OpenError::Other { path, source: "the disk cannot be read".into() }
+        }
         Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             OpenError::DataDirectory { path: options.data_dir.clone(), source: error.into() }
@@ -243,12 +319,5 @@ fn classify(options: &Options, path: &Path, error: rusqlite::Error) -> OpenError
         }
         _ if is_damage(&error) => OpenError::Damaged { path, reason: error.to_string() },
         _ => OpenError::Other { path, source: error.into() },
-    }
-}
-
-fn failed(options: &Options, path: &Path, failure: StoreError) -> OpenError {
-    match failure {
-        StoreError::Sql(error) => classify(options, path, error),
-        StoreError::Known(error) => OpenError::Damaged { path: path.to_owned(), reason: error.to_string() },
     }
 }

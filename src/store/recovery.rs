@@ -11,7 +11,9 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::base::clock::Timestamp;
 use crate::base::ids::Seq;
 use crate::document::chain::Hash;
+use crate::store::error::WriteError;
 use crate::store::rows::LogHead;
+use crate::store::tables::{self, FORMAT};
 use crate::store::wal;
 
 /// The end of the log after the last commit: `<seq> <hash>` at the start of the lock file, which this holds locked. It
@@ -19,6 +21,9 @@ use crate::store::wal;
 #[derive(Debug)]
 pub(crate) struct CommitNote(File);
 
+/// What files of the same format may lack: added when they are opened.
+const LATER_OBJECTS: [(&str, &str); 3] =
+    [("TABLE", "open_mark"), ("VIEW", "current_documents"), ("VIEW", "readable_events")];
 /// Digits of a seq in the note.
 const SEQ_DIGITS: usize = 20;
 pub(super) const NOTE_BYTES: usize = SEQ_DIGITS + 1 + 64 + 1;
@@ -59,6 +64,8 @@ pub(crate) struct Opened {
     pub loss: Option<String>,
     /// Whether the last server that had it open did not close it.
     pub unclean: bool,
+    /// Why nothing can be written; `None`: it can.
+    pub fault: Option<WriteError>,
 }
 
 /// Copies a WAL that has valid frames behind a damaged one: SQLite does not read those, and overwrites them later.
@@ -125,4 +132,17 @@ pub(crate) fn has_object(conn: &Connection, name: &str) -> rusqlite::Result<bool
 pub(crate) fn mark_open(conn: &Connection, open: bool) -> rusqlite::Result<()> {
     let sql = "INSERT INTO open_mark (only_row, open) VALUES (1, ?1) ON CONFLICT (only_row) DO UPDATE SET open = ?1";
     conn.execute(sql, [open]).map(drop)
+}
+
+/// A real write, synced: setting the format's number writes the first page even if it stays the same. Marks the file as
+/// open, and adds what files of this format may lack.
+pub(crate) fn begin_use(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT};"))?;
+    for (kind, name) in LATER_OBJECTS {
+        if !has_object(conn, name)? {
+            conn.execute_batch(tables::create_statement(kind, name))?;
+        }
+    }
+    mark_open(conn, true)?;
+    conn.execute_batch("COMMIT")
 }

@@ -40,7 +40,7 @@ pub(crate) fn begin_run(
     }
     let transaction = conn.unchecked_transaction()?;
     conn.execute("UPDATE volatile_collections SET until = ?1 WHERE until IS NULL", [head])?;
-    let vanished = read(conn)?;
+    let vanished = read(conn, head)?;
     let sql = "INSERT INTO volatile_collections (collection, after, until) VALUES (?1, ?2, NULL)
                ON CONFLICT (collection) DO UPDATE SET until = NULL";
     for collection in collections {
@@ -50,9 +50,15 @@ pub(crate) fn begin_run(
     Ok(vanished)
 }
 
-fn read(conn: &Connection) -> Result<Vec<VolatileRange>, StoreError> {
-    let mut statement = conn.prepare("SELECT collection, after, until FROM volatile_collections")?;
-    let mut found = statement.query([])?;
+/// What earlier runs left, where it cannot be noted that another begins.
+pub(crate) fn left_by_earlier_runs(conn: &Connection) -> Result<Vec<VolatileRange>, StoreError> {
+    read(conn, rows::int(log::head(conn)?.seq.0))
+}
+
+/// `head`: the end of the range of a run that has not ended.
+fn read(conn: &Connection, head: i64) -> Result<Vec<VolatileRange>, StoreError> {
+    let mut statement = conn.prepare("SELECT collection, after, coalesce(until, ?1) FROM volatile_collections")?;
+    let mut found = statement.query([head])?;
     let mut vanished = Vec::new();
     while let Some(row) = found.next()? {
         let name: String = row.get(0)?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::history::verified_history;
 use crate::support::process::{command, json, run_to_end};
-use crate::support::{Disk, Follower, Process};
+use crate::support::{Disk, Follower, Process, SmallDisk};
 
 const FAULTS: [(&str, bool); 4] = [("enospc", true), ("short", true), ("eio-write", false), ("eio-fsync", false)];
 
@@ -499,7 +499,7 @@ async fn a_disk_that_cannot_be_read_is_no_damage() {
 
 #[tokio::test]
 async fn a_disk_that_fails_at_the_start_is_a_reason_not_to_start() {
-    for (fault, _) in FAULTS {
+    for (fault, _) in FAULTS.into_iter().filter(|(_, full)| !full) {
         let (disk, mut server) = start(&[]).await;
         server.kill();
         disk.set(fault);
@@ -511,5 +511,79 @@ async fn a_disk_that_fails_at_the_start_is_a_reason_not_to_start() {
         disk.set("off");
         server.start_again();
         assert_eq!(verified_history(&server, "games/g1").await.len(), 2);
+    }
+}
+
+/// A server that has just started without room, with `games/g1` at version 2: reads it, changes it, and has it all on
+/// disk once there is room.
+async fn starts_without_room(server: &mut Process, make_room: impl FnOnce()) {
+    let report = server.until_ready(|_, _| true).await;
+    assert_eq!(
+        (&report["storage"]["state"], &report["storage"]["full"]),
+        (&json!("degraded"), &json!(true)),
+        "{report}"
+    );
+    assert_eq!(verified_history(server, "games/g1").await.len(), 2);
+    assert_eq!(server.get("/api/v1/games/g1?version=1").await.1["state"]["round"], 1);
+    assert_eq!(server.get("/api/v1/games").await.1["items"][0]["version"], 2);
+    let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await;
+    assert_eq!((status, &written["durable"]), (202, &json!(false)), "{written}");
+    let (status, _, answer) = told(keyed(server, "k", "games/g1", &json!(1)).send().await.unwrap()).await;
+    assert_eq!(status, 202, "{answer}");
+    let (status, written) = server.put("/api/v1/games/g2", &json!({ "round": 1 })).await;
+    assert_eq!((status, &written["durable"]), (202, &json!(false)), "{written}");
+
+    make_room();
+    recovered(server).await;
+    assert_eq!(server.merge("/api/v1/games/g1", &json!({ "round": 5 })).await.0, 200);
+    assert_eq!(server.post("/reconciliation/run", &json!({})).await.0, 200);
+    server.until_ready(|_, report| report["storage"].get("errors").is_none()).await;
+    server.kill();
+    server.start_again_with(&["--strict"]);
+    assert_eq!(verified_history(server, "games/g1").await.len(), 5);
+    assert_eq!(verified_history(server, "games/g2").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_at_the_start_is_read_and_written_once_there_is_room() {
+    for (fault, _) in FAULTS.into_iter().filter(|(_, full)| *full) {
+        for clean in [false, true] {
+            let (disk, mut server) = start(&[]).await;
+            if clean {
+                assert!(server.terminate().success());
+            } else {
+                server.kill();
+            }
+            disk.set(fault);
+            server.start_again();
+            starts_without_room(&mut server, || disk.set("off")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_system_that_is_full_at_the_start_is_read_and_written_once_there_is_room() {
+    for clean in [false, true] {
+        let (_, mut server) = start(&[]).await;
+        if clean {
+            assert!(server.terminate().success());
+        } else {
+            server.kill();
+        }
+        let (data, aside) = (server.data_dir(), server.data_dir().with_file_name("aside"));
+        std::fs::rename(&data, &aside).unwrap();
+        std::fs::create_dir(&data).unwrap();
+        let Some(disk) = SmallDisk::mount(&data, 4096) else { return };
+        for entry in std::fs::read_dir(&aside).unwrap() {
+            let entry = entry.unwrap();
+            // The index of the WAL is made anew, for which there is no room.
+            if entry.file_name() != "rejoin.db-shm" {
+                std::fs::copy(entry.path(), data.join(entry.file_name())).unwrap();
+            }
+        }
+        disk.fill();
+        server.start_again_in(&[]);
+        starts_without_room(&mut server, || disk.free()).await;
+        server.kill();
     }
 }

@@ -4,14 +4,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
-use crate::support::Process;
 use crate::support::history::verified_history;
+use crate::support::{Process, SmallDisk};
 
 /// A server that has stored two versions of `games/g1`, and no longer looks at its files until it is continued.
 async fn stopped_server() -> Process {
@@ -261,38 +260,20 @@ async fn a_rescue_is_refused_with_the_reason_and_leaves_nothing_behind() {
     refused(rescue(&server, &format!("{to}.again")).await, "storage works");
 }
 
-/// A file system of its own, in memory; gone with this.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// `None`: this user may not mount any.
-    fn mount(kib: u32) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={kib}k");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status();
-        mounted.is_ok_and(|status| status.success()).then_some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_rescue_to_a_disk_without_room_says_so_and_leaves_nothing_there() {
-    let Some(disk) = SmallDisk::mount(64) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mount(folder.path(), 64) else { return };
     let server = stopped_server().await;
     server.signal("CONT");
     let backup = backup(&server);
     fs::rename(&backup, database(&server)).unwrap();
     degraded(&server, "names another file").await;
-    let to = disk.0.path().join("rejoin.db");
+    let to = folder.path().join("rejoin.db");
     let (status, problem) = rescue(&server, to.to_str().unwrap()).await;
     assert_eq!((status, &problem["type"]), (507, &json!("/problems/storage-full")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains(to.to_str().unwrap()), "{problem}");
-    let left = fs::read_dir(disk.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
     assert!(left.is_empty(), "{left:?}");
     degraded(&server, "names another file").await;
 

@@ -19,12 +19,13 @@ use crate::base::clock::Timestamp;
 use crate::base::ids::{Seq, Version};
 use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError, is_damage};
-use crate::store::open::{APPLICATION_ID, FORMAT};
+use crate::store::open::APPLICATION_ID;
 use crate::store::options::{FILE_NAME, LOCK_NAME};
 use crate::store::read::inspect::ReadTransaction;
 use crate::store::read::log;
 use crate::store::recovery::{self, CommitNote};
 use crate::store::rows::{self, LogHead};
+use crate::store::tables::FORMAT;
 use crate::store::wal;
 
 /// Documents that a thread takes at a time.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::model::{Document, Meta};
@@ -68,6 +68,9 @@ impl Reader {
     /// The same with a connection of its own, which has read nothing yet: what it sees is in the file now. For several
     /// moments one after the other.
     pub fn uncached<T>(&self, look: impl FnOnce(&UncachedConnection) -> Result<T>) -> Result<T> {
+        if self.is_exclusive() {
+            return Err(Error::new(Kind::StorageUnavailable, "a single connection reads while there is no room"));
+        }
         let files = self.files();
         let opened = UncachedConnection::open(self.active().clone(), Arc::clone(&files));
         look(&opened.map_err(|error| files.explain(error.into()))?)

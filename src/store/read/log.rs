@@ -332,6 +332,12 @@ pub(crate) fn changed_lately(conn: &Connection, span: Duration, limit: usize) ->
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The key for the next new document.
+pub(crate) fn next_key(conn: &Connection) -> Result<i64, StoreError> {
+    let key: i64 = conn.query_row("SELECT coalesce(max(key), 0) FROM documents", [], |row| row.get(0))?;
+    Ok(key.saturating_add(1))
+}
+
 /// Seq and hash of the last event; zeros when there is none.
 pub(crate) fn head(conn: &Connection) -> Result<LogHead, StoreError> {
     let sql = "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1";

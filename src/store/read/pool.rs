@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::base::error::{Error, Kind, Result};
 use crate::store::connection::{BUSY_WAIT, connect};
-use crate::store::error::{LostFile, StoreError};
+use crate::store::error::{LostFile, StoreError, WriteError};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 
 pub(crate) struct Manager {
     files: Arc<OpenFiles>,
+    exclusive: bool,
 }
 
 /// A connection of the pool.
@@ -29,7 +31,8 @@ impl ManageConnection for Manager {
     type Error = rusqlite::Error;
 
     fn connect(&self) -> std::result::Result<ReadConnection, rusqlite::Error> {
-        Ok(ReadConnection { conn: connect_reader(&self.files)?, failed: false, files: Arc::clone(&self.files) })
+        let conn = if self.exclusive { connect_exclusive(&self.files)? } else { connect_reader(&self.files)? };
+        Ok(ReadConnection { conn, failed: false, files: Arc::clone(&self.files) })
     }
 
     fn is_valid(&self, _: &mut ReadConnection) -> std::result::Result<(), rusqlite::Error> {
@@ -56,15 +59,36 @@ fn unreadable(lost: LostFile) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN), Some(lost.to_string()))
 }
 
+/// A connection that nobody else can have the file open beside. It has the index of the WAL in its memory: the file
+/// of that index needs room on the disk. Closing it leaves the WAL as it is.
+pub(crate) fn connect_exclusive(files: &OpenFiles) -> rusqlite::Result<Connection> {
+    files.check_database().map_err(unreadable)?;
+    // Locking a file alone takes the right to write it.
+    let conn = connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON")?;
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
+    Ok(conn)
+}
+
 pub(crate) fn build(files: Arc<OpenFiles>, readers: u32) -> std::result::Result<Pool<Manager>, r2d2::Error> {
+    build_with(readers.max(1), Manager { files, exclusive: false })
+}
+
+/// A pool of one connection: see [`connect_exclusive`].
+pub(crate) fn build_exclusive(files: Arc<OpenFiles>) -> std::result::Result<Pool<Manager>, r2d2::Error> {
+    build_with(1, Manager { files, exclusive: true })
+}
+
+fn build_with(connections: u32, manager: Manager) -> std::result::Result<Pool<Manager>, r2d2::Error> {
     Pool::builder()
-        .max_size(readers.max(1))
+        .max_size(connections)
         .test_on_check_out(false)
         .max_lifetime(None)
         .idle_timeout(None)
         .connection_timeout(BUSY_WAIT)
         .error_handler(Box::new(NopErrorHandler))
-        .build(Manager { files })
+        .build(manager)
 }
 
 /// Runs `f` on a connection of the pool, in one read transaction: all that it reads is of one moment. Blocks, at most
@@ -100,6 +124,22 @@ pub(crate) fn with_connection<T>(
     })();
     connection.failed = matches!(result, Err(StoreError::Sql(_)));
     result.map_err(|failure| connection.files.explain(failure))
+}
+
+/// Closes the only connection of an exclusive pool while `attempt` runs, and opens it again when that fails.
+pub(crate) fn without_connection<T>(
+    pool: &Pool<Manager>,
+    attempt: impl FnOnce() -> std::result::Result<T, WriteError>,
+) -> std::result::Result<T, WriteError> {
+    let mut connection = take(pool).map_err(WriteError::from_error)?;
+    drop(std::mem::replace(&mut connection.conn, Connection::open_in_memory()?));
+    let made = attempt();
+    match made.is_err().then(|| connect_exclusive(&connection.files)) {
+        Some(Ok(conn)) => connection.conn = conn,
+        // It is replaced, or the pool goes.
+        _ => connection.failed = true,
+    }
+    made
 }
 
 fn take(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>> {

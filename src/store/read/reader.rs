@@ -16,7 +16,7 @@ use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
-use crate::store::error::{StoreError, damaged};
+use crate::store::error::{StoreError, WriteError, damaged};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::log::{self, Filter, PageBound};
@@ -72,13 +72,42 @@ pub struct Reader {
 struct Source {
     pool: Pool<Manager>,
     files: Arc<OpenFiles>,
+    /// Connections of a pool that is not exclusive.
+    readers: u32,
+    /// See [`Reader::open_exclusive`].
+    exclusive: bool,
 }
 
 impl Reader {
     /// Error: why no connection can be opened.
     pub(crate) fn open(files: Arc<OpenFiles>, readers: u32) -> std::result::Result<Self, r2d2::Error> {
-        let source = Source { pool: pool::build(Arc::clone(&files), readers)?, files };
+        let pool = pool::build(Arc::clone(&files), readers)?;
+        let source = Source { pool, files, readers, exclusive: false };
         Ok(Self { source: Arc::new(RwLock::new(source)), active: ActiveReads::default() })
+    }
+
+    /// A reader with a single connection, which keeps everybody else away from the file and needs no room on its disk.
+    /// `readers`: for later. Error: why it cannot be opened.
+    pub(crate) fn open_exclusive(files: Arc<OpenFiles>, readers: u32) -> std::result::Result<Self, r2d2::Error> {
+        let pool = pool::build_exclusive(Arc::clone(&files))?;
+        let source = Source { pool, files, readers, exclusive: true };
+        Ok(Self { source: Arc::new(RwLock::new(source)), active: ActiveReads::default() })
+    }
+
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.source.read().exclusive
+    }
+
+    /// Closes the single connection of an exclusive reader while `attempt` opens another reader. When that succeeds,
+    /// all clones read from it.
+    pub(crate) fn leave_exclusive<T>(
+        &self,
+        attempt: impl FnOnce() -> std::result::Result<(T, Self), WriteError>,
+    ) -> std::result::Result<T, WriteError> {
+        let pool = self.source.read().pool.clone();
+        let (made, other) = pool::without_connection(&pool, attempt)?;
+        self.read_from(&other);
+        Ok(made)
     }
 
     /// All clones read from `other` from now on. Reads that have begun end where they began.
@@ -97,7 +126,7 @@ impl Reader {
     }
 
     pub(crate) fn readers(&self) -> u32 {
-        self.source.read().pool.max_size()
+        self.source.read().readers
     }
 
     /// The reads that run now.
@@ -105,7 +134,7 @@ impl Reader {
         &self.active
     }
 
-    fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>) -> Result<T> {
+    pub(crate) fn read<T>(&self, f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>) -> Result<T> {
         let pool = self.source.read().pool.clone();
         pool::read(&pool, &self.active, f)
     }

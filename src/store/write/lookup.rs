@@ -21,56 +21,59 @@ use crate::store::write::repair::{self, DocumentRepair};
 use crate::store::write::writer::Writer;
 
 impl Writer {
+    /// Reads by the writer's connection, and by the pool while there is none.
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>) -> Result<T> {
+        match &self.conn {
+            Some(conn) => read(conn).map_err(|failure| self.files.explain(failure)),
+            None => self.reader.read(read),
+        }
+    }
+
     /// A question of a feature to its own tables, as they are between two transactions. Error: what the question
     /// answers with; `StorageUnavailable` when the file cannot be read.
     pub fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        self.reading().map_err(|failure| self.files.explain(failure)).and_then(question)
+        self.read(|conn| Ok(question(conn)?))
     }
 
     /// The newest version of a document on disk, whoever wrote it.
     pub fn stored_version(&self, key: i64) -> Result<Option<Version>> {
-        self.reading().and_then(|conn| rows::head_version(conn, key)).map_err(|failure| self.files.explain(failure))
+        self.read(|conn| rows::head_version(conn, key))
     }
 
     /// Bytes of the body of a stored event; `None`: it is not there.
     pub fn event_bytes(&self, seq: Seq) -> Result<Option<usize>> {
-        self.reading().and_then(|conn| log::event_bytes(conn, seq)).map_err(|failure| self.files.explain(failure))
+        self.read(|conn| log::event_bytes(conn, seq))
     }
 
     /// The hash of a stored event, to compare what is durable with what was meant to be.
     pub fn event_hash(&self, seq: Seq) -> Result<Option<Hash>> {
-        let found = self.reading().and_then(|conn| log::event_at(conn, seq));
-        Ok(found.map_err(|failure| self.files.explain(failure))?.map(|(hash, _)| hash))
+        Ok(self.read(|conn| log::event_at(conn, seq))?.map(|(hash, _)| hash))
     }
 
     /// The documents that changed within `span` before the newest event, as far as the last `limit` events tell.
     pub fn changed_lately(&self, span: Duration, limit: usize) -> Result<Vec<DocumentName>> {
-        self.reading()
-            .and_then(|conn| log::changed_lately(conn, span, limit))
-            .map_err(|failure| self.files.explain(failure))
+        self.read(|conn| log::changed_lately(conn, span, limit))
     }
 
     /// The newest version of the document called `name`, if there ever was one. Error: `Damaged`.
     pub fn load(&self, name: &DocumentName) -> Result<Option<LoadedDocument>> {
-        self.reading().and_then(|conn| replay::load(conn, name)).map_err(|failure| self.files.explain(failure))
+        self.read(|conn| replay::load(conn, name))
     }
 
     /// Where the document called `name` ends, if there ever was one: also of one that is too damaged to be read.
     pub fn document_head(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
-        self.reading().and_then(|conn| replay::document_head(conn, name)).map_err(|failure| self.files.explain(failure))
+        self.read(|conn| replay::document_head(conn, name))
     }
 
     /// The document called `name` as it was at `version`. Error: `NotFound` when it never was, or not yet at that
     /// version (with `currentVersion`); `Gone` when that version is trimmed (with `firstVersion`); `Damaged`.
     pub fn state_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
-        self.reading()
-            .and_then(|conn| replay::state_at(conn, name, version))
-            .map_err(|failure| self.files.explain(failure))
+        self.read(|conn| replay::state_at(conn, name, version))
     }
 
     /// What was answered to the request with this key. May be older than what is promised to be remembered.
     pub fn find_key(&self, scope: &str, key: &str) -> Result<Option<IdempotencyRow>> {
-        self.reading().and_then(|conn| keys::find(conn, scope, key)).map_err(|failure| self.files.explain(failure))
+        self.read(|conn| keys::find(conn, scope, key))
     }
 
     /// Has what is read next come from the file. A page that this connection knows from before would still be as it
@@ -82,9 +85,7 @@ impl Writer {
 
     /// What can be kept of the history of a document that is as it should be. See [`ProvenHistory`].
     pub fn proven_history(&self, document: &Document, events: &[Arc<Event>]) -> Result<Option<ProvenHistory>> {
-        self.reading()
-            .and_then(|conn| proven_history::find(conn, document, events))
-            .map_err(|failure| self.files.explain(failure))
+        self.read(|conn| proven_history::find(conn, document, events))
     }
 
     /// The document of this name and key at the version with this hash, made from what can be kept of its history;
@@ -94,14 +95,12 @@ impl Writer {
         which: (&DocumentName, i64),
         at: (Version, Hash),
     ) -> Result<Option<(Document, ProvenHistory)>> {
-        self.reading()
-            .and_then(|conn| proven_history::rebuild(conn, which, at))
-            .map_err(|failure| self.files.explain(failure))
+        self.read(|conn| proven_history::rebuild(conn, which, at))
     }
 
     /// What is stored of a document, whether or not it adds up. See [`RawDocument`].
     pub fn raw_document(&self, which: (&DocumentName, i64)) -> Result<Option<RawDocument>> {
-        self.reading().and_then(|conn| raw_document::read(conn, which)).map_err(|failure| self.files.explain(failure))
+        self.read(|conn| raw_document::read(conn, which))
     }
 
     /// Runs a repair in a transaction that is rolled back. Error: why the repair is not possible.

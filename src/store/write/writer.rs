@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tracing::warn;
 
@@ -75,6 +76,8 @@ pub struct Writer {
     pages_max: Arc<AtomicU32>,
     pub(super) head: LogHead,
     pub(super) next_key: i64,
+    /// The run that begins once something can be written: see [`begin_run`](Self::begin_run).
+    pending_run: Option<BTreeSet<Collection>>,
     foreign_commits: ForeignCommits,
     pub(super) checkpoints: Checkpoints,
     /// Holds the lock. Let go after the connection: fields are dropped in this order.
@@ -83,17 +86,17 @@ pub struct Writer {
 
 impl Writer {
     pub(crate) fn new(
-        conn: Connection,
+        conn: Option<Connection>,
+        (head, next_key): (LogHead, i64),
         files: Arc<OpenFiles>,
         options: &Options,
         reader: Reader,
         opened: Opened,
-    ) -> std::result::Result<Self, StoreError> {
-        let (head, next_key) = (log::head(&conn)?, next_key(&conn)?);
+    ) -> Self {
         opened.note.write(head);
-        Ok(Self {
-            conn: Some(conn),
-            distrusted: false,
+        Self {
+            distrusted: conn.is_none(),
+            conn,
             locked: false,
             files,
             reader,
@@ -102,10 +105,11 @@ impl Writer {
             pages_max: Arc::new(AtomicU32::new(options.pages_max.unwrap_or(0))),
             head,
             next_key,
+            pending_run: None,
             foreign_commits: ForeignCommits::default(),
             checkpoints: Checkpoints::new(options.wal_bytes_max, options.read_age_max),
             opened,
-        })
+        }
     }
 
     /// The end of the log, as far as it is stored. After a failed commit: as it was before, until reopened.
@@ -119,9 +123,15 @@ impl Writer {
         &mut self,
         collections: &BTreeSet<Collection>,
     ) -> std::result::Result<Vec<VolatileRange>, OpenError> {
-        let begun = self.reading().and_then(|conn| volatile::begin_run(conn, collections));
-        begun.map_err(|failure| {
-            let (path, source) = (self.files.database().to_owned(), self.files.explain(failure));
+        let begun = match &self.conn {
+            Some(conn) => volatile::begin_run(conn, collections).map_err(|failure| self.files.explain(failure)),
+            None => {
+                self.pending_run = Some(collections.clone());
+                self.reader.read(volatile::left_by_earlier_runs)
+            }
+        };
+        begun.map_err(|source| {
+            let path = self.files.database().to_owned();
             match source.kind() == Kind::Damaged {
                 true => OpenError::Damaged { path, reason: source.to_string() },
                 false => OpenError::Other { path, source: source.into() },
@@ -226,6 +236,7 @@ impl Writer {
         // The WAL belongs to the connection.
         let checked = if self.conn.is_some() { self.files.check() } else { self.files.check_database() };
         match checked {
+            Ok(()) if self.reader.is_exclusive() => self.reopen_with_room(),
             Ok(()) => self.reopen_same(),
             Err(LostFile::Missing(path)) => self.restore_files(LostFile::Missing(path)),
             Err(lost @ LostFile::Replaced(_)) => {
@@ -251,6 +262,36 @@ impl Writer {
         Ok(self.head)
     }
 
+    /// There was no room at the start, so that a single connection reads. Opens the file as at any other start.
+    fn reopen_with_room(&mut self) -> std::result::Result<LogHead, WriteError> {
+        let (reader, files) = (self.reader.clone(), Arc::clone(&self.files));
+        let (conn, end) = reader.leave_exclusive(|| {
+            let conn = connection::connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            // While there is no room, closing it leaves everything as it is.
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection::configure(&conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
+            recovery::begin_use(&conn)?;
+            let end = self.recover(&conn)?;
+            if let Some(collections) = &self.pending_run {
+                volatile::begin_run(&conn, collections)?;
+            }
+            files.note_wal();
+            let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+            Ok(((conn, end), reader))
+        })?;
+        (self.conn, self.pending_run) = (Some(conn), None);
+        (self.head, self.next_key) = end;
+        self.connection_replaced();
+        self.distrusted = false;
+        Ok(self.head)
+    }
+
+    /// Why nothing can be written since the start; once.
+    pub fn take_fault(&mut self) -> Option<WriteError> {
+        self.opened.fault.take()
+    }
+
     /// Forgets what was known of the connection before.
     pub(super) fn connection_replaced(&mut self) {
         self.checkpoints.reset();
@@ -262,7 +303,7 @@ impl Writer {
         if !self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
             return Err(WriteError::read_elsewhere());
         }
-        Ok((log::head(conn)?, next_key(conn)?))
+        Ok((log::head(conn)?, log::next_key(conn)?))
     }
 
     /// Moves the WAL into the database when it has grown enough. To be called between batches, after the waiting ones
@@ -359,9 +400,4 @@ impl Writer {
     pub(super) fn reading(&self) -> std::result::Result<&Connection, StoreError> {
         self.conn.as_ref().ok_or_else(|| Error::new(Kind::StorageUnavailable, "storage cannot be read now").into())
     }
-}
-
-fn next_key(conn: &Connection) -> std::result::Result<i64, StoreError> {
-    let key: i64 = conn.query_row("SELECT coalesce(max(key), 0) FROM documents", [], |row| row.get(0))?;
-    Ok(key.saturating_add(1))
 }

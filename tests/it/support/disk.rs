@@ -83,3 +83,31 @@ impl Disk {
         std::fs::rename(next, self.control()).unwrap();
     }
 }
+
+/// A file system of its own, in memory, at some folder; gone when this is dropped.
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`: this user may not mount any.
+    pub fn mount(folder: &Path, kib: u32) -> Option<Self> {
+        let size = format!("size={kib}k");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
+    }
+
+    /// Leaves no room, until [`free`](Self::free).
+    pub fn fill(&self) {
+        let mut filler = std::fs::File::create(self.0.join("filler")).unwrap();
+        while std::io::Write::write_all(&mut filler, &[1; 4096]).is_ok() {}
+    }
+
+    pub fn free(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

@@ -16,7 +16,7 @@ pub mod stream;
 pub use call::{Reply, send};
 pub use clocked::Clocked;
 pub use dice::Dice;
-pub use disk::{Disk, Moment};
+pub use disk::{Disk, Moment, SmallDisk};
 pub use process::Process;
 pub use replica::{Replica, position};
 pub use session::AS;
