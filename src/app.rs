@@ -46,7 +46,7 @@ use crate::store::{self, Memory, OpenError, Reader, Synchronous};
 use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
 
-use feature_set::{Closing, FeatureSet};
+use feature_set::{Closing, FeatureSet, create_tables};
 use options::{bounds, engine_options, history, listen_options, policy, store_options};
 
 /// Documents that are counted at the start, so that it does not take longer the more there are.
@@ -148,7 +148,7 @@ impl Builder {
         self
     }
 
-    /// Adds a feature.
+    /// Adds a feature: tables, calls, problems, what the engine does with documents, jobs and tasks.
     #[must_use]
     pub fn feature(mut self, feature: Feature) -> Self {
         self.features.push(feature);
@@ -207,6 +207,7 @@ impl Builder {
         let (open, waiting) = (listeners.subscribe(), listeners.waiting().to_owned());
 
         let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
+        create_tables(&self.features, &writer)?;
         let vanished = writer.begin_run(&options.volatile.collections)?;
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
@@ -235,8 +236,6 @@ impl Builder {
         self.jobs.into_iter().for_each(|job| features.add_job(job));
         features.attach(&mut options, &api.presence);
         let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
-        let actor =
-            actor.restore_relocations().map_err(|error| StartError::Stored("relocations", error.to_string()))?;
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;
         let deps = features.middleware_deps(config.loopback_owner);
@@ -299,8 +298,10 @@ fn background_tasks(api: &Api, runner: Runner, jobs: RunnerHandle) -> JoinSet<()
     tasks
 }
 
-/// Starts the engine's thread. What is returned tells how it ended.
+/// Starts the engine's thread, once it knows which documents are moved. What is returned tells how it ended.
 fn spawn_engine(actor: Actor, commands: CommandQueue) -> Result<watch::Receiver<Option<Ending>>, StartError> {
+    let restored = actor.restore_relocations();
+    let actor = restored.map_err(|error| StartError::Stored("relocations", error.to_string()))?;
     let (done, finished) = watch::channel(None);
     let run = move || {
         let _ = done.send(Some(actor.run(commands)));

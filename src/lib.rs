@@ -162,21 +162,32 @@ mod tailnet;
 pub use app::{Builder, Server, StartError, Stopped};
 pub use base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use base::entropy::{Entropy, SeededEntropy, SystemEntropy};
-pub use base::ids::UserId;
+pub use base::error::{Error, Kind, ProblemType, Result};
+pub use base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 pub use base::options::FeatureOptions;
 pub use cli::run;
 pub use config::{Config, ConfigError};
 pub use document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules, read_as};
+pub use engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, RemovedDocument, StoredRows};
 pub use feature::Feature;
 pub use http::api::{Api, Routes};
+pub use http::error::{HandlerResult, HttpError};
+pub use http::request::body::Json;
+pub use http::request::caller::Caller;
 pub use jobs::{Job, JobContext, Schedule, Summary};
+pub use store::sql_error;
+
+// What features are written with, in the versions that this crate has.
+pub use axum;
+pub use rusqlite;
+pub use utoipa;
+pub use utoipa_axum;
 
 /// What the benches and tests of this crate reach inside it. No part of the public interface.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::base::entropy::below;
-    pub use crate::base::error::Result;
-    pub use crate::base::ids::{Collection, DocumentName, RESERVED_COLLECTIONS, SessionId};
+    pub use crate::base::ids::{DocumentName, RESERVED_COLLECTIONS, SessionId};
 
     pub mod limits {
         pub use crate::base::limits::*;

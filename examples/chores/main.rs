@@ -7,10 +7,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rejoin::Server;
-use rejoin::internals::Collection;
-use rejoin::internals::Result;
-use rejoin::{Job, JobContext, Schedule, Summary};
+use rejoin::{Job, JobContext, Result, Schedule, Server, Summary};
 
 /// How long it looks at each thing.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,13 +21,12 @@ fn main() -> ExitCode {
 }
 
 async fn take_stock(context: JobContext) -> Result<Summary> {
-    let stock = Collection::new("stock")?;
-    let (things, _) = context.reads.list(&stock, None, THINGS_MAX, false).await?;
+    let things = context.document_names("stock", None, THINGS_MAX).await?;
     let mut found = Summary::default();
     for thing in &things {
         tokio::time::sleep(LOOK).await;
         found.count("things", 1);
-        found.name(thing.meta.name.to_string());
+        found.name(thing.to_string());
     }
     Ok(found)
 }

@@ -23,6 +23,7 @@ use crate::http::server::middleware::MiddlewareDeps;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::jobs::{self, Job};
 use crate::live::presence::Presence;
+use crate::store::Writer;
 
 /// See the module.
 #[derive(Default)]
@@ -45,6 +46,30 @@ pub(super) fn volatile_collections(options: &FeatureOptions) -> BTreeSet<Collect
     DEFINITIONS.iter().flat_map(|feature| (feature.volatile_collections)(options)).collect()
 }
 
+/// Makes the tables of the features that `schema.sql` does not have. Error: it does not work, or one makes what another
+/// has.
+pub(super) fn create_tables(features: &[Feature], writer: &Writer) -> Result<(), StartError> {
+    for feature in features {
+        let Some(sql) = feature.tables else { continue };
+        let created = writer.create_tables(&format!("{}_", feature.name.replace('-', "_")), sql);
+        created.map_err(|why| StartError::Feature(feature.name, format!("its tables: {why}")))?;
+    }
+    Ok(())
+}
+
+fn check_name(name: &'static str, unique: bool) -> Result<(), StartError> {
+    let word = |word: &str| {
+        let letter = word.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        letter && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    let why = match unique {
+        true if name.split('-').all(word) => return Ok(()),
+        true => "a feature is called by words of lower-case letters and digits, with '-' between",
+        false => "there is a feature of this name already",
+    };
+    Err(StartError::Feature(name, why.to_owned()))
+}
+
 impl FeatureSet {
     /// Opens the features of this crate, and joins them with `own`. Before anything can be asked. Error: what is stored
     /// of one cannot be read, or two do not go together.
@@ -59,9 +84,8 @@ impl FeatureSet {
             names.insert(definition.name);
         }
         for feature in own {
-            if !names.insert(feature.name) {
-                return Err(StartError::Feature(feature.name, "there is a feature of this name already".to_owned()));
-            }
+            check_name(feature.name, names.insert(feature.name))?;
+            set.check_routes(&feature)?;
             set.add(feature);
         }
         set.check_problems()?;
@@ -69,7 +93,7 @@ impl FeatureSet {
     }
 
     fn add(&mut self, feature: Feature) {
-        let Feature { name, routes, problems, hooks, jobs, tasks, close, parts } = feature;
+        let Feature { name, tables: _, routes, problems, hooks, jobs, tasks, close, parts } = feature;
         self.routes.extend(routes);
         self.problems.extend(problems);
         self.hooks.extend(hooks);
@@ -83,6 +107,15 @@ impl FeatureSet {
     pub(super) fn add_job(&mut self, job: Job) {
         self.jobs.retain(|other| other.name != job.name);
         self.jobs.push(job);
+    }
+
+    /// Error: another feature has one of its calls.
+    fn check_routes(&self, feature: &Feature) -> Result<(), StartError> {
+        let mut pairs = self.routes.iter().flat_map(|known| feature.routes.iter().map(move |more| (known, more)));
+        match pairs.find_map(|(known, more)| openapi::overlap(known, more)) {
+            Some(why) => Err(StartError::Feature(feature.name, format!("its routes: {why}"))),
+            None => Ok(()),
+        }
     }
 
     /// Error: a problem type has the slug of another, or texts that no page can show.

@@ -15,9 +15,11 @@ pub enum Kind {
     Unauthenticated,
     /// Known, and not allowed.
     Forbidden,
+    /// There is no such thing.
     NotFound,
     /// The thing exists; it cannot be asked that.
     MethodNotAllowed,
+    /// There is such a thing already.
     AlreadyExists,
     /// `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed,
@@ -165,6 +167,7 @@ impl Error {
         }
     }
 
+    /// There is no such thing.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, message)
     }
@@ -181,8 +184,9 @@ impl Error {
         self
     }
 
+    /// Takes members away.
     #[must_use]
-    pub fn without(mut self, names: &[&str]) -> Self {
+    pub(crate) fn without(mut self, names: &[&str]) -> Self {
         self.details.retain(|name, _| !names.contains(&name.as_str()));
         self
     }

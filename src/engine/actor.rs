@@ -16,6 +16,7 @@ use super::Options;
 use super::decide::Decider;
 use super::disk::Disk;
 use super::health::Health;
+use super::hooks::RemovedDocument;
 use super::refusal::not_stored;
 use super::request::{Barrier, Command, CommandQueue, Durability, Relocation, RelocationStep, ReplyTo};
 use super::revocations::PendingRevocations;
@@ -294,7 +295,8 @@ impl Actor {
         let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
         self.hub.publish(documents, &events, self.disk.durable());
         for event in events.iter().filter(|event| event.deletes) {
-            self.options.hooks.iter().for_each(|hook| hook.removal_published(&event.meta));
+            let removed = RemovedDocument(&event.meta);
+            self.options.hooks.iter().for_each(|hook| hook.removal_published(removed));
         }
     }
 

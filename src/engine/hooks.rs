@@ -1,7 +1,4 @@
 //! What features have the engine do with documents: the one way in which they reach its thread.
-//!
-//! All methods are called on the engine's thread and hold up every change meanwhile: no I/O but the rows that they are
-//! given a connection for, no waiting. A panic ends the engine.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,8 +15,36 @@ use crate::document::visibility::Viewer;
 use crate::engine::request::Relocation;
 use crate::store::{CompanionWrite, Connection};
 
-/// A part of a feature that runs within the engine, registered in [`Options::hooks`](super::Options::hooks). Several
-/// can be; they are called in the order of the list. Every method does nothing unless it is implemented.
+/// A part of a feature that runs within the engine. Several can be; they are called in the order in which features are
+/// added. Every method does nothing unless it is implemented. All are called on the engine's thread and hold up every
+/// change meanwhile: no I/O but the rows that they are given a connection for, no waiting. A panic ends the engine.
+///
+/// ```
+/// use rejoin::{Change, ChangeRows, DocumentHook, Kind, Error, StoredRows, sql_error};
+///
+/// /// Notes who changed which list, and keeps lists from being deleted.
+/// struct ListLog;
+///
+/// impl DocumentHook for ListLog {
+///     fn name(&self) -> &'static str {
+///         "list-log"
+///     }
+///
+///     fn before_store(&self, change: &Change<'_>, _: &StoredRows<'_>) -> rejoin::Result<Option<ChangeRows>> {
+///         if change.document().collection.as_str() != "lists" {
+///             return Ok(None);
+///         }
+///         if change.deletes() {
+///             return Err(Error::new(Kind::Forbidden, "lists are kept"));
+///         }
+///         let (id, user) = (change.document().id.to_string(), change.user().map(ToString::to_string));
+///         Ok(Some(ChangeRows::new("changes", move |conn| {
+///             let sql = "INSERT INTO list_log_changes (list, user) VALUES (?1, ?2)";
+///             conn.execute(sql, (&id, &user)).map(drop).map_err(sql_error)
+///         })))
+///     }
+/// }
+/// ```
 pub trait DocumentHook: Send + Sync {
     /// Names the hook in logs and start errors, and keeps its rows apart from those of other hooks. Unique.
     fn name(&self) -> &'static str;
@@ -33,29 +58,29 @@ pub trait DocumentHook: Send + Sync {
         Ok(None)
     }
 
-    /// The document with this [`key`](Meta::key) is deleted or purged in the transaction that `conn` is in: rows that
-    /// belong to it go. Created again under the same name, it is another document. An error takes back only what was
-    /// written here.
+    /// The document with this [`key`](Change::document_key) is deleted or purged in the transaction that `conn` is in:
+    /// rows that belong to it go. Created again under the same name, it is another document. An error takes back only
+    /// what was written here.
     fn document_removed(&self, conn: &Connection, key: i64) -> Result<()> {
         let _ = (conn, key);
         Ok(())
     }
 
-    /// The history of the document with this [`key`](Meta::key) is dropped in the transaction that `conn` is in, and
-    /// its state stays. An error refuses that.
+    /// The history of the document with this [`key`](Change::document_key) is dropped in the transaction that `conn` is
+    /// in, and its state stays. An error refuses that.
     fn history_dropped(&self, conn: &Connection, key: i64) -> Result<()> {
         let _ = (conn, key);
         Ok(())
     }
 
     /// The removal of a document is stored and visible. Of one that lives in memory only this is the only notice.
-    fn removal_published(&self, meta: &Meta) {
-        let _ = meta;
+    fn removal_published(&self, removed: RemovedDocument<'_>) {
+        let _ = removed;
     }
 
     /// Takes away what `subject` names, in the transaction that `conn` is in. Done before, it changes nothing: it is
     /// repeated after a transaction that failed, and may be after a kill. See
-    /// [`Engine::revoke`](super::handle::Engine::revoke).
+    /// `Engine::revoke`.
     fn revoke(&self, conn: &Connection, subject: &str, now: Timestamp) -> Result<()> {
         let _ = (conn, subject, now);
         Ok(())
@@ -73,6 +98,27 @@ pub trait RelocationStore: Send + Sync {
     /// The documents that were frozen, expected or moved when the server stopped. Called once, before the engine
     /// starts. Error: the server does not start.
     fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>>;
+}
+
+/// A document that is gone.
+#[derive(Clone, Copy)]
+pub struct RemovedDocument<'a>(pub(super) &'a Meta);
+
+impl<'a> RemovedDocument<'a> {
+    /// Its name.
+    pub fn document(&self) -> &'a DocumentName {
+        &self.0.name
+    }
+
+    /// The key under which rows referred to it: see [`Change::document_key`].
+    pub fn document_key(&self) -> i64 {
+        self.0.key
+    }
+
+    /// Whether it lived in memory only.
+    pub fn is_volatile(&self) -> bool {
+        self.0.volatile
+    }
 }
 
 /// Where a change comes from.
@@ -97,6 +143,7 @@ pub struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
+    /// The name of the document.
     pub fn document(&self) -> &'a DocumentName {
         &self.event.meta.name
     }
@@ -137,6 +184,7 @@ impl<'a> Change<'a> {
         self.event.at
     }
 
+    /// Where it comes from.
     pub fn origin(&self) -> ChangeOrigin {
         self.origin
     }
@@ -185,11 +233,17 @@ impl StoredRows<'_> {
 /// Rows that a hook adds to the transaction of a change.
 #[derive(Clone)]
 pub struct ChangeRows {
-    /// What [`StoredRows::waiting`] counts them under.
-    pub group: Arc<str>,
-    /// Writes them, in a savepoint. Runs again after a transaction that failed. Storage that fails here fails the
-    /// transaction, so that both are tried again; another error is logged, and the change is stored without the rows.
-    pub write: WriteRows,
+    pub(crate) group: Arc<str>,
+    pub(crate) write: WriteRows,
+}
+
+impl ChangeRows {
+    /// Rows that `write` writes, in a savepoint of the change's transaction. [`StoredRows::waiting`] counts them under
+    /// `group`. `write` runs again after a transaction that failed. Storage that fails in it fails the transaction, and
+    /// both are tried again; another error is logged, and the change is stored without the rows.
+    pub fn new(group: &str, write: impl Fn(&Connection) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self { group: group.into(), write: Arc::new(write) }
+    }
 }
 
 /// Writes rows in the transaction that the connection is in.

@@ -29,9 +29,42 @@ pub(crate) type Task = Box<dyn FnOnce(Api) -> BoxFuture<'static, ()> + Send>;
 /// Stores at the stop what is stored from time to time only.
 pub(crate) type Close = Box<dyn FnOnce() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
-/// A capability of the server: everything that it consists of, in one value.
+/// A capability of the server: everything that it consists of, in one value. `examples/highscores` has each part.
+///
+/// ```
+/// use rejoin::axum::extract::State;
+/// use rejoin::utoipa_axum::routes;
+/// use rejoin::{Api, Caller, Feature, HandlerResult, Json, Kind, ProblemType, Routes, Server, sql_error, utoipa};
+///
+/// static TOO_MANY_CLAPS: ProblemType = ProblemType {
+///     slug: "too-many-claps",
+///     kind: Kind::Rejected,
+///     title: "Nobody claps as often as this",
+///     meaning: "There are as many claps as there may be.",
+///     remedy: "Clap for something else.",
+/// };
+///
+/// /// Clap
+/// #[utoipa::path(post, path = "/api/v1/claps", responses((status = 200, description = "All claps.", body = i64)))]
+/// async fn clap(State(api): State<Api>, _: Caller) -> HandlerResult<Json<i64>> {
+///     let sql = "INSERT INTO claps_each DEFAULT VALUES RETURNING number";
+///     let all = api.write_rows(|conn, _| {
+///         let number: i64 = conn.query_row(sql, (), |row| row.get(0)).map_err(sql_error)?;
+///         if number > 1000 { Err(TOO_MANY_CLAPS.error("a thousand is enough")) } else { Ok(number) }
+///     });
+///     Ok(Json(all.await?))
+/// }
+///
+/// let claps = Feature::new("claps")
+///     .tables("CREATE TABLE IF NOT EXISTS claps_each (number INTEGER PRIMARY KEY) STRICT")
+///     .routes(Routes::new().routes(routes!(clap)))
+///     .problem(&TOO_MANY_CLAPS);
+/// let builder = Server::builder().feature(claps);
+/// # let _ = builder;
+/// ```
 pub struct Feature {
     pub(crate) name: &'static str,
+    pub(crate) tables: Option<&'static str>,
     pub(crate) routes: Vec<Routes>,
     pub(crate) problems: Vec<&'static ProblemType>,
     pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
@@ -69,11 +102,13 @@ impl ServerParts {
 }
 
 impl Feature {
-    /// A feature that consists of nothing yet. `name` appears in the log and in start errors.
+    /// A feature that consists of nothing yet. `name` is lower-case words with '-' between; it appears in the log and
+    /// in start errors, and begins the names of its tables.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
+            tables: None,
             routes: Vec::new(),
             problems: Vec::new(),
             hooks: Vec::new(),
@@ -84,16 +119,34 @@ impl Feature {
         }
     }
 
-    /// Adds calls. They are described in `/openapi.json`.
+    /// Sets the SQL that makes its tables. It runs at each start, so it says `IF NOT EXISTS`. The names of tables and
+    /// indexes begin with the feature's name and `_`, with `_` for `-`. A row that belongs to a document has
+    /// its [key](crate::Change::document_key) and goes in [`DocumentHook::document_removed`]. Handlers reach the tables
+    /// by [`Api::read_rows`] and [`Api::write_rows`].
+    #[must_use]
+    pub fn tables(mut self, sql: &'static str) -> Self {
+        self.tables = Some(sql);
+        self
+    }
+
+    /// Adds calls. They are described in `/openapi.json`. A path of which another feature has the same methods is
+    /// refused at the start; a document of a collection that is called as the first part of a path after `/api/v1/`
+    /// cannot be reached.
     #[must_use]
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes.push(routes);
         self
     }
 
-    /// Adds problem types. Each has a page, `/problems/<slug>`.
+    /// Adds a problem type, which gets a page: `/problems/<slug>`.
     #[must_use]
-    pub fn problems(mut self, problems: &'static [&'static ProblemType]) -> Self {
+    pub fn problem(mut self, problem: &'static ProblemType) -> Self {
+        self.problems.push(problem);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn problems(mut self, problems: &'static [&'static ProblemType]) -> Self {
         self.problems.extend(problems);
         self
     }

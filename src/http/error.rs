@@ -2,12 +2,12 @@
 
 use crate::base::error::Error;
 
-/// The result of a handler.
-pub(crate) type HandlerResult<T> = Result<T, HttpError>;
+/// The result of a handler: `?` takes an [`Error`], which is answered as a problem (RFC 9457).
+pub type HandlerResult<T> = Result<T, HttpError>;
 
 /// An [`Error`] on its way out of a handler.
 #[derive(Debug)]
-pub(crate) struct HttpError(pub Error);
+pub struct HttpError(pub(crate) Error);
 
 impl From<Error> for HttpError {
     fn from(error: Error) -> Self {

@@ -29,8 +29,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
+use crate::base::ids::{DocumentId, DocumentName};
 use crate::engine::handle::Engine;
 use crate::engine::read::Reads;
+use crate::store::Connection;
 
 pub use schedule::Schedule;
 
@@ -85,16 +87,64 @@ impl Job {
 }
 
 /// What a run is given.
+///
+/// ```
+/// use rejoin::{Job, JobContext, Schedule, Summary, sql_error};
+///
+/// let forget = async |context: JobContext| {
+///     let sql = "DELETE FROM list_log_changes WHERE rowid NOT IN
+///                    (SELECT rowid FROM list_log_changes ORDER BY rowid DESC LIMIT 1000)";
+///     let forgotten = context.write_rows(|conn, _| conn.execute(sql, ()).map_err(sql_error)).await?;
+///     let mut summary = Summary::default();
+///     summary.count("forgotten", forgotten);
+///     Ok(summary)
+/// };
+/// let job = Job::new("list-log-trim", Schedule::Hourly, std::time::Duration::from_secs(60), forget);
+/// # let _ = job;
+/// ```
 #[derive(Clone)]
 pub struct JobContext {
     /// Handle of the engine, for writes.
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     /// For reads.
-    pub reads: Reads,
+    pub(crate) reads: Reads,
     /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Whether only to tell what would be done. Only ever true for a job that can.
     pub dry_run: bool,
+}
+
+impl JobContext {
+    /// The server's time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Asks tables: see [`Api::read_rows`](crate::Api::read_rows).
+    pub async fn read_rows<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.reads.rows(question).await
+    }
+
+    /// Writes rows: see [`Api::write_rows`](crate::Api::write_rows).
+    pub async fn write_rows<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.engine.rows(write).await
+    }
+
+    /// Lists documents: see [`Api::document_names`](crate::Api::document_names).
+    pub async fn document_names(
+        &self,
+        collection: &str,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentName>> {
+        self.reads.names(collection, after, limit).await
+    }
 }
 
 /// What a run did: numbers by name, and some names of what it did it to.

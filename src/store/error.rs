@@ -198,8 +198,9 @@ impl From<Error> for StoreError {
     }
 }
 
-/// The public error for a failure of SQLite: for `map_err` in the SQL of a feature.
-pub(crate) fn sql_error(error: rusqlite::Error) -> Error {
+/// The error for a failure of SQLite: for `map_err` in the SQL of a feature. Which kind it has depends on the failure:
+/// `StorageUnavailable`, `StorageFull`, `Damaged` or `Internal`.
+pub fn sql_error(error: rusqlite::Error) -> Error {
     StoreError::Sql(error).into_error()
 }
 

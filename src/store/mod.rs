@@ -33,7 +33,8 @@ pub(crate) mod write;
 mod tests;
 
 pub(crate) use companion_rows::CompanionWrite;
-pub(crate) use error::{Blocked, OpenError, WriteError, sql_error};
+pub use error::sql_error;
+pub(crate) use error::{Blocked, OpenError, WriteError};
 pub(crate) use memory::Memory;
 pub use open::open;
 pub(crate) use options::{FILE_NAME, History};

@@ -21,6 +21,7 @@ mod documents;
 mod embedding;
 mod encounters;
 mod faults;
+mod features;
 mod first_steps;
 mod front_page;
 mod game_night;

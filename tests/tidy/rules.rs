@@ -68,6 +68,10 @@ fn in_feature(path: &str, part: &str) -> bool {
 /// Where a library may be used.
 pub fn fences(source: &Source) -> Vec<String> {
     let path = source.path.as_str();
+    if source.module.is_empty() {
+        // The crate's root hands on what features of other crates are written with.
+        return Vec::new();
+    }
     let within = |folder: &str| path.starts_with(folder);
     let mut complaints = Vec::new();
     // Jobs have a record of their own, which is no feature's and nothing that the store knows.
@@ -217,6 +221,7 @@ mod tests {
         check(fences, "src/document/a.rs", "use utoipa::ToSchema; use utoipa_axum::routes;", 2);
         check(fences, "src/config.rs", "fn f() { std::env::args() }", 0);
         check(fences, "src/config/rows.rs", "fn f() { std::env::args() }", 1);
+        check(fences, "src/lib.rs", "pub use axum;", 0);
         check(fences, "src/cli/a.rs", "use std::{env, io};", 1);
         check(fences, "src/cli/a.rs", "use std::*;", 1);
         check(fences, "src/cli/a.rs", "fn f() { env!(\"CARGO_PKG_VERSION\") } // std::env::var", 0);

@@ -22,11 +22,11 @@ use crate::engine::handle::Engine;
 use crate::engine::time_travel::{state_at, volatile_state_at};
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{DocumentHead, Filter, ListedDocument, Reader, VolatileRange};
+use crate::store::{Connection, DocumentHead, Filter, ListedDocument, Reader, VolatileRange};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
-pub struct Reads {
+pub(crate) struct Reads {
     pub hub: Arc<Hub>,
     reader: Reader,
     engine: Engine,
@@ -38,7 +38,7 @@ pub struct Reads {
 
 /// A page of a document's history.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     /// Its events, oldest first.
     pub events: Vec<Arc<Event>>,
     /// The oldest version whose event is kept.
@@ -49,7 +49,7 @@ pub struct History {
 
 impl Reads {
     /// Reads beside `engine`. `volatile_ranges`: where in the log earlier runs had volatile documents.
-    pub fn new(hub: Arc<Hub>, reader: Reader, engine: Engine, volatile_ranges: Vec<VolatileRange>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, reader: Reader, engine: Engine, volatile_ranges: Vec<VolatileRange>) -> Self {
         Self { hub, reader, engine, volatile_ranges: volatile_ranges.into(), refilled: Arc::default() }
     }
 
@@ -60,12 +60,32 @@ impl Reads {
     }
 
     /// Runs a question to the disk where it may block. Error: that of the question.
-    pub async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let reader = self.reader.clone();
         tokio::task::spawn_blocking(move || question(&reader)).await.map_err(Error::internal)?
+    }
+
+    /// Asks tables where it may block. Error: that of the question.
+    pub(crate) async fn rows<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ask(move |reader| reader.rows(question)).await
+    }
+
+    /// The names of at most `limit` documents of a collection that are there, by id, after the given one. Errors:
+    /// `Invalid`, `StorageUnavailable`.
+    pub(crate) async fn names(
+        &self,
+        collection: &str,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentName>> {
+        let (listed, _) = self.list(&Collection::new(collection)?, after, limit, false).await?;
+        Ok(listed.into_iter().map(|document| document.meta.name.clone()).collect())
     }
 
     /// Reads the end of the log back into the ring, once after each start: the many who come back then are served from
@@ -90,7 +110,7 @@ impl Reads {
 
     /// The newest version of a document, which may be a tombstone; `None` when there never was one. Whoever answers a
     /// request with it checks first that its caller may read it.
-    pub async fn document(&self, name: &DocumentName) -> Result<Option<Arc<Document>>> {
+    pub(crate) async fn document(&self, name: &DocumentName) -> Result<Option<Arc<Document>>> {
         if let Some(document) = self.hub.document(name) {
             return Ok(Some(document));
         }
@@ -104,7 +124,7 @@ impl Reads {
     }
 
     /// Where a document ends, if there ever was one: also of one that is too damaged to be read.
-    pub async fn tip(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
+    pub(crate) async fn tip(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
         if let Some(document) = self.hub.document(name) {
             let Document { meta, version, hash, seq, updated_at, .. } = &*document;
             let (meta, deleted) = (Arc::clone(meta), document.is_deleted());
@@ -122,12 +142,16 @@ impl Reads {
     }
 
     /// The same for `viewer`, for whom there never was one that they may not read.
-    pub async fn readable_document(&self, name: &DocumentName, viewer: &Viewer) -> Result<Option<Arc<Document>>> {
+    pub(crate) async fn readable_document(
+        &self,
+        name: &DocumentName,
+        viewer: &Viewer,
+    ) -> Result<Option<Arc<Document>>> {
         Ok(self.document(name).await?.filter(|document| document.meta.may_read(viewer)))
     }
 
     /// The fixed facts of a document, if there ever was one: also of one that is too damaged to be read.
-    pub async fn meta(&self, name: &DocumentName) -> Result<Option<Arc<Meta>>> {
+    pub(crate) async fn meta(&self, name: &DocumentName) -> Result<Option<Arc<Meta>>> {
         if let Some(document) = self.hub.document(name) {
             return Ok(Some(Arc::clone(&document.meta)));
         }
@@ -168,7 +192,7 @@ impl Reads {
     }
 
     /// Refuses a viewer who may not read a document that is there, or was. Error: `NotFound`.
-    pub async fn check_reader(&self, name: &DocumentName, viewer: &Viewer) -> Result<()> {
+    pub(crate) async fn check_reader(&self, name: &DocumentName, viewer: &Viewer) -> Result<()> {
         if *viewer == Viewer::Owner {
             return Ok(());
         }
@@ -176,7 +200,7 @@ impl Reads {
     }
 
     /// A document that is there, for `viewer`. Error: `NotFound`, `Gone`.
-    pub async fn live_document(&self, name: &DocumentName, viewer: &Viewer) -> Result<Arc<Document>> {
+    pub(crate) async fn live_document(&self, name: &DocumentName, viewer: &Viewer) -> Result<Arc<Document>> {
         match self.readable_document(name, viewer).await? {
             Some(document) if !document.is_deleted() => Ok(document),
             other => Err(absent(name, other.as_ref())),
@@ -185,7 +209,12 @@ impl Reads {
 
     /// A document as it was at `version`, for `viewer`, whose right to it is that of today. Error: `NotFound` beyond
     /// the newest, `Gone` when it is no longer kept.
-    pub async fn document_at(&self, name: &DocumentName, version: Version, viewer: &Viewer) -> Result<Arc<Document>> {
+    pub(crate) async fn document_at(
+        &self,
+        name: &DocumentName,
+        version: Version,
+        viewer: &Viewer,
+    ) -> Result<Arc<Document>> {
         self.check_reader(name, viewer).await?;
         let document = self.any_document_at(name, version).await?;
         let current = self.hub.document(name).map(|newest| Arc::clone(&newest.meta));
@@ -227,7 +256,7 @@ impl Reads {
 
     /// At most `limit` documents of a collection by id, after the given one; deleted ones are left out. Otherwise as
     /// [`list_readable`](Self::list_readable).
-    pub async fn list(
+    pub(crate) async fn list(
         &self,
         collection: &Collection,
         after: Option<&DocumentId>,
@@ -240,7 +269,7 @@ impl Reads {
     /// At most `limit` documents of a collection by id, after the given one; deleted ones and those that `viewer` may
     /// not read are left out. The flag says whether there are more. With states, a page also ends when they add up to
     /// [`limits::LIST_STATES_BYTES_MAX`].
-    pub async fn list_readable(
+    pub(crate) async fn list_readable(
         &self,
         viewer: &Viewer,
         collection: &Collection,
@@ -289,7 +318,13 @@ impl Reads {
 
     /// A page of a document's history, for `viewer`, whose right to it is that of today: its events tell who that is.
     /// Error: `NotFound`.
-    pub async fn history(&self, name: &DocumentName, after: Version, limit: usize, viewer: &Viewer) -> Result<History> {
+    pub(crate) async fn history(
+        &self,
+        name: &DocumentName,
+        after: Version,
+        limit: usize,
+        viewer: &Viewer,
+    ) -> Result<History> {
         let mut page = self.any_history(name, after, limit).await?;
         // Last: it may have been taken away meanwhile.
         let newest = self.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
@@ -332,7 +367,7 @@ impl Reads {
     }
 
     /// Whether a position names a place in this log that is still kept.
-    pub async fn knows(&self, position: Position) -> Result<bool> {
+    pub(crate) async fn knows(&self, position: Position) -> Result<bool> {
         let Position::After { seq, hash } = position else { return Ok(true) };
         if let Some(event) = self.hub.gate().get(seq) {
             return Ok(event.hash.short() == hash);
@@ -344,7 +379,7 @@ impl Reads {
     /// Where in this log, and at which version, a document had the hash that `position` names, whatever seq it gives:
     /// it may be of another server's log, from which the document came. Looks at each kept event of the document, which
     /// history's bound keeps within some milliseconds.
-    pub async fn by_hash(&self, name: &DocumentName, position: Position) -> Result<Option<(Position, Version)>> {
+    pub(crate) async fn by_hash(&self, name: &DocumentName, position: Position) -> Result<Option<(Position, Version)>> {
         let Position::After { hash, .. } = position else { return Ok(None) };
         let Some(newest) = self.document(name).await? else { return Ok(None) };
         if newest.hash.short() == hash {
@@ -365,7 +400,7 @@ impl Reads {
 
     /// The version that a document had after the event `seq`. For paging by position. Error: `Gone` when changes of the
     /// document after `seq` are no longer kept: a page from there would leave them out without a word.
-    pub async fn version_at(&self, name: &DocumentName, seq: Seq) -> Result<Version> {
+    pub(crate) async fn version_at(&self, name: &DocumentName, seq: Seq) -> Result<Version> {
         let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
         if newest.seq <= seq {
             return Ok(newest.version);

@@ -4,10 +4,12 @@ use std::fmt;
 
 use axum::body::BodyDataStream;
 use axum::extract::{FromRef, FromRequest, Request};
+use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::error::{Error, Kind, Result};
@@ -49,10 +51,19 @@ impl fmt::Display for BodyTimeout {
 
 impl std::error::Error for BodyTimeout {}
 
-/// A body of `application/json` that holds an object. Errors: `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`,
-/// `Invalid` with the fields that do not fit.
+/// A body of `application/json`: the extractor of one that holds an object, and a response. Errors of the extractor:
+/// `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`, `Invalid` with the fields that do not fit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Json<T>(pub T);
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(text) => ([(CONTENT_TYPE, JSON)], text).into_response(),
+            Err(error) => HttpError(Error::internal(error)).into_response(),
+        }
+    }
+}
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T>
 where

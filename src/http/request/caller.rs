@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::UserId;
 use crate::document::visibility::Viewer;
 use crate::http::error::HttpError;
 use crate::http::request::cookie::SessionCookie;
@@ -61,16 +62,18 @@ impl Peer {
     }
 }
 
+/// Who asks: an extractor. A handler that has it takes nobody whom the server does not know; the refusal is
+/// `unauthenticated`.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
+pub struct Caller {
     /// As whom they read and write.
-    pub viewer: Viewer,
+    pub(crate) viewer: Viewer,
     /// Whether they may do what only administrators may.
-    pub administrator: bool,
+    pub(crate) administrator: bool,
     /// The other end of the connection.
-    pub peer: Peer,
+    pub(crate) peer: Peer,
     /// The session that the request showed.
-    pub session: Option<ActiveSession>,
+    pub(crate) session: Option<ActiveSession>,
 }
 
 /// A session that a request showed and that is good.
@@ -171,8 +174,16 @@ impl Caller {
         Ok(Self { viewer, administrator, peer, session: None })
     }
 
+    /// The user; `None`: the owner of the server.
+    pub fn user(&self) -> Option<&UserId> {
+        match &self.viewer {
+            Viewer::User(user) => Some(user),
+            Viewer::Owner => None,
+        }
+    }
+
     /// Error: `Forbidden` for whoever is no administrator.
-    pub(crate) fn require_administrator(&self) -> Result<()> {
+    pub fn require_administrator(&self) -> Result<()> {
         if self.administrator { Ok(()) } else { Err(Error::new(Kind::Forbidden, "this is for administrators")) }
     }
 

@@ -345,6 +345,41 @@ pub(crate) fn assemble<S: Clone + Send + Sync + 'static>(
     router.merge(itself.with_state(StaticFile::new("application/json", text)))
 }
 
+/// The paths of calls, parameters without their names, each as it is written and with its methods.
+fn calls<S: Clone + Send + Sync + 'static>(routes: &OpenApiRouter<S>) -> BTreeMap<String, (&str, Vec<&'static str>)> {
+    let described = routes.get_openapi().paths.paths.iter().map(|(path, item)| {
+        let methods = [
+            ("GET", &item.get),
+            ("PUT", &item.put),
+            ("POST", &item.post),
+            ("DELETE", &item.delete),
+            ("PATCH", &item.patch),
+            ("HEAD", &item.head),
+            ("OPTIONS", &item.options),
+        ];
+        let methods = methods.into_iter().filter(|(_, operation)| operation.is_some()).map(|(method, _)| method);
+        let unnamed = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+        (unnamed.collect::<Vec<_>>().join("/"), (path.as_str(), methods.collect()))
+    });
+    described.collect()
+}
+
+/// Why two sets of calls cannot both be served: a call that both have, in words. `None`: they can.
+pub(crate) fn overlap<S: Clone + Send + Sync + 'static>(
+    known: &OpenApiRouter<S>,
+    more: &OpenApiRouter<S>,
+) -> Option<String> {
+    let known = calls(known);
+    calls(more).into_iter().find_map(|(template, (path, methods))| {
+        let (other, taken) = known.get(&template)?;
+        if *other != path {
+            return Some(format!("{path} is called {other} by another"));
+        }
+        let method = methods.into_iter().find(|method| taken.contains(method))?;
+        Some(format!("another has {method} {path}"))
+    })
+}
+
 /// This description
 ///
 /// OpenAPI 3.1, the same until the server is replaced by another version.

@@ -7,9 +7,8 @@ use futures_util::future::BoxFuture;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
-use crate::document::model::Meta;
 use crate::engine::handle::Engine;
-use crate::engine::hooks::{DocumentHook, RelocationStore};
+use crate::engine::hooks::{DocumentHook, RelocationStore, RemovedDocument};
 use crate::engine::request::Relocation;
 use crate::features::games::revocations::{HOOK, PendingRevoked, Revoked};
 use crate::live::presence::{Participants, Presence};
@@ -57,16 +56,17 @@ impl DocumentHook for GamesHook {
         super::revoke(conn, &revoked, now)
     }
 
-    fn removal_published(&self, meta: &Meta) {
-        if meta.name.collection.as_str() != COLLECTION {
+    fn removal_published(&self, removed: RemovedDocument<'_>) {
+        let game = removed.document();
+        if game.collection.as_str() != COLLECTION {
             return;
         }
-        if meta.volatile
-            && let Err(error) = self.memory.forget(meta.key, remove)
+        if removed.is_volatile()
+            && let Err(error) = self.memory.forget(removed.document_key(), remove)
         {
-            tracing::warn!(document = %meta.name, %error, "rows of a game that is gone stay in memory");
+            tracing::warn!(document = %game, %error, "rows of a game that is gone stay in memory");
         }
-        self.presence.all_left(&meta.name);
+        self.presence.all_left(game);
     }
 
     fn history_dropped(&self, conn: &Connection, key: i64) -> Result<()> {

@@ -1,0 +1,144 @@
+//! A feature from outside the crate: `examples/highscores`, built from the public interface alone.
+
+use std::path::Path;
+
+use rejoin::utoipa_axum::routes;
+use rejoin::{Config, Feature, Kind, ProblemType, Routes, Server, StartError, utoipa};
+use serde_json::{Value, json};
+
+use crate::support::Process;
+
+/// The program of an example, built.
+fn example(name: &str) -> std::path::PathBuf {
+    let built = std::process::Command::new(env!("CARGO")).args(["build", "--locked", "--example", name]).status();
+    assert!(built.unwrap().success());
+    Path::new(env!("CARGO_BIN_EXE_rejoin")).with_file_name("examples").join(name)
+}
+
+async fn list(server: &Process) -> Value {
+    server.ask("GET", "/api/v1/highscores", &[]).await.expect(200).body
+}
+
+async fn score(server: &Process, id: &str, player: &str, score: i64) -> u16 {
+    server.put(&format!("/api/v1/scores/{id}"), &json!({ "player": player, "score": score })).await.0
+}
+
+#[tokio::test]
+async fn rows_of_a_feature_are_stored_with_the_change_that_made_them_also_through_kill_9() {
+    let mut server = Process::start_program(&example("highscores"), &[], &[]);
+    assert_eq!(list(&server).await, json!([]));
+    assert_eq!(score(&server, "s1", "ann", 12).await, 201);
+    assert_eq!(score(&server, "s2", "bob", 30).await, 201);
+    assert_eq!(score(&server, "s1", "ann", 7).await, 200);
+    let best = json!([{ "player": "bob", "score": 30 }, { "player": "ann", "score": 12 }]);
+    assert_eq!(list(&server).await, best);
+    server.kill();
+    server.start_again();
+    assert_eq!(list(&server).await, best, "what was acknowledged is there, in both");
+    assert_eq!(server.get("/api/v1/scores/s1").await.1["state"], json!({ "player": "ann", "score": 7 }));
+    assert_eq!(score(&server, "s3", "ann", 99).await, 201);
+    assert_eq!(list(&server).await[0], json!({ "player": "ann", "score": 99 }));
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_hook_refuses_a_change_with_a_problem_that_has_a_page() {
+    let server = Process::start_program(&example("highscores"), &[], &[]);
+    let body = json!({ "state": { "player": "eve", "score": 2_000_000 } }).to_string();
+    let problem = server.tell("PUT", "/api/v1/scores/s1", &[], &body).await.problem(422, "score-impossible");
+    assert_eq!(problem["scoreMax"], 1_000_000, "{problem}");
+    let operation = |id: &str, score: i64| {
+        let state = json!({ "player": "eve", "score": score });
+        json!({ "op": "put", "collection": "scores", "id": id, "state": state })
+    };
+    let batch = json!({ "operations": [operation("s1", 5), operation("s2", -5)] }).to_string();
+    let problem = server.tell("POST", "/api/v1/batch", &[], &batch).await.problem(422, "score-impossible");
+    assert_eq!(problem["index"], 1, "{problem}");
+    server.tell("PUT", "/api/v1/scores/s1", &[], r#"{"state":{"score":1}}"#).await.problem(400, "invalid-request");
+    assert_eq!(server.get("/api/v1/scores/s1").await.0, 404, "nothing of what was refused is stored");
+    assert_eq!(list(&server).await, json!([]));
+    assert_eq!(
+        server.put("/api/v1/notes/n1", &json!({ "score": "none" })).await.0,
+        201,
+        "of other collections anything"
+    );
+    let page =
+        server.ask("GET", "/problems/score-impossible", &[("accept", "application/json")]).await.expect(200).body;
+    assert_eq!((&page["status"], &page["slug"]), (&json!([422]), &json!("score-impossible")));
+    let index = server.ask("GET", "/problems", &[("accept", "application/json")]).await.expect(200).body;
+    assert!(index["items"].as_array().unwrap().contains(&page), "{index}");
+}
+
+#[tokio::test]
+async fn its_call_is_described_its_job_runs_and_its_table_is_read_with_sqlite3() {
+    let mut server = Process::start_program(&example("highscores"), &[], &[]);
+    let description = server.ask("GET", "/openapi.json", &[]).await.expect(200).body;
+    let call = &description["paths"]["/api/v1/highscores"]["get"];
+    assert_eq!(call["operationId"], "listHighscores", "{call}");
+    assert_eq!(description["components"]["schemas"]["Score"]["properties"]["score"]["type"], "integer");
+    server.ask("POST", "/api/v1/highscores", &[]).await.problem(405, "method-not-allowed");
+
+    let operations = |from: usize| {
+        let puts = (from..from + 60).map(|number| {
+            let state = json!({ "player": format!("p{number}"), "score": number });
+            json!({ "op": "put", "collection": "scores", "id": format!("s{number}"), "state": state })
+        });
+        json!({ "operations": puts.collect::<Vec<_>>() }).to_string()
+    };
+    for from in [0, 60] {
+        server.tell("POST", "/api/v1/batch", &[], &operations(from)).await.expect(200);
+    }
+    let run = server.tell("POST", "/api/v1/admin/jobs/highscores-trim/run", &[], "{}").await.expect(200).body;
+    assert_eq!((&run["outcome"], &run["counts"]), (&json!("succeeded"), &json!({ "forgotten": 20 })));
+    assert_eq!(list(&server).await.as_array().unwrap().len(), 100);
+    let database = server.data_dir().join("rejoin.db");
+    assert_eq!(server.terminate().code(), Some(0));
+    let conn = rusqlite::Connection::open(database).unwrap();
+    let least: i64 = conn.query_row("SELECT min(score) FROM highscores_best", (), |row| row.get(0)).unwrap();
+    assert_eq!(least, 20);
+}
+
+static NOT_FOUND: ProblemType =
+    ProblemType { slug: "not-found", kind: Kind::NotFound, title: "a", meaning: "b", remedy: "c" };
+
+/// A call that the server has already.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "Well.")))]
+async fn health() {}
+
+/// A path that the server has already, its parameters under other names.
+#[utoipa::path(get, path = "/api/v1/{kind}/{name}", responses((status = 200, description = "It.")))]
+async fn thing() {}
+
+#[tokio::test]
+async fn a_feature_that_does_not_go_together_with_the_others_is_refused_at_the_start() {
+    let told = async |feature: Feature| {
+        let directory = tempfile::tempdir().unwrap();
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let config = Config { listen, data_dir: directory.path().join("data"), ..Config::default() };
+        match Server::builder().config(config).feature(feature).start().await {
+            Err(error @ (StartError::Feature(..) | StartError::Problem(..))) => error.to_string(),
+            Err(error) => panic!("{error}"),
+            Ok(_) => "started".to_owned(),
+        }
+    };
+    for (feature, expected) in [
+        (Feature::new("games"), "the feature 'games': there is a feature of this name already"),
+        (Feature::new("Claps"), "the feature 'Claps': a feature is called by words"),
+        (Feature::new("claps").tables("CREATE TABLE claps_each (a"), "the feature 'claps': its tables: "),
+        (Feature::new("claps").tables("CREATE TABLE each (a)"), "the feature 'claps': its tables: "),
+        (Feature::new("claps").tables("DROP TABLE games"), "the feature 'claps': its tables: it makes or changes"),
+        (Feature::new("claps").problem(&NOT_FOUND), "the problem type 'not-found': another problem type has this slug"),
+        (
+            Feature::new("claps").routes(Routes::new().routes(routes!(health))),
+            "the feature 'claps': its routes: another has GET /healthz",
+        ),
+        (
+            Feature::new("claps").routes(Routes::new().routes(routes!(thing))),
+            "the feature 'claps': its routes: /api/v1/{kind}/{name} is called /api/v1/{collection}/{id} by another",
+        ),
+        (Feature::new("claps"), "started"),
+    ] {
+        let told = told(feature).await;
+        assert!(told.starts_with(expected), "{told}");
+    }
+}
