@@ -99,7 +99,9 @@ impl Backups {
         let found = list_backups(&self.directory).map_err(|error| {
             Error::new(Kind::StorageUnavailable, "the folder of backups cannot be read now").caused_by(error)
         })?;
-        Ok(self.running().into_iter().chain(found).collect())
+        // One that has got its name a moment ago is there already.
+        let running = self.running().filter(|running| found.iter().all(|backup| backup.id != running.id));
+        Ok(running.into_iter().chain(found).collect())
     }
 
     /// Whether there is room for one more. Blocks. Errors: `StorageFull`; `StorageUnavailable`.
