@@ -222,7 +222,8 @@ test('a stranger who turns the own name to the server is refused, unless the nam
       'act as text': '415',
       'act as a form': '415',
       patch: '200',
-      delete: '200',
+      // Deleting is for the host.
+      delete: '403',
     },
     events: 1,
   });
