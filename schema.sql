@@ -381,6 +381,32 @@ CREATE TABLE reconciliation_services (
     verdict              TEXT           -- what it says, as JSON
 ) STRICT;
 
+-- Conflicts: what merges of edits that were made offline came to. ---------------------------------------------------
+
+-- A place that both sides changed: one that a rule decided, or one that is left to a person. Values are JSON; NULL:
+-- nothing stood there. Bounded for each document and in all: the oldest that are not open go.
+CREATE TABLE conflicts (
+    number      INTEGER PRIMARY KEY,    -- rises with time
+    id          TEXT    UNIQUE,         -- NULL: a rule decided
+    document    INTEGER NOT NULL REFERENCES documents (key),
+    path        TEXT    NOT NULL,       -- a JSON Pointer in which elements of arrays are named by their id
+    rule        TEXT    NOT NULL,       -- manual: left to a person
+    base        TEXT,
+    local       TEXT,                   -- what the device brought
+    server      TEXT,                   -- what stood here
+    value       TEXT,                   -- what the rule made of it
+    suggestion  TEXT,
+    resolution  TEXT,                   -- auto, local, server or merge, NULL: open
+    version     INTEGER NOT NULL,       -- of the document, after the merge
+    made_by     TEXT    NOT NULL,       -- whose edits they were, @owner: the owner of the server
+    at          TEXT    NOT NULL,
+    resolved_by TEXT,
+    resolved_at TEXT
+) STRICT;
+
+CREATE INDEX conflicts_by_document ON conflicts (document, number);
+CREATE INDEX conflicts_open ON conflicts (document, made_by) WHERE resolution IS NULL;
+
 -- Client errors: what went wrong in browsers. -------------------------------------------------------------------------
 
 -- Each different one once. Bounded: those that were longest not seen go.

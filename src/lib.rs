@@ -167,6 +167,7 @@ pub use base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 pub use base::options::FeatureOptions;
 pub use cli::run;
 pub use config::{Config, ConfigError};
+pub use document::merge::strategies::{MergeRules, Strategy};
 pub use document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules, read_as};
 pub use engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, RemovedDocument, StoredRows};
 pub use feature::Feature;

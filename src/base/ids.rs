@@ -14,7 +14,20 @@ pub(crate) const COLLECTION_LENGTH_MAX: usize = 63;
 
 /// What no collection may be called, since the server's own calls are there: `/api/v1/<one of these>/…` is never a
 /// document. A test compares it with the routes; one that is to come under a new name enters it here first.
-pub const RESERVED_COLLECTIONS: [&str; 7] = ["admin", "batch", "flags", "me", "sessions", "stream", "usage"];
+pub const RESERVED_COLLECTIONS: [&str; 12] = [
+    "admin",
+    "batch",
+    "collections",
+    "conflicts",
+    "flags",
+    "invitations",
+    "me",
+    "notifications",
+    "service-tokens",
+    "sessions",
+    "stream",
+    "usage",
+];
 
 /// Whether `text` is an id: `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
 fn is_id(text: &str) -> bool {

@@ -77,6 +77,13 @@ fn texts(shape: Shape, value: toml::Value) -> Result<Vec<String>, &'static str> 
         (Shape::Decimal, toml::Value::Float(number)) => Ok(vec![number.to_string()]),
         (Shape::Boolean, toml::Value::Boolean(value)) => Ok(vec![value.to_string()]),
         (Shape::Text | Shape::List, toml::Value::String(text)) => Ok(vec![text]),
+        (Shape::List, toml::Value::Table(members)) => {
+            let member = |(name, value)| match value {
+                toml::Value::String(text) => Ok(format!("{name}={text}")),
+                _ => Err("must hold strings"),
+            };
+            members.into_iter().map(member).collect()
+        }
         (Shape::List, toml::Value::Array(items)) => {
             let item = |item| if let toml::Value::String(text) = item { Ok(text) } else { Err("must hold strings") };
             items.into_iter().map(item).collect()

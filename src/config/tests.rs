@@ -106,6 +106,7 @@ fn every_option_can_be_set_in_every_way() {
         ("usage-default-parties-created", "3"),
         ("usage-default-encounters-created", "0"),
         ("usage-default-creatures-created", "9007199254740991"),
+        ("conflicts", "games:/pot=counter"),
     ];
     let specs = Config::default().specs();
     assert_eq!(samples.map(|(name, _)| name).to_vec(), specs.iter().map(|spec| spec.name).collect::<Vec<_>>());

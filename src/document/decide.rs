@@ -55,6 +55,16 @@ pub enum Operation {
         /// Only for collections without rules.
         patch: Option<ClientPatch>,
     },
+    /// Put what a merge of a device's edits came to in place of the state. For this crate alone: who may not see the
+    /// whole state must not choose it.
+    Merge {
+        /// The event's type.
+        kind: String,
+        /// What the event tells.
+        payload: Value,
+        /// The whole state.
+        state: Value,
+    },
     /// Make a new version whose state is that of an old one, also when it is deleted.
     Rollback {
         /// Which.
@@ -266,6 +276,15 @@ impl Writer<'_> {
                 let access = Some(HostedAccess { host, access });
                 Ok(Decision { access, ..Decision::new("access", json!({}), Some(live.state.clone())) })
             }
+            Operation::Merge { kind, payload, state } => {
+                let state = match self.context.rules {
+                    Some(rules) if state != *live.state => {
+                        rules.accept_merge(live.state, state, &self.actor).map_err(rejected)?
+                    }
+                    _ => state,
+                };
+                Ok(Decision::new(&kind, payload, Some(state)))
+            }
             Operation::Action { kind, payload, patch } => self.act(kind, payload, patch, live.state),
         }
     }
@@ -315,6 +334,7 @@ fn check_rights(operation: &Operation, document: &Document, viewer: &Viewer) -> 
         Operation::Create { .. }
         | Operation::Put { .. }
         | Operation::Patch(_)
+        | Operation::Merge { .. }
         | Operation::Action { .. }
         | Operation::Rollback { .. } => meta.check_writer(viewer)?,
     }
@@ -334,7 +354,10 @@ fn check_reach(operation: &Operation, audience: Audience<'_>) -> Result<()> {
         },
         // The whole old state comes back, hidden parts included.
         Operation::Rollback { .. } => visibility::check_path("", player),
-        Operation::Action { patch: None, .. } | Operation::Delete | Operation::SetAccess { .. } => Ok(()),
+        Operation::Action { patch: None, .. }
+        | Operation::Merge { .. }
+        | Operation::Delete
+        | Operation::SetAccess { .. } => Ok(()),
     }
 }
 

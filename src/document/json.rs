@@ -1,5 +1,6 @@
 //! Bounds on JSON that are checked before and after it becomes a tree.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
@@ -128,6 +129,11 @@ fn whole(number: &Number) -> Option<i128> {
         #[expect(clippy::cast_possible_truncation, reason = "whole and within bounds")]
         Some(float as i128)
     })
+}
+
+/// A member's name as a token of a JSON Pointer.
+pub(super) fn escape(name: &str) -> Cow<'_, str> {
+    if name.contains(['~', '/']) { Cow::Owned(name.replace('~', "~0").replace('/', "~1")) } else { Cow::Borrowed(name) }
 }
 
 /// About how many bytes a tree takes when serialised; never less than a third and never more than it really takes

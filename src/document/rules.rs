@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::input;
+use super::merge::strategies::MergeRules;
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;
 
@@ -136,6 +137,19 @@ pub trait Rules: Send + Sync + 'static {
     fn edit(&self, before: &Value, after: &Value, actor: &Actor) -> Result<(), Rejection> {
         let _ = (before, after);
         host_only(actor)
+    }
+
+    /// How the fields of states are merged when a device brings edits that it made while it was away. The default has
+    /// no wishes.
+    fn merge_rules(&self) -> MergeRules {
+        MergeRules::default()
+    }
+
+    /// The state that a merge comes to: `merged` was made of `before` and the edits of `actor`. Asked again with its
+    /// own answer it gives the same. The default takes it as an [edit](Self::edit).
+    fn accept_merge(&self, before: &Value, merged: Value, actor: &Actor) -> Result<Value, Rejection> {
+        self.edit(before, &merged, actor)?;
+        Ok(merged)
     }
 
     /// Whether `actor` may delete the document. The default allows it to the host alone.

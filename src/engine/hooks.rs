@@ -126,6 +126,8 @@ impl<'a> RemovedDocument<'a> {
 pub enum ChangeOrigin {
     /// A request to write.
     Request,
+    /// A merge of edits that were made offline, or what a person decided of one.
+    Merge,
     /// The history of a document that another server sends.
     Import,
     /// The server itself: a purge, a compaction, a repair.

@@ -2,6 +2,7 @@
 //! deleting its folder, its two lines here, its part of `schema.sql` and its tests.
 
 pub(crate) mod client_errors;
+pub(crate) mod conflicts;
 pub(crate) mod documents;
 pub(crate) mod encounters;
 pub(crate) mod flags;
@@ -29,6 +30,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     reconciliation::FEATURE,
     sessions::FEATURE,
     usage::FEATURE,
+    conflicts::FEATURE,
     operations::FEATURE,
     guide::FEATURE,
     flags::FEATURE,

@@ -22,6 +22,7 @@ macro_rules! links {
          [client]: crate::guide::client\n\
          [configuration]: crate::guide::configuration\n\
          [documents]: crate::guide::documents\n\
+         [conflicts]: crate::guide::conflicts\n\
          [embedding]: crate::guide::embedding\n\
          [encounters]: crate::guide::encounters\n\
          [games]: crate::guide::games\n\
@@ -62,6 +63,7 @@ chapters! {
     tailnet, "tailnet", "Tailnet";
     games, "games", "Games";
     encounters, "encounters", "Encounters and interactions";
+    conflicts, "conflicts", "Offline edits and conflicts";
     reconciliation, "reconciliation", "Reconciliation";
     rate_limits, "rate-limits", "Rate limits";
     usage, "usage", "Usage";

@@ -22,8 +22,14 @@ use crate::store::wal;
 pub(crate) struct CommitNote(File);
 
 /// What files of the same format may lack: added when they are opened.
-const LATER_OBJECTS: [(&str, &str); 3] =
-    [("TABLE", "open_mark"), ("VIEW", "current_documents"), ("VIEW", "readable_events")];
+const LATER_OBJECTS: [(&str, &str); 6] = [
+    ("TABLE", "open_mark"),
+    ("VIEW", "current_documents"),
+    ("VIEW", "readable_events"),
+    ("TABLE", "conflicts"),
+    ("INDEX", "conflicts_by_document"),
+    ("INDEX", "conflicts_open"),
+];
 /// Digits of a seq in the note.
 const SEQ_DIGITS: usize = 20;
 pub(super) const NOTE_BYTES: usize = SEQ_DIGITS + 1 + 64 + 1;

@@ -14,6 +14,7 @@ mod client_errors;
 mod clock;
 mod compaction;
 mod conditions;
+mod conflicts;
 mod crash;
 mod damage;
 mod damaged_games;

@@ -1,8 +1,10 @@
 //! Properties of the pure layer, and the JSON that they are tried on.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
 mod chain;
+mod merge;
+pub(crate) mod merge_checker;
 mod patch;
 mod reach;
 mod transfer;

@@ -120,7 +120,11 @@ impl Decider<'_> {
         let whole = matches!(request.operation, Operation::Rollback { .. });
         let mut seed = [0; 32];
         self.options.entropy.fill(&mut seed);
-        let moment = Moment { viewer, at, seed, origin: ChangeOrigin::Request };
+        let origin = match &request.operation {
+            Operation::Merge { .. } => ChangeOrigin::Merge,
+            _ => ChangeOrigin::Request,
+        };
+        let moment = Moment { viewer, at, seed, origin };
         let decision = self.apply_rules(request, cached.as_ref(), tree.as_deref(), moment);
         let decision = decision.map_err(|error| if unreadable { error.without(&["current"]) } else { error })?;
         let meta = match &cached {

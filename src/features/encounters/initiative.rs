@@ -66,7 +66,7 @@ impl Encounter {
     }
 
     /// The order after initiatives changed.
-    fn initiatives_changed(&mut self) {
+    pub(super) fn initiatives_changed(&mut self) {
         if self.status == Status::Planning { self.order_as_added() } else { self.sort() }
     }
 

@@ -6,6 +6,7 @@
 
 mod combat;
 mod initiative;
+mod merging;
 mod payloads;
 mod roster;
 pub(crate) mod rules;

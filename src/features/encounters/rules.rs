@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use super::merging;
 use super::payloads::{
     AddCombatant, AddParty, Amount, ChangeCondition, Damage, DelayTurn, Duplicate, NextTurn, Note, Nothing,
     OneCombatant, Reorder, Reset, RollInitiative, SetCounter, SetInitiative,
 };
 use super::state::{self, Encounter, Status};
+use crate::document::merge::strategies::MergeRules;
 use crate::document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules};
 
 /// Longest text of a note, bytes.
@@ -63,6 +65,19 @@ impl Rules for EncounterRules {
         }
         state::check_concealed(after)?;
         Encounter::read(after).map(drop)
+    }
+
+    fn merge_rules(&self) -> MergeRules {
+        merging::merge_rules()
+    }
+
+    fn accept_merge(&self, before: &Value, merged: Value, actor: &Actor) -> Result<Value, Rejection> {
+        let merged = merging::consistent(merged)?;
+        let accepted = match actor.host {
+            true => merged,
+            false => merging::as_player(Encounter::read(before)?, &merged, &actor.id)?,
+        };
+        accepted.into_value()
     }
 }
 

@@ -414,6 +414,15 @@ impl Encounter {
         Ok(Value::Object(state))
     }
 
+    /// The state without what only the host sees.
+    pub(super) fn shown(&self) -> Result<Value, Rejection> {
+        let mut state = self.clone().into_value()?;
+        if let Value::Object(members) = &mut state {
+            members.remove("hidden");
+        }
+        Ok(state)
+    }
+
     /// Error: what does not hold.
     fn check(&self) -> Result<(), Rejection> {
         let named: BTreeSet<&String> = self.order.iter().collect();

@@ -3,10 +3,12 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::merging;
 use super::state::{Interaction, LogEntry, Participant};
 use super::turns::Review;
 use crate::base::ids::UserId;
 use crate::document::json;
+use crate::document::merge::strategies::MergeRules;
 use crate::document::rules::{Action, Actor, Rejection, Rules};
 
 /// Largest action, result and reason, bytes of JSON: 200 log entries of them fit the largest state.
@@ -41,6 +43,19 @@ impl Rules for InteractionRules {
             return Err(Rejection::new("only the DM may change an interaction directly; send an action"));
         }
         Interaction::read(after).map(drop)
+    }
+
+    fn merge_rules(&self) -> MergeRules {
+        merging::merge_rules()
+    }
+
+    fn accept_merge(&self, before: &Value, merged: Value, actor: &Actor) -> Result<Value, Rejection> {
+        let mut merged = merged;
+        if let Value::Object(members) = &mut merged {
+            merging::mend(members);
+        }
+        self.edit(before, &merged, actor)?;
+        Interaction::read(&merged)?.into_value()
     }
 }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use super::rules::InteractionRules;
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;
+use crate::document::merge::Sides;
 use crate::document::rules::{Action, Actor, Rejection, Rules as _};
+use crate::document::tests::merge_checker::{Expectations, checked_merge};
 use crate::property_tests::cases;
 
 fn actor(id: &str) -> Actor {
@@ -20,7 +24,11 @@ fn create(state: &Value) -> Value {
 }
 
 fn attempt(state: &Value, who: &str, kind: &str, payload: &Value) -> Result<Value, Rejection> {
-    let action = Action { kind, payload, at: Timestamp::from_millis(1_000), seed: [0; 32] };
+    attempt_at(state, (who, kind, payload), 1_000)
+}
+
+fn attempt_at(state: &Value, (who, kind, payload): (&str, &str, &Value), at: i64) -> Result<Value, Rejection> {
+    let action = Action { kind, payload, at: Timestamp::from_millis(at), seed: [0; 32] };
     InteractionRules.apply(state, &action, &actor(who))
 }
 
@@ -178,6 +186,58 @@ fn the_log_is_bounded_and_a_direct_change_must_hold_together() {
     assert!(InteractionRules.edit(&state, &after, &actor("ana")).is_err());
     after["turn"] = json!("zoe");
     assert!(InteractionRules.edit(&state, &after, &actor("dm")).is_err());
+}
+
+const PAIRS: i64 = 1_000;
+
+fn follows(path: &str) -> bool {
+    path.starts_with("/order") || path.starts_with("/status")
+}
+
+const EXPECTATIONS: Expectations = Expectations {
+    adds_up: |_| None,
+    follows,
+    unit: &["turn", "round", "pending"],
+    names: &[("/participants", "playerId")],
+};
+
+/// What happens at the table, in an order that a die gives.
+fn some_actions(dice: &mut StdRng, at: i64, mut state: Value) -> Value {
+    for step in 0..dice.random_range(1..6) {
+        let player = ["ana", "bo", "cy", "di"][dice.random_range(0..4_usize)];
+        let turn = state["turn"].as_str().unwrap_or("dm").to_owned();
+        let verdict = if dice.random_bool(0.5) { "approve" } else { "reject" };
+        let (who, kind, payload) = match dice.random_range(0..10) {
+            0..3 => (turn.as_str(), "submitAction", json!({ "action": format!("act {at} {step}") })),
+            3..6 => ("dm", "reviewAction", json!({ "decision": verdict })),
+            6 => ("dm", "nextTurn", json!({})),
+            7 => (turn.as_str(), "skipTurn", json!({ "reason": "tired" })),
+            8 => (player, "join", json!({})),
+            _ => (player, "leave", json!({})),
+        };
+        if let Ok(next) = attempt_at(&state, (who, kind, &payload), at * 10 + step) {
+            state = next;
+        }
+    }
+    state
+}
+
+#[test]
+fn of_a_thousand_pairs_of_devices_that_drifted_apart_nearly_all_merge_and_none_wrongly() {
+    let mut dice = StdRng::seed_from_u64(20_261_129);
+    let (mut clean, mut conflicts) = (0, 0);
+    for pair in 0..PAIRS {
+        let base = some_actions(&mut dice, 10_000 + pair, started());
+        let local = some_actions(&mut dice, 20_000 + pair, base.clone());
+        let server = some_actions(&mut dice, 30_000 + pair, base.clone());
+        let at = Timestamp::from_millis;
+        let sides = Sides { base: &base, local: &local, server: &server, local_at: at(2), server_at: &|_| at(1) };
+        match checked_merge(&InteractionRules, &actor("dm"), &sides, &EXPECTATIONS) {
+            0 => clean += 1,
+            found => conflicts += found,
+        }
+    }
+    assert!(clean * 100 >= PAIRS * 95, "{clean} of {PAIRS} without a person; {conflicts} conflicts in the others");
 }
 
 const KINDS: [&str; 15] = [

@@ -126,6 +126,7 @@ fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
         Operation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
         Operation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
         Operation::SetAccess { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}/access")),
+        Operation::Merge { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/sync")),
         Operation::Rollback { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/rollback")),
     }
 }

@@ -2,6 +2,7 @@
 
 mod actions;
 mod concealed;
+mod merging;
 mod random;
 
 use std::collections::BTreeMap;

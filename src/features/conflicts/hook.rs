@@ -1,0 +1,64 @@
+//! Keeps what merges decide, in the transaction of the change.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::rules::{RESOLVE, Report, ResolvePayload, SYNC};
+use super::sql;
+use crate::base::error::{Error, Result};
+use crate::engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, StoredRows, WriteRows};
+use crate::store::Connection;
+
+/// Stores the places of each merge, and how a conflict was resolved.
+#[derive(Debug)]
+pub(crate) struct ConflictsHook;
+
+/// What is read of an event.
+#[derive(Deserialize)]
+struct Body {
+    #[serde(rename = "type")]
+    kind: String,
+    payload: Value,
+}
+
+impl DocumentHook for ConflictsHook {
+    fn name(&self) -> &'static str {
+        "conflicts"
+    }
+
+    fn before_store(&self, change: &Change<'_>, _: &StoredRows<'_>) -> Result<Option<ChangeRows>> {
+        if change.origin() != ChangeOrigin::Merge {
+            return Ok(None);
+        }
+        let Body { kind, payload } = serde_json::from_slice(change.event_body()).map_err(Error::internal)?;
+        let (key, version, at) = (change.document_key(), change.version().0, change.at());
+        let who: Arc<str> = change.viewer().scope().into();
+        let write: WriteRows = match kind.as_str() {
+            SYNC => {
+                let report = Report::of_payload(&payload);
+                if report == Report::default() {
+                    return Ok(None);
+                }
+                Arc::new(move |conn| {
+                    for place in report.clone().places() {
+                        sql::insert(conn, key, &place, (version, &who, at))?;
+                    }
+                    sql::trim(conn, key)
+                })
+            }
+            RESOLVE => {
+                let ResolvePayload { conflict_id, resolution } =
+                    serde_json::from_value(payload).map_err(Error::internal)?;
+                Arc::new(move |conn| sql::resolve(conn, &conflict_id, resolution, &who, at))
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(ChangeRows { group: "conflicts".into(), write }))
+    }
+
+    fn document_removed(&self, conn: &Connection, key: i64) -> Result<()> {
+        sql::remove(conn, key)
+    }
+}

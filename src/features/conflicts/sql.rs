@@ -1,0 +1,189 @@
+//! The table `conflicts`.
+
+use rusqlite::types::{Type, Value as SqlValue};
+use rusqlite::{OptionalExtension, Row};
+use serde_json::Value;
+
+use super::rules::{Place, Resolution};
+use crate::base::clock::Timestamp;
+use crate::base::error::Result;
+use crate::base::ids::{DocumentName, Version};
+use crate::store::{Connection, sql_error};
+
+/// Most rows of a document; the oldest that are not open go first.
+const ROWS_PER_DOCUMENT_MAX: u32 = 1_000;
+/// Most rows in all, likewise.
+const ROWS_MAX: u32 = 100_000;
+
+/// A place that both sides changed, as it is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    /// Rises with time.
+    pub number: i64,
+    pub document: DocumentName,
+    pub place: Place,
+    /// The document's version that the merge made.
+    pub version: Version,
+    /// Whose edits they were: the scope of their viewer.
+    pub made_by: String,
+    pub at: Timestamp,
+    pub resolved_by: Option<String>,
+    pub resolved_at: Option<Timestamp>,
+}
+
+impl Kept {
+    /// Whether a person has still to decide.
+    pub(crate) fn is_open(&self) -> bool {
+        self.place.resolution.is_none()
+    }
+}
+
+/// Whose rows, and of which document.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    pub document: Option<DocumentName>,
+    /// Whether it is open.
+    pub open: Option<bool>,
+    /// Also those that a rule decided.
+    pub audit: bool,
+}
+
+/// Where a page goes on: open ones first, then the newest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct After {
+    pub open: bool,
+    pub number: i64,
+}
+
+const COLUMNS: &str = "c.number, c.id, d.collection, d.id, c.path, c.rule, c.base, c.local, c.server,
+                       c.value, c.suggestion, c.resolution, c.version, c.made_by, c.at, c.resolved_by, c.resolved_at";
+
+pub(crate) fn insert(
+    conn: &Connection,
+    key: i64,
+    place: &Place,
+    (version, who, at): (u64, &str, Timestamp),
+) -> Result<()> {
+    let sql =
+        "INSERT INTO conflicts (id, document, path, rule, base, local, server, value, suggestion, resolution, version,
+                 made_by, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    let row = (
+        &place.id,
+        key,
+        &place.path,
+        &place.rule,
+        text(&place.base),
+        text(&place.local),
+        text(&place.server),
+        text(&place.value),
+        text(&place.suggestion),
+        &place.resolution,
+        i64::try_from(version).unwrap_or(i64::MAX),
+        who,
+        at.to_string(),
+    );
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute(row)).map(drop).map_err(sql_error)
+}
+
+/// Drops what is too much.
+pub(crate) fn trim(conn: &Connection, key: i64) -> Result<()> {
+    let of_document = "DELETE FROM conflicts WHERE number IN (SELECT number FROM conflicts WHERE document = ?1
+                         ORDER BY resolution IS NULL DESC, number DESC LIMIT -1 OFFSET ?2)";
+    let of_all = "DELETE FROM conflicts WHERE number IN (SELECT number FROM conflicts
+                    WHERE number <= (SELECT max(number) FROM conflicts) - ?1 AND resolution IS NOT NULL)";
+    let run = || {
+        conn.prepare_cached(of_document)?.execute((key, ROWS_PER_DOCUMENT_MAX))?;
+        conn.prepare_cached(of_all)?.execute([ROWS_MAX])
+    };
+    run().map(drop).map_err(sql_error)
+}
+
+pub(crate) fn resolve(conn: &Connection, id: &str, how: Resolution, who: &str, at: Timestamp) -> Result<()> {
+    let sql = "UPDATE conflicts SET resolution = ?2, resolved_by = ?3, resolved_at = ?4
+               WHERE id = ?1 AND resolution IS NULL";
+    let row = (id, how.name(), who, at.to_string());
+    conn.prepare_cached(sql).and_then(|mut statement| statement.execute(row)).map(drop).map_err(sql_error)
+}
+
+pub(crate) fn remove(conn: &Connection, key: i64) -> Result<()> {
+    conn.execute("DELETE FROM conflicts WHERE document = ?1", [key]).map(drop).map_err(sql_error)
+}
+
+pub(crate) fn find(conn: &Connection, id: &str) -> Result<Option<Kept>> {
+    let sql = format!("SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document WHERE c.id = ?1");
+    let mut statement = conn.prepare_cached(&sql).map_err(sql_error)?;
+    statement.query_row([id], read).optional().map_err(sql_error)
+}
+
+/// The open conflicts of a document that are of `who`.
+pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<Kept>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document
+         WHERE c.document = ?1 AND c.made_by = ?2 AND c.resolution IS NULL"
+    );
+    let run = || conn.prepare_cached(&sql)?.query_map((key, who), read)?.collect::<rusqlite::Result<Vec<_>>>();
+    run().map_err(sql_error)
+}
+
+/// At most `limit` rows, open ones first, then the newest; of the audit the newest.
+pub(crate) fn page(conn: &Connection, filter: &Filter, after: Option<After>, limit: usize) -> Result<Vec<Kept>> {
+    let first = if filter.audit { "c.number IS NULL" } else { "c.resolution IS NULL" };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document
+         WHERE (?1 IS NULL OR (d.collection = ?1 AND d.id = ?2)) AND (?3 IS NULL OR (c.resolution IS NULL) = ?3)
+           AND (?4 OR c.rule = 'manual') AND (?5 IS NULL OR (({first}), c.number) < (?5, ?6))
+         ORDER BY ({first}) DESC, c.number DESC LIMIT ?7"
+    );
+    let name = filter.document.as_ref();
+    let values = (
+        name.map(|name| name.collection.as_str()),
+        name.map(|name| name.id.as_str()),
+        filter.open,
+        filter.audit,
+        after.map(|after| after.open),
+        after.map(|after| after.number),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    );
+    let run = || conn.prepare_cached(&sql)?.query_map(values, read)?.collect::<rusqlite::Result<Vec<_>>>();
+    run().map_err(sql_error)
+}
+
+fn text(value: &Option<Value>) -> SqlValue {
+    value.as_ref().map_or(SqlValue::Null, |value| SqlValue::Text(value.to_string()))
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Kept> {
+    let json = |column: usize| -> rusqlite::Result<Option<Value>> {
+        let failed = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
+        row.get::<_, Option<String>>(column)?.map(|text| serde_json::from_str(&text).map_err(failed)).transpose()
+    };
+    let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
+        let failed = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "not an RFC 3339 time".into());
+        row.get::<_, Option<String>>(column)?.map(|text| Timestamp::parse(&text).ok_or_else(failed)).transpose()
+    };
+    let name = DocumentName::new(&row.get::<_, String>(2)?, &row.get::<_, String>(3)?);
+    let damaged = |error: crate::base::error::Error| {
+        rusqlite::Error::FromSqlConversionFailure(2, Type::Text, error.message().to_owned().into())
+    };
+    Ok(Kept {
+        number: row.get(0)?,
+        document: name.map_err(damaged)?,
+        place: Place {
+            id: row.get(1)?,
+            path: row.get(4)?,
+            rule: row.get(5)?,
+            base: json(6)?,
+            local: json(7)?,
+            server: json(8)?,
+            value: json(9)?,
+            suggestion: json(10)?,
+            resolution: row.get(11)?,
+            known: true,
+        },
+        version: Version(u64::try_from(row.get::<_, i64>(12)?).unwrap_or_default()),
+        made_by: row.get(13)?,
+        at: time(14)?.unwrap_or(Timestamp::from_millis(0)),
+        resolved_by: row.get(15)?,
+        resolved_at: time(16)?,
+    })
+}
