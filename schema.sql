@@ -15,7 +15,7 @@ CREATE TABLE server (
 INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
 
 -- What stays the same over a document's life, and where its kept history begins. Not written again when the document
--- changes: the newest version is the last row in `events`.
+-- changes, unless that sets host or access: the newest version is the last row in `events`.
 CREATE TABLE documents (
     key          INTEGER PRIMARY KEY,   -- assigned by the server, dense
     collection   TEXT    NOT NULL,

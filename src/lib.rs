@@ -109,6 +109,9 @@
 //!    `…::a_subscriber_that_sleeps_while_history_is_trimmed_is_told_so_and_gets_the_present`.
 //! 8. *What a viewer may not see never leaves the process*:
 //!    `visibility::no_output_for_a_player_holds_a_secret_of_another_in_a_whole_game`,
+//!    `access::reading::whoever_may_not_read_is_told_the_same_as_if_it_had_never_been_there`,
+//!    `access::streams::open_streams_end_when_access_is_taken_away_and_do_not_come_back`,
+//!    `access::sizes::two_games_that_differ_in_what_is_hidden_give_a_player_the_same_answers`,
 //!    `…::a_write_that_reaches_a_secret_is_refused_alike_whatever_stands_there`, and the properties in
 //!    `src/document/tests/visibility.rs` and `reach.rs`.
 //! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`,

@@ -158,7 +158,7 @@ impl Copy {
         let own = self.version();
         ensure!(document.version >= own, "a snapshot goes back from version {own} to {}", document.version);
         self.received.snapshots += u64::from(self.document.is_some());
-        let seats = document.state.get("seats").and_then(Value::as_array).into_iter().flatten();
+        let seats = document.state.get("players").and_then(Value::as_array).into_iter().flatten();
         for seat in seats.filter(|seat| seat.get("shown").is_some()) {
             self.secrets.remove(seat.get("player").and_then(Value::as_str).unwrap_or_default());
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// One thing that happens. Seats count from 0, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A seat gets its two cards.
+    /// A player gets its two cards.
     Hole {
         /// Whose they are.
         seat: usize,
@@ -17,31 +17,31 @@ pub enum Step {
     },
     /// Cards come on the board.
     Board(Vec<String>),
-    /// A seat folds.
+    /// A player folds.
     Fold(usize),
-    /// A seat checks, or calls when there is something to call.
+    /// A player checks, or calls when there is something to call.
     CheckCall(usize),
-    /// A seat bets or raises.
+    /// A player bets or raises.
     Raise {
         /// Which.
         seat: usize,
         /// Its whole bet on this street afterwards.
         to: u64,
     },
-    /// A seat shows its cards.
+    /// A player shows its cards.
     Show(usize),
-    /// A seat gives up its cards unseen.
+    /// A player gives up its cards unseen.
     Muck(usize),
 }
 
 /// One hand.
 #[derive(Clone, Debug)]
 pub struct Hand {
-    /// The players' ids by seat: the names in the file, or `p1`, `p2`, … where a name is no id.
+    /// The players' ids in the order of the table: the names in the file, or `p1`, `p2`, … where a name is no id.
     pub players: Vec<String>,
     /// What happens, in order.
     pub steps: Vec<Step>,
-    /// The stacks after the hand, by seat.
+    /// The stacks after the hand, in the order of the table.
     pub finishing_stacks: Vec<u64>,
     starting_stacks: Vec<u64>,
     blinds: Vec<u64>,
@@ -90,7 +90,7 @@ impl Hand {
         })
     }
 
-    /// What makes the table that this hand is played at. The first seat of a file is left of the button.
+    /// What makes the table that this hand is played at. The first player of a file is left of the button.
     pub fn setup(&self) -> Value {
         let players: Vec<Value> = self
             .players

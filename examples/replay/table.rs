@@ -81,7 +81,7 @@ impl Game {
         let player = self.players.get_mut(seat).context("no such seat")?;
         let state = player.sees(self.version).await?;
         ensure!(state["toAct"] == seat, "{} does not see that it is their turn: {state}", player.id);
-        let kind = choose(&state, &state["seats"][seat]);
+        let kind = choose(&state, &state["players"][seat]);
         let id = player.id.clone();
         self.act(Some(&id), kind, payload).await
     }
@@ -122,7 +122,7 @@ impl Game {
         let document = self.client.game(&self.id, viewer).await?;
         let who = viewer.unwrap_or("the host");
         ensure!(document.version == self.version, "{who} reads version {}, not {}", document.version, self.version);
-        let stacks: Option<Vec<u64>> = document.state["seats"]
+        let stacks: Option<Vec<u64>> = document.state["players"]
             .as_array()
             .and_then(|seats| seats.iter().map(|seat| seat["stack"].as_u64()).collect());
         ensure!(

@@ -159,6 +159,23 @@ pub(crate) fn normalise(value: &mut Value) {
     }
 }
 
+/// The unit in which a state's hidden part counts against [`Bounds::state_bytes_max`] where a player writes: 64 KiB, or
+/// a sixteenth of the bound if that is less.
+fn hidden_unit(bounds: Bounds) -> usize {
+    (64 << 10).min(bounds.state_bytes_max / 16).max(1)
+}
+
+/// Whether a state of `whole` bytes, of which its writer sees `visible`, is within its bounds. What the writer does not
+/// see counts in whole units: how much it is exactly shows in no refusal. Error: `TooLarge`.
+pub(crate) fn check_state_size(whole: usize, visible: usize, bounds: Bounds) -> Result<()> {
+    let hidden = whole.saturating_sub(visible).next_multiple_of(hidden_unit(bounds));
+    if visible.saturating_add(hidden) <= bounds.state_bytes_max {
+        return Ok(());
+    }
+    let message = format!("the state would exceed {} bytes", bounds.state_bytes_max);
+    Err(Error::new(Kind::TooLarge, message).with("maxBytes", bounds.state_bytes_max))
+}
+
 /// Serialises a state within its bounds. Error: `TooLarge`; `Invalid` when it is not an object, or when its `private`
 /// is not (then nobody could say whose is what).
 pub(crate) fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> {
@@ -172,10 +189,7 @@ pub(crate) fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> 
         return Err(too_deep(bounds.depth_max));
     }
     let bytes = serde_json::to_vec(state).map_err(Error::internal)?;
-    if bytes.len() > bounds.state_bytes_max {
-        let message = format!("the state would exceed {} bytes", bounds.state_bytes_max);
-        return Err(Error::new(Kind::TooLarge, message).with("maxBytes", bounds.state_bytes_max));
-    }
+    check_state_size(bytes.len(), bytes.len(), bounds)?;
     Ok(bytes)
 }
 

@@ -4,6 +4,7 @@
 //! document that appears is `add` at the root, one that disappears is `replace` of the root by `null`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use json_patch::PatchErrorKind;
@@ -78,7 +79,8 @@ pub(crate) fn tokens(pointer: &str) -> Vec<Cow<'_, str>> {
 /// How to get from `before` to `after`; `None` stands for a document that is not there.
 ///
 /// When the operations would take more room than the new state (an element put at the head of a long list), the change
-/// is one replacement of the whole.
+/// is one replacement of the whole. What only some may see is weighed by itself: else the others would learn how much
+/// of it there is, by which of the two they are told.
 pub(crate) fn diff(before: Option<&Value>, after: Option<&Value>, after_bytes: usize) -> Result<Change> {
     let root = String::new();
     let operations = match (before, after) {
@@ -87,8 +89,9 @@ pub(crate) fn diff(before: Option<&Value>, after: Option<&Value>, after_bytes: u
         (Some(_), None) => vec![Operation::Replace { path: root, value: Value::Null }],
         (Some(before), Some(after)) => {
             let operations = json_patch::diff(before, after).0.into_iter().map(computed).collect::<Result<Vec<_>>>()?;
-            let bytes: usize = operations.iter().map(operation_size).sum();
-            if bytes > after_bytes + 64 {
+            let (operations, public_bytes) = compact_secrets(operations, before, after);
+            let bytes: usize = operations.iter().filter_map(public_size).sum();
+            if bytes > public_bytes.unwrap_or(after_bytes) + REPLACEMENT_BYTES {
                 vec![Operation::Replace { path: root, value: after.clone() }]
             } else {
                 operations
@@ -96,6 +99,72 @@ pub(crate) fn diff(before: Option<&Value>, after: Option<&Value>, after_bytes: u
         }
     };
     Ok(Change { operations, deletes: after.is_none() })
+}
+
+/// What operations may take more than what they could be replaced by.
+const REPLACEMENT_BYTES: usize = 64;
+
+/// Where in a state an operation acts, by who may see it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Public,
+    /// A member that not everyone may see, as a JSON Pointer.
+    Secret(String),
+}
+
+fn part_of(pointer: &str) -> Part {
+    let mut tokens = pointer.split('/').skip(1);
+    match (tokens.next(), tokens.next()) {
+        (Some("hidden"), _) => Part::Secret("/hidden".to_owned()),
+        (Some("private"), Some(player)) => Part::Secret(format!("/private/{player}")),
+        _ => Part::Public,
+    }
+}
+
+/// What an operation takes of what everyone is told; `None`: nothing.
+fn public_size(operation: &Operation) -> Option<usize> {
+    match (part_of(operation.path()), operation.path()) {
+        (Part::Secret(_), _) => None,
+        // Each is told of it without what is for others.
+        (Part::Public, "/private") => Some("/private".len() + 34),
+        (Part::Public, _) => Some(operation_size(operation)),
+    }
+}
+
+/// Replaces the operations within each secret part that take more room than the part as it is after them. Returns what
+/// the public rest of the new state takes, too, if there are such parts.
+fn compact_secrets(operations: Vec<Operation>, before: &Value, after: &Value) -> (Vec<Operation>, Option<usize>) {
+    let secret =
+        |members: &serde_json::Map<String, Value>| ["hidden", "private"].iter().any(|m| members.contains_key(*m));
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else { return (operations, None) };
+    if !secret(old) && !secret(new) {
+        return (operations, None);
+    }
+    let mut bytes: BTreeMap<Part, usize> = BTreeMap::new();
+    for operation in &operations {
+        *bytes.entry(part_of(operation.path())).or_default() += operation_size(operation);
+    }
+    let whole = |(part, bytes): (Part, usize)| match part {
+        Part::Public => None,
+        Part::Secret(path) => {
+            let value =
+                after.pointer(&path).filter(|value| bytes > json::size(value) + path.len() + REPLACEMENT_BYTES)?;
+            before.pointer(&path)?;
+            Some((path, value.clone()))
+        }
+    };
+    let mut replaced: BTreeMap<String, Option<Value>> =
+        bytes.into_iter().filter_map(whole).map(|(path, value)| (path, Some(value))).collect();
+    let compacted = operations.into_iter().filter_map(|operation| match part_of(operation.path()) {
+        Part::Secret(path) => match replaced.get_mut(&path) {
+            None => Some(operation),
+            Some(value) => value.take().map(|value| Operation::Replace { path, value }),
+        },
+        Part::Public => Some(operation),
+    });
+    let public = new.iter().filter(|(name, _)| !matches!(name.as_str(), "hidden" | "private"));
+    let public_bytes = 2 + public.map(|(name, value)| name.len() + 4 + json::size(value)).sum::<usize>();
+    (compacted.collect(), Some(public_bytes))
 }
 
 fn operation_size(operation: &Operation) -> usize {

@@ -2,6 +2,7 @@
 
 mod deletion;
 mod reading;
+mod sizes;
 mod streams;
 
 use serde_json::{Value, json};

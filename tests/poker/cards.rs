@@ -82,7 +82,7 @@ fn a_deck_has_every_card_once_in_an_order_that_the_seed_gives() {
 fn pots_are_cut_where_someone_ran_out_of_chips() {
     let claim = |paid| Stake { paid, claims: true };
     let gone = |paid| Stake { paid, claims: false };
-    let pot = |amount, seats: &[usize]| Pot { amount, seats: seats.to_vec() };
+    let pot = |amount, players: &[usize]| Pot { amount, players: players.to_vec() };
     let check = |stakes: &[Stake], expected: &[Pot]| {
         let pots = pots(stakes);
         assert_eq!(pots, expected);

@@ -135,7 +135,7 @@ fn shown_cards_are_no_secret_any_more() {
     let mut copy = begun();
     let shown = json!([{ "op": "add", "path": "/shown", "value": ["Ks", "Kd"] }]);
     change_with(&mut copy, 4, 40, json!({ "type": "show", "patch": shown })).unwrap();
-    let seats = json!({ "pot": 4, "seats": [{ "player": "bo", "shown": ["Ks", "Kd"] }] });
+    let seats = json!({ "pot": 4, "players": [{ "player": "bo", "shown": ["Ks", "Kd"] }] });
     let mut late = begun();
     snapshot(&mut late, "trimmed", 4, 40, &seats).unwrap();
     change_with(&mut late, 5, 50, json!({ "payload": { "again": "Ks" } })).unwrap();

@@ -24,7 +24,7 @@ fn chips(state: &Value) -> u64 {
 }
 
 pub fn stacks(state: &Value) -> Vec<u64> {
-    state["seats"].as_array().unwrap().iter().map(|seat| seat["stack"].as_u64().unwrap()).collect()
+    state["players"].as_array().unwrap().iter().map(|seat| seat["stack"].as_u64().unwrap()).collect()
 }
 
 impl Game {
@@ -94,7 +94,7 @@ impl Game {
     }
 
     pub fn player(&self, seat: usize) -> String {
-        self.state["seats"][seat]["player"].as_str().unwrap().to_owned()
+        self.state["players"][seat]["player"].as_str().unwrap().to_owned()
     }
 
     pub fn to_act(&self) -> Option<usize> {

@@ -45,7 +45,7 @@ fn take(game: &mut Game, hand: &Hand, step: &Step) {
             game.act(&hand.players[*seat], "fold", json!({}));
         }
         Step::CheckCall(seat) => {
-            let kind = if game.state["seats"][*seat]["bet"] == game.state["bet"] { "check" } else { "call" };
+            let kind = if game.state["players"][*seat]["bet"] == game.state["bet"] { "check" } else { "call" };
             game.act(&hand.players[*seat], kind, json!({}));
         }
         Step::Raise { seat, to } => {
@@ -62,7 +62,7 @@ fn take(game: &mut Game, hand: &Hand, step: &Step) {
 
 /// Whatever nobody may do now, whoever it is.
 fn try_illegal_moves(game: &Game) {
-    let seats = game.state["seats"].as_array().unwrap();
+    let seats = game.state["players"].as_array().unwrap();
     let turn = game.to_act();
     for (index, seat) in seats.iter().enumerate() {
         let player = seat["player"].as_str().unwrap();
@@ -95,7 +95,7 @@ fn try_illegal_moves(game: &Game) {
 }
 
 fn try_illegal_bets(game: &Game, turn: usize) {
-    let (player, seat) = (game.player(turn), &game.state["seats"][turn]);
+    let (player, seat) = (game.player(turn), &game.state["players"][turn]);
     let amount = |value: &serde_json::Value| value.as_u64().unwrap();
     let (bet, own, stack) = (amount(&game.state["bet"]), amount(&seat["bet"]), amount(&seat["stack"]));
     game.refuse(&player, if bet > own { "check" } else { "call" }, json!({}));

@@ -103,7 +103,7 @@ fn the_big_blind_may_raise_when_everybody_only_called() {
     assert_eq!(game.to_act(), Some(2));
     game.play("c fold, a fold");
     assert_eq!((game.phase(), game.stacks()), ("over", vec![900, 1200, 900]));
-    assert!(game.state["seats"][1].get("shown").is_none(), "who is left alone shows nothing");
+    assert!(game.state["players"][1].get("shown").is_none(), "who is left alone shows nothing");
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn what_is_sent_is_read_by_value_and_refused_in_words_of_json() {
 fn only_the_host_edits_and_only_into_a_table() {
     let game = Game::of(&[1000, 1000]);
     let mut richer = game.state.clone();
-    richer["seats"][0]["stack"] = json!(2000);
+    richer["players"][0]["stack"] = json!(2000);
     assert!(Holdem.edit(&game.state, &richer, &actor("host")).is_ok());
     assert!(Holdem.edit(&game.state, &richer, &actor("a")).is_err());
     assert!(Holdem.edit(&game.state, &json!({ "anything": 1 }), &actor("host")).is_err());

@@ -7,10 +7,10 @@ use rejoin::UserId;
 use serde::Deserialize;
 
 use super::cards::{self, Card};
-use super::table::{Hidden, Hole, Phase, Seat, Status, Street, Table, damaged};
+use super::table::{Hidden, Hole, Phase, Player, Status, Street, Table, damaged};
 
-/// Most seats: with ten, 25 of the 52 cards are in use at the river.
-const SEATS_MAX: usize = 10;
+/// Most players: with ten, 25 of the 52 cards are in use at the river.
+const PLAYERS_MAX: usize = 10;
 /// Most chips that a player may bring: sums of them stay exact in every JSON reader.
 const STACK_MAX: u64 = 1_000_000_000_000;
 
@@ -18,7 +18,7 @@ const STACK_MAX: u64 = 1_000_000_000_000;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Setup {
-    players: Vec<Player>,
+    players: Vec<NewPlayer>,
     blinds: Vec<u64>,
     #[serde(default)]
     ante: u64,
@@ -29,7 +29,7 @@ pub struct Setup {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Player {
+struct NewPlayer {
     id: UserId,
     stack: u64,
 }
@@ -39,11 +39,11 @@ impl Setup {
     pub fn into_table(self) -> Result<Table, Rejection> {
         let count = self.players.len();
         let check = |holds: bool, message: &str| if holds { Ok(()) } else { Err(Rejection::new(message)) };
-        check((2..=SEATS_MAX).contains(&count), "a table has 2 to 10 players")?;
+        check((2..=PLAYERS_MAX).contains(&count), "a table has 2 to 10 players")?;
         let distinct: BTreeSet<&UserId> = self.players.iter().map(|p| &p.id).collect();
         check(distinct.len() == count, "a player sits at a table once")?;
         check(self.players.iter().all(|p| (1..=STACK_MAX).contains(&p.stack)), "a stack is 1 to 10^12 chips")?;
-        check(self.button < count, "the button is the index of a seat")?;
+        check(self.button < count, "the button is the index of a player")?;
         check(self.blinds.len() <= count, "there are more blinds than players")?;
         check(self.blinds.iter().chain([&self.ante]).all(|b| *b <= STACK_MAX), "a blind or ante is too large")?;
         let min_bet = self.min_bet.or(self.blinds.iter().max().copied()).unwrap_or(1);
@@ -56,7 +56,7 @@ impl Setup {
             blinds: self.blinds,
             ante: self.ante,
             min_bet,
-            seats: self.players.into_iter().map(sit).collect(),
+            players: self.players.into_iter().map(sit).collect(),
             board: Vec::new(),
             pot: 0,
             bet: 0,
@@ -70,8 +70,8 @@ impl Setup {
     }
 }
 
-fn sit(player: Player) -> Seat {
-    Seat {
+fn sit(player: NewPlayer) -> Player {
+    Player {
         player: player.id.to_string(),
         stack: player.stack,
         bet: 0,
@@ -108,7 +108,7 @@ impl Table {
             return Err(Rejection::new("say whose cards these are: private.<playerId>.cards"));
         }
         for (player, hole) in holes {
-            let seated = self.seats.iter().any(|s| s.is_live() && s.player == player);
+            let seated = self.players.iter().any(|s| s.is_live() && s.player == player);
             if !seated || self.private.contains_key(&player) {
                 return Err(Rejection::new(format!("{player} does not get cards now")));
             }
@@ -118,7 +118,7 @@ impl Table {
             }
             self.private.insert(player, hole);
         }
-        let complete = self.seats.iter().filter(|s| s.is_live()).all(|s| self.private.contains_key(&s.player));
+        let complete = self.players.iter().filter(|s| s.is_live()).all(|s| self.private.contains_key(&s.player));
         if complete { self.open_preflop() } else { Ok(()) }
     }
 
@@ -171,16 +171,16 @@ impl Table {
         if !matches!(self.phase, Phase::Waiting | Phase::Over) {
             return Err(Rejection::new("a hand is being played"));
         }
-        if self.seats.iter().filter(|s| s.stack > 0).count() < 2 {
+        if self.players.iter().filter(|s| s.stack > 0).count() < 2 {
             return Err(Rejection::new("fewer than two players have chips"));
         }
         if self.hand > 0 {
             let next = self.round().find(|(_, s)| s.stack > 0).map(|(index, _)| index);
             self.button = next.ok_or_else(damaged)?;
         }
-        for seat in &mut self.seats {
-            let status = if seat.stack > 0 { Status::In } else { Status::Out };
-            *seat = Seat { status, bet: 0, paid: 0, acted: false, shown: None, ..seat.clone() };
+        for place in &mut self.players {
+            let status = if place.stack > 0 { Status::In } else { Status::Out };
+            *place = Player { status, bet: 0, paid: 0, acted: false, shown: None, ..place.clone() };
         }
         self.hand += 1;
         self.street = Street::Preflop;
@@ -192,20 +192,20 @@ impl Table {
         self.post()
     }
 
-    /// Antes and blinds. A seat that cannot pay in full is all-in.
+    /// Antes and blinds. A player that cannot pay in full is all-in.
     fn post(&mut self) -> Result<(), Rejection> {
         let ante = self.ante;
-        for seat in self.seats.iter_mut().filter(|s| s.is_live()) {
-            seat.pay(ante);
+        for place in self.players.iter_mut().filter(|s| s.is_live()) {
+            place.pay(ante);
         }
-        for (seat, blind) in self.blind_order().into_iter().zip(self.blinds.clone()) {
-            self.put_in(seat, blind)?;
+        for (place, blind) in self.blind_order().into_iter().zip(self.blinds.clone()) {
+            self.put_in(place, blind)?;
             self.bet = self.bet.max(blind);
         }
         Ok(())
     }
 
-    /// The seats in the order in which they post, and after the blinds act: left of the button first, but with two
+    /// The players in the order in which they post, and after the blinds act: left of the button first, but with two
     /// players the button first.
     fn blind_order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = self.round().filter(|(_, s)| s.status != Status::Out).map(|(i, _)| i).collect();

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-/// What one seat put into the hand.
+/// What one player put into the hand.
 #[derive(Clone, Copy, Debug)]
 pub struct Stake {
     /// Chips, over the whole hand.
     pub paid: u64,
-    /// Whether the seat still claims a share (has neither folded nor mucked).
+    /// Whether the player still claims a share (has neither folded nor mucked).
     pub claims: bool,
 }
 
-/// Chips that the same seats can win.
+/// Chips that the same players can win.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pot {
     /// How many chips.
     pub amount: u64,
-    /// The seats that can win them.
-    pub seats: Vec<usize>,
+    /// The players that can win them.
+    pub players: Vec<usize>,
 }
 
 /// The pots, main pot first: nobody wins more from another than they put in themselves. The chips of those who gave up
@@ -30,8 +30,8 @@ pub fn pots(stakes: &[Stake]) -> Vec<Pot> {
     let mut below = 0;
     for level in levels {
         let amount = stakes.iter().map(|s| s.paid.min(level) - s.paid.min(below)).sum();
-        let seats = (0..).zip(stakes).filter(|(_, s)| s.claims && s.paid >= level).map(|(i, _)| i).collect();
-        pots.push(Pot { amount, seats });
+        let players = (0..).zip(stakes).filter(|(_, s)| s.claims && s.paid >= level).map(|(i, _)| i).collect();
+        pots.push(Pot { amount, players });
         below = level;
     }
     // Chips above the highest claim belong to nobody who gave up: whoever wins the last pot has them.

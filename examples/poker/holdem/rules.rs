@@ -10,13 +10,22 @@ use super::cards::Card;
 use super::dealing::Setup;
 use super::table::{Hole, Phase, Table, damaged};
 
+/// What a table is created with, for people.
+const NEW_TABLE: &str = "{\"players\": [{\"id\": \"alice\", \"stack\": 10000}, …], \"blinds\": [50, 100]}, \
+                         with ante, minBet and button (the index of a player) if wanted";
+
 /// No-limit Texas hold'em.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Holdem;
 
 impl Rules for Holdem {
     fn create(&self, state: Value, _creator: &Actor) -> Result<Value, Rejection> {
-        to_state(&read_as::<Setup>(&state, "state")?.into_table()?)
+        let table = read_as::<Setup>(&state, "state").and_then(Setup::into_table);
+        // Whoever guesses is told how it is done.
+        to_state(&table.map_err(|wrong| Rejection {
+            message: format!("{}; a new table is {NEW_TABLE}", wrong.message),
+            ..wrong
+        })?)
     }
 
     fn example(&self) -> Option<Value> {
@@ -36,7 +45,7 @@ impl Rules for Holdem {
                 ));
             }
         }
-        table.pot = table.seats.iter().map(|s| s.paid).sum();
+        table.pot = table.players.iter().map(|s| s.paid).sum();
         to_state(&table)
     }
 
@@ -101,37 +110,37 @@ fn deal(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rej
 fn bet(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
     if action.kind == "raise" {
         let Raise { to, player } = action.payload_as()?;
-        let seat = turn(table, Phase::Betting, actor, player)?;
-        return table.raise(seat, to);
+        let place = turn(table, Phase::Betting, actor, player)?;
+        return table.raise(place, to);
     }
-    let seat = turn(table, Phase::Betting, actor, action.payload_as::<Turn>()?.player)?;
+    let place = turn(table, Phase::Betting, actor, action.payload_as::<Turn>()?.player)?;
     match action.kind {
-        "fold" => table.fold(seat),
-        "check" => table.check(seat),
-        _ => table.call(seat),
+        "fold" => table.fold(place),
+        "check" => table.check(place),
+        _ => table.call(place),
     }
 }
 
 fn show(table: &mut Table, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
-    let seat = turn(table, Phase::Showdown, actor, action.payload_as::<Turn>()?.player)?;
-    if action.kind == "show" { table.show(seat) } else { table.muck(seat) }
+    let place = turn(table, Phase::Showdown, actor, action.payload_as::<Turn>()?.player)?;
+    if action.kind == "show" { table.show(place) } else { table.muck(place) }
 }
 
-/// The seat whose turn it is, if it is the actor's, or that of the player for whom the host acts.
+/// The player whose turn it is, if it is the actor's, or that of the player for whom the host acts.
 fn turn(table: &Table, phase: Phase, actor: &Actor, named: Option<String>) -> Result<usize, Rejection> {
     let player = match named {
         Some(player) if actor.host || player == actor.id.as_str() => player,
         Some(_) => return Err(Rejection::new("you act for yourself alone")),
         None => actor.id.to_string(),
     };
-    if !table.seats.iter().any(|s| s.player == player) {
+    if !table.players.iter().any(|s| s.player == player) {
         return Err(Rejection::new(format!("{player} does not sit at this table")));
     }
-    let seat = table.to_act.filter(|_| table.phase == phase);
-    let seat =
-        seat.ok_or_else(|| Rejection::new(format!("this is not the time: the table is at {}", name(table.phase))))?;
-    let next = &table.seat(seat)?.player;
-    if *next == player { Ok(seat) } else { Err(Rejection::new(format!("it is the turn of {next}"))) }
+    let place = table.to_act.filter(|_| table.phase == phase);
+    let place =
+        place.ok_or_else(|| Rejection::new(format!("this is not the time: the table is at {}", name(table.phase))))?;
+    let next = &table.player(place)?.player;
+    if *next == player { Ok(place) } else { Err(Rejection::new(format!("it is the turn of {next}"))) }
 }
 
 fn name(phase: Phase) -> &'static str {

@@ -1,6 +1,6 @@
 //! The state of a game document: what is on the table, and simple questions about it.
 //!
-//! Public are the seats, bets, board, pot, whose turn it is and the result. `hidden.deck` is the rest of the deck when
+//! Public are players, bets, board, pot, whose turn it is and the result. `hidden.deck` is the rest of the deck when
 //! the server deals; `private.<playerId>.cards` are a player's own cards. All amounts are chips.
 
 use std::collections::BTreeMap;
@@ -19,11 +19,11 @@ pub enum Phase {
     Waiting,
     /// Hole cards that the host has yet to `deal`.
     Dealing,
-    /// The seat `toAct`: fold, check, call or raise.
+    /// The player `toAct`: fold, check, call or raise.
     Betting,
     /// The host, who sends the next cards of the `board`.
     Board,
-    /// The seat `toAct`: show or muck.
+    /// The player `toAct`: show or muck.
     Showdown,
     /// The hand is over and `result` tells how. `start` or a `deal` begins the next one.
     Over,
@@ -43,7 +43,7 @@ pub enum Street {
     River,
 }
 
-/// How a seat stands in this hand.
+/// How a player stands in this hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
@@ -60,7 +60,7 @@ pub enum Status {
 /// One player's place.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Seat {
+pub struct Player {
     /// The player's id.
     pub player: String,
     /// Chips in front of the player.
@@ -69,7 +69,7 @@ pub struct Seat {
     pub bet: u64,
     /// Chips put in over the whole hand, `bet` and ante included.
     pub paid: u64,
-    /// How the seat stands.
+    /// How the player stands.
     pub status: Status,
     /// Whether the player acted on this street.
     pub acted: bool,
@@ -78,8 +78,8 @@ pub struct Seat {
     pub shown: Option<[Card; 2]>,
 }
 
-impl Seat {
-    /// Whether the seat can still win something.
+impl Player {
+    /// Whether the player can still win something.
     pub fn is_live(&self) -> bool {
         matches!(self.status, Status::In | Status::AllIn)
     }
@@ -143,27 +143,27 @@ pub struct Table {
     pub street: Street,
     /// Hands begun.
     pub hand: u32,
-    /// The seat that has the dealer button.
+    /// The player that has the dealer button.
     pub button: usize,
     /// The blinds, posted left of the button in this order (heads-up: the button posts the first).
     pub blinds: Vec<u64>,
-    /// What each seat pays before the cards.
+    /// What each player pays before the cards.
     pub ante: u64,
     /// The smallest opening bet.
     pub min_bet: u64,
-    /// The seats, in the order in which the turn goes round.
-    pub seats: Vec<Seat>,
+    /// The players, in the order in which the turn goes round.
+    pub players: Vec<Player>,
     /// The common cards.
     pub board: Vec<Card>,
     /// All chips that are in the middle, the bets of this street included.
     pub pot: u64,
-    /// What a seat must have bet on this street to stay in.
+    /// What a player must have bet on this street to stay in.
     pub bet: u64,
     /// By how much a raise must exceed `bet`, unless it is all-in.
     pub min_raise: u64,
-    /// The seat whose turn it is.
+    /// The player whose turn it is.
     pub to_act: Option<usize>,
-    /// The seat that bet or raised last on this street.
+    /// The player that bet or raised last on this street.
     pub aggressor: Option<usize>,
     /// How the last hand ended.
     pub result: Option<Outcome>,
@@ -176,53 +176,53 @@ pub struct Table {
 }
 
 impl Table {
-    /// Seat `index`. Error: the state was edited into something that is no poker table.
-    pub fn seat(&self, index: usize) -> Result<&Seat, Rejection> {
-        self.seats.get(index).ok_or_else(damaged)
+    /// Player `index`. Error: the state was edited into something that is no poker table.
+    pub fn player(&self, index: usize) -> Result<&Player, Rejection> {
+        self.players.get(index).ok_or_else(damaged)
     }
 
     /// The same to change.
-    pub fn seat_mut(&mut self, index: usize) -> Result<&mut Seat, Rejection> {
-        self.seats.get_mut(index).ok_or_else(damaged)
+    pub fn player_mut(&mut self, index: usize) -> Result<&mut Player, Rejection> {
+        self.players.get_mut(index).ok_or_else(damaged)
     }
 
-    /// All seats in the order of the turn, `first` first.
-    pub fn round_from(&self, first: usize) -> impl Iterator<Item = (usize, &Seat)> + Clone {
-        let seats = (0..).zip(&self.seats);
-        seats.clone().skip(first).chain(seats.take(first))
+    /// All players in the order of the turn, `first` first.
+    pub fn round_from(&self, first: usize) -> impl Iterator<Item = (usize, &Player)> + Clone {
+        let players = (0..).zip(&self.players);
+        players.clone().skip(first).chain(players.take(first))
     }
 
-    /// All seats in the order of the turn, left of the button first.
-    pub fn round(&self) -> impl Iterator<Item = (usize, &Seat)> + Clone {
+    /// All players in the order of the turn, left of the button first.
+    pub fn round(&self) -> impl Iterator<Item = (usize, &Player)> + Clone {
         self.round_from(self.button + 1)
     }
 
-    /// The seats that can still win something.
+    /// The players that can still win something.
     pub fn live_count(&self) -> usize {
-        self.seats.iter().filter(|s| s.is_live()).count()
+        self.players.iter().filter(|s| s.is_live()).count()
     }
 
-    /// Whether no more chips can be bet in this hand: at most one seat has any, and it faces no bet.
+    /// Whether no more chips can be bet in this hand: at most one player has any, and it faces no bet.
     pub fn is_betting_closed(&self) -> bool {
-        let mut able = (0..).zip(&self.seats).filter(|(_, s): &(usize, _)| s.status == Status::In);
+        let mut able = (0..).zip(&self.players).filter(|(_, s): &(usize, _)| s.status == Status::In);
         match (able.next(), able.next()) {
             (None, _) => true,
-            (Some((only, seat)), None) => {
-                let others = (0..).zip(&self.seats).filter(|(i, s)| *i != only && s.is_live());
-                others.map(|(_, s)| s.bet).max().is_none_or(|most| seat.bet >= most)
+            (Some((only, place)), None) => {
+                let others = (0..).zip(&self.players).filter(|(i, s)| *i != only && s.is_live());
+                others.map(|(_, s)| s.bet).max().is_none_or(|most| place.bet >= most)
             }
             (Some(_), Some(_)) => false,
         }
     }
 
-    /// What each seat has in the hand.
+    /// What each player has in the hand.
     pub fn stakes(&self) -> Vec<Stake> {
-        self.seats.iter().map(|s| Stake { paid: s.paid, claims: s.is_live() }).collect()
+        self.players.iter().map(|s| Stake { paid: s.paid, claims: s.is_live() }).collect()
     }
 
-    /// Whether every seat that can win something has shown its cards.
+    /// Whether every player that can win something has shown its cards.
     pub fn all_shown(&self) -> bool {
-        self.seats.iter().filter(|s| s.is_live()).all(|s| s.shown.is_some())
+        self.players.iter().filter(|s| s.is_live()).all(|s| s.shown.is_some())
     }
 
     /// Whether `card` lies anywhere: on the board, in the deck or in a hand.

@@ -1,5 +1,6 @@
 //! Events as lines for people.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -61,7 +62,7 @@ impl LineFormatter {
         let ChangeEvent { collection, id, version, kind, actor, at, patch } = serde_json::from_str(data).ok()?;
         let name = format!("{collection}/{id}");
         let mut state = self.states.remove(&name);
-        let summary = summary(state.as_ref(), &patch);
+        let summary = summary(state.as_ref(), &detailed(state.as_ref(), &patch));
         // What does not apply was missed; the next snapshot has it.
         if patch::apply(&mut state, patch).is_ok()
             && let Some(state) = state
@@ -107,6 +108,17 @@ impl LineFormatter {
         told.extend(gone.filter_map(Value::as_str).map(|name| format!("{name} is gone")));
         Some(format!("snapshot ({reason}) {}", told.join(", ")))
     }
+}
+
+/// A patch that replaces a known state by another, as the changes that are in it.
+fn detailed<'a>(state: Option<&Value>, patch: &'a [Operation]) -> Cow<'a, [Operation]> {
+    let (Some(before), [Operation::Replace { path, value }]) = (state, patch) else { return patch.into() };
+    let changes = if path.is_empty() && !value.is_null() {
+        patch::diff(Some(before), Some(value), usize::MAX / 2).ok()
+    } else {
+        None
+    };
+    changes.map_or(patch.into(), |changes| changes.operations.into())
 }
 
 /// What a patch does to `state`, as far as that is known.
@@ -242,6 +254,9 @@ mod tests {
         assert_eq!(told, "05:20:00.042  games/g1 v2  put  by a  /n 1 (was 0), -/x (was [1])");
         let told = lines.line(&message("change", &change("g1", r#"[{"op":"replace","path":"/n","value":2}]"#)));
         assert!(told.ends_with("/n 2 (was 1)"), "{told}");
+        let whole = r#"[{"op":"replace","path":"","value":{"n":3,"y":true}}]"#;
+        let told = lines.line(&message("change", &change("g1", whole)));
+        assert!(told.ends_with("/n 3 (was 2), +/y true"), "{told}");
         let told = lines.line(&message("change", &change("g2", r#"[{"op":"add","path":"","value":{"n":7}}]"#)));
         assert!(told.ends_with(r#"+everything {"n":7}"#), "{told}");
     }

@@ -23,9 +23,10 @@ use crate::document::access::HostedAccess;
 use crate::document::chain::Hash;
 use crate::document::decide::{Decision, absent};
 use crate::document::event::{Content, Event};
+use crate::document::json::Bounds;
 use crate::document::model::{Document, Meta};
-use crate::document::visibility::Viewer;
-use crate::document::{json, patch};
+use crate::document::visibility::{Audience, Viewer};
+use crate::document::{json, patch, visibility};
 use crate::engine::Options;
 use crate::engine::disk::Disk;
 use crate::engine::hooks::{Change, ChangeOrigin, HookRows, StoredRows};
@@ -114,7 +115,7 @@ impl Decider<'_> {
         let mut salt = [0; 16];
         self.options.entropy.fill(&mut salt);
         let Decision { kind, payload, state: mut after, access } = decision;
-        let state = self.serialise(after.as_mut())?;
+        let state = self.serialise(after.as_mut(), meta.audience(viewer))?;
         if meta.volatile {
             self.check_volatile_room(cached, state.as_ref())?;
         }
@@ -155,13 +156,19 @@ impl Decider<'_> {
         Ok((Outcome { document, event, created }, before))
     }
 
-    fn serialise(&self, state: Option<&mut Value>) -> Result<Option<Bytes>> {
-        state
-            .map(|state| {
-                json::normalise(state);
-                json::serialise_state(state, self.options.state).map(Bytes::from)
-            })
-            .transpose()
+    /// A state within its bounds, as far as its writer may learn whether it is.
+    fn serialise(&self, state: Option<&mut Value>, writer: Audience<'_>) -> Result<Option<Bytes>> {
+        let Some(state) = state else { return Ok(None) };
+        json::normalise(state);
+        if writer == Audience::Host {
+            return json::serialise_state(state, self.options.state).map(|bytes| Some(bytes.into()));
+        }
+        // The exact bound would tell how much the writer does not see.
+        let any_size = Bounds { state_bytes_max: usize::MAX, ..self.options.state };
+        let bytes = Bytes::from(json::serialise_state(state, any_size)?);
+        let visible = visibility::redact_state(&bytes, writer)?.len();
+        json::check_state_size(bytes.len(), visible, self.options.state)?;
+        Ok(Some(bytes))
     }
 
     /// What comes after the last snapshot once `event` is recorded. `cached`: the document that it goes on from.

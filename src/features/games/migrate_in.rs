@@ -203,8 +203,12 @@ async fn cancel(api: &Api, name: DocumentName, id: String) -> Result<()> {
     let (game, move_id) = (name.clone(), id.clone());
     if api.engine.rows(move |conn, _| sql::forget(conn, &game, &move_id)).await? {
         api.engine.relocate(name, RelocationStep::CancelExpected(id)).await?;
+        return Ok(());
     }
-    Ok(())
+    match arrival(api, &name, &id).await? {
+        Some(_) => Err(Error::new(Kind::AlreadyExists, "this move has brought the game already")),
+        None => Ok(()),
+    }
 }
 
 /// Forgets the games that did not come in time.

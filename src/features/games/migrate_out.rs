@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::problems::{MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
+use super::departures::{Departure, Departures};
+use super::problems::{MOVE_CANCELLED, MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
 use crate::base::clock::Timestamp;
 use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
@@ -85,16 +86,12 @@ impl MigrationKey {
 /// to be taken as undone when cancelled.
 pub(crate) async fn migrate(
     api: &Api,
+    departures: &Departures,
     caller: &Caller,
-    name: DocumentName,
-    to: &str,
+    (name, to): (DocumentName, &str),
     retry: Option<MigrationKey>,
 ) -> Result<MigratedGame> {
-    let viewer = if caller.administrator { &Viewer::Owner } else { &caller.viewer };
-    let document = api.reads.live_document(&name, viewer).await?;
-    if !caller.administrator && !document.meta.is_host(&caller.viewer) {
-        return Err(Error::new(Kind::Forbidden, "only the host of a game, or an administrator, may move it"));
-    }
+    let document = movable(api, caller, &name).await?;
     check_persistent(&document)?;
     let peer = TargetServer::find(to).await?;
     // Before anything is frozen: what is too large now only gets larger.
@@ -105,8 +102,18 @@ pub(crate) async fn migrate(
     let id = new_id(&*api.entropy, api.clock.now());
     let (tell, told) = oneshot::channel();
     // In a task of its own: whoever asked may go away at any point.
-    tokio::spawn(depart(api.clone(), name, peer, MigrationOrder { id, retry }, tell));
+    tokio::spawn(depart((api.clone(), departures.clone()), name, peer, MigrationOrder { id, retry }, tell));
     told.await.map_err(|_| Error::internal("a move ended without a word"))?
+}
+
+/// A game that the caller may move. Errors: `NotFound`, `Gone`; `Forbidden` for all but the host and administrators.
+pub(super) async fn movable(api: &Api, caller: &Caller, name: &DocumentName) -> Result<Arc<Document>> {
+    let viewer = if caller.administrator { &Viewer::Owner } else { &caller.viewer };
+    let document = api.reads.live_document(name, viewer).await?;
+    if !document.meta.is_host(viewer) {
+        return Err(Error::new(Kind::Forbidden, "only the host of a game, or an administrator, may move it"));
+    }
+    Ok(document)
 }
 
 /// Error: `game-too-large`.
@@ -131,7 +138,7 @@ struct MigrationOrder {
 }
 
 async fn depart(
-    api: Api,
+    (api, departures): (Api, Departures),
     name: DocumentName,
     peer: TargetServer,
     order: MigrationOrder,
@@ -142,36 +149,73 @@ async fn depart(
         Ok(None) => return drop(tell.send(Err(Error::internal("a game was frozen that is not there")))),
         Err(error) => return drop(tell.send(Err(error))),
     };
+    let departure = departures.begin(&name);
+    let ends = (departures, name.clone(), departure.clone());
+    let unconfirmed = send_away(&api, &departure, peer, (name, document, order), tell).await;
+    if let Some(row) = unconfirmed {
+        keep_confirming(&api, &departure, &row).await;
+    }
+    let (departures, name, departure) = ends;
+    departures.end(&name, &departure);
+}
+
+/// Sends a frozen game, records the move and has it confirmed, unless it is cancelled. Returns a move that is recorded
+/// and not confirmed.
+async fn send_away(
+    api: &Api,
+    departure: &Departure,
+    peer: TargetServer,
+    (name, document, order): (DocumentName, Arc<Document>, MigrationOrder),
+    tell: oneshot::Sender<Result<MigratedGame>>,
+) -> Option<MoveRow> {
     let MigrationOrder { id, retry } = order;
+    let _turn = departure.turn.lock().await;
     let too_slow = || Err(unavailable("the other server took too long to take the game"));
-    if let Err(error) = timeout(SEND_MAX, send(&api, &peer, &document, &id)).await.unwrap_or_else(|_| too_slow()) {
+    let sent = tokio::select! {
+        biased;
+        () = departure.cancelled.cancelled() => Err(cancelled()),
+        sent = timeout(SEND_MAX, send(api, &peer, &document, &id)) => sent.unwrap_or_else(|_| too_slow()),
+    };
+    if let Err(error) = sent {
         tracing::warn!(game = %name, to = peer.url, %error, "{name} does not move");
         let error = match error.kind() {
             Kind::NotFound => unavailable("the other server let go of what had come").caused_by(error),
             _ => error,
         };
-        // It is forgotten there by itself, too, but not so soon.
-        let _ = peer.send(&name, &MigrationPiece::step(MigrationStep::Cancel, &id)).await;
-        let _ = api.engine.relocate(name, RelocationStep::Unfreeze).await;
-        return drop(tell.send(Err(error)));
+        // Nothing of it is live there before it is confirmed, so the game need not wait for the other server.
+        let _ = api.engine.relocate(name.clone(), RelocationStep::Unfreeze).await;
+        let forget = async move { drop(peer.send(&name, &MigrationPiece::step(MigrationStep::Cancel, &id)).await) };
+        if departure.cancelled.is_cancelled() {
+            tokio::spawn(forget);
+        } else {
+            // It is forgotten there by itself, too, but not so soon.
+            forget.await;
+        }
+        drop(tell.send(Err(error)));
+        return None;
     }
     let row = MoveRow { name, target: peer.url.clone(), id, version: document.version };
     let mut departed = MigratedGame { document, to: row.target.clone(), confirmed: false };
-    if !record(&api, &row, retry.as_ref(), &departed).await {
-        return;
+    if !record(api, &row, retry.as_ref(), &departed).await {
+        return None;
     }
     departed.confirmed = true;
     let first = retry.as_ref().and_then(|retry| retry.row(&departed, api.clock.now()).ok());
-    let confirmed = confirm(&api, &row, first).await;
+    let confirmed = tokio::select! {
+        biased;
+        () = departure.cancelled.cancelled() => {
+            drop(tell.send(Err(cancelled())));
+            return None;
+        }
+        confirmed = confirm(api, &row, first) => confirmed,
+    };
     departed.confirmed = confirmed.is_ok();
     if let Err(error) = confirmed {
         tracing::warn!(game = %row.name, to = row.target, %error, "the other server is asked again");
     }
     let confirmed = departed.confirmed;
     let _ = tell.send(Ok(departed));
-    if !confirmed {
-        keep_confirming(&api, &row).await;
-    }
+    (!confirmed).then_some(row)
 }
 
 /// Records the move, and the answer as it would be if the other server said nothing more. A write that failed may be on
@@ -192,7 +236,7 @@ async fn record(api: &Api, row: &MoveRow, retry: Option<&MigrationKey>, departed
 
 /// Asks the other server to make the game live, and when it has, shows everyone the way. `answer`: kept then for
 /// whoever asked and has no answer yet.
-async fn confirm(api: &Api, row: &MoveRow, answer: Option<IdempotencyRow>) -> Result<()> {
+pub(super) async fn confirm(api: &Api, row: &MoveRow, answer: Option<IdempotencyRow>) -> Result<()> {
     let peer = TargetServer::find(&row.target).await?;
     let confirm = MigrationPiece::step(MigrationStep::Confirm, &row.id);
     match peer.send(&row.name, &confirm).await {
@@ -214,28 +258,43 @@ async fn confirm(api: &Api, row: &MoveRow, answer: Option<IdempotencyRow>) -> Re
     Ok(())
 }
 
-async fn keep_confirming(api: &Api, row: &MoveRow) {
+/// Asks again until the game is confirmed, the move is cancelled or the server stops.
+pub(super) async fn keep_confirming(api: &Api, departure: &Departure, row: &MoveRow) {
     let mut wait = RETRY_MIN;
     loop {
         tokio::select! {
             () = sleep(wait) => {}
             () = api.stop.cancelled() => return,
+            () = departure.cancelled.cancelled() => return,
         }
         wait = (wait * 2).min(RETRY_MAX);
-        match confirm(api, row, None).await {
+        let _turn = departure.turn.lock().await;
+        let confirmed = tokio::select! {
+            biased;
+            () = departure.cancelled.cancelled() => return,
+            confirmed = confirm(api, row, None) => confirmed,
+        };
+        match confirmed {
             Ok(()) => return,
             Err(error) => tracing::warn!(game = %row.name, to = row.target, %error, "the other server is asked again"),
         }
     }
 }
 
+/// [`keep_confirming`] as a move that can be cancelled.
+pub(super) async fn confirm_later(api: &Api, departures: &Departures, row: &MoveRow) {
+    let departure = departures.begin(&row.name);
+    keep_confirming(api, &departure, row).await;
+    departures.end(&row.name, &departure);
+}
+
 /// Goes on with the moves that a restart interrupted, and forgets arrivals that did not come. Does not end.
-pub(crate) async fn keep_moving(api: Api) {
+pub(crate) async fn keep_moving(api: Api, departures: Departures) {
     match api.reads.ask(|reader| reader.rows(sql::unconfirmed)).await {
         Ok(rows) => {
             for row in rows {
-                let api = api.clone();
-                tokio::spawn(async move { keep_confirming(&api, &row).await });
+                let (api, departures) = (api.clone(), departures.clone());
+                tokio::spawn(async move { confirm_later(&api, &departures, &row).await });
             }
         }
         Err(error) => {
@@ -364,7 +423,7 @@ fn piece_event(event: &Event) -> Result<PieceEvent> {
     Ok(PieceEvent { version: event.version, hash: event.hash.to_string(), deletes: event.deletes, body })
 }
 
-struct TargetServer {
+pub(super) struct TargetServer {
     /// `http://host:port`.
     url: String,
     target: ServerUrl,
@@ -374,7 +433,7 @@ struct TargetServer {
 
 impl TargetServer {
     /// Error: `Invalid` unless all addresses behind `to` may be sent to.
-    async fn find(to: &str) -> Result<Self> {
+    pub(super) async fn find(to: &str) -> Result<Self> {
         let target = ServerUrl::parse(to).map_err(|error| Error::invalid_field("to", error))?;
         let addresses = target
             .resolve()
@@ -388,7 +447,7 @@ impl TargetServer {
 
     /// Sends a piece, within [`STEP_MAX`]. Errors: `NotFound` when it knows no such move; `Rejected` with its reason;
     /// `StorageUnavailable` when it cannot be reached or cannot do it now.
-    async fn send(&self, name: &DocumentName, piece: &MigrationPiece) -> Result<Value> {
+    pub(super) async fn send(&self, name: &DocumentName, piece: &MigrationPiece) -> Result<Value> {
         // Bytes that come now and then do not extend it.
         let said = timeout(STEP_MAX, self.exchange(name, piece)).await;
         said.unwrap_or_else(|_| Err(unavailable("the other server took too long to answer")))
@@ -415,8 +474,12 @@ impl TargetServer {
     }
 }
 
+fn cancelled() -> Error {
+    MOVE_CANCELLED.error("the move was cancelled; the game goes on here")
+}
+
 /// The other server cannot take the game now.
-fn unavailable(message: &str) -> Error {
+pub(super) fn unavailable(message: &str) -> Error {
     OTHER_SERVER_UNAVAILABLE.error(message)
 }
 

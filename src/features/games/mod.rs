@@ -7,14 +7,16 @@
 //! games that are over.
 //!
 //! Moving a game to another server: [`addresses`] (where to; pure), [`protocol`] (what the servers tell each other),
-//! [`attached_rows`] (what goes with a game; pure), [`migrate_out`] (the server that it leaves), [`migrate_in`] (the
-//! server that it goes to).
+//! [`attached_rows`] (what goes with a game; pure), [`migrate_out`] (the server that it leaves), [`departures`] and
+//! [`migrate_cancel`] (it stays after all), [`migrate_in`] (the server that it goes to).
 
 pub(crate) mod addresses;
 pub(crate) mod attached_rows;
 pub(crate) mod cleanup;
 #[cfg(test)]
 mod cleanup_tests;
+pub(crate) mod departures;
+pub(crate) mod migrate_cancel;
 pub(crate) mod migrate_in;
 pub(crate) mod migrate_out;
 pub(crate) mod options;
@@ -31,6 +33,7 @@ pub(crate) mod tokens;
 
 use std::sync::Arc;
 
+use self::departures::Departures;
 use self::options::GameOptions;
 use self::sql::persist::{COLLECTION, GamesHook, SeatedPlayers, StoredMoves};
 use crate::base::error::Result;
@@ -49,12 +52,13 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         memory: Arc::clone(memory),
         engine: context.api.engine.clone(),
     };
+    let departures = Departures::default();
     Ok(feature
-        .routes(routes::router(options.token_lifetime()))
+        .routes(routes::router(options.token_lifetime(), departures.clone()))
         .problems(problems::PROBLEMS)
         .hook(GamesHook { memory: Arc::clone(memory), presence: Arc::clone(presence) })
         .job(cleanup::cleanup_job(cleanup::Cleanup::new(&options, context.api)))
-        .task(migrate_out::keep_moving)
+        .task(move |api| migrate_out::keep_moving(api, departures))
         .provides(ServerParts {
             participants: Some(Arc::new(participants)),
             relocations: Some(Arc::new(StoredMoves)),

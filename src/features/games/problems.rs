@@ -116,6 +116,30 @@ pub(crate) static MOVE_REFUSED: ProblemType = ProblemType {
     remedy: "Remove the reason, or choose another server; otherStatus is the status of its answer.",
 };
 
+pub(crate) static MOVE_CANCELLED: ProblemType = ProblemType {
+    slug: "move-cancelled",
+    kind: Kind::AlreadyExists,
+    title: "The move was cancelled",
+    meaning: "The host or an administrator cancelled the move while it was under way. The game goes on where it is.",
+    remedy: "Order the move again if the game is to move after all.",
+};
+
+pub(crate) static MOVE_CONFIRMED: ProblemType = ProblemType {
+    slug: "move-confirmed",
+    kind: Kind::AlreadyExists,
+    title: "The game has moved already",
+    meaning: "The other server has made the game live: the move cannot be cancelled any more.",
+    remedy: "Have the game moved back from there.",
+};
+
+pub(crate) static NO_MOVE: ProblemType = ProblemType {
+    slug: "no-move",
+    kind: Kind::AlreadyExists,
+    title: "The game does not move",
+    meaning: "No move of this game to another server is under way, so there is none to cancel.",
+    remedy: "Nothing is to be done: the game is here and takes changes.",
+};
+
 /// All of them, in the order of the index page.
 pub(crate) static PROBLEMS: &[&ProblemType] = &[
     &RECONNECT_TOKEN_UNKNOWN,
@@ -131,4 +155,7 @@ pub(crate) static PROBLEMS: &[&ProblemType] = &[
     &GAME_TOO_LARGE,
     &OTHER_SERVER_UNAVAILABLE,
     &MOVE_REFUSED,
+    &MOVE_CANCELLED,
+    &MOVE_CONFIRMED,
+    &NO_MOVE,
 ];

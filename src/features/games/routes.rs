@@ -8,6 +8,7 @@ use crate::base::error::ProblemType;
 use crate::base::error::{Kind as K, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::engine::problems::NOT_PERSISTENT;
+use crate::features::games::departures::Departures;
 use crate::features::games::options::TokenLifetime;
 use crate::features::games::problems::{
     GAME_COMPLETED, GAME_RUNNING, NOT_A_PARTICIPANT, RECONNECT_TOKEN_EXPIRED, RECONNECT_TOKEN_MISMATCH,
@@ -25,12 +26,12 @@ mod reconnect;
 mod seats;
 
 /// The calls about games.
-pub(crate) fn router(lifetime: TokenLifetime) -> OpenApiRouter<Api> {
+pub(crate) fn router(lifetime: TokenLifetime, departures: Departures) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(seats::router())
         .merge(reconnect::router(lifetime))
         .merge(persist::router())
-        .merge(migrate::router())
+        .merge(migrate::router(departures))
 }
 
 /// The collection of games.

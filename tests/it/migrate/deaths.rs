@@ -8,13 +8,13 @@ use crate::support::Process;
 use crate::support::relay::{Does, Relay};
 
 /// A move that is held at a step.
-struct Held {
-    relay: Relay,
+pub(super) struct Held {
+    pub(super) relay: Relay,
     moving: JoinHandle<reqwest::Result<reqwest::Response>>,
 }
 
 impl Held {
-    async fn at(step: &str, does: Does, from: &Process, to: &Process) -> Self {
+    pub(super) async fn at(step: &str, does: Does, from: &Process, to: &Process) -> Self {
         let mut relay = Relay::before(to).await;
         relay.when(step, does);
         let request = from.request("POST", &format!("{GAME}/migrate")).json(&json!({ "to": relay.url }));
@@ -24,7 +24,7 @@ impl Held {
     }
 
     /// Lets go: what whoever asked was told; `None`: nothing. The relay goes on.
-    async fn told(self) -> (Option<u16>, Relay) {
+    pub(super) async fn told(self) -> (Option<u16>, Relay) {
         self.relay.release();
         (self.moving.await.unwrap().ok().map(|answer| answer.status().as_u16()), self.relay)
     }

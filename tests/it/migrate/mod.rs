@@ -1,6 +1,7 @@
 //! Games that move between two servers, also when either is killed on the way: afterwards exactly one copy is live.
 
 mod belongings;
+mod cancelling;
 mod clients;
 mod deaths;
 mod history;

@@ -1,5 +1,6 @@
 //! Moving a game: the call of people, and the one by which servers move it.
 
+use axum::Extension;
 use axum::extract::{FromRequest, OriginalUri, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -13,20 +14,25 @@ use crate::base::error::ProblemType;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::Version;
 use crate::document::chain::Position;
+use crate::features::games::departures::Departures;
+use crate::features::games::migrate_cancel;
 use crate::features::games::migrate_in::{self, ImportedHead};
 use crate::features::games::migrate_out::{self, MigratedGame, MigrationKey};
-use crate::features::games::problems::{GAME_TOO_LARGE, MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
+use crate::features::games::problems::{
+    GAME_TOO_LARGE, MOVE_CANCELLED, MOVE_CONFIRMED, MOVE_REFUSED, NO_MOVE, OTHER_SERVER_UNAVAILABLE,
+};
 use crate::features::games::protocol::MigrationPiece;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::{BodyLimits, JSON, RawBody};
 use crate::http::request::caller::Caller;
+use crate::http::request::query::Query;
 use crate::http::response::openapi::problems;
 use crate::http::response::relocation;
 
-pub(super) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(migrate)).routes(routes!(import))
+pub(super) fn router(departures: Departures) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(migrate, cancel)).routes(routes!(import)).layer(Extension(departures))
 }
 
 const TOO_LARGE: &[&ProblemType] = &[&GAME_TOO_LARGE];
@@ -36,7 +42,10 @@ problems! {
     MigrateProblems: &[
         K::Unauthenticated, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::Rejected,
         K::IdempotencyMismatch, K::Frozen, K::StorageUnavailable, K::Damaged,
-    ] => MEMORY, TOO_LARGE, &[&OTHER_SERVER_UNAVAILABLE, &MOVE_REFUSED];
+    ] => MEMORY, TOO_LARGE, &[&OTHER_SERVER_UNAVAILABLE, &MOVE_REFUSED, &MOVE_CANCELLED];
+    /// Of cancelling a move.
+    CancelProblems: &[K::Unauthenticated, K::NotFound, K::Gone, K::StorageUnavailable, K::Damaged]
+        => &[&MOVE_CONFIRMED, &NO_MOVE, &OTHER_SERVER_UNAVAILABLE];
     /// Of taking in.
     ImportProblems: &[
         K::Unauthenticated, K::NotFound, K::AlreadyExists, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout,
@@ -97,6 +106,7 @@ struct Migrated {
 )]
 async fn migrate(
     State(api): State<Api>,
+    Extension(departures): Extension<Departures>,
     GamePath(name): GamePath,
     OriginalUri(uri): OriginalUri,
     sent: IdempotentRequest,
@@ -110,8 +120,44 @@ async fn migrate(
     relocation::check_game(&api.reads.hub, &name, &uri)?;
     let MigrateBody { to } = sent.object()?;
     let retry = sent.key().map(|key| MigrationKey { key: key.clone(), render });
-    let departed = migrate_out::migrate(&api, &sent.caller, name, &to, retry).await?;
+    let departed = migrate_out::migrate(&api, &departures, &sent.caller, (name, &to), retry).await?;
     Ok(render(&departed)?.into_response(false)?)
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct CancelQuery {
+    /// `true`: also if the other server does not say that it lets go. If it has made the game live all the same, there
+    /// are two from then on. For administrators.
+    force: Option<bool>,
+}
+
+/// Cancel the move of a game
+///
+/// By its host or an administrator, until the other server has made the game live. The game takes changes here again,
+/// and the other server drops what had come. Whoever ordered the move is told that it was cancelled. Once the move is
+/// recorded, the other server is asked first whether it has the game.
+#[utoipa::path(
+    delete, path = "/api/v1/games/{id}/migrate", operation_id = "cancelMigration", tag = "games",
+    params(("id" = String, Path, description = "The game's id."), Caller, CancelQuery),
+    responses((status = 204, description = "The game stays, and takes changes."), CancelProblems),
+)]
+async fn cancel(
+    State(api): State<Api>,
+    Extension(departures): Extension<Departures>,
+    GamePath(name): GamePath,
+    caller: Caller,
+    Query(CancelQuery { force }): Query<CancelQuery>,
+) -> HandlerResult<Response> {
+    let force = force.unwrap_or(false);
+    if force {
+        caller.require_administrator()?;
+    }
+    // In a task of its own: what was begun is ended, whether the caller waits for it or not.
+    let cancelled = tokio::spawn(async move { migrate_cancel::cancel(&api, &departures, &caller, name, force).await });
+    cancelled.await.map_err(Error::internal)??;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// The answer as it is given and kept.

@@ -235,13 +235,9 @@ struct Persistence {
     /// The game's version.
     #[schema(value_type = u64)]
     version: Version,
-    /// Snapshots that are kept.
-    snapshots: u64,
-    /// The version of the newest; 0: there is none yet, the events begin with the whole state.
-    #[schema(value_type = u64)]
-    snapshot_version: Version,
-    /// Bytes of the states in the snapshots and of the events.
-    bytes: u64,
+    /// What depends on all that the game says, for its host alone.
+    #[serde(flatten)]
+    whole: Option<WholePersistence>,
     /// Events that are kept.
     events: u64,
     /// The version of the oldest.
@@ -255,6 +251,19 @@ struct Persistence {
     persisted_version: Version,
     /// How storing goes for all of this server.
     server: Storing,
+}
+
+/// What is stored of a game, as far as it depends on what players may not see: how much that is shows in it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WholePersistence {
+    /// Snapshots that are kept. For the host alone, as the next two.
+    snapshots: u64,
+    /// The version of the newest; 0: there is none yet, the events begin with the whole state.
+    #[schema(value_type = u64)]
+    snapshot_version: Version,
+    /// Bytes of the states in the snapshots and of the events.
+    bytes: u64,
 }
 
 /// How storing goes since the start.
@@ -288,15 +297,18 @@ async fn persistence(
 ) -> HandlerResult<Response> {
     let document = api.reads.live_document(&game, &viewer).await?;
     let kept = api.reads.ask(move |reader| reader.storage_usage(&game)).await?;
+    let whole = document.meta.is_host(&viewer).then(|| WholePersistence {
+        snapshots: kept.map_or(0, |kept| kept.snapshots),
+        snapshot_version: kept.map_or(Version::ZERO, |kept| kept.snapshot_version),
+        bytes: kept.map_or(0, |kept| kept.snapshot_bytes.saturating_add(kept.event_bytes)),
+    });
     let report = api.health.report();
     let milliseconds = |percent| report.commit_times.percentile(percent).map(|took| took.as_secs_f64() * 1000.0);
     Ok(json(
         StatusCode::OK,
         &Persistence {
             version: document.version,
-            snapshots: kept.map_or(0, |kept| kept.snapshots),
-            snapshot_version: kept.map_or(Version::ZERO, |kept| kept.snapshot_version),
-            bytes: kept.map_or(0, |kept| kept.snapshot_bytes.saturating_add(kept.event_bytes)),
+            whole,
             events: kept.map_or(0, |kept| kept.events),
             first_version: kept.map_or(Version::ZERO, |kept| kept.first_version),
             last_persisted: kept.map(|kept| kept.last_at),

@@ -117,6 +117,12 @@ pub(crate) fn note_confirmed(
     answer.map_or(Ok(()), |answer| remember(conn, answer))
 }
 
+/// Forgets a move that was recorded and not confirmed: the game stays.
+pub(crate) fn forget_move(conn: &Connection, row: &MoveRow) -> Result<()> {
+    let sql = "DELETE FROM moves WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
+    conn.execute(sql, (row.name.id.as_str(), &row.id)).map(drop).map_err(sql_error)
+}
+
 /// The moves that the other server has not confirmed yet.
 pub(crate) fn unconfirmed(conn: &Connection) -> Result<Vec<MoveRow>> {
     let sql = "SELECT game, target, move, version FROM moves WHERE confirmed_at IS NULL ORDER BY game";
