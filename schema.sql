@@ -5,7 +5,7 @@
 -- Times are text, RFC 3339 UTC with milliseconds. JSON is text. Hashes are SHA-256 in 64 lower-case hex digits.
 
 PRAGMA application_id = 1382378094;  -- 'Rejn': how we know our own files
-PRAGMA user_version = 2;             -- the number of this format
+PRAGMA user_version = 3;             -- the number of this format
 
 -- One row: what this data is called, to tell it from other servers'. Part of the name of the session cookie.
 CREATE TABLE server (
@@ -348,7 +348,9 @@ CREATE TABLE reconciliation_audit (
     at         TEXT    NOT NULL,        -- when it was last found so,
     first_at   TEXT    NOT NULL,        -- and first,
     count      INTEGER NOT NULL,        -- and how often
-    newest     INTEGER NOT NULL         -- 1: the verdict in force of this service
+    newest     INTEGER NOT NULL,        -- 1: the verdict in force of this service
+    compared   TEXT    NOT NULL DEFAULT 'changes',  -- what was looked at: changes; rows, too; states, too; or a report
+    all_since  TEXT                     -- everything was read and compared after this; NULL: it was not yet
 ) STRICT;
 
 CREATE UNIQUE INDEX reconciliation_audit_newest ON reconciliation_audit (service) WHERE newest = 1;

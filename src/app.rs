@@ -215,6 +215,7 @@ impl Builder {
         // Before anything is read that may be revoked.
         commands.restore_revocations(writer.revocation_journal().1);
         let trust = clock_trust(&self.clock, &reader)?;
+        options.clock_trust = Some(Arc::clone(&trust));
         let stop = CancellationToken::new();
         let api = Api(Arc::new(Parts {
             memory: Arc::new(Memory::open()?),

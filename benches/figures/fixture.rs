@@ -89,6 +89,7 @@ impl Alone {
             snapshots: rejoin::internals::engine::SnapshotPolicy::default(),
             hooks: Vec::new(),
             relocations: None,
+            clock_trust: None,
             snapshot_events_max: limits::HISTORY_EVENTS,
             volatile: rejoin::internals::engine::Volatile::default(),
         };

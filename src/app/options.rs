@@ -69,6 +69,7 @@ pub(super) fn engine_options(
         },
         hooks: Vec::new(),
         relocations: None,
+        clock_trust: None,
     })
 }
 

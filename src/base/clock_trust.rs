@@ -42,7 +42,7 @@ impl fmt::Display for Doubt {
 
 /// The judgement of the wall clock, against the monotonic clock and against times that were stored. Shared by all that
 /// remove things by time.
-pub(crate) struct ClockTrust {
+pub struct ClockTrust {
     clock: Arc<dyn Clock>,
     /// Held for a few comparisons.
     state: Mutex<State>,

@@ -229,7 +229,8 @@ impl Actor {
             return Durability::Durable;
         }
         let answers = std::mem::take(&mut round.volatile_answers);
-        self.state.kept_answers.keep(answers, self.options.clock.now());
+        let trusted = self.options.removes_by_time();
+        self.state.kept_answers.keep(answers, trusted.then(|| self.options.clock.now()));
         if self.state.backlog.is_failing() {
             self.push_to_backlog(round);
             self.disk.report_backlog(&self.state);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
+use crate::base::clock_trust::ClockTrust;
 use crate::base::error::{Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
@@ -35,6 +36,7 @@ pub(crate) struct Disk {
     writer: Writer,
     reader: Reader,
     clock: Arc<dyn Clock>,
+    clock_trust: Option<Arc<ClockTrust>>,
     hooks: Hooks,
     backlog_bounds: BacklogBounds,
     health: Arc<Health>,
@@ -57,6 +59,7 @@ impl Disk {
             writer,
             reader,
             clock: Arc::clone(&options.clock),
+            clock_trust: options.clock_trust.clone(),
             hooks: options.hooks.clone(),
             backlog_bounds: options.backlog,
             health,
@@ -214,6 +217,8 @@ impl Disk {
         let mut removed: Vec<_> = deleted.flat_map(|event| removal_rows(&self.hooks, event.meta.key)).collect();
         let removed = removed.iter_mut().map(|removed| removed as &mut dyn Rows);
         let rows = rows.map(|rows| rows as &mut dyn Rows);
+        let trusted = self.clock_trust.as_ref().is_none_or(|trust| trust.is_trusted());
+        self.writer.set_removes_by_time(trusted);
         let times = self.writer.commit_with(batch, &mut removed.chain(rows), self.clock.now())?;
         self.note_commit(state, batch, times);
         Ok(())

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
+use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::Entropy;
 use crate::base::ids::Collection;
 use crate::base::limits;
@@ -56,6 +57,8 @@ pub(crate) type RulesByCollection = std::collections::HashMap<Collection, Arc<dy
 pub struct Options {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// Whether the clock may decide that something is removed; `None`: it always may.
+    pub clock_trust: Option<Arc<ClockTrust>>,
     /// Where randomness comes from.
     pub entropy: Arc<dyn Entropy>,
     /// The rules, by collection.
@@ -78,6 +81,13 @@ pub struct Options {
     pub hooks: Hooks,
     /// Who has stored which documents are moved between servers.
     pub relocations: Option<Arc<dyn hooks::RelocationStore>>,
+}
+
+impl Options {
+    /// Whether what the clock shows may decide that something is removed.
+    pub(crate) fn removes_by_time(&self) -> bool {
+        self.clock_trust.as_ref().is_none_or(|trust| trust.is_trusted())
+    }
 }
 
 /// Which new documents live in memory only, and how much of memory they may have. What is there already stays as it

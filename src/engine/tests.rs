@@ -15,6 +15,7 @@ use super::policy::SnapshotPolicy;
 use super::request::Write;
 use super::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
 use crate::base::clock::{Clock, ManualClock, Timestamp};
+use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{DocumentName, Version};
@@ -25,6 +26,7 @@ use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
 use crate::store::{self, Reader, sql_error};
 
+mod doubted_clock;
 mod hooks;
 mod volatile;
 
@@ -46,6 +48,14 @@ fn start_with(pages_max: Option<u32>, volatile: Volatile) -> Running {
 }
 
 fn start_hooked(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks) -> Running {
+    start_trusting(pages_max, volatile, hooks, None)
+}
+
+/// Makes a judgement of a clock.
+type Judge = fn(Arc<dyn Clock>) -> Arc<ClockTrust>;
+
+/// The same, with a judgement of its clock.
+fn start_trusting(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks, trust: Option<Judge>) -> Running {
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
     let directory = tempfile::tempdir().unwrap();
     let (writer, reader) = store::open(store::Options { pages_max, ..store::Options::new(directory.path()) }).unwrap();
@@ -63,6 +73,7 @@ fn start_hooked(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks) -> Run
         snapshots: SnapshotPolicy { age: Some(Duration::from_secs(60)), ..SnapshotPolicy::default() },
         hooks,
         relocations: None,
+        clock_trust: trust.map(|trust| trust(Arc::clone(&clock) as _)),
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));

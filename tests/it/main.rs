@@ -24,6 +24,7 @@ mod encounters;
 mod faults;
 mod features;
 mod first_steps;
+mod formats;
 mod front_page;
 mod game_night;
 mod games;

@@ -44,7 +44,7 @@ impl Actor {
         if over || self.ticks >= IDLE_SWEEP_TICKS {
             self.ticks = 0;
             if !failing {
-                if self.hub.has_volatile() {
+                if self.hub.has_volatile() && self.options.removes_by_time() {
                     self.expire_volatile();
                 }
                 self.snapshot_aged();

@@ -23,17 +23,18 @@ impl KeptAnswers {
         self.by_key.get(key)
     }
 
-    /// Keeps answers, and drops those that are too old or too many.
-    pub(crate) fn keep(&mut self, rows: Vec<IdempotencyRow>, now: Timestamp) {
+    /// Keeps answers, and drops those that are too old or too many. `now`: `None` while the clock is doubted, and then
+    /// none is too old.
+    pub(crate) fn keep(&mut self, rows: Vec<IdempotencyRow>, now: Option<Timestamp>) {
         for row in rows {
             let key = (row.scope.clone(), row.key.clone());
             self.bytes += row.answer.len();
             self.order.push_back((key.clone(), row.at));
             self.by_key.insert(key, row);
         }
-        let oldest = now.minus(IDEMPOTENCY_KEPT);
+        let oldest = now.map(|now| now.minus(IDEMPOTENCY_KEPT));
         let full = |kept: &Self| kept.order.len() > VOLATILE_KEYS_MAX || kept.bytes > VOLATILE_KEYS_BYTES_MAX;
-        while self.order.front().is_some_and(|(_, at)| *at < oldest) || full(self) {
+        while self.order.front().is_some_and(|(_, at)| oldest.is_some_and(|oldest| *at < oldest)) || full(self) {
             let Some((key, _)) = self.order.pop_front() else { return };
             if let Some(row) = self.by_key.remove(&key) {
                 self.bytes -= row.answer.len();

@@ -10,7 +10,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::document::model::Meta;
 use crate::engine::request::Durability;
 use crate::http::api::Api;
-use crate::store::Connection;
+use crate::store::{Connection, forget_expired_keys};
 
 /// Asks the tables that a game has its rows in. Error: that of `question`; `StorageUnavailable`.
 pub(crate) async fn read<T: Send + 'static>(
@@ -36,7 +36,12 @@ pub(crate) async fn write<T: Send + 'static>(
             // Looked at while nobody else writes here: what belongs to a game that is deleted later goes then.
             let there = api.reads.hub.document(&meta.name);
             match there.filter(|there| !there.is_deleted() && there.meta.key == meta.key) {
-                Some(_) => write(conn, now),
+                Some(_) => {
+                    if api.clock_trust.is_trusted() {
+                        forget_expired_keys(conn, now)?;
+                    }
+                    write(conn, now)
+                }
                 None => Err(gone(meta)),
             }
         });

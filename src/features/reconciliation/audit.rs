@@ -143,6 +143,8 @@ struct Data<'a> {
     first_at: Timestamp,
     count: u64,
     documents: &'a [Difference],
+    compared: &'static [&'static str],
+    all_since: Option<Timestamp>,
 }
 
 impl Serialize for Entry {
@@ -164,6 +166,8 @@ impl Serialize for Entry {
             first_at: self.first_at,
             count: self.count,
             documents: &verdict.documents,
+            compared: verdict.compared.names(),
+            all_since: verdict.all_since,
         };
         data.serialize(serializer)
     }
@@ -174,6 +178,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use super::*;
     use crate::base::entropy::SeededEntropy;
+    use crate::features::reconciliation::verdict::Compared;
 
     #[test]
     fn an_event_id_is_read_as_it_is_written_and_nothing_else_is_one() {
@@ -196,6 +201,8 @@ mod tests {
             latency_ms: 0.5,
             details,
             documents: Vec::new(),
+            compared: Compared::Rows,
+            all_since: None,
         };
         let told = |status, details| {
             let id = EventId { seq: 1, run: Run("01234567".into()) };
@@ -205,7 +212,8 @@ mod tests {
         let whole = serde_json::json!({
             "eventId": "1-01234567", "service": "log", "status": "verified", "counts": { "events": 3 }, "checksum": "c",
             "latencyMs": 0.5, "action": "compare", "at": "1970-01-01T00:00:00.000Z",
-            "firstAt": "1970-01-01T00:00:00.000Z", "count": 1, "documents": []
+            "firstAt": "1970-01-01T00:00:00.000Z", "count": 1, "documents": [], "compared": ["changes", "rows"],
+            "allSince": null
         });
         assert_eq!(told(Status::Verified, None), whole);
         let empty = serde_json::json!({ "expected": {}, "actual": {}, "missingJobIds": [] });

@@ -12,7 +12,7 @@ use crate::base::limits::{
     OUTSIDE_NAME_LENGTH_MAX, REPORT_AHEAD_MAX, REPORT_COUNT_NAME_LENGTH_MAX, REPORT_COUNTS_MAX,
     REPORT_JOB_ID_LENGTH_MAX, REPORT_JOB_IDS_MAX,
 };
-use crate::features::reconciliation::verdict::{Counts, Details, Status, Verdict};
+use crate::features::reconciliation::verdict::{Compared, Counts, Details, Status, Verdict};
 
 /// Shortest and longest time between two reports, seconds.
 pub(crate) const REPORT_EVERY_SECONDS: std::ops::RangeInclusive<u32> = 1..=86_400;
@@ -87,6 +87,8 @@ impl Service {
             latency_ms: 0.0,
             details: None,
             documents: Vec::new(),
+            compared: Compared::Report,
+            all_since: None,
         })
     }
 }
@@ -130,6 +132,8 @@ impl Report {
             latency_ms,
             details: differs.then(details),
             documents: Vec::new(),
+            compared: Compared::Report,
+            all_since: None,
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::engine::read::Reads;
 use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::self_check::core::Core;
 use crate::features::reconciliation::self_check::findings::Finding;
-use crate::features::reconciliation::verdict::{Count, Counts, Details, Difference, Status, Verdict};
+use crate::features::reconciliation::verdict::{Compared, Count, Counts, Details, Difference, Status, Verdict};
 use crate::store::Reader;
 
 pub(super) mod core;
@@ -126,7 +126,8 @@ impl Comparer {
     pub(super) fn verdict_on(&self, service: &str, started: Instant) -> Verdict {
         let name = [service.to_owned()];
         let told = self.verdicts(started, Wanted::Named(&name)).into_iter().next();
-        told.unwrap_or_else(|| nothing_of(service.to_owned()))
+        let verdict = told.unwrap_or_else(|| nothing_of(service.to_owned()));
+        Verdict { compared: Compared::States, ..verdict }
     }
 
     /// What is to be told as lost: what is lost now, and once, by a comparison of everything, what was found lost since
@@ -146,7 +147,10 @@ impl Comparer {
         let mut core = self.core.lock();
         let mut verdicts = told(&mut core, self.losses(&wanted));
         let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
-        verdicts.iter_mut().for_each(|verdict| verdict.latency_ms = latency_ms);
+        let compared = if matches!(wanted, Wanted::Collections(_)) { Compared::States } else { core.compared };
+        for verdict in &mut verdicts {
+            (verdict.latency_ms, verdict.compared, verdict.all_since) = (latency_ms, compared, core.all_since);
+        }
         verdicts.retain(|verdict| match wanted {
             Wanted::All => true,
             Wanted::Named(names) => names.contains(&verdict.service),
@@ -273,7 +277,8 @@ fn verdict(
     let mut documents: Vec<Difference> = strays.iter().map(stray).chain(told).collect();
     documents.truncate(DIFFERENCES_MAX);
     let details = (status != Status::Verified).then(|| details(known, strays.len(), pending));
-    Verdict { service, status, counts, checksum, latency_ms: 0.0, details, documents }
+    let (compared, all_since) = (Compared::Changes, None);
+    Verdict { service, status, counts, checksum, latency_ms: 0.0, details, documents, compared, all_since }
 }
 
 fn numbers(documents: u64, changes: u64) -> Counts {

@@ -274,16 +274,16 @@ impl Reconciliation {
     /// Adds to verdicts on all there is those on collections of which nothing is left on either side: what is in force
     /// of them would stay so for ever. Only where the log as a whole is verified: else they may just not be known now.
     fn add_gone(&self, verdicts: &mut Vec<Verdict>) {
-        let verified = |verdict: &Verdict| verdict.service == external::LOG && verdict.status == Status::Verified;
-        if !verdicts.iter().any(verified) {
-            return;
-        }
+        let verified = |verdict: &&Verdict| verdict.service == external::LOG && verdict.status == Status::Verified;
+        let Some(log) = verdicts.iter().find(verified) else { return };
+        let (compared, all_since) = (log.compared, log.all_since);
         let told: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.service.as_str()).collect();
         let in_force = self.status();
         let in_force = in_force.iter().filter_map(|update| update.entry()).map(|entry| &entry.verdict);
         let gone =
             in_force.filter(|known| known.service.starts_with(external::DOCUMENTS) && !told.contains(&*known.service));
-        let gone = gone.map(|known| (known, nothing_of(known.service.clone())));
+        let nothing = |known: &Verdict| Verdict { compared, all_since, ..nothing_of(known.service.clone()) };
+        let gone = gone.map(|known| (known, nothing(known)));
         let news = gone.filter(|(known, nothing)| known.status != nothing.status || known.counts != nothing.counts);
         let news: Vec<Verdict> = news.map(|(_, nothing)| nothing).collect();
         verdicts.extend(news);

@@ -11,7 +11,7 @@ use super::audit::{Action, Entry};
 use super::service::{Comparing, Parts, Received, Reconciliation, Registration, ReportOutcome};
 use super::stream::Found;
 use super::trim::trim_job;
-use super::verdict::{Count, Counts, Status, Verdict};
+use super::verdict::{Compared, Count, Counts, Status, Verdict};
 use crate::base::clock::{Clock as _, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Kind, Result};
@@ -31,6 +31,8 @@ pub(super) fn games(counts: u32) -> Verdict {
         latency_ms: 0.25,
         details: None,
         documents: Vec::new(),
+        compared: Compared::Changes,
+        all_since: None,
     }
 }
 

@@ -230,7 +230,7 @@ mod tests {
     use crate::base::clock::Timestamp;
     use crate::base::entropy::SeededEntropy;
     use crate::features::reconciliation::audit::Action;
-    use crate::features::reconciliation::verdict::{Counts, Status, Verdict};
+    use crate::features::reconciliation::verdict::{Compared, Counts, Status, Verdict};
 
     fn feed(last: u64) -> Arc<Feed> {
         let beginning = Beginning { last, floor: last, ..Beginning::default() };
@@ -246,6 +246,8 @@ mod tests {
             latency_ms: 0.1,
             details: None,
             documents: Vec::new(),
+            compared: Compared::Changes,
+            all_since: None,
         };
         let entry = Entry::new(&ticket.id, Action::Compare, Timestamp::from_millis(0), verdict);
         ticket.publish(News::Verdict(Box::new(entry)))

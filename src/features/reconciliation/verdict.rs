@@ -7,6 +7,8 @@ use std::hash::{Hash, Hasher};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::clock::Timestamp;
+
 /// Largest count, either side of zero: the largest whole number up to which every reader of JSON agrees on each one
 /// (2^53 - 1).
 pub(crate) const COUNT_MAX: u64 = (1 << 53) - 1;
@@ -190,6 +192,59 @@ pub(crate) struct Verdict {
     pub details: Option<Details>,
     /// The documents that differ. Bounded by who makes it.
     pub documents: Vec<Difference>,
+    /// What was looked at for it; see [`Compared`].
+    #[serde(default = "report")]
+    pub compared: Compared,
+    /// Everything that is stored was read and compared after this time; `None`: not yet, or it is of an outside
+    /// service.
+    #[serde(default)]
+    pub all_since: Option<Timestamp>,
+}
+
+/// What those are of that were stored before they said it: of outside services.
+fn report() -> Compared {
+    Compared::Report
+}
+
+/// What a verdict is about: the part of what is stored that was looked at to come to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Compared {
+    /// What changed since the comparison before, and where each document ends.
+    Changes,
+    /// Also each row by itself and against its neighbours: every hash, every checksum.
+    Rows,
+    /// Also each state against the events that make it, read from the file and not from a cache.
+    States,
+    /// What an outside service says of itself.
+    Report,
+}
+
+impl Compared {
+    /// As it is told: one name for each.
+    pub(crate) const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Changes => &["changes"],
+            Self::Rows => &["changes", "rows"],
+            Self::States => &["changes", "rows", "states"],
+            Self::Report => &["report"],
+        }
+    }
+
+    /// Its name in rows.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::Rows => "rows",
+            Self::States => "states",
+            Self::Report => "report",
+        }
+    }
+
+    /// Reads what [`as_str`](Self::as_str) writes.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Changes, Self::Rows, Self::States, Self::Report].into_iter().find(|one| one.as_str() == text)
+    }
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ impl Running {
             snapshots: crate::engine::policy::SnapshotPolicy::default(),
             hooks,
             relocations: None,
+            clock_trust: None,
             snapshot_events_max: 100,
             volatile: Volatile::default(),
         };

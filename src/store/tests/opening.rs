@@ -74,13 +74,13 @@ fn other_formats_and_damage_are_refused() {
         open(Options::new(dir.path())).unwrap().1
     };
     let path = world.options.data_dir.join(FILE_NAME);
-    for (found, code) in [(3, 13), (-1, 14)] {
+    for (found, code) in [(4, 13), (-1, 14)] {
         world.tamper(&format!("UPDATE documents SET key = key; PRAGMA user_version = {found}"));
         let error = refused(world.options.clone());
         assert_eq!(error.exit_code(), code, "{error}");
         assert_eq!(error.to_string().lines().count(), 1);
     }
-    world.tamper("UPDATE documents SET key = key; PRAGMA user_version = 2");
+    world.tamper("UPDATE documents SET key = key; PRAGMA user_version = 3");
     drop(open(world.options.clone()).unwrap());
     let whole = fs::read(&path).unwrap();
     for length in [whole.len() - 4096, 4096, 5000, 100] {

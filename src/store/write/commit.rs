@@ -13,11 +13,12 @@ use crate::store::tables::{self, Existing};
 use crate::store::write::batch::{Batch, CommitTimes, Rows};
 use crate::store::write::{keys, purge, repair, trim};
 
+/// `removes`: whether `now` may decide that something is removed.
 pub(crate) fn write_batch(
     conn: &Connection,
     batch: &Batch,
     rows: &mut dyn Iterator<Item = &mut dyn Rows>,
-    history: History,
+    (history, removes): (History, bool),
     now: Timestamp,
 ) -> std::result::Result<CommitTimes, WriteError> {
     let started = Instant::now();
@@ -56,17 +57,20 @@ pub(crate) fn write_batch(
         purge::purge(conn, going)?;
     }
     keys::insert(conn, &batch.keys)?;
-    if !batch.keys.is_empty() {
-        keys::forget_expired(conn, now)?;
-    }
+    let mut adds_keys = !batch.keys.is_empty();
     for rows in rows {
+        // They may keep answers of their own.
+        adds_keys = true;
         in_savepoint(conn, |conn| rows.write(conn, now))?;
+    }
+    if adds_keys && removes {
+        keys::forget_expired(conn, now)?;
     }
     // After the rows, in whatever order both were asked for: those that go with a deleted document are gone before rows
     // come for one of the same name, and those that set a feature's own count back come before what is added to it.
     batch.companions.iter().try_for_each(|companion| companion.run(conn, now))?;
     // Last: trimming looks at the newest version, which this batch may hold.
-    for snapshot in batch.snapshots.iter().filter(|snapshot| snapshot.trim) {
+    for snapshot in batch.snapshots.iter().filter(|snapshot| snapshot.trim && removes) {
         trim::trim(conn, history, &snapshot.document, now)?;
     }
     let write = started.elapsed();

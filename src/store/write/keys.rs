@@ -91,7 +91,7 @@ pub(crate) fn once(
     }
     let answer = write(conn, now)?;
     if let Some(key) = key {
-        insert(conn, &[key.row(answer.clone(), now)]).and_then(|()| forget_expired(conn, now)).map_err(sql_error)?;
+        insert(conn, &[key.row(answer.clone(), now)]).map_err(sql_error)?;
     }
     Ok(IdempotentAnswer { answer, replayed: false })
 }
@@ -130,7 +130,12 @@ pub(crate) fn find(
     Ok(conn.prepare_cached(sql)?.query_row((scope, key), read).optional()?)
 }
 
-/// Forgets some of the idempotency keys that are old enough.
+/// Forgets some of the idempotency keys that are old enough. For a feature's rows.
+pub(crate) fn forget_expired_keys(conn: &Connection, now: Timestamp) -> Result<()> {
+    forget_expired(conn, now).map_err(sql_error)
+}
+
+/// See [`forget_expired_keys`].
 pub(crate) fn forget_expired(conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let sql = "DELETE FROM idempotency_keys WHERE rowid IN
                  (SELECT rowid FROM idempotency_keys WHERE at < ?1 ORDER BY at LIMIT ?2)";

@@ -73,6 +73,7 @@ pub struct Writer {
     pub(super) reader: Reader,
     synchronous: Synchronous,
     history: History,
+    removes_by_time: bool,
     pages_max: Arc<AtomicU32>,
     pub(super) head: LogHead,
     pub(super) next_key: i64,
@@ -102,6 +103,7 @@ impl Writer {
             reader,
             synchronous: options.synchronous,
             history: options.history,
+            removes_by_time: true,
             pages_max: Arc::new(AtomicU32::new(options.pages_max.unwrap_or(0))),
             head,
             next_key,
@@ -155,6 +157,11 @@ impl Writer {
         Arc::clone(&self.pages_max)
     }
 
+    /// Whether the time of a commit may decide that history is trimmed and that answers are forgotten.
+    pub(crate) fn set_removes_by_time(&mut self, removes: bool) {
+        self.removes_by_time = removes;
+    }
+
     /// Stores the batch. When it returns `Ok`, all of it is on disk. When not, it is unknown whether all or nothing of
     /// it is, and nothing more is written before [`reopen`](Self::reopen) succeeded.
     pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> std::result::Result<CommitTimes, WriteError> {
@@ -179,7 +186,8 @@ impl Writer {
         };
         // All writes wait meanwhile. Whoever has kept the lock for long is not waited for again.
         conn.busy_timeout(if self.locked { LOCKED_WAIT } else { WRITE_WAIT })?;
-        let times = commit::write_batch(conn, batch, &mut rows, self.history, now).map_err(|error| {
+        let history = (self.history, self.removes_by_time);
+        let times = commit::write_batch(conn, batch, &mut rows, history, now).map_err(|error| {
             // Most failures have ended the transaction already; ending it twice would be an error of its own.
             if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
                 warn!("a failed transaction could not be rolled back");

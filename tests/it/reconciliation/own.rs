@@ -165,6 +165,36 @@ async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
     }
     let update = until(&mut follower, "discrepancy").await;
     assert_eq!((&update["action"], &update["documents"][0]["version"]), (&json!("scrub"), &json!(6)), "{update}");
+    assert_eq!(update["compared"], json!(["changes", "rows", "states"]));
+}
+
+#[tokio::test]
+async fn a_verdict_says_what_was_compared_and_since_when_everything_was() {
+    let mut server = filled().await;
+    let verdict = async |server: &Process, body: Value| {
+        let ran = server.tell("POST", "/reconciliation/run", &[], body).await.expect(200).body;
+        let games = ran["items"].as_array().unwrap().iter().find(|verdict| verdict["service"] == GAMES).cloned();
+        games.unwrap()
+    };
+    let told = verdict(&server, json!({})).await;
+    assert_eq!((&told["status"], &told["compared"]), (&json!("verified"), &json!(["changes"])), "{told}");
+    assert_eq!(told["allSince"], Value::Null, "without the scrub not everything is ever compared");
+    let told = verdict(&server, json!({ "service": GAMES })).await;
+    assert_eq!((&told["compared"], &told["allSince"]), (&json!(["changes", "rows"]), &Value::Null), "{told}");
+
+    assert!(server.terminate().success());
+    server.start_again_with(&["--reconciliation-seconds", "1", "--reconciliation-scrub-kib", "65536"]);
+    let mut follower = follow(&server, None).await;
+    let told = loop {
+        let update = until(&mut follower, "verified").await;
+        if !update["allSince"].is_null() {
+            break update;
+        }
+    };
+    assert!(told["allSince"].as_str() <= told["at"].as_str(), "{told}");
+    let kept = server.get(&format!("/reconciliation/audit?service={GAMES}")).await.1;
+    assert_eq!(kept["items"][0]["compared"], json!(["changes"]), "{kept}");
+    assert!(kept["items"][0]["allSince"].is_string(), "{kept}");
 }
 
 #[tokio::test]

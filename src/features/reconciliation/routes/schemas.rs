@@ -41,6 +41,13 @@ pub(super) struct ReconciliationUpdate {
     pub count: u64,
     /// The documents that differ.
     pub documents: Vec<DocumentDifference>,
+    /// What was looked at: `changes` since the comparison before, and where each document ends; `rows`, each by itself
+    /// and against its neighbours; `states`, each made again from its events; of an outside service: its `report`.
+    pub compared: Vec<String>,
+    /// Everything that is stored was read and compared after this time; null: not yet, or it is of an outside service.
+    /// What `compared` does not name is known as it was then.
+    #[schema(format = DateTime, required = true)]
+    pub all_since: Option<String>,
 }
 
 /// What differs in numbers.

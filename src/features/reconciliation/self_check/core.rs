@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{Collection, DocumentName, Seq};
 use crate::base::limits::DIFFERENCES_MAX;
@@ -13,6 +14,7 @@ use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::self_check::examine::{Depth, Examination};
 use crate::features::reconciliation::self_check::findings::{Finding, Findings};
 use crate::features::reconciliation::self_check::ledger::{Leaf, Ledger};
+use crate::features::reconciliation::verdict::Compared;
 use crate::live::change_tracker::{ChangedDocument, ConsistentCut};
 use crate::live::hub::Hub;
 use crate::store::{EventHeader, ReadTransaction, Reader, UncachedConnection};
@@ -47,8 +49,14 @@ pub(crate) struct Core {
     scrubbed: i64,
     /// and may read so many bytes more.
     credit: i64,
+    /// When it began to do so; `None`: the ledger has begun anew since.
+    pass_began: Option<Timestamp>,
     /// How often it has read everything.
     pub passes: u64,
+    /// All that is stored was read and compared after this time.
+    pub all_since: Option<Timestamp>,
+    /// What the last comparison looked at.
+    pub compared: Compared,
     pub cut: Option<ConsistentCut>,
     /// Whether storage failed at that.
     pub failing: bool,
@@ -77,7 +85,10 @@ impl Core {
             findings: Findings::default(),
             scrubbed: 0,
             credit: 0,
+            pass_began: None,
             passes: 0,
+            all_since: None,
+            compared: Compared::Changes,
             cut: None,
             failing: false,
         }
@@ -128,16 +139,20 @@ impl Core {
         if self.findings.overflowed && self.findings.keys().is_empty() {
             (self.whole, self.findings.overflowed) = (Some(0), false);
         }
+        let due = wanted.is_some() || self.whole.is_some();
         match wanted {
             Some(services) => self.look_at_named(reader, services)?,
             None => self.look_at_whole(reader)?,
         }
+        let rows = due && (wanted.is_some() || self.whole.is_none());
+        self.compared = if rows { Compared::Rows } else { Compared::Changes };
         reader.read_transaction(|moment| moment.last_events(after, AHEAD_EVENTS))
     }
 
     /// More has changed than was recorded: what the disk has now is what memory remembers from here on.
     fn start_anew(&mut self, head: (Seq, Hash)) {
         (self.ledger, self.building) = (Ledger::default(), Some(0));
+        (self.pass_began, self.all_since) = (None, None);
         self.changed.clear();
         (self.through, self.head) = (head.0, head);
     }
@@ -303,11 +318,7 @@ impl Core {
     }
 
     fn look_for_orphans(&mut self, reader: &Reader) -> Result<()> {
-        let (events, snapshots) = reader.read_transaction(|moment| moment.orphans(DIFFERENCES_MAX))?;
-        let of_event = |place: EventHeader| (place.seq.0, format!("event {} belongs to no document", place.seq));
-        let of_snapshot = |key: i64| (0, format!("there are snapshots that belong to no document (key {key})"));
-        self.findings.log = events.into_iter().map(of_event).collect();
-        self.findings.log.extend(snapshots.into_iter().map(of_snapshot));
+        self.findings.log = reader.read_transaction(orphans)?;
         Ok(())
     }
 
@@ -373,6 +384,9 @@ impl Core {
 
     /// False: that was the last document.
     fn scrub_some(&mut self, fresh: &UncachedConnection, news: &mut Vec<String>) -> Result<bool> {
+        if self.scrubbed == 0 {
+            self.pass_began = Some(self.hub.now());
+        }
         let (found, bytes) = fresh.read_transaction(|moment| {
             let next = moment.stored_documents(self.scrubbed, 1)?;
             let end = next.first().map_or(i64::MAX, |standing| standing.key - 1);
@@ -387,7 +401,13 @@ impl Core {
         })?;
         self.credit = self.credit.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
         let Some((key, found)) = found else {
+            let known = self.findings.log.len();
+            self.findings.log = fresh.read_transaction(orphans)?;
+            if self.findings.log.len() > known {
+                news.push(LOG.to_owned());
+            }
             (self.scrubbed, self.passes) = (0, self.passes + 1);
+            self.all_since = self.pass_began.or(self.all_since);
             return Ok(false);
         };
         self.scrubbed = key;
@@ -416,4 +436,12 @@ impl Core {
             None => self.ledger.forget(collection, key),
         }
     }
+}
+
+/// Events and snapshots that belong to no document, each with its place in the log or 0.
+fn orphans(moment: &ReadTransaction<'_>) -> Result<Vec<(u64, String)>> {
+    let (events, snapshots) = moment.orphans(DIFFERENCES_MAX)?;
+    let of_event = |place: EventHeader| (place.seq.0, format!("event {} belongs to no document", place.seq));
+    let of_snapshot = |key: i64| (0, format!("there are snapshots that belong to no document (key {key})"));
+    Ok(events.into_iter().map(of_event).chain(snapshots.into_iter().map(of_snapshot)).collect())
 }

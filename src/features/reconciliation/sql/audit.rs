@@ -7,17 +7,18 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::limits::RECONCILIATION_RUNS_MAX;
 use crate::features::reconciliation::audit::{Action, Entry, EventId};
-use crate::features::reconciliation::verdict::{Status, Verdict};
-use crate::store::rows::time;
+use crate::features::reconciliation::verdict::{Compared, Status, Verdict};
+use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
 
 /// The columns of [`entry`], in its order.
 const COLUMNS: &str = "seq, event_id, service, action, status, counts, checksum, latency_ms, details, documents, at, \
-                       first_at, count";
+                       first_at, count, compared, all_since";
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let action: String = row.get(3)?;
     let status: String = row.get(4)?;
+    let compared: String = row.get(13)?;
     Ok(Entry {
         seq: number(row, 0)?,
         event_id: row.get(1)?,
@@ -33,6 +34,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
             latency_ms: row.get(7)?,
             details: maybe_json(row, 8)?,
             documents: maybe_json(row, 9)?.unwrap_or_default(),
+            compared: Compared::parse(&compared).ok_or_else(|| strange(13, "not what can be compared"))?,
+            all_since: optional_time(row, 14)?,
         },
     })
 }
@@ -100,7 +103,8 @@ pub(crate) fn append(
     match newest(conn, &verdict.service)? {
         Some(last) if last.tells_of(action, verdict) => {
             let folded = Entry { first_at: last.first_at, count: last.count.saturating_add(1), ..fresh };
-            let sql = "UPDATE reconciliation_audit SET seq = ?2, event_id = ?3, latency_ms = ?4, at = ?5, count = ?6
+            let sql = "UPDATE reconciliation_audit SET seq = ?2, event_id = ?3, latency_ms = ?4, at = ?5, count = ?6,
+                           compared = ?7, all_since = ?8
                        WHERE seq = ?1";
             let write = || {
                 conn.prepare_cached(sql)?.execute((
@@ -110,6 +114,8 @@ pub(crate) fn append(
                     folded.verdict.latency_ms,
                     folded.at.to_string(),
                     int(folded.count),
+                    folded.verdict.compared.as_str(),
+                    folded.verdict.all_since.map(|since| since.to_string()),
                 ))
             };
             write().map_err(sql_error)?;
@@ -151,9 +157,9 @@ fn insert(conn: &Connection, entry: &Entry, newest: bool) -> Result<()> {
     let counts = text(&verdict.counts)?;
     let sql = format!(
         "INSERT INTO reconciliation_audit ({COLUMNS}, newest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
     );
-    let values: [&dyn ToSql; 14] = [
+    let values: [&dyn ToSql; 16] = [
         &int(entry.seq),
         &entry.event_id,
         &verdict.service,
@@ -167,6 +173,8 @@ fn insert(conn: &Connection, entry: &Entry, newest: bool) -> Result<()> {
         &entry.at.to_string(),
         &entry.first_at.to_string(),
         &int(entry.count),
+        &verdict.compared.as_str(),
+        &verdict.all_since.map(|since| since.to_string()),
         &newest,
     ];
     let write = || conn.prepare_cached(&sql)?.execute(values);

@@ -80,6 +80,7 @@ impl World {
             snapshot_events_max: setting.history.unwrap_or(1000),
             hooks: Vec::new(),
             relocations: None,
+            clock_trust: None,
             volatile: setting.volatile.clone(),
             snapshots: SnapshotPolicy::default(),
         };

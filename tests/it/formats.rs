@@ -1,0 +1,47 @@
+//! Files of earlier formats: they are brought up to this one when they are opened, and have lost nothing.
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::support::Process;
+
+/// Dumps of files as servers of those formats left them.
+const FILES: [(u8, &str); 2] =
+    [(1, include_str!("../fixtures/format-1.sql")), (2, include_str!("../fixtures/format-2.sql"))];
+/// Of the newest event in each.
+const HASH: &str = "2bd384a63d92b0874a7e60999fae4c1c3733bdb386847ea234f0fa7ea8ffe886";
+
+#[tokio::test]
+async fn a_file_of_an_earlier_format_is_brought_up_to_this_one_and_verifies() {
+    for (format, dump) in FILES {
+        let mut server = Process::start(&["--reconciliation-scrub-kib", "65536"]);
+        assert!(server.terminate().success());
+        let path = server.data_dir().join("rejoin.db");
+        let fresh: i64 =
+            Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        for entry in std::fs::read_dir(server.data_dir()).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        Connection::open(&path).unwrap().execute_batch(dump).unwrap();
+        server.start_again();
+
+        let (status, game) = server.get("/api/v1/games/g1").await;
+        assert_eq!(
+            (status, &game["version"], &game["hash"]),
+            (200, &json!(10), &json!(HASH)),
+            "format {format}: {game}"
+        );
+        assert_eq!(game["state"], json!({ "round": 8, "keyed": true }));
+        assert_eq!(server.get("/api/v1/games/g1?version=8").await.1["state"], json!({ "round": 7 }));
+        assert_eq!(server.get("/api/v1/games/g1/seats").await.1["items"][0]["playerId"], "ann");
+        assert_eq!(server.merge("/api/v1/games/g1", &json!({ "round": 9 })).await.1["durable"], true);
+        let verdicts = server.post("/reconciliation/run", &json!({})).await.1;
+        let verdicts = verdicts["items"].as_array().unwrap();
+        assert!(verdicts.iter().all(|verdict| verdict["status"] == "verified"), "format {format}: {verdicts:?}");
+        let before = &server.get("/reconciliation/audit").await.1["items"];
+        assert!(before.as_array().unwrap().len() > verdicts.len(), "the audit of then is there: {before}");
+        assert!(server.terminate().success());
+        let now: i64 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(now, fresh);
+    }
+}
