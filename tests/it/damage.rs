@@ -216,23 +216,31 @@ async fn a_missing_event_is_named_and_not_passed_over() {
 }
 
 #[tokio::test]
-async fn a_changed_snapshot_is_named_and_nothing_is_built_on_it() {
+async fn a_changed_snapshot_is_passed_over_told_and_written_anew_from_the_events() {
     let server = tampered(
         "UPDATE snapshots SET state = replace(state, '\"round\":40', '\"round\":41')
                            WHERE version = 40 AND state LIKE '%\"name\":\"games/b\"%'",
     )
     .await;
-    assert_names("games/b", Some(40), &server.get("/api/v1/games/b").await);
-    assert_names("games/b", Some(40), &server.merge("/api/v1/games/b", &json!({ "x": 1 })).await);
-    assert_names("games/b", Some(40), &server.get("/api/v1/games/b/events").await);
-    let operations = json!({ "operations": [
-        { "op": "patch", "collection": "games", "id": "a", "patch": { "x": 1 } },
-        { "op": "patch", "collection": "games", "id": "b", "patch": { "x": 1 } },
-    ] });
-    let refused = server.post("/api/v1/batch", &operations).await;
-    assert_names("games/b", Some(40), &refused);
-    assert_eq!(refused.1["index"], 1);
+    assert_eq!(server.get("/api/v1/games/b").await.1["state"], state("games/b", VERSIONS));
     assert_others_work(&server, "games/b").await;
+    let run = server.post("/reconciliation/run", &json!({ "service": "documents/games" })).await.1;
+    let found = &run["items"][0];
+    // Unless the scrub was there before.
+    if found["status"] == "discrepancy" {
+        assert_eq!(
+            (&found["documents"][0]["document"], &found["documents"][0]["version"]),
+            (&json!("games/b"), &json!(40))
+        );
+    }
+    let audit = server.get("/reconciliation/audit?service=documents/games&limit=100").await.1;
+    let rows = audit["items"].as_array().unwrap();
+    let told =
+        |action: &str| rows.iter().any(|row| row["action"] == action && row["documents"][0]["document"] == "games/b");
+    assert!(rows.iter().any(|row| row["status"] == "discrepancy") && told("repair"), "{audit}");
+    assert_eq!(rows[0]["status"], "verified", "{audit}");
+    assert_eq!(server.merge("/api/v1/games/b", &json!({ "x": 1 })).await.0, 200);
+    assert_eq!(verified_history(&server, "games/b").await.len(), VERSIONS + 1);
 }
 
 /// Whatever a crash of the machine leaves of the WAL's end: the log is a prefix of what it was.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::audit::Action;
 use super::repair::Repaired;
@@ -60,7 +60,11 @@ impl Shared {
             steps.tick().await;
             let step = self.0.lock().await.scrub_step(bytes).await;
             match step {
-                Ok(verdicts) => drop(told.record(Action::Scrub, verdicts).await),
+                Ok(verdicts) if verdicts.is_empty() => {}
+                Ok(verdicts) => {
+                    drop(told.record(Action::Scrub, verdicts).await);
+                    told.mend_snapshots().await;
+                }
                 Err(error) => warn!(%error, "what is on disk could not be read again"),
             }
         }
@@ -75,6 +79,24 @@ impl Comparing for Shared {
             let Some(service) = service else { return comparer.compare(None).await };
             let verdicts = comparer.compare(Some(std::slice::from_ref(&service))).await?;
             if verdicts.is_empty() { Err(no_service(&service)) } else { Ok(verdicts) }
+        })
+    }
+
+    fn mend_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let mut comparer = this.0.lock().await;
+            let mut verdicts = Vec::new();
+            for document in comparer.mendable_documents() {
+                match comparer.repair(&document, RepairSource::Memory).await {
+                    Ok(repaired) => {
+                        info!(%document, "a damaged snapshot of {document} is written anew from its events");
+                        verdicts.push(repaired.verdict);
+                    }
+                    Err(error) => warn!(%document, %error, "a damaged snapshot of {document} is not written anew"),
+                }
+            }
+            verdicts
         })
     }
 }

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::base::error::Result;
+use crate::base::ids::DocumentName;
 use crate::base::limits::{CHANGES_MAX, DIFFERENCES_MAX};
 use crate::engine::handle::Engine;
 use crate::engine::health::{Health, Storage};
@@ -41,6 +42,9 @@ mod findings;
 pub(crate) mod ledger;
 #[cfg(test)]
 mod tests;
+
+/// Documents whose snapshots are written anew in one go: each is compared before and after.
+const MENDED_AT_ONCE_MAX: usize = 20;
 
 /// Compares memory with the disk. One at a time: whoever shares it waits for the other. A call that is cancelled goes
 /// on by itself and is lost for nobody: what it was to compare is compared, or comes with the next.
@@ -106,6 +110,12 @@ impl Comparer {
             true => Ok(Vec::new()),
             false => Ok(self.verdicts(started, Wanted::Collections(&news))),
         }
+    }
+
+    /// Documents of which only snapshots differ that the events make again: some of them, the others come later.
+    pub(super) fn mendable_documents(&self) -> Vec<DocumentName> {
+        let names = self.core.lock().findings.of_snapshots();
+        names.iter().filter_map(|name| DocumentName::parse(name).ok()).take(MENDED_AT_ONCE_MAX).collect()
     }
 
     /// How often the scrub has read everything.

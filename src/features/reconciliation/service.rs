@@ -50,6 +50,9 @@ const RECENT_MAX: u32 = 256;
 pub(crate) trait Comparing: Send + Sync + 'static {
     /// Compares one of the server's own services, or all, now. Error: `NotFound` when there is no such service.
     fn compare(&self, service: Option<String>) -> BoxFuture<'static, Result<Vec<Verdict>>>;
+
+    /// Writes snapshots anew that were found damaged and that the events make again. Returns the verdicts after that.
+    fn mend_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>>;
 }
 
 /// The refusal to ask of a service that nobody knows.
@@ -264,6 +267,7 @@ impl Reconciliation {
                 self.add_gone(&mut verdicts);
             }
             updates = self.record(Action::Compare, verdicts).await;
+            self.mend_snapshots().await;
         }
         if service.as_deref().is_none_or(|service| !external::is_own(service)) {
             updates.extend(self.judge_outside(service).await?);
@@ -317,10 +321,17 @@ impl Reconciliation {
                 Ok(mut verdicts) => {
                     self.add_gone(&mut verdicts);
                     drop(self.record(Action::Compare, verdicts).await);
+                    self.mend_snapshots().await;
                 }
                 Err(error) => warn!(%error, "memory and disk could not be compared"),
             }
         }
+    }
+
+    /// Mends what needs nobody's decision, and records it.
+    pub(super) async fn mend_snapshots(self: &Arc<Self>) {
+        let mended = self.parts.comparing.mend_snapshots().await;
+        drop(self.record(Action::Repair, mended).await);
     }
 
     /// A page of the audit, newest first, one row more than `limit` if there are more.

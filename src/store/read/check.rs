@@ -30,6 +30,8 @@ pub struct Defect {
     pub what: String,
     /// Whether the event of that version is not there.
     pub missing: bool,
+    /// Whether it is a snapshot that the events which are there make again.
+    pub of_snapshot: bool,
 }
 
 /// What was found in a document's rows.
@@ -53,7 +55,7 @@ type Anchors = BTreeMap<Version, Option<(Seq, Hash)>>;
 impl Check<'_> {
     pub(super) fn defect(&mut self, version: Version, missing: bool, what: impl Into<String>) {
         if self.defects.len() < DEFECTS_MAX {
-            self.defects.push(Defect { version, what: what.into(), missing });
+            self.defects.push(Defect { version, what: what.into(), missing, of_snapshot: false });
         }
     }
 
@@ -74,7 +76,13 @@ impl Check<'_> {
             self.defect(Version(1), false, "its history is said to begin where it does not");
         }
         self.events(row, &mut anchors)?;
-        self.snapshots(row, &anchors, memory)
+        let of_events = self.defects.len();
+        self.snapshots(row, &anchors, memory)?;
+        for defect in self.defects.iter_mut().skip(of_events) {
+            let anchored = matches!(anchors.get(&defect.version), Some(Some(_)));
+            defect.of_snapshot = of_events == 0 && anchored && defect.version > version;
+        }
+        Ok(())
     }
 
     fn events(&mut self, row: &DocumentRow, anchors: &mut Anchors) -> Result<(), StoreError> {

@@ -252,7 +252,8 @@ impl<'a> ReadTransaction<'a> {
                 let version = error.details().get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
                 let what = error.message().rsplit_once(": ").map_or(error.message(), |(_, reason)| reason);
                 let missing = what == "the event is missing";
-                Ok(Some(Defect { version: Version(version), what: what.to_owned(), missing }))
+                let of_snapshot = what == crate::store::read::replay::OTHER_STATE;
+                Ok(Some(Defect { version: Version(version), what: what.to_owned(), missing, of_snapshot }))
             }
             Err(failure) => Err(failure.into_error()),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
+use tracing::warn;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind};
@@ -16,6 +17,9 @@ use crate::document::patch;
 use crate::store::error::{StoreError, damaged};
 use crate::store::rows::{self, DocumentRow};
 use crate::store::tables;
+
+/// What is said of a snapshot that has another state than its events make.
+pub(crate) const OTHER_STATE: &str = "the snapshot is not the state that the events make";
 
 /// A document as it was read, and what reading it took: what the next snapshot would save.
 #[derive(Debug)]
@@ -122,9 +126,52 @@ pub(crate) fn begins_with_tombstone(conn: &Connection, row: &DocumentRow) -> Res
     Ok(deletes && !has_base)
 }
 
-/// The document as it was at `at` (its newest version when `None`), which must not be before the base.
+/// The document as it was at `at` (its newest version when `None`), which must not be before the base. A damaged
+/// snapshot is passed over when the events since an earlier one, or since the beginning, make its version.
 pub(crate) fn restore(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<LoadedDocument, StoreError> {
-    let (snapshot, snapshot_version) = start(conn, row, at)?;
+    match start(conn, row, at) {
+        Ok(from) => replay_from(conn, row, from, at),
+        Err(failure) if failure.is_damage() => match restore_past_damage(conn, row, at)? {
+            Some(loaded) => Ok(loaded),
+            None => Err(failure),
+        },
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The newest snapshot is damaged. `None`: the events that are there do not make the state at its version.
+fn restore_past_damage(
+    conn: &Connection,
+    row: &DocumentRow,
+    at: Option<Version>,
+) -> Result<Option<LoadedDocument>, StoreError> {
+    let Some(damaged) = newest_snapshot(conn, row, at)? else { return Ok(None) };
+    let mut passed = damaged;
+    while passed > row.base.version {
+        let before = Some(Version(passed.0 - 1));
+        match start(conn, row, before).and_then(|from| replay_from(conn, row, from, at)) {
+            Ok(loaded) if loaded.document.version >= damaged => {
+                let name = &row.meta.name;
+                warn!(document = %name, version = damaged.0, "a snapshot of {name} is damaged: its events are read");
+                return Ok(Some(loaded));
+            }
+            Ok(_) => return Ok(None),
+            Err(failure) if failure.is_damage() => match newest_snapshot(conn, row, before)? {
+                Some(earlier) => passed = earlier,
+                None => return Ok(None),
+            },
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(None)
+}
+
+fn replay_from(
+    conn: &Connection,
+    row: &DocumentRow,
+    (snapshot, snapshot_version): (Point, Version),
+    at: Option<Version>,
+) -> Result<LoadedDocument, StoreError> {
     let mut replay = Replay::new(row, snapshot);
     replay_events(conn, &mut replay, at, |_| Ok(()))?;
     if at.is_some_and(|version| replay.version < version) || replay.version == Version::ZERO {
@@ -182,11 +229,7 @@ impl Point {
 /// The newest snapshot not after `at`, and its version; before the first event when there is none.
 pub(super) fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<(Point, Version), StoreError> {
     let name = &row.meta.name;
-    let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version <= ?2 ORDER BY version DESC LIMIT 1";
-    let end = at.map_or(i64::MAX, |version| rows::int(version.0));
-    let version =
-        conn.prepare_cached(sql)?.query_row((row.meta.key, end), |found| rows::version(found, 0)).optional()?;
-    let Some(version) = version else {
+    let Some(version) = newest_snapshot(conn, row, at)? else {
         if row.base.version != Version::ZERO {
             return Err(
                 damaged(name, row.base.version, None, "the snapshot that history starts from is missing").into()
@@ -206,6 +249,14 @@ pub(super) fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -
         return Err(damaged(name, version, None, "the snapshot does not belong to its event").into());
     }
     Ok((snapshot, version))
+}
+
+/// The version of the newest snapshot not after `at`.
+fn newest_snapshot(conn: &Connection, row: &DocumentRow, at: Option<Version>) -> Result<Option<Version>, StoreError> {
+    let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version <= ?2 ORDER BY version DESC LIMIT 1";
+    let end = at.map_or(i64::MAX, |version| rows::int(version.0));
+    let mut statement = conn.prepare_cached(sql)?;
+    Ok(statement.query_row((row.meta.key, end), |found| rows::version(found, 0)).optional()?)
 }
 
 /// Seq and hash that a snapshot at `version` must have: those of its event, or of the base when that is trimmed.
@@ -315,7 +366,7 @@ impl<'a> Replay<'a> {
             Some(tree) => tree.as_ref() == state.as_ref(),
             None => self.parse()? == state,
         };
-        if made { Ok(()) } else { Err(told("the snapshot is not the state that the events make").into()) }
+        if made { Ok(()) } else { Err(told(OTHER_STATE).into()) }
     }
 
     fn parse(&self) -> Result<Option<Value>, Error> {

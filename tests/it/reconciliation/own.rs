@@ -57,7 +57,13 @@ async fn until(follower: &mut Follower, status: &str) -> Value {
 #[tokio::test]
 async fn whatever_is_changed_behind_our_back_is_told_within_one_interval_named_and_mended() {
     for (what, sql, version, source) in [
-        ("a state", "UPDATE snapshots SET state = replace(state, '646', '999') WHERE document = 1", 6, "disk"),
+        (
+            "a state and an event",
+            "UPDATE snapshots SET state = replace(state, '646', '999') WHERE document = 1;
+             DELETE FROM events WHERE document = 1 AND version = 3",
+            3,
+            "disk",
+        ),
         (
             "a body",
             "UPDATE events SET body = replace(body, '643', '999') WHERE document = 1 AND version = 3",
@@ -118,6 +124,27 @@ async fn whatever_is_changed_behind_our_back_is_told_within_one_interval_named_a
         assert_eq!(server.get("/api/v1/games/a").await.1["state"], after["state"], "{what}");
         assert_eq!(server.get("/api/v1/games/b").await.1["version"], 6, "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_damaged_alone_is_told_and_written_anew_by_itself() {
+    let server = filled().await;
+    let (_, read) = server.get("/api/v1/games/a").await;
+    let mut follower = follow(&server, None).await;
+    until(&mut follower, "verified").await;
+    tamper(&server, "UPDATE snapshots SET state = replace(state, '646', '999') WHERE document = 1");
+    let told = until(&mut follower, "discrepancy").await;
+    assert_eq!((&told["documents"][0]["document"], &told["documents"][0]["version"]), (&json!("games/a"), &json!(6)));
+    let mended = until(&mut follower, "verified").await;
+    assert_eq!(
+        (&mended["action"], &mended["documents"][0]["document"]),
+        (&json!("repair"), &json!("games/a")),
+        "{mended}"
+    );
+    let (_, after) = server.get("/api/v1/games/a").await;
+    assert_eq!((&after["hash"], &after["state"]), (&read["hash"], &read["state"]), "no event was needed for it");
+    let body = json!({ "document": "games/a", "source": "memory" });
+    server.tell("POST", "/reconciliation/repair", &[], body).await.problem(409, "not-different");
 }
 
 /// The verdict in force of a collection, once it is `status`.

@@ -177,6 +177,7 @@ impl Examination<'_> {
         // That no event is there at all is told already, with the version that memory knows.
         let told = standing.head.is_none() && finding.is_some();
         let renamed = finding.name != standing.name;
+        finding.of_snapshots = !finding.is_some() && checked.defects.iter().all(|defect| defect.of_snapshot);
         for defect in checked.defects {
             if (told && defect.missing) || (renamed && defect.what == OTHER_DOCUMENT) {
                 continue;
@@ -190,6 +191,7 @@ impl Examination<'_> {
             && alike
             && let Some(defect) = self.moment.replay(name)?
         {
+            finding.of_snapshots &= defect.of_snapshot;
             finding.add(defect.version.0, defect.what);
         }
         finding.missing.dedup();

@@ -24,6 +24,8 @@ pub(crate) struct Finding {
     pub documents: i64,
     /// How many changes more.
     pub changes: i64,
+    /// Whether all of it is snapshots that the events make again.
+    pub of_snapshots: bool,
 }
 
 impl Finding {
@@ -91,6 +93,11 @@ impl Findings {
     /// All documents that differ.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Finding> {
         self.documents.values().flatten()
+    }
+
+    /// The names of documents of which only snapshots differ that the events make again.
+    pub(crate) fn of_snapshots(&self) -> Vec<String> {
+        self.all().filter(|finding| finding.of_snapshots).map(|finding| finding.name.clone()).collect()
     }
 
     /// The key of a document that differs.
