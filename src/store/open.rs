@@ -32,10 +32,7 @@ const MIGRATIONS: [&str; 2] = [
     INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
     ALTER TABLE sessions ADD COLUMN opened_by TEXT;
     ALTER TABLE documents ADD COLUMN access_seq INTEGER NOT NULL DEFAULT 0;",
-    "
-    ALTER TABLE reconciliation_audit ADD COLUMN compared TEXT NOT NULL DEFAULT 'changes';
-    ALTER TABLE reconciliation_audit ADD COLUMN all_since TEXT;
-    UPDATE reconciliation_audit SET compared = 'report' WHERE service NOT LIKE 'documents/%' AND service <> 'log';",
+    include_str!("format_3.sql"),
 ];
 /// Marks our files, as in `schema.sql`.
 pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
