@@ -247,7 +247,7 @@ impl Builder {
         let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;
         let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs);
         tasks.spawn(listeners.follow(stop.clone()));
-        tasks.spawn(keep_addresses(config.data_dir.clone(), open.clone()));
+        tasks.spawn(keep_addresses(reader.clone(), open.clone()));
         of_features.into_iter().for_each(|task| drop(tasks.spawn(task(api.clone()))));
         let mut serving = JoinSet::new();
         serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
@@ -335,11 +335,11 @@ fn server_options(config: &Config) -> ServerOptions {
 }
 
 /// Writes where the server listens into its lock file, for the commands that ask it something.
-async fn keep_addresses(data_dir: PathBuf, mut open: watch::Receiver<OpenListeners>) {
+async fn keep_addresses(reader: Reader, mut open: watch::Receiver<OpenListeners>) {
     loop {
         let addresses: Vec<String> =
             open.borrow_and_update().iter().map(|listener| listener.info().address.to_string()).collect();
-        if let Err(error) = store::server_lock::write_addresses(&data_dir, &addresses) {
+        if let Err(error) = store::server_lock::write_addresses(&reader.files(), &addresses) {
             tracing::debug!(%error, "the addresses of this server could not be noted");
         }
         if open.changed().await.is_err() {

@@ -140,6 +140,15 @@ impl OpenFiles {
         outcome
     }
 
+    /// Opens the lock file to write to it. Error: its path names no file, or that of another server.
+    pub(crate) fn open_lock(&self) -> io::Result<File> {
+        let file = OpenOptions::new().write(true).open(&self.paths.lock)?;
+        match FileId::from(&file.metadata()?) == self.lock_id {
+            true => Ok(file),
+            false => Err(io::Error::other("the lock file is that of another server")),
+        }
+    }
+
     /// Whether the lock file is where it was.
     pub(crate) fn has_lock(&self) -> bool {
         look(&self.paths.lock, self.lock_id) == Found::Ours

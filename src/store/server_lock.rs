@@ -1,13 +1,13 @@
 //! The lock of a data directory, and what a running server writes beside it: where it listens. Whoever wants to know
 //! whether a server runs asks the lock; the addresses alone may be left by one that was killed.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::error::OpenError;
-use super::open_files;
+use super::open_files::{self, OpenFiles};
 use super::options::{FILE_NAME, LOCK_NAME};
 use super::recovery::{CommitNote, NOTE_BYTES};
 use super::rows::LogHead;
@@ -50,9 +50,9 @@ fn offset() -> u64 {
     u64::try_from(NOTE_BYTES).unwrap_or(u64::MAX)
 }
 
-/// Writes where the server of `data_dir`, which holds the lock, listens now.
-pub(crate) fn write_addresses(data_dir: &Path, addresses: &[String]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(data_dir.join(LOCK_NAME))?;
+/// Writes where the server that has `files` open listens now. Error: the lock file is not where it was.
+pub(crate) fn write_addresses(files: &OpenFiles, addresses: &[String]) -> io::Result<()> {
+    let file = files.open_lock()?;
     let text: String = addresses.iter().map(|address| format!("{address}\n")).collect();
     file.write_all_at(text.as_bytes(), offset())?;
     file.set_len(offset().saturating_add(u64::try_from(text.len()).unwrap_or(0)))

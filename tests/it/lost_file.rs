@@ -192,6 +192,11 @@ async fn a_file_that_was_put_in_its_place_is_never_touched_and_all_is_rescued_el
     let (_, first) = server.get("/api/v1/games/g1?version=1").await;
     assert_eq!(first["state"]["round"], 1, "{first}");
 
+    // A backup would be one of the other file.
+    let (status, refused) = server.post("/api/v1/admin/backups", &json!({})).await;
+    assert_eq!((status, &refused["type"]), (503, &json!("/problems/storage-unavailable")), "{refused}");
+    assert_eq!(server.get("/api/v1/admin/backups").await.1["items"], json!([]));
+
     let to = server.data_dir().with_file_name("rescued.db");
     let (status, answer) = rescue(&server, to.to_str().unwrap()).await;
     assert_eq!((status, &answer["durable"], &answer["waiting"]), (200, &json!(true), &json!(0)), "{answer}");

@@ -1,6 +1,6 @@
 //! The server's backups: the job that makes them, which there are, and how old the last good one is.
 
-use std::fs;
+use std::fs::{self, remove_file};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,13 +152,24 @@ fn make_one(backups: &Backups, at: Timestamp, cancellation: &Cancellation) -> Re
         }
     };
     let to = path_in(&backups.directory, at);
-    let bytes = make_backup(&backups.reader.database(), &to, cancellation, show).map_err(|error| {
+    let files = backups.reader.files();
+    let check = || {
+        let message = "the path of the database does not name the file that is open";
+        files.check_database().map_err(|lost| Error::new(Kind::StorageUnavailable, message).caused_by(lost))
+    };
+    check()?;
+    let bytes = make_backup(files.database(), &to, cancellation, show).map_err(|error| {
         let kind = match error {
             BackupError::Unverified { .. } => Kind::Damaged,
             _ => Kind::Internal,
         };
         Error::new(kind, error.to_string())
     })?;
+    if let Err(lost) = check() {
+        // What was copied may be another file.
+        remove_file(&to).map_err(Error::internal)?;
+        return Err(lost);
+    }
     {
         let mut state = backups.state.lock();
         state.last_good = state.last_good.max(Some(at));
