@@ -1,7 +1,7 @@
 //! Arrays as sets: elements with an id are matched by it, others by their value. What either side added stays, what
 //! either removed goes. The order is the server's, with the device's additions behind the neighbours that they had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Number, Value};
 
@@ -65,6 +65,7 @@ impl Merger<'_> {
                 merged.push((identity.clone(), value));
             }
         }
+        let mut there: BTreeSet<Identity> = merged.iter().map(|(identity, _)| identity.clone()).collect();
         let mut neighbour: Option<&Identity> = None;
         for (identity, element) in &local.order {
             if server.get(identity).is_none() {
@@ -72,9 +73,10 @@ impl Merger<'_> {
                 if let Some(value) = self.element(path, identity, place, removals) {
                     let at = neighbour.and_then(|neighbour| merged.iter().position(|(other, _)| other == neighbour));
                     merged.insert(at.map_or(0, |at| at + 1), (identity.clone(), value));
+                    there.insert(identity.clone());
                 }
             }
-            if merged.iter().any(|(other, _)| other == identity) {
+            if there.contains(identity) {
                 neighbour = Some(identity);
             }
         }

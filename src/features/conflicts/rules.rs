@@ -4,8 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::base::clock::Timestamp;
+use crate::document::json;
 use crate::document::merge::{Conflict, Merged, Resolved, Values};
 use crate::document::visibility::{self, Audience};
+
+/// Bytes of the values of a place that a rule decided, past which the event does not repeat them: history has them.
+const VALUES_BYTES_MAX: usize = 16 << 10;
 
 /// The type of the event in which a device's edits come.
 pub(crate) const SYNC: &str = "sync";
@@ -62,6 +66,16 @@ impl Place {
         Self { suggestion, id: Some(id), ..Self::new(path, "manual", values) }
     }
 
+    /// The same as it is kept: a conflict with its values, which are needed to resolve it.
+    fn kept(self) -> Self {
+        let values = [&self.base, &self.local, &self.server, &self.value];
+        let bytes: usize = values.into_iter().flatten().map(json::size).sum();
+        if self.is_conflict() || bytes <= VALUES_BYTES_MAX {
+            return self;
+        }
+        Self { base: None, local: None, server: None, value: None, ..self }
+    }
+
     /// Whether it is a conflict that a person decides.
     pub(crate) fn is_conflict(&self) -> bool {
         self.id.is_some() && self.rule == "manual"
@@ -100,7 +114,7 @@ impl Report {
     /// The payload of the event: each viewer gets the places that they may see.
     pub(crate) fn payload(self, base_version: u64, device_at: Timestamp) -> Value {
         let mut payload = json!({ "baseVersion": base_version, "deviceAt": device_at.to_string() });
-        for place in self.places().filter(|place| !place.known) {
+        for place in self.places().filter(|place| !place.known).map(Place::kept) {
             let list = if place.is_conflict() { "conflicts" } else { "resolved" };
             let tokens: Vec<&str> = place.path.split('/').skip(1).take(2).collect();
             let reach = match tokens.as_slice() {
@@ -169,4 +183,36 @@ impl Resolution {
 pub(crate) struct ResolvePayload {
     pub conflict_id: String,
     pub resolution: Resolution,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::indexing_slicing, reason = "a failed index fails the test")]
+    use super::*;
+
+    fn place(path: &str, rule: &str, text: &str) -> Place {
+        let values = Values { base: None, local: Some(json!(text)), server: Some(Value::Null) };
+        Place { id: (rule == "manual").then(|| path.to_owned()), ..Place::new(path.to_owned(), rule, values) }
+    }
+
+    #[test]
+    fn an_event_tells_each_viewer_their_places_and_repeats_no_large_value_that_a_rule_decided() {
+        let large = "x".repeat(VALUES_BYTES_MAX);
+        let conflicts = ["/a", "/hidden/b", "/private/ana/c", "/private"];
+        let conflicts = conflicts.map(|path| place(path, "manual", &large)).to_vec();
+        let resolved = vec![place("/d", "set", &large), place("/e", "set", "y")];
+        let report = Report { resolved, conflicts };
+        let payload = report.clone().payload(3, Timestamp::from_millis(0));
+        let paths = |part: &str| -> Vec<String> {
+            let list = payload.pointer(part).and_then(Value::as_array).into_iter().flatten();
+            list.map(|place| place["path"].as_str().unwrap_or_default().to_owned()).collect()
+        };
+        assert_eq!(paths("/conflicts"), ["/a"]);
+        assert_eq!(paths("/hidden/conflicts"), ["/hidden/b", "/private"]);
+        assert_eq!(paths("/private/ana/conflicts"), ["/private/ana/c"]);
+        let read = Report::of_payload(&payload);
+        assert_eq!(read.conflicts.len(), 4);
+        assert!(read.conflicts.iter().all(|conflict| conflict.local == Some(json!(large))));
+        assert_eq!((read.resolved[0].local.clone(), read.resolved[1].clone()), (None, report.resolved[1].clone()));
+    }
 }
