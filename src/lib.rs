@@ -114,7 +114,7 @@
 //!    `access::sizes::two_games_that_differ_in_what_is_hidden_give_a_player_the_same_answers`,
 //!    `…::a_write_that_reaches_a_secret_is_refused_alike_whatever_stands_there`, and the properties in
 //!    `src/document/tests/visibility.rs` and `reach.rs`.
-//! 9. *Every queue, cache, body and history has a bound*: [`base::limits`]; `limits`,
+//! 9. *Every queue, cache, body and history has a bound*: [`base::limits`], and `limits` of the features; `limits`,
 //!    `bad_input::bombs_of_depth_size_and_number`, `pages`, `streams::load`,
 //!    `src/features/rate_limits/ledger_tests.rs`.
 //! 10. *Only the tailnet gets in*, and who of it is let in, as whom they are known there:

@@ -1,4 +1,5 @@
-//! Every bound of the program, with where its number comes from and what happens at it.
+//! The bounds of the program, with where each number comes from and what happens at it. A feature whose bounds nothing
+//! else needs has them in `limits` of its own folder.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -254,27 +255,6 @@ pub const REPORT_JOB_IDS_MAX: usize = 1000;
 pub const REPORT_JOB_ID_LENGTH_MAX: usize = 128;
 /// How far ahead of ours the clock of a reporter may be. Past it: `invalid-request`.
 pub const REPORT_AHEAD_MAX: Duration = Duration::from_secs(300);
-
-/// Different client errors that are kept. Past it those that were longest not seen go.
-pub const CLIENT_ERRORS_MAX: u32 = 1000;
-/// Longest message of a client error, bytes. Past it: cut.
-pub const CLIENT_ERROR_MESSAGE_LENGTH_MAX: usize = 2000;
-/// Longest stack of a client error, bytes. Past it: cut.
-pub const CLIENT_ERROR_STACK_LENGTH_MAX: usize = 16 << 10;
-/// Longest other text of a client error, bytes. Past it: cut.
-pub const CLIENT_ERROR_TEXT_LENGTH_MAX: usize = 1000;
-/// How often a client may say at once that an error happened. Past it: `invalid-request`.
-pub const CLIENT_ERROR_COUNT_MAX: u64 = 1000;
-/// Client errors that one caller may tell at once, and one more each [`CLIENT_ERROR_SPACING`]. Past it: `rate-limited`.
-pub const CLIENT_ERROR_BURST: u32 = 20;
-/// See [`CLIENT_ERROR_BURST`].
-pub const CLIENT_ERROR_SPACING: Duration = Duration::from_secs(6);
-/// The same for all callers together.
-pub const CLIENT_ERROR_BURST_ALL: u32 = 200;
-/// See [`CLIENT_ERROR_BURST_ALL`].
-pub const CLIENT_ERROR_SPACING_ALL: Duration = Duration::from_millis(200);
-/// Callers whose client errors are counted apart. Past it: only all together.
-pub const CLIENT_ERROR_CALLERS_MAX: usize = 1000;
 
 /// Bytes of a game that moves to another server, its history and what belongs to it: with that the other server checks
 /// it within seconds, and holds it in memory while it does. Past it: `game-too-large`.

@@ -1,8 +1,9 @@
 //! Client errors: what went wrong in browsers, for whoever runs the server.
 //!
-//! In reading order: [`rules`] (what is kept of an error, and how many may be told: pure), `sql` (the table),
-//! [`routes`].
+//! In reading order: [`limits`] (the bounds), [`rules`] (what is kept of an error, and how many may be told: pure),
+//! `sql` (the table), [`routes`].
 
+pub(crate) mod limits;
 pub(crate) mod routes;
 pub(crate) mod rules;
 pub(crate) mod sql;

@@ -17,7 +17,7 @@ use super::rules::{ClientError, ErrorLimiter};
 use super::sql::{self, Seen};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K};
-use crate::base::limits::CLIENT_ERROR_COUNT_MAX;
+use crate::features::client_errors::limits::CLIENT_ERROR_COUNT_MAX;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::{Page, PageQuery, PageRequest};

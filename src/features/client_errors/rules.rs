@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::base::clock::Timestamp;
-use crate::base::limits::{
+use crate::features::client_errors::limits::{
     CLIENT_ERROR_BURST, CLIENT_ERROR_BURST_ALL, CLIENT_ERROR_CALLERS_MAX, CLIENT_ERROR_MESSAGE_LENGTH_MAX,
     CLIENT_ERROR_SPACING, CLIENT_ERROR_SPACING_ALL, CLIENT_ERROR_STACK_LENGTH_MAX, CLIENT_ERROR_TEXT_LENGTH_MAX,
 };

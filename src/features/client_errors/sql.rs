@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row};
 use super::rules::ClientError;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::base::limits::CLIENT_ERRORS_MAX;
+use crate::features::client_errors::limits::CLIENT_ERRORS_MAX;
 use crate::store::rows::time;
 use crate::store::sql_error;
 
