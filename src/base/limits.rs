@@ -201,26 +201,6 @@ pub const RECONCILIATION_SCRUB_KIB: u64 = 1024;
 /// Documents that are told as different from what they should be. Past it they are only counted.
 pub const DIFFERENCES_MAX: usize = 100;
 
-/// Seats of a game whose state names no `maxSeats`.
-pub const SEATS_DEFAULT: u32 = 10;
-/// Most seats of a game, whatever its state says: they are read whole for each who joins.
-pub const SEATS_MAX: u32 = 1000;
-/// How long a reconnect token is good, minutes (default).
-pub const RECONNECT_TOKEN_MINUTES: u32 = 30;
-/// How long after its use a reconnect token that comes again is taken for the loser of a race and not for a theft.
-pub const RECONNECT_RACE: Duration = Duration::from_secs(10);
-/// Reconnect tokens that are remembered of one player in one game, used ones included. Past it the oldest are
-/// forgotten.
-pub const RECONNECT_TOKENS_MAX: u32 = 100;
-/// How long an expired reconnect token is remembered, so that its owner is told that it expired.
-pub const EXPIRED_TOKENS_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Expired reconnect tokens that are forgotten when a new one is made: more than one, so that they do not pile up.
-pub const TOKENS_FORGOTTEN_AT_ONCE: u32 = 100;
-/// Missed events in the answer to a reconnect, and their bytes. The rest is read from the history.
-pub const MISSED_EVENTS_MAX: usize = 500;
-/// See [`MISSED_EVENTS_MAX`].
-pub const MISSED_BYTES_MAX: usize = 1 << 20;
-
 /// Flags that are configured for clients. Past it the server does not start.
 pub const CLIENT_FLAGS_MAX: usize = 100;
 
@@ -256,14 +236,6 @@ pub const REPORT_JOB_ID_LENGTH_MAX: usize = 128;
 /// How far ahead of ours the clock of a reporter may be. Past it: `invalid-request`.
 pub const REPORT_AHEAD_MAX: Duration = Duration::from_secs(300);
 
-/// Bytes of a game that moves to another server, its history and what belongs to it: with that the other server checks
-/// it within seconds, and holds it in memory while it does. Past it: `game-too-large`.
-pub const MOVED_GAME_BYTES_MAX: usize = 64 << 20;
-/// Bytes of answers, kept for retries, that go with a game whole: those of the last minutes even of a busy one. Of the
-/// older ones the headers go.
-pub const MOVED_ANSWERS_BYTES_MAX: usize = 8 << 20;
-
-const _: () = assert!(MOVED_ANSWERS_BYTES_MAX * 4 <= MOVED_GAME_BYTES_MAX, "answers leave room for the history");
 /// Sessions of one user. Past it: the one that was not used for longest ends.
 pub const SESSIONS_PER_USER_MAX: usize = 100;
 /// Sessions in all: what some 1 KB each makes of 50 MB. Past it: `sessions-full`.

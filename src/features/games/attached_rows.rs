@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
-use crate::base::limits::{IDEMPOTENCY_KEY_LENGTH_MAX, RECONNECT_TOKENS_MAX, SEATS_MAX};
+use crate::base::limits::IDEMPOTENCY_KEY_LENGTH_MAX;
 use crate::document::chain::{Hash, Position};
+use crate::features::games::limits::{RECONNECT_TOKENS_MAX, SEATS_MAX};
 use crate::features::games::tokens::NONCE_BYTES;
 
 /// A row of the tables of games. Its JSON is one line of what the servers tell each other.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
-use crate::base::limits::MOVED_GAME_BYTES_MAX;
 use crate::document::chain::Hash;
 use crate::document::transfer::{SentEvent, VerifiedChain};
 use crate::engine::request::{Durability, WriteReply};
 use crate::engine::request::{IncomingDocument, RelocationStep};
 use crate::features::games::attached_rows::{AttachedLines, AttachedRow};
+use crate::features::games::limits::MOVED_GAME_BYTES_MAX;
 use crate::features::games::protocol::{HistoryHead, MigrationPiece, MigrationStep, PieceEvent, hash};
 use crate::features::games::sql::attached_rows::companion_rows;
 use crate::features::games::sql::migrate as sql;

@@ -20,7 +20,6 @@ use crate::base::clock::Timestamp;
 use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
-use crate::base::limits::MOVED_GAME_BYTES_MAX;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
@@ -30,6 +29,7 @@ use crate::engine::refusal::check_persistent;
 use crate::engine::request::RelocationStep;
 use crate::features::games::addresses;
 use crate::features::games::attached_rows::AttachedLines;
+use crate::features::games::limits::MOVED_GAME_BYTES_MAX;
 use crate::features::games::migrate_in;
 use crate::features::games::protocol::{
     HistoryBase, HistoryHead, MigrationPiece, MigrationStep, PIECE_BYTES_MAX, PieceEvent, too_large,

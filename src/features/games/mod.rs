@@ -1,10 +1,9 @@
 //! Games: documents of the collection `games` with seats, reconnect tokens and an end.
 //!
-//! [`seats`] (who may sit where) and [`tokens`] (what a token is, whether one is good, sealed answers)
-//! and [`revocations`] (what is taken from players) are pure; `sql`
-//! has the tables, and what of them goes with a game that is removed; [`tables`] says where they are; [`service`] joins
-//! them with documents; [`reconnect`] brings a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes
-//! games that are over.
+//! [`limits`] (the bounds), [`seats`] (who may sit where), [`tokens`] (what a token is, whether one is good, sealed
+//! answers) and [`revocations`] (what is taken from players) are pure; `sql` has the tables, and what of them goes with
+//! a game that is removed; [`tables`] says where they are; [`service`] joins them with documents; [`reconnect`] brings
+//! a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
 //!
 //! Moving a game to another server: [`addresses`] (where to; pure), [`protocol`] (what the servers tell each other),
 //! [`attached_rows`] (what goes with a game; pure), [`migrate_out`] (the server that it leaves), [`departures`] and
@@ -16,6 +15,7 @@ pub(crate) mod cleanup;
 #[cfg(test)]
 mod cleanup_tests;
 pub(crate) mod departures;
+pub(crate) mod limits;
 pub(crate) mod migrate_cancel;
 pub(crate) mod migrate_in;
 pub(crate) mod migrate_out;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::base::limits;
 use crate::base::options::{boolean, option_set, whole};
+use crate::features::games::limits;
 
 option_set! {
     /// How long games and their reconnect tokens are kept, and whether games are on disk.

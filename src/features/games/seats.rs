@@ -6,8 +6,8 @@ use super::problems::{SEAT_TAKEN, TABLE_FULL};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
-use crate::base::limits::{SEATS_DEFAULT, SEATS_MAX};
 use crate::document::input::whole_number;
+use crate::features::games::limits::{SEATS_DEFAULT, SEATS_MAX};
 
 /// A seat that is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]

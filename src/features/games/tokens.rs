@@ -12,9 +12,9 @@ use crate::base::clock::Timestamp;
 use crate::base::entropy::Entropy;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
-use crate::base::limits::RECONNECT_RACE;
 use crate::base::secret::{Secret, SecretHash};
 use crate::document::visibility::Viewer;
+use crate::features::games::limits::RECONNECT_RACE;
 
 /// How every token begins, so that people and secret scanners know one.
 pub(crate) const PREFIX: &str = "rjt_";

@@ -7,11 +7,12 @@ use rusqlite::{CachedStatement, Connection, Params};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::DocumentName;
-use crate::base::limits::{EXPIRED_TOKENS_KEPT, IDEMPOTENCY_KEPT, MOVED_ANSWERS_BYTES_MAX};
+use crate::base::limits::IDEMPOTENCY_KEPT;
 use crate::engine::request::CompanionRows;
 use crate::features::games::attached_rows::{
     AnswerRow, AttachedRow, Binary, GameRow, KeptAnswer, KeyRow, SeatRow, TokenRow,
 };
+use crate::features::games::limits::{EXPIRED_TOKENS_KEPT, MOVED_ANSWERS_BYTES_MAX};
 use crate::features::games::sql::user;
 use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
