@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::limits::{
+use crate::features::reconciliation::limits::{
     OUTSIDE_NAME_LENGTH_MAX, REPORT_AHEAD_MAX, REPORT_COUNT_NAME_LENGTH_MAX, REPORT_COUNTS_MAX,
     REPORT_JOB_ID_LENGTH_MAX, REPORT_JOB_IDS_MAX,
 };

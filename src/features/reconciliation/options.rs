@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::base::limits;
 use crate::base::options::{option_set, seconds, whole};
+use crate::features::reconciliation::limits;
 
 option_set! {
     /// How often is compared, and what is kept of it.

@@ -26,11 +26,11 @@ use sha2::{Digest, Sha256};
 
 use crate::base::error::Result;
 use crate::base::ids::DocumentName;
-use crate::base::limits::{CHANGES_MAX, DIFFERENCES_MAX};
 use crate::engine::handle::Engine;
 use crate::engine::health::{Health, Storage};
 use crate::engine::read::Reads;
 use crate::features::reconciliation::external::{DOCUMENTS, LOG};
+use crate::features::reconciliation::limits::{CHANGES_MAX, DIFFERENCES_MAX};
 use crate::features::reconciliation::self_check::core::Core;
 use crate::features::reconciliation::self_check::findings::Finding;
 use crate::features::reconciliation::verdict::{Compared, Count, Counts, Details, Difference, Status, Verdict};

@@ -25,10 +25,10 @@ use super::verdict::{Status, Verdict};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::Entropy;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::limits::RECONCILIATION_PENDING_MAX;
 use crate::engine::handle::Engine;
 use crate::engine::read::Reads;
 use crate::features::reconciliation::external;
+use crate::features::reconciliation::limits::RECONCILIATION_PENDING_MAX;
 use crate::features::reconciliation::self_check::nothing_of;
 use crate::store::{Connection, Reader};
 

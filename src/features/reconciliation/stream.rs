@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::audit::{Entry, EventId, Run};
 use super::sql::audit::Beginning;
-use crate::base::limits::{RECONCILIATION_RING_BYTES_MAX, RECONCILIATION_RING_UPDATES_MAX};
+use crate::features::reconciliation::limits::{RECONCILIATION_RING_BYTES_MAX, RECONCILIATION_RING_UPDATES_MAX};
 
 #[derive(Clone, Debug)]
 pub(crate) enum News {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::limits::DIFFERENCES_MAX;
+use crate::features::reconciliation::limits::DIFFERENCES_MAX;
 use crate::features::reconciliation::verdict::Difference;
 
 /// Documents that are kept as different. What is past it shows once those are mended: everything is looked at again

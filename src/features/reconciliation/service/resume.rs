@@ -3,8 +3,8 @@
 use tracing::warn;
 
 use super::Reconciliation;
-use crate::base::limits::RECONCILIATION_REPLAY_MAX;
 use crate::features::reconciliation::audit::{Entry, EventId};
+use crate::features::reconciliation::limits::RECONCILIATION_REPLAY_MAX;
 use crate::features::reconciliation::sql;
 use crate::features::reconciliation::sql::audit::Missed;
 use crate::store::Reader;
