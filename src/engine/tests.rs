@@ -176,7 +176,7 @@ async fn a_purge_needs_no_consent_of_rules_and_takes_what_the_same_batch_added()
     assert!(snapshot.unwrap().version >= Version(2));
     let tombstone = purged.unwrap();
     assert_eq!((tombstone.version, gone.unwrap_err().kind()), (Version(3), Kind::Gone));
-    let kept = running.reader.storage_usage(&name).unwrap().unwrap();
+    let kept = running.reader.storage_statistics(&name).unwrap().unwrap();
     assert_eq!((kept.events, kept.snapshots, kept.snapshot_bytes), (1, 1, 0));
     let read = running.reader.verify(&name).unwrap().unwrap().document;
     assert_eq!((read.version, read.hash, read.is_deleted()), (Version(3), tombstone.hash, true));

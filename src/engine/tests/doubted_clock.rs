@@ -30,7 +30,7 @@ impl Running {
         let count = |conn: &store::Connection| {
             conn.query_row("SELECT count(*) FROM idempotency_keys", [], |row| row.get(0)).map_err(sql_error)
         };
-        (self.reader.storage_usage(&named(name)).unwrap().unwrap().events, self.reader.rows(count).unwrap())
+        (self.reader.storage_statistics(&named(name)).unwrap().unwrap().events, self.reader.rows(count).unwrap())
     }
 
     fn is_there(&self, name: &str) -> bool {

@@ -96,7 +96,7 @@ pub(crate) async fn migrate(
     let peer = TargetServer::find(to).await?;
     // Before anything is frozen: what is too large now only gets larger.
     let game = name.clone();
-    let kept = api.reads.ask(move |reader| reader.storage_usage(&game)).await?;
+    let kept = api.reads.ask(move |reader| reader.storage_statistics(&game)).await?;
     let history_bytes = kept.map_or(0, |kept| usize::try_from(kept.event_bytes).unwrap_or(usize::MAX));
     check_size(history_bytes.saturating_add(attached(api, &document).await?.bytes()))?;
     let id = new_id(&*api.entropy, api.clock.now());

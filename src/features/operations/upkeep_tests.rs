@@ -43,7 +43,7 @@ async fn change(running: &Running, id: &str, version: u64) {
 async fn kept(running: &Running, id: &str) -> (u64, u64) {
     let name = named(id);
     let read = move |reader: &store::Reader| {
-        let kept = reader.storage_usage(&name)?.unwrap();
+        let kept = reader.storage_statistics(&name)?.unwrap();
         let document = reader.verify(&name)?.unwrap();
         assert_eq!(document.document.version, kept.last_version);
         assert_eq!(kept.events, kept.last_version.0 - kept.first_version.0 + 1, "without a gap");
@@ -146,7 +146,7 @@ async fn a_damaged_history_stays_as_it_is_and_keeps_no_other() {
     let record = at_work.run("history-trim", false).await;
     assert_eq!((count(&record, "documents"), count(&record, "failed"), count(&record, "events")), (2, 1, 4));
     assert_eq!(kept(&running, "good").await, (5, 6));
-    let bad = running.reads.ask(|reader| Ok(reader.storage_usage(&named("bad"))?.unwrap().events)).await.unwrap();
+    let bad = running.reads.ask(|reader| Ok(reader.storage_statistics(&named("bad"))?.unwrap().events)).await.unwrap();
     assert_eq!(bad, 6);
 }
 

@@ -42,7 +42,7 @@ pub struct ListedDocument {
 
 /// What is stored of one document.
 #[derive(Clone, Copy, Debug)]
-pub struct StorageUsage {
+pub struct StorageStatistics {
     pub snapshots: u64,
     /// Bytes of their states.
     pub snapshot_bytes: u64,
@@ -178,7 +178,7 @@ impl Reader {
     }
 
     /// What is stored of a document; `None` when nothing is.
-    pub fn storage_usage(&self, name: &DocumentName) -> Result<Option<StorageUsage>> {
+    pub fn storage_statistics(&self, name: &DocumentName) -> Result<Option<StorageStatistics>> {
         self.read(|conn| {
             let Some(row) = rows::find_document(conn, name)? else { return Ok(None) };
             let sql = "SELECT count(*), coalesce(sum(octet_length(state)), 0), coalesce(max(version), 0)
@@ -190,7 +190,7 @@ impl Reader {
             let sql = "SELECT count(*), sum(octet_length(body)), min(version), max(version), max(at)
                        FROM events WHERE document = ?1 HAVING count(*) > 0";
             let read = |row: &Row<'_>| {
-                Ok(StorageUsage {
+                Ok(StorageStatistics {
                     snapshots,
                     snapshot_bytes,
                     snapshot_version,

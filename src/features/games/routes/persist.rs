@@ -296,7 +296,7 @@ async fn persistence(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     let document = api.reads.live_document(&game, &viewer).await?;
-    let kept = api.reads.ask(move |reader| reader.storage_usage(&game)).await?;
+    let kept = api.reads.ask(move |reader| reader.storage_statistics(&game)).await?;
     let whole = document.meta.is_host(&viewer).then(|| WholePersistence {
         snapshots: kept.map_or(0, |kept| kept.snapshots),
         snapshot_version: kept.map_or(Version::ZERO, |kept| kept.snapshot_version),
