@@ -127,7 +127,7 @@
 //! 12. *The server audits itself*:
 //!     `reconciliation::own::whatever_is_changed_behind_our_back_is_told_within_one_interval_named_and_mended`,
 //!     `…::a_bit_that_flips_in_the_file_is_found_by_the_scrub`, and the property in
-//!     `src/features/reconciliation/own/tests/random.rs`: verified if and only if equal.
+//!     `src/features/reconciliation/self_check/tests/random.rs`: verified if and only if equal.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:

@@ -107,6 +107,9 @@ fn every_option_can_be_set_in_every_way() {
         ("usage-default-encounters-created", "0"),
         ("usage-default-creatures-created", "9007199254740991"),
         ("conflicts", "games:/pot=counter"),
+        ("backup-every-hours", "12"),
+        ("backups-kept", "3"),
+        ("backup-dir", "elsewhere"),
     ];
     let specs = Config::default().specs();
     assert_eq!(samples.map(|(name, _)| name).to_vec(), specs.iter().map(|spec| spec.name).collect::<Vec<_>>());

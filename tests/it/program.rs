@@ -144,11 +144,10 @@ async fn a_file_of_a_newer_release_or_without_its_end_is_refused() {
     assert!(server.terminate().success());
     let file = server.data_dir().join("rejoin.db");
     let good = std::fs::read(&file).unwrap();
-    let format = |number: i64| {
-        let database = rusqlite::Connection::open(&file).unwrap();
-        database.pragma_update(None, "user_version", number).unwrap();
-    };
-    format(3);
+    let database = || rusqlite::Connection::open(&file).unwrap();
+    let format = |number: i64| database().pragma_update(None, "user_version", number).unwrap();
+    let written: i64 = database().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    format(written + 1);
     check_refusal(refusal(&server.data_dir(), "127.0.0.1:0", &[]), 13, "use a newer release");
     format(-1);
     check_refusal(refusal(&server.data_dir(), "127.0.0.1:0", &[]), 14, "damaged");
