@@ -176,7 +176,8 @@ CREATE INDEX reconnect_answers_by_token ON reconnect_answers (token);
 -- How far each job is.
 CREATE TABLE jobs (
     name    TEXT    PRIMARY KEY,
-    covered TEXT    NOT NULL,           -- nothing is due up to this; at first: when this file first knew the job
+    covered TEXT    NOT NULL,           -- nothing is due up to this; at first: when this file first knew the job.
+                                        -- Of believed-clock, which is no job: when the clock was last believed
     owed    INTEGER NOT NULL            -- 1: a run was broken off by the end of the server, or storage, and is to be
                                         -- made up for
 ) STRICT;

@@ -19,6 +19,7 @@ use crate::base::clock_trust::{ClockTrust, Doubt};
 use crate::base::error::{Error, Kind, Result};
 use crate::engine::handle::Engine;
 use crate::engine::read::Reads;
+use crate::store::Connection;
 
 /// Signals that may wait for the runner. It only waits for tasks and messages, so that few ever do.
 const MESSAGES_MAX: usize = 64;
@@ -172,8 +173,12 @@ impl Runner {
     async fn recover(&mut self) {
         let names: Vec<&'static str> = self.jobs.iter().map(|job| job.name).collect();
         loop {
-            let names = names.clone();
-            match self.engine.rows(move |conn, now| sql::recover(conn, &names, now)).await {
+            let (names, trust) = (names.clone(), Arc::clone(&self.trust));
+            let recover = move |conn: &Connection, now| {
+                note_clock(conn, &trust, now)?;
+                sql::recover(conn, &names, now)
+            };
+            match self.engine.rows(recover).await {
                 Ok(progress) => {
                     self.progress = progress;
                     return;
@@ -250,7 +255,8 @@ impl Runner {
         let (engine, reads, clock) = (self.engine.clone(), self.reads.clone(), Arc::clone(&self.clock));
         let context = JobContext { engine, reads, clock, dry_run };
         let progress = slot.map(|covered| JobProgress { covered, owed: false });
-        let run = JobRun { job: job.clone(), trigger, progress, context, doubt, reply };
+        let trust = Arc::clone(&self.trust);
+        let run = JobRun { job: job.clone(), trigger, progress, context, trust, doubt, reply };
         let task = self.tasks.spawn(run.execute());
         self.running.insert(task.id(), job.name);
     }
@@ -299,15 +305,25 @@ struct JobRun {
     /// but soon if it was storage that failed.
     progress: Option<JobProgress>,
     context: JobContext,
+    trust: Arc<ClockTrust>,
     doubt: Option<Doubt>,
     reply: Option<oneshot::Sender<Result<Started>>>,
 }
 
+/// Notes that the clock is believed, if it is.
+fn note_clock(conn: &Connection, trust: &ClockTrust, now: Timestamp) -> Result<()> {
+    if trust.is_trusted() { sql::note_believed_clock(conn, now) } else { Ok(()) }
+}
+
 impl JobRun {
     async fn execute(self) -> FinishedRun {
-        let Self { job, trigger, progress, context, doubt, reply } = self;
+        let Self { job, trigger, progress, context, trust, doubt, reply } = self;
         let (engine, name, dry_run) = (context.engine.clone(), job.name, context.dry_run);
-        let began = engine.rows(move |conn, now| sql::start(conn, name, trigger, dry_run, now)).await;
+        let start = move |conn: &Connection, now| {
+            note_clock(conn, &trust, now)?;
+            sql::start(conn, name, trigger, dry_run, now)
+        };
+        let began = engine.rows(start).await;
         let (done, ended) = oneshot::channel();
         let id = match began {
             Ok(id) => id,

@@ -9,6 +9,9 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::store::{Connection, sql_error};
 
+/// The row of `jobs` that is no job.
+const BELIEVED_CLOCK: &str = "believed-clock";
+
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JobProgress {
@@ -43,10 +46,24 @@ pub(super) fn recover(
     recover().map_err(sql_error)
 }
 
-/// When the newest event was stored and when a job last began, as far as there are any.
+/// Notes that the clock is believed. What is stored under a doubted clock, events and runs of jobs among it, proves
+/// nothing at the next start.
+pub(crate) fn note_believed_clock(conn: &Connection, now: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO jobs (name, covered, owed) VALUES (?1, ?2, 0)
+        ON CONFLICT (name) DO UPDATE SET covered = excluded.covered";
+    conn.execute(sql, (BELIEVED_CLOCK, now.to_string())).map_err(sql_error)?;
+    Ok(())
+}
+
+/// When the clock was last noted as believed, the newest event was stored and a job last began, as far as there are
+/// any.
 pub(crate) fn last_times(conn: &Connection) -> Result<Vec<Timestamp>> {
-    let queries =
-        ["SELECT at FROM events ORDER BY seq DESC LIMIT 1", "SELECT started_at FROM job_runs ORDER BY id DESC LIMIT 1"];
+    let believed = format!("SELECT covered FROM jobs WHERE name = '{BELIEVED_CLOCK}'");
+    let queries = [
+        believed.as_str(),
+        "SELECT at FROM events ORDER BY seq DESC LIMIT 1",
+        "SELECT started_at FROM job_runs ORDER BY id DESC LIMIT 1",
+    ];
     let read = |sql: &str| conn.query_row(sql, [], |row| time(row, 0)).optional();
     let times: rusqlite::Result<Vec<_>> = queries.into_iter().map(read).collect();
     Ok(times.map_err(sql_error)?.into_iter().flatten().collect())

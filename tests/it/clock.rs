@@ -135,3 +135,27 @@ async fn a_start_with_a_clock_far_from_the_newest_event_removes_nothing_for_an_h
     assert_eq!(server.clean_up().await.1["counts"]["abandoned"], 1);
     server.server.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_stored_under_a_doubted_clock_proves_nothing_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, server) = with_a_game(directory.path()).await;
+    assert_eq!(server.clean_up().await.0, 200);
+    server.server.stop().await;
+    let wrong = Arc::new(ManualClock::at(START.plus(DAY * 40)));
+    for n in 0..2 {
+        let server = Running::start(directory.path(), &wrong).await;
+        assert!(!server.is_trusted().await, "start {n}");
+        let note = json!({ "state": { "n": n } });
+        assert!(server.call(Method::PUT, &format!("/api/v1/notes/n{n}"), Some(note)).await.0 == 201);
+        assert_doubted(&server.clean_up().await);
+        assert_eq!(server.call(Method::GET, "/api/v1/games/g1", None).await.0, 200);
+        server.server.stop().await;
+    }
+    let server = Running::start(directory.path(), &wrong).await;
+    assert_eq!(server.call(Method::POST, "/api/v1/admin/clock/confirm", None).await.0, 200);
+    server.server.stop().await;
+    let server = Running::start(directory.path(), &wrong).await;
+    assert!(server.is_trusted().await, "confirmed before the stop");
+    server.server.stop().await;
+}

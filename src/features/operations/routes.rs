@@ -21,6 +21,7 @@ use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::{CommonProblems, problems};
+use crate::jobs::sql::note_believed_clock;
 
 pub(crate) mod backups;
 pub(crate) mod front;
@@ -252,6 +253,9 @@ async fn confirm_clock(State(api): State<Api>, caller: Caller) -> HandlerResult<
     caller.require_administrator()?;
     api.clock_trust.confirm();
     tracing::warn!(now = %api.clock.now(), "an administrator has confirmed the clock");
+    if let Err(error) = api.engine.rows(note_believed_clock).await {
+        tracing::warn!(%error, "that the clock was confirmed is not stored: a start within the hour doubts it again");
+    }
     Ok(json(StatusCode::OK, &Clock::of(&api))?)
 }
 
