@@ -74,26 +74,32 @@ CREATE TABLE open_mark (
     open     INTEGER NOT NULL           -- 1: a server opened it, and has not closed it since
 ) STRICT;
 
--- To look in: the documents that are there, each with the newest state that is stored whole. A document that has been
--- quiet for ten seconds is stored whole, and all are when the server stops.
+-- To look in: the documents that are there, each with the newest state that is stored whole: in a snapshot, or in an
+-- event that sets all of it. A document that has been quiet for ten seconds is stored whole, and all are when the server
+-- stops.
 CREATE VIEW current_documents AS
 WITH newest AS (
-    SELECT d.key, d.collection, d.id, e.version, e.at, e.body,
-           json_array_length(e.body, '$.patch') = 1 AND json_extract(e.body, '$.patch[0].path') = '' AS whole,
+    SELECT d.key, d.collection, d.id, e.version, e.at,
            (SELECT max(version) FROM snapshots WHERE document = d.key) AS stored
     FROM documents d JOIN events e ON e.document = d.key
      AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
     WHERE e.deletes = 0
+), whole AS (
+    SELECT n.*, (SELECT e.version FROM events e
+                 WHERE e.document = n.key AND e.version > coalesce(n.stored, 0) AND e.deletes = 0
+                   AND json_array_length(e.body, '$.patch') = 1 AND json_extract(e.body, '$.patch[0].path') = ''
+                   AND json_extract(e.body, '$.patch[0].op') IN ('add', 'replace')
+                 ORDER BY e.version DESC LIMIT 1) AS written
+    FROM newest n
 )
-SELECT n.collection, n.id,
-       n.version,                       -- the newest, which may be later than that of the state,
-       n.at,
-       CASE WHEN n.whole THEN json_extract(n.body, '$.patch[0].value')
-            WHEN n.stored IS NULL THEN (SELECT json_extract(body, '$.patch[0].value') FROM events
-                                        WHERE document = n.key AND version = 1)
-            ELSE (SELECT state FROM snapshots WHERE document = n.key AND version = n.stored) END AS state,
-       CASE WHEN n.whole THEN 0 ELSE n.version - coalesce(n.stored, 1) END AS behind  -- by so many changes
-FROM newest n;
+SELECT w.collection, w.id,
+       w.version,                       -- the newest, which may be later than that of the state,
+       w.at,
+       CASE WHEN w.written IS NULL THEN (SELECT state FROM snapshots WHERE document = w.key AND version = w.stored)
+            ELSE (SELECT json_extract(body, '$.patch[0].value') FROM events
+                  WHERE document = w.key AND version = w.written) END AS state,
+       w.version - coalesce(w.written, w.stored) AS behind  -- by so many changes
+FROM whole w;
 
 -- To look in: the log, with what is in the bodies of events in columns. Payload and patch are JSON.
 CREATE VIEW readable_events AS

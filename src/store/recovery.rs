@@ -21,7 +21,8 @@ use crate::store::wal;
 #[derive(Debug)]
 pub(crate) struct CommitNote(File);
 
-/// What files of the same format may lack: added when they are opened.
+/// What files of the same format may lack, or have as an earlier release made it: added when they are opened. No program
+/// stores anything by way of a view, so its text is no part of the format.
 const LATER_OBJECTS: [(&str, &str); 6] = [
     ("TABLE", "open_mark"),
     ("VIEW", "current_documents"),
@@ -141,12 +142,17 @@ pub(crate) fn mark_open(conn: &Connection, open: bool) -> rusqlite::Result<()> {
 }
 
 /// A real write, synced: setting the format's number writes the first page even if it stays the same. Marks the file as
-/// open, and adds what files of this format may lack.
+/// open, adds what files of this format may lack, and makes views anew whose text has changed.
 pub(crate) fn begin_use(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(&format!("BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT};"))?;
     for (kind, name) in LATER_OBJECTS {
-        if !has_object(conn, name)? {
-            conn.execute_batch(tables::create_statement(kind, name))?;
+        let statement = tables::create_statement(kind, name);
+        let sql = "SELECT sql FROM sqlite_schema WHERE name = ?1";
+        let stored: Option<String> = conn.query_row(sql, [name], |row| row.get(0)).optional()?;
+        if kind == "VIEW" && stored.as_ref().is_some_and(|stored| stored != statement.trim_end_matches(';')) {
+            conn.execute_batch(&format!("DROP VIEW {name}; {statement}"))?;
+        } else if stored.is_none() {
+            conn.execute_batch(statement)?;
         }
     }
     mark_open(conn, true)?;

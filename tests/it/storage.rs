@@ -292,6 +292,37 @@ async fn the_current_state_can_be_read_with_sqlite() {
 }
 
 #[tokio::test]
+async fn the_current_state_is_that_of_the_newest_life_and_the_newest_replacement() {
+    let mut server = Process::start(&[]);
+    let path = server.data_dir().join("rejoin.db");
+    for name in ["lived-twice", "replaced"] {
+        let document = format!("/api/v1/games/{name}");
+        assert_eq!(server.put(&document, &json!({ "old": 1 })).await.0, 201);
+        if name == "lived-twice" {
+            assert_eq!(server.request("DELETE", &document).send().await.unwrap().status(), 200);
+        }
+        assert!([200, 201].contains(&server.put(&document, &json!({ "new": 1 })).await.0));
+        assert_eq!(server.merge(&document, &json!({ "q": 1 })).await.0, 200);
+        assert_eq!(server.merge(&document, &json!({ "q": 2 })).await.0, 200);
+    }
+    // As long as neither was quiet for ten seconds, the newest whole state is in the log alone.
+    let whole = |name: &str, version, state: Value, behind| (format!("games/{name}"), version, state, behind);
+    let quiet = |name, version| whole(name, version, json!({ "new": 1, "q": 2 }), 0);
+    let found = current_documents(&path);
+    let busy = [whole("lived-twice", 5, json!({ "new": 1 }), 2), whole("replaced", 4, json!({ "new": 1 }), 2)];
+    for (at, document) in found.iter().enumerate() {
+        assert!([&busy[at], &quiet(["lived-twice", "replaced"][at], busy[at].1)].contains(&document), "{found:?}");
+    }
+    assert_eq!(found.len(), 2);
+    assert!(server.terminate().success());
+    // A view of an earlier release is made anew.
+    let earlier = "DROP VIEW current_documents; CREATE VIEW current_documents AS SELECT 1 AS state;";
+    Connection::open(&path).unwrap().execute_batch(earlier).unwrap();
+    server.start_again();
+    assert_eq!(current_documents(&path), [quiet("lived-twice", 5), quiet("replaced", 4)]);
+}
+
+#[tokio::test]
 async fn a_quiet_document_that_a_kill_left_behind_is_stored_whole_after_the_next_start() {
     let mut server = Process::start(&[]);
     let path = server.data_dir().join("rejoin.db");
