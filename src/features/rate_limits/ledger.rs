@@ -210,6 +210,19 @@ impl Ledger {
         self.with(identity, |shard| shard.take_all(identity, wanted, now, &self.bounds)).unwrap_or(Ok(false))
     }
 
+    /// Gives back a token that was taken from a bucket. One that is not known is full.
+    pub(crate) fn give_back(&self, identity: &Identity, scope: BucketScope, limit: &Limit, now: Timestamp) {
+        self.with(identity, |shard| {
+            let account = shard.accounts.get_mut(identity);
+            let held = account.and_then(|account| account.buckets.iter_mut().find(|held| held.scope == scope));
+            if let Some(held) = held {
+                held.bucket.give_back(limit, now);
+                held.full_at = held.bucket.full_at(limit);
+                held.unsaved = true;
+            }
+        });
+    }
+
     /// Puts back a bucket that was stored.
     pub fn restore(&self, saved: Saved, now: Timestamp) {
         self.with(&saved.identity.clone(), |shard| {

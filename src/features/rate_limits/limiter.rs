@@ -101,8 +101,10 @@ pub struct LimitTally {
 #[derive(Debug)]
 pub(crate) struct Shortage {
     pub policy: Arc<AppliedLimit>,
-    /// How many are wanted.
+    /// How many the calls want.
     pub tokens: u32,
+    /// Whether the request that they are sent in takes one more.
+    pub with_request: bool,
     /// How long until there are as many; `None`: its bucket never holds so many.
     pub wait: Option<Duration>,
 }
@@ -138,16 +140,19 @@ impl Limiter {
         Decision { policy, outcome }
     }
 
-    /// Takes a token for each of these calls, of somebody who sends them in one request, or none at all. The default
-    /// limit is of requests, and has counted this one. Returns whether a bucket should be stored soon.
+    /// Takes a token for each of these calls, which somebody sends in one request, or none at all: then the one that
+    /// was taken for the request is given back as well. Where the same limit applies to the request and to calls, all of
+    /// them must fit into its bucket together. The default limit is of requests, and no call counts against it. Returns
+    /// whether a bucket should be stored soon.
     pub(crate) fn decide_all(
         &self,
         identity: &Identity,
+        request: (Option<Verb>, &str),
         calls: &[(Option<Verb>, &str)],
         now: Timestamp,
     ) -> Result<bool, Shortage> {
         let mut due: Vec<(Arc<AppliedLimit>, u32)> = Vec::new();
-        {
+        let of_request = {
             let policies = self.policies.read();
             for (verb, path) in calls {
                 let policy = policies.applying(identity, *verb, path);
@@ -157,12 +162,33 @@ impl Limiter {
                     None => due.push((Arc::clone(policy), 1)),
                 }
             }
+            let (verb, path) = request;
+            Arc::clone(policies.applying(identity, verb, path))
+        };
+        let decided = self.take_due(identity, &of_request, &due, now);
+        if decided.is_err() {
+            self.ledger.give_back(identity, of_request.scope, &of_request.limit, now);
         }
+        decided
+    }
+
+    /// Takes so many tokens from the bucket of each limit, or none at all. `of_request` has given one already.
+    fn take_due(
+        &self,
+        identity: &Identity,
+        of_request: &AppliedLimit,
+        due: &[(Arc<AppliedLimit>, u32)],
+        now: Timestamp,
+    ) -> Result<bool, Shortage> {
+        let with_request = |policy: &AppliedLimit| policy.scope == of_request.scope;
         let shortage = |(policy, tokens): &(Arc<AppliedLimit>, u32), wait| {
             policy.counts.count(*tokens, false);
-            Shortage { policy: Arc::clone(policy), tokens: *tokens, wait }
+            Shortage { policy: Arc::clone(policy), tokens: *tokens, with_request: with_request(policy), wait }
         };
-        if let Some(due) = due.iter().find(|(policy, tokens)| *tokens > policy.limit.capacity) {
+        let exceeds = |(policy, tokens): &&(Arc<AppliedLimit>, u32)| {
+            tokens.saturating_add(u32::from(with_request(policy))) > policy.limit.capacity
+        };
+        if let Some(due) = due.iter().find(exceeds) {
             return Err(shortage(due, None));
         }
         let of = |(policy, tokens): &(Arc<AppliedLimit>, u32)| BucketRequest {

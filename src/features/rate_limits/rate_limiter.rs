@@ -27,25 +27,27 @@ impl RateLimiter for RateLimits {
         RateLimitDecision { headers: headers(&decision), refused: refusal(&decision) }
     }
 
-    fn check_calls(&self, caller: &Caller, calls: &[(Method, String)]) -> Result<()> {
+    fn check_calls(&self, caller: &Caller, request: (&Method, &str), calls: &[(Method, String)]) -> Result<()> {
         if self.exempts(Some(caller)) {
             return Ok(());
         }
         let calls: Vec<_> =
             calls.iter().map(|(method, path)| (Verb::of_request(method.as_str()), path.as_str())).collect();
-        self.decide_all(&identity(&caller.peer, Some(caller)), &calls).map_err(|shortage| told(&shortage))
+        let request = (Verb::of_request(request.0.as_str()), request.1);
+        self.decide_all(&identity(&caller.peer, Some(caller)), request, &calls).map_err(|shortage| told(&shortage))
     }
 }
 
 /// The refusal of calls that are sent in one request.
 fn told(shortage: &Shortage) -> Error {
-    let Shortage { policy, tokens, wait } = shortage;
+    let Shortage { policy, tokens, with_request, wait } = shortage;
     let name = &*policy.name;
     let Some(wait) = wait else {
         let capacity = policy.limit.capacity;
+        let and_request = if *with_request { " and the batch itself" } else { "" };
         let message = format!(
-            "{tokens} operations count against the limit '{name}', which allows {capacity} at once: send smaller \
-             batches"
+            "{tokens} operations{and_request} count against the limit '{name}', which allows {capacity} at once: send \
+             smaller batches"
         );
         return Error::new(Kind::RateLimited, message).with("rule", name).with("capacity", capacity);
     };

@@ -118,13 +118,15 @@ impl RateLimits {
         decision
     }
 
-    /// Takes tokens for calls that are sent in one request: for all of them, or for none.
+    /// Takes tokens for calls that are sent in one request, for which one is taken: for all of them, or for none, not
+    /// even for the request.
     pub(crate) fn decide_all(
         &self,
         identity: &Identity,
+        request: (Option<Verb>, &str),
         calls: &[(Option<Verb>, &str)],
     ) -> std::result::Result<(), Shortage> {
-        if self.limiter.decide_all(identity, calls, self.clock.now())? {
+        if self.limiter.decide_all(identity, request, calls, self.clock.now())? {
             self.soon.notify_one();
         }
         Ok(())

@@ -13,9 +13,10 @@ pub(crate) trait RateLimiter: Send + Sync + fmt::Debug {
     /// must not block.
     fn check(&self, peer: &Peer, caller: Option<&Caller>, method: &Method, path: &str) -> RateLimitDecision;
 
-    /// Counts the calls that one request stands for, by method and path, or none of them. Error: `RateLimited`, when
-    /// any of them is too many.
-    fn check_calls(&self, caller: &Caller, calls: &[(Method, String)]) -> Result<()>;
+    /// Counts the calls that one request stands for, by method and path, or none of them. `request` is that request,
+    /// which [`check`](Self::check) has counted. Error: `RateLimited`, when any of them is too many: then the request
+    /// takes nothing either.
+    fn check_calls(&self, caller: &Caller, request: (&Method, &str), calls: &[(Method, String)]) -> Result<()>;
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ impl RateLimiter for NoRateLimit {
         RateLimitDecision::default()
     }
 
-    fn check_calls(&self, _: &Caller, _: &[(Method, String)]) -> Result<()> {
+    fn check_calls(&self, _: &Caller, _: (&Method, &str), _: &[(Method, String)]) -> Result<()> {
         Ok(())
     }
 }

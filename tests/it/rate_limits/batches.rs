@@ -106,3 +106,40 @@ async fn a_limit_of_ones_own_counts_operations_too_and_the_default_counts_reques
         server.tell("POST", "/api/v1/batch", &[], json!({ "operations": many })).await.expect(200);
     }
 }
+
+#[tokio::test]
+async fn a_batch_counts_together_with_its_operations_where_one_limit_is_of_both() {
+    let server = start(&[]).await;
+    let own = json!({ "bucketCapacity": 4, "refillRate": 1, "windowSeconds": 3600, "userId": "bob" });
+    server.tell("POST", CONFIGS, &[], own).await.expect(201);
+    for _ in 0..2 {
+        let refused = batch(&server, "bob", (0..4).map(|n| create(&format!("g-{n}"))).collect()).await;
+        assert!(!refused.headers.contains_key("retry-after"), "no waiting helps: {refused:?}");
+        let problem = refused.problem(429, "rate-limited");
+        assert_eq!(problem["capacity"], 4, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("4 operations and the batch itself"), "{problem}");
+    }
+    // It took nothing: three and the batch itself are as many as there are.
+    batch(&server, "bob", (0..3).map(|n| create(&format!("g-{n}"))).collect()).await.expect(200);
+    server.ask("GET", "/api/v1/games/g-0", &[(AS, "bob")]).await.problem(429, "rate-limited");
+}
+
+#[tokio::test]
+async fn a_refused_batch_takes_no_token_for_itself() {
+    let server = start(&["--rate-limit-capacity", "3", "--rate-limit-window-seconds", "3600"]).await;
+    add_rule(&server, "POST", "/api/v1/games", 2).await;
+    let many = |count| (0..count).map(|n| create(&format!("g-{n}"))).collect::<Value>();
+    for _ in 0..4 {
+        batch(&server, "bob", many(3)).await.problem(429, "rate-limited");
+    }
+    batch(&server, "bob", many(2)).await.expect(200);
+    for _ in 0..4 {
+        let problem = batch(&server, "bob", json!([create("one-more")])).await.problem(429, "rate-limited");
+        assert_eq!(problem["rule"], "POST api/v1/games");
+    }
+    // Of the three that everybody has, one was taken by the batch that passed.
+    for _ in 0..2 {
+        server.ask("GET", "/api/v1/games/g-0", &[(AS, "bob")]).await.expect(200);
+    }
+    server.ask("GET", "/api/v1/games/g-0", &[(AS, "bob")]).await.problem(429, "rate-limited");
+}

@@ -29,6 +29,9 @@ use crate::http::request::caller::Caller;
 use crate::http::response::openapi::WriteHeaders;
 use crate::http::server::rate_limit::RateLimiter;
 
+/// Where batches are sent.
+const PATH: &str = "/api/v1/batch";
+
 /// Changes that happen together or not at all.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +110,8 @@ pub(super) async fn batch(
         return Err(Error::invalid_field("operations", message).into());
     }
     let requests = batch_requests(&api, &operations)?;
-    rate_limiter.check_calls(&caller, &requests.iter().map(stands_for).collect::<Vec<_>>())?;
+    let calls: Vec<_> = requests.iter().map(stands_for).collect();
+    rate_limiter.check_calls(&caller, (&Method::POST, PATH), &calls)?;
     let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
     let written = sent.carry_out(&api, requests, Shows::Results).await;
     written.map_err(|HttpError(error)| {

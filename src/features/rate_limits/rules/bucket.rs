@@ -73,6 +73,12 @@ impl Bucket {
         Taken { allowed, remaining: u32::try_from(left / token).unwrap_or(u32::MAX), wait }
     }
 
+    /// Gives back a token that was taken. One that is full stays so.
+    pub(crate) fn give_back(&mut self, limit: &Limit, now: Timestamp) {
+        *self = self.settled(limit, now);
+        self.spent = self.spent.saturating_sub(limit.token());
+    }
+
     /// When it is full again if nobody takes anything.
     pub fn full_at(&self, limit: &Limit) -> Timestamp {
         let millis = i64::try_from(limit.millis_for(self.spent)).unwrap_or(i64::MAX);
