@@ -13,6 +13,7 @@ use crate::base::clock::{Clock as _, SystemClock};
 use crate::base::entropy::SystemEntropy;
 use crate::config::{self, Command, Config, ProgramName};
 use crate::features::sessions::links::Links;
+use crate::store::server_lock::{LockState, lock_state};
 use crate::tailnet::listen_address::ListenAddress;
 
 mod logs;
@@ -77,11 +78,12 @@ fn session(config: &Config) -> ExitCode {
     let made = Links::in_directory(&config.data_dir).create(&SystemEntropy, SystemClock.now());
     match made {
         Ok(link) => {
-            let address = config.listen.addresses().iter().find_map(|place| match place {
-                ListenAddress::Address(address) => Some(address.to_string()),
-                ListenAddress::Tailnet { .. } => None,
-            });
-            print(&link_line(address.as_deref().unwrap_or("ADDRESS"), &link));
+            let address = match lock_state(&config.data_dir) {
+                Ok(LockState::Held { addresses }) => first_reachable(&addresses),
+                Ok(LockState::Free) | Err(_) => None,
+            };
+            let address = address.or_else(|| configured_address(config));
+            print(&link_line(&address.map_or_else(|| "ADDRESS".to_owned(), |address| address.to_string()), &link));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -92,6 +94,14 @@ fn session(config: &Config) -> ExitCode {
             )
         }
     }
+}
+
+/// Where a server with this configuration listens, unless that is on the tailnet alone.
+fn configured_address(config: &Config) -> Option<SocketAddr> {
+    config.listen.addresses().iter().find_map(|place| match place {
+        ListenAddress::Address(address) => Some(reachable(*address)),
+        ListenAddress::Tailnet { .. } => None,
+    })
 }
 
 /// How a link is printed. Through a proxy it is the same path at another address.
@@ -164,6 +174,13 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         _ => {}
     }
     address
+}
+
+/// Of the addresses that a running server noted, the one to reach it at: loopback before others, since there this
+/// machine's user may be the owner.
+fn first_reachable(addresses: &[String]) -> Option<SocketAddr> {
+    let known = addresses.iter().filter_map(|address| address.parse().ok()).map(reachable);
+    known.min_by_key(|address| !address.ip().is_loopback())
 }
 
 /// The signals that mean stop.

@@ -1,6 +1,5 @@
 //! Asking the server that has a data directory: where it is found, and one request after the other.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -8,7 +7,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::Refusal;
-use crate::cli::{EXIT_DATA, EXIT_MACHINE, reachable, runtime};
+use crate::cli::{EXIT_DATA, EXIT_MACHINE, first_reachable, runtime};
 use crate::config::SessionToken;
 use crate::net::http_client::ServerUrl;
 use crate::store::server_lock::{LockState, lock_state};
@@ -57,12 +56,8 @@ pub(super) fn find(asked: Asked, data_dir: &Path) -> Result<Option<Server>, Refu
     Ok(Some(Server { target, session: asked.session, runtime }))
 }
 
-/// Loopback before others: there this machine's user may be the owner.
 fn first_target(addresses: &[String]) -> Option<ServerUrl> {
-    let mut known: Vec<SocketAddr> =
-        addresses.iter().filter_map(|address| address.parse().ok()).map(reachable).collect();
-    known.sort_by_key(|address| !address.ip().is_loopback());
-    known.first().and_then(|address| ServerUrl::parse(&format!("http://{address}")).ok())
+    first_reachable(addresses).and_then(|address| ServerUrl::parse(&format!("http://{address}")).ok())
 }
 
 impl Server {

@@ -8,7 +8,7 @@ use reqwest::{Client, Response};
 use serde_json::json;
 
 use super::ME;
-use crate::support::process::command;
+use crate::support::process::{command, operate};
 use crate::support::{Process, send};
 
 const OFF: &[&str] = &["--loopback-owner", "false"];
@@ -96,6 +96,28 @@ async fn rejoin_session_makes_a_link_from_the_data_directory_while_the_server_ru
         let cookie = cookie(&open(link, &[]).await);
         assert_eq!(server.ask("GET", ME, &[("cookie", &cookie)]).await.expect(200).body["viewer"], "owner");
         assert_eq!(open(link, &[]).await.status(), 401);
+    }
+}
+
+#[tokio::test]
+async fn rejoin_session_names_the_address_of_the_running_server() {
+    let mut server = Process::start(OFF);
+    let link = |arguments: &[&str]| {
+        let (code, said) = operate("session", arguments, &server.data_dir());
+        assert_eq!(code, 0, "{said}");
+        link_in(&said).unwrap_or_else(|| panic!("no link: {said}"))
+    };
+    for arguments in [&[][..], &["--listen", "127.0.0.1:1"]] {
+        let link = link(arguments);
+        assert!(link.starts_with(&format!("{}/", server.url)), "{link} of {}", server.url);
+        assert_eq!(open(&link, &[]).await.status(), 303);
+    }
+    let data = server.data_dir();
+    assert!(server.terminate().success());
+    // No server runs: what is configured, as this machine reaches it.
+    for (listen, address) in [("0.0.0.0:4711", "127.0.0.1:4711"), ("[::]:4711", "[::1]:4711")] {
+        let (_, said) = operate("session", &["--listen", listen, "--allow-listen-beyond-tailnet"], &data);
+        assert!(said.contains(&format!("http://{address}/login?link=")), "{said}");
     }
 }
 
