@@ -114,6 +114,11 @@ async fn answers_end_with_a_new_line() {
         let head = server.ask("HEAD", path, &[("accept", "application/json")]).await;
         assert_eq!((head.status, head.text.as_str()), (reply.status, ""), "{path}");
     }
+    for path in ["/", "/docs/", "/docs/operations", "/problems", "/problems/gone"] {
+        let reply = server.ask("GET", path, &[("accept", "text/html")]).await.expect(200);
+        assert!(reply.header("content-type").starts_with("text/html"), "{reply:?}");
+        assert!(reply.text.ends_with("</html>\n"), "{path}: {:?}", reply.text);
+    }
     let key = [("idempotency-key", "k1"), ("content-type", "application/merge-patch+json")];
     let first = server.tell("PATCH", "/api/v1/games/g1", &key, json!({ "n": 2 })).await.expect(200);
     let again = server.tell("PATCH", "/api/v1/games/g1", &key, json!({ "n": 2 })).await.expect(200);

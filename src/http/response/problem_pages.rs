@@ -156,7 +156,7 @@ pub(crate) fn page(title: &str, body: &str) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><link rel=\"icon\" href=\"/favicon.svg\"><title>{title}{suffix}</title>\
-         <style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>"
+         <style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>\n"
     );
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (VARY, "accept"), (CACHE_CONTROL, "max-age=3600")];
     let mut response = (headers, html).into_response();
