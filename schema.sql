@@ -75,8 +75,8 @@ CREATE TABLE open_mark (
 ) STRICT;
 
 -- To look in: the documents that are there, each with the newest state that is stored whole: in a snapshot, or in an
--- event that sets all of it. A document that has been quiet for ten seconds is stored whole, and all are when the server
--- stops.
+-- event that sets all of it. A document that has been quiet for ten seconds is stored whole, and all are when the
+-- server stops.
 CREATE VIEW current_documents AS
 WITH newest AS (
     SELECT d.key, d.collection, d.id, e.version, e.at,

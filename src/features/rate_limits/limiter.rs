@@ -141,8 +141,8 @@ impl Limiter {
     }
 
     /// Takes a token for each of these calls, which somebody sends in one request, or none at all: then the one that
-    /// was taken for the request is given back as well. Where the same limit applies to the request and to calls, all of
-    /// them must fit into its bucket together. The default limit is of requests, and no call counts against it. Returns
+    /// was taken for the request is given back as well. Where the same limit applies to the request and to calls, they
+    /// must fit into its bucket together. The default limit is of requests, and no call counts against it. Returns
     /// whether a bucket should be stored soon.
     pub(crate) fn decide_all(
         &self,
