@@ -14,7 +14,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::store::{
     Batch, Blocked, CommitTimes, Connection, DocumentHead, DocumentRepair, IdempotencyRow, LogHead, MaintenanceReport,
-    ProvenHistory, RawDocument, Reader, RescueError, Rows, WriteError, Writer,
+    ProvenHistory, RawDocument, Reader, RescueError, RevocationJournal, Rows, WriteError, Writer,
 };
 
 use super::health::{Health, Storage};
@@ -262,6 +262,15 @@ impl Disk {
     /// by [`reopen`](Self::reopen) or [`rescue`](Self::rescue).
     pub(crate) fn check_files(&mut self) -> Written {
         self.writer.check_files()
+    }
+
+    /// Sees to it that the journal of revocations is beside the database, and tells while it is not. `pending`: the
+    /// lines of what is not in the database.
+    pub(crate) fn keep_journal(&self, journal: &mut RevocationJournal, pending: impl FnOnce() -> Vec<String>) {
+        if let Some(path) = self.writer.journal_path() {
+            let kept = journal.keep_at(&path, pending);
+            self.health.note_background("revocation-journal", self.clock.now(), &kept);
+        }
     }
 
     /// Writes everything that is stored to another file, which is the database from then on.

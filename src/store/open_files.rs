@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::base::error::{Error, Kind};
 use crate::store::error::{LostFile, StoreError};
-use crate::store::options::{FILE_NAME, LOCK_NAME};
+use crate::store::options::{FILE_NAME, JOURNAL_NAME, LOCK_NAME};
 use crate::store::wal;
 
 /// Most that is read to tell a disk that fails from a file that is damaged: some milliseconds.
@@ -19,7 +19,7 @@ const PROBE_PIECE_BYTES: usize = 1 << 20;
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileId {
+pub(crate) struct FileId {
     device: u64,
     inode: u64,
 }
@@ -27,6 +27,13 @@ struct FileId {
 impl From<&Metadata> for FileId {
     fn from(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+impl FileId {
+    /// Whether `path` names this file, as far as it can be looked there.
+    pub(crate) fn is_at(self, path: &Path) -> bool {
+        matches!(look(path, self), Found::Ours | Found::Unknown)
     }
 }
 
@@ -77,6 +84,14 @@ impl StorePaths {
         let mut shm = self.database.as_os_str().to_owned();
         shm.push("-shm");
         shm.into()
+    }
+
+    /// The journal of revocations.
+    pub(crate) fn journal(&self) -> PathBuf {
+        match self.database.file_name().is_some_and(|name| name == FILE_NAME) {
+            true => self.directory().join(JOURNAL_NAME),
+            false => self.database.with_added_extension("revocations"),
+        }
     }
 
     /// The folder that the files are in.

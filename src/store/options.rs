@@ -9,6 +9,8 @@ use crate::base::limits;
 pub(crate) const FILE_NAME: &str = "rejoin.db";
 /// The name of the lock file within the data directory.
 pub(crate) const LOCK_NAME: &str = "rejoin.lock";
+/// The name of the journal of revocations within the data directory.
+pub(crate) const JOURNAL_NAME: &str = "rejoin.revocations";
 /// Connections of the reader pool by default: reads are short, and more would only wait for the same
 /// cores.
 pub(crate) const READERS: u32 = 4;

@@ -1,5 +1,7 @@
 //! What takes something away works while storage fails, and what was taken does not come back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{AS, Disk, Process, Reply};
@@ -136,4 +138,61 @@ async fn a_stop_or_a_kill_while_storage_fails_gives_nothing_back() {
         ended.is_void(&server).await;
         assert!(seated(&server).await.contains(&player.to_owned()), "what is stored is not revoked once more");
     }
+}
+
+#[tokio::test]
+async fn the_journal_is_made_anew_when_its_path_does_not_name_it_any_more() {
+    let (disk, mut server) = start().await;
+    let journal = server.data_dir().join("rejoin.revocations");
+    let room = std::fs::metadata(&journal).unwrap().len();
+    for lost in ["removed", "renamed over", "removed with everything", "removed while it has lines"] {
+        let (first, ended) = (open(&server, "eve").await, open(&server, "eve").await);
+        match lost {
+            "removed" => std::fs::remove_file(&journal).unwrap(),
+            "renamed over" => {
+                let other = server.data_dir().join("other");
+                std::fs::write(&other, "nothing").unwrap();
+                std::fs::rename(other, &journal).unwrap();
+            }
+            "removed with everything" => std::fs::remove_dir_all(server.data_dir()).unwrap(),
+            _ => {
+                fill(&disk, &server).await;
+                is_pending(&first.ask(&server, "DELETE", CURRENT).await);
+                std::fs::remove_file(&journal).unwrap();
+            }
+        }
+        let made = async {
+            while std::fs::metadata(&journal).map_or(0, |made| made.len()) != room {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), made)
+            .await
+            .unwrap_or_else(|_| panic!("{lost}: {}", server.log()));
+        fill(&disk, &server).await;
+        is_pending(&ended.ask(&server, "DELETE", CURRENT).await);
+        server.kill();
+        disk.set("off");
+        server.start_again();
+        ended.is_void(&server).await;
+        if lost == "removed while it has lines" {
+            first.is_void(&server).await;
+        } else {
+            first.ask(&server, "GET", ME).await.expect(200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_made_is_told_until_it_can() {
+    let (_, server) = start().await;
+    let journal = server.data_dir().join("rejoin.revocations");
+    std::fs::remove_file(&journal).unwrap();
+    std::fs::create_dir(&journal).unwrap();
+    let told = |report: &Value| report["storage"]["errors"].to_string().contains("revocation-journal");
+    server.until_ready(|status, report| status == 200 && told(report)).await;
+    assert_eq!(server.log().matches("revocations are kept in memory").count(), 1, "{}", server.log());
+    std::fs::remove_dir(&journal).unwrap();
+    server.until_ready(|status, report| status == 200 && !told(report)).await;
+    assert!(journal.is_file());
 }

@@ -41,6 +41,7 @@ impl Actor {
         {
             self.disk.degrade(&mut self.state, &fault);
         }
+        self.keep_journal();
     }
 
     /// Tries to get the backlog to disk.
@@ -90,6 +91,8 @@ impl Actor {
         if self.disk.is_distrusted() {
             self.disk.reopen(&mut self.state)?;
         }
+        // The database may have been written anew, in a folder that has nothing else yet.
+        self.keep_journal();
         self.append_backlog()
     }
 

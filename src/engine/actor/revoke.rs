@@ -49,6 +49,11 @@ impl Actor {
     }
 
     fn keep_pending<'a>(&mut self, revocations: impl Iterator<Item = &'a Revocation>) {
+        let mut revocations = revocations.peekable();
+        if revocations.peek().is_none() {
+            return;
+        }
+        self.keep_journal();
         let new = revocations.filter(|revocation| self.revocations.add((*revocation).clone()));
         let lines: Vec<String> = new.map(Revocation::to_string).collect();
         if lines.is_empty() {
@@ -57,6 +62,12 @@ impl Actor {
         if let Err(error) = self.journal.add(&lines) {
             tracing::warn!(%error, "{} revocations are kept in memory only", lines.len());
         }
+    }
+
+    /// Sees to it that the journal is where the next start looks for it, with everything that is pending.
+    pub(super) fn keep_journal(&mut self) {
+        let pending = || self.revocations.get().iter().map(Revocation::to_string).collect();
+        self.disk.keep_journal(&mut self.journal, pending);
     }
 
     /// Stores those that are pending, a bounded number in each transaction.

@@ -158,7 +158,7 @@ enum StorageState {
 /// Something that is done in the background and fails.
 #[derive(Serialize, ToSchema)]
 struct BackgroundError {
-    /// `scrub`, `comparison` or `checkpoint`.
+    /// `scrub`, `comparison`, `checkpoint` or `revocation-journal`.
     task: &'static str,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,

@@ -1,6 +1,7 @@
 //! The one writer: a batch of changes in one transaction with one sync, and what follows when that fails.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -143,7 +144,14 @@ impl Writer {
 
     /// The journal of revocations beside the database, and its lines.
     pub(crate) fn revocation_journal(&self) -> (RevocationJournal, Vec<String>) {
-        RevocationJournal::beside(self.files.database())
+        RevocationJournal::open(&self.files.paths().journal())
+    }
+
+    /// Where the journal of revocations belongs; `None`: the files there are not ours now.
+    pub(crate) fn journal_path(&self) -> Option<PathBuf> {
+        let replaced = matches!(self.files.check(), Err(LostFile::Replaced(_)));
+        let ours = !replaced && self.files.check_database().is_ok();
+        ours.then(|| self.files.paths().journal())
     }
 
     /// The key for the next new document; those after it follow one by one.
