@@ -127,7 +127,7 @@ fn open_without_room(
         examine(&conn, options, path, before)?
     };
     let reader = Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
-    let fault = WriteError { full: true, ..WriteError::from(error) };
+    let fault = WriteError { full: true, ..file_size_limit::explain(error.into(), path) };
     Ok(Opening { conn: None, reader, found, fault: Some(fault) })
 }
 

@@ -82,6 +82,7 @@ async fn a_file_at_its_largest_size_is_a_full_disk_and_not_the_end_of_the_proces
     assert_eq!(statuses.last(), Some(&202), "{statuses:?}");
     let report = server.until_ready(|_, report| report["storage"]["state"] == "degraded").await;
     assert_eq!(report["storage"]["full"], true, "{report}");
+    assert!(report["storage"]["reason"].to_string().contains("(ulimit -f) is reached"), "{report}");
     assert_eq!(server.get("/api/v1/notes/n0").await.0, 200);
     server.kill();
 }

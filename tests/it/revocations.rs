@@ -196,3 +196,22 @@ async fn a_journal_that_cannot_be_made_is_told_until_it_can() {
     server.until_ready(|status, report| status == 200 && !told(report)).await;
     assert!(journal.is_file());
 }
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_with_revocations_that_wait_is_told_as_full() {
+    let (disk, mut server) = start().await;
+    let ended = open(&server, "eve").await;
+    fill(&disk, &server).await;
+    is_pending(&ended.ask(&server, "DELETE", CURRENT).await);
+    server.kill();
+    server.start_again();
+    let report = server.until_ready(|_, report| report["storage"]["state"] == "degraded").await;
+    assert_eq!(report["storage"]["full"], true, "{report}");
+    assert!(!report["storage"]["reason"].to_string().contains("reopened"), "{report}");
+    ended.is_void(&server).await;
+    disk.set("off");
+    server.until_ready(|status, report| status == 200 && report["storage"]["state"] == "ok").await;
+    server.kill();
+    server.start_again();
+    ended.is_void(&server).await;
+}

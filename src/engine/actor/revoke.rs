@@ -17,7 +17,8 @@ impl Actor {
     /// Stores what the last run could not.
     pub(super) fn store_restored_revocations(&mut self) {
         let restored = self.revocations.len();
-        if restored == 0 {
+        // While storage fails since the start they wait for it, and its first fault stays the one that is told.
+        if restored == 0 || self.state.backlog.is_failing() {
             return;
         }
         match self.store_revocations() {

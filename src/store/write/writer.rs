@@ -200,7 +200,7 @@ impl Writer {
             if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
                 warn!("a failed transaction could not be rolled back");
             }
-            WriteError { full: error.full || file_size_limit::is_reached(self.files.database()), ..error }
+            file_size_limit::explain(error, self.files.database())
         });
         // A transaction that could not begin has written nothing.
         self.locked = times.as_ref().is_err_and(|error| error.blocked == Some(Blocked::Writing));
@@ -268,10 +268,7 @@ impl Writer {
         let conn = connection::connect(self.files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
         self.files.note_wal();
-        let found = found.map_err(|error| WriteError {
-            full: error.full || file_size_limit::is_reached(self.files.database()),
-            ..error
-        });
+        let found = found.map_err(|error| file_size_limit::explain(error, self.files.database()));
         self.conn = Some(conn);
         (self.head, self.next_key) = found?;
         self.distrusted = false;
