@@ -133,6 +133,7 @@ fn open_without_room(
 
 /// Whether the file is ours and whole, as far as that costs the same however much is stored.
 fn examine(conn: &Connection, options: &Options, path: &Path, before: &Before) -> Result<Found, OpenFailure> {
+    let copied = keep_short_wal(conn, options, path, before)?;
     identify(conn, path)?;
     check_whole(conn, path)?;
     check_tables(conn, path)?;
@@ -146,7 +147,8 @@ fn examine(conn: &Connection, options: &Options, path: &Path, before: &Before) -
     let head = log::head(conn).map_err(damaged)?;
     let end = (head, log::next_key(conn).map_err(damaged)?);
     let loss = recovery::find_loss(head, before.noted, unclean && before.wal_missing);
-    let loss = [before.damage.clone(), loss].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+    let loss =
+        [before.damage.clone(), loss, copied].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
     match loss {
         Some(reason) if options.strict => {
             Err(OpenFailure::Known(OpenError::Incomplete { path: path.to_owned(), reason }))
@@ -181,6 +183,18 @@ fn look_at_wal(options: &Options, path: &Path) -> Result<Option<String>, OpenErr
         return Err(OpenError::Incomplete { path: path.to_owned(), reason: reason.clone() });
     }
     Ok(found)
+}
+
+/// The same where only the end of the log shows the damage. `strict`: the WAL is left as it is.
+fn keep_short_wal(
+    conn: &Connection,
+    options: &Options,
+    path: &Path,
+    before: &Before,
+) -> Result<Option<String>, OpenFailure> {
+    let Some(noted) = before.noted.filter(|_| before.damage.is_none() && !options.strict) else { return Ok(None) };
+    let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other(path, error))?;
+    Ok(copy.map(|name| format!("the WAL was copied to {name}")))
 }
 
 /// Closing the last connection would move the WAL into the database: a start that is refused changes nothing.

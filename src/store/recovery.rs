@@ -12,6 +12,7 @@ use crate::base::clock::Timestamp;
 use crate::base::ids::Seq;
 use crate::document::chain::Hash;
 use crate::store::error::WriteError;
+use crate::store::read::log;
 use crate::store::rows::LogHead;
 use crate::store::tables::{self, FORMAT};
 use crate::store::wal;
@@ -87,16 +88,33 @@ pub(crate) fn keep_damaged_wal(database: &Path, strict: bool) -> io::Result<Opti
     if strict {
         return Ok(Some(format!("{told}; it was left as it is")));
     }
-    let written = std::fs::metadata(&path)?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let name = copy_wal(&path)?;
+    Ok(Some(format!("{told}; the WAL was copied to {name}")))
+}
+
+/// Copies the WAL beside itself. Returns the name of the copy.
+fn copy_wal(path: &Path) -> io::Result<String> {
+    let written = std::fs::metadata(path)?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let time = Timestamp::from_millis(i64::try_from(written.as_millis()).unwrap_or(0));
     let mut copy = path.as_os_str().to_owned();
     copy.push(format!(".damaged-{}", time.to_string().replace(':', "-")));
     let mut options = OpenOptions::new();
     let mut to = options.write(true).create(true).truncate(true).mode(0o600).open(&copy)?;
-    io::copy(&mut File::open(&path)?, &mut to)?;
+    io::copy(&mut File::open(path)?, &mut to)?;
     to.sync_all()?;
-    let name = Path::new(&copy).file_name().unwrap_or_default().to_string_lossy();
-    Ok(Some(format!("{told}; the WAL was copied to {name}")))
+    Ok(Path::new(&copy).file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// Copies a WAL whose last transactions cannot be read, which shows only in that the log ends before, or otherwise
+/// than, `noted`. To be called before anything is written, which would overwrite them. Returns the name of the copy.
+pub(crate) fn keep_short_wal(conn: &Connection, database: &Path, noted: LogHead) -> io::Result<Option<String>> {
+    let path = wal::path_of(database);
+    // Whether the file is ours and can be read is looked at later.
+    let Ok(head) = log::head(conn) else { return Ok(None) };
+    match find_loss(head, Some(noted), false).is_some() && wal::has_content(&path) {
+        true => copy_wal(&path).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Compares the end of the log with what was noted beside the file, and the file's mark with whether its WAL is there.

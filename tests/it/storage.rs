@@ -38,6 +38,13 @@ fn flip_a_bit(path: &Path, offset: u64) {
     file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
 }
 
+/// What was kept of WALs that were damaged.
+fn copies_of_wal(server: &Process) -> Vec<Vec<u8>> {
+    let paths = fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().path());
+    let copies = paths.filter(|path| path.to_string_lossy().contains("rejoin.db-wal.damaged-"));
+    copies.map(|path| fs::read(path).unwrap()).collect()
+}
+
 /// Everywhere where a loss is told of a server that has just started, and that it is told once.
 async fn told_everywhere(server: &mut Process, words: &str) {
     let report = server.until_ready(|status, _| status == 200).await;
@@ -83,10 +90,28 @@ async fn a_flipped_bit_in_the_wal_is_told_and_the_wal_is_kept() {
     let kept = verified_history(&server, "games/g1").await.len();
     assert!(kept > 0 && kept < 30, "{kept}");
     told_everywhere(&mut server, "the WAL is damaged at byte").await;
-    let entries = fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().path());
-    let copy = entries.filter(|path| path.to_string_lossy().contains("rejoin.db-wal.damaged-")).collect::<Vec<_>>();
-    assert_eq!(copy.len(), 1, "{copy:?}");
-    assert_eq!(fs::read(&copy[0]).unwrap(), damaged);
+    assert_eq!(copies_of_wal(&server), [damaged]);
+}
+
+#[tokio::test]
+async fn a_wal_of_which_the_end_is_damaged_or_cut_off_is_told_and_kept() {
+    for place in ["last frame", "cut off"] {
+        let mut server = killed_at(20).await;
+        let wal = wal_of(&server);
+        let length = fs::metadata(&wal).unwrap().len();
+        match place {
+            "last frame" => flip_a_bit(&wal, length - 2000),
+            _ => fs::OpenOptions::new().write(true).open(&wal).unwrap().set_len(WAL_HEADER + 10 * FRAME).unwrap(),
+        }
+        let damaged = fs::read(&wal).unwrap();
+        assert_eq!(strict_start(&server).0, 16, "{place}");
+        assert_eq!(fs::read(&wal).unwrap(), damaged, "a refused start changes nothing");
+        assert_eq!(copies_of_wal(&server).len(), 0, "{place}");
+        server.start_again();
+        told_everywhere(&mut server, "has stored events up to 20 here; the WAL was copied to rejoin.db-wal.damaged-")
+            .await;
+        assert_eq!(copies_of_wal(&server), [damaged], "{place}");
+    }
 }
 
 #[tokio::test]
