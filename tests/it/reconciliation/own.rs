@@ -196,6 +196,26 @@ async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
 }
 
 #[tokio::test]
+async fn a_change_of_access_after_a_comparison_is_no_difference_to_the_scrub() {
+    // Compared only when asked to, so that the access always changes between a comparison and the scrub.
+    let server = Process::start(&["--reconciliation-seconds", "3600", "--reconciliation-scrub-kib", "1048576"]);
+    fill(&server).await;
+    let run = server.tell("POST", "/reconciliation/run", &[], json!({})).await.expect(200);
+    assert!(run.body["items"].as_array().unwrap().iter().all(|item| item["status"] == "verified"), "{}", run.text);
+    let mut follower = follow(&server, None).await;
+    for read in ["host", "all", "host"] {
+        let access = json!({ "read": read });
+        server.tell("PUT", "/api/v1/games/a/access", &[], access).await.expect(200);
+    }
+    // That this is found says that the scrub has read what comes before it too.
+    tamper(&server, "UPDATE events SET body = replace(body, '643', '999') WHERE document = 2 AND version = 3");
+    let found = until(&mut follower, "discrepancy").await;
+    assert_eq!(found["action"], "scrub", "{found}");
+    let documents = found["documents"].as_array().unwrap();
+    assert!(documents.iter().all(|difference| difference["document"] == "games/b"), "{found}");
+}
+
+#[tokio::test]
 async fn a_verdict_says_what_was_compared_and_since_when_everything_was() {
     let mut server = filled().await;
     let verdict = async |server: &Process, body: Value| {

@@ -48,7 +48,9 @@ impl Examination<'_> {
             Some(leaf) => self.compare(&mut finding, standing, leaf)?,
             None => self.unknown(&mut finding, standing),
         }
-        compare_facts(&mut finding, standing, leaf, hot.as_deref());
+        // What is remembered is of the ledger's moment: a row that has changed since may rightly have other facts.
+        let remembered = leaf.filter(|_| standing.head.is_none_or(|head| head.seq <= self.through));
+        compare_facts(&mut finding, standing, remembered, hot.as_deref());
         let bytes = self.check(&mut finding, standing, &name, hot.as_deref(), depth)?;
         finding.differences.sort();
         finding.differences.dedup_by_key(|(version, _)| *version);
@@ -199,23 +201,23 @@ impl Examination<'_> {
     }
 }
 
-/// Compares what stays the same over a document's life, and where memory has it also its place in the log.
-fn compare_facts(finding: &mut Finding, standing: &StoredDocument, leaf: Option<Leaf>, hot: Option<&Document>) {
+/// Compares host, access and time of creation with what memory has of the same version, and its place in the log.
+fn compare_facts(finding: &mut Finding, standing: &StoredDocument, remembered: Option<Leaf>, hot: Option<&Document>) {
     let version = standing.head.map_or(0, |head| head.version.0);
     let Some(stored) = &standing.meta else {
         finding.add(version, "its row is not readable");
         return;
     };
-    // What is in memory may have been read after the row was changed; what is remembered was not.
-    let remembered = leaf.is_none_or(|leaf| leaf.has_facts_of(stored));
+    // What is in use may be of a version before or after the one that was read from the disk.
+    let same = |hot: &&Document| standing.head.is_some_and(|head| (head.version, head.hash) == (hot.version, hot.hash));
+    let hot = hot.filter(same);
     let Meta { host, access, created_at, .. } = &**stored;
     let alike = |hot: &Meta| (host, access, created_at) == (&hot.host, &hot.access, &hot.created_at);
-    if !remembered || hot.is_some_and(|hot| !alike(&hot.meta)) {
+    // What is in use may have been read after the row was changed; what is remembered was not.
+    if remembered.is_some_and(|leaf| !leaf.has_facts_of(stored)) || hot.is_some_and(|hot| !alike(&hot.meta)) {
         finding.add(version, "its row has another host, access or time of creation than memory");
     }
-    let Some(hot) = hot else { return };
-    let head = standing.head.filter(|head| (head.version, head.hash) == (hot.version, hot.hash));
-    if head.is_some_and(|head| head.seq != hot.seq) {
+    if hot.zip(standing.head).is_some_and(|(hot, head)| head.seq != hot.seq) {
         finding.add(version, "its newest event stands at another place of the log than in memory");
     }
 }
