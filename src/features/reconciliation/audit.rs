@@ -1,10 +1,12 @@
 //! What is recorded of a comparison, and how it is told.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
+use super::external::is_own;
 use super::verdict::{Counts, Details, Difference, Status, Verdict};
 use crate::base::clock::Timestamp;
 use crate::base::entropy::Entropy;
@@ -83,6 +85,15 @@ impl fmt::Display for EventId {
     }
 }
 
+/// How much of a verdict a reader is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// All of it: for administrators.
+    Whole,
+    /// Everything but which documents it is about, which the reader may have no right to know of.
+    WithoutDocuments,
+}
+
 /// A row of the audit, which is also what the stream tells.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
@@ -118,10 +129,25 @@ impl Entry {
             && known.checksum == verdict.checksum
     }
 
-    /// As it goes out on a stream.
-    pub(crate) fn frame(&self) -> Bytes {
+    /// What of it is told with this detail. Of an outside service it is all: the job ids in its reports are its own.
+    pub(crate) fn limited_to(&self, detail: Detail) -> Cow<'_, Self> {
+        let Verdict { service, documents, details, .. } = &self.verdict;
+        let names = !documents.is_empty() || details.as_ref().is_some_and(|told| !told.missing_job_ids.is_empty());
+        if detail == Detail::Whole || !names || !is_own(service) {
+            return Cow::Borrowed(self);
+        }
+        let mut limited = self.clone();
+        limited.verdict.documents.clear();
+        if let Some(details) = &mut limited.verdict.details {
+            details.missing_job_ids.clear();
+        }
+        Cow::Owned(limited)
+    }
+
+    /// As it goes out on a stream with this detail.
+    pub(crate) fn frame(&self, detail: Detail) -> Bytes {
         // Strings, finite numbers and trees of them always serialise.
-        let data = serde_json::to_string(self).unwrap_or_default();
+        let data = serde_json::to_string(&*self.limited_to(detail)).unwrap_or_default();
         Bytes::from(format!("id: {}\nevent: reconciliation.update\ndata: {data}\n\n", self.event_id))
     }
 }

@@ -1,15 +1,17 @@
-//! The calls about reconciliation. Whoever gets in may read: verdicts hold names, versions, counts and hashes, and no
-//! state.
+//! The calls about reconciliation. Whoever gets in may read: verdicts hold versions, counts and hashes, and no state.
+//! The names of documents in them are for administrators only: a name may be what somebody has no right to know.
 
 use axum::Extension;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::audit::Detail;
 use super::problems::NOT_DIFFERENT;
 use super::service::Reconciliation;
 use crate::base::error::Kind as K;
 use crate::engine::problems::NOT_IN_MEMORY;
 use crate::http::api::Api;
+use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 
@@ -26,6 +28,11 @@ pub(crate) fn router(reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> 
         .merge(audit::router())
         .merge(services::router())
         .layer(Extension(reconciliation))
+}
+
+/// What of a verdict a caller is told.
+const fn detail_for(caller: &Caller) -> Detail {
+    if caller.administrator { Detail::Whole } else { Detail::WithoutDocuments }
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];

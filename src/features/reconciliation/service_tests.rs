@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::audit::{Action, Entry};
+use super::audit::{Action, Detail, Entry};
 use super::service::{Comparing, Parts, Received, Reconciliation, Registration, ReportOutcome};
 use super::stream::Found;
 use super::trim::trim_job;
@@ -192,12 +192,12 @@ async fn the_audit_forgets_what_is_old_but_for_what_is_in_force() {
     assert_eq!(reconciliation.status().len(), 2);
     // Whoever saw what is gone is told so; whoever saw what is there misses nothing.
     let again = begin(&running, 2).await;
-    assert_eq!(again.open(Some("1-00000000")).await.reason, Some("diverged"));
+    assert_eq!(again.open(Some("1-00000000"), Detail::Whole).await.reason, Some("diverged"));
     let newest = rows[0].event_id.clone();
-    let opening = again.open(Some(&newest)).await;
+    let opening = again.open(Some(&newest), Detail::Whole).await;
     assert_eq!((opening.reason, opening.frames.len(), opening.cursor), (None, 0, rows[0].seq));
     let oldest_run = newest.split_once('-').unwrap().1.to_owned();
-    assert_eq!(again.open(Some(&format!("2-{oldest_run}"))).await.reason, Some("trimmed"));
+    assert_eq!(again.open(Some(&format!("2-{oldest_run}")), Detail::Whole).await.reason, Some("trimmed"));
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn whoever_is_behind_memory_reads_from_the_audit_and_goes_on() {
     }
     assert!(matches!(reconciliation.feed().after(1), Found::Behind));
     // 1,200 comparisons are one row, which stands at the end: nothing lies between, and memory has the rest.
-    let opening = reconciliation.open(Some(&first)).await;
+    let opening = reconciliation.open(Some(&first), Detail::Whole).await;
     assert_eq!((opening.reason, opening.frames.len()), (None, 0));
     let Found::Updates(updates) = reconciliation.feed().after(opening.cursor) else { panic!("nothing follows") };
     assert_eq!(updates.last().unwrap().entry().unwrap().count, 1200);

@@ -3,6 +3,7 @@
 //! Updates are ordered by their place, which is given out when a row is written and may be filled a little later: what
 //! comes after an open place waits for it. So a stream that has seen one has seen all before it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::audit::{Entry, EventId, Run};
+use super::audit::{Detail, Entry, EventId, Run};
 use super::sql::audit::Beginning;
 use crate::features::reconciliation::limits::{RECONCILIATION_RING_BYTES_MAX, RECONCILIATION_RING_UPDATES_MAX};
 
@@ -23,26 +24,45 @@ pub(crate) enum News {
     },
 }
 
-/// Something told, and its bytes: made once, shared by all streams.
+/// Something told, and its bytes: made once for each [`Detail`], shared by all streams.
 #[derive(Debug)]
 pub(crate) struct Update {
     /// Its place among all.
     pub seq: u64,
     pub news: News,
-    /// As it goes out.
+    /// As it goes out to administrators.
     pub frame: Bytes,
+    /// As it goes out to others; `None`: the same, since it names no document.
+    limited_frame: Option<Bytes>,
 }
 
 impl Update {
     fn new(seq: u64, news: News) -> Self {
         let frame = match &news {
-            News::Verdict(entry) => entry.frame(),
+            News::Verdict(entry) => entry.frame(Detail::Whole),
             News::Removed { service } => {
                 let data = serde_json::json!({ "service": service });
                 Bytes::from(format!("event: reconciliation.removed\ndata: {data}\n\n"))
             }
         };
-        Self { seq, news, frame }
+        let limited_frame = match &news {
+            News::Verdict(entry) if matches!(entry.limited_to(Detail::WithoutDocuments), Cow::Owned(_)) => {
+                Some(entry.frame(Detail::WithoutDocuments))
+            }
+            _ => None,
+        };
+        Self { seq, news, frame, limited_frame }
+    }
+
+    /// As it goes out with this detail.
+    pub(crate) fn frame(&self, detail: Detail) -> Bytes {
+        let limited = self.limited_frame.as_ref().filter(|_| detail == Detail::WithoutDocuments);
+        limited.unwrap_or(&self.frame).clone()
+    }
+
+    /// Bytes that it takes.
+    fn bytes(&self) -> usize {
+        self.frame.len() + self.limited_frame.as_ref().map_or(0, Bytes::len)
     }
 
     /// The verdict that it tells of, if it does.
@@ -126,7 +146,7 @@ impl Feed {
         let inner = Inner {
             next: last.saturating_add(1),
             open: BTreeMap::new(),
-            bytes: ring.iter().map(|update| update.frame.len()).sum(),
+            bytes: ring.iter().map(|update| update.bytes()).sum(),
             ring,
             floor,
             head: last,
@@ -212,12 +232,12 @@ impl Inner {
                 News::Verdict(entry) => drop(self.latest.insert(entry.verdict.service.clone(), Arc::clone(&update))),
                 News::Removed { service } => drop(self.latest.remove(service)),
             }
-            self.bytes += update.frame.len();
+            self.bytes += update.bytes();
             self.ring.push_back(update);
         }
         while self.ring.len() > RECONCILIATION_RING_UPDATES_MAX || self.bytes > RECONCILIATION_RING_BYTES_MAX {
             let Some(oldest) = self.ring.pop_front() else { return };
-            self.bytes -= oldest.frame.len();
+            self.bytes -= oldest.bytes();
             self.floor = self.floor.max(oldest.seq);
         }
     }

@@ -216,6 +216,37 @@ async fn a_change_of_access_after_a_comparison_is_no_difference_to_the_scrub() {
 }
 
 #[tokio::test]
+async fn the_names_of_documents_that_differ_are_for_administrators() {
+    let server = Process::start(&["--reconciliation-seconds", "3600", "--reconciliation-scrub-kib", "0"]);
+    fill(&server).await;
+    let secret = json!({ "read": ["carol"] });
+    server.tell("PUT", "/api/v1/games/a/access", &[], secret).await.expect(200);
+    let mut player = Follower::connect(&format!("{}{STREAM}", server.url), Some("alice"), None).await.unwrap();
+    server.tell("POST", "/reconciliation/run", &[], json!({})).await.expect(200);
+    tamper(&server, "DELETE FROM events WHERE document = 1 AND version = 7");
+    let run = server.tell("POST", "/reconciliation/run", &[], json!({ "service": GAMES })).await.expect(200);
+    let whole = run.body["items"][0].clone();
+    assert_eq!(whole["documents"][0]["document"], "games/a", "{whole}");
+    assert_eq!(whole["discrepancyDetails"]["missingJobIds"], json!(["games/a@7"]), "{whole}");
+    let mut limited = whole.clone();
+    limited["documents"] = json!([]);
+    limited["discrepancyDetails"]["missingJobIds"] = json!([]);
+
+    let of_games = |items: Value| {
+        let items = items["items"].as_array().unwrap().clone();
+        items.into_iter().find(|item| item["service"] == GAMES && item["status"] == "discrepancy").unwrap()
+    };
+    for path in ["/reconciliation/status", "/reconciliation/audit"] {
+        assert_eq!(of_games(server.get(path).await.1), whole, "{path}");
+        assert_eq!(of_games(server.get_as("alice", path).await.1), limited, "{path}");
+    }
+    assert_eq!(until(&mut player, "discrepancy").await, limited, "as it is found");
+    let mut late = Follower::connect(&format!("{}{STREAM}", server.url), Some("alice"), None).await.unwrap();
+    assert_eq!(until(&mut late, "discrepancy").await, limited, "what is in force");
+    assert_eq!(until(&mut follow(&server, None).await, "discrepancy").await, whole, "to the administrator");
+}
+
+#[tokio::test]
 async fn a_verdict_says_what_was_compared_and_since_when_everything_was() {
     let mut server = filled().await;
     let verdict = async |server: &Process, body: Value| {

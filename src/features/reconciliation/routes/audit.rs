@@ -1,5 +1,6 @@
 //! Reading the audit and the verdicts in force, and comparing now.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -11,10 +12,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::schemas::{DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, Verdicts};
-use super::{ReadProblems, RunProblems, json};
+use super::{ReadProblems, RunProblems, detail_for, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::features::reconciliation::audit::Entry;
+use crate::features::reconciliation::audit::{Detail, Entry};
 use crate::features::reconciliation::service::Reconciliation;
 use crate::features::reconciliation::sql::audit::Filter;
 use crate::features::reconciliation::stream::Update;
@@ -41,23 +42,25 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 #[derive(Serialize)]
 struct Items<'a> {
-    items: Vec<&'a Entry>,
+    items: Vec<Cow<'a, Entry>>,
 }
 
-fn items(updates: &[Arc<Update>]) -> Result<Response> {
-    json(StatusCode::OK, &Items { items: updates.iter().filter_map(|update| update.entry()).collect() })
+fn items(updates: &[Arc<Update>], detail: Detail) -> Result<Response> {
+    let entries = updates.iter().filter_map(|update| update.entry());
+    json(StatusCode::OK, &Items { items: entries.map(|entry| entry.limited_to(detail)).collect() })
 }
 
 /// The verdict in force of each service
 ///
-/// The last one that was found, also right after a restart: `at` says when. For everyone who gets in.
+/// The last one that was found, also right after a restart: `at` says when. For everyone who gets in; documents are
+/// named to administrators only.
 #[utoipa::path(
     get, path = "/reconciliation/status", operation_id = "readReconciliationStatus", tag = "reconciliation",
     params(Caller),
     responses((status = 200, description = "The verdicts, by service.", body = Verdicts), ReadProblems),
 )]
-async fn status(Extension(reconciliation): Extension<Arc<Reconciliation>>, _: Caller) -> HandlerResult<Response> {
-    Ok(items(&reconciliation.status())?)
+async fn status(Extension(reconciliation): Extension<Arc<Reconciliation>>, caller: Caller) -> HandlerResult<Response> {
+    Ok(items(&reconciliation.status(), detail_for(&caller))?)
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -82,7 +85,7 @@ struct AuditQuery {
 /// Read the audit
 ///
 /// One row per comparison, newest first; unchanged `verified` verdicts of a service are one row with `count`, `firstAt`
-/// and `at`, which comes to the front each time. For everyone who gets in.
+/// and `at`, which comes to the front each time. For everyone who gets in; documents are named to administrators only.
 #[utoipa::path(
     get, path = "/reconciliation/audit", operation_id = "readReconciliationAudit", tag = "reconciliation",
     params(Caller, AuditQuery),
@@ -90,7 +93,7 @@ struct AuditQuery {
 )]
 async fn audit(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
-    _: Caller,
+    caller: Caller,
     Query(query): Query<AuditQuery>,
 ) -> HandlerResult<Response> {
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
@@ -106,7 +109,8 @@ async fn audit(
         before: page.parse_after(str::parse)?,
     };
     let rows = reconciliation.audit(filter, page.limit).await?;
-    Ok(json(StatusCode::OK, &Page::new(rows, page.limit, |row| row.seq.to_string(), |row| row))?)
+    let item = |row: Entry| row.limited_to(detail_for(&caller)).into_owned();
+    Ok(json(StatusCode::OK, &Page::new(rows, page.limit, |row| row.seq.to_string(), item))?)
 }
 
 fn moment(field: &str, text: &str) -> Result<Timestamp> {
@@ -143,5 +147,5 @@ async fn run(
         sent.one_of(&[JSON])?;
         sent.parse()?
     };
-    Ok(items(&reconciliation.run(body.service).await?)?)
+    Ok(items(&reconciliation.run(body.service).await?, Detail::Whole)?)
 }

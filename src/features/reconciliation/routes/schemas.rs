@@ -39,7 +39,7 @@ pub(super) struct ReconciliationUpdate {
     /// How often.
     #[schema(minimum = 1)]
     pub count: u64,
-    /// The documents that differ.
+    /// The documents that differ; empty for whoever is no administrator.
     pub documents: Vec<DocumentDifference>,
     /// What was looked at: `changes` since the comparison before, and where each document ends; `rows`, each by itself
     /// and against its neighbours; `states`, each made again from its events; of an outside service: its `report`.
@@ -58,7 +58,7 @@ pub(super) struct DiscrepancyDetails {
     pub expected: BTreeMap<String, f64>,
     /// What is.
     pub actual: BTreeMap<String, f64>,
-    /// The ids of what should be there and is not.
+    /// The ids of what should be there and is not; where they name documents, empty for whoever is no administrator.
     pub missing_job_ids: Vec<String>,
 }
 

@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::StreamProblems;
+use super::{StreamProblems, detail_for};
 use crate::base::error::Result;
 use crate::base::limits::STREAM_WRITE_BYTES_MAX;
+use crate::features::reconciliation::audit::Detail;
 use crate::features::reconciliation::service::{Opening, Reconciliation};
 use crate::features::reconciliation::stream::Found;
 use crate::http::api::Api;
@@ -34,7 +35,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 /// then each as it is found: `reconciliation.update` with its `eventId` as `id`; `reconciliation.removed` when an
 /// outside service is no more; `heartbeat` at fixed times; `bye` at the end. With `Last-Event-ID` first what was missed
 /// (unchanged verified verdicts as one, with their `count`). Where that cannot be told, `snapshot` says why
-/// (`diverged`, `trimmed`, `too-many`, `unavailable`) and the verdicts in force follow.
+/// (`diverged`, `trimmed`, `too-many`, `unavailable`) and the verdicts in force follow. Documents are named to
+/// administrators only.
 #[utoipa::path(
     get, path = "/reconciliation/stream", operation_id = "followReconciliation", tag = "reconciliation",
     params(Caller, ResumeHeader),
@@ -54,13 +56,14 @@ async fn follow(
         StreamPermit::Acquired(permit) => permit,
         StreamPermit::Denied(answer) => return answer,
     };
-    let source = ReconciliationSource::open(reconciliation, resume.as_deref()).await;
+    let source = ReconciliationSource::open(reconciliation, resume.as_deref(), detail_for(&caller)).await;
     Ok(EventStream::new(StreamContext::new(&api, permit), caller, source).into_response())
 }
 
 /// One dashboard: a cursor, and the frames to send next.
 struct ReconciliationSource {
     reconciliation: Arc<Reconciliation>,
+    detail: Detail,
     /// Serialised, and shared with all other dashboards.
     frames: VecDeque<Bytes>,
     cursor: u64,
@@ -75,10 +78,10 @@ impl EventSource for ReconciliationSource {
             match self.reconciliation.feed().after(self.cursor) {
                 Found::Updates(updates) => {
                     self.cursor = updates.last().map_or(self.cursor, |update| update.seq);
-                    self.frames.extend(updates.iter().map(|update| update.frame.clone()));
+                    self.frames.extend(updates.iter().map(|update| update.frame(self.detail)));
                 }
                 Found::Behind => {
-                    let opening = self.reconciliation.behind(self.cursor).await;
+                    let opening = self.reconciliation.behind(self.cursor, self.detail).await;
                     self.take_up(opening);
                 }
                 // An error means that there will be no more: then there is only the end to wait for.
@@ -98,11 +101,11 @@ impl EventSource for ReconciliationSource {
 }
 
 impl ReconciliationSource {
-    async fn open(reconciliation: Arc<Reconciliation>, resume: Option<&str>) -> Self {
+    async fn open(reconciliation: Arc<Reconciliation>, resume: Option<&str>, detail: Detail) -> Self {
         // Before the first look, so that nothing falls between.
         let grown = reconciliation.feed().grown();
-        let opening = reconciliation.open(resume).await;
-        let mut source = Self { reconciliation, frames: VecDeque::new(), cursor: 0, grown };
+        let opening = reconciliation.open(resume, detail).await;
+        let mut source = Self { reconciliation, detail, frames: VecDeque::new(), cursor: 0, grown };
         source.take_up(opening);
         source
     }
@@ -163,7 +166,7 @@ mod tests {
             stop: stop.clone(),
             permit: ConcurrencyLimit::new(1).try_acquire("dashboard".into()).unwrap(),
         };
-        let source = ReconciliationSource::open(Arc::clone(reconciliation), None).await;
+        let source = ReconciliationSource::open(Arc::clone(reconciliation), None, Detail::Whole).await;
         (EventStream::new(context, caller, source), stop)
     }
 

@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::Reconciliation;
-use crate::features::reconciliation::audit::{Entry, EventId};
+use crate::features::reconciliation::audit::{Detail, EventId};
 use crate::features::reconciliation::limits::RECONCILIATION_REPLAY_MAX;
 use crate::features::reconciliation::sql;
 use crate::features::reconciliation::sql::audit::Missed;
@@ -23,22 +23,22 @@ pub(crate) struct Opening {
 impl Reconciliation {
     /// What a stream tells first: the verdicts in force to whoever is new, what was missed to whoever comes back.
     /// Whoever cannot be told what they missed gets the verdicts in force, and the reason.
-    pub(crate) async fn open(&self, last_event_id: Option<&str>) -> Opening {
+    pub(crate) async fn open(&self, last_event_id: Option<&str>, detail: Detail) -> Opening {
         let reason = match last_event_id {
             None => None,
-            Some(text) => match self.catch_up(text).await {
+            Some(text) => match self.catch_up(text, detail).await {
                 Ok(opening) => return opening,
                 Err(reason) => Some(reason),
             },
         };
         let (latest, cursor) = self.feed.start();
-        Opening { reason, frames: latest.iter().map(|update| update.frame.clone()).collect(), cursor }
+        Opening { reason, frames: latest.iter().map(|update| update.frame(detail)).collect(), cursor }
     }
 
-    async fn catch_up(&self, last_event_id: &str) -> Result<Opening, &'static str> {
+    async fn catch_up(&self, last_event_id: &str, detail: Detail) -> Result<Opening, &'static str> {
         let id = EventId::parse(last_event_id).ok_or("diverged")?;
         let after = self.place(&id).ok_or("diverged")?;
-        self.missed_after(after).await
+        self.missed_after(after, detail).await
     }
 
     /// After which place whoever saw `id` last is to be told. `None`: nobody here gave that id.
@@ -54,17 +54,17 @@ impl Reconciliation {
     }
 
     /// What comes after `cursor`, which is too old for memory.
-    pub(crate) async fn behind(&self, cursor: u64) -> Opening {
-        match self.missed_after(cursor).await {
+    pub(crate) async fn behind(&self, cursor: u64, detail: Detail) -> Opening {
+        match self.missed_after(cursor, detail).await {
             Ok(opening) => opening,
             Err(reason) => {
-                let opening = self.open(None).await;
+                let opening = self.open(None, detail).await;
                 Opening { reason: Some(reason), ..opening }
             }
         }
     }
 
-    async fn missed_after(&self, after: u64) -> Result<Opening, &'static str> {
+    async fn missed_after(&self, after: u64, detail: Detail) -> Result<Opening, &'static str> {
         let floor = self.feed.floor();
         if after >= floor {
             return Ok(Opening { reason: None, frames: Vec::new(), cursor: after });
@@ -74,7 +74,7 @@ impl Reconciliation {
         };
         match self.parts.reads.ask(question).await {
             Ok(Missed::Rows(rows)) => {
-                let frames = rows.iter().map(Entry::frame).collect();
+                let frames = rows.iter().map(|row| row.frame(detail)).collect();
                 Ok(Opening { reason: None, frames, cursor: floor })
             }
             Ok(Missed::Trimmed) => Err("trimmed"),
