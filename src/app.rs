@@ -241,7 +241,7 @@ impl Builder {
         let finished = spawn_engine(actor, commands)?;
         let deps = features.middleware_deps(config.loopback_owner);
         let router = features.router(&deps).with_state(api.clone());
-        let middleware = Middleware::new(router, deps, Arc::clone(&hub), self.clock.now());
+        let middleware = Middleware::new(router, deps, api.reads.clone(), self.clock.now());
         let admission = Admission::new(authenticator, config.connections_per_user_max, config.tailnet_recheck);
         let server = server_options(&config);
         let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;

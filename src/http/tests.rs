@@ -25,6 +25,8 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::Seq;
 use crate::document::chain::Hash;
+use crate::engine::handle;
+use crate::engine::read::Reads;
 use crate::http::error::HandlerResult;
 use crate::http::page::PageRequest;
 use crate::http::request::body::{BodyLimits, Json};
@@ -38,6 +40,7 @@ use crate::http::server::middleware::{Middleware, MiddlewareDeps};
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
+use crate::store;
 use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
 use crate::tailnet::policy::Policy;
@@ -75,7 +78,7 @@ async fn start(options: ServerOptions) -> Server {
     let signals = Signals::default();
     let sessions = Arc::new(NoSessions::default());
     let middleware_deps = MiddlewareDeps { sessions, loopback: Loopback::Owner, rate_limiter: Arc::new(NoRateLimit) };
-    let middleware = Middleware::new(routes(signals.clone()), middleware_deps, hub(), Timestamp::from_millis(0xabc));
+    let middleware = Middleware::new(routes(signals.clone()), middleware_deps, reads(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
     let listeners = ListenerSet::only(Listener::new(listener, &Arc::default()).unwrap());
     let authenticator = Authenticator::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default());
@@ -84,9 +87,12 @@ async fn start(options: ServerOptions) -> Server {
     Server { address, stop, task, signals }
 }
 
-fn hub() -> Arc<Hub> {
-    let bounds = RingBounds { events_max: 1, bytes_max: 1 };
-    Arc::new(Hub::new((Seq::ZERO, Hash::ZERO), bounds))
+/// No game has moved, so that nothing is ever read.
+fn reads() -> Reads {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, reader) = store::open(store::Options::new(directory.path())).unwrap();
+    let hub = Hub::new((Seq::ZERO, Hash::ZERO), RingBounds { events_max: 1, bytes_max: 1 });
+    Reads::new(Arc::new(hub), reader, handle::channel().0, Vec::new())
 }
 
 fn routes(signals: Signals) -> Router {

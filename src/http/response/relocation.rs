@@ -4,6 +4,8 @@ use http::Uri;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
+use crate::document::visibility::Viewer;
+use crate::engine::read::Reads;
 use crate::engine::refusal::moved_elsewhere;
 use crate::http::request::query;
 use crate::live::hub::Hub;
@@ -14,22 +16,28 @@ const PREFIXES: [&str; 2] = ["/api/v1/games/", "/api/game/"];
 /// or checks that it arrived, and a repeated migration gets its first answer again.
 const NOT_REDIRECTED: [&str; 2] = ["import", "migrate"];
 
-/// Error: `Moved` for a request about a game that has moved, with `to` and the `location` of the same target there.
-pub(crate) fn check(hub: &Hub, uri: &Uri) -> Result<()> {
+/// The game that a request is about, if it has moved and the request is to be redirected.
+pub(crate) fn moved_game(hub: &Hub, uri: &Uri) -> Option<DocumentName> {
     if hub.relocations().count() == 0 {
-        return Ok(());
+        return None;
     }
     // Routing undoes the encoding of names too.
-    let Some(path) = query::decode(uri.path()) else { return Ok(()) };
+    let path = query::decode(uri.path())?;
     let mut rest = PREFIXES.iter().find_map(|prefix| path.strip_prefix(prefix)).unwrap_or_default().split('/');
-    let Ok(name) = DocumentName::new("games", rest.next().unwrap_or_default()) else { return Ok(()) };
-    match rest.next() {
-        Some(call) if NOT_REDIRECTED.contains(&call) => Ok(()),
-        _ => check_game(hub, &name, uri),
-    }
+    let name = DocumentName::new("games", rest.next().unwrap_or_default()).ok()?;
+    let redirected = !rest.next().is_some_and(|call| NOT_REDIRECTED.contains(&call));
+    (redirected && hub.relocations().find(&name).is_some()).then_some(name)
 }
 
-/// As [`check`], for a request that is known to be about this game.
+/// Errors: `Moved` for a game that has moved, as [`check_game`]; `NotFound` in its place for whoever may not read it, as
+/// for a game that never was.
+pub(crate) async fn check_readable_game(reads: &Reads, name: &DocumentName, viewer: &Viewer, uri: &Uri) -> Result<()> {
+    reads.check_reader(name, viewer).await?;
+    check_game(&reads.hub, name, uri)
+}
+
+/// For a request about this game by whoever may read it. Error: `Moved` if it has moved, with `to` and the `location`
+/// of the same target there.
 pub(crate) fn check_game(hub: &Hub, name: &DocumentName, uri: &Uri) -> Result<()> {
     hub.relocations().find(name).map_or(Ok(()), |moved| Err(redirect(&moved_elsewhere(&moved), uri)))
 }

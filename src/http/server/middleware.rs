@@ -13,6 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use serde_json::Value;
@@ -20,6 +21,9 @@ use tower::Service;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::DocumentName;
+use crate::document::visibility::Viewer;
+use crate::engine::read::Reads;
 use crate::http::error::HttpError;
 use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress, Sessions};
 use crate::http::request::headers::{LAST_EVENT_ID, check_transfer_coding, wants_event_stream};
@@ -30,7 +34,6 @@ use crate::http::response::trailing_newline::add_trailing_newline;
 use crate::http::server::admission::{ConnectionInfo, ConnectionRefusal};
 use crate::http::server::head_reader::BareLineFeed;
 use crate::http::server::rate_limit::RateLimiter;
-use crate::live::hub::Hub;
 
 /// The policy of an HTML page that brings none of its own.
 const PAGE_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
@@ -47,10 +50,9 @@ const FUNNEL_REQUEST: HeaderName = HeaderName::from_static("tailscale-funnel-req
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The router and the checks in front of it. Shared by all connections of a server.
-#[derive(Debug)]
 pub(crate) struct Middleware {
     router: Router,
-    hub: Arc<Hub>,
+    reads: Reads,
     deps: MiddlewareDeps,
     started: Timestamp,
     /// Requests so far. With `started` it makes a request id.
@@ -68,10 +70,10 @@ pub(crate) struct MiddlewareDeps {
 
 impl Middleware {
     /// `router` must be complete: its fallbacks are set here. `started` is when the process started, so that request
-    /// ids of two runs differ. `hub` knows the documents that have moved.
-    pub(crate) fn new(router: Router, deps: MiddlewareDeps, hub: Arc<Hub>, started: Timestamp) -> Self {
+    /// ids of two runs differ. `reads` knows the documents that have moved, and who may know of them.
+    pub(crate) fn new(router: Router, deps: MiddlewareDeps, reads: Reads, started: Timestamp) -> Self {
         let router = router.fallback(no_route).method_not_allowed_fallback(no_method);
-        Self { router, hub, deps, started, requests: AtomicU64::new(0) }
+        Self { router, reads, deps, started, requests: AtomicU64::new(0) }
     }
 
     /// Handles one request. A handler that panics gives a 500; the future itself never panics. Dropping it drops the
@@ -89,8 +91,11 @@ impl Middleware {
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let (mut headers, mut cookie_update) = (Vec::new(), None);
         let handled = match self.admit(info, &mut request, &mut headers, &mut cookie_update) {
-            Ok(()) => self.dispatch(request).left_future(),
-            Err(error) => ready(refuse(error, info, &request, number)).right_future(),
+            Ok(()) => match self.about_moved_game(&request) {
+                None => self.dispatch(request).left_future(),
+                Some((name, viewer)) => self.redirect(name, viewer, request).left_future().right_future(),
+            },
+            Err(error) => ready(refuse(error, info, &request, number)).right_future().right_future(),
         };
         handled.map(move |mut response| {
             if let Some(PendingRedirect(error)) = response.extensions_mut().remove::<PendingRedirect>() {
@@ -157,8 +162,28 @@ impl Middleware {
         // For requests that stand for several.
         extensions.insert(Arc::clone(rate_limiter));
         response_headers.extend(decision.headers);
-        decision.refused.map_or(Ok(()), Err)?;
-        relocation::check(&self.hub, request.uri())
+        decision.refused.map_or(Ok(()), Err)
+    }
+
+    /// The game that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when nobody
+    /// knows who asks: it refuses them without a word about the game.
+    fn about_moved_game(&self, request: &Request<Body>) -> Option<(DocumentName, Viewer)> {
+        let name = relocation::moved_game(&self.reads.hub, request.uri())?;
+        let caller = request.extensions().get::<CallerResolution>()?.caller()?;
+        Some((name, caller.viewer.clone()))
+    }
+
+    fn redirect(&self, name: DocumentName, viewer: Viewer, request: Request<Body>) -> BoxFuture<'static, Response> {
+        let (reads, uri) = (self.reads.clone(), request.uri().clone());
+        let dispatched = self.dispatch(request);
+        // In a box, so that the future of every other request is no larger for it.
+        Box::pin(async move {
+            match relocation::check_readable_game(&reads, &name, &viewer, &uri).await {
+                Err(error) => HttpError(error).into_response(),
+                // It came back just now.
+                Ok(()) => dispatched.await,
+            }
+        })
     }
 
     fn dispatch(&self, request: Request<Body>) -> impl Future<Output = Response> + Send + use<> {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{GAME, Hand, RECONNECT, ask, hosting, migrate, target, until_moved, without_redirects, write};
 use crate::support::relay::{Does, Relay};
+use crate::support::session::shown;
 use crate::support::{Follower, Process};
 
 async fn listed(server: &Process, query: &str) -> Value {
@@ -34,6 +35,53 @@ async fn lists_say_where_a_game_is_and_not_what_it_was() {
     let back = listed(&from, "?include=state").await;
     assert!(back.get("movedTo").is_none() && back["state"]["n"] == 6, "{back}");
     assert_eq!(listed(&to, "").await["movedTo"], from.url);
+}
+
+#[tokio::test]
+async fn where_a_game_is_is_not_told_to_whoever_may_not_read_it() {
+    let (mut from, to) = (hosting(&[], 3).await, target().await);
+    from.tell("PUT", &format!("{GAME}/access"), &[], json!({ "read": ["alice"] })).await.expect(200);
+    assert_eq!(migrate(&from, &to.url).await.0, 200);
+    for _ in 0..2 {
+        for (method, path) in [
+            ("GET", ""),
+            ("HEAD", ""),
+            ("PUT", ""),
+            ("PATCH", ""),
+            ("DELETE", ""),
+            ("GET", "/events"),
+            ("GET", "/access"),
+            ("GET", "/seats"),
+            ("POST", "/seats"),
+            ("GET", "/persistence"),
+            ("POST", "/actions"),
+        ] {
+            let path = format!("{GAME}{path}");
+            let request = |viewer| {
+                let (from, path) = (&from, path.clone());
+                async move {
+                    let request = shown(from.request(method, &path), viewer).await;
+                    without_redirects(request.json(&json!({}))).await
+                }
+            };
+            let (status, headers, body) = request("bob").await;
+            assert_eq!((status, headers.get("location")), (404, None), "{method} {path}: {body}");
+            assert!(!body.to_string().contains(&to.url), "{method} {path}: {body}");
+            let (status, headers, _) = request("alice").await;
+            let there = format!("{}{path}", to.url);
+            assert_eq!((status, headers["location"].to_str().unwrap()), (308, &*there), "{method}");
+        }
+        let token = json!({ "gameId": "g1", "playerId": "bob", "reconnectToken": format!("rjt_{}", "A".repeat(43)) });
+        let request = shown(from.request("POST", RECONNECT), "bob").await.json(&token);
+        let (status, _, body) = without_redirects(request).await;
+        assert_eq!(status, 404, "{body}");
+        // Nobody is told where it is before they say who they are.
+        let nobody = from.request("GET", GAME).header("x-forwarded-for", "192.0.2.1");
+        assert_eq!(without_redirects(nobody).await.0, 401);
+        // Also when it is not in memory.
+        from.kill();
+        from.start_again();
+    }
 }
 
 #[tokio::test]
