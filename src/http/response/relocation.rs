@@ -29,8 +29,8 @@ pub(crate) fn moved_game(hub: &Hub, uri: &Uri) -> Option<DocumentName> {
     (redirected && hub.relocations().find(&name).is_some()).then_some(name)
 }
 
-/// Errors: `Moved` for a game that has moved, as [`check_game`]; `NotFound` in its place for whoever may not read it, as
-/// for a game that never was.
+/// Errors: `Moved` for a game that has moved, as [`check_game`]; `NotFound` in its place for whoever may not read it,
+/// as for a game that never was.
 pub(crate) async fn check_readable_game(reads: &Reads, name: &DocumentName, viewer: &Viewer, uri: &Uri) -> Result<()> {
     reads.check_reader(name, viewer).await?;
     check_game(&reads.hub, name, uri)

@@ -165,8 +165,8 @@ impl Middleware {
         decision.refused.map_or(Ok(()), Err)
     }
 
-    /// The game that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when nobody
-    /// knows who asks: it refuses them without a word about the game.
+    /// The game that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when it is
+    /// not known who asks: it refuses them without a word about the game.
     fn about_moved_game(&self, request: &Request<Body>) -> Option<(DocumentName, Viewer)> {
         let name = relocation::moved_game(&self.reads.hub, request.uri())?;
         let caller = request.extensions().get::<CallerResolution>()?.caller()?;
