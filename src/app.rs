@@ -46,7 +46,7 @@ use crate::store::{self, Memory, OpenError, Reader, Synchronous};
 use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
 
-use feature_set::{Closing, FeatureSet, create_tables};
+use feature_set::{FeatureSet, StopSteps, create_tables};
 use options::{bounds, engine_options, history, listen_options, policy, store_options};
 
 /// Documents that are counted at the start, so that it does not take longer the more there are.
@@ -71,7 +71,7 @@ pub struct Server {
     /// The listener and its connections. Ends by itself once told to stop.
     serving: JoinSet<()>,
     /// What features have to store at the end.
-    closing: Closing,
+    closing: StopSteps,
     administrator_link: Option<String>,
     /// What goes on for as long as there is a server.
     _tasks: JoinSet<()>,

@@ -33,13 +33,13 @@ pub(super) struct FeatureSet {
     pub hooks: engine::Hooks,
     pub jobs: Vec<Job>,
     pub tasks: Vec<Task>,
-    pub close: Closing,
+    pub close: StopSteps,
     pub parts: ServerParts,
 }
 
 /// What features store at the stop.
 #[derive(Default)]
-pub(super) struct Closing(Vec<(&'static str, Close)>);
+pub(super) struct StopSteps(Vec<(&'static str, Close)>);
 
 /// The collections whose new documents live in memory only.
 pub(super) fn volatile_collections(options: &FeatureOptions) -> BTreeSet<Collection> {
@@ -164,7 +164,7 @@ impl FeatureSet {
     }
 }
 
-impl Closing {
+impl StopSteps {
     /// Stores what is stored from time to time only. Where storage fails a little is given away at the next start.
     pub(super) async fn run(self) {
         for (name, close) in self.0 {

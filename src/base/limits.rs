@@ -57,6 +57,7 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes a second that a peer must take of what is answered, streams excepted, once it has been waited for as long as
 /// [`WRITE_STALL_TIMEOUT`] in all (default): a fraction of what the slowest mobile network brings. Below it: closed.
+// A zero would not compile.
 pub const ANSWER_BYTES_PER_SECOND_MIN: NonZeroU32 = NonZeroU32::new(4 << 10).unwrap();
 /// How long requests may go on after the order to stop (default). Past it: dropped.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use super::Refusal;
-use super::server::{Asked, EXIT_REFUSED, Server, find};
+use super::server::{EXIT_REFUSED, Server, ServerChoice, find};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
@@ -21,7 +21,7 @@ use crate::store::file::backup::{BackupProgress, Cancellation, make_backup, path
 
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
-pub(super) fn run(config: &Config, asked: Asked, to: Option<PathBuf>) -> Result<u8, Refusal> {
+pub(super) fn run(config: &Config, asked: ServerChoice, to: Option<PathBuf>) -> Result<u8, Refusal> {
     if let Some(to) = to.as_ref().filter(|to| to.exists()) {
         return Err(Refusal { why: format!("{} is there already", to.display()), code: EXIT_DATA });
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Refusal;
-use super::server::{Asked, find};
+use super::server::{ServerChoice, find};
 use crate::base::clock::{Clock as _, SystemClock, Timestamp};
 use crate::cli::{print, runtime};
 use crate::config::Config;
@@ -41,7 +41,7 @@ type Found = Result<String, String>;
 type Look = fn(&Known) -> Found;
 
 /// Runs all looks and says what each found, in their order.
-pub(super) fn run(config: &Config, asked: Asked) -> Result<u8, Refusal> {
+pub(super) fn run(config: &Config, asked: ServerChoice) -> Result<u8, Refusal> {
     let known = Known { config: config.clone(), database: config.data_dir.join(FILE_NAME) };
     let looks: [(&str, Look); 7] = [
         ("data directory", data_directory),
@@ -196,7 +196,7 @@ fn tailnet(known: &Known) -> Found {
 }
 
 /// Whether the address is free, or the server of this data directory has it.
-fn port(config: &Config, asked: Asked, data_dir: &Path) -> Found {
+fn port(config: &Config, asked: ServerChoice, data_dir: &Path) -> Found {
     if let Ok(LockState::Held { addresses }) = lock_state(data_dir) {
         let server = find(asked, data_dir).map_err(|refusal| refusal.why)?;
         let answer = server.map(|server| server.get_any("/readyz")).transpose().map_err(|refusal| refusal.why)?;

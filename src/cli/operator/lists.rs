@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Refusal;
-use super::server::{Asked, EXIT_REFUSED, Server, find};
+use super::server::{EXIT_REFUSED, Server, ServerChoice, find};
 use crate::base::ids::Collection;
 use crate::cli::print;
 use crate::config::Listed;
@@ -17,7 +17,7 @@ const PAGE: usize = 500;
 const EXIT_NOT_READY: u8 = 1;
 
 /// The server of a data directory. Error: none runs.
-pub(super) fn running(asked: Asked, data_dir: &Path) -> Result<Server, Refusal> {
+pub(super) fn running(asked: ServerChoice, data_dir: &Path) -> Result<Server, Refusal> {
     find(asked, data_dir)?.ok_or_else(|| {
         let why = format!("no server has {}; --data-dir or --server names one", data_dir.display());
         Refusal { why, code: EXIT_REFUSED }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use server::Asked;
+use server::ServerChoice;
 
 use crate::config::{OperatorCommand, OperatorOptions};
 use crate::store::OpenError;
@@ -38,13 +38,12 @@ impl From<BackupError> for Refusal {
 pub(super) fn run(options: OperatorOptions) -> ExitCode {
     let OperatorOptions { config, server, session, command } = options;
     let done = match command {
-        OperatorCommand::Backup { to } => backup::run(&config, Asked { server, session }, to),
+        OperatorCommand::Backup { to } => backup::run(&config, ServerChoice { server, session }, to),
         OperatorCommand::Restore { file } => restore::run(&config, &file),
-        OperatorCommand::Doctor => doctor::run(&config, Asked { server, session }),
-        OperatorCommand::Status { json } => {
-            lists::running(Asked { server, session }, &config.data_dir).and_then(|server| lists::status(&server, json))
-        }
-        OperatorCommand::List { what, json } => lists::running(Asked { server, session }, &config.data_dir)
+        OperatorCommand::Doctor => doctor::run(&config, ServerChoice { server, session }),
+        OperatorCommand::Status { json } => lists::running(ServerChoice { server, session }, &config.data_dir)
+            .and_then(|server| lists::status(&server, json)),
+        OperatorCommand::List { what, json } => lists::running(ServerChoice { server, session }, &config.data_dir)
             .and_then(|server| lists::list(&server, &what, json)),
         OperatorCommand::Verify { file, repair } => verify::run(&config, file, repair),
     };

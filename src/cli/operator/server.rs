@@ -19,7 +19,7 @@ pub(super) const EXIT_REFUSED: u8 = 1;
 
 /// Which server is to be asked, and as whom.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ServerChoice {
     pub server: Option<ServerUrl>,
     pub session: Option<SessionToken>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Server {
 
 /// Finds the server. `None`: no process has the data directory, and no server was named. Error: one has it, and does
 /// not say where it listens.
-pub(super) fn find(asked: Asked, data_dir: &Path) -> Result<Option<Server>, Refusal> {
+pub(super) fn find(asked: ServerChoice, data_dir: &Path) -> Result<Option<Server>, Refusal> {
     let target = match asked.server {
         Some(target) => target,
         None => match lock_state(data_dir) {

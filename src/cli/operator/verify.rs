@@ -8,7 +8,7 @@ use super::Refusal;
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
-use crate::store::file::check::{Beside, CheckProgress, CheckReport, Finding, check_file};
+use crate::store::file::check::{CheckProgress, CheckReport, FileUse, Finding, check_file};
 use crate::store::file::document::DamagedDocument;
 use crate::store::file::repair::{FileRepair, Repaired};
 use crate::store::server_lock::{LockState, lock_state};
@@ -34,14 +34,14 @@ pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Resul
 }
 
 /// Whether a server has the file at `path` open.
-fn beside(path: &Path) -> Result<Beside, Refusal> {
+fn file_use(path: &Path) -> Result<FileUse, Refusal> {
     if path.file_name().is_none_or(|name| name != FILE_NAME) {
-        return Ok(Beside::Nobody);
+        return Ok(FileUse::Unused);
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match lock_state(directory) {
-        Ok(LockState::Free) => Ok(Beside::Nobody),
-        Ok(LockState::Held { .. }) => Ok(Beside::Server),
+        Ok(LockState::Free) => Ok(FileUse::Unused),
+        Ok(LockState::Held { .. }) => Ok(FileUse::ByServer),
         Err(error) => {
             let why = format!("the lock of {} cannot be asked: {error}", directory.display());
             Err(Refusal { why, code: EXIT_DATA })
@@ -72,7 +72,7 @@ fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckRepor
         bar.set_length(progress.documents_total.max(progress.documents));
         bar.set_position(progress.documents);
     };
-    let report = check_file(path, beside(path)?, tell, show)?;
+    let report = check_file(path, file_use(path)?, tell, show)?;
     bar.finish_and_clear();
     Ok(report)
 }
@@ -95,7 +95,7 @@ fn judge(path: &Path, report: &CheckReport) -> u8 {
 fn verify_and_repair(path: &Path) -> Result<u8, Refusal> {
     let clock = SystemClock;
     let mut repair: Option<FileRepair> = None;
-    if beside(path)? == Beside::Server {
+    if file_use(path)? == FileUse::ByServer {
         let path = path.parent().unwrap_or(path).to_owned();
         return Err(OpenError::Locked { path }.into());
     }

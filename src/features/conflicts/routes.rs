@@ -14,8 +14,8 @@ use utoipa_axum::routes;
 use super::problems::{CONFLICT_MOVED, CONFLICT_RESOLVED, UNKNOWN_BASE};
 use super::resolve::{self, Decided, RenderResolved, Resolving};
 use super::rules::{Place, Report, Resolution};
-use super::sql::{self, After, Filter, Kept};
-use super::sync::{self, Edits, Made, Merging, RenderReport, Synced};
+use super::sql::{self, ConflictCursor, Filter, Kept};
+use super::sync::{self, DeviceEdits, Made, Merging, RenderReport, Synced};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{DocumentName, Version};
@@ -158,7 +158,7 @@ async fn sync_document(
         (None, Some(patch)) => Made::Patch(patch),
         _ => return Err(Error::invalid_field("state", "give either state or patch").into()),
     };
-    let edits = Edits { base_version, base_hash, made, device_at };
+    let edits = DeviceEdits { base_version, base_hash, made, device_at };
     let viewer = &request.caller.viewer;
     let key = request.key().cloned().map(|key| (key, render as RenderReport));
     let response = match sync::sync(&api, &merging, viewer, (&name, &edits), key).await? {
@@ -290,7 +290,7 @@ async fn page(api: &Api, viewer: &Viewer, query: ListQuery, audit: bool) -> Hand
         more = rows.len() > limit;
         for kept in rows.into_iter().take(limit) {
             looked += 1;
-            after = Some(After { open: kept.is_open() && !audit, number: kept.number });
+            after = Some(ConflictCursor { open: kept.is_open() && !audit, number: kept.number });
             let document = api.reads.document(&kept.document).await?;
             if document.is_some_and(|document| resolve::shows(&document, &kept, viewer)) {
                 items.push(ConflictItem::from(kept));
@@ -305,9 +305,9 @@ async fn page(api: &Api, viewer: &Viewer, query: ListQuery, audit: bool) -> Hand
     Ok(json(StatusCode::OK, &Page { items, next_cursor })?)
 }
 
-fn parse_after(text: &str) -> Result<After, ()> {
+fn parse_after(text: &str) -> Result<ConflictCursor, ()> {
     let (open, number) = text.split_once(' ').ok_or(())?;
-    Ok(After { open: open.parse().map_err(|_| ())?, number: number.parse().map_err(|_| ())? })
+    Ok(ConflictCursor { open: open.parse().map_err(|_| ())?, number: number.parse().map_err(|_| ())? })
 }
 
 /// Read a conflict

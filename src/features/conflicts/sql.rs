@@ -50,7 +50,7 @@ pub(crate) struct Filter {
 
 /// Where a page goes on: open ones first, then the newest.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct After {
+pub(crate) struct ConflictCursor {
     pub open: bool,
     pub number: i64,
 }
@@ -126,7 +126,12 @@ pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<Kept
 }
 
 /// At most `limit` rows, open ones first, then the newest; of the audit the newest.
-pub(crate) fn page(conn: &Connection, filter: &Filter, after: Option<After>, limit: usize) -> Result<Vec<Kept>> {
+pub(crate) fn page(
+    conn: &Connection,
+    filter: &Filter,
+    after: Option<ConflictCursor>,
+    limit: usize,
+) -> Result<Vec<Kept>> {
     let first = if filter.audit { "c.number IS NULL" } else { "c.resolution IS NULL" };
     let sql = format!(
         "SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document

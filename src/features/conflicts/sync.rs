@@ -66,7 +66,7 @@ impl Merging {
 
 /// What the device sends.
 #[derive(Clone)]
-pub(crate) struct Edits {
+pub(crate) struct DeviceEdits {
     pub base_version: Version,
     /// The hash of that version, whole or its beginning.
     pub base_hash: Option<String>,
@@ -106,7 +106,7 @@ pub(crate) async fn sync(
     api: &Api,
     merging: &Merging,
     viewer: &Viewer,
-    (name, edits): (&DocumentName, &Edits),
+    (name, edits): (&DocumentName, &DeviceEdits),
     key: Option<(IdempotencyKey, RenderReport)>,
 ) -> Result<Synced> {
     for _ in 0..ATTEMPTS_MAX {
@@ -134,7 +134,7 @@ pub(crate) async fn sync(
     Err(Error::new(Kind::StorageUnavailable, "the document changes too fast to be merged; try again"))
 }
 
-async fn plan(api: &Api, merging: &Merging, viewer: &Viewer, name: &DocumentName, edits: &Edits) -> Result<Plan> {
+async fn plan(api: &Api, merging: &Merging, viewer: &Viewer, name: &DocumentName, edits: &DeviceEdits) -> Result<Plan> {
     let document = api.reads.live_document(name, viewer).await?;
     if document.meta.volatile {
         return Err(NOT_PERSISTENT.error("the document lives in memory only; edits of it cannot be merged"));
@@ -207,7 +207,12 @@ pub(super) fn seen(state: &Value, audience: Audience<'_>) -> Value {
 }
 
 /// The state that the edits were made of. Error: `unknown-base`.
-async fn base(api: &Api, (document, server): (&Document, &Value), viewer: &Viewer, edits: &Edits) -> Result<Value> {
+async fn base(
+    api: &Api,
+    (document, server): (&Document, &Value),
+    viewer: &Viewer,
+    edits: &DeviceEdits,
+) -> Result<Value> {
     let unknown = |message: &str| with_current(UNKNOWN_BASE.error(message), document, server.clone());
     let found = match api.reads.document_at(&document.meta.name, edits.base_version, viewer).await {
         Ok(found) => found,

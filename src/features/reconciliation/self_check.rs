@@ -56,7 +56,7 @@ pub(crate) struct Comparer {
 }
 
 /// Which verdicts are wanted.
-enum Wanted<'a> {
+enum VerdictFilter<'a> {
     All,
     Named(&'a [String]),
     /// Of these collections, and of the log.
@@ -83,7 +83,7 @@ impl Comparer {
         let compared = self.compare_now(services).await;
         self.health.note_background("comparison", self.reads.hub.now(), &compared);
         compared?;
-        Ok(self.verdicts(started, services.map_or(Wanted::All, Wanted::Named)))
+        Ok(self.verdicts(started, services.map_or(VerdictFilter::All, VerdictFilter::Named)))
     }
 
     async fn compare_now(&self, services: Option<&[String]>) -> Result<()> {
@@ -108,7 +108,7 @@ impl Comparer {
         let news = scrubbed?;
         match news.is_empty() {
             true => Ok(Vec::new()),
-            false => Ok(self.verdicts(started, Wanted::Collections(&news))),
+            false => Ok(self.verdicts(started, VerdictFilter::Collections(&news))),
         }
     }
 
@@ -135,36 +135,36 @@ impl Comparer {
     /// The verdict on one collection now, without comparing anew. One of which neither side has anything is verified.
     pub(super) fn verdict_on(&self, service: &str, started: Instant) -> Verdict {
         let name = [service.to_owned()];
-        let told = self.verdicts(started, Wanted::Named(&name)).into_iter().next();
+        let told = self.verdicts(started, VerdictFilter::Named(&name)).into_iter().next();
         let verdict = told.unwrap_or_else(|| nothing_of(service.to_owned()));
         Verdict { compared: Compared::States, ..verdict }
     }
 
     /// What is to be told as lost: what is lost now, and once, by a comparison of everything, what was found lost since
     /// the last.
-    fn losses(&self, wanted: &Wanted<'_>) -> BTreeSet<String> {
+    fn losses(&self, wanted: &VerdictFilter<'_>) -> BTreeSet<String> {
         self.health.update(|report| {
             let mut losses: BTreeSet<String> = match wanted {
-                Wanted::All => report.take_losses().into_iter().collect(),
-                Wanted::Named(_) | Wanted::Collections(_) => BTreeSet::new(),
+                VerdictFilter::All => report.take_losses().into_iter().collect(),
+                VerdictFilter::Named(_) | VerdictFilter::Collections(_) => BTreeSet::new(),
             };
             losses.extend(report.lost_file().map(str::to_owned));
             losses
         })
     }
 
-    fn verdicts(&self, started: Instant, wanted: Wanted<'_>) -> Vec<Verdict> {
+    fn verdicts(&self, started: Instant, wanted: VerdictFilter<'_>) -> Vec<Verdict> {
         let mut core = self.core.lock();
         let mut verdicts = told(&mut core, self.losses(&wanted));
         let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
-        let compared = if matches!(wanted, Wanted::Collections(_)) { Compared::States } else { core.compared };
+        let compared = if matches!(wanted, VerdictFilter::Collections(_)) { Compared::States } else { core.compared };
         for verdict in &mut verdicts {
             (verdict.latency_ms, verdict.compared, verdict.all_since) = (latency_ms, compared, core.all_since);
         }
         verdicts.retain(|verdict| match wanted {
-            Wanted::All => true,
-            Wanted::Named(names) => names.contains(&verdict.service),
-            Wanted::Collections(names) => {
+            VerdictFilter::All => true,
+            VerdictFilter::Named(names) => names.contains(&verdict.service),
+            VerdictFilter::Collections(names) => {
                 let collection = verdict.service.strip_prefix(DOCUMENTS);
                 collection.is_none_or(|collection| names.iter().any(|name| name == collection))
             }

@@ -20,7 +20,7 @@ use tracing::{error, warn};
 use super::audit::{Action, Entry, Run};
 use super::sql;
 use super::sql::audit::Beginning;
-use super::stream::{Feed, News, Ticket, Update};
+use super::stream::{Feed, StreamUpdate, Ticket, Update};
 use super::verdict::{Status, Verdict};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::Entropy;
@@ -33,7 +33,7 @@ use crate::features::reconciliation::self_check::nothing_of;
 use crate::store::{Connection, Reader};
 
 pub(crate) use reports::{Received, Registration, ReportOutcome};
-pub(crate) use resume::Opening;
+pub(crate) use resume::StreamStart;
 
 /// How long a verdict waits for its row before it is told without: with what else there is on the way, a dashboard has
 /// it within a second.
@@ -99,24 +99,24 @@ struct Draft {
 
 /// What was recorded in a transaction whose end is not known yet. Beside the transaction, so that it can be told when
 /// that takes too long.
-type Begun = Vec<(Ticket, Entry)>;
+type RecordedVerdicts = Vec<(Ticket, Entry)>;
 
-/// Holds [`Begun`] for a transaction. `None`: nobody waits for it any more, and nothing is to be written.
+/// Holds [`RecordedVerdicts`] for a transaction. `None`: nobody waits for it any more, and nothing is to be written.
 #[derive(Clone, Debug)]
-struct Slot(Arc<Mutex<Option<Begun>>>);
+struct PendingRecords(Arc<Mutex<Option<RecordedVerdicts>>>);
 
-impl Slot {
+impl PendingRecords {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Some(Begun::new()))))
+        Self(Arc::new(Mutex::new(Some(RecordedVerdicts::new()))))
     }
 
     /// What was begun so far; more may follow.
-    fn take(&self) -> Begun {
+    fn take(&self) -> RecordedVerdicts {
         self.0.lock().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What was begun so far; nothing follows.
-    fn abandon(&self) -> Begun {
+    fn abandon(&self) -> RecordedVerdicts {
         self.0.lock().take().unwrap_or_default()
     }
 
@@ -191,11 +191,11 @@ impl Reconciliation {
     }
 
     /// Writes rows, and waits some for that. Error: what was begun, of which it is not known whether it is stored.
-    async fn store<F>(&self, write: F) -> Result<Begun, Begun>
+    async fn store<F>(&self, write: F) -> Result<RecordedVerdicts, RecordedVerdicts>
     where
-        F: FnOnce(&RowWriter, &Connection, &Slot, Timestamp) -> Result<()> + Send + 'static,
+        F: FnOnce(&RowWriter, &Connection, &PendingRecords, Timestamp) -> Result<()> + Send + 'static,
     {
-        let slot = Slot::new();
+        let slot = PendingRecords::new();
         let (writer, filling) = (self.writer(), slot.clone());
         let rows = self.parts.engine.rows(move |conn, now| write(&writer, conn, &filling, now));
         match timeout(STORE_PATIENCE, rows).await {
@@ -212,7 +212,7 @@ impl Reconciliation {
     }
 
     /// Gives each verdict its place, without a row.
-    fn begin(&self, drafts: Vec<Draft>) -> Begun {
+    fn begin(&self, drafts: Vec<Draft>) -> RecordedVerdicts {
         let now = self.parts.clock.now();
         let begin = |Draft { action, verdict }: Draft| {
             let ticket = self.feed.ticket();
@@ -223,7 +223,7 @@ impl Reconciliation {
     }
 
     /// Tells what has no row, and keeps it for later.
-    fn tell_unrecorded(&self, begun: Begun) -> Vec<Arc<Update>> {
+    fn tell_unrecorded(&self, begun: RecordedVerdicts) -> Vec<Arc<Update>> {
         let mut pending = self.pending.lock();
         pending.extend(begun.iter().map(|(_, entry)| Entry { first_at: entry.at, count: 1, ..entry.clone() }));
         let too_many = pending.len().saturating_sub(RECONCILIATION_PENDING_MAX);
@@ -346,8 +346,8 @@ impl Reconciliation {
 }
 
 /// Tells what is recorded.
-fn publish(begun: Begun) -> Vec<Arc<Update>> {
-    begun.into_iter().map(|(ticket, entry)| ticket.publish(News::Verdict(Box::new(entry)))).collect()
+fn publish(begun: RecordedVerdicts) -> Vec<Arc<Update>> {
+    begun.into_iter().map(|(ticket, entry)| ticket.publish(StreamUpdate::Verdict(Box::new(entry)))).collect()
 }
 
 /// What writes rows, on the engine's thread.
@@ -359,7 +359,14 @@ struct RowWriter {
 }
 
 impl RowWriter {
-    fn append(&self, conn: &Connection, slot: &Slot, action: Action, at: Timestamp, verdict: &Verdict) -> Result<()> {
+    fn append(
+        &self,
+        conn: &Connection,
+        slot: &PendingRecords,
+        action: Action,
+        at: Timestamp,
+        verdict: &Verdict,
+    ) -> Result<()> {
         let ticket = self.feed.ticket();
         let (entry, added) = sql::audit::append(conn, &ticket.id, action, at, verdict)?;
         slot.push(ticket, entry)?;

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::audit::{Action, Detail, Entry};
 use super::service::{Comparing, Parts, Received, Reconciliation, Registration, ReportOutcome};
-use super::stream::Found;
+use super::stream::BufferedUpdates;
 use super::trim::trim_job;
 use super::verdict::{Compared, Count, Counts, Status, Verdict};
 use crate::base::clock::{Clock as _, Timestamp};
@@ -79,8 +79,8 @@ fn told(running: &Running, reconciliation: &Reconciliation, cursor: u64) -> Vec<
     assert!(running.clock.now().as_millis() >= noon);
     let of = |entry: &Entry| (entry.verdict.service.clone(), entry.verdict.status, entry.at.as_millis() - noon);
     match reconciliation.feed().after(cursor) {
-        Found::Updates(updates) => updates.iter().filter_map(|update| update.entry()).map(of).collect(),
-        Found::Nothing | Found::Behind => Vec::new(),
+        BufferedUpdates::Updates(updates) => updates.iter().filter_map(|update| update.entry()).map(of).collect(),
+        BufferedUpdates::Nothing | BufferedUpdates::Behind => Vec::new(),
     }
 }
 
@@ -209,10 +209,12 @@ async fn whoever_is_behind_memory_reads_from_the_audit_and_goes_on() {
         let many: Vec<_> = (0..300).map(|_| games(1)).collect();
         reconciliation.record(Action::Compare, many).await;
     }
-    assert!(matches!(reconciliation.feed().after(1), Found::Behind));
+    assert!(matches!(reconciliation.feed().after(1), BufferedUpdates::Behind));
     // 1,200 comparisons are one row, which stands at the end: nothing lies between, and memory has the rest.
     let opening = reconciliation.open(Some(&first), Detail::Whole).await;
     assert_eq!((opening.reason, opening.frames.len()), (None, 0));
-    let Found::Updates(updates) = reconciliation.feed().after(opening.cursor) else { panic!("nothing follows") };
+    let BufferedUpdates::Updates(updates) = reconciliation.feed().after(opening.cursor) else {
+        panic!("nothing follows")
+    };
     assert_eq!(updates.last().unwrap().entry().unwrap().count, 1200);
 }

@@ -16,7 +16,7 @@ use super::sql::audit::Beginning;
 use crate::features::reconciliation::limits::{RECONCILIATION_RING_BYTES_MAX, RECONCILIATION_RING_UPDATES_MAX};
 
 #[derive(Clone, Debug)]
-pub(crate) enum News {
+pub(crate) enum StreamUpdate {
     Verdict(Box<Entry>),
     /// An outside service is no more, and its verdict with it.
     Removed {
@@ -29,7 +29,7 @@ pub(crate) enum News {
 pub(crate) struct Update {
     /// Its place among all.
     pub seq: u64,
-    pub news: News,
+    pub news: StreamUpdate,
     /// As it goes out to administrators.
     pub frame: Bytes,
     /// As it goes out to others; `None`: the same, since it names no document.
@@ -37,16 +37,16 @@ pub(crate) struct Update {
 }
 
 impl Update {
-    fn new(seq: u64, news: News) -> Self {
+    fn new(seq: u64, news: StreamUpdate) -> Self {
         let frame = match &news {
-            News::Verdict(entry) => entry.frame(Detail::Whole),
-            News::Removed { service } => {
+            StreamUpdate::Verdict(entry) => entry.frame(Detail::Whole),
+            StreamUpdate::Removed { service } => {
                 let data = serde_json::json!({ "service": service });
                 Bytes::from(format!("event: reconciliation.removed\ndata: {data}\n\n"))
             }
         };
         let limited_frame = match &news {
-            News::Verdict(entry) if matches!(entry.limited_to(Detail::WithoutDocuments), Cow::Owned(_)) => {
+            StreamUpdate::Verdict(entry) if matches!(entry.limited_to(Detail::WithoutDocuments), Cow::Owned(_)) => {
                 Some(entry.frame(Detail::WithoutDocuments))
             }
             _ => None,
@@ -68,15 +68,15 @@ impl Update {
     /// The verdict that it tells of, if it does.
     pub(crate) fn entry(&self) -> Option<&Entry> {
         match &self.news {
-            News::Verdict(entry) => Some(entry),
-            News::Removed { .. } => None,
+            StreamUpdate::Verdict(entry) => Some(entry),
+            StreamUpdate::Removed { .. } => None,
         }
     }
 }
 
 /// What a cursor finds.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum BufferedUpdates {
     Updates(Vec<Arc<Update>>),
     Nothing,
     /// What comes next is not in memory any more: read it from the audit.
@@ -119,7 +119,7 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// Tells `news` in this place.
-    pub(crate) fn publish(mut self, news: News) -> Arc<Update> {
+    pub(crate) fn publish(mut self, news: StreamUpdate) -> Arc<Update> {
         // Serialised here, outside of the lock.
         let update = Arc::new(Update::new(self.id.seq, news));
         self.filled = true;
@@ -140,7 +140,7 @@ impl Feed {
     /// A feed that goes on from `beginning`.
     pub(crate) fn new(run: Run, beginning: Beginning) -> Self {
         let Beginning { last, latest, recent, floor, .. } = beginning;
-        let update = |entry: Entry| Arc::new(Update::new(entry.seq, News::Verdict(Box::new(entry))));
+        let update = |entry: Entry| Arc::new(Update::new(entry.seq, StreamUpdate::Verdict(Box::new(entry))));
         let in_force = |entry: Entry| (entry.verdict.service.clone(), update(entry));
         let ring: VecDeque<_> = recent.into_iter().map(update).collect();
         let inner = Inner {
@@ -202,14 +202,14 @@ impl Feed {
     }
 
     /// What comes after the cursor.
-    pub(crate) fn after(&self, cursor: u64) -> Found {
+    pub(crate) fn after(&self, cursor: u64) -> BufferedUpdates {
         let inner = self.inner.lock();
         if cursor < inner.floor {
-            return Found::Behind;
+            return BufferedUpdates::Behind;
         }
         let from = inner.ring.partition_point(|update| update.seq <= cursor);
         let updates: Vec<_> = inner.ring.range(from..).cloned().collect();
-        if updates.is_empty() { Found::Nothing } else { Found::Updates(updates) }
+        if updates.is_empty() { BufferedUpdates::Nothing } else { BufferedUpdates::Updates(updates) }
     }
 
     /// Up to where nothing is in memory.
@@ -229,8 +229,10 @@ impl Inner {
             self.head = seq;
             let Some(update) = update.flatten() else { continue };
             match &update.news {
-                News::Verdict(entry) => drop(self.latest.insert(entry.verdict.service.clone(), Arc::clone(&update))),
-                News::Removed { service } => drop(self.latest.remove(service)),
+                StreamUpdate::Verdict(entry) => {
+                    drop(self.latest.insert(entry.verdict.service.clone(), Arc::clone(&update)))
+                }
+                StreamUpdate::Removed { service } => drop(self.latest.remove(service)),
             }
             self.bytes += update.bytes();
             self.ring.push_back(update);
@@ -270,14 +272,14 @@ mod tests {
             all_since: None,
         };
         let entry = Entry::new(&ticket.id, Action::Compare, Timestamp::from_millis(0), verdict);
-        ticket.publish(News::Verdict(Box::new(entry)))
+        ticket.publish(StreamUpdate::Verdict(Box::new(entry)))
     }
 
-    fn seqs(found: Found) -> Vec<u64> {
+    fn seqs(found: BufferedUpdates) -> Vec<u64> {
         match found {
-            Found::Updates(updates) => updates.iter().map(|update| update.seq).collect(),
-            Found::Nothing => Vec::new(),
-            Found::Behind => panic!("behind"),
+            BufferedUpdates::Updates(updates) => updates.iter().map(|update| update.seq).collect(),
+            BufferedUpdates::Nothing => Vec::new(),
+            BufferedUpdates::Behind => panic!("behind"),
         }
     }
 
@@ -294,7 +296,7 @@ mod tests {
         assert_eq!(*woken.borrow(), 11);
         drop(second);
         assert_eq!((seqs(feed.after(10)), seqs(feed.after(11)), *woken.borrow()), (vec![11, 13], vec![13], 13));
-        assert!(matches!(feed.after(9), Found::Behind));
+        assert!(matches!(feed.after(9), BufferedUpdates::Behind));
         let (latest, cursor) = feed.start();
         assert_eq!((latest.iter().map(|update| update.seq).collect::<Vec<_>>(), cursor), (vec![11, 13], 13));
     }
@@ -307,7 +309,7 @@ mod tests {
         for (mut woken, cursor) in dashboards {
             assert!(woken.has_changed().is_ok_and(|changed| changed));
             woken.mark_unchanged();
-            let Found::Updates(updates) = feed.after(cursor) else { panic!("nothing") };
+            let BufferedUpdates::Updates(updates) = feed.after(cursor) else { panic!("nothing") };
             assert!(updates.len() == 1 && updates[0].frame.clone().as_ptr() == made, "the same bytes, not equal ones");
         }
     }
@@ -319,7 +321,7 @@ mod tests {
         for _ in 0..count + 3 {
             publish(feed.ticket(), "a");
         }
-        assert!(matches!(feed.after(2), Found::Behind));
+        assert!(matches!(feed.after(2), BufferedUpdates::Behind));
         assert_eq!((seqs(feed.after(3)).len(), feed.floor()), (RECONCILIATION_RING_UPDATES_MAX, 3));
         assert_eq!(feed.start().0.len(), 1, "one service");
     }
@@ -328,7 +330,7 @@ mod tests {
     fn a_removed_service_has_no_verdict_and_its_removal_no_id() {
         let feed = feed(0);
         publish(feed.ticket(), "a");
-        let update = feed.ticket().publish(News::Removed { service: "a".into() });
+        let update = feed.ticket().publish(StreamUpdate::Removed { service: "a".into() });
         assert!(feed.latest("a").is_none());
         assert_eq!(update.frame, "event: reconciliation.removed\ndata: {\"service\":\"a\"}\n\n");
         assert_eq!(seqs(feed.after(0)), [1, 2]);

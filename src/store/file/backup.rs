@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 use rustix::fs::statvfs;
 
-use super::check::{Beside, Finding, check_file, failed, open_to_read};
+use super::check::{FileUse, Finding, check_file, failed, open_to_read};
 use crate::base::clock::Timestamp;
 use crate::store::connection::connect;
 use crate::store::error::OpenError;
@@ -157,7 +157,7 @@ pub(crate) fn make_backup(
         let (documents, documents_total) = (progress.documents, progress.documents_total);
         show(BackupProgress::Verifying { documents, documents_total });
     };
-    check_file(&partial.path, Beside::Nobody, tell, verifying)?;
+    check_file(&partial.path, FileUse::Unused, tell, verifying)?;
     if cancellation.is_cancelled() {
         return Err(BackupError::Cancelled);
     }

@@ -69,9 +69,9 @@ pub(crate) struct CheckReport {
 
 /// Whether a server has the file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Beside {
-    Server,
-    Nobody,
+pub(crate) enum FileUse {
+    ByServer,
+    Unused,
 }
 
 enum Message {
@@ -84,17 +84,17 @@ enum Message {
 /// is not ours, of a newer release, or cannot be read.
 pub(crate) fn check_file(
     path: &Path,
-    beside: Beside,
+    file_use: FileUse,
     mut tell: impl FnMut(Finding),
     mut show: impl FnMut(CheckProgress),
 ) -> Result<CheckReport, OpenError> {
-    let _files = CreatedFiles::remember(path, beside);
+    let _files = CreatedFiles::remember(path, file_use);
     let fail = |source: StoreError| failed(path, source);
     let conn = open_to_read(path)?;
     let count = "SELECT count(*) FROM documents";
     let total =
         conn.query_row(count, [], |row| rows::number(row, 0)).or_else(zero_if_damaged).map_err(|e| fail(e.into()))?;
-    let mut report = CheckReport { loss: loss(&conn, path, beside).map_err(fail)?, ..CheckReport::default() };
+    let mut report = CheckReport { loss: loss(&conn, path, file_use).map_err(fail)?, ..CheckReport::default() };
     report.progress.documents_total = total;
     let next = Mutex::new(Some(i64::MIN));
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
@@ -155,8 +155,8 @@ pub(crate) fn newest_event(conn: &Connection) -> crate::base::error::Result<Opti
 }
 
 /// What is missing of what a server had stored, as a start would find it.
-fn loss(conn: &Connection, path: &Path, beside: Beside) -> Result<Option<String>, StoreError> {
-    if beside == Beside::Server {
+fn loss(conn: &Connection, path: &Path, file_use: FileUse) -> Result<Option<String>, StoreError> {
+    if file_use == FileUse::ByServer {
         return Ok(None);
     }
     let damage = wal::find_damage(&wal::path_of(path)).map_err(crate::base::error::Error::internal)?;
@@ -295,8 +295,8 @@ struct CreatedFiles<'a> {
 }
 
 impl<'a> CreatedFiles<'a> {
-    fn remember(path: &'a Path, beside: Beside) -> Self {
-        Self { path, remove: beside == Beside::Nobody && !wal::path_of(path).exists() }
+    fn remember(path: &'a Path, file_use: FileUse) -> Self {
+        Self { path, remove: file_use == FileUse::Unused && !wal::path_of(path).exists() }
     }
 }
 

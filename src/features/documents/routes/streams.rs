@@ -41,7 +41,7 @@ pub(super) struct EventsQuery {
     last_event_id: Option<String>,
     /// Of history: the version or the position after which it begins.
     #[param(value_type = Option<String>)]
-    after: Option<After>,
+    after: Option<HistoryStart>,
     /// Of history: the `nextCursor` of the page before.
     cursor: Option<String>,
     /// Of history: most events in the page.
@@ -179,11 +179,11 @@ fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
 async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> HandlerResult<Response> {
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let wait = query.wait.map(long_poll).transpose()?;
-    let cursor = page.parse_after(|text| After::try_from(text.to_owned()))?;
+    let cursor = page.parse_after(|text| HistoryStart::try_from(text.to_owned()))?;
     let after = match cursor.or_else(|| query.after.clone()) {
         None => Version::ZERO,
-        Some(After::Version(version)) => version,
-        Some(After::Position(position)) => version_after(api, name, position, &caller.viewer).await?,
+        Some(HistoryStart::Version(version)) => version,
+        Some(HistoryStart::Position(position)) => version_after(api, name, position, &caller.viewer).await?,
     };
     // Subscribed before the look, so that nothing falls between the look and the wait.
     let subscription = api.reads.hub.subscribe(Arc::new(Interest::document(name.clone())));
@@ -208,12 +208,12 @@ async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &Events
 /// Where history begins.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-enum After {
+enum HistoryStart {
     Version(Version),
     Position(Position),
 }
 
-impl TryFrom<String> for After {
+impl TryFrom<String> for HistoryStart {
     type Error = &'static str;
 
     /// A number is a version, anything else a position.

@@ -16,8 +16,8 @@ use super::{StreamProblems, detail_for};
 use crate::base::error::Result;
 use crate::base::limits::STREAM_WRITE_BYTES_MAX;
 use crate::features::reconciliation::audit::Detail;
-use crate::features::reconciliation::service::{Opening, Reconciliation};
-use crate::features::reconciliation::stream::Found;
+use crate::features::reconciliation::service::{Reconciliation, StreamStart};
+use crate::features::reconciliation::stream::BufferedUpdates;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
@@ -76,16 +76,16 @@ impl EventSource for ReconciliationSource {
     async fn next(&mut self) -> Result<Bytes> {
         while self.frames.is_empty() {
             match self.reconciliation.feed().after(self.cursor) {
-                Found::Updates(updates) => {
+                BufferedUpdates::Updates(updates) => {
                     self.cursor = updates.last().map_or(self.cursor, |update| update.seq);
                     self.frames.extend(updates.iter().map(|update| update.frame(self.detail)));
                 }
-                Found::Behind => {
+                BufferedUpdates::Behind => {
                     let opening = self.reconciliation.behind(self.cursor, self.detail).await;
                     self.take_up(opening);
                 }
                 // An error means that there will be no more: then there is only the end to wait for.
-                Found::Nothing => {
+                BufferedUpdates::Nothing => {
                     if self.grown.changed().await.is_err() {
                         std::future::pending::<()>().await;
                     }
@@ -110,7 +110,7 @@ impl ReconciliationSource {
         source
     }
 
-    fn take_up(&mut self, opening: Opening) {
+    fn take_up(&mut self, opening: StreamStart) {
         if let Some(reason) = opening.reason {
             self.frames.push_back(format!("event: snapshot\ndata: {{\"reason\":\"{reason}\"}}\n\n").into());
         }
@@ -147,7 +147,7 @@ mod tests {
     use crate::document::visibility::Viewer;
     use crate::features::reconciliation::audit::{Action, Entry};
     use crate::features::reconciliation::service_tests::{begin, games};
-    use crate::features::reconciliation::stream::News;
+    use crate::features::reconciliation::stream::StreamUpdate;
     use crate::http::concurrency::ConcurrencyLimit;
     use crate::http::request::caller::Peer;
     use crate::jobs::tests::running::Running;
@@ -173,7 +173,7 @@ mod tests {
     fn publish(running: &Running, reconciliation: &Reconciliation) -> Bytes {
         let ticket = reconciliation.feed().ticket();
         let entry = Entry::new(&ticket.id, Action::Compare, running.clock.now(), games(1));
-        ticket.publish(News::Verdict(Box::new(entry))).frame.clone()
+        ticket.publish(StreamUpdate::Verdict(Box::new(entry))).frame.clone()
     }
 
     async fn next(source: &mut EventStream<ReconciliationSource>) -> String {

@@ -13,7 +13,7 @@ use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::limits::DIFFERENCES_MAX;
 use crate::features::reconciliation::self_check::examine::{Depth, Examination};
 use crate::features::reconciliation::self_check::findings::{Finding, Findings};
-use crate::features::reconciliation::self_check::ledger::{Leaf, Ledger};
+use crate::features::reconciliation::self_check::ledger::{DigestIndex, DocumentDigest};
 use crate::features::reconciliation::verdict::Compared;
 use crate::live::change_tracker::{ChangedDocument, ConsistentCut};
 use crate::live::hub::Hub;
@@ -29,7 +29,7 @@ const AHEAD_EVENTS: usize = 10_000;
 /// What is remembered, and how far it was compared.
 pub(crate) struct Core {
     pub hub: Arc<Hub>,
-    pub ledger: Ledger,
+    pub ledger: DigestIndex,
     /// The ledger is of this moment: everything up to here, and nothing after.
     pub through: Seq,
     /// The newest event up to there.
@@ -64,7 +64,7 @@ pub(crate) struct Core {
 
 /// What a document's events of one interval were.
 #[derive(Clone, Copy, Default)]
-struct Seen {
+struct DocumentChanges {
     count: u64,
     last: Option<EventHeader>,
 }
@@ -74,7 +74,7 @@ impl Core {
         let cut = hub.record_changes(changes_max);
         Self {
             hub,
-            ledger: Ledger::default(),
+            ledger: DigestIndex::default(),
             through: cut.head.0,
             head: cut.head,
             changed: HashMap::new(),
@@ -151,7 +151,7 @@ impl Core {
 
     /// More has changed than was recorded: what the disk has now is what memory remembers from here on.
     fn start_anew(&mut self, head: (Seq, Hash)) {
-        (self.ledger, self.building) = (Ledger::default(), Some(0));
+        (self.ledger, self.building) = (DigestIndex::default(), Some(0));
         (self.pass_began, self.all_since) = (None, None);
         self.changed.clear();
         (self.through, self.head) = (head.0, head);
@@ -162,7 +162,7 @@ impl Core {
         let suspects = reader.read_transaction(|moment| self.compare_changes(moment, head.0))?;
         for (key, changed) in self.changed.drain() {
             let ChangedDocument { meta, version, hash, deleted, .. } = changed;
-            let leaf = Leaf::new(&meta, version, hash, deleted);
+            let leaf = DocumentDigest::new(&meta, version, hash, deleted);
             self.ledger.put(&meta.name, key, leaf);
         }
         (self.through, self.head) = (head.0, head);
@@ -172,7 +172,7 @@ impl Core {
 
     /// The documents whose new rows are not simply what memory made.
     fn compare_changes(&self, moment: &ReadTransaction<'_>, to: Seq) -> Result<Vec<i64>> {
-        let mut seen: HashMap<i64, Seen> = HashMap::with_capacity(self.changed.len());
+        let mut seen: HashMap<i64, DocumentChanges> = HashMap::with_capacity(self.changed.len());
         moment.each_event(self.through, to, |place| {
             let seen = seen.entry(place.key).or_default();
             (seen.count, seen.last) = (seen.count + 1, Some(place));
@@ -245,7 +245,7 @@ impl Core {
                 Ok((last, leaves))
             })?;
             for (meta, head) in found.1 {
-                let leaf = Leaf::new(&meta, head.version, head.hash, head.deletes);
+                let leaf = DocumentDigest::new(&meta, head.version, head.hash, head.deletes);
                 self.ledger.put(&meta.name, meta.key, leaf);
             }
             self.building = found.0;
@@ -419,7 +419,7 @@ impl Core {
     }
 
     /// What memory remembers of a document; `None`: nothing.
-    pub(crate) fn remembered(&self, name: &DocumentName, key: i64) -> Option<Leaf> {
+    pub(crate) fn remembered(&self, name: &DocumentName, key: i64) -> Option<DocumentDigest> {
         self.ledger.get(&name.collection, key)
     }
 
@@ -429,7 +429,7 @@ impl Core {
         match document {
             Some(document) if document.seq <= self.through => {
                 let Document { meta, version, hash, .. } = document;
-                let leaf = Leaf::new(meta, *version, *hash, document.is_deleted());
+                let leaf = DocumentDigest::new(meta, *version, *hash, document.is_deleted());
                 self.ledger.put(&meta.name, meta.key, leaf);
             }
             Some(_) => {}

@@ -4,7 +4,7 @@ use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq};
 use crate::document::model::{Document, Meta};
 use crate::features::reconciliation::self_check::findings::Finding;
-use crate::features::reconciliation::self_check::ledger::{Leaf, Ledger};
+use crate::features::reconciliation::self_check::ledger::{DigestIndex, DocumentDigest};
 use crate::live::hub::Hub;
 use crate::store::{OTHER_DOCUMENT, ReadTransaction, StoredDocument, StoredHead};
 
@@ -20,7 +20,7 @@ pub(crate) enum Depth {
 pub(crate) struct Examination<'a> {
     pub moment: &'a ReadTransaction<'a>,
     pub hub: &'a Hub,
-    pub ledger: &'a Ledger,
+    pub ledger: &'a DigestIndex,
     /// The ledger is of this moment of the log. What is on disk after it, memory made later, or will be known not to
     /// have.
     pub through: Seq,
@@ -105,7 +105,7 @@ impl Examination<'_> {
     }
 
     /// Compares the newest version.
-    fn compare(&self, finding: &mut Finding, standing: &StoredDocument, leaf: Leaf) -> Result<()> {
+    fn compare(&self, finding: &mut Finding, standing: &StoredDocument, leaf: DocumentDigest) -> Result<()> {
         let known = leaf.version();
         let Some(StoredHead { version, hash, seq, deletes }) = standing.head else {
             finding.add(known.0, "its newest event is not on disk, or is not readable");
@@ -202,7 +202,12 @@ impl Examination<'_> {
 }
 
 /// Compares host, access and time of creation with what memory has of the same version, and its place in the log.
-fn compare_facts(finding: &mut Finding, standing: &StoredDocument, remembered: Option<Leaf>, hot: Option<&Document>) {
+fn compare_facts(
+    finding: &mut Finding,
+    standing: &StoredDocument,
+    remembered: Option<DocumentDigest>,
+    hot: Option<&Document>,
+) {
     let version = standing.head.map_or(0, |head| head.version.0);
     let Some(stored) = &standing.meta else {
         finding.add(version, "its row is not readable");

@@ -35,7 +35,7 @@ const DELETED: u32 = 1 << 31;
 
 /// What is remembered of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Leaf {
+pub(crate) struct DocumentDigest {
     /// The version's lower 31 bits, and whether it is deleted.
     version: u32,
     /// The last byte of the key.
@@ -45,7 +45,7 @@ pub(crate) struct Leaf {
     facts: [u8; FACTS_BYTES],
 }
 
-impl Leaf {
+impl DocumentDigest {
     /// Of a document at a version.
     pub(crate) fn new(meta: &Meta, version: Version, hash: Hash, deleted: bool) -> Self {
         let digest = digest(&meta.name.to_string(), version, hash);
@@ -96,14 +96,14 @@ fn low_bits(version: Version) -> u32 {
 #[derive(Debug)]
 struct Page {
     number: i64,
-    leaves: Vec<Leaf>,
+    leaves: Vec<DocumentDigest>,
     /// `None`: not known since something changed.
     checksum: Option<[u8; 32]>,
 }
 
 /// What is remembered of a collection.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct CollectionDigests {
     pages: Vec<Page>,
     checksum: Option<[u8; 32]>,
     /// Documents that are there.
@@ -115,12 +115,12 @@ pub(crate) struct Shelf {
 
 /// What is remembered of everything.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    shelves: BTreeMap<Collection, Shelf>,
+pub(crate) struct DigestIndex {
+    shelves: BTreeMap<Collection, CollectionDigests>,
 }
 
-impl Shelf {
-    fn find(&self, key: i64) -> Option<&Leaf> {
+impl CollectionDigests {
+    fn find(&self, key: i64) -> Option<&DocumentDigest> {
         let index = self.pages.binary_search_by_key(&(key >> 8), |page| page.number).ok()?;
         let page = self.pages.get(index)?;
         page.leaves.get(page.leaves.binary_search_by_key(&slot(key), |leaf| leaf.slot).ok()?)
@@ -137,7 +137,7 @@ impl Shelf {
         self.pages.get_mut(index)
     }
 
-    fn put(&mut self, key: i64, leaf: Leaf) -> Option<Leaf> {
+    fn put(&mut self, key: i64, leaf: DocumentDigest) -> Option<DocumentDigest> {
         let page = self.page(key >> 8)?;
         page.checksum = None;
         let before = match page.leaves.binary_search_by_key(&leaf.slot, |leaf| leaf.slot) {
@@ -155,7 +155,7 @@ impl Shelf {
         before
     }
 
-    fn take(&mut self, key: i64) -> Option<Leaf> {
+    fn take(&mut self, key: i64) -> Option<DocumentDigest> {
         let at = self.pages.binary_search_by_key(&(key >> 8), |page| page.number).ok()?;
         let page = self.pages.get_mut(at)?;
         let index = page.leaves.binary_search_by_key(&slot(key), |leaf| leaf.slot).ok()?;
@@ -169,7 +169,7 @@ impl Shelf {
         Some(leaf)
     }
 
-    fn count(&mut self, leaf: Leaf, more: bool) {
+    fn count(&mut self, leaf: DocumentDigest, more: bool) {
         let number = if leaf.is_deleted() { &mut self.deleted } else { &mut self.documents };
         let changes = leaf.version().0;
         if more {
@@ -214,14 +214,14 @@ fn slot(key: i64) -> u8 {
     low
 }
 
-impl Ledger {
+impl DigestIndex {
     /// What is remembered of a document.
-    pub(crate) fn get(&self, collection: &Collection, key: i64) -> Option<Leaf> {
+    pub(crate) fn get(&self, collection: &Collection, key: i64) -> Option<DocumentDigest> {
         self.shelves.get(collection)?.find(key).copied()
     }
 
     /// Remembers that a document is so. Returns what was remembered before.
-    pub(crate) fn put(&mut self, name: &DocumentName, key: i64, leaf: Leaf) -> Option<Leaf> {
+    pub(crate) fn put(&mut self, name: &DocumentName, key: i64, leaf: DocumentDigest) -> Option<DocumentDigest> {
         match self.shelves.get_mut(&name.collection) {
             Some(shelf) => shelf.put(key, leaf),
             None => self.shelves.entry(name.collection.clone()).or_default().put(key, leaf),
@@ -237,7 +237,7 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn shelves(&mut self) -> impl Iterator<Item = (&Collection, &mut Shelf)> {
+    pub(crate) fn shelves(&mut self) -> impl Iterator<Item = (&Collection, &mut CollectionDigests)> {
         self.shelves.iter_mut()
     }
 
@@ -258,15 +258,15 @@ mod tests {
     use crate::base::ids::Seq;
     use crate::document::access::Access;
 
-    fn leaf(key: i64, version: u64, deleted: bool) -> Leaf {
+    fn leaf(key: i64, version: u64, deleted: bool) -> DocumentDigest {
         let name = DocumentName::new("games", &format!("g{key}")).unwrap();
         let (host, access, created_at, volatile) = (None, Access::default(), Timestamp::from_millis(0), false);
         let meta = Meta { key, name, host, access, access_seq: Seq::ZERO, created_at, volatile };
-        Leaf::new(&meta, Version(version), Hash::ZERO, deleted)
+        DocumentDigest::new(&meta, Version(version), Hash::ZERO, deleted)
     }
 
-    fn ledger(documents: &BTreeMap<i64, (u64, bool)>) -> Ledger {
-        let mut ledger = Ledger::default();
+    fn ledger(documents: &BTreeMap<i64, (u64, bool)>) -> DigestIndex {
+        let mut ledger = DigestIndex::default();
         for (key, (version, deleted)) in documents {
             let name = DocumentName::new("games", &format!("g{key}")).unwrap();
             ledger.put(&name, *key, leaf(*key, *version, *deleted));
@@ -274,13 +274,13 @@ mod tests {
         ledger
     }
 
-    fn checksum(ledger: &mut Ledger) -> Option<String> {
+    fn checksum(ledger: &mut DigestIndex) -> Option<String> {
         ledger.shelves().next().map(|(_, shelf)| shelf.checksum())
     }
 
     #[test]
     fn a_leaf_takes_what_it_is_said_to_take() {
-        assert_eq!(size_of::<Leaf>(), 20);
+        assert_eq!(size_of::<DocumentDigest>(), 20);
     }
 
     proptest! {
@@ -291,7 +291,7 @@ mod tests {
         fn the_checksum_is_of_the_documents_and_of_nothing_else(
             steps in proptest::collection::vec((1_i64..700, 0_u64..4, any::<bool>()), 1..200),
         ) {
-            let (mut grown, mut documents) = (Ledger::default(), BTreeMap::new());
+            let (mut grown, mut documents) = (DigestIndex::default(), BTreeMap::new());
             let games = Collection::new("games").unwrap();
             for (key, version, deleted) in steps {
                 let name = DocumentName::new("games", &format!("g{key}")).unwrap();

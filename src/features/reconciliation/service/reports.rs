@@ -9,20 +9,20 @@ use serde::Serialize;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Draft, Reconciliation, RowWriter, STORE_PATIENCE, Slot, no_service, publish};
+use super::{Draft, PendingRecords, Reconciliation, RowWriter, STORE_PATIENCE, no_service, publish};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::features::reconciliation::audit::{Action, Entry};
 use crate::features::reconciliation::external::{self, Report, Service};
 use crate::features::reconciliation::limits::OUTSIDE_SERVICES_MAX;
 use crate::features::reconciliation::sql;
-use crate::features::reconciliation::stream::{News, Update};
+use crate::features::reconciliation::stream::{StreamUpdate, Update};
 use crate::http::idempotency::IdempotentCall;
 use crate::store::{Connection, IdempotentAnswer};
 
 /// Whether a verdict that is in force already is recorded again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
+enum UnchangedVerdict {
     Always,
     IfChanged,
 }
@@ -67,7 +67,9 @@ impl Reconciliation {
             None => self.services(String::new(), OUTSIDE_SERVICES_MAX).await?.into_iter().map(|s| s.name).collect(),
         };
         let (this, now) = (Arc::clone(self), self.parts.clock.now());
-        tokio::spawn(async move { this.record_known(names, now, Again::Always).await }).await.map_err(Error::internal)
+        tokio::spawn(async move { this.record_known(names, now, UnchangedVerdict::Always).await })
+            .await
+            .map_err(Error::internal)
     }
 
     /// Records which services are overdue at `now`, or not any more. Costs nothing before the first may be.
@@ -96,7 +98,7 @@ impl Reconciliation {
             }
         }
         if !changed.is_empty() {
-            self.record_known(changed, now, Again::IfChanged).await;
+            self.record_known(changed, now, UnchangedVerdict::IfChanged).await;
             // They may have reported meanwhile.
             self.look_again(now);
         }
@@ -108,7 +110,12 @@ impl Reconciliation {
 
     /// Records what is known of these services at `now`, in one transaction with looking: a report that comes meanwhile
     /// goes before or after, not under.
-    async fn record_known(self: &Arc<Self>, names: Vec<String>, now: Timestamp, again: Again) -> Vec<Arc<Update>> {
+    async fn record_known(
+        self: &Arc<Self>,
+        names: Vec<String>,
+        now: Timestamp,
+        again: UnchangedVerdict,
+    ) -> Vec<Arc<Update>> {
         if names.is_empty() {
             return Vec::new();
         }
@@ -119,7 +126,7 @@ impl Reconciliation {
                     continue;
                 };
                 let in_force = sql::audit::newest(conn, &name)?.map(|entry| entry.verdict.status);
-                if again == Again::Always || in_force != Some(verdict.status) {
+                if again == UnchangedVerdict::Always || in_force != Some(verdict.status) {
                     writer.append(conn, slot, Action::Compare, now, &verdict)?;
                 }
             }
@@ -157,7 +164,7 @@ impl Reconciliation {
         received: Received,
         once: IdempotentCall<ReportOutcome>,
     ) -> Result<IdempotentAnswer> {
-        let slot = Slot::new();
+        let slot = PendingRecords::new();
         let (writer, filling) = (self.writer(), slot.clone());
         let rows = self
             .parts
@@ -230,7 +237,7 @@ impl Reconciliation {
                 sql::audit::end_verdict(conn, &service)?;
                 Ok(feed.ticket())
             });
-            removed.await.map(|ticket| drop(ticket.publish(News::Removed { service: name })))
+            removed.await.map(|ticket| drop(ticket.publish(StreamUpdate::Removed { service: name })))
         };
         tokio::spawn(forget).await.map_err(Error::internal)?
     }
@@ -250,7 +257,13 @@ impl Reconciliation {
 }
 
 impl RowWriter {
-    fn report(&self, conn: &Connection, slot: &Slot, now: Timestamp, received: &Received) -> Result<ReportOutcome> {
+    fn report(
+        &self,
+        conn: &Connection,
+        slot: &PendingRecords,
+        now: Timestamp,
+        received: &Received,
+    ) -> Result<ReportOutcome> {
         let mut service = sql::external::find(conn, &received.service)?.ok_or_else(|| no_service(&received.service))?;
         let at = external::moment(received.at, now)?;
         let applied = service.reported_at.is_none_or(|newest| at >= newest);

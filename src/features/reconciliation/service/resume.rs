@@ -11,7 +11,7 @@ use crate::store::Reader;
 
 /// What a stream begins with.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct StreamStart {
     /// Why what came after the last event cannot be told, where it cannot.
     pub reason: Option<&'static str>,
     /// What is told first: the serialised updates.
@@ -23,7 +23,7 @@ pub(crate) struct Opening {
 impl Reconciliation {
     /// What a stream tells first: the verdicts in force to whoever is new, what was missed to whoever comes back.
     /// Whoever cannot be told what they missed gets the verdicts in force, and the reason.
-    pub(crate) async fn open(&self, last_event_id: Option<&str>, detail: Detail) -> Opening {
+    pub(crate) async fn open(&self, last_event_id: Option<&str>, detail: Detail) -> StreamStart {
         let reason = match last_event_id {
             None => None,
             Some(text) => match self.catch_up(text, detail).await {
@@ -32,10 +32,10 @@ impl Reconciliation {
             },
         };
         let (latest, cursor) = self.feed.start();
-        Opening { reason, frames: latest.iter().map(|update| update.frame(detail)).collect(), cursor }
+        StreamStart { reason, frames: latest.iter().map(|update| update.frame(detail)).collect(), cursor }
     }
 
-    async fn catch_up(&self, last_event_id: &str, detail: Detail) -> Result<Opening, &'static str> {
+    async fn catch_up(&self, last_event_id: &str, detail: Detail) -> Result<StreamStart, &'static str> {
         let id = EventId::parse(last_event_id).ok_or("diverged")?;
         let after = self.place(&id).ok_or("diverged")?;
         self.missed_after(after, detail).await
@@ -54,20 +54,20 @@ impl Reconciliation {
     }
 
     /// What comes after `cursor`, which is too old for memory.
-    pub(crate) async fn behind(&self, cursor: u64, detail: Detail) -> Opening {
+    pub(crate) async fn behind(&self, cursor: u64, detail: Detail) -> StreamStart {
         match self.missed_after(cursor, detail).await {
             Ok(opening) => opening,
             Err(reason) => {
                 let opening = self.open(None, detail).await;
-                Opening { reason: Some(reason), ..opening }
+                StreamStart { reason: Some(reason), ..opening }
             }
         }
     }
 
-    async fn missed_after(&self, after: u64, detail: Detail) -> Result<Opening, &'static str> {
+    async fn missed_after(&self, after: u64, detail: Detail) -> Result<StreamStart, &'static str> {
         let floor = self.feed.floor();
         if after >= floor {
-            return Ok(Opening { reason: None, frames: Vec::new(), cursor: after });
+            return Ok(StreamStart { reason: None, frames: Vec::new(), cursor: after });
         }
         let question = move |reader: &Reader| {
             reader.rows(|conn| sql::audit::missed(conn, after, floor, RECONCILIATION_REPLAY_MAX))
@@ -75,7 +75,7 @@ impl Reconciliation {
         match self.parts.reads.ask(question).await {
             Ok(Missed::Rows(rows)) => {
                 let frames = rows.iter().map(|row| row.frame(detail)).collect();
-                Ok(Opening { reason: None, frames, cursor: floor })
+                Ok(StreamStart { reason: None, frames, cursor: floor })
             }
             Ok(Missed::Trimmed) => Err("trimmed"),
             Ok(Missed::TooMany) => Err("too-many"),
