@@ -27,7 +27,9 @@ pub enum Storage {
 /// What was done in the background and has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackgroundError {
+    /// Since when it fails.
     pub at: Timestamp,
+    /// Why it failed last.
     pub reason: String,
 }
 
@@ -171,7 +173,8 @@ impl Health {
         self.update(|report| match outcome {
             Ok(_) => drop(report.background_errors.remove(task)),
             Err(error) => {
-                drop(report.background_errors.insert(task, BackgroundError { at, reason: error.to_string() }))
+                let told = report.background_errors.entry(task);
+                told.or_insert(BackgroundError { at, reason: String::new() }).reason = error.to_string();
             }
         });
     }
@@ -181,6 +184,20 @@ impl Health {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use super::*;
+
+    #[test]
+    fn what_fails_in_the_background_is_told_with_the_time_of_its_first_failure() {
+        let health = Health::default();
+        let note = |millis, outcome: Result<(), &str>| {
+            health.note_background("scrub", Timestamp::from_millis(millis), &outcome);
+            let told = health.report().background_errors;
+            told.get("scrub").map(|error| (error.at.as_millis(), error.reason.clone()))
+        };
+        assert_eq!(note(1, Err("one")), Some((1, "one".to_owned())));
+        assert_eq!(note(2, Err("other")), Some((1, "other".to_owned())));
+        assert_eq!(note(3, Ok(())), None);
+        assert_eq!(note(4, Err("one")), Some((4, "one".to_owned())));
+    }
 
     #[test]
     fn percentiles_are_near_and_never_below() {

@@ -160,8 +160,10 @@ enum StorageState {
 struct BackgroundError {
     /// `scrub`, `comparison`, `checkpoint` or `revocation-journal`.
     task: &'static str,
+    /// Since when.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
+    /// Why it failed last.
     reason: String,
 }
 

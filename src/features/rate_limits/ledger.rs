@@ -210,6 +210,12 @@ impl Ledger {
         self.with(identity, |shard| shard.take_all(identity, wanted, now, &self.bounds)).unwrap_or(Ok(false))
     }
 
+    /// What is in a bucket, from which nothing is taken.
+    pub(crate) fn present(&self, identity: &Identity, scope: BucketScope, limit: &Limit, now: Timestamp) -> Taken {
+        let bucket = self.with(identity, |shard| shard.bucket(identity, scope)).flatten();
+        bucket.unwrap_or_else(|| Bucket::full(limit, now)).take_several(limit, 0, now)
+    }
+
     /// Gives back a token that was taken from a bucket. One that is not known is full.
     pub(crate) fn give_back(&self, identity: &Identity, scope: BucketScope, limit: &Limit, now: Timestamp) {
         self.with(identity, |shard| {
@@ -359,6 +365,11 @@ impl Shard {
         self.accounts.get_mut(identity)?.take(wanted, now)
     }
 
+    fn bucket(&self, identity: &Identity, scope: BucketScope) -> Option<Bucket> {
+        let account = self.accounts.get(identity)?;
+        account.buckets.iter().find(|held| held.scope == scope).map(|held| held.bucket)
+    }
+
     /// See [`Ledger::take_all`]: all are looked at before any is taken from.
     fn take_all(
         &mut self,
@@ -368,9 +379,7 @@ impl Shard {
         bounds: &Bounds,
     ) -> Result<bool, (usize, Taken)> {
         for (place, BucketRequest { scope, limit, tokens }) in wanted.iter().enumerate() {
-            let account = self.accounts.get(identity);
-            let held = account.and_then(|account| account.buckets.iter().find(|held| held.scope == *scope));
-            let mut bucket = held.map_or_else(|| Bucket::full(limit, now), |held| held.bucket);
+            let mut bucket = self.bucket(identity, *scope).unwrap_or_else(|| Bucket::full(limit, now));
             let taken = bucket.take_several(limit, *tokens, now);
             if !taken.allowed {
                 self.tally.count(*tokens, false);

@@ -140,6 +140,13 @@ impl Limiter {
         Decision { policy, outcome }
     }
 
+    /// What [`decide`](Self::decide) goes by, without taking anything.
+    pub(crate) fn present(&self, identity: &Identity, verb: Option<Verb>, path: &str, now: Timestamp) -> Decision {
+        let policy = Arc::clone(self.policies.read().applying(identity, verb, path));
+        let taken = self.ledger.present(identity, policy.scope, &policy.limit, now);
+        Decision { policy, outcome: LedgerOutcome { taken, urgent: false } }
+    }
+
     /// Takes a token for each of these calls, which somebody sends in one request, or none at all: then the one that
     /// was taken for the request is given back as well. Where the same limit applies to the request and to calls, they
     /// must fit into its bucket together. The default limit is of requests, and no call counts against it. Returns

@@ -7,7 +7,7 @@ use super::identity::Identity;
 use super::limiter::{Decision, Shortage, whole_seconds};
 use super::rules::matching::Verb;
 use super::service::RateLimits;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::document::visibility::Viewer;
 use crate::http::request::caller::{Caller, Peer};
 use crate::http::server::rate_limit::{RateLimitDecision, RateLimiter};
@@ -27,14 +27,16 @@ impl RateLimiter for RateLimits {
         RateLimitDecision { headers: headers(&decision), refused: refusal(&decision) }
     }
 
-    fn check_calls(&self, caller: &Caller, request: (&Method, &str), calls: &[(Method, String)]) -> Result<()> {
+    fn check_calls(&self, caller: &Caller, request: (&Method, &str), calls: &[(Method, String)]) -> RateLimitDecision {
         if self.exempts(Some(caller)) {
-            return Ok(());
+            return RateLimitDecision::default();
         }
         let calls: Vec<_> =
             calls.iter().map(|(method, path)| (Verb::of_request(method.as_str()), path.as_str())).collect();
         let request = (Verb::of_request(request.0.as_str()), request.1);
-        self.decide_all(&identity(&caller.peer, Some(caller)), request, &calls).map_err(|shortage| told(&shortage))
+        let identity = identity(&caller.peer, Some(caller));
+        let refused = self.decide_all(&identity, request, &calls).err().map(|shortage| told(&shortage));
+        RateLimitDecision { headers: headers(&self.present(&identity, request)), refused }
     }
 }
 

@@ -132,6 +132,11 @@ impl RateLimits {
         Ok(())
     }
 
+    /// The limit of requests to a path, and what it leaves now: takes nothing.
+    pub(crate) fn present(&self, identity: &Identity, (verb, path): (Option<Verb>, &str)) -> Decision {
+        self.limiter.present(identity, verb, path, self.clock.now())
+    }
+
     /// Gives a user who has none a limit of their own, once. Errors: `AlreadyExists`, `TooLarge`,
     /// `IdempotencyMismatch`, `StorageUnavailable`.
     pub(crate) async fn create_user(

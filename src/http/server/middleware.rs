@@ -101,7 +101,10 @@ impl Middleware {
             if let Some(PendingRedirect(error)) = response.extensions_mut().remove::<PendingRedirect>() {
                 response = problem::render(&relocation::redirect(&error, &uri), None);
             }
-            response.headers_mut().extend(headers);
+            for (name, value) in headers {
+                // A handler that knows better has said so.
+                response.headers_mut().entry(name).or_insert(value);
+            }
             if let Some(update) = cookie_update {
                 update.apply(&mut response);
             }

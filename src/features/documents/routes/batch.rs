@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
 use crate::http::request::caller::Caller;
 use crate::http::response::openapi::WriteHeaders;
-use crate::http::server::rate_limit::RateLimiter;
+use crate::http::server::rate_limit::{RateLimitDecision, RateLimiter};
 
 /// Where batches are sent.
 const PATH: &str = "/api/v1/batch";
@@ -111,12 +111,22 @@ pub(super) async fn batch(
     }
     let requests = batch_requests(&api, &operations)?;
     let calls: Vec<_> = requests.iter().map(stands_for).collect();
-    rate_limiter.check_calls(&caller, (&Method::POST, PATH), &calls)?;
+    let RateLimitDecision { headers, refused } = rate_limiter.check_calls(&caller, (&Method::POST, PATH), &calls);
+    let answered = match refused {
+        Some(refusal) => Err(refusal.into()),
+        None => carry_out(&api, sent, requests).await,
+    };
+    let mut response = answered.unwrap_or_else(HttpError::into_response);
+    response.headers_mut().extend(headers);
+    Ok(response)
+}
+
+async fn carry_out(api: &Api, sent: WriteRequest, requests: Vec<Request>) -> HandlerResult<Response> {
     let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
-    let written = sent.carry_out(&api, requests, Shows::Results).await;
+    let written = sent.carry_out(api, requests, Shows::Results).await;
     written.map_err(|HttpError(error)| {
         let error = if names.len() == 1 { error.with("index", 0) } else { error };
-        HttpError(if error.kind() == Kind::Moved { elsewhere(&api, &names, error) } else { error })
+        HttpError(if error.kind() == Kind::Moved { elsewhere(api, &names, error) } else { error })
     })
 }
 
