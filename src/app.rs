@@ -23,7 +23,7 @@ use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::ids::Seq;
 use crate::config::{self, Config, ConfigError, ProgramName};
 use crate::document::rules::Rules;
-use crate::engine::actor::{Actor, Ending, TICK};
+use crate::engine::actor::{Ending, EngineActor, TICK};
 use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
@@ -42,7 +42,7 @@ use crate::jobs::runner::{Runner, RunnerHandle};
 use crate::jobs::{self, Job, scheduler};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
-use crate::store::{self, Memory, OpenError, Reader, Synchronous};
+use crate::store::{self, MemoryStore, OpenError, Reader, Synchronous};
 use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
 
@@ -218,7 +218,7 @@ impl Builder {
         options.clock_trust = Some(Arc::clone(&trust));
         let stop = CancellationToken::new();
         let api = Api(Arc::new(Parts {
-            memory: Arc::new(Memory::open()?),
+            memory: Arc::new(MemoryStore::open()?),
             presence: Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce),
             reads: Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished),
             engine: engine.clone(),
@@ -236,7 +236,7 @@ impl Builder {
         let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
         self.jobs.into_iter().for_each(|job| features.add_job(job));
         features.attach(&mut options, &api.presence);
-        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
+        let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;
         let deps = features.middleware_deps(config.loopback_owner);
@@ -300,7 +300,7 @@ fn background_tasks(api: &Api, runner: Runner, jobs: RunnerHandle) -> JoinSet<()
 }
 
 /// Starts the engine's thread, once it knows which documents are moved. What is returned tells how it ended.
-fn spawn_engine(actor: Actor, commands: CommandQueue) -> Result<watch::Receiver<Option<Ending>>, StartError> {
+fn spawn_engine(actor: EngineActor, commands: CommandQueue) -> Result<watch::Receiver<Option<Ending>>, StartError> {
     let restored = actor.restore_relocations();
     let actor = restored.map_err(|error| StartError::Stored("relocations", error.to_string()))?;
     let (done, finished) = watch::channel(None);

@@ -199,18 +199,18 @@ pub mod internals {
 
     pub mod document {
         pub use crate::document::access::Access;
-        pub use crate::document::decide::{Expected, Operation, Request};
-        pub use crate::document::json::Bounds;
+        pub use crate::document::decide::{Expected, Request, WriteOperation};
+        pub use crate::document::json::JsonBounds;
         pub use crate::document::visibility::Viewer;
     }
 
     pub mod engine {
-        pub use crate::engine::actor::{Actor, Ending};
+        pub use crate::engine::actor::{Ending, EngineActor};
         pub use crate::engine::handle::{Engine, channel};
         pub use crate::engine::health::Health;
         pub use crate::engine::policy::SnapshotPolicy;
         pub use crate::engine::request::{Write, WriteReply};
-        pub use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
+        pub use crate::engine::{BacklogBounds, EngineOptions, HotBounds, Volatile};
     }
 
     pub mod http {
@@ -237,7 +237,7 @@ pub mod internals {
     }
 
     pub mod store {
-        pub use crate::store::{Options, Synchronous, open};
+        pub use crate::store::{StoreOptions, Synchronous, open};
     }
 
     pub mod tailnet {

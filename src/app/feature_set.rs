@@ -137,7 +137,7 @@ impl FeatureSet {
     }
 
     /// Attaches what belongs to the engine and to presence.
-    pub(super) fn attach(&mut self, options: &mut engine::Options, presence: &Presence) {
+    pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, presence: &Presence) {
         options.hooks.append(&mut self.hooks);
         options.relocations = self.parts.relocations.take();
         if let Some(participants) = self.parts.participants.take() {

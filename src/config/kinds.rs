@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
 use crate::base::ids::UserId;
-use crate::base::options::{Kind, Shape, check_range, one};
+use crate::base::options::{Shape, ValueType, check_range, one};
 use crate::engine::policy::{RATIO_MAX, RATIO_MIN, thousandths};
 use crate::tailnet::listen_address::ListenAddresses;
 use crate::tailnet::policy::tag_user;
@@ -15,19 +15,19 @@ use crate::tailnet::policy::tag_user;
 const HOST_LENGTH_MAX: usize = 253;
 
 /// Addresses and ports to listen on.
-pub(super) fn listen_addresses() -> Kind<ListenAddresses> {
+pub(super) fn listen_addresses() -> ValueType<ListenAddresses> {
     let parse = |values: &[String]| {
         // A text of the file, like a variable, may name several.
         let places = values.iter().flat_map(|text| text.split(',')).map(|text| text.trim().parse());
         ListenAddresses::new(places.collect::<Result<_, _>>()?)
     };
-    Kind::new(Shape::List, parse, |on: &ListenAddresses| on.addresses().iter().map(ToString::to_string).collect())
+    ValueType::new(Shape::List, parse, |on: &ListenAddresses| on.addresses().iter().map(ToString::to_string).collect())
 }
 
 /// A path that is not empty.
-pub(super) fn path() -> Kind<PathBuf> {
+pub(super) fn path() -> ValueType<PathBuf> {
     let parse = |values: &[String]| one(values).map(PathBuf::from);
-    Kind::new(Shape::Text, parse, |path: &PathBuf| vec![path.display().to_string()])
+    ValueType::new(Shape::Text, parse, |path: &PathBuf| vec![path.display().to_string()])
         .checked(|path| check_not_empty(path))
 }
 
@@ -36,7 +36,7 @@ fn check_not_empty(path: &Path) -> Result<(), String> {
 }
 
 /// The path of the socket on which tailscaled answers.
-pub(super) fn tailscaled_socket() -> Kind<PathBuf> {
+pub(super) fn tailscaled_socket() -> ValueType<PathBuf> {
     path().checked(|path| {
         check_not_empty(path)?;
         if path.to_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok() || text.contains("://")) {
@@ -48,20 +48,22 @@ pub(super) fn tailscaled_socket() -> Kind<PathBuf> {
 }
 
 /// Host names in lower case, without port.
-pub(super) fn host_names() -> Kind<Vec<String>> {
+pub(super) fn host_names() -> ValueType<Vec<String>> {
     let parse = |values: &[String]| Ok(values.iter().map(|name| name.to_ascii_lowercase()).collect());
-    Kind::new(Shape::List, parse, Vec::clone).checked(|names| match names.iter().find(|name| !is_host_name(name)) {
-        Some(name) => {
-            let rule = "is not a host name (letters, digits, '-' and '.'; no port, no scheme, no '*')";
-            Err(format!("'{}' {rule}", name.escape_debug()))
+    ValueType::new(Shape::List, parse, Vec::clone).checked(|names| {
+        match names.iter().find(|name| !is_host_name(name)) {
+            Some(name) => {
+                let rule = "is not a host name (letters, digits, '-' and '.'; no port, no scheme, no '*')";
+                Err(format!("'{}' {rule}", name.escape_debug()))
+            }
+            None => Ok(()),
         }
-        None => Ok(()),
     })
 }
 
 /// The name of an app capability of the tailnet.
-pub(super) fn capability() -> Kind<String> {
-    Kind::new(Shape::Text, |values| one(values).map(str::to_owned), |name: &String| vec![name.clone()]).checked(
+pub(super) fn capability() -> ValueType<String> {
+    ValueType::new(Shape::Text, |values| one(values).map(str::to_owned), |name: &String| vec![name.clone()]).checked(
         |name| {
             if is_capability(name) {
                 return Ok(());
@@ -96,39 +98,38 @@ fn check_log_levels(filter: &str) -> Result<(), String> {
 }
 
 /// A filter of log lines.
-pub(super) fn log_filter() -> Kind<String> {
-    Kind::new(Shape::Text, |values| one(values).map(str::to_owned), |filter: &String| vec![filter.clone()]).checked(
-        |filter| {
+pub(super) fn log_filter() -> ValueType<String> {
+    ValueType::new(Shape::Text, |values| one(values).map(str::to_owned), |filter: &String| vec![filter.clone()])
+        .checked(|filter| {
             check_log_levels(filter)?;
             match EnvFilter::try_new(filter) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(format!("'{}' is not a log filter: {error}", filter.escape_debug())),
             }
-        },
-    )
+        })
 }
 
 /// A ratio that is kept in thousandths. What is out of bounds is refused here, where it is still what was written.
-pub(super) fn ratio() -> Kind<u32> {
+pub(super) fn ratio() -> ValueType<u32> {
     let parse = |values: &[String]| {
         let text = one(values)?;
         let ratio = text.parse().ok().and_then(thousandths);
         let (least, most) = (RATIO_MIN / 10, RATIO_MAX / 1000);
         ratio.ok_or_else(|| format!("'{text}' is not a number from 0.0{least} to {most}"))
     };
-    let kind = Kind::new(Shape::Decimal, parse, |ratio: &u32| vec![(f64::from(*ratio) / 1000.0).to_string()]);
+    let kind = ValueType::new(Shape::Decimal, parse, |ratio: &u32| vec![(f64::from(*ratio) / 1000.0).to_string()]);
     let (least, most) = (f64::from(RATIO_MIN) / 1000.0, RATIO_MAX / 1000);
     kind.ranged(least, most).checked(|ratio| check_range((*ratio).into(), RATIO_MIN.into(), RATIO_MAX.into()))
 }
 
 /// Tags of the tailnet, as the user ids that stand for them.
-pub(super) fn tags() -> Kind<Vec<UserId>> {
-    Kind::new(Shape::List, |values| identities(values, false), |tags: &Vec<UserId>| format_identities(tags))
+pub(super) fn tags() -> ValueType<Vec<UserId>> {
+    ValueType::new(Shape::List, |values| identities(values, false), |tags: &Vec<UserId>| format_identities(tags))
 }
 
 /// User ids of the tailnet and tags.
-pub(super) fn users_and_tags() -> Kind<Vec<UserId>> {
-    Kind::new(Shape::List, |values| identities(values, true), |users: &Vec<UserId>| format_identities(users))
+pub(super) fn users_and_tags() -> ValueType<Vec<UserId>> {
+    ValueType::new(Shape::List, |values| identities(values, true), |users: &Vec<UserId>| format_identities(users))
 }
 
 /// Tags and, where `people` are taken, user ids; each once.

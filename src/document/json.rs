@@ -16,7 +16,7 @@ const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
 
 /// How deep and how large a state or a body may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct JsonBounds {
     /// Deepest nesting.
     pub depth_max: usize,
     /// Largest serialised state, bytes.
@@ -159,15 +159,15 @@ pub(crate) fn normalise(value: &mut Value) {
     }
 }
 
-/// The unit in which a state's hidden part counts against [`Bounds::state_bytes_max`] where a player writes: 64 KiB, or
-/// a sixteenth of the bound if that is less.
-fn hidden_unit(bounds: Bounds) -> usize {
+/// The unit in which a state's hidden part counts against [`JsonBounds::state_bytes_max`] where a player writes: 64 KiB
+/// or a sixteenth of the bound, whichever is less.
+fn hidden_unit(bounds: JsonBounds) -> usize {
     (64 << 10).min(bounds.state_bytes_max / 16).max(1)
 }
 
 /// Whether a state of `whole` bytes, of which its writer sees `visible`, is within its bounds. What the writer does not
 /// see counts in whole units: how much it is exactly shows in no refusal. Error: `TooLarge`.
-pub(crate) fn check_state_size(whole: usize, visible: usize, bounds: Bounds) -> Result<()> {
+pub(crate) fn check_state_size(whole: usize, visible: usize, bounds: JsonBounds) -> Result<()> {
     let hidden = whole.saturating_sub(visible).next_multiple_of(hidden_unit(bounds));
     if visible.saturating_add(hidden) <= bounds.state_bytes_max {
         return Ok(());
@@ -178,7 +178,7 @@ pub(crate) fn check_state_size(whole: usize, visible: usize, bounds: Bounds) -> 
 
 /// Serialises a state within its bounds. Error: `TooLarge`; `Invalid` when it is not an object, or when its `private`
 /// is not (then nobody could say whose is what).
-pub(crate) fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> {
+pub(crate) fn serialise_state(state: &Value, bounds: JsonBounds) -> Result<Vec<u8>> {
     let Value::Object(members) = state else {
         return Err(Error::invalid_field("state", "must be a JSON object"));
     };

@@ -44,7 +44,7 @@ pub(crate) struct Merged {
 
 /// The values of a place; `None`: nothing stands there.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Values {
+pub(crate) struct ConflictValues {
     pub base: Option<Value>,
     pub local: Option<Value>,
     pub server: Option<Value>,
@@ -57,7 +57,7 @@ pub(crate) struct Resolved {
     pub path: String,
     /// The rule's name.
     pub rule: &'static str,
-    pub values: Values,
+    pub values: ConflictValues,
     /// What stands there now.
     pub value: Option<Value>,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Resolved {
 pub(crate) struct Conflict {
     /// As in [`Resolved`].
     pub path: String,
-    pub values: Values,
+    pub values: ConflictValues,
     /// The value of the side that is there, or else that is later.
     pub suggestion: Option<Value>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Conflict {
 /// Merges what two sides made of a base.
 pub(crate) fn merge(sides: &Sides<'_>, rules: &MergeRules) -> Merged {
     let mut merger = Merger { sides, rules, resolved: Vec::new(), conflicts: Vec::new() };
-    let place = Place { base: Some(sides.base), local: Some(sides.local), server: Some(sides.server) };
+    let place = MergeSides { base: Some(sides.base), local: Some(sides.local), server: Some(sides.server) };
     let mut state = merger.place("", place).unwrap_or(Value::Null);
     merger.hold_units(&mut state);
     Merged { state, resolved: merger.resolved, conflicts: merger.conflicts }
@@ -83,15 +83,15 @@ pub(crate) fn merge(sides: &Sides<'_>, rules: &MergeRules) -> Merged {
 
 /// What stands at a path on each side.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct MergeSides<'a> {
     base: Option<&'a Value>,
     local: Option<&'a Value>,
     server: Option<&'a Value>,
 }
 
-impl Place<'_> {
-    fn values(self) -> Values {
-        Values { base: self.base.cloned(), local: self.local.cloned(), server: self.server.cloned() }
+impl MergeSides<'_> {
+    fn values(self) -> ConflictValues {
+        ConflictValues { base: self.base.cloned(), local: self.local.cloned(), server: self.server.cloned() }
     }
 }
 
@@ -104,8 +104,8 @@ struct Merger<'a> {
 
 impl Merger<'_> {
     /// What stands at `path` after the merge.
-    fn place(&mut self, path: &str, place: Place<'_>) -> Option<Value> {
-        let Place { base, local, server } = place;
+    fn place(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
+        let MergeSides { base, local, server } = place;
         let strategy = self.rules.strategy(path);
         if same(local, base) {
             return server.cloned();
@@ -134,9 +134,9 @@ impl Merger<'_> {
         }
     }
 
-    fn structure(&mut self, path: &str, place: Place<'_>, removals: arrays::Removals) -> Option<Value> {
+    fn structure(&mut self, path: &str, place: MergeSides<'_>, removals: arrays::Removals) -> Option<Value> {
         match place {
-            Place {
+            MergeSides {
                 base: None | Some(Value::Object(_)),
                 local: Some(Value::Object(local)),
                 server: Some(Value::Object(server)),
@@ -145,7 +145,7 @@ impl Merger<'_> {
                 let base = place.base.and_then(Value::as_object).unwrap_or(&none);
                 Some(Value::Object(self.members(path, base, local, server)))
             }
-            Place {
+            MergeSides {
                 base: None | Some(Value::Array(_)),
                 local: Some(Value::Array(local)),
                 server: Some(Value::Array(server)),
@@ -155,7 +155,7 @@ impl Merger<'_> {
                 let merged = Some(Value::Array(merged));
                 if same(place.local, place.server) { merged } else { self.resolve(path, "set", place, merged) }
             }
-            Place { base: Some(base), local: Some(local), server: Some(server) }
+            MergeSides { base: Some(base), local: Some(local), server: Some(server) }
                 if [base, local, server].into_iter().all(|value| moment(value).is_some()) =>
             {
                 self.later(path, place)
@@ -179,7 +179,7 @@ impl Merger<'_> {
         let mut names: Vec<&String> = server.keys().chain(added).collect();
         names.sort();
         for name in names {
-            let place = Place { base: base.get(name), local: local.get(name), server: server.get(name) };
+            let place = MergeSides { base: base.get(name), local: local.get(name), server: server.get(name) };
             if let Some(value) = self.place(&format!("{path}/{}", escape(name)), place) {
                 merged.insert(name.clone(), value);
             }
@@ -188,7 +188,7 @@ impl Merger<'_> {
     }
 
     /// The later of two times; a value that is no time is left to a person.
-    fn later(&mut self, path: &str, place: Place<'_>) -> Option<Value> {
+    fn later(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
         let (Some(local), Some(server)) = (place.local.and_then(moment), place.server.and_then(moment)) else {
             return self.conflict(path, place);
         };
@@ -197,24 +197,30 @@ impl Merger<'_> {
     }
 
     /// The most recent value that is not null.
-    fn most_recent(&mut self, path: &str, place: Place<'_>) -> Option<Value> {
+    fn most_recent(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
         let value = self.recent(path, place).cloned();
         self.resolve(path, STATUS, place, value)
     }
 
-    fn recent<'a>(&self, path: &str, place: Place<'a>) -> Option<&'a Value> {
+    fn recent<'a>(&self, path: &str, place: MergeSides<'a>) -> Option<&'a Value> {
         let device_is_later = self.sides.local_at > (self.sides.server_at)(path);
         let (first, second) = if device_is_later { (place.local, place.server) } else { (place.server, place.local) };
         first.filter(|value| !value.is_null()).or(second.filter(|value| !value.is_null())).or(first)
     }
 
-    fn resolve(&mut self, path: &str, rule: &'static str, place: Place<'_>, value: Option<Value>) -> Option<Value> {
+    fn resolve(
+        &mut self,
+        path: &str,
+        rule: &'static str,
+        place: MergeSides<'_>,
+        value: Option<Value>,
+    ) -> Option<Value> {
         self.resolved.push(Resolved { path: path.to_owned(), rule, values: place.values(), value: value.clone() });
         value
     }
 
     /// The server's value stays.
-    fn conflict(&mut self, path: &str, place: Place<'_>) -> Option<Value> {
+    fn conflict(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
         let suggestion = match (place.local, place.server) {
             (Some(_), Some(_)) => self.recent(path, place),
             (one, other) => one.or(other),
@@ -238,7 +244,7 @@ impl Merger<'_> {
                 let outside = |other: &str| other != path && !other.starts_with(&format!("{path}/"));
                 self.resolved.retain(|resolved| outside(&resolved.path));
                 self.conflicts.retain(|conflict| outside(&conflict.path));
-                let place = Place { base: base.get(name), local: local.get(name), server: server.get(name) };
+                let place = MergeSides { base: base.get(name), local: local.get(name), server: server.get(name) };
                 if let Value::Object(members) = &mut *state {
                     match place.server {
                         Some(value) => drop(members.insert(name.clone(), value.clone())),
@@ -266,7 +272,7 @@ fn moment(value: &Value) -> Option<Timestamp> {
 }
 
 /// The base and what both sides added to it; `None`: not all are numbers.
-fn sum(place: Place<'_>) -> Option<Value> {
+fn sum(place: MergeSides<'_>) -> Option<Value> {
     let number = |value: Option<&Value>| value.and_then(Value::as_number).cloned();
     let base = place.base.map_or_else(|| Some(Number::from(0)), |base| base.as_number().cloned())?;
     let (local, server) = (number(place.local)?, number(place.server)?);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::access::Access;
 use super::chain::{self, Hash};
 use super::event::Event;
-use super::json::{self, Bounds};
+use super::json::{self, JsonBounds};
 use super::model::{Document, Meta};
 use super::patch;
 use crate::base::clock::Timestamp;
@@ -20,7 +20,7 @@ use crate::base::ids::{DocumentName, Seq, UserId, Version};
 
 /// Where a history begins that was trimmed.
 #[derive(Clone, Debug)]
-pub(crate) struct Base {
+pub(crate) struct TrimmedBase {
     /// The version before its first event.
     pub version: Version,
     pub hash: Hash,
@@ -52,7 +52,7 @@ pub(crate) struct Chain {
     /// See [`Meta::created_at`].
     pub created_at: Timestamp,
     /// `None`: it begins with version 1.
-    pub base: Option<Base>,
+    pub base: Option<TrimmedBase>,
     /// All events since, oldest first.
     pub events: Vec<SentEvent>,
     /// The version at its end.
@@ -77,7 +77,7 @@ impl Chain {
     /// Checks everything that can be checked: versions without a gap, every hash, every event in the one form in which
     /// we write it (what else is known of events relies on that, the keeping of secrets included), every change
     /// applied, the end as it was told. Error: `Rejected`, naming the version.
-    pub(crate) fn verify(self, bounds: Bounds) -> Result<VerifiedChain> {
+    pub(crate) fn verify(self, bounds: JsonBounds) -> Result<VerifiedChain> {
         let (mut version, mut hash) = (Version::ZERO, Hash::ZERO);
         let (mut state, mut access, mut access_version) = (None, None, None);
         if let Some(base) = &self.base {

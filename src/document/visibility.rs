@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json::Members;
-use super::patch::{self, Operation};
+use super::patch::{self, PatchOperation};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
 
@@ -109,7 +109,7 @@ pub(crate) fn redact_value(mut value: Value, player: &UserId) -> Value {
 }
 
 /// One operation of a patch as `player` may see it, if anything of it.
-pub(crate) fn redact_operation(operation: Operation, player: &UserId) -> Option<Operation> {
+pub(crate) fn redact_operation(operation: PatchOperation, player: &UserId) -> Option<PatchOperation> {
     let path = patch::tokens(operation.path());
     let tokens: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
     match tokens.as_slice() {

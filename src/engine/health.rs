@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::base::clock::Timestamp;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Storage {
+pub enum StorageHealth {
     /// Writes reach the disk.
     #[default]
     Well,
@@ -38,8 +38,8 @@ const UNTOLD_LOSSES_MAX: usize = 8;
 
 /// A moment's look at the engine.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
-    pub storage: Storage,
+pub struct HealthReport {
+    pub storage: StorageHealth,
     /// Events that wait for the disk.
     pub backlog_events: usize,
     /// Bytes of their bodies.
@@ -69,7 +69,7 @@ pub struct Report {
     pub commit_times: Histogram,
 }
 
-impl Report {
+impl HealthReport {
     /// What whoever runs the server should know of its storage although changes reach the disk.
     pub fn warning(&self) -> Option<String> {
         let wal = self.wal_past_bound.map(|bytes| {
@@ -85,7 +85,7 @@ impl Report {
     /// Why storage fails, when a path does not name the file that is open.
     pub fn lost_file(&self) -> Option<&str> {
         match &self.storage {
-            Storage::Degraded { reason, lost: true, .. } => Some(reason),
+            StorageHealth::Degraded { reason, lost: true, .. } => Some(reason),
             _ => None,
         }
     }
@@ -155,16 +155,16 @@ impl Histogram {
 
 /// The engine's report, written by it between batches, and by readers in the background; read by whoever asks.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<Report>);
+pub struct Health(Mutex<HealthReport>);
 
 impl Health {
     /// The newest report.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> HealthReport {
         self.0.lock().clone()
     }
 
     /// Changes the report.
-    pub fn update<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
+    pub fn update<T>(&self, change: impl FnOnce(&mut HealthReport) -> T) -> T {
         change(&mut self.0.lock())
     }
 

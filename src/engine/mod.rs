@@ -42,7 +42,7 @@ use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::Entropy;
 use crate::base::ids::Collection;
 use crate::base::limits;
-use crate::document::json::Bounds;
+use crate::document::json::JsonBounds;
 use crate::document::rules::Rules;
 use crate::live::ring::RingBounds;
 
@@ -54,7 +54,7 @@ pub(crate) type RulesByCollection = std::collections::HashMap<Collection, Arc<dy
 
 /// What the engine is told at start.
 #[derive(Clone)]
-pub struct Options {
+pub struct EngineOptions {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Whether the clock may decide that something is removed; `None`: it always may.
@@ -64,7 +64,7 @@ pub struct Options {
     /// The rules, by collection.
     pub rules: Arc<RulesByCollection>,
     /// What a state may measure.
-    pub state: Bounds,
+    pub state: JsonBounds,
     /// How many recent events stay in memory.
     pub ring: RingBounds,
     /// How many documents stay in memory.
@@ -83,7 +83,7 @@ pub struct Options {
     pub relocations: Option<Arc<dyn hooks::RelocationStore>>,
 }
 
-impl Options {
+impl EngineOptions {
     /// Whether what the clock shows may decide that something is removed.
     pub(crate) fn removes_by_time(&self) -> bool {
         self.clock_trust.as_ref().is_none_or(|trust| trust.is_trusted())

@@ -22,7 +22,7 @@ use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
 use crate::jobs::runner::RunnerHandle;
 use crate::live::presence::Participants;
-use crate::store::{History, Reader};
+use crate::store::{HistoryRetention, Reader};
 
 /// Runs for as long as the server does, and is dropped when it has stopped.
 pub(crate) type Task = Box<dyn FnOnce(Api) -> BoxFuture<'static, ()> + Send>;
@@ -206,7 +206,7 @@ pub(crate) struct FeatureContext<'a> {
     /// The flags in force, by name.
     pub flags: BTreeMap<String, bool>,
     /// How much of the past is kept.
-    pub history: History,
+    pub history: HistoryRetention,
     /// The rules, by collection.
     pub rules: &'a HashMap<String, Arc<dyn Rules>>,
 }

@@ -12,14 +12,14 @@ use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::Entropy;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentId, DocumentName};
-use crate::document::json::Bounds;
+use crate::document::json::JsonBounds;
 use crate::engine::handle::Engine;
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::http::concurrency::ConcurrencyLimit;
 use crate::http::request::body::BodyLimits;
 use crate::live::presence::Presence;
-use crate::store::{Connection, Memory};
+use crate::store::{Connection, MemoryStore};
 
 /// Calls, each with its description.
 pub type Routes = OpenApiRouter<Api>;
@@ -46,7 +46,7 @@ pub struct Parts {
     /// The way to read.
     pub(crate) reads: Reads,
     /// What belongs to documents that live in memory only.
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<MemoryStore>,
     /// Who is connected to what.
     pub(crate) presence: Arc<Presence>,
     /// How the engine is.
@@ -60,7 +60,7 @@ pub struct Parts {
     /// What a body may measure.
     pub(crate) body: BodyLimits,
     /// What a state may measure.
-    pub(crate) state: Bounds,
+    pub(crate) state: JsonBounds,
     /// How many streams each viewer has open, by [`Viewer::scope`](crate::document::visibility::Viewer::scope).
     pub(crate) streams: Arc<ConcurrencyLimit<Box<str>>>,
     /// How long a stream may be silent.

@@ -90,7 +90,7 @@ async fn start(options: ServerOptions) -> Server {
 /// No game has moved, so that nothing is ever read.
 fn reads() -> Reads {
     let directory = tempfile::tempdir().unwrap();
-    let (_, reader) = store::open(store::Options::new(directory.path())).unwrap();
+    let (_, reader) = store::open(store::StoreOptions::new(directory.path())).unwrap();
     let hub = Hub::new((Seq::ZERO, Hash::ZERO), RingBounds { events_max: 1, bytes_max: 1 });
     Reads::new(Arc::new(hub), reader, handle::channel().0, Vec::new())
 }

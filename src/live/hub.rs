@@ -281,10 +281,10 @@ impl Hub {
     }
 
     /// Joins those who hear of `interest`. Subscribe first and read the present after: then nothing falls between.
-    pub fn subscribe(self: &Arc<Self>, interest: Arc<Interest>) -> Subscription {
+    pub fn subscribe(self: &Arc<Self>, interest: Arc<Interest>) -> HubSubscription {
         let waiter = Arc::new(Waiter::default());
         self.topics.add(&interest, &waiter);
-        Subscription { hub: Arc::clone(self), interest, waiter }
+        HubSubscription { hub: Arc::clone(self), interest, waiter }
     }
 
     /// Wakes those who follow these documents, for news of who is there.
@@ -334,13 +334,13 @@ fn cut(ring: &Ring, changed: Option<ChangeRecord>, pending_max: usize) -> Consis
 
 /// A place among those who hear of something; given up when dropped.
 #[derive(Debug)]
-pub struct Subscription {
+pub struct HubSubscription {
     hub: Arc<Hub>,
     interest: Arc<Interest>,
     waiter: Arc<Waiter>,
 }
 
-impl Subscription {
+impl HubSubscription {
     /// What it is about.
     pub fn interest(&self) -> &Arc<Interest> {
         &self.interest
@@ -362,7 +362,7 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl Drop for HubSubscription {
     fn drop(&mut self) {
         self.hub.topics.remove(&self.interest, &self.waiter);
     }

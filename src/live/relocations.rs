@@ -36,7 +36,7 @@ pub enum LoggedEvent {
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct RelocationEvents {
     moved: HashMap<DocumentName, Arc<MovedDocument>>,
     /// The newest events. Those before were dropped; `dropped` says how many.
     events: VecDeque<RelocationEvent>,
@@ -50,7 +50,7 @@ struct Log {
 pub struct RelocationLog {
     /// How many events there were: on most servers none, and every request asks.
     count: AtomicUsize,
-    log: RwLock<Log>,
+    log: RwLock<RelocationEvents>,
 }
 
 impl RelocationLog {
@@ -72,7 +72,7 @@ impl RelocationLog {
         }
     }
 
-    fn push(&self, log: &mut Log, event: RelocationEvent) {
+    fn push(&self, log: &mut RelocationEvents, event: RelocationEvent) {
         log.events.push_back(event);
         while log.events.len() > RELOCATION_EVENTS_MAX {
             log.events.pop_front();

@@ -125,6 +125,8 @@ pub enum Blocked {
     Recovering,
 }
 
+pub(crate) type WriteResult<T = ()> = Result<T, WriteError>;
+
 impl WriteError {
     /// Another process holds the write lock of the database.
     pub(crate) fn locked(source: rusqlite::Error) -> Self {

@@ -11,7 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{OpenError, StoreError, WriteError, is_damage, is_lack_of_room};
-use super::options::Options;
+use super::options::StoreOptions;
 use super::rows::{self, LogHead};
 use crate::store::connection::{configure, connect};
 use crate::store::file_size_limit;
@@ -40,7 +40,7 @@ pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
 const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
 
 /// Opens the data directory, and makes what is missing. The returned writer holds the lock for as long as it lives.
-pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
+pub fn open(options: StoreOptions) -> Result<(Writer, Reader), OpenError> {
     let place = |source: io::Error| OpenError::DataDirectory { path: options.data_dir.clone(), source: source.into() };
     DirBuilder::new().recursive(true).mode(0o700).create(&options.data_dir).map_err(place)?;
     let paths = StorePaths::in_directory(&options.data_dir);
@@ -50,7 +50,7 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     let wal_missing = !wal::path_of(&path).exists();
     prepare_file(&options.data_dir, &path).map_err(place)?;
     let files = Arc::new(OpenFiles::open(paths, note.lock()).map_err(place)?);
-    let before = Before { damage, noted: note.read(), wal_missing, has_content: length_of(&path) > 0 };
+    let before = FilesBeforeOpen { damage, noted: note.read(), wal_missing, has_content: length_of(&path) > 0 };
     let opening = match open_writable(&options, &files, &before) {
         Err(OpenFailure::Sql(error)) if before.has_content && lacks_room(&error, &path) => {
             open_without_room(&options, &files, &before, error)
@@ -58,7 +58,7 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
         opening => opening,
     };
     let opening = opening.map_err(|failure| failure.unwrap_or_else(|error| classify(&options, &files, error)))?;
-    let Opening { conn, reader, found, fault } = opening;
+    let OpenedStore { conn, reader, found, fault } = opening;
     if let Some(reason) = &found.loss {
         tracing::error!("{} is not complete: {reason}", path.display());
     }
@@ -68,7 +68,7 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
 }
 
 /// What is known of the files before SQLite opens them.
-struct Before {
+struct FilesBeforeOpen {
     /// Damage of the WAL.
     damage: Option<String>,
     /// The end of the log, as the last server has noted it.
@@ -78,22 +78,26 @@ struct Before {
 }
 
 /// What is read before anything is written.
-struct Found {
+struct StoreState {
     loss: Option<String>,
     unclean: bool,
     /// The end of the log, and the next document's key.
     end: (LogHead, i64),
 }
 
-struct Opening {
+struct OpenedStore {
     /// `None`: nothing can be written, which `fault` explains.
     conn: Option<Connection>,
     reader: Reader,
-    found: Found,
+    found: StoreState,
     fault: Option<WriteError>,
 }
 
-fn open_writable(options: &Options, files: &Arc<OpenFiles>, before: &Before) -> Result<Opening, OpenFailure> {
+fn open_writable(
+    options: &StoreOptions,
+    files: &Arc<OpenFiles>,
+    before: &FilesBeforeOpen,
+) -> Result<OpenedStore, OpenFailure> {
     let path = files.database();
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let prepare = || {
@@ -106,7 +110,7 @@ fn open_writable(options: &Options, files: &Arc<OpenFiles>, before: &Before) -> 
         Ok((found, reader))
     };
     match prepare() {
-        Ok((found, reader)) => Ok(Opening { conn: Some(conn), reader, found, fault: None }),
+        Ok((found, reader)) => Ok(OpenedStore { conn: Some(conn), reader, found, fault: None }),
         Err(failure) => {
             keep_wal(&conn);
             Err(failure)
@@ -116,11 +120,11 @@ fn open_writable(options: &Options, files: &Arc<OpenFiles>, before: &Before) -> 
 
 /// There is no room to write anything, be it the file of the WAL's index: reads what is there all the same.
 fn open_without_room(
-    options: &Options,
+    options: &StoreOptions,
     files: &Arc<OpenFiles>,
-    before: &Before,
+    before: &FilesBeforeOpen,
     error: rusqlite::Error,
-) -> Result<Opening, OpenFailure> {
+) -> Result<OpenedStore, OpenFailure> {
     let path = files.database();
     let found = {
         let conn = pool::connect_exclusive(files)?;
@@ -128,11 +132,16 @@ fn open_without_room(
     };
     let reader = Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
     let fault = WriteError { full: true, ..file_size_limit::explain(error.into(), path) };
-    Ok(Opening { conn: None, reader, found, fault: Some(fault) })
+    Ok(OpenedStore { conn: None, reader, found, fault: Some(fault) })
 }
 
 /// Whether the file is ours and whole, as far as that costs the same however much is stored.
-fn examine(conn: &Connection, options: &Options, path: &Path, before: &Before) -> Result<Found, OpenFailure> {
+fn examine(
+    conn: &Connection,
+    options: &StoreOptions,
+    path: &Path,
+    before: &FilesBeforeOpen,
+) -> Result<StoreState, OpenFailure> {
     let copied = keep_short_wal(conn, options, path, before)?;
     identify(conn, path)?;
     check_whole(conn, path)?;
@@ -153,7 +162,7 @@ fn examine(conn: &Connection, options: &Options, path: &Path, before: &Before) -
         Some(reason) if options.strict => {
             Err(OpenFailure::Known(OpenError::Incomplete { path: path.to_owned(), reason }))
         }
-        loss => Ok(Found { loss, unclean, end }),
+        loss => Ok(StoreState { loss, unclean, end }),
     }
 }
 
@@ -171,7 +180,7 @@ fn length_of(path: &Path) -> u64 {
 
 /// Looks at the WAL before SQLite does, which would discard it beside an empty database, and reads it up to the first
 /// damaged frame. Returns a description of the damage.
-fn look_at_wal(options: &Options, path: &Path) -> Result<Option<String>, OpenError> {
+fn look_at_wal(options: &StoreOptions, path: &Path) -> Result<Option<String>, OpenError> {
     let empty = fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0;
     if empty && wal::has_content(&wal::path_of(path)) {
         let reason = "it is empty, and its WAL is not: put the database back, or move the WAL away".to_owned();
@@ -188,9 +197,9 @@ fn look_at_wal(options: &Options, path: &Path) -> Result<Option<String>, OpenErr
 /// The same where only the end of the log shows the damage. `strict`: the WAL is left as it is.
 fn keep_short_wal(
     conn: &Connection,
-    options: &Options,
+    options: &StoreOptions,
     path: &Path,
-    before: &Before,
+    before: &FilesBeforeOpen,
 ) -> Result<Option<String>, OpenFailure> {
     let Some(noted) = before.noted.filter(|_| before.damage.is_none() && !options.strict) else { return Ok(None) };
     let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other(path, error))?;
@@ -320,7 +329,7 @@ fn check_end(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     Ok(())
 }
 
-fn classify(options: &Options, files: &OpenFiles, error: rusqlite::Error) -> OpenError {
+fn classify(options: &StoreOptions, files: &OpenFiles, error: rusqlite::Error) -> OpenError {
     let path = files.database().to_owned();
     match error.sqlite_error_code() {
         // SQLite tells a disk that cannot be read as damage.

@@ -33,7 +33,7 @@ impl From<&Metadata> for FileId {
 impl FileId {
     /// Whether `path` names this file, as far as it can be looked there.
     pub(crate) fn is_at(self, path: &Path) -> bool {
-        matches!(look(path, self), Found::Ours | Found::Unknown)
+        matches!(look(path, self), PathCheck::Ours | PathCheck::Unknown)
     }
 }
 
@@ -147,9 +147,9 @@ impl OpenFiles {
         let mut outcome = Ok(());
         for (path, id) in files {
             match look(&path, id) {
-                Found::Ours | Found::Unknown => {}
-                Found::Nothing => outcome = outcome.and(Err(LostFile::Missing(path))),
-                Found::Other => return Err(LostFile::Replaced(path)),
+                PathCheck::Ours | PathCheck::Unknown => {}
+                PathCheck::Nothing => outcome = outcome.and(Err(LostFile::Missing(path))),
+                PathCheck::Other => return Err(LostFile::Replaced(path)),
             }
         }
         outcome
@@ -166,14 +166,14 @@ impl OpenFiles {
 
     /// Whether the lock file is where it was.
     pub(crate) fn has_lock(&self) -> bool {
-        look(&self.paths.lock, self.lock_id) == Found::Ours
+        look(&self.paths.lock, self.lock_id) == PathCheck::Ours
     }
 
     /// Whether the WAL is where it was, beside a database that is another.
     pub(crate) fn has_wal_of_other(&self) -> bool {
         let wal = *self.wal_id.lock();
-        let is_other = look(&self.paths.database, self.database_id) == Found::Other;
-        is_other && wal.is_some_and(|id| look(&self.paths.wal(), id) == Found::Ours)
+        let is_other = look(&self.paths.database, self.database_id) == PathCheck::Other;
+        is_other && wal.is_some_and(|id| look(&self.paths.wal(), id) == PathCheck::Ours)
     }
 
     /// Whether the disk fails to read the database: SQLite tells some of its errors as damage of the file. Reads at
@@ -207,7 +207,7 @@ impl OpenFiles {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum PathCheck {
     Ours,
     Other,
     Nothing,
@@ -215,12 +215,14 @@ enum Found {
     Unknown,
 }
 
-fn look(path: &Path, id: FileId) -> Found {
+fn look(path: &Path, id: FileId) -> PathCheck {
     match fs::metadata(path) {
-        Ok(metadata) if FileId::from(&metadata) == id => Found::Ours,
-        Ok(_) => Found::Other,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Found::Nothing,
-        Err(_) => Found::Unknown,
+        Ok(metadata) if FileId::from(&metadata) == id => PathCheck::Ours,
+        Ok(_) => PathCheck::Other,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            PathCheck::Nothing
+        }
+        Err(_) => PathCheck::Unknown,
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
 
 /// Where a document's kept history begins: the last event that was trimmed, or zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Base {
+pub(crate) struct TrimPoint {
     pub version: Version,
     pub seq: Seq,
     pub hash: Hash,
@@ -159,11 +159,11 @@ pub(crate) struct Base {
 #[derive(Clone, Debug)]
 pub(crate) struct DocumentRow {
     pub meta: Arc<Meta>,
-    pub base: Base,
+    pub base: TrimPoint,
 }
 
 fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
-    let base = Base {
+    let base = TrimPoint {
         version: version(row, META_COLUMNS)?,
         seq: seq(row, META_COLUMNS + 1)?,
         hash: hash(row, META_COLUMNS + 2)?,

@@ -10,8 +10,8 @@ use crate::document::access::Access;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::error::WriteError;
-use crate::store::rows::{self, Base, Text};
+use crate::store::error::{WriteError, WriteResult};
+use crate::store::rows::{self, Text, TrimPoint};
 
 /// The number of the format that this release writes, as in `schema.sql`.
 pub(crate) const FORMAT: i64 = 3;
@@ -53,12 +53,12 @@ pub(crate) fn access_column(meta: &Meta) -> serde_json::Result<Option<String>> {
 }
 
 /// Writes host and access of the documents that these events change them of.
-pub(crate) fn update_access(conn: &Connection, events: &[Arc<Event>]) -> Result<(), WriteError> {
+pub(crate) fn update_access(conn: &Connection, events: &[Arc<Event>]) -> WriteResult {
     events.iter().filter(|event| event.changes_access()).try_for_each(|event| write_access(conn, &event.meta))
 }
 
 /// Writes host and access of a document.
-pub(crate) fn write_access(conn: &Connection, meta: &Meta) -> Result<(), WriteError> {
+pub(crate) fn write_access(conn: &Connection, meta: &Meta) -> WriteResult {
     let sql = "UPDATE documents SET host = ?2, access = ?3, access_seq = ?4 WHERE key = ?1";
     let access = access_column(meta).map_err(WriteError::other)?;
     let host = meta.host.as_ref().map(|host| host.as_str());
@@ -125,8 +125,8 @@ pub(crate) fn snapshot_checksum(hash: Hash, version: Version, seq: Seq, at: Time
 }
 
 /// Moves the place where a document's kept history begins.
-pub(crate) fn update_base(conn: &Connection, key: i64, base: Base) -> rusqlite::Result<()> {
-    let Base { version, seq, hash } = base;
+pub(crate) fn update_base(conn: &Connection, key: i64, base: TrimPoint) -> rusqlite::Result<()> {
+    let TrimPoint { version, seq, hash } = base;
     let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
     conn.prepare_cached(sql)?.execute((key, rows::int(version.0), rows::int(seq.0), hash.to_string()))?;
     Ok(())

@@ -8,9 +8,9 @@ use super::Refusal;
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
-use crate::store::file::check::{CheckProgress, CheckReport, FileUse, Finding, check_file};
+use crate::store::file::check::{CheckProgress, CheckReport, FileDefect, FileUse, check_file};
 use crate::store::file::document::DamagedDocument;
-use crate::store::file::repair::{FileRepair, Repaired};
+use crate::store::file::repair::{FileRepair, RepairOutcome};
 use crate::store::server_lock::{LockState, lock_state};
 use crate::store::{FILE_NAME, OpenError};
 
@@ -57,14 +57,14 @@ fn verify(path: &Path) -> Result<u8, Refusal> {
 
 fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckReport, Refusal> {
     let bar = progress_bar();
-    let tell = |finding: Finding| {
+    let tell = |finding: FileDefect| {
         let line = match finding {
-            Finding::Document(damaged) => {
+            FileDefect::Document(damaged) => {
                 let line = damaged.to_string();
                 seen(damaged);
                 line
             }
-            Finding::File(what) => format!("file: {what}"),
+            FileDefect::File(what) => format!("file: {what}"),
         };
         bar.suspend(|| print(&format!("{}\n", harmless(&line))));
     };
@@ -138,19 +138,19 @@ fn verify_and_repair(path: &Path) -> Result<u8, Refusal> {
     }
 }
 
-fn told(done: Option<Repaired>) -> String {
+fn told(done: Option<RepairOutcome>) -> String {
     match done {
-        Some(Repaired::Cut { version, lost }) => {
+        Some(RepairOutcome::Cut { version, lost }) => {
             format!("repaired; it ends at version {version}, lost: versions {} to {lost}", version.next())
         }
-        Some(Repaired::HistoryCut { first }) => {
+        Some(RepairOutcome::HistoryCut { first }) => {
             format!("repaired; its newest version is kept, lost: its history before version {first}")
         }
-        Some(Repaired::Tombstone { last }) => {
+        Some(RepairOutcome::Tombstone { last }) => {
             format!("repaired; it is deleted, lost: all of it, up to version {last}")
         }
-        Some(Repaired::Removed) => "repaired; lost: all of it, since it has no name".to_owned(),
-        Some(Repaired::Whole) => "repaired; nothing is lost".to_owned(),
+        Some(RepairOutcome::Removed) => "repaired; lost: all of it, since it has no name".to_owned(),
+        Some(RepairOutcome::Whole) => "repaired; nothing is lost".to_owned(),
         None => "cannot be repaired".to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::MoveNotice;
-use crate::document::patch::{self, Operation};
+use crate::document::patch::{self, PatchOperation};
 use crate::net::sse_parser::SseMessage;
 
 /// Operations of a patch, and characters of a value and of a state, that a line shows.
@@ -57,7 +57,7 @@ impl LineFormatter {
             kind: String,
             actor: String,
             at: String,
-            patch: Vec<Operation>,
+            patch: Vec<PatchOperation>,
         }
         let ChangeEvent { collection, id, version, kind, actor, at, patch } = serde_json::from_str(data).ok()?;
         let name = format!("{collection}/{id}");
@@ -111,8 +111,8 @@ impl LineFormatter {
 }
 
 /// A patch that replaces a known state by another, as the changes that are in it.
-fn detailed<'a>(state: Option<&Value>, patch: &'a [Operation]) -> Cow<'a, [Operation]> {
-    let (Some(before), [Operation::Replace { path, value }]) = (state, patch) else { return patch.into() };
+fn detailed<'a>(state: Option<&Value>, patch: &'a [PatchOperation]) -> Cow<'a, [PatchOperation]> {
+    let (Some(before), [PatchOperation::Replace { path, value }]) = (state, patch) else { return patch.into() };
     let changes = if path.is_empty() && !value.is_null() {
         patch::diff(Some(before), Some(value), usize::MAX / 2).ok()
     } else {
@@ -122,7 +122,7 @@ fn detailed<'a>(state: Option<&Value>, patch: &'a [Operation]) -> Cow<'a, [Opera
 }
 
 /// What a patch does to `state`, as far as that is known.
-fn summary(state: Option<&Value>, patch: &[Operation]) -> String {
+fn summary(state: Option<&Value>, patch: &[PatchOperation]) -> String {
     let mut out = String::new();
     for (index, operation) in patch.iter().take(OPERATIONS_SHOWN).enumerate() {
         let path = if operation.path().is_empty() { "everything" } else { operation.path() };
@@ -131,9 +131,9 @@ fn summary(state: Option<&Value>, patch: &[Operation]) -> String {
         out.push_str(if index == 0 { "" } else { ", " });
         // Writing to memory cannot fail.
         let _ = match operation {
-            Operation::Add { value, .. } => write!(out, "+{path} {}", cut(value, VALUE_CHARS_SHOWN)),
-            Operation::Replace { value, .. } => write!(out, "{path} {}{was}", cut(value, VALUE_CHARS_SHOWN)),
-            Operation::Remove { .. } => write!(out, "-{path}{was}"),
+            PatchOperation::Add { value, .. } => write!(out, "+{path} {}", cut(value, VALUE_CHARS_SHOWN)),
+            PatchOperation::Replace { value, .. } => write!(out, "{path} {}{was}", cut(value, VALUE_CHARS_SHOWN)),
+            PatchOperation::Remove { .. } => write!(out, "-{path}{was}"),
         };
     }
     match patch.len().saturating_sub(OPERATIONS_SHOWN) {
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn long_patches_and_values_are_cut() {
-        let long = Operation::Add { path: String::new(), value: "ä".repeat(100).into() };
+        let long = PatchOperation::Add { path: String::new(), value: "ä".repeat(100).into() };
         let text = summary(None, &[long.clone(), long.clone(), long.clone(), long.clone(), long]);
         assert!(text.starts_with("+everything \"ää") && text.ends_with("…, and 1 more"), "{text}");
         assert!(text.chars().count() < 5 * (VALUE_CHARS_SHOWN + 20), "{text}");

@@ -1,11 +1,11 @@
 use super::*;
 use crate::base::error::Kind;
-use crate::document::json::Bounds;
+use crate::document::json::JsonBounds;
 use crate::document::model::Document;
-use crate::document::transfer::{Base, Chain, SentEvent, VerifiedChain};
+use crate::document::transfer::{Chain, SentEvent, TrimmedBase, VerifiedChain};
 use crate::property_tests::cases;
 
-const BOUNDS: Bounds = Bounds { depth_max: 100, state_bytes_max: 1 << 20 };
+const BOUNDS: JsonBounds = JsonBounds { depth_max: 100, state_bytes_max: 1 << 20 };
 
 /// The history of those events as another server tells it.
 fn chain(events: &[Event]) -> Chain {
@@ -116,7 +116,8 @@ fn a_history_that_comes_back_goes_on_from_what_was_here() {
     // Trimmed elsewhere meanwhile: up to what was here, exactly there, and beyond.
     let trimmed = |first: usize| {
         let before = &events[first - 2];
-        let base = Base { version: before.version, hash: before.hash, at: before.at, state: life[first - 2].clone() };
+        let base =
+            TrimmedBase { version: before.version, hash: before.hash, at: before.at, state: life[first - 2].clone() };
         let whole = chain(&events);
         let events = whole.events[first - 1..].to_vec();
         Chain { base: Some(base), events, ..whole }.verify(BOUNDS).unwrap()
@@ -137,7 +138,7 @@ fn a_history_that_comes_back_goes_on_from_what_was_here() {
 #[test]
 fn a_version_that_no_history_reaches_is_refused_before_anything_is_stored() {
     let far = Version(u64::MAX >> 1);
-    let base = Base {
+    let base = TrimmedBase {
         version: Version(far.0 - 1),
         hash: Hash::ZERO,
         at: Timestamp::from_millis(0),

@@ -1,6 +1,6 @@
 //! Revocations: in the transaction of their round when storage is well, and pending until it is.
 
-use super::Actor;
+use super::EngineActor;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::{REVOCATIONS_PENDING_MAX, REVOCATIONS_PER_COMMIT};
@@ -9,11 +9,9 @@ use crate::engine::refusal::not_stored;
 use crate::engine::request::RevocationRequest;
 use crate::engine::revocations::Revocation;
 use crate::engine::state::round::Round;
-use crate::store::{Batch, Connection, Rows, WriteError};
+use crate::store::{Batch, Connection, Rows, WriteResult};
 
-type Written = std::result::Result<(), WriteError>;
-
-impl Actor {
+impl EngineActor {
     /// Stores what the last run could not.
     pub(super) fn store_restored_revocations(&mut self) {
         let restored = self.revocations.len();
@@ -72,7 +70,7 @@ impl Actor {
     }
 
     /// Stores those that are pending, a bounded number in each transaction.
-    pub(super) fn store_revocations(&mut self) -> Written {
+    pub(super) fn store_revocations(&mut self) -> WriteResult {
         let pending = self.revocations.get();
         if pending.is_empty() {
             return Ok(());

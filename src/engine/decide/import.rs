@@ -13,8 +13,8 @@ use crate::document::model::{Document, Meta};
 use crate::document::transfer::{SentEvent, VerifiedChain};
 use crate::document::visibility::Viewer;
 use crate::engine::hooks::{Change, ChangeOrigin, HookRows};
-use crate::engine::request::{CompanionRows, IncomingDocument, Outcome, Relocation, ReplyTo, WriteReply};
-use crate::engine::state::backlog::Entry;
+use crate::engine::request::{CompanionRows, IncomingDocument, Relocation, ReplyTo, WriteOutcome, WriteReply};
+use crate::engine::state::backlog::BacklogEntry;
 use crate::engine::state::document_cache::{CachedDocument, SinceSnapshot};
 use crate::engine::state::round::ReplyContent;
 use crate::store::{CompanionWrite, Connection};
@@ -32,7 +32,7 @@ impl Decider<'_> {
 
     /// Records the same events and hashes in new places of this log. Of a document that was here before, only what came
     /// since. An error leaves no trace.
-    fn decide_import(&mut self, incoming: IncomingDocument) -> Result<Outcome> {
+    fn decide_import(&mut self, incoming: IncomingDocument) -> Result<WriteOutcome> {
         let IncomingDocument { id, chain, companion_rows } = incoming;
         let name = chain.name().clone();
         self.check_expected(&chain, &id)?;
@@ -77,10 +77,17 @@ impl Decider<'_> {
             let ends_write = event.seq == document.seq;
             let companion = companion.take_if(|_| ends_write);
             let (new_document, base) = (new_document.take(), base.take());
-            self.add_entry(Entry { ends_write, new_document, base, hook_rows, companion, ..Entry::new(event) });
+            self.add_entry(BacklogEntry {
+                ends_write,
+                new_document,
+                base,
+                hook_rows,
+                companion,
+                ..BacklogEntry::new(event)
+            });
         }
         self.round.changed.insert(name);
-        Ok(Outcome { document, event, created: before.is_none() })
+        Ok(WriteOutcome { document, event, created: before.is_none() })
     }
 
     /// Errors: `StorageUnavailable` while storage fails; `Frozen` unless the document is expected by this name.

@@ -7,17 +7,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Before, Decider, Moment};
+use super::{Decider, Moment, PriorState};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::access::Access;
-use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
+use crate::document::decide::{self, Context, Current, Decision, Request, WriteOperation};
 use crate::document::event::Event;
 use crate::document::model::Meta;
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::hooks::ChangeOrigin;
-use crate::engine::request::{Durability, Outcome, ReplyTo, Write, WriteKey, WriteReply};
+use crate::engine::request::{Durability, ReplyTo, Write, WriteKey, WriteOutcome, WriteReply};
 use crate::engine::state::document_cache::CachedDocument;
 use crate::engine::state::round::{ReplyContent, all_volatile};
 use crate::engine::time_travel;
@@ -111,17 +111,17 @@ impl Decider<'_> {
         request: Request,
         viewer: &Viewer,
         at: Timestamp,
-    ) -> Result<(Outcome, Option<CachedDocument>)> {
+    ) -> Result<(WriteOutcome, Option<CachedDocument>)> {
         let name = request.name.clone();
         self.check_relocation(&name, viewer)?;
         let (cached, unreadable) = self.load_target(&name, &request.operation)?;
         let tree = cached.as_ref().map(CachedDocument::tree).transpose()?.flatten();
         // Whatever the state before was, and whether it can be read: an old state comes back whole.
-        let whole = matches!(request.operation, Operation::Rollback { .. });
+        let whole = matches!(request.operation, WriteOperation::Rollback { .. });
         let mut seed = [0; 32];
         self.options.entropy.fill(&mut seed);
         let origin = match &request.operation {
-            Operation::Merge { .. } => ChangeOrigin::Merge,
+            WriteOperation::Merge { .. } => ChangeOrigin::Merge,
             _ => ChangeOrigin::Request,
         };
         let moment = Moment { viewer, at, seed, origin };
@@ -131,7 +131,7 @@ impl Decider<'_> {
             Some(cached) => Arc::clone(&cached.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, at)),
         };
-        let before = Before { meta, cached: cached.as_ref(), tree: tree.as_deref().filter(|_| !whole) };
+        let before = PriorState { meta, cached: cached.as_ref(), tree: tree.as_deref().filter(|_| !whole) };
         self.record(before, decision, moment)
     }
 
@@ -228,7 +228,7 @@ impl Decider<'_> {
 }
 
 /// The key of the document that a write changed, if it was one and is on disk.
-fn only_document(outcomes: &[Outcome]) -> Option<i64> {
+fn only_document(outcomes: &[WriteOutcome]) -> Option<i64> {
     let first = &outcomes.first()?.document.meta;
     let same = outcomes.iter().all(|outcome| outcome.document.meta.key == first.key);
     (same && !first.volatile).then_some(first.key)

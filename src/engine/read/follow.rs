@@ -22,11 +22,11 @@ use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
-use crate::live::hub::{RingRead, Subscription};
+use crate::live::hub::{HubSubscription, RingRead};
 use crate::live::presence::{Presence, PresenceSubscription};
 use crate::live::relocations::MovedDocument;
 use crate::live::topics::{Interest, WakeReason};
-use crate::store::{Filter, Reader};
+use crate::store::{EventFilter, Reader};
 
 /// How often a snapshot is begun anew because a document was dropped from memory just when it was looked for.
 const SNAPSHOT_ATTEMPTS_MAX: usize = 20;
@@ -107,7 +107,7 @@ pub(crate) struct Follower {
 pub(crate) struct Follow {
     reads: Reads,
     viewer: Viewer,
-    subscription: Subscription,
+    subscription: HubSubscription,
     presence_subscription: PresenceSubscription,
     cursor: Seq,
     /// Changes of access up to here are in what it was told: as it may see it now, it can go on from there.
@@ -570,11 +570,11 @@ enum PositionStatus {
 
 /// What the disk is asked for. `viewer`: without what they may not read. Looked up each time: a document may have come
 /// into being since.
-fn filter(reader: &Reader, interest: &Interest, viewer: Option<Viewer>) -> Result<Filter> {
+fn filter(reader: &Reader, interest: &Interest, viewer: Option<Viewer>) -> Result<EventFilter> {
     let mut documents = Vec::with_capacity(interest.documents.len());
     for name in &interest.documents {
         let readable = |meta: &Arc<Meta>| viewer.as_ref().is_none_or(|viewer| meta.may_read(viewer));
         documents.extend(reader.meta(name)?.filter(readable).map(|meta| meta.key));
     }
-    Ok(Filter { documents, collections: interest.collections.iter().cloned().collect(), viewer })
+    Ok(EventFilter { documents, collections: interest.collections.iter().cloned().collect(), viewer })
 }

@@ -22,7 +22,7 @@ use crate::engine::handle::Engine;
 use crate::engine::time_travel::{state_at, volatile_state_at};
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{Connection, DocumentHead, Filter, ListedDocument, Reader, VolatileRange};
+use crate::store::{Connection, DocumentHead, EventFilter, ListedDocument, Reader, VolatileRange};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ pub(crate) struct Reads {
 
 /// A page of a document's history.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub(crate) struct EventHistory {
     /// Its events, oldest first.
     pub events: Vec<Arc<Event>>,
     /// The oldest version whose event is kept.
@@ -324,7 +324,7 @@ impl Reads {
         after: Version,
         limit: usize,
         viewer: &Viewer,
-    ) -> Result<History> {
+    ) -> Result<EventHistory> {
         let mut page = self.any_history(name, after, limit).await?;
         // Last: it may have been taken away meanwhile.
         let newest = self.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
@@ -336,7 +336,7 @@ impl Reads {
         Ok(page)
     }
 
-    async fn any_history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<History> {
+    async fn any_history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<EventHistory> {
         let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
         if newest.meta.volatile {
             return Ok(history_of(self.events_in_memory(name, newest.seq), &newest, after, limit));
@@ -363,7 +363,7 @@ impl Reads {
         }
         let more = events.len() > limit || events.last().is_some_and(|last| last.version < newest.version);
         events.truncate(limit);
-        Ok(History { events, first_version, more })
+        Ok(EventHistory { events, first_version, more })
     }
 
     /// Whether a position names a place in this log that is still kept.
@@ -415,7 +415,7 @@ impl Reads {
         let key = newest.meta.key;
         self.ask(move |reader| {
             let version = reader.version_at(key, seq)?;
-            let filter = Filter::documents(vec![key]);
+            let filter = EventFilter::documents(vec![key]);
             match reader.base_seq(&filter)? > seq {
                 false => Ok(version),
                 true => Err(no_longer_kept()),
@@ -430,12 +430,12 @@ fn no_longer_kept() -> Error {
 }
 
 /// A page of a volatile document's history, from its events in memory.
-fn history_of(mut events: Vec<Arc<Event>>, newest: &Document, after: Version, limit: usize) -> History {
+fn history_of(mut events: Vec<Arc<Event>>, newest: &Document, after: Version, limit: usize) -> EventHistory {
     let first_version = events.first().map_or(newest.version.next(), |event| event.version);
     events.retain(|event| event.version > after);
     let more = events.len() > limit;
     events.truncate(limit);
-    History { events, first_version, more }
+    EventHistory { events, first_version, more }
 }
 
 /// The version of a volatile document after the event `seq`, which is older than its newest.

@@ -12,12 +12,12 @@ use super::sync::{Merging, seen, state_of};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::Version;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::json::equal;
 use crate::document::merge;
 use crate::document::model::Document;
 use crate::document::visibility::{self, Audience, Viewer};
-use crate::engine::request::{Durability, Render, Write, WriteKey, WriteReply};
+use crate::engine::request::{Durability, RenderReply, Write, WriteKey, WriteReply};
 use crate::http::api::Api;
 use crate::store::IdempotencyKey;
 
@@ -59,7 +59,7 @@ pub(crate) enum Resolving {
 }
 
 /// Makes the answer of a conflict that is resolved in this way.
-pub(crate) type RenderResolved = fn(Kept, Resolution, Viewer) -> Render;
+pub(crate) type RenderResolved = fn(Kept, Resolution, Viewer) -> RenderReply;
 
 /// The conflict after `viewer` resolved it.
 pub(crate) fn resolved(kept: &Kept, how: Resolution, viewer: &Viewer, at: Timestamp) -> Kept {
@@ -163,6 +163,6 @@ fn request(
     let conflict_id = kept.place.id.clone().unwrap_or_default();
     let payload = ResolvePayload { conflict_id, resolution: decided.resolution };
     let payload = serde_json::to_value(payload).map_err(Error::internal)?;
-    let operation = Operation::Merge { kind: RESOLVE.to_owned(), payload, state };
+    let operation = WriteOperation::Merge { kind: RESOLVE.to_owned(), payload, state };
     Ok(Request { name, operation, expected: Expected { version: Some(document.version), ..Expected::default() } })
 }

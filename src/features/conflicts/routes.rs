@@ -23,7 +23,7 @@ use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::Viewer;
 use crate::engine::problems::NOT_PERSISTENT;
-use crate::engine::request::{Durability, Outcome, Render};
+use crate::engine::request::{Durability, RenderReply, WriteOutcome};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
@@ -172,8 +172,8 @@ async fn sync_document(
 }
 
 /// Makes the answer that is stored under the key.
-fn render(report: Report, viewer: Viewer) -> Render {
-    Box::new(move |outcomes: &[Outcome], durability: Durability| {
+fn render(report: Report, viewer: Viewer) -> RenderReply {
+    Box::new(move |outcomes: &[WriteOutcome], durability: Durability| {
         let durable = durability == Durability::Durable;
         let stored = outcomes.first().map(|outcome| answer(&outcome.document, &viewer, report.clone(), durable));
         // An answer that cannot be rendered is not kept as one; reading it back says so.
@@ -381,8 +381,8 @@ async fn resolve_conflict(
 }
 
 /// Makes the answer that is stored under the key.
-fn render_resolved(kept: Kept, how: Resolution, viewer: Viewer) -> Render {
-    Box::new(move |outcomes: &[Outcome], durability: Durability| {
+fn render_resolved(kept: Kept, how: Resolution, viewer: Viewer) -> RenderReply {
+    Box::new(move |outcomes: &[WriteOutcome], durability: Durability| {
         let stored = outcomes.first().map(|outcome| {
             let kept = resolve::resolved(&kept, how, &viewer, outcome.event.at);
             answer_resolved(kept, &outcome.document, &viewer, durability == Durability::Durable)

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::clock::Timestamp;
 use crate::document::json;
-use crate::document::merge::{Conflict, Merged, Resolved, Values};
+use crate::document::merge::{Conflict, ConflictValues, Merged, Resolved};
 use crate::document::visibility::{self, Audience};
 
 /// Bytes of the values of a place that a rule decided, past which the event does not repeat them: history has them.
@@ -52,8 +52,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn new(path: String, rule: &str, values: Values) -> Self {
-        let Values { base, local, server } = values;
+    fn new(path: String, rule: &str, values: ConflictValues) -> Self {
+        let ConflictValues { base, local, server } = values;
         let (id, value, suggestion, resolution, known) = (None, None, None, None, false);
         Self { id, path, rule: rule.to_owned(), base, local, server, value, suggestion, resolution, known }
     }
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     fn place(path: &str, rule: &str, text: &str) -> Place {
-        let values = Values { base: None, local: Some(json!(text)), server: Some(Value::Null) };
+        let values = ConflictValues { base: None, local: Some(json!(text)), server: Some(Value::Null) };
         Place { id: (rule == "manual").then(|| path.to_owned()), ..Place::new(path.to_owned(), rule, values) }
     }
 

@@ -13,7 +13,7 @@ use crate::base::clock::Timestamp;
 use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
-use crate::document::decide::{Expected, Operation, Request, with_current};
+use crate::document::decide::{Expected, Request, WriteOperation, with_current};
 use crate::document::json::equal;
 use crate::document::merge::strategies::MergeRules;
 use crate::document::merge::{self, Sides, overlaps};
@@ -22,7 +22,7 @@ use crate::document::patch::ClientPatch;
 use crate::document::rules::{Actor, Rejection, Rules};
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::problems::NOT_PERSISTENT;
-use crate::engine::request::{Outcome, Render, Write, WriteKey, WriteReply};
+use crate::engine::request::{RenderReply, Write, WriteKey, WriteOutcome, WriteReply};
 use crate::http::api::Api;
 use crate::store::IdempotencyKey;
 
@@ -84,13 +84,13 @@ pub(crate) enum Made {
 pub(crate) enum Synced {
     /// There was nothing to do.
     Unchanged(Arc<Document>, Report),
-    Changed(Box<Outcome>, bool, Report),
+    Changed(Box<WriteOutcome>, bool, Report),
     /// It was done before, under the same key.
     Replayed(Bytes),
 }
 
 /// Makes the answer to a sync that came to this report.
-pub(crate) type RenderReport = fn(Report, Viewer) -> Render;
+pub(crate) type RenderReport = fn(Report, Viewer) -> RenderReply;
 
 /// A merge that is to be written.
 struct Plan {
@@ -113,7 +113,7 @@ pub(crate) async fn sync(
         let Plan { document, state, report } = plan(api, merging, viewer, name, edits).await?;
         let Some(state) = state else { return Ok(Synced::Unchanged(document, report)) };
         let payload = report.clone().payload(edits.base_version.0, edits.device_at);
-        let operation = Operation::Merge { kind: SYNC.to_owned(), payload, state };
+        let operation = WriteOperation::Merge { kind: SYNC.to_owned(), payload, state };
         let expected = Expected { version: Some(document.version), ..Expected::default() };
         let requests = vec![Request { name: name.clone(), operation, expected }];
         let key = key

@@ -18,7 +18,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::ACTION_TYPE_LENGTH_MAX;
 use crate::document::access::Access;
-use crate::document::decide::{Expected, Operation, Request, absent};
+use crate::document::decide::{Expected, Request, WriteOperation, absent};
 use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, redact_state};
@@ -123,7 +123,7 @@ async fn create(
     let (CreateBody { id, state, host, access }, expected) = sent.object()?;
     let request = Request {
         name: DocumentName { collection, id: id_or_new(&api, id)? },
-        operation: Operation::Create { state: Value::Object(state), host, access },
+        operation: WriteOperation::Create { state: Value::Object(state), host, access },
         expected,
     };
     sent.carry_out(&api, vec![request], Shows::Document).await
@@ -156,7 +156,7 @@ struct PutBody {
 )]
 async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (PutBody { state, expected_version }, expected) = sent.object()?;
-    let operation = Operation::Put { state: Value::Object(state) };
+    let operation = WriteOperation::Put { state: Value::Object(state) };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
@@ -183,7 +183,7 @@ async fn patch(
         _ => sent.body.parse().map(|patch| ClientPatch::Merge(Value::Object(patch))),
     };
     let (patch, expected) = sent.with_conditions(patch)?;
-    let request = Request { name, operation: Operation::Patch(patch), expected };
+    let request = Request { name, operation: WriteOperation::Patch(patch), expected };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
@@ -202,7 +202,7 @@ async fn delete(
     sent: WriteRequest,
 ) -> HandlerResult<Response> {
     let ((), expected) = sent.with_conditions(Ok(()))?;
-    let request = Request { name, operation: Operation::Delete, expected };
+    let request = Request { name, operation: WriteOperation::Delete, expected };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
@@ -239,12 +239,12 @@ async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Wri
 }
 
 /// An action whose patch was sent as `field`. Error: `Invalid` for a patch without operations.
-fn action(kind: ActionType, payload: Option<Value>, patch: Option<ClientPatch>, field: &str) -> Result<Operation> {
+fn action(kind: ActionType, payload: Option<Value>, patch: Option<ClientPatch>, field: &str) -> Result<WriteOperation> {
     if patch.as_ref().is_some_and(ClientPatch::is_empty) {
         return Err(Error::invalid_field(field, "has no operation; leave it out"));
     }
     let payload = payload.unwrap_or_else(|| Value::Object(Map::new()));
-    Ok(Operation::Action { kind: kind.0, payload, patch })
+    Ok(WriteOperation::Action { kind: kind.0, payload, patch })
 }
 
 /// The type of an action, within its alphabet.
@@ -292,7 +292,7 @@ async fn rollback(
 ) -> HandlerResult<Response> {
     let (RollbackBody { to_version, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
-    let request = Request { name, operation: Operation::Rollback { to: to_version }, expected };
+    let request = Request { name, operation: WriteOperation::Rollback { to: to_version }, expected };
     sent.carry_out(&api, vec![request], Shows::Document).await
 }
 

@@ -11,7 +11,7 @@ use super::cleanup::{Cleanup, cleanup_job};
 use crate::base::error::{Error, Kind};
 use crate::base::ids::DocumentName;
 use crate::document::access::Access;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Write;
 use crate::jobs::RunRecord;
@@ -43,7 +43,7 @@ fn cleanup(running: &Running) -> (AtWork, Purged) {
                     _ => {}
                 }
                 let expected = Expected { version: Some(version), ..Expected::default() };
-                let requests = vec![Request { name, operation: Operation::Delete, expected }];
+                let requests = vec![Request { name, operation: WriteOperation::Delete, expected }];
                 engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.map(drop)
             })
         }),
@@ -53,7 +53,7 @@ fn cleanup(running: &Running) -> (AtWork, Purged) {
 }
 
 async fn create(running: &Running, collection: &str, id: &str) {
-    let operation = Operation::Create { state: json!({ "round": 1 }), host: None, access: Access::default() };
+    let operation = WriteOperation::Create { state: json!({ "round": 1 }), host: None, access: Access::default() };
     let name = DocumentName::new(collection, id).unwrap();
     let requests = vec![Request { name, operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
@@ -125,7 +125,7 @@ async fn what_is_written_to_a_completed_game_is_kept_as_long_as_any() {
     complete(&running, "done").await;
     running.clock.advance(7 * DAY);
     let (name, operation) =
-        (DocumentName::new("games", "done").unwrap(), Operation::Patch(json!({ "round": 2 }).into()));
+        (DocumentName::new("games", "done").unwrap(), WriteOperation::Patch(json!({ "round": 2 }).into()));
     let requests = vec![Request { name, operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
     let (at_work, purged) = cleanup(&running);
@@ -145,7 +145,7 @@ async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
             let patch = json!({ "round": round });
             let request = Request {
                 name: DocumentName::new("games", id).unwrap(),
-                operation: Operation::Patch(patch.into()),
+                operation: WriteOperation::Patch(patch.into()),
                 expected: Expected::default(),
             };
             running.engine.write(Write { requests: vec![request], viewer: Viewer::Owner, key: None }).await.unwrap();
@@ -196,7 +196,7 @@ async fn many_games_are_looked_at_page_by_page() {
     let name = |index: usize| DocumentName::new("games", &format!("g{index:04}")).unwrap();
     let create = |index| Request {
         name: name(index),
-        operation: Operation::Create { state: json!({}), host: None, access: Access::default() },
+        operation: WriteOperation::Create { state: json!({}), host: None, access: Access::default() },
         expected: Expected::default(),
     };
     for batch in 0..5 {

@@ -24,7 +24,7 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::engine::health::Storage;
+use crate::engine::health::StorageHealth;
 use crate::engine::refusal::check_persistent;
 use crate::engine::request::RelocationStep;
 use crate::features::games::addresses;
@@ -314,7 +314,7 @@ pub(crate) async fn keep_moving(api: Api, departures: Departures) {
 /// `game-too-large`.
 async fn send(api: &Api, peer: &TargetServer, document: &Document, id: &str) -> Result<()> {
     // While storage fails it is not known which of the rows that were written last are on disk.
-    if document.seq > api.reads.hub.gate().durable() || api.health.report().storage != Storage::Well {
+    if document.seq > api.reads.hub.gate().durable() || api.health.report().storage != StorageHealth::Well {
         return Err(Error::new(
             Kind::StorageUnavailable,
             "not all of the game is on disk; move it when storage is well",

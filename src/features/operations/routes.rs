@@ -168,7 +168,7 @@ struct BackgroundError {
 }
 
 impl Storage {
-    fn of(report: &health::Report) -> Self {
+    fn of(report: &health::HealthReport) -> Self {
         let error = |(task, error): (&&'static str, &health::BackgroundError)| BackgroundError {
             task,
             at: error.at,
@@ -184,8 +184,8 @@ impl Storage {
             file: report.rescued_to.as_ref().map(|path| path.display().to_string()),
         };
         match &report.storage {
-            health::Storage::Well => storage,
-            health::Storage::Degraded { reason, full, since, .. } => Self {
+            health::StorageHealth::Well => storage,
+            health::StorageHealth::Degraded { reason, full, since, .. } => Self {
                 state: StorageState::Degraded,
                 reason: Some(reason.clone()),
                 full: Some(*full),

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
-use crate::store::{self, History};
+use crate::store::{self, HistoryRetention};
 
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
@@ -32,11 +32,11 @@ const PACE: Pace = Pace { page: 500, documents_max: 100_000, events_per_step: 1_
 
 /// The job `history-trim`: a document's history is trimmed when the document is stored whole, which one that nobody
 /// changes never is again. Bounded work per run; what is left is for the next.
-pub(crate) fn trim_job(history: History) -> Job {
+pub(crate) fn trim_job(history: HistoryRetention) -> Job {
     trim_job_at(history, PACE)
 }
 
-fn trim_job_at(history: History, pace: Pace) -> Job {
+fn trim_job_at(history: HistoryRetention, pace: Pace) -> Job {
     // Where the next run goes on. Lost with a restart, which then begins anew.
     let next = Arc::new(AtomicI64::new(0));
     let run = move |context| trim(Trimming { history, pace, context }, Arc::clone(&next));
@@ -44,7 +44,7 @@ fn trim_job_at(history: History, pace: Pace) -> Job {
 }
 
 struct Trimming {
-    history: History,
+    history: HistoryRetention,
     pace: Pace,
     context: JobContext,
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::base::error::Kind;
 use crate::base::ids::{DocumentName, Version};
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Write;
 use crate::jobs::RunRecord;
@@ -20,7 +20,7 @@ fn named(id: &str) -> DocumentName {
     DocumentName::new("maps", id).unwrap()
 }
 
-async fn write(running: &Running, id: &str, operation: Operation) {
+async fn write(running: &Running, id: &str, operation: WriteOperation) {
     let requests = vec![Request { name: named(id), operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
 }
@@ -31,7 +31,7 @@ async fn change(running: &Running, id: &str, version: u64) {
     for some in (from + 1..=version).collect::<Vec<_>>().chunks(100) {
         let put = |round: &u64| Request {
             name: named(id),
-            operation: Operation::Put { state: json!({ "round": round }) },
+            operation: WriteOperation::Put { state: json!({ "round": round }) },
             expected: Expected::default(),
         };
         let requests = some.iter().map(put).collect();
@@ -66,12 +66,12 @@ async fn history_that_is_too_old_goes_though_nobody_changes_the_document() {
     let running = Running::start(None);
     change(&running, "idle", 20).await;
     change(&running, "deleted", 5).await;
-    write(&running, "deleted", Operation::Delete).await;
+    write(&running, "deleted", WriteOperation::Delete).await;
     change(&running, "single", 1).await;
     running.clock.advance(20 * DAY);
     change(&running, "idle", 23).await;
     change(&running, "young", 4).await;
-    let at_work = running.runner(vec![trim_job(History::default())]);
+    let at_work = running.runner(vec![trim_job(HistoryRetention::default())]);
     assert_eq!(count(&at_work.run("history-trim", false).await, "documents"), 0);
     running.clock.advance(11 * DAY);
     let dry = at_work.run("history-trim", true).await;
@@ -86,7 +86,7 @@ async fn history_that_is_too_old_goes_though_nobody_changes_the_document() {
     assert_eq!(count(&at_work.run("history-trim", false).await, "documents"), 0);
     // The documents go on as if nothing had been.
     change(&running, "idle", 24).await;
-    write(&running, "deleted", Operation::Put { state: json!({}) }).await;
+    write(&running, "deleted", WriteOperation::Put { state: json!({}) }).await;
     assert_eq!((kept(&running, "idle").await, kept(&running, "deleted").await), ((21, 24), (6, 7)));
 }
 
@@ -96,7 +96,7 @@ async fn a_bound_that_was_lowered_is_kept_step_by_step_and_run_by_run() {
     for id in ["a", "b", "c", "d"] {
         change(&running, id, 250).await;
     }
-    let history = History { events_max: 10, kept: LONG };
+    let history = HistoryRetention { events_max: 10, kept: LONG };
     let pace = Pace { page: 2, documents_max: 100, events_per_step: 50, events_max: 300 };
     let at_work = running.runner(vec![trim_job_at(history, pace)]);
     let mut left = 4 * 240;
@@ -119,7 +119,7 @@ async fn each_run_goes_on_where_the_last_ended_and_then_begins_anew() {
         change(&running, &format!("d{index}"), 1).await;
     }
     let pace = Pace { page: 2, documents_max: 4, ..PACE };
-    let at_work = running.runner(vec![trim_job_at(History { events_max: 1, kept: LONG }, pace)]);
+    let at_work = running.runner(vec![trim_job_at(HistoryRetention { events_max: 1, kept: LONG }, pace)]);
     assert_eq!(count(&at_work.run("history-trim", false).await, "looked"), 4);
     // Behind where it stands: not before the next time round.
     change(&running, "d0", 3).await;
@@ -142,7 +142,7 @@ async fn a_damaged_history_stays_as_it_is_and_keeps_no_other() {
         conn.execute(sql, []).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(spoil).await.unwrap(), 1);
-    let at_work = running.runner(vec![trim_job(History { events_max: 2, kept: LONG })]);
+    let at_work = running.runner(vec![trim_job(HistoryRetention { events_max: 2, kept: LONG })]);
     let record = at_work.run("history-trim", false).await;
     assert_eq!((count(&record, "documents"), count(&record, "failed"), count(&record, "events")), (2, 1, 4));
     assert_eq!(kept(&running, "good").await, (5, 6));
@@ -193,7 +193,7 @@ async fn it_is_done_under_a_load_that_never_pauses_and_refused_while_storage_fai
             let running = Arc::clone(&running);
             tokio::spawn(async move {
                 loop {
-                    write(&running, &format!("d{index}"), Operation::Put { state: json!({}) }).await;
+                    write(&running, &format!("d{index}"), WriteOperation::Put { state: json!({}) }).await;
                 }
             })
         })

@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 use crate::base::error::Result;
 use crate::base::ids::DocumentName;
 use crate::engine::handle::Engine;
-use crate::engine::health::{Health, Storage};
+use crate::engine::health::{Health, StorageHealth};
 use crate::engine::read::Reads;
 use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::limits::{CHANGES_MAX, DIFFERENCES_MAX};
@@ -88,7 +88,7 @@ impl Comparer {
 
     async fn compare_now(&self, services: Option<&[String]>) -> Result<()> {
         let look = self.engine.barrier().await?;
-        let failing = self.health.report().storage != Storage::Well;
+        let failing = self.health.report().storage != StorageHealth::Well;
         let named = services.map(<[String]>::to_vec);
         let state = (look.foreign_commits, failing);
         let ahead = self.run(move |core, reader| core.compare(reader, state, named.as_deref())).await?;

@@ -8,12 +8,12 @@ use tempfile::TempDir;
 use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::SeededEntropy;
-use crate::document::json::Bounds;
-use crate::engine::actor::Actor;
+use crate::document::json::JsonBounds;
+use crate::engine::actor::EngineActor;
 use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
-use crate::engine::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
+use crate::engine::{BacklogBounds, EngineOptions, Hooks, HotBounds, Volatile};
 use crate::jobs::runner::{Runner, RunnerHandle};
 use crate::jobs::{Job, RunRecord};
 use crate::live::hub::Hub;
@@ -61,15 +61,15 @@ impl Running {
     /// The same, with hooks.
     pub(crate) fn start_hooked(pages_max: Option<u32>, hooks: Hooks) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let options = store::Options { pages_max, ..store::Options::new(directory.path()) };
+        let options = store::StoreOptions { pages_max, ..store::StoreOptions::new(directory.path()) };
         let (writer, reader) = store::open(options).unwrap();
         let ring = RingBounds { events_max: 100, bytes_max: 1 << 20 };
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-03-01T12:00:00Z").unwrap()));
-        let options = Options {
+        let options = EngineOptions {
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SeededEntropy::new(1)),
             rules: Arc::default(),
-            state: Bounds { depth_max: 10, state_bytes_max: 1 << 16 },
+            state: JsonBounds { depth_max: 10, state_bytes_max: 1 << 16 },
             ring,
             hot: HotBounds::default(),
             backlog: BacklogBounds::default(),
@@ -83,7 +83,7 @@ impl Running {
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
         let (engine, commands) = handle::channel();
-        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
+        let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
         std::thread::spawn(move || actor.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
         Self { engine, reads, clock, directory }

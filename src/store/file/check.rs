@@ -51,7 +51,7 @@ pub(crate) struct CheckProgress {
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub(crate) enum FileDefect {
     Document(DamagedDocument),
     /// Not of one document: what SQLite's own check says, rows that belong to nothing.
     File(String),
@@ -75,7 +75,7 @@ pub(crate) enum FileUse {
 }
 
 enum Message {
-    Finding(Finding),
+    Finding(FileDefect),
     Read { documents: u64, bytes: u64 },
     Failed(StoreError),
 }
@@ -85,7 +85,7 @@ enum Message {
 pub(crate) fn check_file(
     path: &Path,
     file_use: FileUse,
-    mut tell: impl FnMut(Finding),
+    mut tell: impl FnMut(FileDefect),
     mut show: impl FnMut(CheckProgress),
 ) -> Result<CheckReport, OpenError> {
     let _files = CreatedFiles::remember(path, file_use);
@@ -184,7 +184,7 @@ fn send_failure(
     let Ok(conn) = conn else { return };
     if let Err(failure) = check(&conn) {
         let message = match failure {
-            failure if failure.is_damage() => Message::Finding(Finding::File(failure.into_error().to_string())),
+            failure if failure.is_damage() => Message::Finding(FileDefect::File(failure.into_error().to_string())),
             failure => Message::Failed(failure),
         };
         // The receiver lives as long as there are senders.
@@ -213,7 +213,7 @@ fn check_documents(
             documents += 1;
             bytes += judged.bytes;
             if let Some(damage) = judged.damage {
-                let _ = sender.send(Message::Finding(Finding::Document(damage)));
+                let _ = sender.send(Message::Finding(FileDefect::Document(damage)));
             }
         }
         let _ = sender.send(Message::Read { documents, bytes });
@@ -229,7 +229,7 @@ fn next_keys(conn: &Connection, after: i64) -> Result<Vec<i64>, StoreError> {
 
 /// SQLite's own check, and rows that belong to nothing.
 fn check_whole(conn: &Connection, sender: &SyncSender<Message>) -> Result<(), StoreError> {
-    let tell = |text: String| drop(sender.send(Message::Finding(Finding::File(text))));
+    let tell = |text: String| drop(sender.send(Message::Finding(FileDefect::File(text))));
     for complaint in integrity(conn)? {
         tell(complaint);
     }
@@ -243,7 +243,7 @@ fn check_whole(conn: &Connection, sender: &SyncSender<Message>) -> Result<(), St
         let name = moment.name_in_events(key)?.unwrap_or_else(|| format!("the document with key {key}"));
         let what = "its row in documents is missing".to_owned();
         let damage = DamagedDocument { key, name, version: Version::ZERO, last_good: None, what };
-        let _ = sender.send(Message::Finding(Finding::Document(damage)));
+        let _ = sender.send(Message::Finding(FileDefect::Document(damage)));
     }
     for complaint in rows_without_parent(&transaction)? {
         tell(complaint);

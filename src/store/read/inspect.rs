@@ -12,7 +12,7 @@ use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, is_damage};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
-use crate::store::read::check::{CHECK_BYTES, Check, Checked, Defect};
+use crate::store::read::check::{CHECK_BYTES, Checked, Defect, DocumentCheck};
 use crate::store::read::pool;
 use crate::store::read::reader::Reader;
 use crate::store::read::verify;
@@ -225,7 +225,7 @@ impl<'a> ReadTransaction<'a> {
     /// the same state. `None`: there is no row with this key. What the events make of the state is not looked at; for
     /// that see [`replay`](Self::replay). Errors: when it is not the rows that are at fault.
     pub fn check(&self, key: i64, memory: Option<&Document>) -> Result<Option<Checked>> {
-        let mut check = Check { conn: self.0, defects: Vec::new(), bytes: CHECK_BYTES };
+        let mut check = DocumentCheck { conn: self.0, defects: Vec::new(), bytes: CHECK_BYTES };
         let found = match rows::document_by_key(self.0, key) {
             Ok(Some(row)) => check.document(&row, memory),
             Ok(None) => return Ok(None),

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::base::error::{Error, Kind, Result};
 use crate::store::connection::{BUSY_WAIT, connect};
-use crate::store::error::{LostFile, StoreError, WriteError};
+use crate::store::error::{LostFile, StoreError, WriteError, WriteResult};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 
@@ -127,10 +127,7 @@ pub(crate) fn with_connection<T>(
 }
 
 /// Closes the only connection of an exclusive pool while `attempt` runs, and opens it again when that fails.
-pub(crate) fn without_connection<T>(
-    pool: &Pool<Manager>,
-    attempt: impl FnOnce() -> std::result::Result<T, WriteError>,
-) -> std::result::Result<T, WriteError> {
+pub(crate) fn without_connection<T>(pool: &Pool<Manager>, attempt: impl FnOnce() -> WriteResult<T>) -> WriteResult<T> {
     let mut connection = take(pool).map_err(WriteError::from_error)?;
     drop(std::mem::replace(&mut connection.conn, Connection::open_in_memory()?));
     let made = attempt();

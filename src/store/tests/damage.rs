@@ -93,8 +93,8 @@ fn damaged_history_is_found_in_pages_and_streams_too() {
     world.tamper("UPDATE events SET body = replace(body, 'set', 'put') WHERE document = 1 AND version = 7");
     let reader = &world.reader;
     assert_names(&reader.history(&named("games/a"), Version(3), 10, usize::MAX).unwrap_err(), 7, None);
-    let one = Filter::documents(vec![1]);
-    let all = Filter::collections(vec![crate::base::ids::Collection::new("games").unwrap()]);
+    let one = EventFilter::documents(vec![1]);
+    let all = EventFilter::collections(vec![crate::base::ids::Collection::new("games").unwrap()]);
     for filter in [one, all] {
         assert_names(&reader.events_between(&filter, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
     }
@@ -129,9 +129,9 @@ fn events_that_are_missing_are_not_passed_over() {
     for after in [3, 6, 7] {
         assert_names(&reader.history(&named("games/a"), Version(after), 10, usize::MAX).unwrap_err(), 7, None);
     }
-    let one = Filter::documents(vec![1]);
+    let one = EventFilter::documents(vec![1]);
     assert_names(&reader.events_between(&one, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
-    let all = Filter::collections(vec![crate::base::ids::Collection::new("games").unwrap()]);
+    let all = EventFilter::collections(vec![crate::base::ids::Collection::new("games").unwrap()]);
     assert_names(&reader.events_between(&all, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
     let games = crate::base::ids::Collection::new("games").unwrap();
     world.tamper("DELETE FROM events WHERE document = 1");

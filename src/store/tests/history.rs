@@ -6,7 +6,7 @@ use super::*;
 use crate::base::error::Kind;
 
 fn bounded(events_max: u64, seconds: u64) -> World {
-    World::with(|options| options.history = History { events_max, kept: Duration::from_secs(seconds) })
+    World::with(|options| options.history = HistoryRetention { events_max, kept: Duration::from_secs(seconds) })
 }
 
 fn fill(world: &mut World, versions: std::ops::RangeInclusive<u64>, snapshot_each: u64) {
@@ -35,7 +35,7 @@ fn the_newest_events_are_kept_and_every_kept_version_can_be_visited() {
         world.restart();
         world.check();
         let base = &world.documents["games/a"][22];
-        assert_eq!(world.reader.base_seq(&Filter::documents(vec![1])).unwrap(), base.seq);
+        assert_eq!(world.reader.base_seq(&EventFilter::documents(vec![1])).unwrap(), base.seq);
         let gone = world.reader.state_at(&named("games/a"), Version(22)).unwrap_err();
         assert_eq!((gone.kind(), &gone.details()["firstVersion"]), (Kind::Gone, &json!(23)));
     }

@@ -45,9 +45,10 @@ fn check_against_scans(changes: &[(usize, bool)], after: u64, to: u64, limit: us
     }
     let games = Collection::new("games").unwrap();
     let chat = Collection::new("chat").unwrap();
-    let mut filters = vec![Filter::documents(vec![1, 3, 3, 99]), Filter::collections(vec![games.clone(), chat])];
-    filters.push(Filter { documents: vec![1, 2, 3, 4], collections: vec![games], ..Filter::default() });
-    filters.push(Filter::default());
+    let mut filters =
+        vec![EventFilter::documents(vec![1, 3, 3, 99]), EventFilter::collections(vec![games.clone(), chat])];
+    filters.push(EventFilter { documents: vec![1, 2, 3, 4], collections: vec![games], ..EventFilter::default() });
+    filters.push(EventFilter::default());
     for filter in filters {
         let wanted = |key: i64| {
             let of = |meta: &Arc<Meta>| meta.key == key && filter.collections.contains(&meta.name.collection);
@@ -94,7 +95,7 @@ fn pages_are_bounded_by_bytes_and_hold_at_least_one_event() {
     assert_eq!(world.reader.tail(100, bytes).unwrap().len(), 3);
     assert_eq!(world.reader.tail(2, bytes).unwrap().len(), 2);
     assert_eq!(world.reader.tail(100, 1).unwrap().len(), 1);
-    let everything = Filter { documents: vec![1, 2], collections: vec![], ..Filter::default() };
+    let everything = EventFilter { documents: vec![1, 2], collections: vec![], ..EventFilter::default() };
     assert_eq!(world.reader.events_between(&everything, Seq(0), Seq(20), 100, 1).unwrap().len(), 1);
     assert_eq!(world.reader.history(&named("games/a"), Version(1), 100, 1).unwrap().len(), 1);
     assert!(world.reader.history(&named("games/a"), Version(99), 100, 1).unwrap().is_empty());

@@ -30,7 +30,7 @@ use crate::document::patch;
 /// A store and what must be in it: every version of every document.
 struct World {
     _dir: TempDir,
-    options: Options,
+    options: StoreOptions,
     writer: Option<Writer>,
     reader: Reader,
     now: i64,
@@ -45,9 +45,9 @@ impl World {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut Options)) -> Self {
+    fn with(change: impl FnOnce(&mut StoreOptions)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = Options::new(dir.path().join("data"));
+        let mut options = StoreOptions::new(dir.path().join("data"));
         options.readers = 2;
         change(&mut options);
         let (writer, reader) = open(options.clone()).unwrap();

@@ -10,7 +10,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn refused(options: Options) -> OpenError {
+fn refused(options: StoreOptions) -> OpenError {
     match open(options) {
         Ok(_) => panic!("it was opened"),
         Err(error) => error,
@@ -51,14 +51,14 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let contents: [&[u8]; 3] = [b"hello", &[b'x'; 5000], &[0; 4096]];
     for content in contents {
         fs::write(&path, content).unwrap();
-        let error = refused(Options::new(dir.path()));
+        let error = refused(StoreOptions::new(dir.path()));
         assert_eq!(error.exit_code(), 12, "{error}");
         assert_eq!(fs::read(&path).unwrap(), content);
     }
     fs::remove_file(&path).unwrap();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
     let before = fs::read(&path).unwrap();
-    assert_eq!(refused(Options::new(dir.path())).exit_code(), 12);
+    assert_eq!(refused(StoreOptions::new(dir.path())).exit_code(), 12);
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -71,7 +71,7 @@ fn other_formats_and_damage_are_refused() {
     world.writer.take().unwrap().close();
     world.reader = {
         let dir = tempfile::tempdir().unwrap();
-        open(Options::new(dir.path())).unwrap().1
+        open(StoreOptions::new(dir.path())).unwrap().1
     };
     let path = world.options.data_dir.join(FILE_NAME);
     for (found, code) in [(4, 13), (-1, 14)] {
@@ -100,10 +100,10 @@ fn a_place_that_cannot_be_written_is_refused() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     for place in [file.clone(), file.join("below")] {
-        let error = refused(Options::new(place));
+        let error = refused(StoreOptions::new(place));
         assert_eq!(error.exit_code(), 10, "{error}");
     }
     let taken = dir.path().join("taken");
     fs::create_dir_all(taken.join(FILE_NAME)).unwrap();
-    assert_eq!(refused(Options::new(taken)).exit_code(), 10);
+    assert_eq!(refused(StoreOptions::new(taken)).exit_code(), 10);
 }

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::base::ids::Seq;
 use crate::store::connection;
-use crate::store::error::{LostFile, StoreError, WriteError};
+use crate::store::error::{LostFile, StoreError, WriteError, WriteResult};
 use crate::store::open_files::{self, OpenFiles, StorePaths};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
@@ -22,8 +22,6 @@ use crate::store::rows::{self, LogHead};
 use crate::store::server_lock;
 use crate::store::write::checkpoint::{Checkpoint, READERS_WAIT};
 use crate::store::write::writer::Writer;
-
-type Outcome<T> = Result<T, WriteError>;
 
 /// Why nothing was rescued.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +37,7 @@ pub enum RescueError {
 impl Writer {
     /// Writes everything to the path that the database had, where nothing is now, and goes on with the new files.
     /// Nothing that is there and is not ours is touched. Returns where the stored log ends.
-    pub(super) fn restore_files(&mut self, lost: LostFile) -> Outcome<LogHead> {
+    pub(super) fn restore_files(&mut self, lost: LostFile) -> WriteResult<LogHead> {
         let paths = self.files.paths().clone();
         self.try_restore(paths.clone()).map_err(|error| {
             let (detail, full) = (format!("it cannot be written anew: {error}"), error.full);
@@ -50,7 +48,7 @@ impl Writer {
         Ok(self.head)
     }
 
-    fn try_restore(&mut self, paths: StorePaths) -> Outcome<()> {
+    fn try_restore(&mut self, paths: StorePaths) -> WriteResult {
         DirBuilder::new().recursive(true).mode(0o700).create(paths.directory()).map_err(WriteError::other)?;
         let lock = match self.files.has_lock() {
             true => self.opened.note.lock().try_clone().map(NewLock::held).map_err(WriteError::other)?,
@@ -72,7 +70,7 @@ impl Writer {
     }
 
     /// Puts the copy where the database was.
-    fn place(&self, part: &Path, paths: &StorePaths) -> Outcome<()> {
+    fn place(&self, part: &Path, paths: &StorePaths) -> WriteResult {
         let found = self.files.check_but_lock();
         if let Err(replaced @ LostFile::Replaced(_)) = found {
             return Err(WriteError::lost(replaced, "another process has made it"));
@@ -111,7 +109,7 @@ impl Writer {
     }
 
     /// Writes everything that is committed in the open file to a new one, whatever the path of the open file names.
-    fn write_copy(&self, to: &Path, note: &CommitNote) -> Outcome<()> {
+    fn write_copy(&self, to: &Path, note: &CommitNote) -> WriteResult {
         remove(to).map_err(WriteError::other)?;
         let name = to.to_str().ok_or_else(|| WriteError::other(format!("{} is not UTF-8", to.display())))?;
         // Made here so that nobody else can read it.
@@ -132,7 +130,7 @@ impl Writer {
     }
 
     /// Goes on with files that were just written. Error: then they are removed.
-    fn adopt(&mut self, paths: StorePaths, lock: NewLock) -> Outcome<()> {
+    fn adopt(&mut self, paths: StorePaths, lock: NewLock) -> WriteResult {
         match self.open_adopted(&paths, &lock.note) {
             Ok(opened) => {
                 self.reader.read_from(&opened.reader);
@@ -155,7 +153,7 @@ impl Writer {
         }
     }
 
-    fn open_adopted(&mut self, paths: &StorePaths, note: &CommitNote) -> Outcome<Adopted> {
+    fn open_adopted(&mut self, paths: &StorePaths, note: &CommitNote) -> WriteResult<Adopted> {
         File::open(paths.directory()).and_then(|directory| directory.sync_all()).map_err(WriteError::other)?;
         let files = Arc::new(OpenFiles::open(paths.clone(), note.lock()).map_err(WriteError::other)?);
         let conn = connection::connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;

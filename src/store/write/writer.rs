@@ -14,10 +14,10 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::Collection;
 use crate::store::connection;
-use crate::store::error::{Blocked, LostFile, OpenError, StoreError, WriteError};
+use crate::store::error::{Blocked, LostFile, OpenError, StoreError, WriteError, WriteResult};
 use crate::store::file_size_limit;
 use crate::store::open_files::OpenFiles;
-use crate::store::options::{History, Options, Synchronous};
+use crate::store::options::{HistoryRetention, StoreOptions, Synchronous};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
 use crate::store::recovery::{self, Opened};
@@ -73,7 +73,7 @@ pub struct Writer {
     /// The reader pool, which follows when the writer goes on with another file.
     pub(super) reader: Reader,
     synchronous: Synchronous,
-    history: History,
+    history: HistoryRetention,
     removes_by_time: bool,
     pages_max: Arc<AtomicU32>,
     pub(super) head: LogHead,
@@ -91,7 +91,7 @@ impl Writer {
         conn: Option<Connection>,
         (head, next_key): (LogHead, i64),
         files: Arc<OpenFiles>,
-        options: &Options,
+        options: &StoreOptions,
         reader: Reader,
         opened: Opened,
     ) -> Self {
@@ -172,7 +172,7 @@ impl Writer {
 
     /// Stores the batch. When it returns `Ok`, all of it is on disk. When not, it is unknown whether all or nothing of
     /// it is, and nothing more is written before [`reopen`](Self::reopen) succeeded.
-    pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> std::result::Result<CommitTimes, WriteError> {
+    pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> WriteResult<CommitTimes> {
         self.commit_with(batch, &mut std::iter::empty(), now)
     }
 
@@ -182,7 +182,7 @@ impl Writer {
         batch: &Batch,
         rows: &mut dyn Iterator<Item = &mut dyn Rows>,
         now: Timestamp,
-    ) -> std::result::Result<CommitTimes, WriteError> {
+    ) -> WriteResult<CommitTimes> {
         let mut rows = rows.peekable();
         if batch.is_empty() && rows.peek().is_none() {
             return Ok(CommitTimes::default());
@@ -225,7 +225,7 @@ impl Writer {
 
     /// Whether the paths name the files that are open. Error: they do not, so that nothing more is written before
     /// [`reopen`](Self::reopen) succeeded.
-    pub fn check_files(&mut self) -> std::result::Result<(), WriteError> {
+    pub fn check_files(&mut self) -> WriteResult {
         let lost = match self.files.check() {
             Ok(()) => return Ok(()),
             Err(lost) => lost,
@@ -247,7 +247,7 @@ impl Writer {
     ///
     /// Where a path names nothing, the open file is written there anew: closed, it would be gone. Where a path names
     /// another file, that is left alone, which is an error.
-    pub fn reopen(&mut self) -> std::result::Result<LogHead, WriteError> {
+    pub fn reopen(&mut self) -> WriteResult<LogHead> {
         self.distrusted = true;
         // The WAL belongs to the connection.
         let checked = if self.conn.is_some() { self.files.check() } else { self.files.check_database() };
@@ -262,7 +262,7 @@ impl Writer {
         }
     }
 
-    fn reopen_same(&mut self) -> std::result::Result<LogHead, WriteError> {
+    fn reopen_same(&mut self) -> WriteResult<LogHead> {
         drop(self.conn.take());
         self.connection_replaced();
         let conn = connection::connect(self.files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -276,7 +276,7 @@ impl Writer {
     }
 
     /// There was no room at the start, so that a single connection reads. Opens the file as at any other start.
-    fn reopen_with_room(&mut self) -> std::result::Result<LogHead, WriteError> {
+    fn reopen_with_room(&mut self) -> WriteResult<LogHead> {
         let (reader, files) = (self.reader.clone(), Arc::clone(&self.files));
         let (conn, end) = reader.leave_exclusive(|| {
             let conn = connection::connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -311,7 +311,7 @@ impl Writer {
         (self.locked, self.foreign_commits.data_version) = (false, None);
     }
 
-    pub(super) fn recover(&mut self, conn: &Connection) -> std::result::Result<(LogHead, i64), WriteError> {
+    pub(super) fn recover(&mut self, conn: &Connection) -> WriteResult<(LogHead, i64)> {
         connection::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
         if !self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
             return Err(WriteError::read_elsewhere());
@@ -354,7 +354,7 @@ impl Writer {
     /// Lets SQLite look after its statistics, then moves the whole WAL into the database and empties its file. Takes as
     /// long as the WAL is large, and waits a quarter of a second for readers: to be called when nothing else waits.
     /// Error: a write failed, so that nothing more is written before [`reopen`](Self::reopen) succeeded.
-    pub fn maintain(&mut self) -> std::result::Result<MaintenanceReport, WriteError> {
+    pub fn maintain(&mut self) -> WriteResult<MaintenanceReport> {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
             return Err(WriteError::other("the database must be reopened first"));
         };

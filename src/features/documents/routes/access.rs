@@ -13,7 +13,7 @@ use super::writes::{Shows, access_json};
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{UserId, Version};
 use crate::document::access::{Access, Grant};
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -65,7 +65,7 @@ pub(super) async fn set_access(
         write: write.unwrap_or(default.write),
         delete: delete.unwrap_or(default.delete),
     };
-    let operation = Operation::SetAccess { host, access, by_administrator: sent.administrator };
+    let operation = WriteOperation::SetAccess { host, access, by_administrator: sent.administrator };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
     sent.carry_out(&api, vec![request], Shows::Access).await
 }

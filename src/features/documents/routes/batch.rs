@@ -19,7 +19,7 @@ use crate::base::error::{Error, FieldError, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::BATCH_OPERATIONS_MAX;
 use crate::document::access::Access;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::input;
 use crate::document::patch::ClientPatch;
 use crate::features::documents::problems::GAME_ELSEWHERE;
@@ -134,14 +134,14 @@ async fn carry_out(api: &Api, sent: WriteRequest, requests: Vec<Request>) -> Han
 fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
     let DocumentName { collection, id } = name;
     match operation {
-        Operation::Create { .. } => (Method::POST, format!("/api/v1/{collection}")),
-        Operation::Put { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}")),
-        Operation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
-        Operation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
-        Operation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
-        Operation::SetAccess { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}/access")),
-        Operation::Merge { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/sync")),
-        Operation::Rollback { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/rollback")),
+        WriteOperation::Create { .. } => (Method::POST, format!("/api/v1/{collection}")),
+        WriteOperation::Put { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}")),
+        WriteOperation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
+        WriteOperation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
+        WriteOperation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
+        WriteOperation::SetAccess { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}/access")),
+        WriteOperation::Merge { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/sync")),
+        WriteOperation::Rollback { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/rollback")),
     }
 }
 
@@ -186,11 +186,11 @@ fn batch_request(api: &Api, value: &Value, place: &str) -> Result<Request> {
     let state = sent.state.map(Value::Object).ok_or_else(|| needs("state"));
     let operation = match op {
         BatchOp::Create => {
-            Operation::Create { state: state?, host: sent.host, access: sent.access.unwrap_or_default() }
+            WriteOperation::Create { state: state?, host: sent.host, access: sent.access.unwrap_or_default() }
         }
-        BatchOp::Put => Operation::Put { state: state? },
-        BatchOp::Patch => Operation::Patch(sent.patch.ok_or_else(|| needs("patch"))?),
-        BatchOp::Delete => Operation::Delete,
+        BatchOp::Put => WriteOperation::Put { state: state? },
+        BatchOp::Patch => WriteOperation::Patch(sent.patch.ok_or_else(|| needs("patch"))?),
+        BatchOp::Delete => WriteOperation::Delete,
         BatchOp::Action => {
             let kind = sent.r#type.ok_or_else(|| needs("type"))?;
             action(kind, sent.payload, sent.patch, &format!("{place}.patch"))?

@@ -21,7 +21,7 @@ use crate::base::limits::WAIT_MAX;
 use crate::document::chain::Position;
 use crate::document::decide::absent;
 use crate::document::visibility::Viewer;
-use crate::engine::read::History;
+use crate::engine::read::EventHistory;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::{Page, PageRequest, encode_cursor};
@@ -244,7 +244,7 @@ struct HistoryPage {
     first_version: u64,
 }
 
-fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
+fn page_of_history(viewer: &Viewer, found: &EventHistory) -> Result<Response> {
     let mut items = Vec::with_capacity(found.events.len());
     for event in &found.events {
         let bytes = event.render(event.meta.audience(viewer))?;

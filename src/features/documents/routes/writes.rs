@@ -13,7 +13,7 @@ use crate::document::chain::Position;
 use crate::document::decide::Request;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::engine::request::{Durability, Outcome, Write, WriteKey, WriteReply, WriteTimes};
+use crate::engine::request::{Durability, Write, WriteKey, WriteOutcome, WriteReply, WriteTimes};
 use crate::http::api::Api;
 use crate::http::idempotency::StoredResponse;
 use crate::http::request::headers::SERVER_TIMING;
@@ -48,7 +48,7 @@ pub(super) async fn write(
 ) -> Result<Response> {
     let key = key.map(|key| {
         let style = style.clone();
-        let render = move |outcomes: &[Outcome], durability: Durability| {
+        let render = move |outcomes: &[WriteOutcome], durability: Durability| {
             // An answer that cannot be rendered is not kept as one; reading it back says so.
             style.response(outcomes, durability).and_then(|stored| stored.to_bytes()).unwrap_or_default()
         };
@@ -79,7 +79,7 @@ fn timing(times: WriteTimes) -> Result<HeaderValue> {
 }
 
 impl Style {
-    fn response(&self, outcomes: &[Outcome], durability: Durability) -> Result<StoredResponse> {
+    fn response(&self, outcomes: &[WriteOutcome], durability: Durability) -> Result<StoredResponse> {
         let last = outcomes.last().ok_or_else(|| Error::internal("a write without a change"))?;
         // What is for memory only is done as soon as it is there; what is for the disk is accepted until it is there.
         let volatile = outcomes.iter().filter(|outcome| outcome.document.meta.volatile).count();
@@ -108,7 +108,7 @@ impl Style {
         })
     }
 
-    fn body(&self, outcomes: &[Outcome], last: &Outcome, durable: bool) -> Result<Bytes> {
+    fn body(&self, outcomes: &[WriteOutcome], last: &WriteOutcome, durable: bool) -> Result<Bytes> {
         let audience = last.document.meta.audience(&self.viewer);
         match self.shows {
             Shows::Document => last.document.render(audience, durable),

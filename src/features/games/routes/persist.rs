@@ -20,7 +20,7 @@ use crate::base::ids::{DocumentId, Version};
 use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Audience;
-use crate::engine::health::Storage;
+use crate::engine::health::StorageHealth;
 use crate::engine::refusal::{check_persistent, check_persistent_meta};
 use crate::features::games::problems::GAME_RUNNING;
 use crate::features::games::sql::completed_at;
@@ -314,7 +314,7 @@ async fn persistence(
             last_persisted: kept.map(|kept| kept.last_at),
             persisted_version: kept.map_or(Version::ZERO, |kept| kept.last_version),
             server: Storing {
-                healthy: report.storage == Storage::Well,
+                healthy: report.storage == StorageHealth::Well,
                 commits: report.commits,
                 commit_p50_ms: milliseconds(50),
                 commit_p99_ms: milliseconds(99),

@@ -12,7 +12,7 @@ use crate::engine::hooks::{DocumentHook, RelocationStore, RemovedDocument};
 use crate::engine::request::Relocation;
 use crate::features::games::revocations::{HOOK, PendingRevoked, Revoked};
 use crate::live::presence::{Participants, Presence};
-use crate::store::{Connection, Memory, Reader, sql_error};
+use crate::store::{Connection, MemoryStore, Reader, sql_error};
 
 /// The collection that games are in.
 pub(crate) const COLLECTION: &str = "games";
@@ -22,7 +22,7 @@ pub(crate) const COLLECTION: &str = "games";
 /// it again.
 pub(crate) struct GamesHook {
     /// What there is beside games that live in memory only.
-    pub memory: Arc<Memory>,
+    pub memory: Arc<MemoryStore>,
     /// Who is connected, and seated.
     pub presence: Arc<Presence>,
 }
@@ -103,7 +103,7 @@ pub(crate) struct SeatedPlayers {
     /// What is on disk.
     pub reader: Reader,
     /// What belongs to games that live in memory only.
-    pub memory: Arc<Memory>,
+    pub memory: Arc<MemoryStore>,
     /// Knows what is revoked and still on disk.
     pub engine: Engine,
 }

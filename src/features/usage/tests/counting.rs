@@ -15,7 +15,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::document::access::Access;
 use crate::document::chain::Hash;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::request::{Durability, Write, WriteKey, WriteReply};
 use crate::jobs::tests::running::Running;
@@ -39,7 +39,7 @@ pub(super) fn subscription(name: &str, period: Period, limits: Limits) -> Subscr
 }
 
 pub(super) fn create(collection: &str, id: &str) -> Request {
-    let operation = Operation::Create { state: json!({}), host: None, access: Access::default() };
+    let operation = WriteOperation::Create { state: json!({}), host: None, access: Access::default() };
     Request { name: DocumentName::new(collection, id).unwrap(), operation, expected: Expected::default() }
 }
 
@@ -95,7 +95,7 @@ async fn whatever_creates_counts_and_whatever_does_not_does_not() {
         operation,
         expected: Expected::default(),
     };
-    let put = || Operation::Put { state: json!({ "n": 1 }) };
+    let put = || WriteOperation::Put { state: json!({ "n": 1 }) };
     running.write_as(&alice, vec![create("parties", "p1")], None).await.unwrap();
     running.write_as(&alice, vec![on("parties", "p2", put())], None).await.unwrap();
     running.write_as(&alice, vec![on("parties", "p2", put())], None).await.unwrap();
@@ -103,14 +103,15 @@ async fn whatever_creates_counts_and_whatever_does_not_does_not() {
         .write_as(&alice, vec![create("games", "g1"), create("party", "p"), create("parties-2", "p")], None)
         .await
         .unwrap();
-    let batch = vec![create("encounters", "e1"), on("encounters", "e1", Operation::Delete), create("encounters", "e1")];
+    let batch =
+        vec![create("encounters", "e1"), on("encounters", "e1", WriteOperation::Delete), create("encounters", "e1")];
     running.write_as(&alice, batch, None).await.unwrap();
     assert!(running.write_as(&alice, vec![create("parties", "p1")], None).await.is_err(), "it is there");
     assert!(running.write_as(&alice, vec![create("creatures", "c"), create("parties", "p1")], None).await.is_err());
     running.write_as(&Viewer::Owner, vec![create("creatures", "c1")], None).await.unwrap();
     assert_eq!(running.counts("alice").await, Each { parties: 2, encounters: 2, creatures: 0 });
     assert_eq!(running.counts("@owner").await, Each { parties: 0, encounters: 0, creatures: 1 });
-    running.write_as(&alice, vec![on("parties", "p2", Operation::Delete)], None).await.unwrap();
+    running.write_as(&alice, vec![on("parties", "p2", WriteOperation::Delete)], None).await.unwrap();
     assert_eq!(running.counts("alice").await.parties, 2, "deleting gives nothing back");
     running.write_as(&alice, vec![create("parties", "p2")], None).await.unwrap();
     assert_eq!(running.counts("alice").await.parties, 3, "creating again counts again");
@@ -261,7 +262,7 @@ async fn check(steps: Vec<Step>) {
                 }
             }
             Step::Delete(what) => {
-                let operation = Operation::Delete;
+                let operation = WriteOperation::Delete;
                 let requests = vec![Request { name: name(what), operation, expected: Expected::default() }];
                 let deleted = running.write_as(&Viewer::Owner, requests, None).await.is_ok();
                 assert_eq!(deleted, model.there.remove(&what));

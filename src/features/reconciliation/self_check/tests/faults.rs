@@ -67,7 +67,7 @@ async fn what_is_trimmed_purged_and_created_again_is_no_difference() {
             world.engine.purge(named("games/b"), Viewer::Owner, None).await.unwrap();
         }
         if round % 9 == 0 {
-            world.write("games/c", Operation::Delete).await;
+            world.write("games/c", WriteOperation::Delete).await;
         }
         if round % 2 == 0 {
             world.assert_verified().await;

@@ -20,8 +20,8 @@ async fn comparing_under_load_never_raises_a_false_alarm() {
                     }
                     let name = named(&format!("games/w{writer}-{}", round % 5));
                     let operation = match round % 17 {
-                        16 => Operation::Delete,
-                        _ => Operation::Put { state: state(round) },
+                        16 => WriteOperation::Delete,
+                        _ => WriteOperation::Put { state: state(round) },
                     };
                     let request = Request { name: name.clone(), operation, expected: Expected::default() };
                     // Deleting what is deleted is refused.
