@@ -16,7 +16,7 @@ use crate::features::DEFINITIONS;
 use crate::http::api::{Api, Routes};
 use crate::http::request::caller::{Loopback, NoSessions};
 use crate::http::request::cookie::SessionCookie;
-use crate::http::response::openapi;
+use crate::http::response::api_description::{self, ApiAdditions};
 use crate::http::response::problem_pages;
 use crate::http::response::problem_types;
 use crate::http::server::middleware::MiddlewareDeps;
@@ -30,6 +30,7 @@ use crate::store::Writer;
 pub(super) struct FeatureSet {
     pub routes: Vec<Routes>,
     pub problems: Vec<&'static ProblemType>,
+    pub api: ApiAdditions,
     pub hooks: engine::Hooks,
     pub jobs: Vec<Job>,
     pub tasks: Vec<Task>,
@@ -75,7 +76,7 @@ impl FeatureSet {
     /// of one cannot be read, or two do not go together.
     pub(super) fn open(context: &FeatureContext<'_>, own: Vec<Feature>) -> Result<Self, StartError> {
         let (mut set, mut names) = (Self::default(), BTreeSet::new());
-        let shared = [engine::problems::PROBLEMS, jobs::problems::PROBLEMS, problem_types::SHARED];
+        let shared = [engine::problems::PROBLEMS, jobs::problems::PROBLEMS];
         set.problems.extend(shared.into_iter().flatten());
         set.jobs.push(jobs::trim::trim_job());
         for definition in DEFINITIONS {
@@ -93,9 +94,10 @@ impl FeatureSet {
     }
 
     fn add(&mut self, feature: Feature) {
-        let Feature { name, tables: _, routes, problems, hooks, jobs, tasks, close, parts } = feature;
+        let Feature { name, tables: _, routes, problems, api, hooks, jobs, tasks, close, parts } = feature;
         self.routes.extend(routes);
         self.problems.extend(problems);
+        self.api.extend(api);
         self.hooks.extend(hooks);
         jobs.into_iter().for_each(|job| self.add_job(job));
         self.tasks.extend(tasks);
@@ -112,7 +114,7 @@ impl FeatureSet {
     /// Error: another feature has one of its calls.
     fn check_routes(&self, feature: &Feature) -> Result<(), StartError> {
         let mut pairs = self.routes.iter().flat_map(|known| feature.routes.iter().map(move |more| (known, more)));
-        match pairs.find_map(|(known, more)| openapi::overlap(known, more)) {
+        match pairs.find_map(|(known, more)| api_description::overlap(known, more)) {
             Some(why) => Err(StartError::Feature(feature.name, format!("its routes: {why}"))),
             None => Ok(()),
         }
@@ -140,6 +142,7 @@ impl FeatureSet {
     pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, presence: &Presence) {
         options.hooks.append(&mut self.hooks);
         options.relocations = self.parts.relocations.take();
+        self.api.relocation = options.relocations.as_ref().map(|store| store.problems()).unwrap_or_default();
         if let Some(participants) = self.parts.participants.take() {
             presence.set_participants(participants);
         }
@@ -149,17 +152,18 @@ impl FeatureSet {
     pub(super) fn router(&mut self, deps: &MiddlewareDeps) -> Router<Api> {
         let problem_pages = problem_pages::routes(std::mem::take(&mut self.problems));
         let parts = std::iter::once(problem_pages).chain(std::mem::take(&mut self.routes));
-        openapi::assemble(parts, deps.sessions.cookie())
+        api_description::assemble(parts, std::mem::take(&mut self.api), deps.sessions.cookie())
     }
 
     /// What a request has to pass.
     pub(super) fn middleware_deps(&mut self, loopback_owner: bool) -> MiddlewareDeps {
         let loopback = if loopback_owner { Loopback::Owner } else { Loopback::Nobody };
-        let ServerParts { sessions, rate_limiter, .. } = &mut self.parts;
+        let ServerParts { sessions, rate_limiter, relocation_paths, .. } = &mut self.parts;
         MiddlewareDeps {
             sessions: sessions.take().unwrap_or_else(|| Arc::new(NoSessions(SessionCookie::of_server("none")))),
             loopback,
             rate_limiter: rate_limiter.take().unwrap_or_else(|| Arc::new(NoRateLimit)),
+            relocation_paths: *relocation_paths,
         }
     }
 }

@@ -79,7 +79,7 @@ impl Kind {
 
 /// A problem that callers can tell from others: what it is called, what it means and what to do about it. The names are
 /// public (RFC 9457) and stay as they are once released.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct ProblemType {
     /// The last part of the type's address, `/problems/<slug>`.
     pub slug: &'static str,

@@ -137,7 +137,7 @@ impl Disk {
 
     /// The relocations that `store` has. Error: that of `store`.
     pub(crate) fn stored_relocations(&self, store: &dyn RelocationStore) -> Result<Relocations> {
-        Ok(self.writer.ask(|conn| store.stored_relocations(conn))?.into_iter().collect())
+        Ok(Relocations::new(self.writer.ask(|conn| store.stored_relocations(conn))?, store.problems()))
     }
 
     /// The documents that changed within `span` before the log ends, when the last server did not stop cleanly.

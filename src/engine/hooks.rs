@@ -13,6 +13,7 @@ use crate::document::event::Event;
 use crate::document::model::Meta;
 use crate::document::visibility::Viewer;
 use crate::engine::request::Relocation;
+use crate::live::relocations::RelocationProblems;
 use crate::store::{CompanionWrite, Connection};
 
 /// A part of a feature that runs within the engine. Several can be; they are called in the order in which features are
@@ -98,6 +99,9 @@ pub trait RelocationStore: Send + Sync {
     /// The documents that were frozen, expected or moved when the server stopped. Called once, before the engine
     /// starts. Error: the server does not start.
     fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>>;
+
+    /// What requests about such documents are refused with.
+    fn problems(&self) -> RelocationProblems;
 }
 
 /// A document that is gone.

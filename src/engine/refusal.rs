@@ -28,7 +28,7 @@ pub(crate) fn past_bound(full: bool) -> Error {
 
 /// The document is to be asked for at another server.
 pub(crate) fn moved_elsewhere(moved: &MovedDocument) -> Error {
-    Error::new(Kind::Moved, format!("{} is at {} now", moved.name, moved.to)).with("to", moved.to.as_str())
+    moved.problems.moved_error(format!("{} is at {} now", moved.name, moved.to)).with("to", moved.to.as_str())
 }
 
 /// The document is not at the version that was expected.

@@ -16,8 +16,10 @@ use crate::base::ids::Collection;
 use crate::base::options::{AnyOptionSet, FeatureOptions, OptionSet};
 use crate::document::rules::Rules;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
-use crate::http::api::{Api, Routes};
+use crate::http::api::{Api, Routes, ToSchema};
 use crate::http::request::caller::Sessions;
+use crate::http::response::api_description::ApiAdditions;
+use crate::http::response::relocation::RelocationPaths;
 use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
 use crate::jobs::runner::RunnerHandle;
@@ -67,6 +69,7 @@ pub struct Feature {
     pub(crate) tables: Option<&'static str>,
     pub(crate) routes: Vec<Routes>,
     pub(crate) problems: Vec<&'static ProblemType>,
+    pub(crate) api: ApiAdditions,
     pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) tasks: Vec<Task>,
@@ -85,6 +88,8 @@ pub(crate) struct ServerParts {
     pub participants: Option<Arc<dyn Participants>>,
     /// Has stored which documents are frozen or have moved.
     pub relocations: Option<Arc<dyn RelocationStore>>,
+    /// The calls about those.
+    pub relocation_paths: Option<RelocationPaths>,
     /// Path and query of a link that makes an administrator of who opens it first.
     pub administrator_link: Option<String>,
 }
@@ -92,11 +97,12 @@ pub(crate) struct ServerParts {
 impl ServerParts {
     /// Takes from `other` what is not there yet.
     pub(crate) fn complete_with(&mut self, other: Self) {
-        let Self { sessions, rate_limiter, participants, relocations, administrator_link } = other;
+        let Self { sessions, rate_limiter, participants, relocations, relocation_paths, administrator_link } = other;
         self.sessions = self.sessions.take().or(sessions);
         self.rate_limiter = self.rate_limiter.take().or(rate_limiter);
         self.participants = self.participants.take().or(participants);
         self.relocations = self.relocations.take().or(relocations);
+        self.relocation_paths = self.relocation_paths.or(relocation_paths);
         self.administrator_link = self.administrator_link.take().or(administrator_link);
     }
 }
@@ -111,6 +117,7 @@ impl Feature {
             tables: None,
             routes: Vec::new(),
             problems: Vec::new(),
+            api: ApiAdditions::default(),
             hooks: Vec::new(),
             jobs: Vec::new(),
             tasks: Vec::new(),
@@ -142,6 +149,29 @@ impl Feature {
     #[must_use]
     pub fn problem(mut self, problem: &'static ProblemType) -> Self {
         self.problems.push(problem);
+        self
+    }
+
+    /// Adds a problem type, as [`problem`](Self::problem), with which its [hook](Self::hook) refuses changes:
+    /// `/openapi.json` lists it at each call that changes documents.
+    #[must_use]
+    pub fn change_problem(mut self, problem: &'static ProblemType) -> Self {
+        self.api.change_problems.push(problem);
+        self.problem(problem)
+    }
+
+    /// Adds the members that its problems have, besides those of every problem, to the schema `Problem`. `T` is a
+    /// struct with a field each.
+    #[must_use]
+    pub fn problem_members<T: ToSchema>(mut self) -> Self {
+        self.api.problem_members.push(T::schema());
+        self
+    }
+
+    /// Describes a tag that its calls have, in `/openapi.json`.
+    #[must_use]
+    pub fn tag(mut self, name: &'static str, description: &'static str) -> Self {
+        self.api.add_tag(name, description);
         self
     }
 

@@ -21,6 +21,9 @@ use crate::http::request::body::BodyLimits;
 use crate::live::presence::Presence;
 use crate::store::{Connection, MemoryStore};
 
+/// What describes a type in `/openapi.json`.
+pub(crate) use utoipa::ToSchema;
+
 /// Calls, each with its description.
 pub type Routes = OpenApiRouter<Api>;
 

@@ -77,7 +77,8 @@ async fn start(options: ServerOptions) -> Server {
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
     let sessions = Arc::new(NoSessions::default());
-    let middleware_deps = MiddlewareDeps { sessions, loopback: Loopback::Owner, rate_limiter: Arc::new(NoRateLimit) };
+    let (loopback, rate_limiter) = (Loopback::Owner, Arc::new(NoRateLimit));
+    let middleware_deps = MiddlewareDeps { sessions, loopback, rate_limiter, relocation_paths: None };
     let middleware = Middleware::new(routes(signals.clone()), middleware_deps, reads(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
     let listeners = ListenerSet::only(Listener::new(listener, &Arc::default()).unwrap());

@@ -77,6 +77,21 @@ async fn its_call_is_described_its_job_runs_and_its_table_is_read_with_sqlite3()
     assert_eq!(call["operationId"], "listHighscores", "{call}");
     assert_eq!(description["components"]["schemas"]["Score"]["properties"]["score"]["type"], "integer");
     server.ask("POST", "/api/v1/highscores", &[]).await.problem(405, "method-not-allowed");
+    let tag = json!({ "name": "highscores", "description": "The best score of each player." });
+    assert!(description["tags"].as_array().unwrap().contains(&tag), "{}", description["tags"]);
+    assert_eq!(description["components"]["schemas"]["Problem"]["properties"]["scoreMax"]["type"], "integer");
+    for (path, method) in [
+        ("/api/v1/{collection}", "post"),
+        ("/api/v1/{collection}/{id}", "put"),
+        ("/api/v1/{collection}/{id}", "delete"),
+        ("/api/v1/{collection}/{id}/sync", "post"),
+        ("/api/v1/batch", "post"),
+    ] {
+        let refused = &description["paths"][path][method]["responses"]["422"];
+        let schema = &refused["content"]["application/problem+json"]["schema"]["allOf"];
+        let types = schema[1]["properties"]["type"]["enum"].as_array().unwrap();
+        assert!(types.contains(&json!("/problems/score-impossible")), "{method} {path}: {refused}");
+    }
 
     let operations = |from: usize| {
         let puts = (from..from + 60).map(|number| {

@@ -98,7 +98,7 @@ impl Decider<'_> {
         }
         match self.state.relocations.get(name) {
             Some(Relocation::Expected { id: known, .. }) if known == id => Ok(()),
-            _ => Err(Error::new(Kind::Frozen, format!("{name} was not announced"))),
+            _ => Err(self.state.relocations.problems().frozen_error(format!("{name} was not announced"))),
         }
     }
 

@@ -32,7 +32,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::path::{DocumentPath, PathParameter};
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{ChangeRefusals, problems};
 use crate::store::IdempotentAnswer;
 
 /// Rows that are looked through for one page: most are of documents that the caller may not see.
@@ -141,6 +141,7 @@ struct SyncReply {
         (status = 200, description = "It is merged.", body = SyncReply),
         (status = 202, description = "It is merged, and not on disk yet.", body = SyncReply),
         SyncProblems,
+        ChangeRefusals,
     ),
 )]
 async fn sync_document(
@@ -356,6 +357,7 @@ struct ResolveReply {
         (status = 200, description = "It is resolved.", body = ResolveReply),
         (status = 202, description = "It is resolved, and not on disk yet.", body = ResolveReply),
         ResolveProblems,
+        ChangeRefusals,
     ),
 )]
 async fn resolve_conflict(

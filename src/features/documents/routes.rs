@@ -32,7 +32,7 @@ use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::request::preconditions::is_unchanged;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::{IfNoneMatch, Preconditions, WriteHeaders};
+use crate::http::response::openapi::{ChangeRefusals, IfNoneMatch, Preconditions, WriteHeaders};
 
 mod access;
 mod batch;
@@ -113,7 +113,7 @@ struct CreateBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}", operation_id = "createDocument", tag = "documents",
     params(CollectionPath, Caller, Preconditions, WriteHeaders), request_body = CreateBody,
-    responses(Created, CreateProblems),
+    responses(Created, CreateProblems, ChangeRefusals),
 )]
 async fn create(
     State(api): State<Api>,
@@ -152,7 +152,7 @@ struct PutBody {
 #[utoipa::path(
     put, path = "/api/v1/{collection}/{id}", operation_id = "putDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = PutBody,
-    responses(CreatedOrWritten, PutProblems),
+    responses(CreatedOrWritten, PutProblems, ChangeRefusals),
 )]
 async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (PutBody { state, expected_version }, expected) = sent.object()?;
@@ -171,7 +171,7 @@ async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Wri
         (Object = "application/merge-patch+json"),
         (Vec<PatchOperation> = "application/json-patch+json"),
     )),
-    responses(Written<DocumentSchema>, PatchProblems),
+    responses(Written<DocumentSchema>, PatchProblems, ChangeRefusals),
 )]
 async fn patch(
     State(api): State<Api>,
@@ -194,7 +194,7 @@ async fn patch(
 #[utoipa::path(
     delete, path = "/api/v1/{collection}/{id}", operation_id = "deleteDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
-    responses(Written<DocumentSchema>, DeleteProblems),
+    responses(Written<DocumentSchema>, DeleteProblems, ChangeRefusals),
 )]
 async fn delete(
     State(api): State<Api>,
@@ -229,7 +229,7 @@ struct ActionBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/actions", operation_id = "act", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = ActionBody,
-    responses(Written<Acted>, ActProblems),
+    responses(Written<Acted>, ActProblems, ChangeRefusals),
 )]
 async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (ActionBody { r#type, payload, patch, expected_version }, expected) = sent.object()?;
@@ -283,7 +283,7 @@ struct RollbackBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/rollback", operation_id = "rollBack", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = RollbackBody,
-    responses(CreatedOrWritten, ActProblems),
+    responses(CreatedOrWritten, ActProblems, ChangeRefusals),
 )]
 async fn rollback(
     State(api): State<Api>,

@@ -54,6 +54,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     };
     let departures = Departures::default();
     Ok(feature
+        .tag("games", "Seats, coming back, ending, storing and moving games.")
         .routes(routes::router(options.token_lifetime(), departures.clone()))
         .problems(problems::PROBLEMS)
         .hook(GamesHook { memory: Arc::clone(memory), presence: Arc::clone(presence) })
@@ -62,6 +63,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .provides(ServerParts {
             participants: Some(Arc::new(participants)),
             relocations: Some(Arc::new(StoredMoves)),
+            relocation_paths: Some(routes::RELOCATION_PATHS),
             ..ServerParts::default()
         }))
 }

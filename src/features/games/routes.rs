@@ -19,6 +19,7 @@ use crate::http::error::HttpError;
 use crate::http::request::path;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
+use crate::http::response::relocation::RelocationPaths;
 
 mod migrate;
 mod persist;
@@ -36,6 +37,13 @@ pub(crate) fn router(lifetime: TokenLifetime, departures: Departures) -> OpenApi
 
 /// The collection of games.
 const GAMES: &str = "games";
+
+/// The calls about games that may have moved.
+pub(crate) const RELOCATION_PATHS: RelocationPaths = RelocationPaths {
+    collection: GAMES,
+    prefixes: &["/api/v1/games/", "/api/game/"],
+    not_redirected: &["import", "migrate"],
+};
 
 /// The extractor of the game that a path names with `{gameId}` or `{id}`. Error: `Invalid`.
 pub(super) struct GamePath(pub DocumentName);

@@ -50,6 +50,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let (looking, comparing, told) =
         (Arc::clone(&reconciliation), Arc::clone(&reconciliation), Arc::clone(&reconciliation));
     Ok(feature
+        .tag("reconciliation", "Comparing what should be with what is.")
         .routes(routes::router(Arc::clone(&reconciliation)))
         .routes(routes::repair::router(comparer.clone(), Arc::clone(&reconciliation)))
         .problems(problems::PROBLEMS)

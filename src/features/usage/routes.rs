@@ -48,6 +48,25 @@ problems! {
     PutProblems: ACCESS, &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 }
 
+/// The members of `quota-exceeded`.
+#[expect(dead_code, reason = "only its schema is used")]
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct QuotaMembers {
+    /// `quota-exceeded`: which count is at its limit, such as `partiesCreated`.
+    #[schema(required = false)]
+    counter: String,
+    /// `quota-exceeded`: how many were created, those included that wait for the disk.
+    #[schema(required = false)]
+    used: u64,
+    /// `quota-exceeded`: how many may be.
+    #[schema(required = false)]
+    limit: u64,
+    /// `quota-exceeded`: when counting begins anew; null: not as long as the subscription is paused.
+    #[schema(required = false, value_type = Option<String>, format = DateTime)]
+    reset_at: Option<String>,
+}
+
 /// How many were created since counting began anew.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

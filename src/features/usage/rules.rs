@@ -5,7 +5,7 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, UserId};
-use crate::http::response::problem_types::QUOTA_EXCEEDED;
+use crate::features::usage::problems::QUOTA_EXCEEDED;
 use crate::jobs::Schedule;
 
 /// When counters are set back.

@@ -1,7 +1,8 @@
 //! What a response says: [`json`], [`problem`] with its [`problem_pages`], [`sse`], [`static_file`],
-//! [`trailing_newline`], the [`relocation`] of a document, what is [`revoked`], and [`openapi`], the description of all
-//! of it.
+//! [`trailing_newline`], the [`relocation`] of a document, what is [`revoked`]; and its description: [`openapi`], what
+//! handlers share of it, and [`api_description`], the whole.
 
+pub(crate) mod api_description;
 pub(crate) mod json;
 pub(crate) mod openapi;
 pub(crate) mod problem;

@@ -71,7 +71,7 @@ pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
         details.insert("requestId".to_owned(), id.into());
     }
     let problem = ProblemBody {
-        kind: format!("/problems/{}", problem_type.slug),
+        kind: problem_types::path(problem_type),
         title: problem_type.title,
         status: status.as_u16(),
         detail: error.message(),

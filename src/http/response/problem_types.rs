@@ -134,24 +134,21 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         meaning: "What is stored of this document contradicts itself, so it is not served: a wrong answer would be \
                   worse.",
         remedy: "Versions up to lastGoodVersion can still be read: the host can roll the document back to one of them, \
-                 and it goes on from there; or restore the database from a backup. A game that is over can be removed \
-                 all the same. Other documents are not affected.",
+                 and it goes on from there; or restore the database from a backup. Other documents are not affected.",
     },
     ProblemType {
-        slug: "game-moved",
+        slug: "moved",
         kind: Kind::Moved,
-        title: "The game is on another server now",
-        meaning: "The game was moved to another server and goes on there.",
-        remedy: "Location names the new address of what was asked for, and to the server. A stream goes on there from \
-                 the same position.",
+        title: "The document is on another server now",
+        meaning: "The document was moved to another server and goes on there.",
+        remedy: "Location names the new address of what was asked for, and to the server.",
     },
     ProblemType {
-        slug: "game-frozen",
+        slug: "frozen",
         kind: Kind::Frozen,
-        title: "The game is moving between servers",
-        meaning: "The game is on its way from one server to another. Nothing was changed.",
-        remedy: "Try again after the seconds in Retry-After, with the same Idempotency-Key: the game is then either \
-                 here as before, or the answer says where it is.",
+        title: "The document is moving between servers",
+        meaning: "The document is on its way from one server to another. Nothing was changed.",
+        remedy: "Try again after the seconds in Retry-After, with the same Idempotency-Key.",
     },
     ProblemType {
         slug: "storage-unavailable",
@@ -185,20 +182,6 @@ pub(crate) static GENERAL: &[ProblemType] = &[
     },
 ];
 
-/// Raised by a feature that counts what is created; any call that creates may end with it.
-pub(crate) static QUOTA_EXCEEDED: ProblemType = ProblemType {
-    slug: "quota-exceeded",
-    kind: Kind::Forbidden,
-    title: "The plan allows no more of these for now",
-    meaning: "The plan of the user allows so many new parties, encounters or creatures in a period, and so many were \
-              created. Nothing was created; of a batch nothing was done.",
-    remedy: "Wait until resetAt, when counting begins anew, or ask who runs the server for another plan. /api/v1/usage \
-             tells what is left.",
-};
-
-/// Types that several features may raise or list.
-pub(crate) static SHARED: &[&ProblemType] = &[&QUOTA_EXCEEDED];
-
 /// Stands in for a kind that [`GENERAL`] lacks; a test holds that it lacks none.
 static UNNAMED: ProblemType = ProblemType {
     slug: "internal",
@@ -207,6 +190,11 @@ static UNNAMED: ProblemType = ProblemType {
     meaning: "",
     remedy: "",
 };
+
+/// What problems of a type name it by, and the path of its page.
+pub(crate) fn path(problem: &ProblemType) -> String {
+    format!("/problems/{}", problem.slug)
+}
 
 /// The type of an error that names none of its own.
 pub(crate) fn of_kind(kind: Kind) -> &'static ProblemType {

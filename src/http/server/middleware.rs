@@ -28,7 +28,7 @@ use crate::http::error::HttpError;
 use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress, Sessions};
 use crate::http::request::headers::{LAST_EVENT_ID, check_transfer_coding, wants_event_stream};
 use crate::http::response::problem::{self, PendingRedirect, UnloggedCause};
-use crate::http::response::relocation;
+use crate::http::response::relocation::{self, RelocationPaths};
 use crate::http::response::sse;
 use crate::http::response::trailing_newline::add_trailing_newline;
 use crate::http::server::admission::{ConnectionInfo, ConnectionRefusal};
@@ -66,6 +66,8 @@ pub(crate) struct MiddlewareDeps {
     /// Whom a process of this machine is taken for.
     pub loopback: Loopback,
     pub rate_limiter: Arc<dyn RateLimiter>,
+    /// The calls about documents that may have moved.
+    pub relocation_paths: Option<RelocationPaths>,
 }
 
 impl Middleware {
@@ -91,7 +93,7 @@ impl Middleware {
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let (mut headers, mut cookie_update) = (Vec::new(), None);
         let handled = match self.admit(info, &mut request, &mut headers, &mut cookie_update) {
-            Ok(()) => match self.about_moved_game(&request) {
+            Ok(()) => match self.about_moved_document(&request) {
                 None => self.dispatch(request).left_future(),
                 Some((name, viewer)) => self.redirect(name, viewer, request).left_future().right_future(),
             },
@@ -131,7 +133,7 @@ impl Middleware {
         response_headers: &mut Vec<(HeaderName, HeaderValue)>,
         cookie_update: &mut Option<CookieUpdate>,
     ) -> Result<()> {
-        let MiddlewareDeps { sessions, loopback, rate_limiter } = &self.deps;
+        let MiddlewareDeps { sessions, loopback, rate_limiter, .. } = &self.deps;
         let ConnectionInfo { peer, hosts, refusal } = info;
         if refusal.is_some() {
             // Closed, so that the client's next connection is authenticated anew.
@@ -168,10 +170,11 @@ impl Middleware {
         decision.refused.map_or(Ok(()), Err)
     }
 
-    /// The game that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when it is
-    /// not known who asks: it refuses them without a word about the game.
-    fn about_moved_game(&self, request: &Request<Body>) -> Option<(DocumentName, Viewer)> {
-        let name = relocation::moved_game(&self.reads.hub, request.uri())?;
+    /// The document that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when
+    /// it is not known who asks: it refuses them without a word about the document.
+    fn about_moved_document(&self, request: &Request<Body>) -> Option<(DocumentName, Viewer)> {
+        let paths = self.deps.relocation_paths.as_ref()?;
+        let name = relocation::moved_document(&self.reads.hub, paths, request.uri())?;
         let caller = request.extensions().get::<CallerResolution>()?.caller()?;
         Some((name, caller.viewer.clone()))
     }
@@ -181,7 +184,7 @@ impl Middleware {
         let dispatched = self.dispatch(request);
         // In a box, so that the future of every other request is no larger for it.
         Box::pin(async move {
-            match relocation::check_readable_game(&reads, &name, &viewer, &uri).await {
+            match relocation::check_moved_for(&reads, &name, &viewer, &uri).await {
                 Err(error) => HttpError(error).into_response(),
                 // It came back just now.
                 Ok(()) => dispatched.await,

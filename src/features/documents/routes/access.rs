@@ -20,7 +20,7 @@ use crate::http::error::HandlerResult;
 use crate::http::request::body::JSON;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::DocumentPath;
-use crate::http::response::openapi::{Preconditions, WriteHeaders};
+use crate::http::response::openapi::{ChangeRefusals, Preconditions, WriteHeaders};
 
 /// Who may do what with a document besides its host, who always may. What is left out takes its default.
 #[derive(Deserialize, ToSchema)]
@@ -51,7 +51,7 @@ pub(super) struct AccessBody {
 #[utoipa::path(
     put, path = "/api/v1/{collection}/{id}/access", operation_id = "setAccess", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = AccessBody,
-    responses(Written<schemas::DocumentAccess>, ActProblems),
+    responses(Written<schemas::DocumentAccess>, ActProblems, ChangeRefusals),
 )]
 pub(super) async fn set_access(
     State(api): State<Api>,

@@ -22,11 +22,10 @@ use crate::document::access::Access;
 use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::input;
 use crate::document::patch::ClientPatch;
-use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
 use crate::http::request::caller::Caller;
-use crate::http::response::openapi::WriteHeaders;
+use crate::http::response::openapi::{BatchRefusals, WriteHeaders};
 use crate::http::server::rate_limit::{RateLimitDecision, RateLimiter};
 
 /// Where batches are sent.
@@ -86,13 +85,13 @@ impl TryFrom<String> for BatchOp {
 /// Make many changes, all or none
 ///
 /// In one transaction, over any documents. Each operation counts against the rate limit rules of the call that makes
-/// the same change alone; when one of them lacks tokens, the batch is refused and takes none. One that only names games
-/// which have moved to the same other server is answered with 308; one of which only a part has moved is refused: it
-/// cannot happen on two servers at once.
+/// the same change alone; when one of them lacks tokens, the batch is refused and takes none. One that only names
+/// documents which have moved to the same other server is answered with 308; one of which only a part has moved is
+/// refused: it cannot happen on two servers at once.
 #[utoipa::path(
     post, path = "/api/v1/batch", operation_id = "batch", tag = "documents",
     params(Caller, WriteHeaders), request_body = BatchBody,
-    responses(BatchWritten, BatchProblems),
+    responses(BatchWritten, BatchProblems, BatchRefusals),
 )]
 pub(super) async fn batch(
     State(api): State<Api>,
@@ -145,10 +144,10 @@ fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
     }
 }
 
-/// A batch that names a game which is on another server can go there as it is only if all that it names is there: then
-/// it is redirected, as a request about that game alone is. Otherwise there is no server that could carry it out whole,
-/// and a redirect would lead to one that knows nothing of the rest: it is refused, naming the first operation in
-/// question.
+/// A batch that names a document which is on another server can go there as it is only if all that it names is there:
+/// then it is redirected, as a request about that document alone is. Otherwise there is no server that could carry it
+/// out whole, and a redirect would lead to one that knows nothing of the rest: it is refused, naming the first
+/// operation in question.
 fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
     let to = moved.details().get("to").and_then(Value::as_str).unwrap_or_default();
     let there = |name: &DocumentName| api.reads.hub.relocations().find(name).is_some_and(|moved| moved.to == to);
@@ -156,12 +155,12 @@ fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
         return moved;
     }
     let index = moved.details().get("index").and_then(Value::as_u64).unwrap_or_default();
-    let name =
-        usize::try_from(index).ok().and_then(|index| names.get(index)).map_or_else(String::new, ToString::to_string);
+    let name = usize::try_from(index).ok().and_then(|index| names.get(index));
+    let problems = name.and_then(|name| api.reads.hub.relocations().find(name)).map(|moved| moved.problems);
     let message =
         format!("{}; a batch happens on one server: send what is about it there, and the rest here", moved.message());
-    let error = GAME_ELSEWHERE.error(message);
-    error.with("index", index).with("document", name).with("to", to)
+    let error = problems.unwrap_or_default().divided_error(message);
+    error.with("index", index).with("document", name.map_or_else(String::new, ToString::to_string)).with("to", to)
 }
 
 /// What the operations ask for. Error: `Invalid` with all that is wrong with any of them, and the `index` of the first.

@@ -10,11 +10,8 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::schemas::{BatchResults, Document, NotDurable};
 use crate::base::error::Kind as K;
-use crate::base::error::ProblemType;
-use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::request::body::JSON;
 use crate::http::response::openapi::{answer, problems, text};
-use crate::http::response::problem_types::QUOTA_EXCEEDED;
 
 const DONE: (u16, &str) = (200, "Done, and on disk.");
 const CREATED: (u16, &str) = (201, "Created, and on disk.");
@@ -111,8 +108,6 @@ const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
 const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const CHANGE: &[K] = &[K::PreconditionFailed, K::Rejected, K::IdempotencyMismatch, K::StorageFull, K::Frozen];
-/// Of what may create.
-const QUOTA: &[&ProblemType] = &[&QUOTA_EXCEEDED];
 
 problems! {
     /// Of a list.
@@ -124,9 +119,9 @@ problems! {
     /// Of a stream over many documents.
     StreamProblems: ACCESS, &[K::TooLarge, K::TooManyStreams];
     /// Of creating.
-    CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists] => QUOTA;
+    CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists];
     /// Of creating or replacing.
-    PutProblems: ACCESS, BODY, CHANGE, &[K::VersionConflict] => QUOTA;
+    PutProblems: ACCESS, BODY, CHANGE, &[K::VersionConflict];
     /// Of a patch.
     PatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::PatchFailed];
     /// Of an action or a rollback.
@@ -134,6 +129,5 @@ problems! {
     /// Of deleting.
     DeleteProblems: ACCESS, ABSENT, CHANGE;
     /// Of many changes at once.
-    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed]
-        => &[&QUOTA_EXCEEDED, &GAME_ELSEWHERE];
+    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed];
 }

@@ -117,7 +117,7 @@ async fn migrate(
     if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }
-    relocation::check_game(&api.reads.hub, &name, &uri)?;
+    relocation::check_moved(&api.reads.hub, &name, &uri)?;
     let MigrateBody { to } = sent.object()?;
     let retry = sent.key().map(|key| MigrationKey { key: key.clone(), render });
     let departed = migrate_out::migrate(&api, &departures, &sent.caller, (name, &to), retry).await?;

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use rusqlite::OptionalExtension;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::{Hash, Position};
 use crate::document::transfer::SentEvent;
 use crate::engine::request::Relocation;
+use crate::features::games::problems::{GAME_FROZEN, RELOCATION_PROBLEMS};
 use crate::features::games::protocol::too_large;
 use crate::live::relocations::MovedDocument;
 use crate::store::write::keys::{IdempotencyRow, remember};
@@ -84,7 +85,11 @@ fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<MovedDocument>, boo
         let hash = hash.and_then(|hash| Hash::parse(&hash));
         let position = seq.zip(hash).map_or(Position::Start, |(seq, hash)| Position::after(seq, hash));
         let name = name(&game)?;
-        moves.push((name.clone(), Arc::new(MovedDocument { name, to, position }), confirmed));
+        moves.push((
+            name.clone(),
+            Arc::new(MovedDocument { name, to, position, problems: RELOCATION_PROBLEMS }),
+            confirmed,
+        ));
     }
     Ok(moves)
 }
@@ -173,7 +178,7 @@ pub(crate) fn begin(
                  AND json_extract(head, '$.createdAt') IS NOT json_extract(?2, '$.createdAt')";
     let others: i64 = conn.query_row(sql, (game_id, head), |row| row.get(0)).map_err(sql_error)?;
     if others > 0 {
-        return Err(Error::new(Kind::Frozen, format!("another {game} is on its way here")));
+        return Err(GAME_FROZEN.error(format!("another {game} is on its way here")));
     }
     let sql = "DELETE FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL";
     conn.execute(sql, [game_id]).map_err(sql_error)?;

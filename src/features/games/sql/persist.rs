@@ -10,8 +10,10 @@ use crate::base::ids::{DocumentName, UserId};
 use crate::engine::handle::Engine;
 use crate::engine::hooks::{DocumentHook, RelocationStore, RemovedDocument};
 use crate::engine::request::Relocation;
+use crate::features::games::problems::RELOCATION_PROBLEMS;
 use crate::features::games::revocations::{HOOK, PendingRevoked, Revoked};
 use crate::live::presence::{Participants, Presence};
+use crate::live::relocations::RelocationProblems;
 use crate::store::{Connection, MemoryStore, Reader, sql_error};
 
 /// The collection that games are in.
@@ -82,6 +84,10 @@ pub(crate) struct StoredMoves;
 impl RelocationStore for StoredMoves {
     fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>> {
         super::migrate::relocations(conn)
+    }
+
+    fn problems(&self) -> RelocationProblems {
+        RELOCATION_PROBLEMS
     }
 }
 
