@@ -57,8 +57,7 @@
 //! # The house
 //!
 //! A folder imports only folders of a lower rank; features never import each other; the files of a folder form no
-//! circle, and no word of a feature occurs below `features`, but for what `tests/tidy` still lists by name. A test
-//! reads the `use` lines.
+//! circle, and no word of a feature occurs below `features`: tests in `tests/tidy` read the `use` lines and the words.
 //!
 //! | rank | folder | what |
 //! |---|---|---|
@@ -191,7 +190,7 @@ pub use utoipa_axum;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::base::entropy::below;
-    pub use crate::base::ids::{DocumentName, RESERVED_COLLECTIONS, SessionId};
+    pub use crate::base::ids::{DocumentName, SessionId};
 
     pub mod limits {
         pub use crate::base::limits::*;

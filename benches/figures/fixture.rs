@@ -88,6 +88,7 @@ impl Alone {
             backlog: BacklogBounds::default(),
             snapshots: rejoin::internals::engine::SnapshotPolicy::default(),
             hooks: Vec::new(),
+            reserved_collections: Default::default(),
             relocations: None,
             clock_trust: None,
             snapshot_events_max: limits::HISTORY_EVENTS,

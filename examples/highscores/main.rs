@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     let highscores = Feature::new("highscores")
         .tables(TABLES)
         .hook(KeepBest)
+        .reserves(&["highscores"])
         .routes(Routes::new().routes(routes!(list)))
         .tag("highscores", "The best score of each player.")
         .change_problem(&SCORE_IMPOSSIBLE)

@@ -7,12 +7,13 @@ use axum::Router;
 use tokio::time::timeout;
 
 use crate::app::{FINISH_TIMEOUT, StartError};
-use crate::base::error::ProblemType;
+use crate::base::error::{Error, ProblemType};
 use crate::base::ids::Collection;
 use crate::base::options::FeatureOptions;
 use crate::engine;
+use crate::engine::refusal::RESERVED_COLLECTION;
 use crate::feature::{Close, Feature, FeatureContext, ServerParts, Task};
-use crate::features::DEFINITIONS;
+use crate::features::{DEFINITIONS, RESERVED};
 use crate::http::api::{Api, Routes};
 use crate::http::request::caller::{Loopback, NoSessions};
 use crate::http::request::cookie::SessionCookie;
@@ -32,6 +33,8 @@ pub(super) struct FeatureSet {
     pub problems: Vec<&'static ProblemType>,
     pub api: ApiAdditions,
     pub hooks: engine::Hooks,
+    /// Words that no collection is called.
+    reserved: BTreeSet<Collection>,
     pub jobs: Vec<Job>,
     pub tasks: Vec<Task>,
     pub close: StopSteps,
@@ -79,22 +82,30 @@ impl FeatureSet {
         let shared = [engine::problems::PROBLEMS, jobs::problems::PROBLEMS];
         set.problems.extend(shared.into_iter().flatten());
         set.jobs.push(jobs::trim::trim_job());
+        set.reserve("server", RESERVED)?;
         for definition in DEFINITIONS {
             let opened = (definition.open)(context, Feature::new(definition.name));
-            set.add(opened.map_err(|error| StartError::Stored(definition.name, error.to_string()))?);
+            set.add(opened.map_err(|error| StartError::Stored(definition.name, error.to_string()))?)?;
             names.insert(definition.name);
         }
         for feature in own {
             check_name(feature.name, names.insert(feature.name))?;
             set.check_routes(&feature)?;
-            set.add(feature);
+            set.add(feature)?;
+        }
+        for name in context.rules.keys() {
+            if set.reserved.iter().any(|reserved| reserved.as_str() == name) {
+                return Err(StartError::Rules(name.clone(), RESERVED_COLLECTION.to_owned()));
+            }
         }
         set.check_problems()?;
         Ok(set)
     }
 
-    fn add(&mut self, feature: Feature) {
-        let Feature { name, tables: _, routes, problems, api, hooks, jobs, tasks, close, parts } = feature;
+    /// Error: a word that it reserves cannot be a collection's name anyhow.
+    fn add(&mut self, feature: Feature) -> Result<(), StartError> {
+        let Feature { name, tables: _, routes, problems, api, reserved, hooks, jobs, tasks, close, parts } = feature;
+        self.reserve(name, reserved)?;
         self.routes.extend(routes);
         self.problems.extend(problems);
         self.api.extend(api);
@@ -103,6 +114,15 @@ impl FeatureSet {
         self.tasks.extend(tasks);
         self.close.0.extend(close.into_iter().map(|close| (name, close)));
         self.parts.complete_with(parts);
+        Ok(())
+    }
+
+    fn reserve(&mut self, feature: &'static str, words: &[&str]) -> Result<(), StartError> {
+        for word in words {
+            let why = |error: Error| StartError::Feature(feature, format!("it reserves '{word}': {}", error.message()));
+            self.reserved.insert(Collection::new(word).map_err(why)?);
+        }
+        Ok(())
     }
 
     /// Adds a job, in place of any other of its name.
@@ -141,6 +161,7 @@ impl FeatureSet {
     /// Attaches what belongs to the engine and to presence.
     pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, presence: &Presence) {
         options.hooks.append(&mut self.hooks);
+        options.reserved_collections.append(&mut self.reserved);
         options.relocations = self.parts.relocations.take();
         self.api.relocation = options.relocations.as_ref().map(|store| store.problems()).unwrap_or_default();
         if let Some(participants) = self.parts.participants.take() {

@@ -1,6 +1,6 @@
 //! What each component is told, from the configuration.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::StartError;
@@ -68,6 +68,7 @@ pub(super) fn engine_options(
             age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
         },
         hooks: Vec::new(),
+        reserved_collections: BTreeSet::new(),
         relocations: None,
         clock_trust: None,
     })

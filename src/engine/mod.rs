@@ -79,6 +79,9 @@ pub struct EngineOptions {
     pub snapshots: policy::SnapshotPolicy,
     /// What features have the engine do with documents.
     pub hooks: Hooks,
+    /// Collections in which no document is created, since calls of features have these names. What is there already
+    /// stays as it is.
+    pub reserved_collections: BTreeSet<Collection>,
     /// Who has stored which documents are moved between servers.
     pub relocations: Option<Arc<dyn hooks::RelocationStore>>,
 }

@@ -6,6 +6,10 @@ use crate::document::model::{Document, Meta};
 use crate::engine::problems::{NOT_IN_MEMORY, NOT_PERSISTENT};
 use crate::live::relocations::MovedDocument;
 
+/// Why no document is created in a collection.
+pub(crate) const RESERVED_COLLECTION: &str =
+    "is a name that the server keeps for its own calls; call the collection something else";
+
 /// What is asked needs the disk, which takes no writes.
 pub(crate) fn not_stored() -> Error {
     Error::new(Kind::StorageUnavailable, "storage does not take this now; try again")

@@ -78,6 +78,7 @@ fn start_trusting(
         volatile,
         snapshots: SnapshotPolicy { age: Some(Duration::from_secs(60)), ..SnapshotPolicy::default() },
         hooks,
+        reserved_collections: Default::default(),
         relocations: None,
         clock_trust: trust.map(|trust| trust(Arc::clone(&clock) as _)),
     };

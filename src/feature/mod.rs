@@ -70,6 +70,7 @@ pub struct Feature {
     pub(crate) routes: Vec<Routes>,
     pub(crate) problems: Vec<&'static ProblemType>,
     pub(crate) api: ApiAdditions,
+    pub(crate) reserved: &'static [&'static str],
     pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) tasks: Vec<Task>,
@@ -118,6 +119,7 @@ impl Feature {
             routes: Vec::new(),
             problems: Vec::new(),
             api: ApiAdditions::default(),
+            reserved: &[],
             hooks: Vec::new(),
             jobs: Vec::new(),
             tasks: Vec::new(),
@@ -137,11 +139,20 @@ impl Feature {
     }
 
     /// Adds calls. They are described in `/openapi.json`. A path of which another feature has the same methods is
-    /// refused at the start; a document of a collection that is called as the first part of a path after `/api/v1/`
-    /// cannot be reached.
+    /// refused at the start; one that begins with `/api/v1/` and a word that is no collection's
+    /// [reserves](Self::reserves) the word, since it hides documents.
     #[must_use]
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes.push(routes);
+        self
+    }
+
+    /// Sets words that no collection is called, since its calls are at `/api/v1/<word>`: no document is created there.
+    /// One that is there already can be read and changed, by its own path as far as no call has it, and in streams and
+    /// batches.
+    #[must_use]
+    pub fn reserves(mut self, words: &'static [&'static str]) -> Self {
+        self.reserved = words;
         self
     }
 

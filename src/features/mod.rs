@@ -39,6 +39,10 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     web_client::FEATURE,
 ];
 
+/// Words that no collection is called whatever features there are: the calls of administrators are there, or calls that
+/// are to come.
+pub(crate) const RESERVED: &[&str] = &["admin", "invitations", "notifications", "service-tokens"];
+
 /// The options of all features, at their defaults.
 pub(crate) fn option_sets() -> impl Iterator<Item = Box<dyn AnyOptionSet>> {
     DEFINITIONS.iter().filter_map(|feature| feature.options).map(|defaults| defaults())

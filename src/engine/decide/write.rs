@@ -10,13 +10,14 @@ use serde_json::Value;
 use super::{Decider, Moment, PriorState};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::ids::{DocumentName, Seq, Version};
+use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::document::access::Access;
 use crate::document::decide::{self, Context, Current, Decision, Request, WriteOperation};
 use crate::document::event::Event;
 use crate::document::model::Meta;
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::hooks::ChangeOrigin;
+use crate::engine::refusal::RESERVED_COLLECTION;
 use crate::engine::request::{Durability, ReplyTo, Write, WriteKey, WriteOutcome, WriteReply};
 use crate::engine::state::document_cache::CachedDocument;
 use crate::engine::state::round::{ReplyContent, all_volatile};
@@ -127,6 +128,9 @@ impl Decider<'_> {
         let moment = Moment { viewer, at, seed, origin };
         let decision = self.apply_rules(request, cached.as_ref(), tree.as_deref(), moment);
         let decision = decision.map_err(|error| if unreadable { error.without(&["current"]) } else { error })?;
+        if decision.state.is_some() && cached.as_ref().is_none_or(|cached| cached.document.is_deleted()) {
+            self.check_reserved(&name.collection)?;
+        }
         let meta = match &cached {
             Some(cached) => Arc::clone(&cached.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, at)),
@@ -144,6 +148,14 @@ impl Decider<'_> {
             cached.document.meta.check_reader(viewer)?;
         }
         Err(error)
+    }
+
+    /// Refuses to create a document in a collection that is called as calls of the server are. Error: `Invalid`.
+    fn check_reserved(&self, collection: &Collection) -> Result<()> {
+        if self.options.reserved_collections.contains(collection) {
+            return Err(Error::invalid_field("collection", RESERVED_COLLECTION));
+        }
+        Ok(())
     }
 
     fn apply_rules(

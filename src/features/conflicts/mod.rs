@@ -27,6 +27,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let merging = sync::Merging { rules: Arc::new(context.rules.clone()), configured: Arc::new(configured) };
     Ok(feature
         .tag("conflicts", "Edits that were made offline, and what of them is left to a person.")
+        .reserves(&["conflicts"])
         .routes(routes::router(merging))
         .problems(problems::PROBLEMS)
         .hook(hook::ConflictsHook))

@@ -15,5 +15,6 @@ fn open(_: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     Ok(feature
         .tag("documents", "Creating, reading and changing documents.")
         .tag("streams", "Following documents: server-sent events, history, long polls.")
+        .reserves(&["batch", "collections", "stream"])
         .routes(routes::router()))
 }

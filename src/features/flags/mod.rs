@@ -8,5 +8,5 @@ use crate::feature::{Feature, FeatureContext, FeatureDefinition};
 pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("flags", open);
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
-    Ok(feature.routes(routes::router(&context.flags)))
+    Ok(feature.reserves(&["flags"]).routes(routes::router(&context.flags)))
 }

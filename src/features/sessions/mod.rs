@@ -35,6 +35,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let (kept, last) = (sessions.clone(), sessions.clone());
     let table = Some(Arc::clone(&sessions.table) as _);
     Ok(feature
+        .reserves(&["me", "sessions"])
         .tag("sessions", "Who one is, and on which devices.")
         .problems(problems::PROBLEMS)
         .hook(SessionsHook)

@@ -31,6 +31,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let production = environment == Environment::Production;
     Ok(feature
         .tag("usage", "How much each user may create.")
+        .reserves(&["usage"])
         .routes(routes::router(usage))
         .change_problem(&problems::QUOTA_EXCEEDED)
         .problem_members::<routes::QuotaMembers>()

@@ -75,6 +75,7 @@ impl Running {
             backlog: BacklogBounds::default(),
             snapshots: crate::engine::policy::SnapshotPolicy::default(),
             hooks,
+            reserved_collections: Default::default(),
             relocations: None,
             clock_trust: None,
             snapshot_events_max: 100,

@@ -80,6 +80,7 @@ impl World {
             backlog: BacklogBounds::default(),
             snapshot_events_max: setting.history.unwrap_or(1000),
             hooks: Vec::new(),
+            reserved_collections: Default::default(),
             relocations: None,
             clock_trust: None,
             volatile: setting.volatile.clone(),
