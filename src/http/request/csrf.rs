@@ -11,7 +11,6 @@ pub(crate) const REJOIN_REQUEST: HeaderName = HeaderName::from_static("rejoin-re
 /// Fetch metadata, which no page can forge.
 const SITE: &str = "sec-fetch-site";
 const DESTINATION: &str = "sec-fetch-dest";
-const MODE: &str = "sec-fetch-mode";
 
 /// Whether a request is known not to be forged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +28,14 @@ pub(crate) fn check_csrf(headers: &HeaderMap) -> Result<RequestIntent> {
     if ["sec-purpose", "purpose", "x-moz"].iter().any(|name| value(name).is_some_and(is_prefetch)) {
         return refuse("this call writes, and is not answered ahead of time");
     }
-    if value(SITE).is_some_and(|site| site != b"same-origin" && site != b"none") {
+    if headers.get_all(SITE).iter().any(|site| site != "same-origin" && site != "none") {
         return refuse("this call writes, and is answered to pages of this server alone");
     }
     if value(DESTINATION).is_some_and(|destination| destination != b"document" && destination != b"empty") {
         return refuse("this call writes, and is not answered into a frame, an image or the like");
     }
-    let browser = value(SITE).is_some() || value(DESTINATION).is_some() || value(MODE).is_some();
+    // The other headers of its kind do not say whose page it is that asks.
+    let browser = headers.contains_key(SITE);
     let program = headers.contains_key(AUTHORIZATION) || value(REJOIN_REQUEST.as_str()) == Some(b"1");
     Ok(if browser || program { RequestIntent::Proven } else { RequestIntent::Unknown })
 }
@@ -63,6 +63,7 @@ mod tests {
             &[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "document")][..],
             &[("sec-fetch-site", "same-site"), ("sec-fetch-dest", "empty"), ("authorization", "Bearer x")],
             &[("sec-fetch-site", "nonsense"), ("rejoin-request", "1")],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "empty")],
             &[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "iframe")],
             &[("sec-fetch-dest", "image")],
             &[("sec-purpose", "prefetch;prerender"), ("sec-fetch-site", "none")],
@@ -83,7 +84,13 @@ mod tests {
         ] {
             assert_eq!(check(pairs), Some(RequestIntent::Proven), "{pairs:?}");
         }
-        for pairs in [&[][..], &[("cookie", "a=b")], &[("rejoin-request", "0")]] {
+        for pairs in [
+            &[][..],
+            &[("cookie", "a=b")],
+            &[("rejoin-request", "0")],
+            &[("sec-fetch-mode", "cors")],
+            &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"), ("sec-fetch-user", "?1")],
+        ] {
             assert_eq!(check(pairs), Some(RequestIntent::Unknown), "{pairs:?}");
         }
     }
