@@ -293,7 +293,8 @@ fn check_variables(inputs: &Inputs<'_>, specs: &[OptionSpec]) -> Result<(), Conf
     let ours = |name: &String| name.starts_with(VARIABLE_PREFIX) && !name.starts_with(flags::PREFIX);
     match given.filter(ours).find(|name| !known.contains(name)) {
         Some(name) => {
-            let hint = suggestions::hint(&name, known.iter().map(String::as_str));
+            let bare = |name| str::strip_prefix(name, VARIABLE_PREFIX).unwrap_or(name);
+            let hint = suggestions::hint(VARIABLE_PREFIX, bare(&name), known.iter().map(|name| bare(name)));
             Err(ConfigError(format!("{}: there is no such variable{hint}", name.escape_debug())))
         }
         None => Ok(()),

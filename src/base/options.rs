@@ -184,7 +184,16 @@ pub(crate) fn one(values: &[String]) -> Result<&str, String> {
 
 fn parse_whole<T: FromStr>(values: &[String], least: u64, most: u64) -> Result<T, String> {
     let text = one(values)?;
-    text.parse().map_err(|_| format!("'{text}' is not a whole number; it must be {}", range(least, most)))
+    text.parse().map_err(|_| {
+        let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+        let is_whole = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let why = match (is_whole, sign) {
+            (false, _) => "not a whole number",
+            (true, 1) => "too large",
+            (true, _) => "too small",
+        };
+        format!("'{text}' is {why}; it must be {}", range(least, most))
+    })
 }
 
 fn range(least: u64, most: u64) -> String {

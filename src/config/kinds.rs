@@ -82,12 +82,9 @@ const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"]
 fn check_log_levels(filter: &str) -> Result<(), String> {
     // What is between brackets may have commas.
     let mut parts = filter.split(',').map(str::trim).filter(|part| !part.is_empty() && !filter.contains('['));
-    let is_level = |word: &str| {
-        LOG_LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level)) || matches!(word.as_bytes(), [b'0'..=b'5'])
-    };
     let is_known = |part: &str| match part.rsplit_once('=') {
-        Some((_, level)) => is_level(level),
-        None => is_level(part) || part == "rejoin" || part.contains("::"),
+        Some((_, level)) => is_log_level(level),
+        None => is_log_level(part) || part == "rejoin" || part.contains("::"),
     };
     let levels = LOG_LEVELS.join(", ");
     match parts.find(|part| !is_known(part)) {
@@ -97,9 +94,39 @@ fn check_log_levels(filter: &str) -> Result<(), String> {
     }
 }
 
+/// The level of what a filter says nothing of.
+const LOG_LEVEL_DEFAULT: &str = "info";
+/// What levels are called elsewhere: no names of modules.
+const FOREIGN_LOG_LEVELS: [&str; 9] =
+    ["verbose", "warning", "warnings", "err", "notice", "critical", "fatal", "all", "none"];
+
+/// A filter as other programs take it: a word that is no level is a module, all of whose lines are wanted.
+pub(super) fn shared_log_filter(filter: &str) -> String {
+    let part = |part: &str| {
+        let word = part.trim();
+        let module = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'));
+        let foreign = FOREIGN_LOG_LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+        if module && !foreign && !is_log_level(word) { format!("{word}=trace") } else { part.to_owned() }
+    };
+    filter.split(',').map(part).collect::<Vec<_>>().join(",")
+}
+
+/// A filter with a level for all that it does not name: to the library it turns that off.
+fn complete_log_filter(filter: &str) -> String {
+    let mut parts = filter.split(',').map(str::trim);
+    if filter.trim().is_empty() || filter.contains('[') || parts.any(is_log_level) {
+        return filter.to_owned();
+    }
+    format!("{LOG_LEVEL_DEFAULT},{filter}")
+}
+
+fn is_log_level(word: &str) -> bool {
+    LOG_LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level)) || matches!(word.as_bytes(), [b'0'..=b'5'])
+}
+
 /// A filter of log lines.
 pub(super) fn log_filter() -> ValueType<String> {
-    ValueType::new(Shape::Text, |values| one(values).map(str::to_owned), |filter: &String| vec![filter.clone()])
+    ValueType::new(Shape::Text, |values| one(values).map(complete_log_filter), |filter: &String| vec![filter.clone()])
         .checked(|filter| {
             check_log_levels(filter)?;
             match EnvFilter::try_new(filter) {

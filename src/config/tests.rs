@@ -132,7 +132,7 @@ fn flags_have_a_table_and_variables_of_their_own() {
     refused(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "off")], None, &["REJOIN_FF_GAMES_PERSISTENCE: 'off'", "true"]);
     refused(&[], &[], Some("[flags]\ngames-persistence = \"false\"\n"), &["flags.games-persistence", "true or false"]);
     refused(&[], &[], Some("[flags]\ngames = false\n"), &["there is no option 'flags.games'"]);
-    refused(&[], &[], Some("[other]\nflags = 1\n"), &["there is no option 'other'"]);
+    refused(&[], &[], Some("[other]\nflags = 1\n"), &["there is no section 'other'"]);
 }
 
 #[test]
