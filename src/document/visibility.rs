@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -18,6 +19,8 @@ use crate::base::ids::UserId;
 
 /// What the owner of the server is called where others have their user ids. Nobody else is called so.
 pub(crate) const OWNER: &str = "owner";
+/// What the owner is called as `actor` of events.
+const OWNER_ACTOR: &str = "host";
 const HIDDEN: &str = "hidden";
 const PRIVATE: &str = "private";
 
@@ -34,7 +37,7 @@ impl Viewer {
     /// The name that events carry as `actor`.
     pub fn actor(&self) -> Result<UserId> {
         match self {
-            Self::Owner => UserId::new("host"),
+            Self::Owner => UserId::new(OWNER_ACTOR),
             Self::User(id) => Ok(id.clone()),
         }
     }
@@ -53,6 +56,30 @@ impl Viewer {
             Self::Owner => UserId::new(OWNER),
             Self::User(id) => Ok(id.clone()),
         }
+    }
+
+    /// Whether `id` can be taken for a name of the owner: `owner`, or the `actor` of the owner's events, in letters of
+    /// any case. Nobody else is called so.
+    pub(crate) fn is_owners_name(id: &UserId) -> bool {
+        [OWNER, OWNER_ACTOR].iter().any(|name| id.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Reads the id of somebody who can be here: a user, or the owner as [`OWNER`].
+    pub(crate) fn deserialize_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UserId, D::Error> {
+        let id = UserId::deserialize(deserializer)?;
+        if id.as_str() != OWNER && Self::is_owners_name(&id) {
+            return Err(serde::de::Error::custom(format!("is nobody's; the owner of the server is called {OWNER}")));
+        }
+        Ok(id)
+    }
+
+    /// The same where nobody may be named.
+    pub(crate) fn deserialize_optional_id<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<UserId>, D::Error> {
+        #[derive(Deserialize)]
+        struct Named(#[serde(deserialize_with = "Viewer::deserialize_id")] UserId);
+        Ok(Option::<Named>::deserialize(deserializer)?.map(|Named(id)| id))
     }
 
     /// Who is called so.

@@ -21,7 +21,7 @@ use crate::document::access::Access;
 use crate::document::decide::{Expected, Request, WriteOperation, absent};
 use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
-use crate::document::visibility::{Audience, redact_state};
+use crate::document::visibility::{Audience, Viewer, redact_state};
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
 use crate::http::page::{Page, PageRequest, encode_cursor};
@@ -98,6 +98,7 @@ struct CreateBody {
     state: Map<String, Value>,
     /// Who sees everything in it; left out: its creator.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    #[serde(default, deserialize_with = "Viewer::deserialize_optional_id")]
     host: Option<UserId>,
     /// Who may do what with it besides the host.
     #[serde(default)]

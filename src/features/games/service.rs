@@ -53,7 +53,8 @@ pub(super) fn not_a_participant(player: &UserId) -> Error {
 }
 
 /// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever
-/// has one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the player and the host; those of
+/// has one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the host and a player who may write to the
+/// game; those of
 /// [`seats::choose`]; those of [`tables::write`].
 pub(crate) async fn join(
     api: &Api,
@@ -69,6 +70,10 @@ pub(crate) async fn join(
         return Err(forbidden("you may take a seat for yourself only; others are seated by the host"));
     }
     let max = seats::max_seats(document.state.as_deref().unwrap_or(b"{}"));
+    // It takes a place from others: whoever may not change the game only looks on.
+    let may_write = document.meta.check_writer(viewer).map_err(|_| {
+        forbidden("who may not write to this game (access.write) takes no seat in it; ask the host for one")
+    });
     let key = document.meta.key;
     let take = move |conn: &Connection, now: Timestamp| {
         check_running(conn, key)?;
@@ -79,6 +84,7 @@ pub(crate) async fn join(
                 Ok((seat.ok_or_else(|| Error::internal("a chosen seat is not there"))?, false))
             }
             Choice::Free(number) => {
+                may_write?;
                 let seat = Seat { player, seat: number, identity, joined_at: now };
                 sql::begin(conn, key)?;
                 sql::sit(conn, key, &seat)?;

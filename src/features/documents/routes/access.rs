@@ -37,6 +37,7 @@ pub(super) struct AccessBody {
     delete: Option<Grant>,
     /// Who is to be its host; left out: as it is. `owner`: the owner of the server.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    #[serde(default, deserialize_with = "Viewer::deserialize_optional_id")]
     host: Option<UserId>,
     /// Only if the document is at this version.
     #[schema(value_type = Option<u64>)]

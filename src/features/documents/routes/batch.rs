@@ -22,6 +22,7 @@ use crate::document::access::Access;
 use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::input;
 use crate::document::patch::ClientPatch;
+use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
 use crate::http::request::caller::Caller;
@@ -52,6 +53,7 @@ struct BatchOperation {
     r#type: Option<ActionType>,
     payload: Option<Value>,
     expected_version: Option<Version>,
+    #[serde(default, deserialize_with = "Viewer::deserialize_optional_id")]
     host: Option<UserId>,
     access: Option<Access>,
 }

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::{CompleteProblems, GamePath, JoinProblems, LeaveProblems, PlayerPath, SeatsProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentId, DocumentName, UserId};
+use crate::document::visibility::Viewer;
 use crate::features::games::seats::Seat;
 use crate::features::games::service;
 use crate::http::api::Api;
@@ -29,6 +30,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 struct JoinBody {
     /// The player.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    #[serde(deserialize_with = "Viewer::deserialize_id")]
     player_id: UserId,
     /// Which seat, counted from 0; left out: the lowest free one.
     seat: Option<u32>,
@@ -76,7 +78,7 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
 
 /// Take a seat in a game
 ///
-/// For oneself, or as the host for anybody. The first who asks gets the seat; who has one keeps it, so that a retry is
+/// For oneself, with the right to write to the game, or as the host for anybody. The first who asks gets the seat; who has one keeps it, so that a retry is
 /// safe. The game's state says how many there are: `maxSeats`, at its top level; left out: 10.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/seats", operation_id = "takeSeat", tag = "games",
