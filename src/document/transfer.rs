@@ -14,6 +14,7 @@ use super::event::Event;
 use super::json::{self, JsonBounds};
 use super::model::{Document, Meta};
 use super::patch;
+use super::visibility::Viewer;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
@@ -64,6 +65,9 @@ pub(crate) struct Chain {
 /// The last version that a history of another server may end with.
 const VERSION_MAX: Version = Version((1 << 53) - 1);
 
+/// A time that our own clock may not reach for long: what goes by time would wait for it.
+const FROM_THE_FUTURE: &str = "its time is too far ahead of this server's clock";
+
 /// A history that adds up.
 #[derive(Debug)]
 pub struct VerifiedChain {
@@ -76,13 +80,26 @@ pub struct VerifiedChain {
 impl Chain {
     /// Checks everything that can be checked: versions without a gap, every hash, every event in the one form in which
     /// we write it (what else is known of events relies on that, the keeping of secrets included), every change
-    /// applied, the end as it was told. Error: `Rejected`, naming the version.
-    pub(crate) fn verify(self, bounds: JsonBounds) -> Result<VerifiedChain> {
+    /// applied, no time after `latest`, the end as it was told. `look` is shown each state. Error: `Rejected`, naming
+    /// the version.
+    pub(crate) fn verify(
+        self,
+        bounds: JsonBounds,
+        latest: Timestamp,
+        mut look: impl FnMut(&Value),
+    ) -> Result<VerifiedChain> {
         let (mut version, mut hash) = (Version::ZERO, Hash::ZERO);
         let (mut state, mut access, mut access_version) = (None, None, None);
         if let Some(base) = &self.base {
             (version, hash) = (base.version, base.hash);
             state.clone_from(&base.state);
+            state.iter().for_each(&mut look);
+        }
+        if self.host.as_ref().is_some_and(Viewer::is_owners_name) {
+            return Err(refused(version, "no user is called as its host is"));
+        }
+        if self.created_at > latest || self.base.as_ref().is_some_and(|base| base.at > latest) {
+            return Err(refused(version, FROM_THE_FUTURE));
         }
         if self.base.as_ref().is_some_and(|base| base.version == Version::ZERO) {
             return Err(refused(Version::ZERO, "a history that begins with version 1 has no state before it"));
@@ -102,6 +119,9 @@ impl Chain {
             let event = Event::stored(Seq::ZERO, Arc::clone(&meta), at, sent.hash, sent.deletes, sent.body.clone());
             let event = event.map_err(|e| refused(at, "it is not an event").caused_by(e))?;
             event.check_form().map_err(|e| refused(at, "it is not in the form of an event").caused_by(e))?;
+            if event.at > latest {
+                return Err(refused(at, FROM_THE_FUTURE));
+            }
             let applied = event.operations().and_then(|operations| patch::apply(&mut state, operations));
             applied.map_err(|e| refused(at, "its change does not apply").caused_by(e))?;
             if let Some(set) = event.access()? {
@@ -111,6 +131,7 @@ impl Chain {
             if state.is_none() != sent.deletes {
                 return Err(refused(at, "the event and its mark of deletion disagree"));
             }
+            state.iter().for_each(&mut look);
             (version, hash) = (at, sent.hash);
         }
         if self.events.is_empty() || (version, hash) != (self.version, self.hash) {

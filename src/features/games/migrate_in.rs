@@ -6,15 +6,17 @@
 
 use std::time::Duration;
 
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
 use crate::document::chain::Hash;
 use crate::document::transfer::{SentEvent, VerifiedChain};
 use crate::engine::request::{Durability, WriteReply};
 use crate::engine::request::{IncomingDocument, RelocationStep};
-use crate::features::games::attached_rows::{AttachedLines, AttachedRow};
-use crate::features::games::limits::MOVED_GAME_BYTES_MAX;
+use crate::features::games::attached_rows::{AttachedLines, AttachedRow, check_seats};
+use crate::features::games::limits::{MOVED_AHEAD_MAX, MOVED_GAME_BYTES_MAX};
 use crate::features::games::protocol::{HistoryHead, MigrationPiece, MigrationStep, PieceEvent, hash};
+use crate::features::games::seats::max_seats_of;
 use crate::features::games::sql::attached_rows::companion_rows;
 use crate::features::games::sql::migrate as sql;
 use crate::features::games::sql::seats;
@@ -109,14 +111,19 @@ async fn known(api: &Api, name: &DocumentName, id: &str) -> Result<sql::ArrivalR
 
 async fn prepare(api: &Api, name: DocumentName, id: String) -> Result<ImportedHead> {
     let arrival = known(api, &name, &id).await?;
-    let end = verified(api, &name, arrival).await?.end;
+    let end = verified(api, &name, arrival, api.clock.now().plus(MOVED_AHEAD_MAX)).await?.end;
     api.engine.rows(move |conn, _| sql::note_prepared(conn, &name, &id)).await?;
     Ok(end)
 }
 
 /// Reads what was kept and verifies it, where that may take its time; also that it goes on from what is here, if the
-/// game was here before.
-async fn verified(api: &Api, name: &DocumentName, arrival: sql::ArrivalRow) -> Result<ArrivedPieces> {
+/// game was here before, and that nothing in it is later than `latest`.
+async fn verified(
+    api: &Api,
+    name: &DocumentName,
+    arrival: sql::ArrivalRow,
+    latest: Timestamp,
+) -> Result<ArrivedPieces> {
     let bounds = api.state;
     let game = name.clone();
     let read = move |reader: &crate::store::Reader| {
@@ -125,8 +132,11 @@ async fn verified(api: &Api, name: &DocumentName, arrival: sql::ArrivalRow) -> R
         let head = arrival.head.ok_or_else(|| Error::not_found("the move has brought the game already"))?;
         let head: HistoryHead = serde_json::from_str(&head).map_err(Error::internal)?;
         let rows = hash(&head.rows)?;
-        let attached = AttachedLines { lines }.verify(rows)?;
-        let chain = head.chain(game, events)?.verify(bounds)?;
+        let attached = AttachedLines { lines }.verify(rows, latest)?;
+        // Who sat down before there were fewer seats still sits there.
+        let mut seats = 0;
+        let chain = head.chain(game, events)?.verify(bounds, latest, |state| seats = seats.max(max_seats_of(state)))?;
+        check_seats(&attached, seats)?;
         let (version, hash) = chain.end();
         Ok(ArrivedPieces { end: ImportedHead { version, hash, rows: Some(rows) }, chain, attached })
     };
@@ -145,7 +155,8 @@ async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<ImportedHe
         if !arrival.prepared {
             return Err(Error::not_found("not all of this game has come yet"));
         }
-        let ArrivedPieces { chain, attached, .. } = verified(api, &name, arrival).await?;
+        // It is verified, and the other server has let go of it: what the clock shows by now is no reason any more.
+        let ArrivedPieces { chain, attached, .. } = verified(api, &name, arrival, Timestamp::MAX).await?;
         seated = seats_of(api, &name).await?;
         coming.extend(attached.iter().filter_map(AttachedRow::player).cloned());
         settle(api, &name, &id, chain, attached).await?;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::departures::{Departure, Departures};
 use super::problems::{MOVE_CANCELLED, MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
@@ -51,8 +51,9 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long the other server may take for one step, its answer included.
 const STEP_MAX: Duration = Duration::from_secs(10);
-/// How long a game may be frozen while it is sent. It goes on here then.
-const SEND_MAX: Duration = Duration::from_secs(60);
+/// How long a move may take for whoever asks for it, in all. What is not recorded by then goes on here; what is, is
+/// confirmed without them.
+const MOVE_MAX: Duration = Duration::from_secs(60);
 /// How often arrivals are looked at that did not come.
 const SWEEP: Duration = Duration::from_secs(3600);
 
@@ -91,6 +92,7 @@ pub(crate) async fn migrate(
     (name, to): (DocumentName, &str),
     retry: Option<MigrationKey>,
 ) -> Result<MigratedGame> {
+    let deadline = Instant::now() + MOVE_MAX;
     let document = movable(api, caller, &name).await?;
     check_persistent(&document)?;
     let peer = TargetServer::find(to).await?;
@@ -102,7 +104,7 @@ pub(crate) async fn migrate(
     let id = new_id(&*api.entropy, api.clock.now());
     let (tell, told) = oneshot::channel();
     // In a task of its own: whoever asked may go away at any point.
-    tokio::spawn(depart((api.clone(), departures.clone()), name, peer, MigrationOrder { id, retry }, tell));
+    tokio::spawn(depart((api.clone(), departures.clone()), name, peer, MigrationOrder { id, retry, deadline }, tell));
     told.await.map_err(|_| Error::internal("a move ended without a word"))?
 }
 
@@ -135,6 +137,8 @@ async fn attached(api: &Api, document: &Document) -> Result<AttachedLines> {
 struct MigrationOrder {
     id: String,
     retry: Option<MigrationKey>,
+    /// When whoever asked is answered at the latest.
+    deadline: Instant,
 }
 
 async fn depart(
@@ -168,13 +172,13 @@ async fn send_away(
     (name, document, order): (DocumentName, Arc<Document>, MigrationOrder),
     tell: oneshot::Sender<Result<MigratedGame>>,
 ) -> Option<MoveRow> {
-    let MigrationOrder { id, retry } = order;
+    let MigrationOrder { id, retry, deadline } = order;
     let _turn = departure.turn.lock().await;
     let too_slow = || Err(unavailable("the other server took too long to take the game"));
     let sent = tokio::select! {
         biased;
         () = departure.cancelled.cancelled() => Err(cancelled()),
-        sent = timeout(SEND_MAX, send(api, &peer, &document, &id)) => sent.unwrap_or_else(|_| too_slow()),
+        sent = timeout_at(deadline, send(api, &peer, &document, &id)) => sent.unwrap_or_else(|_| too_slow()),
     };
     if let Err(error) = sent {
         tracing::warn!(game = %name, to = peer.url, %error, "{name} does not move");
@@ -184,12 +188,13 @@ async fn send_away(
         };
         // Nothing of it is live there before it is confirmed, so the game need not wait for the other server.
         let _ = api.engine.relocate(name.clone(), RelocationStep::Unfreeze).await;
+        // Whoever asked does not wait for it: a server that did not answer will not answer this either.
+        let answers = error.slug() != Some(OTHER_SERVER_UNAVAILABLE.slug) && !departure.cancelled.is_cancelled();
         let forget = async move { drop(peer.send(&name, &MigrationPiece::step(MigrationStep::Cancel, &id)).await) };
-        if departure.cancelled.is_cancelled() {
-            tokio::spawn(forget);
-        } else {
-            // It is forgotten there by itself, too, but not so soon.
-            forget.await;
+        // It is forgotten there by itself, too, but not so soon.
+        let forgetting = tokio::spawn(forget);
+        if answers {
+            let _ = timeout_at(deadline, forgetting).await;
         }
         drop(tell.send(Err(error)));
         return None;
@@ -207,7 +212,9 @@ async fn send_away(
             drop(tell.send(Err(cancelled())));
             return None;
         }
-        confirmed = confirm(api, &row, first) => confirmed,
+        confirmed = timeout_at(deadline, confirm(api, &row, first)) => {
+            confirmed.unwrap_or_else(|_| Err(unavailable("the other server has not confirmed in time")))
+        }
     };
     departed.confirmed = confirmed.is_ok();
     if let Err(error) = confirmed {

@@ -37,8 +37,16 @@ pub(crate) fn max_seats(state: &[u8]) -> u32 {
         #[serde(default)]
         max_seats: serde_json::Value,
     }
-    let said = serde_json::from_slice::<SeatState>(state).ok().and_then(|state| whole_number(&state.max_seats));
-    let said = said.filter(|count| *count > 0).unwrap_or(u64::from(SEATS_DEFAULT));
+    serde_json::from_slice::<SeatState>(state).map_or(SEATS_DEFAULT, |state| said_seats(&state.max_seats))
+}
+
+/// The same of a state as a tree.
+pub(crate) fn max_seats_of(state: &serde_json::Value) -> u32 {
+    state.get("maxSeats").map_or(SEATS_DEFAULT, said_seats)
+}
+
+fn said_seats(max_seats: &serde_json::Value) -> u32 {
+    let said = whole_number(max_seats).filter(|count| *count > 0).unwrap_or(u64::from(SEATS_DEFAULT));
     u32::try_from(said).unwrap_or(SEATS_MAX).min(SEATS_MAX)
 }
 

@@ -52,10 +52,9 @@ pub(super) fn not_a_participant(player: &UserId) -> Error {
     NOT_A_PARTICIPANT.error(message)
 }
 
-/// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever
-/// has one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the host and a player who may write to the
-/// game; those of
-/// [`seats::choose`]; those of [`tables::write`].
+/// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: who has
+/// one keeps it. Errors: those of [`running`]; `Forbidden` for all but the host and a player who may write to the
+/// game; those of [`seats::choose`]; those of [`tables::write`].
 pub(crate) async fn join(
     api: &Api,
     name: &DocumentName,

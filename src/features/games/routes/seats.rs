@@ -78,8 +78,9 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
 
 /// Take a seat in a game
 ///
-/// For oneself, with the right to write to the game, or as the host for anybody. The first who asks gets the seat; who has one keeps it, so that a retry is
-/// safe. The game's state says how many there are: `maxSeats`, at its top level; left out: 10.
+/// For oneself, with the right to write to the game, or as the host for anybody. The first who asks gets the seat; who
+/// has one keeps it, so that a retry is safe. The game's state says how many there are: `maxSeats`, at its top level;
+/// left out: 10.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/seats", operation_id = "takeSeat", tag = "games",
     params(("id" = String, Path, description = "The game."), Caller, IdempotentRequest), request_body = JoinBody,
