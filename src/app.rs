@@ -196,7 +196,7 @@ impl Builder {
 
     /// Starts: storage, engine, listener, in this order, so that whoever connects finds everything there.
     pub async fn start(self) -> Result<Server, StartError> {
-        self.config.validate()?;
+        self.config.check_start()?;
         let config = self.config;
         let mut options = engine_options(&config, self.rules.clone(), &self.clock, &self.entropy)?;
         // The addresses first: a second server on them must not touch the file.
@@ -239,7 +239,7 @@ impl Builder {
         let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;
-        let deps = features.middleware_deps(config.loopback_owner);
+        let deps = features.middleware_deps(&config);
         let router = features.router(&deps).with_state(api.clone());
         let middleware = Middleware::new(router, deps, api.reads.clone(), self.clock.now());
         let admission = Admission::new(authenticator, config.connections_per_user_max, config.tailnet_recheck);
@@ -281,6 +281,7 @@ fn context<'a>(
         options: &config.features,
         jobs,
         data_dir: &config.data_dir,
+        public: config.public.as_deref(),
         loopback_owner: config.loopback_owner,
         flags: config.flags(),
         history: history(config),

@@ -68,6 +68,19 @@ impl Config {
         sets.try_for_each(AnyOptionSet::check).map_err(refuse)
     }
 
+    /// Checks what a server needs to start, besides what [`validate`](Self::validate) checks and a command that looks
+    /// after its data needs too. Error: as `validate`; the folder of `public` is not there.
+    pub(crate) fn check_start(&self) -> Result<(), ConfigError> {
+        self.validate()?;
+        let Some(folder) = &self.public else { return Ok(()) };
+        let why = match std::fs::metadata(folder) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => "it is no folder".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(ConfigError(format!("public: '{}' cannot be served: {why}", folder.display())))
+    }
+
     /// All options with help and defaults: the server's, then those of each feature.
     pub(crate) fn specs(&self) -> Vec<OptionSpec> {
         let of_features = self.features.iter().flat_map(AnyOptionSet::specs);

@@ -77,7 +77,7 @@
 //!
 //! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and
 //! `hyper` only in `http`, `net` and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and
-//! `document`; the environment is read only in `config`; a status is set only in `http`.
+//! `document`; the environment is read only in `config`.
 //!
 //! # Promises
 //!
@@ -138,7 +138,8 @@
 //! * No publishing before the commit, and no repeating of a failed sync on the same connection.
 //! * No queue per subscriber, and no event dropped to catch up.
 //! * No cache of documents that can be stale: memory holds what is published, and only the engine puts it there.
-//! * No CORS, no trusted proxy header, no password, no secret in a URL.
+//! * No CORS but for the origins that the configuration names, each by itself; no trusted proxy header, no password,
+//!   no secret in a URL.
 //! * No global and no application state below `http`: what a thing needs it is given.
 
 #![warn(unreachable_pub)]

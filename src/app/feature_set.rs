@@ -10,6 +10,7 @@ use crate::app::{FINISH_TIMEOUT, StartError};
 use crate::base::error::{Error, ProblemType};
 use crate::base::ids::Collection;
 use crate::base::options::FeatureOptions;
+use crate::config::Config;
 use crate::engine;
 use crate::engine::refusal::RESERVED_COLLECTION;
 use crate::feature::{Close, Feature, FeatureContext, ServerParts, Task};
@@ -17,10 +18,12 @@ use crate::features::{DEFINITIONS, RESERVED};
 use crate::http::api::{Api, Routes};
 use crate::http::request::caller::{Loopback, NoSessions};
 use crate::http::request::cookie::SessionCookie;
+use crate::http::request::origins::AllowedOrigins;
 use crate::http::response::api_description::{self, ApiAdditions};
 use crate::http::response::problem_pages;
 use crate::http::response::problem_types;
 use crate::http::server::middleware::MiddlewareDeps;
+use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::jobs::{self, Job};
 use crate::live::presence::Presence;
@@ -177,12 +180,15 @@ impl FeatureSet {
     }
 
     /// What a request has to pass.
-    pub(super) fn middleware_deps(&mut self, loopback_owner: bool) -> MiddlewareDeps {
-        let loopback = if loopback_owner { Loopback::Owner } else { Loopback::Nobody };
-        let ServerParts { sessions, rate_limiter, relocation_paths, .. } = &mut self.parts;
+    pub(super) fn middleware_deps(&mut self, config: &Config) -> MiddlewareDeps {
+        let loopback = if config.loopback_owner { Loopback::Owner } else { Loopback::Nobody };
+        let own_paths = OwnPaths::new(self.routes.iter().flat_map(api_description::paths));
+        let ServerParts { sessions, rate_limiter, relocation_paths, public_files, .. } = &mut self.parts;
         MiddlewareDeps {
+            public_files: public_files.take().map(|files| (own_paths, files)),
             sessions: sessions.take().unwrap_or_else(|| Arc::new(NoSessions(SessionCookie::of_server("none")))),
             loopback,
+            allowed_origins: AllowedOrigins::new(&config.allowed_origins),
             rate_limiter: rate_limiter.take().unwrap_or_else(|| Arc::new(NoRateLimit)),
             relocation_paths: *relocation_paths,
         }

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::base::ids::UserId;
 use crate::base::options::{Shape, ValueType, check_range, one};
 use crate::engine::policy::{RATIO_MAX, RATIO_MIN, thousandths};
+use crate::http::request::origins::parse_origin;
 use crate::tailnet::listen_address::ListenAddresses;
 use crate::tailnet::policy::tag_user;
 
@@ -58,6 +59,20 @@ pub(super) fn host_names() -> ValueType<Vec<String>> {
             }
             None => Ok(()),
         }
+    })
+}
+
+/// Origins of web pages.
+pub(super) fn origins() -> ValueType<Vec<String>> {
+    let parse = |values: &[String]| {
+        Ok(values.iter().map(|text| parse_origin(text).unwrap_or_else(|| text.clone())).collect::<Vec<_>>())
+    };
+    ValueType::new(Shape::List, parse, Vec::clone).checked(|origins| {
+        let Some(wrong) = origins.iter().find(|origin| parse_origin(origin).as_ref() != Some(origin)) else {
+            return Ok(());
+        };
+        let rule = "is not an origin such as http://localhost:5173 (scheme, host and port; no path, no '*')";
+        Err(format!("'{}' {rule}", wrong.escape_debug()))
     })
 }
 

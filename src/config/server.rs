@@ -30,8 +30,12 @@ option_set! {
             SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into(), kinds::listen_addresses();
         /// Keep the database here; made when it is not there
         "data-dir" "FOLDER" data_dir: PathBuf = PathBuf::from("./rejoin-data"), kinds::path();
+        /// Serve the files of this folder at /; the server's own page is at /_/ then
+        "public" "FOLDER" public: Option<PathBuf> = None, kinds::path().optional();
         /// Answer to this host name too, besides the listen address and localhost (repeatable)
         "allowed-host" "NAME" allowed_hosts: Vec<String> = Vec::new(), kinds::host_names();
+        /// Let pages of this origin in too, such as http://localhost:5173 (repeatable)
+        "allowed-origin" "ORIGIN" allowed_origins: Vec<String> = Vec::new(), kinds::origins();
         /// Ask tailscaled at this socket who is at the other end of a connection
         "tailscaled-socket" "PATH" tailscaled_socket: PathBuf = default_socket(), kinds::tailscaled_socket();
         /// Let --listen name addresses of other networks, whose callers need a session

@@ -20,6 +20,7 @@ use crate::http::api::{Api, Routes, ToSchema};
 use crate::http::request::caller::Sessions;
 use crate::http::response::api_description::ApiAdditions;
 use crate::http::response::relocation::RelocationPaths;
+use crate::http::server::public_files::PublicFiles;
 use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
 use crate::jobs::runner::RunnerHandle;
@@ -93,18 +94,29 @@ pub(crate) struct ServerParts {
     pub relocation_paths: Option<RelocationPaths>,
     /// Path and query of a link that makes an administrator of who opens it first.
     pub administrator_link: Option<String>,
+    /// Answers paths that are none of the server's own.
+    pub public_files: Option<PublicFiles>,
 }
 
 impl ServerParts {
     /// Takes from `other` what is not there yet.
     pub(crate) fn complete_with(&mut self, other: Self) {
-        let Self { sessions, rate_limiter, participants, relocations, relocation_paths, administrator_link } = other;
+        let Self {
+            sessions,
+            rate_limiter,
+            participants,
+            relocations,
+            relocation_paths,
+            administrator_link,
+            public_files,
+        } = other;
         self.sessions = self.sessions.take().or(sessions);
         self.rate_limiter = self.rate_limiter.take().or(rate_limiter);
         self.participants = self.participants.take().or(participants);
         self.relocations = self.relocations.take().or(relocations);
         self.relocation_paths = self.relocation_paths.or(relocation_paths);
         self.administrator_link = self.administrator_link.take().or(administrator_link);
+        self.public_files = self.public_files.take().or(public_files);
     }
 }
 
@@ -242,6 +254,8 @@ pub(crate) struct FeatureContext<'a> {
     /// The way to the jobs of all features.
     pub jobs: &'a RunnerHandle,
     pub data_dir: &'a Path,
+    /// The folder whose files are served at `/`.
+    pub public: Option<&'a Path>,
     /// Whether requests from this machine are its owner's.
     pub loopback_owner: bool,
     /// The flags in force, by name.

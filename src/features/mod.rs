@@ -13,6 +13,7 @@ pub(crate) mod operations;
 pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
 pub(crate) mod sessions;
+pub(crate) mod static_files;
 pub(crate) mod usage;
 pub(crate) mod web_client;
 
@@ -37,6 +38,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     documents::FEATURE,
     client_errors::FEATURE,
     web_client::FEATURE,
+    static_files::FEATURE,
 ];
 
 /// Words that no collection is called whatever features there are: the calls of administrators are there, or calls that

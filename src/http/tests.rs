@@ -31,6 +31,7 @@ use crate::http::error::HandlerResult;
 use crate::http::page::PageRequest;
 use crate::http::request::body::{BodyLimits, Json};
 use crate::http::request::caller::{Caller, Loopback, NoSessions};
+use crate::http::request::origins::AllowedOrigins;
 use crate::http::request::path::DocumentPath;
 use crate::http::response::problem_pages;
 use crate::http::server::admission::Admission;
@@ -77,8 +78,14 @@ async fn start(options: ServerOptions) -> Server {
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
     let sessions = Arc::new(NoSessions::default());
-    let (loopback, rate_limiter) = (Loopback::Owner, Arc::new(NoRateLimit));
-    let middleware_deps = MiddlewareDeps { sessions, loopback, rate_limiter, relocation_paths: None };
+    let middleware_deps = MiddlewareDeps {
+        sessions,
+        loopback: Loopback::Owner,
+        allowed_origins: AllowedOrigins::default(),
+        rate_limiter: Arc::new(NoRateLimit),
+        relocation_paths: None,
+        public_files: None,
+    };
     let middleware = Middleware::new(routes(signals.clone()), middleware_deps, reads(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
     let listeners = ListenerSet::only(Listener::new(listener, &Arc::default()).unwrap());

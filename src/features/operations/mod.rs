@@ -18,7 +18,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let feature = feature
         .routes(routes::router(Arc::clone(&backups)))
         .routes(routes::backups::router(Arc::clone(&backups), context.jobs.clone()))
-        .routes(routes::front::router(routes::front::RuledCollections::new(context.rules)))
+        .routes(routes::front::router(routes::front::RuledCollections::new(context.rules), context.public.is_some()))
         .routes(routes::jobs::router(context.jobs.clone()));
     Ok(feature.job(upkeep::trim_job(context.history)).job(upkeep::optimize_job()).job(backups.job()))
 }

@@ -239,6 +239,11 @@ pub(crate) fn assemble<S: Clone + Send + Sync + 'static>(
     router.merge(itself.with_state(StaticFile::new("application/json", text)))
 }
 
+/// The paths of calls, as they are written.
+pub(crate) fn paths<S: Clone + Send + Sync + 'static>(routes: &OpenApiRouter<S>) -> impl Iterator<Item = &str> {
+    routes.get_openapi().paths.paths.keys().map(String::as_str)
+}
+
 /// The paths of calls, parameters without their names, each as it is written and with its methods.
 fn calls<S: Clone + Send + Sync + 'static>(routes: &OpenApiRouter<S>) -> BTreeMap<String, (&str, Vec<&'static str>)> {
     let described = routes.get_openapi().paths.paths.iter().map(|(path, item)| {

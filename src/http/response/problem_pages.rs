@@ -36,6 +36,8 @@ const STYLE: &str = ":root{color-scheme:light dark}\
                      tr{padding:.5rem 0;border-bottom:1px solid light-dark(#d5d8dd,#3a3f47)}\
                      td{padding:0;border:0}}";
 
+/// Where the icon of the server's pages is.
+pub(crate) const ICON_PATH: &str = "/_/favicon.svg";
 /// Ends the title of every page but its own.
 const PRODUCT: &str = "Rejoin";
 
@@ -155,7 +157,7 @@ pub(crate) fn page(title: &str, body: &str) -> Response {
     let suffix = if title == PRODUCT { String::new() } else { format!(" · {PRODUCT}") };
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><link rel=\"icon\" href=\"/favicon.svg\"><title>{title}{suffix}</title>\
+         content=\"width=device-width\"><link rel=\"icon\" href=\"{ICON_PATH}\"><title>{title}{suffix}</title>\
          <style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>\n"
     );
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (VARY, "accept"), (CACHE_CONTROL, "max-age=3600")];

@@ -29,7 +29,8 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         kind: Kind::Forbidden,
         title: "This is not allowed",
         meaning: "The caller is known and may not do this, or the request came from a web page of another origin.",
-        remedy: "Ask the host of the document, or use a page that this server itself serves.",
+        remedy: "Ask the host of the document. A page is let in when the server serves it itself (--public FOLDER), \
+                 or is started with the page's origin: --allowed-origin http://localhost:5173.",
     },
     ProblemType {
         slug: "not-found",

@@ -1,12 +1,12 @@
-//! `GET /` and its icon.
+//! `GET /` and `GET /_/`, and their icon.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -56,9 +56,14 @@ impl RuledCollections {
     }
 }
 
-/// The front page and its icon.
-pub(crate) fn router(ruled: RuledCollections) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(front)).routes(routes!(icon)).routes(routes!(old_icon)).layer(Extension(ruled))
+/// The front page and its icon, at `/_/` and, unless files are served there (`is_public`), at `/`.
+pub(crate) fn router(ruled: RuledCollections, is_public: bool) -> OpenApiRouter<Api> {
+    let own = OpenApiRouter::new().routes(routes!(own_front)).routes(routes!(to_own_front)).routes(routes!(icon));
+    let routes = match is_public {
+        true => own,
+        false => own.routes(routes!(front)).routes(routes!(root_icon)).routes(routes!(default_icon)),
+    };
+    routes.layer(Extension(ruled))
 }
 
 /// What this is
@@ -69,7 +74,28 @@ pub(crate) fn router(ruled: RuledCollections) -> OpenApiRouter<Api> {
         CommonProblems,
     ),
 )]
-async fn front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap) -> Response {
+async fn front(ruled: Extension<RuledCollections>, headers: HeaderMap) -> Response {
+    own_front(ruled, headers).await
+}
+
+/// Where the server's own page is
+#[utoipa::path(
+    get, path = "/_", operation_id = "findOwnFront", tag = "operations",
+    responses((status = 308, description = "At `/_/`."), CommonProblems),
+)]
+async fn to_own_front() -> Response {
+    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "/_/")]).into_response()
+}
+
+/// What this is, also when the host has a page of their own at `/`
+#[utoipa::path(
+    get, path = "/_/", operation_id = "ownFront", tag = "operations",
+    responses(
+        (status = 200, description = "A page for people.", body = String, content_type = "text/html"),
+        CommonProblems,
+    ),
+)]
+async fn own_front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap) -> Response {
     // One of our names, or the request would not have come here.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(escape).unwrap_or_default();
     let body = include_str!("../front.html")
@@ -84,7 +110,7 @@ async fn front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap
 
 /// The icon of the server's pages
 #[utoipa::path(
-    get, path = "/favicon.svg", operation_id = "icon", tag = "operations",
+    get, path = "/_/favicon.svg", operation_id = "icon", tag = "operations",
     responses(
         (status = 200, description = "A picture.", body = String, content_type = "image/svg+xml"),
         CommonProblems,
@@ -98,6 +124,18 @@ async fn icon() -> Response {
     (headers, include_str!("../favicon.svg")).into_response()
 }
 
+/// The same, where it was
+#[utoipa::path(
+    get, path = "/favicon.svg", operation_id = "rootIcon", tag = "operations",
+    responses(
+        (status = 200, description = "A picture.", body = String, content_type = "image/svg+xml"),
+        CommonProblems,
+    ),
+)]
+async fn root_icon() -> Response {
+    icon().await
+}
+
 /// The same, where browsers look for it by themselves
 #[utoipa::path(
     get, path = "/favicon.ico", operation_id = "defaultIcon", tag = "operations",
@@ -106,7 +144,7 @@ async fn icon() -> Response {
         CommonProblems,
     ),
 )]
-async fn old_icon() -> Response {
+async fn default_icon() -> Response {
     icon().await
 }
 

@@ -1,0 +1,20 @@
+//! Serves the files of the folder that the option `public` names: a page of the host's own at `/`.
+
+mod file;
+mod folder;
+mod html;
+mod metadata;
+mod operations;
+mod path;
+mod recent;
+mod routes;
+
+use crate::base::error::Result;
+use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
+
+pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("static-files", open);
+
+fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let public_files = context.public.map(|folder| routes::service(folder.to_owned()));
+    Ok(feature.provides(ServerParts { public_files, ..ServerParts::default() }))
+}
