@@ -8,6 +8,7 @@ import { build } from 'esbuild';
 
 /** Bytes, minified and gzipped. */
 const CORE_MAX = 15 * 1024;
+const REACT_MAX = 22 * 1024;
 
 /** @param {string} name of a module of the client */
 async function size(name) {
@@ -17,8 +18,10 @@ async function size(name) {
   return gzipSync(outputFiles[0].contents, { level: 9 }).length;
 }
 
-test('the core is at most 15 KB', async (t) => {
-  const bytes = await size('rejoin.js');
-  t.diagnostic(`rejoin.js: ${bytes} bytes`);
-  assert.ok(bytes > 1_000 && bytes <= CORE_MAX, `${bytes} bytes`);
-});
+for (const [name, most] of /** @type {const} */ ([['rejoin.js', CORE_MAX], ['react.js', REACT_MAX]])) {
+  test(`${name} and what it imports are at most ${most} bytes`, async (t) => {
+    const bytes = await size(name);
+    t.diagnostic(`${name}: ${bytes} bytes`);
+    assert.ok(bytes > 1_000 && bytes <= most, `${bytes} bytes`);
+  });
+}

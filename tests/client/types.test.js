@@ -2,13 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const CLIENT = fileURLToPath(new URL('../../src/web/client/', import.meta.url));
+const MODULES = fileURLToPath(new URL('./node_modules/', import.meta.url));
 const TSC = fileURLToPath(new URL('./node_modules/typescript/bin/tsc', import.meta.url));
 
 /** What a program says that fails. @param {string} program @param {string[]} args @param {string} cwd */
@@ -22,7 +25,10 @@ function run(program, args, cwd) {
 }
 
 const USE = `
+import { createCollection } from '@tanstack/db';
 import { connectStream, createRejoin, errorRecovery, isFeatureEnabled, RejoinError } from 'rejoin-client';
+import { useDocument, useLiveInteraction, useReliableQuery, withErrorBoundary } from 'rejoin-client/react';
+import { rejoinCollectionOptions } from 'rejoin-client/tanstack-db';
 const rejoin = createRejoin({ url: 'http://localhost:7766', token: null });
 const game = rejoin.document('games/g1');
 const version: number = game.version;
@@ -41,15 +47,40 @@ game.act({ type: 'raise', payload: { by: 5 } }).catch((error: RejoinError) => er
 game.act({ payload: {} });
 // @ts-expect-error: there is no such status
 stream.status === 'open';
-export default [version, durable, pending, stop, enabled, status, text];
+export function Component() {
+  const { state, pending } = useDocument('games/g1');
+  const count: number = useLiveInteraction((all) => all.activeInteractions.length);
+  const current: string | null = useLiveInteraction().currentInteractionId;
+  const query = useReliableQuery({ queryKey: ['rejoin', 'games'], queryFn: async () => [1, 2] });
+  const stale: boolean = query.isStale;
+  const at: Date | null = query.lastUpdatedAt;
+  return [state, pending + 1, count, current, stale, at].join();
+}
+withErrorBoundary(Component);
+const notes = createCollection(rejoinCollectionOptions({ collection: 'notes', rejoin }));
+const item: { id: string } | undefined = notes.get('n1');
+export default [item, version, durable, pending, stop, enabled, status, text];
 `;
 
-test('the sources pass the strict type check, and the package has declarations that a strict program can use', (t) => {
+/**
+ * A folder with the client's sources in `rejoin-client`, and installed beside them what they and pages need.
+ * @param {import('node:test').TestContext} t
+ */
+function copyClient(t) {
   const folder = mkdtempSync(join(tmpdir(), 'rejoin-client-'));
   t.after(() => rmSync(folder, { recursive: true }));
+  const sources = join(folder, 'rejoin-client');
+  cpSync(CLIENT, sources, { recursive: true, filter: (path) => !/\/(?:types|node_modules)(?:\/|$)/.test(path) });
+  mkdirSync(join(folder, 'node_modules'));
+  for (const name of readdirSync(MODULES)) symlinkSync(join(MODULES, name), join(folder, 'node_modules', name));
+  return { folder, sources };
+}
+
+test('the sources pass the strict type check, and the package has declarations that a strict program can use', (t) => {
+  const { folder, sources } = copyClient(t);
   const installed = join(folder, 'node_modules/rejoin-client');
-  run(process.execPath, [TSC, '-p', CLIENT, '--outDir', join(installed, 'types')], folder);
-  cpSync(join(CLIENT, 'package.json'), join(installed, 'package.json'));
+  run(process.execPath, [TSC, '-p', sources, '--outDir', join(installed, 'types')], folder);
+  cpSync(join(sources, 'package.json'), join(installed, 'package.json'));
   writeFileSync(join(folder, 'package.json'), '{"type": "module"}');
   writeFileSync(join(folder, 'use.ts'), USE);
   const strict = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2022', 'use.ts'];
@@ -57,18 +88,17 @@ test('the sources pass the strict type check, and the package has declarations t
 });
 
 test('the package holds the modules, their declarations, and nothing else', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'rejoin-client-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  cpSync(CLIENT, folder, { recursive: true, filter: (path) => !path.includes('/types/') });
-  run(process.execPath, [TSC, '-p', folder], folder);
-  const listed = JSON.parse(run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], folder));
+  const { sources } = copyClient(t);
+  run(process.execPath, [TSC, '-p', sources], sources);
+  const listed = JSON.parse(run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], sources));
   /** @type {string[]} */
   const files = listed[0].files.map((/** @type {{path: string}} */ file) => file.path).sort();
   for (const file of files) assert.match(file, /^(?:types\/)?[a-z-]+(?:\.d\.ts|\.js)$|^package\.json$|^README\.md$/);
-  for (const wanted of ['rejoin.js', 'types/rejoin.d.ts', 'types/types.d.ts', 'package.json', 'README.md']) {
+  const declared = ['types/rejoin.d.ts', 'types/react.d.ts', 'types/tanstack-db.d.ts', 'types/types.d.ts'];
+  for (const wanted of ['rejoin.js', 'react.js', 'tanstack-db.js', ...declared, 'package.json', 'README.md']) {
     assert.ok(files.includes(wanted), wanted);
   }
   const modules = files.filter((file) => /^[a-z-]+\.js$/.test(file));
   for (const module of modules) assert.ok(files.includes(`types/${module.replace('.js', '.d.ts')}`), module);
-  assert.ok(existsSync(join(folder, 'types/rejoin.d.ts')));
+  assert.ok(existsSync(join(sources, 'types/rejoin.d.ts')));
 });

@@ -38,6 +38,13 @@ const MODULES: &[(&str, &str)] = modules![
     "paths.js",
     "polling.js",
     "queue.js",
+    "react-context.js",
+    "react-documents.js",
+    "react-errors.js",
+    "react-interactions.js",
+    "react-queries.js",
+    "react-status.js",
+    "react.js",
     "rejoin.js",
     "requests.js",
     "retry.js",
@@ -45,7 +52,9 @@ const MODULES: &[(&str, &str)] = modules![
     "store.js",
     "streams.js",
     "tabs.js",
+    "tanstack-db.js",
     "toasts.js",
+    "verdicts.js",
     "verify.js",
 ];
 

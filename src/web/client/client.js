@@ -23,6 +23,8 @@ export class Rejoin {
   /** @type {Promise<boolean> | null} */
   #sees = null;
   #games;
+  /** Whether `close` was called. */
+  closed = false;
 
   /** @param {RejoinOptions} [options] */
   constructor({ url = '', token = null, verifyChain = false, environment } = {}) {
@@ -179,8 +181,18 @@ export class Rejoin {
     return this.#games.resume(id);
   }
 
+  /**
+   * Tells the server what went wrong in the page. Resolves also where that cannot be told.
+   * @param {{message: string, stack?: string, url?: string, appVersion?: string}} error
+   */
+  async reportError(error) {
+    const body = { url: globalThis.location?.href, ...error };
+    await this.requests.send('POST', '/audit/client-error', { body }).catch(() => {});
+  }
+
   /** Stops everything. */
   close() {
+    this.closed = true;
     for (const { opened } of [...this.#open.values()]) opened.end();
     this.#open.clear();
     this.writes.close();

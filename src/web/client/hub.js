@@ -9,6 +9,9 @@ import { Tabs } from './tabs.js';
 /** @typedef {{onEvent: (event: StreamEvent) => void, onStatus?: (status: ConnectionStatus) => void,
  *   onCovered?: () => void}} Listener */
 
+/** @type {ConnectionStatus[]} */
+const WORST_FIRST = ['offline', 'polling-fallback', 'reconnecting', 'closed', 'connected'];
+
 /** The stream of all documents and collections together. */
 const DOCUMENTS = '';
 
@@ -44,6 +47,8 @@ export class Hub {
   tabs = null;
   /** Messages of other parts of the client in other tabs. @type {Set<(message: any) => void>} */
   onMessage = new Set();
+  /** Told when the status of anything that is followed changes. @type {Set<() => void>} */
+  onStatus = new Set();
   /** Told when this page becomes the one that works for all. @type {Set<() => void>} */
   onLead = new Set();
   users = 0;
@@ -107,6 +112,13 @@ export class Hub {
   /** The status of what `wanted` comes by. @param {string} wanted */
   status(wanted) {
     return this.#topic(topicOf(wanted)).status;
+  }
+
+  /** The worst status of all that is followed here; `reconnecting` where nothing is. @returns {ConnectionStatus} */
+  get worstStatus() {
+    const followed = [...this.#topics.values()].filter((topic) => topic.listeners.size > 0);
+    const found = followed.map((topic) => WORST_FIRST.indexOf(topic.status));
+    return found.length > 0 ? WORST_FIRST[Math.min(...found)] : 'reconnecting';
   }
 
   /** The position of what `wanted` comes by. @param {string} wanted */
@@ -217,6 +229,7 @@ export class Hub {
     if (topic.status === status) return;
     topic.status = status;
     for (const listener of [...topic.listeners.values()].flatMap((some) => [...some])) listener.onStatus?.(status);
+    for (const fn of this.onStatus) fn();
   }
 
   /** @param {string} key @param {string[]} covered */

@@ -90,6 +90,11 @@ export class Notifications {
     return one;
   }
 
+  /** Tells the other tabs of all that this one knows. */
+  share() {
+    for (const one of this.list) this.#hub.post({ kind: 'notification', one });
+  }
+
   /** @param {string} id */
   markRead(id) {
     this.#read(id);

@@ -1,0 +1,231 @@
+// The React and TanStack bindings in a real browser, with the real React, against the real server.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { build } from 'esbuild';
+
+import { launch } from './support/chromium.js';
+import { until } from './support/client.js';
+import { Server } from './support/server.js';
+
+/** How long a page may take to see what it is waiting for, in milliseconds. */
+const PATIENCE_MS = 20_000;
+const GAME = 'games/g1';
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+/** The page's program. @type {string} */
+let program;
+before(async () => {
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL('./support/react/app.js', import.meta.url))],
+    bundle: true, format: 'iife', write: false, target: 'es2022',
+    nodePaths: [fileURLToPath(new URL('./node_modules', import.meta.url))],
+    define: { 'process.env.NODE_ENV': '"production"', 'import.meta.env': '{"MODE": "test"}' },
+  });
+  program = outputFiles[0].text;
+  browser = await launch();
+});
+after(() => browser?.close());
+
+/**
+ * A server with a game, and a page that runs the program, of the server's own origin.
+ * @param {import('node:test').TestContext} t
+ */
+async function open(t) {
+  const server = await Server.start(t);
+  await server.create('games', 'g1', { pot: 0 });
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  return { server, context, page: await openTab(context, server) };
+}
+
+/** @param {import('playwright-core').BrowserContext} context @param {Server} server */
+async function openTab(context, server) {
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  await page.goto(`${server.url}/readyz`);
+  await page.evaluate((text) => void new Function(text)(), program);
+  await until(page, () => app.seen.game?.loaded && app.seen.game.status === 'connected');
+  return page;
+}
+
+/** Errors of pages that the server knows. @param {Server} server */
+const reported = async (server) => (await server.call('GET', '/audit/client-errors')).body.items;
+
+/** @param {Server} server @param {object} patch @param {string} [name] */
+const act = (server, patch, name = GAME) =>
+  server.call('POST', `/api/v1/${name}/actions`, { type: 'change', patch });
+
+test('a document is drawn as it changes, and written to', async (t) => {
+  const { server, page } = await open(t);
+  await act(server, { pot: 5 });
+  await page.waitForFunction(() => document.querySelector('#pot')?.textContent === '5');
+  await page.evaluate(() => app.seen.game.patch({ pot: 6 }));
+  assert.equal((await server.document(GAME)).state.pot, 6);
+  await until(page, () => app.seen.game.state.pot === 6 && app.seen.game.pending === 0);
+  const refused = await page.evaluate(() =>
+    app.seen.game.act({ type: 'change', patch: { pot: 9 }, expectedVersion: 1 }).catch((error) => error.kind));
+  assert.equal(refused, 'conflict');
+  await until(page, () => app.seen.game.state.pot === 6);
+});
+
+test('a query is fetched again after a change, and says that it may be old while the server is away', async (t) => {
+  const { server, page } = await open(t);
+  await until(page, () => app.seen.query.data?.version === 1 && !app.seen.query.isStale);
+  const first = await page.evaluate(() => app.seen.query.lastUpdatedAt.getTime());
+  await act(server, { pot: 1 });
+  await until(page, () => app.seen.query.data.version === 2);
+  assert.ok((await page.evaluate(() => app.seen.query.lastUpdatedAt.getTime())) >= first);
+  const { port } = server;
+  await server.kill();
+  await until(page, () => app.seen.query.isStale && app.seen.query.connectionStatus === 'reconnecting');
+  assert.equal(await page.evaluate(() => app.queries.getQueryData(['rejoin', 'status'])), 'reconnecting');
+  await page.getByRole('status').filter({ hasText: 'Reconnecting' }).waitFor();
+  const banner = page.getByRole('alert').filter({ hasText: 'Live updates paused' });
+  await banner.waitFor();
+  await server.start(port);
+  await banner.getByRole('button', { name: 'Reconnect' }).click().catch(() => {});
+  await until(page, () => app.seen.query.connectionStatus === 'connected' && !app.seen.query.isStale);
+  await banner.waitFor({ state: 'detached' });
+  await page.getByRole('status').filter({ hasText: 'Connected' }).waitFor();
+});
+
+test('verdicts come into the cache, other queries about them are fetched again', async (t) => {
+  const { server, page } = await open(t);
+  await until(page, () => app.seen.verdicts.status === 'connected' && app.seen.verdicts.verdicts.log);
+  await page.evaluate(() => {
+    app.fetched = 0;
+    app.watch = { queryKey: ['reconciliation', 'mine'], queryFn: async () => (app.fetched += 1), staleTime: Infinity };
+    return app.queries.fetchQuery(app.watch);
+  });
+  await server.call('PUT', '/reconciliation/services/invoices', { reportEverySeconds: 86400 });
+  await server.call('POST', '/reconciliation/services/invoices/reports', {
+    expected: { sent: 3 }, actual: { sent: 2 }, expectedJobIds: ['a', 'b', 'c'], actualJobIds: ['a', 'c'],
+  });
+  await until(page, () => app.seen.verdicts.verdicts.invoices?.status === 'discrepancy');
+  const details = await page.evaluate(() => app.seen.verdicts.verdicts.invoices.discrepancyDetails.missingJobIds);
+  assert.deepEqual(details, ['b']);
+  await until(page, () => app.queries.getQueryState(['reconciliation', 'mine']).isInvalidated);
+  await server.call('DELETE', '/reconciliation/services/invoices');
+  await until(page, () => !app.seen.verdicts.verdicts.invoices);
+});
+
+test('a verdict that is none is reported once and not thrown into the page', async (t) => {
+  const server = await Server.start(t);
+  await server.create('games', 'g1', { pot: 0 });
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const bad = { eventId: '1-00000000', service: 'mail', status: 'fine', counts: { sent: 'three' }, checksum: 'x' };
+  const event = `id: 1-00000000\nevent: reconciliation.update\ndata: ${JSON.stringify(bad)}\n\n`;
+  // What the server never says.
+  await context.route('**/reconciliation/stream', (route) =>
+    route.fulfill({ contentType: 'text/event-stream', body: `retry: 60000\n\n${event}${event}` }));
+  const page = await openTab(context, server);
+  await until(page, () => app.seen.verdicts.problems.length > 0);
+  const problems = await page.evaluate(() => app.seen.verdicts.problems);
+  assert.deepEqual(problems.map((text) => text.split(' ')[0]), ['status', 'counts', 'checksum', 'latencyMs']);
+  assert.equal(await page.evaluate(() => app.seen.verdicts.verdicts.mail), undefined);
+  await until(page, async () => (await (await fetch('/audit/client-errors')).json()).items.length > 0);
+  const items = await reported(server);
+  assert.equal(items.length, 1);
+  assert.match(items[0].message, /^reconciliation\.update: status is not verified, stale or discrepancy/);
+});
+
+test('interactions of the campaign are shown, and drawn again only where what is selected has changed', async (t) => {
+  const { server, page } = await open(t);
+  await server.create('interactions', 'i1', { campaignId: 'camp' });
+  await server.create('interactions', 'other', { campaignId: 'elsewhere' });
+  await until(page, () => app.seen.interactions.activeInteractions.length === 1 && !app.seen.interactions.isLoading);
+  const value = await page.evaluate(() => app.seen.interactions);
+  assert.deepEqual([value.currentCampaignId, value.currentInteractionId, value.error], ['camp', null, null]);
+
+  const before = await page.evaluate(() => ({ ...app.drawn }));
+  await server.call('POST', '/api/v1/interactions/i1/actions', { type: 'open' });
+  await until(page, () => app.seen.interactions.activeInteractions[0].state.status === 'waiting-for-players');
+  const after = await page.evaluate(() => ({ ...app.drawn }));
+  assert.ok(after.interactions > before.interactions);
+  assert.deepEqual([after.current, after.count], [before.current, before.count], 'neither selects what changed');
+
+  await page.evaluate(() => app.seen.interactions.setCurrentInteraction('i1'));
+  await until(page, () => app.seen.current === 'i1');
+  assert.equal(await page.evaluate(() => app.drawn.count), before.count);
+  await page.evaluate(() => app.seen.interactions.optimisticUpdate('i1', { status: 'in-progress' }));
+  await until(page, () => app.seen.interactions.activeInteractions[0].state.status === 'in-progress');
+  await page.evaluate(() => app.seen.interactions.rollbackUpdate('i1'));
+  await until(page, () => app.seen.interactions.activeInteractions[0].state.status === 'waiting-for-players');
+  await page.evaluate(() => app.seen.interactions.clearCurrentInteraction());
+  await until(page, () => app.seen.current === null);
+  await page.evaluate(() => app.seen.interactions.refreshInteractions());
+  await server.call('POST', '/api/v1/interactions/i1/actions', { type: 'cancel' });
+  await until(page, () => app.seen.count.count === 0 && app.seen.interactions.lastUpdate);
+});
+
+test('notifications and updates reach the other tabs', async (t) => {
+  const { server, context, page } = await open(t);
+  const other = await openTab(context, server);
+  await page.evaluate(() => {
+    app.seen.notices.createNotification({ type: 'turn', title: 'Your turn' });
+    app.seen.notices.broadcastUpdate({ zoom: 2 });
+  });
+  await until(other, () => app.seen.notices.notifications[0]?.title === 'Your turn' && app.seen.notices.unread === 1);
+  await until(other, () => app.seen.notices.updates[0]?.zoom === 2);
+  const late = await openTab(context, server);
+  await page.evaluate(() => app.seen.notices.syncAcrossTabs());
+  await until(late, () => app.seen.notices.notifications.length === 1);
+  const turn = { enabled: false, sound: false, closeAfterSeconds: 3 };
+  await page.evaluate((turn) => app.seen.notices.setSettings({ turn }), turn);
+  await until(other, () => app.seen.notices.settings.turn.closeAfterSeconds === 3);
+  await context.setOffline(true);
+  await until(page, () => !app.seen.notices.isOnline);
+});
+
+test('an error stays within its boundary, and is told to the server', async (t) => {
+  const { server, page } = await open(t);
+  await page.locator('#part').getByRole('button', { name: 'break' }).click();
+  const alert = page.getByRole('alert').filter({ hasText: 'This part of the page has failed' });
+  await alert.getByText('part broke').first().waitFor();
+  assert.equal((await reported(server)).length, 0, 'a part is told by its button');
+  await alert.getByRole('button', { name: 'Report' }).click();
+  await alert.getByText('Reported').waitFor();
+  assert.deepEqual((await reported(server)).map(({ message }) => message), ['part broke']);
+  await alert.getByRole('button', { name: 'Try again' }).click();
+  await page.locator('#part').waitFor();
+
+  await page.locator('#guarded').getByRole('button', { name: 'handle' }).click();
+  await page.getByRole('alert').filter({ hasText: 'This part of the page has failed' }).waitFor();
+  await page.locator('#root').getByRole('button', { name: 'break' }).click();
+  await page.getByRole('button', { name: 'Reload Dashboard' }).waitFor();
+  await until(page, async () => (await (await fetch('/audit/client-errors')).json()).items.length === 2);
+  const [newest] = await reported(server);
+  assert.deepEqual([newest.message, newest.appVersion], ['root broke', '7.1']);
+  assert.equal(await page.locator('#pot').textContent(), '0', 'the rest goes on');
+});
+
+test('a collection of TanStack DB follows the server and writes to it', async (t) => {
+  const { server, page } = await open(t);
+  await server.create('notes', 'n1', { text: 'one', tags: { a: 1, b: 2 } });
+  await until(page, () => app.db.status === 'ready' && app.db.size === 1);
+  await page.evaluate(async () => {
+    await app.db.insert({ id: 'n2', text: 'two' }).isPersisted.promise;
+    await app.db.update('n1', (draft) => {
+      draft.tags = { b: 3 };
+      delete draft.text;
+    }).isPersisted.promise;
+  });
+  assert.deepEqual((await server.document('notes/n1')).state, { tags: { b: 3 } });
+  assert.deepEqual((await server.document('notes/n2')).state, { text: 'two' });
+  const item = await page.evaluate(() => (({ id, text, tags }) => ({ id, text, tags }))(app.db.get('n1')));
+  assert.deepEqual(item, { id: 'n1', text: undefined, tags: { b: 3 } });
+  await act(server, { text: 'of the server' }, 'notes/n2');
+  await until(page, () => app.db.get('n2').text === 'of the server');
+  await page.evaluate(() => app.db.delete('n2').isPersisted.promise);
+  await until(page, () => app.db.size === 1);
+  assert.equal((await fetch(`${server.url}/api/v1/notes/n2`)).status, 410);
+  const refused = await page.evaluate(() =>
+    app.db.insert({ id: 'no name' }).isPersisted.promise.catch((error) => error.status));
+  assert.equal(refused, 400);
+  await until(page, () => app.db.size === 1);
+});
