@@ -20,7 +20,9 @@ class FakeChannel {
   /** @param {any} data */
   postMessage(data) {
     for (const other of FakeChannel.open) {
-      if (other !== this && other.name === this.name) queueMicrotask(() => other.onmessage?.({ data }));
+      // As the real one, it gives nothing to who has closed meanwhile.
+      const deliver = () => FakeChannel.open.has(other) && other.onmessage?.({ data });
+      if (other !== this && other.name === this.name) queueMicrotask(deliver);
     }
   }
   close() {

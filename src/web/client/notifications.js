@@ -44,9 +44,11 @@ export class Notifications {
       save(WAITING, null);
       for (const one of waiting) this.#announce(one);
     };
+    // Another tab's change is here with this event, not before: a message may be faster than the store.
+    const storage = (/** @type {StorageEvent} */ event) => event.key === SETTINGS && this.#tell();
     this.#stops = [
       () => hub.onMessage.delete(onMessage),
-      listen(/** @type {any} */ (globalThis), { online }),
+      listen(/** @type {any} */ (globalThis), { online, storage }),
       // Server-sent ones come to each tab by the stream.
       hub.listen('notification', (event) => this.#add(event.data)),
     ];
@@ -64,7 +66,6 @@ export class Notifications {
   /** Changes some settings, of all tabs. @param {Partial<NotificationSettings>} changes */
   setSettings(changes) {
     save(SETTINGS, { ...this.settings, ...changes });
-    this.#hub.post({ kind: 'notification-settings' });
     this.#tell();
   }
 
@@ -152,7 +153,6 @@ export class Notifications {
     if (kind === 'notification') this.#add(one);
     else if (kind === 'notification-claim') this.#claim(id, from);
     else if (kind === 'notification-read') this.#read(id);
-    else if (kind === 'notification-settings') this.#tell();
   }
 
   /** @param {string} id */
