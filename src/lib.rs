@@ -237,6 +237,7 @@ pub mod internals {
     }
 
     pub mod store {
+        pub use crate::store::integrity::write_as_server;
         pub use crate::store::{StoreOptions, Synchronous, open};
     }
 

@@ -27,7 +27,7 @@ use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::jobs::{self, Job};
 use crate::live::presence::Presence;
-use crate::store::Writer;
+use crate::store::{self, Writer};
 
 /// See the module.
 #[derive(Default)]
@@ -82,7 +82,7 @@ impl FeatureSet {
     /// of one cannot be read, or two do not go together.
     pub(super) fn open(context: &FeatureContext<'_>, own: Vec<Feature>) -> Result<Self, StartError> {
         let (mut set, mut names) = (Self::default(), BTreeSet::new());
-        let shared = [engine::problems::PROBLEMS, jobs::problems::PROBLEMS];
+        let shared = [engine::problems::PROBLEMS, jobs::problems::PROBLEMS, store::PROBLEMS];
         set.problems.extend(shared.into_iter().flatten());
         set.jobs.push(jobs::trim::trim_job());
         set.reserve("server", RESERVED)?;

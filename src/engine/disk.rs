@@ -48,10 +48,10 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn new(options: &EngineOptions, writer: Writer, reader: Reader, health: Arc<Health>) -> Self {
         let stored = writer.head();
-        let loss = writer.loss().map(str::to_owned);
+        let (loss, unproven) = (writer.loss().map(str::to_owned), writer.unproven().map(str::to_owned));
         health.update(|report| {
             loss.iter().for_each(|loss| report.add_loss(loss));
-            report.loss = loss;
+            (report.loss, report.unproven) = (loss, unproven);
         });
         Self {
             writer,
@@ -253,6 +253,8 @@ impl Disk {
     /// Distrusts the connection: opens another and recognises what is durable.
     pub(crate) fn reopen(&mut self, state: &mut EngineState) -> WriteResult {
         let found = self.writer.reopen()?;
+        let unproven = self.writer.unproven().map(str::to_owned);
+        self.health.update(|report| report.unproven = unproven);
         self.recognise(state, found)
     }
 
@@ -269,6 +271,12 @@ impl Disk {
             let kept = journal.keep_at(&path, pending);
             self.health.note_background("revocation-journal", self.clock.now(), &kept);
         }
+    }
+
+    /// Sees to it that the key of MACs is in its file beside the database, and tells while it is not.
+    pub(crate) fn keep_integrity_key(&self) {
+        let kept = self.writer.keep_key();
+        self.health.note_background("integrity-key", self.clock.now(), &kept);
     }
 
     /// Writes everything that is stored to another file, which is the database from then on.

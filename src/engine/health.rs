@@ -59,6 +59,8 @@ pub struct HealthReport {
     pub wal_past_bound: Option<u64>,
     /// What was missing in the file when it was opened, of what a server has stored in it.
     pub loss: Option<String>,
+    /// Why it cannot be told which rows somebody else had written before the file was opened.
+    pub unproven: Option<String>,
     /// The database file, when that is not the one in the data directory.
     pub rescued_to: Option<PathBuf>,
     /// What was found lost and was not told by reconciliation yet.
@@ -79,7 +81,10 @@ impl HealthReport {
                  database open"
             )
         });
-        [self.loss.clone(), wal].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
+        [self.loss.clone(), self.unproven.clone(), wal]
+            .into_iter()
+            .flatten()
+            .reduce(|one, other| format!("{one}; {other}"))
     }
 
     /// Why storage fails, when a path does not name the file that is open.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::error::{OpenError, StoreError};
+use super::integrity::key::add_functions;
 use super::{rows, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -25,6 +26,8 @@ impl MemoryStore {
     pub(crate) fn open() -> std::result::Result<Self, OpenError> {
         let make = || -> rusqlite::Result<Connection> {
             let conn = Connection::open_in_memory()?;
+            // Nobody else reaches its rows.
+            add_functions(&conn, None)?;
             conn.execute_batch(tables::SCHEMA)?;
             conn.pragma_update(None, "foreign_keys", true)?;
             conn.pragma_update(None, "max_page_count", rows::count(VOLATILE_ROWS_BYTES_MAX / PAGE_BYTES))?;

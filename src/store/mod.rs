@@ -3,18 +3,19 @@
 //!
 //! In reading order: `schema.sql` (the format), [`options`], [`connection`] (settings of a connection), [`mod@open`]
 //! (creating, checking, locking), [`server_lock`] (who has the directory), [`open_files`] (whether paths name what is
-//! open), [`rows`] and [`tables`] (reading and writing rows), [`write`], [`read`], [`file`] (a whole file, with or
-//! without a server), [`memory`]
-//! (the same tables in memory).
+//! open), [`integrity`] (telling rows that somebody else wrote), [`rows`] and [`tables`] (reading and writing rows),
+//! [`write`], [`read`], [`file`] (a whole file, with or without a server), [`memory`] (the same tables in memory).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
-//! checksum. What does not verify is an error that names the document and the version, never data.
+//! checksum and MAC, rows of features against their MAC. What does not verify is an error that names the document and
+//! the version, or the row, never data.
 
 mod companion_rows;
 mod connection;
 pub(crate) mod error;
 pub(crate) mod file;
 mod file_size_limit;
+pub(crate) mod integrity;
 mod memory;
 mod open;
 mod open_files;
@@ -35,6 +36,7 @@ mod tests;
 pub(crate) use companion_rows::CompanionWrite;
 pub use error::sql_error;
 pub(crate) use error::{Blocked, OpenError, WriteError, WriteResult};
+pub(crate) use integrity::changed_row::{PROBLEMS, RowName, changed_row};
 pub(crate) use memory::MemoryStore;
 pub use open::open;
 pub(crate) use options::{FILE_NAME, HistoryRetention};

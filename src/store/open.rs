@@ -15,6 +15,9 @@ use super::options::StoreOptions;
 use super::rows::{self, LogHead};
 use crate::store::connection::{configure, connect};
 use crate::store::file_size_limit;
+use crate::store::integrity::adopt::{self, ObtainedKey};
+use crate::store::integrity::key_file;
+use crate::store::integrity::tables::install_triggers;
 use crate::store::open_files::{OpenFiles, StorePaths};
 use crate::store::read::reader::Reader;
 use crate::store::read::{log, pool};
@@ -26,13 +29,14 @@ use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::writer::Writer;
 
 /// What makes a file of the format before one of this: the first makes 2 of 1.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE server (id TEXT NOT NULL) STRICT;
     INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
     ALTER TABLE sessions ADD COLUMN opened_by TEXT;
     ALTER TABLE documents ADD COLUMN access_seq INTEGER NOT NULL DEFAULT 0;",
     include_str!("format_3.sql"),
+    include_str!("format_4.sql"),
 ];
 /// Marks our files, as in `schema.sql`.
 pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
@@ -62,7 +66,11 @@ pub fn open(options: StoreOptions) -> Result<(Writer, Reader), OpenError> {
     if let Some(reason) = &found.loss {
         tracing::error!("{} is not complete: {reason}", path.display());
     }
-    let opened = Opened { note, loss: found.loss, unclean: found.unclean, fault };
+    if let Some(reason) = &found.unproven {
+        tracing::warn!("{}: {reason}", path.display());
+    }
+    let StoreState { loss, unclean, unproven, .. } = found;
+    let opened = Opened { note, loss, unproven, unclean, fault };
     let writer = Writer::new(conn, found.end, files, &options, reader.clone(), opened);
     Ok((writer, reader))
 }
@@ -80,6 +88,8 @@ struct FilesBeforeOpen {
 /// What is read before anything is written.
 struct StoreState {
     loss: Option<String>,
+    /// Why it cannot be told which rows somebody else has written.
+    unproven: Option<String>,
     unclean: bool,
     /// The end of the log, and the next document's key.
     end: (LogHead, i64),
@@ -102,12 +112,14 @@ fn open_writable(
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let prepare = || {
         let found = examine(&conn, options, path, before)?;
+        let unproven = adopt_key(&conn, files)?;
         configure(&conn, options.synchronous, options.pages_max.unwrap_or(0))?;
         recovery::begin_use(&conn)?;
+        install_triggers(&conn)?;
         check_end(&conn, path)?;
         files.note_wal();
         let reader = Reader::open(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
-        Ok((found, reader))
+        Ok((StoreState { unproven, ..found }, reader))
     };
     match prepare() {
         Ok((found, reader)) => Ok(OpenedStore { conn: Some(conn), reader, found, fault: None }),
@@ -116,6 +128,21 @@ fn open_writable(
             Err(failure)
         }
     }
+}
+
+/// Has the database be used with the key beside it. Returns what is to be told of that.
+fn adopt_key(conn: &Connection, files: &OpenFiles) -> Result<Option<String>, OpenFailure> {
+    let obtained = obtain_key(files.database())?;
+    let unproven = adopt::adopt(conn, &obtained)?;
+    files.set_key(obtained.key);
+    Ok(unproven)
+}
+
+fn obtain_key(database: &Path) -> Result<ObtainedKey, OpenFailure> {
+    adopt::obtain(database).map_err(|source| {
+        let path = key_file::path_beside(database);
+        OpenFailure::Known(OpenError::DataDirectory { path, source: source.into() })
+    })
 }
 
 /// There is no room to write anything, be it the file of the WAL's index: reads what is there all the same.
@@ -128,7 +155,11 @@ fn open_without_room(
     let path = files.database();
     let found = {
         let conn = pool::connect_exclusive(files)?;
-        examine(&conn, options, path, before)?
+        let found = examine(&conn, options, path, before)?;
+        if let Some(key) = adopt::use_existing(&conn, &[path])? {
+            files.set_key(key);
+        }
+        found
     };
     let reader = Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
     let fault = WriteError { full: true, ..file_size_limit::explain(error.into(), path) };
@@ -162,7 +193,7 @@ fn examine(
         Some(reason) if options.strict => {
             Err(OpenFailure::Known(OpenError::Incomplete { path: path.to_owned(), reason }))
         }
-        loss => Ok(StoreState { loss, unclean, end }),
+        loss => Ok(StoreState { loss, unproven: None, unclean, end }),
     }
 }
 
@@ -257,30 +288,35 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     if (application, found, objects) == (0, 0, 0) {
         // Before the schema: the mode cannot be changed inside its transaction, nor while somebody reads.
         conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        return Ok(conn.execute_batch(&format!("BEGIN IMMEDIATE;\n{SCHEMA}\nCOMMIT;"))?);
+        return write_schema(conn, SCHEMA, path);
     }
-    let path = path.to_owned();
+    let owned = || path.to_owned();
     if application != APPLICATION_ID {
-        return Err(OpenFailure::Known(OpenError::Foreign { path }));
+        return Err(OpenFailure::Known(OpenError::Foreign { path: owned() }));
     }
     if found > FORMAT {
-        return Err(OpenFailure::Known(OpenError::Newer { path, found, known: FORMAT }));
+        return Err(OpenFailure::Known(OpenError::Newer { path: owned(), found, known: FORMAT }));
     }
     if found < 1 {
         let reason = format!("it says that it has format {found}, which never was");
-        return Err(OpenFailure::Known(OpenError::Damaged { path, reason }));
+        return Err(OpenFailure::Known(OpenError::Damaged { path: owned(), reason }));
     }
-    migrate(conn, found)
+    migrate(conn, found, path)
 }
 
 /// Brings a file of an older format to this one, in one transaction.
-fn migrate(conn: &Connection, found: i64) -> Result<(), OpenFailure> {
+fn migrate(conn: &Connection, found: i64, path: &Path) -> Result<(), OpenFailure> {
     let done = usize::try_from(found - 1).unwrap_or(usize::MAX);
     let due: String = MIGRATIONS.iter().skip(done).copied().collect();
     match due.is_empty() {
         true => Ok(()),
-        false => Ok(conn.execute_batch(&format!("BEGIN IMMEDIATE;\n{due}\nPRAGMA user_version = {FORMAT};\nCOMMIT;"))?),
+        false => write_schema(conn, &format!("{due}\nPRAGMA user_version = {FORMAT};"), path),
     }
+}
+
+/// Runs `sql` and writes the MACs of all rows, in one transaction.
+fn write_schema(conn: &Connection, sql: &str, path: &Path) -> Result<(), OpenFailure> {
+    Ok(adopt::write_schema(conn, sql, &obtain_key(path)?.key)?)
 }
 
 /// Whether the file ends where a page does. One that is cut within its last page reads as if zeros followed, and the

@@ -5,11 +5,16 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::base::error::{Error, Kind};
+use crate::store::connection;
 use crate::store::error::{LostFile, StoreError};
+use crate::store::integrity::key::{IntegrityKey, add_functions};
+use crate::store::integrity::key_file;
 use crate::store::options::{FILE_NAME, JOURNAL_NAME, LOCK_NAME};
 use crate::store::wal;
 
@@ -49,6 +54,8 @@ pub(crate) struct OpenFiles {
     lock_id: FileId,
     /// `None`: no connection has made one yet.
     wal_id: Mutex<Option<FileId>>,
+    /// The key of the MACs in the database. Not set while none is known: no MAC is compared then.
+    key: OnceLock<IntegrityKey>,
 }
 
 /// Where the files of a store are.
@@ -94,6 +101,11 @@ impl StorePaths {
         }
     }
 
+    /// The file with the key of MACs.
+    pub(crate) fn integrity_key(&self) -> PathBuf {
+        key_file::path_beside(&self.database)
+    }
+
     /// The folder that the files are in.
     pub(crate) fn directory(&self) -> &Path {
         self.database.parent().unwrap_or(Path::new("/"))
@@ -106,7 +118,27 @@ impl OpenFiles {
         let database = File::open(&paths.database)?;
         let database_id = FileId::from(&database.metadata()?);
         let lock_id = FileId::from(&lock.metadata()?);
-        Ok(Self { paths, database, database_id, lock_id, wal_id: Mutex::new(None) })
+        Ok(Self { paths, database, database_id, lock_id, wal_id: Mutex::new(None), key: OnceLock::new() })
+    }
+
+    /// The key of the MACs in the database.
+    pub(crate) fn key(&self) -> Option<&IntegrityKey> {
+        self.key.get()
+    }
+
+    /// Has connections that are opened from now on use this key. The first one stays.
+    pub(crate) fn set_key(&self, key: IntegrityKey) {
+        // A key that is there is the same: a database is used with one key only.
+        let _ = self.key.set(key);
+    }
+
+    /// Opens the database on a connection that compares MACs, if their key is known.
+    pub(crate) fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        let conn = connection::connect(self.database(), flags)?;
+        if let Some(key) = self.key() {
+            add_functions(&conn, Some(key))?;
+        }
+        Ok(conn)
     }
 
     pub(crate) fn paths(&self) -> &StorePaths {

@@ -11,6 +11,8 @@ pub(crate) const FILE_NAME: &str = "rejoin.db";
 pub(crate) const LOCK_NAME: &str = "rejoin.lock";
 /// The name of the journal of revocations within the data directory.
 pub(crate) const JOURNAL_NAME: &str = "rejoin.revocations";
+/// The name of the file with the key of MACs within the data directory.
+pub(crate) const INTEGRITY_KEY_NAME: &str = "rejoin.integrity-key";
 /// Connections of the reader pool by default: reads are short, and more would only wait for the same
 /// cores.
 pub(crate) const READERS: u32 = 4;

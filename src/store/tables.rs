@@ -14,7 +14,7 @@ use crate::store::error::{WriteError, WriteResult};
 use crate::store::rows::{self, Text, TrimPoint};
 
 /// The number of the format that this release writes, as in `schema.sql`.
-pub(crate) const FORMAT: i64 = 3;
+pub(crate) const FORMAT: i64 = 4;
 pub(crate) const SCHEMA: &str = include_str!("../../schema.sql");
 
 pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> rusqlite::Result<()> {
@@ -94,14 +94,15 @@ pub(crate) enum Existing {
 pub(crate) fn insert_snapshot(conn: &Connection, document: &Document, existing: Existing) -> rusqlite::Result<()> {
     let sql = match existing {
         Existing::Keep => {
-            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"
+            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state, mac)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, row_mac('snapshots', ?1, ?2, ?3, ?4, ?5, ?6)) ON CONFLICT DO NOTHING"
         }
         Existing::Replace => {
-            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (document, version) DO UPDATE
+            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state, mac)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, row_mac('snapshots', ?1, ?2, ?3, ?4, ?5, ?6))
+             ON CONFLICT (document, version) DO UPDATE
              SET seq = excluded.seq, hash = excluded.hash, at = excluded.at, checksum = excluded.checksum,
-                 state = excluded.state"
+                 state = excluded.state, mac = excluded.mac"
         }
     };
     let Document { meta, version, hash, seq, updated_at, state } = document;
@@ -118,7 +119,8 @@ pub(crate) fn insert_snapshot(conn: &Connection, document: &Document, existing: 
     Ok(())
 }
 
-/// What a snapshot's row is checked by. Events carry their chain; a state is only covered by this.
+/// What a snapshot's row is checked by. Events carry their chain; a state is only covered by this, and this by the
+/// row's MAC.
 pub(crate) fn snapshot_checksum(hash: Hash, version: Version, seq: Seq, at: Timestamp, state: Option<&[u8]>) -> Hash {
     let kind = if state.is_some() { "state" } else { "deleted" };
     hash.after(format!("{version} {seq} {at} {kind}").as_bytes()).after(state.unwrap_or_default())

@@ -72,7 +72,7 @@ fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckRepor
         bar.set_length(progress.documents_total.max(progress.documents));
         bar.set_position(progress.documents);
     };
-    let report = check_file(path, file_use(path)?, tell, show)?;
+    let report = check_file(path, &[path], file_use(path)?, tell, show)?;
     bar.finish_and_clear();
     Ok(report)
 }
@@ -82,6 +82,9 @@ fn judge(path: &Path, report: &CheckReport) -> u8 {
     let CheckProgress { documents, bytes, .. } = report.progress;
     if let Some(loss) = &report.loss {
         print(&format!("file: {loss}\n"));
+    }
+    if let Some(unproven) = &report.unproven {
+        print(&format!("note: {unproven}\n"));
     }
     let (word, code) = match (report.findings, &report.loss) {
         (0, None) => ("verified", 0),

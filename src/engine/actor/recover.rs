@@ -39,7 +39,7 @@ impl EngineActor {
         {
             self.disk.degrade(&mut self.state, &fault);
         }
-        self.keep_journal();
+        self.keep_files_beside();
     }
 
     /// Tries to get the backlog to disk.
@@ -90,7 +90,7 @@ impl EngineActor {
             self.disk.reopen(&mut self.state)?;
         }
         // The database may have been written anew, in a folder that has nothing else yet.
-        self.keep_journal();
+        self.keep_files_beside();
         self.append_backlog()
     }
 

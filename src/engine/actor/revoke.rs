@@ -52,7 +52,7 @@ impl EngineActor {
         if revocations.peek().is_none() {
             return;
         }
-        self.keep_journal();
+        self.keep_files_beside();
         let new = revocations.filter(|revocation| self.revocations.add((*revocation).clone()));
         let lines: Vec<String> = new.map(Revocation::to_string).collect();
         if lines.is_empty() {
@@ -63,10 +63,12 @@ impl EngineActor {
         }
     }
 
-    /// Sees to it that the journal is where the next start looks for it, with everything that is pending.
-    pub(super) fn keep_journal(&mut self) {
+    /// Sees to it that the key of MACs and the journal, with everything that is pending, are where the next start looks
+    /// for them.
+    pub(super) fn keep_files_beside(&mut self) {
         let pending = || self.revocations.get().iter().map(Revocation::to_string).collect();
         self.disk.keep_journal(&mut self.journal, pending);
+        self.disk.keep_integrity_key();
     }
 
     /// Stores those that are pending, a bounded number in each transaction.

@@ -43,11 +43,15 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
     execute(conn, sql, values).map(drop)
 }
 
-/// All sessions, whether still good or not.
+/// The columns of [`session`], in the order of the table.
+const COLUMNS: &str = "id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
+                       created_at, renewed_at, last_seen_at, opened_by";
+
+/// All sessions, whether still good or not, but for those that somebody else has written or changed: nobody is let in
+/// by one.
 pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
-    let sql = "SELECT id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
-                      created_at, renewed_at, last_seen_at, opened_by FROM sessions ORDER BY id";
-    let read = || conn.prepare_cached(sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
+    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE mac_matches(mac, 'sessions', {COLUMNS}) ORDER BY id");
+    let read = || conn.prepare_cached(&sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
     read().map_err(sql_error)
 }
 
@@ -147,6 +151,7 @@ mod tests {
     use super::*;
     use crate::base::entropy::SeededEntropy;
     use crate::features::sessions::rules::Token;
+    use crate::store::integrity::key::add_functions;
 
     prop_compose! {
         fn sessions()(
@@ -186,6 +191,7 @@ mod tests {
         #[test]
         fn a_session_saved_is_restored_equal(session in sessions(), seed: u64) {
             let conn = Connection::open_in_memory().unwrap();
+            add_functions(&conn, None).unwrap();
             conn.execute_batch(include_str!("../../../schema.sql")).unwrap();
             let token = Token::new(&SeededEntropy::new(seed));
             save(&conn, &token.hash(), &session).unwrap();

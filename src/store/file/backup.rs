@@ -157,7 +157,7 @@ pub(crate) fn make_backup(
         let (documents, documents_total) = (progress.documents, progress.documents_total);
         show(BackupProgress::Verifying { documents, documents_total });
     };
-    check_file(&partial.path, FileUse::Unused, tell, verifying)?;
+    check_file(&partial.path, &[source, to], FileUse::Unused, tell, verifying)?;
     if cancellation.is_cancelled() {
         return Err(BackupError::Cancelled);
     }

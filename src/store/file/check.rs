@@ -19,8 +19,10 @@ use crate::base::clock::Timestamp;
 use crate::base::ids::{Seq, Version};
 use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError, is_damage};
+use crate::store::integrity::adopt;
+use crate::store::integrity::key::IntegrityKey;
 use crate::store::open::APPLICATION_ID;
-use crate::store::options::{FILE_NAME, LOCK_NAME};
+use crate::store::options::{FILE_NAME, INTEGRITY_KEY_NAME, LOCK_NAME};
 use crate::store::read::inspect::ReadTransaction;
 use crate::store::read::log;
 use crate::store::recovery::{self, CommitNote};
@@ -65,6 +67,8 @@ pub(crate) struct CheckReport {
     pub findings: u64,
     /// What is missing that a server had stored here; `None`: nothing, or a server has the file open and knows.
     pub loss: Option<String>,
+    /// Why it was not looked for rows that somebody else wrote; `None`: it was.
+    pub unproven: Option<String>,
 }
 
 /// Whether a server has the file open.
@@ -80,21 +84,27 @@ enum Message {
     Failed(StoreError),
 }
 
-/// Checks the database at `path`. `tell` is called for each thing that does not add up, `show` now and then. Errors: it
-/// is not ours, of a newer release, or cannot be read.
+/// Checks the database at `path`. `beside`: databases of which one may have its key. `tell` is called for each thing
+/// that does not add up, `show` now and then. Errors: it is not ours, of a newer release, or cannot be read.
 pub(crate) fn check_file(
     path: &Path,
+    beside: &[&Path],
     file_use: FileUse,
     mut tell: impl FnMut(FileDefect),
     mut show: impl FnMut(CheckProgress),
 ) -> Result<CheckReport, OpenError> {
     let _files = CreatedFiles::remember(path, file_use);
     let fail = |source: StoreError| failed(path, source);
-    let conn = open_to_read(path)?;
+    let open = || open_with_key(path, beside);
+    let (conn, key) = open()?;
     let count = "SELECT count(*) FROM documents";
     let total =
         conn.query_row(count, [], |row| rows::number(row, 0)).or_else(zero_if_damaged).map_err(|e| fail(e.into()))?;
-    let mut report = CheckReport { loss: loss(&conn, path, file_use).map_err(fail)?, ..CheckReport::default() };
+    let unproven = key.is_none().then(|| {
+        format!("the key of its MACs, {INTEGRITY_KEY_NAME}, is not there: rows that somebody else wrote are not found")
+    });
+    let loss = loss(&conn, path, file_use).map_err(fail)?;
+    let mut report = CheckReport { loss, unproven, ..CheckReport::default() };
     report.progress.documents_total = total;
     let next = Mutex::new(Some(i64::MIN));
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
@@ -102,9 +112,9 @@ pub(crate) fn check_file(
         let (sender, messages) = sync_channel(MESSAGES_MAX);
         for _ in 0..threads {
             let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || send_failure(&sender, open_to_read(path), |conn| check_documents(conn, next, &sender)));
+            scope.spawn(move || send_failure(&sender, open(), |conn| check_documents(conn, next, &sender)));
         }
-        scope.spawn(move || send_failure(&sender, open_to_read(path), |conn| check_whole(conn, &sender)));
+        scope.spawn(move || send_failure(&sender, open(), |conn| check_whole(conn, &sender)));
         let mut failure = None;
         for message in messages {
             match message {
@@ -124,6 +134,13 @@ pub(crate) fn check_file(
     })
     .map_err(fail)?;
     Ok(report)
+}
+
+/// The same as [`open_to_read`], and the key of its MACs, which the connection then compares.
+fn open_with_key(path: &Path, beside: &[&Path]) -> Result<(Connection, Option<IntegrityKey>), OpenError> {
+    let conn = open_to_read(path)?;
+    let key = adopt::use_existing(&conn, beside).map_err(|error| failed(path, error.into()))?;
+    Ok((conn, key))
 }
 
 /// Opens a file of ours that is not changed by it. Errors: as [`check_file`].
@@ -177,11 +194,11 @@ fn noted_head(path: &Path) -> Option<LogHead> {
 
 fn send_failure(
     sender: &SyncSender<Message>,
-    conn: Result<Connection, OpenError>,
+    opened: Result<(Connection, Option<IntegrityKey>), OpenError>,
     check: impl FnOnce(&Connection) -> Result<(), StoreError>,
 ) {
     // It was opened a moment ago; what fails now is told by whoever opened it first.
-    let Ok(conn) = conn else { return };
+    let Ok((conn, _)) = opened else { return };
     if let Err(failure) = check(&conn) {
         let message = match failure {
             failure if failure.is_damage() => Message::Finding(FileDefect::File(failure.into_error().to_string())),

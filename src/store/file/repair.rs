@@ -22,6 +22,8 @@ use crate::document::patch;
 use crate::document::visibility::OWNER;
 use crate::store::connection::{configure, connect};
 use crate::store::error::{OpenError, StoreError, ignore_damage};
+use crate::store::integrity::adopt;
+use crate::store::integrity::tables::install_triggers;
 use crate::store::options::{FILE_NAME, Synchronous};
 use crate::store::read::log;
 use crate::store::rows::{self, LogHead, TrimPoint};
@@ -68,6 +70,10 @@ impl FileRepair {
             match path.file_name().is_some_and(|name| name == FILE_NAME) {
                 true => configure(&conn, Synchronous::Full, 0)?,
                 false => conn.pragma_update(None, "synchronous", "FULL")?,
+            }
+            match adopt::use_existing(&conn, &[path])? {
+                Some(_) => install_triggers(&conn)?,
+                None => adopt::forget_key(&conn)?,
             }
             Ok(conn)
         };

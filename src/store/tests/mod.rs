@@ -5,6 +5,7 @@
 mod damage;
 mod faults;
 mod history;
+mod integrity;
 mod logs;
 mod memory;
 mod opening;
@@ -158,6 +159,13 @@ impl World {
     fn count(&self, sql: &str) -> i64 {
         let conn = Connection::open(self.options.data_dir.join(FILE_NAME)).unwrap();
         conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// The newest version of every document is what was written.
+    fn check_newest(&self) {
+        for (name, versions) in &self.documents {
+            same(&self.reader.load(&named(name)).unwrap().unwrap(), versions.last().unwrap());
+        }
     }
 
     /// Every kept version of every document, by both ways of reading, is what was written.

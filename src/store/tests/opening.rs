@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
+use crate::store::options::INTEGRITY_KEY_NAME;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -23,7 +24,7 @@ fn nobody_else_can_read_the_files() {
     world.put("games/a", json!({}));
     let data = world.options.data_dir.clone();
     assert_eq!(mode(&data), 0o700);
-    let names = [FILE_NAME, LOCK_NAME, "rejoin.db-wal", "rejoin.db-shm"];
+    let names = [FILE_NAME, LOCK_NAME, INTEGRITY_KEY_NAME, "rejoin.db-wal", "rejoin.db-shm"];
     for name in names {
         assert_eq!(mode(&data.join(name)), 0o600, "{name}");
     }
@@ -74,13 +75,13 @@ fn other_formats_and_damage_are_refused() {
         open(StoreOptions::new(dir.path())).unwrap().1
     };
     let path = world.options.data_dir.join(FILE_NAME);
-    for (found, code) in [(4, 13), (-1, 14)] {
+    for (found, code) in [(5, 13), (-1, 14)] {
         world.tamper(&format!("UPDATE documents SET key = key; PRAGMA user_version = {found}"));
         let error = refused(world.options.clone());
         assert_eq!(error.exit_code(), code, "{error}");
         assert_eq!(error.to_string().lines().count(), 1);
     }
-    world.tamper("UPDATE documents SET key = key; PRAGMA user_version = 3");
+    world.tamper("UPDATE documents SET key = key; PRAGMA user_version = 4");
     drop(open(world.options.clone()).unwrap());
     let whole = fs::read(&path).unwrap();
     for length in [whole.len() - 4096, 4096, 5000, 100] {

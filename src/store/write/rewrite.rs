@@ -12,8 +12,8 @@ use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
 use crate::base::ids::Seq;
-use crate::store::connection;
 use crate::store::error::{LostFile, StoreError, WriteError, WriteResult};
+use crate::store::integrity::key_file;
 use crate::store::open_files::{self, OpenFiles, StorePaths};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
@@ -156,7 +156,11 @@ impl Writer {
     fn open_adopted(&mut self, paths: &StorePaths, note: &CommitNote) -> WriteResult<Adopted> {
         File::open(paths.directory()).and_then(|directory| directory.sync_all()).map_err(WriteError::other)?;
         let files = Arc::new(OpenFiles::open(paths.clone(), note.lock()).map_err(WriteError::other)?);
-        let conn = connection::connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if let Some(key) = self.files.key() {
+            key_file::write(&paths.integrity_key(), key).map_err(WriteError::other)?;
+            files.set_key(key.clone());
+        }
+        let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let end = self.recover(&conn)?;
         files.note_wal();
         let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
@@ -235,7 +239,7 @@ fn rescue_paths(to: &Path) -> Result<StorePaths, RescueError> {
     if !paths.directory().is_dir() {
         return refuse(format!("there is no folder {}", paths.directory().display()));
     }
-    for path in [paths.database.clone(), paths.wal(), paths.shm()] {
+    for path in [paths.database.clone(), paths.wal(), paths.shm(), paths.integrity_key()] {
         if fs::symlink_metadata(&path).is_ok() {
             return refuse(format!("{} exists already", path.display()));
         }

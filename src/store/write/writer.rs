@@ -1,6 +1,7 @@
 //! The one writer: a batch of changes in one transaction with one sync, and what follows when that fails.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +17,9 @@ use crate::base::ids::Collection;
 use crate::store::connection;
 use crate::store::error::{Blocked, LostFile, OpenError, StoreError, WriteError, WriteResult};
 use crate::store::file_size_limit;
+use crate::store::integrity::adopt;
+use crate::store::integrity::key_file;
+use crate::store::integrity::tables::install_triggers;
 use crate::store::open_files::OpenFiles;
 use crate::store::options::{HistoryRetention, StoreOptions, Synchronous};
 use crate::store::read::log;
@@ -149,9 +153,13 @@ impl Writer {
 
     /// Where the journal of revocations belongs; `None`: the files there are not ours now.
     pub(crate) fn journal_path(&self) -> Option<PathBuf> {
+        self.has_our_paths().then(|| self.files.paths().journal())
+    }
+
+    /// Whether the paths name our files, but for what is missing beside the database.
+    fn has_our_paths(&self) -> bool {
         let replaced = matches!(self.files.check(), Err(LostFile::Replaced(_)));
-        let ours = !replaced && self.files.check_database().is_ok();
-        ours.then(|| self.files.paths().journal())
+        !replaced && self.files.check_database().is_ok()
     }
 
     /// The key for the next new document; those after it follow one by one.
@@ -265,7 +273,7 @@ impl Writer {
     fn reopen_same(&mut self) -> WriteResult<LogHead> {
         drop(self.conn.take());
         self.connection_replaced();
-        let conn = connection::connect(self.files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let conn = self.files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
         self.files.note_wal();
         let found = found.map_err(|error| file_size_limit::explain(error, self.files.database()));
@@ -278,11 +286,14 @@ impl Writer {
     /// There was no room at the start, so that a single connection reads. Opens the file as at any other start.
     fn reopen_with_room(&mut self) -> WriteResult<LogHead> {
         let (reader, files) = (self.reader.clone(), Arc::clone(&self.files));
-        let (conn, end) = reader.leave_exclusive(|| {
-            let conn = connection::connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let (conn, end, unproven) = reader.leave_exclusive(|| {
+            let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             // While there is no room, closing it leaves everything as it is.
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection::configure(&conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
+            let obtained = adopt::obtain(files.database()).map_err(WriteError::other)?;
+            let unproven = adopt::adopt(&conn, &obtained)?;
+            files.set_key(obtained.key);
             recovery::begin_use(&conn)?;
             let end = self.recover(&conn)?;
             if let Some(collections) = &self.pending_run {
@@ -291,8 +302,12 @@ impl Writer {
             files.note_wal();
             let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-            Ok(((conn, end), reader))
+            Ok(((conn, end, unproven), reader))
         })?;
+        if let Some(reason) = &unproven {
+            warn!("{}: {reason}", self.files.database().display());
+        }
+        self.opened.unproven = unproven;
         (self.conn, self.pending_run) = (Some(conn), None);
         (self.head, self.next_key) = end;
         self.connection_replaced();
@@ -313,6 +328,7 @@ impl Writer {
 
     pub(super) fn recover(&mut self, conn: &Connection) -> WriteResult<(LogHead, i64)> {
         connection::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
+        install_triggers(conn)?;
         if !self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
             return Err(WriteError::read_elsewhere());
         }
@@ -339,6 +355,23 @@ impl Writer {
     /// What was found missing when the file was opened; `None`: nothing.
     pub fn loss(&self) -> Option<&str> {
         self.opened.loss.as_deref()
+    }
+
+    /// Why it cannot be told which rows somebody else had written before the file was opened; `None`: it can.
+    pub fn unproven(&self) -> Option<&str> {
+        self.opened.unproven.as_deref()
+    }
+
+    /// Sees to it that the key of MACs is in its file beside the database.
+    pub(crate) fn keep_key(&self) -> io::Result<()> {
+        let path = self.files.paths().integrity_key();
+        match self.files.key() {
+            Some(key) if self.has_our_paths() && !path.exists() => {
+                warn!("{} was not there and is written anew", path.display());
+                key_file::write(&path, key)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the last server that had the file open did not close it.

@@ -37,6 +37,7 @@ impl DocumentHook for GamesHook {
     fn removable_documents(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
         let sql = "SELECT d.id FROM games g JOIN documents d ON d.key = g.document
                    WHERE g.status = 'completed' AND d.collection = ?1
+                     AND mac_matches(g.mac, 'games', g.document, g.status, g.completed_at)
                      AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id)
                      ORDER BY g.completed_at, g.document LIMIT ?2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

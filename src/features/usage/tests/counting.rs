@@ -26,7 +26,7 @@ pub(super) const LIMIT: u64 = 4;
 
 /// An engine that counts.
 pub(super) fn start(defaults: Limits) -> Running {
-    Running::start_hooked(Some(256), vec![Arc::new(Usage { defaults })])
+    Running::start_hooked(Some(512), vec![Arc::new(Usage { defaults })])
 }
 
 pub(super) fn user(name: &str) -> UserId {

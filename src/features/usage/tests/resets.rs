@@ -168,8 +168,8 @@ async fn a_run_that_is_broken_off_in_the_middle_resets_nobody_twice() {
     let many = |conn: &Connection, _| {
         let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
                    INSERT INTO subscriptions SELECT printf('u%04d', i), 'gold', 'active', '2026-01-31T00:00:00.000Z',
-                     '2026-02-28T00:00:00.000Z', 1, 31, NULL, NULL, NULL FROM n;
-                   INSERT INTO usage_counters SELECT user_id, 7, 7, 7, period_start FROM subscriptions";
+                     '2026-02-28T00:00:00.000Z', 1, 31, NULL, NULL, NULL, NULL FROM n;
+                   INSERT INTO usage_counters SELECT user_id, 7, 7, 7, period_start, NULL FROM subscriptions";
         conn.execute_batch(sql).map_err(sql_error)
     };
     running.engine.rows(many).await.unwrap();

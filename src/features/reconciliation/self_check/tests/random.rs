@@ -52,7 +52,7 @@ fn sql((kind, pick): (u8, u32)) -> String {
         18 => format!("UPDATE events SET body = body WHERE seq = {event}"),
         _ => format!(
             "INSERT INTO documents SELECT max(key) + 1 + {pick} % 5, 'games', 'x{pick}', NULL, NULL, created_at, 0, 0,
-             0, base_hash FROM documents"
+             0, base_hash, NULL FROM documents"
         ),
     }
 }

@@ -81,8 +81,8 @@ const CASES: &[Case] = &[
     ),
     case(
         "a snapshot more",
-        "INSERT INTO snapshots SELECT document, 3, seq, hash, at, checksum, state FROM snapshots WHERE document = 1 \
-         AND version = 6",
+        "INSERT INTO snapshots SELECT document, 3, seq, hash, at, checksum, state, mac FROM snapshots \
+         WHERE document = 1 AND version = 6",
         "games/a",
         3,
         false,
@@ -272,7 +272,7 @@ async fn rows_that_belong_to_no_document_are_found_in_the_log() {
     world.assert_verified().await;
     world.tamper(
         "INSERT INTO events SELECT 500, 99, 1, at, hash, 0, body FROM events WHERE document = 1 AND version = 1;
-         INSERT INTO snapshots SELECT 99, 1, 1, hash, at, checksum, state FROM snapshots WHERE document = 1",
+         INSERT INTO snapshots SELECT 99, 1, 1, hash, at, checksum, state, mac FROM snapshots WHERE document = 1",
     );
     let verdict = world.verdict(LOG).await;
     assert_eq!(verdict.status, Status::Discrepancy, "{verdict:?}");
