@@ -77,7 +77,7 @@
 //!
 //! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and
 //! `hyper` only in `http`, `net` and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and
-//! `document`; the environment is read only in `config`.
+//! `document`; the environment is read only in `config`; a status is set only in `http`.
 //!
 //! # Promises
 //!

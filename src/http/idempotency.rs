@@ -24,6 +24,7 @@ use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, idempotency_key};
 use crate::http::response::openapi;
+use crate::http::response::success::Success;
 use crate::store::{Connection, IdempotencyKey, IdempotentAnswer, once};
 
 /// Extracts caller, body and `Idempotency-Key`. Errors: those of a body, and `Invalid` for a malformed key.
@@ -172,14 +173,19 @@ pub(crate) struct StoredResponse {
 }
 
 impl StoredResponse {
-    pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Self> {
-        serde_json::to_vec(value).map_err(Error::internal).and_then(|body| Self::from_json(status, body))
+    pub(crate) fn json(success: Success, value: &impl Serialize) -> Result<Self> {
+        serde_json::to_vec(value).map_err(Error::internal).and_then(|body| Self::from_json(success, body))
     }
 
     /// `body` is JSON already, or empty.
-    pub(crate) fn from_json(status: StatusCode, body: impl Into<Vec<u8>>) -> Result<Self> {
+    pub(crate) fn from_json(success: Success, body: impl Into<Vec<u8>>) -> Result<Self> {
         let body = String::from_utf8(body.into()).map_err(Error::internal)?;
-        Ok(Self { status: status.as_u16(), body, ..Self::default() })
+        Ok(Self { status: success.status().as_u16(), body, ..Self::default() })
+    }
+
+    /// The same for who is to have the headers alone.
+    pub(crate) fn without_body(self) -> Self {
+        Self { status: Success::NoContent.status().as_u16(), minimal: true, body: String::new(), ..self }
     }
 
     /// As it is stored.

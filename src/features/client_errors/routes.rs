@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use http::HeaderMap;
 use http::header::USER_AGENT;
-use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
@@ -25,6 +25,7 @@ use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
+use crate::http::response::success::Success;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ClientErrorBody, Noted, ClientErrorItem)))]
@@ -119,7 +120,7 @@ async fn note(
     let fingerprint = error.fingerprint();
     let write = move |conn: &crate::store::Connection, now| sql::note(conn, &error, reported_by.as_str(), times, now);
     let count = api.engine.rows(write).await?;
-    Ok(json(StatusCode::OK, &Noted { fingerprint, count })?)
+    Ok(json(Success::Done, &Noted { fingerprint, count })?)
 }
 
 fn too_many(seconds: u64) -> Error {
@@ -184,5 +185,5 @@ async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> Hand
     caller.require_administrator()?;
     let (before, limit) = (page.parse_after(str::parse)?.unwrap_or(i64::MAX), page.limit);
     let found = api.reads.ask(move |reader| reader.rows(|conn| sql::page(conn, before, limit))).await?;
-    Ok(json(StatusCode::OK, &Page::new(found, limit, |seen| seen.place.to_string(), ClientErrorItem::from))?)
+    Ok(json(Success::Done, &Page::new(found, limit, |seen| seen.place.to_string(), ClientErrorItem::from))?)
 }

@@ -3,7 +3,6 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -33,6 +32,7 @@ use crate::http::request::path::{DocumentPath, PathParameter};
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::{ChangeRefusals, problems};
+use crate::http::response::success::Success;
 use crate::store::IdempotentAnswer;
 
 /// Rows that are looked through for one page: most are of documents that the caller may not see.
@@ -185,11 +185,11 @@ fn render(report: Report, viewer: Viewer) -> RenderReply {
 fn answer(document: &Document, viewer: &Viewer, report: Report, durable: bool) -> Result<StoredResponse> {
     let Report { resolved, conflicts } = report;
     let reply = SyncReply { document: rendered(document, viewer, durable)?, resolved, conflicts };
-    let status = if durable { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let success = Success::accepted_unless(durable);
     Ok(StoredResponse {
         etag: Some(format!("\"{}\"", document.tag())),
         position: Some(document.position().to_string()),
-        ..StoredResponse::json(status, &reply)?
+        ..StoredResponse::json(success, &reply)?
     })
 }
 
@@ -303,7 +303,7 @@ async fn page(api: &Api, viewer: &Viewer, query: ListQuery, audit: bool) -> Hand
         }
     }
     let next_cursor = after.filter(|_| more).map(|after| encode_cursor(&format!("{} {}", after.open, after.number)));
-    Ok(json(StatusCode::OK, &Page { items, next_cursor })?)
+    Ok(json(Success::Done, &Page { items, next_cursor })?)
 }
 
 fn parse_after(text: &str) -> Result<ConflictCursor, ()> {
@@ -319,7 +319,7 @@ fn parse_after(text: &str) -> Result<ConflictCursor, ()> {
 )]
 async fn read(State(api): State<Api>, PathParameter(id): PathParameter, caller: Caller) -> HandlerResult<Response> {
     let (kept, _) = resolve::find(&api, &caller.viewer, &id).await?;
-    Ok(json(StatusCode::OK, &ConflictItem::from(kept))?)
+    Ok(json(Success::Done, &ConflictItem::from(kept))?)
 }
 
 /// How a person decides.
@@ -395,6 +395,6 @@ fn render_resolved(kept: Kept, how: Resolution, viewer: Viewer) -> RenderReply {
 
 fn answer_resolved(kept: Kept, document: &Document, viewer: &Viewer, durable: bool) -> Result<StoredResponse> {
     let reply = ResolveReply { conflict: kept.into(), document: rendered(document, viewer, durable)? };
-    let status = if durable { StatusCode::OK } else { StatusCode::ACCEPTED };
-    StoredResponse::json(status, &reply)
+    let success = Success::accepted_unless(durable);
+    StoredResponse::json(success, &reply)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
-use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{OpenApi, ToSchema};
@@ -33,6 +33,7 @@ use crate::http::request::preconditions::is_unchanged;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::{ChangeRefusals, IfNoneMatch, Preconditions, WriteHeaders};
+use crate::http::response::success::{Success, not_modified};
 
 mod access;
 mod batch;
@@ -337,7 +338,7 @@ async fn read(
     let unchanged = is_unchanged(&headers, &document, &viewer)?;
     let audience = document.meta.audience(&viewer);
     let mut response = if unchanged {
-        StatusCode::NOT_MODIFIED.into_response()
+        not_modified()
     } else {
         let json = [(CONTENT_TYPE, const { HeaderValue::from_static("application/json") })];
         (json, shown(&api, &document, audience)?).into_response()
@@ -416,7 +417,7 @@ async fn list(
         items.push(item);
     }
     let next_cursor = listed.last().filter(|_| more).map(|entry| encode_cursor(entry.meta.name.id.as_str()));
-    Ok(json(StatusCode::OK, &Page { items, next_cursor })?)
+    Ok(json(Success::Done, &Page { items, next_cursor })?)
 }
 
 /// The refusal of a position that is not in this log, where the caller must read anew.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,8 +18,9 @@ use crate::features::operations::backups::Backups;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
-use crate::http::response::json::json;
+use crate::http::response::json::{json, not_ready};
 use crate::http::response::openapi::{CommonProblems, problems};
+use crate::http::response::success::Success;
 use crate::jobs::sql::note_believed_clock;
 
 pub(crate) mod backups;
@@ -51,7 +51,7 @@ struct Liveness {
     responses((status = 200, description = "The process lives.", body = Liveness), CommonProblems),
 )]
 async fn alive() -> HandlerResult<Response> {
-    Ok(json(StatusCode::OK, &Liveness { status: "alive" })?)
+    Ok(json(Success::Done, &Liveness { status: "alive" })?)
 }
 
 /// How the server is.
@@ -221,12 +221,9 @@ async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups
         let ring = api.reads.hub.gate();
         (ring.head().0, ring.durable())
     };
-    let (status, word) = match api.engine.is_running() && !report.past_bound {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-    };
+    let is_ready = api.engine.is_running() && !report.past_bound;
     let answer = Readiness {
-        status: word,
+        status: if is_ready { "ready" } else { "unavailable" },
         storage: Storage::of(&report),
         backlog: Backlog { events: report.backlog_events, bytes: report.backlog_bytes },
         last_commit: report.last_commit,
@@ -239,7 +236,7 @@ async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups
         clock: Clock::of(&api),
         last_backup: backups.last_good().map(|at| LastBackup::of(at, api.clock.now())),
     };
-    Ok(json(status, &answer)?)
+    Ok(if is_ready { json(Success::Done, &answer)? } else { not_ready(&answer)? })
 }
 
 /// Confirm the wall clock
@@ -258,7 +255,7 @@ async fn confirm_clock(State(api): State<Api>, caller: Caller) -> HandlerResult<
     if let Err(error) = api.engine.rows(note_believed_clock).await {
         tracing::warn!(%error, "that the clock was confirmed is not stored: a start within the hour doubts it again");
     }
-    Ok(json(StatusCode::OK, &Clock::of(&api))?)
+    Ok(json(Success::Done, &Clock::of(&api))?)
 }
 
 problems! {

@@ -9,6 +9,7 @@ use super::*;
 use crate::base::entropy::SeededEntropy;
 use crate::features::rate_limits::rules::matching::Pattern;
 use crate::http::idempotency::StoredResponse;
+use crate::http::response::success::Success;
 use crate::jobs::tests::running::Running;
 
 const PATH: &str = "/api/v1/games/g1";
@@ -40,7 +41,7 @@ async fn open_with(running: &Running, default: Limit) -> Arc<RateLimits> {
 
 async fn create(limits: &Arc<RateLimits>, id: Option<&str>, fields: RuleFields) -> Result<Rule> {
     let name = fields.name.clone();
-    let once = IdempotentCall::unkeyed(|_: &Rule| StoredResponse::json(http::StatusCode::CREATED, &()));
+    let once = IdempotentCall::unkeyed(|_: &Rule| StoredResponse::json(Success::Created, &()));
     limits.create_rule(id.map(|id| DocumentId::new(id).unwrap()), fields, once).await?;
     Ok(limits.limiter.rules().into_iter().find(|rule| *rule.name == *name).unwrap())
 }
@@ -166,7 +167,7 @@ async fn rules_are_unique_by_name_and_bounded_and_keep_their_age() {
         create(&limits, None, rule(&format!("r{number}"), limit(1, 1, 1))).await.unwrap();
     }
     assert_eq!(create(&limits, None, rule("more", limit(1, 1, 1))).await.unwrap_err().kind(), Kind::TooLarge);
-    let made = || IdempotentCall::unkeyed(|_: &UserLimit| StoredResponse::json(http::StatusCode::CREATED, &()));
+    let made = || IdempotentCall::unkeyed(|_: &UserLimit| StoredResponse::json(Success::Created, &()));
     limits.create_user(user("a"), limit(1, 1, 1), made()).await.unwrap();
     assert_eq!(limits.limiter.user(&user("a")).unwrap().limit, limit(1, 1, 1));
     let again = limits.create_user(user("a"), limit(1, 1, 1), made()).await;

@@ -17,6 +17,7 @@ use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Kind, Result};
 use crate::features::reconciliation::external::Report;
 use crate::http::idempotency::{IdempotentCall, StoredResponse};
+use crate::http::response::success::Success;
 use crate::jobs::tests::running::{DAY, Running};
 
 /// Finds `documents/games` as it is told to, and nothing else.
@@ -68,7 +69,7 @@ async fn register(reconciliation: &Reconciliation, name: &str, every: u64) {
 async fn report(reconciliation: &Arc<Reconciliation>, name: &str, expected: u32, actual: u32) {
     let counts = |count: u32| Counts::from([("rows".to_owned(), Count::from(count))]);
     let report = Report { expected: counts(expected), actual: counts(actual), ..Report::default() };
-    let once = IdempotentCall::unkeyed(|made: &ReportOutcome| StoredResponse::json(http::StatusCode::OK, made));
+    let once = IdempotentCall::unkeyed(|made: &ReportOutcome| StoredResponse::json(Success::Done, made));
     let received = Received { service: name.into(), report, latency_ms: None, at: None };
     reconciliation.report(received, once).await.unwrap();
 }

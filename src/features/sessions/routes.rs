@@ -3,8 +3,8 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use http::HeaderMap;
 use http::header::{HeaderValue, SET_COOKIE, USER_AGENT};
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,6 +28,7 @@ use crate::http::request::path::PathParameter;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
 use crate::http::response::revoked::{RevokedLater, revoked};
+use crate::http::response::success::Success;
 
 mod admin;
 mod login;
@@ -206,7 +207,7 @@ async fn open(
     let cookie = (session.holder.viewer() == caller.viewer).then(|| cookie(&sessions, &token)).transpose()?;
     let session = SessionItem::new(session, &sessions, &caller)?;
     let opened = OpenedSession { token: token.expose().to_owned(), session };
-    let mut response = json(StatusCode::CREATED, &opened)?;
+    let mut response = json(Success::Created, &opened)?;
     response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
     Ok(response)
 }
@@ -243,7 +244,7 @@ async fn list(
     page: PageRequest,
 ) -> HandlerResult<Response> {
     let found = sessions.table.list(Some(&caller.viewer), page.after.as_deref(), page.limit);
-    Ok(json(StatusCode::OK, &session_page(found, &sessions, &caller)?)?)
+    Ok(json(Success::Done, &session_page(found, &sessions, &caller)?)?)
 }
 
 /// What is to be said of a session; what is left out stays, null takes it away.
@@ -291,7 +292,7 @@ async fn describe_current(
         device_name: check("deviceName", device_name)?,
     };
     let session = sessions.describe(&current(&sessions, &caller)?, description).await?;
-    Ok(json(StatusCode::OK, &SessionItem::new(session, &sessions, &caller)?)?)
+    Ok(json(Success::Done, &SessionItem::new(session, &sessions, &caller)?)?)
 }
 
 /// Log out
@@ -375,9 +376,9 @@ struct EndedSessions {
 async fn end_others(Extension(sessions): Extension<SessionStore>, caller: Caller) -> HandlerResult<Response> {
     let current = caller.session.as_ref().map(|shown| &*shown.id);
     let (ended, durability) = sessions.end(sessions.table.others(&caller.viewer, current)).await;
-    let (status, durable) = match durability {
-        Durability::Durable => (StatusCode::OK, None),
-        Durability::Pending => (StatusCode::ACCEPTED, Some(false)),
+    let (success, durable) = match durability {
+        Durability::Durable => (Success::Done, None),
+        Durability::Pending => (Success::Accepted, Some(false)),
     };
-    Ok(json(status, &EndedSessions { ended, durable })?)
+    Ok(json(success, &EndedSessions { ended, durable })?)
 }

@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap,
     HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
-    LOCATION, RANGE, X_FRAME_OPTIONS,
+    RANGE, X_FRAME_OPTIONS,
 };
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use rustix::io::Errno;
 use tower::service_fn;
 use tower::util::BoxCloneSyncService;
@@ -27,6 +27,7 @@ use super::recent::{FILE_BYTES_MAX, RecentFile, RecentFiles};
 use crate::base::error::{Error, Kind};
 use crate::http::error::HttpError;
 use crate::http::response::problem_pages::ICON_PATH;
+use crate::http::response::success::see_other;
 use crate::http::server::public_files::{PublicFiles, SentAsIs, nothing_there};
 
 /// The policy of an HTML file that brings none of its own: what it holds itself runs, and it may use everything of this
@@ -89,7 +90,7 @@ impl Files {
         let read = Instant::now();
         let response = self.find(request, path).await?;
         let length = content_length(response.headers());
-        if response.status() != StatusCode::OK || length.is_none_or(|length| length > FILE_BYTES_MAX) {
+        if response.status() != 200 || length.is_none_or(|length| length > FILE_BYTES_MAX) {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
@@ -122,9 +123,9 @@ impl Files {
 
     /// Adds what is said of every file.
     async fn complete(&self, mut response: Response, path: &str) -> Response {
-        match response.status() {
-            StatusCode::NOT_FOUND => return refuse(io::ErrorKind::NotFound.into(), path),
-            StatusCode::PRECONDITION_FAILED => {
+        match response.status().as_u16() {
+            404 => return refuse(io::ErrorKind::NotFound.into(), path),
+            412 => {
                 let message = "the file is another one than the request is about";
                 return HttpError(Error::new(Kind::PreconditionFailed, message)).into_response();
             }
@@ -187,11 +188,7 @@ fn refuse(error: io::Error, path: &str) -> Response {
             HttpError(Error::not_found(message)).into_response()
         }
         // Where browsers look for an icon by themselves.
-        "favicon.ico" | "favicon.svg" => (
-            StatusCode::TEMPORARY_REDIRECT,
-            [(LOCATION, HeaderValue::from_static(ICON_PATH)), (CACHE_CONTROL, NO_CACHE)],
-        )
-            .into_response(),
+        "favicon.ico" | "favicon.svg" => ([(CACHE_CONTROL, NO_CACHE)], see_other(ICON_PATH)).into_response(),
         _ => HttpError(nothing_there()).into_response(),
     }
 }

@@ -3,7 +3,6 @@
 use axum::Extension;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
-use http::StatusCode;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -28,6 +27,7 @@ use crate::http::request::path;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
+use crate::http::response::success::Success;
 
 /// The calls about usage.
 pub(crate) fn router(usage: Usage) -> OpenApiRouter<Api> {
@@ -198,7 +198,7 @@ async fn mine(
         counters: standing.counts.into(),
         limits: limits.into(),
     };
-    Ok(json(StatusCode::OK, &item)?)
+    Ok(json(Success::Done, &item)?)
 }
 
 /// The status of a subscription. By way of a string: a derived enum would also take `{"active": null}`.
@@ -295,7 +295,7 @@ async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> Hand
     let (after, limit) = (page.after.unwrap_or_default(), page.limit);
     let found = api.reads.ask(move |reader| reader.rows(|conn| sql::list(conn, &after, limit + 1))).await?;
     let key = |subscription: &Subscription| subscription.user.to_string();
-    Ok(json(StatusCode::OK, &Page::new(found, limit, key, SubscriptionItem::from))?)
+    Ok(json(Success::Done, &Page::new(found, limit, key, SubscriptionItem::from))?)
 }
 
 /// A user's subscription
@@ -311,7 +311,7 @@ async fn one(State(api): State<Api>, caller: Caller, UserPath(user): UserPath) -
     let asked = user.clone();
     let found = api.reads.ask(move |reader| reader.rows(|conn| sql::subscription(conn, asked.as_str()))).await?;
     let absent = || Error::not_found(format!("{user} has no subscription, so the default plan is in force"));
-    Ok(json(StatusCode::OK, &SubscriptionItem::from(found.ok_or_else(absent)?))?)
+    Ok(json(Success::Done, &SubscriptionItem::from(found.ok_or_else(absent)?))?)
 }
 
 /// Set a user's subscription
@@ -339,8 +339,8 @@ async fn put(
     let subscription = sent.parse::<SubscriptionBody>()?.checked(user)?;
     let stored = subscription.clone();
     let is_new = api.engine.rows(move |conn, now| service::put(conn, stored, now)).await?;
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(json(status, &SubscriptionItem::from(subscription))?)
+    let success = Success::created_if(is_new);
+    Ok(json(success, &SubscriptionItem::from(subscription))?)
 }
 
 /// The extractor of `{userId}`. Error: `Invalid`.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::sleep;
 
@@ -17,6 +16,7 @@ use crate::engine::read::follow::{Follow, Follower, Item};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
+use crate::http::response::success::no_content;
 use crate::live::topics::Interest;
 
 /// Most events in one page. What is left is in the next.
@@ -139,7 +139,7 @@ impl<'a> Page<'a> {
 
     fn into_response(mut self, more: bool) -> Response {
         if self.events == 0 {
-            return StatusCode::NO_CONTENT.into_response();
+            return no_content();
         }
         let position = self.position.unwrap_or(Position::Start);
         let _ = write!(self.out, "],\"position\":\"{position}\",\"more\":{more}}}");

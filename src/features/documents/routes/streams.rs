@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use http::HeaderMap;
 use http::header::HeaderValue;
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use crate::http::request::path::DocumentPath;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::ResumeHeader;
+use crate::http::response::success::{Success, no_content};
 use crate::live::topics::Interest;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -197,8 +198,8 @@ async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &Events
         while found.events.is_empty() {
             tokio::select! {
                 () = subscription.changed() => found = read().await?,
-                () = &mut end => return Ok(StatusCode::NO_CONTENT.into_response()),
-                () = &mut ended => return Ok(StatusCode::NO_CONTENT.into_response()),
+                () = &mut end => return Ok(no_content()),
+                () = &mut ended => return Ok(no_content()),
             }
         }
     }
@@ -254,7 +255,7 @@ fn page_of_history(viewer: &Viewer, found: &EventHistory) -> Result<Response> {
     let last = found.events.last();
     let next_cursor = last.filter(|_| found.more).map(|event| encode_cursor(&event.version.to_string()));
     let page = HistoryPage { page: Page { items, next_cursor }, first_version: found.first_version.0 };
-    let mut response = json(StatusCode::OK, &page)?;
+    let mut response = json(Success::Done, &page)?;
     if let Some(event) = last {
         let position = HeaderValue::try_from(event.position().to_string()).map_err(Error::internal)?;
         response.headers_mut().insert(REJOIN_POSITION, position);

@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::StatusCode;
 use http::header::HeaderValue;
 use serde::Deserialize;
 
@@ -17,6 +16,7 @@ use crate::engine::request::{Durability, Write, WriteKey, WriteOutcome, WriteRep
 use crate::http::api::Api;
 use crate::http::idempotency::StoredResponse;
 use crate::http::request::headers::SERVER_TIMING;
+use crate::http::response::success::Success;
 use crate::store::IdempotencyKey;
 
 /// What the answer to a write shows.
@@ -87,11 +87,11 @@ impl Style {
         let durable = durability == Durability::Durable && volatile == 0;
         let single = self.shows != Shows::Results;
         let created = single && self.shows == Shows::Document && last.created;
-        let status = match (done, self.minimal, created) {
-            (false, ..) => StatusCode::ACCEPTED,
-            (true, true, _) => StatusCode::NO_CONTENT,
-            (true, false, true) => StatusCode::CREATED,
-            (true, false, false) => StatusCode::OK,
+        let success = match (done, self.minimal, created) {
+            (false, ..) => Success::Accepted,
+            (true, true, _) => Success::NoContent,
+            (true, false, true) => Success::Created,
+            (true, false, false) => Success::Done,
         };
         let body = match (self.minimal, done) {
             (true, true) => Bytes::new(),
@@ -104,7 +104,7 @@ impl Style {
             position: Some(last.document.position().to_string()),
             location: created.then(|| format!("/api/v1/{}/{}", name.collection, name.id)),
             minimal: self.minimal,
-            ..StoredResponse::from_json(status, body)?
+            ..StoredResponse::from_json(success, body)?
         })
     }
 
@@ -196,5 +196,5 @@ async fn limited_to_today(api: &Api, stored: StoredResponse, viewer: &Viewer) ->
     if !changed {
         return Ok(stored);
     }
-    Ok(StoredResponse { status: StatusCode::NO_CONTENT.as_u16(), minimal: true, body: String::new(), ..stored })
+    Ok(stored.without_body())
 }

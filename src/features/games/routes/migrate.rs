@@ -2,8 +2,7 @@
 
 use axum::Extension;
 use axum::extract::{FromRequest, OriginalUri, Request, State};
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +29,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
 use crate::http::response::openapi::problems;
 use crate::http::response::relocation;
+use crate::http::response::success::{Success, no_content};
 
 pub(super) fn router(departures: Departures) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(migrate, cancel)).routes(routes!(import)).layer(Extension(departures))
@@ -157,7 +157,7 @@ async fn cancel(
     // In a task of its own: what was begun is ended, whether the caller waits for it or not.
     let cancelled = tokio::spawn(async move { migrate_cancel::cancel(&api, &departures, &caller, name, force).await });
     cancelled.await.map_err(Error::internal)??;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }
 
 /// The answer as it is given and kept.
@@ -166,7 +166,7 @@ fn render(departed: &MigratedGame) -> Result<StoredResponse> {
     let (position, confirmed) = (document.position(), *confirmed);
     let (version, hash) = (document.version, document.hash.to_string());
     let body = Migrated { success: true, to: to.clone(), version, hash, position, confirmed };
-    StoredResponse::json(if confirmed { StatusCode::OK } else { StatusCode::ACCEPTED }, &body)
+    StoredResponse::json(Success::accepted_unless(confirmed), &body)
 }
 
 /// What is known of the game's history so far.
@@ -214,10 +214,10 @@ async fn import(
     // In a task of its own: what was begun is ended, whether the other server waits for it or not.
     let taken = tokio::spawn(async move { migrate_in::take(&api, name, piece).await });
     match taken.await.map_err(Error::internal)?? {
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
+        None => Ok(no_content()),
         Some(ImportedHead { version, hash, rows }) => {
             let (hash, rows) = (hash.to_string(), rows.map(|rows| rows.to_string()));
-            Ok(json(StatusCode::OK, &Imported { version, hash, rows })?)
+            Ok(json(Success::Done, &Imported { version, hash, rows })?)
         }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,6 +28,7 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
+use crate::http::response::success::{Success, no_content};
 use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -93,9 +93,9 @@ async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: Idempot
     check_persistent(&document)?;
     let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
     let game = PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version };
-    let once = sent.once(|game: &PersistedGame| StoredResponse::json(StatusCode::OK, game));
+    let once = sent.once(|game: &PersistedGame| StoredResponse::json(Success::Done, game));
     if !once.is_keyed() {
-        return Ok(json(StatusCode::OK, &game)?);
+        return Ok(json(Success::Done, &game)?);
     }
     // Kept before it is given. Whoever repeats the call after a crash between the two has it stored once more, which is
     // the same as once.
@@ -225,7 +225,7 @@ async fn remove(
         return Err(GAME_RUNNING.error(message).into());
     }
     api.engine.purge(game, viewer, None).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }
 
 /// What is stored of a game, and how storing goes.
@@ -305,7 +305,7 @@ async fn persistence(
     let report = api.health.report();
     let milliseconds = |percent| report.commit_times.percentile(percent).map(|took| took.as_secs_f64() * 1000.0);
     Ok(json(
-        StatusCode::OK,
+        Success::Done,
         &Persistence {
             version: document.version,
             whole,

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,6 +18,7 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::response::revoked::{RevokedLater, revoked};
+use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))
@@ -98,13 +98,13 @@ async fn join(State(api): State<Api>, GamePath(game): GamePath, sent: Idempotent
     }
     let (showing, name) = (api.clone(), game.clone());
     let once = sent.once(move |(seat, new): &(Seat, bool)| {
-        let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
+        let success = Success::created_if(*new);
         let mut taken = shown(&showing, &name, seat.clone());
         if *new {
             // The others are told of it in a moment.
             taken.since = taken.since.or(Some(seat.joined_at));
         }
-        StoredResponse::json(status, &taken)
+        StoredResponse::json(success, &taken)
     });
     let answered = service::join(&api, &game, &sent.caller.viewer, (player_id, seat), once).await?;
     Ok(respond(answered)?)
@@ -123,7 +123,7 @@ async fn list(
 ) -> HandlerResult<Response> {
     let seats = service::list(&api, &game, &viewer).await?;
     let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
-    Ok(json(StatusCode::OK, &Seats { items })?)
+    Ok(json(Success::Done, &Seats { items })?)
 }
 
 /// Leave a seat
@@ -188,7 +188,7 @@ async fn complete(
     let game_id = game.id.clone();
     let once = sent.once(|completed_at: &Timestamp| {
         StoredResponse::json(
-            StatusCode::OK,
+            Success::Done,
             &CompletedGame { game_id, status: "completed", completed_at: *completed_at },
         )
     });

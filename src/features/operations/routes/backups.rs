@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, timeout};
@@ -21,6 +20,7 @@ use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::problems;
+use crate::http::response::success::Success;
 use crate::jobs::runner::RunnerHandle;
 use crate::store::file::backup::Backup;
 
@@ -88,7 +88,7 @@ async fn list(Extension(backups): Extension<Arc<Backups>>, caller: Caller) -> Ha
     caller.require_administrator()?;
     let found = spawn_blocking(move || backups.list()).await.map_err(Error::internal)??;
     let items = found.into_iter().map(BackupItem::from).collect();
-    Ok(json(StatusCode::OK, &BackupList { items })?)
+    Ok(json(Success::Done, &BackupList { items })?)
 }
 
 /// Make a backup now
@@ -133,5 +133,5 @@ async fn begin(
         None => spawn_blocking(move || backups.list()).await.map_err(Error::internal)??.into_iter().next(),
     };
     let failed = || Error::new(Kind::StorageUnavailable, "the backup has failed; GET /api/v1/admin/jobs says why");
-    Ok(json(StatusCode::ACCEPTED, &BackupItem::from(newest.ok_or_else(failed)?))?)
+    Ok(json(Success::Accepted, &BackupItem::from(newest.ok_or_else(failed)?))?)
 }

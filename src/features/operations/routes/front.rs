@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,6 +15,7 @@ use crate::document::rules::Rules;
 use crate::http::api::Api;
 use crate::http::response::openapi::CommonProblems;
 use crate::http::response::problem_pages;
+use crate::http::response::success::permanent_redirect;
 
 /// What the page shows to begin with, in the order of preference; one that has rules may take no state but its own.
 const COLLECTIONS: [&str; 5] = ["games", "notes", "lists", "rooms", "things"];
@@ -84,7 +85,7 @@ async fn front(ruled: Extension<RuledCollections>, headers: HeaderMap) -> Respon
     responses((status = 308, description = "At `/_/`."), CommonProblems),
 )]
 async fn to_own_front() -> Response {
-    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "/_/")]).into_response()
+    permanent_redirect("/_/")
 }
 
 /// What this is, also when the host has a page of their own at `/`

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +20,7 @@ use crate::http::error::HandlerResult;
 use crate::http::page::PageRequest;
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
+use crate::http::response::success::Success;
 
 /// Most of those who were refused most.
 const OFFENDERS: usize = 10;
@@ -151,5 +151,5 @@ async fn metrics(
         top_offenders: ledger.top(OFFENDERS, |tally| tally.limited).into_iter().map(UserMetrics::from).collect(),
         memory: Memory { identities: size.identities, buckets: size.buckets, unsaved_buckets: size.unsaved },
     };
-    Ok(json(StatusCode::OK, &answer)?)
+    Ok(json(Success::Done, &answer)?)
 }

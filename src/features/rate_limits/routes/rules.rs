@@ -4,8 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,6 +24,7 @@ use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
+use crate::http::response::success::{Success, no_content};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -151,7 +151,7 @@ impl RuleBody {
 async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let items = rules.iter().zip(1..).map(|(rule, rank)| shown(rule, rank)).collect();
-    Ok(json(StatusCode::OK, &RuleList { items })?)
+    Ok(json(Success::Done, &RuleList { items })?)
 }
 
 /// Make a rule
@@ -172,7 +172,7 @@ async fn create(
     let fields = body.check()?;
     let known = Arc::clone(&limits);
     let once = sent.once(move |rule: &Rule| {
-        StoredResponse::json(StatusCode::CREATED, &shown(rule, rank(&known.limiter.rules(), rule)))
+        StoredResponse::json(Success::Created, &shown(rule, rank(&known.limiter.rules(), rule)))
     });
     let answered = limits.create_rule(id, fields, once).await?;
     Ok(created(answered, "/api/v1/admin/rate-limits/rules", "id")?)
@@ -194,7 +194,7 @@ async fn read(
     let rules = limits.limiter.rules();
     let found = rules.iter().find(|rule| *rule.id == *id);
     let rule = found.ok_or_else(|| Error::not_found("there is no rule of this id"))?;
-    Ok(json(StatusCode::OK, &shown(rule, rank(&rules, rule)))?)
+    Ok(json(Success::Done, &shown(rule, rank(&rules, rule)))?)
 }
 
 /// Change a rule
@@ -215,7 +215,7 @@ async fn put(
         return Err(Error::invalid_field("id", "is another than in the path").into());
     }
     let rule = limits.replace_rule(id, body.check()?).await?;
-    Ok(json(StatusCode::OK, &shown(&rule, rank(&limits.limiter.rules(), &rule)))?)
+    Ok(json(Success::Done, &shown(&rule, rank(&limits.limiter.rules(), &rule)))?)
 }
 
 /// Take a rule away
@@ -232,5 +232,5 @@ async fn remove(
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_rule(id).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -26,6 +25,7 @@ use crate::http::page::{Page, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
+use crate::http::response::success::Success;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -47,7 +47,7 @@ struct Items<'a> {
 
 fn items(updates: &[Arc<Update>], detail: Detail) -> Result<Response> {
     let entries = updates.iter().filter_map(|update| update.entry());
-    json(StatusCode::OK, &Items { items: entries.map(|entry| entry.limited_to(detail)).collect() })
+    json(Success::Done, &Items { items: entries.map(|entry| entry.limited_to(detail)).collect() })
 }
 
 /// The verdict in force of each service
@@ -110,7 +110,7 @@ async fn audit(
     };
     let rows = reconciliation.audit(filter, page.limit).await?;
     let item = |row: Entry| row.limited_to(detail_for(&caller)).into_owned();
-    Ok(json(StatusCode::OK, &Page::new(rows, page.limit, |row| row.seq.to_string(), item))?)
+    Ok(json(Success::Done, &Page::new(rows, page.limit, |row| row.seq.to_string(), item))?)
 }
 
 fn moment(field: &str, text: &str) -> Result<Timestamp> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -23,6 +22,7 @@ use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
+use crate::http::response::success::Success;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(RepairBody, RepairResult, Verdicts)))]
@@ -93,7 +93,7 @@ async fn repair(
         service: &repaired.verdict.service,
         status: repaired.verdict.status,
     };
-    Ok(json(StatusCode::OK, &answer)?)
+    Ok(json(Success::Done, &answer)?)
 }
 
 fn side(text: &str) -> Result<RepairSource> {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -28,6 +27,7 @@ use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
+use crate::http::response::success::{Success, no_content};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ServiceBody, ReportBody, OutsideService)))]
@@ -111,7 +111,7 @@ async fn list(
 ) -> HandlerResult<Response> {
     let found = reconciliation.services(page.after.unwrap_or_default(), page.limit).await?;
     let item = |service| OutsideService::of(service, &reconciliation);
-    Ok(json(StatusCode::OK, &Page::new(found, page.limit, |service| service.name.clone(), item))?)
+    Ok(json(Success::Done, &Page::new(found, page.limit, |service| service.name.clone(), item))?)
 }
 
 /// Read an outside service
@@ -129,7 +129,7 @@ async fn read(
     _: Caller,
 ) -> HandlerResult<Response> {
     let service = reconciliation.service(&name).await?;
-    Ok(json(StatusCode::OK, &OutsideService::of(service, &reconciliation))?)
+    Ok(json(Success::Done, &OutsideService::of(service, &reconciliation))?)
 }
 
 /// Make an outside service known, or change it
@@ -166,8 +166,8 @@ async fn register(
     }
     let report_every = Duration::from_secs(report_every_seconds.into());
     let (service, fresh) = reconciliation.register(Registration { name, report_every, description }).await?;
-    let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(json(status, &OutsideService::of(service, &reconciliation))?)
+    let success = Success::created_if(fresh);
+    Ok(json(success, &OutsideService::of(service, &reconciliation))?)
 }
 
 /// Forget an outside service
@@ -186,7 +186,7 @@ async fn forget(
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
     reconciliation.forget(name).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }
 
 /// What a service should have done, and what it did. Names on one side only count as a difference.
@@ -252,7 +252,7 @@ async fn report(
         actual_job_ids: ids("actualJobIds", body.actual_job_ids)?,
     };
     let received = Received { service, report, latency_ms: body.latency_ms, at: body.at };
-    let once = sent.once(|made: &ReportOutcome| StoredResponse::json(StatusCode::OK, made));
+    let once = sent.once(|made: &ReportOutcome| StoredResponse::json(Success::Done, made));
     Ok(respond(reconciliation.report(received, once).await?)?)
 }
 

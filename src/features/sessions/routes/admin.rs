@@ -2,7 +2,6 @@
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,6 +18,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Query;
 use crate::http::response::revoked::{RevokedLater, revoked};
+use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list_all)).routes(routes!(end_any))
@@ -55,7 +55,7 @@ async fn list_all(
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let of = query.user.map(Viewer::called);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
-    Ok(json(StatusCode::OK, &session_page(found, &sessions, &caller)?)?)
+    Ok(json(Success::Done, &session_page(found, &sessions, &caller)?)?)
 }
 
 /// End anybody's session

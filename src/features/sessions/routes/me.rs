@@ -2,7 +2,6 @@
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +14,7 @@ use crate::features::sessions::service::SessionStore;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::{Caller, Member, Principal};
+use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(me))
@@ -87,7 +87,7 @@ async fn me(Extension(sessions): Extension<SessionStore>, caller: Caller) -> Han
             Principal::Local | Principal::Anonymous => None,
         },
     };
-    Ok(json(StatusCode::OK, &me)?)
+    Ok(json(Success::Done, &me)?)
 }
 
 /// Why the server takes a caller for whom it does.
