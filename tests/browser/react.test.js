@@ -18,14 +18,24 @@ const GAME = 'games/g1';
 let browser;
 /** The page's program. @type {string} */
 let program;
-before(async () => {
+/** @param {string} path */
+const file = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+const CLIENT = file('../../src/web/client/');
+
+/** A program for the browser. @param {string} entry */
+async function bundle(entry) {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('./support/react/app.js', import.meta.url))],
-    bundle: true, format: 'iife', write: false, target: 'es2022',
-    nodePaths: [fileURLToPath(new URL('./node_modules', import.meta.url))],
+    entryPoints: [file(entry)], bundle: true, format: 'iife', write: false, target: 'es2022', jsx: 'automatic',
+    nodePaths: [file('./node_modules')], outdir: file('./'), loader: { '.css': 'empty' },
+    alias: { 'rejoin-client/react': `${CLIENT}react.js`, 'rejoin-client': `${CLIENT}rejoin.js` },
     define: { 'process.env.NODE_ENV': '"production"', 'import.meta.env': '{"MODE": "test"}' },
   });
-  program = outputFiles[0].text;
+  return outputFiles[0].text;
+}
+
+before(async () => {
+  program = await bundle('./support/react/app.js');
   browser = await launch();
 });
 after(() => browser?.close());
@@ -228,4 +238,27 @@ test('a collection of TanStack DB follows the server and writes to it', async (t
     app.db.insert({ id: 'no name' }).isPersisted.promise.catch((error) => error.status));
   assert.equal(refused, 400);
   await until(page, () => app.db.size === 1);
+});
+
+test('the example dashboard shows verdicts and lets the host run an interaction', async (t) => {
+  const server = await Server.start(t);
+  await server.create('campaigns', 'strahd', { name: 'Curse of the mists' });
+  await server.create('interactions', 'bridge', { campaignId: 'strahd', title: 'The rope bridge' });
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const example = await bundle('../../examples/dashboard-react/src/main.jsx');
+  await page.goto(`${server.url}/readyz?campaign=strahd`);
+  await page.evaluate((text) => {
+    document.body.innerHTML = '<div id="root"></div>';
+    new Function(text)();
+  }, example);
+  await page.getByText(/^All \d+ services are verified\.$/).waitFor();
+  await page.getByRole('button', { name: 'The rope bridge' }).click();
+  await page.getByRole('button', { name: 'open' }).click();
+  await page.getByText('waiting-for-players, round 0').waitFor();
+  await page.getByRole('button', { name: 'start' }).click();
+  await page.getByRole('alert').waitFor();
+  assert.equal((await server.document('interactions/bridge')).state.status, 'waiting-for-players');
 });
