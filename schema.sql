@@ -2,6 +2,7 @@
 --
 -- To look inside while the server runs:  sqlite3 -readonly rejoin.db
 --   SELECT * FROM current_documents;  SELECT * FROM readable_events;
+-- Features that came later make their tables at the start, where they are not there yet: src/features/*/tables.sql.
 -- Times are text, RFC 3339 UTC with milliseconds. JSON is text. Hashes are SHA-256 in 64 lower-case hex digits.
 --
 -- A column `mac` is HMAC-SHA-256 over the name of the table and the row's other columns, by the key in

@@ -16,13 +16,14 @@ use crate::engine::refusal::RESERVED_COLLECTION;
 use crate::feature::{Close, Feature, FeatureContext, ServerParts, Task};
 use crate::features::{DEFINITIONS, RESERVED};
 use crate::http::api::{Api, Routes};
-use crate::http::request::caller::{Loopback, NoSessions};
+use crate::http::request::caller::{Authenticators, Loopback, NoSessions};
 use crate::http::request::cookie::SessionCookie;
 use crate::http::request::origins::AllowedOrigins;
 use crate::http::response::api_description::{self, ApiAdditions};
 use crate::http::response::problem_pages;
 use crate::http::response::problem_types;
 use crate::http::server::middleware::MiddlewareDeps;
+use crate::http::server::path_guard::{OpenPaths, PathGuard};
 use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::jobs::{self, Job};
@@ -38,6 +39,7 @@ pub(super) struct FeatureSet {
     pub hooks: engine::Hooks,
     /// Words that no collection is called.
     reserved: BTreeSet<Collection>,
+    open_paths: Vec<OpenPaths>,
     pub jobs: Vec<Job>,
     pub tasks: Vec<Task>,
     pub close: StopSteps,
@@ -56,6 +58,11 @@ pub(super) fn volatile_collections(options: &FeatureOptions) -> BTreeSet<Collect
 /// Makes the tables of the features that `schema.sql` does not have. Error: it does not work, or one makes what another
 /// has.
 pub(super) fn create_tables(features: &[Feature], writer: &Writer) -> Result<(), StartError> {
+    for definition in DEFINITIONS {
+        let Some(sql) = definition.tables else { continue };
+        let created = writer.create_tables("", sql);
+        created.map_err(|why| StartError::Feature(definition.name, format!("its tables: {why}")))?;
+    }
     for feature in features {
         let Some(sql) = feature.tables else { continue };
         let created = writer.create_tables(&format!("{}_", feature.name.replace('-', "_")), sql);
@@ -86,6 +93,7 @@ impl FeatureSet {
         set.problems.extend(shared.into_iter().flatten());
         set.jobs.push(jobs::trim::trim_job());
         set.reserve("server", RESERVED)?;
+        set.open_paths.push(OpenPaths { to_all: &["/problems"], to_credentials: &[] });
         for definition in DEFINITIONS {
             let opened = (definition.open)(context, Feature::new(definition.name));
             set.add(opened.map_err(|error| StartError::Stored(definition.name, error.to_string()))?)?;
@@ -107,8 +115,10 @@ impl FeatureSet {
 
     /// Error: a word that it reserves cannot be a collection's name anyhow.
     fn add(&mut self, feature: Feature) -> Result<(), StartError> {
-        let Feature { name, tables: _, routes, problems, api, reserved, hooks, jobs, tasks, close, parts } = feature;
+        let Feature { name, tables: _, routes, problems, api, reserved, open_paths, hooks, .. } = feature;
+        let Feature { jobs, tasks, close, parts, .. } = feature;
         self.reserve(name, reserved)?;
+        self.open_paths.push(open_paths);
         self.routes.extend(routes);
         self.problems.extend(problems);
         self.api.extend(api);
@@ -164,7 +174,7 @@ impl FeatureSet {
     /// Attaches what belongs to the engine and to presence.
     pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, presence: &Presence) {
         options.hooks.append(&mut self.hooks);
-        options.reserved_collections.append(&mut self.reserved);
+        options.reserved_collections.extend(self.reserved.iter().cloned());
         options.relocations = self.parts.relocations.take();
         self.api.relocation = options.relocations.as_ref().map(|store| store.problems()).unwrap_or_default();
         if let Some(participants) = self.parts.participants.take() {
@@ -176,17 +186,23 @@ impl FeatureSet {
     pub(super) fn router(&mut self, deps: &MiddlewareDeps) -> Router<Api> {
         let problem_pages = problem_pages::routes(std::mem::take(&mut self.problems));
         let parts = std::iter::once(problem_pages).chain(std::mem::take(&mut self.routes));
-        api_description::assemble(parts, std::mem::take(&mut self.api), deps.sessions.cookie())
+        api_description::assemble(parts, std::mem::take(&mut self.api), deps.authenticators.sessions.cookie())
     }
 
     /// What a request has to pass.
     pub(super) fn middleware_deps(&mut self, config: &Config) -> MiddlewareDeps {
         let loopback = if config.loopback_owner { Loopback::Owner } else { Loopback::Nobody };
         let own_paths = OwnPaths::new(self.routes.iter().flat_map(api_description::paths));
-        let ServerParts { sessions, rate_limiter, relocation_paths, public_files, .. } = &mut self.parts;
+        let ServerParts { sessions, service_tokens, rate_limiter, relocation_paths, public_files, .. } =
+            &mut self.parts;
+        let sessions = sessions.take().unwrap_or_else(|| Arc::new(NoSessions(SessionCookie::of_server("none"))));
+        let (open, reserved) = (std::mem::take(&mut self.open_paths), std::mem::take(&mut self.reserved));
+        let path_guard =
+            PathGuard::new(own_paths.clone(), public_files.is_none(), open).with_documents(reserved, *relocation_paths);
         MiddlewareDeps {
+            path_guard,
             public_files: public_files.take().map(|files| (own_paths, files)),
-            sessions: sessions.take().unwrap_or_else(|| Arc::new(NoSessions(SessionCookie::of_server("none")))),
+            authenticators: Authenticators { sessions, service_tokens: service_tokens.take() },
             loopback,
             allowed_origins: AllowedOrigins::new(&config.allowed_origins),
             rate_limiter: rate_limiter.take().unwrap_or_else(|| Arc::new(NoRateLimit)),

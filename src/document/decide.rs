@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::access::{Access, HostedAccess, named_host};
 use super::chain::Tag;
 use super::json::JsonBounds;
-use super::model::{Document, never_there};
+use super::model::{Document, check_credential_writes, never_there};
 use super::patch::ClientPatch;
 use super::rules::{Action, Actor, Documents, Rejection, Rules};
 use super::visibility::{self, Audience, Viewer};
@@ -178,6 +178,7 @@ pub(crate) const DETAILS_OF_DOCUMENT: &[&str] =
 /// Decides a change. Never looks at the state before rights are settled, so that no refusal tells a secret.
 pub(crate) fn decide(request: Request, current: Option<Current<'_>>, context: &Context<'_>) -> Result<Decision> {
     let Request { name, operation, expected } = request;
+    check_scope(&name, current, context.viewer)?;
     if let Some(current) = current {
         check_rights(&operation, current.document, context.viewer)?;
     }
@@ -312,6 +313,18 @@ impl WriteContext<'_> {
         let applied = decided.map_err(rejected)?;
         Ok(Decision::new(&kind, applied.payload.unwrap_or(payload), Some(applied.state)))
     }
+}
+
+/// Refuses a viewer whose credential does not reach the document, or may not change or create it. Errors: `NotFound`,
+/// whether it is there or not; `Gone` for one that is deleted; `Forbidden`.
+fn check_scope(name: &DocumentName, current: Option<Current<'_>>, viewer: &Viewer) -> Result<()> {
+    let Some(scope) = viewer.credential_scope() else { return Ok(()) };
+    if !scope.reaches(name, current.map(|current| current.document.meta.key)) {
+        return Err(never_there(name));
+    }
+    check_credential_writes(viewer)?;
+    let creates = current.is_none_or(|current| current.state.is_none());
+    if creates && !scope.creates(name) { Err(absent(name, current.map(|current| current.document))) } else { Ok(()) }
 }
 
 /// Refuses whoever may not do this to a document that is there, or was. Errors: `NotFound`, as if it had never been

@@ -34,25 +34,27 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Whether `viewer` is its host.
-    pub fn is_host(&self, viewer: &Viewer) -> bool {
-        match viewer {
-            Viewer::Owner => true,
-            Viewer::User(id) => self.host.as_ref() == Some(id),
-        }
+    /// Whether the credential of `viewer` reaches it.
+    fn is_reached_by(&self, viewer: &Viewer) -> bool {
+        viewer.credential_scope().is_none_or(|scope| scope.reaches(&self.name, Some(self.key)))
     }
 
-    /// What `viewer` may see of it.
+    /// Whether `viewer` is its host.
+    pub fn is_host(&self, viewer: &Viewer) -> bool {
+        self.is_reached_by(viewer) && self.audience(viewer) == Audience::Host
+    }
+
+    /// What `viewer` may see of it, if they may read it.
     pub fn audience<'a>(&self, viewer: &'a Viewer) -> Audience<'a> {
-        match viewer {
-            Viewer::User(id) if self.host.as_ref() != Some(id) => Audience::Player(id),
-            Viewer::Owner | Viewer::User(_) => Audience::Host,
+        match viewer.user() {
+            Some(id) if self.host.as_ref() != Some(id) => Audience::Player(id),
+            Some(_) | None => Audience::Host,
         }
     }
 
     /// Whether `viewer` may read it. Whoever may not is to be told the same as if it had never been there.
     pub fn may_read(&self, viewer: &Viewer) -> bool {
-        self.is_host(viewer) || self.access.lets_read(viewer)
+        self.is_reached_by(viewer) && (self.is_host(viewer) || self.access.lets_read(viewer))
     }
 
     /// What `viewer` may see of it; `None`: they may not read it.
@@ -68,6 +70,7 @@ impl Meta {
     /// Refuses a viewer who may not write. Error: `NotFound` for whoever may not read, else `Forbidden`.
     pub fn check_writer(&self, viewer: &Viewer) -> Result<(), Error> {
         self.check_reader(viewer)?;
+        check_credential_writes(viewer)?;
         let allowed = self.is_host(viewer) || self.access.lets_write(viewer);
         if allowed { Ok(()) } else { Err(Error::new(Kind::Forbidden, "you may not write to this document")) }
     }
@@ -75,6 +78,7 @@ impl Meta {
     /// Refuses a viewer who may not delete. Error: `NotFound` for whoever may not read, else `Forbidden`.
     pub fn check_deleter(&self, viewer: &Viewer) -> Result<(), Error> {
         self.check_reader(viewer)?;
+        check_credential_writes(viewer)?;
         if self.is_host(viewer) || self.access.lets_delete(viewer) {
             return Ok(());
         }
@@ -90,6 +94,14 @@ impl Meta {
     /// The same document with another host and access.
     pub fn with_access(&self, HostedAccess { host, access }: HostedAccess, access_seq: Seq) -> Self {
         Self { host, access, access_seq, ..self.clone() }
+    }
+}
+
+/// Refuses a viewer whose credential only reads. Error: `Forbidden`.
+pub(crate) fn check_credential_writes(viewer: &Viewer) -> Result<(), Error> {
+    match viewer.credential_scope() {
+        Some(scope) if !scope.writes => Err(Error::new(Kind::Forbidden, "what this request shows lets it read only")),
+        Some(_) | None => Ok(()),
     }
 }
 

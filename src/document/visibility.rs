@@ -6,6 +6,7 @@
 //! operations turn one redacted state into the next.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use memchr::memmem;
 use serde::{Deserialize, Deserializer};
@@ -14,8 +15,9 @@ use serde_json::{Map, Value};
 
 use super::json::Members;
 use super::patch::{self, PatchOperation};
+use super::scope::CredentialScope;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::UserId;
+use crate::base::ids::{Collection, UserId};
 
 /// What the owner of the server is called where others have their user ids. Nobody else is called so.
 pub(crate) const OWNER: &str = "owner";
@@ -31,31 +33,60 @@ pub enum Viewer {
     Owner,
     /// Someone else; host of what they created, a player of the rest.
     User(UserId),
+    /// Either of them, by a credential that does not reach everything.
+    Scoped(Arc<ScopedViewer>),
+}
+
+/// See [`Viewer::Scoped`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ScopedViewer {
+    /// Who that is; `None`: the owner of the server.
+    pub user: Option<UserId>,
+    /// What the credential reaches.
+    pub scope: CredentialScope,
 }
 
 impl Viewer {
+    /// The viewer who reaches no more than `scope`; `user`: who that is, `None`: the owner of the server.
+    pub(crate) fn scoped(user: Option<UserId>, scope: CredentialScope) -> Self {
+        Self::Scoped(Arc::new(ScopedViewer { user, scope }))
+    }
+
+    /// The user; `None`: the owner of the server.
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Owner => None,
+            Self::User(id) => Some(id),
+            Self::Scoped(scoped) => scoped.user.as_ref(),
+        }
+    }
+
+    /// What the viewer's credential reaches; `None`: everything.
+    pub fn credential_scope(&self) -> Option<&CredentialScope> {
+        match self {
+            Self::Owner | Self::User(_) => None,
+            Self::Scoped(scoped) => Some(&scoped.scope),
+        }
+    }
+
+    /// Whether the viewer's credential reaches every document of a collection.
+    pub(crate) fn reaches_collection(&self, collection: &Collection) -> bool {
+        self.credential_scope().is_none_or(|scope| scope.reaches_collection(collection))
+    }
+
     /// The name that events carry as `actor`.
     pub fn actor(&self) -> Result<UserId> {
-        match self {
-            Self::Owner => UserId::new(OWNER_ACTOR),
-            Self::User(id) => Ok(id.clone()),
-        }
+        self.user().map_or_else(|| UserId::new(OWNER_ACTOR), |id| Ok(id.clone()))
     }
 
     /// The host of what the viewer creates.
     pub(crate) fn as_host(&self) -> Option<UserId> {
-        match self {
-            Self::Owner => None,
-            Self::User(id) => Some(id.clone()),
-        }
+        self.user().cloned()
     }
 
     /// What the viewer is called where others have their user ids.
     pub(crate) fn user_id(&self) -> Result<UserId> {
-        match self {
-            Self::Owner => UserId::new(OWNER),
-            Self::User(id) => Ok(id.clone()),
-        }
+        self.user().map_or_else(|| UserId::new(OWNER), |id| Ok(id.clone()))
     }
 
     /// Whether `id` can be taken for a name of the owner: `owner`, or the `actor` of the owner's events, in letters of
@@ -90,10 +121,7 @@ impl Viewer {
     /// Names the viewer where two viewers must not be taken for one, as in the scope of an idempotency key: no user id
     /// begins with `@`.
     pub fn scope(&self) -> &str {
-        match self {
-            Self::Owner => "@owner",
-            Self::User(id) => id.as_str(),
-        }
+        self.user().map_or("@owner", UserId::as_str)
     }
 }
 

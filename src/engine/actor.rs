@@ -297,6 +297,9 @@ impl EngineActor {
         let documents = round.changed.iter().filter_map(|name| self.state.documents.get(name));
         let documents = documents.map(|cached| Arc::clone(&cached.document));
         let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
+        for entry in round.entries.iter().filter(|entry| entry.recreates) {
+            self.options.hooks.iter().for_each(|hook| hook.before_recreation_published(entry.event.meta.key));
+        }
         self.hub.publish(documents, &events, self.disk.durable());
         for event in events.iter().filter(|event| event.deletes) {
             let removed = RemovedDocument(&event.meta);

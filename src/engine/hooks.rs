@@ -79,6 +79,13 @@ pub trait DocumentHook: Send + Sync {
         let _ = removed;
     }
 
+    /// The document with this [`key`](Change::document_key) was deleted, is there anew and about to be visible: it is
+    /// another document, and what somebody was given of the deleted one ends. Also called for documents that live in
+    /// memory only.
+    fn before_recreation_published(&self, key: i64) {
+        let _ = key;
+    }
+
     /// Takes away what `subject` names, in the transaction that `conn` is in. Done before, it changes nothing: it is
     /// repeated after a transaction that failed, and may be after a kill. See
     /// `Engine::revoke`.
@@ -197,10 +204,7 @@ impl<'a> Change<'a> {
 
     /// Who asked for it; `None`: the owner of the server, or the server itself.
     pub fn user(&self) -> Option<&'a UserId> {
-        match self.viewer {
-            Viewer::User(id) => Some(id),
-            Viewer::Owner => None,
-        }
+        self.viewer.user()
     }
 
     pub(crate) fn viewer(&self) -> &'a Viewer {

@@ -17,9 +17,10 @@ use crate::base::options::{AnyOptionSet, FeatureOptions, OptionSet};
 use crate::document::rules::Rules;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
 use crate::http::api::{Api, Routes, ToSchema};
-use crate::http::request::caller::Sessions;
+use crate::http::request::caller::{ServiceTokens, Sessions};
 use crate::http::response::api_description::ApiAdditions;
 use crate::http::response::relocation::RelocationPaths;
+use crate::http::server::path_guard::OpenPaths;
 use crate::http::server::public_files::PublicFiles;
 use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
@@ -72,6 +73,7 @@ pub struct Feature {
     pub(crate) problems: Vec<&'static ProblemType>,
     pub(crate) api: ApiAdditions,
     pub(crate) reserved: &'static [&'static str],
+    pub(crate) open_paths: OpenPaths,
     pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) tasks: Vec<Task>,
@@ -84,6 +86,8 @@ pub struct Feature {
 pub(crate) struct ServerParts {
     /// Knows the sessions that requests show.
     pub sessions: Option<Arc<dyn Sessions>>,
+    /// Knows the tokens of scripts and bots.
+    pub service_tokens: Option<Arc<dyn ServiceTokens>>,
     /// Says how much each may ask.
     pub rate_limiter: Option<Arc<dyn RateLimiter>>,
     /// Tells who belongs to a document, connected or not.
@@ -103,6 +107,7 @@ impl ServerParts {
     pub(crate) fn complete_with(&mut self, other: Self) {
         let Self {
             sessions,
+            service_tokens,
             rate_limiter,
             participants,
             relocations,
@@ -111,6 +116,7 @@ impl ServerParts {
             public_files,
         } = other;
         self.sessions = self.sessions.take().or(sessions);
+        self.service_tokens = self.service_tokens.take().or(service_tokens);
         self.rate_limiter = self.rate_limiter.take().or(rate_limiter);
         self.participants = self.participants.take().or(participants);
         self.relocations = self.relocations.take().or(relocations);
@@ -132,6 +138,7 @@ impl Feature {
             problems: Vec::new(),
             api: ApiAdditions::default(),
             reserved: &[],
+            open_paths: OpenPaths::default(),
             hooks: Vec::new(),
             jobs: Vec::new(),
             tasks: Vec::new(),
@@ -165,6 +172,22 @@ impl Feature {
     #[must_use]
     pub fn reserves(mut self, words: &'static [&'static str]) -> Self {
         self.reserved = words;
+        self
+    }
+
+    /// Sets the paths, each with all that is below it, that are open to whoever can reach the server. Without this a
+    /// caller of another network who shows no session is refused before the handler.
+    #[must_use]
+    pub fn open_to_all(mut self, paths: &'static [&'static str]) -> Self {
+        self.open_paths.to_all = paths;
+        self
+    }
+
+    /// Sets the paths that are open to every session and service token, also to one that reaches some documents only.
+    /// The paths of those documents are; what else there is is refused to it before the handler.
+    #[must_use]
+    pub fn open_to_credentials(mut self, paths: &'static [&'static str]) -> Self {
+        self.open_paths.to_credentials = paths;
         self
     }
 
@@ -272,6 +295,8 @@ pub(crate) struct FeatureDefinition {
     pub name: &'static str,
     /// Its options at their defaults.
     pub options: Option<fn() -> Box<dyn AnyOptionSet>>,
+    /// The SQL that makes its tables where a file does not have them yet, each `IF NOT EXISTS`.
+    pub tables: Option<&'static str>,
     /// The collections whose new documents live in memory only, as its options have it.
     pub volatile_collections: fn(&FeatureOptions) -> Vec<Collection>,
     /// Fills an empty feature of this name. Error: what is stored of it cannot be read.
@@ -280,10 +305,14 @@ pub(crate) struct FeatureDefinition {
 
 impl FeatureDefinition {
     pub(crate) const fn new(name: &'static str, open: fn(&FeatureContext<'_>, Feature) -> Result<Feature>) -> Self {
-        Self { name, options: None, volatile_collections: |_| Vec::new(), open }
+        Self { name, options: None, tables: None, volatile_collections: |_| Vec::new(), open }
     }
 
     pub(crate) const fn with_options<S: OptionSet>(self) -> Self {
         Self { options: Some(|| Box::new(S::default())), ..self }
+    }
+
+    pub(crate) const fn with_tables(self, sql: &'static str) -> Self {
+        Self { tables: Some(sql), ..self }
     }
 }

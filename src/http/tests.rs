@@ -30,7 +30,7 @@ use crate::engine::read::Reads;
 use crate::http::error::HandlerResult;
 use crate::http::page::PageRequest;
 use crate::http::request::body::{BodyLimits, Json};
-use crate::http::request::caller::{Caller, Loopback, NoSessions};
+use crate::http::request::caller::{Authenticators, Caller, Loopback, NoSessions};
 use crate::http::request::origins::AllowedOrigins;
 use crate::http::request::path::DocumentPath;
 use crate::http::response::problem_pages;
@@ -38,6 +38,8 @@ use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_set::{Listener, ListenerSet};
 use crate::http::server::middleware::{Middleware, MiddlewareDeps};
+use crate::http::server::path_guard::PathGuard;
+use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
@@ -77,14 +79,14 @@ async fn start(options: ServerOptions) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
-    let sessions = Arc::new(NoSessions::default());
     let middleware_deps = MiddlewareDeps {
-        sessions,
+        authenticators: Authenticators { sessions: Arc::new(NoSessions::default()), service_tokens: None },
         loopback: Loopback::Owner,
         allowed_origins: AllowedOrigins::default(),
         rate_limiter: Arc::new(NoRateLimit),
         relocation_paths: None,
         public_files: None,
+        path_guard: PathGuard::new(OwnPaths::new(std::iter::empty()), true, Vec::new()),
     };
     let middleware = Middleware::new(routes(signals.clone()), middleware_deps, reads(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();

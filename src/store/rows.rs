@@ -121,12 +121,10 @@ pub(crate) fn readable_by(parameter: &str) -> String {
     )
 }
 
-/// A viewer as a parameter. `None`: the owner, who may read everything.
+/// A viewer as a parameter. `None`: the owner, who may read everything. What the viewer's credential reaches is not in
+/// it: whoever asks for a collection asks for what is reached of it.
 pub(crate) fn viewer_column(viewer: &Viewer) -> Option<&str> {
-    match viewer {
-        Viewer::Owner => None,
-        Viewer::User(id) => Some(id.as_str()),
-    }
+    viewer.user().map(UserId::as_str)
 }
 
 /// A document's fixed facts, from the columns [`META`] that begin at `first`.

@@ -51,6 +51,7 @@ mod reconciliation;
 mod requests;
 mod revocations;
 mod rollout;
+mod service_tokens;
 mod sessions;
 mod storage;
 mod streams;

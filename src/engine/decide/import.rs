@@ -66,6 +66,7 @@ impl Decider<'_> {
             meta: Arc::clone(&meta),
         });
         let creates = before.as_ref().is_none_or(|cached| cached.document.is_deleted());
+        let recreates = creates && before.is_some();
         let hook_rows = self.ask_hooks_about_import(&events, &document, creates)?;
         // From here on nothing fails.
         self.state.documents.put(CachedDocument::decided(Arc::clone(&document), None, since));
@@ -83,6 +84,7 @@ impl Decider<'_> {
                 base,
                 hook_rows,
                 companion,
+                recreates,
                 ..BacklogEntry::new(event)
             });
         }

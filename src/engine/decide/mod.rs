@@ -157,7 +157,8 @@ impl Decider<'_> {
             self.state.log_end.next_key += 1;
         }
         let before = self.state.documents.put(CachedDocument::decided(Arc::clone(&document), after, since));
-        self.add_entry(BacklogEntry { new_document, hook_rows, ..BacklogEntry::new(Arc::clone(&event)) });
+        let recreates = creates && cached.is_some();
+        self.add_entry(BacklogEntry { new_document, hook_rows, recreates, ..BacklogEntry::new(Arc::clone(&event)) });
         Ok((WriteOutcome { document, event, created }, before))
     }
 

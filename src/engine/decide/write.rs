@@ -14,7 +14,7 @@ use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::document::access::Access;
 use crate::document::decide::{self, Context, Current, Decision, Request, WriteOperation};
 use crate::document::event::Event;
-use crate::document::model::Meta;
+use crate::document::model::{Meta, never_there};
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::hooks::ChangeOrigin;
 use crate::engine::refusal::RESERVED_COLLECTION;
@@ -114,6 +114,7 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> Result<(WriteOutcome, Option<CachedDocument>)> {
         let name = request.name.clone();
+        self.check_still_granted(&name, viewer)?;
         self.check_relocation(&name, viewer)?;
         let (cached, unreadable) = self.load_target(&name, &request.operation)?;
         let tree = cached.as_ref().map(CachedDocument::tree).transpose()?.flatten();
@@ -137,6 +138,14 @@ impl Decider<'_> {
         };
         let before = PriorState { meta, cached: cached.as_ref(), tree: tree.as_deref().filter(|_| !whole) };
         self.record(before, decision, moment)
+    }
+
+    /// Refuses a viewer whose credential reached the document that another took the place of in this very round: that
+    /// is noted when the round is published. Error: `NotFound`.
+    fn check_still_granted(&self, name: &DocumentName, viewer: &Viewer) -> Result<()> {
+        let Some(scope) = viewer.credential_scope() else { return Ok(()) };
+        let replaced = self.round.entries.iter().any(|entry| entry.recreates && entry.event.meta.name == *name);
+        if replaced && !scope.creates(name) { Err(never_there(name)) } else { Ok(()) }
     }
 
     /// Errors: `Frozen`, `Moved`; `NotFound` in their place for whoever may not read what went away.
@@ -190,7 +199,7 @@ impl Decider<'_> {
             Some(cached) => Some(cached.clone()),
             None => self.disk.load(name)?,
         };
-        let Some(cached) = cached else { return Ok(None) };
+        let Some(cached) = cached.filter(|_| self.check_still_granted(name, viewer).is_ok()) else { return Ok(None) };
         let Some(audience) = cached.document.meta.audience_of_reader(viewer) else { return Ok(None) };
         Ok(cached.tree()?.map(|tree| match audience {
             Audience::Host => (*tree).clone(),

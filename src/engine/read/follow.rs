@@ -21,6 +21,7 @@ use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
+use crate::document::scope::DocumentGrant;
 use crate::document::visibility::Viewer;
 use crate::live::hub::{HubSubscription, RingRead};
 use crate::live::presence::{Presence, PresenceSubscription};
@@ -103,6 +104,17 @@ pub(crate) struct Follower {
     pub counts: bool,
 }
 
+/// `interest` as far as the credential of `viewer` reaches: of a collection that it does not reach as a whole, its
+/// single documents there. So whatever is asked of a collection needs to know nothing of scopes.
+fn reached(mut interest: Interest, viewer: &Viewer) -> Interest {
+    let Some(scope) = viewer.credential_scope() else { return interest };
+    let single =
+        scope.grants().iter().map(DocumentGrant::name).filter(|name| interest.collections.contains(&name.collection));
+    interest.documents.extend(single.cloned().collect::<Vec<_>>());
+    interest.collections.retain(|collection| scope.reaches_collection(collection));
+    interest
+}
+
 /// Someone who follows documents.
 pub(crate) struct Follow {
     reads: Reads,
@@ -143,11 +155,13 @@ impl Follow {
         interest: Interest,
         resume: Option<&str>,
     ) -> Result<(Self, Item)> {
-        // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
-        let subscription = reads.hub.subscribe(Arc::new(interest));
-        presence.load_participants(subscription.interest()).await;
         let Follower { viewer, counts } = follower;
+        // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
+        let subscription = reads.hub.subscribe(Arc::new(reached(interest, &viewer)));
+        presence.load_participants(subscription.interest()).await;
         let named = subscription.interest().documents.iter().cloned();
+        // A program that acts for the owner is nobody whom others wait for.
+        let counts = counts && (viewer.user().is_some() || viewer.credential_scope().is_none());
         let barred = if counts { reads.unreadable(named, &viewer).await? } else { HashSet::new() };
         let user = counts.then(|| viewer.user_id()).transpose()?;
         let presence_subscription = presence.subscribe(user, Arc::clone(subscription.interest()), &barred);

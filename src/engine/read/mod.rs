@@ -268,7 +268,8 @@ impl Reads {
 
     /// At most `limit` documents of a collection by id, after the given one; deleted ones and those that `viewer` may
     /// not read are left out. The flag says whether there are more. With states, a page also ends when they add up to
-    /// [`limits::LIST_STATES_BYTES_MAX`].
+    /// [`limits::LIST_STATES_BYTES_MAX`]. Error: `Forbidden` for a viewer whose credential reaches less than the
+    /// collection.
     pub(crate) async fn list_readable(
         &self,
         viewer: &Viewer,
@@ -277,6 +278,9 @@ impl Reads {
         limit: usize,
         with_state: bool,
     ) -> Result<(Vec<ListedDocument>, bool)> {
+        if !viewer.reaches_collection(collection) {
+            return Err(Error::new(Kind::Forbidden, "what this request shows does not reach the whole collection"));
+        }
         let unstored = self.unstored_documents(collection, after);
         let (wanted, from, asks) = (collection.clone(), after.cloned(), viewer.clone());
         // One more than fits says that there are more; deleted ones that are still on disk take nobody's place.

@@ -42,6 +42,8 @@ pub(crate) struct BacklogEntry {
     pub hook_rows: Vec<HookRows>,
     /// Rows of a feature without which the events of the write are not stored, on its last event.
     pub companion: Option<CompanionWrite>,
+    /// Whether the document was deleted before it and is there after it.
+    pub recreates: bool,
     /// Whether this is the last event of a write, which is stored whole or not at all.
     pub ends_write: bool,
 }
@@ -50,7 +52,7 @@ impl BacklogEntry {
     /// An entry of the event alone.
     pub(crate) fn new(event: Arc<Event>) -> Self {
         let (new_document, base, key, hook_rows, companion) = (None, None, None, Vec::new(), None);
-        Self { event, new_document, base, key, hook_rows, companion, ends_write: false }
+        Self { event, new_document, base, key, hook_rows, companion, recreates: false, ends_write: false }
     }
 
     /// What it weighs while it waits. An answer counts twice: as it will be stored, and as it is given until then.

@@ -16,5 +16,6 @@ fn open(_: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .tag("documents", "Creating, reading and changing documents.")
         .tag("streams", "Following documents: server-sent events, history, long polls.")
         .reserves(&["batch", "collections", "stream"])
+        .open_to_credentials(&["/api/v1/batch", "/api/v1/stream"])
         .routes(routes::router()))
 }

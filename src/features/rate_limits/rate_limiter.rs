@@ -8,7 +8,6 @@ use super::limiter::{Decision, Shortage, whole_seconds};
 use super::rules::matching::Verb;
 use super::service::RateLimits;
 use crate::base::error::{Error, Kind};
-use crate::document::visibility::Viewer;
 use crate::http::request::caller::{Caller, Peer};
 use crate::http::server::rate_limit::{RateLimitDecision, RateLimiter};
 
@@ -61,9 +60,9 @@ fn told(shortage: &Shortage) -> Error {
 /// Whose bucket a request is taken from: a user's, on whatever device and whether a session or their machine says who
 /// they are; of those whom nobody knows, that of their address.
 fn identity(peer: &Peer, caller: Option<&Caller>) -> Identity {
-    match caller.map(|caller| &caller.viewer) {
-        Some(Viewer::Owner) => Identity::Owner,
-        Some(Viewer::User(id)) => Identity::User(id.clone()),
+    match caller.map(Caller::user) {
+        Some(None) => Identity::Owner,
+        Some(Some(id)) => Identity::User(id.clone()),
         None => Identity::Address(peer.address.ip().to_canonical()),
     }
 }

@@ -36,6 +36,8 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let table = Some(Arc::clone(&sessions.table) as _);
     Ok(feature
         .reserves(&["me", "sessions"])
+        .open_to_all(&["/login"])
+        .open_to_credentials(&["/api/v1/me", "/api/v1/sessions/current"])
         .tag("sessions", "Who one is, and on which devices.")
         .problems(problems::PROBLEMS)
         .hook(SessionsHook)

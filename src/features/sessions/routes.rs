@@ -140,7 +140,7 @@ struct SessionItem {
 
 impl SessionItem {
     fn new(session: Session, sessions: &SessionStore, caller: &Caller) -> Result<Self> {
-        let current = caller.session.as_ref().is_some_and(|shown| *shown.id == *session.id.as_str());
+        let current = caller.session().is_some_and(|shown| *shown.id == *session.id.as_str());
         let Device { name, kind, os } = session.device.clone();
         Ok(Self {
             expires_at: sessions.table.expires_at(&session),
@@ -269,7 +269,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 /// The session that the request shows. Error: `NotFound` when it shows none.
 fn current(sessions: &SessionStore, caller: &Caller) -> Result<std::sync::Arc<LiveSession>> {
     let none = || Error::not_found("this request shows no session; open one with POST /api/v1/sessions");
-    let shown = caller.session.as_ref().ok_or_else(none)?;
+    let shown = caller.session().ok_or_else(none)?;
     sessions.table.find(&shown.id, None).ok_or_else(gone)
 }
 
@@ -344,7 +344,7 @@ async fn end(
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
     let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(gone)?;
-    let own = caller.session.as_ref().is_some_and(|shown| *shown.id == *id);
+    let own = caller.session().is_some_and(|shown| *shown.id == *id);
     let (_, durability) = sessions.end(vec![session]).await;
     let answer = revoked(durability)?;
     Ok(if own { logged_out(answer, &sessions, &headers) } else { answer })
@@ -374,7 +374,7 @@ struct EndedSessions {
     ),
 )]
 async fn end_others(Extension(sessions): Extension<SessionStore>, caller: Caller) -> HandlerResult<Response> {
-    let current = caller.session.as_ref().map(|shown| &*shown.id);
+    let current = caller.session().map(|shown| &*shown.id);
     let (ended, durability) = sessions.end(sessions.table.others(&caller.viewer, current)).await;
     let (success, durable) = match durability {
         Durability::Durable => (Success::Done, None),

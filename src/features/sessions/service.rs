@@ -15,14 +15,14 @@ use super::table::{LiveSession, Table};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, new_id};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::engine::handle::Engine;
 use crate::engine::hooks::DocumentHook;
 use crate::engine::request::Durability;
 use crate::engine::revocations::Revocation;
-use crate::http::request::caller::{ActiveSession, Caller, unknown_session};
+use crate::http::request::caller::{ActiveCredential, Caller, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
 use crate::store::{Connection, Reader};
@@ -72,9 +72,13 @@ impl SessionStore {
         opening: SessionOpening,
         made: &Creation<'_>,
     ) -> Result<(Token, Session)> {
+        if caller.service_token().is_some() && opening.user.is_none() {
+            let message = "a service token is shown as it is and opens no session for itself; name a 'user'";
+            return Err(Error::new(Kind::Forbidden, message));
+        }
         // One that has ended is never taken for none: whoever showed it would be who the connection comes from.
-        let known = |shown: &ActiveSession| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
-        let shown = caller.session.as_ref().map(|shown| known(shown).ok_or_else(unknown_session)).transpose()?;
+        let known = |shown: &ActiveCredential| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
+        let shown = caller.session().map(|shown| known(shown).ok_or_else(unknown_session)).transpose()?;
         let shown = shown.map(|live| live.session().holder);
         let holder = rules::holder(opening.user, caller.administrator, &caller.peer.principal, shown.as_ref())?;
         let token = Token::new(made.entropy);
@@ -88,7 +92,7 @@ impl SessionStore {
             created_at: made.now,
             renewed_at: made.now,
             last_seen_at: made.now,
-            opened_by: caller.session.as_ref().map(|shown| SessionId::new(&shown.id)).transpose()?,
+            opened_by: caller.session().map(|shown| SessionId::new(&shown.id)).transpose()?,
         };
         self.store_new(token, session).await
     }

@@ -18,7 +18,7 @@ use crate::base::ids::SessionId;
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
-use crate::http::request::caller::{ActiveSession, Peer, Sessions, unknown_session};
+use crate::http::request::caller::{ActiveCredential, CredentialKind, Peer, Sessions, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 
 /// How long after its renewal the browser is told to keep the cookie of a session for longer: at each answer, since any
@@ -366,7 +366,7 @@ impl Sessions for Table {
         &self.cookie
     }
 
-    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveSession> {
+    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveCredential> {
         let hash = Token::parse(token).ok_or_else(unknown_session)?.hash();
         let sessions = self.by_hash.pin();
         let live = sessions.get(&hash).ok_or_else(unknown_session)?;
@@ -378,7 +378,8 @@ impl Sessions for Table {
         live.used(now, &self.terms);
         let renewed = live.uses().1;
         let tell = renewed > live.opened.created_at && now < renewed.plus(RENEWAL_TOLD_FOR);
-        Ok(ActiveSession {
+        Ok(ActiveCredential {
+            kind: CredentialKind::Session,
             id: Arc::clone(&live.held),
             viewer: live.opened.holder.viewer(),
             administrator,

@@ -21,7 +21,7 @@ use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Durability;
 use crate::features::sessions::rules::{Device, Holder};
-use crate::http::request::caller::{ActiveSession, Caller, Peer, Sessions};
+use crate::http::request::caller::{ActiveCredential, Caller, Peer, Sessions};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::tests::running::{DAY, Running};
 
@@ -50,13 +50,13 @@ impl Bench {
     }
 
     async fn open(&self, name: &str) -> Result<(Token, Session)> {
-        let owner = Caller { viewer: Viewer::Owner, administrator: true, peer: peer(), session: None };
+        let owner = Caller { viewer: Viewer::Owner, administrator: true, peer: peer(), credential: None };
         let made = Creation { entropy: &self.entropy, now: self.running.clock.now() };
         let user = (!name.is_empty()).then(|| UserId::new(name).unwrap());
         self.keeper.open(&owner, SessionOpening { user, ..SessionOpening::default() }, &made).await
     }
 
-    fn shown(&self, token: &Token) -> Result<ActiveSession> {
+    fn shown(&self, token: &Token) -> Result<ActiveCredential> {
         self.keeper.table.authenticate(token.expose(), &peer())
     }
 
@@ -242,8 +242,12 @@ async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens
     bench.shown(&tokens[0]).unwrap();
     // With one of them: each but the first takes the place of the one before.
     let made = Creation { entropy: &bench.entropy, now: bench.running.clock.now() };
-    let caller =
-        |shown: ActiveSession| Caller { viewer: user("ann"), administrator: false, peer: peer(), session: Some(shown) };
+    let caller = |shown: ActiveCredential| Caller {
+        viewer: user("ann"),
+        administrator: false,
+        peer: peer(),
+        credential: Some(shown),
+    };
     let mut opened = Vec::new();
     for _ in 0..3 {
         opened.push(bench.keeper.open(&caller(shown.clone()), SessionOpening::default(), &made).await.unwrap().0);

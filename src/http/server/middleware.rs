@@ -27,7 +27,7 @@ use crate::base::ids::DocumentName;
 use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
 use crate::http::error::HttpError;
-use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress, Sessions};
+use crate::http::request::caller::{Authenticators, Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress};
 use crate::http::request::headers::{LAST_EVENT_ID, check_transfer_coding, wants_event_stream};
 use crate::http::request::origins::AllowedOrigins;
 use crate::http::response::problem::{self, PendingRedirect, UnloggedCause};
@@ -37,6 +37,7 @@ use crate::http::response::trailing_newline::add_trailing_newline;
 use crate::http::server::admission::{ConnectionInfo, ConnectionRefusal};
 use crate::http::server::cors;
 use crate::http::server::head_reader::BareLineFeed;
+use crate::http::server::path_guard::PathGuard;
 use crate::http::server::public_files::{self, OwnPaths, PublicFiles, SentAsIs};
 use crate::http::server::rate_limit::RateLimiter;
 
@@ -65,7 +66,7 @@ pub(crate) struct Middleware {
 
 /// The checks that features implement.
 pub(crate) struct MiddlewareDeps {
-    pub sessions: Arc<dyn Sessions>,
+    pub authenticators: Authenticators,
     /// Whom a process of this machine is taken for.
     pub loopback: Loopback,
     /// Whose pages are let in besides our own.
@@ -75,6 +76,7 @@ pub(crate) struct MiddlewareDeps {
     pub relocation_paths: Option<RelocationPaths>,
     /// What answers paths that no call has, and which of these stay the server's.
     pub public_files: Option<(OwnPaths, PublicFiles)>,
+    pub path_guard: PathGuard,
 }
 
 impl Middleware {
@@ -150,7 +152,7 @@ impl Middleware {
         response_headers: &mut Vec<(HeaderName, HeaderValue)>,
         cookie_update: &mut Option<CookieUpdate>,
     ) -> Result<Admitted> {
-        let MiddlewareDeps { sessions, loopback, rate_limiter, allowed_origins, .. } = &self.deps;
+        let MiddlewareDeps { authenticators, loopback, rate_limiter, allowed_origins, path_guard, .. } = &self.deps;
         let ConnectionInfo { peer, hosts, refusal } = info;
         if refusal.is_some() {
             // Closed, so that the client's next connection is authenticated anew.
@@ -179,17 +181,18 @@ impl Middleware {
         if request.headers().contains_key(FUNNEL_REQUEST) {
             return Err(Error::new(Kind::Forbidden, "requests from the public internet (Funnel) are refused"));
         }
-        let caller = CallerResolution::new(Caller::of(peer, request.headers(), &**sessions, *loopback));
-        *cookie_update = caller.cookie_update(request.headers(), sessions.cookie());
+        let caller = CallerResolution::new(Caller::of(peer, request.headers(), authenticators, *loopback));
+        *cookie_update = caller.cookie_update(request.headers(), authenticators.sessions.cookie());
         // An unauthenticated request counts too, or guessing tokens would be free.
         let decision = rate_limiter.check(peer, caller.caller(), request.method(), request.uri().path());
+        let open = path_guard.check(&caller, peer, request.method(), request.uri().path());
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         extensions.insert(PeerAddress(peer.address));
         // For requests that stand for several.
         extensions.insert(Arc::clone(rate_limiter));
         response_headers.extend(decision.headers);
-        decision.refused.map_or(Ok(Admitted::Request), Err)
+        decision.refused.map_or(open.map(|()| Admitted::Request), Err)
     }
 
     /// The document that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when

@@ -12,6 +12,7 @@ pub(crate) mod head_reader;
 pub(crate) mod listener_manager;
 pub(crate) mod listener_set;
 pub(crate) mod middleware;
+pub(crate) mod path_guard;
 pub(crate) mod public_files;
 pub(crate) mod rate_limit;
 pub(crate) mod stream_writer;

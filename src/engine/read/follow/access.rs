@@ -23,7 +23,7 @@ pub(super) enum ReadableEvents {
     Told(Vec<Arc<Event>>),
     /// The whole present: they do not continue what it was told.
     Anew,
-    /// Nothing more: it may no longer read one of the documents.
+    /// Nothing more: it may no longer read one of the documents, or that is another one now.
     Ended,
 }
 
@@ -50,6 +50,11 @@ impl Follow {
     pub(super) fn readable(&self, mut events: Vec<Arc<Event>>) -> ReadableEvents {
         if self.viewer == Viewer::Owner {
             return ReadableEvents::Told(events);
+        }
+        let lost =
+            |event: &Arc<Event>| self.viewer.credential_scope().is_some_and(|scope| scope.has_lost(event.meta.key));
+        if events.iter().any(lost) {
+            return ReadableEvents::Ended;
         }
         let changed: HashSet<i64> = events
             .iter()

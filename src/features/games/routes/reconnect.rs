@@ -109,7 +109,7 @@ async fn connection_token(
 /// Refuses a request that a page of another site may have caused. The owner of the server, on its own machine and
 /// without a session, needs nothing to show: their browser says where a request comes from. Error: `Forbidden`.
 fn check_meant(caller: &Caller, headers: &HeaderMap) -> Result<(), Error> {
-    let owner = caller.session.is_none() && caller.viewer == Viewer::Owner;
+    let owner = caller.credential.is_none() && caller.viewer == Viewer::Owner;
     if check_csrf(headers)? == RequestIntent::Proven || owner {
         return Ok(());
     }

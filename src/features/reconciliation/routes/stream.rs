@@ -158,7 +158,7 @@ mod tests {
     ) -> (EventStream<ReconciliationSource>, CancellationToken) {
         let stop = CancellationToken::new();
         let peer = Peer::at(([127, 0, 0, 1], 1).into(), stop.child_token());
-        let caller = Caller { viewer: Viewer::Owner, administrator: true, peer, session: None };
+        let caller = Caller { viewer: Viewer::Owner, administrator: true, peer, credential: None };
         let context = StreamContext {
             clock: Arc::clone(&running.clock) as _,
             heartbeat: Duration::from_secs(15),
