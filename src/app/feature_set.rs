@@ -155,7 +155,7 @@ impl FeatureSet {
 
     /// Error: a problem type has the slug of another, or texts that no page can show.
     fn check_problems(&self) -> Result<(), StartError> {
-        let mut slugs: BTreeSet<&str> = problem_types::GENERAL.iter().map(|general| general.slug).collect();
+        let mut slugs: BTreeSet<&str> = problem_types::all().map(|general| general.slug).collect();
         for ProblemType { slug, title, meaning, remedy, .. } in &self.problems {
             let refuse = |why: &str| Err(StartError::Problem(slug, why.to_owned()));
             if slug.is_empty() || !slug.bytes().all(|c| c.is_ascii_lowercase() || c == b'-') {

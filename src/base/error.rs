@@ -17,24 +17,16 @@ pub enum Kind {
     Forbidden,
     /// There is no such thing.
     NotFound,
-    /// The thing exists; it cannot be asked that.
-    MethodNotAllowed,
     /// There is such a thing already.
     AlreadyExists,
-    /// `If-Match` or `If-None-Match` does not hold.
+    /// A precondition of the request does not hold.
     PreconditionFailed,
-    /// `expectedVersion` does not hold.
+    /// The document is not at the version that the request expects.
     VersionConflict,
     /// It was there once.
     Gone,
     /// Larger, deeper or more than a bound allows.
     TooLarge,
-    /// A body of a type that is not taken here.
-    UnsupportedMediaType,
-    /// The rest of the request did not come in time.
-    RequestTimeout,
-    /// Addressed to a host name that is not ours.
-    MisdirectedHost,
     /// The rules said no.
     Rejected,
     /// The patch does not apply to the state.
@@ -69,7 +61,6 @@ impl Kind {
             Self::StorageUnavailable
                 | Self::RateLimited
                 | Self::StorageFull
-                | Self::RequestTimeout
                 | Self::Frozen
                 | Self::IdentityUnavailable
                 | Self::TooManyStreams

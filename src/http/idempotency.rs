@@ -71,7 +71,7 @@ pub(crate) fn request_key(
 }
 
 impl IdempotentRequest {
-    /// The body as a JSON object. Errors: `UnsupportedMediaType`, `Invalid`, `TooLarge`.
+    /// The body as a JSON object. Errors: `unsupported-media-type`, `Invalid`, `TooLarge`.
     pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T> {
         self.body.one_of(&[JSON])?;
         self.body.parse()

@@ -24,7 +24,7 @@ use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::success::Success;
 
 #[derive(OpenApi)]
@@ -42,10 +42,7 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
 
 problems! {
     /// Of telling an error.
-    NoteProblems: &[
-        K::Unauthenticated, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::RateLimited, K::Damaged,
-        K::StorageUnavailable
-    ];
+    NoteProblems: &[K::Unauthenticated, K::RateLimited, K::Damaged, K::StorageUnavailable], BODY;
     /// Of listing them.
     ListProblems: &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 }

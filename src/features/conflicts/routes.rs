@@ -31,7 +31,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::path::{DocumentPath, PathParameter};
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::{ChangeRefusals, problems};
+use crate::http::response::openapi::{BODY, ChangeRefusals, problems};
 use crate::http::response::success::Success;
 use crate::store::IdempotentAnswer;
 
@@ -55,17 +55,19 @@ pub(crate) fn router(merging: Merging) -> OpenApiRouter<Api> {
 
 problems! {
     /// Of a sync.
-    SyncProblems: &[
-        K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge,
-        K::RequestTimeout, K::Rejected, K::PatchFailed, K::IdempotencyMismatch, K::Damaged, K::Frozen,
-        K::StorageUnavailable, K::StorageFull
-    ] => &[&UNKNOWN_BASE, &NOT_PERSISTENT];
+    SyncProblems:
+        &[
+            K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::Rejected, K::PatchFailed,
+            K::IdempotencyMismatch, K::Damaged, K::Frozen, K::StorageUnavailable, K::StorageFull
+        ],
+        BODY, &[&UNKNOWN_BASE, &NOT_PERSISTENT];
     /// Of a resolution.
-    ResolveProblems: &[
-        K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge,
-        K::RequestTimeout, K::Rejected, K::IdempotencyMismatch, K::Damaged, K::Frozen, K::StorageUnavailable,
-        K::StorageFull
-    ] => &[&CONFLICT_MOVED, &CONFLICT_RESOLVED];
+    ResolveProblems:
+        &[
+            K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::Rejected, K::IdempotencyMismatch, K::Damaged,
+            K::Frozen, K::StorageUnavailable, K::StorageFull
+        ],
+        BODY, &[&CONFLICT_MOVED, &CONFLICT_RESOLVED];
     /// Of reading one.
     ReadProblems: &[K::Unauthenticated, K::NotFound, K::Damaged, K::StorageUnavailable];
     /// Of listing them.

@@ -13,7 +13,7 @@ use crate::engine::problems::NOT_IN_MEMORY;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 
 mod audit;
 pub(crate) mod repair;
@@ -36,7 +36,6 @@ const fn detail_for(caller: &Caller) -> Detail {
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 
 problems! {
     /// Of reading.
@@ -48,8 +47,8 @@ problems! {
     /// Of comparing now.
     RunProblems: ACCESS, BODY, &[K::NotFound];
     /// Of mending a document.
-    RepairProblems: ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Gone]
-        => &[&NOT_DIFFERENT, &NOT_IN_MEMORY];
+    RepairProblems:
+        ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Gone], &[&NOT_DIFFERENT, &NOT_IN_MEMORY];
     /// Of making a service known.
     RegisterProblems: ACCESS, BODY;
     /// Of reporting.

@@ -22,7 +22,7 @@ use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::revoked::{RevokedLater, revoked};
 use crate::http::response::success::Success;
 
@@ -31,11 +31,10 @@ pub(crate) fn router(tokens: ServiceTokenStore) -> OpenApiRouter<Api> {
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::StorageUnavailable];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 
 problems! {
     /// Of making one.
-    MakeProblems: ACCESS, BODY => &[&SERVICE_TOKENS_FULL];
+    MakeProblems: ACCESS, BODY, &[&SERVICE_TOKENS_FULL];
     /// Of listing them.
     ListProblems: ACCESS;
     /// Of ending one.

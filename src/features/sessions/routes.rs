@@ -26,7 +26,7 @@ use crate::http::request::body::{JSON, Json, RawBody};
 use crate::http::request::caller::{Caller, Sessions as _};
 use crate::http::request::path::PathParameter;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::revoked::{RevokedLater, revoked};
 use crate::http::response::success::Success;
 
@@ -47,11 +47,10 @@ pub(crate) fn router(sessions: SessionStore, links: Links) -> OpenApiRouter<Api>
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::StorageUnavailable];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 
 problems! {
     /// Of opening a session.
-    OpenProblems: ACCESS, BODY => &[&SESSIONS_FULL];
+    OpenProblems: ACCESS, BODY, &[&SESSIONS_FULL];
     /// Of looking at sessions, or ending all others.
     SessionProblems: ACCESS;
     /// Of ending one.

@@ -26,6 +26,7 @@ use super::path::relative;
 use super::recent::{FILE_BYTES_MAX, RecentFile, RecentFiles};
 use crate::base::error::{Error, Kind};
 use crate::http::error::HttpError;
+use crate::http::protocol_problems::METHOD_NOT_ALLOWED;
 use crate::http::response::problem_pages::ICON_PATH;
 use crate::http::response::success::see_other;
 use crate::http::server::public_files::{PublicFiles, SentAsIs, nothing_there};
@@ -169,7 +170,7 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 fn refuse_method() -> Response {
-    let error = Error::new(Kind::MethodNotAllowed, "files are read with GET and HEAD");
+    let error = METHOD_NOT_ALLOWED.error("files are read with GET and HEAD");
     ([(ALLOW, "GET, HEAD")], HttpError(error)).into_response()
 }
 

@@ -26,7 +26,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::path;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::success::Success;
 
 /// The calls about usage.
@@ -45,7 +45,7 @@ problems! {
     /// Of reading one.
     OneProblems: ACCESS, &[K::NotFound];
     /// Of setting one.
-    PutProblems: ACCESS, &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
+    PutProblems: ACCESS, BODY;
 }
 
 /// The members of `quota-exceeded`.

@@ -57,7 +57,7 @@ async fn other_types_are_refused_with_what_is_taken() {
         ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "json"]
     {
         let error = read(content_type, "{\"state\":{}}").await.unwrap_err();
-        assert_eq!(error.kind(), Kind::UnsupportedMediaType, "{content_type}");
+        assert_eq!(error.slug(), Some("unsupported-media-type"), "{content_type}");
         let response = problem::render(&error, None);
         assert_eq!(response.headers().get("accept-post"), Some(&HeaderValue::from_static(JSON)), "{content_type}");
     }

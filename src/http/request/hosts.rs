@@ -9,6 +9,7 @@ use http::header::{HOST, HeaderMap, ORIGIN};
 use http::{Method, Uri};
 
 use crate::base::error::{Error, Kind, Result};
+use crate::http::protocol_problems::MISDIRECTED_HOST;
 use crate::http::request::origins::{AllowedOrigins, parse_origin};
 
 /// Longest origin that a refusal repeats, bytes.
@@ -71,7 +72,7 @@ impl Hosts {
 
     /// Checks the addressee of a request: exactly one `Host`, ours or that of an allowed origin, and no other one in
     /// the request's target. Errors: `Invalid` when missing, empty or repeated, or when `Host` and target disagree;
-    /// `MisdirectedHost`.
+    /// `misdirected-host`.
     pub(crate) fn check_host(&self, uri: &Uri, headers: &HeaderMap, allowed: &AllowedOrigins) -> Result<()> {
         let mut values = headers.get_all(HOST).iter();
         let host = match (values.next(), values.next()) {
@@ -80,7 +81,7 @@ impl Hosts {
             _ => return Err(Error::invalid("the Host header is missing or empty")),
         };
         if !self.contains(host) && !allowed.has_authority(host) {
-            return Err(Error::new(Kind::MisdirectedHost, foreign_host(host)));
+            return Err(MISDIRECTED_HOST.error(foreign_host(host)));
         }
         match uri.authority() {
             Some(target) if !same_authority(target.as_str(), host) => {
@@ -296,21 +297,21 @@ mod tests {
         let hosts = hosts("127.0.0.1:7766", &[]);
         let check = |uri: &str, pairs: &[(&'static str, &str)]| {
             let allowed = AllowedOrigins::new(&["http://localhost:5173".to_owned()]);
-            hosts.check_host(&uri.parse().unwrap(), &headers(pairs), &allowed).map_err(|e| e.kind())
+            hosts.check_host(&uri.parse().unwrap(), &headers(pairs), &allowed).map_err(|e| e.slug())
         };
         assert_eq!(check("/", &[("host", "localhost:7766")]), Ok(()));
         assert_eq!(check("/", &[("host", "localhost:5173")]), Ok(()), "a development server passes it on");
-        assert_eq!(check("/", &[("host", "localhost:5174")]), Err(Kind::MisdirectedHost));
-        assert_eq!(check("/", &[]), Err(Kind::Invalid));
-        assert_eq!(check("/", &[("host", "")]), Err(Kind::Invalid));
-        assert_eq!(check("/", &[("host", "localhost:7766"), ("host", "localhost:7766")]), Err(Kind::Invalid));
-        assert_eq!(check("/", &[("host", "evil.example")]), Err(Kind::MisdirectedHost));
+        assert_eq!(check("/", &[("host", "localhost:5174")]), Err(Some("misdirected-host")));
+        assert_eq!(check("/", &[]), Err(None));
+        assert_eq!(check("/", &[("host", "")]), Err(None));
+        assert_eq!(check("/", &[("host", "localhost:7766"), ("host", "localhost:7766")]), Err(None));
+        assert_eq!(check("/", &[("host", "evil.example")]), Err(Some("misdirected-host")));
         let forwarded = [("host", "evil.example"), ("x-forwarded-host", "localhost:7766")];
-        assert_eq!(check("/", &forwarded), Err(Kind::MisdirectedHost));
+        assert_eq!(check("/", &forwarded), Err(Some("misdirected-host")));
         assert_eq!(check("http://LOCALHOST:7766/", &[("host", "localhost:7766")]), Ok(()));
-        assert_eq!(check("http://127.0.0.1:7766/", &[("host", "localhost:7766")]), Err(Kind::Invalid));
-        assert_eq!(check("http://evil.example/", &[("host", "localhost:7766")]), Err(Kind::Invalid));
-        assert_eq!(check("http://x@localhost:7766/", &[("host", "localhost:7766")]), Err(Kind::Invalid));
+        assert_eq!(check("http://127.0.0.1:7766/", &[("host", "localhost:7766")]), Err(None));
+        assert_eq!(check("http://evil.example/", &[("host", "localhost:7766")]), Err(None));
+        assert_eq!(check("http://x@localhost:7766/", &[("host", "localhost:7766")]), Err(None));
     }
 
     #[test]

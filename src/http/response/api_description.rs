@@ -198,7 +198,7 @@ fn listed_types(answer: &mut RefOr<Answer>) -> Option<(&mut String, &mut Vec<Val
 
 /// Lists `problem` among the refusals of a call.
 fn add_refusal(responses: &mut BTreeMap<String, RefOr<Answer>>, problem: &ProblemType) {
-    let status = problem_types::status(problem.kind).as_u16();
+    let status = problem_types::status(problem).as_u16();
     let Some((description, types)) = responses.get_mut(&status.to_string()).and_then(listed_types) else {
         responses.insert(status.to_string(), refusal(status, &[problem]).into());
         return;

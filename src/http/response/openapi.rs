@@ -10,26 +10,46 @@ use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, Ref, RefOr, Required};
 
 use crate::base::error::{Kind, ProblemType};
+use crate::http::protocol_problems::{MISDIRECTED_HOST, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE};
 use crate::http::request::caller::Caller;
 use crate::http::request::path::{CollectionPath, DocumentPath};
-use crate::http::response::{problem, problem_types};
+use crate::http::response::problem;
+use crate::http::response::problem_types::{self, TOO_LARGE};
 
 /// Every call may be refused with these: the guard does that, and reads the request.
-const EVERYWHERE: &[Kind] = &[
-    Kind::Invalid,
-    Kind::Forbidden,
-    Kind::MisdirectedHost,
-    Kind::RateLimited,
-    Kind::Internal,
-    Kind::IdentityUnavailable,
-];
+const EVERYWHERE: &[Kind] =
+    &[Kind::Invalid, Kind::Forbidden, Kind::RateLimited, Kind::Internal, Kind::IdentityUnavailable];
 
-/// The responses of a call that may fail with one of these kinds or problems, one response per status code.
-pub(crate) fn refusals(kinds: &[&[Kind]], problems: &[&[&'static ProblemType]]) -> BTreeMap<String, RefOr<Answer>> {
+/// The problems of a call that takes a body, besides those that its content may have.
+pub(crate) const BODY: &[&ProblemType] = &[&UNSUPPORTED_MEDIA_TYPE, &TOO_LARGE, &REQUEST_TIMEOUT];
+
+/// Problems that a call may end with, in one list: a problem type, or a kind for the general type of it.
+pub(crate) trait ListedProblem {
+    fn problem_type(&self) -> &'static ProblemType;
+}
+
+impl ListedProblem for Kind {
+    fn problem_type(&self) -> &'static ProblemType {
+        problem_types::of_kind(*self)
+    }
+}
+
+impl ListedProblem for &'static ProblemType {
+    fn problem_type(&self) -> &'static ProblemType {
+        self
+    }
+}
+
+pub(crate) fn listed<T: ListedProblem>(problems: &[T]) -> Vec<&'static ProblemType> {
+    problems.iter().map(ListedProblem::problem_type).collect()
+}
+
+/// The responses of a call that may fail with one of these problems, one response per status code.
+pub(crate) fn refusals(problems: &[Vec<&'static ProblemType>]) -> BTreeMap<String, RefOr<Answer>> {
     let mut by_status: BTreeMap<u16, Vec<&'static ProblemType>> = BTreeMap::new();
-    let of_kinds = kinds.iter().copied().flatten().chain(EVERYWHERE).map(|kind| problem_types::of_kind(*kind));
-    for problem in of_kinds.chain(problems.iter().copied().flatten().copied()) {
-        let same_status = by_status.entry(problem_types::status(problem.kind).as_u16()).or_default();
+    let everywhere = listed(EVERYWHERE).into_iter().chain([&MISDIRECTED_HOST]);
+    for problem in problems.iter().flatten().copied().chain(everywhere) {
+        let same_status = by_status.entry(problem_types::status(problem).as_u16()).or_default();
         if same_status.iter().all(|known| known.slug != problem.slug) {
             same_status.push(problem);
         }
@@ -82,9 +102,9 @@ fn placeholders(names: &[&str]) -> BTreeMap<String, RefOr<Answer>> {
 }
 
 /// Gives types their place in `responses(...)`: each stands for the problems in the lists behind its name, besides
-/// those that any call may end with; behind `=>` stand lists of problems with names of their own.
+/// those that any call may end with. A list is of kinds or of problem types.
 macro_rules! problems {
-    ($($(#[$doc:meta])* $name:ident: $($kinds:expr),* $(=> $($names:expr),+)?;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $($list:expr),*;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub(crate) struct $name;
@@ -94,7 +114,7 @@ macro_rules! problems {
                 String,
                 utoipa::openapi::RefOr<utoipa::openapi::response::Response>,
             > {
-                $crate::http::response::openapi::refusals(&[$($kinds),*], &[$($($names),+)?])
+                $crate::http::response::openapi::refusals(&[$($crate::http::response::openapi::listed($list)),*])
             }
         }
     )*};

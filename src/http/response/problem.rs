@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::base::error::{Error, Kind};
 use crate::http::error::HttpError;
+use crate::http::protocol_problems::UNSUPPORTED_MEDIA_TYPE;
 use crate::http::response::problem_types;
 
 /// The media type of a problem.
@@ -60,7 +61,7 @@ impl IntoResponse for HttpError {
 /// The response that tells `error`, with the id of the request where the caller can do nothing but quote it.
 pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
     let problem_type = problem_types::of(error);
-    let status = problem_types::status(error.kind());
+    let status = problem_types::status(problem_type);
     let mut details = error.details().clone();
     RESERVED.iter().for_each(|name| drop(details.remove(*name)));
     let retry_after = retry_after(error);
@@ -94,7 +95,7 @@ pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
     {
         headers.insert(LOCATION, place);
     }
-    if error.kind() == Kind::UnsupportedMediaType {
+    if problem_type == &UNSUPPORTED_MEDIA_TYPE {
         name_accepted(error, headers);
         if error.details().contains_key("acceptedEncodings") {
             // RFC 9110 §12.5.3: what would be taken.

@@ -59,7 +59,7 @@ pub(crate) struct ProblemPage {
 fn pages_of(problems: impl IntoIterator<Item = &'static ProblemType>) -> Vec<ProblemPage> {
     let mut pages = Vec::<ProblemPage>::new();
     for problem in problems {
-        let status = problem_types::status(problem.kind).as_u16();
+        let status = problem_types::status(problem).as_u16();
         let ProblemType { slug, meaning, remedy, .. } = *problem;
         match pages.iter_mut().find(|page| page.slug == slug) {
             Some(page) => page.status.push(status),
@@ -80,7 +80,7 @@ struct ProblemIndex {
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
     problems: impl IntoIterator<Item = &'static ProblemType>,
 ) -> OpenApiRouter<S> {
-    let index = Arc::new(ProblemIndex { items: pages_of(problem_types::GENERAL.iter().chain(problems)) });
+    let index = Arc::new(ProblemIndex { items: pages_of(problem_types::all().chain(problems)) });
     OpenApiRouter::new().routes(routes!(index_page)).routes(routes!(problem_page)).layer(Extension(index))
 }
 
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn types_of_one_slug_share_a_page_with_all_their_statuses() {
-        let pages = pages_of(problem_types::GENERAL);
+        let pages = pages_of(problem_types::all());
         let conflict: Vec<_> = pages.iter().filter(|page| page.slug == "version-conflict").collect();
         assert_eq!(conflict.len(), 1);
         assert_eq!(conflict[0].status, [409, 412]);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_words_need_no_escaping() {
-        for m in problem_types::GENERAL {
+        for m in problem_types::all() {
             assert!(![m.slug, m.meaning, m.remedy].concat().contains(['<', '>', '&', '"']), "{}", m.slug);
         }
     }

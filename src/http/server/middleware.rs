@@ -27,6 +27,7 @@ use crate::base::ids::DocumentName;
 use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
 use crate::http::error::HttpError;
+use crate::http::protocol_problems::METHOD_NOT_ALLOWED;
 use crate::http::request::caller::{Authenticators, Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress};
 use crate::http::request::headers::{LAST_EVENT_ID, check_transfer_coding, wants_event_stream};
 use crate::http::request::origins::AllowedOrigins;
@@ -261,10 +262,7 @@ fn check_framing(request: &Request<Body>) -> Result<()> {
 }
 
 async fn no_method() -> HttpError {
-    HttpError(Error::new(
-        Kind::MethodNotAllowed,
-        "this path does not take this method; Allow names those that it takes",
-    ))
+    HttpError(METHOD_NOT_ALLOWED.error("this path does not take this method; Allow names those that it takes"))
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -11,7 +11,7 @@ use utoipa::{IntoResponses, ToSchema};
 use super::schemas::{BatchResults, Document, NotDurable};
 use crate::base::error::Kind as K;
 use crate::http::request::body::JSON;
-use crate::http::response::openapi::{answer, problems, text};
+use crate::http::response::openapi::{BODY, answer, problems, text};
 
 const DONE: (u16, &str) = (200, "Done, and on disk.");
 const CREATED: (u16, &str) = (201, "Created, and on disk.");
@@ -106,7 +106,6 @@ impl IntoResponses for Read {
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const CHANGE: &[K] = &[K::PreconditionFailed, K::Rejected, K::IdempotencyMismatch, K::StorageFull, K::Frozen];
 
 problems! {

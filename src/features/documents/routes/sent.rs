@@ -47,7 +47,7 @@ impl FromRequest<Api> for WriteRequest {
 }
 
 impl WriteRequest {
-    /// The body as a JSON object, and the conditions in the headers. Errors: `UnsupportedMediaType`, `TooLarge`,
+    /// The body as a JSON object, and the conditions in the headers. Errors: `unsupported-media-type`, `TooLarge`,
     /// `Invalid` with all that is wrong with either.
     pub(super) fn object<T: DeserializeOwned>(&self) -> Result<(T, Expected)> {
         self.body.one_of(&[JSON])?;

@@ -27,7 +27,7 @@ use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::{BodyLimits, JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::relocation;
 use crate::http::response::success::{Success, no_content};
 
@@ -39,18 +39,23 @@ const TOO_LARGE: &[&ProblemType] = &[&GAME_TOO_LARGE];
 
 problems! {
     /// Of moving.
-    MigrateProblems: &[
-        K::Unauthenticated, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::Rejected,
-        K::IdempotencyMismatch, K::Frozen, K::StorageUnavailable, K::Damaged,
-    ] => MEMORY, TOO_LARGE, &[&OTHER_SERVER_UNAVAILABLE, &MOVE_REFUSED, &MOVE_CANCELLED];
+    MigrateProblems:
+        &[
+            K::Unauthenticated, K::NotFound, K::Gone, K::Rejected, K::IdempotencyMismatch, K::Frozen,
+            K::StorageUnavailable, K::Damaged
+        ],
+        BODY, MEMORY, TOO_LARGE, &[&OTHER_SERVER_UNAVAILABLE, &MOVE_REFUSED, &MOVE_CANCELLED];
     /// Of cancelling a move.
-    CancelProblems: &[K::Unauthenticated, K::NotFound, K::Gone, K::StorageUnavailable, K::Damaged]
-        => &[&MOVE_CONFIRMED, &NO_MOVE, &OTHER_SERVER_UNAVAILABLE];
+    CancelProblems:
+        &[K::Unauthenticated, K::NotFound, K::Gone, K::StorageUnavailable, K::Damaged],
+        &[&MOVE_CONFIRMED, &NO_MOVE, &OTHER_SERVER_UNAVAILABLE];
     /// Of taking in.
-    ImportProblems: &[
-        K::Unauthenticated, K::NotFound, K::AlreadyExists, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout,
-        K::Rejected, K::Frozen, K::StorageUnavailable, K::Damaged,
-    ] => TOO_LARGE;
+    ImportProblems:
+        &[
+            K::Unauthenticated, K::NotFound, K::AlreadyExists, K::Rejected, K::Frozen, K::StorageUnavailable,
+            K::Damaged
+        ],
+        BODY, TOO_LARGE;
 }
 
 /// Where to.

@@ -19,7 +19,7 @@ use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::success::Success;
 use crate::jobs::runner::RunnerHandle;
 use crate::store::file::backup::Backup;
@@ -36,10 +36,7 @@ problems! {
     /// Of listing backups.
     ListProblems: &[Kind::Unauthenticated, Kind::Forbidden, Kind::StorageUnavailable];
     /// Of making one.
-    BeginProblems: &[
-        Kind::Unauthenticated, Kind::Forbidden, Kind::UnsupportedMediaType, Kind::TooLarge, Kind::RequestTimeout,
-        Kind::StorageUnavailable, Kind::StorageFull
-    ];
+    BeginProblems: &[Kind::Unauthenticated, Kind::Forbidden, Kind::StorageUnavailable, Kind::StorageFull], BODY;
 }
 
 /// All backups.

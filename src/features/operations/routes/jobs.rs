@@ -21,7 +21,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::success::Success;
 use crate::jobs::problems::CLOCK_DOUBTED;
 use crate::jobs::runner::RunnerHandle;
@@ -41,10 +41,9 @@ problems! {
     /// Of listing jobs.
     ListProblems: &[Kind::Unauthenticated, Kind::StorageUnavailable];
     /// Of running one.
-    RunProblems: &[
-        Kind::Unauthenticated, Kind::NotFound, Kind::AlreadyExists, Kind::UnsupportedMediaType, Kind::TooLarge,
-        Kind::RequestTimeout, Kind::StorageUnavailable
-    ] => &[&CLOCK_DOUBTED];
+    RunProblems:
+        &[Kind::Unauthenticated, Kind::NotFound, Kind::AlreadyExists, Kind::StorageUnavailable], BODY,
+        &[&CLOCK_DOUBTED];
 }
 
 /// All jobs.

@@ -16,7 +16,7 @@ use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::success::Success;
 
 pub(crate) fn router() -> OpenApiRouter<Api> {
@@ -74,8 +74,5 @@ async fn rescue(State(api): State<Api>, caller: Caller, sent: RawBody) -> Handle
 
 problems! {
     /// Of a rescue.
-    RescueProblems: &[
-        Kind::Unauthenticated, Kind::UnsupportedMediaType, Kind::TooLarge, Kind::RequestTimeout,
-        Kind::StorageUnavailable, Kind::StorageFull
-    ] => &[&RESCUE_REFUSED];
+    RescueProblems: &[Kind::Unauthenticated, Kind::StorageUnavailable, Kind::StorageFull], BODY, &[&RESCUE_REFUSED];
 }

@@ -29,7 +29,7 @@ pub(super) fn router(links: Links) -> OpenApiRouter<Api> {
 
 problems! {
     /// Of coming in by a link.
-    LoginProblems: &[K::Unauthenticated, K::StorageUnavailable] => &[&SESSIONS_FULL];
+    LoginProblems: &[K::Unauthenticated, K::StorageUnavailable], &[&SESSIONS_FULL];
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
