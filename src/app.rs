@@ -30,7 +30,7 @@ use crate::engine::read::Reads;
 use crate::engine::request::CommandQueue;
 use crate::feature::{Feature, FeatureContext};
 use crate::features::built_in_rules;
-use crate::http::api::{Api, Parts};
+use crate::http::api::{Api, ApiParts};
 use crate::http::concurrency::ConcurrencyLimit;
 use crate::http::request::body::BodyLimits;
 use crate::http::server::admission::Admission;
@@ -217,7 +217,7 @@ impl Builder {
         let trust = clock_trust(&self.clock, &reader)?;
         options.clock_trust = Some(Arc::clone(&trust));
         let stop = CancellationToken::new();
-        let api = Api(Arc::new(Parts {
+        let api = Api(Arc::new(ApiParts {
             memory: Arc::new(MemoryStore::open()?),
             presence: Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce),
             reads: Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished),

@@ -133,7 +133,7 @@ impl Default for ProgramName {
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
-pub(crate) enum Command {
+pub(crate) enum ProgramCommand {
     Serve(Box<Config>),
     /// Print this: the effective configuration, as a file that can be fed back.
     CheckConfig(String),
@@ -153,7 +153,7 @@ pub(crate) enum Command {
 pub struct ConfigError(String);
 
 /// What this process was asked for. `defaults` has the options of all features.
-pub(crate) fn from_process(defaults: Config, name: ProgramName) -> Result<Command, ConfigError> {
+pub(crate) fn from_process(defaults: Config, name: ProgramName) -> Result<ProgramCommand, ConfigError> {
     let names = || std::env::vars_os().map(|(name, _)| name).collect();
     let inputs = Inputs { variable: &|name| std::env::var_os(name), names: &names, file: Path::new(FILE) };
     parse_in(std::env::args_os(), &inputs, defaults, name)
@@ -175,34 +175,36 @@ fn parse_in(
     inputs: &Inputs<'_>,
     defaults: Config,
     name: ProgramName,
-) -> Result<Command, ConfigError> {
+) -> Result<ProgramCommand, ConfigError> {
     let specs = defaults.specs();
     let program =
         program(&specs, name).subcommands(operator_commands::commands(&specs)).subcommand(completions::command());
     let matches = match program.clone().try_get_matches_from(args) {
-        Err(e) if e.kind() == ErrorKind::DisplayVersion => return Ok(Command::Help(version(name))),
+        Err(e) if e.kind() == ErrorKind::DisplayVersion => return Ok(ProgramCommand::Help(version(name))),
         Ok(matches) => matches,
         Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp) => {
-            return Ok(Command::Help(e.render().to_string()));
+            return Ok(ProgramCommand::Help(e.render().to_string()));
         }
         Err(e) => return Err(usage_error(&e)),
     };
     let (matches, session) = match matches.subcommand() {
-        Some(("watch", matches)) => return watch_options(matches, inputs).map(Command::Watch),
-        Some((completions::NAME, matches)) => return completions::print(matches, program, name).map(Command::Help),
+        Some(("watch", matches)) => return watch_options(matches, inputs).map(ProgramCommand::Watch),
+        Some((completions::NAME, matches)) => {
+            return completions::print(matches, program, name).map(ProgramCommand::Help);
+        }
         Some((name, matches)) if operator_commands::is_one(name) => {
             let options = operator_commands::parse(name, matches, inputs, specs, defaults)?;
-            return Ok(Command::Operate(Box::new(options)));
+            return Ok(ProgramCommand::Operate(Box::new(options)));
         }
         Some((name, options)) => (options, name == "session"),
         None => (&matches, false),
     };
     let resolved = resolve(matches, inputs, specs, defaults)?;
     if matches.get_flag("check-config") {
-        return Ok(Command::CheckConfig(resolved.to_toml()));
+        return Ok(ProgramCommand::CheckConfig(resolved.to_toml()));
     }
     let config = Box::new(resolved.config);
-    Ok(if session { Command::Session(config) } else { Command::Serve(config) })
+    Ok(if session { ProgramCommand::Session(config) } else { ProgramCommand::Serve(config) })
 }
 
 /// What the program is: its version, that of SQLite, and what it was built for.

@@ -224,16 +224,16 @@ pub mod internals {
     }
 
     pub mod rate_limits {
-        pub use crate::features::rate_limits::identity::Identity;
-        pub use crate::features::rate_limits::ledger::Bounds;
+        pub use crate::features::rate_limits::identity::BucketOwner;
+        pub use crate::features::rate_limits::ledger::LedgerBounds;
         pub use crate::features::rate_limits::limiter::Limiter;
         pub use crate::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
         pub use crate::features::rate_limits::rules::{Limit, UserLimit};
     }
 
     pub mod sessions {
-        pub use crate::features::sessions::rules::{Device, Holder, Session, Terms, Token};
-        pub use crate::features::sessions::table::Table;
+        pub use crate::features::sessions::rules::{Device, Session, SessionHolder, SessionTerms, Token};
+        pub use crate::features::sessions::table::SessionTable;
     }
 
     pub mod store {

@@ -11,7 +11,7 @@ use crate::app::process_limits::{raise_open_files, survive_file_size_limit};
 use crate::app::{Builder, Server, Stopped};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::base::entropy::SystemEntropy;
-use crate::config::{self, Command, Config, ProgramName};
+use crate::config::{self, Config, ProgramCommand, ProgramName};
 use crate::features::sessions::links::Links;
 use crate::store::server_lock::{LockState, lock_state};
 use crate::tailnet::listen_address::ListenAddress;
@@ -44,14 +44,14 @@ const EXIT_UNSTORED: u8 = 6;
 /// signal when a second signal cut the stop short, and those of [`StartError`](crate::app::StartError).
 pub fn run(builder: Builder) -> ExitCode {
     match config::from_process(Config::default(), builder.program_name()) {
-        Ok(Command::Serve(config)) => serve(builder, *config),
-        Ok(Command::CheckConfig(text) | Command::Help(text)) => {
+        Ok(ProgramCommand::Serve(config)) => serve(builder, *config),
+        Ok(ProgramCommand::CheckConfig(text) | ProgramCommand::Help(text)) => {
             print(&text);
             ExitCode::SUCCESS
         }
-        Ok(Command::Session(config)) => session(&config),
-        Ok(Command::Operate(options)) => operator::run(*options),
-        Ok(Command::Watch(options)) => match runtime(1) {
+        Ok(ProgramCommand::Session(config)) => session(&config),
+        Ok(ProgramCommand::Operate(options)) => operator::run(*options),
+        Ok(ProgramCommand::Watch(options)) => match runtime(1) {
             Ok(runtime) => runtime.block_on(watch::run(options)),
             Err(e) => refuse(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
         },

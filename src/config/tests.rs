@@ -5,7 +5,7 @@ use crate::base::ids::UserId;
 use crate::tailnet::listen_address::ListenAddress;
 
 /// Parses with this environment and this `rejoin.toml` only.
-fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<Command, ConfigError> {
+fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<ProgramCommand, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rejoin.toml");
     if let Some(text) = file {
@@ -19,7 +19,7 @@ fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> 
 
 fn config(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Config {
     match parse_with(args, variables, file) {
-        Ok(Command::Serve(config)) => *config,
+        Ok(ProgramCommand::Serve(config)) => *config,
         other => panic!("{other:?}"),
     }
 }
@@ -156,7 +156,7 @@ fn flags_for_clients_are_taken_as_they_are_configured_and_slips_of_the_pen_are_r
     let many: String = (0..101).map(|n| format!("f{n} = true\n")).collect();
     refused(&[], &[], Some(&format!("[flags]\n{many}")), &["101", "at most 100"]);
 
-    let Ok(Command::CheckConfig(text)) = parse_with(&["--check-config"], &variables, Some(file)) else {
+    let Ok(ProgramCommand::CheckConfig(text)) = parse_with(&["--check-config"], &variables, Some(file)) else {
         panic!("no text")
     };
     assert!(text.contains("flags.new-lobby = false  # REJOIN_FF_NEW_LOBBY\n"), "{text}");
@@ -333,7 +333,7 @@ fn check_config_says_where_each_value_comes_from_and_can_be_fed_back() {
     let variables = [("REJOIN_DATABASE_PAGES_MAX", "500")];
     let file = Some("history-events = 77");
     let all: Vec<&str> = args.into_iter().chain(["--check-config"]).collect();
-    let Ok(Command::CheckConfig(text)) = parse_with(&all, &variables, file) else { panic!("not printed") };
+    let Ok(ProgramCommand::CheckConfig(text)) = parse_with(&all, &variables, file) else { panic!("not printed") };
     for line in ["allowed-host = [\"a\", \"b.c\"]  # --allowed-host", "depth-max = 64  # default"] {
         assert!(text.lines().any(|known| known == line), "{line} in {text}");
     }
@@ -341,7 +341,9 @@ fn check_config_says_where_each_value_comes_from_and_can_be_fed_back() {
     assert!(text.contains("history-events = 77  # ") && text.contains("rejoin.toml: history-events\n"), "{text}");
     assert_eq!(config(&[], &[], Some(&text)), config(&args, &variables, file));
 
-    let Ok(Command::CheckConfig(text)) = parse_with(&["--check-config"], &[], None) else { panic!("not printed") };
+    let Ok(ProgramCommand::CheckConfig(text)) = parse_with(&["--check-config"], &[], None) else {
+        panic!("not printed")
+    };
     assert!(text.contains("# database-pages-max is not set\n"), "{text}");
     assert_eq!(config(&[], &[], Some(&text)), Config::default());
     refused(&["--check-config", "--depth-max", "0"], &[], None, &["depth-max"]);
@@ -349,17 +351,19 @@ fn check_config_says_where_each_value_comes_from_and_can_be_fed_back() {
 
 #[test]
 fn watch_takes_a_document_a_server_and_a_session() {
-    let Ok(Command::Watch(options)) = parse_with(&["watch", "games/g1"], &[], None) else { panic!("not a watch") };
+    let Ok(ProgramCommand::Watch(options)) = parse_with(&["watch", "games/g1"], &[], None) else {
+        panic!("not a watch")
+    };
     assert_eq!(options.server.to_string(), "127.0.0.1:7766");
     assert_eq!((options.watched, options.session, options.json), ("games/g1".parse().unwrap(), None, false));
     let args = ["watch", "games/g1", "--json", "--session", "kept-by-nobody", "--server", "http://localhost:1"];
-    let Ok(Command::Watch(options)) = parse_with(&args, &[], None) else { panic!("not a watch") };
+    let Ok(ProgramCommand::Watch(options)) = parse_with(&args, &[], None) else { panic!("not a watch") };
     assert!(!format!("{options:?}").contains("kept-by-nobody"), "a token is shown to no log");
     assert_eq!((options.session.unwrap().expose(), options.json), ("kept-by-nobody", true));
     refused(&["watch"], &[], None, &["COLLECTION[/ID]"]);
     refused(&["watch", "Games"], &[], None, &["a collection is"]);
     refused(&["watch", "games/"], &[], None, &["an id is"]);
-    let Ok(Command::Watch(options)) = parse_with(&["watch", "games"], &[], None) else { panic!("not a watch") };
+    let Ok(ProgramCommand::Watch(options)) = parse_with(&["watch", "games"], &[], None) else { panic!("not a watch") };
     assert_eq!(options.watched, "games".parse().unwrap());
     refused(&["watch", "games/g1", "--session", "a b"], &[], None, &["--session: "]);
     refused(&["watch", "games/g1", "--server", "https://a"], &[], None, &["--server: ", "http://"]);
@@ -368,9 +372,9 @@ fn watch_takes_a_document_a_server_and_a_session() {
 #[test]
 fn help_and_version_are_text_and_a_wrong_flag_is_an_error() {
     for args in [["--help"], ["-h"], ["--version"], ["help"]] {
-        assert!(matches!(parse_with(&args, &[], None), Ok(Command::Help(_))), "{args:?}");
+        assert!(matches!(parse_with(&args, &[], None), Ok(ProgramCommand::Help(_))), "{args:?}");
     }
-    let Ok(Command::Help(text)) = parse_with(&["--help"], &[], None) else { panic!("no help") };
+    let Ok(ProgramCommand::Help(text)) = parse_with(&["--help"], &[], None) else { panic!("no help") };
     assert!(text.contains("[default: 10000]") && text.contains("REJOIN_HISTORY_EVENTS"), "{text}");
     refused(&["--colour"], &[], None, &["unexpected argument '--colour'"]);
     refused(&["fly"], &[], None, &["fly"]);

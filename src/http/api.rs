@@ -40,10 +40,10 @@ pub type Routes = OpenApiRouter<Api>;
 /// # let _ = changes;
 /// ```
 #[derive(Clone)]
-pub struct Api(pub(crate) Arc<Parts>);
+pub struct Api(pub(crate) Arc<ApiParts>);
 
 /// See [`Api`].
-pub struct Parts {
+pub struct ApiParts {
     /// The way to change something.
     pub(crate) engine: Engine,
     /// The way to read.
@@ -110,9 +110,9 @@ impl Api {
 }
 
 impl std::ops::Deref for Api {
-    type Target = Parts;
+    type Target = ApiParts;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &ApiParts {
         &self.0
     }
 }

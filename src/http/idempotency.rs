@@ -112,12 +112,12 @@ impl IdempotentRequest {
     }
 }
 
-type Render<T> = Box<dyn FnOnce(&T) -> Result<StoredResponse> + Send>;
+type RenderStored<T> = Box<dyn FnOnce(&T) -> Result<StoredResponse> + Send>;
 
 /// A write that runs once per key.
 pub(crate) struct IdempotentCall<T> {
     key: Option<IdempotencyKey>,
-    render: Render<T>,
+    render: RenderStored<T>,
 }
 
 impl<T> IdempotentCall<T> {

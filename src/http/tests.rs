@@ -68,14 +68,14 @@ impl FromRef<Signals> for BodyLimits {
     }
 }
 
-struct Server {
+struct TestServer {
     address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
     signals: Signals,
 }
 
-async fn start(options: ServerOptions) -> Server {
+async fn start(options: ServerOptions) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
@@ -94,7 +94,7 @@ async fn start(options: ServerOptions) -> Server {
     let authenticator = Authenticator::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default());
     let admission = Admission::new(Arc::new(authenticator), options.connections_max, PATIENCE);
     let task = tokio::spawn(serve(listeners, admission, Arc::new(middleware), options, stop.clone()));
-    Server { address, stop, task, signals }
+    TestServer { address, stop, task, signals }
 }
 
 /// No game has moved, so that nothing is ever read.
@@ -155,7 +155,7 @@ fn short() -> ServerOptions {
     }
 }
 
-impl Server {
+impl TestServer {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -411,7 +411,7 @@ async fn who_stops_reading_is_closed_and_who_reads_is_not() {
 }
 
 /// Reads a little of an answer without end, at once and again and again, for `patience`. Whether it was left to.
-async fn may_dawdle(server: &Server, path: &str, patience: Duration) -> bool {
+async fn may_dawdle(server: &TestServer, path: &str, patience: Duration) -> bool {
     let mut reader = server.send(&format!("GET {path} HTTP/1.1\nHOST\n\n")).await;
     let (since, mut buffer) = (Instant::now(), vec![0; 64 << 10]);
     while since.elapsed() < patience {

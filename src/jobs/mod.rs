@@ -40,7 +40,7 @@ pub use schedule::Schedule;
 const NAMES_MAX: usize = 100;
 
 /// What a job does. Called once per run.
-pub(crate) type Run = Arc<dyn Fn(JobContext) -> BoxFuture<'static, Result<Summary>> + Send + Sync>;
+pub(crate) type RunJob = Arc<dyn Fn(JobContext) -> BoxFuture<'static, Result<Summary>> + Send + Sync>;
 
 /// Work that the server does by itself on a schedule.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ pub struct Job {
     /// Whether it removes, ends or moves on something by the wall clock. It then waits while the clock is doubted.
     pub removes_by_time: bool,
     /// What it does.
-    pub run: Run,
+    pub run: RunJob,
 }
 
 impl Job {
@@ -66,7 +66,7 @@ impl Job {
         F: Fn(JobContext) -> Doing + Send + Sync + 'static,
         Doing: Future<Output = Result<Summary>> + Send + 'static,
     {
-        let run: Run = Arc::new(move |context| Box::pin(run(context)));
+        let run: RunJob = Arc::new(move |context| Box::pin(run(context)));
         Self { name, schedule, timeout, can_dry_run: false, removes_by_time: false, run }
     }
 

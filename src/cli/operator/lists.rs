@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Refusal;
-use super::server::{EXIT_REFUSED, Server, ServerChoice, find};
+use super::CommandFailure;
+use super::server::{EXIT_REFUSED, OperatorClient, ServerChoice, find};
 use crate::base::ids::Collection;
 use crate::cli::print;
 use crate::config::Listed;
@@ -17,15 +17,15 @@ const PAGE: usize = 500;
 const EXIT_NOT_READY: u8 = 1;
 
 /// The server of a data directory. Error: none runs.
-pub(super) fn running(asked: ServerChoice, data_dir: &Path) -> Result<Server, Refusal> {
+pub(super) fn running(asked: ServerChoice, data_dir: &Path) -> Result<OperatorClient, CommandFailure> {
     find(asked, data_dir)?.ok_or_else(|| {
         let why = format!("no server has {}; --data-dir or --server names one", data_dir.display());
-        Refusal { why, code: EXIT_REFUSED }
+        CommandFailure { why, code: EXIT_REFUSED }
     })
 }
 
 /// All items of a list, page after page.
-fn all(server: &Server, path: &str) -> Result<Vec<Value>, Refusal> {
+fn all(server: &OperatorClient, path: &str) -> Result<Vec<Value>, CommandFailure> {
     let (mut items, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let more = cursor.map_or_else(String::new, |cursor| format!("&cursor={}", escape(&cursor)));
@@ -86,7 +86,7 @@ fn harmless(text: &str) -> String {
 }
 
 /// Shows the items of a list.
-pub(super) fn list(server: &Server, what: &Listed, json: bool) -> Result<u8, Refusal> {
+pub(super) fn list(server: &OperatorClient, what: &Listed, json: bool) -> Result<u8, CommandFailure> {
     match what {
         Listed::Sessions => sessions(server, json),
         Listed::Jobs => jobs(server, json),
@@ -94,7 +94,7 @@ pub(super) fn list(server: &Server, what: &Listed, json: bool) -> Result<u8, Ref
     }
 }
 
-fn sessions(server: &Server, json: bool) -> Result<u8, Refusal> {
+fn sessions(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
     let columns: [Column; 5] = [
         ("SESSION", |item| text(item, "/id")),
         ("USER", |item| text(item, "/user")),
@@ -105,7 +105,7 @@ fn sessions(server: &Server, json: bool) -> Result<u8, Refusal> {
     Ok(show(all(server, "/api/v1/admin/sessions")?, json, &columns))
 }
 
-fn jobs(server: &Server, json: bool) -> Result<u8, Refusal> {
+fn jobs(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
     let columns: [Column; 5] = [
         ("JOB", |item| text(item, "/name")),
         ("SCHEDULE", |item| text(item, "/schedule")),
@@ -118,7 +118,7 @@ fn jobs(server: &Server, json: bool) -> Result<u8, Refusal> {
     Ok(show(items.unwrap_or_default(), json, &columns))
 }
 
-fn documents(server: &Server, collection: &Collection, json: bool) -> Result<u8, Refusal> {
+fn documents(server: &OperatorClient, collection: &Collection, json: bool) -> Result<u8, CommandFailure> {
     let columns: [Column; 5] = [
         ("DOCUMENT", |item| format!("{}/{}", text(item, "/collection"), text(item, "/id"))),
         ("VERSION", |item| text(item, "/version")),
@@ -130,7 +130,7 @@ fn documents(server: &Server, collection: &Collection, json: bool) -> Result<u8,
 }
 
 /// Says how the server is. Its exit code is 0 while it takes changes.
-pub(super) fn status(server: &Server, json: bool) -> Result<u8, Refusal> {
+pub(super) fn status(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
     let (code, report) = server.get_any("/readyz")?;
     let exit = if code == 200 { 0 } else { EXIT_NOT_READY };
     if json {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Refusal;
+use super::CommandFailure;
 use super::backup::{progress_bar, show};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
@@ -11,9 +11,9 @@ use crate::features::{games, service_tokens, sessions};
 use crate::store::Connection;
 use crate::store::file::restore::{Restored, restore};
 
-pub(super) fn run(config: &Config, file: &Path) -> Result<u8, Refusal> {
+pub(super) fn run(config: &Config, file: &Path) -> Result<u8, CommandFailure> {
     if !file.is_file() {
-        return Err(Refusal { why: format!("there is no file {}", file.display()), code: EXIT_DATA });
+        return Err(CommandFailure { why: format!("there is no file {}", file.display()), code: EXIT_DATA });
     }
     let now = SystemClock.now();
     let carry_ends = |restored: &Connection, replaced: Option<&Connection>| {

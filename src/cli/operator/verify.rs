@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Refusal;
+use super::CommandFailure;
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
@@ -21,11 +21,11 @@ const EXIT_INCOMPLETE: u8 = 16;
 /// Damaged documents that are repaired before the file is read again. Bounds memory.
 const REPAIRED_AT_ONCE: usize = 10_000;
 
-pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Result<u8, Refusal> {
+pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Result<u8, CommandFailure> {
     let path = file.unwrap_or_else(|| config.data_dir.join(FILE_NAME));
     if !path.is_file() {
         let why = format!("there is no database {}; --data-dir names the server's data", path.display());
-        return Err(Refusal { why, code: EXIT_DATA });
+        return Err(CommandFailure { why, code: EXIT_DATA });
     }
     match repair {
         false => verify(&path),
@@ -34,7 +34,7 @@ pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Resul
 }
 
 /// Whether a server has the file at `path` open.
-fn file_use(path: &Path) -> Result<FileUse, Refusal> {
+fn file_use(path: &Path) -> Result<FileUse, CommandFailure> {
     if path.file_name().is_none_or(|name| name != FILE_NAME) {
         return Ok(FileUse::Unused);
     }
@@ -44,18 +44,18 @@ fn file_use(path: &Path) -> Result<FileUse, Refusal> {
         Ok(LockState::Held { .. }) => Ok(FileUse::ByServer),
         Err(error) => {
             let why = format!("the lock of {} cannot be asked: {error}", directory.display());
-            Err(Refusal { why, code: EXIT_DATA })
+            Err(CommandFailure { why, code: EXIT_DATA })
         }
     }
 }
 
 /// Says what does not add up, a line each, and then how much was read.
-fn verify(path: &Path) -> Result<u8, Refusal> {
+fn verify(path: &Path) -> Result<u8, CommandFailure> {
     let report = read(path, |_| {})?;
     Ok(judge(path, &report))
 }
 
-fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckReport, Refusal> {
+fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckReport, CommandFailure> {
     let bar = progress_bar();
     let tell = |finding: FileDefect| {
         let line = match finding {
@@ -95,7 +95,7 @@ fn judge(path: &Path, report: &CheckReport) -> u8 {
     code
 }
 
-fn verify_and_repair(path: &Path) -> Result<u8, Refusal> {
+fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
     let clock = SystemClock;
     let mut repair: Option<FileRepair> = None;
     if file_use(path)? == FileUse::ByServer {

@@ -109,24 +109,24 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    struct Sent {
+    struct SentForm {
         count: u32,
         signed: Option<i8>,
         ratio: Option<f64>,
         kept: Option<Value>,
-        seats: Option<Vec<Seat>>,
+        seats: Option<Vec<SentSeat>>,
         name: Option<crate::base::ids::UserId>,
     }
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Seat {
+    struct SentSeat {
         player: String,
         stack: u64,
     }
 
     fn told(text: &str) -> Vec<(String, String)> {
-        let error = from_text::<Sent>(text, "").unwrap_err();
+        let error = from_text::<SentForm>(text, "").unwrap_err();
         let errors = error.details()["errors"].as_array().unwrap().clone();
         let text = |error: &Value, member: &str| error[member].as_str().unwrap().to_owned();
         errors.iter().map(|error| (text(error, "field"), text(error, "detail"))).collect()
@@ -134,14 +134,14 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_read_by_value_and_values_are_kept_as_spelled() {
-        let sent: Sent = from_text(
+        let sent: SentForm = from_text(
             r#"{"count":2e1,"signed":-1.0,"ratio":1,"kept":[1.0,{"a":2e0}],"seats":[{"player":"a","stack":1e3}]}"#,
             "",
         )
         .unwrap();
         assert_eq!((sent.count, sent.signed, sent.ratio), (20, Some(-1), Some(1.0)));
         assert_eq!(sent.kept.unwrap().to_string(), r#"[1.0,{"a":2.0}]"#);
-        assert_eq!(sent.seats.unwrap(), [Seat { player: "a".to_owned(), stack: 1000 }]);
+        assert_eq!(sent.seats.unwrap(), [SentSeat { player: "a".to_owned(), stack: 1000 }]);
         for (text, number) in
             [("1.0", Some(1)), ("-0.0", Some(0)), ("1.5", None), ("-1", None), ("1e20", None), ("\"1\"", None)]
         {

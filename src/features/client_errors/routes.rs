@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::rules::{ClientError, ErrorLimiter};
-use super::sql::{self, Seen};
+use super::sql::{self, StoredClientError};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K};
 use crate::features::client_errors::limits::CLIENT_ERROR_COUNT_MAX;
@@ -152,8 +152,8 @@ struct ClientErrorItem {
     last_seen: Timestamp,
 }
 
-impl From<Seen> for ClientErrorItem {
-    fn from(seen: Seen) -> Self {
+impl From<StoredClientError> for ClientErrorItem {
+    fn from(seen: StoredClientError) -> Self {
         let ClientError { message, stack, url, user_agent, app_version } = seen.error;
         Self {
             fingerprint: seen.fingerprint,

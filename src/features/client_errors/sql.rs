@@ -11,7 +11,7 @@ use crate::store::sql_error;
 
 /// An error with its history.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct StoredClientError {
     /// See [`ClientError::fingerprint`].
     pub fingerprint: String,
     /// As it was told last.
@@ -65,7 +65,7 @@ pub(crate) fn note(
 }
 
 /// A page of errors, those last seen first, before the place `before`; one more than `limit` if there are more.
-pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<Seen>> {
+pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<StoredClientError>> {
     let sql = "SELECT fingerprint, message, stack, url, user_agent, app_version, reported_by, count, first_seen,
                       last_seen, place
                FROM client_errors WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
@@ -74,8 +74,8 @@ pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<S
     read().map_err(sql_error)
 }
 
-fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
-    Ok(Seen {
+fn seen(row: &Row<'_>) -> rusqlite::Result<StoredClientError> {
+    Ok(StoredClientError {
         fingerprint: row.get(0)?,
         error: ClientError {
             message: row.get(1)?,

@@ -24,7 +24,7 @@ pub(crate) const FEATURE: FeatureDefinition =
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let configured = context.options.get::<ConflictOptions>().by_collection();
-    let merging = sync::Merging { rules: Arc::new(context.rules.clone()), configured: Arc::new(configured) };
+    let merging = sync::MergeSettings { rules: Arc::new(context.rules.clone()), configured: Arc::new(configured) };
     Ok(feature
         .tag("conflicts", "Edits that were made offline, and what of them is left to a person.")
         .reserves(&["conflicts"])

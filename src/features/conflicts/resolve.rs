@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::problems::{CONFLICT_MOVED, CONFLICT_RESOLVED};
 use super::rules::{RESOLVE, Resolution, ResolvePayload};
-use super::sql::{self, Kept};
-use super::sync::{Merging, seen, state_of};
+use super::sql::{self, StoredConflict};
+use super::sync::{MergeSettings, seen, state_of};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::Version;
@@ -25,7 +25,7 @@ use crate::store::IdempotencyKey;
 const ATTEMPTS_MAX: usize = 16;
 
 /// What a person decides.
-pub(crate) struct Decided {
+pub(crate) struct ConflictDecision {
     pub resolution: Resolution,
     /// With `merge`: what stands there from now on.
     pub value: Option<Value>,
@@ -34,7 +34,7 @@ pub(crate) struct Decided {
 }
 
 /// A conflict that `viewer` may see, and its document. Error: `NotFound`.
-pub(crate) async fn find(api: &Api, viewer: &Viewer, id: &str) -> Result<(Kept, Arc<Document>)> {
+pub(crate) async fn find(api: &Api, viewer: &Viewer, id: &str) -> Result<(StoredConflict, Arc<Document>)> {
     let unknown = || Error::not_found(format!("there is no conflict {id}"));
     let wanted = id.to_owned();
     let found = api.reads.ask(move |reader| reader.rows(|conn| sql::find(conn, &wanted))).await?;
@@ -47,22 +47,22 @@ pub(crate) async fn find(api: &Api, viewer: &Viewer, id: &str) -> Result<(Kept, 
 }
 
 /// Whether `viewer` may see a row of this document.
-pub(crate) fn shows(document: &Document, kept: &Kept, viewer: &Viewer) -> bool {
+pub(crate) fn shows(document: &Document, kept: &StoredConflict, viewer: &Viewer) -> bool {
     document.meta.may_read(viewer) && kept.place.is_shown_to(document.meta.audience(viewer))
 }
 
 /// What a resolution comes to.
-pub(crate) enum Resolving {
-    Done(Box<Kept>, Arc<Document>, Durability),
+pub(crate) enum ResolveOutcome {
+    Done(Box<StoredConflict>, Arc<Document>, Durability),
     /// It was done before, under the same key.
     Replayed(Bytes),
 }
 
 /// Makes the answer of a conflict that is resolved in this way.
-pub(crate) type RenderResolved = fn(Kept, Resolution, Viewer) -> RenderReply;
+pub(crate) type RenderResolved = fn(StoredConflict, Resolution, Viewer) -> RenderReply;
 
 /// The conflict after `viewer` resolved it.
-pub(crate) fn resolved(kept: &Kept, how: Resolution, viewer: &Viewer, at: Timestamp) -> Kept {
+pub(crate) fn resolved(kept: &StoredConflict, how: Resolution, viewer: &Viewer, at: Timestamp) -> StoredConflict {
     let mut kept = kept.clone();
     kept.place.resolution = Some(how.name().to_owned());
     (kept.resolved_by, kept.resolved_at) = (Some(viewer.scope().to_owned()), Some(at));
@@ -73,11 +73,11 @@ pub(crate) fn resolved(kept: &Kept, how: Resolution, viewer: &Viewer, at: Timest
 /// `Rejected`; those of a write.
 pub(crate) async fn resolve(
     api: &Api,
-    merging: &Merging,
+    merging: &MergeSettings,
     viewer: &Viewer,
-    (id, decided): (&str, &Decided),
+    (id, decided): (&str, &ConflictDecision),
     key: Option<(IdempotencyKey, RenderResolved)>,
-) -> Result<Resolving> {
+) -> Result<ResolveOutcome> {
     for _ in 0..ATTEMPTS_MAX {
         let (kept, _) = find(api, viewer, id).await?;
         let document = api.reads.live_document(&kept.document, viewer).await?;
@@ -92,9 +92,9 @@ pub(crate) async fn resolve(
                 let outcome = written.outcomes.into_iter().next();
                 let outcome = outcome.ok_or_else(|| Error::internal("a resolution without a change"))?;
                 let kept = resolved(&kept, decided.resolution, viewer, outcome.event.at);
-                return Ok(Resolving::Done(Box::new(kept), outcome.document, written.durability));
+                return Ok(ResolveOutcome::Done(Box::new(kept), outcome.document, written.durability));
             }
-            Ok(WriteReply::Replayed(answer)) => return Ok(Resolving::Replayed(answer)),
+            Ok(WriteReply::Replayed(answer)) => return Ok(ResolveOutcome::Replayed(answer)),
             Err(error) if error.kind() == Kind::VersionConflict => {}
             Err(error) => return Err(error),
         }
@@ -102,7 +102,7 @@ pub(crate) async fn resolve(
     Err(Error::new(Kind::StorageUnavailable, "the document changes too fast; try again"))
 }
 
-fn check(kept: &Kept, document: &Document, viewer: &Viewer) -> Result<()> {
+fn check(kept: &StoredConflict, document: &Document, viewer: &Viewer) -> Result<()> {
     if !document.meta.is_host(viewer) && kept.made_by != viewer.scope() {
         let message = "a conflict is resolved by the host of its document and by whose edits they were";
         return Err(Error::new(Kind::Forbidden, message));
@@ -116,10 +116,10 @@ fn check(kept: &Kept, document: &Document, viewer: &Viewer) -> Result<()> {
 
 /// The change that resolves it. Errors: `Invalid`, `conflict-moved`, `Rejected`.
 fn request(
-    merging: &Merging,
+    merging: &MergeSettings,
     viewer: &Viewer,
     document: &Document,
-    (kept, decided): (&Kept, &Decided),
+    (kept, decided): (&StoredConflict, &ConflictDecision),
 ) -> Result<Request> {
     let name = document.meta.name.clone();
     let rules = merging.merge_rules(&name);

@@ -46,14 +46,14 @@ mod streams;
 mod writes;
 
 use description::{
-    ActProblems, CreateProblems, Created, CreatedOrWritten, DeleteProblems, DocumentProblems, ListProblems,
-    PatchProblems, PutProblems, Read, Written,
+    ActProblems, CreateProblems, CreateResponses, DeleteProblems, DocumentProblems, ListProblems, PatchProblems,
+    PutProblems, PutResponses, ReadResponses, WriteResponses,
 };
 use schemas::{
     Acted, BatchResults, Document as DocumentSchema, Event, HistoryPage, ListedDocument, NotDurable, PatchOperation,
 };
 use sent::WriteRequest;
-use writes::Shows;
+use writes::ResponseContent;
 
 /// The schemas of these calls.
 #[derive(OpenApi)]
@@ -115,7 +115,7 @@ struct CreateBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}", operation_id = "createDocument", tag = "documents",
     params(CollectionPath, Caller, Preconditions, WriteHeaders), request_body = CreateBody,
-    responses(Created, CreateProblems, ChangeRefusals),
+    responses(CreateResponses, CreateProblems, ChangeRefusals),
 )]
 async fn create(
     State(api): State<Api>,
@@ -128,7 +128,7 @@ async fn create(
         operation: WriteOperation::Create { state: Value::Object(state), host, access },
         expected,
     };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    sent.carry_out(&api, vec![request], ResponseContent::Document).await
 }
 
 fn id_or_new(api: &Api, id: Option<DocumentId>) -> Result<DocumentId> {
@@ -154,13 +154,13 @@ struct PutBody {
 #[utoipa::path(
     put, path = "/api/v1/{collection}/{id}", operation_id = "putDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = PutBody,
-    responses(CreatedOrWritten, PutProblems, ChangeRefusals),
+    responses(PutResponses, PutProblems, ChangeRefusals),
 )]
 async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (PutBody { state, expected_version }, expected) = sent.object()?;
     let operation = WriteOperation::Put { state: Value::Object(state) };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    sent.carry_out(&api, vec![request], ResponseContent::Document).await
 }
 
 /// Change parts of a document's state
@@ -173,7 +173,7 @@ async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Wri
         (Object = "application/merge-patch+json"),
         (Vec<PatchOperation> = "application/json-patch+json"),
     )),
-    responses(Written<DocumentSchema>, PatchProblems, ChangeRefusals),
+    responses(WriteResponses<DocumentSchema>, PatchProblems, ChangeRefusals),
 )]
 async fn patch(
     State(api): State<Api>,
@@ -186,7 +186,7 @@ async fn patch(
     };
     let (patch, expected) = sent.with_conditions(patch)?;
     let request = Request { name, operation: WriteOperation::Patch(patch), expected };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    sent.carry_out(&api, vec![request], ResponseContent::Document).await
 }
 
 /// Delete a document
@@ -196,7 +196,7 @@ async fn patch(
 #[utoipa::path(
     delete, path = "/api/v1/{collection}/{id}", operation_id = "deleteDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
-    responses(Written<DocumentSchema>, DeleteProblems, ChangeRefusals),
+    responses(WriteResponses<DocumentSchema>, DeleteProblems, ChangeRefusals),
 )]
 async fn delete(
     State(api): State<Api>,
@@ -205,7 +205,7 @@ async fn delete(
 ) -> HandlerResult<Response> {
     let ((), expected) = sent.with_conditions(Ok(()))?;
     let request = Request { name, operation: WriteOperation::Delete, expected };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    sent.carry_out(&api, vec![request], ResponseContent::Document).await
 }
 
 /// What to do.
@@ -231,13 +231,13 @@ struct ActionBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/actions", operation_id = "act", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = ActionBody,
-    responses(Written<Acted>, ActProblems, ChangeRefusals),
+    responses(WriteResponses<Acted>, ActProblems, ChangeRefusals),
 )]
 async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (ActionBody { r#type, payload, patch, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: action(r#type, payload, patch, "patch")?, expected };
-    sent.carry_out(&api, vec![request], Shows::Event).await
+    sent.carry_out(&api, vec![request], ResponseContent::Event).await
 }
 
 /// An action whose patch was sent as `field`. Error: `Invalid` for a patch without operations.
@@ -285,7 +285,7 @@ struct RollbackBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/rollback", operation_id = "rollBack", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = RollbackBody,
-    responses(CreatedOrWritten, ActProblems, ChangeRefusals),
+    responses(PutResponses, ActProblems, ChangeRefusals),
 )]
 async fn rollback(
     State(api): State<Api>,
@@ -295,7 +295,7 @@ async fn rollback(
     let (RollbackBody { to_version, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: WriteOperation::Rollback { to: to_version }, expected };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    sent.carry_out(&api, vec![request], ResponseContent::Document).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -316,7 +316,7 @@ struct ReadQuery {
     operation_id = "readDocument",
     tag = "documents",
     params(DocumentPath, Caller, ReadQuery, IfNoneMatch),
-    responses(Read, DocumentProblems)
+    responses(ReadResponses, DocumentProblems)
 )]
 async fn read(
     State(api): State<Api>,
@@ -359,7 +359,7 @@ fn shown(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+struct DocumentListQuery {
     /// Most documents in the page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<usize>,
@@ -382,14 +382,14 @@ enum Include {
 /// here is not what it is there.
 #[utoipa::path(
     get, path = "/api/v1/{collection}", operation_id = "listDocuments", tag = "documents",
-    params(CollectionPath, Caller, ListQuery),
+    params(CollectionPath, Caller, DocumentListQuery),
     responses((status = 200, description = "A page of them.", body = Page<ListedDocument>), ListProblems),
 )]
 async fn list(
     State(api): State<Api>,
     CollectionPath(collection): CollectionPath,
     Caller { viewer, .. }: Caller,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<DocumentListQuery>,
 ) -> HandlerResult<Response> {
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let after = page.parse_after(DocumentId::new)?;

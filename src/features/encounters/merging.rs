@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::state::{Combatant, Encounter, HitPoints, Status};
+use super::state::{Combatant, Encounter, EncounterStatus, HitPoints};
 use crate::base::ids::UserId;
 use crate::document::merge::strategies::{MergeRules, Strategy};
 use crate::document::rules::Rejection;
@@ -80,7 +80,7 @@ fn mend_order(merged: &mut Map<String, Value>) {
 
 /// What a player's edits make of `before`: what their actions could do to their own combatants. Error: it goes beyond.
 pub(super) fn as_player(before: Encounter, merged: &Encounter, player: &UserId) -> Result<Encounter, Rejection> {
-    if before.status == Status::Completed {
+    if before.status == EncounterStatus::Completed {
         return Err(Rejection::new("the encounter is completed: it takes only note"));
     }
     let mut after = before;

@@ -31,9 +31,9 @@ const REMOVALS_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Removes a game for good, if it is still at this version. Errors: `NotFound`, `Gone`: it is not there;
 /// `VersionConflict`: it goes on.
-pub(crate) type Purge = Arc<dyn Fn(DocumentName, Version) -> BoxFuture<'static, Result<()>> + Send + Sync>;
-/// Drops the history of a game, if it is still at this version. Errors: as of [`Purge`].
-pub(crate) type Compact = Purge;
+pub(crate) type PurgeGame = Arc<dyn Fn(DocumentName, Version) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+/// Drops the history of a game, if it is still at this version. Errors: as of [`PurgeGame`].
+pub(crate) type CompactGame = PurgeGame;
 /// Whether anybody follows a game now.
 pub(crate) type Connected = Arc<dyn Fn(&DocumentName) -> bool + Send + Sync>;
 
@@ -47,9 +47,9 @@ pub(crate) struct Cleanup {
     /// How long a game that was not completed is kept after its last event.
     pub abandoned: Duration,
     /// How a game is removed.
-    pub purge: Purge,
+    pub purge: PurgeGame,
     /// How its history is dropped.
-    pub compact: Compact,
+    pub compact: CompactGame,
     /// Who is never abandoned.
     pub connected: Connected,
 }

@@ -15,13 +15,13 @@ use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Write;
 use crate::jobs::RunRecord;
-use crate::jobs::tests::running::{AtWork, DAY, Running};
+use crate::jobs::tests::running::{AtWork, DAY, RunningRunner};
 use crate::store::{Connection, sql_error};
 
 /// What the purge was asked to remove. It refuses games whose name says so.
 type Purged = Arc<Mutex<Vec<String>>>;
 
-fn cleanup(running: &Running) -> (AtWork, Purged) {
+fn cleanup(running: &RunningRunner) -> (AtWork, Purged) {
     let purged = Purged::default();
     let (asked, engine) = (Arc::clone(&purged), running.engine.clone());
     let compacting = running.engine.clone();
@@ -52,14 +52,14 @@ fn cleanup(running: &Running) -> (AtWork, Purged) {
     (running.runner(vec![cleanup_job(cleanup)]), purged)
 }
 
-async fn create(running: &Running, collection: &str, id: &str) {
+async fn create(running: &RunningRunner, collection: &str, id: &str) {
     let operation = WriteOperation::Create { state: json!({ "round": 1 }), host: None, access: Access::default() };
     let name = DocumentName::new(collection, id).unwrap();
     let requests = vec![Request { name, operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
 }
 
-async fn complete(running: &Running, id: &'static str) {
+async fn complete(running: &RunningRunner, id: &'static str) {
     let write = move |conn: &Connection, now: crate::base::clock::Timestamp| {
         let sql = "INSERT INTO games (document, status, completed_at)
                    SELECT key, 'completed', ?2 FROM documents WHERE collection = 'games' AND id = ?1";
@@ -72,7 +72,7 @@ fn count(record: &RunRecord, name: &str) -> u64 {
     record.summary.as_ref().unwrap().counts[name]
 }
 
-async fn removals(running: &Running) -> Vec<(String, String)> {
+async fn removals(running: &RunningRunner) -> Vec<(String, String)> {
     let ask = |conn: &Connection| {
         let sql = "SELECT document, why FROM game_removals ORDER BY document";
         let mut statement = conn.prepare(sql).map_err(sql_error)?;
@@ -84,7 +84,7 @@ async fn removals(running: &Running) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn games_that_are_over_are_removed_and_no_other() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for id in ["done-long-ago", "done-today", "silent", "watched", "stuck", "moves"] {
         create(&running, "games", id).await;
     }
@@ -120,7 +120,7 @@ async fn games_that_are_over_are_removed_and_no_other() {
 
 #[tokio::test]
 async fn what_is_written_to_a_completed_game_is_kept_as_long_as_any() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     create(&running, "games", "done").await;
     complete(&running, "done").await;
     running.clock.advance(7 * DAY);
@@ -138,7 +138,7 @@ async fn what_is_written_to_a_completed_game_is_kept_as_long_as_any() {
 
 #[tokio::test]
 async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for id in ["done", "goes-on"] {
         create(&running, "games", id).await;
         for round in 2..6 {
@@ -169,7 +169,7 @@ async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
 
 #[tokio::test]
 async fn tokens_go_a_day_after_they_expired() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     create(&running, "games", "g1").await;
     complete(&running, "g1").await;
     let issue = |conn: &Connection, now: crate::base::clock::Timestamp| {
@@ -192,7 +192,7 @@ async fn tokens_go_a_day_after_they_expired() {
 
 #[tokio::test]
 async fn many_games_are_looked_at_page_by_page() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let name = |index: usize| DocumentName::new("games", &format!("g{index:04}")).unwrap();
     let create = |index| Request {
         name: name(index),

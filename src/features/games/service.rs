@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::options::TokenLifetime;
 use super::problems::{GAME_COMPLETED, NOT_A_PARTICIPANT};
 use super::revocations::{PendingRevoked, Revoked};
-use super::seats::{self, Choice, Seat};
+use super::seats::{self, Seat, SeatChoice};
 use super::tokens::ReconnectToken;
 use super::{sql, tables};
 use crate::base::clock::Timestamp;
@@ -78,11 +78,11 @@ pub(crate) async fn join(
         check_running(conn, key)?;
         let taken = sql::seats(conn, key)?;
         match seats::choose(&taken, max, &player, wanted)? {
-            Choice::Had(had) => {
+            SeatChoice::Had(had) => {
                 let seat = taken.into_iter().find(|seat| seat.seat == had);
                 Ok((seat.ok_or_else(|| Error::internal("a chosen seat is not there"))?, false))
             }
-            Choice::Free(number) => {
+            SeatChoice::Free(number) => {
                 may_write?;
                 let seat = Seat { player, seat: number, identity, joined_at: now };
                 sql::begin(conn, key)?;

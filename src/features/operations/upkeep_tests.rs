@@ -13,20 +13,20 @@ use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Write;
 use crate::jobs::RunRecord;
-use crate::jobs::tests::running::{DAY, Running};
+use crate::jobs::tests::running::{DAY, RunningRunner};
 use crate::store::{Connection, sql_error};
 
 fn named(id: &str) -> DocumentName {
     DocumentName::new("maps", id).unwrap()
 }
 
-async fn write(running: &Running, id: &str, operation: WriteOperation) {
+async fn write(running: &RunningRunner, id: &str, operation: WriteOperation) {
     let requests = vec![Request { name: named(id), operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
 }
 
 /// Brings a document to `version`, many versions in one transaction.
-async fn change(running: &Running, id: &str, version: u64) {
+async fn change(running: &RunningRunner, id: &str, version: u64) {
     let from = running.reads.document(&named(id)).await.unwrap().map_or(0, |document| document.version.0);
     for some in (from + 1..=version).collect::<Vec<_>>().chunks(100) {
         let put = |round: &u64| Request {
@@ -40,7 +40,7 @@ async fn change(running: &Running, id: &str, version: u64) {
 }
 
 /// The versions whose events are kept, and that all of them verify.
-async fn kept(running: &Running, id: &str) -> (u64, u64) {
+async fn kept(running: &RunningRunner, id: &str) -> (u64, u64) {
     let name = named(id);
     let read = move |reader: &store::Reader| {
         let kept = reader.storage_statistics(&name)?.unwrap();
@@ -63,7 +63,7 @@ const LONG: Duration = Duration::from_secs(1000 * 24 * 3600);
 
 #[tokio::test]
 async fn history_that_is_too_old_goes_though_nobody_changes_the_document() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     change(&running, "idle", 20).await;
     change(&running, "deleted", 5).await;
     write(&running, "deleted", WriteOperation::Delete).await;
@@ -92,12 +92,12 @@ async fn history_that_is_too_old_goes_though_nobody_changes_the_document() {
 
 #[tokio::test]
 async fn a_bound_that_was_lowered_is_kept_step_by_step_and_run_by_run() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for id in ["a", "b", "c", "d"] {
         change(&running, id, 250).await;
     }
     let history = HistoryRetention { events_max: 10, kept: LONG };
-    let pace = Pace { page: 2, documents_max: 100, events_per_step: 50, events_max: 300 };
+    let pace = TrimPace { page: 2, documents_max: 100, events_per_step: 50, events_max: 300 };
     let at_work = running.runner(vec![trim_job_at(history, pace)]);
     let mut left = 4 * 240;
     for (events, documents) in [(300, 2), (300, 3), (300, 2), (60, 1), (0, 0)] {
@@ -114,11 +114,11 @@ async fn a_bound_that_was_lowered_is_kept_step_by_step_and_run_by_run() {
 
 #[tokio::test]
 async fn each_run_goes_on_where_the_last_ended_and_then_begins_anew() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for index in 0..7 {
         change(&running, &format!("d{index}"), 1).await;
     }
-    let pace = Pace { page: 2, documents_max: 4, ..PACE };
+    let pace = TrimPace { page: 2, documents_max: 4, ..PACE };
     let at_work = running.runner(vec![trim_job_at(HistoryRetention { events_max: 1, kept: LONG }, pace)]);
     assert_eq!(count(&at_work.run("history-trim", false).await, "looked"), 4);
     // Behind where it stands: not before the next time round.
@@ -133,7 +133,7 @@ async fn each_run_goes_on_where_the_last_ended_and_then_begins_anew() {
 
 #[tokio::test]
 async fn a_damaged_history_stays_as_it_is_and_keeps_no_other() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for id in ["bad", "good"] {
         change(&running, id, 6).await;
     }
@@ -152,7 +152,7 @@ async fn a_damaged_history_stays_as_it_is_and_keeps_no_other() {
 
 #[tokio::test]
 async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     change(&running, "a", 200).await;
     let wal = running.directory.path().join("rejoin.db-wal");
     assert!(wal.metadata().unwrap().len() > 0);
@@ -187,7 +187,7 @@ async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() 
 
 #[tokio::test]
 async fn it_is_done_under_a_load_that_never_pauses_and_refused_while_storage_fails() {
-    let running = Arc::new(Running::start(Some(256)));
+    let running = Arc::new(RunningRunner::start(Some(256)));
     let load: Vec<_> = (0..4)
         .map(|index| {
             let running = Arc::clone(&running);

@@ -3,8 +3,8 @@
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
-use super::identity::Identity;
-use super::limiter::{Decision, Shortage, whole_seconds};
+use super::identity::BucketOwner;
+use super::limiter::{LimitDecision, Shortage, whole_seconds};
 use super::rules::matching::Verb;
 use super::service::RateLimits;
 use crate::base::error::{Error, Kind};
@@ -59,19 +59,19 @@ fn told(shortage: &Shortage) -> Error {
 
 /// Whose bucket a request is taken from: a user's, on whatever device and whether a session or their machine says who
 /// they are; of those whom nobody knows, that of their address.
-fn identity(peer: &Peer, caller: Option<&Caller>) -> Identity {
+fn identity(peer: &Peer, caller: Option<&Caller>) -> BucketOwner {
     match caller.map(Caller::user) {
-        Some(None) => Identity::Owner,
-        Some(Some(id)) => Identity::User(id.clone()),
-        None => Identity::Address(peer.address.ip().to_canonical()),
+        Some(None) => BucketOwner::Owner,
+        Some(Some(id)) => BucketOwner::User(id.clone()),
+        None => BucketOwner::Address(peer.address.ip().to_canonical()),
     }
 }
 
-fn headers(decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(decision: &LimitDecision) -> Vec<(HeaderName, HeaderValue)> {
     vec![(RATE_LIMIT, decision.header()), (RATE_LIMIT_POLICY, decision.policy.header.clone())]
 }
 
-fn refusal(decision: &Decision) -> Option<Error> {
+fn refusal(decision: &LimitDecision) -> Option<Error> {
     if decision.outcome.taken.allowed {
         return None;
     }

@@ -25,9 +25,9 @@ pub(crate) mod verdict;
 use std::sync::Arc;
 
 use self::options::ReconciliationOptions;
-use self::scrub::Shared;
+use self::scrub::SharedComparer;
 use self::self_check::Comparer;
-use self::service::{Parts, Reconciliation};
+use self::service::{Reconciliation, ReconciliationParts};
 use crate::base::error::Result;
 use crate::base::options::days;
 use crate::feature::{Feature, FeatureContext, FeatureDefinition};
@@ -38,8 +38,8 @@ pub(crate) const FEATURE: FeatureDefinition =
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let ReconciliationOptions { interval, scrub_kib, days: days_kept, rows_max } = context.options.get();
     let api = context.api;
-    let comparer = Shared::new(Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health)));
-    let parts = Parts {
+    let comparer = SharedComparer::new(Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health)));
+    let parts = ReconciliationParts {
         engine: api.engine.clone(),
         reads: api.reads.clone(),
         clock: Arc::clone(&api.clock),

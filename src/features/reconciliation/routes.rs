@@ -5,7 +5,7 @@ use axum::Extension;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::audit::Detail;
+use super::audit::DetailLevel;
 use super::problems::NOT_DIFFERENT;
 use super::service::Reconciliation;
 use crate::base::error::Kind as K;
@@ -31,8 +31,8 @@ pub(crate) fn router(reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> 
 }
 
 /// What of a verdict a caller is told.
-const fn detail_for(caller: &Caller) -> Detail {
-    if caller.administrator { Detail::Whole } else { Detail::WithoutDocuments }
+const fn detail_for(caller: &Caller) -> DetailLevel {
+    if caller.administrator { DetailLevel::Whole } else { DetailLevel::WithoutDocuments }
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];

@@ -28,8 +28,12 @@ pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("sessions",
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let SessionOptions { ttl, idle } = context.options.get();
     let api = context.api;
-    let sessions =
-        SessionStore::restore(context.reader, api.engine.clone(), rules::Terms { ttl, idle }, Arc::clone(&api.clock))?;
+    let sessions = SessionStore::restore(
+        context.reader,
+        api.engine.clone(),
+        rules::SessionTerms { ttl, idle },
+        Arc::clone(&api.clock),
+    )?;
     let links = Links::in_directory(context.data_dir);
     let administrator_link = administrator_link(context, &links);
     let (kept, last) = (sessions.clone(), sessions.clone());

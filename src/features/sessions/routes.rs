@@ -17,7 +17,7 @@ use crate::base::ids::{SessionId, UserId};
 use crate::engine::request::Durability;
 use crate::features::sessions::links::Links;
 use crate::features::sessions::rules::{self, Device, Session, Token};
-use crate::features::sessions::service::{Creation, Description, SessionOpening, SessionStore, gone};
+use crate::features::sessions::service::{Description, SessionCreation, SessionOpening, SessionStore, gone};
 use crate::features::sessions::table::LiveSession;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -200,7 +200,7 @@ async fn open(
         device: device.map(DeviceBody::check).transpose()?.unwrap_or_default(),
         user_agent: headers.get(USER_AGENT).and_then(|said| rules::user_agent(said.as_bytes())),
     };
-    let made = Creation { entropy: &*api.entropy, now: api.clock.now() };
+    let made = SessionCreation { entropy: &*api.entropy, now: api.clock.now() };
     let (token, session) = sessions.open(&caller, opening, &made).await?;
     // The browser of whoever opens a session for somebody else stays its user's.
     let cookie = (session.holder.viewer() == caller.viewer).then(|| cookie(&sessions, &token)).transpose()?;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::rules::{self, Device, Holder, Session, Terms, Token};
+use super::rules::{self, Device, Session, SessionHolder, SessionTerms, Token};
 use super::sql;
-use super::table::{LiveSession, Table};
+use super::table::{LiveSession, SessionTable};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, new_id};
@@ -49,18 +49,18 @@ pub(crate) struct Description {
 /// The sessions, and what it takes to keep them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionStore {
-    pub table: Arc<Table>,
+    pub table: Arc<SessionTable>,
     engine: Engine,
 }
 
 impl SessionStore {
     /// Takes the stored sessions into memory. Error: storage.
-    pub(crate) fn restore(reader: &Reader, engine: Engine, terms: Terms, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn restore(reader: &Reader, engine: Engine, terms: SessionTerms, clock: Arc<dyn Clock>) -> Result<Self> {
         let cookie = SessionCookie::of_server(&reader.rows(sql::server_id)?);
         let revoked = engine.pending_revocations();
         let stored = reader.rows(sql::all)?;
         let good = stored.into_iter().filter(|(_, session)| !revoked.contains(&revocation(&session.id)));
-        let table = Table::new(good.collect(), terms, clock, cookie);
+        let table = SessionTable::new(good.collect(), terms, clock, cookie);
         Ok(Self { table: Arc::new(table), engine })
     }
 
@@ -70,7 +70,7 @@ impl SessionStore {
         &self,
         caller: &Caller,
         opening: SessionOpening,
-        made: &Creation<'_>,
+        made: &SessionCreation<'_>,
     ) -> Result<(Token, Session)> {
         if caller.service_token().is_some() && opening.user.is_none() {
             let message = "a service token is shown as it is and opens no session for itself; name a 'user'";
@@ -103,11 +103,11 @@ impl SessionStore {
         &self,
         address: String,
         user_agent: Option<String>,
-        made: &Creation<'_>,
+        made: &SessionCreation<'_>,
     ) -> Result<(Token, Session)> {
         let session = Session {
             id: SessionId::new(&new_id(made.entropy, made.now))?,
-            holder: Holder::LinkedOwner,
+            holder: SessionHolder::LinkedOwner,
             device: Device::default(),
             user_agent,
             address,
@@ -123,7 +123,7 @@ impl SessionStore {
     /// Stores a new session, and lets it be shown then.
     async fn store_new(&self, token: Token, session: Session) -> Result<(Token, Session)> {
         let (live, surplus) = self.table.reserve(token.hash(), session.clone())?;
-        let mut place = Place { table: &self.table, live: &live, taken: false };
+        let mut place = ReservedSession { table: &self.table, live: &live, taken: false };
         let (hash, stored, removed) = (token.hash(), session.clone(), surplus.clone());
         let write = move |conn: &Connection, _: Timestamp| {
             removed.iter().try_for_each(|live| sql::remove(conn, live.id()))?;
@@ -248,13 +248,13 @@ const CLEANUP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A place that is taken for a session. Dropped before the session is on disk, it ends the session: whether that
 /// reaches the disk all the same is not known then, and it is removed from there before it is forgotten.
-struct Place<'a> {
-    table: &'a Table,
+struct ReservedSession<'a> {
+    table: &'a SessionTable,
     live: &'a LiveSession,
     taken: bool,
 }
 
-impl Drop for Place<'_> {
+impl Drop for ReservedSession<'_> {
     fn drop(&mut self) {
         if !self.taken {
             self.table.end(self.live);
@@ -263,7 +263,7 @@ impl Drop for Place<'_> {
 }
 
 /// What a new session is made from, beside who asks.
-pub(crate) struct Creation<'a> {
+pub(crate) struct SessionCreation<'a> {
     /// Where its token comes from.
     pub entropy: &'a dyn Entropy,
     pub now: Timestamp,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
-use super::rules::{Device, Holder, Session};
+use super::rules::{Device, Session, SessionHolder};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{SessionId, UserId};
@@ -28,7 +28,7 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
         id.as_str(),
         hash.to_string(),
         holder.user().map(UserId::as_str),
-        !matches!(holder, Holder::Granted(_) | Holder::LinkedOwner),
+        !matches!(holder, SessionHolder::Granted(_) | SessionHolder::LinkedOwner),
         device.name,
         device.kind,
         device.os,
@@ -58,10 +58,10 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
 fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
     let user = parsed(row, 2, |text| UserId::new(text).ok());
     let holder = match (row.get_ref(2)?, row.get(3)?) {
-        (ValueRef::Null, true) => Holder::Owner,
-        (ValueRef::Null, false) => Holder::LinkedOwner,
-        (_, true) => Holder::Member(user?),
-        (_, false) => Holder::Granted(user?),
+        (ValueRef::Null, true) => SessionHolder::Owner,
+        (ValueRef::Null, false) => SessionHolder::LinkedOwner,
+        (_, true) => SessionHolder::Member(user?),
+        (_, false) => SessionHolder::Granted(user?),
     };
     let session = Session {
         id: parsed(row, 0, |text| SessionId::new(text).ok())?,
@@ -162,10 +162,10 @@ mod tests {
         ) -> Session {
             let user = UserId::new(&user).unwrap();
             let holder = match kind {
-                0 => Holder::Owner,
-                1 => Holder::Member(user),
-                2 => Holder::LinkedOwner,
-                _ => Holder::Granted(user),
+                0 => SessionHolder::Owner,
+                1 => SessionHolder::Member(user),
+                2 => SessionHolder::LinkedOwner,
+                _ => SessionHolder::Granted(user),
             };
             let mut texts = texts.into_iter();
             let mut text = || texts.next().unwrap();

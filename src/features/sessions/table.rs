@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::problems::SESSIONS_FULL;
-use super::rules::{Device, Session, Terms, Token};
+use super::rules::{Device, Session, SessionTerms, Token};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
 use crate::base::ids::SessionId;
@@ -127,7 +127,7 @@ impl LiveSession {
     }
 
     /// Notes a use. A clock that is put back takes nothing away.
-    fn used(&self, now: Timestamp, terms: &Terms) {
+    fn used(&self, now: Timestamp, terms: &SessionTerms) {
         self.last_seen_at.fetch_max(now.as_millis(), Ordering::Relaxed);
         if terms.renews(self.uses().1, now) {
             self.renewed_at.fetch_max(now.as_millis(), Ordering::Relaxed);
@@ -142,24 +142,24 @@ impl fmt::Debug for LiveSession {
 }
 
 /// All sessions. Shared by the guard, which asks at each request that shows one, and by whoever opens and ends them.
-pub struct Table {
+pub struct SessionTable {
     /// Those that may be shown, by the hash of their token.
     by_hash: papaya::HashMap<SecretHash, Arc<LiveSession>>,
     /// All of them, for whoever looks at lists; held for a look or a change, never while a request is let in.
-    index: Mutex<Index>,
-    terms: Terms,
+    index: Mutex<SessionIndex>,
+    terms: SessionTerms,
     clock: Arc<dyn Clock>,
     cookie: SessionCookie,
 }
 
 #[derive(Default)]
-struct Index {
+struct SessionIndex {
     all: BTreeMap<SessionId, Arc<LiveSession>>,
     /// The same, by whose they are.
     of: HashMap<Viewer, BTreeMap<SessionId, Arc<LiveSession>>>,
 }
 
-impl Index {
+impl SessionIndex {
     fn insert(&mut self, live: &Arc<LiveSession>) {
         let of = self.of.entry(live.opened.holder.viewer()).or_default();
         of.insert(live.id().clone(), Arc::clone(live));
@@ -178,10 +178,15 @@ impl Index {
     }
 }
 
-impl Table {
+impl SessionTable {
     /// A table with the sessions that were stored.
-    pub fn new(stored: Vec<(SecretHash, Session)>, terms: Terms, clock: Arc<dyn Clock>, cookie: SessionCookie) -> Self {
-        let (by_hash, mut index) = (papaya::HashMap::new(), Index::default());
+    pub fn new(
+        stored: Vec<(SecretHash, Session)>,
+        terms: SessionTerms,
+        clock: Arc<dyn Clock>,
+        cookie: SessionCookie,
+    ) -> Self {
+        let (by_hash, mut index) = (papaya::HashMap::new(), SessionIndex::default());
         for (hash, session) in stored {
             let live = Arc::new(LiveSession::new(hash, session));
             live.admitted.store(true, Ordering::Relaxed);
@@ -192,7 +197,7 @@ impl Table {
     }
 
     /// How long sessions are good.
-    pub fn terms(&self) -> &Terms {
+    pub fn terms(&self) -> &SessionTerms {
         &self.terms
     }
 
@@ -335,7 +340,7 @@ impl Table {
 }
 
 /// The sessions that end for a new one of the same user. Error: `sessions-full`.
-fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
+fn surplus(index: &SessionIndex, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
     let Some(of) = index.of.get(&new.holder.viewer()) else { return Ok(Vec::new()) };
     let good = || of.values().filter(|live| !live.has_ended());
     let surplus = (good().count() + 1).saturating_sub(SESSIONS_PER_USER_MAX);
@@ -355,13 +360,13 @@ fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
     Ok(old)
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for SessionTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("sessions", &self.by_hash.len()).finish_non_exhaustive()
+        f.debug_struct("SessionTable").field("sessions", &self.by_hash.len()).finish_non_exhaustive()
     }
 }
 
-impl Sessions for Table {
+impl Sessions for SessionTable {
     fn cookie(&self) -> &SessionCookie {
         &self.cookie
     }

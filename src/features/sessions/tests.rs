@@ -10,9 +10,9 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::rules::{Session, Terms, Token};
-use super::service::{Creation, Description, SessionOpening, SessionStore, SessionsHook};
-use super::table::Table;
+use super::rules::{Session, SessionTerms, Token};
+use super::service::{Description, SessionCreation, SessionOpening, SessionStore, SessionsHook};
+use super::table::SessionTable;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::{Entropy, SeededEntropy};
 use crate::base::error::{Kind, Result};
@@ -20,16 +20,17 @@ use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Durability;
-use crate::features::sessions::rules::{Device, Holder};
+use crate::features::sessions::rules::{Device, SessionHolder};
 use crate::http::request::caller::{ActiveCredential, Caller, Peer, Sessions};
 use crate::http::request::cookie::SessionCookie;
-use crate::jobs::tests::running::{DAY, Running};
+use crate::jobs::tests::running::{DAY, RunningRunner};
 
-const TERMS: Terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
+const TERMS: SessionTerms =
+    SessionTerms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
 
 /// A server's sessions, and a caller on its machine.
 struct Bench {
-    running: Running,
+    running: RunningRunner,
     keeper: SessionStore,
     entropy: SeededEntropy,
 }
@@ -44,14 +45,14 @@ fn user(name: &str) -> Viewer {
 
 impl Bench {
     async fn start() -> Self {
-        let running = Running::start_hooked(None, vec![Arc::new(SessionsHook)]);
+        let running = RunningRunner::start_hooked(None, vec![Arc::new(SessionsHook)]);
         let keeper = restore(&running).await;
         Self { running, keeper, entropy: SeededEntropy::new(3) }
     }
 
     async fn open(&self, name: &str) -> Result<(Token, Session)> {
         let owner = Caller { viewer: Viewer::Owner, administrator: true, peer: peer(), credential: None };
-        let made = Creation { entropy: &self.entropy, now: self.running.clock.now() };
+        let made = SessionCreation { entropy: &self.entropy, now: self.running.clock.now() };
         let user = (!name.is_empty()).then(|| UserId::new(name).unwrap());
         self.keeper.open(&owner, SessionOpening { user, ..SessionOpening::default() }, &made).await
     }
@@ -67,7 +68,7 @@ impl Bench {
 
     /// The ids of all sessions that are good, here and after a restart, which must be the same.
     async fn good(&self) -> Vec<SessionId> {
-        let ids = |table: &Table| -> Vec<SessionId> {
+        let ids = |table: &SessionTable| -> Vec<SessionId> {
             table.list(None, None, 500).0.into_iter().map(|session| session.id).collect()
         };
         let here = ids(&self.keeper.table);
@@ -84,7 +85,7 @@ fn sorted(ids: impl IntoIterator<Item = SessionId>) -> Vec<SessionId> {
 }
 
 /// The sessions as a start of the server finds them.
-async fn restore(running: &Running) -> SessionStore {
+async fn restore(running: &RunningRunner) -> SessionStore {
     let (engine, clock) = (running.engine.clone(), Arc::clone(&running.clock) as _);
     running.reads.ask(move |reader| SessionStore::restore(reader, engine, TERMS, clock)).await.unwrap()
 }
@@ -241,7 +242,7 @@ async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens
     bench.running.clock.advance(Duration::from_secs(1));
     bench.shown(&tokens[0]).unwrap();
     // With one of them: each but the first takes the place of the one before.
-    let made = Creation { entropy: &bench.entropy, now: bench.running.clock.now() };
+    let made = SessionCreation { entropy: &bench.entropy, now: bench.running.clock.now() };
     let caller = |shown: ActiveCredential| Caller {
         viewer: user("ann"),
         administrator: false,
@@ -274,12 +275,12 @@ async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens
 
 #[tokio::test]
 async fn there_are_no_more_sessions_than_there_may_be() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let entropy = SeededEntropy::new(5);
     let stored = |number: usize| {
         let session = Session {
             id: SessionId::new(&format!("s{number:06}")).unwrap(),
-            holder: Holder::Granted(UserId::new(&format!("u{number}")).unwrap()),
+            holder: SessionHolder::Granted(UserId::new(&format!("u{number}")).unwrap()),
             device: Device::default(),
             user_agent: None,
             address: String::new(),
@@ -292,7 +293,8 @@ async fn there_are_no_more_sessions_than_there_may_be() {
         (Token::new(&entropy).hash(), session)
     };
     let cookie = SessionCookie::of_server("0a1b");
-    let table = Table::new((0..SESSIONS_MAX).map(stored).collect(), TERMS, Arc::clone(&running.clock) as _, cookie);
+    let table =
+        SessionTable::new((0..SESSIONS_MAX).map(stored).collect(), TERMS, Arc::clone(&running.clock) as _, cookie);
     let (hash, session) = stored(SESSIONS_MAX);
     let refused = table.reserve(hash, session).unwrap_err();
     assert_eq!((refused.kind(), refused.slug()), (Kind::AlreadyExists, Some("sessions-full")));
@@ -344,7 +346,7 @@ fn a_token_is_what_people_and_scanners_know() {
     assert!(token.expose().starts_with("rejoin_session_") && token.expose().len() == 58);
     assert!(!format!("{token:?}").contains(&token.expose()[15..]));
     let clock = Arc::new(crate::base::clock::ManualClock::at(Timestamp::from_millis(0)));
-    let table = Table::new(Vec::new(), TERMS, clock, SessionCookie::of_server("0a1b"));
+    let table = SessionTable::new(Vec::new(), TERMS, clock, SessionCookie::of_server("0a1b"));
     for shown in ["", "x", "rejoin_session_", token.expose(), &token.expose()[1..]] {
         assert_eq!(table.authenticate(shown, &peer()).unwrap_err().kind(), Kind::Unauthenticated, "{shown}");
     }

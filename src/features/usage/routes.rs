@@ -10,7 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::rules::{
-    CountedKind, LIMIT_MAX, Limits, PLAN_LENGTH_MAX, Period, Plan, Subscription, SubscriptionStatus, UsageCounts,
+    CountedKind, EffectivePlan, LIMIT_MAX, Limits, PLAN_LENGTH_MAX, Period, Subscription, SubscriptionStatus,
+    UsageCounts,
 };
 use super::service::{self, Usage};
 use super::sql;
@@ -186,7 +187,7 @@ async fn mine(
     let standing = api.reads.ask(move |reader| reader.rows(|conn| service::standing(conn, &asked))).await?;
     let owner = viewer == Viewer::Owner;
     let defaults = if owner { Limits::default() } else { usage.defaults };
-    let Plan { name, limits, period, reset_at } = standing.plan(defaults, api.clock.now());
+    let EffectivePlan { name, limits, period, reset_at } = standing.plan(defaults, api.clock.now());
     let status = standing.subscription.as_ref().map_or(SubscriptionStatus::Active, |subscription| subscription.status);
     let item = UsageItem {
         user_id: viewer.scope().to_owned(),

@@ -23,7 +23,7 @@ use crate::document::visibility::Viewer;
 use crate::http::error::HttpError;
 use crate::http::request::cookie::SessionCookie;
 use crate::http::request::forwarding::forwarding_header;
-pub(crate) use crate::tailnet::policy::Member;
+pub(crate) use crate::tailnet::policy::TailnetIdentity;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub enum Principal {
     /// A process on this machine: the server's owner, where that is trusted ([`Loopback`]).
     Local,
     /// Somebody of the tailnet.
-    Member(Arc<Member>),
+    Member(Arc<TailnetIdentity>),
     /// Not authenticated: only a session lets the caller in.
     Anonymous,
 }

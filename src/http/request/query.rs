@@ -42,7 +42,7 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T> {
 type Parameters = BTreeMap<String, Vec<String>>;
 
 fn read<T: DeserializeOwned>(parameters: &Parameters) -> Result<T, InvalidValue> {
-    let parameters = parameters.iter().map(|(name, values)| (name.as_str(), Values(values.clone())));
+    let parameters = parameters.iter().map(|(name, values)| (name.as_str(), ParameterValues(values.clone())));
     serde_path_to_error::deserialize(MapDeserializer::<_, QueryError>::new(parameters))
         .map_err(|error| InvalidValue::new(error.path(), &error.inner().0))
 }
@@ -96,9 +96,9 @@ impl serde::de::Error for QueryError {
 }
 
 /// All values that a parameter was given, at least one.
-struct Values(Vec<String>);
+struct ParameterValues(Vec<String>);
 
-impl Values {
+impl ParameterValues {
     /// The value of a parameter that is given once.
     fn single(mut self) -> Result<String, QueryError> {
         match (self.0.pop(), self.0.is_empty()) {
@@ -108,7 +108,7 @@ impl Values {
     }
 }
 
-impl<'de> IntoDeserializer<'de, QueryError> for Values {
+impl<'de> IntoDeserializer<'de, QueryError> for ParameterValues {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -125,7 +125,7 @@ macro_rules! parsed {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Values {
+impl<'de> Deserializer<'de> for ParameterValues {
     type Error = QueryError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, QueryError> {

@@ -33,7 +33,7 @@ pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
 }
 
 /// An engine and what is needed to run jobs on it.
-pub(crate) struct Running {
+pub(crate) struct RunningRunner {
     pub engine: Engine,
     pub reads: Reads,
     pub clock: Arc<ManualClock>,
@@ -52,7 +52,7 @@ impl Drop for AtWork {
     }
 }
 
-impl Running {
+impl RunningRunner {
     /// At noon of 2026-03-01.
     pub(crate) fn start(pages_max: Option<u32>) -> Self {
         Self::start_hooked(pages_max, Vec::new())

@@ -51,12 +51,12 @@ fn line(data: &Value) -> String {
 }
 
 /// One game, with somebody who watches it from the start.
-struct Table {
+struct TestTable {
     registry: RoomRegistry,
     seen: PresenceCursor,
 }
 
-impl Table {
+impl TestTable {
     fn new() -> Self {
         let registry = RoomRegistry::new(DEBOUNCE);
         let seen = registry.begin();
@@ -104,7 +104,7 @@ fn told(entries: &[(u64, &str)]) -> Vec<(u64, String)> {
 
 #[test]
 fn who_comes_is_told_at_once_and_who_goes_after_the_debounce() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.enter(1000, "alice");
     assert_eq!(table.told_until(1000), told(&[(1000, "alice connected: +alice")]));
     table.exit(5000, "alice");
@@ -127,7 +127,7 @@ fn who_comes_is_told_at_once_and_who_goes_after_the_debounce() {
 
 #[test]
 fn nobody_hears_of_a_reload_nor_of_one_tab_of_two() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.enter(1000, "alice");
     table.told_until(1000);
     table.exit(5000, "alice");
@@ -143,10 +143,10 @@ fn nobody_hears_of_a_reload_nor_of_one_tab_of_two() {
 
 #[test]
 fn a_line_that_flaps_is_told_of_seldom() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.enter(0, "alice");
     table.told_until(0);
-    let flap = |table: &mut Table, start: u64, down: u64, up: u64, rounds: u64| {
+    let flap = |table: &mut TestTable, start: u64, down: u64, up: u64, rounds: u64| {
         let mut all = Vec::new();
         for round in 0..rounds {
             let start = start + round * (down + up);
@@ -167,7 +167,7 @@ fn a_line_that_flaps_is_told_of_seldom() {
 
 #[test]
 fn a_visit_that_ends_before_it_is_told_leaves_no_trace() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.enter(1000, "alice");
     table.exit(1000, "alice");
     assert_eq!(table.told_until(2 * HOUR_MS), []);
@@ -176,7 +176,7 @@ fn a_visit_that_ends_before_it_is_told_leaves_no_trace() {
 
 #[test]
 fn seats_are_told_of_with_and_without_connections() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.registry.join(&game("g1"), &user("alice"), moment(1000));
     table.registry.join(&game("g1"), &user("alice"), moment(1001));
     assert_eq!(table.told_until(1001), told(&[(0, "alice join: -alice")]));
@@ -201,7 +201,7 @@ fn seats_are_told_of_with_and_without_connections() {
 
 #[test]
 fn a_crowd_is_told_of_in_few_events_and_no_further_than_the_bounds() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     let mut all = Vec::new();
     let mut refused = 0;
     for n in 0..PRESENCE_PLAYERS_MAX + 50 {
@@ -240,7 +240,7 @@ fn in_all_there_is_a_bound_and_what_is_over_is_forgotten_after_an_hour() {
 
 #[test]
 fn newcomers_get_the_present_once_and_the_slow_only_the_newest() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     let slow_from = table.registry.begin();
     table.enter(0, "alice");
     table.told_until(0);
@@ -337,7 +337,7 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
 
 #[test]
 fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     let changes = table.registry.participants_to_load(&game("g1")).unwrap();
     assert!(table.registry.add_known(&game("g1"), &[user("alice"), user("bob")], changes, moment(1000)));
     assert_eq!(table.registry.participants_to_load(&game("g1")), None, "once");
@@ -369,7 +369,7 @@ fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
 
 #[test]
 fn who_has_a_seat_is_listed_for_as_long_as_anybody_else_is_there() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.registry.join(&game("g1"), &user("alice"), moment(0));
     table.enter(0, "bob");
     table.enter(0, "watcher");

@@ -5,8 +5,8 @@ use crate::base::error::{Error, Kind};
 use crate::document::visibility::Viewer;
 
 /// Twenty versions of one document with snapshots at 5 and 15, one other document beside it.
-fn world() -> World {
-    let mut world = World::new();
+fn world() -> TestStore {
+    let mut world = TestStore::new();
     for round in 1..=20 {
         world.change("games/a", Some(json!({ "round": round, "text": "x".repeat(50) })));
         world.change("games/b", Some(json!({ "round": round })));

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::*;
 use crate::base::error::Kind;
 
-fn bounded(events_max: u64, seconds: u64) -> World {
-    World::with(|options| options.history = HistoryRetention { events_max, kept: Duration::from_secs(seconds) })
+fn bounded(events_max: u64, seconds: u64) -> TestStore {
+    TestStore::with(|options| options.history = HistoryRetention { events_max, kept: Duration::from_secs(seconds) })
 }
 
-fn fill(world: &mut World, versions: std::ops::RangeInclusive<u64>, snapshot_each: u64) {
+fn fill(world: &mut TestStore, versions: std::ops::RangeInclusive<u64>, snapshot_each: u64) {
     for round in versions {
         world.change("games/a", (round % 9 != 0).then(|| json!({ "round": round, "cards": [round, round + 1] })));
         if round % snapshot_each == 0 {
@@ -19,7 +19,7 @@ fn fill(world: &mut World, versions: std::ops::RangeInclusive<u64>, snapshot_eac
     }
 }
 
-fn first(world: &World) -> u64 {
+fn first(world: &TestStore) -> u64 {
     world.reader.first_version(1).unwrap().0
 }
 

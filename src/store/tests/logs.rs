@@ -9,8 +9,8 @@ use crate::base::ids::Collection;
 const NAMES: [&str; 4] = ["games/a", "games/b", "chat/a", "notes/a"];
 
 /// One change per entry, in commits of three; a snapshot that trims where the entry says so.
-fn world(changes: &[(usize, bool)]) -> World {
-    let mut world = World::with(|options| options.history.events_max = 3);
+fn world(changes: &[(usize, bool)]) -> TestStore {
+    let mut world = TestStore::with(|options| options.history.events_max = 3);
     for (index, (which, trim)) in changes.iter().enumerate() {
         let name = NAMES[which % NAMES.len()];
         world.change(name, Some(json!({ "n": index })));
@@ -26,7 +26,7 @@ fn world(changes: &[(usize, bool)]) -> World {
 }
 
 /// What is kept, by a plain scan: (seq, document, version).
-fn rows(world: &World) -> Vec<(u64, i64, u64)> {
+fn rows(world: &TestStore) -> Vec<(u64, i64, u64)> {
     let conn = Connection::open(world.options.data_dir.join(FILE_NAME)).unwrap();
     let mut statement = conn.prepare("SELECT seq, document, version FROM events ORDER BY seq").unwrap();
     let number = |row: &rusqlite::Row<'_>, i| row.get::<_, i64>(i).map(|n| u64::try_from(n).unwrap());

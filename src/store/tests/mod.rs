@@ -29,7 +29,7 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 
 /// A store and what must be in it: every version of every document.
-struct World {
+struct TestStore {
     _dir: TempDir,
     options: StoreOptions,
     writer: Option<Writer>,
@@ -41,7 +41,7 @@ struct World {
     new_documents: i64,
 }
 
-impl World {
+impl TestStore {
     fn new() -> Self {
         Self::with(|_| {})
     }

@@ -20,7 +20,7 @@ fn refused(options: StoreOptions) -> OpenError {
 
 #[test]
 fn nobody_else_can_read_the_files() {
-    let mut world = World::new();
+    let mut world = TestStore::new();
     world.put("games/a", json!({}));
     let data = world.options.data_dir.clone();
     assert_eq!(mode(&data), 0o700);
@@ -37,7 +37,7 @@ fn nobody_else_can_read_the_files() {
 
 #[test]
 fn a_second_store_on_the_same_data_is_refused() {
-    let mut world = World::new();
+    let mut world = TestStore::new();
     let error = refused(world.options.clone());
     assert_eq!(error.exit_code(), 11, "{error}");
     world.restart();
@@ -65,7 +65,7 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
 
 #[test]
 fn other_formats_and_damage_are_refused() {
-    let mut world = World::new();
+    let mut world = TestStore::new();
     for round in 0..200 {
         world.put("games/a", json!({ "round": round, "text": "x".repeat(300) }));
     }

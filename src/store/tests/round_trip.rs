@@ -6,8 +6,8 @@ use crate::base::ids::{Collection, DocumentId};
 use crate::base::limits;
 use crate::document::visibility::Viewer;
 
-fn filled() -> World {
-    let mut world = World::new();
+fn filled() -> TestStore {
+    let mut world = TestStore::new();
     for round in 0..12 {
         for id in ["a", "b", "c"] {
             world.change(&format!("games/{id}"), Some(json!({ "round": round, "pot": [1.5, "ä", null], "id": id })));
@@ -81,7 +81,7 @@ fn versions_that_are_not_there_say_which_are() {
 
 #[test]
 fn answers_are_remembered_and_forgotten_in_time() {
-    let mut world = World::new();
+    let mut world = TestStore::new();
     let row = |key: usize, at: Timestamp| IdempotencyRow {
         scope: "@owner".into(),
         key: format!("k{key}"),

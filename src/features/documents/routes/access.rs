@@ -6,10 +6,10 @@ use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::description::{ActProblems, DocumentProblems, Written};
+use super::description::{ActProblems, DocumentProblems, WriteResponses};
 use super::schemas;
 use super::sent::WriteRequest;
-use super::writes::{Shows, access_json};
+use super::writes::{ResponseContent, access_json};
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{UserId, Version};
 use crate::document::access::{Access, Grant};
@@ -52,7 +52,7 @@ pub(super) struct AccessBody {
 #[utoipa::path(
     put, path = "/api/v1/{collection}/{id}/access", operation_id = "setAccess", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = AccessBody,
-    responses(Written<schemas::DocumentAccess>, ActProblems, ChangeRefusals),
+    responses(WriteResponses<schemas::DocumentAccess>, ActProblems, ChangeRefusals),
 )]
 pub(super) async fn set_access(
     State(api): State<Api>,
@@ -68,7 +68,7 @@ pub(super) async fn set_access(
     };
     let operation = WriteOperation::SetAccess { host, access, by_administrator: sent.administrator };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
-    sent.carry_out(&api, vec![request], Shows::Access).await
+    sent.carry_out(&api, vec![request], ResponseContent::Access).await
 }
 
 /// Read who may read, write and delete a document

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::description::{BatchProblems, BatchWritten};
+use super::description::{BatchProblems, BatchResponses};
 use super::schemas::BatchChange;
 use super::sent::WriteRequest;
-use super::writes::Shows;
+use super::writes::ResponseContent;
 use super::{ActionType, action, id_or_new};
 use crate::base::error::{Error, FieldError, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
@@ -93,7 +93,7 @@ impl TryFrom<String> for BatchOp {
 #[utoipa::path(
     post, path = "/api/v1/batch", operation_id = "batch", tag = "documents",
     params(Caller, WriteHeaders), request_body = BatchBody,
-    responses(BatchWritten, BatchProblems, BatchRefusals),
+    responses(BatchResponses, BatchProblems, BatchRefusals),
 )]
 pub(super) async fn batch(
     State(api): State<Api>,
@@ -124,7 +124,7 @@ pub(super) async fn batch(
 
 async fn carry_out(api: &Api, sent: WriteRequest, requests: Vec<Request>) -> HandlerResult<Response> {
     let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
-    let written = sent.carry_out(api, requests, Shows::Results).await;
+    let written = sent.carry_out(api, requests, ResponseContent::Results).await;
     written.map_err(|HttpError(error)| {
         let error = if names.len() == 1 { error.with("index", 0) } else { error };
         HttpError(if error.kind() == Kind::Moved { elsewhere(api, &names, error) } else { error })

@@ -22,33 +22,33 @@ const WAITS: (u16, &str) = (
 const BARE: (u16, &str) = (204, "Done, and on disk; the caller asked for the headers alone.");
 
 /// The answers to a change of one document, whose content is a `T`.
-pub(super) struct Written<T>(PhantomData<T>);
+pub(super) struct WriteResponses<T>(PhantomData<T>);
 /// The answers to what may create a document.
-pub(super) struct Created;
+pub(super) struct CreateResponses;
 /// The answers to what creates a document or changes it.
-pub(super) struct CreatedOrWritten;
+pub(super) struct PutResponses;
 /// The answers to a batch.
-pub(super) struct BatchWritten;
+pub(super) struct BatchResponses;
 
-impl<T: ToSchema> IntoResponses for Written<T> {
+impl<T: ToSchema> IntoResponses for WriteResponses<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         written::<T>(&[DONE, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for Created {
+impl IntoResponses for CreateResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         written::<Document>(&[CREATED, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for CreatedOrWritten {
+impl IntoResponses for PutResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         written::<Document>(&[DONE, CREATED, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for BatchWritten {
+impl IntoResponses for BatchResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         written::<BatchResults>(&[DONE, WAITS, BARE], |answer| answer)
     }
@@ -93,9 +93,9 @@ fn tagged(answer: ResponseBuilder) -> ResponseBuilder {
 }
 
 /// The answers to reading a document.
-pub(super) struct Read;
+pub(super) struct ReadResponses;
 
-impl IntoResponses for Read {
+impl IntoResponses for ReadResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let document = Content::new(Some(Ref::from_schema_name(Document::name())));
         let answers =

@@ -33,7 +33,7 @@ pub(super) async fn respond(
 ) -> HandlerResult<Response> {
     let follower = Follower { viewer: caller.viewer.clone(), counts: false };
     let (mut follow, first) = Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await?;
-    let mut page = Page::new(api, &caller.viewer);
+    let mut page = StreamPageWriter::new(api, &caller.viewer);
     let mut left = page.add(first)?;
     while left > 0 && !page.is_full() && !page.ended {
         left = left.saturating_sub(page.add(follow.next().await?)?);
@@ -52,7 +52,7 @@ pub(super) async fn respond(
 }
 
 /// The answer in the making.
-struct Page<'a> {
+struct StreamPageWriter<'a> {
     api: &'a Api,
     viewer: &'a Viewer,
     out: BytesMut,
@@ -62,7 +62,7 @@ struct Page<'a> {
     ended: bool,
 }
 
-impl<'a> Page<'a> {
+impl<'a> StreamPageWriter<'a> {
     fn new(api: &'a Api, viewer: &'a Viewer) -> Self {
         Self { api, viewer, out: BytesMut::from(&b"{\"events\":["[..]), events: 0, position: None, ended: false }
     }

@@ -239,7 +239,7 @@ fn long_poll(seconds: u64) -> Result<Duration> {
 /// As [`HistoryPageSchema`] describes it; the events as they are stored.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HistoryPage {
+struct HistoryResponse {
     #[serde(flatten)]
     page: Page<Box<RawValue>>,
     first_version: u64,
@@ -254,7 +254,7 @@ fn page_of_history(viewer: &Viewer, found: &EventHistory) -> Result<Response> {
     }
     let last = found.events.last();
     let next_cursor = last.filter(|_| found.more).map(|event| encode_cursor(&event.version.to_string()));
-    let page = HistoryPage { page: Page { items, next_cursor }, first_version: found.first_version.0 };
+    let page = HistoryResponse { page: Page { items, next_cursor }, first_version: found.first_version.0 };
     let mut response = json(Success::Done, &page)?;
     if let Some(event) = last {
         let position = HeaderValue::try_from(event.position().to_string()).map_err(Error::internal)?;

@@ -21,7 +21,7 @@ use crate::store::IdempotencyKey;
 
 /// What the answer to a write shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shows {
+pub(super) enum ResponseContent {
     Document,
     Event,
     /// One line per change.
@@ -32,9 +32,9 @@ pub(super) enum Shows {
 
 /// How the answer to a write is to look.
 #[derive(Clone)]
-pub(super) struct Style {
+pub(super) struct ResponseStyle {
     pub viewer: Viewer,
-    pub shows: Shows,
+    pub shows: ResponseContent,
     /// `Prefer: return=minimal`.
     pub minimal: bool,
 }
@@ -42,7 +42,7 @@ pub(super) struct Style {
 /// Makes the changes and answers.
 pub(super) async fn write(
     api: &Api,
-    style: Style,
+    style: ResponseStyle,
     key: Option<IdempotencyKey>,
     requests: Vec<Request>,
 ) -> Result<Response> {
@@ -78,15 +78,15 @@ fn timing(times: WriteTimes) -> Result<HeaderValue> {
     HeaderValue::from_str(&text).map_err(Error::internal)
 }
 
-impl Style {
+impl ResponseStyle {
     fn response(&self, outcomes: &[WriteOutcome], durability: Durability) -> Result<StoredResponse> {
         let last = outcomes.last().ok_or_else(|| Error::internal("a write without a change"))?;
         // What is for memory only is done as soon as it is there; what is for the disk is accepted until it is there.
         let volatile = outcomes.iter().filter(|outcome| outcome.document.meta.volatile).count();
         let done = durability == Durability::Durable || volatile == outcomes.len();
         let durable = durability == Durability::Durable && volatile == 0;
-        let single = self.shows != Shows::Results;
-        let created = single && self.shows == Shows::Document && last.created;
+        let single = self.shows != ResponseContent::Results;
+        let created = single && self.shows == ResponseContent::Document && last.created;
         let success = match (done, self.minimal, created) {
             (false, ..) => Success::Accepted,
             (true, true, _) => Success::NoContent,
@@ -111,9 +111,9 @@ impl Style {
     fn body(&self, outcomes: &[WriteOutcome], last: &WriteOutcome, durable: bool) -> Result<Bytes> {
         let audience = last.document.meta.audience(&self.viewer);
         match self.shows {
-            Shows::Document => last.document.render(audience, durable),
-            Shows::Access => access_json(&last.document, durable),
-            Shows::Event => {
+            ResponseContent::Document => last.document.render(audience, durable),
+            ResponseContent::Access => access_json(&last.document, durable),
+            ResponseContent::Event => {
                 let mut out = BytesMut::new();
                 last.event.render_into(&mut out, audience)?;
                 // The event as everywhere else, with one member more.
@@ -125,7 +125,7 @@ impl Style {
                 });
                 Ok(out.freeze())
             }
-            Shows::Results => {
+            ResponseContent::Results => {
                 let results: Vec<_> = outcomes
                     .iter()
                     .map(|outcome| {

@@ -491,7 +491,7 @@ fn every_monster_of_the_reference_document_can_be_met() {
         serde_json::from_str(include_str!("../../../../tests/fixtures/srd/monsters.json")).unwrap();
     assert!(monsters.len() > 300);
     for monster in monsters {
-        let documents = Stored(BTreeMap::from([("creatures/it", monster.clone())]));
+        let documents = StoredEncounter(BTreeMap::from([("creatures/it", monster.clone())]));
         let payload = json!({ "creatureId": "it" });
         let action = Action { kind: "addCombatant", payload: &payload, at: Timestamp::from_millis(0), seed: [0; 32] };
         let applied = EncounterRules.decide(&create(&json!({})), &action, &actor("host"), &documents).unwrap();

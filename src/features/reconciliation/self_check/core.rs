@@ -12,7 +12,7 @@ use crate::document::model::Document;
 use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::limits::DIFFERENCES_MAX;
 use crate::features::reconciliation::self_check::examine::{Depth, Examination};
-use crate::features::reconciliation::self_check::findings::{Finding, Findings};
+use crate::features::reconciliation::self_check::findings::{DocumentFinding, Findings};
 use crate::features::reconciliation::self_check::ledger::{DigestIndex, DocumentDigest};
 use crate::features::reconciliation::verdict::Compared;
 use crate::live::change_tracker::{ChangedDocument, ConsistentCut};
@@ -345,7 +345,7 @@ impl Core {
                     (moment.stored_document(place.key)?, examination.document(place.key, Depth::Rows)?.0);
                 if let (Some(standing), true) = (&standing, found.is_empty()) {
                     let collection = standing.name.split_once('/').map_or("", |(collection, _)| collection);
-                    let mut finding = Finding::of(collection, &standing.name);
+                    let mut finding = DocumentFinding::of(collection, &standing.name);
                     let what =
                         format!("its event stands at place {} of the log, where memory did not put it", place.seq);
                     finding.add(place.version.0, what);

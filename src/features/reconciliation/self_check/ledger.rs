@@ -94,7 +94,7 @@ fn low_bits(version: Version) -> u32 {
 
 /// The documents of a collection whose keys differ in the last byte only.
 #[derive(Debug)]
-struct Page {
+struct DigestPage {
     number: i64,
     leaves: Vec<DocumentDigest>,
     /// `None`: not known since something changed.
@@ -104,7 +104,7 @@ struct Page {
 /// What is remembered of a collection.
 #[derive(Debug, Default)]
 pub(crate) struct CollectionDigests {
-    pages: Vec<Page>,
+    pages: Vec<DigestPage>,
     checksum: Option<[u8; 32]>,
     /// Documents that are there.
     pub documents: u64,
@@ -126,11 +126,11 @@ impl CollectionDigests {
         page.leaves.get(page.leaves.binary_search_by_key(&slot(key), |leaf| leaf.slot).ok()?)
     }
 
-    fn page(&mut self, number: i64) -> Option<&mut Page> {
+    fn page(&mut self, number: i64) -> Option<&mut DigestPage> {
         let index = match self.pages.binary_search_by_key(&number, |page| page.number) {
             Ok(index) => index,
             Err(index) => {
-                self.pages.insert(index, Page { number, leaves: Vec::new(), checksum: None });
+                self.pages.insert(index, DigestPage { number, leaves: Vec::new(), checksum: None });
                 index
             }
         };

@@ -27,7 +27,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+struct SessionListQuery {
     /// Only those of this user, or of `owner`; left out: of everybody, the server's owner too.
     #[param(value_type = Option<String>)]
     user: Option<UserId>,
@@ -43,13 +43,13 @@ struct ListQuery {
 /// For administrators.
 #[utoipa::path(
     get, path = "/api/v1/admin/sessions", operation_id = "listAllSessions", tag = "sessions",
-    params(Caller, ListQuery),
+    params(Caller, SessionListQuery),
     responses((status = 200, description = "Those that have not ended.", body = Page<SessionItem>), SessionProblems),
 )]
 async fn list_all(
     Extension(sessions): Extension<SessionStore>,
     caller: Caller,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<SessionListQuery>,
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;

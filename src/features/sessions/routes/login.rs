@@ -14,7 +14,7 @@ use crate::base::error::{Error, Kind as K};
 use crate::features::sessions::links::Links;
 use crate::features::sessions::problems::SESSIONS_FULL;
 use crate::features::sessions::rules;
-use crate::features::sessions::service::{Creation, SessionStore};
+use crate::features::sessions::service::{SessionCreation, SessionStore};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::PeerAddress;
@@ -71,7 +71,7 @@ async fn login(
     let now = api.clock.now();
     links.redeem(link, now).await?;
     let user_agent = headers.get(USER_AGENT).and_then(|said| rules::user_agent(said.as_bytes()));
-    let made = Creation { entropy: &*api.entropy, now };
+    let made = SessionCreation { entropy: &*api.entropy, now };
     let (token, _) = sessions.open_linked(address.ip().to_canonical().to_string(), user_agent, &made).await?;
     let mut home = see_other("/");
     home.headers_mut().insert(SET_COOKIE, cookie(&sessions, &token)?);

@@ -12,7 +12,7 @@ use crate::base::ids::UserId;
 use crate::features::sessions::service::SessionStore;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::request::caller::{ActiveCredential, Caller, CredentialKind, Member, Principal};
+use crate::http::request::caller::{ActiveCredential, Caller, CredentialKind, TailnetIdentity, Principal};
 use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -55,7 +55,7 @@ struct MemberItem {
 }
 
 impl MemberItem {
-    fn new(member: &Member) -> Self {
+    fn new(member: &TailnetIdentity) -> Self {
         Self { user: member.user.clone(), login: member.login.clone(), node: member.node.clone() }
     }
 }

@@ -10,10 +10,10 @@ use super::periods::period;
 use crate::document::visibility::Viewer;
 use crate::jobs::RunRecord;
 use crate::jobs::runner::RunnerMessage;
-use crate::jobs::tests::running::{AtWork, DAY, Running, until};
+use crate::jobs::tests::running::{AtWork, DAY, RunningRunner, until};
 use crate::store::{Connection, sql_error};
 
-async fn stored(running: &Running, name: &'static str) -> Subscription {
+async fn stored(running: &RunningRunner, name: &'static str) -> Subscription {
     let found = running.reads.ask(move |reader| reader.rows(|conn| sql::subscription(conn, name))).await.unwrap();
     found.unwrap()
 }
@@ -22,16 +22,16 @@ fn count(record: &RunRecord, name: &str) -> u64 {
     record.summary.as_ref().unwrap().counts[name]
 }
 
-async fn party(running: &Running, who: &str, id: &str) {
+async fn party(running: &RunningRunner, who: &str, id: &str) {
     running.write_as(&Viewer::User(user(who)), vec![create("parties", id)], None).await.unwrap();
 }
 
-async fn parties(running: &Running, who: &str) -> u64 {
+async fn parties(running: &RunningRunner, who: &str) -> u64 {
     running.counts(who).await.parties
 }
 
 /// Moves the clock to `to`, which is after what it shows.
-fn wait_until(running: &Running, to: &str) {
+fn wait_until(running: &RunningRunner, to: &str) {
     let ahead = super::periods::at(to).as_millis() - crate::base::clock::Clock::now(&*running.clock).as_millis();
     running.clock.advance(Duration::from_millis(u64::try_from(ahead).unwrap()));
 }

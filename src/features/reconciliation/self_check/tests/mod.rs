@@ -43,7 +43,7 @@ struct Setting {
     changes_max: Option<usize>,
 }
 
-struct World {
+struct TestLog {
     setting: Setting,
     directory: Arc<TempDir>,
     engine: Engine,
@@ -53,7 +53,7 @@ struct World {
     thread: JoinHandle<Ending>,
 }
 
-impl World {
+impl TestLog {
     fn new() -> Self {
         Self::with(Setting::default())
     }
@@ -147,14 +147,14 @@ impl World {
         let verdicts = self.comparer.compare(None).await.unwrap();
         for verdict in &verdicts {
             assert_eq!(verdict.checksum.len(), 64, "{verdict:?}");
-            assert_eq!(verdict.details.is_some(), verdict.status != Status::Verified, "{verdict:?}");
+            assert_eq!(verdict.details.is_some(), verdict.status != VerdictStatus::Verified, "{verdict:?}");
         }
         verdicts
     }
 
     async fn assert_verified(&mut self) {
         for verdict in self.compare().await {
-            assert_eq!(verdict.status, Status::Verified, "{verdict:?}");
+            assert_eq!(verdict.status, VerdictStatus::Verified, "{verdict:?}");
         }
     }
 
@@ -187,6 +187,6 @@ fn whole(verdict: &Verdict, side: &str, name: &str) -> i64 {
     counts[name].whole().unwrap()
 }
 
-fn status_of(verdicts: &[Verdict], service: &str) -> Status {
+fn status_of(verdicts: &[Verdict], service: &str) -> VerdictStatus {
     verdicts.iter().find(|verdict| verdict.service == service).unwrap().status
 }
