@@ -50,7 +50,8 @@ use description::{
     PutProblems, PutResponses, ReadResponses, WriteResponses,
 };
 use schemas::{
-    Acted, BatchResults, Document as DocumentSchema, Event, HistoryPage, ListedDocument, NotDurable, PatchOperation,
+    Acted, BatchResults, DocumentSchema, EventSchema, HistoryPageSchema, ListedDocumentSchema, NotDurable,
+    PatchOperationSchema,
 };
 use sent::WriteRequest;
 use writes::ResponseContent;
@@ -66,8 +67,8 @@ use writes::ResponseContent;
     CreateBody,
     DocumentSchema,
     schemas::DocumentAccess,
-    Event,
-    HistoryPage,
+    EventSchema,
+    HistoryPageSchema,
     NotDurable,
     PutBody,
     RollbackBody
@@ -103,7 +104,7 @@ struct CreateBody {
     host: Option<UserId>,
     /// Who may do what with it besides the host.
     #[serde(default)]
-    #[schema(value_type = schemas::Access)]
+    #[schema(value_type = schemas::AccessSchema)]
     access: Access,
 }
 
@@ -171,7 +172,7 @@ async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Wri
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
     request_body(content(
         (Object = "application/merge-patch+json"),
-        (Vec<PatchOperation> = "application/json-patch+json"),
+        (Vec<PatchOperationSchema> = "application/json-patch+json"),
     )),
     responses(WriteResponses<DocumentSchema>, PatchProblems, ChangeRefusals),
 )]
@@ -383,7 +384,7 @@ enum Include {
 #[utoipa::path(
     get, path = "/api/v1/{collection}", operation_id = "listDocuments", tag = "documents",
     params(CollectionPath, Caller, DocumentListQuery),
-    responses((status = 200, description = "A page of them.", body = Page<ListedDocument>), ListProblems),
+    responses((status = 200, description = "A page of them.", body = Page<ListedDocumentSchema>), ListProblems),
 )]
 async fn list(
     State(api): State<Api>,

@@ -27,13 +27,13 @@ use crate::http::response::openapi::{ChangeRefusals, Preconditions, WriteHeaders
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct AccessBody {
     /// Who may read it, and everything that tells of it; left out: `all`.
-    #[schema(value_type = Option<schemas::Grant>)]
+    #[schema(value_type = Option<schemas::GrantSchema>)]
     read: Option<Grant>,
     /// Who of those may write; left out: `all`.
-    #[schema(value_type = Option<schemas::Grant>)]
+    #[schema(value_type = Option<schemas::GrantSchema>)]
     write: Option<Grant>,
     /// Who of those may delete it; left out: `host`.
-    #[schema(value_type = Option<schemas::Grant>)]
+    #[schema(value_type = Option<schemas::GrantSchema>)]
     delete: Option<Grant>,
     /// Who is to be its host; left out: as it is. `owner`: the owner of the server.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]

@@ -8,7 +8,7 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Content, Ref, RefOr};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::schemas::{BatchResults, Document, NotDurable};
+use super::schemas::{BatchResults, DocumentSchema, NotDurable};
 use crate::base::error::Kind as K;
 use crate::http::request::body::JSON;
 use crate::http::response::openapi::{BODY, answer, problems, text};
@@ -38,13 +38,13 @@ impl<T: ToSchema> IntoResponses for WriteResponses<T> {
 
 impl IntoResponses for CreateResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        written::<Document>(&[CREATED, WAITS, BARE], tagged)
+        written::<DocumentSchema>(&[CREATED, WAITS, BARE], tagged)
     }
 }
 
 impl IntoResponses for PutResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        written::<Document>(&[DONE, CREATED, WAITS, BARE], tagged)
+        written::<DocumentSchema>(&[DONE, CREATED, WAITS, BARE], tagged)
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) struct ReadResponses;
 
 impl IntoResponses for ReadResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let document = Content::new(Some(Ref::from_schema_name(Document::name())));
+        let document = Content::new(Some(Ref::from_schema_name(DocumentSchema::name())));
         let answers =
             [("200", answer("The document.").content(JSON, document)), ("304", answer("It is as the caller has it."))];
         answers.into_iter().map(|(status, answer)| (status.into(), tagged(positioned(answer)).build().into())).collect()

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use utoipa::ToSchema;
 
 use super::description::{ReadProblems, StreamProblems};
-use super::schemas::HistoryPage as HistoryPageSchema;
+use super::schemas::HistoryPageSchema;
 use super::{diverged, document_stream, stream_page};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
