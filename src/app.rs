@@ -204,7 +204,7 @@ impl Builder {
         let listeners =
             ListenerManager::open(listen_options(&config), Arc::clone(&authenticator), Arc::clone(&self.entropy)).await;
         let listeners = listeners.map_err(|(address, error)| StartError::Listen(address, error))?;
-        let (open, waiting) = (listeners.subscribe(), listeners.waiting().to_owned());
+        let (open, waiting) = (listeners.subscribe(), listeners.missing_summary().to_owned());
 
         let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
         create_tables(&self.features, &writer)?;
@@ -247,7 +247,7 @@ impl Builder {
         let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;
         let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs);
         tasks.spawn(listeners.follow(stop.clone()));
-        tasks.spawn(keep_addresses(reader.clone(), open.clone()));
+        tasks.spawn(publish_addresses(reader.clone(), open.clone()));
         of_features.into_iter().for_each(|task| drop(tasks.spawn(task(api.clone()))));
         let mut serving = JoinSet::new();
         serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
@@ -255,7 +255,7 @@ impl Builder {
             open,
             waiting,
             data_dir: config.data_dir,
-            contents: contents(head.seq, &reader),
+            contents: describe_contents(head.seq, &reader),
             engine,
             finished,
             serving,
@@ -313,7 +313,7 @@ fn spawn_engine(actor: EngineActor, commands: CommandQueue) -> Result<watch::Rec
 }
 
 /// What a database holds whose newest event is at `head`. A database that cannot be read is told by whoever reads it.
-fn contents(head: Seq, reader: &Reader) -> String {
+fn describe_contents(head: Seq, reader: &Reader) -> String {
     match reader.documents_count(DOCUMENTS_COUNTED_MAX + 1) {
         Ok(0) if head == Seq::ZERO => "new database".to_owned(),
         Ok(1) => "1 document".to_owned(),
@@ -336,7 +336,7 @@ fn server_options(config: &Config) -> ServerOptions {
 }
 
 /// Writes where the server listens into its lock file, for the commands that ask it something.
-async fn keep_addresses(reader: Reader, mut open: watch::Receiver<OpenListeners>) {
+async fn publish_addresses(reader: Reader, mut open: watch::Receiver<OpenListeners>) {
     loop {
         let addresses: Vec<String> =
             open.borrow_and_update().iter().map(|listener| listener.info().address.to_string()).collect();
@@ -385,7 +385,7 @@ impl Server {
     }
 
     /// What the server waited for when it had started, to listen everywhere where it is configured to; empty: nothing.
-    pub fn waiting(&self) -> &str {
+    pub fn missing_listeners(&self) -> &str {
         &self.waiting
     }
 
@@ -407,7 +407,7 @@ impl Server {
 
     /// Waits until the engine has ended without being told to, which only a bug of ours makes it do: the server is of
     /// no use then, and whoever runs it should end the process and start another. Cancel safe.
-    pub async fn failed(&mut self) {
+    pub async fn wait_for_engine_failure(&mut self) {
         let _ = self.finished.wait_for(Option::is_some).await;
     }
 

@@ -192,7 +192,7 @@ fn parse_in(
         Some((completions::NAME, matches)) => {
             return completions::print(matches, program, name).map(ProgramCommand::Help);
         }
-        Some((name, matches)) if operator_commands::is_one(name) => {
+        Some((name, matches)) if operator_commands::is_operator_command(name) => {
             let options = operator_commands::parse(name, matches, inputs, specs, defaults)?;
             return Ok(ProgramCommand::Operate(Box::new(options)));
         }

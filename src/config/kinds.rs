@@ -180,7 +180,7 @@ fn identities(values: &[String], people: bool) -> Result<Vec<UserId>, String> {
     for text in values {
         let user = match text.strip_prefix("tag:") {
             Some(name) => tag_user(name).ok_or_else(|| format!("'{}' is not a tag", text.escape_debug()))?,
-            None => numeric_user(text).filter(|_| people).ok_or_else(|| misnamed(text, people))?,
+            None => numeric_user(text).filter(|_| people).ok_or_else(|| name_error(text, people))?,
         };
         if !users.contains(&user) {
             users.push(user);
@@ -195,7 +195,7 @@ fn numeric_user(text: &str) -> Option<UserId> {
     (number > 0 && number.to_string() == text).then(|| UserId::new(text).ok())?
 }
 
-fn misnamed(text: &str, people: bool) -> String {
+fn name_error(text: &str, people: bool) -> String {
     let text = text.escape_debug();
     match people {
         false => format!("'{text}' is not a tag such as tag:bots"),

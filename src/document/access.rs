@@ -139,7 +139,7 @@ impl TryFrom<Map<String, Value>> for HostedAccess {
 
 /// The host of whom others say `id`.
 pub(crate) fn named_host(id: UserId) -> Option<UserId> {
-    Viewer::called(id).as_host()
+    Viewer::member(id).as_host()
 }
 
 /// What others call the host.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::access::{Access, HostedAccess, named_host};
 use super::chain::Tag;
 use super::json::JsonBounds;
-use super::model::{Document, check_credential_writes, never_there};
+use super::model::{Document, check_credential_writes, unknown_document};
 use super::patch::ClientPatch;
 use super::rules::{Action, Actor, Documents, Rejection, Rules};
 use super::visibility::{self, Audience, Viewer};
@@ -204,7 +204,7 @@ pub(crate) fn decide(request: Request, current: Option<Current<'_>>, context: &C
             Kind::Rejected => error.with("currentVersion", live.document.version.0),
             _ => error,
         }),
-        (_, None) => Err(absent(&name, current.map(|c| c.document))),
+        (_, None) => Err(not_found_error(&name, current.map(|c| c.document))),
     }
 }
 
@@ -286,24 +286,30 @@ impl WriteContext<'_> {
                 };
                 Ok(Decision::new(&kind, payload, Some(state)))
             }
-            WriteOperation::Action { kind, payload, patch } => self.act(kind, payload, patch, live.state),
+            WriteOperation::Action { kind, payload, patch } => self.decide_action(kind, payload, patch, live.state),
         }
     }
 
-    fn act(&self, kind: String, payload: Value, patch: Option<ClientPatch>, state: &Value) -> Result<Decision> {
+    fn decide_action(
+        &self,
+        kind: String,
+        payload: Value,
+        patch: Option<ClientPatch>,
+        state: &Value,
+    ) -> Result<Decision> {
         let after = match (self.context.rules, patch) {
             (Some(_), Some(_)) => {
                 let message = "this collection has rules: they decide what an action does";
                 return Err(Error::invalid_field("patch", message));
             }
-            (Some(rules), None) => return self.ask(rules, kind, payload, state),
+            (Some(rules), None) => return self.apply_rules(rules, kind, payload, state),
             (None, Some(patch)) => patch.apply_to(state, self.context.bounds)?,
             (None, None) => state.clone(),
         };
         Ok(Decision::new(&kind, payload, Some(after)))
     }
 
-    fn ask(&self, rules: &dyn Rules, kind: String, payload: Value, state: &Value) -> Result<Decision> {
+    fn apply_rules(&self, rules: &dyn Rules, kind: String, payload: Value, state: &Value) -> Result<Decision> {
         let action = Action { kind: &kind, payload: &payload, at: self.context.at, seed: self.context.seed };
         let documents = OtherDocuments { read: self.context.other, failed: RefCell::new(None) };
         let decided = rules.decide(state, &action, &self.actor, &documents);
@@ -432,9 +438,9 @@ fn already_exists(document: &Document) -> Error {
 }
 
 /// The answer to whoever asks for a document that is not there: never was, or is deleted.
-pub(crate) fn absent(name: &DocumentName, tombstone: Option<&Arc<Document>>) -> Error {
+pub(crate) fn not_found_error(name: &DocumentName, tombstone: Option<&Arc<Document>>) -> Error {
     match tombstone {
-        None => never_there(name),
+        None => unknown_document(name),
         Some(document) => Error::new(Kind::Gone, format!("{name} was deleted"))
             .with("lastVersion", document.version.0)
             .with("lastHash", document.hash.to_string()),

@@ -194,8 +194,8 @@ impl Event {
     /// Appends the JSON that `audience` gets.
     pub fn render_into(&self, out: &mut BytesMut, audience: Audience<'_>) -> Result<()> {
         match audience {
-            Audience::Player(player) if self.guarded => self.wrap(out, &self.redacted(player)?),
-            Audience::Player(_) | Audience::Host => self.wrap(out, &self.body),
+            Audience::Player(player) if self.guarded => self.write_framed(out, &self.redacted(player)?),
+            Audience::Player(_) | Audience::Host => self.write_framed(out, &self.body),
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Event {
     }
 
     /// Puts `seq` before the members of `body` and `hash` after them.
-    fn wrap(&self, out: &mut BytesMut, body: &[u8]) {
+    fn write_framed(&self, out: &mut BytesMut, body: &[u8]) {
         use std::fmt::Write as _;
         out.reserve(body.len() + 100);
         let members = body.get(1..body.len().saturating_sub(1)).unwrap_or_default();

@@ -42,7 +42,7 @@ pub(crate) fn check_text_depth(text: &[u8], depth_max: usize) -> Result<()> {
             b'{' | b'[' => {
                 depth += 1;
                 if depth > depth_max {
-                    return Err(too_deep(depth_max));
+                    return Err(depth_error(depth_max));
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
@@ -114,7 +114,7 @@ pub(crate) fn equal(one: &Value, other: &Value) -> bool {
 }
 
 fn numbers_equal(one: &Number, other: &Number) -> bool {
-    match (whole(one), whole(other)) {
+    match (whole_value(one), whole_value(other)) {
         (Some(one), Some(other)) => one == other,
         (None, None) => one == other,
         _ => false,
@@ -122,7 +122,7 @@ fn numbers_equal(one: &Number, other: &Number) -> bool {
 }
 
 /// The value of a number that is whole and not beyond 64 bits, exactly.
-fn whole(number: &Number) -> Option<i128> {
+fn whole_value(number: &Number) -> Option<i128> {
     let integer = number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from));
     integer.or_else(|| {
         let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= TWO_TO_64)?;
@@ -186,7 +186,7 @@ pub(crate) fn serialise_state(state: &Value, bounds: JsonBounds) -> Result<Vec<u
         return Err(Error::invalid_field("state.private", "must be an object with one member per player"));
     }
     if depth(state) > bounds.depth_max {
-        return Err(too_deep(bounds.depth_max));
+        return Err(depth_error(bounds.depth_max));
     }
     let bytes = serde_json::to_vec(state).map_err(Error::internal)?;
     check_state_size(bytes.len(), bytes.len(), bounds)?;
@@ -194,7 +194,7 @@ pub(crate) fn serialise_state(state: &Value, bounds: JsonBounds) -> Result<Vec<u
 }
 
 /// The refusal of something that nests too deep.
-pub(crate) fn too_deep(depth_max: usize) -> Error {
+pub(crate) fn depth_error(depth_max: usize) -> Error {
     Error::new(Kind::TooLarge, format!("JSON may nest {depth_max} levels deep, not deeper")).with("maxDepth", depth_max)
 }
 

@@ -64,7 +64,7 @@ impl Meta {
 
     /// Refuses a viewer who may not read. Error: `NotFound`, as for a document that never was.
     pub fn check_reader(&self, viewer: &Viewer) -> Result<(), Error> {
-        if self.may_read(viewer) { Ok(()) } else { Err(never_there(&self.name)) }
+        if self.may_read(viewer) { Ok(()) } else { Err(unknown_document(&self.name)) }
     }
 
     /// Refuses a viewer who may not write. Error: `NotFound` for whoever may not read, else `Forbidden`.
@@ -106,7 +106,7 @@ pub(crate) fn check_credential_writes(viewer: &Viewer) -> Result<(), Error> {
 }
 
 /// The refusal of a document that never was there.
-pub(crate) fn never_there(name: &DocumentName) -> Error {
+pub(crate) fn unknown_document(name: &DocumentName) -> Error {
     Error::not_found(format!("there is no document {name}"))
 }
 

@@ -203,13 +203,13 @@ pub(crate) fn apply(state: &mut Option<Value>, operations: Vec<PatchOperation>) 
             continue;
         }
         let Some(tree) = state else { return Err(damaged("a change to a document that is not there")) };
-        json_patch::patch(tree, &[applicable(operation)?]).map_err(damaged)?;
+        json_patch::patch(tree, &[to_json_patch(operation)?]).map_err(damaged)?;
     }
     Ok(())
 }
 
 /// The same operation in the library's words. Error: `Damaged` when its path is no JSON Pointer.
-fn applicable(operation: PatchOperation) -> Result<json_patch::PatchOperation> {
+fn to_json_patch(operation: PatchOperation) -> Result<json_patch::PatchOperation> {
     use json_patch::{AddOperation, PatchOperation as P, RemoveOperation, ReplaceOperation};
     let pointer = |path: String| PointerBuf::parse(path).map_err(damaged);
     Ok(match operation {
@@ -318,10 +318,10 @@ impl JsonPatch {
             let deepens =
                 !matches!(operation, json_patch::PatchOperation::Test(_) | json_patch::PatchOperation::Remove(_));
             if deepens && tokens(operation.path().as_str()).len() > bounds.depth_max {
-                return Err(json::too_deep(bounds.depth_max));
+                return Err(json::depth_error(bounds.depth_max));
             }
             if matches!(operation, json_patch::PatchOperation::Copy(_)) && json::depth(&after) > bounds.depth_max {
-                return Err(json::too_deep(bounds.depth_max));
+                return Err(json::depth_error(bounds.depth_max));
             }
         }
         Ok(after)

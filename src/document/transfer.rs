@@ -102,45 +102,45 @@ impl Chain {
             return Err(refused(version, FROM_THE_FUTURE));
         }
         if self.base.as_ref().is_some_and(|base| base.version == Version::ZERO) {
-            return Err(refused(Version::ZERO, "a history that begins with version 1 has no state before it"));
+            return Err(chain_error(Version::ZERO, "a history that begins with version 1 has no state before it"));
         }
         // Exact in JSON for every client, and far from where numbers end: nobody gets there by changes.
         if self.version > VERSION_MAX || version >= self.version {
-            return Err(refused(self.version, "no history has so many versions"));
+            return Err(chain_error(self.version, "no history has so many versions"));
         }
         let meta = Arc::new(self.meta(0));
         for sent in &self.events {
             let at = version.next();
             if sent.version != at {
-                return Err(refused(at, "the version is missing"));
+                return Err(chain_error(at, "the version is missing"));
             }
             chain::verify(hash, &sent.body, sent.hash, at)
-                .map_err(|_| refused(at, "its hash does not follow from its content"))?;
+                .map_err(|_| chain_error(at, "its hash does not follow from its content"))?;
             let event = Event::stored(Seq::ZERO, Arc::clone(&meta), at, sent.hash, sent.deletes, sent.body.clone());
-            let event = event.map_err(|e| refused(at, "it is not an event").caused_by(e))?;
-            event.check_form().map_err(|e| refused(at, "it is not in the form of an event").caused_by(e))?;
+            let event = event.map_err(|e| chain_error(at, "it is not an event").caused_by(e))?;
+            event.check_form().map_err(|e| chain_error(at, "it is not in the form of an event").caused_by(e))?;
             if event.at > latest {
-                return Err(refused(at, FROM_THE_FUTURE));
+                return Err(chain_error(at, FROM_THE_FUTURE));
             }
             let applied = event.operations().and_then(|operations| patch::apply(&mut state, operations));
-            applied.map_err(|e| refused(at, "its change does not apply").caused_by(e))?;
+            applied.map_err(|e| chain_error(at, "its change does not apply").caused_by(e))?;
             if let Some(set) = event.access()? {
                 access = Some(set);
                 access_version = event.changes_access().then_some(at);
             }
             if state.is_none() != sent.deletes {
-                return Err(refused(at, "the event and its mark of deletion disagree"));
+                return Err(chain_error(at, "the event and its mark of deletion disagree"));
             }
             state.iter().for_each(&mut look);
             (version, hash) = (at, sent.hash);
         }
         if self.events.is_empty() || (version, hash) != (self.version, self.hash) {
-            return Err(refused(version, "the history does not end where it was said to"));
+            return Err(chain_error(version, "the history does not end where it was said to"));
         }
         if access.is_some_and(|access| access != meta.hosted_access()) {
-            return Err(refused(version, "its host or its access is not what its events say"));
+            return Err(chain_error(version, "its host or its access is not what its events say"));
         }
-        let Some(state) = state else { return Err(refused(version, "the document is deleted")) };
+        let Some(state) = state else { return Err(chain_error(version, "the document is deleted")) };
         let state = Bytes::from(json::serialise_state(&state, bounds)?);
         Ok(VerifiedChain { chain: self, state, access_version })
     }
@@ -170,7 +170,7 @@ impl VerifiedChain {
         self.chain.base.is_some()
     }
 
-    pub fn end(&self) -> (Version, Hash) {
+    pub fn last_version(&self) -> (Version, Hash) {
         (self.chain.version, self.chain.hash)
     }
 
@@ -210,7 +210,7 @@ impl VerifiedChain {
     }
 
     /// What of it comes after `here`. Error: see [`check_continues`](Self::check_continues).
-    pub fn continuing(mut self, here: &Document) -> Result<Self> {
+    pub fn into_missing(mut self, here: &Document) -> Result<Self> {
         self.check_continues(here)?;
         self.chain.events.retain(|event| event.version > here.version);
         self.chain.base = self.chain.base.take().filter(|base| base.version > here.version);
@@ -231,7 +231,7 @@ impl VerifiedChain {
     }
 }
 
-fn refused(version: Version, reason: &str) -> Error {
+fn chain_error(version: Version, reason: &str) -> Error {
     Error::new(Kind::Rejected, format!("the history does not verify at version {version}: {reason}"))
         .with("version", version.0)
 }

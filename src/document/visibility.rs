@@ -114,7 +114,7 @@ impl Viewer {
     }
 
     /// Who is called so.
-    pub(crate) fn called(id: UserId) -> Self {
+    pub(crate) fn member(id: UserId) -> Self {
         if id.as_str() == OWNER { Self::Owner } else { Self::User(id) }
     }
 
@@ -157,7 +157,7 @@ pub(crate) fn redact_value(mut value: Value, player: &UserId) -> Value {
     if let Value::Object(members) = &mut value {
         members.remove(HIDDEN);
         if let Some(private) = members.get_mut(PRIVATE) {
-            *private = only_own(private.take(), player);
+            *private = retain_private_of(private.take(), player);
         }
     }
     value
@@ -170,13 +170,13 @@ pub(crate) fn redact_operation(operation: PatchOperation, player: &UserId) -> Op
     match tokens.as_slice() {
         [] => Some(operation.map_value(|value| redact_value(value, player))),
         [HIDDEN, ..] => None,
-        [PRIVATE] => Some(operation.map_value(|value| only_own(value, player))),
+        [PRIVATE] => Some(operation.map_value(|value| retain_private_of(value, player))),
         [PRIVATE, owner, ..] if *owner != player.as_str() => None,
         _ => Some(operation),
     }
 }
 
-fn only_own(private: Value, player: &UserId) -> Value {
+fn retain_private_of(private: Value, player: &UserId) -> Value {
     match private {
         Value::Object(mut players) => {
             players.retain(|id, _| id == player.as_str());
@@ -187,7 +187,7 @@ fn only_own(private: Value, player: &UserId) -> Value {
 }
 
 /// The one refusal for every write that reaches where the writer may not look. It is the same whatever stands there.
-fn untouchable() -> Error {
+fn hidden_write_error() -> Error {
     Error::new(Kind::Forbidden, "this write reaches a part of the document that you may not see")
 }
 
@@ -196,21 +196,21 @@ pub(crate) fn check_path(pointer: &str, player: &UserId) -> Result<()> {
     let path = patch::tokens(pointer);
     let tokens: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
     match tokens.as_slice() {
-        [] | [HIDDEN, ..] | [PRIVATE] => Err(untouchable()),
-        [PRIVATE, owner, ..] if *owner != player.as_str() => Err(untouchable()),
+        [] | [HIDDEN, ..] | [PRIVATE] => Err(hidden_write_error()),
+        [PRIVATE, owner, ..] if *owner != player.as_str() => Err(hidden_write_error()),
         _ => Ok(()),
     }
 }
 
 /// Refuses a merge patch, or a state sent whole, that names a place that `player` may not see. Error: `Forbidden`.
 pub(crate) fn check_members(sent: &Value, player: &UserId) -> Result<()> {
-    let Value::Object(members) = sent else { return Err(untouchable()) };
+    let Value::Object(members) = sent else { return Err(hidden_write_error()) };
     let own_only = match members.get(PRIVATE) {
         None => true,
         Some(Value::Object(players)) => players.keys().all(|id| id == player.as_str()),
         Some(_) => false,
     };
-    if own_only && !members.contains_key(HIDDEN) { Ok(()) } else { Err(untouchable()) }
+    if own_only && !members.contains_key(HIDDEN) { Ok(()) } else { Err(hidden_write_error()) }
 }
 
 /// The state after `player` replaced all that they see of `before` with `sent`: what they do not see stays.

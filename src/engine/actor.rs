@@ -78,7 +78,7 @@ impl EngineActor {
         let (journal, journaled) = writer.revocation_journal();
         let mut disk = Disk::new(&options, writer, reader, health);
         let mut state = EngineState::new(disk.log_end(), Relocations::default());
-        disk.degrade_from_start(&mut state);
+        disk.report_open_fault(&mut state);
         let (ticks, quiet_ticks, file_check_ticks) = (0, 0, 0);
         let (revocations, file_maintenance) = (Arc::default(), FileMaintenance::default());
         Self {
@@ -213,7 +213,7 @@ impl EngineActor {
         let durability = self.store(&mut round);
         let commit = started.elapsed();
         self.publish(&round);
-        round.maintenance.removals.iter().for_each(|removal| self.hub.forget(removal.through));
+        round.maintenance.removals.iter().for_each(|removal| self.hub.drop_stored(removal.through));
         round.maintenance.reply(&mut self.state.documents, self.options.clock.now());
         if !round.barriers.is_empty() {
             let barrier = Barrier { foreign_commits: self.disk.foreign_commits() };
@@ -256,7 +256,7 @@ impl EngineActor {
         };
         match committed {
             Ok(()) => {
-                self.keep_unwritten(&revoked);
+                self.hold_unwritten(&revoked);
                 self.disk.durable_to(&mut self.state, end);
                 Durability::Durable
             }

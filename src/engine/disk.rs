@@ -119,7 +119,7 @@ impl Disk {
 
     /// Asks the tables of a feature, as they are between two transactions.
     pub(crate) fn read_rows(&self, question: &mut dyn FnMut(&Connection) -> Result<()>) -> Result<()> {
-        match self.writer.ask(&mut *question) {
+        match self.writer.query(&mut *question) {
             Err(error) if error.kind() == Kind::StorageUnavailable => self.reader.rows(question),
             answered => answered,
         }
@@ -130,14 +130,14 @@ impl Disk {
         let mut names = Vec::new();
         for hook in &self.hooks {
             let left = limit.saturating_sub(names.len());
-            names.extend(self.writer.ask(|conn| hook.removable_documents(conn, left))?);
+            names.extend(self.writer.query(|conn| hook.removable_documents(conn, left))?);
         }
         Ok(names)
     }
 
     /// The relocations that `store` has. Error: that of `store`.
     pub(crate) fn stored_relocations(&self, store: &dyn RelocationStore) -> Result<Relocations> {
-        Ok(Relocations::new(self.writer.ask(|conn| store.stored_relocations(conn))?, store.problems()))
+        Ok(Relocations::new(self.writer.query(|conn| store.stored_relocations(conn))?, store.problems()))
     }
 
     /// The documents that changed within `span` before the log ends, when the last server did not stop cleanly.
@@ -255,7 +255,7 @@ impl Disk {
         let found = self.writer.reopen()?;
         let unproven = self.writer.unproven().map(str::to_owned);
         self.health.update(|report| report.unproven = unproven);
-        self.recognise(state, found)
+        self.accept_log_end(state, found)
     }
 
     /// Whether the paths name the files that are open. Error: they do not; what is stored is then written to new files
@@ -266,7 +266,7 @@ impl Disk {
 
     /// Sees to it that the journal of revocations is beside the database, and tells while it is not. `pending`: the
     /// lines of what is not in the database.
-    pub(crate) fn keep_journal(&self, journal: &mut RevocationJournal, pending: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn update_journal(&self, journal: &mut RevocationJournal, pending: impl FnOnce() -> Vec<String>) {
         if let Some(path) = self.writer.journal_path() {
             let kept = journal.keep_at(&path, pending);
             self.health.note_background("revocation-journal", self.clock.now(), &kept);
@@ -283,7 +283,7 @@ impl Disk {
     pub(crate) fn rescue(&mut self, state: &mut EngineState, to: &Path) -> std::result::Result<(), RescueError> {
         let found = self.writer.rescue(to)?;
         self.health.update(|report| report.rescued_to = Some(to.to_owned()));
-        Ok(self.recognise(state, found)?)
+        Ok(self.accept_log_end(state, found)?)
     }
 
     /// How many stored events are gone with this process, since no path names the file that is open.
@@ -295,7 +295,7 @@ impl Disk {
     }
 
     /// Takes what is durable from where the stored log was found to end.
-    fn recognise(&mut self, state: &mut EngineState, found: LogHead) -> WriteResult {
+    fn accept_log_end(&mut self, state: &mut EngineState, found: LogHead) -> WriteResult {
         // Either the commit that failed is not there, or it is, and then the log ends with an event that waits here.
         // Anything else was written, or taken away, by somebody else: to append to it would break histories.
         if found != self.stored && state.backlog.hash(found.seq) != Some(found.hash) {
@@ -326,7 +326,7 @@ impl Disk {
     /// Stores what waits together with removals and repairs, in one transaction however much that is, since neither may
     /// be there without the other.
     fn append_whole_backlog(&mut self, state: &mut EngineState) -> WriteResult<Vec<Removal>> {
-        let mut batch = state.backlog.whole();
+        let mut batch = state.backlog.batch_of_all();
         let mut removals = std::mem::take(&mut state.pending_removals);
         batch.repairs = std::mem::take(&mut state.pending_repairs);
         batch.purges = removals.iter().map(|removal| removal.purge.clone()).collect();
@@ -345,7 +345,7 @@ impl Disk {
     }
 
     /// Storage fails since the start, if it does.
-    pub(crate) fn degrade_from_start(&mut self, state: &mut EngineState) {
+    pub(crate) fn report_open_fault(&mut self, state: &mut EngineState) {
         if let Some(fault) = self.writer.take_fault() {
             self.degrade(state, &fault);
         }
@@ -444,7 +444,7 @@ impl StoredVersions for Disk {
         }
     }
 
-    fn at(&self, name: &DocumentName, version: Version) -> Result<Document> {
+    fn document_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
         match self.writer.state_at(name, version) {
             Err(error) if error.kind() == Kind::StorageUnavailable => self.reader.state_at(name, version),
             read => read,

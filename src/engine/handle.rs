@@ -45,7 +45,7 @@ pub struct Engine {
 
 impl Engine {
     /// Sends a command with a place for its answer, and waits for that.
-    async fn ask<T>(&self, command: impl FnOnce(ReplyTo<T>) -> EngineCommand) -> Result<T> {
+    async fn request<T>(&self, command: impl FnOnce(ReplyTo<T>) -> EngineCommand) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
@@ -53,7 +53,7 @@ impl Engine {
 
     /// Makes changes. Errors: those of deciding them; `StorageUnavailable`, `StorageFull`.
     pub async fn write(&self, write: Write) -> Result<WriteReply> {
-        self.ask(|reply| EngineCommand::Write { write, sent: Instant::now(), reply }).await
+        self.request(|reply| EngineCommand::Write { write, sent: Instant::now(), reply }).await
     }
 
     /// Writes rows of a feature in the transaction of the next round. `write` runs on the engine's thread, in a
@@ -83,7 +83,7 @@ impl Engine {
         F: FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.ask(|reply| {
+        self.request(|reply| {
             let request = Box::new(RowsClosure { write: Some(write), outcome: Err(not_stored()), reply });
             EngineCommand::Rows { request, document }
         })
@@ -96,7 +96,8 @@ impl Engine {
     /// `Frozen`, `Moved`; `StorageUnavailable` when storage fails and as many are pending as may be, and when the
     /// server stops.
     pub async fn revoke(&self, document: Option<DocumentName>, revocations: Vec<Revocation>) -> Result<Durability> {
-        self.ask(|reply| EngineCommand::Revoke { request: RevocationRequest { revocations, reply }, document }).await
+        self.request(|reply| EngineCommand::Revoke { request: RevocationRequest { revocations, reply }, document })
+            .await
     }
 
     /// What is revoked and not stored. To be taken before the database is read: what is stored in between is in both.
@@ -109,7 +110,7 @@ impl Engine {
     /// is a newer version on disk and `overwrite` is not given; `StorageUnavailable` while storage fails, which changes
     /// nothing else.
     pub async fn snapshot(&self, name: DocumentName, overwrite: bool) -> Result<StoredSnapshot> {
-        self.ask(|reply| EngineCommand::Snapshot { name, overwrite, reply }).await
+        self.request(|reply| EngineCommand::Snapshot { name, overwrite, reply }).await
     }
 
     /// Takes a document away: it ends with a tombstone, whatever its rules say, and everything else that is stored of
@@ -118,7 +119,7 @@ impl Engine {
     /// `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails, and when it
     /// fails right now: then the document may be deleted, with its history kept, and this can be repeated.
     pub async fn purge(&self, name: DocumentName, viewer: Viewer, expected: Option<Version>) -> Result<Arc<Document>> {
-        self.ask(|reply| EngineCommand::Purge { name, viewer, expected, reply }).await
+        self.request(|reply| EngineCommand::Purge { name, viewer, expected, reply }).await
     }
 
     /// Drops a document's history, but for its newest event and the state before that: what is left beside the state is
@@ -126,7 +127,7 @@ impl Engine {
     /// that may be done is for the caller to check. Returns the version that the document then has. Errors: `NotFound`,
     /// `Gone`, `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails.
     pub async fn compact(&self, name: DocumentName, expected: Version) -> Result<Version> {
-        self.ask(|reply| EngineCommand::Compact { name, expected, reply }).await
+        self.request(|reply| EngineCommand::Compact { name, expected, reply }).await
     }
 
     /// Stores a document of another server. It takes no changes before [`RelocationStep::Activate`]. Errors: `Frozen`
@@ -134,19 +135,19 @@ impl Engine {
     /// what is here; `StorageUnavailable`.
     pub async fn import(&self, document: IncomingDocument) -> Result<WriteReply> {
         let document = Box::new(document);
-        self.ask(|reply| EngineCommand::Import { document, sent: Instant::now(), reply }).await
+        self.request(|reply| EngineCommand::Import { document, sent: Instant::now(), reply }).await
     }
 
     /// Takes a step of moving a document between servers, and answers when every change before that is published.
     /// Errors: those of [`RelocationStep`]; `StorageUnavailable` when the server stops.
     pub async fn relocate(&self, name: DocumentName, step: RelocationStep) -> Result<Option<Arc<Document>>> {
-        self.ask(|reply| EngineCommand::Relocate { name, step, reply }).await
+        self.request(|reply| EngineCommand::Relocate { name, step, reply }).await
     }
 
     /// Maintains the file, as soon as nothing else waits or that has taken long enough: brings statistics up to date,
     /// moves the WAL into the database and empties it. Error: `StorageUnavailable`.
     pub async fn maintain_file(&self) -> Result<MaintenanceReport> {
-        self.ask(EngineCommand::MaintainFile).await
+        self.request(EngineCommand::MaintainFile).await
     }
 
     /// Repairs a document that was found different in memory and on disk. Errors: see [`RepairSource`];
@@ -157,14 +158,14 @@ impl Engine {
         source: RepairSource,
         remembered: RememberedDocument,
     ) -> Result<RepairedDocument> {
-        self.ask(|reply| EngineCommand::Repair(RepairRequest { name, source, remembered, reply })).await
+        self.request(|reply| EngineCommand::Repair(RepairRequest { name, source, remembered, reply })).await
     }
 
     /// Writes everything that is stored to `to`, which is the database from then on, and then what waits. Errors:
     /// `AlreadyExists`, named `rescue-refused`, while storage works, and when `to` is not the absolute path of a file
     /// that does not exist, in a folder that does; `StorageFull`, `StorageUnavailable`, after which nothing is there.
     pub async fn rescue(&self, to: PathBuf) -> Result<RescueReport> {
-        self.ask(|reply| EngineCommand::Rescue(RescueRequest { to, reply })).await
+        self.request(|reply| EngineCommand::Rescue(RescueRequest { to, reply })).await
     }
 
     /// Answers once everything is published that was on disk when it was asked. Error: `StorageUnavailable` when the

@@ -235,7 +235,7 @@ impl StoredRows<'_> {
     }
 
     /// How many [`ChangeRows`] of this hook and group are decided and not yet stored.
-    pub fn waiting(&self, group: &str) -> u64 {
+    pub fn pending_rows(&self, group: &str) -> u64 {
         self.waiting.iter().map(|groups| groups.count(self.hook, group)).sum()
     }
 }
@@ -248,9 +248,9 @@ pub struct ChangeRows {
 }
 
 impl ChangeRows {
-    /// Rows that `write` writes, in a savepoint of the change's transaction. [`StoredRows::waiting`] counts them under
-    /// `group`. `write` runs again after a transaction that failed. Storage that fails in it fails the transaction, and
-    /// both are tried again; another error is logged, and the change is stored without the rows.
+    /// Rows that `write` writes, in a savepoint of the change's transaction. [`StoredRows::pending_rows`] counts them
+    /// under `group`. `write` runs again after a transaction that failed. Storage that fails in it fails the
+    /// transaction, and both are tried again; another error is logged, and the change is stored without the rows.
     pub fn new(group: &str, write: impl Fn(&Connection) -> Result<()> + Send + Sync + 'static) -> Self {
         Self { group: group.into(), write: Arc::new(write) }
     }

@@ -25,7 +25,7 @@ use crate::http::request::caller::Caller;
 use crate::http::request::headers::{IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, idempotency_key};
 use crate::http::response::openapi;
 use crate::http::response::success::Success;
-use crate::store::{Connection, IdempotencyKey, IdempotentAnswer, once};
+use crate::store::{Connection, IdempotencyKey, IdempotentAnswer, run_once};
 
 /// Extracts caller, body and `Idempotency-Key`. Errors: those of a body, and `Invalid` for a malformed key.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl IdempotentRequest {
         let Some(key) = self.key.clone() else { return Ok(None) };
         let known = match api.memory.read(|conn| key.find(conn))? {
             Some(known) => Some(known),
-            None => api.reads.ask(move |reader| reader.rows(|conn| key.find(conn))).await?,
+            None => api.reads.read(move |reader| reader.rows(|conn| key.find(conn))).await?,
         };
         known.map(respond).transpose()
     }
@@ -104,7 +104,7 @@ impl IdempotentRequest {
     }
 
     /// A write that runs once per key. `render` makes the response; it is called within the transaction.
-    pub(crate) fn once<T>(
+    pub(crate) fn call<T>(
         &self,
         render: impl FnOnce(&T) -> Result<StoredResponse> + Send + 'static,
     ) -> IdempotentCall<T> {
@@ -140,7 +140,7 @@ impl<T> IdempotentCall<T> {
     ) -> Result<(IdempotentAnswer, Option<T>)> {
         let (render, mut done) = (self.render, None);
         let answered =
-            once(self.key.as_ref(), conn, now, |conn, now| (render)(done.insert(write(conn, now)?))?.to_bytes())?;
+            run_once(self.key.as_ref(), conn, now, |conn, now| (render)(done.insert(write(conn, now)?))?.to_bytes())?;
         Ok((answered, done))
     }
 

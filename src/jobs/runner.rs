@@ -86,12 +86,12 @@ impl RunnerHandle {
 
     /// The last runs of a job, newest first.
     pub(crate) async fn last_runs(&self, job: &'static str, limit: u32) -> Result<Vec<RunRecord>> {
-        self.reads.ask(move |reader| reader.rows(|conn| sql::last_runs(conn, job, limit))).await
+        self.reads.read(move |reader| reader.rows(|conn| sql::last_runs(conn, job, limit))).await
     }
 
     /// A run by its id. Error: `NotFound`.
     pub(crate) async fn record(&self, id: i64) -> Result<RunRecord> {
-        let found = self.reads.ask(move |reader| reader.rows(|conn| sql::run(conn, id))).await?;
+        let found = self.reads.read(move |reader| reader.rows(|conn| sql::run(conn, id))).await?;
         found.ok_or_else(|| Error::not_found("there is no such run"))
     }
 }

@@ -88,7 +88,7 @@ impl Hub {
             let map = self.documents.pin();
             for document in documents {
                 let volatile = document.meta.volatile;
-                self.changes.note(&document);
+                self.changes.record(&document);
                 if map.insert(document.meta.name.clone(), self.hot(document)).is_none() && volatile {
                     self.volatile.fetch_add(1, Ordering::Relaxed);
                 }
@@ -111,8 +111,8 @@ impl Hub {
 
     /// Engine only: what is stored up to here is not all kept; whoever is behind it reads from disk, and learns there
     /// what is gone.
-    pub fn forget(&self, through: Seq) {
-        self.ring.write().forget(through);
+    pub fn drop_stored(&self, through: Seq) {
+        self.ring.write().drop_stored(through);
     }
 
     /// Engine only: drops documents from memory.
@@ -210,8 +210,8 @@ impl Hub {
         counts
     }
 
-    /// From now on it is recorded which documents change, for [`cut`](Self::cut): up to `documents_max`,
-    /// past which it is only known that more did. For one who asks, and asks often.
+    /// From now on it is recorded which documents change, for [`consistent_cut`](Self::consistent_cut): up to
+    /// `documents_max`, past which it is only known that more did. For one who asks, and asks often.
     pub fn record_changes(&self, documents_max: usize) -> ConsistentCut {
         let ring = self.ring.read();
         self.changes.begin(documents_max);
@@ -220,7 +220,7 @@ impl Hub {
 
     /// A moment of what is published, and what changed since the last cut. Tells at most `pending_max` of the changes
     /// that are not on disk.
-    pub fn cut(&self, pending_max: usize) -> ConsistentCut {
+    pub fn consistent_cut(&self, pending_max: usize) -> ConsistentCut {
         let ring = self.ring.read();
         let pending = ring.after(ring.durable()).any(|event| !event.meta.volatile);
         cut(&ring, if pending { None } else { self.changes.take() }, pending_max)
@@ -357,7 +357,7 @@ impl HubSubscription {
     }
 
     /// Has the next [`woken`](Self::woken) return at once.
-    pub fn remind(&self, what: WakeReason) {
+    pub fn wake_later(&self, what: WakeReason) {
         self.waiter.wake(what);
     }
 }

@@ -142,7 +142,7 @@ impl Ring {
     }
 
     /// Drops the events up to `through` that are on disk.
-    pub fn forget(&mut self, through: Seq) {
+    pub fn drop_stored(&mut self, through: Seq) {
         let end = through.min(self.durable);
         while self.events.front().is_some_and(|event| event.seq <= end) {
             self.drop_oldest();

@@ -52,7 +52,7 @@ pub(crate) use revocation_journal::RevocationJournal;
 pub(crate) use rows::LogHead;
 pub(crate) use volatile::VolatileRange;
 pub(crate) use write::batch::{Batch, CommitTimes, Rows, Snapshot};
-pub(crate) use write::keys::{IdempotencyKey, IdempotencyRow, IdempotentAnswer, forget_expired_keys, once};
+pub(crate) use write::keys::{IdempotencyKey, IdempotencyRow, IdempotentAnswer, forget_expired_keys, run_once};
 pub(crate) use write::proven_history::ProvenHistory;
 pub(crate) use write::purge::Purge;
 pub(crate) use write::repair::DocumentRepair;

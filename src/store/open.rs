@@ -50,7 +50,7 @@ pub fn open(options: StoreOptions) -> Result<(Writer, Reader), OpenError> {
     let paths = StorePaths::in_directory(&options.data_dir);
     let note = CommitNote::new(server_lock::lock(&options.data_dir)?);
     let path = paths.database.clone();
-    let damage = look_at_wal(&options, &path)?;
+    let damage = inspect_wal(&options, &path)?;
     let wal_missing = !wal::path_of(&path).exists();
     prepare_file(&options.data_dir, &path).map_err(place)?;
     let files = Arc::new(OpenFiles::open(paths, note.lock()).map_err(place)?);
@@ -118,7 +118,7 @@ fn open_writable(
         install_triggers(&conn)?;
         check_end(&conn, path)?;
         files.note_wal();
-        let reader = Reader::open(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
+        let reader = Reader::open(Arc::clone(files), options.readers).map_err(|error| other_error(path, error))?;
         Ok((StoreState { unproven, ..found }, reader))
     };
     match prepare() {
@@ -161,8 +161,9 @@ fn open_without_room(
         }
         found
     };
-    let reader = Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
-    let fault = WriteError { full: true, ..file_size_limit::explain(error.into(), path) };
+    let reader =
+        Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other_error(path, error))?;
+    let fault = WriteError { full: true, ..file_size_limit::explain_failure(error.into(), path) };
     Ok(OpenedStore { conn: None, reader, found, fault: Some(fault) })
 }
 
@@ -197,7 +198,7 @@ fn examine(
     }
 }
 
-fn other(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenFailure {
+fn other_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenFailure {
     OpenFailure::Known(OpenError::Other { path: path.to_owned(), source: source.into() })
 }
 
@@ -211,7 +212,7 @@ fn length_of(path: &Path) -> u64 {
 
 /// Looks at the WAL before SQLite does, which would discard it beside an empty database, and reads it up to the first
 /// damaged frame. Returns a description of the damage.
-fn look_at_wal(options: &StoreOptions, path: &Path) -> Result<Option<String>, OpenError> {
+fn inspect_wal(options: &StoreOptions, path: &Path) -> Result<Option<String>, OpenError> {
     let empty = fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0;
     if empty && wal::has_content(&wal::path_of(path)) {
         let reason = "it is empty, and its WAL is not: put the database back, or move the WAL away".to_owned();
@@ -233,7 +234,7 @@ fn keep_short_wal(
     before: &FilesBeforeOpen,
 ) -> Result<Option<String>, OpenFailure> {
     let Some(noted) = before.noted.filter(|_| before.damage.is_none() && !options.strict) else { return Ok(None) };
-    let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other(path, error))?;
+    let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other_error(path, error))?;
     Ok(copy.map(|name| format!("the WAL was copied to {name}")))
 }
 

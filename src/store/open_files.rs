@@ -38,7 +38,7 @@ impl From<&Metadata> for FileId {
 impl FileId {
     /// Whether `path` names this file, as far as it can be looked there.
     pub(crate) fn is_at(self, path: &Path) -> bool {
-        matches!(look(path, self), PathCheck::Ours | PathCheck::Unknown)
+        matches!(check_path(path, self), PathCheck::Ours | PathCheck::Unknown)
     }
 }
 
@@ -156,12 +156,12 @@ impl OpenFiles {
 
     /// Compares what the paths name with what is open.
     pub(crate) fn check(&self) -> Result<(), LostFile> {
-        self.check_all(self.but_lock().chain([(self.paths.lock.clone(), self.lock_id)]))
+        self.check_all(self.without_lock().chain([(self.paths.lock.clone(), self.lock_id)]))
     }
 
     /// The same of the database and its WAL.
-    pub(crate) fn check_but_lock(&self) -> Result<(), LostFile> {
-        self.check_all(self.but_lock())
+    pub(crate) fn check_without_lock(&self) -> Result<(), LostFile> {
+        self.check_all(self.without_lock())
     }
 
     /// The same of the database file alone.
@@ -169,7 +169,7 @@ impl OpenFiles {
         self.check_all([(self.paths.database.clone(), self.database_id)].into_iter())
     }
 
-    fn but_lock(&self) -> impl Iterator<Item = (PathBuf, FileId)> {
+    fn without_lock(&self) -> impl Iterator<Item = (PathBuf, FileId)> {
         let wal = self.wal_id.lock().map(|id| (self.paths.wal(), id));
         [(self.paths.database.clone(), self.database_id)].into_iter().chain(wal)
     }
@@ -178,7 +178,7 @@ impl OpenFiles {
     fn check_all(&self, files: impl Iterator<Item = (PathBuf, FileId)>) -> Result<(), LostFile> {
         let mut outcome = Ok(());
         for (path, id) in files {
-            match look(&path, id) {
+            match check_path(&path, id) {
                 PathCheck::Ours | PathCheck::Unknown => {}
                 PathCheck::Nothing => outcome = outcome.and(Err(LostFile::Missing(path))),
                 PathCheck::Other => return Err(LostFile::Replaced(path)),
@@ -198,14 +198,14 @@ impl OpenFiles {
 
     /// Whether the lock file is where it was.
     pub(crate) fn has_lock(&self) -> bool {
-        look(&self.paths.lock, self.lock_id) == PathCheck::Ours
+        check_path(&self.paths.lock, self.lock_id) == PathCheck::Ours
     }
 
     /// Whether the WAL is where it was, beside a database that is another.
-    pub(crate) fn has_wal_of_other(&self) -> bool {
+    pub(crate) fn has_foreign_database(&self) -> bool {
         let wal = *self.wal_id.lock();
-        let is_other = look(&self.paths.database, self.database_id) == PathCheck::Other;
-        is_other && wal.is_some_and(|id| look(&self.paths.wal(), id) == PathCheck::Ours)
+        let is_other = check_path(&self.paths.database, self.database_id) == PathCheck::Other;
+        is_other && wal.is_some_and(|id| check_path(&self.paths.wal(), id) == PathCheck::Ours)
     }
 
     /// Whether the disk fails to read the database: SQLite tells some of its errors as damage of the file. Reads at
@@ -225,7 +225,7 @@ impl OpenFiles {
     }
 
     /// What a failed read is to be told as: damage is none while the disk cannot be read.
-    pub(crate) fn explain(&self, failure: StoreError) -> Error {
+    pub(crate) fn to_public_error(&self, failure: StoreError) -> Error {
         match failure.is_damage() && self.is_unreadable() {
             true => Error::new(Kind::StorageUnavailable, "the disk cannot be read now").caused_by(failure.into_error()),
             false => failure.into_error(),
@@ -247,7 +247,7 @@ enum PathCheck {
     Unknown,
 }
 
-fn look(path: &Path, id: FileId) -> PathCheck {
+fn check_path(path: &Path, id: FileId) -> PathCheck {
     match fs::metadata(path) {
         Ok(metadata) if FileId::from(&metadata) == id => PathCheck::Ours,
         Ok(_) => PathCheck::Other,

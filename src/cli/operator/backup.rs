@@ -40,7 +40,7 @@ fn directly(config: &Config, directory: &Path, to: Option<PathBuf>) -> Result<u8
     }
     let to = to.unwrap_or_else(|| path_in(directory, SystemClock.now()));
     let bar = progress_bar();
-    let bytes = make_backup(&source, &to, &Cancellation::default(), |progress| show(&bar, &progress))?;
+    let bytes = make_backup(&source, &to, &Cancellation::default(), |progress| update_progress(&bar, &progress))?;
     bar.finish_and_clear();
     print(&format!("{}\nverified, {bytes} bytes\n", to.display()));
     Ok(0)
@@ -119,7 +119,7 @@ pub(super) fn progress_bar() -> ProgressBar {
     bar
 }
 
-pub(super) fn show(bar: &ProgressBar, progress: &BackupProgress) {
+pub(super) fn update_progress(bar: &ProgressBar, progress: &BackupProgress) {
     match progress {
         BackupProgress::Copying { bytes_total, .. } => bar.set_message(format!("copying about {bytes_total} bytes")),
         BackupProgress::Verifying { documents, documents_total } => {

@@ -199,7 +199,8 @@ fn tailnet(known: &Known) -> CheckOutcome {
 fn port(config: &Config, asked: ServerChoice, data_dir: &Path) -> CheckOutcome {
     if let Ok(LockState::Held { addresses }) = lock_state(data_dir) {
         let server = find(asked, data_dir).map_err(|refusal| refusal.why)?;
-        let answer = server.map(|server| server.get_any("/readyz")).transpose().map_err(|refusal| refusal.why)?;
+        let answer =
+            server.map(|server| server.get_with_status("/readyz")).transpose().map_err(|refusal| refusal.why)?;
         let status = answer.as_ref().and_then(|(_, report)| report.get("status")).and_then(Value::as_str);
         return match status {
             Some("ready") => Ok(format!("the server answers at {}", addresses.join(" and "))),

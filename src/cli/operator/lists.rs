@@ -57,12 +57,13 @@ fn text(item: &Value, place: &str) -> String {
 
 type Column = (&'static str, fn(&Value) -> String);
 
-fn show(items: Vec<Value>, json: bool, columns: &[Column]) -> u8 {
+fn print_items(items: Vec<Value>, json: bool, columns: &[Column]) -> u8 {
     if json {
         print(&format!("{}\n", json!({ "items": items })));
     } else {
         let head: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let rows = items.iter().map(|item| columns.iter().map(|(_, cell)| harmless(&cell(item))).collect());
+        let rows =
+            items.iter().map(|item| columns.iter().map(|(_, cell)| escape_control_characters(&cell(item))).collect());
         print(&table(std::iter::once(head).chain(rows).collect()));
     }
     0
@@ -81,7 +82,7 @@ fn table(rows: Vec<Vec<String>>) -> String {
 }
 
 /// Text that cannot steer the terminal: names are anybody's.
-fn harmless(text: &str) -> String {
+fn escape_control_characters(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
@@ -102,7 +103,7 @@ fn sessions(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
         ("ADDRESS", |item| text(item, "/address")),
         ("LAST SEEN", |item| text(item, "/lastSeenAt")),
     ];
-    Ok(show(all(server, "/api/v1/admin/sessions")?, json, &columns))
+    Ok(print_items(all(server, "/api/v1/admin/sessions")?, json, &columns))
 }
 
 fn jobs(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
@@ -115,7 +116,7 @@ fn jobs(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
     ];
     let mut list = server.get("/api/v1/admin/jobs")?;
     let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
-    Ok(show(items.unwrap_or_default(), json, &columns))
+    Ok(print_items(items.unwrap_or_default(), json, &columns))
 }
 
 fn documents(server: &OperatorClient, collection: &Collection, json: bool) -> Result<u8, CommandFailure> {
@@ -126,12 +127,12 @@ fn documents(server: &OperatorClient, collection: &Collection, json: bool) -> Re
         ("UPDATED", |item| text(item, "/updatedAt")),
         ("MOVED TO", |item| text(item, "/movedTo")),
     ];
-    Ok(show(all(server, &format!("/api/v1/{collection}"))?, json, &columns))
+    Ok(print_items(all(server, &format!("/api/v1/{collection}"))?, json, &columns))
 }
 
 /// Says how the server is. Its exit code is 0 while it takes changes.
 pub(super) fn status(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
-    let (code, report) = server.get_any("/readyz")?;
+    let (code, report) = server.get_with_status("/readyz")?;
     let exit = if code == 200 { 0 } else { EXIT_NOT_READY };
     if json {
         print(&format!("{report}\n"));
@@ -163,7 +164,9 @@ pub(super) fn status(server: &OperatorClient, json: bool) -> Result<u8, CommandF
         ("last backup", backup),
         ("clock", clock),
     ];
-    print(&table(rows.into_iter().map(|(name, value)| vec![name.to_owned(), harmless(&value)]).collect()));
+    print(&table(
+        rows.into_iter().map(|(name, value)| vec![name.to_owned(), escape_control_characters(&value)]).collect(),
+    ));
     Ok(exit)
 }
 

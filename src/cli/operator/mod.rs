@@ -49,6 +49,6 @@ pub(super) fn run(options: OperatorOptions) -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(CommandFailure { why, code }) => super::refuse(&why, code),
+        Err(CommandFailure { why, code }) => super::print_failure(&why, code),
     }
 }

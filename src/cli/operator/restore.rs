@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::CommandFailure;
-use super::backup::{progress_bar, show};
+use super::backup::{progress_bar, update_progress};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
@@ -22,7 +22,7 @@ pub(super) fn run(config: &Config, file: &Path) -> Result<u8, CommandFailure> {
         Ok(sessions + service_tokens + games::sql::tokens::end_as_in(restored, replaced, now)?)
     };
     let bar = progress_bar();
-    let done = restore(file, &config.data_dir, now, &carry_ends, |progress| show(&bar, &progress))?;
+    let done = restore(file, &config.data_dir, now, &carry_ends, |progress| update_progress(&bar, &progress))?;
     bar.finish_and_clear();
     let Restored { replaced, ended, replaced_readable, seq } = done;
     print(&format!("restored {}: the log ends at {seq}\n", config.data_dir.display()));

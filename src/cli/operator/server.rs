@@ -63,16 +63,16 @@ fn first_target(addresses: &[String]) -> Option<ServerUrl> {
 impl OperatorClient {
     /// GET of JSON. Error: no answer, or another than 2xx.
     pub(super) fn get(&self, path: &str) -> Result<Value, CommandFailure> {
-        self.ask(Method::GET, path)
+        self.request(Method::GET, path)
     }
 
     /// POST without a body. Error: as [`get`](Self::get).
     pub(super) fn post(&self, path: &str) -> Result<Value, CommandFailure> {
-        self.ask(Method::POST, path)
+        self.request(Method::POST, path)
     }
 
     /// GET of JSON, whatever its status. Error: no answer.
-    pub(super) fn get_any(&self, path: &str) -> Result<(u16, Value), CommandFailure> {
+    pub(super) fn get_with_status(&self, path: &str) -> Result<(u16, Value), CommandFailure> {
         self.exchange(Method::GET, path)
     }
 
@@ -94,7 +94,7 @@ impl OperatorClient {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    fn ask(&self, method: Method, path: &str) -> Result<Value, CommandFailure> {
+    fn request(&self, method: Method, path: &str) -> Result<Value, CommandFailure> {
         let (status, body) = self.exchange(method, path)?;
         if (200..300).contains(&status) {
             return Ok(body);

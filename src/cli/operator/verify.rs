@@ -52,7 +52,7 @@ fn file_use(path: &Path) -> Result<FileUse, CommandFailure> {
 /// Says what does not add up, a line each, and then how much was read.
 fn verify(path: &Path) -> Result<u8, CommandFailure> {
     let report = read(path, |_| {})?;
-    Ok(judge(path, &report))
+    Ok(print_summary(path, &report))
 }
 
 fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckReport, CommandFailure> {
@@ -66,7 +66,7 @@ fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckRepor
             }
             FileDefect::File(what) => format!("file: {what}"),
         };
-        bar.suspend(|| print(&format!("{}\n", harmless(&line))));
+        bar.suspend(|| print(&format!("{}\n", escape_control_characters(&line))));
     };
     let show = |progress: CheckProgress| {
         bar.set_length(progress.documents_total.max(progress.documents));
@@ -78,7 +78,7 @@ fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckRepor
 }
 
 /// The last lines, and the exit code.
-fn judge(path: &Path, report: &CheckReport) -> u8 {
+fn print_summary(path: &Path, report: &CheckReport) -> u8 {
     let CheckProgress { documents, bytes, .. } = report.progress;
     if let Some(loss) = &report.loss {
         print(&format!("file: {loss}\n"));
@@ -111,7 +111,7 @@ fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
         })?;
         if report.findings == 0 && report.loss.is_none() {
             repair.map(FileRepair::finish).transpose()?;
-            return Ok(judge(path, &report));
+            return Ok(print_summary(path, &report));
         }
         let first = repair.is_none();
         let mut under_repair = match repair.take() {
@@ -125,12 +125,12 @@ fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
         for document in damaged {
             let done = under_repair.repair(&document, clock.now())?;
             repaired |= done.is_some();
-            print(&format!("{}: {}\n", harmless(&document.name), told(done)));
+            print(&format!("{}: {}\n", escape_control_characters(&document.name), describe_repair(done)));
         }
         if !repaired {
             under_repair.finish()?;
             print("the rest cannot be repaired: restore a backup\n");
-            return Ok(judge(path, &report));
+            return Ok(print_summary(path, &report));
         }
         // What is missing at the end of the log is what it is now: the note beside it says so from here on.
         if report.findings == 0 {
@@ -141,7 +141,7 @@ fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
     }
 }
 
-fn told(done: Option<RepairOutcome>) -> String {
+fn describe_repair(done: Option<RepairOutcome>) -> String {
     match done {
         Some(RepairOutcome::Cut { version, lost }) => {
             format!("repaired; it ends at version {version}, lost: versions {} to {lost}", version.next())
@@ -167,6 +167,6 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// Text that cannot steer the terminal: what is damaged can say anything.
-fn harmless(text: &str) -> String {
+fn escape_control_characters(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

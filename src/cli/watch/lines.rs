@@ -40,8 +40,8 @@ impl LineFormatter {
             "resumed" => resumed(data),
             "durable" => durable(data),
             "presence" => presence(data),
-            "moved" => self.moved(data),
-            "bye" => bye(data),
+            "moved" => self.moved_line(data),
+            "bye" => end_line(data),
             _ => None,
         };
         line.unwrap_or_else(|| format!("{} {data}", message.event))
@@ -75,7 +75,7 @@ impl LineFormatter {
         Some(format!("{time}  {name}v{version}  {kind}  by {actor}  {summary}"))
     }
 
-    fn moved(&mut self, data: &str) -> Option<String> {
+    fn moved_line(&mut self, data: &str) -> Option<String> {
         #[derive(Deserialize)]
         struct Name {
             collection: String,
@@ -99,8 +99,9 @@ impl LineFormatter {
             let text = |member| document.get(member).and_then(Value::as_str).unwrap_or("?");
             let version = document.get("version").map_or_else(String::new, |version| format!(" v{version}"));
             let name = format!("{}/{}", text("collection"), text("id"));
-            let state =
-                document.get("state").map_or_else(String::new, |state| format!("  {}", cut(state, STATE_CHARS_SHOWN)));
+            let state = document
+                .get("state")
+                .map_or_else(String::new, |state| format!("  {}", truncate(state, STATE_CHARS_SHOWN)));
             told.push(format!("{name}{version}{state}"));
             self.states.extend(document.get("state").map(|state| (name, state.clone())));
         }
@@ -127,12 +128,12 @@ fn summary(state: Option<&Value>, patch: &[PatchOperation]) -> String {
     for (index, operation) in patch.iter().take(OPERATIONS_SHOWN).enumerate() {
         let path = if operation.path().is_empty() { "everything" } else { operation.path() };
         let before = state.filter(|_| !operation.path().is_empty()).and_then(|state| state.pointer(operation.path()));
-        let was = before.map_or_else(String::new, |before| format!(" (was {})", cut(before, VALUE_CHARS_SHOWN)));
+        let was = before.map_or_else(String::new, |before| format!(" (was {})", truncate(before, VALUE_CHARS_SHOWN)));
         out.push_str(if index == 0 { "" } else { ", " });
         // Writing to memory cannot fail.
         let _ = match operation {
-            PatchOperation::Add { value, .. } => write!(out, "+{path} {}", cut(value, VALUE_CHARS_SHOWN)),
-            PatchOperation::Replace { value, .. } => write!(out, "{path} {}{was}", cut(value, VALUE_CHARS_SHOWN)),
+            PatchOperation::Add { value, .. } => write!(out, "+{path} {}", truncate(value, VALUE_CHARS_SHOWN)),
+            PatchOperation::Replace { value, .. } => write!(out, "{path} {}{was}", truncate(value, VALUE_CHARS_SHOWN)),
             PatchOperation::Remove { .. } => write!(out, "-{path}{was}"),
         };
     }
@@ -143,7 +144,7 @@ fn summary(state: Option<&Value>, patch: &[PatchOperation]) -> String {
     }
 }
 
-fn cut(value: &Value, chars: usize) -> String {
+fn truncate(value: &Value, chars: usize) -> String {
     let text = value.to_string();
     match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -178,7 +179,7 @@ fn presence(data: &str) -> Option<String> {
     Some(if away.is_empty() { out } else { format!("{out}; away: {away}") })
 }
 
-fn bye(data: &str) -> Option<String> {
+fn end_line(data: &str) -> Option<String> {
     let data: Value = serde_json::from_str(data).ok()?;
     Some(format!("server said bye ({})", data.get("reason")?.as_str()?))
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use super::wording::explain;
+use super::error_messages::parse_message;
 use crate::base::error::FieldError;
 
 /// One step from a tree to what is in it.
@@ -33,12 +33,12 @@ impl InvalidValue {
             Segment::Enum { variant } => Some(PathStep::Member(variant.clone())),
             Segment::Unknown => None,
         });
-        Self::at(steps.collect(), message)
+        Self::at_path(steps.collect(), message)
     }
 
     /// The same where the place is known in steps.
-    pub(crate) fn at(mut place: Vec<PathStep>, message: &str) -> Self {
-        let (member, detail) = explain(message);
+    pub(crate) fn at_path(mut place: Vec<PathStep>, message: &str) -> Self {
+        let (member, detail) = parse_message(message);
         if let Some(member) = member.map(|member| PathStep::Member(member.to_owned()))
             && place.last() != Some(&member)
         {
@@ -64,7 +64,7 @@ impl InvalidValue {
 
 /// Puts `value` at `place` of `tree`, or takes away what is there; the items after it move up then. Whether there is
 /// such a place.
-pub(super) fn put(tree: &mut Value, place: &[PathStep], value: Option<Value>) -> bool {
+pub(super) fn replace_at(tree: &mut Value, place: &[PathStep], value: Option<Value>) -> bool {
     let Some((last, path)) = place.split_last() else { return false };
     let mut at = tree;
     for step in path {
@@ -95,7 +95,7 @@ pub(super) struct RemovedItems(Vec<Vec<PathStep>>);
 
 impl RemovedItems {
     /// Notes that what was at `place` is taken away, if it was an item.
-    pub(super) fn note(&mut self, place: &[PathStep]) -> bool {
+    pub(super) fn note_removed(&mut self, place: &[PathStep]) -> bool {
         let is_item = matches!(place.last(), Some(PathStep::Item(_)));
         if is_item {
             // What was noted within it is gone with it. Earlier places stay, and later ones were not looked at yet.

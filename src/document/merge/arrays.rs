@@ -95,7 +95,7 @@ impl Merger<'_> {
             return place.server.or(place.local).cloned();
         }
         match identity {
-            ElementIdentity::Id(id) => self.place(&format!("{path}/{}", escape(id)), place),
+            ElementIdentity::Id(id) => self.merge_path(&format!("{path}/{}", escape(id)), place),
             ElementIdentity::Value(_) => {
                 let removed = place.base.is_some() && (place.local.is_none() || place.server.is_none());
                 if removed { None } else { place.server.or(place.local).cloned() }

@@ -28,7 +28,7 @@ fn decided(
 }
 
 /// All that a refusal may show, and what is logged of it too.
-fn told(error: &Error) -> String {
+fn error_text(error: &Error) -> String {
     format!("{:?} {} {} {}", error.kind(), error.message(), json!(error.details()), error)
 }
 
@@ -183,7 +183,7 @@ proptest! {
         let alice = Viewer::User(user("alice"));
         let other = with_other_secrets(&state, &secrets);
         let outcome = |state: &Value| match decided(Some(state), &alice, write.clone(), expected.clone()) {
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(error_text(&error)),
             Ok(decision) => {
                 let after = decision.state.unwrap_or_default();
                 if after.is_object() {
@@ -213,6 +213,6 @@ proptest! {
         let error = decided(Some(&state), &viewer, WriteOperation::Patch(json!({ "a": 1 }).into()), stale).unwrap_err();
         prop_assert_eq!(error.kind(), Kind::VersionConflict);
         prop_assert_eq!(&error.details()["current"], &redact_value(state, &player));
-        prop_assert!(!tells_secrets(&told(&error), &player));
+        prop_assert!(!tells_secrets(&error_text(&error), &player));
     }
 }

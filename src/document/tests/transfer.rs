@@ -107,8 +107,8 @@ fn a_history_that_comes_back_goes_on_from_what_was_here() {
     };
     for version in 1..=6 {
         let here = at(version);
-        let rest = whole().continuing(&here).unwrap();
-        assert_eq!(rest.end(), (Version(6), events[5].hash));
+        let rest = whole().into_missing(&here).unwrap();
+        assert_eq!(rest.last_version(), (Version(6), events[5].hash));
         let (base, events, _) = rest.into_parts(&here.meta);
         let versions: Vec<_> = events.iter().map(|event| event.version.0).collect();
         assert!(base.is_none() && versions.iter().copied().eq(version as u64 + 1..=6), "{versions:?}");
@@ -123,7 +123,7 @@ fn a_history_that_comes_back_goes_on_from_what_was_here() {
         Chain { base: Some(base), events, ..whole }.verify(BOUNDS, Timestamp::MAX, |_| ()).unwrap()
     };
     for (first, base_stays) in [(3, false), (5, false), (6, true)] {
-        assert_eq!(trimmed(first).continuing(&at(4)).unwrap().is_trimmed(), base_stays, "{first}");
+        assert_eq!(trimmed(first).into_missing(&at(4)).unwrap().is_trimmed(), base_stays, "{first}");
     }
     // Another history, one that is behind, another document.
     let refused = |chain: VerifiedChain, here: Document| chain.check_continues(&here).unwrap_err().kind();

@@ -120,7 +120,7 @@ impl EngineActor {
             uses.retain(|(name, _)| cache.get(name).is_some_and(stored));
         }
         uses.sort_by_key(|(_, used)| *used);
-        let surplus = if over { cache.surplus(&self.options.hot) } else { 0 };
+        let surplus = if over { cache.documents_to_evict(&self.options.hot) } else { 0 };
         let names: Vec<DocumentName> = uses
             .into_iter()
             .enumerate()

@@ -97,7 +97,7 @@ impl EngineActor {
     fn append_backlog(&mut self) -> WriteResult {
         self.store_revocations()?;
         let removals = self.disk.append_backlog(&mut self.state)?;
-        removals.iter().for_each(|removal| self.hub.forget(removal.through));
+        removals.iter().for_each(|removal| self.hub.drop_stored(removal.through));
         Ok(())
     }
 

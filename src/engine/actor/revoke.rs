@@ -44,10 +44,10 @@ impl EngineActor {
 
     /// Keeps what a round revokes until it can be stored.
     pub(super) fn keep_revocations(&mut self, round: &Round) {
-        self.keep_pending(round.revocations.iter().flat_map(|request| &request.revocations));
+        self.add_pending(round.revocations.iter().flat_map(|request| &request.revocations));
     }
 
-    fn keep_pending<'a>(&mut self, revocations: impl Iterator<Item = &'a Revocation>) {
+    fn add_pending<'a>(&mut self, revocations: impl Iterator<Item = &'a Revocation>) {
         let mut revocations = revocations.peekable();
         if revocations.peek().is_none() {
             return;
@@ -67,7 +67,7 @@ impl EngineActor {
     /// for them.
     pub(super) fn keep_files_beside(&mut self) {
         let pending = || self.revocations.get().iter().map(Revocation::to_string).collect();
-        self.disk.keep_journal(&mut self.journal, pending);
+        self.disk.update_journal(&mut self.journal, pending);
         self.disk.keep_integrity_key();
     }
 
@@ -93,8 +93,8 @@ impl EngineActor {
     }
 
     /// The round's transaction is stored: what could not be written in it is pending.
-    pub(super) fn keep_unwritten(&mut self, rows: &[RevocationRows]) {
-        self.keep_pending(rows.iter().filter(|rows| rows.failed).map(|rows| &rows.revocation));
+    pub(super) fn hold_unwritten(&mut self, rows: &[RevocationRows]) {
+        self.add_pending(rows.iter().filter(|rows| rows.failed).map(|rows| &rows.revocation));
     }
 }
 

@@ -38,7 +38,7 @@ impl Decider<'_> {
         self.check_expected(&chain, &id)?;
         let before = self.load(&name)?;
         let chain = match &before {
-            Some(cached) => chain.continuing(&cached.document)?,
+            Some(cached) => chain.into_missing(&cached.document)?,
             None => chain,
         };
         if chain.is_trimmed() && !self.round.entries.is_empty() {

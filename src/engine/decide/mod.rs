@@ -21,7 +21,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::access::HostedAccess;
 use crate::document::chain::Hash;
-use crate::document::decide::{Decision, absent};
+use crate::document::decide::{Decision, not_found_error};
 use crate::document::event::{Content, Event};
 use crate::document::json::JsonBounds;
 use crate::document::model::{Document, Meta};
@@ -84,7 +84,7 @@ impl Decider<'_> {
     fn load_live(&mut self, name: &DocumentName) -> Result<CachedDocument> {
         match self.load(name)? {
             Some(cached) if !cached.document.is_deleted() => Ok(cached),
-            other => Err(absent(name, other.as_ref().map(|cached| &cached.document))),
+            other => Err(not_found_error(name, other.as_ref().map(|cached| &cached.document))),
         }
     }
 

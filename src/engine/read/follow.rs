@@ -166,7 +166,7 @@ impl Follow {
         let user = counts.then(|| viewer.user_id()).transpose()?;
         let presence_subscription = presence.subscribe(user, Arc::clone(subscription.interest()), &barred);
         // Who is there already is told once what was missed is.
-        subscription.remind(WakeReason::PRESENCE);
+        subscription.wake_later(WakeReason::PRESENCE);
         let recoveries = reads.hub.recoveries();
         let (moved_before, relocations_read) =
             reads.hub.relocations().present(|name| subscription.interest().covers(name));
@@ -228,7 +228,7 @@ impl Follow {
                 RingRead::Events { events, reached, all, durable } => {
                     let events = match self.readable(events) {
                         ReadableEvents::Told(events) => events,
-                        other => return self.tell_access(other).await,
+                        other => return self.access_item(other).await,
                     };
                     (self.cursor, self.caught_up) = (reached, all);
                     self.access_known = self.access_known.max(reached);
@@ -260,7 +260,7 @@ impl Follow {
         };
         self.presence_due = false;
         if more {
-            self.subscription.remind(WakeReason::PRESENCE);
+            self.subscription.wake_later(WakeReason::PRESENCE);
         }
         Ok((!frames.is_empty()).then_some(Item::Presence(frames)))
     }
@@ -295,7 +295,7 @@ impl Follow {
         };
         let read = self
             .reads
-            .ask(move |reader| {
+            .read(move |reader| {
                 let filter = filter(reader, &interest, None)?;
                 let bytes_max = limits::STREAM_WRITE_BYTES_MAX;
                 let events = reader.events_between(&filter, after, to, PAGE_EVENTS, bytes_max)?;
@@ -319,15 +319,15 @@ impl Follow {
                 self.access_known = self.access_known.max(reached);
                 Ok((!events.is_empty()).then_some(Item::Changes(events)))
             }
-            other => self.tell_access(other).await.map(Some),
+            other => self.access_item(other).await.map(Some),
         }
     }
 
     async fn resume(&mut self, text: &str) -> Result<Item> {
         let Some(mut from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
-        let known = self.look_up(from).await?;
+        let known = self.check_position(from).await?;
         if known != PositionStatus::Here {
-            match (self.of_another_log(from).await?, known) {
+            match (self.translate_position(from).await?, known) {
                 (Some(here), _) => from = here,
                 (None, PositionStatus::Trimmed) => return self.snapshot(Reason::Trimmed).await,
                 (None, _) => return self.snapshot(Reason::Diverged).await,
@@ -336,7 +336,7 @@ impl Follow {
         if self.knew_lost_documents(from).await? {
             return self.snapshot(Reason::Diverged).await;
         }
-        self.owe_durability(from);
+        self.expect_durability_notice(from);
         let known = self.reads.hub.gate().head().0;
         let mut in_memory = self.reads.hub.gate().covers_after(from.seq());
         if !in_memory {
@@ -367,11 +367,11 @@ impl Follow {
         if names.is_empty() {
             return Ok(false);
         }
-        self.reads.ask(move |reader| any_not_stored(reader, &names, from.seq())).await
+        self.reads.read(move |reader| any_not_stored(reader, &names, from.seq())).await
     }
 
     /// Whoever comes back may have been told of changes that were not on disk then, and have missed that they are now.
-    fn owe_durability(&mut self, from: Position) {
+    fn expect_durability_notice(&mut self, from: Position) {
         if self.only_volatile() {
             return;
         }
@@ -394,7 +394,7 @@ impl Follow {
 
     /// Where a position of another server's log is in this one: a document that moved has other seqs here and the same
     /// hashes. Only whoever follows a single document can say which chain is meant.
-    async fn of_another_log(&self, position: Position) -> Result<Option<Position>> {
+    async fn translate_position(&self, position: Position) -> Result<Option<Position>> {
         let interest = self.subscription.interest();
         match (interest.collections.is_empty(), interest.documents.len(), interest.documents.iter().next()) {
             (true, 1, Some(name)) => Ok(self.reads.by_hash(name, position).await?.map(|(here, _)| here)),
@@ -403,12 +403,12 @@ impl Follow {
     }
 
     /// Whether a position names a place in this log.
-    async fn look_up(&self, position: Position) -> Result<PositionStatus> {
+    async fn check_position(&self, position: Position) -> Result<PositionStatus> {
         let Position::After { seq, hash } = position else { return Ok(PositionStatus::Here) };
         if let Some(event) = self.reads.hub.gate().get(seq) {
             return Ok(if event.hash.short() == hash { PositionStatus::Here } else { PositionStatus::Nowhere });
         }
-        let found = self.reads.ask(move |reader| reader.event_at(seq)).await?;
+        let found = self.reads.read(move |reader| reader.event_at(seq)).await?;
         Ok(match found {
             Some((stored, _)) if stored.short() == hash => PositionStatus::Here,
             Some(_) => PositionStatus::Nowhere,
@@ -451,7 +451,7 @@ impl Follow {
         let (remembered_after, viewer) = (lost_changes.until, self.viewer.clone());
         let (stored, last, base, lost) = self
             .reads
-            .ask(move |reader| {
+            .read(move |reader| {
                 let filter = filter(reader, &interest, Some(viewer))?;
                 let base_before = reader.base_seq(&filter)?;
                 let stored = reader.count_between(&filter, after, durable)?;
@@ -511,7 +511,7 @@ impl Follow {
             let gone = interest.names_without(&documents).filter(|name| !moved(name)).collect();
             check_count(documents.len())?;
             for document in &documents {
-                self.note_undurable(document);
+                self.track_undurable(document);
             }
             return Ok(Item::Snapshot { reason, documents, gone, position });
         }
@@ -553,7 +553,7 @@ impl Follow {
         Some(Present { position, head, missing, documents })
     }
 
-    fn note_undurable(&mut self, document: &Document) {
+    fn track_undurable(&mut self, document: &Document) {
         if !document.meta.volatile && document.seq > self.reads.hub.gate().durable() {
             self.undurable = self.undurable.max(Some(document.seq));
         }
@@ -571,7 +571,7 @@ impl Follow {
             let documents = load_cold(reader, &missing, &interest, &viewer)?;
             Ok((missing, documents))
         };
-        self.reads.ask(load).await
+        self.reads.read(load).await
     }
 }
 

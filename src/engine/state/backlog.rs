@@ -215,7 +215,7 @@ impl Backlog {
     }
 
     /// All that waits, in one piece.
-    pub(crate) fn whole(&self) -> Batch {
+    pub(crate) fn batch_of_all(&self) -> Batch {
         batch_of(&self.entries)
     }
 

@@ -27,7 +27,7 @@ impl DocumentHook for Recorder {
         let count = "SELECT count(*) FROM changes WHERE hook = ?1";
         let stored =
             rows.read(|conn| conn.query_row(count, [self.name], |row| row.get::<_, i64>(0)).map_err(sql_error))?;
-        if u64::try_from(stored).unwrap() + rows.waiting("all") >= self.changes_max {
+        if u64::try_from(stored).unwrap() + rows.pending_rows("all") >= self.changes_max {
             return Err(Error::new(Kind::Rejected, format!("{} takes no more", self.name)));
         }
         let (hook, text) = (self.name, format!("{}@{} {}", change.document(), change.version(), change.creates()));

@@ -115,7 +115,7 @@ async fn note(
     };
     let (error, reported_by) = (error.bounded(), caller.viewer.actor()?);
     let fingerprint = error.fingerprint();
-    let write = move |conn: &crate::store::Connection, now| sql::note(conn, &error, reported_by.as_str(), times, now);
+    let write = move |conn: &crate::store::Connection, now| sql::record(conn, &error, reported_by.as_str(), times, now);
     let count = api.engine.rows(write).await?;
     Ok(json(Success::Done, &Noted { fingerprint, count })?)
 }
@@ -181,6 +181,6 @@ impl From<StoredClientError> for ClientErrorItem {
 async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let (before, limit) = (page.parse_after(str::parse)?.unwrap_or(i64::MAX), page.limit);
-    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::page(conn, before, limit))).await?;
+    let found = api.reads.read(move |reader| reader.rows(|conn| sql::page(conn, before, limit))).await?;
     Ok(json(Success::Done, &Page::new(found, limit, |seen| seen.place.to_string(), ClientErrorItem::from))?)
 }

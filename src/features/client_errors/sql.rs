@@ -27,7 +27,7 @@ pub(crate) struct StoredClientError {
 
 /// Notes that `error` happened `count` times more, and forgets those that were longest not seen past the bound. Returns
 /// how often it happened in all.
-pub(crate) fn note(
+pub(crate) fn record(
     conn: &Connection,
     error: &ClientError,
     reported_by: &str,
@@ -70,11 +70,11 @@ pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<S
                       last_seen, place
                FROM client_errors WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let read = || conn.prepare_cached(sql)?.query_map((before, limit), seen)?.collect::<rusqlite::Result<_>>();
+    let read = || conn.prepare_cached(sql)?.query_map((before, limit), read_row)?.collect::<rusqlite::Result<_>>();
     read().map_err(sql_error)
 }
 
-fn seen(row: &Row<'_>) -> rusqlite::Result<StoredClientError> {
+fn read_row(row: &Row<'_>) -> rusqlite::Result<StoredClientError> {
     Ok(StoredClientError {
         fingerprint: row.get(0)?,
         error: ClientError {

@@ -37,7 +37,7 @@ pub(crate) struct ConflictDecision {
 pub(crate) async fn find(api: &Api, viewer: &Viewer, id: &str) -> Result<(StoredConflict, Arc<Document>)> {
     let unknown = || Error::not_found(format!("there is no conflict {id}"));
     let wanted = id.to_owned();
-    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::find(conn, &wanted))).await?;
+    let found = api.reads.read(move |reader| reader.rows(|conn| sql::find(conn, &wanted))).await?;
     let found = found.filter(|kept| kept.place.is_conflict()).ok_or_else(unknown)?;
     let document = api.reads.document(&found.document).await?.ok_or_else(unknown)?;
     if !shows(&document, &found, viewer) {
@@ -152,7 +152,7 @@ fn request(
             Some(decided.value.clone().ok_or_else(missing)?)
         }
     };
-    if !merge::put(&mut visible, &kept.place.path, &rules, value) {
+    if !merge::replace_at(&mut visible, &kept.place.path, &rules, value) {
         return Err(moved());
     }
     let state = match audience {

@@ -297,7 +297,7 @@ async fn page(api: &Api, viewer: &Viewer, query: ConflictListQuery, audit: bool)
     let (mut items, mut looked, mut more) = (Vec::new(), 0, true);
     while more && items.len() < page.limit && looked < ROWS_LOOKED_THROUGH_MAX {
         let (filter, limit) = (filter.clone(), page.limit);
-        let rows = api.reads.ask(move |reader| reader.rows(|conn| sql::page(conn, &filter, after, limit + 1))).await?;
+        let rows = api.reads.read(move |reader| reader.rows(|conn| sql::page(conn, &filter, after, limit + 1))).await?;
         more = rows.len() > limit;
         for kept in rows.into_iter().take(limit) {
             looked += 1;

@@ -17,7 +17,7 @@ pub(crate) const SYNC: &str = "sync";
 pub(crate) const RESOLVE: &str = "resolveConflict";
 
 /// A value that may not be there: then its member is left out, which null is not.
-fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+fn deserialize_some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
@@ -31,17 +31,17 @@ pub(crate) struct MergedPath {
     pub path: String,
     /// What decided it; of a conflict `manual`.
     pub rule: String,
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub base: Option<Value>,
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub local: Option<Value>,
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub server: Option<Value>,
     /// What stands there now, if a rule decided.
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// What the server would take, of a conflict.
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<Value>,
     /// `auto` when a rule decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ impl MergedPath {
     }
 
     /// The same as it is kept: a conflict with its values, which are needed to resolve it.
-    fn kept(self) -> Self {
+    fn keep_value(self) -> Self {
         let values = [&self.base, &self.local, &self.server, &self.value];
         let bytes: usize = values.into_iter().flatten().map(json::size).sum();
         if self.is_conflict() || bytes <= VALUES_BYTES_MAX {
@@ -114,7 +114,7 @@ impl MergeReport {
     /// The payload of the event: each viewer gets the places that they may see.
     pub(crate) fn payload(self, base_version: u64, device_at: Timestamp) -> Value {
         let mut payload = json!({ "baseVersion": base_version, "deviceAt": device_at.to_string() });
-        for place in self.places().filter(|place| !place.known).map(MergedPath::kept) {
+        for place in self.places().filter(|place| !place.known).map(MergedPath::keep_value) {
             let list = if place.is_conflict() { "conflicts" } else { "resolved" };
             let tokens: Vec<&str> = place.path.split('/').skip(1).take(2).collect();
             let reach = match tokens.as_slice() {

@@ -186,7 +186,7 @@ async fn drop_known(api: &Api, document: &Document, viewer: &Viewer, report: &mu
         return Ok(false);
     }
     let (key, who) = (document.meta.key, viewer.scope().to_owned());
-    let known = api.reads.ask(move |reader| reader.rows(|conn| sql::open_of(conn, key, &who))).await?;
+    let known = api.reads.read(move |reader| reader.rows(|conn| sql::open_of(conn, key, &who))).await?;
     let mut fresh = false;
     for conflict in &mut report.conflicts {
         let same = known.iter().find(|known| {

@@ -18,7 +18,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::ACTION_TYPE_LENGTH_MAX;
 use crate::document::access::Access;
-use crate::document::decide::{Expected, Request, WriteOperation, absent};
+use crate::document::decide::{Expected, Request, WriteOperation, not_found_error};
 use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, Viewer, redact_state};
@@ -40,9 +40,9 @@ mod batch;
 mod description;
 mod document_stream;
 mod schemas;
-mod sent;
 mod stream_page;
 mod streams;
+mod write_request;
 mod writes;
 
 use description::{
@@ -53,7 +53,7 @@ use schemas::{
     Acted, BatchResults, DocumentSchema, EventSchema, HistoryPageSchema, ListedDocumentSchema, NotDurable,
     PatchOperationSchema,
 };
-use sent::WriteRequest;
+use write_request::WriteRequest;
 use writes::ResponseContent;
 
 /// The schemas of these calls.
@@ -129,7 +129,7 @@ async fn create(
         operation: WriteOperation::Create { state: Value::Object(state), host, access },
         expected,
     };
-    sent.carry_out(&api, vec![request], ResponseContent::Document).await
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 fn id_or_new(api: &Api, id: Option<DocumentId>) -> Result<DocumentId> {
@@ -161,7 +161,7 @@ async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Wri
     let (PutBody { state, expected_version }, expected) = sent.object()?;
     let operation = WriteOperation::Put { state: Value::Object(state) };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
-    sent.carry_out(&api, vec![request], ResponseContent::Document).await
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 /// Change parts of a document's state
@@ -187,7 +187,7 @@ async fn patch(
     };
     let (patch, expected) = sent.with_conditions(patch)?;
     let request = Request { name, operation: WriteOperation::Patch(patch), expected };
-    sent.carry_out(&api, vec![request], ResponseContent::Document).await
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 /// Delete a document
@@ -206,7 +206,7 @@ async fn delete(
 ) -> HandlerResult<Response> {
     let ((), expected) = sent.with_conditions(Ok(()))?;
     let request = Request { name, operation: WriteOperation::Delete, expected };
-    sent.carry_out(&api, vec![request], ResponseContent::Document).await
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 /// What to do.
@@ -238,7 +238,7 @@ async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Wri
     let (ActionBody { r#type, payload, patch, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: action(r#type, payload, patch, "patch")?, expected };
-    sent.carry_out(&api, vec![request], ResponseContent::Event).await
+    sent.execute(&api, vec![request], ResponseContent::Event).await
 }
 
 /// An action whose patch was sent as `field`. Error: `Invalid` for a patch without operations.
@@ -296,7 +296,7 @@ async fn rollback(
     let (RollbackBody { to_version, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: WriteOperation::Rollback { to: to_version }, expected };
-    sent.carry_out(&api, vec![request], ResponseContent::Document).await
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -331,7 +331,7 @@ async fn read(
         Some(version) => {
             let document = api.reads.document_at(&name, version, &viewer).await?;
             if document.is_deleted() {
-                return Err(absent(&name, Some(&document)).into());
+                return Err(not_found_error(&name, Some(&document)).into());
             }
             document
         }
@@ -342,7 +342,7 @@ async fn read(
         not_modified()
     } else {
         let json = [(CONTENT_TYPE, const { HeaderValue::from_static("application/json") })];
-        (json, shown(&api, &document, audience)?).into_response()
+        (json, render_document(&api, &document, audience)?).into_response()
     };
     let tag = HeaderValue::try_from(format!("\"{}\"", document.tag())).map_err(Error::internal)?;
     let position = HeaderValue::try_from(document.position().to_string()).map_err(Error::internal)?;
@@ -352,7 +352,7 @@ async fn read(
 }
 
 /// A document as `audience` gets it.
-fn shown(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes> {
+fn render_document(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes> {
     let durable = document.seq <= api.reads.hub.gate().durable();
     document.render(audience, durable)
 }

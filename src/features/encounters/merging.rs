@@ -28,7 +28,7 @@ pub(super) fn consistent(mut merged: Value) -> Result<Encounter, Rejection> {
         combatants.into_iter().flatten().for_each(|(_, combatant)| clamp(combatant));
     }
     if let Value::Object(members) = &mut merged {
-        mend_order(members);
+        repair_order(members);
     }
     let mut encounter = Encounter::read(&merged)?;
     for combatant in encounter.combatants.values_mut() {
@@ -55,7 +55,7 @@ fn clamp(combatant: &mut Value) {
 }
 
 /// Both sides may have added, removed and ordered combatants: the order follows who is there.
-fn mend_order(merged: &mut Map<String, Value>) {
+fn repair_order(merged: &mut Map<String, Value>) {
     let there = merged.get("combatants").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut order: Vec<String> = Vec::new();
     let named = merged.get("order").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);

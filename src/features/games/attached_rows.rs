@@ -226,9 +226,13 @@ pub(crate) struct KeptAnswer {
 impl KeptAnswer {
     /// Reads one. Error: `Rejected` for what is none of ours.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
-        let answer: Self = serde_json::from_slice(bytes).map_err(|e| refused("an answer").caused_by(e))?;
+        let answer: Self = serde_json::from_slice(bytes).map_err(|e| invalid_rows("an answer").caused_by(e))?;
         let placed = answer.position.as_deref().is_none_or(|position| Position::parse(position).is_some());
-        if placed && matches!(answer.status, 200 | 201 | 202 | 204) { Ok(answer) } else { Err(refused("an answer")) }
+        if placed && matches!(answer.status, 200 | 201 | 202 | 204) {
+            Ok(answer)
+        } else {
+            Err(invalid_rows("an answer"))
+        }
     }
 
     /// The same without its body: what keeps a retry from being carried out again when there are too many to be sent
@@ -268,7 +272,7 @@ impl AttachedLines {
         if self.digest() != told {
             return Err(Error::new(Kind::Rejected, "not all that belongs to the game has come as it was sent"));
         }
-        let read = |line: &String| serde_json::from_str(line).map_err(|e| refused("a row").caused_by(e));
+        let read = |line: &String| serde_json::from_str(line).map_err(|e| invalid_rows("a row").caused_by(e));
         let attached = self.lines.iter().map(read).collect::<Result<Vec<_>>>()?;
         let mut seen = SeenKeys::default();
         for attached_row in &attached {
@@ -284,10 +288,10 @@ impl AttachedLines {
 /// Refuses a player whose seat the game never had: none of its states had more than `seats`. Error: `Rejected`.
 pub(crate) fn check_seats(attached: &[AttachedRow], seats: u32) -> Result<()> {
     let beyond = |row: &AttachedRow| matches!(row, AttachedRow::Seat(seat) if seat.seat >= seats);
-    if attached.iter().any(beyond) { Err(refused("a seat beyond the last")) } else { Ok(()) }
+    if attached.iter().any(beyond) { Err(invalid_rows("a seat beyond the last")) } else { Ok(()) }
 }
 
-fn refused(what: &str) -> Error {
+fn invalid_rows(what: &str) -> Error {
     Error::new(Kind::Rejected, format!("what belongs to the game does not verify: {what} cannot be so"))
 }
 
@@ -330,7 +334,7 @@ impl<'a> SeenKeys<'a> {
                 (is_key(&key.key) && self.keys.insert((&key.scope, &key.key)), "an idempotency key")
             }
         };
-        if fits { Ok(()) } else { Err(refused(what)) }
+        if fits { Ok(()) } else { Err(invalid_rows(what)) }
     }
 }
 

@@ -79,7 +79,7 @@ async fn removals(running: &RunningRunner) -> Vec<(String, String)> {
         let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql_error)?;
         found.collect::<Result<_, _>>().map_err(sql_error)
     };
-    running.reads.ask(move |reader| reader.rows(ask)).await.unwrap()
+    running.reads.read(move |reader| reader.rows(ask)).await.unwrap()
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
     assert_eq!((count(&dry, "compacted"), &dry.summary.unwrap().names[0][..]), (1, "games/done (history)"));
     let kept = async |id| {
         let name = DocumentName::new("games", id).unwrap();
-        running.reads.ask(move |reader| reader.storage_statistics(&name)).await.unwrap().unwrap().events
+        running.reads.read(move |reader| reader.storage_statistics(&name)).await.unwrap().unwrap().events
     };
     assert_eq!(kept("done").await, 5, "a dry run drops nothing");
     assert_eq!(count(&at_work.run("games-cleanup", false).await, "compacted"), 1);

@@ -52,7 +52,7 @@ pub(crate) async fn take(api: &Api, name: DocumentName, piece: MigrationPiece) -
         }
         MigrationStep::Events => {
             let events: Vec<SentEvent> = events.iter().map(PieceEvent::sent).collect::<Result<_>>()?;
-            let keep = move |conn: &_, _| sql::keep(conn, &name, &id, &events, MOVED_GAME_BYTES_MAX);
+            let keep = move |conn: &_, _| sql::store_events(conn, &name, &id, &events, MOVED_GAME_BYTES_MAX);
             api.engine.rows(keep).await.map(|()| None)
         }
         MigrationStep::Rows => {
@@ -74,25 +74,25 @@ async fn begin(api: &Api, name: DocumentName, id: String, head: HistoryHead) -> 
     if let Err(error) = api.engine.relocate(name.clone(), RelocationStep::Expect(id.clone())).await {
         // About to leave, and not gone yet: it is here. Perhaps somebody sends it to the server that it is on.
         let game = name.clone();
-        let gone = api.reads.ask(move |reader| reader.rows(|conn| sql::is_recorded(conn, &game))).await?;
-        return Err(if error.kind() == Kind::Frozen && !gone { is_here(&name) } else { error });
+        let gone = api.reads.read(move |reader| reader.rows(|conn| sql::is_recorded(conn, &game))).await?;
+        return Err(if error.kind() == Kind::Frozen && !gone { already_here(&name) } else { error });
     }
     let (game, announced) = (name.clone(), id.clone());
     let noted = api.engine.rows(move |conn, now| sql::begin(conn, &game, &announced, &text, end, now)).await;
     if noted.is_err() && arrival(api, &name, &id).await?.is_none() {
-        call_off(api, name, id).await?;
+        cancel_arrival(api, name, id).await?;
     }
     noted
 }
 
-fn is_here(name: &DocumentName) -> Error {
+fn already_here(name: &DocumentName) -> Error {
     Error::new(Kind::AlreadyExists, format!("{name} is, or was, on this server"))
 }
 
 /// Lets go of a name. Another move that was to bring the game keeps it.
-async fn call_off(api: &Api, name: DocumentName, id: String) -> Result<()> {
+async fn cancel_arrival(api: &Api, name: DocumentName, id: String) -> Result<()> {
     let game = name.clone();
-    let other = api.reads.ask(move |reader| reader.rows(|conn| sql::announced(conn, &game))).await?;
+    let other = api.reads.read(move |reader| reader.rows(|conn| sql::announced(conn, &game))).await?;
     match other {
         Some(other) if other != id => api.engine.relocate(name, RelocationStep::Expect(other)).await.map(drop),
         _ => api.engine.relocate(name, RelocationStep::CancelExpected(id)).await.map(drop),
@@ -101,16 +101,16 @@ async fn call_off(api: &Api, name: DocumentName, id: String) -> Result<()> {
 
 async fn arrival(api: &Api, name: &DocumentName, id: &str) -> Result<Option<sql::ArrivalRow>> {
     let (game, id) = (name.clone(), id.to_owned());
-    api.reads.ask(move |reader| reader.rows(|conn| sql::arrival(conn, &game, &id))).await
+    api.reads.read(move |reader| reader.rows(|conn| sql::arrival(conn, &game, &id))).await
 }
 
 /// The move of this name, which may have brought the game already.
-async fn known(api: &Api, name: &DocumentName, id: &str) -> Result<sql::ArrivalRow> {
+async fn find_arrival(api: &Api, name: &DocumentName, id: &str) -> Result<sql::ArrivalRow> {
     arrival(api, name, id).await?.ok_or_else(|| Error::not_found("no such move is under way"))
 }
 
 async fn prepare(api: &Api, name: DocumentName, id: String) -> Result<ImportedHead> {
-    let arrival = known(api, &name, &id).await?;
+    let arrival = find_arrival(api, &name, &id).await?;
     let end = verified(api, &name, arrival, api.clock.now().plus(MOVED_AHEAD_MAX)).await?.end;
     api.engine.rows(move |conn, _| sql::note_prepared(conn, &name, &id)).await?;
     Ok(end)
@@ -127,8 +127,9 @@ async fn verified(
     let bounds = api.state;
     let game = name.clone();
     let read = move |reader: &crate::store::Reader| {
-        let (events, lines) = reader
-            .rows(|conn| Ok((sql::kept(conn, &game, &arrival.id)?, sql::kept_rows(conn, &game, &arrival.id)?)))?;
+        let (events, lines) = reader.rows(|conn| {
+            Ok((sql::stored_events(conn, &game, &arrival.id)?, sql::kept_rows(conn, &game, &arrival.id)?))
+        })?;
         let head = arrival.head.ok_or_else(|| Error::not_found("the move has brought the game already"))?;
         let head: HistoryHead = serde_json::from_str(&head).map_err(Error::internal)?;
         let rows = hash(&head.rows)?;
@@ -137,10 +138,10 @@ async fn verified(
         let mut seats = 0;
         let chain = head.chain(game, events)?.verify(bounds, latest, |state| seats = seats.max(max_seats_of(state)))?;
         check_seats(&attached, seats)?;
-        let (version, hash) = chain.end();
+        let (version, hash) = chain.last_version();
         Ok(ArrivedPieces { end: ImportedHead { version, hash, rows: Some(rows) }, chain, attached })
     };
-    let arrived = api.reads.ask(read).await?;
+    let arrived = api.reads.read(read).await?;
     if let Some(here) = api.reads.document(name).await? {
         arrived.chain.check_continues(&here)?;
     }
@@ -148,7 +149,7 @@ async fn verified(
 }
 
 async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<ImportedHead> {
-    let arrival = known(api, &name, &id).await?;
+    let arrival = find_arrival(api, &name, &id).await?;
     let end = ImportedHead { version: arrival.version, hash: arrival.hash, rows: None };
     let (mut seated, mut coming) = (Vec::new(), Vec::new());
     if arrival.head.is_some() {
@@ -159,7 +160,7 @@ async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<ImportedHe
         let ArrivedPieces { chain, attached, .. } = verified(api, &name, arrival, Timestamp::MAX).await?;
         seated = seats_of(api, &name).await?;
         coming.extend(attached.iter().filter_map(AttachedRow::player).cloned());
-        settle(api, &name, &id, chain, attached).await?;
+        store_arrival(api, &name, &id, chain, attached).await?;
     }
     // Only now, when it is on disk with all that belongs to it. After a restart it is so at once.
     api.engine.relocate(name.clone(), RelocationStep::Activate(id)).await?;
@@ -175,12 +176,12 @@ async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<ImportedHe
 async fn seats_of(api: &Api, name: &DocumentName) -> Result<Vec<UserId>> {
     let Some(here) = api.reads.document(name).await? else { return Ok(Vec::new()) };
     let key = here.meta.key;
-    let seats = api.reads.ask(move |reader| reader.rows(|conn| seats(conn, key))).await?;
+    let seats = api.reads.read(move |reader| reader.rows(|conn| seats(conn, key))).await?;
     Ok(seats.into_iter().map(|seat| seat.player).collect())
 }
 
 /// Brings a game and what belongs to it to disk, in one transaction, which also notes that it has come.
-async fn settle(
+async fn store_arrival(
     api: &Api,
     name: &DocumentName,
     id: &str,
@@ -190,7 +191,7 @@ async fn settle(
     let waits = || Error::new(Kind::StorageUnavailable, "the game is not on disk yet; confirm again");
     let companion_rows = companion_rows(name, id, attached);
     if let Some(here) = api.reads.document(name).await?
-        && (here.version, here.hash) == chain.end()
+        && (here.version, here.hash) == chain.last_version()
     {
         // Nothing happened to it while it was away; or it is in memory since storage failed just now.
         if here.seq > api.reads.hub.gate().durable() {
@@ -212,7 +213,7 @@ async fn settle(
 
 async fn cancel(api: &Api, name: DocumentName, id: String) -> Result<()> {
     let (game, move_id) = (name.clone(), id.clone());
-    if api.engine.rows(move |conn, _| sql::forget(conn, &game, &move_id)).await? {
+    if api.engine.rows(move |conn, _| sql::delete_arrival(conn, &game, &move_id)).await? {
         api.engine.relocate(name, RelocationStep::CancelExpected(id)).await?;
         return Ok(());
     }
@@ -225,7 +226,7 @@ async fn cancel(api: &Api, name: DocumentName, id: String) -> Result<()> {
 /// Forgets the games that did not come in time.
 pub(crate) async fn forget_overdue(api: &Api) -> Result<()> {
     let before = api.clock.now().minus(ARRIVAL_MAX);
-    let overdue = api.reads.ask(move |reader| reader.rows(|conn| sql::overdue(conn, before))).await?;
+    let overdue = api.reads.read(move |reader| reader.rows(|conn| sql::overdue(conn, before))).await?;
     for (name, id) in overdue {
         tracing::info!(game = %name, "{name} was to come from another server and did not");
         cancel(api, name, id).await?;

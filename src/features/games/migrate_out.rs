@@ -98,13 +98,13 @@ pub(crate) async fn migrate(
     let peer = TargetServer::find(to).await?;
     // Before anything is frozen: what is too large now only gets larger.
     let game = name.clone();
-    let kept = api.reads.ask(move |reader| reader.storage_statistics(&game)).await?;
+    let kept = api.reads.read(move |reader| reader.storage_statistics(&game)).await?;
     let history_bytes = kept.map_or(0, |kept| usize::try_from(kept.event_bytes).unwrap_or(usize::MAX));
     check_size(history_bytes.saturating_add(attached(api, &document).await?.bytes()))?;
     let id = new_id(&*api.entropy, api.clock.now());
     let (tell, told) = oneshot::channel();
     // In a task of its own: whoever asked may go away at any point.
-    tokio::spawn(depart((api.clone(), departures.clone()), name, peer, MigrationOrder { id, retry, deadline }, tell));
+    tokio::spawn(run_migration((api.clone(), departures.clone()), name, peer, MigrationOrder { id, retry, deadline }, tell));
     told.await.map_err(|_| Error::internal("a move ended without a word"))?
 }
 
@@ -130,7 +130,7 @@ fn check_size(bytes: usize) -> Result<()> {
 async fn attached(api: &Api, document: &Document) -> Result<AttachedLines> {
     let (key, now) = (document.meta.key, api.clock.now());
     let read = move |reader: &crate::store::Reader| reader.rows(|conn| read_attached_rows(conn, key, now));
-    AttachedLines::of(&api.reads.ask(read).await?)
+    AttachedLines::of(&api.reads.read(read).await?)
 }
 
 /// A move that somebody asked for.
@@ -141,7 +141,7 @@ struct MigrationOrder {
     deadline: Instant,
 }
 
-async fn depart(
+async fn run_migration(
     (api, departures): (Api, Departures),
     name: DocumentName,
     peer: TargetServer,
@@ -155,9 +155,9 @@ async fn depart(
     };
     let departure = departures.begin(&name);
     let ends = (departures, name.clone(), departure.clone());
-    let unconfirmed = send_away(&api, &departure, peer, (name, document, order), tell).await;
+    let unconfirmed = transfer_game(&api, &departure, peer, (name, document, order), tell).await;
     if let Some(row) = unconfirmed {
-        keep_confirming(&api, &departure, &row).await;
+        retry_confirmation(&api, &departure, &row).await;
     }
     let (departures, name, departure) = ends;
     departures.end(&name, &departure);
@@ -165,7 +165,7 @@ async fn depart(
 
 /// Sends a frozen game, records the move and has it confirmed, unless it is cancelled. Returns a move that is recorded
 /// and not confirmed.
-async fn send_away(
+async fn transfer_game(
     api: &Api,
     departure: &Departure,
     peer: TargetServer,
@@ -266,7 +266,7 @@ pub(super) async fn confirm(api: &Api, row: &MoveRow, answer: Option<Idempotency
 }
 
 /// Asks again until the game is confirmed, the move is cancelled or the server stops.
-pub(super) async fn keep_confirming(api: &Api, departure: &Departure, row: &MoveRow) {
+pub(super) async fn retry_confirmation(api: &Api, departure: &Departure, row: &MoveRow) {
     let mut wait = RETRY_MIN;
     loop {
         tokio::select! {
@@ -288,16 +288,16 @@ pub(super) async fn keep_confirming(api: &Api, departure: &Departure, row: &Move
     }
 }
 
-/// [`keep_confirming`] as a move that can be cancelled.
+/// [`retry_confirmation`] as a move that can be cancelled.
 pub(super) async fn confirm_later(api: &Api, departures: &Departures, row: &MoveRow) {
     let departure = departures.begin(&row.name);
-    keep_confirming(api, &departure, row).await;
+    retry_confirmation(api, &departure, row).await;
     departures.end(&row.name, &departure);
 }
 
 /// Goes on with the moves that a restart interrupted, and forgets arrivals that did not come. Does not end.
-pub(crate) async fn keep_moving(api: Api, departures: Departures) {
-    match api.reads.ask(|reader| reader.rows(sql::unconfirmed)).await {
+pub(crate) async fn resume_migrations(api: Api, departures: Departures) {
+    match api.reads.read(|reader| reader.rows(sql::unconfirmed)).await {
         Ok(rows) => {
             for row in rows {
                 let (api, departures) = (api.clone(), departures.clone());
@@ -372,7 +372,7 @@ async fn send(api: &Api, peer: &TargetServer, document: &Document, id: &str) -> 
     let prepared = peer.send(name, &MigrationPiece::step(MigrationStep::Prepare, id)).await?;
     let has = |member: &str, hash: Hash| prepared.get(member).and_then(Value::as_str) == Some(&*hash.to_string());
     if !has("hash", document.hash) || !has("rows", digest) {
-        return Err(refused("the other server has not the same game"));
+        return Err(target_refusal("the other server has not the same game"));
     }
     Ok(())
 }
@@ -472,11 +472,11 @@ impl TargetServer {
         match answer.status() {
             200 | 204 => Ok(body),
             404 if kind == "/problems/not-found" => Err(Error::not_found(format!("the other server: {said}"))),
-            300..400 => Err(refused("the other server points elsewhere, which is not followed")),
+            300..400 => Err(target_refusal("the other server points elsewhere, which is not followed")),
             status @ (429 | 500..) => {
                 Err(unavailable(&format!("the other server cannot now: {said}")).with("otherStatus", status))
             }
-            status => Err(refused(&format!("the other server refuses: {said}")).with("otherStatus", status)),
+            status => Err(target_refusal(&format!("the other server refuses: {said}")).with("otherStatus", status)),
         }
     }
 }
@@ -491,6 +491,6 @@ pub(super) fn unavailable(message: &str) -> Error {
 }
 
 /// The other server does not take the game, and would not later.
-fn refused(message: &str) -> Error {
+fn target_refusal(message: &str) -> Error {
     MOVE_REFUSED.error(message)
 }

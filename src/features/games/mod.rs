@@ -59,7 +59,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .problems(problems::PROBLEMS)
         .hook(GamesHook { memory: Arc::clone(memory), presence: Arc::clone(presence) })
         .job(cleanup::cleanup_job(cleanup::Cleanup::new(&options, context.api)))
-        .task(move |api| migrate_out::keep_moving(api, departures))
+        .task(move |api| migrate_out::resume_migrations(api, departures))
         .provides(ServerParts {
             participants: Some(Arc::new(participants)),
             relocations: Some(Arc::new(StoredMoves)),

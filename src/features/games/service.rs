@@ -11,7 +11,7 @@ use super::{sql, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId};
-use crate::document::decide::absent;
+use crate::document::decide::not_found_error;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::engine::request::Durability;
@@ -22,10 +22,10 @@ use crate::store::{Connection, IdempotentAnswer};
 
 /// The game, when it is there for `viewer` and not over. Errors: `NotFound`, `Gone`, `game-completed`.
 pub(crate) async fn running(api: &Api, name: &DocumentName, viewer: &Viewer) -> Result<Arc<Document>> {
-    let document = api.reads.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
+    let document = api.reads.readable_document(name, viewer).await?.ok_or_else(|| not_found_error(name, None))?;
     let key = document.meta.key;
     tables::read(api, &document.meta, move |conn| check_running(conn, key)).await?;
-    if document.is_deleted() { Err(absent(name, Some(&document))) } else { Ok(document) }
+    if document.is_deleted() { Err(not_found_error(name, Some(&document))) } else { Ok(document) }
 }
 
 pub(super) fn check_running(conn: &Connection, document: i64) -> Result<()> {
@@ -139,9 +139,9 @@ pub(crate) async fn complete(
     once: IdempotentCall<Timestamp>,
 ) -> Result<IdempotentAnswer> {
     // Also one that cannot be read any more: how else would it be removed?
-    let meta = match api.reads.tip(name).await? {
+    let meta = match api.reads.document_head(name).await? {
         Some(tip) if !tip.deleted => tip.meta,
-        _ => return Err(absent(name, api.reads.readable_document(name, viewer).await?.as_ref())),
+        _ => return Err(not_found_error(name, api.reads.readable_document(name, viewer).await?.as_ref())),
     };
     meta.check_reader(viewer)?;
     if !meta.is_host(viewer) {

@@ -52,7 +52,7 @@ impl Rules for InteractionRules {
     fn accept_merge(&self, before: &Value, merged: Value, actor: &Actor) -> Result<Value, Rejection> {
         let mut merged = merged;
         if let Value::Object(members) = &mut merged {
-            merging::mend(members);
+            merging::repair_turns(members);
         }
         self.edit(before, &merged, actor)?;
         Interaction::read(&merged)?.into_value()

@@ -83,7 +83,7 @@ impl Backups {
     }
 
     /// Counts the backups that were begun, to wait for the next.
-    pub(crate) fn begun(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe_begun(&self) -> watch::Receiver<u64> {
         self.begun.subscribe()
     }
 

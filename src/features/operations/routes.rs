@@ -24,7 +24,7 @@ use crate::http::response::success::Success;
 use crate::jobs::sql::note_believed_clock;
 
 pub(crate) mod backups;
-pub(crate) mod front;
+pub(crate) mod front_page;
 pub(crate) mod jobs;
 mod rescue;
 

@@ -59,7 +59,7 @@ async fn trim(run: TrimRun, next: Arc<AtomicI64>) -> Result<Summary> {
     let (mut after, mut looked, mut events) = (next.load(Ordering::Relaxed), 0, 0);
     while looked < pace.documents_max {
         let question = move |conn: &_| store::overdue(conn, history, after, page, now);
-        let found = context.reads.ask(move |reader| reader.rows(question)).await?;
+        let found = context.reads.read(move |reader| reader.rows(question)).await?;
         looked += found.examined;
         summary.count("looked", found.examined);
         for key in found.overdue {

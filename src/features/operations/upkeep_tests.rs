@@ -51,7 +51,7 @@ async fn kept(running: &RunningRunner, id: &str) -> (u64, u64) {
         assert!(kept.first_version == Version(1) || first.is_deleted() || first.state.is_some());
         Ok((kept.first_version.0, kept.last_version.0))
     };
-    running.reads.ask(read).await.unwrap()
+    running.reads.read(read).await.unwrap()
 }
 
 fn count(record: &RunRecord, name: &str) -> u64 {
@@ -146,7 +146,7 @@ async fn a_damaged_history_stays_as_it_is_and_keeps_no_other() {
     let record = at_work.run("history-trim", false).await;
     assert_eq!((count(&record, "documents"), count(&record, "failed"), count(&record, "events")), (2, 1, 4));
     assert_eq!(kept(&running, "good").await, (5, 6));
-    let bad = running.reads.ask(|reader| Ok(reader.storage_statistics(&named("bad"))?.unwrap().events)).await.unwrap();
+    let bad = running.reads.read(|reader| Ok(reader.storage_statistics(&named("bad"))?.unwrap().events)).await.unwrap();
     assert_eq!(bad, 6);
 }
 
@@ -166,7 +166,7 @@ async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() 
             held.recv_timeout(Duration::from_secs(20)).unwrap();
             Ok(())
         };
-        reads.ask(move |reader| reader.rows(hold)).await.unwrap();
+        reads.read(move |reader| reader.rows(hold)).await.unwrap();
     });
     tokio::task::spawn_blocking(move || begins.recv_timeout(Duration::from_secs(20)).unwrap()).await.unwrap();
     change(&running, "a", 210).await;

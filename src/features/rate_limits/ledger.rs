@@ -273,7 +273,7 @@ impl Ledger {
     }
 
     /// Forgets the buckets of a limit that is no more.
-    pub fn forget(&self, scope: BucketScope) {
+    pub fn drop_limit(&self, scope: BucketScope) {
         for shard in &self.shards {
             shard.lock().retain(|held| held.scope != scope);
         }
@@ -439,7 +439,7 @@ impl Shard {
             let buckets = self.accounts.iter().flat_map(|(identity, account)| {
                 account.buckets.iter().map(move |held| (held.full_at, identity.clone(), held.scope))
             });
-            for (_, identity, scope) in least(buckets.collect(), self.held - goal) {
+            for (_, identity, scope) in smallest(buckets.collect(), self.held - goal) {
                 let Some(account) = self.accounts.get_mut(&identity) else { continue };
                 account.buckets.retain(|held| held.scope != scope);
                 self.held -= 1;
@@ -451,7 +451,7 @@ impl Shard {
             let worth = accounts.map(|(identity, account)| {
                 (account.full_at(), account.tally.limited, account.tally.allowed, identity.clone())
             });
-            for (.., identity) in least(worth.collect(), self.accounts.len() - goal) {
+            for (.., identity) in smallest(worth.collect(), self.accounts.len() - goal) {
                 let gone = self.accounts.remove(&identity);
                 self.held -= gone.map_or(0, |account| account.buckets.len());
             }
@@ -460,7 +460,7 @@ impl Shard {
 }
 
 /// The `count` least of `items`, in no order.
-fn least<T: Ord>(mut items: Vec<T>, count: usize) -> Vec<T> {
+fn smallest<T: Ord>(mut items: Vec<T>, count: usize) -> Vec<T> {
     if count < items.len() {
         items.select_nth_unstable(count);
         items.truncate(count);

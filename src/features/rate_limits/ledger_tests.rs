@@ -23,7 +23,7 @@ fn each_has_a_bucket_of_their_own_and_one_for_each_limit() {
     let ledger = Ledger::new(LedgerBounds::default());
     assert_eq!((take(&ledger, &user(1), 12, 0), take(&ledger, &user(2), 12, 0)), (10, 10));
     assert!(ledger.take(&user(1), 7, &LIMIT, at(0)).taken.allowed);
-    ledger.forget(7);
+    ledger.drop_limit(7);
     assert_eq!(ledger.size().buckets, 2);
     assert_eq!(ledger.total(), RequestTally { allowed: 21, limited: 4 });
     let top = ledger.top(1, |tally| tally.allowed);

@@ -134,7 +134,7 @@ impl Limiter {
 
     /// Takes a token for a request to `path`, which is as it was sent, without the query.
     pub fn decide(&self, identity: &BucketOwner, verb: Option<Verb>, path: &str, now: Timestamp) -> LimitDecision {
-        let policy = Arc::clone(self.policies.read().applying(identity, verb, path));
+        let policy = Arc::clone(self.policies.read().find_limit(identity, verb, path));
         let outcome = self.ledger.take(identity, policy.scope, &policy.limit, now);
         policy.counts.count(1, outcome.taken.allowed);
         LimitDecision { policy, outcome }
@@ -148,7 +148,7 @@ impl Limiter {
         path: &str,
         now: Timestamp,
     ) -> LimitDecision {
-        let policy = Arc::clone(self.policies.read().applying(identity, verb, path));
+        let policy = Arc::clone(self.policies.read().find_limit(identity, verb, path));
         let taken = self.ledger.present(identity, policy.scope, &policy.limit, now);
         LimitDecision { policy, outcome: LedgerOutcome { taken, urgent: false } }
     }
@@ -168,7 +168,7 @@ impl Limiter {
         let of_request = {
             let policies = self.policies.read();
             for (verb, path) in calls {
-                let policy = policies.applying(identity, *verb, path);
+                let policy = policies.find_limit(identity, *verb, path);
                 match due.iter_mut().find(|(known, _)| known.scope == policy.scope) {
                     _ if policy.scope == DEFAULT_SCOPE => {}
                     Some((_, count)) => *count += 1,
@@ -176,7 +176,7 @@ impl Limiter {
                 }
             }
             let (verb, path) = request;
-            Arc::clone(policies.applying(identity, verb, path))
+            Arc::clone(policies.find_limit(identity, verb, path))
         };
         let decided = self.take_due(identity, &of_request, &due, now);
         if decided.is_err() {
@@ -271,7 +271,7 @@ impl Limiter {
         let gone = policies.of_rules.iter().map(|policy| policy.scope);
         let gone: Vec<_> = gone.filter(|scope| of_rules.iter().all(|policy| policy.scope != *scope)).collect();
         (policies.book, policies.of_rules, policies.next_scope) = (book, of_rules, next_scope);
-        gone.into_iter().for_each(|scope| self.ledger.forget(scope));
+        gone.into_iter().for_each(|scope| self.ledger.drop_limit(scope));
     }
 
     /// Users' own limits, by user.
@@ -328,7 +328,7 @@ impl Limiter {
 }
 
 impl AppliedLimits {
-    fn applying(&self, identity: &BucketOwner, verb: Option<Verb>, path: &str) -> &Arc<AppliedLimit> {
+    fn find_limit(&self, identity: &BucketOwner, verb: Option<Verb>, path: &str) -> &Arc<AppliedLimit> {
         if let BucketOwner::User(user) = identity
             && !self.users.is_empty()
             && let Some((_, policy)) = self.users.get(user)

@@ -34,13 +34,13 @@ impl RateLimiter for RateLimits {
             calls.iter().map(|(method, path)| (Verb::of_request(method.as_str()), path.as_str())).collect();
         let request = (Verb::of_request(request.0.as_str()), request.1);
         let identity = identity(&caller.peer, Some(caller));
-        let refused = self.decide_all(&identity, request, &calls).err().map(|shortage| told(&shortage));
+        let refused = self.decide_all(&identity, request, &calls).err().map(|shortage| limit_error(&shortage));
         RateLimitDecision { headers: headers(&self.present(&identity, request)), refused }
     }
 }
 
 /// The refusal of calls that are sent in one request.
-fn told(shortage: &Shortage) -> Error {
+fn limit_error(shortage: &Shortage) -> Error {
     let Shortage { policy, tokens, with_request, wait } = shortage;
     let name = &*policy.name;
     let Some(wait) = wait else {

@@ -231,7 +231,7 @@ impl RateLimits {
     }
 
     /// Puts in force what is on disk, if that is in doubt.
-    async fn settle_doubt(&self, reads: &Reads) {
+    async fn reload_if_unknown(&self, reads: &Reads) {
         if !self.doubtful.load(Ordering::Relaxed) {
             return;
         }
@@ -240,7 +240,7 @@ impl RateLimits {
         if self.engine.rows(|_, _| Ok(())).await.is_err() {
             return;
         }
-        match reads.ask(|reader| reader.rows(sql::load_limits)).await {
+        match reads.read(|reader| reader.rows(sql::load_limits)).await {
             Ok((users, rules)) => {
                 self.limiter.set_all(users, rules);
                 self.doubtful.store(false, Ordering::Relaxed);
@@ -281,7 +281,7 @@ impl RateLimits {
             if timeout(SAVE_EVERY, self.soon.notified()).await.is_ok() {
                 sleep(SAVE_SOON).await;
             }
-            self.settle_doubt(&reads).await;
+            self.reload_if_unknown(&reads).await;
             if let Err(error) = self.save().await {
                 tracing::debug!(%error, "buckets were not stored; they are again later");
                 sleep(SAVE_EVERY).await;

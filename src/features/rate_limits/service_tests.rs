@@ -36,7 +36,7 @@ async fn open_with(running: &RunningRunner, default: Limit) -> Arc<RateLimits> {
     let options = RateLimitSettings { default, administrators: false };
     let (engine, clock) = (running.engine.clone(), Arc::clone(&running.clock));
     let entropy = Arc::new(SeededEntropy::new(7));
-    running.reads.ask(move |reader| RateLimits::open(options, reader, engine, clock, entropy)).await.unwrap()
+    running.reads.read(move |reader| RateLimits::open(options, reader, engine, clock, entropy)).await.unwrap()
 }
 
 async fn create(limits: &Arc<RateLimits>, id: Option<&str>, fields: RuleFields) -> Result<Rule> {
@@ -184,10 +184,10 @@ async fn a_change_that_storage_swallowed_comes_into_force_once_it_is_known_to_be
     let stored = |conn: &Connection, now| sql::put_user(conn, &user("alice"), &limit(9, 1, 3600), true, now);
     running.engine.rows(stored).await.unwrap();
     assert_eq!(limits.limiter.users(), []);
-    limits.settle_doubt(&running.reads).await;
+    limits.reload_if_unknown(&running.reads).await;
     assert_eq!(limits.limiter.users(), [], "nothing is in doubt");
     limits.doubtful.store(true, Ordering::Relaxed);
-    limits.settle_doubt(&running.reads).await;
+    limits.reload_if_unknown(&running.reads).await;
     assert_eq!(limits.limiter.users()[0].1.limit, limit(9, 1, 3600));
     assert!(!limits.doubtful.load(Ordering::Relaxed));
 }

@@ -117,7 +117,7 @@ impl AuditEntry {
     }
 
     /// Whether `verdict`, come to by `action`, is this one again, so that one row tells of both.
-    pub(crate) fn tells_of(&self, action: AuditAction, verdict: &Verdict) -> bool {
+    pub(crate) fn is_repeat(&self, action: AuditAction, verdict: &Verdict) -> bool {
         let known = &self.verdict;
         let plain = |verdict: &Verdict| {
             verdict.status == VerdictStatus::Verified && verdict.details.is_none() && verdict.documents.is_empty()

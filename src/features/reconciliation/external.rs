@@ -72,7 +72,7 @@ impl ExternalService {
     }
 
     /// What is known of it at `now`. `None`: it has not reported yet, and still may in time.
-    pub(crate) fn judge(&self, now: Timestamp) -> Option<Verdict> {
+    pub(crate) fn verdict_at(&self, now: Timestamp) -> Option<Verdict> {
         if now < self.deadline() {
             return self.verdict.clone();
         }
@@ -119,7 +119,7 @@ impl ServiceReport {
     }
 
     /// What is to be made of it: verified exactly when the counts are equal and no job is missing.
-    pub(crate) fn judge(&self, service: &str, latency_ms: f64) -> Verdict {
+    pub(crate) fn compare_counts(&self, service: &str, latency_ms: f64) -> Verdict {
         let missing_job_ids = self.missing();
         let differs = self.expected != self.actual || !missing_job_ids.is_empty();
         let done = self.expected_job_ids.intersection(&self.actual_job_ids).cloned().collect();
@@ -162,7 +162,7 @@ fn check_ids(field: &str, ids: &BTreeSet<String>) -> Result<()> {
 
 /// When a report is about: what it says, but not after now, so that one clock that is ahead does not outdate the
 /// reports after it. Error: `Invalid` when it is too far ahead to be a clock's fault.
-pub(crate) fn moment(at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp> {
+pub(crate) fn report_time(at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp> {
     let at = at.unwrap_or(now);
     if at.minus(REPORT_AHEAD_MAX) > now {
         let rule = format!("is more than {} s ahead of the server's clock ({now})", REPORT_AHEAD_MAX.as_secs());
@@ -209,7 +209,7 @@ mod tests {
             updated_at: Timestamp::from_millis(1000),
             reported_at: received.map(Timestamp::from_millis),
             received_at: received.map(Timestamp::from_millis),
-            verdict: received.map(|_| report.judge("billing", 1.0)),
+            verdict: received.map(|_| report.compare_counts("billing", 1.0)),
         }
     }
 
@@ -217,13 +217,13 @@ mod tests {
     fn a_service_is_stale_from_its_deadline_on() {
         let at = Timestamp::from_millis;
         let silent = service(5, None);
-        assert_eq!(silent.judge(at(5_999)), None);
-        let stale = silent.judge(at(6_000)).unwrap();
+        assert_eq!(silent.verdict_at(at(5_999)), None);
+        let stale = silent.verdict_at(at(6_000)).unwrap();
         assert_eq!((stale.status, stale.counts.len(), stale.checksum.len()), (VerdictStatus::Stale, 0, 64));
 
         let reporting = service(5, Some(10_000));
-        assert_eq!(reporting.judge(at(14_999)), reporting.verdict);
-        let stale = reporting.judge(at(15_000)).unwrap();
+        assert_eq!(reporting.verdict_at(at(14_999)), reporting.verdict);
+        let stale = reporting.verdict_at(at(15_000)).unwrap();
         assert_eq!((stale.status, &stale.counts), (VerdictStatus::Stale, &reporting.verdict.unwrap().counts));
         assert_eq!(stale.details, None);
     }
@@ -231,10 +231,10 @@ mod tests {
     #[test]
     fn a_report_is_about_its_moment_but_never_about_the_future() {
         let at = Timestamp::from_millis;
-        assert_eq!(moment(None, at(5)).unwrap(), at(5));
-        assert_eq!(moment(Some(at(3)), at(5)).unwrap(), at(3));
-        assert_eq!(moment(Some(at(300_005)), at(5)).unwrap(), at(5));
-        assert!(moment(Some(at(300_006)), at(5)).is_err());
+        assert_eq!(report_time(None, at(5)).unwrap(), at(5));
+        assert_eq!(report_time(Some(at(3)), at(5)).unwrap(), at(3));
+        assert_eq!(report_time(Some(at(300_005)), at(5)).unwrap(), at(5));
+        assert!(report_time(Some(at(300_006)), at(5)).is_err());
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
         ) {
             let actual = if equal { expected.clone() } else { other };
             let report = ServiceReport { expected, actual, expected_job_ids, actual_job_ids };
-            let verdict = report.judge("billing", 0.0);
+            let verdict = report.compare_counts("billing", 0.0);
             let same = report.expected.len() == report.actual.len()
                 && report.expected.iter().all(|(name, count)| report.actual.get(name) == Some(count));
             let complete = report.expected_job_ids.iter().all(|id| report.actual_job_ids.contains(id));
@@ -274,7 +274,7 @@ mod tests {
             // The checksum says the same: that of the side that should be, with all jobs done, is that of what is.
             let (actual, actual_job_ids) = (report.expected.clone(), report.expected_job_ids.clone());
             let should = ServiceReport { actual, actual_job_ids, ..report.clone() };
-            prop_assert_eq!(should.judge("billing", 0.0).checksum == verdict.checksum, same && complete);
+            prop_assert_eq!(should.compare_counts("billing", 0.0).checksum == verdict.checksum, same && complete);
             if let Some(details) = verdict.details {
                 prop_assert!(details.missing_job_ids.iter().all(|id| !report.actual_job_ids.contains(id)));
                 prop_assert_eq!((details.expected, details.actual), (report.expected, report.actual));

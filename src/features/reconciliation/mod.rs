@@ -54,8 +54,8 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .routes(routes::router(Arc::clone(&reconciliation)))
         .routes(routes::repair::router(comparer.clone(), Arc::clone(&reconciliation)))
         .problems(problems::PROBLEMS)
-        .task(|_| looking.keep_looking())
-        .task(move |_| comparing.keep_comparing(interval))
-        .task(move |_| comparer.keep_scrubbing(told, scrub_kib * 1024))
+        .task(|_| looking.run_report_checks())
+        .task(move |_| comparing.run_comparisons(interval))
+        .task(move |_| comparer.run_scrub(told, scrub_kib * 1024))
         .job(trim::trim_job(reconciliation, days(days_kept), rows_max)))
 }

@@ -49,7 +49,7 @@ impl SharedComparer {
 
     /// Reads and hashes again what is on disk, at most `bytes_per_second` of it, for as long as the server runs. 0:
     /// never.
-    pub(crate) async fn keep_scrubbing(self, told: Arc<Reconciliation>, bytes_per_second: u64) {
+    pub(crate) async fn run_scrub(self, told: Arc<Reconciliation>, bytes_per_second: u64) {
         if bytes_per_second == 0 {
             return;
         }
@@ -63,7 +63,7 @@ impl SharedComparer {
                 Ok(verdicts) if verdicts.is_empty() => {}
                 Ok(verdicts) => {
                     drop(told.record(AuditAction::Scrub, verdicts).await);
-                    told.mend_snapshots().await;
+                    told.record_snapshot_repairs().await;
                 }
                 Err(error) => warn!(%error, "what is on disk could not be read again"),
             }
@@ -82,12 +82,12 @@ impl CompareServices for SharedComparer {
         })
     }
 
-    fn mend_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
+    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
         let this = self.clone();
         Box::pin(async move {
             let mut comparer = this.0.lock().await;
             let mut verdicts = Vec::new();
-            for document in comparer.mendable_documents() {
+            for document in comparer.repairable_documents() {
                 match comparer.repair(&document, RepairSource::Memory).await {
                     Ok(repaired) => {
                         info!(%document, "a damaged snapshot of {document} is written anew from its events");

@@ -96,7 +96,7 @@ impl Comparer {
         let ahead = self.run(move |core, reader| core.compare(reader, state, named.as_deref())).await?;
         if !ahead.is_empty() {
             self.engine.barrier().await?;
-            self.run(move |core, reader| core.look_ahead(reader, &ahead)).await?;
+            self.run(move |core, reader| core.check_newer_events(reader, &ahead)).await?;
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Comparer {
     }
 
     /// Documents of which only snapshots differ that the events make again: some of them, the others come later.
-    pub(super) fn mendable_documents(&self) -> Vec<DocumentName> {
+    pub(super) fn repairable_documents(&self) -> Vec<DocumentName> {
         let names = self.core.lock().findings.of_snapshots();
         names.iter().filter_map(|name| DocumentName::parse(name).ok()).take(MENDED_AT_ONCE_MAX).collect()
     }
@@ -131,7 +131,7 @@ impl Comparer {
         step: impl FnOnce(&mut Core, &Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let core = Arc::clone(&self.core);
-        self.reads.ask(move |reader| step(&mut core.lock(), reader)).await
+        self.reads.read(move |reader| step(&mut core.lock(), reader)).await
     }
 
     /// The verdict on one collection now, without comparing anew. One of which neither side has anything is verified.
@@ -157,7 +157,7 @@ impl Comparer {
 
     fn verdicts(&self, started: Instant, wanted: VerdictFilter<'_>) -> Vec<Verdict> {
         let mut core = self.core.lock();
-        let mut verdicts = told(&mut core, self.losses(&wanted));
+        let mut verdicts = build_verdicts(&mut core, self.losses(&wanted));
         let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
         let compared = if matches!(wanted, VerdictFilter::Collections(_)) { Compared::States } else { core.compared };
         for verdict in &mut verdicts {
@@ -196,11 +196,11 @@ struct CollectionTotals<'a> {
 }
 
 /// The verdicts on what was compared last.
-fn told(core: &mut Core, losses: BTreeSet<String>) -> Vec<Verdict> {
+fn build_verdicts(core: &mut Core, losses: BTreeSet<String>) -> Vec<Verdict> {
     let complete = core.is_complete();
     let Core { hub, ledger, findings, cut, failing, head, .. } = core;
     let mut known: BTreeMap<String, CollectionTotals<'_>> = BTreeMap::new();
-    for (collection, shelf) in ledger.shelves() {
+    for (collection, shelf) in ledger.collections_mut() {
         let entry = known.entry(collection.to_string()).or_default();
         (entry.documents, entry.changes, entry.checksum) = (shelf.documents, shelf.changes, shelf.checksum());
     }
@@ -284,7 +284,7 @@ fn verdict(
         counts.insert("pending".to_owned(), pending.into());
         counts.insert("different".to_owned(), differ.into());
     }
-    let told = known.findings.iter().flat_map(|finding| finding.told());
+    let told = known.findings.iter().flat_map(|finding| finding.differences());
     let stray = |(_, what): &(u64, String)| Difference { document: LOG.to_owned(), version: 0, what: what.clone() };
     let mut documents: Vec<Difference> = strays.iter().map(stray).chain(told).collect();
     documents.truncate(DIFFERENCES_MAX);

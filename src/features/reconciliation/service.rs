@@ -52,7 +52,7 @@ pub(crate) trait CompareServices: Send + Sync + 'static {
     fn compare(&self, service: Option<String>) -> BoxFuture<'static, Result<Vec<Verdict>>>;
 
     /// Writes snapshots anew that were found damaged and that the events make again. Returns the verdicts after that.
-    fn mend_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>>;
+    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>>;
 }
 
 /// The refusal to ask of a service that nobody knows.
@@ -267,10 +267,10 @@ impl Reconciliation {
                 self.add_gone(&mut verdicts);
             }
             updates = self.record(AuditAction::Compare, verdicts).await;
-            self.mend_snapshots().await;
+            self.record_snapshot_repairs().await;
         }
         if service.as_deref().is_none_or(|service| !external::is_own(service)) {
-            updates.extend(self.judge_outside(service).await?);
+            updates.extend(self.check_services(service).await?);
         }
         Ok(updates)
     }
@@ -295,13 +295,13 @@ impl Reconciliation {
     }
 
     /// Looks for overdue reports and for rows that are still to be written, for as long as the server runs.
-    pub(crate) async fn keep_looking(self: Arc<Self>) {
+    pub(crate) async fn run_report_checks(self: Arc<Self>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut until_retry = 0;
         loop {
             looks.tick().await;
-            self.look(self.parts.clock.now()).await;
+            self.check_overdue(self.parts.clock.now()).await;
             until_retry = if until_retry == 0 { LOOKS_BETWEEN_RETRIES } else { until_retry - 1 };
             if until_retry == 0 {
                 self.record_pending().await;
@@ -310,7 +310,7 @@ impl Reconciliation {
     }
 
     /// Compares the server's own services each `every`, for as long as the server runs. Zero: never.
-    pub(crate) async fn keep_comparing(self: Arc<Self>, every: Duration) {
+    pub(crate) async fn run_comparisons(self: Arc<Self>, every: Duration) {
         if every.is_zero() {
             return;
         }
@@ -322,7 +322,7 @@ impl Reconciliation {
                 Ok(mut verdicts) => {
                     self.add_gone(&mut verdicts);
                     drop(self.record(AuditAction::Compare, verdicts).await);
-                    self.mend_snapshots().await;
+                    self.record_snapshot_repairs().await;
                 }
                 Err(error) => warn!(%error, "memory and disk could not be compared"),
             }
@@ -330,14 +330,14 @@ impl Reconciliation {
     }
 
     /// Mends what needs nobody's decision, and records it.
-    pub(super) async fn mend_snapshots(self: &Arc<Self>) {
-        let mended = self.parts.comparing.mend_snapshots().await;
+    pub(super) async fn record_snapshot_repairs(self: &Arc<Self>) {
+        let mended = self.parts.comparing.repair_snapshots().await;
         drop(self.record(AuditAction::Repair, mended).await);
     }
 
     /// A page of the audit, newest first, one row more than `limit` if there are more.
     pub(crate) async fn audit(&self, filter: sql::audit::AuditFilter, limit: usize) -> Result<Vec<AuditEntry>> {
-        self.parts.reads.ask(move |reader| reader.rows(|conn| sql::audit::page(conn, &filter, limit))).await
+        self.parts.reads.read(move |reader| reader.rows(|conn| sql::audit::page(conn, &filter, limit))).await
     }
 
     /// The number of rows, as it was counted.

@@ -44,7 +44,7 @@ impl CompareServices for Games {
         Box::pin(async { Ok(vec![games(1)]) })
     }
 
-    fn mend_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
+    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
         Box::pin(async { Vec::new() })
     }
 }
@@ -58,7 +58,7 @@ pub(super) async fn begin(running: &RunningRunner, seed: u64) -> Arc<Reconciliat
         comparing: Arc::new(Games),
         rows_max: 50,
     };
-    let beginning = running.reads.ask(Reconciliation::beginning).await.unwrap();
+    let beginning = running.reads.read(Reconciliation::beginning).await.unwrap();
     Reconciliation::new(parts, beginning, &SeededEntropy::new(seed))
 }
 
@@ -77,7 +77,11 @@ async fn report(reconciliation: &Arc<Reconciliation>, name: &str, expected: u32,
 }
 
 /// What was told after the cursor: service, status, and the millisecond since noon.
-fn told(running: &RunningRunner, reconciliation: &Reconciliation, cursor: u64) -> Vec<(String, VerdictStatus, i64)> {
+fn updates_after(
+    running: &RunningRunner,
+    reconciliation: &Reconciliation,
+    cursor: u64,
+) -> Vec<(String, VerdictStatus, i64)> {
     let noon = Timestamp::parse("2026-03-01T12:00:00Z").unwrap().as_millis();
     assert!(running.clock.now().as_millis() >= noon);
     let of = |entry: &AuditEntry| (entry.verdict.service.clone(), entry.verdict.status, entry.at.as_millis() - noon);
@@ -97,8 +101,8 @@ async fn silence_is_found_at_the_very_deadline_and_told_once() {
     let cursor = reconciliation.feed().start().1;
     let pass = async |millis: u64| {
         running.clock.advance(Duration::from_millis(millis));
-        reconciliation.look(running.clock.now()).await;
-        told(&running, &reconciliation, cursor)
+        reconciliation.check_overdue(running.clock.now()).await;
+        updates_after(&running, &reconciliation, cursor)
     };
     assert_eq!(pass(4_999).await, []);
     let stale = ("short".to_owned(), VerdictStatus::Stale, 5_000);
@@ -124,13 +128,13 @@ async fn silence_over_the_end_of_the_server_is_found_at_the_next_start() {
     let again = begin(&running, 2).await;
     let in_force = |reconciliation: &Reconciliation| reconciliation.status()[0].entry().unwrap().verdict.status;
     assert_eq!(in_force(&again), VerdictStatus::Verified, "as it was left");
-    again.look(running.clock.now()).await;
+    again.check_overdue(running.clock.now()).await;
     assert_eq!(in_force(&again), VerdictStatus::Stale);
     // And is not found again by the next.
     let third = begin(&running, 3).await;
     let cursor = third.feed().start().1;
-    third.look(running.clock.now()).await;
-    assert_eq!(told(&running, &third, cursor), []);
+    third.check_overdue(running.clock.now()).await;
+    assert_eq!(updates_after(&running, &third, cursor), []);
 }
 
 #[tokio::test]
@@ -146,7 +150,7 @@ async fn what_is_verified_again_is_told_each_time_and_shares_a_row_until_it_chan
     let gone = Verdict { status: VerdictStatus::Discrepancy, ..games(2) };
     reconciliation.record(AuditAction::Compare, vec![gone.clone()]).await;
     reconciliation.record(AuditAction::Compare, vec![gone]).await;
-    assert_eq!(told(&running, &reconciliation, 0).len(), 7);
+    assert_eq!(updates_after(&running, &reconciliation, 0).len(), 7);
     let rows = reconciliation.audit(super::sql::audit::AuditFilter::default(), 100).await.unwrap();
     let of = |entry: &AuditEntry| (entry.action, entry.verdict.status, entry.count);
     assert_eq!(

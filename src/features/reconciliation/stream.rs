@@ -125,7 +125,7 @@ impl Ticket {
         // Serialised here, outside of the lock.
         let update = Arc::new(Update::new(self.id.seq, news));
         self.filled = true;
-        self.feed.fill(self.id.seq, Some(Arc::clone(&update)));
+        self.feed.fill_place(self.id.seq, Some(Arc::clone(&update)));
         update
     }
 }
@@ -133,7 +133,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.filled {
-            self.feed.fill(self.id.seq, None);
+            self.feed.fill_place(self.id.seq, None);
         }
     }
 }
@@ -171,7 +171,7 @@ impl Feed {
         Ticket { feed: Arc::clone(self), id: EventId { seq, run: self.run.clone() }, filled: false }
     }
 
-    fn fill(&self, seq: u64, update: Option<Arc<Update>>) {
+    fn fill_place(&self, seq: u64, update: Option<Arc<Update>>) {
         let mut inner = self.inner.lock();
         inner.open.insert(seq, Some(update));
         let before = inner.head;
@@ -184,7 +184,7 @@ impl Feed {
     }
 
     /// Wakes when there is more. Taken before the first look, so that nothing falls between.
-    pub(crate) fn grown(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe_growth(&self) -> watch::Receiver<u64> {
         self.grown.subscribe()
     }
 
@@ -215,7 +215,7 @@ impl Feed {
     }
 
     /// Up to where nothing is in memory.
-    pub(crate) fn floor(&self) -> u64 {
+    pub(crate) fn oldest_dropped(&self) -> u64 {
         self.inner.lock().floor
     }
 }
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn what_was_begun_first_is_told_first_and_what_came_to_nothing_holds_nobody_up() {
         let feed = feed(10);
-        let woken = feed.grown();
+        let woken = feed.subscribe_growth();
         let (first, second, third) = (feed.ticket(), feed.ticket(), feed.ticket());
         assert_eq!((first.id.seq, third.id.seq), (11, 13));
         publish(third, "c");
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn hundreds_of_dashboards_share_one_serialisation() {
         let feed = feed(0);
-        let dashboards: Vec<_> = (0..1000).map(|_| (feed.grown(), feed.start().1)).collect();
+        let dashboards: Vec<_> = (0..1000).map(|_| (feed.subscribe_growth(), feed.start().1)).collect();
         let made = publish(feed.ticket(), "a").frame.as_ptr();
         for (mut woken, cursor) in dashboards {
             assert!(woken.has_changed().is_ok_and(|changed| changed));
@@ -324,7 +324,7 @@ mod tests {
             publish(feed.ticket(), "a");
         }
         assert!(matches!(feed.after(2), BufferedUpdates::Behind));
-        assert_eq!((seqs(feed.after(3)).len(), feed.floor()), (RECONCILIATION_RING_UPDATES_MAX, 3));
+        assert_eq!((seqs(feed.after(3)).len(), feed.oldest_dropped()), (RECONCILIATION_RING_UPDATES_MAX, 3));
         assert_eq!(feed.start().0.len(), 1, "one service");
     }
 

@@ -47,7 +47,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .hook(SessionsHook)
         .job(sessions.cleanup_job())
         .routes(routes::router(sessions, links))
-        .task(move |api| kept.keep(Arc::clone(&api.clock_trust)))
+        .task(move |api| kept.run_expiry(Arc::clone(&api.clock_trust)))
         .close(move || async move { last.store().await })
         .provides(ServerParts { sessions: table, administrator_link, ..ServerParts::default() }))
 }

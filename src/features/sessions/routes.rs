@@ -17,7 +17,9 @@ use crate::base::ids::{SessionId, UserId};
 use crate::engine::request::Durability;
 use crate::features::sessions::links::Links;
 use crate::features::sessions::rules::{self, Device, Session, Token};
-use crate::features::sessions::service::{Description, SessionCreation, SessionOpening, SessionStore, gone};
+use crate::features::sessions::service::{
+    Description, SessionCreation, SessionOpening, SessionStore, session_not_found,
+};
 use crate::features::sessions::table::LiveSession;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -214,7 +216,7 @@ async fn open(
 /// The `Set-Cookie` of a new session.
 fn cookie(sessions: &SessionStore, token: &Token) -> Result<HeaderValue> {
     let kept = sessions.table.terms().ttl;
-    sessions.table.cookie().keep(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))
+    sessions.table.cookie().set_token(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))
 }
 
 /// A page of sessions, newest first; `more` follow.
@@ -251,17 +253,17 @@ async fn list(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DescribeBody {
     /// What its user is at; at most 100 characters.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "deserialize_given")]
     #[schema(value_type = Option<String>, example = "combat")]
     current_phase: Option<Option<String>>,
     /// What its device is called; at most 100 characters.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "deserialize_given")]
     #[schema(value_type = Option<String>)]
     device_name: Option<Option<String>>,
 }
 
 /// Tells a member that is null from one that is left out.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+fn deserialize_given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -269,7 +271,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 fn current(sessions: &SessionStore, caller: &Caller) -> Result<std::sync::Arc<LiveSession>> {
     let none = || Error::not_found("this request shows no session; open one with POST /api/v1/sessions");
     let shown = caller.session().ok_or_else(none)?;
-    sessions.table.find(&shown.id, None).ok_or_else(gone)
+    sessions.table.find(&shown.id, None).ok_or_else(session_not_found)
 }
 
 /// Say what one is at
@@ -319,8 +321,8 @@ async fn end_current(
 /// The answer to whoever has ended their own session: their browser forgets it.
 fn logged_out(mut answer: Response, sessions: &SessionStore, headers: &HeaderMap) -> Response {
     let cookie = sessions.table.cookie();
-    let shows_own = cookie.shown(headers).is_ok_and(|shown| shown.is_some_and(|shown| shown.own));
-    answer.headers_mut().extend(cookie.forget().filter(|_| shows_own).map(|forget| (SET_COOKIE, forget)));
+    let shows_own = cookie.find_token(headers).is_ok_and(|shown| shown.is_some_and(|shown| shown.own));
+    answer.headers_mut().extend(cookie.clear_token().filter(|_| shows_own).map(|forget| (SET_COOKIE, forget)));
     answer
 }
 
@@ -342,7 +344,7 @@ async fn end(
     PathParameter(id): PathParameter,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
-    let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(gone)?;
+    let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(session_not_found)?;
     let own = caller.session().is_some_and(|shown| *shown.id == *id);
     let (_, durability) = sessions.end(vec![session]).await;
     let answer = revoked(durability)?;

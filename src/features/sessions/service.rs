@@ -143,10 +143,10 @@ impl SessionStore {
         let write = move |conn: &Connection, _: Timestamp| {
             let Description { device_name, current_phase } = &description;
             let said = sql::describe(conn, writer.id(), device_name.as_ref(), current_phase.as_ref())?;
-            Ok((writer.next_write(), said.ok_or_else(gone)?))
+            Ok((writer.next_write(), said.ok_or_else(session_not_found)?))
         };
         let (number, (name, phase)) = self.engine.rows(write).await?;
-        live.said(number, name, phase);
+        live.update_description(number, name, phase);
         Ok(live.session())
     }
 
@@ -197,14 +197,14 @@ impl SessionStore {
 
     /// The event loop: looks for expired sessions, and now and then stores what has changed. While the clock is doubted
     /// none is ended: an expired one is refused, and good again when the clock is set right.
-    pub(crate) async fn keep(self, trust: Arc<ClockTrust>) {
+    pub(crate) async fn run_expiry(self, trust: Arc<ClockTrust>) {
         let mut ticks = interval(SESSIONS_LOOKED_AT_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stores_every = SESSIONS_STORED_EVERY.as_secs() / SESSIONS_LOOKED_AT_EVERY.as_secs().max(1);
         let (mut looks, mut failing) = (0_u64, false);
         loop {
             ticks.tick().await;
-            let expired = if trust.is_trusted() { self.table.look() } else { 0 };
+            let expired = if trust.is_trusted() { self.table.expire_sessions() } else { 0 };
             if expired > 0 {
                 info!(expired, "sessions have expired");
             }
@@ -231,7 +231,7 @@ impl SessionStore {
                     summary.count("expired", keeper.table.over());
                     return Ok(summary);
                 }
-                keeper.table.look();
+                keeper.table.expire_sessions();
                 let ended = keeper.table.ended();
                 summary.count("expired", ended.len());
                 keeper.remove(ended).await?;
@@ -290,6 +290,6 @@ fn revocation(id: &SessionId) -> Revocation {
 }
 
 /// The refusal of a session that is not there, or is somebody else's.
-pub(crate) fn gone() -> Error {
+pub(crate) fn session_not_found() -> Error {
     Error::not_found("you have no such session; GET /api/v1/sessions lists yours")
 }

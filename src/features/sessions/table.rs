@@ -119,7 +119,7 @@ impl LiveSession {
 
     /// Takes in what its user says, unless something newer is known: answers may overtake each other on their way from
     /// the engine.
-    pub(super) fn said(&self, write: u64, device_name: Option<String>, current_phase: Option<String>) {
+    pub(super) fn update_description(&self, write: u64, device_name: Option<String>, current_phase: Option<String>) {
         let mut said = self.said.lock();
         if write > said.write {
             *said = ReportedUse { device_name, current_phase, write };
@@ -217,7 +217,7 @@ impl SessionTable {
     ) -> Result<(Arc<LiveSession>, Vec<Arc<LiveSession>>)> {
         let live = Arc::new(LiveSession::new(hash, session));
         let mut index = self.index.lock();
-        let oldest = surplus(&index, &live.opened)?;
+        let oldest = sessions_to_end(&index, &live.opened)?;
         if index.all.len() >= SESSIONS_MAX + oldest.len() {
             let message = "there are as many sessions as there may be; end some, or wait until some expire";
             return Err(SESSIONS_FULL.error(message));
@@ -296,7 +296,7 @@ impl SessionTable {
 
     /// Notes that sessions are used by what is open under them, and ends those that have expired. Returns how many have
     /// ended now.
-    pub fn look(&self) -> usize {
+    pub fn expire_sessions(&self) -> usize {
         let now = self.clock.now();
         let index = self.index.lock();
         let mut ended = 0;
@@ -340,7 +340,7 @@ impl SessionTable {
 }
 
 /// The sessions that end for a new one of the same user. Error: `sessions-full`.
-fn surplus(index: &SessionIndex, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
+fn sessions_to_end(index: &SessionIndex, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
     let Some(of) = index.of.get(&new.holder.viewer()) else { return Ok(Vec::new()) };
     let good = || of.values().filter(|live| !live.has_ended());
     let surplus = (good().count() + 1).saturating_sub(SESSIONS_PER_USER_MAX);

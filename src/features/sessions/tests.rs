@@ -57,7 +57,7 @@ impl Bench {
         self.keeper.open(&owner, SessionOpening { user, ..SessionOpening::default() }, &made).await
     }
 
-    fn shown(&self, token: &Token) -> Result<ActiveCredential> {
+    fn authenticate(&self, token: &Token) -> Result<ActiveCredential> {
         self.keeper.table.authenticate(token.expose(), &peer())
     }
 
@@ -87,7 +87,7 @@ fn sorted(ids: impl IntoIterator<Item = SessionId>) -> Vec<SessionId> {
 /// The sessions as a start of the server finds them.
 async fn restore(running: &RunningRunner) -> SessionStore {
     let (engine, clock) = (running.engine.clone(), Arc::clone(&running.clock) as _);
-    running.reads.ask(move |reader| SessionStore::restore(reader, engine, TERMS, clock)).await.unwrap()
+    running.reads.read(move |reader| SessionStore::restore(reader, engine, TERMS, clock)).await.unwrap()
 }
 
 fn block_on(test: impl Future<Output = ()>) {
@@ -114,11 +114,11 @@ proptest! {
                 sessions.push(bench.open(NAMES[which]).await.unwrap());
             }
             let (token, session) = sessions.remove(chosen.index(sessions.len()));
-            let shown = bench.shown(&token).unwrap();
+            let shown = bench.authenticate(&token).unwrap();
             bench.end(&session).await;
             // What is open under it is told, nobody gets in with it, no list has it, nobody can end it again.
             assert!(shown.life.is_cancelled());
-            assert_eq!(bench.shown(&token).unwrap_err().kind(), Kind::Unauthenticated);
+            assert_eq!(bench.authenticate(&token).unwrap_err().kind(), Kind::Unauthenticated);
             let table = &bench.keeper.table;
             assert!(table.find(session.id.as_str(), None).is_none());
             let of = table.list(Some(&session.holder.viewer()), None, 500).0;
@@ -128,7 +128,7 @@ proptest! {
             // The others are as they were, now and after a restart.
             assert_eq!(bench.good().await, sorted(sessions.iter().map(|(_, session)| session.id.clone())));
             for (token, session) in &sessions {
-                assert_eq!(*bench.shown(token).unwrap().id, *session.id.as_str());
+                assert_eq!(*bench.authenticate(token).unwrap().id, *session.id.as_str());
                 assert_eq!(again.table.authenticate(token.expose(), &peer()).unwrap().viewer, session.holder.viewer());
             }
         });
@@ -163,7 +163,7 @@ async fn a_session_is_restored_with_all_that_is_known_of_it() {
     let bench = Bench::start().await;
     let (token, session) = bench.open("ann").await.unwrap();
     bench.running.clock.advance(DAY);
-    bench.shown(&token).unwrap();
+    bench.authenticate(&token).unwrap();
     let live = bench.keeper.table.find(session.id.as_str(), Some(&user("ann"))).unwrap();
     assert!(bench.keeper.table.find(session.id.as_str(), Some(&user("bob"))).is_none(), "it is not bob's");
     let said = Description { device_name: Some(Some("laptop".into())), current_phase: Some(Some("combat".into())) };
@@ -189,19 +189,19 @@ async fn an_unused_session_expires_and_one_in_use_goes_on() {
     let bench = Bench::start().await;
     let ((idle, _), (used, session)) = (bench.open("ann").await.unwrap(), bench.open("ann").await.unwrap());
     let (followed, _) = bench.open("ann").await.unwrap();
-    let stream = bench.shown(&followed).unwrap();
-    let unused = bench.shown(&idle).unwrap().life;
+    let stream = bench.authenticate(&followed).unwrap();
+    let unused = bench.authenticate(&idle).unwrap().life;
     for day in 1..=60 {
         bench.running.clock.advance(DAY);
-        assert_eq!(bench.keeper.table.look(), usize::from(day == 7));
+        assert_eq!(bench.keeper.table.expire_sessions(), usize::from(day == 7));
         if day % 6 == 0 {
-            let shown = bench.shown(&used).unwrap();
+            let shown = bench.authenticate(&used).unwrap();
             // Renewed after 15 days, and from then on at each use that comes 15 days after the last renewal.
             assert_eq!(shown.keep_cookie, (day % 18 == 0).then_some(TERMS.ttl), "day {day}");
         }
     }
     assert!(unused.is_cancelled() && !stream.life.is_cancelled());
-    assert_eq!(bench.shown(&idle).unwrap_err().kind(), Kind::Unauthenticated);
+    assert_eq!(bench.authenticate(&idle).unwrap_err().kind(), Kind::Unauthenticated);
     let live = bench.keeper.table.find(session.id.as_str(), None).unwrap();
     assert_eq!(bench.keeper.table.expires_at(&live.session()), session.created_at.plus(67 * DAY));
     // What keeps a session in use has gone: it ends a week after.
@@ -238,9 +238,9 @@ async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens
         bench.running.clock.advance(Duration::from_secs(1));
         tokens.push(bench.open("ann").await.unwrap().0);
     }
-    let shown = bench.shown(&current).unwrap();
+    let shown = bench.authenticate(&current).unwrap();
     bench.running.clock.advance(Duration::from_secs(1));
-    bench.shown(&tokens[0]).unwrap();
+    bench.authenticate(&tokens[0]).unwrap();
     // With one of them: each but the first takes the place of the one before.
     let made = SessionCreation { entropy: &bench.entropy, now: bench.running.clock.now() };
     let caller = |shown: ActiveCredential| Caller {
@@ -253,23 +253,23 @@ async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens
     for _ in 0..3 {
         opened.push(bench.keeper.open(&caller(shown.clone()), SessionOpening::default(), &made).await.unwrap().0);
     }
-    let refused = |token: &Token| bench.shown(token).is_err();
+    let refused = |token: &Token| bench.authenticate(token).is_err();
     assert_eq!(opened.iter().map(refused).collect::<Vec<_>>(), [true, true, false]);
     assert!(!tokens.iter().any(refused), "no other device of hers goes");
-    let other = caller(bench.shown(&tokens[5]).unwrap());
+    let other = caller(bench.authenticate(&tokens[5]).unwrap());
     let full = bench.keeper.open(&other, SessionOpening::default(), &made).await.unwrap_err();
     assert_eq!(full.slug(), Some("sessions-full"));
     // By an administrator, who shows none: those that were unused for longest go. All were just used, to see that they
     // are there; of those that were used at once the oldest goes first.
     bench.running.clock.advance(Duration::from_secs(1));
-    bench.shown(&current).unwrap();
-    bench.shown(&tokens[0]).unwrap();
+    bench.authenticate(&current).unwrap();
+    bench.authenticate(&tokens[0]).unwrap();
     for _ in 0..3 {
         bench.running.clock.advance(Duration::from_secs(1));
         bench.open("ann").await.unwrap();
     }
     assert_eq!(tokens.iter().map(refused).collect::<Vec<_>>()[..6], [false, true, true, true, false, false]);
-    assert!(bench.shown(&current).is_ok() && bench.shown(&of_bob).is_ok());
+    assert!(bench.authenticate(&current).is_ok() && bench.authenticate(&of_bob).is_ok());
     assert_eq!(bench.good().await.len(), SESSIONS_PER_USER_MAX + 1);
 }
 
@@ -313,7 +313,7 @@ async fn opening_and_ending_at_once_leaves_memory_and_disk_the_same() {
             match number % 5 {
                 0 => drop(bench.keeper.end(table.others(&session.holder.viewer(), None)).await),
                 1 => drop(bench.keeper.end(table.find(session.id.as_str(), None).into_iter().collect()).await),
-                2 => drop(bench.shown(&token)),
+                2 => drop(bench.authenticate(&token)),
                 _ => {}
             }
         })

@@ -184,7 +184,7 @@ async fn mine(
         }
     };
     let asked = viewer.clone();
-    let standing = api.reads.ask(move |reader| reader.rows(|conn| service::standing(conn, &asked))).await?;
+    let standing = api.reads.read(move |reader| reader.rows(|conn| service::usage_of(conn, &asked))).await?;
     let owner = viewer == Viewer::Owner;
     let defaults = if owner { Limits::default() } else { usage.defaults };
     let EffectivePlan { name, limits, period, reset_at } = standing.plan(defaults, api.clock.now());
@@ -294,7 +294,7 @@ impl From<Subscription> for SubscriptionItem {
 async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let (after, limit) = (page.after.unwrap_or_default(), page.limit);
-    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::list(conn, &after, limit + 1))).await?;
+    let found = api.reads.read(move |reader| reader.rows(|conn| sql::list(conn, &after, limit + 1))).await?;
     let key = |subscription: &Subscription| subscription.user.to_string();
     Ok(json(Success::Done, &Page::new(found, limit, key, SubscriptionItem::from))?)
 }
@@ -310,7 +310,7 @@ async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> Hand
 async fn one(State(api): State<Api>, caller: Caller, UserPath(user): UserPath) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let asked = user.clone();
-    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::subscription(conn, asked.as_str()))).await?;
+    let found = api.reads.read(move |reader| reader.rows(|conn| sql::subscription(conn, asked.as_str()))).await?;
     let absent = || Error::not_found(format!("{user} has no subscription, so the default plan is in force"));
     Ok(json(Success::Done, &SubscriptionItem::from(found.ok_or_else(absent)?))?)
 }

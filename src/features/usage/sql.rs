@@ -14,7 +14,7 @@ const COLUMNS: &str = "s.user_id, s.plan, s.status, s.period_start, s.period_end
                        s.parties_max, s.encounters_max, s.creatures_max";
 
 /// How `who` stands: a user, or the owner by the name of its scope. Error: `Damaged`.
-pub(crate) fn standing(conn: &Connection, who: &str) -> Result<UsageState> {
+pub(crate) fn read_usage(conn: &Connection, who: &str) -> Result<UsageState> {
     let subscription = subscription(conn, who)?;
     let sql = "SELECT parties, encounters, creatures FROM usage_counters WHERE user_id = ?1";
     let read = |row: &Row<'_>| {
@@ -66,7 +66,7 @@ pub(crate) fn put(conn: &Connection, subscription: &Subscription) -> Result<()> 
 }
 
 /// Sets the period of an active subscription forward from the one that ended at `ended`. Whether it stood there.
-pub(crate) fn roll(conn: &Connection, user: &str, ended: Timestamp, next: Period) -> Result<bool> {
+pub(crate) fn advance_period(conn: &Connection, user: &str, ended: Timestamp, next: Period) -> Result<bool> {
     let sql = "UPDATE subscriptions SET period_start = ?3, period_end = ?4
                WHERE user_id = ?1 AND period_end = ?2 AND status = 'active'";
     let row = (user, ended.to_string(), next.start.to_string(), next.end.to_string());
@@ -89,7 +89,7 @@ pub(crate) fn count(conn: &Connection, who: &str, thing: CountedKind, at: Timest
 }
 
 /// At most `limit` users, those after `after`, whose active subscription has a period that ended by `now`.
-pub(crate) fn due(conn: &Connection, after: &str, limit: usize, now: Timestamp) -> Result<Vec<String>> {
+pub(crate) fn users_due(conn: &Connection, after: &str, limit: usize, now: Timestamp) -> Result<Vec<String>> {
     let sql = "SELECT user_id FROM subscriptions WHERE status = 'active' AND period_end <= ?1 AND user_id > ?2
                ORDER BY user_id LIMIT ?3";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

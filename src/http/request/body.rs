@@ -192,7 +192,7 @@ async fn collect(mut stream: BodyDataStream, announced: usize, bytes_max: usize)
     }
     let (mut first, mut all, mut read) = (Bytes::new(), BytesMut::new(), 0);
     while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(broken)?;
+        let piece = piece.map_err(body_error)?;
         read += piece.len();
         if read > bytes_max {
             return Err(too_large(bytes_max));
@@ -215,7 +215,7 @@ fn too_large(bytes_max: usize) -> Error {
 }
 
 /// Why a body ended early.
-fn broken(error: axum::Error) -> Error {
+fn body_error(error: axum::Error) -> Error {
     if error.into_inner().is::<BodyTimeout>() {
         REQUEST_TIMEOUT.error("the request body did not come in time")
     } else {

@@ -274,7 +274,7 @@ struct ShownToken<'a> {
 /// The token that a request shows. Errors: `Invalid` for one that is repeated or is not said as it should be.
 fn token<'a>(headers: &'a HeaderMap, cookie: &SessionCookie) -> Result<Option<ShownToken<'a>>> {
     let bearer = bearer(headers)?;
-    let cookie = cookie.shown(headers)?.map(|shown| shown.token);
+    let cookie = cookie.find_token(headers)?.map(|shown| shown.token);
     match (bearer, cookie) {
         (Some(bearer), Some(cookie)) if bearer != cookie => {
             Err(Error::invalid("the request shows two sessions; show one"))
@@ -340,14 +340,14 @@ impl CallerResolution {
 
     /// What the browser that sent `headers` is to be told about its `cookie`, if it sent one.
     pub(crate) fn cookie_update(&self, headers: &HeaderMap, cookie: &SessionCookie) -> Option<CookieUpdate> {
-        let shown = cookie.shown(headers).ok()??;
+        let shown = cookie.find_token(headers).ok()??;
         match self {
             Self::Known(caller) => {
                 let kept = caller.credential.as_ref()?.keep_cookie?;
-                cookie.keep(shown.token, kept).map(CookieUpdate::Keep)
+                cookie.set_token(shown.token, kept).map(CookieUpdate::Keep)
             }
             // One that another server may have set is left alone.
-            Self::Refused(Kind::Unauthenticated, ..) if shown.own => cookie.forget().map(CookieUpdate::Forget),
+            Self::Refused(Kind::Unauthenticated, ..) if shown.own => cookie.clear_token().map(CookieUpdate::Forget),
             Self::Refused(..) => None,
         }
     }
@@ -411,7 +411,7 @@ mod tests {
         headers
     }
 
-    fn asked(peer: &str, headers: &HeaderMap) -> Result<Viewer, Kind> {
+    fn viewer_of(peer: &str, headers: &HeaderMap) -> Result<Viewer, Kind> {
         let peer = Peer::at(peer.parse().unwrap(), CancellationToken::new());
         let mut headers = headers.clone();
         headers.insert("host", HeaderValue::from_static("localhost:7766"));
@@ -424,10 +424,10 @@ mod tests {
     #[test]
     fn this_machine_is_the_owner_and_others_are_nobody() {
         for peer in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
-            assert_eq!(asked(peer, &HeaderMap::new()), Ok(Viewer::Owner), "{peer}");
+            assert_eq!(viewer_of(peer, &HeaderMap::new()), Ok(Viewer::Owner), "{peer}");
         }
         for peer in ["192.168.1.5:5", "100.64.1.2:5", "[fe80::1]:5", "[::ffff:10.0.0.1]:5"] {
-            assert_eq!(asked(peer, &HeaderMap::new()), Err(Kind::Unauthenticated), "{peer}");
+            assert_eq!(viewer_of(peer, &HeaderMap::new()), Err(Kind::Unauthenticated), "{peer}");
         }
     }
 
@@ -435,22 +435,29 @@ mod tests {
     fn an_unknown_session_is_never_the_owner() {
         let here = "127.0.0.1:5";
         for unknown in [&b"Bearer x"[..], b"bearer  x ", b"Bearer rejoin_session_x"] {
-            assert_eq!(asked(here, &headers("authorization", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
+            assert_eq!(
+                viewer_of(here, &headers("authorization", &[unknown])),
+                Err(Kind::Unauthenticated),
+                "{unknown:?}"
+            );
         }
         for malformed in [&b""[..], b"Bearer", b"Bearer ", b"Basic eDp5", b"x", b"Bearer \xff"] {
-            assert_eq!(asked(here, &headers("authorization", &[malformed])), Err(Kind::Invalid), "{malformed:?}");
+            assert_eq!(viewer_of(here, &headers("authorization", &[malformed])), Err(Kind::Invalid), "{malformed:?}");
         }
-        assert_eq!(asked(here, &headers("authorization", &[b"Bearer x", b"Bearer x"])), Err(Kind::Invalid));
+        assert_eq!(viewer_of(here, &headers("authorization", &[b"Bearer x", b"Bearer x"])), Err(Kind::Invalid));
         for unknown in [&b"a=b; rejoin_session=x; c"[..], b"rejoin_session=", b"rejoin_session", b"rejoin_session=\xff"]
         {
-            assert_eq!(asked(here, &headers("cookie", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
+            assert_eq!(viewer_of(here, &headers("cookie", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
         }
-        assert_eq!(asked(here, &headers("cookie", &[b"rejoin_session=x", b"rejoin_session=y"])), Err(Kind::Invalid));
-        assert_eq!(asked(here, &headers("cookie", &[b"other=\xff"])), Ok(Viewer::Owner));
+        assert_eq!(
+            viewer_of(here, &headers("cookie", &[b"rejoin_session=x", b"rejoin_session=y"])),
+            Err(Kind::Invalid)
+        );
+        assert_eq!(viewer_of(here, &headers("cookie", &[b"other=\xff"])), Ok(Viewer::Owner));
         let mut both = headers("cookie", &[b"rejoin_session=x"]);
         both.append("authorization", HeaderValue::from_static("Bearer x"));
-        assert_eq!(asked(here, &both), Err(Kind::Unauthenticated));
+        assert_eq!(viewer_of(here, &both), Err(Kind::Unauthenticated));
         both.insert("authorization", HeaderValue::from_static("Bearer y"));
-        assert_eq!(asked(here, &both), Err(Kind::Invalid));
+        assert_eq!(viewer_of(here, &both), Err(Kind::Invalid));
     }
 }

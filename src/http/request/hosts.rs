@@ -104,7 +104,7 @@ impl Hosts {
             headers.get(name).is_some_and(|value| wanted.iter().any(|wanted| value.as_bytes() == wanted.as_bytes()))
         };
         let navigates = says("sec-fetch-mode", &["navigate"]) && matches!(*method, Method::GET | Method::HEAD);
-        if says("sec-fetch-site", &["cross-site", "same-site"]) && !navigates { Err(foreign(None)) } else { Ok(()) }
+        if says("sec-fetch-site", &["cross-site", "same-site"]) && !navigates { Err(foreign_origin_error(None)) } else { Ok(()) }
     }
 
     /// Whether `origin` is one of our own pages.
@@ -132,7 +132,7 @@ fn foreign_host(host: &str) -> String {
 }
 
 /// What is said to a page of another origin. It is repeated only if it is one that could be allowed.
-fn foreign(origin: Option<&str>) -> Error {
+fn foreign_origin_error(origin: Option<&str>) -> Error {
     let remedy = match origin {
         None => "; --allowed-origin (allowed-origin in the file) lets pages in that ask with CORS".to_owned(),
         Some("null") => "; this one has no origin (a file, a sandboxed frame): have it served, such as by --public \

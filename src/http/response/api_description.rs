@@ -73,7 +73,7 @@ pub(crate) struct ProblemSchema {
     pub detail: String,
     /// `invalid-request`: which parts of the request are wrong.
     #[schema(required = false)]
-    pub errors: Vec<FieldError>,
+    pub errors: Vec<FieldErrorSchema>,
     /// `version-conflict`, `already-exists`: the version that the document has; 0 when there is none.
     #[schema(required = false)]
     pub current_version: u64,
@@ -120,7 +120,7 @@ pub(crate) struct ProblemSchema {
 #[expect(dead_code, reason = "only its schema is used")]
 #[derive(ToSchema)]
 #[schema(as = Misfit)]
-pub(crate) struct FieldError {
+pub(crate) struct FieldErrorSchema {
     /// Where: a member, a parameter, a header, or `body`.
     pub field: String,
     /// What is wrong with it.

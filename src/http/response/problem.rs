@@ -148,7 +148,7 @@ mod tests {
         remedy: "",
     };
 
-    async fn told(error: Error) -> (http::response::Parts, Value) {
+    async fn rendered(error: Error) -> (http::response::Parts, Value) {
         let (parts, body) = HttpError(error).into_response().into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         (parts, serde_json::from_slice(&bytes).unwrap())
@@ -157,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn a_problem_has_its_members_and_those_that_help() {
         let error = Error::new(Kind::VersionConflict, "not at version 3").with("currentVersion", 4).with("status", 1);
-        let (parts, body) = told(error).await;
+        let (parts, body) = rendered(error).await;
         assert_eq!(parts.headers[CONTENT_TYPE], MEDIA_TYPE);
         assert_eq!(
             body,
@@ -166,13 +166,13 @@ mod tests {
                 "detail": "not at version 3", "currentVersion": 4
             })
         );
-        let (parts, body) = told(Error::new(Kind::PreconditionFailed, "not at version 3")).await;
+        let (parts, body) = rendered(Error::new(Kind::PreconditionFailed, "not at version 3")).await;
         assert_eq!((parts.status.as_u16(), &body["type"]), (412, &"/problems/version-conflict".into()));
     }
 
     #[tokio::test]
     async fn a_problem_with_a_name_of_its_own_keeps_the_status_of_its_kind() {
-        let (parts, body) = told(SEAT_TAKEN.error("seat 3 is bob's")).await;
+        let (parts, body) = rendered(SEAT_TAKEN.error("seat 3 is bob's")).await;
         assert_eq!(parts.status, StatusCode::CONFLICT);
         assert_eq!((&body["type"], &body["title"]), (&"/problems/seat-taken".into(), &"This seat is taken".into()));
         assert_eq!((&body["status"], &body["detail"]), (&409.into(), &"seat 3 is bob's".into()));
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_internal_failure_tells_nothing_of_its_source() {
-        let (parts, body) = told(Error::internal("disk sda1 is on fire")).await;
+        let (parts, body) = rendered(Error::internal("disk sda1 is on fire")).await;
         assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body.to_string().contains("sda1"));
         assert!(parts.extensions.get::<UnloggedCause>().unwrap().0.to_string().contains("sda1"));
@@ -188,10 +188,10 @@ mod tests {
 
     #[tokio::test]
     async fn storage_failures_say_when_to_come_back() {
-        let (parts, body) = told(Error::new(Kind::StorageFull, "full").with("retryAfterSeconds", 9)).await;
+        let (parts, body) = rendered(Error::new(Kind::StorageFull, "full").with("retryAfterSeconds", 9)).await;
         assert_eq!((parts.status.as_u16(), &parts.headers[RETRY_AFTER]), (507, &HeaderValue::from_static("9")));
         assert_eq!(body["retryAfterSeconds"], 9);
-        let (parts, body) = told(Error::new(Kind::StorageUnavailable, "away")).await;
+        let (parts, body) = rendered(Error::new(Kind::StorageUnavailable, "away")).await;
         assert_eq!((parts.status.as_u16(), &parts.headers[RETRY_AFTER]), (503, &HeaderValue::from_static("5")));
         assert_eq!(body["retryAfterSeconds"], 5);
     }

@@ -74,7 +74,7 @@ impl HeadScanner {
 
     /// Takes bytes as they arrived, up to the end of a head: what is behind it is taken after
     /// [`body_follows`](Self::body_follows). Returns how many it took.
-    fn take(&mut self, bytes: &[u8]) -> usize {
+    fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(rest @ [next, ..]) = bytes.get(taken..) {
             taken += match self.part {
@@ -157,7 +157,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadReader<S> {
         let this = &mut *self;
         if !this.held.is_empty() {
             let fits = this.held.get(..buf.remaining()).unwrap_or(&this.held);
-            let taken = this.scanner.lock().take(fits);
+            let taken = this.scanner.lock().feed(fits);
             if taken == 0 {
                 return Poll::Ready(Err(head_without_end()));
             }
@@ -171,7 +171,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadReader<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let arrived = buf.filled().get(before..).unwrap_or_default();
-        let taken = this.scanner.lock().take(arrived);
+        let taken = this.scanner.lock().feed(arrived);
         if taken < arrived.len() {
             if taken == 0 {
                 return Poll::Ready(Err(head_without_end()));
@@ -221,7 +221,7 @@ mod tests {
                 found.push(scanner.body_follows(framing));
             }
             let piece = rest.get(..size).unwrap_or(rest);
-            let taken = scanner.take(piece);
+            let taken = scanner.feed(piece);
             rest = rest.get(taken..).unwrap_or_default();
         }
         if scanner.part == HeadPart::AfterHead {

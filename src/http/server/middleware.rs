@@ -198,7 +198,7 @@ impl Middleware {
 
     /// The document that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when
     /// it is not known who asks: it refuses them without a word about the document.
-    fn about_moved_document(&self, request: &Request<Body>) -> Option<(DocumentName, Viewer)> {
+    fn find_moved_document(&self, request: &Request<Body>) -> Option<(DocumentName, Viewer)> {
         let paths = self.deps.relocation_paths.as_ref()?;
         let name = relocation::moved_document(&self.reads.hub, paths, request.uri())?;
         let caller = request.extensions().get::<CallerResolution>()?.caller()?;

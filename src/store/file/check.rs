@@ -14,7 +14,7 @@ use std::thread;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::document::{DamagedDocument, judge};
+use super::document::{DamagedDocument, assess_document};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Seq, Version};
 use crate::store::connection::connect;
@@ -93,13 +93,13 @@ pub(crate) fn check_file(
     mut tell: impl FnMut(FileDefect),
     mut show: impl FnMut(CheckProgress),
 ) -> Result<CheckReport, OpenError> {
-    let _files = CreatedFiles::remember(path, file_use);
+    let _files = CreatedFiles::record_created(path, file_use);
     let fail = |source: StoreError| failed(path, source);
     let open = || open_with_key(path, beside);
     let (conn, key) = open()?;
     let count = "SELECT count(*) FROM documents";
     let total =
-        conn.query_row(count, [], |row| rows::number(row, 0)).or_else(zero_if_damaged).map_err(|e| fail(e.into()))?;
+        conn.query_row(count, [], |row| rows::number(row, 0)).or_else(zero_on_damage).map_err(|e| fail(e.into()))?;
     let unproven = key.is_none().then(|| {
         format!("the key of its MACs, {INTEGRITY_KEY_NAME}, is not there: rows that somebody else wrote are not found")
     });
@@ -226,7 +226,7 @@ fn check_documents(
         let (mut documents, mut bytes) = (0, 0);
         for key in keys {
             let transaction = conn.unchecked_transaction()?;
-            let Some(judged) = judge(&transaction, key)? else { continue };
+            let Some(judged) = assess_document(&transaction, key)? else { continue };
             documents += 1;
             bytes += judged.bytes;
             if let Some(damage) = judged.damage {
@@ -262,7 +262,7 @@ fn check_whole(conn: &Connection, sender: &SyncSender<Message>) -> Result<(), St
         let damage = DamagedDocument { key, name, version: Version::ZERO, last_good: None, what };
         let _ = sender.send(Message::Finding(FileDefect::Document(damage)));
     }
-    for complaint in rows_without_parent(&transaction)? {
+    for complaint in orphaned_rows(&transaction)? {
         tell(complaint);
     }
     Ok(())
@@ -276,7 +276,7 @@ pub(super) fn integrity(conn: &Connection) -> Result<Vec<String>, StoreError> {
 }
 
 /// Rows of features that refer to what is not there. Those of events and snapshots are told with their documents.
-fn rows_without_parent(conn: &Connection) -> Result<Vec<String>, StoreError> {
+fn orphaned_rows(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT \"table\", parent, count(*) FROM pragma_foreign_key_check
                WHERE \"table\" NOT IN ('events', 'snapshots') GROUP BY 1, 2";
     let mut statement = conn.prepare(sql)?;
@@ -287,7 +287,7 @@ fn rows_without_parent(conn: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(complaints.collect::<rusqlite::Result<_>>()?)
 }
 
-fn zero_if_damaged(error: rusqlite::Error) -> rusqlite::Result<u64> {
+fn zero_on_damage(error: rusqlite::Error) -> rusqlite::Result<u64> {
     if is_damage(&error) { Ok(0) } else { Err(error) }
 }
 
@@ -312,7 +312,7 @@ struct CreatedFiles<'a> {
 }
 
 impl<'a> CreatedFiles<'a> {
-    fn remember(path: &'a Path, file_use: FileUse) -> Self {
+    fn record_created(path: &'a Path, file_use: FileUse) -> Self {
         Self { path, remove: file_use == FileUse::Unused && !wal::path_of(path).exists() }
     }
 }

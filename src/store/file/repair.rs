@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 use serde_json::json;
 
 use super::check::{failed, integrity};
-use super::document::{DamagedDocument, judge};
+use super::document::{DamagedDocument, assess_document};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
 use crate::document::access::Access;
@@ -166,13 +166,13 @@ fn repair_document(
             repair(&transaction, &DocumentRepair::Remove(key))?;
             RepairOutcome::Removed
         }
-        Ok(name) => match cut_back(&transaction, &name, damaged, end)? {
+        Ok(name) => match truncate_document(&transaction, &name, damaged, end)? {
             Some(repaired) => repaired,
             None => make_tombstone(&transaction, &name, key, end, now)?,
         },
     };
     // What was written is read back before it counts.
-    if let Some(judged) = judge(&transaction, key)?
+    if let Some(judged) = assess_document(&transaction, key)?
         && let Some(still) = judged.damage
     {
         return Err(crate::store::error::damaged(
@@ -208,7 +208,7 @@ fn newest(conn: &Connection, key: i64) -> Result<TrimPoint, StoreError> {
 
 /// Puts a document back to its newest good version, with as much of its history as can be proved. `None`: there is no
 /// such version.
-fn cut_back(
+fn truncate_document(
     conn: &Connection,
     name: &DocumentName,
     damaged: &DamagedDocument,

@@ -73,7 +73,7 @@ impl Reader {
         }
         let files = self.files();
         let opened = UncachedConnection::open(self.active().clone(), Arc::clone(&files));
-        look(&opened.map_err(|error| files.explain(error.into()))?)
+        look(&opened.map_err(|error| files.to_public_error(error.into()))?)
     }
 }
 
@@ -95,8 +95,9 @@ impl UncachedConnection {
     /// See [`Reader::read_transaction`].
     pub fn read_transaction<T>(&self, look: impl FnOnce(&ReadTransaction<'_>) -> Result<T>) -> Result<T> {
         let _read = self.active.begin(&self.conn);
-        let transaction = self.conn.unchecked_transaction().map_err(|error| self.files.explain(error.into()))?;
-        look(&ReadTransaction(&transaction)).map_err(|error| self.files.explain(error.into()))
+        let transaction =
+            self.conn.unchecked_transaction().map_err(|error| self.files.to_public_error(error.into()))?;
+        look(&ReadTransaction(&transaction)).map_err(|error| self.files.to_public_error(error.into()))
     }
 }
 
@@ -260,7 +261,7 @@ impl<'a> ReadTransaction<'a> {
     }
 }
 
-/// The beginning of a query for [`standing`].
+/// The beginning of a query for a [`StoredDocument`].
 const STORED_DOCUMENT: &str =
     "SELECT d.key, d.collection, d.id, d.host, d.access, d.created_at, d.access_seq, d.base_version,
         d.base_hash, e.version, e.hash, e.seq, e.deletes

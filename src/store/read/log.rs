@@ -122,7 +122,7 @@ pub(crate) fn history(
 }
 
 /// The newest events of the whole log, oldest first.
-pub(crate) fn tail(conn: &Connection, bound: PageBound) -> Result<Vec<Event>, StoreError> {
+pub(crate) fn newest_events(conn: &Connection, bound: PageBound) -> Result<Vec<Event>, StoreError> {
     let rest = "ORDER BY e.seq DESC LIMIT ?1";
     let mut events = read_page(conn, rest, [rows::count(bound.events)], bound)?;
     events.reverse();
@@ -159,7 +159,7 @@ fn merged(
     for key in keys {
         let Some(row) = rows::document_by_key(conn, key)? else { continue };
         let version = version_at(conn, &row, after)?.next();
-        if let Some(seq) = following(conn, key, version)? {
+        if let Some(seq) = seq_after_version(conn, key, version)? {
             next.push(Reverse((seq, key, version)));
         }
     }
@@ -176,7 +176,7 @@ fn merged(
         if !page.push(rows.event(row)?) {
             break;
         }
-        if let Some(seq) = following(conn, key, version.next())? {
+        if let Some(seq) = seq_after_version(conn, key, version.next())? {
             next.push(Reverse((seq, key, version.next())));
         }
     }
@@ -282,7 +282,7 @@ pub(crate) fn version_at(conn: &Connection, row: &DocumentRow, seq: Seq) -> Resu
 }
 
 /// The seq of the event that makes `version`; `None` when the document is not there yet.
-fn following(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, StoreError> {
+fn seq_after_version(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, StoreError> {
     let seq = seq_of(conn, key, version)?;
     if seq.is_none()
         && rows::head_version(conn, key)?.is_some_and(|head| head >= version)

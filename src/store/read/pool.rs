@@ -106,7 +106,7 @@ pub(crate) fn read<T>(
         f(&transaction)
     })();
     connection.failed = matches!(result, Err(StoreError::Sql(_)));
-    result.map_err(|failure| connection.files.explain(failure))
+    result.map_err(|failure| connection.files.to_public_error(failure))
 }
 
 /// Runs `f` outside of any transaction, on a connection that may write to other files meanwhile. Error, beside those of
@@ -123,7 +123,7 @@ pub(crate) fn with_connection<T>(
         result
     })();
     connection.failed = matches!(result, Err(StoreError::Sql(_)));
-    result.map_err(|failure| connection.files.explain(failure))
+    result.map_err(|failure| connection.files.to_public_error(failure))
 }
 
 /// Closes the only connection of an exclusive pool while `attempt` runs, and opens it again when that fails.

@@ -365,8 +365,8 @@ impl Reader {
 
     /// The newest events of the whole log, at most `limit` and at most `bytes_max` bytes of their bodies (one event in
     /// any case), oldest first.
-    pub fn tail(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
-        self.read(|conn| log::tail(conn, PageBound { events: limit, bytes: bytes_max }))
+    pub fn newest_events(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
+        self.read(|conn| log::newest_events(conn, PageBound { events: limit, bytes: bytes_max }))
     }
 }
 

@@ -245,7 +245,7 @@ pub(super) fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -
         }
         other => other?,
     };
-    if anchor(conn, row, version)? != Some((snapshot.seq, snapshot.hash)) {
+    if snapshot_anchor(conn, row, version)? != Some((snapshot.seq, snapshot.hash)) {
         return Err(damaged(name, version, None, "the snapshot does not belong to its event").into());
     }
     Ok((snapshot, version))
@@ -260,7 +260,7 @@ fn newest_snapshot(conn: &Connection, row: &DocumentRow, at: Option<Version>) ->
 }
 
 /// Seq and hash that a snapshot at `version` must have: those of its event, or of the base when that is trimmed.
-fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<(Seq, Hash)>, StoreError> {
+fn snapshot_anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<(Seq, Hash)>, StoreError> {
     if version == row.base.version {
         return Ok(Some((row.base.seq, row.base.hash)));
     }

@@ -33,7 +33,7 @@ fn check(sql: &str, version: u64, last_good: Option<u64>) {
     world.tamper(sql);
     assert_names(&world.reader.load(&named("games/a")).unwrap_err(), version, last_good);
     assert_names(&world.reader.state_at(&named("games/a"), Version(20)).unwrap_err(), version, last_good);
-    same(&world.reader.load(&named("games/b")).unwrap().unwrap(), world.documents["games/b"].last().unwrap());
+    assert_same(&world.reader.load(&named("games/b")).unwrap().unwrap(), world.documents["games/b"].last().unwrap());
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn a_changed_snapshot_is_found_and_passed_over_where_the_events_are_there() {
         let world = world();
         world.tamper(sql);
         let (name, newest) = (named("games/a"), world.documents["games/a"].last().unwrap());
-        same(&world.reader.load(&name).unwrap().unwrap(), newest);
-        same(&world.reader.state_at(&name, Version(20)).unwrap(), newest);
+        assert_same(&world.reader.load(&name).unwrap().unwrap(), newest);
+        assert_same(&world.reader.state_at(&name, Version(20)).unwrap(), newest);
         assert_eq!(world.reader.verify(&name).unwrap_err().kind(), Kind::Damaged, "{sql}");
         // Without an event since the snapshot before it the changed one is needed.
         world.tamper("DELETE FROM events WHERE document = 1 AND version = 9");
@@ -98,9 +98,9 @@ fn damaged_history_is_found_in_pages_and_streams_too() {
     for filter in [one, all] {
         assert_names(&reader.events_between(&filter, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
     }
-    assert_names(&reader.tail(100, usize::MAX).unwrap_err(), 7, None);
+    assert_names(&reader.newest_events(100, usize::MAX).unwrap_err(), 7, None);
     // What is behind the snapshot does not need it.
-    same(&reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
+    assert_same(&reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn a_history_that_does_not_verify_is_left_alone_and_stops_nothing() {
     world.change("games/a", Some(json!({ "round": 11 })));
     world.commit();
     assert_eq!(first(&world), 1);
-    same(&world.reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
+    assert_same(&world.reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
     assert_eq!(world.writer().head().seq, Seq(11));
 }
 

@@ -89,12 +89,12 @@ proptest! {
 fn pages_are_bounded_by_bytes_and_hold_at_least_one_event() {
     let changes: Vec<_> = (0..20).map(|index| (index, false)).collect();
     let world = world(&changes);
-    let all = world.reader.tail(100, usize::MAX).unwrap();
+    let all = world.reader.newest_events(100, usize::MAX).unwrap();
     assert_eq!(all.iter().map(|e| e.seq.0).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
     let bytes: usize = all[17..].iter().map(|event| event.body.len()).sum();
-    assert_eq!(world.reader.tail(100, bytes).unwrap().len(), 3);
-    assert_eq!(world.reader.tail(2, bytes).unwrap().len(), 2);
-    assert_eq!(world.reader.tail(100, 1).unwrap().len(), 1);
+    assert_eq!(world.reader.newest_events(100, bytes).unwrap().len(), 3);
+    assert_eq!(world.reader.newest_events(2, bytes).unwrap().len(), 2);
+    assert_eq!(world.reader.newest_events(100, 1).unwrap().len(), 1);
     let everything = EventFilter { documents: vec![1, 2], collections: vec![], ..EventFilter::default() };
     assert_eq!(world.reader.events_between(&everything, Seq(0), Seq(20), 100, 1).unwrap().len(), 1);
     assert_eq!(world.reader.history(&named("games/a"), Version(1), 100, 1).unwrap().len(), 1);

@@ -61,7 +61,7 @@ fn there_is_only_so_much_and_room_comes_back() {
         let answer = Bytes::from("x".repeat(1 << 20));
         memory.write(&meta(-1), now, move |conn, now| {
             let (scope, key, fingerprint) = ("alice".to_owned(), key.to_string(), Hash::ZERO);
-            once(Some(&IdempotencyKey { scope, key, fingerprint, document: None }), conn, now, |_, _| Ok(answer))
+            run_once(Some(&IdempotencyKey { scope, key, fingerprint, document: None }), conn, now, |_, _| Ok(answer))
         })
     };
     let mut kept = 0;

@@ -173,11 +173,11 @@ impl TestStore {
         for (name, versions) in self.documents.clone() {
             let name = named(&name);
             let newest = versions.last().unwrap();
-            same(&self.reader.load(&name).unwrap().unwrap(), newest);
-            same(&self.writer().load(&name).unwrap().unwrap().document, newest);
+            assert_same(&self.reader.load(&name).unwrap().unwrap(), newest);
+            assert_same(&self.writer().load(&name).unwrap().unwrap().document, newest);
             let base = self.reader.first_version(newest.meta.key).unwrap().0 - 1;
             for document in versions.iter().filter(|document| document.version.0 >= base.max(1)) {
-                same(&self.reader.state_at(&name, document.version).unwrap(), document);
+                assert_same(&self.reader.state_at(&name, document.version).unwrap(), document);
             }
             let history = self.reader.history(&name, Version::ZERO, 100_000, usize::MAX).unwrap();
             let expected: Vec<_> = versions.iter().filter(|d| d.version.0 > base).map(|d| (d.seq, d.hash)).collect();
@@ -190,7 +190,7 @@ fn named(name: &str) -> DocumentName {
     DocumentName::parse(name).unwrap()
 }
 
-fn same(read: &Document, written: &Document) {
+fn assert_same(read: &Document, written: &Document) {
     assert_eq!(read.version, written.version);
     assert_eq!((read.hash, read.seq), (written.hash, written.seq));
     assert_eq!(read.updated_at, written.updated_at);

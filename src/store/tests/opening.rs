@@ -11,7 +11,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn refused(options: StoreOptions) -> OpenError {
+fn open_error(options: StoreOptions) -> OpenError {
     match open(options) {
         Ok(_) => panic!("it was opened"),
         Err(error) => error,
@@ -38,7 +38,7 @@ fn nobody_else_can_read_the_files() {
 #[test]
 fn a_second_store_on_the_same_data_is_refused() {
     let mut world = TestStore::new();
-    let error = refused(world.options.clone());
+    let error = open_error(world.options.clone());
     assert_eq!(error.exit_code(), 11, "{error}");
     world.restart();
     world.writer.take().unwrap().close();
@@ -52,14 +52,14 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let contents: [&[u8]; 3] = [b"hello", &[b'x'; 5000], &[0; 4096]];
     for content in contents {
         fs::write(&path, content).unwrap();
-        let error = refused(StoreOptions::new(dir.path()));
+        let error = open_error(StoreOptions::new(dir.path()));
         assert_eq!(error.exit_code(), 12, "{error}");
         assert_eq!(fs::read(&path).unwrap(), content);
     }
     fs::remove_file(&path).unwrap();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
     let before = fs::read(&path).unwrap();
-    assert_eq!(refused(StoreOptions::new(dir.path())).exit_code(), 12);
+    assert_eq!(open_error(StoreOptions::new(dir.path())).exit_code(), 12);
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -77,7 +77,7 @@ fn other_formats_and_damage_are_refused() {
     let path = world.options.data_dir.join(FILE_NAME);
     for (found, code) in [(5, 13), (-1, 14)] {
         world.tamper(&format!("UPDATE documents SET key = key; PRAGMA user_version = {found}"));
-        let error = refused(world.options.clone());
+        let error = open_error(world.options.clone());
         assert_eq!(error.exit_code(), code, "{error}");
         assert_eq!(error.to_string().lines().count(), 1);
     }
@@ -86,12 +86,12 @@ fn other_formats_and_damage_are_refused() {
     let whole = fs::read(&path).unwrap();
     for length in [whole.len() - 4096, 4096, 5000, 100] {
         fs::write(&path, &whole[..length]).unwrap();
-        let error = refused(world.options.clone());
+        let error = open_error(world.options.clone());
         assert!(matches!(error.exit_code(), 12 | 14), "{length}: {error}");
     }
     fs::write(&path, &whole).unwrap();
     world.tamper("DROP TABLE snapshots; UPDATE documents SET key = key");
-    assert_eq!(refused(world.options.clone()).exit_code(), 14);
+    assert_eq!(open_error(world.options.clone()).exit_code(), 14);
 }
 
 #[test]
@@ -101,10 +101,10 @@ fn a_place_that_cannot_be_written_is_refused() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     for place in [file.clone(), file.join("below")] {
-        let error = refused(StoreOptions::new(place));
+        let error = open_error(StoreOptions::new(place));
         assert_eq!(error.exit_code(), 10, "{error}");
     }
     let taken = dir.path().join("taken");
     fs::create_dir_all(taken.join(FILE_NAME)).unwrap();
-    assert_eq!(refused(StoreOptions::new(taken)).exit_code(), 10);
+    assert_eq!(open_error(StoreOptions::new(taken)).exit_code(), 10);
 }

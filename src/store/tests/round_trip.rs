@@ -63,7 +63,7 @@ fn a_list_is_ordered_and_leaves_tombstones_out() {
     let page = world.reader.list(&Viewer::Owner, &games, Some(&after), 10, Some(usize::MAX)).unwrap().0;
     let newest = world.documents["games/c"].last().unwrap();
     assert_eq!((page[0].version, page[0].hash, page[0].updated_at), (newest.version, newest.hash, newest.updated_at));
-    same(page[0].document.as_ref().unwrap(), newest);
+    assert_same(page[0].document.as_ref().unwrap(), newest);
     assert_eq!(world.reader.metas(&games, None, 10).unwrap().len(), 3);
     assert_eq!(world.reader.meta(&named("games/a")).unwrap().unwrap().key, 1);
 }

@@ -1,5 +1,5 @@
 //! What was answered to requests that carried an `Idempotency-Key`, so that it can be answered again: kept in the same
-//! transaction as what the request did. [`once`] is all that a feature needs.
+//! transaction as what the request did. [`run_once`] is all that a feature needs.
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -81,7 +81,7 @@ pub(crate) fn mismatch() -> Error {
 /// Does `write`, whose answer is kept under `key`, unless it was done under that key before: then that answer is given
 /// again and nothing is done. For the transaction that `conn` is in, of which `write` and the answer are parts; what
 /// fails is not kept. Errors: `IdempotencyMismatch`; those of `write`.
-pub(crate) fn once(
+pub(crate) fn run_once(
     key: Option<&IdempotencyKey>,
     conn: &Connection,
     now: Timestamp,
@@ -98,7 +98,7 @@ pub(crate) fn once(
 }
 
 /// Remembers an answer, also in place of the one that is there: for a call that is answered before all of it is done.
-pub(crate) fn remember(conn: &Connection, row: &IdempotencyRow) -> Result<()> {
+pub(crate) fn replace_answer(conn: &Connection, row: &IdempotencyRow) -> Result<()> {
     insert(conn, std::slice::from_ref(row)).map_err(sql_error)
 }
 

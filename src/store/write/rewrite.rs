@@ -51,7 +51,7 @@ impl Writer {
     fn try_restore(&mut self, paths: StorePaths) -> WriteResult {
         DirBuilder::new().recursive(true).mode(0o700).create(paths.directory()).map_err(WriteError::other)?;
         let lock = match self.files.has_lock() {
-            true => self.opened.note.lock().try_clone().map(NewLock::held).map_err(WriteError::other)?,
+            true => self.opened.note.lock().try_clone().map(NewLock::already_locked).map_err(WriteError::other)?,
             false => NewLock::take(&paths.lock, &self.opened.note).map_err(|error| match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     WriteError::lost(LostFile::Replaced(paths.lock.clone()), "another server has it locked")
@@ -63,15 +63,15 @@ impl Writer {
         let placed = self.write_copy(&part, &lock.note).and_then(|()| self.place(&part, &paths));
         if let Err(error) = placed {
             let _ = fs::remove_file(&part);
-            lock.give_up(&paths.lock);
+            lock.release(&paths.lock);
             return Err(error);
         }
-        self.adopt(paths, lock)
+        self.switch_to(paths, lock)
     }
 
     /// Puts the copy where the database was.
     fn place(&self, part: &Path, paths: &StorePaths) -> WriteResult {
-        let found = self.files.check_but_lock();
+        let found = self.files.check_without_lock();
         if let Err(replaced @ LostFile::Replaced(_)) = found {
             return Err(WriteError::lost(replaced, "another process has made it"));
         }
@@ -100,10 +100,10 @@ impl Writer {
         });
         if let Err(error) = placed {
             let _ = fs::remove_file(&part);
-            lock.give_up(&paths.lock);
+            lock.release(&paths.lock);
             return Err(error.into());
         }
-        self.adopt(paths, lock)?;
+        self.switch_to(paths, lock)?;
         warn!("everything is written to {}, which is the database from now on", to.display());
         Ok(self.head)
     }
@@ -130,8 +130,8 @@ impl Writer {
     }
 
     /// Goes on with files that were just written. Error: then they are removed.
-    fn adopt(&mut self, paths: StorePaths, lock: NewLock) -> WriteResult {
-        match self.open_adopted(&paths, &lock.note) {
+    fn switch_to(&mut self, paths: StorePaths, lock: NewLock) -> WriteResult {
+        match self.open_copy(&paths, &lock.note) {
             Ok(opened) => {
                 self.reader.read_from(&opened.reader);
                 if let Some(old) = self.conn.replace(opened.conn) {
@@ -147,13 +147,13 @@ impl Writer {
                 for path in [&paths.database, &paths.wal(), &paths.shm()] {
                     let _ = fs::remove_file(path);
                 }
-                lock.give_up(&paths.lock);
+                lock.release(&paths.lock);
                 Err(error)
             }
         }
     }
 
-    fn open_adopted(&mut self, paths: &StorePaths, note: &CommitNote) -> WriteResult<Adopted> {
+    fn open_copy(&mut self, paths: &StorePaths, note: &CommitNote) -> WriteResult<Adopted> {
         File::open(paths.directory()).and_then(|directory| directory.sync_all()).map_err(WriteError::other)?;
         let files = Arc::new(OpenFiles::open(paths.clone(), note.lock()).map_err(WriteError::other)?);
         if let Some(key) = self.files.key() {
@@ -170,9 +170,9 @@ impl Writer {
     /// Another database is where ours was, and our WAL is still beside it: whoever opens that would read it as its own.
     /// Moves its content into our database, and removes its name. What fails is tried again with the next retry.
     pub(super) fn take_wal_away(&mut self) {
-        let Some(conn) = self.conn.as_ref().filter(|_| self.files.has_wal_of_other()) else { return };
-        let emptied = self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT);
-        if emptied.is_ok_and(|progress| progress.complete()) && self.files.has_wal_of_other() {
+        let Some(conn) = self.conn.as_ref().filter(|_| self.files.has_foreign_database()) else { return };
+        let emptied = self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT);
+        if emptied.is_ok_and(|progress| progress.complete()) && self.files.has_foreign_database() {
             let paths = self.files.paths();
             let removed = [paths.wal(), paths.shm()].iter().try_for_each(|path| remove(path));
             removed.unwrap_or_else(|error| warn!(%error, "the WAL beside another database cannot be removed"));
@@ -183,7 +183,7 @@ impl Writer {
     /// to `last` only this process has; `None`: none, since the database file has another name, and has them all.
     pub fn unnamed_events(&mut self, last: Seq) -> Option<u64> {
         let conn = self.conn.as_ref()?;
-        let emptied = self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT);
+        let emptied = self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT);
         if self.files.has_name() && emptied.is_ok_and(|progress| progress.complete()) {
             return None;
         }
@@ -209,7 +209,7 @@ struct NewLock {
 }
 
 impl NewLock {
-    fn held(lock: File) -> Self {
+    fn already_locked(lock: File) -> Self {
         Self { note: CommitNote::new(lock), made: false }
     }
 
@@ -222,7 +222,7 @@ impl NewLock {
     }
 
     /// Removes the file that was made.
-    fn give_up(self, path: &Path) {
+    fn release(self, path: &Path) {
         if self.made {
             let _ = fs::remove_file(path);
         }

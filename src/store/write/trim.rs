@@ -20,7 +20,7 @@ use crate::store::tables::{self, Existing};
 pub(crate) fn trim(conn: &Connection, history: HistoryRetention, snapshot: &Document, now: Timestamp) -> WriteResult {
     conn.prepare_cached("SAVEPOINT trim")?.execute([])?;
     let bound = TrimBound { upto: snapshot.version, events: u64::MAX };
-    match cut(conn, history, snapshot.meta.key, bound, now) {
+    match trim_document(conn, history, snapshot.meta.key, bound, now) {
         Ok(_) => {}
         Err(failure) if failure.is_damage() && !conn.is_autocommit() => {
             let reason = failure.into_error();
@@ -42,7 +42,7 @@ struct TrimBound {
 }
 
 /// Returns how many events went.
-fn cut(
+fn trim_document(
     conn: &Connection,
     history: HistoryRetention,
     key: i64,
@@ -52,7 +52,7 @@ fn cut(
     let Some(row) = rows::document_by_key(conn, key)? else { return Ok(0) };
     let Some(head) = rows::head_version(conn, key)? else { return Ok(0) };
     let by_count = Version(head.0.saturating_sub(history.events_max));
-    let by_age = last_older(conn, &row, now.minus(history.kept), head)?;
+    let by_age = last_version_before(conn, &row, now.minus(history.kept), head)?;
     let before_head = Version(head.0.saturating_sub(1));
     let at_most = Version(row.base.version.0.saturating_add(bound.events));
     let cut = by_count.max(by_age).min(bound.upto).min(before_head).min(at_most);
@@ -81,7 +81,7 @@ pub(crate) fn trim_some(
     now: Timestamp,
 ) -> Told<u64> {
     let bound = TrimBound { upto: Version(u64::MAX), events: events_max };
-    cut(conn, history, key, bound, now).map_err(StoreError::into_error)
+    trim_document(conn, history, key, bound, now).map_err(StoreError::into_error)
 }
 
 /// What a look at the documents' histories found.
@@ -132,10 +132,10 @@ pub(crate) fn overdue(
 /// is left is read back before this returns. For the transaction that `conn` is in: to be taken back when it fails.
 /// Error: `Damaged`.
 pub(crate) fn compact(conn: &Connection, key: i64) -> crate::base::error::Result<()> {
-    fold(conn, key).map_err(StoreError::into_error)
+    merge_base(conn, key).map_err(StoreError::into_error)
 }
 
-fn fold(conn: &Connection, key: i64) -> Result<(), StoreError> {
+fn merge_base(conn: &Connection, key: i64) -> Result<(), StoreError> {
     let (Some(row), Some(head)) = (rows::document_by_key(conn, key)?, rows::head_version(conn, key)?) else {
         return Ok(());
     };
@@ -151,7 +151,12 @@ fn fold(conn: &Connection, key: i64) -> Result<(), StoreError> {
 }
 
 /// The last of the oldest events that are all before `limit`. Reads those and one more.
-fn last_older(conn: &Connection, row: &DocumentRow, limit: Timestamp, head: Version) -> Result<Version, StoreError> {
+fn last_version_before(
+    conn: &Connection,
+    row: &DocumentRow,
+    limit: Timestamp,
+    head: Version,
+) -> Result<Version, StoreError> {
     // Times have one form and one length, so text compares as time.
     let sql = "SELECT version FROM events WHERE document = ?1 AND version > ?2 AND at >= ?3 ORDER BY version LIMIT 1";
     let mut statement = conn.prepare_cached(sql)?;

@@ -131,7 +131,7 @@ impl Writer {
         collections: &BTreeSet<Collection>,
     ) -> std::result::Result<Vec<VolatileRange>, OpenError> {
         let begun = match &self.conn {
-            Some(conn) => volatile::begin_run(conn, collections).map_err(|failure| self.files.explain(failure)),
+            Some(conn) => volatile::begin_run(conn, collections).map_err(|failure| self.files.to_public_error(failure)),
             None => {
                 self.pending_run = Some(collections.clone());
                 self.reader.read(volatile::left_by_earlier_runs)
@@ -208,7 +208,7 @@ impl Writer {
             if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
                 warn!("a failed transaction could not be rolled back");
             }
-            file_size_limit::explain(error, self.files.database())
+            file_size_limit::explain_failure(error, self.files.database())
         });
         // A transaction that could not begin has written nothing.
         self.locked = times.as_ref().is_err_and(|error| error.blocked == Some(Blocked::Writing));
@@ -276,7 +276,7 @@ impl Writer {
         let conn = self.files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
         self.files.note_wal();
-        let found = found.map_err(|error| file_size_limit::explain(error, self.files.database()));
+        let found = found.map_err(|error| file_size_limit::explain_failure(error, self.files.database()));
         self.conn = Some(conn);
         (self.head, self.next_key) = found?;
         self.distrusted = false;
@@ -329,7 +329,7 @@ impl Writer {
     pub(super) fn recover(&mut self, conn: &Connection) -> WriteResult<(LogHead, i64)> {
         connection::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
         install_triggers(conn)?;
-        if !self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
+        if !self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
             return Err(WriteError::read_elsewhere());
         }
         Ok((log::head(conn)?, log::next_key(conn)?))
@@ -405,7 +405,7 @@ impl Writer {
         }
         let emptied = checkpoint(conn, Checkpoint::Ask).and_then(|progress| {
             report.wal_frames = progress.frames;
-            self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)
+            self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT)
         });
         match emptied {
             Ok(progress) => report.wal_emptied = progress.complete(),
@@ -436,7 +436,7 @@ impl Writer {
         let now: i64 = self
             .reading()
             .and_then(|conn| read(conn).map_err(StoreError::from))
-            .map_err(|failure| self.files.explain(failure))?;
+            .map_err(|failure| self.files.to_public_error(failure))?;
         if self.foreign_commits.data_version.replace(now) != Some(now) {
             self.foreign_commits.count += 1;
         }

@@ -90,7 +90,7 @@ impl Follow {
         }
     }
 
-    pub(super) async fn tell_access(&mut self, sifted: ReadableEvents) -> Result<Item> {
+    pub(super) async fn access_item(&mut self, sifted: ReadableEvents) -> Result<Item> {
         if matches!(sifted, ReadableEvents::Ended) {
             return Ok(Item::AccessEnded);
         }
@@ -98,7 +98,7 @@ impl Follow {
         let barred = self.reads.unreadable(named, &self.viewer).await?;
         let item = self.snapshot(Reason::Access).await?;
         self.presence_subscription.count_except(&barred);
-        self.subscription.remind(WakeReason::PRESENCE);
+        self.subscription.wake_later(WakeReason::PRESENCE);
         Ok(item)
     }
 
@@ -126,7 +126,7 @@ impl Follow {
             return Ok(false);
         }
         let changed = move |reader: &Reader| Ok(reader.access_seq(&filter(reader, &interest, None)?)? > from);
-        self.reads.ask(changed).await
+        self.reads.read(changed).await
     }
 
     /// An event that was read from disk, with the document's facts as they are now.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::description::{ActProblems, DocumentProblems, WriteResponses};
 use super::schemas;
-use super::sent::WriteRequest;
+use super::write_request::WriteRequest;
 use super::writes::{ResponseContent, access_json};
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{UserId, Version};
@@ -68,7 +68,7 @@ pub(super) async fn set_access(
     };
     let operation = WriteOperation::SetAccess { host, access, by_administrator: sent.administrator };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
-    sent.carry_out(&api, vec![request], ResponseContent::Access).await
+    sent.execute(&api, vec![request], ResponseContent::Access).await
 }
 
 /// Read who may read, write and delete a document

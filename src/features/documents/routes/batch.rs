@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::description::{BatchProblems, BatchResponses};
 use super::schemas::BatchChange;
-use super::sent::WriteRequest;
+use super::write_request::WriteRequest;
 use super::writes::ResponseContent;
 use super::{ActionType, action, id_or_new};
 use crate::base::error::{Error, FieldError, Kind, Result};
@@ -111,28 +111,28 @@ pub(super) async fn batch(
         return Err(Error::invalid_field("operations", message).into());
     }
     let requests = batch_requests(&api, &operations)?;
-    let calls: Vec<_> = requests.iter().map(stands_for).collect();
+    let calls: Vec<_> = requests.iter().map(equivalent_call).collect();
     let RateLimitDecision { headers, refused } = rate_limiter.check_calls(&caller, (&Method::POST, PATH), &calls);
     let answered = match refused {
         Some(refusal) => Err(refusal.into()),
-        None => carry_out(&api, sent, requests).await,
+        None => execute(&api, sent, requests).await,
     };
     let mut response = answered.unwrap_or_else(HttpError::into_response);
     response.headers_mut().extend(headers);
     Ok(response)
 }
 
-async fn carry_out(api: &Api, sent: WriteRequest, requests: Vec<Request>) -> HandlerResult<Response> {
+async fn execute(api: &Api, sent: WriteRequest, requests: Vec<Request>) -> HandlerResult<Response> {
     let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
-    let written = sent.carry_out(api, requests, ResponseContent::Results).await;
+    let written = sent.execute(api, requests, ResponseContent::Results).await;
     written.map_err(|HttpError(error)| {
         let error = if names.len() == 1 { error.with("index", 0) } else { error };
-        HttpError(if error.kind() == Kind::Moved { elsewhere(api, &names, error) } else { error })
+        HttpError(if error.kind() == Kind::Moved { moved_error(api, &names, error) } else { error })
     })
 }
 
 /// The call that makes the same change alone: a batch is no way around its limits.
-fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
+fn equivalent_call(Request { name, operation, .. }: &Request) -> (Method, String) {
     let DocumentName { collection, id } = name;
     match operation {
         WriteOperation::Create { .. } => (Method::POST, format!("/api/v1/{collection}")),
@@ -150,7 +150,7 @@ fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
 /// then it is redirected, as a request about that document alone is. Otherwise there is no server that could carry it
 /// out whole, and a redirect would lead to one that knows nothing of the rest: it is refused, naming the first
 /// operation in question.
-fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
+fn moved_error(api: &Api, names: &[DocumentName], moved: Error) -> Error {
     let to = moved.details().get("to").and_then(Value::as_str).unwrap_or_default();
     let there = |name: &DocumentName| api.reads.hub.relocations().find(name).is_some_and(|moved| moved.to == to);
     if names.iter().all(there) {

@@ -60,7 +60,7 @@ fn written<T: ToSchema>(
 ) -> BTreeMap<String, RefOr<Response>> {
     let described = |&(status, description): &(u16, &str)| {
         let answer = match status {
-            202 => answer(description).content(JSON, Content::new(Some(waiting::<T>()))),
+            202 => answer(description).content(JSON, Content::new(Some(pending_schema::<T>()))),
             204 => answer(description).header("Preference-Applied", text("`return=minimal`")),
             _ => answer(description).content(JSON, Content::new(Some(Ref::from_schema_name(T::name())))),
         };
@@ -80,7 +80,7 @@ fn written<T: ToSchema>(
 }
 
 /// What waits for the disk is shown like what is done, or hardly at all to who asked for that.
-fn waiting<T: ToSchema>() -> AnyOfBuilder {
+fn pending_schema<T: ToSchema>() -> AnyOfBuilder {
     AnyOfBuilder::new().item(Ref::from_schema_name(T::name())).item(Ref::from_schema_name(NotDurable::name()))
 }
 

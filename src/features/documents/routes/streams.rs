@@ -19,7 +19,7 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
 use crate::base::limits::WAIT_MAX;
 use crate::document::chain::Position;
-use crate::document::decide::absent;
+use crate::document::decide::not_found_error;
 use crate::document::visibility::Viewer;
 use crate::engine::read::EventHistory;
 use crate::http::api::Api;
@@ -86,7 +86,7 @@ pub(super) async fn events(
         // Whoever resumes is never refused; whoever begins is told that there is nothing to follow. A document that
         // was deleted is in the snapshot as gone: a refusal would end a browser's stream for good.
         let document = api.reads.readable_document(&name, &caller.viewer).await?;
-        document.ok_or_else(|| absent(&name, None))?;
+        document.ok_or_else(|| not_found_error(&name, None))?;
     } else {
         // It would be told nothing, for as long as it asks.
         api.reads.check_reader(&name, &caller.viewer).await?;
@@ -265,11 +265,11 @@ fn page_of_history(viewer: &Viewer, found: &EventHistory) -> Result<Response> {
 
 /// The version of a document at `position`. Error: `Gone` for one that is not in this log.
 async fn version_after(api: &Api, name: &DocumentName, position: Position, viewer: &Viewer) -> HandlerResult<Version> {
-    let newest = api.reads.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
+    let newest = api.reads.readable_document(name, viewer).await?.ok_or_else(|| not_found_error(name, None))?;
     if newest.position() == position {
         return Ok(newest.version);
     }
-    if !api.reads.knows(position).await? {
+    if !api.reads.has_position(position).await? {
         // A document that came from another server has that server's positions in its chain.
         let found = api.reads.by_hash(name, position).await?;
         return found.map(|(_, version)| version).ok_or_else(diverged);

@@ -60,7 +60,7 @@ fn play(state: &Value, actions: &[(&str, Value)]) -> Value {
 }
 
 #[track_caller]
-fn refused(state: &Value, who: &str, kind: &str, payload: &Value) -> String {
+fn rejection(state: &Value, who: &str, kind: &str, payload: &Value) -> String {
     attempt(state, who, kind, payload, 1).unwrap_err().message
 }
 

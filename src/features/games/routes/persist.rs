@@ -16,7 +16,7 @@ use super::{GamePath, PersistProblems, PersistenceProblems, RemoveProblems, Rest
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, Version};
-use crate::document::decide::absent;
+use crate::document::decide::not_found_error;
 use crate::document::model::Document;
 use crate::document::visibility::Audience;
 use crate::engine::health::StorageHealth;
@@ -93,7 +93,7 @@ async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: Idempot
     check_persistent(&document)?;
     let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
     let game = PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version };
-    let once = sent.once(|game: &PersistedGame| StoredResponse::json(Success::Done, game));
+    let call = sent.call(|game: &PersistedGame| StoredResponse::json(Success::Done, game));
     if !once.is_keyed() {
         return Ok(json(Success::Done, &game)?);
     }
@@ -132,22 +132,22 @@ async fn restore(
     }
     let runs = running.is_some();
     let name = game.clone();
-    let found = api.reads.ask(move |reader| reader.verify(&name)).await;
-    let Some(VerifiedDocument { document, damaged }) = found.map_err(|error| advised(error, runs))? else {
-        return Err(absent(&game, None).into());
+    let found = api.reads.read(move |reader| reader.verify(&name)).await;
+    let Some(VerifiedDocument { document, damaged }) = found.map_err(|error| with_advice(error, runs))? else {
+        return Err(not_found_error(&game, None).into());
     };
     let document = Arc::new(document);
     if document.is_deleted() {
-        return Err(absent(&game, Some(&document)).into());
+        return Err(not_found_error(&game, Some(&document)).into());
     }
     if !runs {
         api.engine.prefetch(game);
     }
-    Ok(shown(&document, document.meta.audience(&viewer), &damaged)?)
+    Ok(document_response(&document, document.meta.audience(&viewer), &damaged)?)
 }
 
 /// A damaged game's refusal, with what its host can do about it.
-fn advised(error: Error, runs: bool) -> Error {
+fn with_advice(error: Error, runs: bool) -> Error {
     const REPAIR: &str = "have an administrator write its rows anew (POST /reconciliation/repair with source memory)";
     if error.kind() != Kind::Damaged {
         return error;
@@ -177,7 +177,7 @@ fn advised(error: Error, runs: bool) -> Error {
 }
 
 /// The document; with `damagedVersions` when there are some in its history.
-fn shown(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
+fn document_response(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
     let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
     let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut body = BytesMut::new();
@@ -211,14 +211,14 @@ async fn remove(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     // Also one that cannot be read any more.
-    let tip = api.reads.tip(&game).await?.ok_or_else(|| absent(&game, None))?;
+    let tip = api.reads.document_head(&game).await?.ok_or_else(|| not_found_error(&game, None))?;
     tip.meta.check_reader(&viewer)?;
     if !tip.meta.is_host(&viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
     }
     check_persistent_meta(&tip.meta)?;
     let key = tip.meta.key;
-    let completed = api.reads.ask(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
+    let completed = api.reads.read(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
     // One that is deleted does not run: only its history is left.
     if !completed && !tip.deleted {
         let message = "the game is still running; complete it first";
@@ -296,7 +296,7 @@ async fn persistence(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     let document = api.reads.live_document(&game, &viewer).await?;
-    let kept = api.reads.ask(move |reader| reader.storage_statistics(&game)).await?;
+    let kept = api.reads.read(move |reader| reader.storage_statistics(&game)).await?;
     let whole = document.meta.is_host(&viewer).then(|| WholePersistence {
         snapshots: kept.map_or(0, |kept| kept.snapshots),
         snapshot_version: kept.map_or(Version::ZERO, |kept| kept.snapshot_version),

@@ -64,7 +64,7 @@ struct Seats {
     items: Vec<TakenSeat>,
 }
 
-fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
+fn taken_seat(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
     let standing = api.presence.player(game, &seat.player);
     TakenSeat {
         player_id: seat.player,
@@ -97,9 +97,9 @@ async fn join(State(api): State<Api>, GamePath(game): GamePath, sent: Idempotent
         return Ok(before);
     }
     let (showing, name) = (api.clone(), game.clone());
-    let once = sent.once(move |(seat, new): &(Seat, bool)| {
+    let call = sent.call(move |(seat, new): &(Seat, bool)| {
         let success = Success::created_if(*new);
-        let mut taken = shown(&showing, &name, seat.clone());
+        let mut taken = taken_seat(&showing, &name, seat.clone());
         if *new {
             // The others are told of it in a moment.
             taken.since = taken.since.or(Some(seat.joined_at));
@@ -122,7 +122,7 @@ async fn list(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     let seats = service::list(&api, &game, &viewer).await?;
-    let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
+    let items = seats.into_iter().map(|seat| taken_seat(&api, &game, seat)).collect();
     Ok(json(Success::Done, &Seats { items })?)
 }
 
@@ -186,7 +186,7 @@ async fn complete(
         return Ok(before);
     }
     let game_id = game.id.clone();
-    let once = sent.once(|completed_at: &Timestamp| {
+    let once = sent.call(|completed_at: &Timestamp| {
         StoredResponse::json(
             Success::Done,
             &CompletedGame { game_id, status: "completed", completed_at: *completed_at },

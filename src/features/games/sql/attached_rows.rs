@@ -25,7 +25,7 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
     // Refuses what somebody else has changed: it would look as ours there.
     crate::features::games::sql::completed_at(conn, document)?;
     let game = "SELECT completed_at FROM games WHERE document = ?1";
-    each(conn, game, [document], &mut attached, |row| {
+    read_rows(conn, game, [document], &mut attached, |row| {
         Ok(AttachedRow::Game(GameRow { completed_at: optional_time(row, 0)? }))
     })?;
     for seat in crate::features::games::sql::seats(conn, document)? {
@@ -37,14 +37,14 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
         "SELECT hash, player, identity, family, issued_at, expires_at, used_at, replaced_by, revoked_at
          FROM reconnect_tokens WHERE document = ?1 AND expires_at >= ?2 AND {MATCHES} ORDER BY rowid"
     );
-    each(conn, &tokens, (document, &kept), &mut attached, token)?;
+    read_rows(conn, &tokens, (document, &kept), &mut attached, token)?;
     let answers = format!(
         "SELECT a.scope, a.key, a.fingerprint, a.token, a.nonce, a.sealed
          FROM (SELECT rowid AS place, hash FROM reconnect_tokens
                WHERE document = ?1 AND expires_at >= ?2 AND {MATCHES}) t
          JOIN reconnect_answers a ON a.token = t.hash ORDER BY t.place"
     );
-    each(conn, &answers, (document, &kept), &mut attached, |row| {
+    read_rows(conn, &answers, (document, &kept), &mut attached, |row| {
         Ok(AttachedRow::Answer(AnswerRow {
             scope: text(row, 0)?,
             key: row.get(1)?,
@@ -59,11 +59,11 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
                   AND mac_matches(mac, 'idempotency_keys', scope, key, fingerprint, answer, at, document)
                 ORDER BY at DESC, rowid DESC";
     let mut bytes = 0;
-    each(conn, keys, (document, now.minus(IDEMPOTENCY_KEPT).to_string()), &mut attached, |row| {
+    read_rows(conn, keys, (document, now.minus(IDEMPOTENCY_KEPT).to_string()), &mut attached, |row| {
         let answer: String = row.get(3)?;
         bytes += answer.len();
         let whole = bytes <= MOVED_ANSWERS_BYTES_MAX;
-        let answer = if whole { Ok(answer.into_bytes()) } else { minimal(&answer) };
+        let answer = if whole { Ok(answer.into_bytes()) } else { compact_json(&answer) };
         let answer = answer.map_err(|error| damaged(3, error))?;
         let (scope, fingerprint) = (text(row, 0)?, text(row, 2)?);
         Ok(AttachedRow::Key(KeyRow { scope, key: row.get(1)?, fingerprint, answer: Binary(answer), at: time(row, 4)? }))
@@ -71,11 +71,11 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
     Ok(attached)
 }
 
-fn minimal(answer: &str) -> Result<Vec<u8>> {
+fn compact_json(answer: &str) -> Result<Vec<u8>> {
     serde_json::to_vec(&KeptAnswer::parse(answer.as_bytes())?.minimal()).map_err(Error::internal)
 }
 
-fn each(
+fn read_rows(
     conn: &Connection,
     sql: &str,
     parameters: impl Params,

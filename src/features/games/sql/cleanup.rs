@@ -35,7 +35,7 @@ impl CleanupCandidate {
 type CandidateRow = (i64, String, i64, String, String, bool, bool);
 
 /// At most `limit` games by id, those after `after`; deleted ones are left out, and those that went to another server.
-pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<CleanupCandidate>> {
+pub(crate) fn candidates(conn: &Connection, after: &str, limit: u32) -> Result<Vec<CleanupCandidate>> {
     let small = i64::try_from(COMPACT_EVENT_BYTES_MAX).unwrap_or(i64::MAX);
     let read = || -> rusqlite::Result<Vec<CandidateRow>> {
         let sql = "SELECT d.key, d.id, e.version, e.hash, e.at, e.version > d.base_version + 1

@@ -85,7 +85,7 @@ pub(super) fn changed_token(conn: &Connection, hash: &str) -> Error {
 
 /// Uses a token up, in one statement that itself says whether it still could be. Returns its line. `None`: it could
 /// not.
-pub(crate) fn use_up(
+pub(crate) fn rotate(
     conn: &Connection,
     hash: &SecretHash,
     next: &SecretHash,

@@ -112,7 +112,7 @@ async fn begin(
     }
     let asked = Arc::clone(&backups);
     spawn_blocking(move || asked.check_room()).await.map_err(Error::internal)??;
-    let mut begun = backups.begun();
+    let mut begun = backups.subscribe_begun();
     begun.mark_unchanged();
     match jobs.run_now(JOB, false).await {
         Ok(_) => drop(timeout(WAIT, begun.changed()).await),

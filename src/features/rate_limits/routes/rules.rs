@@ -125,10 +125,10 @@ impl RuleBody {
         let Self { id: _, name, endpoint_pattern, http_method, priority, .. } = self;
         let Self { bucket_capacity, refill_rate, window_seconds, .. } = self;
         let mut misfits = FieldErrors::default();
-        misfits.take("name", check_name(&name));
-        let pattern = misfits.take("endpointPattern", Pattern::parse(&endpoint_pattern));
-        let method = misfits.take("httpMethod", http_method.as_deref().map(Verb::parse).transpose());
-        let priority = misfits.take("priority", check_priority(priority.unwrap_or(0)));
+        misfits.collect("name", check_name(&name));
+        let pattern = misfits.collect("endpointPattern", Pattern::parse(&endpoint_pattern));
+        let method = misfits.collect("httpMethod", http_method.as_deref().map(Verb::parse).transpose());
+        let priority = misfits.collect("priority", check_priority(priority.unwrap_or(0)));
         let limit = LimitFields { bucket_capacity, refill_rate, window_seconds }.check(&mut misfits);
         misfits.check()?;
         match (pattern, method, priority, limit) {
@@ -171,7 +171,7 @@ async fn create(
     let id = body.id.clone();
     let fields = body.check()?;
     let known = Arc::clone(&limits);
-    let once = sent.once(move |rule: &Rule| {
+    let call = sent.call(move |rule: &Rule| {
         StoredResponse::json(Success::Created, &shown(rule, rank(&known.limiter.rules(), rule)))
     });
     let answered = limits.create_rule(id, fields, once).await?;

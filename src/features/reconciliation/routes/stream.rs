@@ -82,7 +82,7 @@ impl EventSource for ReconciliationSource {
                 }
                 BufferedUpdates::Behind => {
                     let opening = self.reconciliation.behind(self.cursor, self.detail).await;
-                    self.take_up(opening);
+                    self.start_from(opening);
                 }
                 // An error means that there will be no more: then there is only the end to wait for.
                 BufferedUpdates::Nothing => {
@@ -103,14 +103,14 @@ impl EventSource for ReconciliationSource {
 impl ReconciliationSource {
     async fn open(reconciliation: Arc<Reconciliation>, resume: Option<&str>, detail: DetailLevel) -> Self {
         // Before the first look, so that nothing falls between.
-        let grown = reconciliation.feed().grown();
+        let grown = reconciliation.feed().subscribe_growth();
         let opening = reconciliation.open(resume, detail).await;
         let mut source = Self { reconciliation, detail, frames: VecDeque::new(), cursor: 0, grown };
-        source.take_up(opening);
+        source.start_from(opening);
         source
     }
 
-    fn take_up(&mut self, opening: StreamStart) {
+    fn start_from(&mut self, opening: StreamStart) {
         if let Some(reason) = opening.reason {
             self.frames.push_back(format!("event: snapshot\ndata: {{\"reason\":\"{reason}\"}}\n\n").into());
         }

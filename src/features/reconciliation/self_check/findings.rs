@@ -39,7 +39,7 @@ impl DocumentFinding {
     }
 
     /// Adds versions from after `after` up to `to` as missing, not without end.
-    pub(crate) fn miss(&mut self, after: u64, to: u64) {
+    pub(crate) fn add_missing(&mut self, after: u64, to: u64) {
         let room = DIFFERENCES_MAX.saturating_sub(self.missing.len());
         let ids = (after.saturating_add(1)..=to).take(room).map(|version| format!("{}@{version}", self.name));
         self.missing.extend(ids.collect::<Vec<_>>());
@@ -51,7 +51,7 @@ impl DocumentFinding {
     }
 
     /// As it is told.
-    pub(crate) fn told(&self) -> impl Iterator<Item = Difference> {
+    pub(crate) fn differences(&self) -> impl Iterator<Item = Difference> {
         self.differences.iter().map(|(version, what)| Difference {
             document: self.name.clone(),
             version: *version,

@@ -75,15 +75,15 @@ impl DocumentDigest {
 }
 
 fn digest(name: &str, version: Version, hash: Hash) -> [u8; DIGEST_BYTES] {
-    first_of(format!("{name} {version} {hash}\n"))
+    first_bytes(format!("{name} {version} {hash}\n"))
 }
 
 fn facts(meta: &Meta) -> [u8; FACTS_BYTES] {
     // Equal facts are written alike; nobody else reads this.
-    first_of(format!("{:?} {:?} {}", meta.host, meta.access, meta.created_at))
+    first_bytes(format!("{:?} {:?} {}", meta.host, meta.access, meta.created_at))
 }
 
-fn first_of<const BYTES: usize>(text: String) -> [u8; BYTES] {
+fn first_bytes<const BYTES: usize>(text: String) -> [u8; BYTES] {
     let full: [u8; 32] = Sha256::digest(text).into();
     full.first_chunk().copied().unwrap_or([0; BYTES])
 }
@@ -237,7 +237,7 @@ impl DigestIndex {
         }
     }
 
-    pub(crate) fn shelves(&mut self) -> impl Iterator<Item = (&Collection, &mut CollectionDigests)> {
+    pub(crate) fn collections_mut(&mut self) -> impl Iterator<Item = (&Collection, &mut CollectionDigests)> {
         self.shelves.iter_mut()
     }
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn checksum(ledger: &mut DigestIndex) -> Option<String> {
-        ledger.shelves().next().map(|(_, shelf)| shelf.checksum())
+        ledger.collections_mut().next().map(|(_, shelf)| shelf.checksum())
     }
 
     #[test]

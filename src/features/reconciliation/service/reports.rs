@@ -61,7 +61,7 @@ pub(crate) struct ServiceRegistration {
 
 impl Reconciliation {
     /// Records what is known of one outside service, or of all, now. Error: `NotFound`.
-    pub(super) async fn judge_outside(self: &Arc<Self>, service: Option<String>) -> Result<Vec<Arc<Update>>> {
+    pub(super) async fn check_services(self: &Arc<Self>, service: Option<String>) -> Result<Vec<Arc<Update>>> {
         let names = match service {
             Some(name) => vec![self.service(&name).await?.name],
             None => self.services(String::new(), OUTSIDE_SERVICES_MAX).await?.into_iter().map(|s| s.name).collect(),
@@ -73,17 +73,17 @@ impl Reconciliation {
     }
 
     /// Records which services are overdue at `now`, or not any more. Costs nothing before the first may be.
-    pub(crate) async fn look(self: &Arc<Self>, now: Timestamp) {
+    pub(crate) async fn check_overdue(self: &Arc<Self>, now: Timestamp) {
         if now.as_millis() < self.next_look.load(Ordering::Acquire) {
             return;
         }
         // First, so that a deadline that is set while this looks is not overwritten.
         self.next_look.store(i64::MAX, Ordering::Release);
-        let services = match self.parts.reads.ask(|reader| reader.rows(sql::external::all)).await {
+        let services = match self.parts.reads.read(|reader| reader.rows(sql::external::all)).await {
             Ok(services) => services,
             Err(error) => {
                 warn!(%error, "overdue reports cannot be looked for");
-                self.look_again(now);
+                self.schedule_check(now);
                 return;
             }
         };
@@ -91,20 +91,20 @@ impl Reconciliation {
         for service in services {
             let in_force = self.feed.latest(&service.name);
             let in_force = in_force.as_ref().and_then(|update| update.entry()).map(|entry| entry.verdict.status);
-            match service.judge(now) {
+            match service.verdict_at(now) {
                 Some(verdict) if Some(verdict.status) != in_force => changed.push(service.name),
-                _ if now < service.deadline() => self.look_again(service.deadline()),
+                _ if now < service.deadline() => self.schedule_check(service.deadline()),
                 _ => {}
             }
         }
         if !changed.is_empty() {
             self.record_known(changed, now, UnchangedVerdict::IfChanged).await;
             // They may have reported meanwhile.
-            self.look_again(now);
+            self.schedule_check(now);
         }
     }
 
-    fn look_again(&self, at: Timestamp) {
+    fn schedule_check(&self, at: Timestamp) {
         self.next_look.fetch_min(at.as_millis(), Ordering::AcqRel);
     }
 
@@ -122,7 +122,8 @@ impl Reconciliation {
         let looked = names.clone();
         let stored = self.store(move |writer, conn, slot, _| {
             for name in looked {
-                let Some(verdict) = sql::external::find(conn, &name)?.and_then(|service| service.judge(now)) else {
+                let Some(verdict) = sql::external::find(conn, &name)?.and_then(|service| service.verdict_at(now))
+                else {
                     continue;
                 };
                 let in_force = sql::audit::newest(conn, &name)?.map(|entry| entry.verdict.status);
@@ -137,9 +138,9 @@ impl Reconciliation {
             Err(begun) if !begun.is_empty() => self.tell_unrecorded(begun),
             Err(_) => {
                 // Nothing can be reported now either, so what is on disk is what there is.
-                let known = self.parts.reads.ask(|reader| reader.rows(sql::external::all)).await.unwrap_or_default();
+                let known = self.parts.reads.read(|reader| reader.rows(sql::external::all)).await.unwrap_or_default();
                 let asked = known.into_iter().filter(|service| names.contains(&service.name));
-                let verdicts = asked.filter_map(|service| service.judge(now));
+                let verdicts = asked.filter_map(|service| service.verdict_at(now));
                 let drafts =
                     verdicts.map(|verdict| UnrecordedVerdict { action: AuditAction::Compare, verdict }).collect();
                 self.tell_unrecorded(self.begin(drafts))
@@ -185,7 +186,7 @@ impl Reconciliation {
         publish(slot.take());
         publish(late.into_iter().map(|entry| (self.feed.ticket(), entry)).collect());
         if let Some(ReportOutcome { applied: true, deadline, .. }) = made {
-            self.look_again(deadline);
+            self.schedule_check(deadline);
         }
         Ok(answer)
     }
@@ -222,7 +223,7 @@ impl Reconciliation {
         };
         let (service, fresh) = self.parts.engine.rows(put).await?;
         // What was overdue may not be any more, and the other way round.
-        self.look_again(self.parts.clock.now());
+        self.schedule_check(self.parts.clock.now());
         Ok((service, fresh))
     }
 
@@ -246,13 +247,13 @@ impl Reconciliation {
     /// The services after `after` by name, one more than `limit` if there are more.
     pub(crate) async fn services(&self, after: String, limit: usize) -> Result<Vec<ExternalService>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        self.parts.reads.ask(move |reader| reader.rows(|conn| sql::external::page(conn, &after, limit))).await
+        self.parts.reads.read(move |reader| reader.rows(|conn| sql::external::page(conn, &after, limit))).await
     }
 
     /// One service. Error: `NotFound`.
     pub(crate) async fn service(&self, name: &str) -> Result<ExternalService> {
         let asked = name.to_owned();
-        let found = self.parts.reads.ask(move |reader| reader.rows(|conn| sql::external::find(conn, &asked))).await?;
+        let found = self.parts.reads.read(move |reader| reader.rows(|conn| sql::external::find(conn, &asked))).await?;
         found.ok_or_else(|| no_service(name))
     }
 }
@@ -266,11 +267,11 @@ impl RowWriter {
         received: &ReceivedReport,
     ) -> Result<ReportOutcome> {
         let mut service = sql::external::find(conn, &received.service)?.ok_or_else(|| no_service(&received.service))?;
-        let at = external::moment(received.at, now)?;
+        let at = external::report_time(received.at, now)?;
         let applied = service.reported_at.is_none_or(|newest| at >= newest);
         if applied {
             let began = Instant::now();
-            let mut verdict = received.report.judge(&service.name, 0.0);
+            let mut verdict = received.report.compare_counts(&service.name, 0.0);
             verdict.latency_ms = received.latency_ms.unwrap_or_else(|| began.elapsed().as_secs_f64() * 1000.0);
             self.append(conn, slot, AuditAction::Report, now, &verdict)?;
             service.reported_at = Some(at);

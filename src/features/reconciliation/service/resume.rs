@@ -37,12 +37,12 @@ impl Reconciliation {
 
     async fn catch_up(&self, last_event_id: &str, detail: DetailLevel) -> Result<StreamStart, &'static str> {
         let id = EventId::parse(last_event_id).ok_or("diverged")?;
-        let after = self.place(&id).ok_or("diverged")?;
+        let after = self.position_of(&id).ok_or("diverged")?;
         self.missed_after(after, detail).await
     }
 
     /// After which place whoever saw `id` last is to be told. `None`: nobody here gave that id.
-    fn place(&self, id: &EventId) -> Option<u64> {
+    fn position_of(&self, id: &EventId) -> Option<u64> {
         if id.run == *self.feed.run() {
             return (id.seq > self.last_before && id.seq <= self.feed.start().1).then_some(id.seq);
         }
@@ -65,14 +65,14 @@ impl Reconciliation {
     }
 
     async fn missed_after(&self, after: u64, detail: DetailLevel) -> Result<StreamStart, &'static str> {
-        let floor = self.feed.floor();
+        let floor = self.feed.oldest_dropped();
         if after >= floor {
             return Ok(StreamStart { reason: None, frames: Vec::new(), cursor: after });
         }
         let question = move |reader: &Reader| {
             reader.rows(|conn| sql::audit::missed(conn, after, floor, RECONCILIATION_REPLAY_MAX))
         };
-        match self.parts.reads.ask(question).await {
+        match self.parts.reads.read(question).await {
             Ok(MissedEntries::Rows(rows)) => {
                 let frames = rows.iter().map(|row| row.frame(detail)).collect();
                 Ok(StreamStart { reason: None, frames, cursor: floor })

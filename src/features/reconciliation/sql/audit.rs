@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
-use super::{int, json, maybe_json, number, strange, text};
+use super::{int, json, number, optional_json, strange, text};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::features::reconciliation::audit::{AuditAction, AuditEntry, EventId};
@@ -32,8 +32,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
             counts: json(row, 5)?,
             checksum: row.get(6)?,
             latency_ms: row.get(7)?,
-            details: maybe_json(row, 8)?,
-            documents: maybe_json(row, 9)?.unwrap_or_default(),
+            details: optional_json(row, 8)?,
+            documents: optional_json(row, 9)?.unwrap_or_default(),
             compared: Compared::parse(&compared).ok_or_else(|| strange(13, "not what can be compared"))?,
             all_since: optional_time(row, 14)?,
         },
@@ -101,7 +101,7 @@ pub(crate) fn append(
     note_run(conn, id)?;
     let fresh = AuditEntry::new(id, action, at, verdict.clone());
     match newest(conn, &verdict.service)? {
-        Some(last) if last.tells_of(action, verdict) => {
+        Some(last) if last.is_repeat(action, verdict) => {
             let folded = AuditEntry { first_at: last.first_at, count: last.count.saturating_add(1), ..fresh };
             let sql = "UPDATE reconciliation_audit SET seq = ?2, event_id = ?3, latency_ms = ?4, at = ?5, count = ?6,
                            compared = ?7, all_since = ?8

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::features::reconciliation::external::ExternalService;
-use crate::features::reconciliation::sql::{maybe_json, strange, text};
+use crate::features::reconciliation::sql::{optional_json, strange, text};
 use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
 
@@ -25,7 +25,7 @@ fn service(row: &Row<'_>) -> rusqlite::Result<ExternalService> {
         updated_at: time(row, 4)?,
         reported_at: optional_time(row, 5)?,
         received_at: optional_time(row, 6)?,
-        verdict: maybe_json(row, 7)?,
+        verdict: optional_json(row, 7)?,
     })
 }
 

@@ -53,7 +53,7 @@ async fn list_all(
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let of = query.user.map(Viewer::called);
+    let of = query.user.map(Viewer::member);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
     Ok(json(Success::Done, &session_page(found, &sessions, &caller)?)?)
 }

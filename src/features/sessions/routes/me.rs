@@ -75,7 +75,7 @@ async fn me(Extension(sessions): Extension<SessionStore>, caller: Caller) -> Han
         user: caller.viewer.user_id()?,
         viewer,
         administrator: caller.administrator,
-        why: why(&caller),
+        why: describe_caller(&caller),
         session: session.map(|live| SessionItem::new(live.session(), &sessions, &caller)).transpose()?,
         address: caller.peer.address.ip().to_canonical().to_string(),
         member: match &caller.peer.principal {
@@ -87,7 +87,7 @@ async fn me(Extension(sessions): Extension<SessionStore>, caller: Caller) -> Han
 }
 
 /// Why the server takes a caller for whom it does.
-fn why(caller: &Caller) -> String {
+fn describe_caller(caller: &Caller) -> String {
     let connection = match &caller.peer.principal {
         Principal::Local => "the connection comes from the server's own machine",
         Principal::Member(member) => member.why.as_str(),

@@ -50,7 +50,7 @@ impl RunningRunner {
 
     pub(crate) async fn counts(&self, who: &str) -> UsageCounts {
         let who = who.to_owned();
-        self.reads.ask(move |reader| reader.rows(|conn| sql::standing(conn, &who))).await.unwrap().counts
+        self.reads.read(move |reader| reader.rows(|conn| sql::read_usage(conn, &who))).await.unwrap().counts
     }
 
     pub(crate) async fn write_as(
@@ -165,7 +165,7 @@ async fn a_renewal_begins_at_nothing_and_any_other_change_keeps_the_count() {
         "another period at the same time"
     );
     assert_eq!(set("2026-03-20", "2026-04-20", SubscriptionStatus::Active).await, 0, "the period after it");
-    let stored = running.reads.ask(|reader| reader.rows(|conn| sql::subscription(conn, "alice"))).await.unwrap();
+    let stored = running.reads.read(|reader| reader.rows(|conn| sql::subscription(conn, "alice"))).await.unwrap();
     assert_eq!(stored, Some(subscription("alice", period("2026-03-20", "2026-04-20"), Limits::default())));
 }
 

@@ -14,7 +14,7 @@ use crate::jobs::tests::running::{AtWork, DAY, RunningRunner, until};
 use crate::store::{Connection, sql_error};
 
 async fn stored(running: &RunningRunner, name: &'static str) -> Subscription {
-    let found = running.reads.ask(move |reader| reader.rows(|conn| sql::subscription(conn, name))).await.unwrap();
+    let found = running.reads.read(move |reader| reader.rows(|conn| sql::subscription(conn, name))).await.unwrap();
     found.unwrap()
 }
 
@@ -178,7 +178,7 @@ async fn a_run_that_is_broken_off_in_the_middle_resets_nobody_twice() {
                    WHERE s.period_start = '2026-02-28T00:00:00.000Z' AND s.period_end = '2026-03-31T00:00:00.000Z'
                      AND c.parties = ?1 AND c.creatures = 0";
         let question = move |conn: &Connection| conn.query_row(sql, [parties], |row| row.get(0)).map_err(sql_error);
-        let found: i64 = running.reads.ask(move |reader| reader.rows(question)).await.unwrap();
+        let found: i64 = running.reads.read(move |reader| reader.rows(question)).await.unwrap();
         u64::try_from(found).unwrap()
     };
     let tasks = tokio::runtime::Handle::current().metrics();

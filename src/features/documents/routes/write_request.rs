@@ -63,7 +63,7 @@ impl WriteRequest {
     }
 
     /// Makes the changes and answers.
-    pub(super) async fn carry_out(
+    pub(super) async fn execute(
         self,
         api: &Api,
         requests: Vec<Request>,

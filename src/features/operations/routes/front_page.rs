@@ -32,7 +32,7 @@ impl RuledCollections {
     }
 
     /// A collection without rules.
-    fn free(&self) -> String {
+    fn collections_without_rules(&self) -> String {
         let is_free = |name: &String| !self.0.iter().any(|(ruled, _)| ruled == name);
         let named = COLLECTIONS.iter().map(ToString::to_string);
         named.chain((1..).map(|number| format!("free-{number}"))).find(is_free).unwrap_or_default()
@@ -101,7 +101,7 @@ async fn own_front(Extension(ruled): Extension<RuledCollections>, headers: Heade
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(escape).unwrap_or_default();
     let body = include_str!("../front.html")
         .replace("{rules}", &ruled.commands(&host))
-        .replace("{collection}", &ruled.free())
+        .replace("{collection}", &ruled.collections_without_rules())
         .replace("{host}", &host);
     let mut page = problem_pages::page("Rejoin", &body);
     // Another release has another front page at the same address, and another name another one.
