@@ -24,6 +24,7 @@ use crate::base::ids::Seq;
 use crate::config::{self, Config, ConfigError, ProgramName};
 use crate::document::rules::Rules;
 use crate::engine::actor::{Ending, EngineActor, TICK};
+use crate::engine::data::DataAccess;
 use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
@@ -79,6 +80,17 @@ pub struct Server {
 }
 
 /// What a server is made of.
+///
+/// ```no_run
+/// use rejoin::{Config, Server};
+///
+/// # async fn serve() -> Result<(), rejoin::StartError> {
+/// let server = Server::builder().config(Config::default()).start().await?;
+/// println!("listening on {}", server.local_addr());
+/// server.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Builder {
     config: Config,
     rules: HashMap<String, Arc<dyn Rules>>,
@@ -217,13 +229,12 @@ impl Builder {
         let trust = clock_trust(&self.clock, &reader)?;
         options.clock_trust = Some(Arc::clone(&trust));
         let stop = CancellationToken::new();
+        let reads = Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished);
         let api = Api(Arc::new(ApiParts {
             memory: Arc::new(MemoryStore::open()?),
             presence: Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce),
-            reads: Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished),
-            engine: engine.clone(),
+            data: DataAccess { engine: engine.clone(), reads, clock: Arc::clone(&self.clock) },
             health: Arc::new(Health::default()),
-            clock: Arc::clone(&self.clock),
             clock_trust: Arc::clone(&trust),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
@@ -232,7 +243,7 @@ impl Builder {
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let (runner, jobs) = Runner::new(engine.clone(), api.reads.clone(), Arc::clone(&self.clock), trust);
+        let (runner, jobs) = Runner::new(api.data.clone(), trust);
         let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
         self.jobs.into_iter().for_each(|job| features.add_job(job));
         features.attach(&mut options, &api.presence);

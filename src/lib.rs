@@ -172,6 +172,7 @@ pub use cli::run;
 pub use config::{Config, ConfigError};
 pub use document::merge::strategies::{MergeRules, Strategy};
 pub use document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules, read_as};
+pub use engine::data::DataAccess;
 pub use engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, RemovedDocument, StoredRows};
 pub use feature::Feature;
 pub use http::api::{Api, Routes};

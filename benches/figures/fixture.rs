@@ -8,16 +8,14 @@ use anyhow::{Context, Result, anyhow};
 use rejoin::SystemEntropy;
 use rejoin::internals::DocumentName;
 use rejoin::internals::document::Access;
-use rejoin::internals::document::JsonBounds;
 use rejoin::internals::document::Viewer;
 use rejoin::internals::document::{Expected, Request, WriteOperation};
+use rejoin::internals::engine::EngineOptions;
 use rejoin::internals::engine::Health;
-use rejoin::internals::engine::{BacklogBounds, EngineOptions, HotBounds};
 use rejoin::internals::engine::{Ending, EngineActor};
 use rejoin::internals::engine::{Engine, Write, WriteReply, channel};
 use rejoin::internals::limits;
 use rejoin::internals::live::Hub;
-use rejoin::internals::live::RingBounds;
 use rejoin::internals::store::{self, Synchronous};
 use rejoin::{Clock, SystemClock};
 use serde_json::{Value, json};
@@ -77,25 +75,9 @@ impl Alone {
     pub fn start_at(data_dir: &Path, synchronous: Synchronous, clock: Arc<dyn Clock>) -> Result<Self> {
         let options = store::StoreOptions { synchronous, ..store::StoreOptions::new(data_dir) };
         let (writer, reader) = store::open(options)?;
-        let ring = RingBounds { events_max: limits::RING_EVENTS_MAX, bytes_max: limits::RING_BYTES_MAX };
-        let options = EngineOptions {
-            clock,
-            entropy: Arc::new(SystemEntropy),
-            rules: Arc::default(),
-            state: JsonBounds { depth_max: limits::DEPTH_MAX, state_bytes_max: limits::STATE_BYTES_MAX },
-            ring,
-            hot: HotBounds::default(),
-            backlog: BacklogBounds::default(),
-            snapshots: rejoin::internals::engine::SnapshotPolicy::default(),
-            hooks: Vec::new(),
-            reserved_collections: Default::default(),
-            relocations: None,
-            clock_trust: None,
-            snapshot_events_max: limits::HISTORY_EVENTS,
-            volatile: rejoin::internals::engine::Volatile::default(),
-        };
+        let options = EngineOptions::new(clock, Arc::new(SystemEntropy));
         let head = writer.head();
-        let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
+        let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
         let (engine, commands) = channel();
         let thread = EngineActor::new(options, writer, reader, hub, Arc::new(Health::default()));
         let thread = std::thread::spawn(move || thread.run(commands));

@@ -1,6 +1,6 @@
 //! What each component is told, from the configuration.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::StartError;
@@ -46,8 +46,6 @@ pub(super) fn engine_options(
         Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
     });
     Ok(engine::EngineOptions {
-        clock: Arc::clone(clock),
-        entropy: Arc::clone(entropy),
         rules: Arc::new(rules.collect::<Result<_, _>>()?),
         state: bounds(config),
         ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
@@ -67,10 +65,7 @@ pub(super) fn engine_options(
             ratio_thousandths: config.snapshot_ratio_thousandths,
             age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
         },
-        hooks: Vec::new(),
-        reserved_collections: BTreeSet::new(),
-        relocations: None,
-        clock_trust: None,
+        ..engine::EngineOptions::new(Arc::clone(clock), Arc::clone(entropy))
     })
 }
 

@@ -70,6 +70,22 @@ impl Kind {
 
 /// A problem that callers can tell from others: what it is called, what it means and what to do about it. The names are
 /// public (RFC 9457) and stay as they are once released.
+///
+/// ```
+/// use rejoin::{Error, Kind, ProblemType};
+///
+/// static TABLE_FULL: ProblemType = ProblemType {
+///     slug: "table-full",
+///     kind: Kind::Conflict,
+///     title: "The table is full",
+///     meaning: "All seats of the table are taken.",
+///     remedy: "Wait until somebody leaves, or choose another table.",
+/// };
+///
+/// let error: Error = TABLE_FULL.error("table 4 has 8 players").with("seats", 8);
+/// assert_eq!(error.slug(), Some("table-full"));
+/// assert_eq!(error.details()["seats"], 8);
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProblemType {
     /// The last part of the type's address, `/problems/<slug>`.
@@ -93,6 +109,15 @@ impl ProblemType {
 
 /// A failure: what sort, a message that is safe to show to the caller, members that help the caller to act, and a
 /// source that is only logged.
+///
+/// ```
+/// use rejoin::{Error, Kind};
+///
+/// let error = Error::not_found("there is no list 'shopping'").caused_by("row 17 has no name");
+/// assert_eq!(error.kind(), Kind::NotFound);
+/// assert_eq!(error.message(), "there is no list 'shopping'");
+/// assert!(!error.kind().retryable());
+/// ```
 pub struct Error {
     kind: Kind,
     problem: Option<&'static ProblemType>,

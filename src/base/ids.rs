@@ -100,6 +100,15 @@ name_type!(
 );
 
 /// The full name of a document, written `collection/id`.
+///
+/// ```
+/// use rejoin::DocumentName;
+///
+/// let name = DocumentName::parse("lists/shopping")?;
+/// assert_eq!((name.collection.as_str(), name.id.as_str()), ("lists", "shopping"));
+/// assert!(DocumentName::new("Lists", "shopping").is_err());
+/// # Ok::<(), rejoin::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DocumentName {
     /// The collection that it is in.

@@ -24,6 +24,16 @@ const NO_BOUND: u64 = u64::MAX;
 option_set! {
     /// What a server needs to know before it starts. Sizes are bytes; [`validate`](Config::validate) says what is out
     /// of range.
+    ///
+    /// ```
+    /// use rejoin::Config;
+    ///
+    /// let mut config = Config { history_events: 100, ..Config::default() };
+    /// config.set("listen", "127.0.0.1:0")?;
+    /// config.validate()?;
+    /// assert!(config.set("history-events", "none").is_err());
+    /// # Ok::<(), rejoin::ConfigError>(())
+    /// ```
     pub struct Config {
         /// Listen here; tailnet:PORT is each of this node's tailnet addresses; port 0 takes a free one (repeatable)
         "listen" "ADDRESS:PORT" listen: ListenAddresses =

@@ -129,8 +129,18 @@ fn flags_have_a_table_and_variables_of_their_own() {
         !config(&[], &[], Some("depth-max = 9\n[flags]\ngames-persistence = false\n")).flags()["games-persistence"]
     );
     assert!(!config(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "false")], None).flags()["games-persistence"]);
-    assert_refused(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "off")], None, &["REJOIN_FF_GAMES_PERSISTENCE: 'off'", "true"]);
-    assert_refused(&[], &[], Some("[flags]\ngames-persistence = \"false\"\n"), &["flags.games-persistence", "true or false"]);
+    assert_refused(
+        &[],
+        &[("REJOIN_FF_GAMES_PERSISTENCE", "off")],
+        None,
+        &["REJOIN_FF_GAMES_PERSISTENCE: 'off'", "true"],
+    );
+    assert_refused(
+        &[],
+        &[],
+        Some("[flags]\ngames-persistence = \"false\"\n"),
+        &["flags.games-persistence", "true or false"],
+    );
     assert_refused(&[], &[], Some("[flags]\ngames = false\n"), &["there is no option 'flags.games'"]);
     assert_refused(&[], &[], Some("[other]\nflags = 1\n"), &["there is no section 'other'"]);
 }

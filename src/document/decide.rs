@@ -326,11 +326,15 @@ impl WriteContext<'_> {
 fn check_scope(name: &DocumentName, current: Option<Current<'_>>, viewer: &Viewer) -> Result<()> {
     let Some(scope) = viewer.credential_scope() else { return Ok(()) };
     if !scope.reaches(name, current.map(|current| current.document.meta.key)) {
-        return Err(never_there(name));
+        return Err(unknown_document(name));
     }
     check_credential_writes(viewer)?;
     let creates = current.is_none_or(|current| current.state.is_none());
-    if creates && !scope.creates(name) { Err(absent(name, current.map(|current| current.document))) } else { Ok(()) }
+    if creates && !scope.creates(name) {
+        Err(not_found_error(name, current.map(|current| current.document)))
+    } else {
+        Ok(())
+    }
 }
 
 /// Refuses whoever may not do this to a document that is there, or was. Errors: `NotFound`, as if it had never been

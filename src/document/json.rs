@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::limits;
 
 /// The members of a JSON object in serialised form, without building the tree below them.
 pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
@@ -21,6 +22,12 @@ pub struct JsonBounds {
     pub depth_max: usize,
     /// Largest serialised state, bytes.
     pub state_bytes_max: usize,
+}
+
+impl Default for JsonBounds {
+    fn default() -> Self {
+        Self { depth_max: limits::DEPTH_MAX, state_bytes_max: limits::STATE_BYTES_MAX }
+    }
 }
 
 /// Refuses text that nests deeper than `depth_max`, before a parser recurses into it. Counts brackets outside strings;

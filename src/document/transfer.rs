@@ -96,10 +96,10 @@ impl Chain {
             state.iter().for_each(&mut look);
         }
         if self.host.as_ref().is_some_and(Viewer::is_owners_name) {
-            return Err(refused(version, "no user is called as its host is"));
+            return Err(chain_error(version, "no user is called as its host is"));
         }
         if self.created_at > latest || self.base.as_ref().is_some_and(|base| base.at > latest) {
-            return Err(refused(version, FROM_THE_FUTURE));
+            return Err(chain_error(version, FROM_THE_FUTURE));
         }
         if self.base.as_ref().is_some_and(|base| base.version == Version::ZERO) {
             return Err(chain_error(Version::ZERO, "a history that begins with version 1 has no state before it"));

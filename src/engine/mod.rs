@@ -16,6 +16,7 @@
 //! readers use beside the engine: documents, time travel ([`time_travel`]), streams.
 
 pub(crate) mod actor;
+pub(crate) mod data;
 mod decide;
 mod disk;
 pub(crate) mod handle;
@@ -87,6 +88,26 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
+    /// No rules, hooks or volatile documents, and the bounds of [`limits`].
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            clock,
+            clock_trust: None,
+            entropy,
+            rules: Arc::default(),
+            state: JsonBounds::default(),
+            ring: RingBounds::default(),
+            hot: HotBounds::default(),
+            backlog: BacklogBounds::default(),
+            snapshot_events_max: limits::HISTORY_EVENTS,
+            volatile: Volatile::default(),
+            snapshots: policy::SnapshotPolicy::default(),
+            hooks: Vec::new(),
+            reserved_collections: BTreeSet::new(),
+            relocations: None,
+        }
+    }
+
     /// Whether what the clock shows may decide that something is removed.
     pub(crate) fn removes_by_time(&self) -> bool {
         self.clock_trust.as_ref().is_none_or(|trust| trust.is_trusted())

@@ -13,7 +13,7 @@ use super::handle::{self, Engine};
 use super::health::Health;
 use super::policy::SnapshotPolicy;
 use super::request::Write;
-use super::{BacklogBounds, EngineOptions, Hooks, HotBounds, Volatile};
+use super::{EngineOptions, Hooks, HotBounds, Volatile};
 use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::SeededEntropy;
@@ -67,20 +67,14 @@ fn start_trusting(
         store::open(store::StoreOptions { pages_max, ..store::StoreOptions::new(directory.path()) }).unwrap();
     let ring = RingBounds { events_max: 100, bytes_max: 1 << 20 };
     let options = EngineOptions {
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        entropy: Arc::new(SeededEntropy::new(1)),
-        rules: Arc::default(),
         state: JsonBounds { depth_max: 10, state_bytes_max: 1 << 16 },
         ring,
-        hot: HotBounds::default(),
-        backlog: BacklogBounds::default(),
         snapshot_events_max: 100,
         volatile,
         snapshots: SnapshotPolicy { age: Some(Duration::from_secs(60)), ..SnapshotPolicy::default() },
         hooks,
-        reserved_collections: Default::default(),
-        relocations: None,
         clock_trust: trust.map(|trust| trust(Arc::clone(&clock) as _)),
+        ..EngineOptions::new(Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(1)))
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));

@@ -14,7 +14,7 @@ use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::document::access::Access;
 use crate::document::decide::{self, Context, Current, Decision, Request, WriteOperation};
 use crate::document::event::Event;
-use crate::document::model::{Meta, never_there};
+use crate::document::model::{Meta, unknown_document};
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::hooks::ChangeOrigin;
 use crate::engine::refusal::RESERVED_COLLECTION;
@@ -145,7 +145,7 @@ impl Decider<'_> {
     fn check_still_granted(&self, name: &DocumentName, viewer: &Viewer) -> Result<()> {
         let Some(scope) = viewer.credential_scope() else { return Ok(()) };
         let replaced = self.round.entries.iter().any(|entry| entry.recreates && entry.event.meta.name == *name);
-        if replaced && !scope.creates(name) { Err(never_there(name)) } else { Ok(()) }
+        if replaced && !scope.creates(name) { Err(unknown_document(name)) } else { Ok(()) }
     }
 
     /// Errors: `Frozen`, `Moved`; `NotFound` in their place for whoever may not read what went away.

@@ -278,7 +278,7 @@ impl AttachedLines {
         for attached_row in &attached {
             seen.add(attached_row)?;
             if !attached_row.is_until(latest) {
-                return Err(refused("a time far ahead of this server's clock"));
+                return Err(invalid_rows("a time far ahead of this server's clock"));
             }
         }
         Ok(attached)

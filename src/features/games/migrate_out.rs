@@ -104,7 +104,13 @@ pub(crate) async fn migrate(
     let id = new_id(&*api.entropy, api.clock.now());
     let (tell, told) = oneshot::channel();
     // In a task of its own: whoever asked may go away at any point.
-    tokio::spawn(run_migration((api.clone(), departures.clone()), name, peer, MigrationOrder { id, retry, deadline }, tell));
+    tokio::spawn(run_migration(
+        (api.clone(), departures.clone()),
+        name,
+        peer,
+        MigrationOrder { id, retry, deadline },
+        tell,
+    ));
     told.await.map_err(|_| Error::internal("a move ended without a word"))?
 }
 

@@ -19,7 +19,10 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .open_to_all(&["/favicon.ico", "/favicon.svg", "/healthz"])
         .routes(routes::router(Arc::clone(&backups)))
         .routes(routes::backups::router(Arc::clone(&backups), context.jobs.clone()))
-        .routes(routes::front::router(routes::front::RuledCollections::new(context.rules), context.public.is_some()))
+        .routes(routes::front_page::router(
+            routes::front_page::RuledCollections::new(context.rules),
+            context.public.is_some(),
+        ))
         .routes(routes::jobs::router(context.jobs.clone()));
     Ok(feature.job(upkeep::trim_job(context.history)).job(upkeep::optimize_job()).job(backups.job()))
 }

@@ -64,6 +64,16 @@ impl Peer {
 
 /// Who asks: an extractor. A handler that has it takes nobody whom the server does not know; the refusal is
 /// `unauthenticated`.
+///
+/// ```
+/// use rejoin::{Caller, HandlerResult, Json};
+///
+/// async fn name(caller: Caller) -> HandlerResult<Json<String>> {
+///     caller.require_administrator()?;
+///     Ok(Json(caller.user().map_or_else(|| "owner".to_owned(), ToString::to_string)))
+/// }
+/// # let _ = name;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// As whom they read and write.

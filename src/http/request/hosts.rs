@@ -98,13 +98,17 @@ impl Hosts {
         if headers.contains_key(ORIGIN) {
             let mut origins = headers.get_all(ORIGIN).iter().map(|origin| origin.to_str().unwrap_or("\u{fffd}"));
             let foreign_origin = origins.find(|origin| !self.is_own_origin(origin) && !allowed.contains(origin));
-            return foreign_origin.map_or(Ok(()), |origin| Err(foreign(Some(origin))));
+            return foreign_origin.map_or(Ok(()), |origin| Err(foreign_origin_error(Some(origin))));
         }
         let says = |name: &str, wanted: &[&str]| {
             headers.get(name).is_some_and(|value| wanted.iter().any(|wanted| value.as_bytes() == wanted.as_bytes()))
         };
         let navigates = says("sec-fetch-mode", &["navigate"]) && matches!(*method, Method::GET | Method::HEAD);
-        if says("sec-fetch-site", &["cross-site", "same-site"]) && !navigates { Err(foreign_origin_error(None)) } else { Ok(()) }
+        if says("sec-fetch-site", &["cross-site", "same-site"]) && !navigates {
+            Err(foreign_origin_error(None))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether `origin` is one of our own pages.

@@ -108,7 +108,7 @@ impl Middleware {
         let has_origins = !self.deps.allowed_origins.is_empty();
         let allowed_origin = self.deps.allowed_origins.of_request(request.headers()).cloned();
         let handled = match self.admit(info, &mut request, &mut headers, &mut cookie_update) {
-            Ok(Admitted::Request) => match self.about_moved_document(&request) {
+            Ok(Admitted::Request) => match self.find_moved_document(&request) {
                 None => self.dispatch(request).left_future(),
                 Some((name, viewer)) => self.redirect(name, viewer, request).left_future().right_future(),
             },

@@ -11,7 +11,7 @@ use http::Method;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentName};
-use crate::document::model::{check_credential_writes, never_there};
+use crate::document::model::{check_credential_writes, unknown_document};
 use crate::document::scope::{CredentialScope, ScopeExtent};
 use crate::document::visibility::Viewer;
 use crate::http::request::caller::{CallerResolution, Peer, Principal};
@@ -82,7 +82,7 @@ impl PathGuard {
         match self.place(path) {
             Some(PathSubject::Collection(collection)) if scope.reaches_collection(&collection) => Ok(()),
             Some(PathSubject::Document(name)) if scope.names(&name) => Ok(()),
-            Some(PathSubject::Document(name)) => Err(never_there(&name)),
+            Some(PathSubject::Document(name)) => Err(unknown_document(&name)),
             Some(PathSubject::Collection(_)) | None => {
                 let message = "what this request shows reaches its own documents only; GET /api/v1/me tells which";
                 Err(Error::new(Kind::Forbidden, message))

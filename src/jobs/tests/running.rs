@@ -10,10 +10,11 @@ use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::SeededEntropy;
 use crate::document::json::JsonBounds;
 use crate::engine::actor::EngineActor;
+use crate::engine::data::DataAccess;
 use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
-use crate::engine::{BacklogBounds, EngineOptions, Hooks, HotBounds, Volatile};
+use crate::engine::{EngineOptions, Hooks};
 use crate::jobs::runner::{Runner, RunnerHandle};
 use crate::jobs::{Job, RunRecord};
 use crate::live::hub::Hub;
@@ -66,20 +67,11 @@ impl RunningRunner {
         let ring = RingBounds { events_max: 100, bytes_max: 1 << 20 };
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-03-01T12:00:00Z").unwrap()));
         let options = EngineOptions {
-            clock: Arc::clone(&clock) as _,
-            entropy: Arc::new(SeededEntropy::new(1)),
-            rules: Arc::default(),
             state: JsonBounds { depth_max: 10, state_bytes_max: 1 << 16 },
             ring,
-            hot: HotBounds::default(),
-            backlog: BacklogBounds::default(),
-            snapshots: crate::engine::policy::SnapshotPolicy::default(),
             hooks,
-            reserved_collections: Default::default(),
-            relocations: None,
-            clock_trust: None,
             snapshot_events_max: 100,
-            volatile: Volatile::default(),
+            ..EngineOptions::new(Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(1)))
         };
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
@@ -103,7 +95,8 @@ impl RunningRunner {
     pub(crate) fn runner(&self, jobs: Vec<Job>) -> AtWork {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let trust = Arc::new(ClockTrust::new(Arc::clone(&clock), &[]));
-        let (runner, handle) = Runner::new(self.engine.clone(), self.reads.clone(), clock, trust);
+        let data = DataAccess { engine: self.engine.clone(), reads: self.reads.clone(), clock };
+        let (runner, handle) = Runner::new(data, trust);
         AtWork { handle, task: tokio::spawn(runner.with_jobs(jobs).run()) }
     }
 }

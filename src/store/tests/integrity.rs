@@ -9,7 +9,7 @@ use crate::store::options::INTEGRITY_KEY_NAME;
 use crate::store::tables::snapshot_checksum;
 
 /// Changes the state of a snapshot of `games/a`, and its checksum along with it.
-fn change_snapshot(world: &World, version: u64, state: &str) {
+fn change_snapshot(world: &TestStore, version: u64, state: &str) {
     let document = &world.documents["games/a"][usize::try_from(version).unwrap() - 1];
     let Document { version, hash, seq, updated_at, .. } = &**document;
     let checksum = snapshot_checksum(*hash, *version, *seq, *updated_at, Some(state.as_bytes()));
@@ -18,8 +18,8 @@ fn change_snapshot(world: &World, version: u64, state: &str) {
 }
 
 /// Ten versions of `games/a` of which the last two events are kept, and a snapshot of the newest.
-fn trimmed() -> World {
-    let mut world = World::with(|options| options.history.events_max = 2);
+fn trimmed() -> TestStore {
+    let mut world = TestStore::with(|options| options.history.events_max = 2);
     for round in 1..=10 {
         world.change("games/a", Some(json!({ "round": round })));
         if round == 10 {
@@ -30,11 +30,11 @@ fn trimmed() -> World {
     world
 }
 
-fn key_file(world: &World) -> PathBuf {
+fn key_file(world: &TestStore) -> PathBuf {
     world.options.data_dir.join(INTEGRITY_KEY_NAME)
 }
 
-fn unproven(world: &mut World) -> Option<String> {
+fn unproven(world: &mut TestStore) -> Option<String> {
     world.writer().unproven().map(str::to_owned)
 }
 
@@ -60,7 +60,7 @@ fn a_state_that_was_changed_with_its_checksum_is_not_handed_out() {
 fn a_changed_state_is_passed_over_where_the_events_make_it() {
     let world = trimmed();
     change_snapshot(&world, 10, r#"{"round":99}"#);
-    same(&world.reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
+    assert_same(&world.reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
 }
 
 #[test]
@@ -127,12 +127,12 @@ fn a_key_file_that_is_removed_is_written_anew_while_it_runs() {
 #[test]
 fn rows_of_features_get_their_mac_from_the_writer_whatever_statement_writes_them() {
     let mut world = trimmed();
-    let mismatches = |world: &World| -> i64 {
+    let mismatches = |world: &TestStore| -> i64 {
         let sql = "SELECT count(*) FROM seats WHERE NOT mac_matches(mac, 'seats', document, player, seat, identity,
                                                                     joined_at)";
         world.reader.rows(|conn| conn.query_row(sql, [], |row| row.get(0)).map_err(sql_error)).unwrap()
     };
-    let write = |world: &mut World, sql: &'static str| {
+    let write = |world: &mut TestStore, sql: &'static str| {
         let now = world.now();
         let mut rows = OneStatement(sql);
         let writer = world.writer.as_mut().unwrap();

@@ -164,7 +164,7 @@ impl TestStore {
     /// The newest version of every document is what was written.
     fn check_newest(&self) {
         for (name, versions) in &self.documents {
-            same(&self.reader.load(&named(name)).unwrap().unwrap(), versions.last().unwrap());
+            assert_same(&self.reader.load(&named(name)).unwrap().unwrap(), versions.last().unwrap());
         }
     }
 

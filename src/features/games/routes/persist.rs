@@ -93,7 +93,7 @@ async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: Idempot
     check_persistent(&document)?;
     let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
     let game = PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version };
-    let call = sent.call(|game: &PersistedGame| StoredResponse::json(Success::Done, game));
+    let once = sent.call(|game: &PersistedGame| StoredResponse::json(Success::Done, game));
     if !once.is_keyed() {
         return Ok(json(Success::Done, &game)?);
     }

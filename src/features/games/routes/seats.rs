@@ -97,7 +97,7 @@ async fn join(State(api): State<Api>, GamePath(game): GamePath, sent: Idempotent
         return Ok(before);
     }
     let (showing, name) = (api.clone(), game.clone());
-    let call = sent.call(move |(seat, new): &(Seat, bool)| {
+    let once = sent.call(move |(seat, new): &(Seat, bool)| {
         let success = Success::created_if(*new);
         let mut taken = taken_seat(&showing, &name, seat.clone());
         if *new {

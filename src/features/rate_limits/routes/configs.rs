@@ -140,7 +140,7 @@ async fn create(
     let CreateUserLimitBody { user_id, bucket_capacity, refill_rate, window_seconds } = sent.object()?;
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
     let user = user_id.clone();
-    let call = sent.call(move |made: &UserLimit| StoredResponse::json(Success::Created, &shown(user, *made)));
+    let once = sent.call(move |made: &UserLimit| StoredResponse::json(Success::Created, &shown(user, *made)));
     let answered = limits.create_user(user_id, limit, once).await?;
     Ok(created(answered, "/api/v1/admin/rate-limits/configs", "userId")?)
 }

@@ -171,7 +171,7 @@ async fn create(
     let id = body.id.clone();
     let fields = body.check()?;
     let known = Arc::clone(&limits);
-    let call = sent.call(move |rule: &Rule| {
+    let once = sent.call(move |rule: &Rule| {
         StoredResponse::json(Success::Created, &shown(rule, rank(&known.limiter.rules(), rule)))
     });
     let answered = limits.create_rule(id, fields, once).await?;

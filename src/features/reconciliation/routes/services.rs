@@ -252,7 +252,7 @@ async fn report(
         actual_job_ids: ids("actualJobIds", body.actual_job_ids)?,
     };
     let received = ReceivedReport { service, report, latency_ms: body.latency_ms, at: body.at };
-    let call = sent.call(|made: &ReportOutcome| StoredResponse::json(Success::Done, made));
+    let once = sent.call(|made: &ReportOutcome| StoredResponse::json(Success::Done, made));
     Ok(respond(reconciliation.report(received, once).await?)?)
 }
 

@@ -12,7 +12,7 @@ use crate::base::ids::UserId;
 use crate::features::sessions::service::SessionStore;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::request::caller::{ActiveCredential, Caller, CredentialKind, TailnetIdentity, Principal};
+use crate::http::request::caller::{ActiveCredential, Caller, CredentialKind, Principal, TailnetIdentity};
 use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::clock::{Clock, ManualClock, Timestamp};
+use crate::base::clock::{ManualClock, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::{DocumentName, Version};
 use crate::document::decide::{Expected, Request, WriteOperation};
@@ -26,9 +26,8 @@ use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::engine::actor::{Ending, EngineActor};
 use crate::engine::handle;
-use crate::engine::policy::SnapshotPolicy;
 use crate::engine::request::{Write, WriteReply};
-use crate::engine::{BacklogBounds, EngineOptions, HotBounds, Volatile};
+use crate::engine::{EngineOptions, Volatile};
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
 use crate::store::{self, HistoryRetention};
@@ -71,20 +70,11 @@ impl TestLog {
         writer.begin_run(&setting.volatile.collections).unwrap();
         let ring = RingBounds { events_max: setting.ring_events.unwrap_or(1000), bytes_max: 1 << 22 };
         let options = EngineOptions {
-            clock: clock as Arc<dyn Clock>,
-            entropy: Arc::new(SeededEntropy::new(1)),
-            rules: Arc::default(),
             state: JsonBounds { depth_max: 10, state_bytes_max: 1 << 16 },
             ring,
-            hot: HotBounds::default(),
-            backlog: BacklogBounds::default(),
             snapshot_events_max: setting.history.unwrap_or(1000),
-            hooks: Vec::new(),
-            reserved_collections: Default::default(),
-            relocations: None,
-            clock_trust: None,
             volatile: setting.volatile.clone(),
-            snapshots: SnapshotPolicy::default(),
+            ..EngineOptions::new(clock, Arc::new(SeededEntropy::new(1)))
         };
         let (head, pages_max) = (writer.head(), writer.pages_max());
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
