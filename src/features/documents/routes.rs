@@ -39,6 +39,7 @@ mod access;
 mod batch;
 mod description;
 mod document_stream;
+mod event_schemas;
 mod schemas;
 mod stream_page;
 mod streams;

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use utoipa::ToSchema;
 
 use super::description::{ReadProblems, StreamProblems};
+use super::event_schemas::StreamEvent;
 use super::schemas::HistoryPageSchema;
 use super::{diverged, document_stream, stream_page};
 use crate::base::error::{Error, Result};
@@ -65,7 +66,7 @@ pub(super) struct EventsQuery {
     params(DocumentPath, Caller, EventsQuery, ResumeHeader),
     responses(
         (status = 200, description = "The stream, or a page of history.",
-            content((HistoryPageSchema = "application/json"), (String = "text/event-stream")),
+            content((HistoryPageSchema = "application/json"), (Vec<StreamEvent> = "text/event-stream")),
             headers(("Rejoin-Position" = String, description = "Of history: where its last event is."))),
         (status = 204, description = "Nothing came while the caller waited."),
         ReadProblems,
@@ -149,7 +150,7 @@ struct StreamPageEvent {
     params(Caller, StreamQuery, ResumeHeader),
     responses(
         (status = 200, description = "The stream, or a page of it.",
-            content((String = "text/event-stream"), (StreamPage = "application/json"))),
+            content((Vec<StreamEvent> = "text/event-stream"), (StreamPage = "application/json"))),
         (status = 204, description = "Of a page: nothing came."),
         StreamProblems
     ),
