@@ -180,6 +180,45 @@ test('the client works from another origin, and over a kill of the server', asyn
   await pot(4);
 });
 
+test('a game that moves is followed to the other server, by the client', async (t) => {
+  const origin = await servePages(t);
+  const { server, url } = await serverFor(t, origin);
+  const other = await Server.start(t, 0, ['--allowed-origin', origin]);
+  const page = await visit(t, origin);
+  /** Follows the game in the page. @param {string} target */
+  const follow = async (target) => {
+    const { createRejoin } = await import(`${target}/client/rejoin.js`);
+    const game = createRejoin({ url: target }).document('games/g1');
+    game.subscribe(() => {});
+    Object.assign(globalThis, { game });
+  };
+  const pot = (/** @type {number} */ wanted) =>
+    until(page, (wanted) => /** @type {any} */ (globalThis).game.confirmed?.pot === wanted, wanted);
+  await page.evaluate(follow, url);
+  await pot(1);
+  const moved = await server.call('POST', `/api/v1/${NAME}/migrate`, { to: other.url }, { 'idempotency-key': 'm1' });
+  assert.equal(moved.status, 200, JSON.stringify(moved.body));
+  await other.call('POST', `/api/v1/${NAME}/actions`, { type: 'raise', patch: { pot: 2 } });
+  await pot(2);
+  await page.evaluate(() => /** @type {any} */ (globalThis).game.patch({ pot: 3 }));
+  await pot(3);
+  assert.deepEqual((await other.document(NAME)).state, { pot: 3 });
+  // So does a page that comes only now.
+  await page.reload();
+  await page.evaluate(follow, url);
+  await pot(3);
+
+  // A redirect that a browser follows by itself arrives without an origin, which is nobody's.
+  const requests = [];
+  page.on('request', (request) => requests.push(request));
+  const outcome = await page.evaluate(
+    (target) => fetch(`${target}/api/v1/games/g1`).then(({ status }) => status, () => 'refused'),
+    url,
+  );
+  assert.equal(outcome, 'refused');
+  assert.deepEqual(requests.map((request) => new URL(request.url()).origin), [url, other.url]);
+});
+
 for (const changeOrigin of [true, false]) {
   test(`a page behind Vite's proxy works, with changeOrigin ${changeOrigin}`, async (t) => {
     // The proxy must know the server before there is one, and the server the proxy.

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::start;
-use crate::support::Process;
 use crate::support::process;
-use crate::support::{Follower, Told};
+use crate::support::{Follower, Process, Told};
 
 const DOCUMENT: &str = "/api/v1/{collection}/{id}";
 const COLLECTION: &str = "/api/v1/{collection}";

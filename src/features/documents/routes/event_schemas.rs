@@ -5,18 +5,19 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::schemas::{Document, Event};
+use super::schemas::{DocumentSchema, EventSchema};
 
 /// An event of a stream of documents. `event` and `id` are fields of the event stream, `data` is JSON. What has no `id`
 /// does not change the position from which a client resumes.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "no value of it is ever made")]
 pub(super) enum StreamEvent {
     Snapshot(SnapshotEvent),
     Resumed(ResumedEvent),
     Change(ChangeEvent),
     Durable(DurableEvent),
-    Presence(PresenceEvent),
+    Presence(PresenceEventSchema),
     Moved(MovedEvent),
     Heartbeat(HeartbeatEvent),
     Bye(ByeEvent),
@@ -39,7 +40,7 @@ pub(super) struct SnapshotData {
     /// Names that were asked for and are not there, `collection/id`.
     #[schema(required = false)]
     gone: Vec<String>,
-    documents: Vec<Document>,
+    documents: Vec<DocumentSchema>,
 }
 
 /// The first event after a reconnect: exactly `count` changes up to `to` follow.
@@ -66,7 +67,7 @@ pub(super) struct ChangeEvent {
     event: String,
     /// Its position.
     id: String,
-    data: Event,
+    data: EventSchema,
 }
 
 /// After degraded storage: the changes up to `seq` are on disk now.
@@ -84,20 +85,22 @@ pub(super) struct DurableData {
 
 /// Who is connected to a document or takes part in it.
 #[derive(Serialize, ToSchema)]
-pub(super) struct PresenceEvent {
+#[schema(as = PresenceEvent)]
+pub(super) struct PresenceEventSchema {
     #[schema(pattern = "^presence$")]
     event: String,
-    data: PresenceData,
+    data: PresenceDataSchema,
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct PresenceData {
+#[schema(as = PresenceData)]
+pub(super) struct PresenceDataSchema {
     collection: String,
     id: String,
     players: Vec<PresencePlayer>,
     /// Not when the stream begins.
     #[schema(required = false)]
-    change: PresenceChange,
+    change: PresenceChangeSchema,
     #[schema(format = DateTime)]
     at: String,
 }
@@ -118,7 +121,8 @@ pub(super) struct PresencePlayer {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PresenceChange {
+#[schema(as = PresenceChange)]
+pub(super) struct PresenceChangeSchema {
     player_id: String,
     event: PresenceKind,
 }

@@ -156,7 +156,8 @@ async fn overview(api: &Api) -> String {
     let collections = match collections.is_empty() {
         true => "<p>There are no documents yet.</p>\n".to_owned(),
         false => format!(
-            "<table><thead><tr><th>Collection</th><th>Documents</th></tr></thead><tbody>\n{collections}</tbody></table>\n"
+            "<table><thead><tr><th>Collection</th><th>Documents</th></tr></thead>\n\
+             <tbody>\n{collections}</tbody></table>\n"
         ),
     };
     format!("<h2>Collections</h2>\n{collections}<h2>Connected</h2>\n{}", connected(api.streams.held()))

@@ -117,6 +117,7 @@ pub(super) struct ReportResult {
 /// An event of the stream. `event` and `id` are fields of the event stream, `data` is JSON.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "no value of it is ever made")]
 pub(super) enum ReconciliationStreamEvent {
     Update(ReconciliationUpdateEvent),
     Removed(ReconciliationRemovedEvent),
