@@ -1,6 +1,5 @@
 //! The tables of games. What writes runs on the engine's thread, in its transaction.
 
-use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::revocations::Revoked;
@@ -8,7 +7,7 @@ use super::seats::Seat;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Kind, Result};
 use crate::base::ids::{DocumentId, UserId};
-use crate::store::rows::time;
+use crate::store::rows::{time, user};
 use crate::store::{RowName, changed_row, sql_error};
 
 pub(crate) mod attached_rows;
@@ -122,9 +121,4 @@ fn seat(row: &Row<'_>) -> rusqlite::Result<std::result::Result<Seat, String>> {
 
 fn ours(conn: &Connection, document: i64, read: std::result::Result<Seat, String>) -> Result<Seat> {
     read.map_err(|player| changed_row(&RowName::new(conn, "seats", Some(document), &[&player])))
-}
-
-fn user(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
-    let text: String = row.get(column)?;
-    UserId::new(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
 }

@@ -51,16 +51,17 @@ problems! {
     DropProblems: ACCESS, STORED, &[K::NotFound];
 }
 
-/// The extractor that lets only administrators on; it comes first, so that nothing else of a request is looked at.
+/// The limits, for administrators alone. This extractor comes first, so that nothing else of a request is looked at.
 /// Errors: `Unauthenticated`, `Forbidden`.
-pub(super) struct Administrator;
+pub(super) struct AdministeredLimits(pub Arc<RateLimits>);
 
-impl<S: Send + Sync> FromRequestParts<S> for Administrator {
+impl<S: Send + Sync> FromRequestParts<S> for AdministeredLimits {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         Caller::from_request_parts(parts, state).await?.require_administrator()?;
-        Ok(Self)
+        let Extension(limits) = Extension::from_request_parts(parts, state).await.map_err(Error::internal)?;
+        Ok(Self(limits))
     }
 }
 

@@ -58,12 +58,12 @@ const MODULES: &[(&str, &str)] = modules![
     "verify.js",
 ];
 
-type Files = Arc<BTreeMap<&'static str, StaticFile>>;
+type ClientFiles = Arc<BTreeMap<&'static str, StaticFile>>;
 
 /// The files of the client.
 pub(crate) fn router() -> OpenApiRouter<Api> {
     let file = |(name, text): &(&'static str, &'static str)| (*name, StaticFile::new(JAVASCRIPT, *text));
-    let files: Files = Arc::new(MODULES.iter().map(file).collect());
+    let files: ClientFiles = Arc::new(MODULES.iter().map(file).collect());
     OpenApiRouter::new().routes(routes!(file_of_client)).layer(Extension(files))
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
     ),
 )]
 async fn file_of_client(
-    Extension(files): Extension<Files>,
+    Extension(files): Extension<ClientFiles>,
     names: RawPathParams,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {

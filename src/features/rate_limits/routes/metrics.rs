@@ -1,20 +1,16 @@
 //! What was counted.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Administrator, SeeProblems, json};
+use super::{AdministeredLimits, SeeProblems, json};
 use crate::base::clock::Timestamp;
 use crate::features::rate_limits::identity::BucketOwner;
 use crate::features::rate_limits::ledger::IdentityTally;
 use crate::features::rate_limits::limiter::LimitTally;
-use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::PageRequest;
@@ -135,8 +131,7 @@ impl From<IdentityTally> for UserMetrics {
     responses((status = 200, description = "What was counted.", body = Metrics), SeeProblems),
 )]
 async fn metrics(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
+    AdministeredLimits(limits): AdministeredLimits,
     Query(query): Query<MetricsQuery>,
 ) -> HandlerResult<Response> {
     let most = PageRequest::new(query.limit, None)?.limit;
