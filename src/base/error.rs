@@ -76,7 +76,7 @@ impl Kind {
 ///
 /// static TABLE_FULL: ProblemType = ProblemType {
 ///     slug: "table-full",
-///     kind: Kind::Conflict,
+///     kind: Kind::AlreadyExists,
 ///     title: "The table is full",
 ///     meaning: "All seats of the table are taken.",
 ///     remedy: "Wait until somebody leaves, or choose another table.",

@@ -206,7 +206,7 @@ impl From<Error> for StoreError {
 /// ```
 /// use rejoin::{Result, rusqlite::Connection, sql_error};
 ///
-/// fn count(conn: &Connection) -> Result<u64> {
+/// fn count(conn: &Connection) -> Result<i64> {
 ///     conn.query_row("SELECT count(*) FROM list_log_changes", (), |row| row.get(0)).map_err(sql_error)
 /// }
 /// # let conn = Connection::open_in_memory().unwrap();
