@@ -53,7 +53,9 @@ fn every_option_can_be_set_in_every_way() {
     let samples = [
         ("listen", "[::1]:1"),
         ("data-dir", "/a b\"c\\d\u{7f}"),
+        ("public", "/srv/pages"),
         ("allowed-host", "table.example"),
+        ("allowed-origin", "http://localhost:5173"),
         ("tailscaled-socket", "/tmp/tailscaled.sock"),
         ("allow-listen-beyond-tailnet", "true"),
         ("loopback-owner", "false"),
