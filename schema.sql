@@ -5,7 +5,7 @@
 -- Features that came later make their tables at the start, where they are not there yet: src/features/*/tables.sql.
 -- Times are text, RFC 3339 UTC with milliseconds. JSON is text. Hashes are SHA-256 in 64 lower-case hex digits.
 --
--- A column `mac` is HMAC-SHA-256 over the name of the table and the row's other columns, by the key in
+-- A column `mac` is 128 bits of HMAC-SHA-256 over the name of the table and the row's other columns, by the key in
 -- rejoin.integrity-key beside this file. A row that somebody else writes or changes has none, or one that does not
 -- match: it is told by reconciliation and `rejoin verify`, and not used.
 
