@@ -20,6 +20,15 @@ CREATE TABLE server (
 
 INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
 
+-- One row: where this file was when a server last opened it. A copy of the data directory is known by it, and is called
+-- something else.
+CREATE TABLE server_place (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    path     TEXT NOT NULL,             -- of the data directory
+    device   TEXT NOT NULL,             -- of this file, as the system numbers it
+    inode    TEXT NOT NULL
+) STRICT;
+
 -- What stays the same over a document's life, and where its kept history begins. Not written again when the document
 -- changes, unless that sets host or access: the newest version is the last row in `events`.
 CREATE TABLE documents (

@@ -2,9 +2,10 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`options`], [`connection`] (settings of a connection), [`mod@open`]
-//! (creating, checking, locking), [`server_lock`] (who has the directory), [`open_files`] (whether paths name what is
-//! open), [`integrity`] (telling rows that somebody else wrote), [`rows`] and [`tables`] (reading and writing rows),
-//! [`write`], [`read`], [`file`] (a whole file, with or without a server), [`memory`] (the same tables in memory).
+//! (creating, checking, locking), [`server_lock`] (who has the directory), [`server_place`] (whether it is a copy),
+//! [`open_files`] (whether paths name what is open), [`integrity`] (telling rows that somebody else wrote), [`rows`] and
+//! [`tables`] (reading and writing rows), [`write`], [`read`], [`file`] (a whole file, with or without a server),
+//! [`memory`] (the same tables in memory).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
 //! checksum and MAC, rows of features against their MAC. What does not verify is an error that names the document and
@@ -25,6 +26,7 @@ mod recovery;
 mod revocation_journal;
 pub(crate) mod rows;
 pub(crate) mod server_lock;
+mod server_place;
 mod tables;
 mod volatile;
 mod wal;

@@ -23,6 +23,7 @@ use crate::store::read::reader::Reader;
 use crate::store::read::{log, pool};
 use crate::store::recovery::{self, CommitNote, Opened};
 use crate::store::server_lock;
+use crate::store::server_place;
 use crate::store::tables::{FORMAT, SCHEMA};
 use crate::store::wal;
 use crate::store::write::checkpoint::{Checkpoint, checkpoint};
@@ -115,6 +116,7 @@ fn open_writable(
         let unproven = adopt_key(&conn, files)?;
         configure(&conn, options.synchronous, options.pages_max.unwrap_or(0))?;
         recovery::begin_use(&conn)?;
+        server_place::settle(&conn, files)?;
         install_triggers(&conn)?;
         check_end(&conn, path)?;
         files.note_wal();

@@ -113,6 +113,12 @@ impl StorePaths {
 }
 
 impl OpenFiles {
+    /// Device and inode of the database file.
+    pub(crate) fn database_number(&self) -> (u64, u64) {
+        let FileId { device, inode } = self.database_id;
+        (device, inode)
+    }
+
     /// To be called under the lock and before any connection.
     pub(crate) fn open(paths: StorePaths, lock: &File) -> io::Result<Self> {
         let database = File::open(&paths.database)?;

@@ -24,7 +24,8 @@ pub(crate) struct CommitNote(File);
 
 /// What files of the same format may lack, or have as an earlier release made it: added when they are opened. Nothing
 /// is stored by way of a view, so its text is no part of the format.
-const LATER_OBJECTS: [(&str, &str); 6] = [
+const LATER_OBJECTS: [(&str, &str); 7] = [
+    ("TABLE", "server_place"),
     ("TABLE", "open_mark"),
     ("VIEW", "current_documents"),
     ("VIEW", "readable_events"),

@@ -20,6 +20,7 @@ use crate::store::read::reader::Reader;
 use crate::store::recovery::CommitNote;
 use crate::store::rows::{self, LogHead};
 use crate::store::server_lock;
+use crate::store::server_place;
 use crate::store::write::checkpoint::{Checkpoint, READERS_WAIT};
 use crate::store::write::writer::Writer;
 
@@ -162,6 +163,7 @@ impl Writer {
         }
         let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let end = self.recover(&conn)?;
+        server_place::note(&conn, &files)?;
         files.note_wal();
         let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
         Ok(Adopted { conn, reader, files, end })
