@@ -46,6 +46,7 @@ pub use options::{StoreOptions, Synchronous};
 pub(crate) use read::check::OTHER_DOCUMENT;
 pub(crate) use read::inspect::{EventHeader, ReadTransaction, StoredDocument, StoredHead, UncachedConnection};
 pub(crate) use read::log::EventFilter;
+pub(crate) use read::page_room::PageRoom;
 pub(crate) use read::raw_document::RawDocument;
 pub(crate) use read::reader::{ListedDocument, Reader};
 pub(crate) use read::replay::{DocumentHead, LoadedDocument};

@@ -69,7 +69,8 @@ pub(crate) enum Item {
         reason: Reason,
         /// The documents that are there.
         documents: Vec<Arc<Document>>,
-        /// Followed by name and not there. Whether one was removed with its history or never was, nobody can tell.
+        /// Followed by name and not there: whether one was removed with its history or never was, nobody can tell. Of
+        /// collections, the last that went since the follower was told of them.
         gone: Vec<DocumentName>,
         /// Where it stands in the log.
         position: Position,
@@ -201,34 +202,40 @@ impl Follow {
     /// The next thing to tell; waits until there is one. Cancel safe: nothing is taken before it is returned.
     pub(crate) async fn next(&mut self) -> Result<Item> {
         loop {
+            if let Some(item) = self.next_ready().await? {
+                return Ok(item);
+            }
+            let woken = self.subscription.woken().await;
+            self.caught_up = !woken.is_for(WakeReason::EVENTS);
+            self.presence_due = woken.is_for(WakeReason::PRESENCE);
+        }
+    }
+
+    /// The next thing to tell, if there is one already. Cancel safe, too.
+    pub(crate) async fn next_ready(&mut self) -> Result<Option<Item>> {
+        loop {
             if self.cursor >= self.announced
                 && let Some(item) = self.recovered()
             {
-                return Ok(item);
+                return Ok(Some(item));
             }
             if self.presence_due
                 && let Some(item) = self.presence().await?
             {
-                return Ok(item);
+                return Ok(Some(item));
             }
             if self.caught_up {
-                if let Some(item) = self.next_relocation().await? {
-                    return Ok(item);
-                }
-                let woken = self.subscription.woken().await;
-                self.caught_up = !woken.is_for(WakeReason::EVENTS);
-                self.presence_due = woken.is_for(WakeReason::PRESENCE);
-                continue;
+                return self.next_relocation().await;
             }
             match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
                 RingRead::Behind => match self.page().await? {
-                    Some(item) => return Ok(item),
+                    Some(item) => return Ok(Some(item)),
                     None => continue,
                 },
                 RingRead::Events { events, reached, all, durable } => {
                     let events = match self.readable(events) {
                         ReadableEvents::Told(events) => events,
-                        other => return self.access_item(other).await,
+                        other => return self.access_item(other).await.map(Some),
                     };
                     (self.cursor, self.caught_up) = (reached, all);
                     self.access_known = self.access_known.max(reached);
@@ -237,11 +244,16 @@ impl Follow {
                         if let Some(last) = events.iter().rfind(undurable) {
                             self.undurable = Some(last.seq);
                         }
-                        return Ok(Item::Changes(events));
+                        return Ok(Some(Item::Changes(events)));
                     }
                 }
             }
         }
+    }
+
+    /// Whether all changes that there are have been told.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.caught_up
     }
 
     /// Whether this document is all that it follows.
@@ -326,6 +338,9 @@ impl Follow {
     async fn resume(&mut self, text: &str) -> Result<Item> {
         let Some(mut from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
         let known = self.check_position(from).await?;
+        if known != PositionStatus::Nowhere {
+            self.cursor = from.seq();
+        }
         if known != PositionStatus::Here {
             match (self.translate_position(from).await?, known) {
                 (Some(here), _) => from = here,
@@ -333,6 +348,7 @@ impl Follow {
                 (None, _) => return self.snapshot(Reason::Diverged).await,
             }
         }
+        self.cursor = from.seq();
         if self.knew_lost_documents(from).await? {
             return self.snapshot(Reason::Diverged).await;
         }
@@ -484,6 +500,11 @@ impl Follow {
             let (asked, cold) = self.cold_documents(&interest).await?;
             let Some(mut present) = self.present(&interest, &asked, cold, before) else { continue };
             present.catch_up()?;
+            let removed = match reason {
+                // Whoever begins was told of nothing.
+                Reason::Start => Vec::new(),
+                _ => self.removed(&interest, &present).await?,
+            };
             let (documents, position) = (present.documents, present.position);
             let barred: HashSet<DocumentName> = documents
                 .values()
@@ -508,7 +529,8 @@ impl Follow {
                 !document.is_deleted() && !barred.contains(name) && !moved(name)
             };
             let documents: Vec<_> = documents.into_values().filter(here).collect();
-            let gone = interest.names_without(&documents).filter(|name| !moved(name)).collect();
+            let mut gone: Vec<_> = interest.names_without(&documents).filter(|name| !moved(name)).collect();
+            gone.extend(removed.into_iter().filter(|name| !moved(name)));
             check_count(documents.len())?;
             for document in &documents {
                 self.track_undurable(document);
@@ -519,8 +541,8 @@ impl Follow {
     }
 
     /// What is there at this moment: what is hot, and for the rest what was read from disk while the log went on from
-    /// `before`. `None`: a document went out of memory before it was asked from disk, or the log went on for longer
-    /// than the ring.
+    /// `before`. `None`: a document went out of memory before it was asked from disk, or changed and went out of
+    /// memory after it was, or the log went on for longer than the ring.
     fn present(
         &self,
         interest: &Interest,
@@ -545,12 +567,40 @@ impl Follow {
             let told = interest.covers(&event.meta.name) && event.meta.may_read(&self.viewer);
             told && event.version > version(&event.meta.name)
         };
-        let missing = ring.after(before).filter(is_missing).cloned().collect();
+        let missing: Vec<_> = ring.after(before).filter(is_missing).cloned().collect();
+        if self.viewer != Viewer::Owner && !missing.is_empty() {
+            // What was read holds no more than is shown: changes of the whole do not apply to it.
+            return None;
+        }
         // The last place that is still there after a restart, unless something volatile that is told comes after it.
         let (seq, hash) = ring.last_persistent();
         let told = !ring.covers_after(seq) || ring.after(seq).any(|event| interest.covers(&event.meta.name));
         let position = if told { ring.position() } else { Position::after(seq, hash) };
         Some(Present { position, head, missing, documents })
+    }
+
+    /// The documents of followed collections that went since the follower was told of them, as far as it may know them.
+    async fn removed(&self, interest: &Arc<Interest>, present: &Present) -> Result<Vec<DocumentName>> {
+        if interest.collections.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (since, head) = (self.cursor, present.head);
+        let (followed, viewer) = (Arc::clone(interest), self.viewer.clone());
+        let mut removed =
+            self.reads.read(move |reader| reader.removed(&followed.collections, since, head, &viewer)).await?;
+        // What is not on disk yet is in memory, and newer.
+        let in_memory = |(_, name): &(Seq, DocumentName)| present.documents.contains_key(name);
+        removed.retain(|removed| !in_memory(removed));
+        let went = present.documents.values().filter(|document| {
+            let name = &document.meta.name;
+            let followed = interest.collections.contains(&name.collection) && !interest.documents.contains(name);
+            document.is_deleted() && document.seq > since && followed && document.meta.may_read(&self.viewer)
+        });
+        removed.extend(went.map(|document| (document.seq, document.meta.name.clone())));
+        removed.sort_unstable_by(|one, other| other.cmp(one));
+        removed.truncate(limits::STREAM_GONE_MAX);
+        let named = |(_, name): (Seq, DocumentName)| (!interest.documents.contains(&name)).then_some(name);
+        Ok(removed.into_iter().filter_map(named).collect())
     }
 
     fn track_undurable(&mut self, document: &Document) {
