@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use crate::base::error::Error;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::response::openapi::{IfNoneMatch, NotFoundProblems};
+use crate::http::response::openapi::{FileProblems, IfNoneMatch, NotFoundProblems};
 use crate::http::response::static_file::StaticFile;
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -78,6 +78,7 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
             headers(("ETag" = String, description = "Its tag."))),
         (status = 304, description = "It is the one that the caller has."),
         NotFoundProblems,
+        FileProblems,
     ),
 )]
 async fn file_of_client(
@@ -88,7 +89,7 @@ async fn file_of_client(
     let found = names.iter().find_map(|(_, name)| files.get(name));
     let found =
         found.ok_or_else(|| Error::not_found("the client has no file of this name; it begins with rejoin.js"))?;
-    Ok(found.respond(&headers))
+    Ok(found.respond(&headers)?)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -28,7 +29,9 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
-use crate::http::response::success::{Success, no_content};
+use crate::http::request::preconditions::is_unchanged;
+use crate::http::response::openapi::IfNoneMatch;
+use crate::http::response::success::{Success, no_content, not_modified};
 use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -113,10 +116,12 @@ async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: Idempot
     get, path = "/api/game/{gameId}/restore", operation_id = "restoreGame", tag = "games",
     params(
         ("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
-        Caller
+        Caller,
+        IfNoneMatch
     ),
     responses(
         (status = 200, description = "The game as it is on disk, as the caller may see it.", body = Object),
+        (status = 304, description = "It is whole on disk, and as the caller has it."),
         RestoreProblems,
     ),
 )]
@@ -124,6 +129,7 @@ async fn restore(
     State(api): State<Api>,
     GamePath(game): GamePath,
     Caller { viewer, .. }: Caller,
+    headers: HeaderMap,
 ) -> HandlerResult<Response> {
     api.reads.check_reader(&game, &viewer).await?;
     let running = api.reads.hub.document(&game);
@@ -143,7 +149,16 @@ async fn restore(
     if !runs {
         api.engine.prefetch(game);
     }
-    Ok(document_response(&document, document.meta.audience(&viewer), &damaged)?)
+    let unchanged = is_unchanged(&headers, &document, &viewer)? && damaged.is_empty();
+    let mut response = if unchanged {
+        not_modified()
+    } else {
+        document_response(&document, document.meta.audience(&viewer), &damaged)?
+    };
+    let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
+    response.headers_mut().insert(ETAG, header(format!("\"{}\"", document.tag()))?);
+    response.headers_mut().insert(REJOIN_POSITION, header(document.position().to_string())?);
+    Ok(response)
 }
 
 /// A damaged game's refusal, with what its host can do about it.
@@ -178,7 +193,6 @@ fn with_advice(error: Error, runs: bool) -> Error {
 
 /// The document; with `damagedVersions` when there are some in its history.
 fn document_response(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
-    let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
     let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut body = BytesMut::new();
     document.render_into(&mut body, audience, true)?;
@@ -188,10 +202,7 @@ fn document_response(document: &Document, audience: Audience<'_>, damaged: &[(Ve
         body.truncate(body.len().saturating_sub(1));
         body.extend_from_slice(format!(r#","damagedVersions":{}}}"#, Value::from(stretches)).as_bytes());
     }
-    let mut response = (json, body.freeze()).into_response();
-    response.headers_mut().insert(ETAG, header(format!("\"{}\"", document.tag()))?);
-    response.headers_mut().insert(REJOIN_POSITION, header(document.position().to_string())?);
-    Ok(response)
+    Ok((json, body.freeze()).into_response())
 }
 
 /// Remove a completed game
