@@ -346,7 +346,12 @@ fn the_file_must_hold_what_is_known_in_its_shape() {
     assert_refused(&[], &[], Some("\nlisten = "), &["rejoin.toml: line 2: "]);
     assert_refused(&[], &[], Some("depth-max = 1\ndepth-max = 2"), &["rejoin.toml: line 2: "]);
     assert_refused(&[], &[], Some("depth-max = '1'"), &["rejoin.toml: depth-max: must be a whole number"]);
-    assert_refused(&[], &[], Some("depth-max = -1"), &["rejoin.toml: depth-max: '-1' is too small; it must be 1 to 100"]);
+    assert_refused(
+        &[],
+        &[],
+        Some("depth-max = -1"),
+        &["rejoin.toml: depth-max: '-1' is too small; it must be 1 to 100"],
+    );
     assert_refused(&[], &[], Some("listen = 7766"), &["rejoin.toml: listen: must be a list of strings"]);
     assert_refused(&[], &[], Some("allowed-host = [1]"), &["rejoin.toml: allowed-host: must hold strings"]);
 }

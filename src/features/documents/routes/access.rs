@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use http::HeaderMap;
+use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

@@ -13,7 +13,7 @@ use crate::features::rate_limits::ledger::IdentityTally;
 use crate::features::rate_limits::limiter::LimitTally;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::PageRequest;
+use crate::http::page::{PageLimit, PageRequest};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
 use crate::http::response::success::Success;
@@ -30,8 +30,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 struct MetricsQuery {
     /// Most entries in `byUser`.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<PageLimit>,
 }
 
 /// What was counted since the server started. Requests of those who are exempt are not.
@@ -134,7 +134,7 @@ async fn metrics(
     AdministeredLimits(limits): AdministeredLimits,
     Query(query): Query<MetricsQuery>,
 ) -> HandlerResult<Response> {
-    let most = PageRequest::new(query.limit, None)?.limit;
+    let most = PageRequest::new(query.limit, None).limit;
     let ledger = &limits.limiter.ledger;
     let (total, size) = (ledger.total(), ledger.size());
     let answer = Metrics {
