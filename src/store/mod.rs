@@ -3,8 +3,8 @@
 //!
 //! In reading order: `schema.sql` (the format), [`options`], [`connection`] (settings of a connection), [`mod@open`]
 //! (creating, checking, locking), [`server_lock`] (who has the directory), [`server_place`] (whether it is a copy),
-//! [`open_files`] (whether paths name what is open), [`integrity`] (telling rows that somebody else wrote), [`rows`] and
-//! [`tables`] (reading and writing rows), [`write`], [`read`], [`file`] (a whole file, with or without a server),
+//! [`open_files`] (whether paths name what is open), [`integrity`] (telling rows that somebody else wrote), [`rows`]
+//! and [`tables`] (reading and writing rows), [`write`], [`read`], [`file`] (a whole file, with or without a server),
 //! [`memory`] (the same tables in memory).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their

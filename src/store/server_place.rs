@@ -1,5 +1,5 @@
-//! What a server's data is called, which is part of the name of its cookie: a copy of a data directory, on the same host
-//! as the original, must not be called the same.
+//! What a server's data is called, which is part of the name of its cookie: a copy of a data directory, on the same
+//! host as the original, must not be called the same.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -8,9 +8,9 @@ use crate::store::open_files::OpenFiles;
 /// Path of the directory, device and inode of the file.
 type Place = (String, String, String);
 
-/// Gives the data another name if its file is a copy of the one that was opened last: neither its directory nor the file
-/// itself is the same. A file that was put back from a backup is in the same directory, one that was moved within a file
-/// system is the same file. Notes where it is.
+/// Gives the data another name if its file is a copy of the one that was opened last: neither its directory nor the
+/// file itself is the same. A file that was put back from a backup is in the same directory, one that was moved within
+/// a file system is the same file. Notes where it is.
 pub(crate) fn settle(conn: &Connection, files: &OpenFiles) -> rusqlite::Result<()> {
     let here = place(files);
     let before = "SELECT path, device, inode FROM server_place WHERE only_row = 1";
