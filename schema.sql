@@ -5,7 +5,7 @@
 -- Features that came later make their tables at the start, where they are not there yet: src/features/*/tables.sql.
 -- Times are text, RFC 3339 UTC with milliseconds. JSON is text. Hashes are SHA-256 in 64 lower-case hex digits.
 --
--- A column `mac` is 128 bits of HMAC-SHA-256 over the name of the table and the row's other columns, by the key in
+-- A column `mac` is HMAC-SHA-256 over the name of the table and the row's other columns, by the key in
 -- rejoin.integrity-key beside this file. A row that somebody else writes or changes has none, or one that does not
 -- match: it is told by reconciliation and `rejoin verify`, and not used.
 
@@ -19,15 +19,6 @@ CREATE TABLE server (
 ) STRICT;
 
 INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
-
--- One row: where this file was when a server last opened it. A copy of the data directory is known by it, and is called
--- something else.
-CREATE TABLE server_place (
-    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    path     TEXT NOT NULL,             -- of the data directory
-    device   TEXT NOT NULL,             -- of this file, as the system numbers it
-    inode    TEXT NOT NULL
-) STRICT;
 
 -- What stays the same over a document's life, and where its kept history begins. Not written again when the document
 -- changes, unless that sets host or access: the newest version is the last row in `events`.
@@ -85,10 +76,11 @@ CREATE TABLE volatile_collections (
     until      INTEGER                  -- and when the last had ended; NULL: it has not, or was killed
 ) STRICT, WITHOUT ROWID;
 
--- Whether a server has this file open: one row. By it a copy shows that was made of an open file without its WAL.
+-- Whether a server has this file open: one row. By it a copy shows that was made of an open file without its WAL: one
+-- that SQLite makes has everything, and another PRAGMA schema_version.
 CREATE TABLE open_mark (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    open     INTEGER NOT NULL           -- 1: a server opened it, and has not closed it since
+    open     INTEGER NOT NULL           -- the schema_version when a server opened it, 0 when it was closed
 ) STRICT;
 
 -- To look in: the documents that are there, each with the newest state that is stored whole: in a snapshot, or in an

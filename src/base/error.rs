@@ -76,7 +76,7 @@ impl Kind {
 ///
 /// static TABLE_FULL: ProblemType = ProblemType {
 ///     slug: "table-full",
-///     kind: Kind::AlreadyExists,
+///     kind: Kind::Conflict,
 ///     title: "The table is full",
 ///     meaning: "All seats of the table are taken.",
 ///     remedy: "Wait until somebody leaves, or choose another table.",

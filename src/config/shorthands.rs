@@ -20,10 +20,10 @@ pub(super) fn args() -> [Arg; 2] {
 }
 
 /// Where the value of an option comes from, and what it is.
-type OptionOrigin = (String, String);
+type Origin = (String, String);
 
 /// The value that one of these flags gives to `option`.
-pub(super) fn flag(option: &str, matches: &ArgMatches) -> Result<Option<OptionOrigin>, ConfigError> {
+pub(super) fn flag(option: &str, matches: &ArgMatches) -> Result<Option<Origin>, ConfigError> {
     match option {
         "listen" => matches.try_get_one::<String>("port").ok().flatten().map(|port| listen("--port", port)).transpose(),
         "log" => Ok(match matches.try_get_one::<u8>("verbose").ok().flatten().copied().unwrap_or(0) {
@@ -36,7 +36,7 @@ pub(super) fn flag(option: &str, matches: &ArgMatches) -> Result<Option<OptionOr
 }
 
 /// The value that one of these variables gives to `option`. Error: a port beside an address.
-pub(super) fn variable(option: &str, inputs: &Inputs<'_>) -> Result<Option<OptionOrigin>, ConfigError> {
+pub(super) fn variable(option: &str, inputs: &Inputs<'_>) -> Result<Option<Origin>, ConfigError> {
     match option {
         "listen" => read_variable(PORT_VARIABLE, inputs)?.map(|port| listen(PORT_VARIABLE, &port)).transpose(),
         "log" => {
@@ -54,7 +54,7 @@ pub(super) fn check_variables(inputs: &Inputs<'_>) -> Result<(), ConfigError> {
     if both { Err(ConfigError(format!("{PORT_VARIABLE}: {why} {LISTEN_VARIABLE}; set one of them"))) } else { Ok(()) }
 }
 
-fn listen(origin: &str, port: &str) -> Result<OptionOrigin, ConfigError> {
+fn listen(origin: &str, port: &str) -> Result<Origin, ConfigError> {
     let number: u16 =
         port.parse().map_err(|_| ConfigError(format!("{origin}: '{port}' is not a port; it must be 0 to 65535")))?;
     Ok((origin.to_owned(), format!("127.0.0.1:{number}")))

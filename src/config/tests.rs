@@ -53,9 +53,7 @@ fn every_option_can_be_set_in_every_way() {
     let samples = [
         ("listen", "[::1]:1"),
         ("data-dir", "/a b\"c\\d\u{7f}"),
-        ("public", "/srv/pages"),
         ("allowed-host", "table.example"),
-        ("allowed-origin", "http://localhost:5173"),
         ("tailscaled-socket", "/tmp/tailscaled.sock"),
         ("allow-listen-beyond-tailnet", "true"),
         ("loopback-owner", "false"),
@@ -246,16 +244,8 @@ fn contradictions_are_named() {
 
 #[test]
 fn numbers_must_be_numbers_that_fit() {
-    for (value, why) in [
-        ("", "not a whole number"),
-        ("-", "not a whole number"),
-        ("1.5", "not a whole number"),
-        ("1e3", "not a whole number"),
-        ("many", "not a whole number"),
-        ("-1", "too small; it must be at least 1"),
-        ("18446744073709551616", "too large; it must be at least 1"),
-    ] {
-        assert_refused(&["--history-events", value], &[], None, &["--history-events: ", value, why]);
+    for value in ["", "-1", "1.5", "1e3", "18446744073709551616", "many"] {
+        assert_refused(&["--history-events", value], &[], None, &["--history-events: ", value, "not a whole number"]);
     }
     assert_refused(&[], &[("REJOIN_HISTORY_DAYS", "x")], None, &["REJOIN_HISTORY_DAYS: 'x'"]);
 }
@@ -346,12 +336,7 @@ fn the_file_must_hold_what_is_known_in_its_shape() {
     assert_refused(&[], &[], Some("\nlisten = "), &["rejoin.toml: line 2: "]);
     assert_refused(&[], &[], Some("depth-max = 1\ndepth-max = 2"), &["rejoin.toml: line 2: "]);
     assert_refused(&[], &[], Some("depth-max = '1'"), &["rejoin.toml: depth-max: must be a whole number"]);
-    assert_refused(
-        &[],
-        &[],
-        Some("depth-max = -1"),
-        &["rejoin.toml: depth-max: '-1' is too small; it must be 1 to 100"],
-    );
+    assert_refused(&[], &[], Some("depth-max = -1"), &["rejoin.toml: depth-max: '-1' is not a whole number"]);
     assert_refused(&[], &[], Some("listen = 7766"), &["rejoin.toml: listen: must be a list of strings"]);
     assert_refused(&[], &[], Some("allowed-host = [1]"), &["rejoin.toml: allowed-host: must hold strings"]);
 }

@@ -17,7 +17,7 @@ use super::access::HostedAccess;
 use super::chain::{Hash, Position};
 use super::model::Meta;
 use super::patch::{PatchOperation, StateChange};
-use super::visibility::{self, Audience, Viewer};
+use super::visibility::{self, Audience};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentId, Seq, UserId, Version};
@@ -135,16 +135,6 @@ impl Event {
         let Self { seq, version, hash, at, deletes, guarded, sets_access, .. } = *self;
         let (body, before_access, frame) = (self.body.clone(), self.before_access.clone(), self.frame.clone());
         Self { seq, meta, version, hash, at, deletes, body, guarded, sets_access, before_access, frame }
-    }
-
-    /// The event as `viewer` is shown it, in which what they may not see takes no room; `None`: that is all of it.
-    pub fn shown_to(&self, viewer: &Viewer) -> Result<Option<Self>> {
-        let body = match self.meta.audience(viewer) {
-            Audience::Player(player) if self.guarded => self.redacted(player)?,
-            Audience::Player(_) | Audience::Host => return Ok(None),
-        };
-        let shown = self.with_meta(Arc::clone(&self.meta));
-        Ok(Some(Self { body: body.into(), guarded: false, frame: OnceLock::new(), ..shown }))
     }
 
     /// Whether it changed host or access, rather than set them when the document was created.

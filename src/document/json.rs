@@ -129,7 +129,7 @@ fn numbers_equal(one: &Number, other: &Number) -> bool {
 }
 
 /// The value of a number that is whole and not beyond 64 bits, exactly.
-pub(crate) fn whole_value(number: &Number) -> Option<i128> {
+fn whole_value(number: &Number) -> Option<i128> {
     let integer = number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from));
     integer.or_else(|| {
         let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= TWO_TO_64)?;

@@ -11,7 +11,7 @@ pub(crate) mod strategies;
 use serde_json::{Map, Number, Value};
 
 use self::strategies::{MergeRules, Strategy};
-use super::json::{equal, escape, whole_value};
+use super::json::{equal, escape};
 use super::patch;
 use crate::base::clock::Timestamp;
 
@@ -276,8 +276,9 @@ fn sum(place: MergeSides<'_>) -> Option<Value> {
     let number = |value: Option<&Value>| value.and_then(Value::as_number).cloned();
     let base = place.base.map_or_else(|| Some(Number::from(0)), |base| base.as_number().cloned())?;
     let (local, server) = (number(place.local)?, number(place.server)?);
-    if let (Some(base), Some(local), Some(server)) = (whole_value(&base), whole_value(&local), whole_value(&server)) {
-        return i64::try_from(server + (local - base)).ok().map(Value::from);
+    let whole = |number: &Number| number.as_i64();
+    if let (Some(base), Some(local), Some(server)) = (whole(&base), whole(&local), whole(&server)) {
+        return local.checked_sub(base).and_then(|change| server.checked_add(change)).map(Value::from);
     }
     let sum = server.as_f64()? + local.as_f64()? - base.as_f64()?;
     Number::from_f64(sum).map(Value::Number)

@@ -1,6 +1,5 @@
 //! A document and its fixed facts.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -132,20 +131,6 @@ impl Document {
     pub fn with_meta(&self, meta: Arc<Meta>) -> Self {
         let Self { version, hash, seq, updated_at, ref state, .. } = *self;
         Self { meta, version, hash, seq, updated_at, state: state.clone() }
-    }
-
-    /// The document as `viewer` is shown it: what they may not see takes no room.
-    pub fn shown_to(self, viewer: &Viewer) -> Result<Self, Error> {
-        let redacted =
-            self.state.as_deref().map(|state| redact_state(state, self.meta.audience(viewer))).transpose()?;
-        let redacted = match redacted {
-            Some(Cow::Owned(state)) => Some(state),
-            Some(Cow::Borrowed(_)) | None => None,
-        };
-        Ok(match redacted {
-            Some(state) => Self { state: Some(state.into()), ..self },
-            None => self,
-        })
     }
 
     /// Its position: subscribing from here continues from exactly this state.

@@ -2,10 +2,9 @@
 //! shares. It knows documents, events, snapshots and idempotency keys, and no feature.
 //!
 //! In reading order: `schema.sql` (the format), [`options`], [`connection`] (settings of a connection), [`mod@open`]
-//! (creating, checking, locking), [`server_lock`] (who has the directory), [`server_place`] (whether it is a copy),
-//! [`open_files`] (whether paths name what is open), [`integrity`] (telling rows that somebody else wrote), [`rows`]
-//! and [`tables`] (reading and writing rows), [`write`], [`read`], [`file`] (a whole file, with or without a server),
-//! [`memory`] (the same tables in memory).
+//! (creating, checking, locking), [`server_lock`] (who has the directory), [`open_files`] (whether paths name what is
+//! open), [`integrity`] (telling rows that somebody else wrote), [`rows`] and [`tables`] (reading and writing rows),
+//! [`write`], [`read`], [`file`] (a whole file, with or without a server), [`memory`] (the same tables in memory).
 //!
 //! What comes off the disk is verified before it is handed out: events against their chain, snapshots against their
 //! checksum and MAC, rows of features against their MAC. What does not verify is an error that names the document and
@@ -26,7 +25,6 @@ mod recovery;
 mod revocation_journal;
 pub(crate) mod rows;
 pub(crate) mod server_lock;
-mod server_place;
 mod tables;
 mod volatile;
 mod wal;
@@ -46,7 +44,6 @@ pub use options::{StoreOptions, Synchronous};
 pub(crate) use read::check::OTHER_DOCUMENT;
 pub(crate) use read::inspect::{EventHeader, ReadTransaction, StoredDocument, StoredHead, UncachedConnection};
 pub(crate) use read::log::EventFilter;
-pub(crate) use read::page_room::PageRoom;
 pub(crate) use read::raw_document::RawDocument;
 pub(crate) use read::reader::{ListedDocument, Reader};
 pub(crate) use read::replay::{DocumentHead, LoadedDocument};

@@ -14,14 +14,14 @@ mod invalid_value;
 mod numbers_by_value;
 
 pub(crate) use invalid_value::InvalidValue;
-use invalid_value::{PathStep, RemovedItems};
+use invalid_value::RemovedItems;
 use numbers_by_value::NumbersByValue;
 
 /// Bytes that are read again to find what else is wrong: a large body must not be read a hundred times. Past it the
 /// refusal names what was found so far.
 const REREAD_BYTES_MAX: usize = 4 << 20;
 /// What takes the place of a member that does not fit, so that those after it are looked at: the first that it takes.
-const PLACEHOLDERS: [&str; 8] = ["null", "0", "\"a\"", "{}", "[]", "false", "\"1970-01-01T00:00:00Z\"", "\"\""];
+const PLACEHOLDERS: [&str; 7] = ["null", "0", "\"a\"", "{}", "[]", "false", "\"1970-01-01T00:00:00Z\""];
 
 /// Reads `text`, which is JSON; `name` is what it is called where it is an array or a scalar, empty: the body. Error:
 /// `Invalid` with each member that does not fit, or the place where it stops being JSON.
@@ -80,21 +80,15 @@ pub(crate) fn collect(
         found.push(removed.as_sent(&invalid).field(name));
         // A name that is not known is not known with any value.
         let placeholders = if invalid.is_unknown { &[] } else { placeholders };
-        let mended = placeholders.iter().map(|placeholder| (&*invalid.place, Some(placeholder)));
-        // What no value mends goes, and else the innermost item that it is in: one of a kind that does not exist.
-        let item = invalid.place.iter().rposition(|step| matches!(step, PathStep::Item(_)));
-        let within = item.and_then(|index| invalid.place.get(..=index)).filter(|item| item.len() < invalid.place.len());
-        let without = [Some(&*invalid.place), within].into_iter().flatten().map(|place| (place, None));
-        for (place, placeholder) in mended.chain(without) {
-            if tries == 0 || !invalid_value::replace_at(&mut tree, place, placeholder.cloned()) {
-                continue;
+        for placeholder in placeholders.iter().map(Some).chain([None]) {
+            if tries == 0 || !invalid_value::replace_at(&mut tree, &invalid.place, placeholder.cloned()) {
+                break;
             }
             tries -= 1;
             // What takes the place of an item that is taken away is another item.
-            let is_gone = placeholder.is_none() && removed.note_removed(place);
+            let is_gone = placeholder.is_none() && removed.note_removed(&invalid.place);
             match read(&tree) {
-                // Of an enum with a tag it is said of the whole that a member does not fit.
-                Err(same) if !is_gone && (same.place.starts_with(place) || place.starts_with(&same.place)) => {}
+                Err(same) if !is_gone && same.place.starts_with(&invalid.place) => {}
                 other => {
                     next = other.err();
                     break;

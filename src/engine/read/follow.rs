@@ -5,9 +5,8 @@
 
 mod access;
 mod relocation;
-mod snapshot;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,8 +14,9 @@ use bytes::Bytes;
 use self::access::ReadableEvents;
 use super::Reads;
 use super::lost_changes::{LostChanges, any_not_stored};
-use crate::base::error::{Kind, Result};
-use crate::base::ids::{DocumentName, Seq};
+use super::present::{Present, check_count, load_cold};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::{DocumentName, Seq, Version};
 use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
@@ -29,6 +29,8 @@ use crate::live::relocations::MovedDocument;
 use crate::live::topics::{Interest, WakeReason};
 use crate::store::{EventFilter, Reader};
 
+/// How often a snapshot is begun anew because a document was dropped from memory just when it was looked for.
+const SNAPSHOT_ATTEMPTS_MAX: usize = 20;
 /// Events in one page from disk.
 const PAGE_EVENTS: usize = 500;
 
@@ -67,8 +69,7 @@ pub(crate) enum Item {
         reason: Reason,
         /// The documents that are there.
         documents: Vec<Arc<Document>>,
-        /// Followed by name and not there: whether one was removed with its history or never was, nobody can tell. Of
-        /// collections, the last that went since the follower was told of them.
+        /// Followed by name and not there. Whether one was removed with its history or never was, nobody can tell.
         gone: Vec<DocumentName>,
         /// Where it stands in the log.
         position: Position,
@@ -200,40 +201,34 @@ impl Follow {
     /// The next thing to tell; waits until there is one. Cancel safe: nothing is taken before it is returned.
     pub(crate) async fn next(&mut self) -> Result<Item> {
         loop {
-            if let Some(item) = self.next_ready().await? {
-                return Ok(item);
-            }
-            let woken = self.subscription.woken().await;
-            self.caught_up = !woken.is_for(WakeReason::EVENTS);
-            self.presence_due = woken.is_for(WakeReason::PRESENCE);
-        }
-    }
-
-    /// The next thing to tell, if there is one already. Cancel safe, too.
-    pub(crate) async fn next_ready(&mut self) -> Result<Option<Item>> {
-        loop {
             if self.cursor >= self.announced
                 && let Some(item) = self.recovered()
             {
-                return Ok(Some(item));
+                return Ok(item);
             }
             if self.presence_due
                 && let Some(item) = self.presence().await?
             {
-                return Ok(Some(item));
+                return Ok(item);
             }
             if self.caught_up {
-                return self.next_relocation().await;
+                if let Some(item) = self.next_relocation().await? {
+                    return Ok(item);
+                }
+                let woken = self.subscription.woken().await;
+                self.caught_up = !woken.is_for(WakeReason::EVENTS);
+                self.presence_due = woken.is_for(WakeReason::PRESENCE);
+                continue;
             }
             match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
                 RingRead::Behind => match self.page().await? {
-                    Some(item) => return Ok(Some(item)),
+                    Some(item) => return Ok(item),
                     None => continue,
                 },
                 RingRead::Events { events, reached, all, durable } => {
                     let events = match self.readable(events) {
                         ReadableEvents::Told(events) => events,
-                        other => return self.access_item(other).await.map(Some),
+                        other => return self.access_item(other).await,
                     };
                     (self.cursor, self.caught_up) = (reached, all);
                     self.access_known = self.access_known.max(reached);
@@ -242,16 +237,11 @@ impl Follow {
                         if let Some(last) = events.iter().rfind(undurable) {
                             self.undurable = Some(last.seq);
                         }
-                        return Ok(Some(Item::Changes(events)));
+                        return Ok(Item::Changes(events));
                     }
                 }
             }
         }
-    }
-
-    /// Whether all changes that there are have been told.
-    pub(crate) fn is_caught_up(&self) -> bool {
-        self.caught_up
     }
 
     /// Whether this document is all that it follows.
@@ -336,9 +326,6 @@ impl Follow {
     async fn resume(&mut self, text: &str) -> Result<Item> {
         let Some(mut from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
         let known = self.check_position(from).await?;
-        if known != PositionStatus::Nowhere {
-            self.cursor = from.seq();
-        }
         if known != PositionStatus::Here {
             match (self.translate_position(from).await?, known) {
                 (Some(here), _) => from = here,
@@ -346,7 +333,6 @@ impl Follow {
                 (None, _) => return self.snapshot(Reason::Diverged).await,
             }
         }
-        self.cursor = from.seq();
         if self.knew_lost_documents(from).await? {
             return self.snapshot(Reason::Diverged).await;
         }
@@ -488,6 +474,104 @@ impl Follow {
         }
         let newer = u64::try_from(newer.len()).unwrap_or(u64::MAX);
         Ok(Item::Resumed { from, to, count: stored.saturating_add(newer) })
+    }
+
+    /// The whole present, and the cursor just behind it.
+    async fn snapshot(&mut self, reason: Reason) -> Result<Item> {
+        let interest = Arc::clone(self.subscription.interest());
+        for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
+            let before = self.reads.hub.gate().head().0;
+            let (asked, cold) = self.cold_documents(&interest).await?;
+            let Some(mut present) = self.present(&interest, &asked, cold, before) else { continue };
+            present.catch_up()?;
+            let (documents, position) = (present.documents, present.position);
+            let barred: HashSet<DocumentName> = documents
+                .values()
+                .filter(|document| !document.meta.may_read(&self.viewer))
+                .map(|document| document.meta.name.clone())
+                .collect();
+            // One document is best named by its own last event, which is never trimmed.
+            let position = match documents.values().next() {
+                Some(document)
+                    if interest.collections.is_empty() && interest.documents.len() == 1 && barred.is_empty() =>
+                {
+                    document.position()
+                }
+                _ => position,
+            };
+            (self.cursor, self.announced, self.access_known) = (present.head, present.head, present.head);
+            // What is on another server is told to be there, and not as it was when it left.
+            let relocations = self.reads.hub.relocations();
+            let moved = |name: &DocumentName| relocations.find(name).is_some() && !barred.contains(name);
+            let here = |document: &Arc<Document>| {
+                let name = &document.meta.name;
+                !document.is_deleted() && !barred.contains(name) && !moved(name)
+            };
+            let documents: Vec<_> = documents.into_values().filter(here).collect();
+            let gone = interest.names_without(&documents).filter(|name| !moved(name)).collect();
+            check_count(documents.len())?;
+            for document in &documents {
+                self.track_undurable(document);
+            }
+            return Ok(Item::Snapshot { reason, documents, gone, position });
+        }
+        Err(Error::new(Kind::StorageUnavailable, "documents come and go too fast for a snapshot; try again"))
+    }
+
+    /// What is there at this moment: what is hot, and for the rest what was read from disk while the log went on from
+    /// `before`. `None`: a document went out of memory before it was asked from disk, or the log went on for longer
+    /// than the ring.
+    fn present(
+        &self,
+        interest: &Interest,
+        asked: &HashSet<DocumentName>,
+        cold: Vec<Arc<Document>>,
+        before: Seq,
+    ) -> Option<Present> {
+        let ring = self.reads.hub.gate();
+        let head = ring.head().0;
+        // Stored and not yet published comes as a change.
+        let cold = cold.into_iter().filter(|document| document.seq <= head);
+        let hot = self.reads.hub.documents(interest);
+        let named = |document: Arc<Document>| (document.meta.name.clone(), document);
+        let documents: BTreeMap<_, _> = cold.chain(hot).map(named).collect();
+        let known = |name: &DocumentName| documents.contains_key(name) || asked.contains(name);
+        if !ring.covers_after(before) || !interest.documents.iter().all(known) {
+            return None;
+        }
+        let version = |name: &DocumentName| documents.get(name).map_or(Version::ZERO, |document| document.version);
+        // Changed after it was read from disk, and dropped from memory since.
+        let is_missing = |event: &&Arc<Event>| {
+            let told = interest.covers(&event.meta.name) && event.meta.may_read(&self.viewer);
+            told && event.version > version(&event.meta.name)
+        };
+        let missing = ring.after(before).filter(is_missing).cloned().collect();
+        // The last place that is still there after a restart, unless something volatile that is told comes after it.
+        let (seq, hash) = ring.last_persistent();
+        let told = !ring.covers_after(seq) || ring.after(seq).any(|event| interest.covers(&event.meta.name));
+        let position = if told { ring.position() } else { Position::after(seq, hash) };
+        Some(Present { position, head, missing, documents })
+    }
+
+    fn track_undurable(&mut self, document: &Document) {
+        if !document.meta.volatile && document.seq > self.reads.hub.gate().durable() {
+            self.undurable = self.undurable.max(Some(document.seq));
+        }
+    }
+
+    /// What is not in memory, from disk, and the single documents that were asked for there.
+    async fn cold_documents(&self, interest: &Arc<Interest>) -> Result<(HashSet<DocumentName>, Vec<Arc<Document>>)> {
+        let missing: HashSet<DocumentName> =
+            interest.documents.iter().filter(|name| self.reads.hub.document(name).is_none()).cloned().collect();
+        if missing.is_empty() && interest.collections.is_empty() {
+            return Ok((missing, Vec::new()));
+        }
+        let (interest, viewer) = (Arc::clone(interest), self.viewer.clone());
+        let load = move |reader: &Reader| {
+            let documents = load_cold(reader, &missing, &interest, &viewer)?;
+            Ok((missing, documents))
+        };
+        self.reads.read(load).await
     }
 }
 

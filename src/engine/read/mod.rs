@@ -22,7 +22,7 @@ use crate::engine::handle::Engine;
 use crate::engine::time_travel::{state_at, volatile_state_at};
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{Connection, DocumentHead, EventFilter, ListedDocument, PageRoom, Reader, VolatileRange};
+use crate::store::{Connection, DocumentHead, EventFilter, ListedDocument, Reader, VolatileRange};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -285,9 +285,9 @@ impl Reads {
         let (wanted, from, asks) = (collection.clone(), after.cloned(), viewer.clone());
         // One more than fits says that there are more; deleted ones that are still on disk take nobody's place.
         let most = limit + 1 + unstored.iter().filter(|document| !document.meta.volatile).count();
-        let mut room = with_state.then(|| PageRoom::new(limits::LIST_STATES_BYTES_MAX));
+        let state_bytes_max = with_state.then_some(limits::LIST_STATES_BYTES_MAX);
         let (stored, ended_early) =
-            self.read(move |reader| reader.list(&asks, &wanted, from.as_ref(), most, room.as_mut())).await?;
+            self.read(move |reader| reader.list(&asks, &wanted, from.as_ref(), most, state_bytes_max)).await?;
         let horizon = stored.last().map(|last| id(&last.meta)).filter(|_| ended_early);
         let mut by_id: BTreeMap<DocumentId, ListedDocument> =
             stored.into_iter().map(|entry| (id(&entry.meta), entry)).collect();
@@ -329,7 +329,7 @@ impl Reads {
         limit: usize,
         viewer: &Viewer,
     ) -> Result<EventHistory> {
-        let mut page = self.any_history(name, after, limit, viewer).await?;
+        let mut page = self.any_history(name, after, limit).await?;
         // Last: it may have been taken away meanwhile.
         let newest = self.readable_document(name, viewer).await?.ok_or_else(|| not_found_error(name, None))?;
         for event in &mut page.events {
@@ -340,41 +340,31 @@ impl Reads {
         Ok(page)
     }
 
-    async fn any_history(
-        &self,
-        name: &DocumentName,
-        after: Version,
-        limit: usize,
-        viewer: &Viewer,
-    ) -> Result<EventHistory> {
+    async fn any_history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<EventHistory> {
         let newest = self.document(name).await?.ok_or_else(|| not_found_error(name, None))?;
         if newest.meta.volatile {
             return Ok(history_of(self.events_in_memory(name, newest.seq), &newest, after, limit));
         }
         let undurable = self.undurable(name);
-        let (name, key, viewer) = (name.clone(), newest.meta.key, viewer.clone());
-        let mut page = HistoryPage::new(after, limit + 1, viewer);
-        let (mut page, first_version) = self
+        let (name, key, bytes_max) = (name.clone(), newest.meta.key, limits::BATCH_BYTES_MAX);
+        let (stored, first_version) = self
             .read(move |reader| match reader.meta(&name)? {
-                None => Ok((page, Version::ZERO)),
-                Some(_) => {
-                    page.fill(reader, &name)?;
-                    Ok((page, reader.first_version(key)?))
-                }
+                None => Ok((Vec::new(), Version::ZERO)),
+                Some(_) => Ok((reader.history(&name, after, limit + 1, bytes_max)?, reader.first_version(key)?)),
             })
             .await?;
+        let mut events: Vec<Arc<Event>> = stored.into_iter().map(Arc::new).collect();
         let first_version = match (first_version, undurable.first()) {
             (Version::ZERO, Some(first)) => first.version,
             (stored, _) => stored,
         };
         for event in undurable {
-            let next = page.last().next();
-            let joins = event.version == next || (page.events.is_empty() && event.version > after);
-            if joins {
-                page.add(event)?;
+            let next = events.last().map_or(after, |last| last.version).next();
+            let joins = event.version == next || (events.is_empty() && event.version > after);
+            if joins && events.len() <= limit {
+                events.push(event);
             }
         }
-        let mut events = page.events;
         let more = events.len() > limit || events.last().is_some_and(|last| last.version < newest.version);
         events.truncate(limit);
         Ok(EventHistory { events, first_version, more })
@@ -436,55 +426,6 @@ impl Reads {
             }
         })
         .await
-    }
-}
-
-/// A page of a document's history that is being filled.
-struct HistoryPage {
-    viewer: Viewer,
-    after: Version,
-    events_max: usize,
-    events: Vec<Arc<Event>>,
-    room: PageRoom,
-}
-
-impl HistoryPage {
-    fn new(after: Version, events_max: usize, viewer: Viewer) -> Self {
-        Self { viewer, after, events_max, events: Vec::new(), room: PageRoom::new(limits::BATCH_BYTES_MAX) }
-    }
-
-    /// The version up to which it goes.
-    fn last(&self) -> Version {
-        self.events.last().map_or(self.after, |last| last.version)
-    }
-
-    /// Takes what is stored, as much as there is room for.
-    fn fill(&mut self, reader: &Reader, name: &DocumentName) -> Result<()> {
-        while self.events.len() < self.events_max && !self.room.is_taken() {
-            let count = self.events_max.saturating_sub(self.events.len());
-            let bytes_max = self.room.left().max(limits::STREAM_WRITE_BYTES_MAX);
-            let found = reader.history(name, self.last(), count, bytes_max)?;
-            // Trimmed meanwhile: the next page says so.
-            let joins = |event: &Event| self.events.is_empty() || event.version == self.last().next();
-            if !found.first().is_some_and(joins) {
-                break;
-            }
-            for event in found {
-                if self.room.is_taken() {
-                    break;
-                }
-                self.events.push(self.room.event(Arc::new(event), &self.viewer)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes an event that is not stored yet, if there is room.
-    fn add(&mut self, event: Arc<Event>) -> Result<()> {
-        if self.events.len() < self.events_max && !self.room.is_taken() {
-            self.events.push(self.room.event(event, &self.viewer)?);
-        }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use super::rules::ClientError;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::features::client_errors::limits::CLIENT_ERRORS_MAX;
-use crate::store::rows::{int, number, time};
+use crate::store::rows::time;
 use crate::store::sql_error;
 
 /// An error with its history.
@@ -52,7 +52,7 @@ pub(crate) fn record(
             &error.user_agent,
             &error.app_version,
             reported_by,
-            int(count),
+            i64::try_from(count).unwrap_or(i64::MAX),
             now.to_string(),
         );
         let all = conn.prepare_cached(sql)?.query_row(values, |row| number(row, 0))?;
@@ -90,4 +90,9 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<StoredClientError> {
         last_seen: time(row, 9)?,
         place: row.get(10)?,
     })
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }

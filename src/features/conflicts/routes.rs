@@ -26,7 +26,7 @@ use crate::engine::request::{Durability, RenderReply, WriteOutcome};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
-use crate::http::page::{Cursor, Page, PageLimit, PageRequest, encode_cursor};
+use crate::http::page::{Page, PageRequest, encode_cursor};
 use crate::http::request::caller::Caller;
 use crate::http::request::path::{DocumentPath, PathParameter};
 use crate::http::request::query::Query;
@@ -240,24 +240,14 @@ impl From<StoredConflict> for ConflictItem {
 #[serde(deny_unknown_fields)]
 struct ConflictListQuery {
     /// Only those of this document, `collection/id`.
-    #[param(value_type = Option<String>)]
-    document: Option<DocumentName>,
+    document: Option<String>,
     /// `open` or `resolved`.
-    #[param(value_type = Option<String>)]
-    status: Option<ConflictStatus>,
+    status: Option<String>,
     /// The `nextCursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor>,
+    cursor: Option<String>,
     /// Most entries in the page.
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
-    limit: Option<PageLimit>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ConflictStatus {
-    Open,
-    Resolved,
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
 }
 
 /// List conflicts
@@ -293,9 +283,16 @@ async fn audit(
 }
 
 async fn page(api: &Api, viewer: &Viewer, query: ConflictListQuery, audit: bool) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor);
-    let open = query.status.map(|status| status == ConflictStatus::Open);
-    let filter = ConflictFilter { document: query.document, open, audit };
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
+    let named = |name: &str| DocumentName::parse(name).map_err(|e| Error::invalid_field("document", e.message()));
+    let document = query.document.as_deref().map(named).transpose()?;
+    let open = match query.status.as_deref() {
+        None => None,
+        Some("open") => Some(true),
+        Some("resolved") => Some(false),
+        Some(_) => return Err(Error::invalid_field("status", "must be open or resolved").into()),
+    };
+    let filter = ConflictFilter { document, open, audit };
     let mut after = page.parse_after(parse_after)?;
     let (mut items, mut looked, mut more) = (Vec::new(), 0, true);
     while more && items.len() < page.limit && looked < ROWS_LOOKED_THROUGH_MAX {

@@ -1,6 +1,6 @@
 //! The table `conflicts`.
 
-use rusqlite::types::Value as SqlValue;
+use rusqlite::types::{Type, Value as SqlValue};
 use rusqlite::{OptionalExtension, Row};
 use serde_json::Value;
 
@@ -8,7 +8,6 @@ use super::rules::{MergedPath, Resolution};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Version};
-use crate::store::rows::{self, invalid_column, json, optional, time};
 use crate::store::{Connection, sql_error};
 
 /// Most rows of a document; the oldest that are not open go first.
@@ -159,27 +158,37 @@ fn text(value: &Option<Value>) -> SqlValue {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredConflict> {
-    let value = |column| optional(row, column, json);
+    let json = |column: usize| -> rusqlite::Result<Option<Value>> {
+        let failed = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
+        row.get::<_, Option<String>>(column)?.map(|text| serde_json::from_str(&text).map_err(failed)).transpose()
+    };
+    let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
+        let failed = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "not an RFC 3339 time".into());
+        row.get::<_, Option<String>>(column)?.map(|text| Timestamp::parse(&text).ok_or_else(failed)).transpose()
+    };
     let name = DocumentName::new(&row.get::<_, String>(2)?, &row.get::<_, String>(3)?);
+    let damaged = |error: crate::base::error::Error| {
+        rusqlite::Error::FromSqlConversionFailure(2, Type::Text, error.message().to_owned().into())
+    };
     Ok(StoredConflict {
         number: row.get(0)?,
-        document: name.map_err(|error| invalid_column(2, error))?,
+        document: name.map_err(damaged)?,
         place: MergedPath {
             id: row.get(1)?,
             path: row.get(4)?,
             rule: row.get(5)?,
-            base: value(6)?,
-            local: value(7)?,
-            server: value(8)?,
-            value: value(9)?,
-            suggestion: value(10)?,
+            base: json(6)?,
+            local: json(7)?,
+            server: json(8)?,
+            value: json(9)?,
+            suggestion: json(10)?,
             resolution: row.get(11)?,
             known: true,
         },
-        version: rows::version(row, 12)?,
+        version: Version(u64::try_from(row.get::<_, i64>(12)?).unwrap_or_default()),
         made_by: row.get(13)?,
-        at: time(row, 14)?,
+        at: time(14)?.unwrap_or(Timestamp::from_millis(0)),
         resolved_by: row.get(15)?,
-        resolved_at: optional(row, 16, time)?,
+        resolved_at: time(16)?,
     })
 }

@@ -24,7 +24,7 @@ use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Audience, Viewer, redact_state};
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
-use crate::http::page::{Cursor, Page, PageLimit, PageRequest, encode_cursor};
+use crate::http::page::{Page, PageRequest, encode_cursor};
 use crate::http::request::body::{JSON_PATCH, MERGE_PATCH};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
@@ -363,11 +363,10 @@ fn render_document(api: &Api, document: &Document, audience: Audience<'_>) -> Re
 #[serde(deny_unknown_fields)]
 struct DocumentListQuery {
     /// Most documents in the page.
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
-    limit: Option<PageLimit>,
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
     /// The `nextCursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor>,
+    cursor: Option<String>,
     /// `state`: with what each document says.
     #[param(inline)]
     include: Option<Include>,
@@ -394,7 +393,7 @@ async fn list(
     Caller { viewer, .. }: Caller,
     Query(query): Query<DocumentListQuery>,
 ) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor);
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let after = page.parse_after(DocumentId::new)?;
     let with_state = query.include == Some(Include::State);
     let (listed, more) = api.reads.list_readable(&viewer, &collection, after.as_ref(), page.limit, with_state).await?;

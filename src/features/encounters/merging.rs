@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::state::{Combatant, Encounter, EncounterStatus, HitPoints};
 use crate::base::ids::UserId;
-use crate::document::json::whole_value;
 use crate::document::merge::strategies::{MergeRules, Strategy};
 use crate::document::rules::Rejection;
 
@@ -41,10 +40,9 @@ pub(super) fn consistent(mut merged: Value) -> Result<Encounter, Rejection> {
 /// Brings points and counters back within their bounds.
 fn clamp(combatant: &mut Value) {
     let bound = |holder: &mut Value, name: &str| {
-        let maximum = holder.get("maximum").and_then(whole_number).unwrap_or(i64::MAX).max(0);
-        if let Some(value) = holder.get_mut(name)
-            && let Some(number) = whole_number(value)
-        {
+        let maximum = holder.get("maximum").and_then(Value::as_i64).unwrap_or(i64::MAX).max(0);
+        let value = holder.get_mut(name);
+        if let Some((value, number)) = value.and_then(|value| value.as_i64().map(|number| (value, number))) {
             *value = json!(number.clamp(0, maximum));
         }
     };
@@ -54,11 +52,6 @@ fn clamp(combatant: &mut Value) {
     for (_, counter) in combatant.get_mut("counters").and_then(Value::as_object_mut).into_iter().flatten() {
         bound(counter, "value");
     }
-}
-
-/// The whole number that a value is, however it is spelled.
-fn whole_number(value: &Value) -> Option<i64> {
-    value.as_number().and_then(whole_value).and_then(|number| i64::try_from(number).ok())
 }
 
 /// Both sides may have added, removed and ordered combatants: the order follows who is there.
@@ -76,7 +69,7 @@ fn repair_order(merged: &mut Map<String, Value>) {
     let turn = merged.get("turn").and_then(Value::as_str).filter(|turn| there.contains_key(*turn));
     let turn = turn.or(order.first().map(String::as_str)).filter(|_| goes_on).map(str::to_owned);
     if goes_on {
-        let round = merged.get("round").and_then(whole_number).unwrap_or(0).max(1);
+        let round = merged.get("round").and_then(Value::as_u64).unwrap_or(0).max(1);
         merged.insert("round".to_owned(), json!(round));
     } else if status != "completed" {
         merged.insert("status".to_owned(), json!("planning"));

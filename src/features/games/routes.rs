@@ -80,7 +80,7 @@ problems! {
     /// Of storing a game.
     PersistProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING, &[K::VersionConflict], MEMORY;
     /// Of reading one back.
-    RestoreProblems: ACCESS, ABSENT, &[K::PreconditionFailed], MEMORY;
+    RestoreProblems: ACCESS, ABSENT, MEMORY;
     /// Of what is stored of one.
     PersistenceProblems: ACCESS, ABSENT;
     /// Of removing one.

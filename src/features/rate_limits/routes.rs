@@ -51,17 +51,16 @@ problems! {
     DropProblems: ACCESS, STORED, &[K::NotFound];
 }
 
-/// The limits, for administrators alone. This extractor comes first, so that nothing else of a request is looked at.
+/// The extractor that lets only administrators on; it comes first, so that nothing else of a request is looked at.
 /// Errors: `Unauthenticated`, `Forbidden`.
-pub(super) struct AdministeredLimits(pub Arc<RateLimits>);
+pub(super) struct Administrator;
 
-impl<S: Send + Sync> FromRequestParts<S> for AdministeredLimits {
+impl<S: Send + Sync> FromRequestParts<S> for Administrator {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         Caller::from_request_parts(parts, state).await?.require_administrator()?;
-        let Extension(limits) = Extension::from_request_parts(parts, state).await.map_err(Error::internal)?;
-        Ok(Self(limits))
+        Ok(Self)
     }
 }
 

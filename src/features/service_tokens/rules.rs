@@ -170,7 +170,7 @@ mod tests {
         check(Administrator, None, Some(&[]), Err("collections"));
         check(Read, Some(&[]), None, Err("documents"));
         check(Read, Some(&["games"]), Some(&["games"]), Err("documents"));
-        check(Read, Some(&["games/g1"]), Some(&["no name"]), Err("collections"));
+        check(Read, Some(&["games/g1"]), Some(&["sessions"]), Err("collections"));
         check(Read, Some(&["games/g1"; NAMED_MAX + 1]), None, Err("documents"));
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
 use super::rules::{ServiceToken, TokenAccess};
@@ -10,7 +11,7 @@ use crate::base::display_name::DisplayName;
 use crate::base::error::{Error, Result};
 use crate::base::ids::SessionId;
 use crate::base::secret::SecretHash;
-use crate::store::rows::{json, optional, parsed, time};
+use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
 
 /// Stores a token under its hash.
@@ -42,16 +43,24 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, ServiceToken)>> 
 }
 
 fn token(row: &Row<'_>) -> rusqlite::Result<(SecretHash, ServiceToken)> {
+    let extent: Option<String> = row.get(4)?;
+    let damaged = |column| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "is not what it was".into());
     let token = ServiceToken {
         id: parsed(row, 0, |text| SessionId::new(text).ok())?,
         name: parsed(row, 2, |text| DisplayName::new("name", text).ok())?,
         access: parsed(row, 3, TokenAccess::parse)?,
-        extent: optional(row, 4, json)?,
+        extent: extent.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| damaged(4))?,
         created_by: row.get(5)?,
         created_at: time(row, 6)?,
-        last_used_at: optional(row, 7, time)?,
+        last_used_at: optional_time(row, 7)?,
     };
     Ok((parsed(row, 1, SecretHash::parse)?, token))
+}
+
+fn parsed<T>(row: &Row<'_>, column: usize, parse: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    let damaged = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "is not what it was".into());
+    parse(&text).ok_or_else(damaged)
 }
 
 /// Notes when a token was last used.

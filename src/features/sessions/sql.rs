@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use super::rules::{Device, Session, SessionHolder};
@@ -10,7 +10,6 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{SessionId, UserId};
 use crate::base::secret::SecretHash;
-use crate::store::rows::{self, optional, parsed, time};
 use crate::store::sql_error;
 
 fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
@@ -57,7 +56,7 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
 }
 
 fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
-    let user = rows::user(row, 2);
+    let user = parsed(row, 2, |text| UserId::new(text).ok());
     let holder = match (row.get_ref(2)?, row.get(3)?) {
         (ValueRef::Null, true) => SessionHolder::Owner,
         (ValueRef::Null, false) => SessionHolder::LinkedOwner,
@@ -65,22 +64,27 @@ fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
         (_, false) => SessionHolder::Granted(user?),
     };
     let session = Session {
-        id: session_id(row, 0)?,
+        id: parsed(row, 0, |text| SessionId::new(text).ok())?,
         holder,
         device: Device { name: row.get(4)?, kind: row.get(5)?, os: row.get(6)? },
         user_agent: row.get(7)?,
         address: row.get(8)?,
         current_phase: row.get(9)?,
-        created_at: time(row, 10)?,
-        renewed_at: time(row, 11)?,
-        last_seen_at: time(row, 12)?,
-        opened_by: optional(row, 13, session_id)?,
+        created_at: parsed(row, 10, Timestamp::parse)?,
+        renewed_at: parsed(row, 11, Timestamp::parse)?,
+        last_seen_at: parsed(row, 12, Timestamp::parse)?,
+        opened_by: match row.get_ref(13)? {
+            ValueRef::Null => None,
+            _ => Some(parsed(row, 13, |text| SessionId::new(text).ok())?),
+        },
     };
     Ok((parsed(row, 1, SecretHash::parse)?, session))
 }
 
-fn session_id(row: &Row<'_>, column: usize) -> rusqlite::Result<SessionId> {
-    parsed(row, column, |text| SessionId::new(text).ok())
+fn parsed<T>(row: &Row<'_>, column: usize, parse: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    let damaged = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "is not what it was".into());
+    parse(&text).ok_or_else(damaged)
 }
 
 /// What this data is called, to tell it from another server's.

@@ -29,18 +29,15 @@ pub(super) struct Folder(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    /// Nothing in it is served, should it lie in the folder: the server's data.
-    excluded: PathBuf,
     operations: FileOperations,
     /// Whether the log was told of a link that leads outside.
     warned: AtomicBool,
 }
 
 impl Folder {
-    /// The folder at `path`, without what is in `excluded`.
-    pub(super) fn new(path: PathBuf, excluded: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf) -> Self {
         let operations = FileOperations::default();
-        Self(Arc::new(Shared { path, excluded, operations, warned: AtomicBool::new(false) }))
+        Self(Arc::new(Shared { path, operations, warned: AtomicBool::new(false) }))
     }
 
     /// The first bytes of a file, at most `length`.
@@ -58,9 +55,6 @@ impl Folder {
     fn find(&self, path: &Path) -> io::Result<(PathBuf, PathBuf)> {
         let root = self.0.path.canonicalize()?;
         let found = root.join(path).canonicalize()?;
-        if self.0.excluded.canonicalize().is_ok_and(|excluded| found.starts_with(excluded)) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
         match found.strip_prefix(&root) {
             Ok(inside) => Ok((root, inside.to_owned())),
             Err(_) => {

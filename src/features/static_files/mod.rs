@@ -15,7 +15,6 @@ use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
 pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("static-files", open);
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
-    let folder = context.public.map(|path| folder::Folder::new(path.to_owned(), context.data_dir.to_owned()));
-    let public_files = folder.map(routes::service);
+    let public_files = context.public.map(|folder| routes::service(folder.to_owned()));
     Ok(feature.provides(ServerParts { public_files, ..ServerParts::default() }))
 }

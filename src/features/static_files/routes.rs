@@ -43,8 +43,8 @@ const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const CONDITIONS: [HeaderName; 6] = [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
 
 /// Answers requests with the files of `folder`.
-pub(super) fn service(folder: Folder) -> PublicFiles {
-    let files = Arc::new(Files::new(folder));
+pub(super) fn service(folder: PathBuf) -> PublicFiles {
+    let files = Arc::new(Files::new(Folder::new(folder)));
     BoxCloneSyncService::new(service_fn(move |request: Request<Body>| {
         let files = Arc::clone(&files);
         async move { Ok::<_, Infallible>(files.respond(&request.map(|_| ())).await) }

@@ -59,17 +59,6 @@ fn what_does_not_fit_is_named() {
         let expect = serde_json::json!([{ "field": field, "detail": detail }]);
         assert_eq!(error.details().get("errors"), Some(&expect), "{query}");
     }
-    for (query, fields) in [
-        ("version=x&deep=1&include=all&other=1", "deep include other version"),
-        ("version=x&doc=%zz&%ff=1", "doc query version"),
-        ("version=%zz", "version version"),
-    ] {
-        let error = parse::<Asked>(query).unwrap_err();
-        let errors = error.details().get("errors").unwrap().as_array().unwrap().clone();
-        let mut named: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap()).collect();
-        named.sort_unstable();
-        assert_eq!(named.join(" "), fields, "{query}");
-    }
     let unknown = parse::<Asked>("limt=5").unwrap_err();
     assert!(unknown.message().starts_with("limt: is not known here; taken: doc, lastEventId"), "{unknown}");
     let bad_name = parse::<Asked>("collection=Games").unwrap_err();

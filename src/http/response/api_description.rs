@@ -19,11 +19,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::error::ProblemType;
-use crate::http::error::HandlerResult;
 use crate::http::request::cookie::SessionCookie;
-use crate::http::response::openapi::{
-    CHANGE_REFUSALS, CommonProblems, DIVIDED_REFUSALS, FileProblems, IfNoneMatch, refusal,
-};
+use crate::http::response::openapi::{CHANGE_REFUSALS, CommonProblems, DIVIDED_REFUSALS, IfNoneMatch, refusal};
 use crate::http::response::static_file::StaticFile;
 use crate::http::response::{problem, problem_types};
 use crate::live::relocations::RelocationProblems;
@@ -293,9 +290,8 @@ pub(crate) fn overlap<S: Clone + Send + Sync + 'static>(
             headers(("ETag" = String, description = "Its tag."))),
         (status = 304, description = "It is the one that the caller has."),
         CommonProblems,
-        FileProblems,
     ),
 )]
-async fn describe(State(description): State<StaticFile>, headers: HeaderMap) -> HandlerResult<Response> {
-    Ok(description.respond(&headers)?)
+async fn describe(State(description): State<StaticFile>, headers: HeaderMap) -> Response {
+    description.respond(&headers)
 }

@@ -126,8 +126,6 @@ problems! {
     CommonProblems: ;
     /// What can also be asked for and not be there.
     NotFoundProblems: &[Kind::NotFound];
-    /// Of a file that stays the same while the server runs.
-    FileProblems: &[Kind::PreconditionFailed];
 }
 
 /// A successful answer, to be given its content and headers.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
@@ -14,8 +14,6 @@ use crate::base::entropy::{Entropy, SystemEntropy};
 const KEY_BYTES: usize = 32;
 /// Of SHA-256.
 const BLOCK_BYTES: usize = 64;
-/// Half of what SHA-256 gives, the least that RFC 2104 §5 recommends: each row pays for it.
-const MAC_BYTES: usize = 16;
 /// Characters of a key's id.
 const ID_LENGTH: usize = 16;
 
@@ -59,7 +57,7 @@ impl IntegrityKey {
         id
     }
 
-    /// The MAC of a row of `table` with these values: [`MAC_BYTES`] of it, as base64url.
+    /// The MAC of a row of `table` with these values: 64 lower-case hex digits.
     pub(super) fn mac<'a>(&self, table: &str, values: impl IntoIterator<Item = ValueRef<'a>>) -> String {
         let mut mac = self.hmac.clone();
         add(&mut mac, b't', table.as_bytes());
@@ -72,7 +70,7 @@ impl IntegrityKey {
                 ValueRef::Blob(bytes) => add(&mut mac, b'b', bytes),
             }
         }
-        BASE64URL_NOPAD.encode(mac.finalize().into_bytes().get(..MAC_BYTES).unwrap_or_default())
+        HEXLOWER.encode(&mac.finalize().into_bytes())
     }
 }
 
@@ -139,8 +137,8 @@ mod tests {
         assert_ne!(another.mac("a", []), key.mac("a", []));
         assert_eq!(IntegrityKey::parse(&another.to_text()).unwrap().id(), another.id());
         assert_eq!(format!("{key:?}"), format!("IntegrityKey({})", key.id()));
-        // The first 16 bytes of HMAC-SHA-256 of 't', the length 1 and 'a', as OpenSSL computes it.
-        assert_eq!(key.mac("a", []), "nI99tfJHMpe28SZw3etekA");
+        // HMAC-SHA-256 of 't', the length 1 and 'a', as OpenSSL computes it.
+        assert_eq!(key.mac("a", []), "9c8f7db5f2473297b6f12670ddeb5e9081717dc9598001be743bbd6ccb3d3a2c");
     }
 
     #[test]

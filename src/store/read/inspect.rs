@@ -129,6 +129,14 @@ impl<'a> ReadTransaction<'a> {
         read().map_err(|error| StoreError::Sql(error).into_error())
     }
 
+    /// The same by name.
+    pub fn stored_document_named(&self, name: &DocumentName) -> Result<Option<StoredDocument>> {
+        let sql = format!("{STORED_DOCUMENT} WHERE d.collection = ?1 AND d.id = ?2");
+        let parameters = (name.collection.as_str(), name.id.as_str());
+        let read = || self.0.prepare_cached(&sql)?.query_row(parameters, stored_document).optional();
+        read().map_err(|error| StoreError::Sql(error).into_error())
+    }
+
     /// The hash of a document's event, as stored; `None` when there is none.
     pub fn hash_at(&self, key: i64, version: Version) -> Result<Option<Hash>> {
         let sql = "SELECT hash FROM events WHERE document = ?1 AND version = ?2";

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use r2d2::Pool;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -11,7 +12,6 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
-use crate::base::limits::STREAM_GONE_MAX;
 use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
@@ -20,7 +20,6 @@ use crate::store::error::{StoreError, WriteResult, damaged};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::log::{self, EventFilter, PageBound};
-use crate::store::read::page_room::PageRoom;
 use crate::store::read::pool::{self, Manager};
 use crate::store::read::replay::{self, DocumentHead};
 use crate::store::read::verify::{self, VerifiedDocument};
@@ -123,6 +122,11 @@ impl Reader {
         Arc::clone(&self.source.read().files)
     }
 
+    /// Whether a connection is open.
+    pub(crate) fn has_connections(&self) -> bool {
+        self.source.read().pool.state().connections > 0
+    }
+
     pub(crate) fn readers(&self) -> u32 {
         self.source.read().readers
     }
@@ -205,15 +209,14 @@ impl Reader {
 
     /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones and those that
     /// `viewer` may not read are left out. With states, a single damaged document fails the whole call.
-    /// `room`: states are wanted, as `viewer` is shown them, and once they have taken it the list ends early, which the
-    /// flag says.
+    /// `state_bytes_max`: states are wanted, and once they add up to this the list ends early, which the flag says.
     pub fn list(
         &self,
         viewer: &Viewer,
         collection: &Collection,
         after: Option<&DocumentId>,
         limit: usize,
-        mut room: Option<&mut PageRoom>,
+        state_bytes_max: Option<usize>,
     ) -> Result<(Vec<ListedDocument>, bool)> {
         self.read(|conn| {
             let sql = format!(
@@ -226,56 +229,18 @@ impl Reader {
             );
             let mut statement = conn.prepare_cached(&sql)?;
             let after = after.map_or("", DocumentId::as_str);
-            let asks = rows::viewer_column(viewer);
-            let mut found = statement.query((collection.as_str(), after, rows::count(limit), asks))?;
-            let mut entries = Vec::new();
+            let viewer = rows::viewer_column(viewer);
+            let mut found = statement.query((collection.as_str(), after, rows::count(limit), viewer))?;
+            let (mut entries, mut bytes) = (Vec::new(), 0);
             while let Some(row) = found.next()? {
-                if room.as_ref().is_some_and(|room| room.is_taken()) {
+                if state_bytes_max.is_some_and(|max| bytes >= max) {
                     return Ok((entries, true));
                 }
-                let mut entry = entry(row)?;
-                if let Some(room) = room.as_deref_mut()
-                    && let Some(loaded) = replay::load(conn, &entry.meta.name)?
-                {
-                    entry.document = Some(Arc::new(room.document(loaded.document, viewer)?));
-                }
+                let entry = entry(conn, row, state_bytes_max.is_some())?;
+                bytes += entry.document.as_ref().and_then(|document| document.state.as_ref()).map_or(0, Bytes::len);
                 entries.push(entry);
             }
             Ok((entries, false))
-        })
-    }
-
-    /// The documents of `collections` whose last event, after `after` and up to `to`, deleted them, without those that
-    /// `viewer` may not read: the last [`STREAM_GONE_MAX`], each with the place of that event.
-    pub fn removed<'a>(
-        &self,
-        collections: impl IntoIterator<Item = &'a Collection>,
-        after: Seq,
-        to: Seq,
-        viewer: &Viewer,
-    ) -> Result<Vec<(Seq, DocumentName)>> {
-        self.read(|conn| {
-            let sql = format!(
-                "SELECT e.seq, d.id FROM documents d
-                 JOIN events e ON e.document = d.key
-                      AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
-                 WHERE d.collection = ?1 AND e.deletes = 1 AND e.seq > ?2 AND e.seq <= ?3 AND {}
-                 ORDER BY e.seq DESC LIMIT ?5",
-                rows::readable_by("?4")
-            );
-            let mut statement = conn.prepare_cached(&sql)?;
-            let mut removed = Vec::new();
-            for collection in collections {
-                let asks = (rows::viewer_column(viewer), rows::count(STREAM_GONE_MAX));
-                let parameters = (collection.as_str(), rows::int(after.0), rows::int(to.0), asks.0, asks.1);
-                let found =
-                    statement.query_map(parameters, |row| Ok((rows::seq(row, 0)?, row.get::<_, String>(1)?)))?;
-                for row in found {
-                    let (seq, id) = row?;
-                    removed.push((seq, DocumentName { collection: collection.clone(), id: DocumentId::new(&id)? }));
-                }
-            }
-            Ok(removed)
         })
     }
 
@@ -414,8 +379,8 @@ fn by_key(conn: &Connection, key: i64) -> std::result::Result<DocumentRow, Store
     rows::document_by_key(conn, key)?.ok_or_else(|| Error::new(Kind::NotFound, "there is no such document").into())
 }
 
-/// A row of [`Reader::list`], without the document.
-fn entry(row: &Row<'_>) -> std::result::Result<ListedDocument, StoreError> {
+/// A row of [`Reader::list`].
+fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Result<ListedDocument, StoreError> {
     let meta = rows::meta(row, 0)?;
     let read = || -> rusqlite::Result<_> {
         Ok((rows::version(row, 7)?, rows::hash(row, 8)?, rows::seq(row, 9)?, rows::time(row, 10)?))
@@ -423,5 +388,9 @@ fn entry(row: &Row<'_>) -> std::result::Result<ListedDocument, StoreError> {
     let (version, hash, seq, updated_at) = read().map_err(|e| {
         damaged(&meta.name, Version(1), None, "its newest event is missing or not readable").caused_by(e)
     })?;
-    Ok(ListedDocument { meta, version, hash, seq, updated_at, document: None })
+    let document = match with_state {
+        true => replay::load(conn, &meta.name)?.map(|loaded| Arc::new(loaded.document)),
+        false => None,
+    };
+    Ok(ListedDocument { meta, version, hash, seq, updated_at, document })
 }

@@ -282,7 +282,7 @@ pub(crate) fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Versi
     let mut statement = conn.prepare_cached(sql)?;
     let (point, checksum, ours) = statement.query_row((row.meta.key, rows::int(version.0)), |found| {
         let (seq, hash, at) = (rows::seq(found, 0)?, rows::hash(found, 1)?, rows::time(found, 2)?);
-        let point = Point { version, seq, hash, at, state: rows::optional(found, 3, rows::text)? };
+        let point = Point { version, seq, hash, at, state: rows::optional_text(found, 3)? };
         Ok((point, rows::hash(found, 4)?, found.get::<_, bool>(5)?))
     })?;
     let state = point.state.as_deref();

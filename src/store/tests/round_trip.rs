@@ -5,7 +5,6 @@ use crate::base::error::Kind;
 use crate::base::ids::{Collection, DocumentId};
 use crate::base::limits;
 use crate::document::visibility::Viewer;
-use crate::store::PageRoom;
 
 fn filled() -> TestStore {
     let mut world = TestStore::new();
@@ -61,8 +60,7 @@ fn a_list_is_ordered_and_leaves_tombstones_out() {
     assert_eq!(ids(world.reader.list(&Viewer::Owner, &games, None, 10, None).unwrap().0), ["b", "c"]);
     assert_eq!(ids(world.reader.list(&Viewer::Owner, &games, None, 1, None).unwrap().0), ["b"]);
     let after = DocumentId::new("b").unwrap();
-    let page =
-        world.reader.list(&Viewer::Owner, &games, Some(&after), 10, Some(&mut PageRoom::new(usize::MAX))).unwrap().0;
+    let page = world.reader.list(&Viewer::Owner, &games, Some(&after), 10, Some(usize::MAX)).unwrap().0;
     let newest = world.documents["games/c"].last().unwrap();
     assert_eq!((page[0].version, page[0].hash, page[0].updated_at), (newest.version, newest.hash, newest.updated_at));
     assert_same(page[0].document.as_ref().unwrap(), newest);

@@ -11,8 +11,7 @@ impl Writer {
     /// Runs the SQL that makes the tables of a feature, all of it or nothing. Error, in words: SQLite's, or that
     /// something was made or changed whose name does not begin with `prefix`.
     pub(crate) fn create_tables(&self, prefix: &str, sql: &str) -> Result<(), String> {
-        // A file that cannot be written at the start is served as it is: what is missing is made at the next start.
-        let Ok(conn) = self.reading() else { return Ok(()) };
+        let conn = self.reading().map_err(|error| error.into_error().to_string())?;
         create(conn, prefix, sql)
     }
 }

@@ -7,7 +7,6 @@ use serde_json::json;
 use super::cancelling::dripping;
 use super::{GAME, hosting, migrate, target, write};
 use crate::support::clocked::Clocked;
-use crate::support::process::Process;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -52,28 +51,19 @@ async fn a_game_from_the_future_is_not_taken() {
 
 #[tokio::test]
 async fn a_seat_that_the_game_never_had_is_not_taken() {
-    let (mut from, to) = (Process::start(&[]), target().await);
+    let (from, to) = (Clocked::start(|_| ()).await, target().await);
     for game in ["g1", "g2"] {
-        let created = from.post("/api/v1/games", &json!({ "id": game, "state": { "maxSeats": 4 } })).await;
-        assert_eq!(created.0, 201, "{}", created.1);
+        from.post("/api/v1/games", json!({ "id": game, "state": { "maxSeats": 4 } })).await.expect(201);
         let body = json!({ "playerId": "bob", "seat": 3 });
-        assert_eq!(from.post(&format!("/api/v1/games/{game}/seats"), &body).await.0, 201);
+        from.post(&format!("/api/v1/games/{game}/seats"), body).await.expect(201);
     }
     // Who sat down while there were more seats still sits there.
-    assert_eq!(from.merge("/api/v1/games/g1", &json!({ "maxSeats": 2 })).await.0, 200);
-    let order = json!({ "to": to.url });
-    let (status, answer) = from.post("/api/v1/games/g1/migrate", &order).await;
-    assert_eq!(status, 200, "{answer}");
-    assert!(from.terminate().success());
-    let database = rusqlite::Connection::open(from.data_dir().join("rejoin.db")).unwrap();
-    database.execute("UPDATE seats SET seat = 4", []).unwrap();
-    drop(database);
-    // A server that lies has its own key; without one, this takes the file as it is.
-    std::fs::remove_file(from.data_dir().join("rejoin.integrity-key")).unwrap();
-    from.start_again();
-    let (status, answer) = from.post("/api/v1/games/g2/migrate", &order).await;
-    assert_eq!(status, 422, "{answer}");
-    assert!(answer["detail"].as_str().unwrap().contains("a seat beyond the last"), "{answer}");
+    from.put("/api/v1/games/g1", json!({ "maxSeats": 2 })).await.expect(200);
+    assert_eq!(moves(&from, "g1", &to.url).await.0, 200);
+    from.database().execute("UPDATE seats SET seat = 4", []).unwrap();
+    let (status, detail) = moves(&from, "g2", &to.url).await;
+    assert_eq!(status, 422, "{detail}");
+    assert!(detail.contains("a seat beyond the last"), "{detail}");
 }
 
 #[tokio::test]

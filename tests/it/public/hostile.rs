@@ -6,7 +6,6 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use super::{Site, write};
-use crate::support::Process;
 
 const SECRET: &str = "TOP-SECRET";
 
@@ -152,28 +151,4 @@ async fn what_is_no_regular_file_keeps_nobody_waiting() {
     for path in ["/pipe", "/socket", "/sub/pipe"] {
         site.server.raw_get(path).problem(404, "not-found");
     }
-}
-
-#[tokio::test]
-async fn the_servers_own_data_is_never_served() {
-    let mut server = Process::start(&[]);
-    let data = server.data_dir();
-    let around = data.parent().unwrap().to_owned();
-    write(&around.join("index.html"), "page");
-    symlink(&data, around.join("link")).unwrap();
-    for public in [around.as_path(), data.as_path()] {
-        server.kill();
-        server.start_again_with(&["--public", public.to_str().unwrap()]);
-        let files: Vec<String> =
-            fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        assert!(files.iter().any(|name| name.ends_with(".db")), "{files:?}");
-        for file in files {
-            for path in [format!("/{file}"), format!("/data/{file}"), format!("/link/{file}")] {
-                server.raw_get(&path).problem(404, "not-found");
-            }
-        }
-    }
-    server.kill();
-    server.start_again_with(&["--public", around.to_str().unwrap()]);
-    assert_eq!(server.raw_get("/").expect(200).text, "page");
 }

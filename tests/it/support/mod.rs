@@ -6,11 +6,12 @@ pub mod dice;
 pub mod disk;
 pub mod history;
 pub mod localapi;
+pub mod nginx;
 pub mod process;
-pub mod proxy;
 pub mod relay;
 pub mod replica;
 pub mod session;
+pub mod storage;
 pub mod stream;
 
 pub use call::{Reply, send};

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -21,9 +20,7 @@ use crate::http::error::HandlerResult;
 use crate::http::request::body::JSON;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::DocumentPath;
-use crate::http::request::preconditions::is_unchanged;
-use crate::http::response::openapi::{ChangeRefusals, IfNoneMatch, Preconditions, WriteHeaders};
-use crate::http::response::success::not_modified;
+use crate::http::response::openapi::{ChangeRefusals, Preconditions, WriteHeaders};
 
 /// Who may do what with a document besides its host, who always may. What is left out takes its default.
 #[derive(Deserialize, ToSchema)]
@@ -79,11 +76,10 @@ pub(super) async fn set_access(
 /// For its host, and for administrators.
 #[utoipa::path(
     get, path = "/api/v1/{collection}/{id}/access", operation_id = "readAccess", tag = "documents",
-    params(DocumentPath, Caller, IfNoneMatch),
+    params(DocumentPath, Caller),
     responses(
         (status = 200, description = "Host and access.", body = schemas::DocumentAccess,
             headers(("ETag" = String, description = "`\"<version>-<short hash>\"`."))),
-        (status = 304, description = "The document is at the version that the caller has."),
         DocumentProblems,
     ),
 )]
@@ -91,17 +87,13 @@ pub(super) async fn read_access(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
     caller: Caller,
-    headers: HeaderMap,
 ) -> HandlerResult<Response> {
     let viewer = if caller.administrator { &Viewer::Owner } else { &caller.viewer };
     let document = api.reads.live_document(&name, viewer).await?;
     if !document.meta.is_host(viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host of the document sees its access").into());
     }
-    let tag = HeaderValue::try_from(format!("\"{}\"", document.tag())).map_err(Error::internal)?;
-    if is_unchanged(&headers, &document, viewer)? {
-        return Ok(([(ETAG, tag)], not_modified()).into_response());
-    }
     let body = access_json(&document, document.seq <= api.reads.hub.gate().durable())?;
+    let tag = HeaderValue::try_from(format!("\"{}\"", document.tag())).map_err(Error::internal)?;
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(JSON)), (ETAG, tag)], body).into_response())
 }

@@ -47,7 +47,7 @@ pub(super) async fn respond(
             () = &mut ended => break,
         }
     }
-    let more = (left > 0 || page.cut) && !page.ended;
+    let more = left > 0 && !page.ended;
     Ok(page.into_response(more))
 }
 
@@ -60,21 +60,11 @@ struct StreamPageWriter<'a> {
     position: Option<Position>,
     /// Whether the caller may no longer read something that is in it. Nothing follows.
     ended: bool,
-    /// Whether it was full before all changes were in it that were found.
-    cut: bool,
 }
 
 impl<'a> StreamPageWriter<'a> {
     fn new(api: &'a Api, viewer: &'a Viewer) -> Self {
-        Self {
-            api,
-            viewer,
-            out: BytesMut::from(&b"{\"events\":["[..]),
-            events: 0,
-            position: None,
-            ended: false,
-            cut: false,
-        }
+        Self { api, viewer, out: BytesMut::from(&b"{\"events\":["[..]), events: 0, position: None, ended: false }
     }
 
     fn is_full(&self) -> bool {
@@ -107,18 +97,12 @@ impl<'a> StreamPageWriter<'a> {
                 self.out.extend_from_slice(b"]}}");
             }
             Item::Changes(events) => {
-                let mut told = 0;
                 for event in &events {
-                    if self.is_full() {
-                        self.cut = true;
-                        break;
-                    }
-                    told += 1;
                     self.begin("change", Some(event.position()));
                     event.render_into(&mut self.out, event.meta.audience(self.viewer))?;
                     self.out.extend_from_slice(b"}");
                 }
-                return Ok(told);
+                return Ok(u64::try_from(events.len()).unwrap_or(u64::MAX));
             }
             Item::Moved(moved) => {
                 self.begin("moved", None);

@@ -25,7 +25,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::read::EventHistory;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::{Cursor, Page, PageLimit, PageRequest, encode_cursor};
+use crate::http::page::{Page, PageRequest, encode_cursor};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, REJOIN_POSITION};
 use crate::http::request::path::DocumentPath;
@@ -45,14 +45,13 @@ pub(super) struct EventsQuery {
     #[param(value_type = Option<String>)]
     after: Option<HistoryStart>,
     /// Of history: the `nextCursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor>,
+    cursor: Option<String>,
     /// Of history: most events in the page.
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
-    limit: Option<PageLimit>,
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
     /// Of history: seconds to wait for an event when there is none yet.
-    #[param(value_type = Option<u64>, maximum = 60)]
-    wait: Option<LongPoll>,
+    #[param(maximum = 60)]
+    wait: Option<u64>,
 }
 
 /// Follow a document, or read its history
@@ -81,7 +80,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
     if !headers::wants_event_stream(&headers) {
-        return history(&api, &caller, &name, query).await;
+        return history(&api, &caller, &name, &query).await;
     }
     let resume = resume(&headers, query.last_event_id);
     if resume.is_none() {
@@ -102,8 +101,7 @@ pub(super) async fn events(
 pub(super) struct StreamQuery {
     /// A document to follow, `collection/id`; any number of times.
     #[serde(default)]
-    #[param(value_type = Vec<String>)]
-    doc: Vec<DocumentName>,
+    doc: Vec<String>,
     /// A collection to follow, with what is created in it later; any number of times.
     #[serde(default)]
     #[param(value_type = Vec<String>)]
@@ -111,8 +109,8 @@ pub(super) struct StreamQuery {
     /// The same as `Last-Event-ID`, for clients that cannot set headers.
     last_event_id: Option<String>,
     /// Of a page of JSON: seconds to wait for an event when there is none yet.
-    #[param(value_type = Option<u64>, maximum = 60)]
-    wait: Option<LongPoll>,
+    #[param(maximum = 60)]
+    wait: Option<u64>,
 }
 
 /// What a stream would say.
@@ -163,12 +161,13 @@ pub(super) async fn stream(
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
-    let interest =
-        Interest { documents: query.doc.into_iter().collect(), collections: query.collection.into_iter().collect() };
+    let names: Result<_> = query.doc.iter().map(|name| DocumentName::parse(name)).collect();
+    let documents = names.map_err(|error| Error::invalid_field("doc", error.message()))?;
+    let interest = Interest { documents, collections: query.collection.into_iter().collect() };
     document_stream::check_interest(&interest)?;
     let resume = resume(&headers, query.last_event_id);
     if headers::prefers(&headers, "application/json", "text/event-stream") {
-        let wait = query.wait.map(|LongPoll(wait)| wait).unwrap_or_default();
+        let wait = query.wait.map(long_poll).transpose()?.unwrap_or_default();
         return stream_page::respond(&api, &caller, interest, resume.as_deref(), wait).await;
     }
     document_stream::respond(&api, caller, interest, resume.as_deref()).await
@@ -179,11 +178,11 @@ fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
     headers::last_event_id(headers).or(query).filter(|text| !text.is_empty())
 }
 
-async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: EventsQuery) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor);
-    let wait = query.wait.map(|LongPoll(wait)| wait);
+async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> HandlerResult<Response> {
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
+    let wait = query.wait.map(long_poll).transpose()?;
     let cursor = page.parse_after(|text| HistoryStart::try_from(text.to_owned()))?;
-    let after = match cursor.or(query.after) {
+    let after = match cursor.or_else(|| query.after.clone()) {
         None => Version::ZERO,
         Some(HistoryStart::Version(version)) => version,
         Some(HistoryStart::Position(position)) => version_after(api, name, position, &caller.viewer).await?,
@@ -229,21 +228,13 @@ impl TryFrom<String> for HistoryStart {
     }
 }
 
-/// How long a poll waits, in seconds.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "u64")]
-struct LongPoll(Duration);
-
-impl TryFrom<u64> for LongPoll {
-    type Error = String;
-
-    fn try_from(seconds: u64) -> Result<Self, String> {
-        let wait = Duration::from_secs(seconds);
-        if wait > WAIT_MAX {
-            return Err(format!("must be at most {} seconds", WAIT_MAX.as_secs()));
-        }
-        Ok(Self(wait))
+/// How long a poll of `seconds` waits. Error: `Invalid`.
+fn long_poll(seconds: u64) -> Result<Duration> {
+    let wait = Duration::from_secs(seconds);
+    if wait > WAIT_MAX {
+        return Err(Error::invalid_field("wait", format!("must be at most {} seconds", WAIT_MAX.as_secs())));
     }
+    Ok(wait)
 }
 
 /// As [`HistoryPageSchema`] describes it; the events as they are stored.

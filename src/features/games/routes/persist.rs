@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
-use http::HeaderMap;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,15 +22,14 @@ use crate::document::visibility::Audience;
 use crate::engine::health::StorageHealth;
 use crate::engine::refusal::{check_persistent, check_persistent_meta};
 use crate::features::games::problems::GAME_RUNNING;
+use crate::features::games::revocations::PendingRevoked;
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
-use crate::http::request::preconditions::is_unchanged;
-use crate::http::response::openapi::IfNoneMatch;
-use crate::http::response::success::{Success, no_content, not_modified};
+use crate::http::response::success::{Success, no_content};
 use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -116,12 +114,10 @@ async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: Idempot
     get, path = "/api/game/{gameId}/restore", operation_id = "restoreGame", tag = "games",
     params(
         ("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
-        Caller,
-        IfNoneMatch
+        Caller
     ),
     responses(
         (status = 200, description = "The game as it is on disk, as the caller may see it.", body = Object),
-        (status = 304, description = "It is whole on disk, and as the caller has it."),
         RestoreProblems,
     ),
 )]
@@ -129,7 +125,6 @@ async fn restore(
     State(api): State<Api>,
     GamePath(game): GamePath,
     Caller { viewer, .. }: Caller,
-    headers: HeaderMap,
 ) -> HandlerResult<Response> {
     api.reads.check_reader(&game, &viewer).await?;
     let running = api.reads.hub.document(&game);
@@ -149,16 +144,7 @@ async fn restore(
     if !runs {
         api.engine.prefetch(game);
     }
-    let unchanged = is_unchanged(&headers, &document, &viewer)? && damaged.is_empty();
-    let mut response = if unchanged {
-        not_modified()
-    } else {
-        document_response(&document, document.meta.audience(&viewer), &damaged)?
-    };
-    let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
-    response.headers_mut().insert(ETAG, header(format!("\"{}\"", document.tag()))?);
-    response.headers_mut().insert(REJOIN_POSITION, header(document.position().to_string())?);
-    Ok(response)
+    Ok(document_response(&document, document.meta.audience(&viewer), &damaged)?)
 }
 
 /// A damaged game's refusal, with what its host can do about it.
@@ -193,6 +179,7 @@ fn with_advice(error: Error, runs: bool) -> Error {
 
 /// The document; with `damagedVersions` when there are some in its history.
 fn document_response(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
+    let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
     let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut body = BytesMut::new();
     document.render_into(&mut body, audience, true)?;
@@ -202,7 +189,10 @@ fn document_response(document: &Document, audience: Audience<'_>, damaged: &[(Ve
         body.truncate(body.len().saturating_sub(1));
         body.extend_from_slice(format!(r#","damagedVersions":{}}}"#, Value::from(stretches)).as_bytes());
     }
-    Ok((json, body.freeze()).into_response())
+    let mut response = (json, body.freeze()).into_response();
+    response.headers_mut().insert(ETAG, header(format!("\"{}\"", document.tag()))?);
+    response.headers_mut().insert(REJOIN_POSITION, header(document.position().to_string())?);
+    Ok(response)
 }
 
 /// Remove a completed game
@@ -228,8 +218,10 @@ async fn remove(
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
     }
     check_persistent_meta(&tip.meta)?;
-    let key = tip.meta.key;
-    let completed = api.reads.read(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
+    let (key, created_at) = (tip.meta.key, tip.meta.created_at);
+    let pending = PendingRevoked(api.engine.pending_revocations()).completed_at(key, created_at);
+    let stored = api.reads.read(move |reader| reader.rows(|conn| completed_at(conn, key))).await?;
+    let completed = stored.or(pending).is_some();
     // One that is deleted does not run: only its history is left.
     if !completed && !tip.deleted {
         let message = "the game is still running; complete it first";

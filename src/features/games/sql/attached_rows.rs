@@ -14,7 +14,8 @@ use crate::features::games::attached_rows::{
 };
 use crate::features::games::limits::{EXPIRED_TOKENS_KEPT, MOVED_ANSWERS_BYTES_MAX};
 use crate::features::games::sql::tokens::MATCHES;
-use crate::store::rows::{invalid_column, optional, time, user};
+use crate::features::games::sql::user;
+use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
 
 /// All of it, in the order in which it can be written: what is of no use any more is left out, and of too many answers
@@ -25,7 +26,7 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
     crate::features::games::sql::completed_at(conn, document)?;
     let game = "SELECT completed_at FROM games WHERE document = ?1";
     read_rows(conn, game, [document], &mut attached, |row| {
-        Ok(AttachedRow::Game(GameRow { completed_at: optional(row, 0, time)? }))
+        Ok(AttachedRow::Game(GameRow { completed_at: optional_time(row, 0)? }))
     })?;
     for seat in crate::features::games::sql::seats(conn, document)? {
         let crate::features::games::sql::Seat { player, seat, identity, joined_at } = seat;
@@ -63,7 +64,7 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
         bytes += answer.len();
         let whole = bytes <= MOVED_ANSWERS_BYTES_MAX;
         let answer = if whole { Ok(answer.into_bytes()) } else { compact_json(&answer) };
-        let answer = answer.map_err(|error| invalid_column(3, error))?;
+        let answer = answer.map_err(|error| damaged(3, error))?;
         let (scope, fingerprint) = (text(row, 0)?, text(row, 2)?);
         Ok(AttachedRow::Key(KeyRow { scope, key: row.get(1)?, fingerprint, answer: Binary(answer), at: time(row, 4)? }))
     })?;
@@ -89,6 +90,7 @@ fn read_rows(
 }
 
 fn token(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttachedRow> {
+    let replaced_by: Option<String> = row.get(7)?;
     Ok(AttachedRow::Token(TokenRow {
         hash: text(row, 0)?,
         player: user(row, 1)?,
@@ -96,15 +98,19 @@ fn token(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttachedRow> {
         family: text(row, 3)?,
         issued_at: time(row, 4)?,
         expires_at: time(row, 5)?,
-        used_at: optional(row, 6, time)?,
-        replaced_by: optional(row, 7, text)?,
-        revoked_at: optional(row, 8, time)?,
+        used_at: optional_time(row, 6)?,
+        replaced_by: replaced_by.map(|_| text(row, 7)).transpose()?,
+        revoked_at: optional_time(row, 8)?,
     }))
 }
 
 fn text<T: TryFrom<String, Error = &'static str>>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
-    T::try_from(text).map_err(|error| invalid_column(column, error))
+    T::try_from(text).map_err(|error| damaged(column, error))
+}
+
+fn damaged(column: usize, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
 }
 
 /// Writes all of it for a game that has come, in place of what was here of it before, and notes that it has come. What

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params};
 
+use super::user;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
 use crate::base::secret::SecretHash;
 use crate::features::games::limits::{RECONNECT_TOKENS_MAX, TOKENS_FORGOTTEN_AT_ONCE};
 use crate::features::games::tokens::{SealedAnswer, StoredToken};
-use crate::store::rows::{optional, time, user};
+use crate::store::rows::{optional_time, time};
 use crate::store::{IdempotencyKey, RowName, changed_row, rows, sql_error};
 
 /// A token to be stored.
@@ -68,8 +69,8 @@ pub(crate) fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<Stored
             identity: user(row, 2)?,
             family: row.get(3)?,
             expires_at: time(row, 4)?,
-            used_at: optional(row, 5, time)?,
-            revoked_at: optional(row, 6, time)?,
+            used_at: optional_time(row, 5)?,
+            revoked_at: optional_time(row, 6)?,
         }))
     };
     let one = || conn.prepare_cached(&sql)?.query_row([hash.to_string()], known).optional();

@@ -1,16 +1,20 @@
 //! Limits of single users.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{AdministeredLimits, DropProblems, FindProblems, MakeProblems, PutProblems, SeeProblems, created, json};
+use super::{Administrator, DropProblems, FindProblems, MakeProblems, PutProblems, SeeProblems, created, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
 use crate::features::rate_limits::rules::{FieldErrors, Limit, LimitFields, UserLimit};
+use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse};
@@ -108,7 +112,11 @@ fn user(text: &str) -> Result<UserId> {
     params(Caller, PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<UserLimitItem>), SeeProblems),
 )]
-async fn list(AdministeredLimits(limits): AdministeredLimits, page: PageRequest) -> HandlerResult<Response> {
+async fn list(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    page: PageRequest,
+) -> HandlerResult<Response> {
     let after = |user: &UserId| page.after.as_deref().is_none_or(|after| user.as_str() > after);
     let mut users = limits.limiter.users();
     users.retain(|(user, _)| after(user));
@@ -124,7 +132,11 @@ async fn list(AdministeredLimits(limits): AdministeredLimits, page: PageRequest)
     params(Caller, IdempotentRequest), request_body = CreateUserLimitBody,
     responses((status = 201, description = "It is on disk and in force.", body = UserLimitItem), MakeProblems),
 )]
-async fn create(AdministeredLimits(limits): AdministeredLimits, sent: IdempotentRequest) -> HandlerResult<Response> {
+async fn create(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    sent: IdempotentRequest,
+) -> HandlerResult<Response> {
     let CreateUserLimitBody { user_id, bucket_capacity, refill_rate, window_seconds } = sent.object()?;
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
     let user = user_id.clone();
@@ -142,7 +154,8 @@ async fn create(AdministeredLimits(limits): AdministeredLimits, sent: Idempotent
     responses((status = 200, description = "The limit.", body = UserLimitItem), FindProblems),
 )]
 async fn read(
-    AdministeredLimits(limits): AdministeredLimits,
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     let user = user(&id)?;
@@ -164,7 +177,8 @@ async fn read(
     ),
 )]
 async fn put(
-    AdministeredLimits(limits): AdministeredLimits,
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
     PathParameter(id): PathParameter,
     Json(body): Json<PutUserLimitBody>,
 ) -> HandlerResult<Response> {
@@ -189,7 +203,8 @@ async fn put(
     responses((status = 204, description = "It is gone, also on disk."), DropProblems),
 )]
 async fn remove(
-    AdministeredLimits(limits): AdministeredLimits,
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_user(user(&id)?).await?;

@@ -1,19 +1,23 @@
 //! What was counted.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{AdministeredLimits, SeeProblems, json};
+use super::{Administrator, SeeProblems, json};
 use crate::base::clock::Timestamp;
 use crate::features::rate_limits::identity::BucketOwner;
 use crate::features::rate_limits::ledger::IdentityTally;
 use crate::features::rate_limits::limiter::LimitTally;
+use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::{PageLimit, PageRequest};
+use crate::http::page::PageRequest;
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
 use crate::http::response::success::Success;
@@ -30,8 +34,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 struct MetricsQuery {
     /// Most entries in `byUser`.
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
-    limit: Option<PageLimit>,
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
 }
 
 /// What was counted since the server started. Requests of those who are exempt are not.
@@ -131,10 +135,11 @@ impl From<IdentityTally> for UserMetrics {
     responses((status = 200, description = "What was counted.", body = Metrics), SeeProblems),
 )]
 async fn metrics(
-    AdministeredLimits(limits): AdministeredLimits,
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
     Query(query): Query<MetricsQuery>,
 ) -> HandlerResult<Response> {
-    let most = PageRequest::new(query.limit, None).limit;
+    let most = PageRequest::new(query.limit, None)?.limit;
     let ledger = &limits.limiter.ledger;
     let (total, size) = (ledger.total(), ledger.size());
     let answer = Metrics {

@@ -3,18 +3,20 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{AdministeredLimits, ChangeProblems, DropProblems, FindProblems, MakeProblems, SeeProblems, created, json};
+use super::{Administrator, ChangeProblems, DropProblems, FindProblems, MakeProblems, SeeProblems, created, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::DocumentId;
 use crate::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
 use crate::features::rate_limits::rules::{FieldErrors, LimitFields, check_name, check_priority};
+use crate::features::rate_limits::service::RateLimits;
 use crate::features::rate_limits::sql::RuleFields;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -146,7 +148,7 @@ impl RuleBody {
     params(Caller),
     responses((status = 200, description = "All of them.", body = RuleList), SeeProblems),
 )]
-async fn list(AdministeredLimits(limits): AdministeredLimits) -> HandlerResult<Response> {
+async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let items = rules.iter().zip(1..).map(|(rule, rank)| shown(rule, rank)).collect();
     Ok(json(Success::Done, &RuleList { items })?)
@@ -160,7 +162,11 @@ async fn list(AdministeredLimits(limits): AdministeredLimits) -> HandlerResult<R
     params(Caller, IdempotentRequest), request_body = RuleBody,
     responses((status = 201, description = "It is on disk and in force.", body = RuleItem), MakeProblems),
 )]
-async fn create(AdministeredLimits(limits): AdministeredLimits, sent: IdempotentRequest) -> HandlerResult<Response> {
+async fn create(
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
+    sent: IdempotentRequest,
+) -> HandlerResult<Response> {
     let body: RuleBody = sent.object()?;
     let id = body.id.clone();
     let fields = body.check()?;
@@ -181,7 +187,8 @@ async fn create(AdministeredLimits(limits): AdministeredLimits, sent: Idempotent
     responses((status = 200, description = "The rule.", body = RuleItem), FindProblems),
 )]
 async fn read(
-    AdministeredLimits(limits): AdministeredLimits,
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
@@ -199,7 +206,8 @@ async fn read(
     responses((status = 200, description = "The rule, on disk and in force.", body = RuleItem), ChangeProblems),
 )]
 async fn put(
-    AdministeredLimits(limits): AdministeredLimits,
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
     PathParameter(id): PathParameter,
     Json(body): Json<RuleBody>,
 ) -> HandlerResult<Response> {
@@ -219,7 +227,8 @@ async fn put(
     responses((status = 204, description = "It is gone, also on disk."), DropProblems),
 )]
 async fn remove(
-    AdministeredLimits(limits): AdministeredLimits,
+    _: Administrator,
+    Extension(limits): Extension<Arc<RateLimits>>,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_rule(id).await?;

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::schemas::{DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, Verdicts};
 use super::{ReadProblems, RunProblems, detail_for, json};
 use crate::base::clock::Timestamp;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::features::reconciliation::audit::{AuditEntry, DetailLevel};
 use crate::features::reconciliation::service::Reconciliation;
 use crate::features::reconciliation::sql::audit::AuditFilter;
@@ -21,7 +21,7 @@ use crate::features::reconciliation::stream::Update;
 use crate::features::reconciliation::verdict::VerdictStatus;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::{Cursor, Page, PageLimit, PageRequest};
+use crate::http::page::{Page, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
@@ -70,20 +70,16 @@ struct AuditQuery {
     /// Only of this service.
     service: Option<String>,
     /// Only `verified`, `stale` or `discrepancy`.
-    #[param(value_type = Option<String>)]
-    status: Option<VerdictStatus>,
+    status: Option<String>,
     /// Only what was found at this time or later, RFC 3339.
-    #[param(value_type = Option<String>)]
-    since: Option<Moment>,
+    since: Option<String>,
     /// Only what was found at this time or earlier, RFC 3339.
-    #[param(value_type = Option<String>)]
-    until: Option<Moment>,
+    until: Option<String>,
     /// The `nextCursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor>,
+    cursor: Option<String>,
     /// Most rows in the page.
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
-    limit: Option<PageLimit>,
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
 }
 
 /// Read the audit
@@ -100,12 +96,16 @@ async fn audit(
     caller: Caller,
     Query(query): Query<AuditQuery>,
 ) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor);
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
+    let status = |text: &str| {
+        let rule = "must be verified, stale or discrepancy";
+        VerdictStatus::parse(text).ok_or_else(|| Error::invalid_field("status", rule))
+    };
     let filter = AuditFilter {
         service: query.service,
-        status: query.status,
-        since: query.since.map(|Moment(time)| time),
-        until: query.until.map(|Moment(time)| time),
+        status: query.status.as_deref().map(status).transpose()?,
+        since: query.since.as_deref().map(|text| moment("since", text)).transpose()?,
+        until: query.until.as_deref().map(|text| moment("until", text)).transpose()?,
         before: page.parse_after(str::parse)?,
     };
     let rows = reconciliation.audit(filter, page.limit).await?;
@@ -113,17 +113,8 @@ async fn audit(
     Ok(json(Success::Done, &Page::new(rows, page.limit, |row| row.seq.to_string(), item))?)
 }
 
-/// A time as a parameter.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct Moment(Timestamp);
-
-impl TryFrom<String> for Moment {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        Timestamp::parse(&text).map(Self).ok_or("must be an RFC 3339 time")
-    }
+fn moment(field: &str, text: &str) -> Result<Timestamp> {
+    Timestamp::parse(text).ok_or_else(|| Error::invalid_field(field, "must be an RFC 3339 time"))
 }
 
 /// What to compare.

@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
-use super::text;
+use super::{int, json, number, optional_json, strange, text};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::features::reconciliation::audit::{AuditAction, AuditEntry, EventId};
 use crate::features::reconciliation::limits::RECONCILIATION_RUNS_MAX;
 use crate::features::reconciliation::verdict::{Compared, Verdict, VerdictStatus};
-use crate::store::rows::{int, invalid_column, json, number, optional, time};
+use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
 
 /// The columns of [`entry`], in its order.
@@ -22,20 +22,20 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
     Ok(AuditEntry {
         seq: number(row, 0)?,
         event_id: row.get(1)?,
-        action: AuditAction::parse(&action).ok_or_else(|| invalid_column(3, "not an action"))?,
+        action: AuditAction::parse(&action).ok_or_else(|| strange(3, "not an action"))?,
         at: time(row, 10)?,
         first_at: time(row, 11)?,
         count: number(row, 12)?,
         verdict: Verdict {
             service: row.get(2)?,
-            status: VerdictStatus::parse(&status).ok_or_else(|| invalid_column(4, "not a status"))?,
+            status: VerdictStatus::parse(&status).ok_or_else(|| strange(4, "not a status"))?,
             counts: json(row, 5)?,
             checksum: row.get(6)?,
             latency_ms: row.get(7)?,
-            details: optional(row, 8, json)?,
-            documents: optional(row, 9, json)?.unwrap_or_default(),
-            compared: Compared::parse(&compared).ok_or_else(|| invalid_column(13, "not what can be compared"))?,
-            all_since: optional(row, 14, time)?,
+            details: optional_json(row, 8)?,
+            documents: optional_json(row, 9)?.unwrap_or_default(),
+            compared: Compared::parse(&compared).ok_or_else(|| strange(13, "not what can be compared"))?,
+            all_since: optional_time(row, 14)?,
         },
     })
 }

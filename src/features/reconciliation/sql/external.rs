@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::features::reconciliation::external::ExternalService;
-use crate::features::reconciliation::sql::text;
-use crate::store::rows::{invalid_column, json, optional, time};
+use crate::features::reconciliation::sql::{optional_json, strange, text};
+use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
 
 const COLUMNS: &str =
@@ -15,7 +15,7 @@ const COLUMNS: &str =
 fn service(row: &Row<'_>) -> rusqlite::Result<ExternalService> {
     let seconds: u32 = row.get(1)?;
     if seconds == 0 {
-        return Err(invalid_column(1, "no time between reports"));
+        return Err(strange(1, "no time between reports"));
     }
     Ok(ExternalService {
         name: row.get(0)?,
@@ -23,9 +23,9 @@ fn service(row: &Row<'_>) -> rusqlite::Result<ExternalService> {
         description: row.get(2)?,
         created_at: time(row, 3)?,
         updated_at: time(row, 4)?,
-        reported_at: optional(row, 5, time)?,
-        received_at: optional(row, 6, time)?,
-        verdict: optional(row, 7, json)?,
+        reported_at: optional_time(row, 5)?,
+        received_at: optional_time(row, 6)?,
+        verdict: optional_json(row, 7)?,
     })
 }
 

@@ -13,7 +13,7 @@ use crate::document::visibility::Viewer;
 use crate::features::sessions::service::SessionStore;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::{Cursor, Page, PageLimit, PageRequest};
+use crate::http::page::{Page, PageRequest};
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Query;
@@ -32,11 +32,10 @@ struct SessionListQuery {
     #[param(value_type = Option<String>)]
     user: Option<UserId>,
     /// Most sessions in the page.
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
-    limit: Option<PageLimit>,
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    limit: Option<usize>,
     /// The `nextCursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor>,
+    cursor: Option<String>,
 }
 
 /// List anybody's sessions
@@ -53,7 +52,7 @@ async fn list_all(
     Query(query): Query<SessionListQuery>,
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
-    let page = PageRequest::new(query.limit, query.cursor);
+    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let of = query.user.map(Viewer::member);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
     Ok(json(Success::Done, &session_page(found, &sessions, &caller)?)?)
