@@ -7,7 +7,7 @@
 --
 -- A column `mac` is HMAC-SHA-256 over the name of the table and the row's other columns, by the key in
 -- rejoin.integrity-key beside this file. A row that somebody else writes or changes has none, or one that does not
--- match: it is told by reconciliation and `rejoin verify`, and not used.
+-- match: reconciliation and `rejoin verify` name it.
 
 PRAGMA application_id = 1382378094;  -- 'Rejn': how we know our own files
 PRAGMA user_version = 4;             -- the number of this format
@@ -76,11 +76,10 @@ CREATE TABLE volatile_collections (
     until      INTEGER                  -- and when the last had ended; NULL: it has not, or was killed
 ) STRICT, WITHOUT ROWID;
 
--- Whether a server has this file open: one row. By it a copy shows that was made of an open file without its WAL: one
--- that SQLite makes has everything, and another PRAGMA schema_version.
+-- Whether a server has this file open: one row. By it a copy shows that was made of an open file without its WAL.
 CREATE TABLE open_mark (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    open     INTEGER NOT NULL           -- the schema_version when a server opened it, 0 when it was closed
+    open     INTEGER NOT NULL           -- 1: a server opened it, and has not closed it since
 ) STRICT;
 
 -- To look in: the documents that are there, each with the newest state that is stored whole: in a snapshot, or in an

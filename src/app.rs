@@ -29,6 +29,7 @@ use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::engine::request::CommandQueue;
+use crate::feature::memory_rows::MemoryRowsRegistry;
 use crate::feature::{Feature, FeatureContext};
 use crate::features::built_in_rules;
 use crate::http::api::{Api, ApiParts};
@@ -291,6 +292,7 @@ fn context<'a>(
         reader,
         options: &config.features,
         jobs,
+        memory_rows: MemoryRowsRegistry::default(),
         data_dir: &config.data_dir,
         public: config.public.as_deref(),
         loopback_owner: config.loopback_owner,
@@ -430,8 +432,8 @@ impl Server {
         self.engine.stop().await;
         let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
         match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {
-            Ok(Some(Ending::CLEAN)) => Stopped::Clean,
-            Ok(Some(Ending { lost, journaled })) => Stopped::Unstored { lost, journaled },
+            Ok(Some(Ending { lost: 0 })) => Stopped::Clean,
+            Ok(Some(Ending { lost })) => Stopped::Lost(lost),
             Ok(None) | Err(_) => {
                 tracing::error!("the engine did not finish");
                 Stopped::Unfinished
@@ -445,13 +447,8 @@ impl Server {
 pub enum Stopped {
     /// Everything is on disk.
     Clean,
-    /// Storage failed to the end.
-    Unstored {
-        /// Changes that are gone, all told as not durable.
-        lost: usize,
-        /// What was taken away: it is stored at the next start.
-        journaled: usize,
-    },
+    /// Storage failed to the end; so many changes, all told as not durable, are gone.
+    Lost(usize),
     /// The engine did not end in time, or had ended by a panic. What was acknowledged is on disk all the same.
     Unfinished,
 }

@@ -11,7 +11,6 @@ pub mod process;
 pub mod relay;
 pub mod replica;
 pub mod session;
-pub mod storage;
 pub mod stream;
 
 pub use call::{Reply, send};
