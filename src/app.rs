@@ -29,7 +29,6 @@ use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::engine::request::CommandQueue;
-use crate::feature::memory_rows::MemoryRowsRegistry;
 use crate::feature::{Feature, FeatureContext};
 use crate::features::built_in_rules;
 use crate::http::api::{Api, ApiParts};
@@ -247,7 +246,7 @@ impl Builder {
         let (runner, jobs) = Runner::new(api.data.clone(), trust);
         let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
         self.jobs.into_iter().for_each(|job| features.add_job(job));
-        features.attach(&mut options, &api.presence);
+        features.attach(&mut options, &hub, &api.presence);
         let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;
@@ -292,7 +291,6 @@ fn context<'a>(
         reader,
         options: &config.features,
         jobs,
-        memory_rows: MemoryRowsRegistry::default(),
         data_dir: &config.data_dir,
         public: config.public.as_deref(),
         loopback_owner: config.loopback_owner,

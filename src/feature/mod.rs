@@ -4,8 +4,6 @@
 //! ([`FeatureContext`]); those of a program that embeds the server are handed to its
 //! [`Builder`](crate::Builder::feature) ready-made. From then on both are the same.
 
-pub(crate) mod memory_rows;
-
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::Path;
@@ -18,7 +16,6 @@ use crate::base::ids::Collection;
 use crate::base::options::{AnyOptionSet, FeatureOptions, OptionSet};
 use crate::document::rules::Rules;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
-use crate::feature::memory_rows::{MemoryRows, MemoryRowsRegistry};
 use crate::http::api::{Api, Routes, ToSchema};
 use crate::http::request::caller::{ServiceTokens, Sessions};
 use crate::http::response::api_description::ApiAdditions;
@@ -28,6 +25,7 @@ use crate::http::server::public_files::PublicFiles;
 use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
 use crate::jobs::runner::RunnerHandle;
+use crate::live::messages::MessageStore;
 use crate::live::presence::Participants;
 use crate::store::{HistoryRetention, Reader};
 
@@ -78,10 +76,10 @@ pub struct Feature {
     pub(crate) reserved: &'static [&'static str],
     pub(crate) open_paths: OpenPaths,
     pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
+    pub(crate) message_stores: Vec<Arc<dyn MessageStore>>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) close: Vec<Close>,
-    pub(crate) memory_rows: Vec<Arc<dyn MemoryRows>>,
     pub(crate) parts: ServerParts,
 }
 
@@ -144,10 +142,10 @@ impl Feature {
             reserved: &[],
             open_paths: OpenPaths::default(),
             hooks: Vec::new(),
+            message_stores: Vec::new(),
             jobs: Vec::new(),
             tasks: Vec::new(),
             close: Vec::new(),
-            memory_rows: Vec::new(),
             parts: ServerParts::default(),
         }
     }
@@ -156,11 +154,6 @@ impl Feature {
     /// indexes begin with the feature's name and `_`, with `_` for `-`. A row that belongs to a document has
     /// its [key](crate::Change::document_key) and goes in [`DocumentHook::document_removed`]. Handlers reach the tables
     /// by [`Api::read_rows`] and [`Api::write_rows`].
-    ///
-    /// The rows of a table with a column `mac TEXT` are compared: the server writes into it a keyed checksum of the
-    /// table's name and the row's other columns, and reconciliation tells a row which somebody else has written or
-    /// changed. Leave the column out of statements. A query that is not to trust such a row has the condition
-    /// `mac_matches(mac, 'table', every, other, column)`, in the order of the table.
     #[must_use]
     pub fn tables(mut self, sql: &'static str) -> Self {
         self.tables = Some(sql);
@@ -193,7 +186,8 @@ impl Feature {
         self
     }
 
-    /// Sets the paths that are open to every session and service token, also to one that reaches some documents only.
+    /// Sets the paths that are open to every session and service token, also to one that reaches some documents only;
+    /// one that ends with `/` stands for all that is below it.
     /// The paths of those documents are; what else there is is refused to it before the handler.
     #[must_use]
     pub fn open_to_credentials(mut self, paths: &'static [&'static str]) -> Self {
@@ -244,6 +238,13 @@ impl Feature {
         self
     }
 
+    /// Adds who has stored messages that its hooks have sent to viewers.
+    #[must_use]
+    pub(crate) fn message_store(mut self, store: Arc<dyn MessageStore>) -> Self {
+        self.message_stores.push(store);
+        self
+    }
+
     /// Adds a job, which the server runs at its times. One with a name that is there already takes its place.
     #[must_use]
     pub fn job(mut self, job: Job) -> Self {
@@ -271,13 +272,6 @@ impl Feature {
         self
     }
 
-    /// Adds a table of which memory has all rows: both are compared.
-    #[must_use]
-    pub(crate) fn memory_rows(mut self, rows: impl MemoryRows + 'static) -> Self {
-        self.memory_rows.push(Arc::new(rows));
-        self
-    }
-
     /// Provides parts that the server has once.
     #[must_use]
     pub(crate) fn provides(mut self, parts: ServerParts) -> Self {
@@ -293,8 +287,6 @@ pub(crate) struct FeatureContext<'a> {
     pub options: &'a FeatureOptions,
     /// The way to the jobs of all features.
     pub jobs: &'a RunnerHandle,
-    /// The rows of all features that memory has, too.
-    pub memory_rows: MemoryRowsRegistry,
     pub data_dir: &'a Path,
     /// The folder whose files are served at `/`.
     pub public: Option<&'a Path>,

@@ -37,8 +37,6 @@ pub(crate) use companion_rows::CompanionWrite;
 pub use error::sql_error;
 pub(crate) use error::{Blocked, OpenError, WriteError, WriteResult};
 pub(crate) use integrity::changed_row::{PROBLEMS, RowName, changed_row};
-pub(crate) use integrity::rows::{RowId, RowKey, RowsPage, accept_row};
-pub(crate) use integrity::tables::MacTable;
 pub(crate) use memory::MemoryStore;
 pub use open::open;
 pub(crate) use options::{FILE_NAME, HistoryRetention};

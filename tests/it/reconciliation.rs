@@ -10,7 +10,6 @@ mod bounds;
 mod dashboards;
 mod own;
 mod reports;
-mod rows;
 mod stale;
 
 pub(crate) const STREAM: &str = "/reconciliation/stream";

@@ -1,110 +1,28 @@
-//! Mending a document, or a row of a feature, that was found different.
+//! Mending a document that was found different.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
-
-use tracing::info;
 
 use super::problems::NOT_DIFFERENT;
 use super::verdict::{Difference, Verdict};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
-use crate::engine::problems::NOT_IN_MEMORY;
 use crate::engine::refusal::not_in_memory;
 use crate::engine::request::{RememberedDocument, RepairSource, RepairedDocument};
-use crate::feature::memory_rows::MemoryRows;
 use crate::features::reconciliation::external::DOCUMENTS;
-use crate::features::reconciliation::self_check::{Comparer, MENDED_AT_ONCE_MAX};
-use crate::store::{RowId, accept_row};
+use crate::features::reconciliation::self_check::Comparer;
 
 /// What a repair did.
 #[derive(Clone, Debug)]
 pub(crate) struct RepairSummary {
     pub what: &'static str,
-    /// The document's version and hash now; `None`: it was removed, since memory knew nothing of it, or it was a row.
+    /// The document's version and hash now; `None`: it was removed, since memory knew nothing of it.
     pub document: Option<(Version, Hash)>,
-    /// The verdict on its collection, or table, after that. Its first document says what was mended.
+    /// The verdict on its collection after that. Its first document says what was mended.
     pub verdict: Verdict,
 }
 
-/// What is done of a row that differs.
-enum RowRepair {
-    FromMemory(Arc<dyn MemoryRows>),
-    AsItIs(RowId),
-}
-
 impl Comparer {
-    /// Has a row that was found different be as memory has it, or be taken as it is. Compares before and after. Errors:
-    /// `not-different`; `not-in-memory` when memory does not have the rows of its table; `Invalid` when it does and the
-    /// disk is to be right; `StorageUnavailable`.
-    pub(crate) async fn repair_row(&mut self, row: &str, source: RepairSource) -> Result<RepairSummary> {
-        let started = Instant::now();
-        let table = row.split('/').next().unwrap_or_default().to_owned();
-        self.check_table(&table).await?;
-        let name = row.to_owned();
-        let found = self.run(move |core, _| {
-            let memory = |table: &str| core.tables.memory_of(table);
-            Ok(core.tables.difference(&name).map(|(table, found)| (memory(table), found.clone())))
-        });
-        let Some((memory, found)) = found.await? else {
-            return Err(NOT_DIFFERENT.error(format!("the row {row} is as this server wrote it")));
-        };
-        let repair = match (source, memory, found.row) {
-            (RepairSource::Memory, Some(memory), _) => RowRepair::FromMemory(memory),
-            (RepairSource::Memory, None, _) => {
-                return Err(NOT_IN_MEMORY.error(format!("memory does not have the rows of {table}")));
-            }
-            (RepairSource::Disk, None, Some(row)) => RowRepair::AsItIs(row),
-            (RepairSource::Disk, ..) => {
-                let rule = format!("memory has the rows of {table}, and is right: say memory");
-                return Err(Error::invalid_field("source", rule));
-            }
-        };
-        let key = found.key;
-        let what = match repair {
-            RowRepair::FromMemory(memory) => {
-                self.engine.rows(move |conn, _| memory.write(conn, &key)).await?;
-                "the row is written anew as memory has it, or removed if memory does not"
-            }
-            RowRepair::AsItIs(row) => {
-                self.engine.rows(move |conn, _| accept_row(conn, &row)).await?;
-                "the row is taken as it is"
-            }
-        };
-        self.mended_row(&table, row, what, started).await
-    }
-
-    /// Writes the rows anew that differ from those in memory: some of them, the others come later. Returns the verdicts
-    /// after that.
-    pub(crate) async fn mend_rows(&mut self) -> Result<Vec<Verdict>> {
-        let rows = self.run(|core, _| Ok(core.tables.mendable())).await?;
-        let mut verdicts = Vec::new();
-        for (memory, row) in rows.into_iter().take(MENDED_AT_ONCE_MAX) {
-            let (started, table) = (Instant::now(), memory.table());
-            self.engine.rows(move |conn, _| memory.write(conn, &row.key)).await?;
-            info!(row = %row.name, "the row {} is as memory has it again", row.name);
-            verdicts
-                .push(self.mended_row(table, &row.name, "the row is as memory has it again", started).await?.verdict);
-        }
-        Ok(verdicts)
-    }
-
-    async fn mended_row(&self, table: &str, row: &str, what: &'static str, started: Instant) -> Result<RepairSummary> {
-        self.check_table(table).await?;
-        let verdict = self.table_verdict(table, started);
-        let mut verdict = verdict.ok_or_else(|| Error::internal("a table that was looked at has no verdict"))?;
-        let mended = Difference { document: row.to_owned(), version: 0, what: format!("mended: {what}") };
-        verdict.documents.insert(0, mended);
-        Ok(RepairSummary { what, document: None, verdict })
-    }
-
-    async fn check_table(&self, table: &str) -> Result<()> {
-        let tables = BTreeSet::from([table.to_owned()]);
-        self.run(move |core, reader| core.check_named_tables(reader, &tables)).await
-    }
-
     /// Makes memory and disk alike for a document that was found different, by what one of them has. Compares before
     /// and after. Errors: `not-different`; those of [`RepairSource`]; `StorageUnavailable`; `Frozen` and `Moved` for
     /// one on its way to another server.

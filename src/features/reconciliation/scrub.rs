@@ -30,22 +30,17 @@ impl SharedComparer {
         Self(Arc::new(Mutex::new(comparer)))
     }
 
-    /// See [`Comparer::repair`] and [`Comparer::repair_row`]. Recorded and told before it returns.
+    /// See [`Comparer::repair`]. Recorded and told before it returns.
     pub(crate) async fn repair(
         &self,
         told: &Arc<Reconciliation>,
-        what: Repairable,
+        document: DocumentName,
         side: RepairSource,
     ) -> Result<RepairSummary> {
         let (this, told) = (self.clone(), Arc::clone(told));
         // In a task of its own: what was mended is recorded even when nobody waits for it any more.
         let mended = tokio::spawn(async move {
-            let mut comparer = this.0.lock().await;
-            let repaired = match what {
-                Repairable::Document(document) => comparer.repair(&document, side).await?,
-                Repairable::Row(row) => comparer.repair_row(&row, side).await?,
-            };
-            drop(comparer);
+            let repaired = this.0.lock().await.repair(&document, side).await?;
             told.record(AuditAction::Repair, vec![repaired.verdict.clone()]).await;
             Ok(repaired)
         });
@@ -68,20 +63,12 @@ impl SharedComparer {
                 Ok(verdicts) if verdicts.is_empty() => {}
                 Ok(verdicts) => {
                     drop(told.record(AuditAction::Scrub, verdicts).await);
-                    told.record_repairs().await;
+                    told.record_snapshot_repairs().await;
                 }
                 Err(error) => warn!(%error, "what is on disk could not be read again"),
             }
         }
     }
-}
-
-/// What can be found different.
-#[derive(Clone, Debug)]
-pub(crate) enum Repairable {
-    Document(DocumentName),
-    /// A row of a feature, by its name.
-    Row(String),
 }
 
 impl CompareServices for SharedComparer {
@@ -95,7 +82,7 @@ impl CompareServices for SharedComparer {
         })
     }
 
-    fn repair_known(&self) -> BoxFuture<'static, Vec<Verdict>> {
+    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
         let this = self.clone();
         Box::pin(async move {
             let mut comparer = this.0.lock().await;
@@ -108,10 +95,6 @@ impl CompareServices for SharedComparer {
                     }
                     Err(error) => warn!(%document, %error, "a damaged snapshot of {document} is not written anew"),
                 }
-            }
-            match comparer.mend_rows().await {
-                Ok(mended) => verdicts.extend(mended),
-                Err(error) => warn!(%error, "rows that differ from those in memory are not written anew"),
             }
             verdicts
         })

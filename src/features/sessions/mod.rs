@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use self::links::Links;
 use self::options::SessionOptions;
-use self::service::{SessionRows, SessionStore, SessionsHook};
+use self::service::{SessionStore, SessionsHook};
 use crate::base::error::Result;
 use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
 
@@ -45,7 +45,6 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .tag("sessions", "Who one is, and on which devices.")
         .problems(problems::PROBLEMS)
         .hook(SessionsHook)
-        .memory_rows(SessionRows(sessions.clone()))
         .job(sessions.cleanup_job())
         .routes(routes::router(sessions, links))
         .task(move |api| kept.run_expiry(Arc::clone(&api.clock_trust)))

@@ -21,7 +21,6 @@ use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError, is_damage};
 use crate::store::integrity::adopt;
 use crate::store::integrity::key::IntegrityKey;
-use crate::store::integrity::rows::{self as integrity_rows, compared_tables};
 use crate::store::open::APPLICATION_ID;
 use crate::store::options::{FILE_NAME, INTEGRITY_KEY_NAME, LOCK_NAME};
 use crate::store::read::inspect::ReadTransaction;
@@ -39,8 +38,6 @@ const THREADS_MAX: usize = 4;
 const MESSAGES_MAX: usize = 256;
 /// Lines of SQLite's own check, and rows without an owner, that are told.
 const FINDINGS_MAX: usize = 100;
-/// Rows of features that are read at a time.
-const ROWS_AT_ONCE: usize = 500;
 /// KiB of pages that each connection keeps.
 const CACHE_KIB: u32 = 16 * 1024;
 
@@ -267,26 +264,6 @@ fn check_whole(conn: &Connection, sender: &SyncSender<Message>) -> Result<(), St
     }
     for complaint in orphaned_rows(&transaction)? {
         tell(complaint);
-    }
-    drop(transaction);
-    changed_rows(conn, tell)
-}
-
-/// Tells the rows of features that are not as a server wrote them, at most some of each table.
-fn changed_rows(conn: &Connection, mut tell: impl FnMut(String)) -> Result<(), StoreError> {
-    for table in compared_tables(conn)? {
-        let (mut after, mut found) = (None, 0);
-        loop {
-            let page = integrity_rows::page(conn, &table, after.as_ref(), ROWS_AT_ONCE)?;
-            for (_, row) in page.changed.iter().take(FINDINGS_MAX - found) {
-                tell(format!("the row {} is not as a server wrote it", row.name));
-            }
-            found += page.changed.len().min(FINDINGS_MAX - found);
-            after = page.last;
-            if after.is_none() || found == FINDINGS_MAX {
-                break;
-            }
-        }
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) struct IntegrityKey {
 }
 
 impl IntegrityKey {
-    pub(in crate::store) fn random() -> Self {
+    pub(super) fn random() -> Self {
         let mut bytes = [0; KEY_BYTES];
         SystemEntropy.fill(&mut bytes);
         Self::from_bytes(bytes)

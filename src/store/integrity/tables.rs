@@ -47,26 +47,6 @@ fn table(conn: &Connection, name: String) -> rusqlite::Result<MacTable> {
 }
 
 impl MacTable {
-    /// The columns of its primary key, as they are written in SQL.
-    pub(super) fn key_columns(&self) -> Vec<String> {
-        self.key.iter().map(|column| quoted(column)).collect()
-    }
-
-    pub(super) fn quoted_name(&self) -> String {
-        quoted(&self.name)
-    }
-
-    /// Whether the MAC of the row that is called `row` matches.
-    pub(super) fn matches(&self, row: &str) -> String {
-        format!("mac_matches({row}.{MAC}, {})", self.arguments(row))
-    }
-
-    /// Writes the MAC of the row whose key the parameters are.
-    pub(super) fn write_one(&self) -> String {
-        let key: Vec<String> = self.key_columns().iter().map(|column| format!("{column} = ?")).collect();
-        format!("{} WHERE {}", self.write_all().trim_end_matches(';'), key.join(" AND "))
-    }
-
     /// The arguments of `row_mac`: the table, and its columns in the row that is called `row`.
     fn arguments(&self, row: &str) -> String {
         let name = self.name.replace('\'', "''");

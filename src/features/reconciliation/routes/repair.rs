@@ -15,7 +15,7 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
 use crate::engine::request::RepairSource;
-use crate::features::reconciliation::scrub::{Repairable, SharedComparer};
+use crate::features::reconciliation::scrub::SharedComparer;
 use crate::features::reconciliation::service::Reconciliation;
 use crate::features::reconciliation::verdict::VerdictStatus;
 use crate::http::api::Api;
@@ -34,19 +34,15 @@ pub(crate) fn router(shared: SharedComparer, reconciliation: Arc<Reconciliation>
     routes.layer(Extension(shared)).layer(Extension(reconciliation))
 }
 
-/// What to mend: a document or a row.
+/// What to mend.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = RepairDocument)]
 struct RepairBody {
     /// The document, `collection/id`.
     #[schema(example = "games/g1")]
-    document: Option<String>,
-    /// The row of a table, as a verdict names it.
-    #[schema(example = "seats/games/g1/bob")]
-    row: Option<String>,
-    /// `memory`: what is in memory is written anew; `disk`: what the rows of a document say becomes its state by a new
-    /// event, and a row is taken as it is.
+    document: String,
+    /// `memory`: its rows are written anew; `disk`: what its rows say becomes the state by a new event.
     #[schema(pattern = "^(memory|disk)$")]
     source: String,
 }
@@ -54,10 +50,7 @@ struct RepairBody {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RepairResponse<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    document: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    row: Option<String>,
+    document: String,
     source: &'static str,
     done: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,9 +61,9 @@ struct RepairResponse<'a> {
     status: VerdictStatus,
 }
 
-/// Mend a document or row that was found different
+/// Mend a document that was found different
 ///
-/// Memory and disk are compared before and after; what is the same is left alone. The new verdict is
+/// Memory and disk are compared before and after; a document that is the same is left alone. The new verdict is
 /// recorded as `repair`, with what was done. Refused while storage fails, but for `memory` where what somebody else has
 /// appended to the log is the reason. For administrators.
 #[utoipa::path(
@@ -87,11 +80,12 @@ async fn repair(
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
     let body: RepairBody = sent.parse()?;
+    let name = DocumentName::parse(&body.document);
+    let name = name.map_err(|error| Error::invalid_field("document", error.message()))?;
     let side = side(&body.source)?;
-    let repaired = shared.repair(&reconciliation, repairable(&body)?, side).await?;
+    let repaired = shared.repair(&reconciliation, name, side).await?;
     let answer = RepairResponse {
         document: body.document,
-        row: body.row,
         source: side.as_str(),
         done: repaired.what,
         version: repaired.document.map(|(version, _)| version),
@@ -100,18 +94,6 @@ async fn repair(
         status: repaired.verdict.status,
     };
     Ok(json(Success::Done, &answer)?)
-}
-
-/// What the body names. Error: neither a document nor a row, or both.
-fn repairable(body: &RepairBody) -> Result<Repairable> {
-    match (&body.document, &body.row) {
-        (Some(document), None) => {
-            let name = DocumentName::parse(document);
-            name.map(Repairable::Document).map_err(|error| Error::invalid_field("document", error.message()))
-        }
-        (None, Some(row)) => Ok(Repairable::Row(row.clone())),
-        _ => Err(Error::invalid_field("document", "name a document or a row")),
-    }
 }
 
 fn side(text: &str) -> Result<RepairSource> {
