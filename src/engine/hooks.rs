@@ -5,17 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
-use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Meta;
 use crate::document::visibility::Viewer;
 use crate::engine::request::Relocation;
-use crate::live::messages::StreamMessage;
 use crate::live::relocations::RelocationProblems;
 use crate::store::{CompanionWrite, Connection};
 
@@ -148,19 +145,11 @@ pub enum ChangeOrigin {
     Maintenance,
 }
 
-/// States as values: before a change and after it.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Trees<'a> {
-    pub before: Option<&'a Value>,
-    pub after: Option<&'a Value>,
-}
-
 /// A change that is decided and not yet stored.
 #[derive(Clone, Copy)]
 pub struct Change<'a> {
     pub(super) event: &'a Event,
     pub(super) state: Option<&'a Bytes>,
-    pub(super) trees: Trees<'a>,
     pub(super) creates: bool,
     pub(super) viewer: &'a Viewer,
     pub(super) origin: ChangeOrigin,
@@ -198,16 +187,6 @@ impl<'a> Change<'a> {
         self.state
     }
 
-    /// The document's state before the change; `None`: it was not there, or the change is an imported one.
-    pub fn value_before(&self) -> Option<&'a Value> {
-        self.trees.before
-    }
-
-    /// The document's state after the change; `None`: it is deleted, or the change is an imported one.
-    pub fn value_after(&self) -> Option<&'a Value> {
-        self.trees.after
-    }
-
     /// The event as it is stored and sent: JSON without seq and hash.
     pub fn event_body(&self) -> &'a Bytes {
         &self.event.body
@@ -230,16 +209,6 @@ impl<'a> Change<'a> {
 
     pub(crate) fn viewer(&self) -> &'a Viewer {
         self.viewer
-    }
-
-    /// Where it is in the log, if it is stored or waits for that.
-    pub(crate) fn position(&self) -> Position {
-        self.event.position()
-    }
-
-    /// The fixed facts of the document, as they are after it.
-    pub(crate) fn meta(&self) -> &'a Meta {
-        &self.event.meta
     }
 }
 
@@ -276,8 +245,6 @@ impl StoredRows<'_> {
 pub struct ChangeRows {
     pub(crate) group: Arc<str>,
     pub(crate) write: WriteRows,
-    /// What viewers are told once the change is visible.
-    pub(crate) messages: Vec<Arc<StreamMessage>>,
 }
 
 impl ChangeRows {
@@ -285,14 +252,7 @@ impl ChangeRows {
     /// under `group`. `write` runs again after a transaction that failed. Storage that fails in it fails the
     /// transaction, and both are tried again; another error is logged, and the change is stored without the rows.
     pub fn new(group: &str, write: impl Fn(&Connection) -> Result<()> + Send + Sync + 'static) -> Self {
-        Self { group: group.into(), write: Arc::new(write), messages: Vec::new() }
-    }
-
-    /// The same, and viewers are told this once the change is visible. As long as it is in memory they are told of it
-    /// from there; a [`MessageStore`](crate::live::messages::MessageStore) has to have it for whoever comes later.
-    #[must_use]
-    pub(crate) fn with_messages(self, messages: Vec<StreamMessage>) -> Self {
-        Self { messages: messages.into_iter().map(Arc::new).collect(), ..self }
+        Self { group: group.into(), write: Arc::new(write) }
     }
 }
 

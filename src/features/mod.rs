@@ -9,7 +9,6 @@ pub(crate) mod flags;
 pub(crate) mod games;
 pub(crate) mod guide;
 pub(crate) mod interactions;
-pub(crate) mod notifications;
 pub(crate) mod operations;
 pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
@@ -24,7 +23,7 @@ use std::sync::Arc;
 
 use crate::base::options::AnyOptionSet;
 use crate::document::rules::Rules;
-use crate::feature::FeatureDefinition;
+use crate::feature::{CommandParts, FeatureDefinition};
 
 /// All features, in the order in which their options are listed and their hooks are called.
 pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
@@ -35,7 +34,6 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     service_tokens::FEATURE,
     usage::FEATURE,
     conflicts::FEATURE,
-    notifications::FEATURE,
     operations::FEATURE,
     guide::FEATURE,
     flags::FEATURE,
@@ -47,7 +45,12 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
 
 /// Words that no collection is called whatever features there are: the calls of administrators are there, or calls that
 /// are to come.
-pub(crate) const RESERVED: &[&str] = &["admin", "invitations"];
+pub(crate) const RESERVED: &[&str] = &["admin", "invitations", "notifications"];
+
+/// What commands of the program need of each feature.
+pub(crate) fn commands() -> impl Iterator<Item = &'static CommandParts> {
+    DEFINITIONS.iter().map(|feature| &feature.commands)
+}
 
 /// The options of all features, at their defaults.
 pub(crate) fn option_sets() -> impl Iterator<Item = Box<dyn AnyOptionSet>> {

@@ -26,9 +26,7 @@ macro_rules! links {
          [embedding]: crate::guide::embedding\n\
          [encounters]: crate::guide::encounters\n\
          [games]: crate::guide::games\n\
-         [notifications]: crate::guide::notifications\n\
          [operations]: crate::guide::operations\n\
-         [pages]: crate::guide::pages\n\
          [rate-limits]: crate::guide::rate_limits\n\
          [reconciliation]: crate::guide::reconciliation\n\
          [reverse-proxy]: crate::guide::reverse_proxy\n\
@@ -58,7 +56,6 @@ chapters! {
     api, "api", "HTTP API";
     documents, "documents", "Documents and streams";
     client, "client", "JavaScript client";
-    pages, "pages", "Pages of your own";
     visibility, "visibility", "Visibility and access";
     authentication, "authentication", "Authentication";
     sessions, "sessions", "Sessions";
@@ -66,7 +63,6 @@ chapters! {
     tailnet, "tailnet", "Tailnet";
     games, "games", "Games";
     encounters, "encounters", "Encounters and interactions";
-    notifications, "notifications", "Notifications";
     conflicts, "conflicts", "Offline edits and conflicts";
     reconciliation, "reconciliation", "Reconciliation";
     rate_limits, "rate-limits", "Rate limits";

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::messages::StreamMessage;
 use crate::base::ids::{Collection, Seq};
 use crate::base::limits;
 use crate::document::chain::{Hash, Position};
@@ -36,8 +35,6 @@ fn weight(event: &Event) -> usize {
 #[derive(Debug)]
 pub struct Ring {
     events: VecDeque<Arc<Event>>,
-    /// What is told of them besides, by seq; dropped with the event.
-    messages: VecDeque<Arc<StreamMessage>>,
     bytes: usize,
     bounds: RingBounds,
     head: (Seq, Hash),
@@ -53,7 +50,6 @@ impl Ring {
     pub fn new(head: (Seq, Hash), bounds: RingBounds) -> Self {
         Self {
             events: VecDeque::new(),
-            messages: VecDeque::new(),
             bytes: 0,
             bounds,
             head,
@@ -107,18 +103,6 @@ impl Ring {
         }
         self.bytes += weight(&event);
         self.events.push_back(event);
-    }
-
-    /// Appends a message about the newest event, or about one before it and after those of earlier messages.
-    pub(super) fn push_message(&mut self, message: Arc<StreamMessage>) {
-        self.bytes += message.weight();
-        self.messages.push_back(message);
-    }
-
-    /// The messages about events after `seq`, oldest first. Complete only if [`covers_after`](Self::covers_after), and
-    /// without those of events that were read back from disk.
-    pub(crate) fn messages_after(&self, seq: Seq) -> impl Iterator<Item = &Arc<StreamMessage>> {
-        self.messages.range(self.messages.partition_point(|message| message.seq <= seq)..)
     }
 
     /// From now on all events of a document that are here have these facts: whoever reads them has the rights of today.
@@ -186,9 +170,6 @@ impl Ring {
     fn drop_oldest(&mut self) -> bool {
         let Some(event) = self.events.pop_front() else { return false };
         self.bytes -= weight(&event);
-        while let Some(message) = self.messages.pop_front_if(|message| message.seq <= event.seq) {
-            self.bytes -= message.weight();
-        }
         if event.meta.volatile {
             self.lost.insert(event.meta.name.collection.clone(), event.seq);
         }

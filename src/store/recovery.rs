@@ -24,18 +24,13 @@ pub(crate) struct CommitNote(File);
 
 /// What files of the same format may lack, or have as an earlier release made it: added when they are opened. Nothing
 /// is stored by way of a view, so its text is no part of the format.
-const LATER_OBJECTS: [(&str, &str); 11] = [
+const LATER_OBJECTS: [(&str, &str); 6] = [
     ("TABLE", "open_mark"),
     ("VIEW", "current_documents"),
     ("VIEW", "readable_events"),
     ("TABLE", "conflicts"),
     ("INDEX", "conflicts_by_document"),
     ("INDEX", "conflicts_open"),
-    ("TABLE", "notifications"),
-    ("INDEX", "notifications_by_recipient"),
-    ("INDEX", "notifications_by_document"),
-    ("TABLE", "notification_preferences"),
-    ("TABLE", "notification_replays"),
 ];
 /// Digits of a seq in the note.
 const SEQ_DIGITS: usize = 20;

@@ -4,17 +4,14 @@
 //! hand-over between the two is by `seq`: nothing is queued for a follower, so one that reads slowly costs a number.
 
 mod access;
-mod item;
-mod messages;
 mod relocation;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use self::access::ReadableEvents;
-pub(crate) use self::item::{Item, Reason};
-use self::messages::MessageCursor;
-pub(crate) use self::messages::MessageDelivery;
 use super::Reads;
 use super::lost_changes::{LostChanges, any_not_stored};
 use super::present::{Present, check_count, load_cold};
@@ -37,6 +34,67 @@ const SNAPSHOT_ATTEMPTS_MAX: usize = 20;
 /// Events in one page from disk.
 const PAGE_EVENTS: usize = 500;
 
+/// Why a follower gets the whole state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Start,
+    /// Changes that it missed are no longer kept.
+    Trimmed,
+    /// Its position is not in this log.
+    Diverged,
+    /// A document that it was told had moved is here again.
+    Returned,
+    /// What it may see is not what it was.
+    Access,
+}
+
+impl Reason {
+    /// As it is written on the wire.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Trimmed => "trimmed",
+            Self::Diverged => "diverged",
+            Self::Returned => "returned",
+            Self::Access => "access",
+        }
+    }
+}
+
+/// What a follower is told.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// The whole present; what follows continues from it.
+    Snapshot {
+        reason: Reason,
+        /// The documents that are there.
+        documents: Vec<Arc<Document>>,
+        /// Followed by name and not there. Whether one was removed with its history or never was, nobody can tell.
+        gone: Vec<DocumentName>,
+        /// Where it stands in the log.
+        position: Position,
+    },
+    /// Exactly `count` changes follow, up to `to`; then the live ones.
+    Resumed {
+        /// Where the follower was.
+        from: Position,
+        /// Where it will be.
+        to: Position,
+        /// How many changes lie between.
+        count: u64,
+    },
+    Changes(Vec<Arc<Event>>),
+    /// A document is on another server now, and goes on there from the position that it has here. All its changes are
+    /// told.
+    Moved(Arc<MovedDocument>),
+    /// Changes up to here, which had been told while storage failed, are on disk now.
+    Durable(Seq),
+    /// Who is there, as frames.
+    Presence(Bytes),
+    /// It may no longer read a document that it was told of. Nothing follows.
+    AccessEnded,
+}
+
 /// Who follows.
 #[derive(Clone, Debug)]
 pub(crate) struct Follower {
@@ -44,7 +102,6 @@ pub(crate) struct Follower {
     pub viewer: Viewer,
     /// Whether they are connected to the documents that they name, which others are told of.
     pub counts: bool,
-    pub messages: MessageDelivery,
 }
 
 /// `interest` as far as the credential of `viewer` reaches: of a collection that it does not reach as a whole, its
@@ -85,7 +142,6 @@ pub(crate) struct Follow {
     relocations_read: usize,
     /// Whether there may be news of who is there.
     presence_due: bool,
-    messages: MessageCursor,
 }
 
 impl Follow {
@@ -99,10 +155,9 @@ impl Follow {
         interest: Interest,
         resume: Option<&str>,
     ) -> Result<(Self, Item)> {
-        let Follower { viewer, counts, messages } = follower;
-        let hears = messages.is_wanted().then(|| viewer.clone());
+        let Follower { viewer, counts } = follower;
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
-        let subscription = reads.hub.subscribe_for(Arc::new(reached(interest, &viewer)), hears);
+        let subscription = reads.hub.subscribe(Arc::new(reached(interest, &viewer)));
         presence.load_participants(subscription.interest()).await;
         let named = subscription.interest().documents.iter().cloned();
         // A program that acts for the owner is nobody whom others wait for.
@@ -131,7 +186,6 @@ impl Follow {
             moved_before,
             relocations_read,
             presence_due: false,
-            messages: MessageCursor::new(messages),
         };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
@@ -141,17 +195,12 @@ impl Follow {
                 resumed => resumed?,
             },
         };
-        let resume = resume.and_then(Position::parse).map(|position| position.seq());
-        follow.find_missed_at_start(&first, resume).await?;
         Ok((follow, first))
     }
 
     /// The next thing to tell; waits until there is one. Cancel safe: nothing is taken before it is returned.
     pub(crate) async fn next(&mut self) -> Result<Item> {
         loop {
-            if let Some(item) = self.next_ready() {
-                return Ok(item);
-            }
             if self.cursor >= self.announced
                 && let Some(item) = self.recovered()
             {
@@ -171,19 +220,12 @@ impl Follow {
                 self.presence_due = woken.is_for(WakeReason::PRESENCE);
                 continue;
             }
-            let for_viewer = (&self.viewer, self.messages_after());
-            match self.reads.hub.read(
-                self.cursor,
-                self.subscription.interest(),
-                for_viewer,
-                limits::STREAM_WRITE_BYTES_MAX,
-            ) {
+            match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
                 RingRead::Behind => match self.page().await? {
                     Some(item) => return Ok(item),
                     None => continue,
                 },
-                RingRead::Events { events, messages, reached, all, durable } => {
-                    let messages = self.visible_messages(messages).await?;
+                RingRead::Events { events, reached, all, durable } => {
                     let events = match self.readable(events) {
                         ReadableEvents::Told(events) => events,
                         other => return self.access_item(other).await,
@@ -195,9 +237,8 @@ impl Follow {
                         if let Some(last) = events.iter().rfind(undurable) {
                             self.undurable = Some(last.seq);
                         }
+                        return Ok(Item::Changes(events));
                     }
-                    self.messages.through = self.messages.through.max(reached);
-                    self.enqueue(events, messages, reached);
                 }
             }
         }
@@ -244,7 +285,7 @@ impl Follow {
         let (interest, after) = (Arc::clone(self.subscription.interest()), self.cursor);
         let (to, lost_changes) = {
             let ring = self.reads.hub.gate();
-            if ring.covers_after(after.min(self.messages_after())) {
+            if ring.covers_after(after) {
                 return Ok(None);
             }
             (
@@ -265,22 +306,18 @@ impl Follow {
             .await;
         let (events, base, lost) = match read {
             // Else whoever comes back to before the damage would never get past it.
-            Err(error) if error.kind() == Kind::Damaged => return self.snapshot_anew(Reason::Trimmed).await.map(Some),
+            Err(error) if error.kind() == Kind::Damaged => return self.snapshot(Reason::Trimmed).await.map(Some),
             read => read?,
         };
         if lost || base > after.max(self.kept_after) {
-            return self.snapshot_anew(Reason::Trimmed).await.map(Some);
+            return self.snapshot(Reason::Trimmed).await.map(Some);
         }
         let reached = events.last().map_or(to, |last| last.seq);
-        let messages = self.stored_messages(reached).await?;
         match self.readable(events.into_iter().map(|event| self.current(event)).collect()) {
             ReadableEvents::Told(events) => {
-                // Only messages may have been behind what is in memory.
-                self.cursor = self.cursor.max(reached);
+                self.cursor = reached;
                 self.access_known = self.access_known.max(reached);
-                self.messages.through = self.messages.through.max(reached);
-                self.enqueue(events, messages, reached);
-                Ok(self.next_ready())
+                Ok((!events.is_empty()).then_some(Item::Changes(events)))
             }
             other => self.access_item(other).await.map(Some),
         }

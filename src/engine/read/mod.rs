@@ -162,7 +162,7 @@ impl Reads {
     }
 
     /// Those of `names` that `viewer` may not read.
-    pub(crate) async fn unreadable(
+    pub(super) async fn unreadable(
         &self,
         names: impl IntoIterator<Item = DocumentName>,
         viewer: &Viewer,

@@ -13,7 +13,7 @@ use crate::document::chain::Hash;
 use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
-use crate::engine::read::follow::{Follow, Follower, Item, MessageDelivery, Reason};
+use crate::engine::read::follow::{Follow, Follower, Item, Reason};
 use crate::engine::request::{RelocationStep, Write, WriteOutcome, WriteReply};
 use crate::engine::state::kept_answers::KeptAnswers;
 use crate::live::presence::Presence;
@@ -64,7 +64,7 @@ impl RunningEngine {
 
 async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Follow, Item) {
     let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1));
-    let follower = Follower { viewer: Viewer::Owner, counts: false, messages: MessageDelivery::None };
+    let follower = Follower { viewer: Viewer::Owner, counts: false };
     Follow::open(reads.clone(), &presence, follower, interest, resume).await.unwrap()
 }
 

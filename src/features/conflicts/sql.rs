@@ -7,8 +7,7 @@ use serde_json::Value;
 use super::rules::{MergedPath, Resolution};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::base::ids::{DocumentName, Seq, Version};
-use crate::document::chain::{Hash, Position};
+use crate::base::ids::{DocumentName, Version};
 use crate::store::{Connection, sql_error};
 
 /// Most rows of a document; the oldest that are not open go first.
@@ -123,25 +122,6 @@ pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<Stor
          WHERE c.document = ?1 AND c.made_by = ?2 AND c.resolution IS NULL"
     );
     let run = || conn.prepare_cached(&sql)?.query_map((key, who), read)?.collect::<rusqlite::Result<Vec<_>>>();
-    run().map_err(sql_error)
-}
-
-/// The open conflicts that events from the first seq on and up to the second made, with the positions of those, oldest
-/// first.
-pub(crate) fn open_between(conn: &Connection, (from, through): (Seq, Seq)) -> Result<Vec<(StoredConflict, Position)>> {
-    let sql = format!(
-        "SELECT {COLUMNS}, e.seq, e.hash FROM conflicts c JOIN documents d ON d.key = c.document
-           JOIN events e ON e.document = c.document AND e.version = c.version
-         WHERE c.resolution IS NULL AND e.seq BETWEEN ?1 AND ?2 ORDER BY c.number"
-    );
-    let int = |seq: Seq| i64::try_from(seq.0).unwrap_or(i64::MAX);
-    let read = |row: &Row<'_>| {
-        let hash = Hash::parse(&row.get::<_, String>(18)?).unwrap_or(Hash::ZERO);
-        let seq = Seq(u64::try_from(row.get::<_, i64>(17)?).unwrap_or_default());
-        Ok((read(row)?, Position::after(seq, hash)))
-    };
-    let run =
-        || conn.prepare_cached(&sql)?.query_map((int(from), int(through)), read)?.collect::<rusqlite::Result<Vec<_>>>();
     run().map_err(sql_error)
 }
 

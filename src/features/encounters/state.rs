@@ -18,9 +18,7 @@ pub(super) const COMBATANTS_MAX: usize = 500;
 /// Most conditions, and most counters, of a combatant.
 pub(super) const CONDITIONS_MAX: usize = 50;
 /// Most notes that are kept; the oldest go first.
-pub(super) const NOTES_MAX: usize = 200;
-/// Longest text of a note, bytes.
-const NOTE_LENGTH_MAX: usize = 2_000;
+const NOTES_MAX: usize = 200;
 /// Most turns that can be taken back; the oldest go first.
 const TURNS_MAX: usize = 200;
 /// Largest number of hit points, of damage, and of a counter.
@@ -305,7 +303,7 @@ pub(super) struct Encounter {
     pub order: Vec<String>,
     pub combatants: BTreeMap<String, Combatant>,
     pub reroll_each_round: bool,
-    pub notes: Vec<Note>,
+    notes: Vec<Note>,
     secrets: Secrets,
     extra: Map<String, Value>,
 }
@@ -500,8 +498,8 @@ impl Encounter {
         Ok(combatant)
     }
 
-    pub(super) fn add_note(&mut self, note: Note) {
-        self.notes.push(note);
+    pub(super) fn add_note(&mut self, at: Timestamp, by: &UserId, text: String) {
+        self.notes.push(Note { at, by: by.to_string(), text });
         let surplus = self.notes.len().saturating_sub(NOTES_MAX);
         self.notes.drain(..surplus);
     }
@@ -573,14 +571,6 @@ fn invalid(id: &str, message: &str) -> Rejection {
 
 fn check_id(id: &str) -> Result<(), Rejection> {
     DocumentId::new(id).map(drop).map_err(|error| Rejection::new(format!("combatantId: {}", error.message())))
-}
-
-/// Refuses an empty or long text of a note.
-pub(super) fn check_note(text: &str) -> Result<(), Rejection> {
-    if text.is_empty() || text.len() > NOTE_LENGTH_MAX {
-        return Err(Rejection::new(format!("text is 1 to {NOTE_LENGTH_MAX} bytes")));
-    }
-    Ok(())
 }
 
 /// Refuses an empty or long text, called `what`.

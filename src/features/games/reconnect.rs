@@ -21,7 +21,7 @@ use crate::base::secret::SecretHash;
 use crate::document::decide::not_found_error;
 use crate::document::model::Document;
 use crate::document::visibility::{Viewer, redact_state};
-use crate::engine::read::follow::{Follow, Follower, Item, MessageDelivery};
+use crate::engine::read::follow::{Follow, Follower, Item};
 use crate::features::games::limits::{MISSED_BYTES_MAX, MISSED_EVENTS_MAX};
 use crate::http::api::Api;
 use crate::live::topics::Interest;
@@ -245,18 +245,13 @@ async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Op
     let Some(from) = from else { return Ok(missed) };
     let interest = Interest::document(document.meta.name.clone());
     // Looked at for the player and not by them: nobody is present for it.
-    let follower = Follower { viewer: viewer.clone(), counts: false, messages: MessageDelivery::None };
+    let follower = Follower { viewer: viewer.clone(), counts: false };
     let opened = Follow::open(api.reads.clone(), &api.presence, follower, interest, Some(from)).await?;
     let (mut follow, first) = opened;
     let mut left = match first {
         Item::Resumed { count, .. } => count,
         Item::Snapshot { reason, .. } => return Ok(MissedEvents { reason: Some(reason.as_str()), ..missed }),
-        Item::Changes(_)
-        | Item::Messages(_)
-        | Item::Durable(_)
-        | Item::Presence(_)
-        | Item::Moved(_)
-        | Item::AccessEnded => {
+        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) | Item::AccessEnded => {
             return Err(Error::internal("a stream began with neither of its beginnings"));
         }
     };
@@ -267,9 +262,7 @@ async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Op
                 return Ok(MissedEvents { reason: Some(reason.as_str()), ..MissedEvents::default() });
             }
             Item::AccessEnded => return Err(not_found_error(&document.meta.name, None)),
-            Item::Resumed { .. } | Item::Messages(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => {
-                continue;
-            }
+            Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => continue,
         };
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
         for event in events {

@@ -235,7 +235,7 @@ pub(crate) fn assemble<S: Clone + Send + Sync + 'static>(
     about.merge(about_itself);
     additions.add_to(&mut about);
     // Strings, numbers and trees of them always serialise.
-    let text = about.to_pretty_json().unwrap_or_default();
+    let text = about.to_json().unwrap_or_default();
     router.merge(itself.with_state(StaticFile::new("application/json", text)))
 }
 

@@ -7,12 +7,10 @@ import { showSystem, showToast } from './toasts.js';
 /** @typedef {import('./types.js').NotificationBody} NotificationBody */
 /** @typedef {import('./types.js').NotificationSettings} NotificationSettings */
 
-/** As many as the server keeps: each is shown once. */
-const KEPT_MAX = 500;
+const KEPT_MAX = 100;
 /** How long tabs have to say that they would show it too, in milliseconds. Hidden ones come after those. */
 const CLAIM_MS = 60;
 const HIDDEN_MS = 250;
-const PATH = '/api/v1/notifications';
 const SETTINGS = 'rejoin:notification-settings';
 const WAITING = 'rejoin:notifications-waiting';
 const SHOWN = 'rejoin:notifications-shown';
@@ -34,13 +32,11 @@ export class Notifications {
   /** @type {Set<() => void>} */
   #subscribers = new Set();
   #hub;
-  #requests;
   #stops;
 
-  /** @param {import('./hub.js').Hub} hub @param {import('./requests.js').Requests} requests */
-  constructor(hub, requests) {
+  /** @param {import('./hub.js').Hub} hub */
+  constructor(hub) {
     this.#hub = hub;
-    this.#requests = requests;
     const onMessage = (/** @type {any} */ message) => this.#receive(message);
     hub.onMessage.add(onMessage);
     const online = () => {
@@ -67,25 +63,9 @@ export class Notifications {
     return { ...DEFAULTS, ...load(SETTINGS) };
   }
 
-  /** Fetches those that the server has, and what it knows of the settings. */
-  async refresh() {
-    const [{ body: page }, { body: preferences }] = await Promise.all(
-      [`${PATH}?limit=${KEPT_MAX}`, `${PATH}/preferences`].map((path) => this.#requests.get(path)),
-    );
-    save(SETTINGS, { ...this.settings, ...preferences });
-    const others = this.list.filter((one) => !one.document);
-    this.list = [...page.items, ...others].sort((one, other) => (one.at < other.at ? 1 : -1)).slice(0, KEPT_MAX);
-    this.#tell();
-  }
-
-  /** Changes some settings, of all tabs; those of a type also of the server, which makes none that are not enabled.
-   * @param {Partial<NotificationSettings>} changes */
+  /** Changes some settings, of all tabs. @param {Partial<NotificationSettings>} changes */
   setSettings(changes) {
     save(SETTINGS, { ...this.settings, ...changes });
-    const { turn, action, status } = this.settings;
-    if (changes.turn || changes.action || changes.status) {
-      this.#ask('PUT', `${PATH}/preferences`, { turn, action, status });
-    }
     this.#tell();
   }
 
@@ -118,14 +98,8 @@ export class Notifications {
 
   /** @param {string} id */
   markRead(id) {
-    if (this.list.find((one) => one.id === id)?.document) this.#ask('POST', `${PATH}/${id}/read`, {});
     this.#read(id);
     this.#hub.post({ kind: 'notification-read', id });
-  }
-
-  /** What is not done now is no reason to stop. @param {string} method @param {string} path @param {unknown} body */
-  #ask(method, path, body) {
-    this.#requests.send(method, path, { body }).catch(() => {});
   }
 
   /** @param {RejoinNotification} one */

@@ -169,9 +169,6 @@ export interface RejoinNotification extends NotificationBody {
   id: string;
   at: string;
   read: boolean;
-  /** Of one that the server sent: what it is about, `collection/id`, and the version after the change. */
-  document?: string;
-  version?: number;
 }
 
 export interface NotificationSettings {

@@ -12,7 +12,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
-use crate::engine::read::follow::{Follow, Follower, Item, MessageDelivery};
+use crate::engine::read::follow::{Follow, Follower, Item};
 use crate::http::api::Api;
 use crate::http::error::HttpError;
 use crate::http::request::caller::Caller;
@@ -32,8 +32,7 @@ pub(super) async fn respond(
         StreamPermit::Acquired(permit) => permit,
         StreamPermit::Denied(answer) => return answer,
     };
-    let follower =
-        Follower { viewer: caller.viewer.clone(), counts: true, messages: MessageDelivery::Stream(caller.device()) };
+    let follower = Follower { viewer: caller.viewer.clone(), counts: true };
     match Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await {
         Ok((follow, first)) => {
             let (reads, viewer) = (api.reads.clone(), caller.viewer.clone());
@@ -115,7 +114,6 @@ impl DocumentSource {
     fn write_item(&mut self, item: Item, out: &mut BytesMut) -> Result<()> {
         match item {
             Item::Changes(events) => out.extend_from_slice(&self.changes(&events)?),
-            Item::Messages(messages) => messages.iter().for_each(|message| message.write_frame(out)),
             Item::Presence(frames) => out.extend_from_slice(&frames),
             Item::Snapshot { reason, documents, gone, position } => {
                 let _ = write!(out, "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",", reason.as_str());

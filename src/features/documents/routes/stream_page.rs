@@ -9,11 +9,10 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::sleep;
 
 use crate::base::error::Result;
-use crate::base::ids::Seq;
 use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::visibility::Viewer;
-use crate::engine::read::follow::{Follow, Follower, Item, MessageDelivery};
+use crate::engine::read::follow::{Follow, Follower, Item};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
@@ -32,25 +31,23 @@ pub(super) async fn respond(
     resume: Option<&str>,
     wait: Duration,
 ) -> HandlerResult<Response> {
-    let follower =
-        Follower { viewer: caller.viewer.clone(), counts: false, messages: MessageDelivery::Pages(caller.device()) };
+    let follower = Follower { viewer: caller.viewer.clone(), counts: false };
     let (mut follow, first) = Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await?;
-    let acknowledged = resume.and_then(Position::parse).map_or(Seq::ZERO, |position| position.seq());
-    let mut page = StreamPageWriter::new(api, &caller.viewer, acknowledged);
+    let mut page = StreamPageWriter::new(api, &caller.viewer);
     let mut left = page.add(first)?;
-    while (left > 0 || follow.has_missed_messages()) && !page.is_full() && !page.ended {
+    while left > 0 && !page.is_full() && !page.ended {
         left = left.saturating_sub(page.add(follow.next().await?)?);
     }
     let (end, ended) = (sleep(wait), caller.ended());
     tokio::pin!(end, ended);
-    while !page.news && !wait.is_zero() && !page.ended {
+    while page.events == 0 && !wait.is_zero() && !page.ended {
         tokio::select! {
             item = follow.next() => page.add(item?).map(drop)?,
             () = &mut end => break,
             () = &mut ended => break,
         }
     }
-    let more = (left > 0 || follow.has_missed_messages()) && !page.ended;
+    let more = left > 0 && !page.ended;
     Ok(page.into_response(more))
 }
 
@@ -61,18 +58,13 @@ struct StreamPageWriter<'a> {
     out: BytesMut,
     events: usize,
     position: Option<Position>,
-    /// The client came back with this: what is about this very change comes again, and is no news.
-    acknowledged: Seq,
-    /// Whether there is something that the client does not have.
-    news: bool,
     /// Whether the caller may no longer read something that is in it. Nothing follows.
     ended: bool,
 }
 
 impl<'a> StreamPageWriter<'a> {
-    fn new(api: &'a Api, viewer: &'a Viewer, acknowledged: Seq) -> Self {
-        let out = BytesMut::from(&b"{\"events\":["[..]);
-        Self { api, viewer, out, events: 0, position: None, acknowledged, news: false, ended: false }
+    fn new(api: &'a Api, viewer: &'a Viewer) -> Self {
+        Self { api, viewer, out: BytesMut::from(&b"{\"events\":["[..]), events: 0, position: None, ended: false }
     }
 
     fn is_full(&self) -> bool {
@@ -112,18 +104,6 @@ impl<'a> StreamPageWriter<'a> {
                 }
                 return Ok(u64::try_from(events.len()).unwrap_or(u64::MAX));
             }
-            Item::Messages(messages) => {
-                for message in messages {
-                    let (news, position) = (self.news, self.position);
-                    self.begin(message.event, None);
-                    self.news = news || message.seq > self.acknowledged;
-                    // The next page goes on from there, and so acknowledges it.
-                    let later = message.position.filter(|later| position.is_none_or(|now| later.seq() > now.seq()));
-                    self.position = later.or(position);
-                    self.out.extend_from_slice(&message.data);
-                    self.out.extend_from_slice(b"}");
-                }
-            }
             Item::Moved(moved) => {
                 self.begin("moved", None);
                 let data = serde_json::json!({
@@ -149,7 +129,6 @@ impl<'a> StreamPageWriter<'a> {
     fn begin(&mut self, event: &str, position: Option<Position>) {
         let comma = if self.events > 0 { "," } else { "" };
         self.events += 1;
-        self.news = true;
         let _ = write!(self.out, "{comma}{{\"event\":\"{event}\",");
         if let Some(position) = position {
             self.position = Some(position);

@@ -13,16 +13,15 @@ use tokio::time::sleep;
 use utoipa::ToSchema;
 
 use super::description::{ReadProblems, StreamProblems};
-use super::event_schemas::StreamEvent;
 use super::schemas::HistoryPageSchema;
 use super::{diverged, document_stream, stream_page};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
-use crate::base::limits::WAIT_MAX;
 use crate::document::chain::Position;
 use crate::document::decide::not_found_error;
 use crate::document::visibility::Viewer;
 use crate::engine::read::EventHistory;
+use crate::features::documents::limits::WAIT_MAX;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::{Page, PageRequest, encode_cursor};
@@ -59,15 +58,14 @@ pub(super) struct EventsQuery {
 /// With `Accept: text/event-stream` a stream: `snapshot` (documents that are not there are named in its `gone`) or
 /// `resumed` first, then each `change` (its data is an event),
 /// and `durable`, `presence` (who is connected or seated, by id, for everyone who may follow the document), `moved` (it
-/// is on another server now, and goes on there from the same position), `notification` (of the caller, whatever it is
-/// about), `conflict` (a merge left something to a person), `heartbeat`, `bye`. Otherwise a page of history; with
-/// `wait`, a long poll.
+/// is on another server now, and goes on there from the same position), `heartbeat`, `bye`. Otherwise a page of
+/// history; with `wait`, a long poll.
 #[utoipa::path(
     get, path = "/api/v1/{collection}/{id}/events", operation_id = "followDocument", tag = "streams",
     params(DocumentPath, Caller, EventsQuery, ResumeHeader),
     responses(
         (status = 200, description = "The stream, or a page of history.",
-            content((HistoryPageSchema = "application/json"), (Vec<StreamEvent> = "text/event-stream")),
+            content((HistoryPageSchema = "application/json"), (String = "text/event-stream")),
             headers(("Rejoin-Position" = String, description = "Of history: where its last event is."))),
         (status = 204, description = "Nothing came while the caller waited."),
         ReadProblems,
@@ -151,7 +149,7 @@ struct StreamPageEvent {
     params(Caller, StreamQuery, ResumeHeader),
     responses(
         (status = 200, description = "The stream, or a page of it.",
-            content((Vec<StreamEvent> = "text/event-stream"), (StreamPage = "application/json"))),
+            content((String = "text/event-stream"), (StreamPage = "application/json"))),
         (status = 204, description = "Of a page: nothing came."),
         StreamProblems
     ),

@@ -3,7 +3,6 @@
 mod actions;
 mod concealed;
 mod merging;
-mod notices;
 mod random;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,9 @@
 //! `GET /` and `GET /_/`, and their icon.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
@@ -13,20 +12,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::document::rules::Rules;
-use crate::document::visibility::Viewer;
-use crate::features::operations::sql;
 use crate::http::api::Api;
-use crate::http::error::HandlerResult;
-use crate::http::request::caller::Caller;
 use crate::http::response::openapi::CommonProblems;
 use crate::http::response::problem_pages;
 use crate::http::response::success::permanent_redirect;
 
 /// What the page shows to begin with, in the order of preference; one that has rules may take no state but its own.
 const COLLECTIONS: [&str; 5] = ["games", "notes", "lists", "rooms", "things"];
-
-/// Most of those who are connected that the page names.
-const VIEWERS_SHOWN_MAX: usize = 100;
 
 /// The collections that have rules, each with a state that a document of it can be created with.
 #[derive(Clone, Debug)]
@@ -83,13 +75,8 @@ pub(crate) fn router(ruled: RuledCollections, is_public: bool) -> OpenApiRouter<
         CommonProblems,
     ),
 )]
-async fn front(
-    api: State<Api>,
-    ruled: Extension<RuledCollections>,
-    caller: HandlerResult<Caller>,
-    headers: HeaderMap,
-) -> Response {
-    own_front(api, ruled, caller, headers).await
+async fn front(ruled: Extension<RuledCollections>, headers: HeaderMap) -> Response {
+    own_front(ruled, headers).await
 }
 
 /// Where the server's own page is
@@ -109,74 +96,17 @@ async fn to_own_front() -> Response {
         CommonProblems,
     ),
 )]
-async fn own_front(
-    State(api): State<Api>,
-    Extension(ruled): Extension<RuledCollections>,
-    caller: HandlerResult<Caller>,
-    headers: HeaderMap,
-) -> Response {
+async fn own_front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap) -> Response {
     // One of our names, or the request would not have come here.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(escape).unwrap_or_default();
-    let is_administrator = caller.is_ok_and(|caller| caller.administrator);
     let body = include_str!("../front.html")
-        .replace("{overview}", &if is_administrator { overview(&api).await } else { String::new() })
         .replace("{rules}", &ruled.commands(&host))
         .replace("{collection}", &ruled.collections_without_rules())
         .replace("{host}", &host);
     let mut page = problem_pages::page("Rejoin", &body);
     // Another release has another front page at the same address, and another name another one.
-    let kept = if is_administrator { "no-store" } else { "no-cache" };
-    page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(kept));
+    page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     page
-}
-
-/// What there is and who is connected, as HTML, for administrators.
-async fn overview(api: &Api) -> String {
-    let stored = api.read_rows(sql::collection_counts).await;
-    let mut counts: BTreeMap<String, u64> = match stored {
-        Ok(counts) => counts.into_iter().collect(),
-        Err(error) => {
-            tracing::warn!(%error, "the front page cannot tell what is stored");
-            return "<p>What is stored cannot be read now; <a href=\"/readyz\">how the server is</a>.</p>\n".to_owned();
-        }
-    };
-    for (collection, count) in api.reads.hub.volatile_counts() {
-        *counts.entry(collection.to_string()).or_default() += count;
-    }
-    let collections: String = counts
-        .iter()
-        .map(|(name, count)| {
-            let count = match *count > sql::DOCUMENTS_COUNTED_MAX {
-                true => format!("more than {}", sql::DOCUMENTS_COUNTED_MAX),
-                false => count.to_string(),
-            };
-            format!("<tr><td><a href=\"/api/v1/{name}\">{name}</a></td><td>{count}</td></tr>\n")
-        })
-        .collect();
-    let collections = match collections.is_empty() {
-        true => "<p>There are no documents yet.</p>\n".to_owned(),
-        false => format!(
-            "<table><thead><tr><th>Collection</th><th>Documents</th></tr></thead>\n\
-             <tbody>\n{collections}</tbody></table>\n"
-        ),
-    };
-    format!("<h2>Collections</h2>\n{collections}<h2>Connected</h2>\n{}", connected(api.streams.held()))
-}
-
-/// Who has streams open, by [`Viewer::scope`](crate::document::visibility::Viewer::scope), as HTML.
-fn connected(mut viewers: Vec<(Box<str>, usize)>) -> String {
-    viewers.sort_unstable();
-    let more = viewers.len().saturating_sub(VIEWERS_SHOWN_MAX);
-    let shown = viewers.iter().take(VIEWERS_SHOWN_MAX).map(|(scope, count)| {
-        let name = if &**scope == Viewer::Owner.scope() { "the owner of this server" } else { scope };
-        let streams = if *count == 1 { "stream" } else { "streams" };
-        format!("<li>{}: {count} {streams}</li>\n", escape(name))
-    });
-    let mut list: String = shown.collect();
-    if more > 0 {
-        list.push_str(&format!("<li>and {more} more</li>\n"));
-    }
-    if list.is_empty() { "<p>Nobody follows anything now.</p>\n".to_owned() } else { format!("<ul>\n{list}</ul>\n") }
 }
 
 /// The icon of the server's pages

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::schemas::ReconciliationStreamEvent;
 use super::{StreamProblems, detail_for};
 use crate::base::error::Result;
 use crate::base::limits::STREAM_WRITE_BYTES_MAX;
@@ -42,8 +41,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     get, path = "/reconciliation/stream", operation_id = "followReconciliation", tag = "reconciliation",
     params(Caller, ResumeHeader),
     responses(
-        (status = 200, description = "The stream.",
-            body = Vec<ReconciliationStreamEvent>, content_type = "text/event-stream"),
+        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
         StreamProblems
     ),
 )]
