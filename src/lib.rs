@@ -196,7 +196,6 @@ pub mod internals {
 
     pub mod limits {
         pub use crate::base::limits::*;
-        pub use crate::features::documents::limits::BATCH_OPERATIONS_MAX;
     }
 
     pub mod document {

@@ -27,7 +27,6 @@ use crate::http::server::path_guard::{OpenPaths, PathGuard};
 use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::jobs::{self, Job};
-use crate::live::presence::Presence;
 use crate::store::{self, Writer};
 
 /// See the module.
@@ -171,15 +170,16 @@ impl FeatureSet {
         Ok(())
     }
 
-    /// Attaches what belongs to the engine and to presence.
-    pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, presence: &Presence) {
+    /// Attaches what belongs to the engine, to presence, and to other features.
+    pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, api: &Api) {
         options.hooks.append(&mut self.hooks);
         options.reserved_collections.extend(self.reserved.iter().cloned());
         options.relocations = self.parts.relocations.take();
         self.api.relocation = options.relocations.as_ref().map(|store| store.problems()).unwrap_or_default();
         if let Some(participants) = self.parts.participants.take() {
-            presence.set_participants(participants);
+            api.presence.set_participants(participants);
         }
+        api.providers.set(self.parts.session_opener.take(), self.parts.places.take());
     }
 
     /// Everything that can be asked.

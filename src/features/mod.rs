@@ -9,6 +9,7 @@ pub(crate) mod flags;
 pub(crate) mod games;
 pub(crate) mod guide;
 pub(crate) mod interactions;
+pub(crate) mod invitations;
 pub(crate) mod operations;
 pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use crate::base::options::AnyOptionSet;
 use crate::document::rules::Rules;
-use crate::feature::{CommandParts, FeatureDefinition};
+use crate::feature::FeatureDefinition;
 
 /// All features, in the order in which their options are listed and their hooks are called.
 pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
@@ -32,6 +33,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     reconciliation::FEATURE,
     sessions::FEATURE,
     service_tokens::FEATURE,
+    invitations::FEATURE,
     usage::FEATURE,
     conflicts::FEATURE,
     operations::FEATURE,
@@ -45,12 +47,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
 
 /// Words that no collection is called whatever features there are: the calls of administrators are there, or calls that
 /// are to come.
-pub(crate) const RESERVED: &[&str] = &["admin", "invitations", "notifications"];
-
-/// What commands of the program need of each feature.
-pub(crate) fn commands() -> impl Iterator<Item = &'static CommandParts> {
-    DEFINITIONS.iter().map(|feature| &feature.commands)
-}
+pub(crate) const RESERVED: &[&str] = &["admin", "notifications"];
 
 /// The options of all features, at their defaults.
 pub(crate) fn option_sets() -> impl Iterator<Item = Box<dyn AnyOptionSet>> {

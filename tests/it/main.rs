@@ -31,6 +31,7 @@ mod game_night;
 mod games;
 mod guide;
 mod idempotency;
+mod invitations;
 mod jobs;
 mod limits;
 mod lost_file;

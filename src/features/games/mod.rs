@@ -5,10 +5,11 @@
 //! a game that is removed; [`tables`] says where they are; [`service`] joins them with documents; [`reconnect`] brings
 //! a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
 //!
-//! Moving a game to another server: [`protocol`] (what the servers tell each other), [`attached_rows`] (what goes with a
-//! game; pure), [`migrate_out`] (the server that it leaves), [`departures`] and [`migrate_cancel`] (it stays after all),
-//! [`migrate_in`] (the server that it goes to).
+//! Moving a game to another server: [`addresses`] (where to; pure), [`protocol`] (what the servers tell each other),
+//! [`attached_rows`] (what goes with a game; pure), [`migrate_out`] (the server that it leaves), [`departures`] and
+//! [`migrate_cancel`] (it stays after all), [`migrate_in`] (the server that it goes to).
 
+pub(crate) mod addresses;
 pub(crate) mod attached_rows;
 pub(crate) mod cleanup;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub(crate) mod migrate_cancel;
 pub(crate) mod migrate_in;
 pub(crate) mod migrate_out;
 pub(crate) mod options;
+pub(crate) mod places;
 pub(crate) mod problems;
 pub(crate) mod protocol;
 pub(crate) mod reconnect;
@@ -34,18 +36,15 @@ use std::sync::Arc;
 
 use self::departures::Departures;
 use self::options::GameOptions;
+use self::places::Seats;
 use self::sql::persist::{COLLECTION, GamesHook, SeatedPlayers, StoredMoves};
 use crate::base::error::Result;
 use crate::base::ids::Collection;
 use crate::base::options::FeatureOptions;
-use crate::feature::{CommandParts, Feature, FeatureContext, FeatureDefinition, ServerParts};
+use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
 
-pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition {
-    volatile_collections,
-    ..FeatureDefinition::new("games", open)
-        .with_options::<GameOptions>()
-        .with_commands(CommandParts { end_as_in: Some(sql::tokens::end_as_in), ..CommandParts::NONE })
-};
+pub(crate) const FEATURE: FeatureDefinition =
+    FeatureDefinition { volatile_collections, ..FeatureDefinition::new("games", open).with_options::<GameOptions>() };
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let options: GameOptions = context.options.get();
@@ -65,6 +64,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .task(move |api| migrate_out::resume_migrations(api, departures))
         .provides(ServerParts {
             participants: Some(Arc::new(participants)),
+            places: Some(Arc::new(Seats::new(context.api))),
             relocations: Some(Arc::new(StoredMoves)),
             relocation_paths: Some(routes::RELOCATION_PATHS),
             ..ServerParts::default()

@@ -74,23 +74,8 @@ pub(crate) async fn join(
         forbidden("who may not write to this game (access.write) takes no seat in it; ask the host for one")
     });
     let key = document.meta.key;
-    let take = move |conn: &Connection, now: Timestamp| {
-        check_running(conn, key)?;
-        let taken = sql::seats(conn, key)?;
-        match seats::choose(&taken, max, &player, wanted)? {
-            SeatChoice::Had(had) => {
-                let seat = taken.into_iter().find(|seat| seat.seat == had);
-                Ok((seat.ok_or_else(|| Error::internal("a chosen seat is not there"))?, false))
-            }
-            SeatChoice::Free(number) => {
-                may_write?;
-                let seat = Seat { player, seat: number, identity, joined_at: now };
-                sql::begin(conn, key)?;
-                sql::sit(conn, key, &seat)?;
-                Ok((seat, true))
-            }
-        }
-    };
+    let take =
+        move |conn: &Connection, now: Timestamp| take_seat(conn, key, SeatWish { player, max, wanted }, may_write, now);
     let once = once.of(&document.meta);
     let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, take);
     let (answered, taken) = tables::write(api, &document.meta, write).await?;
@@ -98,6 +83,41 @@ pub(crate) async fn join(
         api.presence.joined(name, &seat.player);
     }
     Ok(answered)
+}
+
+/// Which seat a player is to get.
+pub(super) struct SeatWish {
+    pub player: UserId,
+    /// How many the game has.
+    pub max: u32,
+    /// Left out: the lowest free one.
+    pub wanted: Option<u32>,
+}
+
+/// Seats a player, who holds the seat themselves. `may_take`: the refusal of one who may have none but had one already.
+/// The flag says whether the seat is new. Errors: `game-completed`; those of [`seats::choose`].
+pub(super) fn take_seat(
+    conn: &Connection,
+    game: i64,
+    SeatWish { player, max, wanted }: SeatWish,
+    may_take: Result<()>,
+    now: Timestamp,
+) -> Result<(Seat, bool)> {
+    check_running(conn, game)?;
+    let taken = sql::seats(conn, game)?;
+    match seats::choose(&taken, max, &player, wanted)? {
+        SeatChoice::Had(had) => {
+            let seat = taken.into_iter().find(|seat| seat.seat == had);
+            Ok((seat.ok_or_else(|| Error::internal("a chosen seat is not there"))?, false))
+        }
+        SeatChoice::Free(number) => {
+            may_take?;
+            let seat = Seat { identity: player.clone(), player, seat: number, joined_at: now };
+            sql::begin(conn, game)?;
+            sql::sit(conn, game, &seat)?;
+            Ok((seat, true))
+        }
+    }
 }
 
 /// Who sits in a game that may be over. Errors: `NotFound`, `Gone`.

@@ -6,9 +6,9 @@ use crate::base::clock::Timestamp;
 use crate::base::entropy::Entropy;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{SessionId, UserId};
+use crate::base::limits::{SESSION_TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::base::secret::{Secret, SecretHash};
 use crate::document::visibility::Viewer;
-use crate::features::sessions::limits::{SESSION_TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::http::request::caller::Principal;
 
 /// How every token begins, so that people and secret scanners know one.
@@ -22,6 +22,11 @@ impl Token {
     /// A new one.
     pub fn new(entropy: &dyn Entropy) -> Self {
         Self(Secret::new(PREFIX, entropy))
+    }
+
+    /// The one that is made of these bits.
+    pub(crate) fn of(secret: &[u8; 32]) -> Self {
+        Self(Secret::of(PREFIX, secret))
     }
 
     /// Reads one; `None`: it is none.
@@ -51,14 +56,16 @@ pub enum SessionHolder {
     Member(UserId),
     /// A user for whom an administrator opened it. Good for whoever was given the token and gets in.
     Granted(UserId),
+    /// A user who was let in to some documents only. Good as [`Granted`](Self::Granted).
+    Scoped(UserId),
 }
 
 impl SessionHolder {
-    /// As whom it reads and writes.
+    /// As whom it reads and writes, within what it reaches.
     pub fn viewer(&self) -> Viewer {
         match self {
             Self::Owner | Self::LinkedOwner => Viewer::Owner,
-            Self::Member(user) | Self::Granted(user) => Viewer::User(user.clone()),
+            Self::Member(user) | Self::Granted(user) | Self::Scoped(user) => Viewer::User(user.clone()),
         }
     }
 
@@ -66,7 +73,7 @@ impl SessionHolder {
     pub fn user(&self) -> Option<&UserId> {
         match self {
             Self::Owner | Self::LinkedOwner => None,
-            Self::Member(user) | Self::Granted(user) => Some(user),
+            Self::Member(user) | Self::Granted(user) | Self::Scoped(user) => Some(user),
         }
     }
 
@@ -75,7 +82,9 @@ impl SessionHolder {
         match (self, person) {
             (Self::Owner, Principal::Local) | (Self::LinkedOwner, _) => Some(true),
             (Self::Member(user), Principal::Member(member)) if member.user == *user => Some(member.administrator),
-            (Self::Granted(_), Principal::Local | Principal::Member(_) | Principal::Anonymous) => Some(false),
+            (Self::Granted(_) | Self::Scoped(_), Principal::Local | Principal::Member(_) | Principal::Anonymous) => {
+                Some(false)
+            }
             (Self::Owner | Self::Member(_), _) => None,
         }
     }
@@ -97,6 +106,9 @@ pub(crate) fn holder(
         (Some(user), _, _) if administrator => Ok(SessionHolder::Granted(user)),
         (Some(_), _, _) => {
             Err(Error::new(Kind::Forbidden, "only administrators open sessions for others; leave out 'user'"))
+        }
+        (None, Some(SessionHolder::Scoped(_)), _) => {
+            Err(Error::new(Kind::Forbidden, "a session that reaches some documents only opens no other"))
         }
         (None, Some(holder), _) => Ok(holder.clone()),
         (None, None, Principal::Local) => Ok(SessionHolder::Owner),

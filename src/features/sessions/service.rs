@@ -17,11 +17,11 @@ use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, new_id};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{SessionId, UserId};
+use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::engine::handle::Engine;
 use crate::engine::hooks::DocumentHook;
 use crate::engine::request::Durability;
 use crate::engine::revocations::Revocation;
-use crate::features::sessions::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::http::request::caller::{ActiveCredential, Caller, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
@@ -61,6 +61,12 @@ impl SessionStore {
         let stored = reader.rows(sql::all)?;
         let good = stored.into_iter().filter(|(_, session)| !revoked.contains(&revocation(&session.id)));
         let table = SessionTable::new(good.collect(), terms, clock, cookie);
+        for (session, documents) in reader.rows(sql::scopes::all)? {
+            // One of a session that has ended, or that a backup had, goes at the next clean-up.
+            if let Some(live) = table.find(&session, None) {
+                table.grant(&live, &documents);
+            }
+        }
         Ok(Self { table: Arc::new(table), engine })
     }
 
@@ -235,6 +241,7 @@ impl SessionStore {
                 let ended = keeper.table.ended();
                 summary.count("expired", ended.len());
                 keeper.remove(ended).await?;
+                keeper.engine.rows(|conn: &Connection, _: Timestamp| sql::scopes::remove_orphans(conn)).await?;
                 keeper.store_uses().await?;
                 Ok(summary)
             }

@@ -3,21 +3,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::problems::SESSIONS_FULL;
-use super::rules::{Device, Session, SessionTerms, Token};
+use super::rules::{Device, Session, SessionHolder, SessionTerms, Token};
+use super::scopes::{GrantedDocuments, SessionScope};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
-use crate::base::ids::SessionId;
+use crate::base::ids::{DocumentName, SessionId};
+use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
-use crate::features::sessions::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
+use crate::http::providers::ReachedDocument;
 use crate::http::request::caller::{ActiveCredential, CredentialKind, Peer, Sessions, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 
@@ -47,6 +50,8 @@ pub struct LiveSession {
     admitted: AtomicBool,
     /// Counts the writes of `said` in the order in which the disk has them.
     writes: AtomicU64,
+    /// What it reaches, if that is not all that its user may. Set once, before it is admitted.
+    scope: OnceLock<SessionScope>,
 }
 
 /// See [`LiveSession`].
@@ -75,12 +80,31 @@ impl LiveSession {
             said: Mutex::new(said),
             admitted: AtomicBool::new(false),
             writes: AtomicU64::new(0),
+            scope: OnceLock::new(),
             opened: session,
         }
     }
 
     pub fn id(&self) -> &SessionId {
         &self.opened.id
+    }
+
+    /// As whom and how far it reads and writes.
+    pub(crate) fn viewer(&self) -> Viewer {
+        match (&self.opened.holder, self.scope.get()) {
+            (_, Some(scope)) => scope.viewer(),
+            (SessionHolder::Scoped(user), None) => SessionScope::nothing(user.clone()).viewer(),
+            (holder, None) => holder.viewer(),
+        }
+    }
+
+    /// The documents that it reaches, if these are not all that its user may.
+    pub(crate) fn documents(&self) -> Option<Vec<DocumentName>> {
+        match (&self.opened.holder, self.scope.get()) {
+            (_, Some(scope)) => Some(scope.documents()),
+            (SessionHolder::Scoped(_), None) => Some(Vec::new()),
+            (_, None) => None,
+        }
     }
 
     /// Whether it has ended.
@@ -150,6 +174,8 @@ pub struct SessionTable {
     terms: SessionTerms,
     clock: Arc<dyn Clock>,
     cookie: SessionCookie,
+    /// What sessions reach that do not reach all that their users may.
+    granted: GrantedDocuments,
 }
 
 #[derive(Default)]
@@ -193,7 +219,27 @@ impl SessionTable {
             index.insert(&live);
             by_hash.pin().insert(hash, live);
         }
-        Self { by_hash, index: Mutex::new(index), terms, clock, cookie }
+        let granted = GrantedDocuments::default();
+        Self { by_hash, index: Mutex::new(index), terms, clock, cookie, granted }
+    }
+
+    /// The `Set-Cookie` of a new session. `None`: its token is no cookie.
+    pub(super) fn cookie_of(&self, token: &Token) -> Option<HeaderValue> {
+        self.cookie.keep(token.expose(), self.terms.ttl)
+    }
+
+    /// Has a session reach these documents: no others, or besides those that it reaches.
+    pub(super) fn grant(&self, live: &LiveSession, documents: &[ReachedDocument]) {
+        let new = || SessionScope::new(live.opened.holder.user().cloned(), &self.granted, documents);
+        match live.scope.get() {
+            Some(scope) => scope.extend(&self.granted, documents),
+            None => drop(live.scope.set(new())),
+        }
+    }
+
+    /// Another document takes the place of the one with this key.
+    pub(super) fn document_replaced(&self, key: i64) {
+        self.granted.replace(key);
     }
 
     /// How long sessions are good.
@@ -386,7 +432,7 @@ impl Sessions for SessionTable {
         Ok(ActiveCredential {
             kind: CredentialKind::Session,
             id: Arc::clone(&live.held),
-            viewer: live.opened.holder.viewer(),
+            viewer: live.viewer(),
             administrator,
             life: live.life.clone(),
             keep_cookie: tell.then_some(self.terms.ttl),
