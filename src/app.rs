@@ -23,29 +23,26 @@ use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::ids::Seq;
 use crate::config::{self, Config, ConfigError, ProgramName};
 use crate::document::rules::Rules;
-use crate::engine::actor::{Ending, EngineActor, TICK};
-use crate::engine::data::DataAccess;
+use crate::engine::actor::{Actor, Ending, TICK};
 use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::engine::request::CommandQueue;
 use crate::feature::{Feature, FeatureContext};
 use crate::features::built_in_rules;
-use crate::http::api::{Api, ApiParts};
+use crate::http::api::{Api, Parts};
 use crate::http::concurrency::ConcurrencyLimit;
-use crate::http::providers::Providers;
 use crate::http::request::body::BodyLimits;
 use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_manager::ListenerManager;
-use crate::http::server::listener_set::{ListenerSet, ListeningAddresses, OpenListeners};
+use crate::http::server::listener_set::{ListenerSet, OpenListeners};
 use crate::http::server::middleware::Middleware;
 use crate::jobs::runner::{Runner, RunnerHandle};
 use crate::jobs::{self, Job, scheduler};
-use crate::live::display_names::DisplayNames;
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
-use crate::store::{self, MemoryStore, OpenError, Reader, Synchronous};
+use crate::store::{self, Memory, OpenError, Reader, Synchronous};
 use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
 
@@ -82,17 +79,6 @@ pub struct Server {
 }
 
 /// What a server is made of.
-///
-/// ```no_run
-/// use rejoin::{Config, Server};
-///
-/// # async fn serve() -> Result<(), rejoin::StartError> {
-/// let server = Server::builder().config(Config::default()).start().await?;
-/// println!("listening on {}", server.local_addr());
-/// server.stop().await;
-/// # Ok(())
-/// # }
-/// ```
 pub struct Builder {
     config: Config,
     rules: HashMap<String, Arc<dyn Rules>>,
@@ -210,7 +196,7 @@ impl Builder {
 
     /// Starts: storage, engine, listener, in this order, so that whoever connects finds everything there.
     pub async fn start(self) -> Result<Server, StartError> {
-        self.config.check_start()?;
+        self.config.validate()?;
         let config = self.config;
         let mut options = engine_options(&config, self.rules.clone(), &self.clock, &self.entropy)?;
         // The addresses first: a second server on them must not touch the file.
@@ -218,7 +204,7 @@ impl Builder {
         let listeners =
             ListenerManager::open(listen_options(&config), Arc::clone(&authenticator), Arc::clone(&self.entropy)).await;
         let listeners = listeners.map_err(|(address, error)| StartError::Listen(address, error))?;
-        let (open, waiting) = (listeners.subscribe(), listeners.missing_summary().to_owned());
+        let (open, waiting) = (listeners.subscribe(), listeners.waiting().to_owned());
 
         let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
         create_tables(&self.features, &writer)?;
@@ -231,17 +217,13 @@ impl Builder {
         let trust = clock_trust(&self.clock, &reader)?;
         options.clock_trust = Some(Arc::clone(&trust));
         let stop = CancellationToken::new();
-        let reads = Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished);
-        let names = Arc::<DisplayNames>::default();
-        let (debounce, clock) = (config.presence_debounce, Arc::clone(&self.clock));
-        let api = Api(Arc::new(ApiParts {
-            memory: Arc::new(MemoryStore::open()?),
-            names: Arc::clone(&names),
-            providers: Providers::default(),
-            listening: ListeningAddresses::new(open.clone()),
-            presence: Presence::new(Arc::clone(&hub), clock, debounce, names),
-            data: DataAccess { engine: engine.clone(), reads, clock: Arc::clone(&self.clock) },
+        let api = Api(Arc::new(Parts {
+            memory: Arc::new(Memory::open()?),
+            presence: Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce),
+            reads: Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished),
+            engine: engine.clone(),
             health: Arc::new(Health::default()),
+            clock: Arc::clone(&self.clock),
             clock_trust: Arc::clone(&trust),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
@@ -250,14 +232,14 @@ impl Builder {
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let (runner, jobs) = Runner::new(api.data.clone(), trust);
+        let (runner, jobs) = Runner::new(engine.clone(), api.reads.clone(), Arc::clone(&self.clock), trust);
         let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
         self.jobs.into_iter().for_each(|job| features.add_job(job));
-        features.attach(&mut options, &api);
-        let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
+        features.attach(&mut options, &api.presence);
+        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;
-        let deps = features.middleware_deps(&config);
+        let deps = features.middleware_deps(config.loopback_owner);
         let router = features.router(&deps).with_state(api.clone());
         let middleware = Middleware::new(router, deps, api.reads.clone(), self.clock.now());
         let admission = Admission::new(authenticator, config.connections_per_user_max, config.tailnet_recheck);
@@ -265,7 +247,7 @@ impl Builder {
         let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;
         let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs);
         tasks.spawn(listeners.follow(stop.clone()));
-        tasks.spawn(publish_addresses(reader.clone(), open.clone()));
+        tasks.spawn(keep_addresses(reader.clone(), open.clone()));
         of_features.into_iter().for_each(|task| drop(tasks.spawn(task(api.clone()))));
         let mut serving = JoinSet::new();
         serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
@@ -273,7 +255,7 @@ impl Builder {
             open,
             waiting,
             data_dir: config.data_dir,
-            contents: describe_contents(head.seq, &reader),
+            contents: contents(head.seq, &reader),
             engine,
             finished,
             serving,
@@ -299,7 +281,6 @@ fn context<'a>(
         options: &config.features,
         jobs,
         data_dir: &config.data_dir,
-        public: config.public.as_deref(),
         loopback_owner: config.loopback_owner,
         flags: config.flags(),
         history: history(config),
@@ -319,7 +300,7 @@ fn background_tasks(api: &Api, runner: Runner, jobs: RunnerHandle) -> JoinSet<()
 }
 
 /// Starts the engine's thread, once it knows which documents are moved. What is returned tells how it ended.
-fn spawn_engine(actor: EngineActor, commands: CommandQueue) -> Result<watch::Receiver<Option<Ending>>, StartError> {
+fn spawn_engine(actor: Actor, commands: CommandQueue) -> Result<watch::Receiver<Option<Ending>>, StartError> {
     let restored = actor.restore_relocations();
     let actor = restored.map_err(|error| StartError::Stored("relocations", error.to_string()))?;
     let (done, finished) = watch::channel(None);
@@ -331,7 +312,7 @@ fn spawn_engine(actor: EngineActor, commands: CommandQueue) -> Result<watch::Rec
 }
 
 /// What a database holds whose newest event is at `head`. A database that cannot be read is told by whoever reads it.
-fn describe_contents(head: Seq, reader: &Reader) -> String {
+fn contents(head: Seq, reader: &Reader) -> String {
     match reader.documents_count(DOCUMENTS_COUNTED_MAX + 1) {
         Ok(0) if head == Seq::ZERO => "new database".to_owned(),
         Ok(1) => "1 document".to_owned(),
@@ -354,7 +335,7 @@ fn server_options(config: &Config) -> ServerOptions {
 }
 
 /// Writes where the server listens into its lock file, for the commands that ask it something.
-async fn publish_addresses(reader: Reader, mut open: watch::Receiver<OpenListeners>) {
+async fn keep_addresses(reader: Reader, mut open: watch::Receiver<OpenListeners>) {
     loop {
         let addresses: Vec<String> =
             open.borrow_and_update().iter().map(|listener| listener.info().address.to_string()).collect();
@@ -403,7 +384,7 @@ impl Server {
     }
 
     /// What the server waited for when it had started, to listen everywhere where it is configured to; empty: nothing.
-    pub fn missing_listeners(&self) -> &str {
+    pub fn waiting(&self) -> &str {
         &self.waiting
     }
 
@@ -425,7 +406,7 @@ impl Server {
 
     /// Waits until the engine has ended without being told to, which only a bug of ours makes it do: the server is of
     /// no use then, and whoever runs it should end the process and start another. Cancel safe.
-    pub async fn wait_for_engine_failure(&mut self) {
+    pub async fn failed(&mut self) {
         let _ = self.finished.wait_for(Option::is_some).await;
     }
 

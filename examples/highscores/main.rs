@@ -36,11 +36,8 @@ fn main() -> ExitCode {
     let highscores = Feature::new("highscores")
         .tables(TABLES)
         .hook(KeepBest)
-        .reserves(&["highscores"])
         .routes(Routes::new().routes(routes!(list)))
-        .tag("highscores", "The best score of each player.")
-        .change_problem(&SCORE_IMPOSSIBLE)
-        .problem_members::<ScoreProblem>()
+        .problem(&SCORE_IMPOSSIBLE)
         .job(trim);
     rejoin::run(Server::builder().name("highscores").feature(highscores))
 }
@@ -50,16 +47,6 @@ fn main() -> ExitCode {
 struct Score {
     player: String,
     score: i64,
-}
-
-/// What a problem says of an impossible score.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "only its schema is used")]
-struct ScoreProblem {
-    /// `score-impossible`: how much it may be.
-    #[schema(required = false)]
-    score_max: i64,
 }
 
 struct KeepBest;

@@ -2,7 +2,6 @@
 
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::kinds::shared_log_filter;
 use super::{ConfigError, Inputs, read_variable};
 
 pub(super) const PORT_VARIABLE: &str = "REJOIN_PORT";
@@ -39,10 +38,7 @@ pub(super) fn flag(option: &str, matches: &ArgMatches) -> Result<Option<Origin>,
 pub(super) fn variable(option: &str, inputs: &Inputs<'_>) -> Result<Option<Origin>, ConfigError> {
     match option {
         "listen" => read_variable(PORT_VARIABLE, inputs)?.map(|port| listen(PORT_VARIABLE, &port)).transpose(),
-        "log" => {
-            let filter = read_variable(LOG_VARIABLE, inputs)?;
-            Ok(filter.map(|filter| (LOG_VARIABLE.to_owned(), shared_log_filter(&filter))))
-        }
+        "log" => Ok(read_variable(LOG_VARIABLE, inputs)?.map(|filter| (LOG_VARIABLE.to_owned(), filter))),
         _ => Ok(None),
     }
 }

@@ -22,10 +22,10 @@ pub enum Grant {
 impl Grant {
     /// Whether it includes `viewer`, who is not the host.
     fn includes(&self, viewer: &Viewer) -> bool {
-        match self {
-            Self::All => true,
-            Self::Host => false,
-            Self::Users(users) => viewer.user().is_some_and(|id| users.contains(id)),
+        match (self, viewer) {
+            (Self::All, _) => true,
+            (Self::Users(users), Viewer::User(id)) => users.contains(id),
+            (Self::Host | Self::Users(_), _) => false,
         }
     }
 }
@@ -139,7 +139,10 @@ impl TryFrom<Map<String, Value>> for HostedAccess {
 
 /// The host of whom others say `id`.
 pub(crate) fn named_host(id: UserId) -> Option<UserId> {
-    Viewer::member(id).as_host()
+    match Viewer::called(id) {
+        Viewer::Owner => None,
+        Viewer::User(id) => Some(id),
+    }
 }
 
 /// What others call the host.

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::access::HostedAccess;
 use super::chain::{Hash, Position};
 use super::model::Meta;
-use super::patch::{PatchOperation, StateChange};
+use super::patch::{Change, Operation};
 use super::visibility::{self, Audience};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
@@ -24,7 +24,7 @@ use crate::base::ids::{Collection, DocumentId, Seq, UserId, Version};
 
 /// The stored form, in the order in which its members are written.
 #[derive(Serialize, Deserialize)]
-struct EventBody<'a> {
+struct Body<'a> {
     collection: Collection,
     id: DocumentId,
     version: Version,
@@ -80,7 +80,7 @@ pub struct Content<'a> {
     /// What was sent along.
     pub payload: &'a Value,
     /// How the state changed.
-    pub change: &'a StateChange,
+    pub change: &'a Change,
     /// Whether it records host and access.
     pub records_access: bool,
     /// Random bytes, used when the event holds a secret.
@@ -97,7 +97,7 @@ impl Event {
         let secret = mentions_secrets(payload.get().as_bytes()) || mentions_secrets(patch.get().as_bytes());
         let guarded = secret || sets_access;
         let salt = guarded.then(|| HEXLOWER.encode(&content.salt));
-        let body = serde_json::to_vec(&EventBody {
+        let body = serde_json::to_vec(&Body {
             collection: meta.name.collection.clone(),
             id: meta.name.id.clone(),
             version,
@@ -154,7 +154,7 @@ impl Event {
 
     /// An event as it was stored. Whether its hash follows is for whoever reads a chain to check.
     pub fn stored(seq: Seq, meta: Arc<Meta>, version: Version, hash: Hash, deletes: bool, body: Bytes) -> Result<Self> {
-        let EventBody { at, access, .. } = parse(&body)?;
+        let Body { at, access, .. } = parse(&body)?;
         let sets_access = access.is_some();
         let guarded = sets_access || mentions_secrets(&body);
         let (before_access, frame) = (None, OnceLock::new());
@@ -168,7 +168,7 @@ impl Event {
         let mut body = parse(&self.body)?;
         let named = body.collection == self.meta.name.collection && body.id == self.meta.name.id;
         let payload: Value = serde_json::from_str(body.payload.get()).map_err(Error::internal)?;
-        let patch: Vec<PatchOperation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
+        let patch: Vec<Operation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
         let payload = serde_json::value::to_raw_value(&payload).map_err(Error::internal)?;
         let patch = serde_json::value::to_raw_value(&patch).map_err(Error::internal)?;
         (body.payload, body.patch) = (&payload, &patch);
@@ -187,15 +187,15 @@ impl Event {
     }
 
     /// The operations that turn the state before it into the state after it.
-    pub fn operations(&self) -> Result<Vec<PatchOperation>> {
+    pub fn operations(&self) -> Result<Vec<Operation>> {
         serde_json::from_str(parse(&self.body)?.patch.get()).map_err(Error::internal)
     }
 
     /// Appends the JSON that `audience` gets.
     pub fn render_into(&self, out: &mut BytesMut, audience: Audience<'_>) -> Result<()> {
         match audience {
-            Audience::Player(player) if self.guarded => self.write_framed(out, &self.redacted(player)?),
-            Audience::Player(_) | Audience::Host => self.write_framed(out, &self.body),
+            Audience::Player(player) if self.guarded => self.wrap(out, &self.redacted(player)?),
+            Audience::Player(_) | Audience::Host => self.wrap(out, &self.body),
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Event {
     }
 
     /// Puts `seq` before the members of `body` and `hash` after them.
-    fn write_framed(&self, out: &mut BytesMut, body: &[u8]) {
+    fn wrap(&self, out: &mut BytesMut, body: &[u8]) {
         use std::fmt::Write as _;
         out.reserve(body.len() + 100);
         let members = body.get(1..body.len().saturating_sub(1)).unwrap_or_default();
@@ -248,10 +248,10 @@ impl Event {
     fn redacted(&self, player: &UserId) -> Result<Vec<u8>> {
         let mut body = parse(&self.body)?;
         let payload: Value = serde_json::from_str(body.payload.get()).map_err(Error::internal)?;
-        let patch: Vec<PatchOperation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
+        let patch: Vec<Operation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
         let payload = serde_json::value::to_raw_value(&visibility::redact_value(payload, player));
         let payload = payload.map_err(Error::internal)?;
-        let patch: Vec<PatchOperation> =
+        let patch: Vec<Operation> =
             patch.into_iter().filter_map(|operation| visibility::redact_operation(operation, player)).collect();
         let patch = serde_json::value::to_raw_value(&patch).map_err(Error::internal)?;
         (body.payload, body.patch, body.access, body.salt) = (&payload, &patch, None, None);
@@ -259,7 +259,7 @@ impl Event {
     }
 }
 
-fn parse(body: &[u8]) -> Result<EventBody<'_>> {
+fn parse(body: &[u8]) -> Result<Body<'_>> {
     serde_json::from_slice(body)
         .map_err(|e| Error::new(crate::base::error::Kind::Damaged, "a stored event is not readable").caused_by(e))
 }

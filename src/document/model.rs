@@ -34,27 +34,25 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Whether the credential of `viewer` reaches it.
-    fn is_reached_by(&self, viewer: &Viewer) -> bool {
-        viewer.credential_scope().is_none_or(|scope| scope.reaches(&self.name, Some(self.key)))
-    }
-
     /// Whether `viewer` is its host.
     pub fn is_host(&self, viewer: &Viewer) -> bool {
-        self.is_reached_by(viewer) && self.audience(viewer) == Audience::Host
+        match viewer {
+            Viewer::Owner => true,
+            Viewer::User(id) => self.host.as_ref() == Some(id),
+        }
     }
 
-    /// What `viewer` may see of it, if they may read it.
+    /// What `viewer` may see of it.
     pub fn audience<'a>(&self, viewer: &'a Viewer) -> Audience<'a> {
-        match viewer.user() {
-            Some(id) if self.host.as_ref() != Some(id) => Audience::Player(id),
-            Some(_) | None => Audience::Host,
+        match viewer {
+            Viewer::User(id) if self.host.as_ref() != Some(id) => Audience::Player(id),
+            Viewer::Owner | Viewer::User(_) => Audience::Host,
         }
     }
 
     /// Whether `viewer` may read it. Whoever may not is to be told the same as if it had never been there.
     pub fn may_read(&self, viewer: &Viewer) -> bool {
-        self.is_reached_by(viewer) && (self.is_host(viewer) || self.access.lets_read(viewer))
+        self.is_host(viewer) || self.access.lets_read(viewer)
     }
 
     /// What `viewer` may see of it; `None`: they may not read it.
@@ -64,13 +62,12 @@ impl Meta {
 
     /// Refuses a viewer who may not read. Error: `NotFound`, as for a document that never was.
     pub fn check_reader(&self, viewer: &Viewer) -> Result<(), Error> {
-        if self.may_read(viewer) { Ok(()) } else { Err(unknown_document(&self.name)) }
+        if self.may_read(viewer) { Ok(()) } else { Err(never_there(&self.name)) }
     }
 
     /// Refuses a viewer who may not write. Error: `NotFound` for whoever may not read, else `Forbidden`.
     pub fn check_writer(&self, viewer: &Viewer) -> Result<(), Error> {
         self.check_reader(viewer)?;
-        check_credential_writes(viewer)?;
         let allowed = self.is_host(viewer) || self.access.lets_write(viewer);
         if allowed { Ok(()) } else { Err(Error::new(Kind::Forbidden, "you may not write to this document")) }
     }
@@ -78,7 +75,6 @@ impl Meta {
     /// Refuses a viewer who may not delete. Error: `NotFound` for whoever may not read, else `Forbidden`.
     pub fn check_deleter(&self, viewer: &Viewer) -> Result<(), Error> {
         self.check_reader(viewer)?;
-        check_credential_writes(viewer)?;
         if self.is_host(viewer) || self.access.lets_delete(viewer) {
             return Ok(());
         }
@@ -97,16 +93,8 @@ impl Meta {
     }
 }
 
-/// Refuses a viewer whose credential only reads. Error: `Forbidden`.
-pub(crate) fn check_credential_writes(viewer: &Viewer) -> Result<(), Error> {
-    match viewer.credential_scope() {
-        Some(scope) if !scope.writes => Err(Error::new(Kind::Forbidden, "what this request shows lets it read only")),
-        Some(_) | None => Ok(()),
-    }
-}
-
 /// The refusal of a document that never was there.
-pub(crate) fn unknown_document(name: &DocumentName) -> Error {
+pub(crate) fn never_there(name: &DocumentName) -> Error {
     Error::not_found(format!("there is no document {name}"))
 }
 

@@ -26,7 +26,6 @@ macro_rules! links {
          [embedding]: crate::guide::embedding\n\
          [encounters]: crate::guide::encounters\n\
          [games]: crate::guide::games\n\
-         [invitations]: crate::guide::invitations\n\
          [operations]: crate::guide::operations\n\
          [rate-limits]: crate::guide::rate_limits\n\
          [reconciliation]: crate::guide::reconciliation\n\
@@ -60,7 +59,6 @@ chapters! {
     visibility, "visibility", "Visibility and access";
     authentication, "authentication", "Authentication";
     sessions, "sessions", "Sessions";
-    invitations, "invitations", "Invitations";
     reverse_proxy, "reverse-proxy", "Behind a reverse proxy";
     tailnet, "tailnet", "Tailnet";
     games, "games", "Games";

@@ -31,7 +31,6 @@ use tokio::time::{Instant, sleep_until};
 use self::registry::{PresenceCursor, RoomRegistry};
 pub(crate) use self::room::PlayerPresence;
 use self::room::PresenceTime;
-use super::display_names::DisplayNames;
 use super::hub::Hub;
 use super::topics::Interest;
 use crate::base::clock::Clock;
@@ -61,9 +60,8 @@ pub(crate) struct Presence {
 
 impl Presence {
     /// Nobody is connected. `debounce`: how long a loss must last before it is told.
-    /// `names`: what users are called.
-    pub(crate) fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration, names: Arc<DisplayNames>) -> Arc<Self> {
-        let (registry, participants) = (Mutex::new(RoomRegistry::new(debounce, names)), OnceLock::new());
+    pub(crate) fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration) -> Arc<Self> {
+        let (registry, participants) = (Mutex::new(RoomRegistry::new(debounce)), OnceLock::new());
         Arc::new(Self { hub, clock, started: Instant::now(), participants, registry, earlier: Notify::new() })
     }
 
@@ -75,7 +73,7 @@ impl Presence {
     /// Announces what is due, for as long as the server runs.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
-            let due = self.registry.lock().next_due();
+            let due = self.registry.lock().due();
             match due {
                 None => self.earlier.notified().await,
                 Some(due) => tokio::select! {
@@ -116,7 +114,7 @@ impl Presence {
         let (seen, uncounted) = self.change(|registry| {
             let seen = registry.begin();
             let refused = |name: &&DocumentName| {
-                barred.contains(*name) || user.as_ref().is_some_and(|user| !registry.connected(name, user, now))
+                barred.contains(*name) || user.as_ref().is_some_and(|user| !registry.enter(name, user, now))
             };
             (seen, interest.documents.iter().filter(refused).cloned().collect())
         });
@@ -144,16 +142,7 @@ impl Presence {
     /// The presence of a player, as it was last announced. `None`: neither connected nor a participant since the start
     /// of the server, or gone for so long that it is forgotten.
     pub(crate) fn player(&self, name: &DocumentName, player: &UserId) -> Option<PlayerPresence> {
-        self.registry.lock().presence_of(name, player, self.now())
-    }
-
-    /// Who takes part in a document or is connected to it.
-    pub(crate) async fn people(&self, name: &DocumentName) -> Vec<UserId> {
-        let mut people = self.registry.lock().people(name);
-        if let Some(known) = self.participants.get() {
-            people.extend(known.participants(name).await);
-        }
-        people
+        self.registry.lock().standing(name, player, self.now())
     }
 
     fn now(&self) -> PresenceTime {
@@ -163,9 +152,9 @@ impl Presence {
     fn change<R>(&self, change: impl FnOnce(&mut RoomRegistry) -> R) -> R {
         let (result, earlier) = {
             let mut registry = self.registry.lock();
-            let before = registry.next_due();
+            let before = registry.due();
             let result = change(&mut registry);
-            let after = registry.next_due();
+            let after = registry.due();
             (result, after.is_some() && (before.is_none() || after < before))
         };
         if earlier {
@@ -208,9 +197,8 @@ impl PresenceSubscription {
     pub(crate) fn count_except(&mut self, barred: &HashSet<DocumentName>) {
         let Some(user) = &self.user else { return };
         let (presence, now, uncounted) = (&self.presence, self.presence.now(), std::mem::take(&mut self.uncounted));
-        let refused = |name: &DocumentName| {
-            barred.contains(name) || !presence.change(|registry| registry.connected(name, user, now))
-        };
+        let refused =
+            |name: &DocumentName| barred.contains(name) || !presence.change(|registry| registry.enter(name, user, now));
         self.uncounted = uncounted.into_vec().into_iter().filter(refused).collect();
     }
 }
@@ -221,7 +209,7 @@ impl Drop for PresenceSubscription {
         let now = self.presence.now();
         self.presence.change(|registry| {
             for name in self.interest.documents.iter().filter(|name| !self.uncounted.contains(name)) {
-                registry.disconnected(name, user, now);
+                registry.exit(name, user, now);
             }
         });
     }

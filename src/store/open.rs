@@ -11,13 +11,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{OpenError, StoreError, WriteError, is_damage, is_lack_of_room};
-use super::options::StoreOptions;
+use super::options::Options;
 use super::rows::{self, LogHead};
 use crate::store::connection::{configure, connect};
 use crate::store::file_size_limit;
-use crate::store::integrity::adopt::{self, ObtainedKey};
-use crate::store::integrity::key_file;
-use crate::store::integrity::tables::install_triggers;
 use crate::store::open_files::{OpenFiles, StorePaths};
 use crate::store::read::reader::Reader;
 use crate::store::read::{log, pool};
@@ -29,14 +26,13 @@ use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::writer::Writer;
 
 /// What makes a file of the format before one of this: the first makes 2 of 1.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 2] = [
     "
     CREATE TABLE server (id TEXT NOT NULL) STRICT;
     INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
     ALTER TABLE sessions ADD COLUMN opened_by TEXT;
     ALTER TABLE documents ADD COLUMN access_seq INTEGER NOT NULL DEFAULT 0;",
     include_str!("format_3.sql"),
-    include_str!("format_4.sql"),
 ];
 /// Marks our files, as in `schema.sql`.
 pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
@@ -44,17 +40,17 @@ pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
 const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
 
 /// Opens the data directory, and makes what is missing. The returned writer holds the lock for as long as it lives.
-pub fn open(options: StoreOptions) -> Result<(Writer, Reader), OpenError> {
+pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
     let place = |source: io::Error| OpenError::DataDirectory { path: options.data_dir.clone(), source: source.into() };
     DirBuilder::new().recursive(true).mode(0o700).create(&options.data_dir).map_err(place)?;
     let paths = StorePaths::in_directory(&options.data_dir);
     let note = CommitNote::new(server_lock::lock(&options.data_dir)?);
     let path = paths.database.clone();
-    let damage = inspect_wal(&options, &path)?;
+    let damage = look_at_wal(&options, &path)?;
     let wal_missing = !wal::path_of(&path).exists();
     prepare_file(&options.data_dir, &path).map_err(place)?;
     let files = Arc::new(OpenFiles::open(paths, note.lock()).map_err(place)?);
-    let before = FilesBeforeOpen { damage, noted: note.read(), wal_missing, has_content: length_of(&path) > 0 };
+    let before = Before { damage, noted: note.read(), wal_missing, has_content: length_of(&path) > 0 };
     let opening = match open_writable(&options, &files, &before) {
         Err(OpenFailure::Sql(error)) if before.has_content && lacks_room(&error, &path) => {
             open_without_room(&options, &files, &before, error)
@@ -62,21 +58,17 @@ pub fn open(options: StoreOptions) -> Result<(Writer, Reader), OpenError> {
         opening => opening,
     };
     let opening = opening.map_err(|failure| failure.unwrap_or_else(|error| classify(&options, &files, error)))?;
-    let OpenedStore { conn, reader, found, fault } = opening;
+    let Opening { conn, reader, found, fault } = opening;
     if let Some(reason) = &found.loss {
         tracing::error!("{} is not complete: {reason}", path.display());
     }
-    if let Some(reason) = &found.unproven {
-        tracing::warn!("{}: {reason}", path.display());
-    }
-    let StoreState { loss, unclean, unproven, .. } = found;
-    let opened = Opened { note, loss, unproven, unclean, fault };
+    let opened = Opened { note, loss: found.loss, unclean: found.unclean, fault };
     let writer = Writer::new(conn, found.end, files, &options, reader.clone(), opened);
     Ok((writer, reader))
 }
 
 /// What is known of the files before SQLite opens them.
-struct FilesBeforeOpen {
+struct Before {
     /// Damage of the WAL.
     damage: Option<String>,
     /// The end of the log, as the last server has noted it.
@@ -86,43 +78,35 @@ struct FilesBeforeOpen {
 }
 
 /// What is read before anything is written.
-struct StoreState {
+struct Found {
     loss: Option<String>,
-    /// Why it cannot be told which rows somebody else has written.
-    unproven: Option<String>,
     unclean: bool,
     /// The end of the log, and the next document's key.
     end: (LogHead, i64),
 }
 
-struct OpenedStore {
+struct Opening {
     /// `None`: nothing can be written, which `fault` explains.
     conn: Option<Connection>,
     reader: Reader,
-    found: StoreState,
+    found: Found,
     fault: Option<WriteError>,
 }
 
-fn open_writable(
-    options: &StoreOptions,
-    files: &Arc<OpenFiles>,
-    before: &FilesBeforeOpen,
-) -> Result<OpenedStore, OpenFailure> {
+fn open_writable(options: &Options, files: &Arc<OpenFiles>, before: &Before) -> Result<Opening, OpenFailure> {
     let path = files.database();
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let prepare = || {
         let found = examine(&conn, options, path, before)?;
-        let unproven = adopt_key(&conn, files)?;
         configure(&conn, options.synchronous, options.pages_max.unwrap_or(0))?;
         recovery::begin_use(&conn)?;
-        install_triggers(&conn)?;
         check_end(&conn, path)?;
         files.note_wal();
-        let reader = Reader::open(Arc::clone(files), options.readers).map_err(|error| other_error(path, error))?;
-        Ok((StoreState { unproven, ..found }, reader))
+        let reader = Reader::open(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
+        Ok((found, reader))
     };
     match prepare() {
-        Ok((found, reader)) => Ok(OpenedStore { conn: Some(conn), reader, found, fault: None }),
+        Ok((found, reader)) => Ok(Opening { conn: Some(conn), reader, found, fault: None }),
         Err(failure) => {
             keep_wal(&conn);
             Err(failure)
@@ -130,50 +114,25 @@ fn open_writable(
     }
 }
 
-/// Has the database be used with the key beside it. Returns what is to be told of that.
-fn adopt_key(conn: &Connection, files: &OpenFiles) -> Result<Option<String>, OpenFailure> {
-    let obtained = obtain_key(files.database())?;
-    let unproven = adopt::adopt(conn, &obtained)?;
-    files.set_key(obtained.key);
-    Ok(unproven)
-}
-
-fn obtain_key(database: &Path) -> Result<ObtainedKey, OpenFailure> {
-    adopt::obtain(database).map_err(|source| {
-        let path = key_file::path_beside(database);
-        OpenFailure::Known(OpenError::DataDirectory { path, source: source.into() })
-    })
-}
-
 /// There is no room to write anything, be it the file of the WAL's index: reads what is there all the same.
 fn open_without_room(
-    options: &StoreOptions,
+    options: &Options,
     files: &Arc<OpenFiles>,
-    before: &FilesBeforeOpen,
+    before: &Before,
     error: rusqlite::Error,
-) -> Result<OpenedStore, OpenFailure> {
+) -> Result<Opening, OpenFailure> {
     let path = files.database();
     let found = {
         let conn = pool::connect_exclusive(files)?;
-        let found = examine(&conn, options, path, before)?;
-        if let Some(key) = adopt::use_existing(&conn, &[path])? {
-            files.set_key(key);
-        }
-        found
+        examine(&conn, options, path, before)?
     };
-    let reader =
-        Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other_error(path, error))?;
-    let fault = WriteError { full: true, ..file_size_limit::explain_failure(error.into(), path) };
-    Ok(OpenedStore { conn: None, reader, found, fault: Some(fault) })
+    let reader = Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
+    let fault = WriteError { full: true, ..file_size_limit::explain(error.into(), path) };
+    Ok(Opening { conn: None, reader, found, fault: Some(fault) })
 }
 
 /// Whether the file is ours and whole, as far as that costs the same however much is stored.
-fn examine(
-    conn: &Connection,
-    options: &StoreOptions,
-    path: &Path,
-    before: &FilesBeforeOpen,
-) -> Result<StoreState, OpenFailure> {
+fn examine(conn: &Connection, options: &Options, path: &Path, before: &Before) -> Result<Found, OpenFailure> {
     let copied = keep_short_wal(conn, options, path, before)?;
     identify(conn, path)?;
     check_whole(conn, path)?;
@@ -194,11 +153,11 @@ fn examine(
         Some(reason) if options.strict => {
             Err(OpenFailure::Known(OpenError::Incomplete { path: path.to_owned(), reason }))
         }
-        loss => Ok(StoreState { loss, unproven: None, unclean, end }),
+        loss => Ok(Found { loss, unclean, end }),
     }
 }
 
-fn other_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenFailure {
+fn other(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenFailure {
     OpenFailure::Known(OpenError::Other { path: path.to_owned(), source: source.into() })
 }
 
@@ -212,7 +171,7 @@ fn length_of(path: &Path) -> u64 {
 
 /// Looks at the WAL before SQLite does, which would discard it beside an empty database, and reads it up to the first
 /// damaged frame. Returns a description of the damage.
-fn inspect_wal(options: &StoreOptions, path: &Path) -> Result<Option<String>, OpenError> {
+fn look_at_wal(options: &Options, path: &Path) -> Result<Option<String>, OpenError> {
     let empty = fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0;
     if empty && wal::has_content(&wal::path_of(path)) {
         let reason = "it is empty, and its WAL is not: put the database back, or move the WAL away".to_owned();
@@ -229,12 +188,12 @@ fn inspect_wal(options: &StoreOptions, path: &Path) -> Result<Option<String>, Op
 /// The same where only the end of the log shows the damage. `strict`: the WAL is left as it is.
 fn keep_short_wal(
     conn: &Connection,
-    options: &StoreOptions,
+    options: &Options,
     path: &Path,
-    before: &FilesBeforeOpen,
+    before: &Before,
 ) -> Result<Option<String>, OpenFailure> {
     let Some(noted) = before.noted.filter(|_| before.damage.is_none() && !options.strict) else { return Ok(None) };
-    let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other_error(path, error))?;
+    let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other(path, error))?;
     Ok(copy.map(|name| format!("the WAL was copied to {name}")))
 }
 
@@ -289,35 +248,30 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     if (application, found, objects) == (0, 0, 0) {
         // Before the schema: the mode cannot be changed inside its transaction, nor while somebody reads.
         conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        return write_schema(conn, SCHEMA, path);
+        return Ok(conn.execute_batch(&format!("BEGIN IMMEDIATE;\n{SCHEMA}\nCOMMIT;"))?);
     }
-    let owned = || path.to_owned();
+    let path = path.to_owned();
     if application != APPLICATION_ID {
-        return Err(OpenFailure::Known(OpenError::Foreign { path: owned() }));
+        return Err(OpenFailure::Known(OpenError::Foreign { path }));
     }
     if found > FORMAT {
-        return Err(OpenFailure::Known(OpenError::Newer { path: owned(), found, known: FORMAT }));
+        return Err(OpenFailure::Known(OpenError::Newer { path, found, known: FORMAT }));
     }
     if found < 1 {
         let reason = format!("it says that it has format {found}, which never was");
-        return Err(OpenFailure::Known(OpenError::Damaged { path: owned(), reason }));
+        return Err(OpenFailure::Known(OpenError::Damaged { path, reason }));
     }
-    migrate(conn, found, path)
+    migrate(conn, found)
 }
 
 /// Brings a file of an older format to this one, in one transaction.
-fn migrate(conn: &Connection, found: i64, path: &Path) -> Result<(), OpenFailure> {
+fn migrate(conn: &Connection, found: i64) -> Result<(), OpenFailure> {
     let done = usize::try_from(found - 1).unwrap_or(usize::MAX);
     let due: String = MIGRATIONS.iter().skip(done).copied().collect();
     match due.is_empty() {
         true => Ok(()),
-        false => write_schema(conn, &format!("{due}\nPRAGMA user_version = {FORMAT};"), path),
+        false => Ok(conn.execute_batch(&format!("BEGIN IMMEDIATE;\n{due}\nPRAGMA user_version = {FORMAT};\nCOMMIT;"))?),
     }
-}
-
-/// Runs `sql` and writes the MACs of all rows, in one transaction.
-fn write_schema(conn: &Connection, sql: &str, path: &Path) -> Result<(), OpenFailure> {
-    Ok(adopt::write_schema(conn, sql, &obtain_key(path)?.key)?)
 }
 
 /// Whether the file ends where a page does. One that is cut within its last page reads as if zeros followed, and the
@@ -366,7 +320,7 @@ fn check_end(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     Ok(())
 }
 
-fn classify(options: &StoreOptions, files: &OpenFiles, error: rusqlite::Error) -> OpenError {
+fn classify(options: &Options, files: &OpenFiles, error: rusqlite::Error) -> OpenError {
     let path = files.database().to_owned();
     match error.sqlite_error_code() {
         // SQLite tells a disk that cannot be read as damage.

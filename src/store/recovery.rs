@@ -70,8 +70,6 @@ pub(crate) struct Opened {
     pub note: CommitNote,
     /// What is missing of what a server has stored in it; `None`: nothing.
     pub loss: Option<String>,
-    /// Why it cannot be told which rows somebody else had written before; `None`: it can.
-    pub unproven: Option<String>,
     /// Whether the last server that had it open did not close it.
     pub unclean: bool,
     /// Why nothing can be written; `None`: it can.

@@ -121,10 +121,12 @@ pub(crate) fn readable_by(parameter: &str) -> String {
     )
 }
 
-/// A viewer as a parameter. `None`: the owner, who may read everything. What the viewer's credential reaches is not in
-/// it: whoever asks for a collection asks for what is reached of it.
+/// A viewer as a parameter. `None`: the owner, who may read everything.
 pub(crate) fn viewer_column(viewer: &Viewer) -> Option<&str> {
-    viewer.user().map(UserId::as_str)
+    match viewer {
+        Viewer::Owner => None,
+        Viewer::User(id) => Some(id.as_str()),
+    }
 }
 
 /// A document's fixed facts, from the columns [`META`] that begin at `first`.
@@ -147,7 +149,7 @@ pub(crate) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
 
 /// Where a document's kept history begins: the last event that was trimmed, or zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TrimPoint {
+pub(crate) struct Base {
     pub version: Version,
     pub seq: Seq,
     pub hash: Hash,
@@ -157,11 +159,11 @@ pub(crate) struct TrimPoint {
 #[derive(Clone, Debug)]
 pub(crate) struct DocumentRow {
     pub meta: Arc<Meta>,
-    pub base: TrimPoint,
+    pub base: Base,
 }
 
 fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
-    let base = TrimPoint {
+    let base = Base {
         version: version(row, META_COLUMNS)?,
         seq: seq(row, META_COLUMNS + 1)?,
         hash: hash(row, META_COLUMNS + 2)?,

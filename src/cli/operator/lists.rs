@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::CommandFailure;
-use super::server::{EXIT_REFUSED, OperatorClient, ServerChoice, find};
+use super::Refusal;
+use super::server::{EXIT_REFUSED, Server, ServerChoice, find};
 use crate::base::ids::Collection;
 use crate::cli::print;
 use crate::config::Listed;
@@ -17,15 +17,15 @@ const PAGE: usize = 500;
 const EXIT_NOT_READY: u8 = 1;
 
 /// The server of a data directory. Error: none runs.
-pub(super) fn running(asked: ServerChoice, data_dir: &Path) -> Result<OperatorClient, CommandFailure> {
+pub(super) fn running(asked: ServerChoice, data_dir: &Path) -> Result<Server, Refusal> {
     find(asked, data_dir)?.ok_or_else(|| {
         let why = format!("no server has {}; --data-dir or --server names one", data_dir.display());
-        CommandFailure { why, code: EXIT_REFUSED }
+        Refusal { why, code: EXIT_REFUSED }
     })
 }
 
 /// All items of a list, page after page.
-fn all(server: &OperatorClient, path: &str) -> Result<Vec<Value>, CommandFailure> {
+fn all(server: &Server, path: &str) -> Result<Vec<Value>, Refusal> {
     let (mut items, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let more = cursor.map_or_else(String::new, |cursor| format!("&cursor={}", escape(&cursor)));
@@ -57,13 +57,12 @@ fn text(item: &Value, place: &str) -> String {
 
 type Column = (&'static str, fn(&Value) -> String);
 
-fn print_items(items: Vec<Value>, json: bool, columns: &[Column]) -> u8 {
+fn show(items: Vec<Value>, json: bool, columns: &[Column]) -> u8 {
     if json {
         print(&format!("{}\n", json!({ "items": items })));
     } else {
         let head: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let rows =
-            items.iter().map(|item| columns.iter().map(|(_, cell)| escape_control_characters(&cell(item))).collect());
+        let rows = items.iter().map(|item| columns.iter().map(|(_, cell)| harmless(&cell(item))).collect());
         print(&table(std::iter::once(head).chain(rows).collect()));
     }
     0
@@ -82,12 +81,12 @@ fn table(rows: Vec<Vec<String>>) -> String {
 }
 
 /// Text that cannot steer the terminal: names are anybody's.
-fn escape_control_characters(text: &str) -> String {
+fn harmless(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Shows the items of a list.
-pub(super) fn list(server: &OperatorClient, what: &Listed, json: bool) -> Result<u8, CommandFailure> {
+pub(super) fn list(server: &Server, what: &Listed, json: bool) -> Result<u8, Refusal> {
     match what {
         Listed::Sessions => sessions(server, json),
         Listed::Jobs => jobs(server, json),
@@ -95,7 +94,7 @@ pub(super) fn list(server: &OperatorClient, what: &Listed, json: bool) -> Result
     }
 }
 
-fn sessions(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
+fn sessions(server: &Server, json: bool) -> Result<u8, Refusal> {
     let columns: [Column; 5] = [
         ("SESSION", |item| text(item, "/id")),
         ("USER", |item| text(item, "/user")),
@@ -103,10 +102,10 @@ fn sessions(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
         ("ADDRESS", |item| text(item, "/address")),
         ("LAST SEEN", |item| text(item, "/lastSeenAt")),
     ];
-    Ok(print_items(all(server, "/api/v1/admin/sessions")?, json, &columns))
+    Ok(show(all(server, "/api/v1/admin/sessions")?, json, &columns))
 }
 
-fn jobs(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
+fn jobs(server: &Server, json: bool) -> Result<u8, Refusal> {
     let columns: [Column; 5] = [
         ("JOB", |item| text(item, "/name")),
         ("SCHEDULE", |item| text(item, "/schedule")),
@@ -116,10 +115,10 @@ fn jobs(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
     ];
     let mut list = server.get("/api/v1/admin/jobs")?;
     let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
-    Ok(print_items(items.unwrap_or_default(), json, &columns))
+    Ok(show(items.unwrap_or_default(), json, &columns))
 }
 
-fn documents(server: &OperatorClient, collection: &Collection, json: bool) -> Result<u8, CommandFailure> {
+fn documents(server: &Server, collection: &Collection, json: bool) -> Result<u8, Refusal> {
     let columns: [Column; 5] = [
         ("DOCUMENT", |item| format!("{}/{}", text(item, "/collection"), text(item, "/id"))),
         ("VERSION", |item| text(item, "/version")),
@@ -127,12 +126,12 @@ fn documents(server: &OperatorClient, collection: &Collection, json: bool) -> Re
         ("UPDATED", |item| text(item, "/updatedAt")),
         ("MOVED TO", |item| text(item, "/movedTo")),
     ];
-    Ok(print_items(all(server, &format!("/api/v1/{collection}"))?, json, &columns))
+    Ok(show(all(server, &format!("/api/v1/{collection}"))?, json, &columns))
 }
 
 /// Says how the server is. Its exit code is 0 while it takes changes.
-pub(super) fn status(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
-    let (code, report) = server.get_with_status("/readyz")?;
+pub(super) fn status(server: &Server, json: bool) -> Result<u8, Refusal> {
+    let (code, report) = server.get_any("/readyz")?;
     let exit = if code == 200 { 0 } else { EXIT_NOT_READY };
     if json {
         print(&format!("{report}\n"));
@@ -164,9 +163,7 @@ pub(super) fn status(server: &OperatorClient, json: bool) -> Result<u8, CommandF
         ("last backup", backup),
         ("clock", clock),
     ];
-    print(&table(
-        rows.into_iter().map(|(name, value)| vec![name.to_owned(), escape_control_characters(&value)]).collect(),
-    ));
+    print(&table(rows.into_iter().map(|(name, value)| vec![name.to_owned(), harmless(&value)]).collect()));
     Ok(exit)
 }
 

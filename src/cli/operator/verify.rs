@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::CommandFailure;
+use super::Refusal;
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
-use crate::store::file::check::{CheckProgress, CheckReport, FileDefect, FileUse, check_file};
+use crate::store::file::check::{CheckProgress, CheckReport, FileUse, Finding, check_file};
 use crate::store::file::document::DamagedDocument;
-use crate::store::file::repair::{FileRepair, RepairOutcome};
+use crate::store::file::repair::{FileRepair, Repaired};
 use crate::store::server_lock::{LockState, lock_state};
 use crate::store::{FILE_NAME, OpenError};
 
@@ -21,11 +21,11 @@ const EXIT_INCOMPLETE: u8 = 16;
 /// Damaged documents that are repaired before the file is read again. Bounds memory.
 const REPAIRED_AT_ONCE: usize = 10_000;
 
-pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Result<u8, CommandFailure> {
+pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Result<u8, Refusal> {
     let path = file.unwrap_or_else(|| config.data_dir.join(FILE_NAME));
     if !path.is_file() {
         let why = format!("there is no database {}; --data-dir names the server's data", path.display());
-        return Err(CommandFailure { why, code: EXIT_DATA });
+        return Err(Refusal { why, code: EXIT_DATA });
     }
     match repair {
         false => verify(&path),
@@ -34,7 +34,7 @@ pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Resul
 }
 
 /// Whether a server has the file at `path` open.
-fn file_use(path: &Path) -> Result<FileUse, CommandFailure> {
+fn file_use(path: &Path) -> Result<FileUse, Refusal> {
     if path.file_name().is_none_or(|name| name != FILE_NAME) {
         return Ok(FileUse::Unused);
     }
@@ -44,47 +44,44 @@ fn file_use(path: &Path) -> Result<FileUse, CommandFailure> {
         Ok(LockState::Held { .. }) => Ok(FileUse::ByServer),
         Err(error) => {
             let why = format!("the lock of {} cannot be asked: {error}", directory.display());
-            Err(CommandFailure { why, code: EXIT_DATA })
+            Err(Refusal { why, code: EXIT_DATA })
         }
     }
 }
 
 /// Says what does not add up, a line each, and then how much was read.
-fn verify(path: &Path) -> Result<u8, CommandFailure> {
+fn verify(path: &Path) -> Result<u8, Refusal> {
     let report = read(path, |_| {})?;
-    Ok(print_summary(path, &report))
+    Ok(judge(path, &report))
 }
 
-fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckReport, CommandFailure> {
+fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckReport, Refusal> {
     let bar = progress_bar();
-    let tell = |finding: FileDefect| {
+    let tell = |finding: Finding| {
         let line = match finding {
-            FileDefect::Document(damaged) => {
+            Finding::Document(damaged) => {
                 let line = damaged.to_string();
                 seen(damaged);
                 line
             }
-            FileDefect::File(what) => format!("file: {what}"),
+            Finding::File(what) => format!("file: {what}"),
         };
-        bar.suspend(|| print(&format!("{}\n", escape_control_characters(&line))));
+        bar.suspend(|| print(&format!("{}\n", harmless(&line))));
     };
     let show = |progress: CheckProgress| {
         bar.set_length(progress.documents_total.max(progress.documents));
         bar.set_position(progress.documents);
     };
-    let report = check_file(path, &[path], file_use(path)?, tell, show)?;
+    let report = check_file(path, file_use(path)?, tell, show)?;
     bar.finish_and_clear();
     Ok(report)
 }
 
 /// The last lines, and the exit code.
-fn print_summary(path: &Path, report: &CheckReport) -> u8 {
+fn judge(path: &Path, report: &CheckReport) -> u8 {
     let CheckProgress { documents, bytes, .. } = report.progress;
     if let Some(loss) = &report.loss {
         print(&format!("file: {loss}\n"));
-    }
-    if let Some(unproven) = &report.unproven {
-        print(&format!("note: {unproven}\n"));
     }
     let (word, code) = match (report.findings, &report.loss) {
         (0, None) => ("verified", 0),
@@ -95,7 +92,7 @@ fn print_summary(path: &Path, report: &CheckReport) -> u8 {
     code
 }
 
-fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
+fn verify_and_repair(path: &Path) -> Result<u8, Refusal> {
     let clock = SystemClock;
     let mut repair: Option<FileRepair> = None;
     if file_use(path)? == FileUse::ByServer {
@@ -111,7 +108,7 @@ fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
         })?;
         if report.findings == 0 && report.loss.is_none() {
             repair.map(FileRepair::finish).transpose()?;
-            return Ok(print_summary(path, &report));
+            return Ok(judge(path, &report));
         }
         let first = repair.is_none();
         let mut under_repair = match repair.take() {
@@ -125,12 +122,12 @@ fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
         for document in damaged {
             let done = under_repair.repair(&document, clock.now())?;
             repaired |= done.is_some();
-            print(&format!("{}: {}\n", escape_control_characters(&document.name), describe_repair(done)));
+            print(&format!("{}: {}\n", harmless(&document.name), told(done)));
         }
         if !repaired {
             under_repair.finish()?;
             print("the rest cannot be repaired: restore a backup\n");
-            return Ok(print_summary(path, &report));
+            return Ok(judge(path, &report));
         }
         // What is missing at the end of the log is what it is now: the note beside it says so from here on.
         if report.findings == 0 {
@@ -141,19 +138,19 @@ fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
     }
 }
 
-fn describe_repair(done: Option<RepairOutcome>) -> String {
+fn told(done: Option<Repaired>) -> String {
     match done {
-        Some(RepairOutcome::Cut { version, lost }) => {
+        Some(Repaired::Cut { version, lost }) => {
             format!("repaired; it ends at version {version}, lost: versions {} to {lost}", version.next())
         }
-        Some(RepairOutcome::HistoryCut { first }) => {
+        Some(Repaired::HistoryCut { first }) => {
             format!("repaired; its newest version is kept, lost: its history before version {first}")
         }
-        Some(RepairOutcome::Tombstone { last }) => {
+        Some(Repaired::Tombstone { last }) => {
             format!("repaired; it is deleted, lost: all of it, up to version {last}")
         }
-        Some(RepairOutcome::Removed) => "repaired; lost: all of it, since it has no name".to_owned(),
-        Some(RepairOutcome::Whole) => "repaired; nothing is lost".to_owned(),
+        Some(Repaired::Removed) => "repaired; lost: all of it, since it has no name".to_owned(),
+        Some(Repaired::Whole) => "repaired; nothing is lost".to_owned(),
         None => "cannot be repaired".to_owned(),
     }
 }
@@ -167,6 +164,6 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// Text that cannot steer the terminal: what is damaged can say anything.
-fn escape_control_characters(text: &str) -> String {
+fn harmless(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -9,9 +9,9 @@ use super::json;
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::limits::FIELD_ERRORS_MAX;
 
-mod error_messages;
 mod invalid_value;
 mod numbers_by_value;
+mod wording;
 
 pub(crate) use invalid_value::InvalidValue;
 use invalid_value::RemovedItems;
@@ -60,7 +60,7 @@ fn every_error<T: DeserializeOwned>(tree: Value, length: usize, name: &str, firs
         let tail = format!(" at line {} column {}", first.line(), first.column());
         let message = first.to_string();
         let message = message.strip_suffix(&tail).unwrap_or(&message);
-        Error::invalid_fields(vec![InvalidValue::at_path(Vec::new(), message).field(name)])
+        Error::invalid_fields(vec![InvalidValue::at(Vec::new(), message).field(name)])
     })
 }
 
@@ -81,12 +81,12 @@ pub(crate) fn collect(
         // A name that is not known is not known with any value.
         let placeholders = if invalid.is_unknown { &[] } else { placeholders };
         for placeholder in placeholders.iter().map(Some).chain([None]) {
-            if tries == 0 || !invalid_value::replace_at(&mut tree, &invalid.place, placeholder.cloned()) {
+            if tries == 0 || !invalid_value::put(&mut tree, &invalid.place, placeholder.cloned()) {
                 break;
             }
             tries -= 1;
             // What takes the place of an item that is taken away is another item.
-            let is_gone = placeholder.is_none() && removed.note_removed(&invalid.place);
+            let is_gone = placeholder.is_none() && removed.note(&invalid.place);
             match read(&tree) {
                 Err(same) if !is_gone && same.place.starts_with(&invalid.place) => {}
                 other => {
@@ -109,24 +109,24 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    struct SentForm {
+    struct Sent {
         count: u32,
         signed: Option<i8>,
         ratio: Option<f64>,
         kept: Option<Value>,
-        seats: Option<Vec<SentSeat>>,
+        seats: Option<Vec<Seat>>,
         name: Option<crate::base::ids::UserId>,
     }
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct SentSeat {
+    struct Seat {
         player: String,
         stack: u64,
     }
 
-    fn error_details(text: &str) -> Vec<(String, String)> {
-        let error = from_text::<SentForm>(text, "").unwrap_err();
+    fn told(text: &str) -> Vec<(String, String)> {
+        let error = from_text::<Sent>(text, "").unwrap_err();
         let errors = error.details()["errors"].as_array().unwrap().clone();
         let text = |error: &Value, member: &str| error[member].as_str().unwrap().to_owned();
         errors.iter().map(|error| (text(error, "field"), text(error, "detail"))).collect()
@@ -134,14 +134,14 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_read_by_value_and_values_are_kept_as_spelled() {
-        let sent: SentForm = from_text(
+        let sent: Sent = from_text(
             r#"{"count":2e1,"signed":-1.0,"ratio":1,"kept":[1.0,{"a":2e0}],"seats":[{"player":"a","stack":1e3}]}"#,
             "",
         )
         .unwrap();
         assert_eq!((sent.count, sent.signed, sent.ratio), (20, Some(-1), Some(1.0)));
         assert_eq!(sent.kept.unwrap().to_string(), r#"[1.0,{"a":2.0}]"#);
-        assert_eq!(sent.seats.unwrap(), [SentSeat { player: "a".to_owned(), stack: 1000 }]);
+        assert_eq!(sent.seats.unwrap(), [Seat { player: "a".to_owned(), stack: 1000 }]);
         for (text, number) in
             [("1.0", Some(1)), ("-0.0", Some(0)), ("1.5", None), ("-1", None), ("1e20", None), ("\"1\"", None)]
         {
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn each_member_that_does_not_fit_is_named() {
-        let fields = |text: &str| error_details(text).into_iter().map(|(field, _)| field).collect::<Vec<_>>();
+        let fields = |text: &str| told(text).into_iter().map(|(field, _)| field).collect::<Vec<_>>();
         assert_eq!(fields(r#"{"signed":"x","name":"a b","other":1}"#), ["name", "other", "signed", "count"]);
         assert_eq!(
             fields(r#"{"count":1,"seats":[{"player":1},{"player":"a","stack":1},5,{"stack":-1,"x":0}]}"#),
@@ -172,24 +172,18 @@ mod tests {
         );
         assert_eq!(fields(r#"{"count":1.5,"ratio":[]}"#), ["count", "ratio"]);
         assert_eq!(fields(r#"{"count":1,"count":2,"ratio":"x"}"#), ["ratio"], "the tree has it once");
-        assert_eq!(
-            error_details(r#"{"count":1,"count":2}"#),
-            [("count".to_owned(), "is given more than once".to_owned())]
-        );
-        assert_eq!(error_details("[1,2]"), [("body".to_owned(), "must be an object".to_owned())]);
-        assert_eq!(error_details("5"), [("body".to_owned(), "must be an object".to_owned())]);
-        assert_eq!(
-            error_details(r#"{"count":1,"seats":[["a",1]]}"#),
-            [("seats[0]".to_owned(), "must be an object".to_owned())]
-        );
+        assert_eq!(told(r#"{"count":1,"count":2}"#), [("count".to_owned(), "is given more than once".to_owned())]);
+        assert_eq!(told("[1,2]"), [("body".to_owned(), "must be an object".to_owned())]);
+        assert_eq!(told("5"), [("body".to_owned(), "must be an object".to_owned())]);
+        assert_eq!(told(r#"{"count":1,"seats":[["a",1]]}"#), [("seats[0]".to_owned(), "must be an object".to_owned())]);
     }
 
     #[test]
     fn a_large_input_is_not_read_again_and_again() {
         let many: Vec<Value> = (0..1000).map(|_| json!({ "player": 1, "stack": "x".repeat(3000) })).collect();
         let text = json!({ "count": 1, "seats": many }).to_string();
-        assert!((1..=2).contains(&error_details(&text).len()));
+        assert!((1..=2).contains(&told(&text).len()));
         let many: Vec<Value> = (0..1000).map(|_| json!({ "player": 1, "stack": "x" })).collect();
-        assert_eq!(error_details(&json!({ "count": 1, "seats": many }).to_string()).len(), FIELD_ERRORS_MAX);
+        assert_eq!(told(&json!({ "count": 1, "seats": many }).to_string()).len(), FIELD_ERRORS_MAX);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::document::merge::strategies::{MergeRules, Strategy as MergeStrategy};
-use crate::document::merge::{ConflictValues, Merged, Sides, merge};
+use crate::document::merge::{Merged, Sides, Values, merge};
 use crate::property_tests::cases;
 
 const EARLIER: Timestamp = Timestamp::from_millis(1_000);
@@ -153,7 +153,7 @@ fn a_conflict_tells_where_and_what_and_paths_are_escaped() {
     let found = merged(&state(1), &state(2), &state(3));
     let conflict = &found.conflicts[0];
     assert_eq!(conflict.path, "/a~1b/items/x~0y/n");
-    assert_eq!(conflict.values, ConflictValues { base: Some(json!(1)), local: Some(json!(2)), server: Some(json!(3)) });
+    assert_eq!(conflict.values, Values { base: Some(json!(1)), local: Some(json!(2)), server: Some(json!(3)) });
     assert_eq!(conflict.suggestion, Some(json!(3)), "the later one");
 }
 
@@ -208,11 +208,8 @@ proptest! {
     fn swapping_the_sides_swaps_local_and_server_and_nothing_else((base, local, server) in three_states()) {
         let there = merged(&base, &local, &server);
         let back = merged_at(&base, &server, &local, (LATER, EARLIER), &MergeRules::default());
-        let swapped = |found: &Merged| -> Vec<(String, ConflictValues)> {
-            let swap = |values: ConflictValues| {
-                let ConflictValues { base, local, server } = values;
-                ConflictValues { base, local: server, server: local }
-            };
+        let swapped = |found: &Merged| -> Vec<(String, Values)> {
+            let swap = |Values { base, local, server }: Values| Values { base, local: server, server: local };
             let mut all: Vec<_> = found.conflicts.iter().map(|c| (c.path.clone(), swap(c.values.clone()))).collect();
             all.sort_by(|one, other| one.0.cmp(&other.0));
             all

@@ -21,13 +21,12 @@ use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::document::scope::DocumentGrant;
 use crate::document::visibility::Viewer;
-use crate::live::hub::{HubSubscription, RingRead};
+use crate::live::hub::{RingRead, Subscription};
 use crate::live::presence::{Presence, PresenceSubscription};
 use crate::live::relocations::MovedDocument;
 use crate::live::topics::{Interest, WakeReason};
-use crate::store::{EventFilter, Reader};
+use crate::store::{Filter, Reader};
 
 /// How often a snapshot is begun anew because a document was dropped from memory just when it was looked for.
 const SNAPSHOT_ATTEMPTS_MAX: usize = 20;
@@ -104,22 +103,11 @@ pub(crate) struct Follower {
     pub counts: bool,
 }
 
-/// `interest` as far as the credential of `viewer` reaches: of a collection that it does not reach as a whole, its
-/// single documents there. So whatever is asked of a collection needs to know nothing of scopes.
-fn reached(mut interest: Interest, viewer: &Viewer) -> Interest {
-    let Some(scope) = viewer.credential_scope() else { return interest };
-    let single =
-        scope.grants().iter().map(DocumentGrant::name).filter(|name| interest.collections.contains(&name.collection));
-    interest.documents.extend(single.cloned().collect::<Vec<_>>());
-    interest.collections.retain(|collection| scope.reaches_collection(collection));
-    interest
-}
-
 /// Someone who follows documents.
 pub(crate) struct Follow {
     reads: Reads,
     viewer: Viewer,
-    subscription: HubSubscription,
+    subscription: Subscription,
     presence_subscription: PresenceSubscription,
     cursor: Seq,
     /// Changes of access up to here are in what it was told: as it may see it now, it can go on from there.
@@ -155,18 +143,16 @@ impl Follow {
         interest: Interest,
         resume: Option<&str>,
     ) -> Result<(Self, Item)> {
-        let Follower { viewer, counts } = follower;
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
-        let subscription = reads.hub.subscribe(Arc::new(reached(interest, &viewer)));
+        let subscription = reads.hub.subscribe(Arc::new(interest));
         presence.load_participants(subscription.interest()).await;
+        let Follower { viewer, counts } = follower;
         let named = subscription.interest().documents.iter().cloned();
-        // A program that acts for the owner is nobody whom others wait for.
-        let counts = counts && (viewer.user().is_some() || viewer.credential_scope().is_none());
         let barred = if counts { reads.unreadable(named, &viewer).await? } else { HashSet::new() };
         let user = counts.then(|| viewer.user_id()).transpose()?;
         let presence_subscription = presence.subscribe(user, Arc::clone(subscription.interest()), &barred);
         // Who is there already is told once what was missed is.
-        subscription.wake_later(WakeReason::PRESENCE);
+        subscription.remind(WakeReason::PRESENCE);
         let recoveries = reads.hub.recoveries();
         let (moved_before, relocations_read) =
             reads.hub.relocations().present(|name| subscription.interest().covers(name));
@@ -228,7 +214,7 @@ impl Follow {
                 RingRead::Events { events, reached, all, durable } => {
                     let events = match self.readable(events) {
                         ReadableEvents::Told(events) => events,
-                        other => return self.access_item(other).await,
+                        other => return self.tell_access(other).await,
                     };
                     (self.cursor, self.caught_up) = (reached, all);
                     self.access_known = self.access_known.max(reached);
@@ -260,7 +246,7 @@ impl Follow {
         };
         self.presence_due = false;
         if more {
-            self.subscription.wake_later(WakeReason::PRESENCE);
+            self.subscription.remind(WakeReason::PRESENCE);
         }
         Ok((!frames.is_empty()).then_some(Item::Presence(frames)))
     }
@@ -295,7 +281,7 @@ impl Follow {
         };
         let read = self
             .reads
-            .read(move |reader| {
+            .ask(move |reader| {
                 let filter = filter(reader, &interest, None)?;
                 let bytes_max = limits::STREAM_WRITE_BYTES_MAX;
                 let events = reader.events_between(&filter, after, to, PAGE_EVENTS, bytes_max)?;
@@ -319,15 +305,15 @@ impl Follow {
                 self.access_known = self.access_known.max(reached);
                 Ok((!events.is_empty()).then_some(Item::Changes(events)))
             }
-            other => self.access_item(other).await.map(Some),
+            other => self.tell_access(other).await.map(Some),
         }
     }
 
     async fn resume(&mut self, text: &str) -> Result<Item> {
         let Some(mut from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
-        let known = self.check_position(from).await?;
+        let known = self.look_up(from).await?;
         if known != PositionStatus::Here {
-            match (self.translate_position(from).await?, known) {
+            match (self.of_another_log(from).await?, known) {
                 (Some(here), _) => from = here,
                 (None, PositionStatus::Trimmed) => return self.snapshot(Reason::Trimmed).await,
                 (None, _) => return self.snapshot(Reason::Diverged).await,
@@ -336,7 +322,7 @@ impl Follow {
         if self.knew_lost_documents(from).await? {
             return self.snapshot(Reason::Diverged).await;
         }
-        self.expect_durability_notice(from);
+        self.owe_durability(from);
         let known = self.reads.hub.gate().head().0;
         let mut in_memory = self.reads.hub.gate().covers_after(from.seq());
         if !in_memory {
@@ -367,11 +353,11 @@ impl Follow {
         if names.is_empty() {
             return Ok(false);
         }
-        self.reads.read(move |reader| any_not_stored(reader, &names, from.seq())).await
+        self.reads.ask(move |reader| any_not_stored(reader, &names, from.seq())).await
     }
 
     /// Whoever comes back may have been told of changes that were not on disk then, and have missed that they are now.
-    fn expect_durability_notice(&mut self, from: Position) {
+    fn owe_durability(&mut self, from: Position) {
         if self.only_volatile() {
             return;
         }
@@ -394,7 +380,7 @@ impl Follow {
 
     /// Where a position of another server's log is in this one: a document that moved has other seqs here and the same
     /// hashes. Only whoever follows a single document can say which chain is meant.
-    async fn translate_position(&self, position: Position) -> Result<Option<Position>> {
+    async fn of_another_log(&self, position: Position) -> Result<Option<Position>> {
         let interest = self.subscription.interest();
         match (interest.collections.is_empty(), interest.documents.len(), interest.documents.iter().next()) {
             (true, 1, Some(name)) => Ok(self.reads.by_hash(name, position).await?.map(|(here, _)| here)),
@@ -403,12 +389,12 @@ impl Follow {
     }
 
     /// Whether a position names a place in this log.
-    async fn check_position(&self, position: Position) -> Result<PositionStatus> {
+    async fn look_up(&self, position: Position) -> Result<PositionStatus> {
         let Position::After { seq, hash } = position else { return Ok(PositionStatus::Here) };
         if let Some(event) = self.reads.hub.gate().get(seq) {
             return Ok(if event.hash.short() == hash { PositionStatus::Here } else { PositionStatus::Nowhere });
         }
-        let found = self.reads.read(move |reader| reader.event_at(seq)).await?;
+        let found = self.reads.ask(move |reader| reader.event_at(seq)).await?;
         Ok(match found {
             Some((stored, _)) if stored.short() == hash => PositionStatus::Here,
             Some(_) => PositionStatus::Nowhere,
@@ -451,7 +437,7 @@ impl Follow {
         let (remembered_after, viewer) = (lost_changes.until, self.viewer.clone());
         let (stored, last, base, lost) = self
             .reads
-            .read(move |reader| {
+            .ask(move |reader| {
                 let filter = filter(reader, &interest, Some(viewer))?;
                 let base_before = reader.base_seq(&filter)?;
                 let stored = reader.count_between(&filter, after, durable)?;
@@ -511,7 +497,7 @@ impl Follow {
             let gone = interest.names_without(&documents).filter(|name| !moved(name)).collect();
             check_count(documents.len())?;
             for document in &documents {
-                self.track_undurable(document);
+                self.note_undurable(document);
             }
             return Ok(Item::Snapshot { reason, documents, gone, position });
         }
@@ -553,7 +539,7 @@ impl Follow {
         Some(Present { position, head, missing, documents })
     }
 
-    fn track_undurable(&mut self, document: &Document) {
+    fn note_undurable(&mut self, document: &Document) {
         if !document.meta.volatile && document.seq > self.reads.hub.gate().durable() {
             self.undurable = self.undurable.max(Some(document.seq));
         }
@@ -571,7 +557,7 @@ impl Follow {
             let documents = load_cold(reader, &missing, &interest, &viewer)?;
             Ok((missing, documents))
         };
-        self.reads.read(load).await
+        self.reads.ask(load).await
     }
 }
 
@@ -584,11 +570,11 @@ enum PositionStatus {
 
 /// What the disk is asked for. `viewer`: without what they may not read. Looked up each time: a document may have come
 /// into being since.
-fn filter(reader: &Reader, interest: &Interest, viewer: Option<Viewer>) -> Result<EventFilter> {
+fn filter(reader: &Reader, interest: &Interest, viewer: Option<Viewer>) -> Result<Filter> {
     let mut documents = Vec::with_capacity(interest.documents.len());
     for name in &interest.documents {
         let readable = |meta: &Arc<Meta>| viewer.as_ref().is_none_or(|viewer| meta.may_read(viewer));
         documents.extend(reader.meta(name)?.filter(readable).map(|meta| meta.key));
     }
-    Ok(EventFilter { documents, collections: interest.collections.iter().cloned().collect(), viewer })
+    Ok(Filter { documents, collections: interest.collections.iter().cloned().collect(), viewer })
 }

@@ -30,7 +30,7 @@ pub(crate) struct LogEnd {
 }
 
 /// See the module. Owned by the engine's thread, so that nothing of it is behind a lock.
-pub(crate) struct EngineState {
+pub(crate) struct State {
     pub documents: DocumentCache,
     pub relocations: Relocations,
     pub kept_answers: KeptAnswers,
@@ -44,7 +44,7 @@ pub(crate) struct EngineState {
     pub pending_repairs: Vec<DocumentRepair>,
 }
 
-impl EngineState {
+impl State {
     /// The state of an engine that has decided nothing yet.
     pub(crate) fn new(log_end: LogEnd, relocations: Relocations) -> Self {
         Self {

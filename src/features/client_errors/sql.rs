@@ -11,7 +11,7 @@ use crate::store::sql_error;
 
 /// An error with its history.
 #[derive(Clone, Debug)]
-pub(crate) struct StoredClientError {
+pub(crate) struct Seen {
     /// See [`ClientError::fingerprint`].
     pub fingerprint: String,
     /// As it was told last.
@@ -27,7 +27,7 @@ pub(crate) struct StoredClientError {
 
 /// Notes that `error` happened `count` times more, and forgets those that were longest not seen past the bound. Returns
 /// how often it happened in all.
-pub(crate) fn record(
+pub(crate) fn note(
     conn: &Connection,
     error: &ClientError,
     reported_by: &str,
@@ -65,17 +65,17 @@ pub(crate) fn record(
 }
 
 /// A page of errors, those last seen first, before the place `before`; one more than `limit` if there are more.
-pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<StoredClientError>> {
+pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<Seen>> {
     let sql = "SELECT fingerprint, message, stack, url, user_agent, app_version, reported_by, count, first_seen,
                       last_seen, place
                FROM client_errors WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let read = || conn.prepare_cached(sql)?.query_map((before, limit), read_row)?.collect::<rusqlite::Result<_>>();
+    let read = || conn.prepare_cached(sql)?.query_map((before, limit), seen)?.collect::<rusqlite::Result<_>>();
     read().map_err(sql_error)
 }
 
-fn read_row(row: &Row<'_>) -> rusqlite::Result<StoredClientError> {
-    Ok(StoredClientError {
+fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
+    Ok(Seen {
         fingerprint: row.get(0)?,
         error: ClientError {
             message: row.get(1)?,

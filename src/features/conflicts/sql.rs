@@ -4,7 +4,7 @@ use rusqlite::types::{Type, Value as SqlValue};
 use rusqlite::{OptionalExtension, Row};
 use serde_json::Value;
 
-use super::rules::{MergedPath, Resolution};
+use super::rules::{Place, Resolution};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Version};
@@ -17,11 +17,11 @@ const ROWS_MAX: u32 = 100_000;
 
 /// A place that both sides changed, as it is kept.
 #[derive(Clone, Debug)]
-pub(crate) struct StoredConflict {
+pub(crate) struct Kept {
     /// Rises with time.
     pub number: i64,
     pub document: DocumentName,
-    pub place: MergedPath,
+    pub place: Place,
     /// The document's version that the merge made.
     pub version: Version,
     /// Whose edits they were: the scope of their viewer.
@@ -31,7 +31,7 @@ pub(crate) struct StoredConflict {
     pub resolved_at: Option<Timestamp>,
 }
 
-impl StoredConflict {
+impl Kept {
     /// Whether a person has still to decide.
     pub(crate) fn is_open(&self) -> bool {
         self.place.resolution.is_none()
@@ -40,7 +40,7 @@ impl StoredConflict {
 
 /// Whose rows, and of which document.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ConflictFilter {
+pub(crate) struct Filter {
     pub document: Option<DocumentName>,
     /// Whether it is open.
     pub open: Option<bool>,
@@ -61,7 +61,7 @@ const COLUMNS: &str = "c.number, c.id, d.collection, d.id, c.path, c.rule, c.bas
 pub(crate) fn insert(
     conn: &Connection,
     key: i64,
-    place: &MergedPath,
+    place: &Place,
     (version, who, at): (u64, &str, Timestamp),
 ) -> Result<()> {
     let sql =
@@ -109,14 +109,14 @@ pub(crate) fn remove(conn: &Connection, key: i64) -> Result<()> {
     conn.execute("DELETE FROM conflicts WHERE document = ?1", [key]).map(drop).map_err(sql_error)
 }
 
-pub(crate) fn find(conn: &Connection, id: &str) -> Result<Option<StoredConflict>> {
+pub(crate) fn find(conn: &Connection, id: &str) -> Result<Option<Kept>> {
     let sql = format!("SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document WHERE c.id = ?1");
     let mut statement = conn.prepare_cached(&sql).map_err(sql_error)?;
     statement.query_row([id], read).optional().map_err(sql_error)
 }
 
 /// The open conflicts of a document that are of `who`.
-pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<StoredConflict>> {
+pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<Kept>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document
          WHERE c.document = ?1 AND c.made_by = ?2 AND c.resolution IS NULL"
@@ -128,10 +128,10 @@ pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<Stor
 /// At most `limit` rows, open ones first, then the newest; of the audit the newest.
 pub(crate) fn page(
     conn: &Connection,
-    filter: &ConflictFilter,
+    filter: &Filter,
     after: Option<ConflictCursor>,
     limit: usize,
-) -> Result<Vec<StoredConflict>> {
+) -> Result<Vec<Kept>> {
     let first = if filter.audit { "c.number IS NULL" } else { "c.resolution IS NULL" };
     let sql = format!(
         "SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document
@@ -157,7 +157,7 @@ fn text(value: &Option<Value>) -> SqlValue {
     value.as_ref().map_or(SqlValue::Null, |value| SqlValue::Text(value.to_string()))
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<StoredConflict> {
+fn read(row: &Row<'_>) -> rusqlite::Result<Kept> {
     let json = |column: usize| -> rusqlite::Result<Option<Value>> {
         let failed = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
         row.get::<_, Option<String>>(column)?.map(|text| serde_json::from_str(&text).map_err(failed)).transpose()
@@ -170,10 +170,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredConflict> {
     let damaged = |error: crate::base::error::Error| {
         rusqlite::Error::FromSqlConversionFailure(2, Type::Text, error.message().to_owned().into())
     };
-    Ok(StoredConflict {
+    Ok(Kept {
         number: row.get(0)?,
         document: name.map_err(damaged)?,
-        place: MergedPath {
+        place: Place {
             id: row.get(1)?,
             path: row.get(4)?,
             rule: row.get(5)?,

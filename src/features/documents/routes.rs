@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{OpenApi, ToSchema};
@@ -18,10 +18,10 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::ACTION_TYPE_LENGTH_MAX;
 use crate::document::access::Access;
-use crate::document::decide::{Expected, Request, WriteOperation, not_found_error};
+use crate::document::decide::{Expected, Operation, Request, absent};
 use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
-use crate::document::visibility::{Audience, Viewer, redact_state};
+use crate::document::visibility::{Audience, redact_state};
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
 use crate::http::page::{Page, PageRequest, encode_cursor};
@@ -32,29 +32,27 @@ use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::request::preconditions::is_unchanged;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::{ChangeRefusals, IfNoneMatch, Preconditions, WriteHeaders};
-use crate::http::response::success::{Success, not_modified};
+use crate::http::response::openapi::{IfNoneMatch, Preconditions, WriteHeaders};
 
 mod access;
 mod batch;
 mod description;
 mod document_stream;
 mod schemas;
+mod sent;
 mod stream_page;
 mod streams;
-mod write_request;
 mod writes;
 
 use description::{
-    ActProblems, CreateProblems, CreateResponses, DeleteProblems, DocumentProblems, ListProblems, PatchProblems,
-    PutProblems, PutResponses, ReadResponses, WriteResponses,
+    ActProblems, CreateProblems, Created, CreatedOrWritten, DeleteProblems, DocumentProblems, ListProblems,
+    PatchProblems, PutProblems, Read, Written,
 };
 use schemas::{
-    Acted, BatchResults, DocumentSchema, EventSchema, HistoryPageSchema, ListedDocumentSchema, NotDurable,
-    PatchOperationSchema,
+    Acted, BatchResults, Document as DocumentSchema, Event, HistoryPage, ListedDocument, NotDurable, PatchOperation,
 };
-use write_request::WriteRequest;
-use writes::ResponseContent;
+use sent::WriteRequest;
+use writes::Shows;
 
 /// The schemas of these calls.
 #[derive(OpenApi)]
@@ -67,8 +65,8 @@ use writes::ResponseContent;
     CreateBody,
     DocumentSchema,
     schemas::DocumentAccess,
-    EventSchema,
-    HistoryPageSchema,
+    Event,
+    HistoryPage,
     NotDurable,
     PutBody,
     RollbackBody
@@ -100,11 +98,10 @@ struct CreateBody {
     state: Map<String, Value>,
     /// Who sees everything in it; left out: its creator.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-    #[serde(default, deserialize_with = "Viewer::deserialize_optional_id")]
     host: Option<UserId>,
     /// Who may do what with it besides the host.
     #[serde(default)]
-    #[schema(value_type = schemas::AccessSchema)]
+    #[schema(value_type = schemas::Access)]
     access: Access,
 }
 
@@ -116,7 +113,7 @@ struct CreateBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}", operation_id = "createDocument", tag = "documents",
     params(CollectionPath, Caller, Preconditions, WriteHeaders), request_body = CreateBody,
-    responses(CreateResponses, CreateProblems, ChangeRefusals),
+    responses(Created, CreateProblems),
 )]
 async fn create(
     State(api): State<Api>,
@@ -126,10 +123,10 @@ async fn create(
     let (CreateBody { id, state, host, access }, expected) = sent.object()?;
     let request = Request {
         name: DocumentName { collection, id: id_or_new(&api, id)? },
-        operation: WriteOperation::Create { state: Value::Object(state), host, access },
+        operation: Operation::Create { state: Value::Object(state), host, access },
         expected,
     };
-    sent.execute(&api, vec![request], ResponseContent::Document).await
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 fn id_or_new(api: &Api, id: Option<DocumentId>) -> Result<DocumentId> {
@@ -155,13 +152,13 @@ struct PutBody {
 #[utoipa::path(
     put, path = "/api/v1/{collection}/{id}", operation_id = "putDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = PutBody,
-    responses(PutResponses, PutProblems, ChangeRefusals),
+    responses(CreatedOrWritten, PutProblems),
 )]
 async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (PutBody { state, expected_version }, expected) = sent.object()?;
-    let operation = WriteOperation::Put { state: Value::Object(state) };
+    let operation = Operation::Put { state: Value::Object(state) };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
-    sent.execute(&api, vec![request], ResponseContent::Document).await
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 /// Change parts of a document's state
@@ -172,9 +169,9 @@ async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Wri
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
     request_body(content(
         (Object = "application/merge-patch+json"),
-        (Vec<PatchOperationSchema> = "application/json-patch+json"),
+        (Vec<PatchOperation> = "application/json-patch+json"),
     )),
-    responses(WriteResponses<DocumentSchema>, PatchProblems, ChangeRefusals),
+    responses(Written<DocumentSchema>, PatchProblems),
 )]
 async fn patch(
     State(api): State<Api>,
@@ -186,8 +183,8 @@ async fn patch(
         _ => sent.body.parse().map(|patch| ClientPatch::Merge(Value::Object(patch))),
     };
     let (patch, expected) = sent.with_conditions(patch)?;
-    let request = Request { name, operation: WriteOperation::Patch(patch), expected };
-    sent.execute(&api, vec![request], ResponseContent::Document).await
+    let request = Request { name, operation: Operation::Patch(patch), expected };
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 /// Delete a document
@@ -197,7 +194,7 @@ async fn patch(
 #[utoipa::path(
     delete, path = "/api/v1/{collection}/{id}", operation_id = "deleteDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
-    responses(WriteResponses<DocumentSchema>, DeleteProblems, ChangeRefusals),
+    responses(Written<DocumentSchema>, DeleteProblems),
 )]
 async fn delete(
     State(api): State<Api>,
@@ -205,8 +202,8 @@ async fn delete(
     sent: WriteRequest,
 ) -> HandlerResult<Response> {
     let ((), expected) = sent.with_conditions(Ok(()))?;
-    let request = Request { name, operation: WriteOperation::Delete, expected };
-    sent.execute(&api, vec![request], ResponseContent::Document).await
+    let request = Request { name, operation: Operation::Delete, expected };
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 /// What to do.
@@ -232,22 +229,22 @@ struct ActionBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/actions", operation_id = "act", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = ActionBody,
-    responses(WriteResponses<Acted>, ActProblems, ChangeRefusals),
+    responses(Written<Acted>, ActProblems),
 )]
 async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (ActionBody { r#type, payload, patch, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: action(r#type, payload, patch, "patch")?, expected };
-    sent.execute(&api, vec![request], ResponseContent::Event).await
+    sent.carry_out(&api, vec![request], Shows::Event).await
 }
 
 /// An action whose patch was sent as `field`. Error: `Invalid` for a patch without operations.
-fn action(kind: ActionType, payload: Option<Value>, patch: Option<ClientPatch>, field: &str) -> Result<WriteOperation> {
+fn action(kind: ActionType, payload: Option<Value>, patch: Option<ClientPatch>, field: &str) -> Result<Operation> {
     if patch.as_ref().is_some_and(ClientPatch::is_empty) {
         return Err(Error::invalid_field(field, "has no operation; leave it out"));
     }
     let payload = payload.unwrap_or_else(|| Value::Object(Map::new()));
-    Ok(WriteOperation::Action { kind: kind.0, payload, patch })
+    Ok(Operation::Action { kind: kind.0, payload, patch })
 }
 
 /// The type of an action, within its alphabet.
@@ -286,7 +283,7 @@ struct RollbackBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/rollback", operation_id = "rollBack", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = RollbackBody,
-    responses(PutResponses, ActProblems, ChangeRefusals),
+    responses(CreatedOrWritten, ActProblems),
 )]
 async fn rollback(
     State(api): State<Api>,
@@ -295,8 +292,8 @@ async fn rollback(
 ) -> HandlerResult<Response> {
     let (RollbackBody { to_version, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
-    let request = Request { name, operation: WriteOperation::Rollback { to: to_version }, expected };
-    sent.execute(&api, vec![request], ResponseContent::Document).await
+    let request = Request { name, operation: Operation::Rollback { to: to_version }, expected };
+    sent.carry_out(&api, vec![request], Shows::Document).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -317,7 +314,7 @@ struct ReadQuery {
     operation_id = "readDocument",
     tag = "documents",
     params(DocumentPath, Caller, ReadQuery, IfNoneMatch),
-    responses(ReadResponses, DocumentProblems)
+    responses(Read, DocumentProblems)
 )]
 async fn read(
     State(api): State<Api>,
@@ -331,7 +328,7 @@ async fn read(
         Some(version) => {
             let document = api.reads.document_at(&name, version, &viewer).await?;
             if document.is_deleted() {
-                return Err(not_found_error(&name, Some(&document)).into());
+                return Err(absent(&name, Some(&document)).into());
             }
             document
         }
@@ -339,10 +336,10 @@ async fn read(
     let unchanged = is_unchanged(&headers, &document, &viewer)?;
     let audience = document.meta.audience(&viewer);
     let mut response = if unchanged {
-        not_modified()
+        StatusCode::NOT_MODIFIED.into_response()
     } else {
         let json = [(CONTENT_TYPE, const { HeaderValue::from_static("application/json") })];
-        (json, render_document(&api, &document, audience)?).into_response()
+        (json, shown(&api, &document, audience)?).into_response()
     };
     let tag = HeaderValue::try_from(format!("\"{}\"", document.tag())).map_err(Error::internal)?;
     let position = HeaderValue::try_from(document.position().to_string()).map_err(Error::internal)?;
@@ -352,7 +349,7 @@ async fn read(
 }
 
 /// A document as `audience` gets it.
-fn render_document(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes> {
+fn shown(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes> {
     let durable = document.seq <= api.reads.hub.gate().durable();
     document.render(audience, durable)
 }
@@ -360,7 +357,7 @@ fn render_document(api: &Api, document: &Document, audience: Audience<'_>) -> Re
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct DocumentListQuery {
+struct ListQuery {
     /// Most documents in the page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<usize>,
@@ -383,14 +380,14 @@ enum Include {
 /// here is not what it is there.
 #[utoipa::path(
     get, path = "/api/v1/{collection}", operation_id = "listDocuments", tag = "documents",
-    params(CollectionPath, Caller, DocumentListQuery),
-    responses((status = 200, description = "A page of them.", body = Page<ListedDocumentSchema>), ListProblems),
+    params(CollectionPath, Caller, ListQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ListedDocument>), ListProblems),
 )]
 async fn list(
     State(api): State<Api>,
     CollectionPath(collection): CollectionPath,
     Caller { viewer, .. }: Caller,
-    Query(query): Query<DocumentListQuery>,
+    Query(query): Query<ListQuery>,
 ) -> HandlerResult<Response> {
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let after = page.parse_after(DocumentId::new)?;
@@ -418,7 +415,7 @@ async fn list(
         items.push(item);
     }
     let next_cursor = listed.last().filter(|_| more).map(|entry| encode_cursor(entry.meta.name.id.as_str()));
-    Ok(json(Success::Done, &Page { items, next_cursor })?)
+    Ok(json(StatusCode::OK, &Page { items, next_cursor })?)
 }
 
 /// The refusal of a position that is not in this log, where the caller must read anew.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::state::{Combatant, Encounter, EncounterStatus, HitPoints};
+use super::state::{Combatant, Encounter, HitPoints, Status};
 use crate::base::ids::UserId;
 use crate::document::merge::strategies::{MergeRules, Strategy};
 use crate::document::rules::Rejection;
@@ -28,7 +28,7 @@ pub(super) fn consistent(mut merged: Value) -> Result<Encounter, Rejection> {
         combatants.into_iter().flatten().for_each(|(_, combatant)| clamp(combatant));
     }
     if let Value::Object(members) = &mut merged {
-        repair_order(members);
+        mend_order(members);
     }
     let mut encounter = Encounter::read(&merged)?;
     for combatant in encounter.combatants.values_mut() {
@@ -55,7 +55,7 @@ fn clamp(combatant: &mut Value) {
 }
 
 /// Both sides may have added, removed and ordered combatants: the order follows who is there.
-fn repair_order(merged: &mut Map<String, Value>) {
+fn mend_order(merged: &mut Map<String, Value>) {
     let there = merged.get("combatants").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut order: Vec<String> = Vec::new();
     let named = merged.get("order").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
@@ -80,7 +80,7 @@ fn repair_order(merged: &mut Map<String, Value>) {
 
 /// What a player's edits make of `before`: what their actions could do to their own combatants. Error: it goes beyond.
 pub(super) fn as_player(before: Encounter, merged: &Encounter, player: &UserId) -> Result<Encounter, Rejection> {
-    if before.status == EncounterStatus::Completed {
+    if before.status == Status::Completed {
         return Err(Rejection::new("the encounter is completed: it takes only note"));
     }
     let mut after = before;

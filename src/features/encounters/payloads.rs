@@ -10,7 +10,7 @@ use crate::document::rules::Rejection;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NoPayload {}
+pub(super) struct Nothing {}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -47,12 +47,12 @@ pub(super) struct StatBlock {
 /// What is taken of a document of `parties`.
 #[derive(Deserialize)]
 pub(super) struct Party {
-    pub members: Vec<PartyMember>,
+    pub members: Vec<Member>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PartyMember {
+pub(super) struct Member {
     pub name: String,
     pub player_id: Option<UserId>,
     pub dexterity: Option<i64>,
@@ -94,7 +94,7 @@ pub(super) struct RollInitiative {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ReorderCombatants {
+pub(super) struct Reorder {
     pub order: Vec<String>,
 }
 
@@ -178,7 +178,7 @@ pub(super) struct SetCounter {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct AddNote {
+pub(super) struct Note {
     pub text: Option<String>,
 }
 

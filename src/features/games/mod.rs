@@ -20,7 +20,6 @@ pub(crate) mod migrate_cancel;
 pub(crate) mod migrate_in;
 pub(crate) mod migrate_out;
 pub(crate) mod options;
-pub(crate) mod places;
 pub(crate) mod problems;
 pub(crate) mod protocol;
 pub(crate) mod reconnect;
@@ -36,7 +35,6 @@ use std::sync::Arc;
 
 use self::departures::Departures;
 use self::options::GameOptions;
-use self::places::Seats;
 use self::sql::persist::{COLLECTION, GamesHook, SeatedPlayers, StoredMoves};
 use crate::base::error::Result;
 use crate::base::ids::Collection;
@@ -56,17 +54,14 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     };
     let departures = Departures::default();
     Ok(feature
-        .tag("games", "Seats, coming back, ending, storing and moving games.")
         .routes(routes::router(options.token_lifetime(), departures.clone()))
         .problems(problems::PROBLEMS)
         .hook(GamesHook { memory: Arc::clone(memory), presence: Arc::clone(presence) })
         .job(cleanup::cleanup_job(cleanup::Cleanup::new(&options, context.api)))
-        .task(move |api| migrate_out::resume_migrations(api, departures))
+        .task(move |api| migrate_out::keep_moving(api, departures))
         .provides(ServerParts {
             participants: Some(Arc::new(participants)),
-            places: Some(Arc::new(Seats::new(context.api))),
             relocations: Some(Arc::new(StoredMoves)),
-            relocation_paths: Some(routes::RELOCATION_PATHS),
             ..ServerParts::default()
         }))
 }

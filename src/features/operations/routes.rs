@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,13 +19,12 @@ use crate::features::operations::backups::Backups;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
-use crate::http::response::json::{json, not_ready};
+use crate::http::response::json::json;
 use crate::http::response::openapi::{CommonProblems, problems};
-use crate::http::response::success::Success;
 use crate::jobs::sql::note_believed_clock;
 
 pub(crate) mod backups;
-pub(crate) mod front_page;
+pub(crate) mod front;
 pub(crate) mod jobs;
 mod rescue;
 
@@ -51,7 +51,7 @@ struct Liveness {
     responses((status = 200, description = "The process lives.", body = Liveness), CommonProblems),
 )]
 async fn alive() -> HandlerResult<Response> {
-    Ok(json(Success::Done, &Liveness { status: "alive" })?)
+    Ok(json(StatusCode::OK, &Liveness { status: "alive" })?)
 }
 
 /// How the server is.
@@ -60,8 +60,8 @@ async fn alive() -> HandlerResult<Response> {
 struct Readiness {
     /// `ready`, or `unavailable` when no further change is taken.
     status: &'static str,
-    storage: StorageStatus,
-    backlog: BacklogStatus,
+    storage: Storage,
+    backlog: Backlog,
     /// When something was last stored; null: not yet.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_commit: Option<Timestamp>,
@@ -76,7 +76,7 @@ struct Readiness {
     documents_in_memory: usize,
     /// Bytes of the write-ahead log that are in use, as of the newest look.
     wal_bytes: u64,
-    clock: ClockStatus,
+    clock: Clock,
     /// The newest backup that verified; null: there is none.
     last_backup: Option<LastBackup>,
 }
@@ -100,8 +100,7 @@ impl LastBackup {
 
 /// Whether the wall clock is believed.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Clock)]
-struct ClockStatus {
+struct Clock {
     /// `false`: nothing is removed by its time.
     trusted: bool,
     /// Why not.
@@ -110,7 +109,7 @@ struct ClockStatus {
     doubt: Option<String>,
 }
 
-impl ClockStatus {
+impl Clock {
     fn of(api: &Api) -> Self {
         let doubt = api.clock_trust.doubt().map(|doubt| doubt.to_string());
         Self { trusted: doubt.is_none(), doubt }
@@ -119,8 +118,7 @@ impl ClockStatus {
 
 /// How storage is.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Storage)]
-struct StorageStatus {
+struct Storage {
     state: StorageState,
     /// `degraded`: why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,7 +139,7 @@ struct StorageStatus {
     /// What is done in the background and fails, until it succeeds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    errors: Vec<BackgroundErrorStatus>,
+    errors: Vec<BackgroundError>,
     /// The database file, when a rescue has written another than that of the data directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
@@ -159,20 +157,17 @@ enum StorageState {
 
 /// Something that is done in the background and fails.
 #[derive(Serialize, ToSchema)]
-#[schema(as = BackgroundError)]
-struct BackgroundErrorStatus {
+struct BackgroundError {
     /// `scrub`, `comparison`, `checkpoint` or `revocation-journal`.
     task: &'static str,
-    /// Since when.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// Why it failed last.
     reason: String,
 }
 
-impl StorageStatus {
-    fn of(report: &health::HealthReport) -> Self {
-        let error = |(task, error): (&&'static str, &health::BackgroundError)| BackgroundErrorStatus {
+impl Storage {
+    fn of(report: &health::Report) -> Self {
+        let error = |(task, error): (&&'static str, &health::BackgroundError)| BackgroundError {
             task,
             at: error.at,
             reason: error.reason.clone(),
@@ -187,8 +182,8 @@ impl StorageStatus {
             file: report.rescued_to.as_ref().map(|path| path.display().to_string()),
         };
         match &report.storage {
-            health::StorageHealth::Well => storage,
-            health::StorageHealth::Degraded { reason, full, since, .. } => Self {
+            health::Storage::Well => storage,
+            health::Storage::Degraded { reason, full, since, .. } => Self {
                 state: StorageState::Degraded,
                 reason: Some(reason.clone()),
                 full: Some(*full),
@@ -201,8 +196,7 @@ impl StorageStatus {
 
 /// What waits for the disk.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Backlog)]
-struct BacklogStatus {
+struct Backlog {
     events: usize,
     /// Their size.
     bytes: usize,
@@ -225,11 +219,14 @@ async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups
         let ring = api.reads.hub.gate();
         (ring.head().0, ring.durable())
     };
-    let is_ready = api.engine.is_running() && !report.past_bound;
+    let (status, word) = match api.engine.is_running() && !report.past_bound {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
     let answer = Readiness {
-        status: if is_ready { "ready" } else { "unavailable" },
-        storage: StorageStatus::of(&report),
-        backlog: BacklogStatus { events: report.backlog_events, bytes: report.backlog_bytes },
+        status: word,
+        storage: Storage::of(&report),
+        backlog: Backlog { events: report.backlog_events, bytes: report.backlog_bytes },
         last_commit: report.last_commit,
         seq: seq.0,
         durable_seq: durable.0,
@@ -237,10 +234,10 @@ async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups
         failures: report.failures,
         documents_in_memory: api.reads.hub.documents_count(),
         wal_bytes: report.wal_bytes,
-        clock: ClockStatus::of(&api),
+        clock: Clock::of(&api),
         last_backup: backups.last_good().map(|at| LastBackup::of(at, api.clock.now())),
     };
-    Ok(if is_ready { json(Success::Done, &answer)? } else { not_ready(&answer)? })
+    Ok(json(status, &answer)?)
 }
 
 /// Confirm the wall clock
@@ -250,7 +247,7 @@ async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups
 #[utoipa::path(
     post, path = "/api/v1/admin/clock/confirm", operation_id = "confirmClock", tag = "operations",
     params(Caller),
-    responses((status = 200, description = "It is believed as it is now.", body = ClockStatus), ConfirmProblems),
+    responses((status = 200, description = "It is believed as it is now.", body = Clock), ConfirmProblems),
 )]
 async fn confirm_clock(State(api): State<Api>, caller: Caller) -> HandlerResult<Response> {
     caller.require_administrator()?;
@@ -259,7 +256,7 @@ async fn confirm_clock(State(api): State<Api>, caller: Caller) -> HandlerResult<
     if let Err(error) = api.engine.rows(note_believed_clock).await {
         tracing::warn!(%error, "that the clock was confirmed is not stored: a start within the hour doubts it again");
     }
-    Ok(json(Success::Done, &ClockStatus::of(&api))?)
+    Ok(json(StatusCode::OK, &Clock::of(&api))?)
 }
 
 problems! {

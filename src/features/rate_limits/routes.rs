@@ -17,7 +17,7 @@ use crate::http::error::HttpError;
 use crate::http::idempotency::respond;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::{BODY, problems};
+use crate::http::response::openapi::problems;
 use crate::store::IdempotentAnswer;
 
 mod configs;
@@ -34,6 +34,7 @@ pub(crate) fn router(limits: Arc<RateLimits>) -> OpenApiRouter<Api> {
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated];
+const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const STORED: &[K] = &[K::StorageUnavailable];
 
 problems! {

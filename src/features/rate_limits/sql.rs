@@ -3,7 +3,7 @@
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
-use super::identity::BucketOwner;
+use super::identity::Identity;
 use super::rules::bucket::Bucket;
 use super::rules::matching::{Pattern, Rule, Verb};
 use super::rules::{FieldErrors, Limit, LimitFields, UserLimit, rule_scope};
@@ -33,7 +33,7 @@ pub(crate) struct StoredLimits {
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredBucket {
-    pub identity: BucketOwner,
+    pub identity: Identity,
     /// Of which limit: `default`, `user`, or `rule:` and a rule's id.
     pub scope: String,
     pub bucket: Bucket,
@@ -217,7 +217,7 @@ fn rule(row: &Row<'_>) -> rusqlite::Result<Rule> {
 fn bucket(row: &Row<'_>) -> rusqlite::Result<StoredBucket> {
     let (identity, spent): (String, i64) = (row.get(0)?, row.get(2)?);
     Ok(StoredBucket {
-        identity: BucketOwner::parse(&identity).ok_or_else(|| strange(0, "not an identity"))?,
+        identity: Identity::parse(&identity).ok_or_else(|| strange(0, "not an identity"))?,
         scope: row.get(1)?,
         bucket: Bucket {
             spent: u64::try_from(spent).map_err(|_| strange(2, "less than nothing"))?,

@@ -19,7 +19,7 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T
     serde_json::from_str(&row.get::<_, String>(column)?).map_err(|_| strange(column, "not the JSON that stands there"))
 }
 
-fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
     let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
     parsed.map_err(|_| strange(column, "not the JSON that stands there"))

@@ -24,11 +24,6 @@ impl Token {
         Self(Secret::new(PREFIX, entropy))
     }
 
-    /// The one that is made of these bits.
-    pub(crate) fn of(secret: &[u8; 32]) -> Self {
-        Self(Secret::of(PREFIX, secret))
-    }
-
     /// Reads one; `None`: it is none.
     pub fn parse(text: &str) -> Option<Self> {
         Secret::parse(PREFIX, text).map(Self)
@@ -47,7 +42,7 @@ impl Token {
 
 /// Whose a session is, and who may show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SessionHolder {
+pub enum Holder {
     /// The server's owner. Good on the server's own machine alone, where the owner needs none.
     Owner,
     /// The server's owner, who came by an administrator's link. Good wherever it is shown.
@@ -56,16 +51,14 @@ pub enum SessionHolder {
     Member(UserId),
     /// A user for whom an administrator opened it. Good for whoever was given the token and gets in.
     Granted(UserId),
-    /// A user who was let in to some documents only. Good as [`Granted`](Self::Granted).
-    Scoped(UserId),
 }
 
-impl SessionHolder {
-    /// As whom it reads and writes, within what it reaches.
+impl Holder {
+    /// As whom it reads and writes.
     pub fn viewer(&self) -> Viewer {
         match self {
             Self::Owner | Self::LinkedOwner => Viewer::Owner,
-            Self::Member(user) | Self::Granted(user) | Self::Scoped(user) => Viewer::User(user.clone()),
+            Self::Member(user) | Self::Granted(user) => Viewer::User(user.clone()),
         }
     }
 
@@ -73,7 +66,7 @@ impl SessionHolder {
     pub fn user(&self) -> Option<&UserId> {
         match self {
             Self::Owner | Self::LinkedOwner => None,
-            Self::Member(user) | Self::Granted(user) | Self::Scoped(user) => Some(user),
+            Self::Member(user) | Self::Granted(user) => Some(user),
         }
     }
 
@@ -82,9 +75,7 @@ impl SessionHolder {
         match (self, person) {
             (Self::Owner, Principal::Local) | (Self::LinkedOwner, _) => Some(true),
             (Self::Member(user), Principal::Member(member)) if member.user == *user => Some(member.administrator),
-            (Self::Granted(_) | Self::Scoped(_), Principal::Local | Principal::Member(_) | Principal::Anonymous) => {
-                Some(false)
-            }
+            (Self::Granted(_), Principal::Local | Principal::Member(_) | Principal::Anonymous) => Some(false),
             (Self::Owner | Self::Member(_), _) => None,
         }
     }
@@ -97,22 +88,19 @@ pub(crate) fn holder(
     wanted: Option<UserId>,
     administrator: bool,
     person: &Principal,
-    shown: Option<&SessionHolder>,
-) -> Result<SessionHolder> {
+    shown: Option<&Holder>,
+) -> Result<Holder> {
     match (wanted, shown, person) {
-        (Some(user), _, _) if administrator && Viewer::is_owners_name(&user) => {
+        (Some(user), _, _) if administrator && [Viewer::Owner.actor()?, Viewer::Owner.user_id()?].contains(&user) => {
             Err(Error::invalid_field("user", "is what the server's owner is called; call the user something else"))
         }
-        (Some(user), _, _) if administrator => Ok(SessionHolder::Granted(user)),
+        (Some(user), _, _) if administrator => Ok(Holder::Granted(user)),
         (Some(_), _, _) => {
             Err(Error::new(Kind::Forbidden, "only administrators open sessions for others; leave out 'user'"))
         }
-        (None, Some(SessionHolder::Scoped(_)), _) => {
-            Err(Error::new(Kind::Forbidden, "a session that reaches some documents only opens no other"))
-        }
         (None, Some(holder), _) => Ok(holder.clone()),
-        (None, None, Principal::Local) => Ok(SessionHolder::Owner),
-        (None, None, Principal::Member(member)) => Ok(SessionHolder::Member(member.user.clone())),
+        (None, None, Principal::Local) => Ok(Holder::Owner),
+        (None, None, Principal::Member(member)) => Ok(Holder::Member(member.user.clone())),
         (None, None, Principal::Anonymous) => Err(Error::new(Kind::Unauthenticated, "nobody knows who is asking")),
     }
 }
@@ -134,7 +122,7 @@ pub struct Session {
     /// Names it.
     pub id: SessionId,
     /// Whose it is.
-    pub holder: SessionHolder,
+    pub holder: Holder,
     /// On what.
     pub device: Device,
     /// What the program that opened it calls itself.
@@ -155,7 +143,7 @@ pub struct Session {
 
 /// How long a session is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionTerms {
+pub struct Terms {
     /// After it was opened or renewed. It slides: whoever uses a session in the second half of this time renews it, so
     /// that one that is in use does not end.
     pub ttl: Duration,
@@ -163,7 +151,7 @@ pub struct SessionTerms {
     pub idle: Duration,
 }
 
-impl SessionTerms {
+impl Terms {
     /// From when on a session is good no more, unless it is used before.
     pub fn expires_at(&self, renewed_at: Timestamp, last_seen_at: Timestamp) -> Timestamp {
         renewed_at.plus(self.ttl).min(last_seen_at.plus(self.idle))
@@ -201,11 +189,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::http::request::caller::TailnetIdentity;
+    use crate::http::request::caller::Member;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    const TERMS: SessionTerms =
-        SessionTerms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
+    const TERMS: Terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
 
     fn user(id: &str) -> UserId {
         UserId::new(id).unwrap()
@@ -213,20 +200,19 @@ mod tests {
 
     fn member(id: &str, administrator: bool) -> Principal {
         let (login, node, why) = (format!("{id}@example"), "laptop".to_owned(), "a test says so".to_owned());
-        Principal::Member(Arc::new(TailnetIdentity { user: user(id), login, node, administrator, why }))
+        Principal::Member(Arc::new(Member { user: user(id), login, node, administrator, why }))
     }
 
     #[test]
     fn a_session_is_good_for_whom_it_was_opened_and_for_no_other() {
-        let (owner, ann, granted) =
-            (SessionHolder::Owner, SessionHolder::Member(user("ann")), SessionHolder::Granted(user("bob")));
+        let (owner, ann, granted) = (Holder::Owner, Holder::Member(user("ann")), Holder::Granted(user("bob")));
         for (holder, person, expect) in [
             (&owner, Principal::Local, Some(true)),
             (&owner, member("ann", true), None),
             (&owner, Principal::Anonymous, None),
-            (&SessionHolder::LinkedOwner, Principal::Local, Some(true)),
-            (&SessionHolder::LinkedOwner, Principal::Anonymous, Some(true)),
-            (&SessionHolder::LinkedOwner, member("ann", false), Some(true)),
+            (&Holder::LinkedOwner, Principal::Local, Some(true)),
+            (&Holder::LinkedOwner, Principal::Anonymous, Some(true)),
+            (&Holder::LinkedOwner, member("ann", false), Some(true)),
             (&ann, member("ann", false), Some(false)),
             (&ann, member("ann", true), Some(true)),
             (&ann, member("eve", true), None),
@@ -243,21 +229,21 @@ mod tests {
 
     #[test]
     fn sessions_for_others_are_opened_by_administrators_alone() {
-        let check = |wanted: Option<&str>, administrator, person: Principal, shown: Option<&SessionHolder>| {
+        let check = |wanted: Option<&str>, administrator, person: Principal, shown: Option<&Holder>| {
             holder(wanted.map(user), administrator, &person, shown).map_err(|error| error.kind())
         };
-        let (bob, granted) = (|| Ok(SessionHolder::Granted(user("bob"))), SessionHolder::Granted(user("cat")));
+        let (bob, granted) = (|| Ok(Holder::Granted(user("bob"))), Holder::Granted(user("cat")));
         assert_eq!(check(Some("bob"), true, Principal::Local, None), bob());
-        assert_eq!(check(Some("bob"), true, Principal::Local, Some(&SessionHolder::Owner)), bob());
+        assert_eq!(check(Some("bob"), true, Principal::Local, Some(&Holder::Owner)), bob());
         assert_eq!(check(Some("bob"), true, member("ann", true), None), bob());
-        for name in ["host", "owner", "Owner", "OWNER", "hOST"] {
+        for name in ["host", "owner"] {
             let named = check(Some(name), true, Principal::Local, None);
             assert_eq!(named, Err(Kind::Invalid), "nobody acts in the owner's name");
         }
         assert_eq!(check(Some("bob"), false, member("ann", false), None), Err(Kind::Forbidden));
         assert_eq!(check(Some("cat"), false, Principal::Local, Some(&granted)), Err(Kind::Forbidden));
-        assert_eq!(check(None, true, Principal::Local, None), Ok(SessionHolder::Owner));
-        assert_eq!(check(None, false, member("ann", false), None), Ok(SessionHolder::Member(user("ann"))));
+        assert_eq!(check(None, true, Principal::Local, None), Ok(Holder::Owner));
+        assert_eq!(check(None, false, member("ann", false), None), Ok(Holder::Member(user("ann"))));
         assert_eq!(check(None, false, Principal::Local, Some(&granted)), Ok(granted.clone()));
         assert_eq!(check(None, false, Principal::Anonymous, None), Err(Kind::Unauthenticated));
     }

@@ -1,13 +1,11 @@
 //! The table of sessions. What writes runs on the engine's thread, in its transaction.
 
-pub(crate) mod scopes;
-
 use std::collections::BTreeSet;
 
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
-use super::rules::{Device, Session, SessionHolder};
+use super::rules::{Device, Holder, Session};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{SessionId, UserId};
@@ -30,11 +28,7 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
         id.as_str(),
         hash.to_string(),
         holder.user().map(UserId::as_str),
-        match holder {
-            SessionHolder::Owner | SessionHolder::Member(_) => 1,
-            SessionHolder::Granted(_) | SessionHolder::LinkedOwner => 0,
-            SessionHolder::Scoped(_) => 2,
-        },
+        !matches!(holder, Holder::Granted(_) | Holder::LinkedOwner),
         device.name,
         device.kind,
         device.os,
@@ -49,26 +43,21 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
     execute(conn, sql, values).map(drop)
 }
 
-/// The columns of [`session`], in the order of the table.
-const COLUMNS: &str = "id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
-                       created_at, renewed_at, last_seen_at, opened_by";
-
-/// All sessions, whether still good or not, but for those that somebody else has written or changed: nobody is let in
-/// by one.
+/// All sessions, whether still good or not.
 pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
-    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE mac_matches(mac, 'sessions', {COLUMNS}) ORDER BY id");
-    let read = || conn.prepare_cached(&sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
+    let sql = "SELECT id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
+                      created_at, renewed_at, last_seen_at, opened_by FROM sessions ORDER BY id";
+    let read = || conn.prepare_cached(sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
     read().map_err(sql_error)
 }
 
 fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
     let user = parsed(row, 2, |text| UserId::new(text).ok());
-    let holder = match (row.get_ref(2)?, row.get::<_, i64>(3)?) {
-        (ValueRef::Null, 0) => SessionHolder::LinkedOwner,
-        (ValueRef::Null, _) => SessionHolder::Owner,
-        (_, 0) => SessionHolder::Granted(user?),
-        (_, 2) => SessionHolder::Scoped(user?),
-        (_, _) => SessionHolder::Member(user?),
+    let holder = match (row.get_ref(2)?, row.get(3)?) {
+        (ValueRef::Null, true) => Holder::Owner,
+        (ValueRef::Null, false) => Holder::LinkedOwner,
+        (_, true) => Holder::Member(user?),
+        (_, false) => Holder::Granted(user?),
     };
     let session = Session {
         id: parsed(row, 0, |text| SessionId::new(text).ok())?,
@@ -129,7 +118,6 @@ pub(super) fn describe(
 
 /// Removes a session. One that is not there is removed already.
 pub(super) fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
-    scopes::remove_session(conn, id)?;
     execute(conn, "DELETE FROM sessions WHERE id = ?1", [id.as_str()]).map(drop)
 }
 
@@ -145,7 +133,6 @@ pub(crate) fn end_as_in(restored: &Connection, replaced: Option<&Connection>) ->
     let kept: BTreeSet<String> = replaced.map(ids).transpose()?.unwrap_or_default().into_iter().collect();
     let mut ended = 0;
     for id in ids(restored)?.into_iter().filter(|id| !kept.contains(id)) {
-        // What it reached is removed at the next start, if it was some documents only.
         ended += execute(restored, "DELETE FROM sessions WHERE id = ?1", [&id])?;
     }
     Ok(ended)
@@ -160,22 +147,20 @@ mod tests {
     use super::*;
     use crate::base::entropy::SeededEntropy;
     use crate::features::sessions::rules::Token;
-    use crate::store::integrity::key::add_functions;
 
     prop_compose! {
         fn sessions()(
-            id in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", user in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", kind in 0..5,
+            id in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", user in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", kind in 0..4,
             by in prop::option::of("[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
             texts in prop::collection::vec(prop::option::of(".{1,40}"), 5), address in "[0-9a-f:.]{2,40}",
             times in prop::array::uniform3(0_i64..4_000_000_000_000),
         ) -> Session {
             let user = UserId::new(&user).unwrap();
             let holder = match kind {
-                0 => SessionHolder::Owner,
-                1 => SessionHolder::Member(user),
-                2 => SessionHolder::LinkedOwner,
-                3 => SessionHolder::Scoped(user),
-                _ => SessionHolder::Granted(user),
+                0 => Holder::Owner,
+                1 => Holder::Member(user),
+                2 => Holder::LinkedOwner,
+                _ => Holder::Granted(user),
             };
             let mut texts = texts.into_iter();
             let mut text = || texts.next().unwrap();
@@ -201,9 +186,7 @@ mod tests {
         #[test]
         fn a_session_saved_is_restored_equal(session in sessions(), seed: u64) {
             let conn = Connection::open_in_memory().unwrap();
-            add_functions(&conn, None).unwrap();
             conn.execute_batch(include_str!("../../../schema.sql")).unwrap();
-            conn.execute_batch(include_str!("tables.sql")).unwrap();
             let token = Token::new(&SeededEntropy::new(seed));
             save(&conn, &token.hash(), &session).unwrap();
             prop_assert_eq!(all(&conn).unwrap(), vec![(token.hash(), session.clone())]);

@@ -3,25 +3,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::problems::SESSIONS_FULL;
-use super::rules::{Device, Session, SessionHolder, SessionTerms, Token};
-use super::scopes::{GrantedDocuments, SessionScope};
+use super::rules::{Device, Session, Terms, Token};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
-use crate::base::ids::{DocumentName, SessionId};
+use crate::base::ids::SessionId;
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
-use crate::http::providers::ReachedDocument;
-use crate::http::request::caller::{ActiveCredential, CredentialKind, Peer, Sessions, unknown_session};
+use crate::http::request::caller::{ActiveSession, Peer, Sessions, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 
 /// How long after its renewal the browser is told to keep the cookie of a session for longer: at each answer, since any
@@ -50,8 +47,6 @@ pub struct LiveSession {
     admitted: AtomicBool,
     /// Counts the writes of `said` in the order in which the disk has them.
     writes: AtomicU64,
-    /// What it reaches, if that is not all that its user may. Set once, before it is admitted.
-    scope: OnceLock<SessionScope>,
 }
 
 /// See [`LiveSession`].
@@ -80,31 +75,12 @@ impl LiveSession {
             said: Mutex::new(said),
             admitted: AtomicBool::new(false),
             writes: AtomicU64::new(0),
-            scope: OnceLock::new(),
             opened: session,
         }
     }
 
     pub fn id(&self) -> &SessionId {
         &self.opened.id
-    }
-
-    /// As whom and how far it reads and writes.
-    pub(crate) fn viewer(&self) -> Viewer {
-        match (&self.opened.holder, self.scope.get()) {
-            (_, Some(scope)) => scope.viewer(),
-            (SessionHolder::Scoped(user), None) => SessionScope::nothing(user.clone()).viewer(),
-            (holder, None) => holder.viewer(),
-        }
-    }
-
-    /// The documents that it reaches, if these are not all that its user may.
-    pub(crate) fn documents(&self) -> Option<Vec<DocumentName>> {
-        match (&self.opened.holder, self.scope.get()) {
-            (_, Some(scope)) => Some(scope.documents()),
-            (SessionHolder::Scoped(_), None) => Some(Vec::new()),
-            (_, None) => None,
-        }
     }
 
     /// Whether it has ended.
@@ -143,7 +119,7 @@ impl LiveSession {
 
     /// Takes in what its user says, unless something newer is known: answers may overtake each other on their way from
     /// the engine.
-    pub(super) fn update_description(&self, write: u64, device_name: Option<String>, current_phase: Option<String>) {
+    pub(super) fn said(&self, write: u64, device_name: Option<String>, current_phase: Option<String>) {
         let mut said = self.said.lock();
         if write > said.write {
             *said = ReportedUse { device_name, current_phase, write };
@@ -151,7 +127,7 @@ impl LiveSession {
     }
 
     /// Notes a use. A clock that is put back takes nothing away.
-    fn used(&self, now: Timestamp, terms: &SessionTerms) {
+    fn used(&self, now: Timestamp, terms: &Terms) {
         self.last_seen_at.fetch_max(now.as_millis(), Ordering::Relaxed);
         if terms.renews(self.uses().1, now) {
             self.renewed_at.fetch_max(now.as_millis(), Ordering::Relaxed);
@@ -166,26 +142,24 @@ impl fmt::Debug for LiveSession {
 }
 
 /// All sessions. Shared by the guard, which asks at each request that shows one, and by whoever opens and ends them.
-pub struct SessionTable {
+pub struct Table {
     /// Those that may be shown, by the hash of their token.
     by_hash: papaya::HashMap<SecretHash, Arc<LiveSession>>,
     /// All of them, for whoever looks at lists; held for a look or a change, never while a request is let in.
-    index: Mutex<SessionIndex>,
-    terms: SessionTerms,
+    index: Mutex<Index>,
+    terms: Terms,
     clock: Arc<dyn Clock>,
     cookie: SessionCookie,
-    /// What sessions reach that do not reach all that their users may.
-    granted: GrantedDocuments,
 }
 
 #[derive(Default)]
-struct SessionIndex {
+struct Index {
     all: BTreeMap<SessionId, Arc<LiveSession>>,
     /// The same, by whose they are.
     of: HashMap<Viewer, BTreeMap<SessionId, Arc<LiveSession>>>,
 }
 
-impl SessionIndex {
+impl Index {
     fn insert(&mut self, live: &Arc<LiveSession>) {
         let of = self.of.entry(live.opened.holder.viewer()).or_default();
         of.insert(live.id().clone(), Arc::clone(live));
@@ -204,46 +178,21 @@ impl SessionIndex {
     }
 }
 
-impl SessionTable {
+impl Table {
     /// A table with the sessions that were stored.
-    pub fn new(
-        stored: Vec<(SecretHash, Session)>,
-        terms: SessionTerms,
-        clock: Arc<dyn Clock>,
-        cookie: SessionCookie,
-    ) -> Self {
-        let (by_hash, mut index) = (papaya::HashMap::new(), SessionIndex::default());
+    pub fn new(stored: Vec<(SecretHash, Session)>, terms: Terms, clock: Arc<dyn Clock>, cookie: SessionCookie) -> Self {
+        let (by_hash, mut index) = (papaya::HashMap::new(), Index::default());
         for (hash, session) in stored {
             let live = Arc::new(LiveSession::new(hash, session));
             live.admitted.store(true, Ordering::Relaxed);
             index.insert(&live);
             by_hash.pin().insert(hash, live);
         }
-        let granted = GrantedDocuments::default();
-        Self { by_hash, index: Mutex::new(index), terms, clock, cookie, granted }
-    }
-
-    /// The `Set-Cookie` of a new session. `None`: its token is no cookie.
-    pub(super) fn cookie_of(&self, token: &Token) -> Option<HeaderValue> {
-        self.cookie.keep(token.expose(), self.terms.ttl)
-    }
-
-    /// Has a session reach these documents: no others, or besides those that it reaches.
-    pub(super) fn grant(&self, live: &LiveSession, documents: &[ReachedDocument]) {
-        let new = || SessionScope::new(live.opened.holder.user().cloned(), &self.granted, documents);
-        match live.scope.get() {
-            Some(scope) => scope.extend(&self.granted, documents),
-            None => drop(live.scope.set(new())),
-        }
-    }
-
-    /// Another document takes the place of the one with this key.
-    pub(super) fn document_replaced(&self, key: i64) {
-        self.granted.replace(key);
+        Self { by_hash, index: Mutex::new(index), terms, clock, cookie }
     }
 
     /// How long sessions are good.
-    pub fn terms(&self) -> &SessionTerms {
+    pub fn terms(&self) -> &Terms {
         &self.terms
     }
 
@@ -263,7 +212,7 @@ impl SessionTable {
     ) -> Result<(Arc<LiveSession>, Vec<Arc<LiveSession>>)> {
         let live = Arc::new(LiveSession::new(hash, session));
         let mut index = self.index.lock();
-        let oldest = sessions_to_end(&index, &live.opened)?;
+        let oldest = surplus(&index, &live.opened)?;
         if index.all.len() >= SESSIONS_MAX + oldest.len() {
             let message = "there are as many sessions as there may be; end some, or wait until some expire";
             return Err(SESSIONS_FULL.error(message));
@@ -342,7 +291,7 @@ impl SessionTable {
 
     /// Notes that sessions are used by what is open under them, and ends those that have expired. Returns how many have
     /// ended now.
-    pub fn expire_sessions(&self) -> usize {
+    pub fn look(&self) -> usize {
         let now = self.clock.now();
         let index = self.index.lock();
         let mut ended = 0;
@@ -386,7 +335,7 @@ impl SessionTable {
 }
 
 /// The sessions that end for a new one of the same user. Error: `sessions-full`.
-fn sessions_to_end(index: &SessionIndex, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
+fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
     let Some(of) = index.of.get(&new.holder.viewer()) else { return Ok(Vec::new()) };
     let good = || of.values().filter(|live| !live.has_ended());
     let surplus = (good().count() + 1).saturating_sub(SESSIONS_PER_USER_MAX);
@@ -406,18 +355,18 @@ fn sessions_to_end(index: &SessionIndex, new: &Session) -> Result<Vec<Arc<LiveSe
     Ok(old)
 }
 
-impl fmt::Debug for SessionTable {
+impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionTable").field("sessions", &self.by_hash.len()).finish_non_exhaustive()
+        f.debug_struct("Table").field("sessions", &self.by_hash.len()).finish_non_exhaustive()
     }
 }
 
-impl Sessions for SessionTable {
+impl Sessions for Table {
     fn cookie(&self) -> &SessionCookie {
         &self.cookie
     }
 
-    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveCredential> {
+    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveSession> {
         let hash = Token::parse(token).ok_or_else(unknown_session)?.hash();
         let sessions = self.by_hash.pin();
         let live = sessions.get(&hash).ok_or_else(unknown_session)?;
@@ -429,10 +378,9 @@ impl Sessions for SessionTable {
         live.used(now, &self.terms);
         let renewed = live.uses().1;
         let tell = renewed > live.opened.created_at && now < renewed.plus(RENEWAL_TOLD_FOR);
-        Ok(ActiveCredential {
-            kind: CredentialKind::Session,
+        Ok(ActiveSession {
             id: Arc::clone(&live.held),
-            viewer: live.viewer(),
+            viewer: live.opened.holder.viewer(),
             administrator,
             life: live.life.clone(),
             keep_cookie: tell.then_some(self.terms.ttl),

@@ -42,7 +42,7 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T> {
 type Parameters = BTreeMap<String, Vec<String>>;
 
 fn read<T: DeserializeOwned>(parameters: &Parameters) -> Result<T, InvalidValue> {
-    let parameters = parameters.iter().map(|(name, values)| (name.as_str(), ParameterValues(values.clone())));
+    let parameters = parameters.iter().map(|(name, values)| (name.as_str(), Values(values.clone())));
     serde_path_to_error::deserialize(MapDeserializer::<_, QueryError>::new(parameters))
         .map_err(|error| InvalidValue::new(error.path(), &error.inner().0))
 }
@@ -96,9 +96,9 @@ impl serde::de::Error for QueryError {
 }
 
 /// All values that a parameter was given, at least one.
-struct ParameterValues(Vec<String>);
+struct Values(Vec<String>);
 
-impl ParameterValues {
+impl Values {
     /// The value of a parameter that is given once.
     fn single(mut self) -> Result<String, QueryError> {
         match (self.0.pop(), self.0.is_empty()) {
@@ -108,7 +108,7 @@ impl ParameterValues {
     }
 }
 
-impl<'de> IntoDeserializer<'de, QueryError> for ParameterValues {
+impl<'de> IntoDeserializer<'de, QueryError> for Values {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -125,7 +125,7 @@ macro_rules! parsed {
     )*};
 }
 
-impl<'de> Deserializer<'de> for ParameterValues {
+impl<'de> Deserializer<'de> for Values {
     type Error = QueryError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, QueryError> {

@@ -12,13 +12,13 @@ struct Asked {
     last_event_id: Option<String>,
     version: Option<u64>,
     deep: bool,
-    include: Option<IncludeOption>,
+    include: Option<Include>,
     collection: Option<crate::base::ids::Collection>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum IncludeOption {
+enum Include {
     State,
     Nothing,
 }
@@ -33,7 +33,7 @@ fn parameters_are_decoded_repeated_and_typed() {
         last_event_id: Some("1-0".to_owned()),
         version: Some(7),
         deep: true,
-        include: Some(IncludeOption::State),
+        include: Some(Include::State),
         collection: Some(crate::base::ids::Collection::new("games").unwrap()),
     };
     assert_eq!(asked, expect);

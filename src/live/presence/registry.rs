@@ -2,7 +2,6 @@
 //! [`Room`]: it is given the time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use super::room::{PlayerPresence, PresenceTime, Room};
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits::{PRESENCE_ENTRIES_MAX, STREAM_WRITE_BYTES_MAX};
-use crate::live::display_names::DisplayNames;
 use crate::live::topics::Interest;
 
 /// Before the first time that anything was told.
@@ -19,7 +17,6 @@ const FIRST_REVISION: u64 = 0;
 #[derive(Debug)]
 pub(super) struct RoomRegistry {
     debounce: Duration,
-    names: Arc<DisplayNames>,
     rooms: HashMap<DocumentName, RoomEntry>,
     /// When rooms are due.
     due_rooms: BTreeSet<(Duration, DocumentName)>,
@@ -59,19 +56,9 @@ fn follows_one(interest: &Interest) -> bool {
 }
 
 impl RoomRegistry {
-    /// `names`: what players are called.
-    pub(super) fn new(debounce: Duration, names: Arc<DisplayNames>) -> Self {
+    pub(super) fn new(debounce: Duration) -> Self {
         let (rooms, due_rooms, revisions) = (HashMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self {
-            debounce,
-            names,
-            rooms,
-            due_rooms,
-            revisions,
-            revision: FIRST_REVISION,
-            entries: 0,
-            participant_changes: 0,
-        }
+        Self { debounce, rooms, due_rooms, revisions, revision: FIRST_REVISION, entries: 0, participant_changes: 0 }
     }
 
     /// Where a new subscriber begins: it is still to be told everything.
@@ -86,20 +73,20 @@ impl RoomRegistry {
     }
 
     /// When [`run_due`](Self::run_due) has something to do next.
-    pub(super) fn next_due(&self) -> Option<Duration> {
+    pub(super) fn due(&self) -> Option<Duration> {
         self.due_rooms.first().map(|(due, _)| *due)
     }
 
     /// A connection opened. `false`: there is no room for more, and it does not count.
     #[must_use]
-    pub(super) fn connected(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) -> bool {
-        self.entries < PRESENCE_ENTRIES_MAX && self.update(name, now, |room| room.connected(user, now))
+    pub(super) fn enter(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) -> bool {
+        self.entries < PRESENCE_ENTRIES_MAX && self.update(name, now, |room| room.enter(user, now))
     }
 
     /// A connection that counted closed.
-    pub(super) fn disconnected(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) {
+    pub(super) fn exit(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) {
         if self.rooms.contains_key(name) {
-            self.update(name, now, |room| room.disconnected(user, now));
+            self.update(name, now, |room| room.exit(user, now));
         }
     }
 
@@ -193,7 +180,7 @@ impl RoomRegistry {
         let result = change(&mut kept.room);
         self.entries += kept.room.len();
         let over = kept.room.is_over(now);
-        let due = if over { None } else { kept.room.next_due(self.debounce) };
+        let due = if over { None } else { kept.room.due(self.debounce) };
         if kept.due != due {
             if let Some(before) = kept.due {
                 self.due_rooms.remove(&(before, name.clone()));
@@ -210,13 +197,8 @@ impl RoomRegistry {
     }
 
     /// How it stands with a player. `None`: not known.
-    pub(super) fn presence_of(&self, name: &DocumentName, user: &UserId, now: PresenceTime) -> Option<PlayerPresence> {
+    pub(super) fn standing(&self, name: &DocumentName, user: &UserId, now: PresenceTime) -> Option<PlayerPresence> {
         self.rooms.get(name)?.room.standing(user, now)
-    }
-
-    /// Those who take part or are connected.
-    pub(super) fn people(&self, name: &DocumentName) -> Vec<UserId> {
-        self.rooms.get(name).map(|kept| kept.room.people()).unwrap_or_default()
     }
 
     /// What a subscriber is still to be told, as frames of a stream, and whether there is more than fits into one
@@ -267,9 +249,6 @@ impl RoomRegistry {
 
     fn of_room(&mut self, name: &DocumentName, seen: PresenceCursor, now: PresenceTime) -> Option<Bytes> {
         let kept = self.rooms.get_mut(name).filter(|kept| kept.revision > seen.told)?;
-        match kept.revision <= seen.opened {
-            true => kept.room.present(name, &self.names, now),
-            false => kept.room.frame(name, &self.names),
-        }
+        if kept.revision <= seen.opened { kept.room.present(name, now) } else { kept.room.frame(name) }
     }
 }

@@ -3,7 +3,6 @@
 //! Nothing here asks a clock. Each call is given the [`PresenceTime`]; what is to happen later is a [due](Room::due)
 //! time, at which whoever keeps the room [settles](Room::run_due) it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +11,6 @@ use serde::Serialize;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits::{PRESENCE_KEPT, PRESENCE_PARTICIPANTS_MAX, PRESENCE_PLAYERS_MAX, PRESENCE_SPACING};
-use crate::live::display_names::DisplayNames;
 
 /// The present, on two clocks: what people are told, and what waiting times are measured by, since the first may jump.
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +165,7 @@ impl Room {
 
     /// A connection of `user` opened. `false`: the room is full, and the connection does not count.
     #[must_use]
-    pub(super) fn connected(&mut self, user: &UserId, now: PresenceTime) -> bool {
+    pub(super) fn enter(&mut self, user: &UserId, now: PresenceTime) -> bool {
         let others = self.players.iter().filter(|player| !player.takes_part).count();
         let Some(player) = self.player(user, others < PRESENCE_PLAYERS_MAX, now) else { return false };
         player.connections += 1;
@@ -177,8 +175,8 @@ impl Room {
         true
     }
 
-    /// A connection that [`connected`](Self::connected) counted closed.
-    pub(super) fn disconnected(&mut self, user: &UserId, now: PresenceTime) {
+    /// A connection that [`enter`](Self::enter) counted closed.
+    pub(super) fn exit(&mut self, user: &UserId, now: PresenceTime) {
         let Some(player) = self.players.iter_mut().find(|player| player.id == *user) else { return };
         player.connections = player.connections.saturating_sub(1);
         if player.connections == 0 {
@@ -250,7 +248,7 @@ impl Room {
     }
 
     /// When the room is to be settled next. `None`: never, as things are.
-    pub(super) fn next_due(&self, debounce: Duration) -> Option<Duration> {
+    pub(super) fn due(&self, debounce: Duration) -> Option<Duration> {
         let flips = self.players.iter().filter_map(|player| player.toggle_due(debounce));
         let pending_change = self.pending_change.as_ref().map(|_| Duration::ZERO);
         let told = flips.chain(pending_change).min().map(|due| due.max(self.next_told()));
@@ -298,46 +296,33 @@ impl Room {
         self.players.is_empty() && self.pending_change.is_none() && !told_lately
     }
 
-    /// Those who take part or are connected.
-    pub(super) fn people(&self) -> Vec<UserId> {
-        let here = self.players.iter().filter(|player| player.takes_part || player.connections > 0);
-        here.map(|player| player.id.clone()).collect()
-    }
-
     /// How it stands with `user`. `None`: not known here.
     pub(super) fn standing(&self, user: &UserId, now: PresenceTime) -> Option<PlayerPresence> {
         self.players.iter().find(|player| player.id == *user)?.standing(now.at)
     }
 
     /// What was told last, as a stream carries it. `None`: nothing yet.
-    pub(super) fn frame(&mut self, name: &DocumentName, names: &DisplayNames) -> Option<Bytes> {
+    pub(super) fn frame(&mut self, name: &DocumentName) -> Option<Bytes> {
         let told = self.told.as_mut()?;
         if told.frame.is_none() {
-            told.frame = Some(render((name, names), &self.players, told.change.as_ref(), told.at.at));
+            told.frame = Some(render(name, &self.players, told.change.as_ref(), told.at.at));
         }
         told.frame.clone()
     }
 
     /// The present without a change, for those who have just come. `None`: there is nobody.
-    pub(super) fn present(&self, name: &DocumentName, names: &DisplayNames, now: PresenceTime) -> Option<Bytes> {
+    pub(super) fn present(&self, name: &DocumentName, now: PresenceTime) -> Option<Bytes> {
         let known = self.players.iter().any(|player| player.listed);
-        known.then(|| render((name, names), &self.players, None, now.at))
+        known.then(|| render(name, &self.players, None, now.at))
     }
 }
 
 /// The frame carries no `id:`, which would become the browser's `Last-Event-ID`.
-fn render(
-    (name, names): (&DocumentName, &DisplayNames),
-    players: &[RoomPlayer],
-    change: Option<&PresenceChange>,
-    at: Timestamp,
-) -> Bytes {
+fn render(name: &DocumentName, players: &[RoomPlayer], change: Option<&PresenceChange>, at: Timestamp) -> Bytes {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct ListedPlayer<'a> {
         player_id: &'a UserId,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        name: Option<Arc<str>>,
         #[serde(flatten)]
         standing: PlayerPresence,
     }
@@ -351,8 +336,7 @@ fn render(
         at: Timestamp,
     }
     let known = players.iter().filter_map(|player| Some((&player.id, player.standing(at)?)));
-    let players =
-        known.map(|(player_id, standing)| ListedPlayer { player_id, name: names.of(player_id), standing }).collect();
+    let players = known.map(|(player_id, standing)| ListedPlayer { player_id, standing }).collect();
     let data = PresenceData { collection: name.collection.as_str(), id: name.id.as_str(), players, change, at };
     // Names, numbers and times always become JSON.
     let data = serde_json::to_string(&data).unwrap_or_default();

@@ -16,10 +16,10 @@ use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
-use crate::store::error::{StoreError, WriteResult, damaged};
+use crate::store::error::{StoreError, WriteError, damaged};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
-use crate::store::read::log::{self, EventFilter, PageBound};
+use crate::store::read::log::{self, Filter, PageBound};
 use crate::store::read::pool::{self, Manager};
 use crate::store::read::replay::{self, DocumentHead};
 use crate::store::read::verify::{self, VerifiedDocument};
@@ -100,7 +100,10 @@ impl Reader {
 
     /// Closes the single connection of an exclusive reader while `attempt` opens another reader. When that succeeds,
     /// all clones read from it.
-    pub(crate) fn leave_exclusive<T>(&self, attempt: impl FnOnce() -> WriteResult<(T, Self)>) -> WriteResult<T> {
+    pub(crate) fn leave_exclusive<T>(
+        &self,
+        attempt: impl FnOnce() -> std::result::Result<(T, Self), WriteError>,
+    ) -> std::result::Result<T, WriteError> {
         let pool = self.source.read().pool.clone();
         let (made, other) = pool::without_connection(&pool, attempt)?;
         self.read_from(&other);
@@ -333,7 +336,7 @@ impl Reader {
     /// bytes of their bodies (one event in any case), oldest first.
     pub fn events_between(
         &self,
-        filter: &EventFilter,
+        filter: &Filter,
         after: Seq,
         to: Seq,
         limit: usize,
@@ -343,30 +346,30 @@ impl Reader {
     }
 
     /// How many kept events there are with `after < seq <= to` of the documents that `filter` names.
-    pub fn count_between(&self, filter: &EventFilter, after: Seq, to: Seq) -> Result<u64> {
+    pub fn count_between(&self, filter: &Filter, after: Seq, to: Seq) -> Result<u64> {
         self.read(|conn| log::count_between(conn, filter, after, to))
     }
 
     /// Seq and hash of the last kept event with `after < seq <= to` of the documents that `filter` names.
-    pub fn last_between(&self, filter: &EventFilter, after: Seq, to: Seq) -> Result<Option<(Seq, Hash)>> {
+    pub fn last_between(&self, filter: &Filter, after: Seq, to: Seq) -> Result<Option<(Seq, Hash)>> {
         self.read(|conn| log::last_between(conn, filter, after, to))
     }
 
     /// The seq of the last event that was trimmed from a document that `filter` names; 0 when none was. What is after
     /// it is complete.
-    pub fn base_seq(&self, filter: &EventFilter) -> Result<Seq> {
+    pub fn base_seq(&self, filter: &Filter) -> Result<Seq> {
         self.read(|conn| log::base_seq(conn, filter))
     }
 
     /// The seq of the last event that changed host or access of a document that `filter` names; 0 when none did.
-    pub fn access_seq(&self, filter: &EventFilter) -> Result<Seq> {
+    pub fn access_seq(&self, filter: &Filter) -> Result<Seq> {
         self.read(|conn| log::access_seq(conn, filter))
     }
 
     /// The newest events of the whole log, at most `limit` and at most `bytes_max` bytes of their bodies (one event in
     /// any case), oldest first.
-    pub fn newest_events(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
-        self.read(|conn| log::newest_events(conn, PageBound { events: limit, bytes: bytes_max }))
+    pub fn tail(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
+        self.read(|conn| log::tail(conn, PageBound { events: limit, bytes: bytes_max }))
     }
 }
 

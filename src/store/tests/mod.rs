@@ -5,7 +5,6 @@
 mod damage;
 mod faults;
 mod history;
-mod integrity;
 mod logs;
 mod memory;
 mod opening;
@@ -29,9 +28,9 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 
 /// A store and what must be in it: every version of every document.
-struct TestStore {
+struct World {
     _dir: TempDir,
-    options: StoreOptions,
+    options: Options,
     writer: Option<Writer>,
     reader: Reader,
     now: i64,
@@ -41,14 +40,14 @@ struct TestStore {
     new_documents: i64,
 }
 
-impl TestStore {
+impl World {
     fn new() -> Self {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut StoreOptions)) -> Self {
+    fn with(change: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = StoreOptions::new(dir.path().join("data"));
+        let mut options = Options::new(dir.path().join("data"));
         options.readers = 2;
         change(&mut options);
         let (writer, reader) = open(options.clone()).unwrap();
@@ -161,23 +160,16 @@ impl TestStore {
         conn.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
-    /// The newest version of every document is what was written.
-    fn check_newest(&self) {
-        for (name, versions) in &self.documents {
-            assert_same(&self.reader.load(&named(name)).unwrap().unwrap(), versions.last().unwrap());
-        }
-    }
-
     /// Every kept version of every document, by both ways of reading, is what was written.
     fn check(&mut self) {
         for (name, versions) in self.documents.clone() {
             let name = named(&name);
             let newest = versions.last().unwrap();
-            assert_same(&self.reader.load(&name).unwrap().unwrap(), newest);
-            assert_same(&self.writer().load(&name).unwrap().unwrap().document, newest);
+            same(&self.reader.load(&name).unwrap().unwrap(), newest);
+            same(&self.writer().load(&name).unwrap().unwrap().document, newest);
             let base = self.reader.first_version(newest.meta.key).unwrap().0 - 1;
             for document in versions.iter().filter(|document| document.version.0 >= base.max(1)) {
-                assert_same(&self.reader.state_at(&name, document.version).unwrap(), document);
+                same(&self.reader.state_at(&name, document.version).unwrap(), document);
             }
             let history = self.reader.history(&name, Version::ZERO, 100_000, usize::MAX).unwrap();
             let expected: Vec<_> = versions.iter().filter(|d| d.version.0 > base).map(|d| (d.seq, d.hash)).collect();
@@ -190,7 +182,7 @@ fn named(name: &str) -> DocumentName {
     DocumentName::parse(name).unwrap()
 }
 
-fn assert_same(read: &Document, written: &Document) {
+fn same(read: &Document, written: &Document) {
     assert_eq!(read.version, written.version);
     assert_eq!((read.hash, read.seq), (written.hash, written.seq));
     assert_eq!(read.updated_at, written.updated_at);

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
 use crate::base::ids::Seq;
-use crate::store::error::{LostFile, StoreError, WriteError, WriteResult};
-use crate::store::integrity::key_file;
+use crate::store::connection;
+use crate::store::error::{LostFile, StoreError, WriteError};
 use crate::store::open_files::{self, OpenFiles, StorePaths};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
@@ -22,6 +22,8 @@ use crate::store::rows::{self, LogHead};
 use crate::store::server_lock;
 use crate::store::write::checkpoint::{Checkpoint, READERS_WAIT};
 use crate::store::write::writer::Writer;
+
+type Outcome<T> = Result<T, WriteError>;
 
 /// Why nothing was rescued.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +39,7 @@ pub enum RescueError {
 impl Writer {
     /// Writes everything to the path that the database had, where nothing is now, and goes on with the new files.
     /// Nothing that is there and is not ours is touched. Returns where the stored log ends.
-    pub(super) fn restore_files(&mut self, lost: LostFile) -> WriteResult<LogHead> {
+    pub(super) fn restore_files(&mut self, lost: LostFile) -> Outcome<LogHead> {
         let paths = self.files.paths().clone();
         self.try_restore(paths.clone()).map_err(|error| {
             let (detail, full) = (format!("it cannot be written anew: {error}"), error.full);
@@ -48,10 +50,10 @@ impl Writer {
         Ok(self.head)
     }
 
-    fn try_restore(&mut self, paths: StorePaths) -> WriteResult {
+    fn try_restore(&mut self, paths: StorePaths) -> Outcome<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(paths.directory()).map_err(WriteError::other)?;
         let lock = match self.files.has_lock() {
-            true => self.opened.note.lock().try_clone().map(NewLock::already_locked).map_err(WriteError::other)?,
+            true => self.opened.note.lock().try_clone().map(NewLock::held).map_err(WriteError::other)?,
             false => NewLock::take(&paths.lock, &self.opened.note).map_err(|error| match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     WriteError::lost(LostFile::Replaced(paths.lock.clone()), "another server has it locked")
@@ -63,15 +65,15 @@ impl Writer {
         let placed = self.write_copy(&part, &lock.note).and_then(|()| self.place(&part, &paths));
         if let Err(error) = placed {
             let _ = fs::remove_file(&part);
-            lock.release(&paths.lock);
+            lock.give_up(&paths.lock);
             return Err(error);
         }
-        self.switch_to(paths, lock)
+        self.adopt(paths, lock)
     }
 
     /// Puts the copy where the database was.
-    fn place(&self, part: &Path, paths: &StorePaths) -> WriteResult {
-        let found = self.files.check_without_lock();
+    fn place(&self, part: &Path, paths: &StorePaths) -> Outcome<()> {
+        let found = self.files.check_but_lock();
         if let Err(replaced @ LostFile::Replaced(_)) = found {
             return Err(WriteError::lost(replaced, "another process has made it"));
         }
@@ -100,16 +102,16 @@ impl Writer {
         });
         if let Err(error) = placed {
             let _ = fs::remove_file(&part);
-            lock.release(&paths.lock);
+            lock.give_up(&paths.lock);
             return Err(error.into());
         }
-        self.switch_to(paths, lock)?;
+        self.adopt(paths, lock)?;
         warn!("everything is written to {}, which is the database from now on", to.display());
         Ok(self.head)
     }
 
     /// Writes everything that is committed in the open file to a new one, whatever the path of the open file names.
-    fn write_copy(&self, to: &Path, note: &CommitNote) -> WriteResult {
+    fn write_copy(&self, to: &Path, note: &CommitNote) -> Outcome<()> {
         remove(to).map_err(WriteError::other)?;
         let name = to.to_str().ok_or_else(|| WriteError::other(format!("{} is not UTF-8", to.display())))?;
         // Made here so that nobody else can read it.
@@ -130,8 +132,8 @@ impl Writer {
     }
 
     /// Goes on with files that were just written. Error: then they are removed.
-    fn switch_to(&mut self, paths: StorePaths, lock: NewLock) -> WriteResult {
-        match self.open_copy(&paths, &lock.note) {
+    fn adopt(&mut self, paths: StorePaths, lock: NewLock) -> Outcome<()> {
+        match self.open_adopted(&paths, &lock.note) {
             Ok(opened) => {
                 self.reader.read_from(&opened.reader);
                 if let Some(old) = self.conn.replace(opened.conn) {
@@ -147,20 +149,16 @@ impl Writer {
                 for path in [&paths.database, &paths.wal(), &paths.shm()] {
                     let _ = fs::remove_file(path);
                 }
-                lock.release(&paths.lock);
+                lock.give_up(&paths.lock);
                 Err(error)
             }
         }
     }
 
-    fn open_copy(&mut self, paths: &StorePaths, note: &CommitNote) -> WriteResult<Adopted> {
+    fn open_adopted(&mut self, paths: &StorePaths, note: &CommitNote) -> Outcome<Adopted> {
         File::open(paths.directory()).and_then(|directory| directory.sync_all()).map_err(WriteError::other)?;
         let files = Arc::new(OpenFiles::open(paths.clone(), note.lock()).map_err(WriteError::other)?);
-        if let Some(key) = self.files.key() {
-            key_file::write(&paths.integrity_key(), key).map_err(WriteError::other)?;
-            files.set_key(key.clone());
-        }
-        let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let conn = connection::connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let end = self.recover(&conn)?;
         files.note_wal();
         let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
@@ -170,9 +168,9 @@ impl Writer {
     /// Another database is where ours was, and our WAL is still beside it: whoever opens that would read it as its own.
     /// Moves its content into our database, and removes its name. What fails is tried again with the next retry.
     pub(super) fn take_wal_away(&mut self) {
-        let Some(conn) = self.conn.as_ref().filter(|_| self.files.has_foreign_database()) else { return };
-        let emptied = self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT);
-        if emptied.is_ok_and(|progress| progress.complete()) && self.files.has_foreign_database() {
+        let Some(conn) = self.conn.as_ref().filter(|_| self.files.has_wal_of_other()) else { return };
+        let emptied = self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT);
+        if emptied.is_ok_and(|progress| progress.complete()) && self.files.has_wal_of_other() {
             let paths = self.files.paths();
             let removed = [paths.wal(), paths.shm()].iter().try_for_each(|path| remove(path));
             removed.unwrap_or_else(|error| warn!(%error, "the WAL beside another database cannot be removed"));
@@ -183,7 +181,7 @@ impl Writer {
     /// to `last` only this process has; `None`: none, since the database file has another name, and has them all.
     pub fn unnamed_events(&mut self, last: Seq) -> Option<u64> {
         let conn = self.conn.as_ref()?;
-        let emptied = self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT);
+        let emptied = self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT);
         if self.files.has_name() && emptied.is_ok_and(|progress| progress.complete()) {
             return None;
         }
@@ -209,7 +207,7 @@ struct NewLock {
 }
 
 impl NewLock {
-    fn already_locked(lock: File) -> Self {
+    fn held(lock: File) -> Self {
         Self { note: CommitNote::new(lock), made: false }
     }
 
@@ -222,7 +220,7 @@ impl NewLock {
     }
 
     /// Removes the file that was made.
-    fn release(self, path: &Path) {
+    fn give_up(self, path: &Path) {
         if self.made {
             let _ = fs::remove_file(path);
         }
@@ -239,7 +237,7 @@ fn rescue_paths(to: &Path) -> Result<StorePaths, RescueError> {
     if !paths.directory().is_dir() {
         return refuse(format!("there is no folder {}", paths.directory().display()));
     }
-    for path in [paths.database.clone(), paths.wal(), paths.shm(), paths.integrity_key()] {
+    for path in [paths.database.clone(), paths.wal(), paths.shm()] {
         if fs::symlink_metadata(&path).is_ok() {
             return refuse(format!("{} exists already", path.display()));
         }

@@ -6,38 +6,37 @@ use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::description::{ActProblems, DocumentProblems, WriteResponses};
+use super::description::{ActProblems, DocumentProblems, Written};
 use super::schemas;
-use super::write_request::WriteRequest;
-use super::writes::{ResponseContent, access_json};
+use super::sent::WriteRequest;
+use super::writes::{Shows, access_json};
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{UserId, Version};
 use crate::document::access::{Access, Grant};
-use crate::document::decide::{Expected, Request, WriteOperation};
+use crate::document::decide::{Expected, Operation, Request};
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::body::JSON;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::DocumentPath;
-use crate::http::response::openapi::{ChangeRefusals, Preconditions, WriteHeaders};
+use crate::http::response::openapi::{Preconditions, WriteHeaders};
 
 /// Who may do what with a document besides its host, who always may. What is left out takes its default.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct AccessBody {
     /// Who may read it, and everything that tells of it; left out: `all`.
-    #[schema(value_type = Option<schemas::GrantSchema>)]
+    #[schema(value_type = Option<schemas::Grant>)]
     read: Option<Grant>,
     /// Who of those may write; left out: `all`.
-    #[schema(value_type = Option<schemas::GrantSchema>)]
+    #[schema(value_type = Option<schemas::Grant>)]
     write: Option<Grant>,
     /// Who of those may delete it; left out: `host`.
-    #[schema(value_type = Option<schemas::GrantSchema>)]
+    #[schema(value_type = Option<schemas::Grant>)]
     delete: Option<Grant>,
     /// Who is to be its host; left out: as it is. `owner`: the owner of the server.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-    #[serde(default, deserialize_with = "Viewer::deserialize_optional_id")]
     host: Option<UserId>,
     /// Only if the document is at this version.
     #[schema(value_type = Option<u64>)]
@@ -52,7 +51,7 @@ pub(super) struct AccessBody {
 #[utoipa::path(
     put, path = "/api/v1/{collection}/{id}/access", operation_id = "setAccess", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = AccessBody,
-    responses(WriteResponses<schemas::DocumentAccess>, ActProblems, ChangeRefusals),
+    responses(Written<schemas::DocumentAccess>, ActProblems),
 )]
 pub(super) async fn set_access(
     State(api): State<Api>,
@@ -66,9 +65,9 @@ pub(super) async fn set_access(
         write: write.unwrap_or(default.write),
         delete: delete.unwrap_or(default.delete),
     };
-    let operation = WriteOperation::SetAccess { host, access, by_administrator: sent.administrator };
+    let operation = Operation::SetAccess { host, access, by_administrator: sent.administrator };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
-    sent.execute(&api, vec![request], ResponseContent::Access).await
+    sent.carry_out(&api, vec![request], Shows::Access).await
 }
 
 /// Read who may read, write and delete a document

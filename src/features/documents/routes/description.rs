@@ -8,10 +8,13 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Content, Ref, RefOr};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::schemas::{BatchResults, DocumentSchema, NotDurable};
+use super::schemas::{BatchResults, Document, NotDurable};
 use crate::base::error::Kind as K;
+use crate::base::error::ProblemType;
+use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::request::body::JSON;
-use crate::http::response::openapi::{BODY, answer, problems, text};
+use crate::http::response::openapi::{answer, problems, text};
+use crate::http::response::problem_types::QUOTA_EXCEEDED;
 
 const DONE: (u16, &str) = (200, "Done, and on disk.");
 const CREATED: (u16, &str) = (201, "Created, and on disk.");
@@ -22,33 +25,33 @@ const WAITS: (u16, &str) = (
 const BARE: (u16, &str) = (204, "Done, and on disk; the caller asked for the headers alone.");
 
 /// The answers to a change of one document, whose content is a `T`.
-pub(super) struct WriteResponses<T>(PhantomData<T>);
+pub(super) struct Written<T>(PhantomData<T>);
 /// The answers to what may create a document.
-pub(super) struct CreateResponses;
+pub(super) struct Created;
 /// The answers to what creates a document or changes it.
-pub(super) struct PutResponses;
+pub(super) struct CreatedOrWritten;
 /// The answers to a batch.
-pub(super) struct BatchResponses;
+pub(super) struct BatchWritten;
 
-impl<T: ToSchema> IntoResponses for WriteResponses<T> {
+impl<T: ToSchema> IntoResponses for Written<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         written::<T>(&[DONE, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for CreateResponses {
+impl IntoResponses for Created {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        written::<DocumentSchema>(&[CREATED, WAITS, BARE], tagged)
+        written::<Document>(&[CREATED, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for PutResponses {
+impl IntoResponses for CreatedOrWritten {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        written::<DocumentSchema>(&[DONE, CREATED, WAITS, BARE], tagged)
+        written::<Document>(&[DONE, CREATED, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for BatchResponses {
+impl IntoResponses for BatchWritten {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         written::<BatchResults>(&[DONE, WAITS, BARE], |answer| answer)
     }
@@ -60,7 +63,7 @@ fn written<T: ToSchema>(
 ) -> BTreeMap<String, RefOr<Response>> {
     let described = |&(status, description): &(u16, &str)| {
         let answer = match status {
-            202 => answer(description).content(JSON, Content::new(Some(pending_schema::<T>()))),
+            202 => answer(description).content(JSON, Content::new(Some(waiting::<T>()))),
             204 => answer(description).header("Preference-Applied", text("`return=minimal`")),
             _ => answer(description).content(JSON, Content::new(Some(Ref::from_schema_name(T::name())))),
         };
@@ -80,7 +83,7 @@ fn written<T: ToSchema>(
 }
 
 /// What waits for the disk is shown like what is done, or hardly at all to who asked for that.
-fn pending_schema<T: ToSchema>() -> AnyOfBuilder {
+fn waiting<T: ToSchema>() -> AnyOfBuilder {
     AnyOfBuilder::new().item(Ref::from_schema_name(T::name())).item(Ref::from_schema_name(NotDurable::name()))
 }
 
@@ -93,11 +96,11 @@ fn tagged(answer: ResponseBuilder) -> ResponseBuilder {
 }
 
 /// The answers to reading a document.
-pub(super) struct ReadResponses;
+pub(super) struct Read;
 
-impl IntoResponses for ReadResponses {
+impl IntoResponses for Read {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let document = Content::new(Some(Ref::from_schema_name(DocumentSchema::name())));
+        let document = Content::new(Some(Ref::from_schema_name(Document::name())));
         let answers =
             [("200", answer("The document.").content(JSON, document)), ("304", answer("It is as the caller has it."))];
         answers.into_iter().map(|(status, answer)| (status.into(), tagged(positioned(answer)).build().into())).collect()
@@ -106,7 +109,10 @@ impl IntoResponses for ReadResponses {
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
+const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const CHANGE: &[K] = &[K::PreconditionFailed, K::Rejected, K::IdempotencyMismatch, K::StorageFull, K::Frozen];
+/// Of what may create.
+const QUOTA: &[&ProblemType] = &[&QUOTA_EXCEEDED];
 
 problems! {
     /// Of a list.
@@ -118,9 +124,9 @@ problems! {
     /// Of a stream over many documents.
     StreamProblems: ACCESS, &[K::TooLarge, K::TooManyStreams];
     /// Of creating.
-    CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists];
+    CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists] => QUOTA;
     /// Of creating or replacing.
-    PutProblems: ACCESS, BODY, CHANGE, &[K::VersionConflict];
+    PutProblems: ACCESS, BODY, CHANGE, &[K::VersionConflict] => QUOTA;
     /// Of a patch.
     PatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::PatchFailed];
     /// Of an action or a rollback.
@@ -128,5 +134,6 @@ problems! {
     /// Of deleting.
     DeleteProblems: ACCESS, ABSENT, CHANGE;
     /// Of many changes at once.
-    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed];
+    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed]
+        => &[&QUOTA_EXCEEDED, &GAME_ELSEWHERE];
 }

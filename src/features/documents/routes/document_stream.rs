@@ -84,7 +84,7 @@ impl EventSource for DocumentSource {
                 return self.changes(&events);
             }
             Item::Presence(frames) => return Ok(frames),
-            item => self.write_item(item, &mut out)?,
+            item => self.tell(item, &mut out)?,
         }
         Ok(out.freeze())
     }
@@ -111,7 +111,7 @@ impl DocumentSource {
         Ok(out.freeze())
     }
 
-    fn write_item(&mut self, item: Item, out: &mut BytesMut) -> Result<()> {
+    fn tell(&mut self, item: Item, out: &mut BytesMut) -> Result<()> {
         match item {
             Item::Changes(events) => out.extend_from_slice(&self.changes(&events)?),
             Item::Presence(frames) => out.extend_from_slice(&frames),

@@ -14,8 +14,7 @@ use crate::http::page::Page;
 /// A versioned JSON object in a collection.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Document)]
-pub(super) struct DocumentSchema {
+pub(super) struct Document {
     /// The collection that it is in.
     #[schema(pattern = "^[a-z][a-z0-9-]{0,62}$", example = "games")]
     collection: String,
@@ -39,7 +38,7 @@ pub(super) struct DocumentSchema {
     host: String,
     /// There for the host: who else may do what with it.
     #[schema(required = false)]
-    access: AccessSchema,
+    access: Access,
     /// When it was first created.
     #[schema(format = DateTime)]
     created_at: String,
@@ -56,8 +55,7 @@ pub(super) struct DocumentSchema {
 /// A document in a list.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = ListedDocument)]
-pub(super) struct ListedDocumentSchema {
+pub(super) struct ListedDocument {
     /// The collection that it is in.
     collection: String,
     /// Its id there.
@@ -83,8 +81,7 @@ pub(super) struct ListedDocumentSchema {
 
 /// The record of one accepted change: the same in answers, history and streams.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Event)]
-pub(super) struct EventSchema {
+pub(super) struct Event {
     /// Its place in the log of the whole server.
     #[schema(minimum = 1)]
     seq: u64,
@@ -105,7 +102,7 @@ pub(super) struct EventSchema {
     /// What was sent along.
     payload: Value,
     /// How the state changed (RFC 6902, only `add`, `remove` and `replace`).
-    patch: Vec<ChangeSchema>,
+    patch: Vec<Change>,
     /// There for the host when the change sets host and access.
     #[schema(required = false)]
     access: EventAccess,
@@ -120,8 +117,7 @@ pub(super) struct EventSchema {
 
 /// One operation of an event's patch.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Change)]
-pub(super) struct ChangeSchema {
+pub(super) struct Change {
     /// What it does.
     op: ChangeOp,
     /// Where: a JSON Pointer into the state.
@@ -148,7 +144,7 @@ pub(super) enum ChangeOp {
 pub(super) struct Acted {
     /// The event.
     #[serde(flatten)]
-    event: EventSchema,
+    event: Event,
     /// Whether it is on disk.
     durable: bool,
     /// There, and false, when the document lives in memory only.
@@ -159,10 +155,9 @@ pub(super) struct Acted {
 /// A document's history, oldest first.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = HistoryPage)]
-pub(super) struct HistoryPageSchema {
+pub(super) struct HistoryPage {
     #[serde(flatten)]
-    page: Page<EventSchema>,
+    page: Page<Event>,
     /// The oldest version whose event is kept.
     first_version: u64,
 }
@@ -192,7 +187,7 @@ pub(super) enum BatchChange {
         state: Value,
         #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
         host: Option<String>,
-        access: Option<AccessSchema>,
+        access: Option<Access>,
     },
     /// Creates a document, or replaces its state.
     #[serde(rename_all = "camelCase")]
@@ -244,7 +239,7 @@ pub(super) enum BatchChange {
 #[serde(untagged)]
 pub(super) enum StatePatch {
     /// RFC 6902.
-    Operations(Vec<PatchOperationSchema>),
+    Operations(Vec<PatchOperation>),
     /// RFC 7396.
     Merge(BTreeMap<String, Value>),
 }
@@ -252,21 +247,19 @@ pub(super) enum StatePatch {
 /// Who may do what with a document besides its host, who always may.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Access)]
-pub(super) struct AccessSchema {
+pub(super) struct Access {
     /// Left out: `all`.
-    read: Option<GrantSchema>,
+    read: Option<Grant>,
     /// Who of those that may read it; left out: `all`.
-    write: Option<GrantSchema>,
+    write: Option<Grant>,
     /// Who of those that may read it; left out: `host`.
-    delete: Option<GrantSchema>,
+    delete: Option<Grant>,
 }
 
 /// `"all"`: everyone who gets in; `"host"`: nobody else; otherwise these users, at most 256.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = Grant)]
-pub(super) enum GrantSchema {
+pub(super) enum Grant {
     /// Everyone, or nobody.
     Word(GrantWord),
     /// These users.
@@ -289,11 +282,11 @@ pub(super) struct EventAccess {
     /// Who hosts the document from here on; `owner`: the owner of the server.
     host: String,
     /// Who else may read it.
-    read: GrantSchema,
+    read: Grant,
     /// Who of those may write.
-    write: GrantSchema,
+    write: Grant,
     /// Who of those may delete it.
-    delete: GrantSchema,
+    delete: Grant,
 }
 
 /// Who hosts a document, and who may do what with it.
@@ -310,7 +303,7 @@ pub(super) struct DocumentAccess {
     /// Who hosts it; `owner`: the owner of the server.
     host: String,
     /// Who else may do what with it.
-    access: AccessSchema,
+    access: Access,
     /// Whether this version is on disk.
     durable: bool,
     /// There, and false, when the document lives in memory only.
@@ -346,8 +339,7 @@ pub(super) struct NotDurable {
 /// One operation of a JSON Patch (RFC 6902); paths begin at the state.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "op", rename_all = "lowercase")]
-#[schema(as = PatchOperation)]
-pub(super) enum PatchOperationSchema {
+pub(super) enum PatchOperation {
     /// Puts a value there (in an array: before what is there).
     Add { path: String, value: Value },
     /// Takes the value away.

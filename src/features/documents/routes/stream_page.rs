@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::sleep;
 
@@ -16,7 +17,6 @@ use crate::engine::read::follow::{Follow, Follower, Item};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
-use crate::http::response::success::no_content;
 use crate::live::topics::Interest;
 
 /// Most events in one page. What is left is in the next.
@@ -33,7 +33,7 @@ pub(super) async fn respond(
 ) -> HandlerResult<Response> {
     let follower = Follower { viewer: caller.viewer.clone(), counts: false };
     let (mut follow, first) = Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await?;
-    let mut page = StreamPageWriter::new(api, &caller.viewer);
+    let mut page = Page::new(api, &caller.viewer);
     let mut left = page.add(first)?;
     while left > 0 && !page.is_full() && !page.ended {
         left = left.saturating_sub(page.add(follow.next().await?)?);
@@ -52,7 +52,7 @@ pub(super) async fn respond(
 }
 
 /// The answer in the making.
-struct StreamPageWriter<'a> {
+struct Page<'a> {
     api: &'a Api,
     viewer: &'a Viewer,
     out: BytesMut,
@@ -62,7 +62,7 @@ struct StreamPageWriter<'a> {
     ended: bool,
 }
 
-impl<'a> StreamPageWriter<'a> {
+impl<'a> Page<'a> {
     fn new(api: &'a Api, viewer: &'a Viewer) -> Self {
         Self { api, viewer, out: BytesMut::from(&b"{\"events\":["[..]), events: 0, position: None, ended: false }
     }
@@ -139,7 +139,7 @@ impl<'a> StreamPageWriter<'a> {
 
     fn into_response(mut self, more: bool) -> Response {
         if self.events == 0 {
-            return no_content();
+            return StatusCode::NO_CONTENT.into_response();
         }
         let position = self.position.unwrap_or(Position::Start);
         let _ = write!(self.out, "],\"position\":\"{position}\",\"more\":{more}}}");

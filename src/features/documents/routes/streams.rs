@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::Response;
-use http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use http::header::HeaderValue;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use tokio::time::sleep;
 use utoipa::ToSchema;
 
 use super::description::{ReadProblems, StreamProblems};
-use super::schemas::HistoryPageSchema;
+use super::schemas::HistoryPage as HistoryPageSchema;
 use super::{diverged, document_stream, stream_page};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
 use crate::base::limits::WAIT_MAX;
 use crate::document::chain::Position;
-use crate::document::decide::not_found_error;
+use crate::document::decide::absent;
 use crate::document::visibility::Viewer;
-use crate::engine::read::EventHistory;
+use crate::engine::read::History;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::{Page, PageRequest, encode_cursor};
@@ -31,7 +31,6 @@ use crate::http::request::path::DocumentPath;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::ResumeHeader;
-use crate::http::response::success::{Success, no_content};
 use crate::live::topics::Interest;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -86,7 +85,7 @@ pub(super) async fn events(
         // Whoever resumes is never refused; whoever begins is told that there is nothing to follow. A document that
         // was deleted is in the snapshot as gone: a refusal would end a browser's stream for good.
         let document = api.reads.readable_document(&name, &caller.viewer).await?;
-        document.ok_or_else(|| not_found_error(&name, None))?;
+        document.ok_or_else(|| absent(&name, None))?;
     } else {
         // It would be told nothing, for as long as it asks.
         api.reads.check_reader(&name, &caller.viewer).await?;
@@ -198,8 +197,8 @@ async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &Events
         while found.events.is_empty() {
             tokio::select! {
                 () = subscription.changed() => found = read().await?,
-                () = &mut end => return Ok(no_content()),
-                () = &mut ended => return Ok(no_content()),
+                () = &mut end => return Ok(StatusCode::NO_CONTENT.into_response()),
+                () = &mut ended => return Ok(StatusCode::NO_CONTENT.into_response()),
             }
         }
     }
@@ -239,13 +238,13 @@ fn long_poll(seconds: u64) -> Result<Duration> {
 /// As [`HistoryPageSchema`] describes it; the events as they are stored.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HistoryResponse {
+struct HistoryPage {
     #[serde(flatten)]
     page: Page<Box<RawValue>>,
     first_version: u64,
 }
 
-fn page_of_history(viewer: &Viewer, found: &EventHistory) -> Result<Response> {
+fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
     let mut items = Vec::with_capacity(found.events.len());
     for event in &found.events {
         let bytes = event.render(event.meta.audience(viewer))?;
@@ -254,8 +253,8 @@ fn page_of_history(viewer: &Viewer, found: &EventHistory) -> Result<Response> {
     }
     let last = found.events.last();
     let next_cursor = last.filter(|_| found.more).map(|event| encode_cursor(&event.version.to_string()));
-    let page = HistoryResponse { page: Page { items, next_cursor }, first_version: found.first_version.0 };
-    let mut response = json(Success::Done, &page)?;
+    let page = HistoryPage { page: Page { items, next_cursor }, first_version: found.first_version.0 };
+    let mut response = json(StatusCode::OK, &page)?;
     if let Some(event) = last {
         let position = HeaderValue::try_from(event.position().to_string()).map_err(Error::internal)?;
         response.headers_mut().insert(REJOIN_POSITION, position);
@@ -265,11 +264,11 @@ fn page_of_history(viewer: &Viewer, found: &EventHistory) -> Result<Response> {
 
 /// The version of a document at `position`. Error: `Gone` for one that is not in this log.
 async fn version_after(api: &Api, name: &DocumentName, position: Position, viewer: &Viewer) -> HandlerResult<Version> {
-    let newest = api.reads.readable_document(name, viewer).await?.ok_or_else(|| not_found_error(name, None))?;
+    let newest = api.reads.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
     if newest.position() == position {
         return Ok(newest.version);
     }
-    if !api.reads.has_position(position).await? {
+    if !api.reads.knows(position).await? {
         // A document that came from another server has that server's positions in its chain.
         let found = api.reads.by_hash(name, position).await?;
         return found.map(|(_, version)| version).ok_or_else(diverged);

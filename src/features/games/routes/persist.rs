@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,10 +17,10 @@ use super::{GamePath, PersistProblems, PersistenceProblems, RemoveProblems, Rest
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, Version};
-use crate::document::decide::not_found_error;
+use crate::document::decide::absent;
 use crate::document::model::Document;
 use crate::document::visibility::Audience;
-use crate::engine::health::StorageHealth;
+use crate::engine::health::Storage;
 use crate::engine::refusal::{check_persistent, check_persistent_meta};
 use crate::features::games::problems::GAME_RUNNING;
 use crate::features::games::sql::completed_at;
@@ -28,7 +29,6 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
-use crate::http::response::success::{Success, no_content};
 use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -93,9 +93,9 @@ async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: Idempot
     check_persistent(&document)?;
     let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
     let game = PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version };
-    let once = sent.call(|game: &PersistedGame| StoredResponse::json(Success::Done, game));
+    let once = sent.once(|game: &PersistedGame| StoredResponse::json(StatusCode::OK, game));
     if !once.is_keyed() {
-        return Ok(json(Success::Done, &game)?);
+        return Ok(json(StatusCode::OK, &game)?);
     }
     // Kept before it is given. Whoever repeats the call after a crash between the two has it stored once more, which is
     // the same as once.
@@ -132,22 +132,22 @@ async fn restore(
     }
     let runs = running.is_some();
     let name = game.clone();
-    let found = api.reads.read(move |reader| reader.verify(&name)).await;
-    let Some(VerifiedDocument { document, damaged }) = found.map_err(|error| with_advice(error, runs))? else {
-        return Err(not_found_error(&game, None).into());
+    let found = api.reads.ask(move |reader| reader.verify(&name)).await;
+    let Some(VerifiedDocument { document, damaged }) = found.map_err(|error| advised(error, runs))? else {
+        return Err(absent(&game, None).into());
     };
     let document = Arc::new(document);
     if document.is_deleted() {
-        return Err(not_found_error(&game, Some(&document)).into());
+        return Err(absent(&game, Some(&document)).into());
     }
     if !runs {
         api.engine.prefetch(game);
     }
-    Ok(document_response(&document, document.meta.audience(&viewer), &damaged)?)
+    Ok(shown(&document, document.meta.audience(&viewer), &damaged)?)
 }
 
 /// A damaged game's refusal, with what its host can do about it.
-fn with_advice(error: Error, runs: bool) -> Error {
+fn advised(error: Error, runs: bool) -> Error {
     const REPAIR: &str = "have an administrator write its rows anew (POST /reconciliation/repair with source memory)";
     if error.kind() != Kind::Damaged {
         return error;
@@ -177,7 +177,7 @@ fn with_advice(error: Error, runs: bool) -> Error {
 }
 
 /// The document; with `damagedVersions` when there are some in its history.
-fn document_response(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
+fn shown(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
     let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
     let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut body = BytesMut::new();
@@ -211,21 +211,21 @@ async fn remove(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     // Also one that cannot be read any more.
-    let tip = api.reads.document_head(&game).await?.ok_or_else(|| not_found_error(&game, None))?;
+    let tip = api.reads.tip(&game).await?.ok_or_else(|| absent(&game, None))?;
     tip.meta.check_reader(&viewer)?;
     if !tip.meta.is_host(&viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
     }
     check_persistent_meta(&tip.meta)?;
     let key = tip.meta.key;
-    let completed = api.reads.read(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
+    let completed = api.reads.ask(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
     // One that is deleted does not run: only its history is left.
     if !completed && !tip.deleted {
         let message = "the game is still running; complete it first";
         return Err(GAME_RUNNING.error(message).into());
     }
     api.engine.purge(game, viewer, None).await?;
-    Ok(no_content())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// What is stored of a game, and how storing goes.
@@ -296,7 +296,7 @@ async fn persistence(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     let document = api.reads.live_document(&game, &viewer).await?;
-    let kept = api.reads.read(move |reader| reader.storage_statistics(&game)).await?;
+    let kept = api.reads.ask(move |reader| reader.storage_statistics(&game)).await?;
     let whole = document.meta.is_host(&viewer).then(|| WholePersistence {
         snapshots: kept.map_or(0, |kept| kept.snapshots),
         snapshot_version: kept.map_or(Version::ZERO, |kept| kept.snapshot_version),
@@ -305,7 +305,7 @@ async fn persistence(
     let report = api.health.report();
     let milliseconds = |percent| report.commit_times.percentile(percent).map(|took| took.as_secs_f64() * 1000.0);
     Ok(json(
-        Success::Done,
+        StatusCode::OK,
         &Persistence {
             version: document.version,
             whole,
@@ -314,7 +314,7 @@ async fn persistence(
             last_persisted: kept.map(|kept| kept.last_at),
             persisted_version: kept.map_or(Version::ZERO, |kept| kept.last_version),
             server: Storing {
-                healthy: report.storage == StorageHealth::Well,
+                healthy: report.storage == Storage::Well,
                 commits: report.commits,
                 commit_p50_ms: milliseconds(50),
                 commit_p99_ms: milliseconds(99),

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,7 +11,6 @@ use utoipa_axum::routes;
 use super::{CompleteProblems, GamePath, JoinProblems, LeaveProblems, PlayerPath, SeatsProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentId, DocumentName, UserId};
-use crate::document::visibility::Viewer;
 use crate::features::games::seats::Seat;
 use crate::features::games::service;
 use crate::http::api::Api;
@@ -18,7 +18,6 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::response::revoked::{RevokedLater, revoked};
-use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))
@@ -30,7 +29,6 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 struct JoinBody {
     /// The player.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-    #[serde(deserialize_with = "Viewer::deserialize_id")]
     player_id: UserId,
     /// Which seat, counted from 0; left out: the lowest free one.
     seat: Option<u32>,
@@ -43,10 +41,6 @@ struct TakenSeat {
     /// Who sits there.
     #[schema(value_type = String)]
     player_id: UserId,
-    /// What they are called; absent: they were not asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, value_type = String)]
-    name: Option<String>,
     /// Which it is, counted from 0.
     seat: u32,
     /// Since when.
@@ -68,10 +62,9 @@ struct Seats {
     items: Vec<TakenSeat>,
 }
 
-fn taken_seat(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
+fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
     let standing = api.presence.player(game, &seat.player);
     TakenSeat {
-        name: api.names.of(&seat.player).map(|name| name.to_string()),
         player_id: seat.player,
         seat: seat.seat,
         joined_at: seat.joined_at,
@@ -83,9 +76,8 @@ fn taken_seat(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
 
 /// Take a seat in a game
 ///
-/// For oneself, with the right to write to the game, or as the host for anybody. The first who asks gets the seat; who
-/// has one keeps it, so that a retry is safe. The game's state says how many there are: `maxSeats`, at its top level;
-/// left out: 10.
+/// For oneself, or as the host for anybody. The first who asks gets the seat; who has one keeps it, so that a retry is
+/// safe. The game's state says how many there are: `maxSeats`, at its top level; left out: 10.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/seats", operation_id = "takeSeat", tag = "games",
     params(("id" = String, Path, description = "The game."), Caller, IdempotentRequest), request_body = JoinBody,
@@ -102,14 +94,14 @@ async fn join(State(api): State<Api>, GamePath(game): GamePath, sent: Idempotent
         return Ok(before);
     }
     let (showing, name) = (api.clone(), game.clone());
-    let once = sent.call(move |(seat, new): &(Seat, bool)| {
-        let success = Success::created_if(*new);
-        let mut taken = taken_seat(&showing, &name, seat.clone());
+    let once = sent.once(move |(seat, new): &(Seat, bool)| {
+        let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
+        let mut taken = shown(&showing, &name, seat.clone());
         if *new {
             // The others are told of it in a moment.
             taken.since = taken.since.or(Some(seat.joined_at));
         }
-        StoredResponse::json(success, &taken)
+        StoredResponse::json(status, &taken)
     });
     let answered = service::join(&api, &game, &sent.caller.viewer, (player_id, seat), once).await?;
     Ok(respond(answered)?)
@@ -127,8 +119,8 @@ async fn list(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     let seats = service::list(&api, &game, &viewer).await?;
-    let items = seats.into_iter().map(|seat| taken_seat(&api, &game, seat)).collect();
-    Ok(json(Success::Done, &Seats { items })?)
+    let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
+    Ok(json(StatusCode::OK, &Seats { items })?)
 }
 
 /// Leave a seat
@@ -191,9 +183,9 @@ async fn complete(
         return Ok(before);
     }
     let game_id = game.id.clone();
-    let once = sent.call(|completed_at: &Timestamp| {
+    let once = sent.once(|completed_at: &Timestamp| {
         StoredResponse::json(
-            Success::Done,
+            StatusCode::OK,
             &CompletedGame { game_id, status: "completed", completed_at: *completed_at },
         )
     });

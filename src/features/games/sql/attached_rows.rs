@@ -13,7 +13,6 @@ use crate::features::games::attached_rows::{
     AnswerRow, AttachedRow, Binary, GameRow, KeptAnswer, KeyRow, SeatRow, TokenRow,
 };
 use crate::features::games::limits::{EXPIRED_TOKENS_KEPT, MOVED_ANSWERS_BYTES_MAX};
-use crate::features::games::sql::tokens::MATCHES;
 use crate::features::games::sql::user;
 use crate::store::rows::{optional_time, time};
 use crate::store::sql_error;
@@ -22,10 +21,8 @@ use crate::store::sql_error;
 /// the oldest go without their bodies.
 pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<Vec<AttachedRow>> {
     let mut attached = Vec::new();
-    // Refuses what somebody else has changed: it would look as ours there.
-    crate::features::games::sql::completed_at(conn, document)?;
     let game = "SELECT completed_at FROM games WHERE document = ?1";
-    read_rows(conn, game, [document], &mut attached, |row| {
+    each(conn, game, [document], &mut attached, |row| {
         Ok(AttachedRow::Game(GameRow { completed_at: optional_time(row, 0)? }))
     })?;
     for seat in crate::features::games::sql::seats(conn, document)? {
@@ -33,18 +30,13 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
         attached.push(AttachedRow::Seat(SeatRow { player, seat, identity, joined_at }));
     }
     let kept = now.minus(EXPIRED_TOKENS_KEPT).to_string();
-    let tokens = format!(
-        "SELECT hash, player, identity, family, issued_at, expires_at, used_at, replaced_by, revoked_at
-         FROM reconnect_tokens WHERE document = ?1 AND expires_at >= ?2 AND {MATCHES} ORDER BY rowid"
-    );
-    read_rows(conn, &tokens, (document, &kept), &mut attached, token)?;
-    let answers = format!(
-        "SELECT a.scope, a.key, a.fingerprint, a.token, a.nonce, a.sealed
-         FROM (SELECT rowid AS place, hash FROM reconnect_tokens
-               WHERE document = ?1 AND expires_at >= ?2 AND {MATCHES}) t
-         JOIN reconnect_answers a ON a.token = t.hash ORDER BY t.place"
-    );
-    read_rows(conn, &answers, (document, &kept), &mut attached, |row| {
+    let tokens = "SELECT hash, player, identity, family, issued_at, expires_at, used_at, replaced_by, revoked_at
+                  FROM reconnect_tokens WHERE document = ?1 AND expires_at >= ?2 ORDER BY rowid";
+    each(conn, tokens, (document, &kept), &mut attached, token)?;
+    let answers = "SELECT a.scope, a.key, a.fingerprint, a.token, a.nonce, a.sealed FROM reconnect_tokens t
+                   JOIN reconnect_answers a ON a.token = t.hash
+                   WHERE t.document = ?1 AND t.expires_at >= ?2 ORDER BY t.rowid";
+    each(conn, answers, (document, &kept), &mut attached, |row| {
         Ok(AttachedRow::Answer(AnswerRow {
             scope: text(row, 0)?,
             key: row.get(1)?,
@@ -55,15 +47,13 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
         }))
     })?;
     let keys = "SELECT scope, key, fingerprint, answer, at FROM idempotency_keys
-                WHERE document = ?1 AND at >= ?2
-                  AND mac_matches(mac, 'idempotency_keys', scope, key, fingerprint, answer, at, document)
-                ORDER BY at DESC, rowid DESC";
+                WHERE document = ?1 AND at >= ?2 ORDER BY at DESC, rowid DESC";
     let mut bytes = 0;
-    read_rows(conn, keys, (document, now.minus(IDEMPOTENCY_KEPT).to_string()), &mut attached, |row| {
+    each(conn, keys, (document, now.minus(IDEMPOTENCY_KEPT).to_string()), &mut attached, |row| {
         let answer: String = row.get(3)?;
         bytes += answer.len();
         let whole = bytes <= MOVED_ANSWERS_BYTES_MAX;
-        let answer = if whole { Ok(answer.into_bytes()) } else { compact_json(&answer) };
+        let answer = if whole { Ok(answer.into_bytes()) } else { minimal(&answer) };
         let answer = answer.map_err(|error| damaged(3, error))?;
         let (scope, fingerprint) = (text(row, 0)?, text(row, 2)?);
         Ok(AttachedRow::Key(KeyRow { scope, key: row.get(1)?, fingerprint, answer: Binary(answer), at: time(row, 4)? }))
@@ -71,11 +61,11 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
     Ok(attached)
 }
 
-fn compact_json(answer: &str) -> Result<Vec<u8>> {
+fn minimal(answer: &str) -> Result<Vec<u8>> {
     serde_json::to_vec(&KeptAnswer::parse(answer.as_bytes())?.minimal()).map_err(Error::internal)
 }
 
-fn read_rows(
+fn each(
     conn: &Connection,
     sql: &str,
     parameters: impl Params,

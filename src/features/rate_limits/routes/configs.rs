@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -22,7 +23,6 @@ use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
-use crate::http::response::success::{Success, no_content};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -121,7 +121,7 @@ async fn list(
     let mut users = limits.limiter.users();
     users.retain(|(user, _)| after(user));
     let page = Page::new(users, page.limit, |(user, _)| user.to_string(), |(user, limit)| shown(user, limit));
-    Ok(json(Success::Done, &page)?)
+    Ok(json(StatusCode::OK, &page)?)
 }
 
 /// Give a user a limit of their own
@@ -140,7 +140,7 @@ async fn create(
     let CreateUserLimitBody { user_id, bucket_capacity, refill_rate, window_seconds } = sent.object()?;
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
     let user = user_id.clone();
-    let once = sent.call(move |made: &UserLimit| StoredResponse::json(Success::Created, &shown(user, *made)));
+    let once = sent.once(move |made: &UserLimit| StoredResponse::json(StatusCode::CREATED, &shown(user, *made)));
     let answered = limits.create_user(user_id, limit, once).await?;
     Ok(created(answered, "/api/v1/admin/rate-limits/configs", "userId")?)
 }
@@ -161,7 +161,7 @@ async fn read(
     let user = user(&id)?;
     let absent = || Error::not_found(format!("{user} has no limit of their own"));
     let limit = limits.limiter.user(&user).ok_or_else(absent)?;
-    Ok(json(Success::Done, &shown(user, limit))?)
+    Ok(json(StatusCode::OK, &shown(user, limit))?)
 }
 
 /// Give a user a limit of their own, or another
@@ -189,8 +189,8 @@ async fn put(
     }
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
     let (put, new) = limits.put_user(user.clone(), limit).await?;
-    let success = Success::created_if(new);
-    Ok(json(success, &shown(user, put))?)
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json(status, &shown(user, put))?)
 }
 
 /// Take a user's own limit away
@@ -208,5 +208,5 @@ async fn remove(
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_user(user(&id)?).await?;
-    Ok(no_content())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

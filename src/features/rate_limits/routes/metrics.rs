@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,8 +12,8 @@ use utoipa_axum::routes;
 
 use super::{Administrator, SeeProblems, json};
 use crate::base::clock::Timestamp;
-use crate::features::rate_limits::identity::BucketOwner;
-use crate::features::rate_limits::ledger::IdentityTally;
+use crate::features::rate_limits::identity::Identity;
+use crate::features::rate_limits::ledger::Counted;
 use crate::features::rate_limits::limiter::LimitTally;
 use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
@@ -20,7 +21,6 @@ use crate::http::error::HandlerResult;
 use crate::http::page::PageRequest;
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
-use crate::http::response::success::Success;
 
 /// Most of those who were refused most.
 const OFFENDERS: usize = 10;
@@ -56,7 +56,7 @@ struct Metrics {
     by_user: Vec<UserMetrics>,
     /// Those with the most refused requests.
     top_offenders: Vec<UserMetrics>,
-    memory: LimiterMemory,
+    memory: Memory,
 }
 
 /// What was counted of a limit.
@@ -98,7 +98,7 @@ struct UserMetrics {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RateLimitMemory)]
-struct LimiterMemory {
+struct Memory {
     /// Of whom something is known.
     identities: usize,
     /// Buckets.
@@ -114,13 +114,13 @@ impl From<LimitTally> for RuleMetrics {
     }
 }
 
-impl From<IdentityTally> for UserMetrics {
-    fn from(counted: IdentityTally) -> Self {
-        let IdentityTally { identity, tally, last_limited } = counted;
+impl From<Counted> for UserMetrics {
+    fn from(counted: Counted) -> Self {
+        let Counted { identity, tally, last_limited } = counted;
         let (kind, id) = match identity {
-            BucketOwner::Owner => ("owner", None),
-            BucketOwner::User(id) => ("user", Some(id.to_string())),
-            BucketOwner::Address(address) => ("address", Some(address.to_string())),
+            Identity::Owner => ("owner", None),
+            Identity::User(id) => ("user", Some(id.to_string())),
+            Identity::Address(address) => ("address", Some(address.to_string())),
         };
         Self { kind, id, allowed: tally.allowed, limited: tally.limited, last_limited_at: last_limited }
     }
@@ -149,7 +149,7 @@ async fn metrics(
         by_rule: limits.limiter.tallies().into_iter().map(RuleMetrics::from).collect(),
         by_user: ledger.top(most, |tally| tally.allowed + tally.limited).into_iter().map(UserMetrics::from).collect(),
         top_offenders: ledger.top(OFFENDERS, |tally| tally.limited).into_iter().map(UserMetrics::from).collect(),
-        memory: LimiterMemory { identities: size.identities, buckets: size.buckets, unsaved_buckets: size.unsaved },
+        memory: Memory { identities: size.identities, buckets: size.buckets, unsaved_buckets: size.unsaved },
     };
-    Ok(json(Success::Done, &answer)?)
+    Ok(json(StatusCode::OK, &answer)?)
 }

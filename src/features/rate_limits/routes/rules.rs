@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +25,6 @@ use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
-use crate::http::response::success::{Success, no_content};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -125,10 +125,10 @@ impl RuleBody {
         let Self { id: _, name, endpoint_pattern, http_method, priority, .. } = self;
         let Self { bucket_capacity, refill_rate, window_seconds, .. } = self;
         let mut misfits = FieldErrors::default();
-        misfits.collect("name", check_name(&name));
-        let pattern = misfits.collect("endpointPattern", Pattern::parse(&endpoint_pattern));
-        let method = misfits.collect("httpMethod", http_method.as_deref().map(Verb::parse).transpose());
-        let priority = misfits.collect("priority", check_priority(priority.unwrap_or(0)));
+        misfits.take("name", check_name(&name));
+        let pattern = misfits.take("endpointPattern", Pattern::parse(&endpoint_pattern));
+        let method = misfits.take("httpMethod", http_method.as_deref().map(Verb::parse).transpose());
+        let priority = misfits.take("priority", check_priority(priority.unwrap_or(0)));
         let limit = LimitFields { bucket_capacity, refill_rate, window_seconds }.check(&mut misfits);
         misfits.check()?;
         match (pattern, method, priority, limit) {
@@ -151,7 +151,7 @@ impl RuleBody {
 async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let items = rules.iter().zip(1..).map(|(rule, rank)| shown(rule, rank)).collect();
-    Ok(json(Success::Done, &RuleList { items })?)
+    Ok(json(StatusCode::OK, &RuleList { items })?)
 }
 
 /// Make a rule
@@ -171,8 +171,8 @@ async fn create(
     let id = body.id.clone();
     let fields = body.check()?;
     let known = Arc::clone(&limits);
-    let once = sent.call(move |rule: &Rule| {
-        StoredResponse::json(Success::Created, &shown(rule, rank(&known.limiter.rules(), rule)))
+    let once = sent.once(move |rule: &Rule| {
+        StoredResponse::json(StatusCode::CREATED, &shown(rule, rank(&known.limiter.rules(), rule)))
     });
     let answered = limits.create_rule(id, fields, once).await?;
     Ok(created(answered, "/api/v1/admin/rate-limits/rules", "id")?)
@@ -194,7 +194,7 @@ async fn read(
     let rules = limits.limiter.rules();
     let found = rules.iter().find(|rule| *rule.id == *id);
     let rule = found.ok_or_else(|| Error::not_found("there is no rule of this id"))?;
-    Ok(json(Success::Done, &shown(rule, rank(&rules, rule)))?)
+    Ok(json(StatusCode::OK, &shown(rule, rank(&rules, rule)))?)
 }
 
 /// Change a rule
@@ -215,7 +215,7 @@ async fn put(
         return Err(Error::invalid_field("id", "is another than in the path").into());
     }
     let rule = limits.replace_rule(id, body.check()?).await?;
-    Ok(json(Success::Done, &shown(&rule, rank(&limits.limiter.rules(), &rule)))?)
+    Ok(json(StatusCode::OK, &shown(&rule, rank(&limits.limiter.rules(), &rule)))?)
 }
 
 /// Take a rule away
@@ -232,5 +232,5 @@ async fn remove(
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_rule(id).await?;
-    Ok(no_content())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

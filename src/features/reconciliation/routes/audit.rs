@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -14,18 +15,17 @@ use super::schemas::{DiscrepancyDetails, DocumentDifference, ReconciliationUpdat
 use super::{ReadProblems, RunProblems, detail_for, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::features::reconciliation::audit::{AuditEntry, DetailLevel};
+use crate::features::reconciliation::audit::{Detail, Entry};
 use crate::features::reconciliation::service::Reconciliation;
-use crate::features::reconciliation::sql::audit::AuditFilter;
+use crate::features::reconciliation::sql::audit::Filter;
 use crate::features::reconciliation::stream::Update;
-use crate::features::reconciliation::verdict::VerdictStatus;
+use crate::features::reconciliation::verdict::Status;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::{Page, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
-use crate::http::response::success::Success;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -42,12 +42,12 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 #[derive(Serialize)]
 struct Items<'a> {
-    items: Vec<Cow<'a, AuditEntry>>,
+    items: Vec<Cow<'a, Entry>>,
 }
 
-fn items(updates: &[Arc<Update>], detail: DetailLevel) -> Result<Response> {
+fn items(updates: &[Arc<Update>], detail: Detail) -> Result<Response> {
     let entries = updates.iter().filter_map(|update| update.entry());
-    json(Success::Done, &Items { items: entries.map(|entry| entry.limited_to(detail)).collect() })
+    json(StatusCode::OK, &Items { items: entries.map(|entry| entry.limited_to(detail)).collect() })
 }
 
 /// The verdict in force of each service
@@ -99,9 +99,9 @@ async fn audit(
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
     let status = |text: &str| {
         let rule = "must be verified, stale or discrepancy";
-        VerdictStatus::parse(text).ok_or_else(|| Error::invalid_field("status", rule))
+        Status::parse(text).ok_or_else(|| Error::invalid_field("status", rule))
     };
-    let filter = AuditFilter {
+    let filter = Filter {
         service: query.service,
         status: query.status.as_deref().map(status).transpose()?,
         since: query.since.as_deref().map(|text| moment("since", text)).transpose()?,
@@ -109,8 +109,8 @@ async fn audit(
         before: page.parse_after(str::parse)?,
     };
     let rows = reconciliation.audit(filter, page.limit).await?;
-    let item = |row: AuditEntry| row.limited_to(detail_for(&caller)).into_owned();
-    Ok(json(Success::Done, &Page::new(rows, page.limit, |row| row.seq.to_string(), item))?)
+    let item = |row: Entry| row.limited_to(detail_for(&caller)).into_owned();
+    Ok(json(StatusCode::OK, &Page::new(rows, page.limit, |row| row.seq.to_string(), item))?)
 }
 
 fn moment(field: &str, text: &str) -> Result<Timestamp> {
@@ -147,5 +147,5 @@ async fn run(
         sent.one_of(&[JSON])?;
         sent.parse()?
     };
-    Ok(items(&reconciliation.run(body.service).await?, DetailLevel::Whole)?)
+    Ok(items(&reconciliation.run(body.service).await?, Detail::Whole)?)
 }

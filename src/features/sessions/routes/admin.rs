@@ -2,6 +2,7 @@
 
 use axum::Extension;
 use axum::response::Response;
+use http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +19,6 @@ use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Query;
 use crate::http::response::revoked::{RevokedLater, revoked};
-use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list_all)).routes(routes!(end_any))
@@ -27,7 +27,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct SessionListQuery {
+struct ListQuery {
     /// Only those of this user, or of `owner`; left out: of everybody, the server's owner too.
     #[param(value_type = Option<String>)]
     user: Option<UserId>,
@@ -43,19 +43,19 @@ struct SessionListQuery {
 /// For administrators.
 #[utoipa::path(
     get, path = "/api/v1/admin/sessions", operation_id = "listAllSessions", tag = "sessions",
-    params(Caller, SessionListQuery),
+    params(Caller, ListQuery),
     responses((status = 200, description = "Those that have not ended.", body = Page<SessionItem>), SessionProblems),
 )]
 async fn list_all(
     Extension(sessions): Extension<SessionStore>,
     caller: Caller,
-    Query(query): Query<SessionListQuery>,
+    Query(query): Query<ListQuery>,
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let of = query.user.map(Viewer::member);
+    let of = query.user.map(Viewer::called);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
-    Ok(json(Success::Done, &session_page(found, &sessions, &caller)?)?)
+    Ok(json(StatusCode::OK, &session_page(found, &sessions, &caller)?)?)
 }
 
 /// End anybody's session

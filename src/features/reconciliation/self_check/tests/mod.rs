@@ -17,20 +17,21 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::clock::{ManualClock, Timestamp};
+use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::{DocumentName, Version};
-use crate::document::decide::{Expected, Request, WriteOperation};
-use crate::document::json::JsonBounds;
+use crate::document::decide::{Expected, Operation, Request};
+use crate::document::json::Bounds;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::engine::actor::{Ending, EngineActor};
+use crate::engine::actor::{Actor, Ending};
 use crate::engine::handle;
+use crate::engine::policy::SnapshotPolicy;
 use crate::engine::request::{Write, WriteReply};
-use crate::engine::{EngineOptions, Volatile};
+use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
-use crate::store::{self, HistoryRetention};
+use crate::store::{self, History};
 
 /// How a world differs from the usual.
 #[derive(Clone, Default)]
@@ -42,7 +43,7 @@ struct Setting {
     changes_max: Option<usize>,
 }
 
-struct TestLog {
+struct World {
     setting: Setting,
     directory: Arc<TempDir>,
     engine: Engine,
@@ -52,7 +53,7 @@ struct TestLog {
     thread: JoinHandle<Ending>,
 }
 
-impl TestLog {
+impl World {
     fn new() -> Self {
         Self::with(Setting::default())
     }
@@ -63,24 +64,31 @@ impl TestLog {
 
     fn on(directory: Arc<TempDir>, setting: Setting) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
-        let history = HistoryRetention { events_max: setting.history.unwrap_or(1000), ..HistoryRetention::default() };
-        let options =
-            store::StoreOptions { pages_max: setting.pages_max, history, ..store::StoreOptions::new(directory.path()) };
+        let history = History { events_max: setting.history.unwrap_or(1000), ..History::default() };
+        let options = store::Options { pages_max: setting.pages_max, history, ..store::Options::new(directory.path()) };
         let (mut writer, reader) = store::open(options).unwrap();
         writer.begin_run(&setting.volatile.collections).unwrap();
         let ring = RingBounds { events_max: setting.ring_events.unwrap_or(1000), bytes_max: 1 << 22 };
-        let options = EngineOptions {
-            state: JsonBounds { depth_max: 10, state_bytes_max: 1 << 16 },
+        let options = Options {
+            clock: clock as Arc<dyn Clock>,
+            entropy: Arc::new(SeededEntropy::new(1)),
+            rules: Arc::default(),
+            state: Bounds { depth_max: 10, state_bytes_max: 1 << 16 },
             ring,
+            hot: HotBounds::default(),
+            backlog: BacklogBounds::default(),
             snapshot_events_max: setting.history.unwrap_or(1000),
+            hooks: Vec::new(),
+            relocations: None,
+            clock_trust: None,
             volatile: setting.volatile.clone(),
-            ..EngineOptions::new(clock, Arc::new(SeededEntropy::new(1)))
+            snapshots: SnapshotPolicy::default(),
         };
         let (head, pages_max) = (writer.head(), writer.pages_max());
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
         let health = Arc::new(Health::default());
         let (engine, commands) = handle::channel();
-        let thread = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
+        let thread = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
         let thread = std::thread::spawn(move || thread.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
         let comparer =
@@ -112,7 +120,7 @@ impl TestLog {
         conn.total_changes()
     }
 
-    async fn write(&self, name: &str, operation: WriteOperation) -> Arc<Document> {
+    async fn write(&self, name: &str, operation: Operation) -> Arc<Document> {
         let requests = vec![Request { name: named(name), operation, expected: Expected::default() }];
         match self.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap() {
             WriteReply::Made(written) => Arc::clone(&written.outcomes[0].document),
@@ -121,7 +129,7 @@ impl TestLog {
     }
 
     async fn put(&self, name: &str, state: Value) -> Arc<Document> {
-        self.write(name, WriteOperation::Put { state }).await
+        self.write(name, Operation::Put { state }).await
     }
 
     /// So many versions of each document: `{"round": 1}` and so on, with some text.
@@ -137,14 +145,14 @@ impl TestLog {
         let verdicts = self.comparer.compare(None).await.unwrap();
         for verdict in &verdicts {
             assert_eq!(verdict.checksum.len(), 64, "{verdict:?}");
-            assert_eq!(verdict.details.is_some(), verdict.status != VerdictStatus::Verified, "{verdict:?}");
+            assert_eq!(verdict.details.is_some(), verdict.status != Status::Verified, "{verdict:?}");
         }
         verdicts
     }
 
     async fn assert_verified(&mut self) {
         for verdict in self.compare().await {
-            assert_eq!(verdict.status, VerdictStatus::Verified, "{verdict:?}");
+            assert_eq!(verdict.status, Status::Verified, "{verdict:?}");
         }
     }
 
@@ -177,6 +185,6 @@ fn whole(verdict: &Verdict, side: &str, name: &str) -> i64 {
     counts[name].whole().unwrap()
 }
 
-fn status_of(verdicts: &[Verdict], service: &str) -> VerdictStatus {
+fn status_of(verdicts: &[Verdict], service: &str) -> Status {
     verdicts.iter().find(|verdict| verdict.service == service).unwrap().status
 }

@@ -1,4 +1,4 @@
-//! `GET /` and `GET /_/`, and their icon.
+//! `GET /` and its icon.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use crate::document::rules::Rules;
 use crate::http::api::Api;
 use crate::http::response::openapi::CommonProblems;
 use crate::http::response::problem_pages;
-use crate::http::response::success::permanent_redirect;
 
 /// What the page shows to begin with, in the order of preference; one that has rules may take no state but its own.
 const COLLECTIONS: [&str; 5] = ["games", "notes", "lists", "rooms", "things"];
@@ -32,7 +31,7 @@ impl RuledCollections {
     }
 
     /// A collection without rules.
-    fn collections_without_rules(&self) -> String {
+    fn free(&self) -> String {
         let is_free = |name: &String| !self.0.iter().any(|(ruled, _)| ruled == name);
         let named = COLLECTIONS.iter().map(ToString::to_string);
         named.chain((1..).map(|number| format!("free-{number}"))).find(is_free).unwrap_or_default()
@@ -57,14 +56,9 @@ impl RuledCollections {
     }
 }
 
-/// The front page and its icon, at `/_/` and, unless files are served there (`is_public`), at `/`.
-pub(crate) fn router(ruled: RuledCollections, is_public: bool) -> OpenApiRouter<Api> {
-    let own = OpenApiRouter::new().routes(routes!(own_front)).routes(routes!(to_own_front)).routes(routes!(icon));
-    let routes = match is_public {
-        true => own,
-        false => own.routes(routes!(front)).routes(routes!(root_icon)).routes(routes!(default_icon)),
-    };
-    routes.layer(Extension(ruled))
+/// The front page and its icon.
+pub(crate) fn router(ruled: RuledCollections) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(front)).routes(routes!(icon)).routes(routes!(old_icon)).layer(Extension(ruled))
 }
 
 /// What this is
@@ -75,33 +69,12 @@ pub(crate) fn router(ruled: RuledCollections, is_public: bool) -> OpenApiRouter<
         CommonProblems,
     ),
 )]
-async fn front(ruled: Extension<RuledCollections>, headers: HeaderMap) -> Response {
-    own_front(ruled, headers).await
-}
-
-/// Where the server's own page is
-#[utoipa::path(
-    get, path = "/_", operation_id = "findOwnFront", tag = "operations",
-    responses((status = 308, description = "At `/_/`."), CommonProblems),
-)]
-async fn to_own_front() -> Response {
-    permanent_redirect("/_/")
-}
-
-/// What this is, also when the host has a page of their own at `/`
-#[utoipa::path(
-    get, path = "/_/", operation_id = "ownFront", tag = "operations",
-    responses(
-        (status = 200, description = "A page for people.", body = String, content_type = "text/html"),
-        CommonProblems,
-    ),
-)]
-async fn own_front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap) -> Response {
+async fn front(Extension(ruled): Extension<RuledCollections>, headers: HeaderMap) -> Response {
     // One of our names, or the request would not have come here.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(escape).unwrap_or_default();
     let body = include_str!("../front.html")
         .replace("{rules}", &ruled.commands(&host))
-        .replace("{collection}", &ruled.collections_without_rules())
+        .replace("{collection}", &ruled.free())
         .replace("{host}", &host);
     let mut page = problem_pages::page("Rejoin", &body);
     // Another release has another front page at the same address, and another name another one.
@@ -111,7 +84,7 @@ async fn own_front(Extension(ruled): Extension<RuledCollections>, headers: Heade
 
 /// The icon of the server's pages
 #[utoipa::path(
-    get, path = "/_/favicon.svg", operation_id = "icon", tag = "operations",
+    get, path = "/favicon.svg", operation_id = "icon", tag = "operations",
     responses(
         (status = 200, description = "A picture.", body = String, content_type = "image/svg+xml"),
         CommonProblems,
@@ -125,18 +98,6 @@ async fn icon() -> Response {
     (headers, include_str!("../favicon.svg")).into_response()
 }
 
-/// The same, where it was
-#[utoipa::path(
-    get, path = "/favicon.svg", operation_id = "rootIcon", tag = "operations",
-    responses(
-        (status = 200, description = "A picture.", body = String, content_type = "image/svg+xml"),
-        CommonProblems,
-    ),
-)]
-async fn root_icon() -> Response {
-    icon().await
-}
-
 /// The same, where browsers look for it by themselves
 #[utoipa::path(
     get, path = "/favicon.ico", operation_id = "defaultIcon", tag = "operations",
@@ -145,7 +106,7 @@ async fn root_icon() -> Response {
         CommonProblems,
     ),
 )]
-async fn default_icon() -> Response {
+async fn old_icon() -> Response {
     icon().await
 }
 
