@@ -2,17 +2,32 @@
 --
 -- To look inside while the server runs:  sqlite3 -readonly rejoin.db
 --   SELECT * FROM current_documents;  SELECT * FROM readable_events;
+-- Features that came later make their tables at the start, where they are not there yet: src/features/*/tables.sql.
 -- Times are text, RFC 3339 UTC with milliseconds. JSON is text. Hashes are SHA-256 in 64 lower-case hex digits.
+--
+-- A column `mac` is 128 bits of HMAC-SHA-256 over the name of the table and the row's other columns, by the key in
+-- rejoin.integrity-key beside this file. A row that somebody else writes or changes has none, or one that does not
+-- match: it is told by reconciliation and `rejoin verify`, and not used.
 
 PRAGMA application_id = 1382378094;  -- 'Rejn': how we know our own files
-PRAGMA user_version = 3;             -- the number of this format
+PRAGMA user_version = 4;             -- the number of this format
 
 -- One row: what this data is called, to tell it from other servers'. Part of the name of the session cookie.
 CREATE TABLE server (
-    id TEXT NOT NULL
+    id            TEXT NOT NULL,
+    integrity_key TEXT                  -- tells the key that the MACs are made by; NULL: they are of no known key
 ) STRICT;
 
 INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
+
+-- One row: where this file was when a server last opened it. A copy of the data directory is known by it, and is called
+-- something else.
+CREATE TABLE server_place (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    path     TEXT NOT NULL,             -- of the data directory
+    device   TEXT NOT NULL,             -- of this file, as the system numbers it
+    inode    TEXT NOT NULL
+) STRICT;
 
 -- What stays the same over a document's life, and where its kept history begins. Not written again when the document
 -- changes, unless that sets host or access: the newest version is the last row in `events`.
@@ -27,6 +42,7 @@ CREATE TABLE documents (
     base_version INTEGER NOT NULL,      -- version, seq and hash of the last event that was trimmed;
     base_seq     INTEGER NOT NULL,      -- 0, 0 and 64 zeros when none was. The event after it is chained
     base_hash    TEXT    NOT NULL,      -- to base_hash, and a snapshot at base_version holds the state there.
+    mac          TEXT,
     UNIQUE (collection, id)
 ) STRICT;
 
@@ -57,6 +73,7 @@ CREATE TABLE snapshots (
     at       TEXT    NOT NULL,          -- when that was
     checksum TEXT    NOT NULL,          -- SHA-256 over hash, version, seq, at and state: finds damage at rest
     state    TEXT,                      -- NULL: the document was deleted
+    mac      TEXT,                      -- leaves out the state, which `checksum` covers
     PRIMARY KEY (document, version)
 ) STRICT;
 
@@ -118,6 +135,7 @@ CREATE TABLE idempotency_keys (
     answer      TEXT NOT NULL,
     at          TEXT NOT NULL,          -- forgotten some time after this
     document    INTEGER REFERENCES documents (key),  -- the one that it changed; NULL: several, or none
+    mac         TEXT,
     PRIMARY KEY (scope, key)
 ) STRICT;
 
@@ -130,7 +148,8 @@ CREATE INDEX idempotency_keys_by_document ON idempotency_keys (document) WHERE d
 CREATE TABLE games (
     document     INTEGER PRIMARY KEY REFERENCES documents (key),
     status       TEXT NOT NULL CHECK (status IN ('running', 'completed')),
-    completed_at TEXT                   -- NULL: it runs
+    completed_at TEXT,                  -- NULL: it runs
+    mac          TEXT
 ) STRICT;
 
 -- Who sits where.
@@ -140,6 +159,7 @@ CREATE TABLE seats (
     seat      INTEGER NOT NULL,         -- counts from 0
     identity  TEXT    NOT NULL,         -- the user who holds it
     joined_at TEXT    NOT NULL,
+    mac       TEXT,
     PRIMARY KEY (document, player),
     UNIQUE (document, seat)
 ) STRICT, WITHOUT ROWID;
@@ -156,7 +176,8 @@ CREATE TABLE reconnect_tokens (
     expires_at  TEXT NOT NULL,
     used_at     TEXT,
     replaced_by TEXT,                   -- the hash of the next
-    revoked_at  TEXT                    -- an old one of the family was shown again, or the player has left
+    revoked_at  TEXT,                   -- an old one of the family was shown again, or the player has left
+    mac         TEXT
 ) STRICT;
 
 CREATE INDEX reconnect_tokens_by_player ON reconnect_tokens (document, player);
@@ -231,7 +252,8 @@ CREATE TABLE subscriptions (
                                         -- NULL
     parties_max    INTEGER,             -- how many may be created in a period; NULL: any number
     encounters_max INTEGER,
-    creatures_max  INTEGER
+    creatures_max  INTEGER,
+    mac            TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX subscriptions_by_end ON subscriptions (status, period_end);
@@ -242,7 +264,8 @@ CREATE TABLE usage_counters (
     parties    INTEGER NOT NULL,
     encounters INTEGER NOT NULL,
     creatures  INTEGER NOT NULL,
-    since      TEXT    NOT NULL         -- when counting began anew
+    since      TEXT    NOT NULL,        -- when counting began anew
+    mac        TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Moving games between servers.
@@ -256,8 +279,10 @@ CREATE TABLE moves (
     move         TEXT    NOT NULL,      -- names this move at both servers
     version      INTEGER NOT NULL,      -- of the last event that went
     at           TEXT    NOT NULL,
-    confirmed_at TEXT                   -- when the other server said that it is live there; NULL: not yet, it is asked
-) STRICT;                               -- again and again
+    confirmed_at TEXT,                  -- when the other server said that it is live there; NULL: not yet, it is asked
+                                        -- again and again
+    mac          TEXT
+) STRICT;
 
 -- Games that come from other servers. Nobody sees them before the other server confirms.
 -- One that has come keeps its row: the other server may ask once more, and must not be taken for one that sends it
@@ -306,7 +331,8 @@ CREATE TABLE rate_limit_users (
     refill         INTEGER NOT NULL,
     window_seconds INTEGER NOT NULL,
     created_at     TEXT    NOT NULL,
-    updated_at     TEXT    NOT NULL
+    updated_at     TEXT    NOT NULL,
+    mac            TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Limits of some calls, in place of the default.
@@ -321,7 +347,8 @@ CREATE TABLE rate_limit_rules (
     refill         INTEGER NOT NULL,
     window_seconds INTEGER NOT NULL,
     created_at     TEXT    NOT NULL,
-    updated_at     TEXT    NOT NULL
+    updated_at     TEXT    NOT NULL,
+    mac            TEXT
 ) STRICT;
 
 -- Buckets that were not full when they were last looked at, so that a restart fills none. Written every few seconds,
@@ -453,5 +480,6 @@ CREATE TABLE sessions (
     created_at    TEXT    NOT NULL,
     renewed_at    TEXT    NOT NULL,         -- when its time last began anew
     last_seen_at  TEXT    NOT NULL,         -- about a minute late
-    opened_by     TEXT                      -- the session that was shown to open it; NULL: none was
+    opened_by     TEXT,                     -- the session that was shown to open it; NULL: none was
+    mac           TEXT
 ) STRICT, WITHOUT ROWID;

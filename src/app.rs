@@ -23,14 +23,15 @@ use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::ids::Seq;
 use crate::config::{self, Config, ConfigError, ProgramName};
 use crate::document::rules::Rules;
-use crate::engine::actor::{Actor, Ending, TICK};
+use crate::engine::actor::{Ending, EngineActor, TICK};
+use crate::engine::data::DataAccess;
 use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::engine::request::CommandQueue;
 use crate::feature::{Feature, FeatureContext};
 use crate::features::built_in_rules;
-use crate::http::api::{Api, Parts};
+use crate::http::api::{Api, ApiParts};
 use crate::http::concurrency::ConcurrencyLimit;
 use crate::http::request::body::BodyLimits;
 use crate::http::server::admission::Admission;
@@ -42,7 +43,7 @@ use crate::jobs::runner::{Runner, RunnerHandle};
 use crate::jobs::{self, Job, scheduler};
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
-use crate::store::{self, Memory, OpenError, Reader, Synchronous};
+use crate::store::{self, MemoryStore, OpenError, Reader, Synchronous};
 use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
 
@@ -79,6 +80,17 @@ pub struct Server {
 }
 
 /// What a server is made of.
+///
+/// ```no_run
+/// use rejoin::{Config, Server};
+///
+/// # async fn serve() -> Result<(), rejoin::StartError> {
+/// let server = Server::builder().config(Config::default()).start().await?;
+/// println!("listening on {}", server.local_addr());
+/// server.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Builder {
     config: Config,
     rules: HashMap<String, Arc<dyn Rules>>,
@@ -196,7 +208,7 @@ impl Builder {
 
     /// Starts: storage, engine, listener, in this order, so that whoever connects finds everything there.
     pub async fn start(self) -> Result<Server, StartError> {
-        self.config.validate()?;
+        self.config.check_start()?;
         let config = self.config;
         let mut options = engine_options(&config, self.rules.clone(), &self.clock, &self.entropy)?;
         // The addresses first: a second server on them must not touch the file.
@@ -204,7 +216,7 @@ impl Builder {
         let listeners =
             ListenerManager::open(listen_options(&config), Arc::clone(&authenticator), Arc::clone(&self.entropy)).await;
         let listeners = listeners.map_err(|(address, error)| StartError::Listen(address, error))?;
-        let (open, waiting) = (listeners.subscribe(), listeners.waiting().to_owned());
+        let (open, waiting) = (listeners.subscribe(), listeners.missing_summary().to_owned());
 
         let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
         create_tables(&self.features, &writer)?;
@@ -217,13 +229,12 @@ impl Builder {
         let trust = clock_trust(&self.clock, &reader)?;
         options.clock_trust = Some(Arc::clone(&trust));
         let stop = CancellationToken::new();
-        let api = Api(Arc::new(Parts {
-            memory: Arc::new(Memory::open()?),
+        let reads = Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished);
+        let api = Api(Arc::new(ApiParts {
+            memory: Arc::new(MemoryStore::open()?),
             presence: Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce),
-            reads: Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished),
-            engine: engine.clone(),
+            data: DataAccess { engine: engine.clone(), reads, clock: Arc::clone(&self.clock) },
             health: Arc::new(Health::default()),
-            clock: Arc::clone(&self.clock),
             clock_trust: Arc::clone(&trust),
             entropy: self.entropy,
             body: BodyLimits { bytes_max: config.body_bytes_max, depth_max: config.depth_max },
@@ -232,14 +243,14 @@ impl Builder {
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let (runner, jobs) = Runner::new(engine.clone(), api.reads.clone(), Arc::clone(&self.clock), trust);
+        let (runner, jobs) = Runner::new(api.data.clone(), trust);
         let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
         self.jobs.into_iter().for_each(|job| features.add_job(job));
         features.attach(&mut options, &api.presence);
-        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
+        let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;
-        let deps = features.middleware_deps(config.loopback_owner);
+        let deps = features.middleware_deps(&config);
         let router = features.router(&deps).with_state(api.clone());
         let middleware = Middleware::new(router, deps, api.reads.clone(), self.clock.now());
         let admission = Admission::new(authenticator, config.connections_per_user_max, config.tailnet_recheck);
@@ -247,7 +258,7 @@ impl Builder {
         let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;
         let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs);
         tasks.spawn(listeners.follow(stop.clone()));
-        tasks.spawn(keep_addresses(reader.clone(), open.clone()));
+        tasks.spawn(publish_addresses(reader.clone(), open.clone()));
         of_features.into_iter().for_each(|task| drop(tasks.spawn(task(api.clone()))));
         let mut serving = JoinSet::new();
         serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
@@ -255,7 +266,7 @@ impl Builder {
             open,
             waiting,
             data_dir: config.data_dir,
-            contents: contents(head.seq, &reader),
+            contents: describe_contents(head.seq, &reader),
             engine,
             finished,
             serving,
@@ -281,6 +292,7 @@ fn context<'a>(
         options: &config.features,
         jobs,
         data_dir: &config.data_dir,
+        public: config.public.as_deref(),
         loopback_owner: config.loopback_owner,
         flags: config.flags(),
         history: history(config),
@@ -300,7 +312,7 @@ fn background_tasks(api: &Api, runner: Runner, jobs: RunnerHandle) -> JoinSet<()
 }
 
 /// Starts the engine's thread, once it knows which documents are moved. What is returned tells how it ended.
-fn spawn_engine(actor: Actor, commands: CommandQueue) -> Result<watch::Receiver<Option<Ending>>, StartError> {
+fn spawn_engine(actor: EngineActor, commands: CommandQueue) -> Result<watch::Receiver<Option<Ending>>, StartError> {
     let restored = actor.restore_relocations();
     let actor = restored.map_err(|error| StartError::Stored("relocations", error.to_string()))?;
     let (done, finished) = watch::channel(None);
@@ -312,7 +324,7 @@ fn spawn_engine(actor: Actor, commands: CommandQueue) -> Result<watch::Receiver<
 }
 
 /// What a database holds whose newest event is at `head`. A database that cannot be read is told by whoever reads it.
-fn contents(head: Seq, reader: &Reader) -> String {
+fn describe_contents(head: Seq, reader: &Reader) -> String {
     match reader.documents_count(DOCUMENTS_COUNTED_MAX + 1) {
         Ok(0) if head == Seq::ZERO => "new database".to_owned(),
         Ok(1) => "1 document".to_owned(),
@@ -335,7 +347,7 @@ fn server_options(config: &Config) -> ServerOptions {
 }
 
 /// Writes where the server listens into its lock file, for the commands that ask it something.
-async fn keep_addresses(reader: Reader, mut open: watch::Receiver<OpenListeners>) {
+async fn publish_addresses(reader: Reader, mut open: watch::Receiver<OpenListeners>) {
     loop {
         let addresses: Vec<String> =
             open.borrow_and_update().iter().map(|listener| listener.info().address.to_string()).collect();
@@ -384,7 +396,7 @@ impl Server {
     }
 
     /// What the server waited for when it had started, to listen everywhere where it is configured to; empty: nothing.
-    pub fn waiting(&self) -> &str {
+    pub fn missing_listeners(&self) -> &str {
         &self.waiting
     }
 
@@ -406,7 +418,7 @@ impl Server {
 
     /// Waits until the engine has ended without being told to, which only a bug of ours makes it do: the server is of
     /// no use then, and whoever runs it should end the process and start another. Cancel safe.
-    pub async fn failed(&mut self) {
+    pub async fn wait_for_engine_failure(&mut self) {
         let _ = self.finished.wait_for(Option::is_some).await;
     }
 

@@ -57,8 +57,7 @@
 //! # The house
 //!
 //! A folder imports only folders of a lower rank; features never import each other; the files of a folder form no
-//! circle, and no word of a feature occurs below `features`, but for what `tests/tidy` still lists by name. A test
-//! reads the `use` lines.
+//! circle, and no word of a feature occurs below `features`: tests in `tests/tidy` read the `use` lines and the words.
 //!
 //! | rank | folder | what |
 //! |---|---|---|
@@ -78,7 +77,7 @@
 //!
 //! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and
 //! `hyper` only in `http`, `net` and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and
-//! `document`; the environment is read only in `config`.
+//! `document`; the environment is read only in `config`; a status is set only in `http`.
 //!
 //! # Promises
 //!
@@ -139,7 +138,8 @@
 //! * No publishing before the commit, and no repeating of a failed sync on the same connection.
 //! * No queue per subscriber, and no event dropped to catch up.
 //! * No cache of documents that can be stale: memory holds what is published, and only the engine puts it there.
-//! * No CORS, no trusted proxy header, no password, no secret in a URL.
+//! * No CORS but for the origins that the configuration names, each by itself; no trusted proxy header, no password,
+//!   no secret in a URL.
 //! * No global and no application state below `http`: what a thing needs it is given.
 
 #![warn(unreachable_pub)]
@@ -172,6 +172,7 @@ pub use cli::run;
 pub use config::{Config, ConfigError};
 pub use document::merge::strategies::{MergeRules, Strategy};
 pub use document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules, read_as};
+pub use engine::data::DataAccess;
 pub use engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, RemovedDocument, StoredRows};
 pub use feature::Feature;
 pub use http::api::{Api, Routes};
@@ -191,7 +192,7 @@ pub use utoipa_axum;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::base::entropy::below;
-    pub use crate::base::ids::{DocumentName, RESERVED_COLLECTIONS, SessionId};
+    pub use crate::base::ids::{DocumentName, SessionId};
 
     pub mod limits {
         pub use crate::base::limits::*;
@@ -199,18 +200,18 @@ pub mod internals {
 
     pub mod document {
         pub use crate::document::access::Access;
-        pub use crate::document::decide::{Expected, Operation, Request};
-        pub use crate::document::json::Bounds;
+        pub use crate::document::decide::{Expected, Request, WriteOperation};
+        pub use crate::document::json::JsonBounds;
         pub use crate::document::visibility::Viewer;
     }
 
     pub mod engine {
-        pub use crate::engine::actor::{Actor, Ending};
+        pub use crate::engine::actor::{Ending, EngineActor};
         pub use crate::engine::handle::{Engine, channel};
         pub use crate::engine::health::Health;
         pub use crate::engine::policy::SnapshotPolicy;
         pub use crate::engine::request::{Write, WriteReply};
-        pub use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
+        pub use crate::engine::{BacklogBounds, EngineOptions, HotBounds, Volatile};
     }
 
     pub mod http {
@@ -224,20 +225,21 @@ pub mod internals {
     }
 
     pub mod rate_limits {
-        pub use crate::features::rate_limits::identity::Identity;
-        pub use crate::features::rate_limits::ledger::Bounds;
+        pub use crate::features::rate_limits::identity::BucketOwner;
+        pub use crate::features::rate_limits::ledger::LedgerBounds;
         pub use crate::features::rate_limits::limiter::Limiter;
         pub use crate::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
         pub use crate::features::rate_limits::rules::{Limit, UserLimit};
     }
 
     pub mod sessions {
-        pub use crate::features::sessions::rules::{Device, Holder, Session, Terms, Token};
-        pub use crate::features::sessions::table::Table;
+        pub use crate::features::sessions::rules::{Device, Session, SessionHolder, SessionTerms, Token};
+        pub use crate::features::sessions::table::SessionTable;
     }
 
     pub mod store {
-        pub use crate::store::{Options, Synchronous, open};
+        pub use crate::store::integrity::write_as_server;
+        pub use crate::store::{StoreOptions, Synchronous, open};
     }
 
     pub mod tailnet {

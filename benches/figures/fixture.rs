@@ -8,16 +8,14 @@ use anyhow::{Context, Result, anyhow};
 use rejoin::SystemEntropy;
 use rejoin::internals::DocumentName;
 use rejoin::internals::document::Access;
-use rejoin::internals::document::Bounds;
 use rejoin::internals::document::Viewer;
-use rejoin::internals::document::{Expected, Operation, Request};
+use rejoin::internals::document::{Expected, Request, WriteOperation};
+use rejoin::internals::engine::EngineOptions;
 use rejoin::internals::engine::Health;
-use rejoin::internals::engine::{Actor, Ending};
-use rejoin::internals::engine::{BacklogBounds, HotBounds, Options};
+use rejoin::internals::engine::{Ending, EngineActor};
 use rejoin::internals::engine::{Engine, Write, WriteReply, channel};
 use rejoin::internals::limits;
 use rejoin::internals::live::Hub;
-use rejoin::internals::live::RingBounds;
 use rejoin::internals::store::{self, Synchronous};
 use rejoin::{Clock, SystemClock};
 use serde_json::{Value, json};
@@ -75,28 +73,13 @@ impl Alone {
 
     /// The same with a clock of its own.
     pub fn start_at(data_dir: &Path, synchronous: Synchronous, clock: Arc<dyn Clock>) -> Result<Self> {
-        let options = store::Options { synchronous, ..store::Options::new(data_dir) };
+        let options = store::StoreOptions { synchronous, ..store::StoreOptions::new(data_dir) };
         let (writer, reader) = store::open(options)?;
-        let ring = RingBounds { events_max: limits::RING_EVENTS_MAX, bytes_max: limits::RING_BYTES_MAX };
-        let options = Options {
-            clock,
-            entropy: Arc::new(SystemEntropy),
-            rules: Arc::default(),
-            state: Bounds { depth_max: limits::DEPTH_MAX, state_bytes_max: limits::STATE_BYTES_MAX },
-            ring,
-            hot: HotBounds::default(),
-            backlog: BacklogBounds::default(),
-            snapshots: rejoin::internals::engine::SnapshotPolicy::default(),
-            hooks: Vec::new(),
-            relocations: None,
-            clock_trust: None,
-            snapshot_events_max: limits::HISTORY_EVENTS,
-            volatile: rejoin::internals::engine::Volatile::default(),
-        };
+        let options = EngineOptions::new(clock, Arc::new(SystemEntropy));
         let head = writer.head();
-        let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
+        let hub = Arc::new(Hub::new((head.seq, head.hash), options.ring));
         let (engine, commands) = channel();
-        let thread = Actor::new(options, writer, reader, hub, Arc::new(Health::default()));
+        let thread = EngineActor::new(options, writer, reader, hub, Arc::new(Health::default()));
         let thread = std::thread::spawn(move || thread.run(commands));
         Ok(Self { engine, thread })
     }
@@ -115,17 +98,17 @@ pub async fn write(engine: &Engine, requests: Vec<Request>) -> Result<WriteReply
 
 /// The making of a document.
 pub fn creation(number: usize) -> Result<Request> {
-    let operation = Operation::Create { state: state(), host: None, access: Access::default() };
+    let operation = WriteOperation::Create { state: state(), host: None, access: Access::default() };
     request(number, operation)
 }
 
 /// An action on a document.
 pub fn act(number: usize, turn: u64) -> Result<Request> {
     let payload = json!({"by": "player-3", "amount": turn, "said": "x".repeat(80)});
-    request(number, Operation::Action { kind: "raise".to_owned(), payload, patch: Some(patch(turn).into()) })
+    request(number, WriteOperation::Action { kind: "raise".to_owned(), payload, patch: Some(patch(turn).into()) })
 }
 
-fn request(number: usize, operation: Operation) -> Result<Request> {
+fn request(number: usize, operation: WriteOperation) -> Result<Request> {
     let name = DocumentName::new(COLLECTION, &format!("table-{number}"))?;
     Ok(Request { name, operation, expected: Expected::default() })
 }

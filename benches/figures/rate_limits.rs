@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use rejoin::Timestamp;
 use rejoin::UserId;
-use rejoin::internals::rate_limits::Bounds;
-use rejoin::internals::rate_limits::Identity;
+use rejoin::internals::rate_limits::BucketOwner;
+use rejoin::internals::rate_limits::LedgerBounds;
 use rejoin::internals::rate_limits::Limit;
 use rejoin::internals::rate_limits::{Limiter, UserLimit};
 use rejoin::internals::rate_limits::{Pattern, Rule, Verb};
@@ -54,8 +54,8 @@ pub async fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn prepare() -> Result<(Limiter, Vec<Identity>)> {
-    let limiter = Limiter::new(LIMIT, Bounds::default());
+fn prepare() -> Result<(Limiter, Vec<BucketOwner>)> {
+    let limiter = Limiter::new(LIMIT, LedgerBounds::default());
     let ids: Vec<UserId> = (0..USERS).map(|number| UserId::new(&format!("user-{number}"))).collect::<Result<_, _>>()?;
     let now = Timestamp::from_millis(0);
     let own = UserLimit { limit: LIMIT, created_at: now, updated_at: now };
@@ -76,7 +76,7 @@ fn prepare() -> Result<(Limiter, Vec<Identity>)> {
         })
     });
     limiter.set_all(own, rules.collect::<Result<_>>()?);
-    let users: Vec<Identity> = ids.into_iter().map(Identity::User).collect();
+    let users: Vec<BucketOwner> = ids.into_iter().map(BucketOwner::User).collect();
     for user in &users {
         limiter.decide(user, Some(Verb::Post), PATH, now);
     }
@@ -84,7 +84,7 @@ fn prepare() -> Result<(Limiter, Vec<Identity>)> {
 }
 
 /// The time of each decision and of making the headers that tell it, µs.
-fn decide_all(limiter: &Limiter, users: &[Identity], threads: u32, run: i64) -> Result<Vec<(f64, f64)>> {
+fn decide_all(limiter: &Limiter, users: &[BucketOwner], threads: u32, run: i64) -> Result<Vec<(f64, f64)>> {
     let barrier = Barrier::new(usize::try_from(threads)?);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -104,7 +104,7 @@ fn decide_all(limiter: &Limiter, users: &[Identity], threads: u32, run: i64) -> 
     })
 }
 
-fn decide_some(limiter: &Limiter, users: &[Identity], thread: u32, run: i64) -> Result<Vec<(f64, f64)>> {
+fn decide_some(limiter: &Limiter, users: &[BucketOwner], thread: u32, run: i64) -> Result<Vec<(f64, f64)>> {
     let mut times = Vec::with_capacity(usize::try_from(DECISIONS)?);
     for turn in 0..DECISIONS {
         let place = (turn + thread * USERS / 2).wrapping_mul(STRIDE) % USERS;

@@ -10,8 +10,8 @@ use rejoin::SeededEntropy;
 use rejoin::UserId;
 use rejoin::internals::SessionId;
 use rejoin::internals::http::{Peer, SessionCookie, Sessions};
-use rejoin::internals::sessions::Table;
-use rejoin::internals::sessions::{Device, Holder, Session, Terms, Token};
+use rejoin::internals::sessions::SessionTable;
+use rejoin::internals::sessions::{Device, Session, SessionHolder, SessionTerms, Token};
 use rejoin::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
@@ -52,14 +52,14 @@ pub async fn measure() -> Result<Vec<Row>> {
     ])
 }
 
-fn prepare() -> Result<(Table, Vec<String>)> {
+fn prepare() -> Result<(SessionTable, Vec<String>)> {
     let (entropy, now) = (SeededEntropy::new(1), SystemClock.now());
     let (mut stored, mut tokens) = (Vec::new(), Vec::new());
     for number in 0..SESSIONS {
         let token = Token::new(&entropy);
         let session = Session {
             id: SessionId::new(&format!("session-{number}"))?,
-            holder: Holder::Granted(UserId::new(&format!("user-{number}"))?),
+            holder: SessionHolder::Granted(UserId::new(&format!("user-{number}"))?),
             device: Device::default(),
             user_agent: Some("Mozilla/5.0".to_owned()),
             address: "127.0.0.1".to_owned(),
@@ -72,6 +72,6 @@ fn prepare() -> Result<(Table, Vec<String>)> {
         stored.push((token.hash(), session));
         tokens.push(token.expose().to_owned());
     }
-    let terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
-    Ok((Table::new(stored, terms, Arc::new(SystemClock), SessionCookie::of_server("0")), tokens))
+    let terms = SessionTerms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
+    Ok((SessionTable::new(stored, terms, Arc::new(SystemClock), SessionCookie::of_server("0")), tokens))
 }

@@ -36,8 +36,11 @@ fn main() -> ExitCode {
     let highscores = Feature::new("highscores")
         .tables(TABLES)
         .hook(KeepBest)
+        .reserves(&["highscores"])
         .routes(Routes::new().routes(routes!(list)))
-        .problem(&SCORE_IMPOSSIBLE)
+        .tag("highscores", "The best score of each player.")
+        .change_problem(&SCORE_IMPOSSIBLE)
+        .problem_members::<ScoreProblem>()
         .job(trim);
     rejoin::run(Server::builder().name("highscores").feature(highscores))
 }
@@ -47,6 +50,16 @@ fn main() -> ExitCode {
 struct Score {
     player: String,
     score: i64,
+}
+
+/// What a problem says of an impossible score.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ScoreProblem {
+    /// `score-impossible`: how much it may be.
+    #[schema(required = false)]
+    score_max: i64,
 }
 
 struct KeepBest;

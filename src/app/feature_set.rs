@@ -7,30 +7,39 @@ use axum::Router;
 use tokio::time::timeout;
 
 use crate::app::{FINISH_TIMEOUT, StartError};
-use crate::base::error::ProblemType;
+use crate::base::error::{Error, ProblemType};
 use crate::base::ids::Collection;
 use crate::base::options::FeatureOptions;
+use crate::config::Config;
 use crate::engine;
+use crate::engine::refusal::RESERVED_COLLECTION;
 use crate::feature::{Close, Feature, FeatureContext, ServerParts, Task};
-use crate::features::DEFINITIONS;
+use crate::features::{DEFINITIONS, RESERVED};
 use crate::http::api::{Api, Routes};
-use crate::http::request::caller::{Loopback, NoSessions};
+use crate::http::request::caller::{Authenticators, Loopback, NoSessions};
 use crate::http::request::cookie::SessionCookie;
-use crate::http::response::openapi;
+use crate::http::request::origins::AllowedOrigins;
+use crate::http::response::api_description::{self, ApiAdditions};
 use crate::http::response::problem_pages;
 use crate::http::response::problem_types;
 use crate::http::server::middleware::MiddlewareDeps;
+use crate::http::server::path_guard::{OpenPaths, PathGuard};
+use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::jobs::{self, Job};
 use crate::live::presence::Presence;
-use crate::store::Writer;
+use crate::store::{self, Writer};
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct FeatureSet {
     pub routes: Vec<Routes>,
     pub problems: Vec<&'static ProblemType>,
+    pub api: ApiAdditions,
     pub hooks: engine::Hooks,
+    /// Words that no collection is called.
+    reserved: BTreeSet<Collection>,
+    open_paths: Vec<OpenPaths>,
     pub jobs: Vec<Job>,
     pub tasks: Vec<Task>,
     pub close: StopSteps,
@@ -49,6 +58,11 @@ pub(super) fn volatile_collections(options: &FeatureOptions) -> BTreeSet<Collect
 /// Makes the tables of the features that `schema.sql` does not have. Error: it does not work, or one makes what another
 /// has.
 pub(super) fn create_tables(features: &[Feature], writer: &Writer) -> Result<(), StartError> {
+    for definition in DEFINITIONS {
+        let Some(sql) = definition.tables else { continue };
+        let created = writer.create_tables("", sql);
+        created.map_err(|why| StartError::Feature(definition.name, format!("its tables: {why}")))?;
+    }
     for feature in features {
         let Some(sql) = feature.tables else { continue };
         let created = writer.create_tables(&format!("{}_", feature.name.replace('-', "_")), sql);
@@ -75,32 +89,53 @@ impl FeatureSet {
     /// of one cannot be read, or two do not go together.
     pub(super) fn open(context: &FeatureContext<'_>, own: Vec<Feature>) -> Result<Self, StartError> {
         let (mut set, mut names) = (Self::default(), BTreeSet::new());
-        let shared = [engine::problems::PROBLEMS, jobs::problems::PROBLEMS, problem_types::SHARED];
+        let shared = [engine::problems::PROBLEMS, jobs::problems::PROBLEMS, store::PROBLEMS];
         set.problems.extend(shared.into_iter().flatten());
         set.jobs.push(jobs::trim::trim_job());
+        set.reserve("server", RESERVED)?;
+        set.open_paths.push(OpenPaths { to_all: &["/problems"], to_credentials: &[] });
         for definition in DEFINITIONS {
             let opened = (definition.open)(context, Feature::new(definition.name));
-            set.add(opened.map_err(|error| StartError::Stored(definition.name, error.to_string()))?);
+            set.add(opened.map_err(|error| StartError::Stored(definition.name, error.to_string()))?)?;
             names.insert(definition.name);
         }
         for feature in own {
             check_name(feature.name, names.insert(feature.name))?;
             set.check_routes(&feature)?;
-            set.add(feature);
+            set.add(feature)?;
+        }
+        for name in context.rules.keys() {
+            if set.reserved.iter().any(|reserved| reserved.as_str() == name) {
+                return Err(StartError::Rules(name.clone(), RESERVED_COLLECTION.to_owned()));
+            }
         }
         set.check_problems()?;
         Ok(set)
     }
 
-    fn add(&mut self, feature: Feature) {
-        let Feature { name, tables: _, routes, problems, hooks, jobs, tasks, close, parts } = feature;
+    /// Error: a word that it reserves cannot be a collection's name anyhow.
+    fn add(&mut self, feature: Feature) -> Result<(), StartError> {
+        let Feature { name, tables: _, routes, problems, api, reserved, open_paths, hooks, .. } = feature;
+        let Feature { jobs, tasks, close, parts, .. } = feature;
+        self.reserve(name, reserved)?;
+        self.open_paths.push(open_paths);
         self.routes.extend(routes);
         self.problems.extend(problems);
+        self.api.extend(api);
         self.hooks.extend(hooks);
         jobs.into_iter().for_each(|job| self.add_job(job));
         self.tasks.extend(tasks);
         self.close.0.extend(close.into_iter().map(|close| (name, close)));
         self.parts.complete_with(parts);
+        Ok(())
+    }
+
+    fn reserve(&mut self, feature: &'static str, words: &[&str]) -> Result<(), StartError> {
+        for word in words {
+            let why = |error: Error| StartError::Feature(feature, format!("it reserves '{word}': {}", error.message()));
+            self.reserved.insert(Collection::new(word).map_err(why)?);
+        }
+        Ok(())
     }
 
     /// Adds a job, in place of any other of its name.
@@ -112,7 +147,7 @@ impl FeatureSet {
     /// Error: another feature has one of its calls.
     fn check_routes(&self, feature: &Feature) -> Result<(), StartError> {
         let mut pairs = self.routes.iter().flat_map(|known| feature.routes.iter().map(move |more| (known, more)));
-        match pairs.find_map(|(known, more)| openapi::overlap(known, more)) {
+        match pairs.find_map(|(known, more)| api_description::overlap(known, more)) {
             Some(why) => Err(StartError::Feature(feature.name, format!("its routes: {why}"))),
             None => Ok(()),
         }
@@ -120,7 +155,7 @@ impl FeatureSet {
 
     /// Error: a problem type has the slug of another, or texts that no page can show.
     fn check_problems(&self) -> Result<(), StartError> {
-        let mut slugs: BTreeSet<&str> = problem_types::GENERAL.iter().map(|general| general.slug).collect();
+        let mut slugs: BTreeSet<&str> = problem_types::all().map(|general| general.slug).collect();
         for ProblemType { slug, title, meaning, remedy, .. } in &self.problems {
             let refuse = |why: &str| Err(StartError::Problem(slug, why.to_owned()));
             if slug.is_empty() || !slug.bytes().all(|c| c.is_ascii_lowercase() || c == b'-') {
@@ -137,9 +172,11 @@ impl FeatureSet {
     }
 
     /// Attaches what belongs to the engine and to presence.
-    pub(super) fn attach(&mut self, options: &mut engine::Options, presence: &Presence) {
+    pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, presence: &Presence) {
         options.hooks.append(&mut self.hooks);
+        options.reserved_collections.extend(self.reserved.iter().cloned());
         options.relocations = self.parts.relocations.take();
+        self.api.relocation = options.relocations.as_ref().map(|store| store.problems()).unwrap_or_default();
         if let Some(participants) = self.parts.participants.take() {
             presence.set_participants(participants);
         }
@@ -149,17 +186,27 @@ impl FeatureSet {
     pub(super) fn router(&mut self, deps: &MiddlewareDeps) -> Router<Api> {
         let problem_pages = problem_pages::routes(std::mem::take(&mut self.problems));
         let parts = std::iter::once(problem_pages).chain(std::mem::take(&mut self.routes));
-        openapi::assemble(parts, deps.sessions.cookie())
+        api_description::assemble(parts, std::mem::take(&mut self.api), deps.authenticators.sessions.cookie())
     }
 
     /// What a request has to pass.
-    pub(super) fn middleware_deps(&mut self, loopback_owner: bool) -> MiddlewareDeps {
-        let loopback = if loopback_owner { Loopback::Owner } else { Loopback::Nobody };
-        let ServerParts { sessions, rate_limiter, .. } = &mut self.parts;
+    pub(super) fn middleware_deps(&mut self, config: &Config) -> MiddlewareDeps {
+        let loopback = if config.loopback_owner { Loopback::Owner } else { Loopback::Nobody };
+        let own_paths = OwnPaths::new(self.routes.iter().flat_map(api_description::paths));
+        let ServerParts { sessions, service_tokens, rate_limiter, relocation_paths, public_files, .. } =
+            &mut self.parts;
+        let sessions = sessions.take().unwrap_or_else(|| Arc::new(NoSessions(SessionCookie::of_server("none"))));
+        let (open, reserved) = (std::mem::take(&mut self.open_paths), std::mem::take(&mut self.reserved));
+        let path_guard =
+            PathGuard::new(own_paths.clone(), public_files.is_none(), open).with_documents(reserved, *relocation_paths);
         MiddlewareDeps {
-            sessions: sessions.take().unwrap_or_else(|| Arc::new(NoSessions(SessionCookie::of_server("none")))),
+            path_guard,
+            public_files: public_files.take().map(|files| (own_paths, files)),
+            authenticators: Authenticators { sessions, service_tokens: service_tokens.take() },
             loopback,
+            allowed_origins: AllowedOrigins::new(&config.allowed_origins),
             rate_limiter: rate_limiter.take().unwrap_or_else(|| Arc::new(NoRateLimit)),
+            relocation_paths: *relocation_paths,
         }
     }
 }

@@ -11,13 +11,13 @@ use crate::base::ids::Collection;
 use crate::base::limits;
 use crate::base::options::days;
 use crate::config::Config;
-use crate::document::json::Bounds;
+use crate::document::json::JsonBounds;
 use crate::document::rules::Rules;
 use crate::engine::policy::SnapshotPolicy;
 use crate::engine::{self, BacklogBounds, HotBounds, Volatile};
 use crate::http::server::listener_manager::ListenOptions;
 use crate::live::ring::RingBounds;
-use crate::store::{self, History, Synchronous};
+use crate::store::{self, HistoryRetention, Synchronous};
 use crate::tailnet::policy::Policy;
 
 /// Who is let in.
@@ -40,14 +40,12 @@ pub(super) fn engine_options(
     rules: HashMap<String, Arc<dyn Rules>>,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-) -> Result<engine::Options, StartError> {
+) -> Result<engine::EngineOptions, StartError> {
     let rules = rules.into_iter().map(|(name, rules)| match Collection::new(&name) {
         Ok(collection) => Ok((collection, rules)),
         Err(error) => Err(StartError::Rules(name, error.message().to_owned())),
     });
-    Ok(engine::Options {
-        clock: Arc::clone(clock),
-        entropy: Arc::clone(entropy),
+    Ok(engine::EngineOptions {
         rules: Arc::new(rules.collect::<Result<_, _>>()?),
         state: bounds(config),
         ring: RingBounds { events_max: config.ring_events_max, bytes_max: limits::RING_BYTES_MAX },
@@ -67,30 +65,28 @@ pub(super) fn engine_options(
             ratio_thousandths: config.snapshot_ratio_thousandths,
             age: Some(config.snapshot_age).filter(|age| !age.is_zero()),
         },
-        hooks: Vec::new(),
-        relocations: None,
-        clock_trust: None,
+        ..engine::EngineOptions::new(Arc::clone(clock), Arc::clone(entropy))
     })
 }
 
 /// How much of the past is kept.
-pub(super) fn history(config: &Config) -> History {
-    History { events_max: config.history_events, kept: days(config.history_days) }
+pub(super) fn history(config: &Config) -> HistoryRetention {
+    HistoryRetention { events_max: config.history_events, kept: days(config.history_days) }
 }
 
 /// What storage is told.
-pub(super) fn store_options(config: &Config, synchronous: Synchronous) -> store::Options {
-    store::Options {
+pub(super) fn store_options(config: &Config, synchronous: Synchronous) -> store::StoreOptions {
+    store::StoreOptions {
         history: history(config),
         pages_max: config.database_pages_max,
         wal_bytes_max: config.wal_bytes_max,
         strict: config.strict,
         synchronous,
-        ..store::Options::new(&config.data_dir)
+        ..store::StoreOptions::new(&config.data_dir)
     }
 }
 
 /// What a state may measure.
-pub(super) fn bounds(config: &Config) -> Bounds {
-    Bounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max }
+pub(super) fn bounds(config: &Config) -> JsonBounds {
+    JsonBounds { depth_max: config.depth_max, state_bytes_max: config.state_bytes_max }
 }

@@ -10,6 +10,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z, in milliseconds since the first. Written as RFC 3339
 /// UTC with milliseconds, everywhere; outside these years that text has no agreed form.
+///
+/// ```
+/// use rejoin::Timestamp;
+/// use std::time::Duration;
+///
+/// let noon = Timestamp::parse("2026-05-04T14:00:00+02:00").unwrap();
+/// assert_eq!(noon.plus(Duration::from_secs(90)).to_string(), "2026-05-04T12:01:30.000Z");
+/// assert_eq!(Timestamp::parse("1969-12-31T23:59:59Z"), None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -78,6 +87,17 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// Where the present comes from. Shared by all threads.
+///
+/// ```
+/// use rejoin::{Clock, ManualClock, Timestamp};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::at(Timestamp::from_millis(0));
+/// clock.advance(Duration::from_secs(1));
+/// clock.set(Timestamp::from_millis(90_000));
+/// assert_eq!(clock.now(), Timestamp::from_millis(90_000));
+/// assert_eq!(clock.elapsed(), Duration::from_secs(1));
+/// ```
 pub trait Clock: Send + Sync + 'static {
     /// The present wall-clock time. It jumps when somebody sets it.
     fn now(&self) -> Timestamp;

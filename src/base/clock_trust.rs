@@ -45,10 +45,10 @@ impl fmt::Display for Doubt {
 pub struct ClockTrust {
     clock: Arc<dyn Clock>,
     /// Held for a few comparisons.
-    state: Mutex<State>,
+    state: Mutex<TrustState>,
 }
 
-struct State {
+struct TrustState {
     /// Wall time minus elapsed time, in milliseconds, when the clock was last believed.
     believed: i64,
     probation: Option<Probation>,
@@ -70,7 +70,7 @@ impl ClockTrust {
         let (now, elapsed) = (clock.now(), clock.elapsed());
         let from_now = |time: &Timestamp| distance(time.as_millis(), now.as_millis());
         let farthest = stored.iter().copied().max_by_key(from_now).unwrap_or(now);
-        let mut state = State { believed: offset(farthest, elapsed), probation: None };
+        let mut state = TrustState { believed: offset(farthest, elapsed), probation: None };
         state.observe(now, elapsed);
         Self { clock, state: Mutex::new(state) }
     }
@@ -91,7 +91,7 @@ impl ClockTrust {
     /// Believes the clock as it is now, on an administrator's word.
     pub(crate) fn confirm(&self) {
         let now = offset(self.clock.now(), self.clock.elapsed());
-        *self.state.lock() = State { believed: now, probation: None };
+        *self.state.lock() = TrustState { believed: now, probation: None };
     }
 }
 
@@ -101,7 +101,7 @@ impl fmt::Debug for ClockTrust {
     }
 }
 
-impl State {
+impl TrustState {
     fn observe(&mut self, now: Timestamp, elapsed: Duration) {
         let offset = offset(now, elapsed);
         if distance(offset, self.believed) <= TOLERANCE {

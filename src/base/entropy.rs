@@ -5,6 +5,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 /// Where randomness comes from. Shared by all threads.
+///
+/// ```
+/// use rejoin::{Entropy, SeededEntropy};
+///
+/// let (mut one, mut other) = ([0; 8], [0; 8]);
+/// SeededEntropy::new(7).fill(&mut one);
+/// SeededEntropy::new(7).fill(&mut other);
+/// assert_eq!(one, other);
+/// ```
 pub trait Entropy: Send + Sync + 'static {
     /// Fills `out` with random bytes.
     fn fill(&self, out: &mut [u8]);

@@ -17,24 +17,16 @@ pub enum Kind {
     Forbidden,
     /// There is no such thing.
     NotFound,
-    /// The thing exists; it cannot be asked that.
-    MethodNotAllowed,
     /// There is such a thing already.
     AlreadyExists,
-    /// `If-Match` or `If-None-Match` does not hold.
+    /// A precondition of the request does not hold.
     PreconditionFailed,
-    /// `expectedVersion` does not hold.
+    /// The document is not at the version that the request expects.
     VersionConflict,
     /// It was there once.
     Gone,
     /// Larger, deeper or more than a bound allows.
     TooLarge,
-    /// A body of a type that is not taken here.
-    UnsupportedMediaType,
-    /// The rest of the request did not come in time.
-    RequestTimeout,
-    /// Addressed to a host name that is not ours.
-    MisdirectedHost,
     /// The rules said no.
     Rejected,
     /// The patch does not apply to the state.
@@ -69,7 +61,6 @@ impl Kind {
             Self::StorageUnavailable
                 | Self::RateLimited
                 | Self::StorageFull
-                | Self::RequestTimeout
                 | Self::Frozen
                 | Self::IdentityUnavailable
                 | Self::TooManyStreams
@@ -79,7 +70,23 @@ impl Kind {
 
 /// A problem that callers can tell from others: what it is called, what it means and what to do about it. The names are
 /// public (RFC 9457) and stay as they are once released.
-#[derive(Debug)]
+///
+/// ```
+/// use rejoin::{Error, Kind, ProblemType};
+///
+/// static TABLE_FULL: ProblemType = ProblemType {
+///     slug: "table-full",
+///     kind: Kind::AlreadyExists,
+///     title: "The table is full",
+///     meaning: "All seats of the table are taken.",
+///     remedy: "Wait until somebody leaves, or choose another table.",
+/// };
+///
+/// let error: Error = TABLE_FULL.error("table 4 has 8 players").with("seats", 8);
+/// assert_eq!(error.slug(), Some("table-full"));
+/// assert_eq!(error.details()["seats"], 8);
+/// ```
+#[derive(Debug, PartialEq, Eq)]
 pub struct ProblemType {
     /// The last part of the type's address, `/problems/<slug>`.
     pub slug: &'static str,
@@ -102,6 +109,15 @@ impl ProblemType {
 
 /// A failure: what sort, a message that is safe to show to the caller, members that help the caller to act, and a
 /// source that is only logged.
+///
+/// ```
+/// use rejoin::{Error, Kind};
+///
+/// let error = Error::not_found("there is no list 'shopping'").caused_by("row 17 has no name");
+/// assert_eq!(error.kind(), Kind::NotFound);
+/// assert_eq!(error.message(), "there is no list 'shopping'");
+/// assert!(!error.kind().retryable());
+/// ```
 pub struct Error {
     kind: Kind,
     problem: Option<&'static ProblemType>,

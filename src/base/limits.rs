@@ -26,8 +26,11 @@ pub const ACTION_TYPE_LENGTH_MAX: usize = 64;
 pub const PAGE_LIMIT_DEFAULT: usize = 50;
 /// Most entries in a page. Past it: `invalid-request`.
 pub const PAGE_LIMIT_MAX: usize = 500;
-/// Bytes of states after which a page that includes them ends, and at most one state more. The rest is on the next
-/// page.
+/// Bytes of what a viewer may not see that are read for one page or snapshot. Only past it does a page end by more than
+/// what it shows, so that nobody learns how much is hidden; a snapshot is `too-large` then.
+pub const HIDDEN_BYTES_MAX: usize = 64 << 20;
+/// Bytes of states, as they are shown, after which a page that includes them ends, and at most one state more. The rest
+/// is on the next page.
 pub const LIST_STATES_BYTES_MAX: usize = 8 << 20;
 /// Longest long poll.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -102,8 +105,8 @@ pub const RELOCATION_EVENTS_MAX: usize = 10_000;
 pub const REFILL_EVENTS_MAX: usize = 4096;
 /// See [`REFILL_EVENTS_MAX`].
 pub const REFILL_BYTES_MAX: usize = 4 << 20;
-/// Bytes of states that a snapshot may read from disk, and at most one state more. Past it: `too-large`. What is in
-/// memory already costs nothing more.
+/// Bytes of states, as they are shown, that a snapshot may read from disk, and at most one state more. Past it:
+/// `too-large`. What is in memory already costs nothing more.
 pub const STREAM_STATES_BYTES_MAX: usize = 64 << 20;
 /// Bytes of events that one write to one subscriber may carry; the rest follows in the next write.
 pub const STREAM_WRITE_BYTES_MAX: usize = 256 << 10;
@@ -114,6 +117,8 @@ pub const ACCESS_USERS_MAX: usize = 256;
 pub const STREAM_NAMES_MAX: usize = 500;
 /// Most documents in one snapshot of a stream over collections. Past it: `too-large`.
 pub const STREAM_DOCUMENTS_MAX: usize = 10_000;
+/// Documents of followed collections that a snapshot names as gone, the last that went. Past it: not named.
+pub const STREAM_GONE_MAX: usize = 500;
 
 /// Users listed in the presence of one document who do not take part in it. Past it: their connections do not count.
 pub const PRESENCE_PLAYERS_MAX: usize = 100;

@@ -5,6 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod clock_trust;
+pub(crate) mod display_name;
 pub(crate) mod entropy;
 pub(crate) mod error;
 pub(crate) mod ids;

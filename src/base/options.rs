@@ -52,18 +52,18 @@ impl OptionSpec {
 type Parse<T> = Box<dyn Fn(&[String]) -> Result<T, String>>;
 type Format<T> = Box<dyn Fn(&T) -> Vec<String>>;
 type SetField<S> = Box<dyn Fn(&mut S, &[String]) -> Result<(), String>>;
-type Check<T> = Box<dyn Fn(&T) -> Result<(), String>>;
+type CheckOption<T> = Box<dyn Fn(&T) -> Result<(), String>>;
 
 /// How text becomes a value of type `T`, a value text, and which values are accepted.
-pub(crate) struct Kind<T> {
+pub(crate) struct ValueType<T> {
     shape: Shape,
     parse: Parse<T>,
     format: Format<T>,
-    check: Check<T>,
+    check: CheckOption<T>,
     range: Option<String>,
 }
 
-impl<T: 'static> Kind<T> {
+impl<T: 'static> ValueType<T> {
     /// A kind that accepts every value that `parse` gives.
     pub(crate) fn new(
         shape: Shape,
@@ -84,9 +84,9 @@ impl<T: 'static> Kind<T> {
     }
 
     /// The same for a value that may be left unset.
-    pub(crate) fn optional(self) -> Kind<Option<T>> {
+    pub(crate) fn optional(self) -> ValueType<Option<T>> {
         let Self { shape, parse, format, check, range } = self;
-        Kind {
+        ValueType {
             shape,
             parse: Box::new(move |values| parse(values).map(Some)),
             format: Box::new(move |value| value.as_ref().map_or_else(Vec::new, &format)),
@@ -120,9 +120,9 @@ impl Whole for usize {
 }
 
 /// A whole number from `least` to `most`.
-pub(crate) fn whole<T: Whole>(least: u64, most: u64) -> Kind<T> {
+pub(crate) fn whole<T: Whole>(least: u64, most: u64) -> ValueType<T> {
     let parse = move |values: &[String]| parse_whole(values, least, most);
-    let kind = Kind::new(Shape::Number, parse, |value: &T| vec![value.to_string()]);
+    let kind = ValueType::new(Shape::Number, parse, |value: &T| vec![value.to_string()]);
     within(kind, least, most).checked(move |value| check_range(value.to_u64(), least, most))
 }
 
@@ -132,9 +132,9 @@ pub(crate) fn days(count: u32) -> Duration {
 }
 
 /// A duration of whole seconds.
-pub(crate) fn seconds(least: u64, most: u64) -> Kind<Duration> {
+pub(crate) fn seconds(least: u64, most: u64) -> ValueType<Duration> {
     let parse = move |values: &[String]| parse_whole(values, least, most).map(Duration::from_secs);
-    let kind = Kind::new(Shape::Number, parse, |value: &Duration| vec![value.as_secs().to_string()]);
+    let kind = ValueType::new(Shape::Number, parse, |value: &Duration| vec![value.as_secs().to_string()]);
     within(kind, least, most).checked(move |value| {
         if value.subsec_nanos() != 0 {
             return Err(format!("{value:?} is not a whole number of seconds"));
@@ -144,9 +144,9 @@ pub(crate) fn seconds(least: u64, most: u64) -> Kind<Duration> {
 }
 
 /// A duration of whole milliseconds.
-pub(crate) fn milliseconds(least: u64, most: u64) -> Kind<Duration> {
+pub(crate) fn milliseconds(least: u64, most: u64) -> ValueType<Duration> {
     let parse = move |values: &[String]| parse_whole(values, least, most).map(Duration::from_millis);
-    let kind = Kind::new(Shape::Number, parse, |value: &Duration| vec![value.as_millis().to_string()]);
+    let kind = ValueType::new(Shape::Number, parse, |value: &Duration| vec![value.as_millis().to_string()]);
     within(kind, least, most).checked(move |value| {
         if !value.subsec_nanos().is_multiple_of(1_000_000) {
             return Err(format!("{value:?} is not a whole number of milliseconds"));
@@ -156,22 +156,22 @@ pub(crate) fn milliseconds(least: u64, most: u64) -> Kind<Duration> {
 }
 
 /// Tells the bounds of a number that has an upper one.
-fn within<T: 'static>(kind: Kind<T>, least: u64, most: u64) -> Kind<T> {
+fn within<T: 'static>(kind: ValueType<T>, least: u64, most: u64) -> ValueType<T> {
     if most == u64::MAX { kind } else { kind.ranged(least, most) }
 }
 
 /// `true` or `false`.
-pub(crate) fn boolean() -> Kind<bool> {
+pub(crate) fn boolean() -> ValueType<bool> {
     let parse = |values: &[String]| {
         let text = one(values)?;
         text.parse().map_err(|_| format!("'{text}' is neither true nor false"))
     };
-    Kind::new(Shape::Boolean, parse, |value: &bool| vec![value.to_string()])
+    ValueType::new(Shape::Boolean, parse, |value: &bool| vec![value.to_string()])
 }
 
 /// One of the names that `T` has.
-pub(crate) fn named<T: FromStr<Err = String> + Copy + 'static>(name: fn(T) -> &'static str) -> Kind<T> {
-    Kind::new(Shape::Text, |values| one(values)?.parse(), move |value: &T| vec![name(*value).to_owned()])
+pub(crate) fn named<T: FromStr<Err = String> + Copy + 'static>(name: fn(T) -> &'static str) -> ValueType<T> {
+    ValueType::new(Shape::Text, |values| one(values)?.parse(), move |value: &T| vec![name(*value).to_owned()])
 }
 
 /// The only one of the values.
@@ -184,7 +184,16 @@ pub(crate) fn one(values: &[String]) -> Result<&str, String> {
 
 fn parse_whole<T: FromStr>(values: &[String], least: u64, most: u64) -> Result<T, String> {
     let text = one(values)?;
-    text.parse().map_err(|_| format!("'{text}' is not a whole number; it must be {}", range(least, most)))
+    text.parse().map_err(|_| {
+        let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+        let is_whole = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let why = match (is_whole, sign) {
+            (false, _) => "not a whole number",
+            (true, 1) => "too large",
+            (true, _) => "too small",
+        };
+        format!("'{text}' is {why}; it must be {}", range(least, most))
+    })
 }
 
 fn range(least: u64, most: u64) -> String {
@@ -207,7 +216,7 @@ pub(crate) struct OptionRow<S> {
     pub(crate) spec: OptionSpec,
     set: SetField<S>,
     get: Format<S>,
-    check: Check<S>,
+    check: CheckOption<S>,
 }
 
 /// Where a value is in its set.
@@ -222,10 +231,10 @@ impl<S: OptionSet> OptionRow<S> {
         name: &'static str,
         value_name: &'static str,
         help: &[&str],
-        kind: Kind<T>,
+        kind: ValueType<T>,
         field: Field<S, T>,
     ) -> Self {
-        let Kind { shape, parse, format, check, range } = kind;
+        let ValueType { shape, parse, format, check, range } = kind;
         let Field { get, get_mut } = field;
         let help: Vec<&str> = help.iter().map(|line| line.trim()).collect();
         let default = format(get(&S::default()));

@@ -11,7 +11,7 @@ use crate::app::process_limits::{raise_open_files, survive_file_size_limit};
 use crate::app::{Builder, Server, Stopped};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::base::entropy::SystemEntropy;
-use crate::config::{self, Command, Config, ProgramName};
+use crate::config::{self, Config, ProgramCommand, ProgramName};
 use crate::features::sessions::links::Links;
 use crate::store::server_lock::{LockState, lock_state};
 use crate::tailnet::listen_address::ListenAddress;
@@ -44,18 +44,18 @@ const EXIT_UNSTORED: u8 = 6;
 /// signal when a second signal cut the stop short, and those of [`StartError`](crate::app::StartError).
 pub fn run(builder: Builder) -> ExitCode {
     match config::from_process(Config::default(), builder.program_name()) {
-        Ok(Command::Serve(config)) => serve(builder, *config),
-        Ok(Command::CheckConfig(text) | Command::Help(text)) => {
+        Ok(ProgramCommand::Serve(config)) => serve(builder, *config),
+        Ok(ProgramCommand::CheckConfig(text) | ProgramCommand::Help(text)) => {
             print(&text);
             ExitCode::SUCCESS
         }
-        Ok(Command::Session(config)) => session(&config),
-        Ok(Command::Operate(options)) => operator::run(*options),
-        Ok(Command::Watch(options)) => match runtime(1) {
+        Ok(ProgramCommand::Session(config)) => session(&config),
+        Ok(ProgramCommand::Operate(options)) => operator::run(*options),
+        Ok(ProgramCommand::Watch(options)) => match runtime(1) {
             Ok(runtime) => runtime.block_on(watch::run(options)),
-            Err(e) => refuse(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
+            Err(e) => print_failure(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
         },
-        Err(e) => refuse(&e, config::EXIT_CODE),
+        Err(e) => print_failure(&e, config::EXIT_CODE),
     }
 }
 
@@ -65,7 +65,7 @@ fn serve(builder: Builder, config: Config) -> ExitCode {
     let workers = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from).max(WORKERS_MIN);
     let runtime = match runtime(workers) {
         Ok(runtime) => runtime,
-        Err(e) => return refuse(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
+        Err(e) => return print_failure(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
     };
     let code = runtime.block_on(serve_until_stopped(builder.config(config)));
     // Whatever still runs was told to stop and did not, or a second signal means: now.
@@ -88,7 +88,7 @@ fn session(config: &Config) -> ExitCode {
         }
         Err(error) => {
             let place = config.data_dir.display();
-            refuse(
+            print_failure(
                 &format_args!("no link can be made in {place}: {error}; --data-dir names the server's data"),
                 EXIT_DATA,
             )
@@ -117,7 +117,7 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
     // Before anything is opened, so that a signal during start-up is not the kernel's to answer.
     let mut signals = match StopSignals::new() {
         Ok(signals) => signals,
-        Err(e) => return refuse(&format_args!("cannot receive signals: {e}"), EXIT_MACHINE),
+        Err(e) => return print_failure(&format_args!("cannot receive signals: {e}"), EXIT_MACHINE),
     };
     let program = builder.program_name();
     let started = tokio::select! {
@@ -126,12 +126,14 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
     };
     let mut server = match started {
         Ok(server) => server,
-        Err(e) => return refuse(&e, e.exit_code()),
+        Err(e) => return print_failure(&e, e.exit_code()),
     };
     print(&startup_report(&server, program));
     let first = tokio::select! {
         first = signals.next() => first,
-        () = server.failed() => return refuse(&"the engine ended by a fault of ours; start again", EXIT_ENGINE),
+        () = server.wait_for_engine_failure() => {
+            return print_failure(&"the engine ended by a fault of ours; start again", EXIT_ENGINE);
+        }
     };
     tracing::info!(signal = first, "stopping; a second signal ends at once");
     tokio::select! {
@@ -152,8 +154,8 @@ fn startup_report(server: &Server, program: ProgramName) -> String {
     for address in &addresses {
         out.push_str(&format!("listening: {address}\n"));
     }
-    if !server.waiting().is_empty() {
-        out.push_str(&format!("waiting: {}\n", server.waiting().replace(char::is_control, " ")));
+    if !server.missing_listeners().is_empty() {
+        out.push_str(&format!("waiting: {}\n", server.missing_listeners().replace(char::is_control, " ")));
     }
     if let (Some(link), Some(address)) = (server.administrator_link(), addresses.first()) {
         out.push_str(&link_line(&reachable(*address).to_string(), link));
@@ -216,7 +218,7 @@ fn print(text: &str) {
 
 /// Says on stderr, in one line, why there is nothing to do, and returns the exit code. The log is not used: this is
 /// for whoever typed the command.
-fn refuse(why: &dyn fmt::Display, code: u8) -> ExitCode {
+fn print_failure(why: &dyn fmt::Display, code: u8) -> ExitCode {
     let why = why.to_string().replace(char::is_control, " ");
     let _ = writeln!(std::io::stderr(), "rejoin: {why}");
     ExitCode::from(code)

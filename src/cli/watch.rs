@@ -36,7 +36,7 @@ const _: () = assert!(SILENCE_MAX.as_secs() > HEARTBEAT_MAX.as_secs(), "a heartb
 pub(super) async fn run(options: WatchOptions) -> ExitCode {
     let mut signals = match StopSignals::new() {
         Ok(signals) => signals,
-        Err(e) => return super::refuse(&format_args!("cannot receive signals: {e}"), super::EXIT_MACHINE),
+        Err(e) => return super::print_failure(&format_args!("cannot receive signals: {e}"), super::EXIT_MACHINE),
     };
     let mut watch = Watch::new(options, io::stdout(), io::stderr(), WAIT_FIRST);
     let end = tokio::select! {
@@ -45,7 +45,7 @@ pub(super) async fn run(options: WatchOptions) -> ExitCode {
     };
     match end {
         WatchEnd::ReaderGone => ExitCode::SUCCESS,
-        WatchEnd::Refused(why) => super::refuse(&why, 1),
+        WatchEnd::Refused(why) => super::print_failure(&why, 1),
     }
 }
 
@@ -124,7 +124,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             };
             let wait = self.wait(&interruption, entropy);
             let note = format!("disconnected ({interruption}); trying again in {:.1} s", wait.as_secs_f64());
-            if self.note(&note).is_err() {
+            if self.show_notice(&note).is_err() {
                 return WatchEnd::ReaderGone;
             }
             tokio::time::sleep(wait).await;
@@ -154,7 +154,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         }
         self.options.server = target;
         self.retry = None;
-        self.note(&format!("it is at {to} now; following it there")).map_err(|_| WatchEnd::ReaderGone)
+        self.show_notice(&format!("it is at {to} now; following it there")).map_err(|_| WatchEnd::ReaderGone)
     }
 
     /// Doubles with each failure in a row; half of it is chance, so that those who lost the same server do not all
@@ -244,25 +244,25 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
             writeln!(self.out, "{}", message.data.replace('\n', " "))?;
         } else {
             let line = self.lines.line(message);
-            writeln!(self.out, "{}", harmless(&line))?;
+            writeln!(self.out, "{}", escape_control_characters(&line))?;
         }
         self.out.flush()
     }
 
     /// Beside the data when that is for programs, in its midst when it is for people.
-    fn note(&mut self, text: &str) -> io::Result<()> {
+    fn show_notice(&mut self, text: &str) -> io::Result<()> {
         if self.options.json {
             // Nobody has to listen to the notes.
-            let _ = writeln!(self.notes, "{}", harmless(text));
+            let _ = writeln!(self.notes, "{}", escape_control_characters(text));
             return Ok(());
         }
-        writeln!(self.out, "{}", harmless(text))?;
+        writeln!(self.out, "{}", escape_control_characters(text))?;
         self.out.flush()
     }
 }
 
 /// Text that cannot steer the terminal: documents are written by anybody.
-fn harmless(text: &str) -> String {
+fn escape_control_characters(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 

@@ -18,8 +18,9 @@ pub(super) struct File {
 }
 
 pub(super) fn find_file(matches: &ArgMatches, inputs: &Inputs<'_>, specs: &[OptionSpec]) -> Result<File, ConfigError> {
-    let named = matches.get_one::<String>("config").map(PathBuf::from);
-    let named = named.or_else(|| (inputs.variable)(CONFIG_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from));
+    // An empty one names no file, as everywhere: `--config "$FILE"` of a script that may leave it out.
+    let flag = matches.get_one::<String>("config").filter(|name| !name.is_empty()).map(PathBuf::from);
+    let named = flag.or_else(|| (inputs.variable)(CONFIG_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from));
     let path = named.as_deref().unwrap_or(inputs.file);
     match std::fs::read_to_string(path) {
         Ok(text) => read_file(&path.display().to_string(), &text, specs),
@@ -32,13 +33,17 @@ fn read_file(name: &str, text: &str, specs: &[OptionSpec]) -> Result<File, Confi
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
         let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        ConfigError(format!("{name}: line {line}: {}", e.message().replace('\n', " ")))
+        // The library names its own type of integers here.
+        let too_large = e.message().contains("invalid type: integer");
+        let message = if too_large { "the number is too large" } else { e.message() };
+        ConfigError(format!("{name}: line {line}: {}", message.replace('\n', " ")))
     })?;
     let (mut values, mut client_flags) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in flatten(table) {
         let Some(spec) = specs.iter().find(|spec| spec.name == key) else {
             if !key.starts_with(flags::TABLE) {
-                return Err(ConfigError(format!("{name}: {}", unknown_option(&key, specs))));
+                let unknown = if value.is_table() { unknown_section(&key) } else { unknown_option(&key, specs) };
+                return Err(ConfigError(format!("{name}: {unknown}")));
             }
             let (flag, value) =
                 flags::of_file(&key, &value, specs).map_err(|why| ConfigError(format!("{name}: {why}")))?;
@@ -56,7 +61,7 @@ fn flatten(table: toml::Table) -> Vec<(String, toml::Value)> {
     let mut flat = Vec::with_capacity(table.len());
     for (key, value) in table {
         match value {
-            toml::Value::Table(inner) if key == "flags" => {
+            toml::Value::Table(inner) if key == flags::SECTION => {
                 flat.extend(inner.into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
             }
             value => flat.push((key, value)),
@@ -65,8 +70,16 @@ fn flatten(table: toml::Table) -> Vec<(String, toml::Value)> {
     flat
 }
 
+fn unknown_section(key: &str) -> ConfigError {
+    let hint = match hint("", key, std::iter::once(flags::SECTION)) {
+        none if none.is_empty() => "; options stand at the top of the file, before all sections".to_owned(),
+        hint => hint,
+    };
+    ConfigError(format!("there is no section '{}'{hint}", key.escape_debug()))
+}
+
 pub(super) fn unknown_option(key: &str, specs: &[OptionSpec]) -> ConfigError {
-    let hint = hint(key, specs.iter().map(|spec| spec.name));
+    let hint = hint("", key, specs.iter().map(|spec| spec.name));
     ConfigError(format!("there is no option '{}'{hint}", key.escape_debug()))
 }
 
@@ -75,6 +88,7 @@ fn texts(shape: Shape, value: toml::Value) -> Result<Vec<String>, &'static str> 
     match (shape, value) {
         (Shape::Number | Shape::Decimal, toml::Value::Integer(number)) => Ok(vec![number.to_string()]),
         (Shape::Decimal, toml::Value::Float(number)) => Ok(vec![number.to_string()]),
+        (Shape::Number, toml::Value::Float(number)) if number.fract() == 0.0 => Ok(vec![format!("{number:.0}")]),
         (Shape::Boolean, toml::Value::Boolean(value)) => Ok(vec![value.to_string()]),
         (Shape::Text | Shape::List, toml::Value::String(text)) => Ok(vec![text]),
         (Shape::List, toml::Value::Table(members)) => {

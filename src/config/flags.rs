@@ -9,6 +9,8 @@ use crate::base::options::OptionSpec;
 
 /// What the variables of all flags begin with.
 pub(super) const PREFIX: &str = "REJOIN_FF_";
+/// The section of the file that they are in.
+pub(super) const SECTION: &str = "flags";
 /// What the keys of all flags begin with.
 pub(super) const TABLE: &str = "flags.";
 const NAME_LENGTH_MAX: usize = 63;

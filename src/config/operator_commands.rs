@@ -81,12 +81,12 @@ pub(super) fn commands(specs: &[OptionSpec]) -> Vec<clap::Command> {
             "The backup is verified first. The database that was there is kept in replaced-<time>.\n\n\
              Example:\n  rejoin restore rejoin-data/backups/rejoin-2026-11-29T03-30-00-004Z.db",
         );
-    let all = [verify, backup, restore].into_iter().chain(questions());
+    let all = [verify, backup, restore].into_iter().chain(query_commands());
     all.map(|command| command.args(shared.clone())).collect()
 }
 
 /// The commands that ask how things are.
-fn questions() -> [clap::Command; 6] {
+fn query_commands() -> [clap::Command; 6] {
     let command = |name: &'static str, about: &'static str| clap::Command::new(name).about(about);
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON value");
     let collection = Arg::new("collection").value_name("COLLECTION").required(true).help("Of which");
@@ -102,7 +102,7 @@ fn questions() -> [clap::Command; 6] {
 }
 
 /// Whether a command of this name is one of these.
-pub(super) fn is_one(name: &str) -> bool {
+pub(super) fn is_operator_command(name: &str) -> bool {
     ["verify", "backup", "restore", "doctor", "status", "sessions", "jobs", "games", "documents"].contains(&name)
 }
 

@@ -24,14 +24,28 @@ const NO_BOUND: u64 = u64::MAX;
 option_set! {
     /// What a server needs to know before it starts. Sizes are bytes; [`validate`](Config::validate) says what is out
     /// of range.
+    ///
+    /// ```
+    /// use rejoin::Config;
+    ///
+    /// let mut config = Config { history_events: 100, ..Config::default() };
+    /// config.set("listen", "127.0.0.1:0")?;
+    /// config.validate()?;
+    /// assert!(config.set("history-events", "none").is_err());
+    /// # Ok::<(), rejoin::ConfigError>(())
+    /// ```
     pub struct Config {
         /// Listen here; tailnet:PORT is each of this node's tailnet addresses; port 0 takes a free one (repeatable)
         "listen" "ADDRESS:PORT" listen: ListenAddresses =
             SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into(), kinds::listen_addresses();
         /// Keep the database here; made when it is not there
         "data-dir" "FOLDER" data_dir: PathBuf = PathBuf::from("./rejoin-data"), kinds::path();
+        /// Serve the files of this folder at /; the server's own page is at /_/ then
+        "public" "FOLDER" public: Option<PathBuf> = None, kinds::path().optional();
         /// Answer to this host name too, besides the listen address and localhost (repeatable)
         "allowed-host" "NAME" allowed_hosts: Vec<String> = Vec::new(), kinds::host_names();
+        /// Let pages of this origin in too, such as http://localhost:5173 (repeatable)
+        "allowed-origin" "ORIGIN" allowed_origins: Vec<String> = Vec::new(), kinds::origins();
         /// Ask tailscaled at this socket who is at the other end of a connection
         "tailscaled-socket" "PATH" tailscaled_socket: PathBuf = default_socket(), kinds::tailscaled_socket();
         /// Let --listen name addresses of other networks, whose callers need a session

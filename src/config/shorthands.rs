@@ -2,6 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::kinds::shared_log_filter;
 use super::{ConfigError, Inputs, read_variable};
 
 pub(super) const PORT_VARIABLE: &str = "REJOIN_PORT";
@@ -19,10 +20,10 @@ pub(super) fn args() -> [Arg; 2] {
 }
 
 /// Where the value of an option comes from, and what it is.
-type Origin = (String, String);
+type OptionOrigin = (String, String);
 
 /// The value that one of these flags gives to `option`.
-pub(super) fn flag(option: &str, matches: &ArgMatches) -> Result<Option<Origin>, ConfigError> {
+pub(super) fn flag(option: &str, matches: &ArgMatches) -> Result<Option<OptionOrigin>, ConfigError> {
     match option {
         "listen" => matches.try_get_one::<String>("port").ok().flatten().map(|port| listen("--port", port)).transpose(),
         "log" => Ok(match matches.try_get_one::<u8>("verbose").ok().flatten().copied().unwrap_or(0) {
@@ -35,10 +36,13 @@ pub(super) fn flag(option: &str, matches: &ArgMatches) -> Result<Option<Origin>,
 }
 
 /// The value that one of these variables gives to `option`. Error: a port beside an address.
-pub(super) fn variable(option: &str, inputs: &Inputs<'_>) -> Result<Option<Origin>, ConfigError> {
+pub(super) fn variable(option: &str, inputs: &Inputs<'_>) -> Result<Option<OptionOrigin>, ConfigError> {
     match option {
         "listen" => read_variable(PORT_VARIABLE, inputs)?.map(|port| listen(PORT_VARIABLE, &port)).transpose(),
-        "log" => Ok(read_variable(LOG_VARIABLE, inputs)?.map(|filter| (LOG_VARIABLE.to_owned(), filter))),
+        "log" => {
+            let filter = read_variable(LOG_VARIABLE, inputs)?;
+            Ok(filter.map(|filter| (LOG_VARIABLE.to_owned(), shared_log_filter(&filter))))
+        }
         _ => Ok(None),
     }
 }
@@ -50,7 +54,7 @@ pub(super) fn check_variables(inputs: &Inputs<'_>) -> Result<(), ConfigError> {
     if both { Err(ConfigError(format!("{PORT_VARIABLE}: {why} {LISTEN_VARIABLE}; set one of them"))) } else { Ok(()) }
 }
 
-fn listen(origin: &str, port: &str) -> Result<Origin, ConfigError> {
+fn listen(origin: &str, port: &str) -> Result<OptionOrigin, ConfigError> {
     let number: u16 =
         port.parse().map_err(|_| ConfigError(format!("{origin}: '{port}' is not a port; it must be 0 to 65535")))?;
     Ok((origin.to_owned(), format!("127.0.0.1:{number}")))

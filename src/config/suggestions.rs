@@ -5,9 +5,22 @@ pub(super) const SLIP_MAX: usize = 2;
 /// Letters from which on a beginning is enough.
 const BEGINNING_MIN: usize = 4;
 
-/// The one of `names` that is nearest to `name`; none: nothing is near.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// What other programs call the options, and what they are called here.
+const SYNONYMS: [(&str, &[&str]); 5] = [
+    ("listen", &["port", "host", "bind", "url", "address", "addr", "interface"]),
+    ("data-dir", &["data", "dir", "directory", "database", "database-url", "db", "db-path", "path", "storage"]),
+    ("log", &["log-level", "loglevel", "level", "verbose", "verbosity", "debug", "rust-log"]),
+    ("administrator", &["admin", "admins", "administrators"]),
+    ("allowed-host", &["hostname", "domain", "origin", "server-name"]),
+];
+
+/// The one of `names` that is nearest to `name`, or that is called `name` elsewhere; none: nothing is near.
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let name = same_spelling(name);
+    let meant = SYNONYMS.iter().find(|(_, synonyms)| synonyms.contains(&name.as_str())).map(|(option, _)| *option);
+    if let Some(found) = names.clone().find(|candidate| meant == Some(same_spelling(candidate).as_str())) {
+        return Some(found);
+    }
     let near = names.filter_map(|candidate| {
         let other = same_spelling(candidate);
         let begins = name.len() >= BEGINNING_MIN && other.starts_with(&format!("{name}-"));
@@ -20,11 +33,11 @@ pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> O
     near.min_by_key(|(letters, _)| *letters).map(|(_, candidate)| candidate)
 }
 
-/// The end of a sentence about a name that is not known.
-pub(super) fn hint<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+/// The end of a sentence about a name that is not known. `prefix`: what stands before all of `names`.
+pub(super) fn hint<'a>(prefix: &str, name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     match nearest(name, names) {
-        Some(likely) if same_spelling(likely) == same_spelling(name) => format!("; it is called '{likely}'"),
-        Some(likely) => format!("; did you mean '{likely}'?"),
+        Some(likely) if same_spelling(likely) == same_spelling(name) => format!("; it is called '{prefix}{likely}'"),
+        Some(likely) => format!("; did you mean '{prefix}{likely}'?"),
         None => String::new(),
     }
 }
@@ -65,6 +78,8 @@ mod tests {
             ("history-event", Some("history-events")),
             ("heartbeat", Some("heartbeat-seconds")),
             ("colour", None),
+            ("loglevel", Some("log")),
+            ("port", None),
             ("", None),
         ] {
             assert_eq!(nearest(name, names.into_iter()), expect, "{name}");

@@ -5,7 +5,7 @@ use crate::base::ids::UserId;
 use crate::tailnet::listen_address::ListenAddress;
 
 /// Parses with this environment and this `rejoin.toml` only.
-fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<Command, ConfigError> {
+fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<ProgramCommand, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rejoin.toml");
     if let Some(text) = file {
@@ -19,13 +19,13 @@ fn parse_with(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> 
 
 fn config(args: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Config {
     match parse_with(args, variables, file) {
-        Ok(Command::Serve(config)) => *config,
+        Ok(ProgramCommand::Serve(config)) => *config,
         other => panic!("{other:?}"),
     }
 }
 
 /// The refusal must be one line that holds each of `parts`.
-fn refused(args: &[&str], variables: &[(&str, &str)], file: Option<&str>, parts: &[&str]) {
+fn assert_refused(args: &[&str], variables: &[(&str, &str)], file: Option<&str>, parts: &[&str]) {
     let error = parse_with(args, variables, file).unwrap_err().to_string();
     assert!(!error.contains('\n') && parts.iter().all(|part| error.contains(part)), "{args:?} {file:?}: {error}");
 }
@@ -53,7 +53,9 @@ fn every_option_can_be_set_in_every_way() {
     let samples = [
         ("listen", "[::1]:1"),
         ("data-dir", "/a b\"c\\d\u{7f}"),
+        ("public", "/srv/pages"),
         ("allowed-host", "table.example"),
+        ("allowed-origin", "http://localhost:5173"),
         ("tailscaled-socket", "/tmp/tailscaled.sock"),
         ("allow-listen-beyond-tailnet", "true"),
         ("loopback-owner", "false"),
@@ -129,10 +131,20 @@ fn flags_have_a_table_and_variables_of_their_own() {
         !config(&[], &[], Some("depth-max = 9\n[flags]\ngames-persistence = false\n")).flags()["games-persistence"]
     );
     assert!(!config(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "false")], None).flags()["games-persistence"]);
-    refused(&[], &[("REJOIN_FF_GAMES_PERSISTENCE", "off")], None, &["REJOIN_FF_GAMES_PERSISTENCE: 'off'", "true"]);
-    refused(&[], &[], Some("[flags]\ngames-persistence = \"false\"\n"), &["flags.games-persistence", "true or false"]);
-    refused(&[], &[], Some("[flags]\ngames = false\n"), &["there is no option 'flags.games'"]);
-    refused(&[], &[], Some("[other]\nflags = 1\n"), &["there is no option 'other'"]);
+    assert_refused(
+        &[],
+        &[("REJOIN_FF_GAMES_PERSISTENCE", "off")],
+        None,
+        &["REJOIN_FF_GAMES_PERSISTENCE: 'off'", "true"],
+    );
+    assert_refused(
+        &[],
+        &[],
+        Some("[flags]\ngames-persistence = \"false\"\n"),
+        &["flags.games-persistence", "true or false"],
+    );
+    assert_refused(&[], &[], Some("[flags]\ngames = false\n"), &["there is no option 'flags.games'"]);
+    assert_refused(&[], &[], Some("[other]\nflags = 1\n"), &["there is no section 'other'"]);
 }
 
 #[test]
@@ -146,17 +158,22 @@ fn flags_for_clients_are_taken_as_they_are_configured_and_slips_of_the_pen_are_r
     assert_eq!(flags(&variables), of(&[("dark", true), ("new-lobby", false), ("sounds", false)]));
     assert!(config(&[], &variables, Some(file)).flags()["games-persistence"]);
 
-    refused(&[], &[("REJOIN_FF_DARK", "on")], None, &["REJOIN_FF_DARK: 'on'", "true"]);
-    refused(&[], &[("REJOIN_FF_GAMES_PERSISTANCE", "false")], None, &["no such flag", "flags.games-persistence"]);
-    refused(&[], &[("REJOIN_FF_dark", "true")], None, &["REJOIN_FF_dark", "capital"]);
-    refused(&[], &[("REJOIN_FF_", "true")], None, &["REJOIN_FF_:", "words"]);
-    refused(&[], &[], Some("[flags]\ngame-persistence = false\n"), &["flags.game-persistence", "close to"]);
-    refused(&[], &[], Some("[flags]\nNew = false\n"), &["flags.New", "words"]);
-    refused(&[], &[], Some("[flags]\ndark = 1\n"), &["flags.dark", "true or false"]);
+    assert_refused(&[], &[("REJOIN_FF_DARK", "on")], None, &["REJOIN_FF_DARK: 'on'", "true"]);
+    assert_refused(
+        &[],
+        &[("REJOIN_FF_GAMES_PERSISTANCE", "false")],
+        None,
+        &["no such flag", "flags.games-persistence"],
+    );
+    assert_refused(&[], &[("REJOIN_FF_dark", "true")], None, &["REJOIN_FF_dark", "capital"]);
+    assert_refused(&[], &[("REJOIN_FF_", "true")], None, &["REJOIN_FF_:", "words"]);
+    assert_refused(&[], &[], Some("[flags]\ngame-persistence = false\n"), &["flags.game-persistence", "close to"]);
+    assert_refused(&[], &[], Some("[flags]\nNew = false\n"), &["flags.New", "words"]);
+    assert_refused(&[], &[], Some("[flags]\ndark = 1\n"), &["flags.dark", "true or false"]);
     let many: String = (0..101).map(|n| format!("f{n} = true\n")).collect();
-    refused(&[], &[], Some(&format!("[flags]\n{many}")), &["101", "at most 100"]);
+    assert_refused(&[], &[], Some(&format!("[flags]\n{many}")), &["101", "at most 100"]);
 
-    let Ok(Command::CheckConfig(text)) = parse_with(&["--check-config"], &variables, Some(file)) else {
+    let Ok(ProgramCommand::CheckConfig(text)) = parse_with(&["--check-config"], &variables, Some(file)) else {
         panic!("no text")
     };
     assert!(text.contains("flags.new-lobby = false  # REJOIN_FF_NEW_LOBBY\n"), "{text}");
@@ -204,25 +221,43 @@ fn values_out_of_range_are_named() {
         ("database-pages-max", "255"),
         ("database-pages-max", "4294967295"),
     ] {
-        refused(&[&format!("--{name}"), value], &[], None, &[name, value]);
+        assert_refused(&[&format!("--{name}"), value], &[], None, &[name, value]);
     }
 }
 
 #[test]
 fn contradictions_are_named() {
-    refused(&["--state-bytes-max", "1048577"], &[], None, &["state-bytes-max: 1048577", "body-bytes-max (2097152)"]);
-    refused(&["--hot-bytes-max", "1048575"], &[], None, &["hot-bytes-max: 1048575", "state-bytes-max (1048576)"]);
-    refused(&["--backlog-bytes-max", "2097151"], &[], None, &["backlog-bytes-max: 2097151", "body-bytes-max"]);
+    assert_refused(
+        &["--state-bytes-max", "1048577"],
+        &[],
+        None,
+        &["state-bytes-max: 1048577", "body-bytes-max (2097152)"],
+    );
+    assert_refused(
+        &["--hot-bytes-max", "1048575"],
+        &[],
+        None,
+        &["hot-bytes-max: 1048575", "state-bytes-max (1048576)"],
+    );
+    assert_refused(&["--backlog-bytes-max", "2097151"], &[], None, &["backlog-bytes-max: 2097151", "body-bytes-max"]);
     let embedded = Config { heartbeat: Duration::from_millis(1500), ..Config::default() };
     assert!(embedded.validate().unwrap_err().to_string().starts_with("heartbeat-seconds: 1.5s"));
 }
 
 #[test]
 fn numbers_must_be_numbers_that_fit() {
-    for value in ["", "-1", "1.5", "1e3", "18446744073709551616", "many"] {
-        refused(&["--history-events", value], &[], None, &["--history-events: ", value, "not a whole number"]);
+    for (value, why) in [
+        ("", "not a whole number"),
+        ("-", "not a whole number"),
+        ("1.5", "not a whole number"),
+        ("1e3", "not a whole number"),
+        ("many", "not a whole number"),
+        ("-1", "too small; it must be at least 1"),
+        ("18446744073709551616", "too large; it must be at least 1"),
+    ] {
+        assert_refused(&["--history-events", value], &[], None, &["--history-events: ", value, why]);
     }
-    refused(&[], &[("REJOIN_HISTORY_DAYS", "x")], None, &["REJOIN_HISTORY_DAYS: 'x'"]);
+    assert_refused(&[], &[("REJOIN_HISTORY_DAYS", "x")], None, &["REJOIN_HISTORY_DAYS: 'x'"]);
 }
 
 #[test]
@@ -252,21 +287,21 @@ fn loopback_and_the_tailnet_are_listened_on_and_nothing_else_without_leave() {
         "0.0.0.0:7766",
         "[::]:7766",
     ] {
-        refused(&["--listen", address], &[], None, &["listen: ", "allow-listen-beyond-tailnet is not set"]);
-        refused(&["--listen", "127.0.0.1:1", "--listen", address], &[], None, &["allow-listen-beyond-tailnet"]);
+        assert_refused(&["--listen", address], &[], None, &["listen: ", "allow-listen-beyond-tailnet is not set"]);
+        assert_refused(&["--listen", "127.0.0.1:1", "--listen", address], &[], None, &["allow-listen-beyond-tailnet"]);
         for allowed in [&["--allow-listen-beyond-tailnet"][..], &["--allow-listen-beyond-tailnet", "true"]] {
             let places = config(&[&["--listen", address], allowed].concat(), &[], None).listen;
             assert_eq!(places, address.parse().unwrap());
         }
-        refused(&["--listen", address, "--allow-listen-beyond-tailnet", "false"], &[], None, &["listen: "]);
+        assert_refused(&["--listen", address, "--allow-listen-beyond-tailnet", "false"], &[], None, &["listen: "]);
     }
     for text in ["127.0.0.1", "localhost", "7766", "example.org:80", "localhost:x", "127.0.0.1:70000", "tailnet:x", ""]
     {
-        refused(&["--listen", text], &[], None, &["--listen: ", text, "is not an address and port"]);
+        assert_refused(&["--listen", text], &[], None, &["--listen: ", text, "is not an address and port"]);
     }
-    refused(&["--listen", "tailnet", "--listen", "tailnet:7766"], &[], None, &["tailnet:7766 is given twice"]);
+    assert_refused(&["--listen", "tailnet", "--listen", "tailnet:7766"], &[], None, &["tailnet:7766 is given twice"]);
     assert_eq!(config(&[], &[("REJOIN_LISTEN", "")], None), Config::default());
-    refused(&[], &[("REJOIN_LISTEN", ",")], None, &["names nothing to listen on"]);
+    assert_refused(&[], &[("REJOIN_LISTEN", ",")], None, &["names nothing to listen on"]);
 }
 
 #[test]
@@ -274,19 +309,19 @@ fn administrators_are_named_by_what_cannot_be_given_to_somebody_else() {
     let named =
         config(&["--administrator", "1234", "--administrator", "tag:ops", "--administrator", "1234"], &[], None);
     assert_eq!(named.administrators.iter().map(UserId::as_str).collect::<Vec<_>>(), ["1234", "tag-ops"]);
-    refused(&["--administrator", "ann@example.org"], &[], None, &["is a login", "/api/v1/me"]);
+    assert_refused(&["--administrator", "ann@example.org"], &[], None, &["is a login", "/api/v1/me"]);
     for text in ["ann", "0", "-1", "007", "+7", "1.5", "tag-ops", "tag:", "tag:1", "9999999999999999999999"] {
-        refused(&[&format!("--administrator={text}")], &[], None, &["--administrator: ", text]);
+        assert_refused(&[&format!("--administrator={text}")], &[], None, &["--administrator: ", text]);
     }
     for text in ["1234", "bots", "tag:", "tag:a b", "TAG:bots"] {
-        refused(&[&format!("--allowed-tag={text}")], &[], None, &["--allowed-tag: ", text]);
+        assert_refused(&[&format!("--allowed-tag={text}")], &[], None, &["--allowed-tag: ", text]);
     }
     for text in ["rejoin", "/cap/x", "a b/c", "example.org/", "https://example.org/cap"] {
-        refused(&["--administrator-capability", text], &[], None, &["administrator-capability: ", text]);
+        assert_refused(&["--administrator-capability", text], &[], None, &["administrator-capability: ", text]);
     }
-    refused(&["--tailscaled-socket", ""], &[], None, &["tailscaled-socket: must not be empty"]);
+    assert_refused(&["--tailscaled-socket", ""], &[], None, &["tailscaled-socket: must not be empty"]);
     for text in ["127.0.0.1:41112", "http://127.0.0.1:41112"] {
-        refused(&["--tailscaled-socket", text], &[], None, &["tailscaled-socket: ", text, "not supported yet"]);
+        assert_refused(&["--tailscaled-socket", text], &[], None, &["tailscaled-socket: ", text, "not supported yet"]);
     }
 }
 
@@ -296,32 +331,37 @@ fn host_names_and_log_filters_are_checked() {
     assert_eq!(names, ["table.example", "b"]);
     assert_eq!(config(&[], &[("REJOIN_ALLOWED_HOST", "a, b,")], None).allowed_hosts, ["a", "b"]);
     for name in ["a:80", "http://a", "*", "", "a..b", "-a", "a-", "a b", &"x".repeat(64)] {
-        refused(&[&format!("--allowed-host={name}")], &[], None, &["allowed-host: "]);
+        assert_refused(&[&format!("--allowed-host={name}")], &[], None, &["allowed-host: "]);
     }
-    refused(&["--log", "rejoin=loud"], &[], None, &["log: 'rejoin=loud'"]);
-    refused(&["--log-format", "xml"], &[], None, &["--log-format: 'xml' is none of"]);
-    refused(&["--data-dir", ""], &[], None, &["data-dir"]);
+    assert_refused(&["--log", "rejoin=loud"], &[], None, &["log: 'rejoin=loud'"]);
+    assert_refused(&["--log-format", "xml"], &[], None, &["--log-format: 'xml' is none of"]);
+    assert_refused(&["--data-dir", ""], &[], None, &["data-dir"]);
 }
 
 #[test]
 fn the_file_must_hold_what_is_known_in_its_shape() {
-    refused(&[], &[], Some("colour = 1"), &["rejoin.toml: there is no option 'colour'"]);
-    refused(&[], &[], Some("history_events = 1"), &["'history_events'", "it is called 'history-events'"]);
-    refused(&[], &[], Some("[limits]\ndepth-max = 1"), &["'limits'"]);
-    refused(&[], &[], Some("\nlisten = "), &["rejoin.toml: line 2: "]);
-    refused(&[], &[], Some("depth-max = 1\ndepth-max = 2"), &["rejoin.toml: line 2: "]);
-    refused(&[], &[], Some("depth-max = '1'"), &["rejoin.toml: depth-max: must be a whole number"]);
-    refused(&[], &[], Some("depth-max = -1"), &["rejoin.toml: depth-max: '-1' is not a whole number"]);
-    refused(&[], &[], Some("listen = 7766"), &["rejoin.toml: listen: must be a list of strings"]);
-    refused(&[], &[], Some("allowed-host = [1]"), &["rejoin.toml: allowed-host: must hold strings"]);
+    assert_refused(&[], &[], Some("colour = 1"), &["rejoin.toml: there is no option 'colour'"]);
+    assert_refused(&[], &[], Some("history_events = 1"), &["'history_events'", "it is called 'history-events'"]);
+    assert_refused(&[], &[], Some("[limits]\ndepth-max = 1"), &["'limits'"]);
+    assert_refused(&[], &[], Some("\nlisten = "), &["rejoin.toml: line 2: "]);
+    assert_refused(&[], &[], Some("depth-max = 1\ndepth-max = 2"), &["rejoin.toml: line 2: "]);
+    assert_refused(&[], &[], Some("depth-max = '1'"), &["rejoin.toml: depth-max: must be a whole number"]);
+    assert_refused(
+        &[],
+        &[],
+        Some("depth-max = -1"),
+        &["rejoin.toml: depth-max: '-1' is too small; it must be 1 to 100"],
+    );
+    assert_refused(&[], &[], Some("listen = 7766"), &["rejoin.toml: listen: must be a list of strings"]);
+    assert_refused(&[], &[], Some("allowed-host = [1]"), &["rejoin.toml: allowed-host: must hold strings"]);
 }
 
 #[test]
 fn another_file_is_read_when_it_is_named_and_must_be_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.toml").display().to_string();
-    refused(&["--config", &path], &[], None, &[&path, "cannot be read"]);
-    refused(&[], &[("REJOIN_CONFIG", &path)], None, &[&path, "cannot be read"]);
+    assert_refused(&["--config", &path], &[], None, &[&path, "cannot be read"]);
+    assert_refused(&[], &[("REJOIN_CONFIG", &path)], None, &[&path, "cannot be read"]);
     std::fs::write(&path, "depth-max = 9").unwrap();
     assert_eq!(config(&["--config", &path], &[], Some("depth-max = 8")).depth_max, 9);
     assert_eq!(config(&[], &[("REJOIN_CONFIG", &path)], Some("depth-max = 8")).depth_max, 9);
@@ -333,7 +373,7 @@ fn check_config_says_where_each_value_comes_from_and_can_be_fed_back() {
     let variables = [("REJOIN_DATABASE_PAGES_MAX", "500")];
     let file = Some("history-events = 77");
     let all: Vec<&str> = args.into_iter().chain(["--check-config"]).collect();
-    let Ok(Command::CheckConfig(text)) = parse_with(&all, &variables, file) else { panic!("not printed") };
+    let Ok(ProgramCommand::CheckConfig(text)) = parse_with(&all, &variables, file) else { panic!("not printed") };
     for line in ["allowed-host = [\"a\", \"b.c\"]  # --allowed-host", "depth-max = 64  # default"] {
         assert!(text.lines().any(|known| known == line), "{line} in {text}");
     }
@@ -341,40 +381,44 @@ fn check_config_says_where_each_value_comes_from_and_can_be_fed_back() {
     assert!(text.contains("history-events = 77  # ") && text.contains("rejoin.toml: history-events\n"), "{text}");
     assert_eq!(config(&[], &[], Some(&text)), config(&args, &variables, file));
 
-    let Ok(Command::CheckConfig(text)) = parse_with(&["--check-config"], &[], None) else { panic!("not printed") };
+    let Ok(ProgramCommand::CheckConfig(text)) = parse_with(&["--check-config"], &[], None) else {
+        panic!("not printed")
+    };
     assert!(text.contains("# database-pages-max is not set\n"), "{text}");
     assert_eq!(config(&[], &[], Some(&text)), Config::default());
-    refused(&["--check-config", "--depth-max", "0"], &[], None, &["depth-max"]);
+    assert_refused(&["--check-config", "--depth-max", "0"], &[], None, &["depth-max"]);
 }
 
 #[test]
 fn watch_takes_a_document_a_server_and_a_session() {
-    let Ok(Command::Watch(options)) = parse_with(&["watch", "games/g1"], &[], None) else { panic!("not a watch") };
+    let Ok(ProgramCommand::Watch(options)) = parse_with(&["watch", "games/g1"], &[], None) else {
+        panic!("not a watch")
+    };
     assert_eq!(options.server.to_string(), "127.0.0.1:7766");
     assert_eq!((options.watched, options.session, options.json), ("games/g1".parse().unwrap(), None, false));
     let args = ["watch", "games/g1", "--json", "--session", "kept-by-nobody", "--server", "http://localhost:1"];
-    let Ok(Command::Watch(options)) = parse_with(&args, &[], None) else { panic!("not a watch") };
+    let Ok(ProgramCommand::Watch(options)) = parse_with(&args, &[], None) else { panic!("not a watch") };
     assert!(!format!("{options:?}").contains("kept-by-nobody"), "a token is shown to no log");
     assert_eq!((options.session.unwrap().expose(), options.json), ("kept-by-nobody", true));
-    refused(&["watch"], &[], None, &["COLLECTION[/ID]"]);
-    refused(&["watch", "Games"], &[], None, &["a collection is"]);
-    refused(&["watch", "games/"], &[], None, &["an id is"]);
-    let Ok(Command::Watch(options)) = parse_with(&["watch", "games"], &[], None) else { panic!("not a watch") };
+    assert_refused(&["watch"], &[], None, &["COLLECTION[/ID]"]);
+    assert_refused(&["watch", "Games"], &[], None, &["a collection is"]);
+    assert_refused(&["watch", "games/"], &[], None, &["an id is"]);
+    let Ok(ProgramCommand::Watch(options)) = parse_with(&["watch", "games"], &[], None) else { panic!("not a watch") };
     assert_eq!(options.watched, "games".parse().unwrap());
-    refused(&["watch", "games/g1", "--session", "a b"], &[], None, &["--session: "]);
-    refused(&["watch", "games/g1", "--server", "https://a"], &[], None, &["--server: ", "http://"]);
+    assert_refused(&["watch", "games/g1", "--session", "a b"], &[], None, &["--session: "]);
+    assert_refused(&["watch", "games/g1", "--server", "https://a"], &[], None, &["--server: ", "http://"]);
 }
 
 #[test]
 fn help_and_version_are_text_and_a_wrong_flag_is_an_error() {
     for args in [["--help"], ["-h"], ["--version"], ["help"]] {
-        assert!(matches!(parse_with(&args, &[], None), Ok(Command::Help(_))), "{args:?}");
+        assert!(matches!(parse_with(&args, &[], None), Ok(ProgramCommand::Help(_))), "{args:?}");
     }
-    let Ok(Command::Help(text)) = parse_with(&["--help"], &[], None) else { panic!("no help") };
+    let Ok(ProgramCommand::Help(text)) = parse_with(&["--help"], &[], None) else { panic!("no help") };
     assert!(text.contains("[default: 10000]") && text.contains("REJOIN_HISTORY_EVENTS"), "{text}");
-    refused(&["--colour"], &[], None, &["unexpected argument '--colour'"]);
-    refused(&["fly"], &[], None, &["fly"]);
-    refused(&["--depth-max", "1", "--depth-max", "2"], &[], None, &["--depth-max", "multiple times"]);
+    assert_refused(&["--colour"], &[], None, &["unexpected argument '--colour'"]);
+    assert_refused(&["fly"], &[], None, &["fly"]);
+    assert_refused(&["--depth-max", "1", "--depth-max", "2"], &[], None, &["--depth-max", "multiple times"]);
 }
 
 #[test]

@@ -22,10 +22,10 @@ pub enum Grant {
 impl Grant {
     /// Whether it includes `viewer`, who is not the host.
     fn includes(&self, viewer: &Viewer) -> bool {
-        match (self, viewer) {
-            (Self::All, _) => true,
-            (Self::Users(users), Viewer::User(id)) => users.contains(id),
-            (Self::Host | Self::Users(_), _) => false,
+        match self {
+            Self::All => true,
+            Self::Host => false,
+            Self::Users(users) => viewer.user().is_some_and(|id| users.contains(id)),
         }
     }
 }
@@ -139,10 +139,7 @@ impl TryFrom<Map<String, Value>> for HostedAccess {
 
 /// The host of whom others say `id`.
 pub(crate) fn named_host(id: UserId) -> Option<UserId> {
-    match Viewer::called(id) {
-        Viewer::Owner => None,
-        Viewer::User(id) => Some(id),
-    }
+    Viewer::member(id).as_host()
 }
 
 /// What others call the host.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::access::{Access, HostedAccess, named_host};
 use super::chain::Tag;
-use super::json::Bounds;
-use super::model::{Document, never_there};
+use super::json::JsonBounds;
+use super::model::{Document, check_credential_writes, unknown_document};
 use super::patch::ClientPatch;
 use super::rules::{Action, Actor, Documents, Rejection, Rules};
 use super::visibility::{self, Audience, Viewer};
@@ -18,7 +18,7 @@ use crate::base::ids::{DocumentName, UserId, Version};
 
 /// What is to be done with a document.
 #[derive(Clone, Debug)]
-pub enum Operation {
+pub enum WriteOperation {
     /// Make it; it must not be there.
     Create {
         /// The state that it starts with.
@@ -107,7 +107,7 @@ pub struct Request {
     /// Of which document.
     pub name: DocumentName,
     /// What is to be done.
-    pub operation: Operation,
+    pub operation: WriteOperation,
     /// Under which conditions.
     pub expected: Expected,
 }
@@ -130,7 +130,7 @@ pub(crate) struct Context<'a> {
     /// Random bytes for this change alone.
     pub seed: [u8; 32],
     /// What a state may measure.
-    pub bounds: Bounds,
+    pub bounds: JsonBounds,
     /// The state at an earlier version, for a rollback.
     pub past: &'a dyn Fn(Version) -> Result<Option<Value>>,
     /// The state of another document as far as the viewer may see it, for the rules.
@@ -178,6 +178,7 @@ pub(crate) const DETAILS_OF_DOCUMENT: &[&str] =
 /// Decides a change. Never looks at the state before rights are settled, so that no refusal tells a secret.
 pub(crate) fn decide(request: Request, current: Option<Current<'_>>, context: &Context<'_>) -> Result<Decision> {
     let Request { name, operation, expected } = request;
+    check_scope(&name, current, context.viewer)?;
     if let Some(current) = current {
         check_rights(&operation, current.document, context.viewer)?;
     }
@@ -185,25 +186,25 @@ pub(crate) fn decide(request: Request, current: Option<Current<'_>>, context: &C
     check_expected(&expected, current, context)?;
     let actor =
         Actor { id: context.viewer.actor()?, host: current.is_none_or(|c| c.document.meta.is_host(context.viewer)) };
-    let writer = Writer { actor, context };
+    let writer = WriteContext { actor, context };
     match (operation, live) {
-        (Operation::Create { .. }, Some(live)) => Err(already_exists(live.document)),
-        (Operation::Create { host, access, .. }, None)
+        (WriteOperation::Create { .. }, Some(live)) => Err(already_exists(live.document)),
+        (WriteOperation::Create { host, access, .. }, None)
             if current.is_some() && (host.is_some() || access != Access::default()) =>
         {
             let message = "the document was there before: its host and its access stay as they were";
             Err(Error::invalid_field(if host.is_some() { "host" } else { "access" }, message))
         }
-        (Operation::Create { state, host, access }, None) => writer.create(state, host, access),
-        (Operation::Put { state }, None) => writer.create(state, None, Access::default()),
-        (Operation::Rollback { to }, None) if current.is_some() => {
+        (WriteOperation::Create { state, host, access }, None) => writer.create(state, host, access),
+        (WriteOperation::Put { state }, None) => writer.create(state, None, Access::default()),
+        (WriteOperation::Rollback { to }, None) if current.is_some() => {
             writer.restore(to, current.map_or(Version::ZERO, |c| c.document.version))
         }
         (operation, Some(live)) => writer.change(operation, live).map_err(|error| match error.kind() {
             Kind::Rejected => error.with("currentVersion", live.document.version.0),
             _ => error,
         }),
-        (_, None) => Err(absent(&name, current.map(|c| c.document))),
+        (_, None) => Err(not_found_error(&name, current.map(|c| c.document))),
     }
 }
 
@@ -214,12 +215,12 @@ struct Live<'a> {
     state: &'a Value,
 }
 
-struct Writer<'a> {
+struct WriteContext<'a> {
     actor: Actor,
     context: &'a Context<'a>,
 }
 
-impl Writer<'_> {
+impl WriteContext<'_> {
     fn create(&self, state: Value, host: Option<UserId>, access: Access) -> Result<Decision> {
         let state = match self.context.rules {
             Some(rules) => rules.create(state, &self.actor).map_err(rejected)?,
@@ -247,7 +248,7 @@ impl Writer<'_> {
         (self.context.past)(version)?.ok_or_else(deleted)
     }
 
-    fn change(&self, operation: Operation, live: Live<'_>) -> Result<Decision> {
+    fn change(&self, operation: WriteOperation, live: Live<'_>) -> Result<Decision> {
         let edit = |kind: &str, payload: Value, after: Value| -> Result<Decision> {
             if let Some(rules) = self.context.rules {
                 rules.edit(live.state, &after, &self.actor).map_err(rejected)?;
@@ -255,28 +256,28 @@ impl Writer<'_> {
             Ok(Decision::new(kind, payload, Some(after)))
         };
         match operation {
-            Operation::Create { .. } => Err(already_exists(live.document)),
-            Operation::Put { state } => {
+            WriteOperation::Create { .. } => Err(already_exists(live.document)),
+            WriteOperation::Put { state } => {
                 let after = match live.document.meta.audience(self.context.viewer) {
                     Audience::Host => state,
                     Audience::Player(player) => visibility::overlay(live.state, state, player),
                 };
                 edit("put", json!({}), after)
             }
-            Operation::Patch(patch) => edit("patch", json!({}), patch.apply_to(live.state, self.context.bounds)?),
-            Operation::Rollback { to } => edit("rollback", json!({ "toVersion": to }), self.state_at(to)?),
-            Operation::Delete => {
+            WriteOperation::Patch(patch) => edit("patch", json!({}), patch.apply_to(live.state, self.context.bounds)?),
+            WriteOperation::Rollback { to } => edit("rollback", json!({ "toVersion": to }), self.state_at(to)?),
+            WriteOperation::Delete => {
                 if let Some(rules) = self.context.rules {
                     rules.delete(live.state, &self.actor).map_err(rejected)?;
                 }
                 Ok(Decision::new("delete", json!({}), None))
             }
-            Operation::SetAccess { host, access, .. } => {
+            WriteOperation::SetAccess { host, access, .. } => {
                 let host = host.map_or_else(|| live.document.meta.host.clone(), named_host);
                 let access = Some(HostedAccess { host, access });
                 Ok(Decision { access, ..Decision::new("access", json!({}), Some(live.state.clone())) })
             }
-            Operation::Merge { kind, payload, state } => {
+            WriteOperation::Merge { kind, payload, state } => {
                 let state = match self.context.rules {
                     Some(rules) if state != *live.state => {
                         rules.accept_merge(live.state, state, &self.actor).map_err(rejected)?
@@ -285,24 +286,30 @@ impl Writer<'_> {
                 };
                 Ok(Decision::new(&kind, payload, Some(state)))
             }
-            Operation::Action { kind, payload, patch } => self.act(kind, payload, patch, live.state),
+            WriteOperation::Action { kind, payload, patch } => self.decide_action(kind, payload, patch, live.state),
         }
     }
 
-    fn act(&self, kind: String, payload: Value, patch: Option<ClientPatch>, state: &Value) -> Result<Decision> {
+    fn decide_action(
+        &self,
+        kind: String,
+        payload: Value,
+        patch: Option<ClientPatch>,
+        state: &Value,
+    ) -> Result<Decision> {
         let after = match (self.context.rules, patch) {
             (Some(_), Some(_)) => {
                 let message = "this collection has rules: they decide what an action does";
                 return Err(Error::invalid_field("patch", message));
             }
-            (Some(rules), None) => return self.ask(rules, kind, payload, state),
+            (Some(rules), None) => return self.apply_rules(rules, kind, payload, state),
             (None, Some(patch)) => patch.apply_to(state, self.context.bounds)?,
             (None, None) => state.clone(),
         };
         Ok(Decision::new(&kind, payload, Some(after)))
     }
 
-    fn ask(&self, rules: &dyn Rules, kind: String, payload: Value, state: &Value) -> Result<Decision> {
+    fn apply_rules(&self, rules: &dyn Rules, kind: String, payload: Value, state: &Value) -> Result<Decision> {
         let action = Action { kind: &kind, payload: &payload, at: self.context.at, seed: self.context.seed };
         let documents = OtherDocuments { read: self.context.other, failed: RefCell::new(None) };
         let decided = rules.decide(state, &action, &self.actor, &documents);
@@ -314,50 +321,68 @@ impl Writer<'_> {
     }
 }
 
+/// Refuses a viewer whose credential does not reach the document, or may not change or create it. Errors: `NotFound`,
+/// whether it is there or not; `Gone` for one that is deleted; `Forbidden`.
+fn check_scope(name: &DocumentName, current: Option<Current<'_>>, viewer: &Viewer) -> Result<()> {
+    let Some(scope) = viewer.credential_scope() else { return Ok(()) };
+    if !scope.reaches(name, current.map(|current| current.document.meta.key)) {
+        return Err(unknown_document(name));
+    }
+    check_credential_writes(viewer)?;
+    let creates = current.is_none_or(|current| current.state.is_none());
+    if creates && !scope.creates(name) {
+        Err(not_found_error(name, current.map(|current| current.document)))
+    } else {
+        Ok(())
+    }
+}
+
 /// Refuses whoever may not do this to a document that is there, or was. Errors: `NotFound`, as if it had never been
 /// there; `AlreadyExists`, which tells nothing more, to whoever would create it; `Forbidden`.
-fn check_rights(operation: &Operation, document: &Document, viewer: &Viewer) -> Result<()> {
+fn check_rights(operation: &WriteOperation, document: &Document, viewer: &Viewer) -> Result<()> {
     let meta = &document.meta;
     match operation {
-        Operation::SetAccess { by_administrator: true, .. } => return Ok(()),
-        Operation::Create { .. } if !meta.may_read(viewer) => {
+        WriteOperation::SetAccess { by_administrator: true, .. } => return Ok(()),
+        WriteOperation::Create { .. } if !meta.may_read(viewer) => {
             let message = format!("the id {} is taken in {}; choose another", meta.name.id, meta.name.collection);
             return Err(Error::new(Kind::AlreadyExists, message));
         }
-        Operation::SetAccess { .. } => {
+        WriteOperation::SetAccess { .. } => {
             meta.check_reader(viewer)?;
             if !meta.is_host(viewer) {
                 return Err(Error::new(Kind::Forbidden, "only the host of the document changes its access"));
             }
         }
-        Operation::Delete => meta.check_deleter(viewer)?,
-        Operation::Create { .. }
-        | Operation::Put { .. }
-        | Operation::Patch(_)
-        | Operation::Merge { .. }
-        | Operation::Action { .. }
-        | Operation::Rollback { .. } => meta.check_writer(viewer)?,
+        WriteOperation::Delete => meta.check_deleter(viewer)?,
+        WriteOperation::Create { .. }
+        | WriteOperation::Put { .. }
+        | WriteOperation::Patch(_)
+        | WriteOperation::Merge { .. }
+        | WriteOperation::Action { .. }
+        | WriteOperation::Rollback { .. } => meta.check_writer(viewer)?,
     }
     check_reach(operation, meta.audience(viewer))
 }
 
 /// Refuses a player's write that reaches where they may not look. Error: `Forbidden`, always the same.
-fn check_reach(operation: &Operation, audience: Audience<'_>) -> Result<()> {
+fn check_reach(operation: &WriteOperation, audience: Audience<'_>) -> Result<()> {
     let Audience::Player(player) = audience else { return Ok(()) };
     match operation {
-        Operation::Create { state, .. } | Operation::Put { state } => visibility::check_members(state, player),
-        Operation::Patch(patch) | Operation::Action { patch: Some(patch), .. } => match patch {
+        WriteOperation::Create { state, .. } | WriteOperation::Put { state } => {
+            visibility::check_members(state, player)
+        }
+        WriteOperation::Patch(patch) | WriteOperation::Action { patch: Some(patch), .. } => match patch {
             ClientPatch::Merge(patch) => visibility::check_members(patch, player),
             ClientPatch::Operations(patch) => {
                 patch.pointers().try_for_each(|pointer| visibility::check_path(pointer, player))
             }
         },
         // The whole old state comes back, hidden parts included.
-        Operation::Rollback { .. } => visibility::check_path("", player),
-        Operation::Action { patch: None, .. }
-        | Operation::Merge { .. }
-        | Operation::Delete
-        | Operation::SetAccess { .. } => Ok(()),
+        WriteOperation::Rollback { .. } => visibility::check_path("", player),
+        WriteOperation::Action { patch: None, .. }
+        | WriteOperation::Merge { .. }
+        | WriteOperation::Delete
+        | WriteOperation::SetAccess { .. } => Ok(()),
     }
 }
 
@@ -417,9 +442,9 @@ fn already_exists(document: &Document) -> Error {
 }
 
 /// The answer to whoever asks for a document that is not there: never was, or is deleted.
-pub(crate) fn absent(name: &DocumentName, tombstone: Option<&Arc<Document>>) -> Error {
+pub(crate) fn not_found_error(name: &DocumentName, tombstone: Option<&Arc<Document>>) -> Error {
     match tombstone {
-        None => never_there(name),
+        None => unknown_document(name),
         Some(document) => Error::new(Kind::Gone, format!("{name} was deleted"))
             .with("lastVersion", document.version.0)
             .with("lastHash", document.hash.to_string()),

@@ -16,15 +16,15 @@ use serde_json::value::RawValue;
 use super::access::HostedAccess;
 use super::chain::{Hash, Position};
 use super::model::Meta;
-use super::patch::{Change, Operation};
-use super::visibility::{self, Audience};
+use super::patch::{PatchOperation, StateChange};
+use super::visibility::{self, Audience, Viewer};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentId, Seq, UserId, Version};
 
 /// The stored form, in the order in which its members are written.
 #[derive(Serialize, Deserialize)]
-struct Body<'a> {
+struct EventBody<'a> {
     collection: Collection,
     id: DocumentId,
     version: Version,
@@ -80,7 +80,7 @@ pub struct Content<'a> {
     /// What was sent along.
     pub payload: &'a Value,
     /// How the state changed.
-    pub change: &'a Change,
+    pub change: &'a StateChange,
     /// Whether it records host and access.
     pub records_access: bool,
     /// Random bytes, used when the event holds a secret.
@@ -97,7 +97,7 @@ impl Event {
         let secret = mentions_secrets(payload.get().as_bytes()) || mentions_secrets(patch.get().as_bytes());
         let guarded = secret || sets_access;
         let salt = guarded.then(|| HEXLOWER.encode(&content.salt));
-        let body = serde_json::to_vec(&Body {
+        let body = serde_json::to_vec(&EventBody {
             collection: meta.name.collection.clone(),
             id: meta.name.id.clone(),
             version,
@@ -137,6 +137,16 @@ impl Event {
         Self { seq, meta, version, hash, at, deletes, body, guarded, sets_access, before_access, frame }
     }
 
+    /// The event as `viewer` is shown it, in which what they may not see takes no room; `None`: that is all of it.
+    pub fn shown_to(&self, viewer: &Viewer) -> Result<Option<Self>> {
+        let body = match self.meta.audience(viewer) {
+            Audience::Player(player) if self.guarded => self.redacted(player)?,
+            Audience::Player(_) | Audience::Host => return Ok(None),
+        };
+        let shown = self.with_meta(Arc::clone(&self.meta));
+        Ok(Some(Self { body: body.into(), guarded: false, frame: OnceLock::new(), ..shown }))
+    }
+
     /// Whether it changed host or access, rather than set them when the document was created.
     pub fn changes_access(&self) -> bool {
         self.sets_access && self.version > Version(1)
@@ -154,7 +164,7 @@ impl Event {
 
     /// An event as it was stored. Whether its hash follows is for whoever reads a chain to check.
     pub fn stored(seq: Seq, meta: Arc<Meta>, version: Version, hash: Hash, deletes: bool, body: Bytes) -> Result<Self> {
-        let Body { at, access, .. } = parse(&body)?;
+        let EventBody { at, access, .. } = parse(&body)?;
         let sets_access = access.is_some();
         let guarded = sets_access || mentions_secrets(&body);
         let (before_access, frame) = (None, OnceLock::new());
@@ -168,7 +178,7 @@ impl Event {
         let mut body = parse(&self.body)?;
         let named = body.collection == self.meta.name.collection && body.id == self.meta.name.id;
         let payload: Value = serde_json::from_str(body.payload.get()).map_err(Error::internal)?;
-        let patch: Vec<Operation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
+        let patch: Vec<PatchOperation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
         let payload = serde_json::value::to_raw_value(&payload).map_err(Error::internal)?;
         let patch = serde_json::value::to_raw_value(&patch).map_err(Error::internal)?;
         (body.payload, body.patch) = (&payload, &patch);
@@ -187,15 +197,15 @@ impl Event {
     }
 
     /// The operations that turn the state before it into the state after it.
-    pub fn operations(&self) -> Result<Vec<Operation>> {
+    pub fn operations(&self) -> Result<Vec<PatchOperation>> {
         serde_json::from_str(parse(&self.body)?.patch.get()).map_err(Error::internal)
     }
 
     /// Appends the JSON that `audience` gets.
     pub fn render_into(&self, out: &mut BytesMut, audience: Audience<'_>) -> Result<()> {
         match audience {
-            Audience::Player(player) if self.guarded => self.wrap(out, &self.redacted(player)?),
-            Audience::Player(_) | Audience::Host => self.wrap(out, &self.body),
+            Audience::Player(player) if self.guarded => self.write_framed(out, &self.redacted(player)?),
+            Audience::Player(_) | Audience::Host => self.write_framed(out, &self.body),
         }
         Ok(())
     }
@@ -233,7 +243,7 @@ impl Event {
     }
 
     /// Puts `seq` before the members of `body` and `hash` after them.
-    fn wrap(&self, out: &mut BytesMut, body: &[u8]) {
+    fn write_framed(&self, out: &mut BytesMut, body: &[u8]) {
         use std::fmt::Write as _;
         out.reserve(body.len() + 100);
         let members = body.get(1..body.len().saturating_sub(1)).unwrap_or_default();
@@ -248,10 +258,10 @@ impl Event {
     fn redacted(&self, player: &UserId) -> Result<Vec<u8>> {
         let mut body = parse(&self.body)?;
         let payload: Value = serde_json::from_str(body.payload.get()).map_err(Error::internal)?;
-        let patch: Vec<Operation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
+        let patch: Vec<PatchOperation> = serde_json::from_str(body.patch.get()).map_err(Error::internal)?;
         let payload = serde_json::value::to_raw_value(&visibility::redact_value(payload, player));
         let payload = payload.map_err(Error::internal)?;
-        let patch: Vec<Operation> =
+        let patch: Vec<PatchOperation> =
             patch.into_iter().filter_map(|operation| visibility::redact_operation(operation, player)).collect();
         let patch = serde_json::value::to_raw_value(&patch).map_err(Error::internal)?;
         (body.payload, body.patch, body.access, body.salt) = (&payload, &patch, None, None);
@@ -259,7 +269,7 @@ impl Event {
     }
 }
 
-fn parse(body: &[u8]) -> Result<Body<'_>> {
+fn parse(body: &[u8]) -> Result<EventBody<'_>> {
     serde_json::from_slice(body)
         .map_err(|e| Error::new(crate::base::error::Kind::Damaged, "a stored event is not readable").caused_by(e))
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::limits;
 
 /// The members of a JSON object in serialised form, without building the tree below them.
 pub(super) type Members<'a> = BTreeMap<String, &'a RawValue>;
@@ -16,11 +17,17 @@ const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
 
 /// How deep and how large a state or a body may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct JsonBounds {
     /// Deepest nesting.
     pub depth_max: usize,
     /// Largest serialised state, bytes.
     pub state_bytes_max: usize,
+}
+
+impl Default for JsonBounds {
+    fn default() -> Self {
+        Self { depth_max: limits::DEPTH_MAX, state_bytes_max: limits::STATE_BYTES_MAX }
+    }
 }
 
 /// Refuses text that nests deeper than `depth_max`, before a parser recurses into it. Counts brackets outside strings;
@@ -42,7 +49,7 @@ pub(crate) fn check_text_depth(text: &[u8], depth_max: usize) -> Result<()> {
             b'{' | b'[' => {
                 depth += 1;
                 if depth > depth_max {
-                    return Err(too_deep(depth_max));
+                    return Err(depth_error(depth_max));
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
@@ -114,7 +121,7 @@ pub(crate) fn equal(one: &Value, other: &Value) -> bool {
 }
 
 fn numbers_equal(one: &Number, other: &Number) -> bool {
-    match (whole(one), whole(other)) {
+    match (whole_value(one), whole_value(other)) {
         (Some(one), Some(other)) => one == other,
         (None, None) => one == other,
         _ => false,
@@ -122,7 +129,7 @@ fn numbers_equal(one: &Number, other: &Number) -> bool {
 }
 
 /// The value of a number that is whole and not beyond 64 bits, exactly.
-fn whole(number: &Number) -> Option<i128> {
+pub(crate) fn whole_value(number: &Number) -> Option<i128> {
     let integer = number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from));
     integer.or_else(|| {
         let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= TWO_TO_64)?;
@@ -159,15 +166,15 @@ pub(crate) fn normalise(value: &mut Value) {
     }
 }
 
-/// The unit in which a state's hidden part counts against [`Bounds::state_bytes_max`] where a player writes: 64 KiB, or
-/// a sixteenth of the bound if that is less.
-fn hidden_unit(bounds: Bounds) -> usize {
+/// The unit in which a state's hidden part counts against [`JsonBounds::state_bytes_max`] where a player writes: 64 KiB
+/// or a sixteenth of the bound, whichever is less.
+fn hidden_unit(bounds: JsonBounds) -> usize {
     (64 << 10).min(bounds.state_bytes_max / 16).max(1)
 }
 
 /// Whether a state of `whole` bytes, of which its writer sees `visible`, is within its bounds. What the writer does not
 /// see counts in whole units: how much it is exactly shows in no refusal. Error: `TooLarge`.
-pub(crate) fn check_state_size(whole: usize, visible: usize, bounds: Bounds) -> Result<()> {
+pub(crate) fn check_state_size(whole: usize, visible: usize, bounds: JsonBounds) -> Result<()> {
     let hidden = whole.saturating_sub(visible).next_multiple_of(hidden_unit(bounds));
     if visible.saturating_add(hidden) <= bounds.state_bytes_max {
         return Ok(());
@@ -178,7 +185,7 @@ pub(crate) fn check_state_size(whole: usize, visible: usize, bounds: Bounds) -> 
 
 /// Serialises a state within its bounds. Error: `TooLarge`; `Invalid` when it is not an object, or when its `private`
 /// is not (then nobody could say whose is what).
-pub(crate) fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> {
+pub(crate) fn serialise_state(state: &Value, bounds: JsonBounds) -> Result<Vec<u8>> {
     let Value::Object(members) = state else {
         return Err(Error::invalid_field("state", "must be a JSON object"));
     };
@@ -186,7 +193,7 @@ pub(crate) fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> 
         return Err(Error::invalid_field("state.private", "must be an object with one member per player"));
     }
     if depth(state) > bounds.depth_max {
-        return Err(too_deep(bounds.depth_max));
+        return Err(depth_error(bounds.depth_max));
     }
     let bytes = serde_json::to_vec(state).map_err(Error::internal)?;
     check_state_size(bytes.len(), bytes.len(), bounds)?;
@@ -194,7 +201,7 @@ pub(crate) fn serialise_state(state: &Value, bounds: Bounds) -> Result<Vec<u8>> 
 }
 
 /// The refusal of something that nests too deep.
-pub(crate) fn too_deep(depth_max: usize) -> Error {
+pub(crate) fn depth_error(depth_max: usize) -> Error {
     Error::new(Kind::TooLarge, format!("JSON may nest {depth_max} levels deep, not deeper")).with("maxDepth", depth_max)
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod strategies;
 use serde_json::{Map, Number, Value};
 
 use self::strategies::{MergeRules, Strategy};
-use super::json::{equal, escape};
+use super::json::{equal, escape, whole_value};
 use super::patch;
 use crate::base::clock::Timestamp;
 
@@ -44,7 +44,7 @@ pub(crate) struct Merged {
 
 /// The values of a place; `None`: nothing stands there.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Values {
+pub(crate) struct ConflictValues {
     pub base: Option<Value>,
     pub local: Option<Value>,
     pub server: Option<Value>,
@@ -57,7 +57,7 @@ pub(crate) struct Resolved {
     pub path: String,
     /// The rule's name.
     pub rule: &'static str,
-    pub values: Values,
+    pub values: ConflictValues,
     /// What stands there now.
     pub value: Option<Value>,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Resolved {
 pub(crate) struct Conflict {
     /// As in [`Resolved`].
     pub path: String,
-    pub values: Values,
+    pub values: ConflictValues,
     /// The value of the side that is there, or else that is later.
     pub suggestion: Option<Value>,
 }
@@ -75,23 +75,23 @@ pub(crate) struct Conflict {
 /// Merges what two sides made of a base.
 pub(crate) fn merge(sides: &Sides<'_>, rules: &MergeRules) -> Merged {
     let mut merger = Merger { sides, rules, resolved: Vec::new(), conflicts: Vec::new() };
-    let place = Place { base: Some(sides.base), local: Some(sides.local), server: Some(sides.server) };
-    let mut state = merger.place("", place).unwrap_or(Value::Null);
-    merger.hold_units(&mut state);
+    let place = MergeSides { base: Some(sides.base), local: Some(sides.local), server: Some(sides.server) };
+    let mut state = merger.merge_path("", place).unwrap_or(Value::Null);
+    merger.enforce_units(&mut state);
     Merged { state, resolved: merger.resolved, conflicts: merger.conflicts }
 }
 
 /// What stands at a path on each side.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct MergeSides<'a> {
     base: Option<&'a Value>,
     local: Option<&'a Value>,
     server: Option<&'a Value>,
 }
 
-impl Place<'_> {
-    fn values(self) -> Values {
-        Values { base: self.base.cloned(), local: self.local.cloned(), server: self.server.cloned() }
+impl MergeSides<'_> {
+    fn values(self) -> ConflictValues {
+        ConflictValues { base: self.base.cloned(), local: self.local.cloned(), server: self.server.cloned() }
     }
 }
 
@@ -104,13 +104,13 @@ struct Merger<'a> {
 
 impl Merger<'_> {
     /// What stands at `path` after the merge.
-    fn place(&mut self, path: &str, place: Place<'_>) -> Option<Value> {
-        let Place { base, local, server } = place;
+    fn merge_path(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
+        let MergeSides { base, local, server } = place;
         let strategy = self.rules.strategy(path);
-        if same(local, base) {
+        if is_equal(local, base) {
             return server.cloned();
         }
-        if same(server, base) {
+        if is_equal(server, base) {
             return local.cloned();
         }
         if strategy == Some(Strategy::Counter)
@@ -120,23 +120,23 @@ impl Merger<'_> {
         }
         // Changes add up although both came to the same: what holds counters is looked through.
         let structure = matches!(server, Some(Value::Object(_) | Value::Array(_)));
-        if same(local, server) && !(structure && self.rules.counts_below(path)) {
+        if is_equal(local, server) && !(structure && self.rules.counts_below(path)) {
             return server.cloned();
         }
         match strategy {
             Some(Strategy::Local) => self.resolve(path, "local", place, local.cloned()),
             Some(Strategy::Server) => self.resolve(path, "server", place, server.cloned()),
             Some(Strategy::Manual) => self.conflict(path, place),
-            Some(Strategy::Timestamp) => self.later(path, place),
+            Some(Strategy::Timestamp) => self.later_time(path, place),
             Some(Strategy::Status) => self.most_recent(path, place),
             Some(Strategy::Union) => self.structure(path, place, arrays::Removals::Ignored),
             Some(Strategy::Counter) | None => self.structure(path, place, arrays::Removals::Kept),
         }
     }
 
-    fn structure(&mut self, path: &str, place: Place<'_>, removals: arrays::Removals) -> Option<Value> {
+    fn structure(&mut self, path: &str, place: MergeSides<'_>, removals: arrays::Removals) -> Option<Value> {
         match place {
-            Place {
+            MergeSides {
                 base: None | Some(Value::Object(_)),
                 local: Some(Value::Object(local)),
                 server: Some(Value::Object(server)),
@@ -145,7 +145,7 @@ impl Merger<'_> {
                 let base = place.base.and_then(Value::as_object).unwrap_or(&none);
                 Some(Value::Object(self.members(path, base, local, server)))
             }
-            Place {
+            MergeSides {
                 base: None | Some(Value::Array(_)),
                 local: Some(Value::Array(local)),
                 server: Some(Value::Array(server)),
@@ -153,12 +153,12 @@ impl Merger<'_> {
                 let base = place.base.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 let merged = self.elements(path, [base, local, server], removals);
                 let merged = Some(Value::Array(merged));
-                if same(place.local, place.server) { merged } else { self.resolve(path, "set", place, merged) }
+                if is_equal(place.local, place.server) { merged } else { self.resolve(path, "set", place, merged) }
             }
-            Place { base: Some(base), local: Some(local), server: Some(server) }
-                if [base, local, server].into_iter().all(|value| moment(value).is_some()) =>
+            MergeSides { base: Some(base), local: Some(local), server: Some(server) }
+                if [base, local, server].into_iter().all(|value| parse_time(value).is_some()) =>
             {
-                self.later(path, place)
+                self.later_time(path, place)
             }
             _ if path.rsplit('/').next() == Some(STATUS) && place.local.is_some() && place.server.is_some() => {
                 self.most_recent(path, place)
@@ -179,8 +179,8 @@ impl Merger<'_> {
         let mut names: Vec<&String> = server.keys().chain(added).collect();
         names.sort();
         for name in names {
-            let place = Place { base: base.get(name), local: local.get(name), server: server.get(name) };
-            if let Some(value) = self.place(&format!("{path}/{}", escape(name)), place) {
+            let place = MergeSides { base: base.get(name), local: local.get(name), server: server.get(name) };
+            if let Some(value) = self.merge_path(&format!("{path}/{}", escape(name)), place) {
                 merged.insert(name.clone(), value);
             }
         }
@@ -188,8 +188,8 @@ impl Merger<'_> {
     }
 
     /// The later of two times; a value that is no time is left to a person.
-    fn later(&mut self, path: &str, place: Place<'_>) -> Option<Value> {
-        let (Some(local), Some(server)) = (place.local.and_then(moment), place.server.and_then(moment)) else {
+    fn later_time(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
+        let (Some(local), Some(server)) = (place.local.and_then(parse_time), place.server.and_then(parse_time)) else {
             return self.conflict(path, place);
         };
         let value = if local > server { place.local } else { place.server };
@@ -197,26 +197,32 @@ impl Merger<'_> {
     }
 
     /// The most recent value that is not null.
-    fn most_recent(&mut self, path: &str, place: Place<'_>) -> Option<Value> {
-        let value = self.recent(path, place).cloned();
+    fn most_recent(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
+        let value = self.most_recent_side(path, place).cloned();
         self.resolve(path, STATUS, place, value)
     }
 
-    fn recent<'a>(&self, path: &str, place: Place<'a>) -> Option<&'a Value> {
+    fn most_recent_side<'a>(&self, path: &str, place: MergeSides<'a>) -> Option<&'a Value> {
         let device_is_later = self.sides.local_at > (self.sides.server_at)(path);
         let (first, second) = if device_is_later { (place.local, place.server) } else { (place.server, place.local) };
         first.filter(|value| !value.is_null()).or(second.filter(|value| !value.is_null())).or(first)
     }
 
-    fn resolve(&mut self, path: &str, rule: &'static str, place: Place<'_>, value: Option<Value>) -> Option<Value> {
+    fn resolve(
+        &mut self,
+        path: &str,
+        rule: &'static str,
+        place: MergeSides<'_>,
+        value: Option<Value>,
+    ) -> Option<Value> {
         self.resolved.push(Resolved { path: path.to_owned(), rule, values: place.values(), value: value.clone() });
         value
     }
 
     /// The server's value stays.
-    fn conflict(&mut self, path: &str, place: Place<'_>) -> Option<Value> {
+    fn conflict(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
         let suggestion = match (place.local, place.server) {
-            (Some(_), Some(_)) => self.recent(path, place),
+            (Some(_), Some(_)) => self.most_recent_side(path, place),
             (one, other) => one.or(other),
         };
         let (path, suggestion) = (path.to_owned(), suggestion.cloned());
@@ -225,11 +231,11 @@ impl Merger<'_> {
     }
 
     /// Of members that belong together the server's hold when both sides changed any of them.
-    fn hold_units(&mut self, state: &mut Value) {
+    fn enforce_units(&mut self, state: &mut Value) {
         let Sides { base, local, server, .. } = *self.sides;
         for unit in &self.rules.units {
-            let changed = |side: &Value| unit.iter().any(|name| !same(side.get(name), base.get(name)));
-            let differ = unit.iter().any(|name| !same(local.get(name), server.get(name)));
+            let changed = |side: &Value| unit.iter().any(|name| !is_equal(side.get(name), base.get(name)));
+            let differ = unit.iter().any(|name| !is_equal(local.get(name), server.get(name)));
             if !(changed(local) && changed(server) && differ) {
                 continue;
             }
@@ -238,14 +244,14 @@ impl Merger<'_> {
                 let outside = |other: &str| other != path && !other.starts_with(&format!("{path}/"));
                 self.resolved.retain(|resolved| outside(&resolved.path));
                 self.conflicts.retain(|conflict| outside(&conflict.path));
-                let place = Place { base: base.get(name), local: local.get(name), server: server.get(name) };
+                let place = MergeSides { base: base.get(name), local: local.get(name), server: server.get(name) };
                 if let Value::Object(members) = &mut *state {
                     match place.server {
                         Some(value) => drop(members.insert(name.clone(), value.clone())),
                         None => drop(members.remove(name)),
                     }
                 }
-                if !same(place.local, place.server) {
+                if !is_equal(place.local, place.server) {
                     self.resolve(&path, "unit", place, place.server.cloned());
                 }
             }
@@ -253,7 +259,7 @@ impl Merger<'_> {
     }
 }
 
-fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
+fn is_equal(one: Option<&Value>, other: Option<&Value>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => equal(one, other),
         (None, None) => true,
@@ -261,18 +267,17 @@ fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
     }
 }
 
-fn moment(value: &Value) -> Option<Timestamp> {
+fn parse_time(value: &Value) -> Option<Timestamp> {
     value.as_str().and_then(Timestamp::parse)
 }
 
 /// The base and what both sides added to it; `None`: not all are numbers.
-fn sum(place: Place<'_>) -> Option<Value> {
+fn sum(place: MergeSides<'_>) -> Option<Value> {
     let number = |value: Option<&Value>| value.and_then(Value::as_number).cloned();
     let base = place.base.map_or_else(|| Some(Number::from(0)), |base| base.as_number().cloned())?;
     let (local, server) = (number(place.local)?, number(place.server)?);
-    let whole = |number: &Number| number.as_i64();
-    if let (Some(base), Some(local), Some(server)) = (whole(&base), whole(&local), whole(&server)) {
-        return local.checked_sub(base).and_then(|change| server.checked_add(change)).map(Value::from);
+    if let (Some(base), Some(local), Some(server)) = (whole_value(&base), whole_value(&local), whole_value(&server)) {
+        return i64::try_from(server + (local - base)).ok().map(Value::from);
     }
     let sum = server.as_f64()? + local.as_f64()? - base.as_f64()?;
     Number::from_f64(sum).map(Value::Number)
@@ -295,7 +300,7 @@ pub(crate) fn value_at<'a>(state: &'a Value, path: &str, rules: &MergeRules) -> 
 }
 
 /// Puts `value` at such a path; `None` takes away what stands there. Returns whether there is a place for it.
-pub(crate) fn put(state: &mut Value, path: &str, rules: &MergeRules, value: Option<Value>) -> bool {
+pub(crate) fn replace_at(state: &mut Value, path: &str, rules: &MergeRules, value: Option<Value>) -> bool {
     let tokens = patch::tokens(path);
     let Some((last, above)) = tokens.split_last() else { return false };
     let mut holder = state;

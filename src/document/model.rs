@@ -1,5 +1,6 @@
 //! A document and its fixed facts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -34,25 +35,27 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Whether `viewer` is its host.
-    pub fn is_host(&self, viewer: &Viewer) -> bool {
-        match viewer {
-            Viewer::Owner => true,
-            Viewer::User(id) => self.host.as_ref() == Some(id),
-        }
+    /// Whether the credential of `viewer` reaches it.
+    fn is_reached_by(&self, viewer: &Viewer) -> bool {
+        viewer.credential_scope().is_none_or(|scope| scope.reaches(&self.name, Some(self.key)))
     }
 
-    /// What `viewer` may see of it.
+    /// Whether `viewer` is its host.
+    pub fn is_host(&self, viewer: &Viewer) -> bool {
+        self.is_reached_by(viewer) && self.audience(viewer) == Audience::Host
+    }
+
+    /// What `viewer` may see of it, if they may read it.
     pub fn audience<'a>(&self, viewer: &'a Viewer) -> Audience<'a> {
-        match viewer {
-            Viewer::User(id) if self.host.as_ref() != Some(id) => Audience::Player(id),
-            Viewer::Owner | Viewer::User(_) => Audience::Host,
+        match viewer.user() {
+            Some(id) if self.host.as_ref() != Some(id) => Audience::Player(id),
+            Some(_) | None => Audience::Host,
         }
     }
 
     /// Whether `viewer` may read it. Whoever may not is to be told the same as if it had never been there.
     pub fn may_read(&self, viewer: &Viewer) -> bool {
-        self.is_host(viewer) || self.access.lets_read(viewer)
+        self.is_reached_by(viewer) && (self.is_host(viewer) || self.access.lets_read(viewer))
     }
 
     /// What `viewer` may see of it; `None`: they may not read it.
@@ -62,12 +65,13 @@ impl Meta {
 
     /// Refuses a viewer who may not read. Error: `NotFound`, as for a document that never was.
     pub fn check_reader(&self, viewer: &Viewer) -> Result<(), Error> {
-        if self.may_read(viewer) { Ok(()) } else { Err(never_there(&self.name)) }
+        if self.may_read(viewer) { Ok(()) } else { Err(unknown_document(&self.name)) }
     }
 
     /// Refuses a viewer who may not write. Error: `NotFound` for whoever may not read, else `Forbidden`.
     pub fn check_writer(&self, viewer: &Viewer) -> Result<(), Error> {
         self.check_reader(viewer)?;
+        check_credential_writes(viewer)?;
         let allowed = self.is_host(viewer) || self.access.lets_write(viewer);
         if allowed { Ok(()) } else { Err(Error::new(Kind::Forbidden, "you may not write to this document")) }
     }
@@ -75,6 +79,7 @@ impl Meta {
     /// Refuses a viewer who may not delete. Error: `NotFound` for whoever may not read, else `Forbidden`.
     pub fn check_deleter(&self, viewer: &Viewer) -> Result<(), Error> {
         self.check_reader(viewer)?;
+        check_credential_writes(viewer)?;
         if self.is_host(viewer) || self.access.lets_delete(viewer) {
             return Ok(());
         }
@@ -93,8 +98,16 @@ impl Meta {
     }
 }
 
+/// Refuses a viewer whose credential only reads. Error: `Forbidden`.
+pub(crate) fn check_credential_writes(viewer: &Viewer) -> Result<(), Error> {
+    match viewer.credential_scope() {
+        Some(scope) if !scope.writes => Err(Error::new(Kind::Forbidden, "what this request shows lets it read only")),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The refusal of a document that never was there.
-pub(crate) fn never_there(name: &DocumentName) -> Error {
+pub(crate) fn unknown_document(name: &DocumentName) -> Error {
     Error::not_found(format!("there is no document {name}"))
 }
 
@@ -119,6 +132,20 @@ impl Document {
     pub fn with_meta(&self, meta: Arc<Meta>) -> Self {
         let Self { version, hash, seq, updated_at, ref state, .. } = *self;
         Self { meta, version, hash, seq, updated_at, state: state.clone() }
+    }
+
+    /// The document as `viewer` is shown it: what they may not see takes no room.
+    pub fn shown_to(self, viewer: &Viewer) -> Result<Self, Error> {
+        let redacted =
+            self.state.as_deref().map(|state| redact_state(state, self.meta.audience(viewer))).transpose()?;
+        let redacted = match redacted {
+            Some(Cow::Owned(state)) => Some(state),
+            Some(Cow::Borrowed(_)) | None => None,
+        };
+        Ok(match redacted {
+            Some(state) => Self { state: Some(state.into()), ..self },
+            None => self,
+        })
     }
 
     /// Its position: subscribing from here continues from exactly this state.

@@ -14,14 +14,14 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::json::{self, Bounds};
+use super::json::{self, JsonBounds};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::PATCH_OPERATIONS_MAX;
 
 /// One operation of a patch that we computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
-pub enum Operation {
+pub enum PatchOperation {
     /// Puts a value where none was (in an array: before what was there).
     Add {
         path: String,
@@ -38,7 +38,7 @@ pub enum Operation {
     },
 }
 
-impl Operation {
+impl PatchOperation {
     /// Where it acts, as a JSON Pointer.
     pub fn path(&self) -> &str {
         match self {
@@ -59,9 +59,9 @@ impl Operation {
 
 /// How a state changed.
 #[derive(Debug)]
-pub struct Change {
+pub struct StateChange {
     /// The operations, in order.
-    pub operations: Vec<Operation>,
+    pub operations: Vec<PatchOperation>,
     /// Whether the document is gone after it.
     pub deletes: bool,
 }
@@ -81,24 +81,24 @@ pub(crate) fn tokens(pointer: &str) -> Vec<Cow<'_, str>> {
 /// When the operations would take more room than the new state (an element put at the head of a long list), the change
 /// is one replacement of the whole. What only some may see is weighed by itself: else the others would learn how much
 /// of it there is, by which of the two they are told.
-pub(crate) fn diff(before: Option<&Value>, after: Option<&Value>, after_bytes: usize) -> Result<Change> {
+pub(crate) fn diff(before: Option<&Value>, after: Option<&Value>, after_bytes: usize) -> Result<StateChange> {
     let root = String::new();
     let operations = match (before, after) {
         (None, None) => Vec::new(),
-        (None, Some(value)) => vec![Operation::Add { path: root, value: value.clone() }],
-        (Some(_), None) => vec![Operation::Replace { path: root, value: Value::Null }],
+        (None, Some(value)) => vec![PatchOperation::Add { path: root, value: value.clone() }],
+        (Some(_), None) => vec![PatchOperation::Replace { path: root, value: Value::Null }],
         (Some(before), Some(after)) => {
             let operations = json_patch::diff(before, after).0.into_iter().map(computed).collect::<Result<Vec<_>>>()?;
             let (operations, public_bytes) = compact_secrets(operations, before, after);
             let bytes: usize = operations.iter().filter_map(public_size).sum();
             if bytes > public_bytes.unwrap_or(after_bytes) + REPLACEMENT_BYTES {
-                vec![Operation::Replace { path: root, value: after.clone() }]
+                vec![PatchOperation::Replace { path: root, value: after.clone() }]
             } else {
                 operations
             }
         }
     };
-    Ok(Change { operations, deletes: after.is_none() })
+    Ok(StateChange { operations, deletes: after.is_none() })
 }
 
 /// What operations may take more than what they could be replaced by.
@@ -106,47 +106,51 @@ const REPLACEMENT_BYTES: usize = 64;
 
 /// Where in a state an operation acts, by who may see it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+enum PathVisibility {
     Public,
     /// A member that not everyone may see, as a JSON Pointer.
     Secret(String),
 }
 
-fn part_of(pointer: &str) -> Part {
+fn part_of(pointer: &str) -> PathVisibility {
     let mut tokens = pointer.split('/').skip(1);
     match (tokens.next(), tokens.next()) {
-        (Some("hidden"), _) => Part::Secret("/hidden".to_owned()),
-        (Some("private"), Some(player)) => Part::Secret(format!("/private/{player}")),
-        _ => Part::Public,
+        (Some("hidden"), _) => PathVisibility::Secret("/hidden".to_owned()),
+        (Some("private"), Some(player)) => PathVisibility::Secret(format!("/private/{player}")),
+        _ => PathVisibility::Public,
     }
 }
 
 /// What an operation takes of what everyone is told; `None`: nothing.
-fn public_size(operation: &Operation) -> Option<usize> {
+fn public_size(operation: &PatchOperation) -> Option<usize> {
     match (part_of(operation.path()), operation.path()) {
-        (Part::Secret(_), _) => None,
+        (PathVisibility::Secret(_), _) => None,
         // Each is told of it without what is for others.
-        (Part::Public, "/private") => Some("/private".len() + 34),
-        (Part::Public, _) => Some(operation_size(operation)),
+        (PathVisibility::Public, "/private") => Some("/private".len() + 34),
+        (PathVisibility::Public, _) => Some(operation_size(operation)),
     }
 }
 
 /// Replaces the operations within each secret part that take more room than the part as it is after them. Returns what
 /// the public rest of the new state takes, too, if there are such parts.
-fn compact_secrets(operations: Vec<Operation>, before: &Value, after: &Value) -> (Vec<Operation>, Option<usize>) {
+fn compact_secrets(
+    operations: Vec<PatchOperation>,
+    before: &Value,
+    after: &Value,
+) -> (Vec<PatchOperation>, Option<usize>) {
     let secret =
         |members: &serde_json::Map<String, Value>| ["hidden", "private"].iter().any(|m| members.contains_key(*m));
     let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else { return (operations, None) };
     if !secret(old) && !secret(new) {
         return (operations, None);
     }
-    let mut bytes: BTreeMap<Part, usize> = BTreeMap::new();
+    let mut bytes: BTreeMap<PathVisibility, usize> = BTreeMap::new();
     for operation in &operations {
         *bytes.entry(part_of(operation.path())).or_default() += operation_size(operation);
     }
-    let whole = |(part, bytes): (Part, usize)| match part {
-        Part::Public => None,
-        Part::Secret(path) => {
+    let whole = |(part, bytes): (PathVisibility, usize)| match part {
+        PathVisibility::Public => None,
+        PathVisibility::Secret(path) => {
             let value =
                 after.pointer(&path).filter(|value| bytes > json::size(value) + path.len() + REPLACEMENT_BYTES)?;
             before.pointer(&path)?;
@@ -156,60 +160,62 @@ fn compact_secrets(operations: Vec<Operation>, before: &Value, after: &Value) ->
     let mut replaced: BTreeMap<String, Option<Value>> =
         bytes.into_iter().filter_map(whole).map(|(path, value)| (path, Some(value))).collect();
     let compacted = operations.into_iter().filter_map(|operation| match part_of(operation.path()) {
-        Part::Secret(path) => match replaced.get_mut(&path) {
+        PathVisibility::Secret(path) => match replaced.get_mut(&path) {
             None => Some(operation),
-            Some(value) => value.take().map(|value| Operation::Replace { path, value }),
+            Some(value) => value.take().map(|value| PatchOperation::Replace { path, value }),
         },
-        Part::Public => Some(operation),
+        PathVisibility::Public => Some(operation),
     });
     let public = new.iter().filter(|(name, _)| !matches!(name.as_str(), "hidden" | "private"));
     let public_bytes = 2 + public.map(|(name, value)| name.len() + 4 + json::size(value)).sum::<usize>();
     (compacted.collect(), Some(public_bytes))
 }
 
-fn operation_size(operation: &Operation) -> usize {
+fn operation_size(operation: &PatchOperation) -> usize {
     let value = match operation {
-        Operation::Add { value, .. } | Operation::Replace { value, .. } => json::size(value),
-        Operation::Remove { .. } => 0,
+        PatchOperation::Add { value, .. } | PatchOperation::Replace { value, .. } => json::size(value),
+        PatchOperation::Remove { .. } => 0,
     };
     operation.path().len() + value + 32
 }
 
-fn computed(operation: json_patch::PatchOperation) -> Result<Operation> {
+fn computed(operation: json_patch::PatchOperation) -> Result<PatchOperation> {
     use json_patch::PatchOperation as P;
     match operation {
-        P::Add(o) => Ok(Operation::Add { path: o.path.to_string(), value: o.value }),
-        P::Remove(o) => Ok(Operation::Remove { path: o.path.to_string() }),
-        P::Replace(o) => Ok(Operation::Replace { path: o.path.to_string(), value: o.value }),
+        P::Add(o) => Ok(PatchOperation::Add { path: o.path.to_string(), value: o.value }),
+        P::Remove(o) => Ok(PatchOperation::Remove { path: o.path.to_string() }),
+        P::Replace(o) => Ok(PatchOperation::Replace { path: o.path.to_string(), value: o.value }),
         P::Move(_) | P::Copy(_) | P::Test(_) => Err(Error::internal("a computed patch holds move, copy or test")),
     }
 }
 
 /// Applies operations that we computed earlier. An operation that does not apply means that history and state are not
 /// of one piece. Error: `Damaged`.
-pub(crate) fn apply(state: &mut Option<Value>, operations: Vec<Operation>) -> Result<()> {
+pub(crate) fn apply(state: &mut Option<Value>, operations: Vec<PatchOperation>) -> Result<()> {
     for operation in operations {
         if operation.path().is_empty() {
             *state = match operation {
-                Operation::Add { value, .. } | Operation::Replace { value, .. } if !value.is_null() => Some(value),
+                PatchOperation::Add { value, .. } | PatchOperation::Replace { value, .. } if !value.is_null() => {
+                    Some(value)
+                }
                 _ => None,
             };
             continue;
         }
         let Some(tree) = state else { return Err(damaged("a change to a document that is not there")) };
-        json_patch::patch(tree, &[applicable(operation)?]).map_err(damaged)?;
+        json_patch::patch(tree, &[to_json_patch(operation)?]).map_err(damaged)?;
     }
     Ok(())
 }
 
 /// The same operation in the library's words. Error: `Damaged` when its path is no JSON Pointer.
-fn applicable(operation: Operation) -> Result<json_patch::PatchOperation> {
+fn to_json_patch(operation: PatchOperation) -> Result<json_patch::PatchOperation> {
     use json_patch::{AddOperation, PatchOperation as P, RemoveOperation, ReplaceOperation};
     let pointer = |path: String| PointerBuf::parse(path).map_err(damaged);
     Ok(match operation {
-        Operation::Add { path, value } => P::Add(AddOperation { path: pointer(path)?, value }),
-        Operation::Remove { path } => P::Remove(RemoveOperation { path: pointer(path)? }),
-        Operation::Replace { path, value } => P::Replace(ReplaceOperation { path: pointer(path)?, value }),
+        PatchOperation::Add { path, value } => P::Add(AddOperation { path: pointer(path)?, value }),
+        PatchOperation::Remove { path } => P::Remove(RemoveOperation { path: pointer(path)? }),
+        PatchOperation::Replace { path, value } => P::Replace(ReplaceOperation { path: pointer(path)?, value }),
     })
 }
 
@@ -233,7 +239,7 @@ impl ClientPatch {
     }
 
     /// The state after the patch. Errors: those of [`JsonPatch::apply_to`].
-    pub(crate) fn apply_to(&self, state: &Value, bounds: Bounds) -> Result<Value> {
+    pub(crate) fn apply_to(&self, state: &Value, bounds: JsonBounds) -> Result<Value> {
         match self {
             Self::Merge(patch) => Ok(merge(state, patch)),
             Self::Operations(patch) => patch.apply_to(state, bounds),
@@ -294,7 +300,7 @@ impl JsonPatch {
     /// The state after the patch. Error: `PatchFailed` with the index of the operation that does not apply,
     /// `TooLarge` when it has too many, or grows past `bounds` on the way: a few `copy` operations could double it
     /// without end.
-    fn apply_to(&self, state: &Value, bounds: Bounds) -> Result<Value> {
+    fn apply_to(&self, state: &Value, bounds: JsonBounds) -> Result<Value> {
         if self.0.len() > PATCH_OPERATIONS_MAX {
             return Err(Error::new(Kind::TooLarge, format!("a patch has at most {PATCH_OPERATIONS_MAX} operations")));
         }
@@ -312,10 +318,10 @@ impl JsonPatch {
             let deepens =
                 !matches!(operation, json_patch::PatchOperation::Test(_) | json_patch::PatchOperation::Remove(_));
             if deepens && tokens(operation.path().as_str()).len() > bounds.depth_max {
-                return Err(json::too_deep(bounds.depth_max));
+                return Err(json::depth_error(bounds.depth_max));
             }
             if matches!(operation, json_patch::PatchOperation::Copy(_)) && json::depth(&after) > bounds.depth_max {
-                return Err(json::too_deep(bounds.depth_max));
+                return Err(json::depth_error(bounds.depth_max));
             }
         }
         Ok(after)

@@ -104,6 +104,29 @@ impl Documents for NoDocuments {
 ///
 /// A state is always a JSON object. Its member `hidden` is for the host alone, `private.<playerId>` for that player
 /// and the host; everything else is for all.
+///
+/// ```
+/// use rejoin::{Action, Actor, NoDocuments, Rejection, Rules, Timestamp, UserId, read_as};
+/// use serde_json::{Value, json};
+///
+/// struct Score;
+///
+/// impl Rules for Score {
+///     fn apply(&self, state: &Value, action: &Action<'_>, _: &Actor) -> Result<Value, Rejection> {
+///         let points: u64 = match action.kind {
+///             "score" => read_as(&action.payload["points"], "points")?,
+///             other => return Err(Rejection::new(format!("a score cannot {other}"))),
+///         };
+///         Ok(json!({ "points": state["points"].as_u64().unwrap_or(0) + points }))
+///     }
+/// }
+///
+/// let (ann, payload) = (Actor { id: UserId::new("ann").unwrap(), host: true }, json!({ "points": 2.0 }));
+/// let action = Action { kind: "score", payload: &payload, at: Timestamp::from_millis(0), seed: [0; 32] };
+/// let applied = Score.decide(&json!({ "points": 40 }), &action, &ann, &NoDocuments).unwrap();
+/// assert_eq!(applied.state, json!({ "points": 42 }));
+/// assert!(Score.edit(&json!({}), &json!({}), &Actor { host: false, ..ann }).is_err());
+/// ```
 pub trait Rules: Send + Sync + 'static {
     /// The state that a new document starts with, made from what its creator sent. The default takes it as it is.
     fn create(&self, state: Value, actor: &Actor) -> Result<Value, Rejection> {

@@ -11,16 +11,17 @@ use serde_json::Value;
 use super::access::Access;
 use super::chain::{self, Hash};
 use super::event::Event;
-use super::json::{self, Bounds};
+use super::json::{self, JsonBounds};
 use super::model::{Document, Meta};
 use super::patch;
+use super::visibility::Viewer;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
 
 /// Where a history begins that was trimmed.
 #[derive(Clone, Debug)]
-pub(crate) struct Base {
+pub(crate) struct TrimmedBase {
     /// The version before its first event.
     pub version: Version,
     pub hash: Hash,
@@ -52,7 +53,7 @@ pub(crate) struct Chain {
     /// See [`Meta::created_at`].
     pub created_at: Timestamp,
     /// `None`: it begins with version 1.
-    pub base: Option<Base>,
+    pub base: Option<TrimmedBase>,
     /// All events since, oldest first.
     pub events: Vec<SentEvent>,
     /// The version at its end.
@@ -63,6 +64,9 @@ pub(crate) struct Chain {
 
 /// The last version that a history of another server may end with.
 const VERSION_MAX: Version = Version((1 << 53) - 1);
+
+/// A time that our own clock may not reach for long: what goes by time would wait for it.
+const FROM_THE_FUTURE: &str = "its time is too far ahead of this server's clock";
 
 /// A history that adds up.
 #[derive(Debug)]
@@ -76,50 +80,67 @@ pub struct VerifiedChain {
 impl Chain {
     /// Checks everything that can be checked: versions without a gap, every hash, every event in the one form in which
     /// we write it (what else is known of events relies on that, the keeping of secrets included), every change
-    /// applied, the end as it was told. Error: `Rejected`, naming the version.
-    pub(crate) fn verify(self, bounds: Bounds) -> Result<VerifiedChain> {
+    /// applied, no time after `latest`, the end as it was told. `look` is shown each state. Error: `Rejected`, naming
+    /// the version.
+    pub(crate) fn verify(
+        self,
+        bounds: JsonBounds,
+        latest: Timestamp,
+        mut look: impl FnMut(&Value),
+    ) -> Result<VerifiedChain> {
         let (mut version, mut hash) = (Version::ZERO, Hash::ZERO);
         let (mut state, mut access, mut access_version) = (None, None, None);
         if let Some(base) = &self.base {
             (version, hash) = (base.version, base.hash);
             state.clone_from(&base.state);
+            state.iter().for_each(&mut look);
+        }
+        if self.host.as_ref().is_some_and(Viewer::is_owners_name) {
+            return Err(chain_error(version, "no user is called as its host is"));
+        }
+        if self.created_at > latest || self.base.as_ref().is_some_and(|base| base.at > latest) {
+            return Err(chain_error(version, FROM_THE_FUTURE));
         }
         if self.base.as_ref().is_some_and(|base| base.version == Version::ZERO) {
-            return Err(refused(Version::ZERO, "a history that begins with version 1 has no state before it"));
+            return Err(chain_error(Version::ZERO, "a history that begins with version 1 has no state before it"));
         }
         // Exact in JSON for every client, and far from where numbers end: nobody gets there by changes.
         if self.version > VERSION_MAX || version >= self.version {
-            return Err(refused(self.version, "no history has so many versions"));
+            return Err(chain_error(self.version, "no history has so many versions"));
         }
         let meta = Arc::new(self.meta(0));
         for sent in &self.events {
             let at = version.next();
             if sent.version != at {
-                return Err(refused(at, "the version is missing"));
+                return Err(chain_error(at, "the version is missing"));
             }
             chain::verify(hash, &sent.body, sent.hash, at)
-                .map_err(|_| refused(at, "its hash does not follow from its content"))?;
+                .map_err(|_| chain_error(at, "its hash does not follow from its content"))?;
             let event = Event::stored(Seq::ZERO, Arc::clone(&meta), at, sent.hash, sent.deletes, sent.body.clone());
-            let event = event.map_err(|e| refused(at, "it is not an event").caused_by(e))?;
-            event.check_form().map_err(|e| refused(at, "it is not in the form of an event").caused_by(e))?;
+            let event = event.map_err(|e| chain_error(at, "it is not an event").caused_by(e))?;
+            event.check_form().map_err(|e| chain_error(at, "it is not in the form of an event").caused_by(e))?;
+            if event.at > latest {
+                return Err(chain_error(at, FROM_THE_FUTURE));
+            }
             let applied = event.operations().and_then(|operations| patch::apply(&mut state, operations));
-            applied.map_err(|e| refused(at, "its change does not apply").caused_by(e))?;
+            applied.map_err(|e| chain_error(at, "its change does not apply").caused_by(e))?;
             if let Some(set) = event.access()? {
                 access = Some(set);
                 access_version = event.changes_access().then_some(at);
             }
             if state.is_none() != sent.deletes {
-                return Err(refused(at, "the event and its mark of deletion disagree"));
+                return Err(chain_error(at, "the event and its mark of deletion disagree"));
             }
+            state.iter().for_each(&mut look);
             (version, hash) = (at, sent.hash);
         }
         if self.events.is_empty() || (version, hash) != (self.version, self.hash) {
-            return Err(refused(version, "the history does not end where it was said to"));
+            return Err(chain_error(version, "the history does not end where it was said to"));
         }
         if access.is_some_and(|access| access != meta.hosted_access()) {
-            return Err(refused(version, "its host or its access is not what its events say"));
+            return Err(chain_error(version, "its host or its access is not what its events say"));
         }
-        let Some(state) = state else { return Err(refused(version, "the document is deleted")) };
+        let Some(state) = state else { return Err(chain_error(version, "the document is deleted")) };
         let state = Bytes::from(json::serialise_state(&state, bounds)?);
         Ok(VerifiedChain { chain: self, state, access_version })
     }
@@ -149,7 +170,7 @@ impl VerifiedChain {
         self.chain.base.is_some()
     }
 
-    pub fn end(&self) -> (Version, Hash) {
+    pub fn last_version(&self) -> (Version, Hash) {
         (self.chain.version, self.chain.hash)
     }
 
@@ -189,7 +210,7 @@ impl VerifiedChain {
     }
 
     /// What of it comes after `here`. Error: see [`check_continues`](Self::check_continues).
-    pub fn continuing(mut self, here: &Document) -> Result<Self> {
+    pub fn into_missing(mut self, here: &Document) -> Result<Self> {
         self.check_continues(here)?;
         self.chain.events.retain(|event| event.version > here.version);
         self.chain.base = self.chain.base.take().filter(|base| base.version > here.version);
@@ -210,7 +231,7 @@ impl VerifiedChain {
     }
 }
 
-fn refused(version: Version, reason: &str) -> Error {
+fn chain_error(version: Version, reason: &str) -> Error {
     Error::new(Kind::Rejected, format!("the history does not verify at version {version}: {reason}"))
         .with("version", version.0)
 }

@@ -6,18 +6,23 @@
 //! operations turn one redacted state into the next.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use memchr::memmem;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json::Members;
-use super::patch::{self, Operation};
+use super::patch::{self, PatchOperation};
+use super::scope::CredentialScope;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::UserId;
+use crate::base::ids::{Collection, UserId};
 
 /// What the owner of the server is called where others have their user ids. Nobody else is called so.
 pub(crate) const OWNER: &str = "owner";
+/// What the owner is called as `actor` of events.
+const OWNER_ACTOR: &str = "host";
 const HIDDEN: &str = "hidden";
 const PRIVATE: &str = "private";
 
@@ -28,45 +33,95 @@ pub enum Viewer {
     Owner,
     /// Someone else; host of what they created, a player of the rest.
     User(UserId),
+    /// Either of them, by a credential that does not reach everything.
+    Scoped(Arc<ScopedViewer>),
+}
+
+/// See [`Viewer::Scoped`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ScopedViewer {
+    /// Who that is; `None`: the owner of the server.
+    pub user: Option<UserId>,
+    /// What the credential reaches.
+    pub scope: CredentialScope,
 }
 
 impl Viewer {
+    /// The viewer who reaches no more than `scope`; `user`: who that is, `None`: the owner of the server.
+    pub(crate) fn scoped(user: Option<UserId>, scope: CredentialScope) -> Self {
+        Self::Scoped(Arc::new(ScopedViewer { user, scope }))
+    }
+
+    /// The user; `None`: the owner of the server.
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Owner => None,
+            Self::User(id) => Some(id),
+            Self::Scoped(scoped) => scoped.user.as_ref(),
+        }
+    }
+
+    /// What the viewer's credential reaches; `None`: everything.
+    pub fn credential_scope(&self) -> Option<&CredentialScope> {
+        match self {
+            Self::Owner | Self::User(_) => None,
+            Self::Scoped(scoped) => Some(&scoped.scope),
+        }
+    }
+
+    /// Whether the viewer's credential reaches every document of a collection.
+    pub(crate) fn reaches_collection(&self, collection: &Collection) -> bool {
+        self.credential_scope().is_none_or(|scope| scope.reaches_collection(collection))
+    }
+
     /// The name that events carry as `actor`.
     pub fn actor(&self) -> Result<UserId> {
-        match self {
-            Self::Owner => UserId::new("host"),
-            Self::User(id) => Ok(id.clone()),
-        }
+        self.user().map_or_else(|| UserId::new(OWNER_ACTOR), |id| Ok(id.clone()))
     }
 
     /// The host of what the viewer creates.
     pub(crate) fn as_host(&self) -> Option<UserId> {
-        match self {
-            Self::Owner => None,
-            Self::User(id) => Some(id.clone()),
-        }
+        self.user().cloned()
     }
 
     /// What the viewer is called where others have their user ids.
     pub(crate) fn user_id(&self) -> Result<UserId> {
-        match self {
-            Self::Owner => UserId::new(OWNER),
-            Self::User(id) => Ok(id.clone()),
+        self.user().map_or_else(|| UserId::new(OWNER), |id| Ok(id.clone()))
+    }
+
+    /// Whether `id` can be taken for a name of the owner: `owner`, or the `actor` of the owner's events, in letters of
+    /// any case. Nobody else is called so.
+    pub(crate) fn is_owners_name(id: &UserId) -> bool {
+        [OWNER, OWNER_ACTOR].iter().any(|name| id.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Reads the id of somebody who can be here: a user, or the owner as [`OWNER`].
+    pub(crate) fn deserialize_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UserId, D::Error> {
+        let id = UserId::deserialize(deserializer)?;
+        if id.as_str() != OWNER && Self::is_owners_name(&id) {
+            return Err(serde::de::Error::custom(format!("is nobody's; the owner of the server is called {OWNER}")));
         }
+        Ok(id)
+    }
+
+    /// The same where nobody may be named.
+    pub(crate) fn deserialize_optional_id<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<UserId>, D::Error> {
+        #[derive(Deserialize)]
+        struct Named(#[serde(deserialize_with = "Viewer::deserialize_id")] UserId);
+        Ok(Option::<Named>::deserialize(deserializer)?.map(|Named(id)| id))
     }
 
     /// Who is called so.
-    pub(crate) fn called(id: UserId) -> Self {
+    pub(crate) fn member(id: UserId) -> Self {
         if id.as_str() == OWNER { Self::Owner } else { Self::User(id) }
     }
 
     /// Names the viewer where two viewers must not be taken for one, as in the scope of an idempotency key: no user id
     /// begins with `@`.
     pub fn scope(&self) -> &str {
-        match self {
-            Self::Owner => "@owner",
-            Self::User(id) => id.as_str(),
-        }
+        self.user().map_or("@owner", UserId::as_str)
     }
 }
 
@@ -102,26 +157,26 @@ pub(crate) fn redact_value(mut value: Value, player: &UserId) -> Value {
     if let Value::Object(members) = &mut value {
         members.remove(HIDDEN);
         if let Some(private) = members.get_mut(PRIVATE) {
-            *private = only_own(private.take(), player);
+            *private = retain_private_of(private.take(), player);
         }
     }
     value
 }
 
 /// One operation of a patch as `player` may see it, if anything of it.
-pub(crate) fn redact_operation(operation: Operation, player: &UserId) -> Option<Operation> {
+pub(crate) fn redact_operation(operation: PatchOperation, player: &UserId) -> Option<PatchOperation> {
     let path = patch::tokens(operation.path());
     let tokens: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
     match tokens.as_slice() {
         [] => Some(operation.map_value(|value| redact_value(value, player))),
         [HIDDEN, ..] => None,
-        [PRIVATE] => Some(operation.map_value(|value| only_own(value, player))),
+        [PRIVATE] => Some(operation.map_value(|value| retain_private_of(value, player))),
         [PRIVATE, owner, ..] if *owner != player.as_str() => None,
         _ => Some(operation),
     }
 }
 
-fn only_own(private: Value, player: &UserId) -> Value {
+fn retain_private_of(private: Value, player: &UserId) -> Value {
     match private {
         Value::Object(mut players) => {
             players.retain(|id, _| id == player.as_str());
@@ -132,7 +187,7 @@ fn only_own(private: Value, player: &UserId) -> Value {
 }
 
 /// The one refusal for every write that reaches where the writer may not look. It is the same whatever stands there.
-fn untouchable() -> Error {
+fn hidden_write_error() -> Error {
     Error::new(Kind::Forbidden, "this write reaches a part of the document that you may not see")
 }
 
@@ -141,21 +196,21 @@ pub(crate) fn check_path(pointer: &str, player: &UserId) -> Result<()> {
     let path = patch::tokens(pointer);
     let tokens: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
     match tokens.as_slice() {
-        [] | [HIDDEN, ..] | [PRIVATE] => Err(untouchable()),
-        [PRIVATE, owner, ..] if *owner != player.as_str() => Err(untouchable()),
+        [] | [HIDDEN, ..] | [PRIVATE] => Err(hidden_write_error()),
+        [PRIVATE, owner, ..] if *owner != player.as_str() => Err(hidden_write_error()),
         _ => Ok(()),
     }
 }
 
 /// Refuses a merge patch, or a state sent whole, that names a place that `player` may not see. Error: `Forbidden`.
 pub(crate) fn check_members(sent: &Value, player: &UserId) -> Result<()> {
-    let Value::Object(members) = sent else { return Err(untouchable()) };
+    let Value::Object(members) = sent else { return Err(hidden_write_error()) };
     let own_only = match members.get(PRIVATE) {
         None => true,
         Some(Value::Object(players)) => players.keys().all(|id| id == player.as_str()),
         Some(_) => false,
     };
-    if own_only && !members.contains_key(HIDDEN) { Ok(()) } else { Err(untouchable()) }
+    if own_only && !members.contains_key(HIDDEN) { Ok(()) } else { Err(hidden_write_error()) }
 }
 
 /// The state after `player` replaced all that they see of `before` with `sent`: what they do not see stays.

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 
-use super::Options;
+use super::EngineOptions;
 use super::decide::Decider;
 use super::disk::Disk;
 use super::health::Health;
 use super::hooks::RemovedDocument;
 use super::refusal::not_stored;
-use super::request::{Barrier, Command, CommandQueue, Durability, Relocation, RelocationStep, ReplyTo};
+use super::request::{Barrier, CommandQueue, Durability, EngineCommand, Relocation, RelocationStep, ReplyTo};
 use super::revocations::PendingRevocations;
-use super::state::State;
+use super::state::EngineState;
 use super::state::backlog::batch_of;
 use super::state::relocations::Relocations;
 use super::state::round::{RelocationReply, Round};
@@ -37,9 +37,9 @@ const TICKS_AT_ONCE_MAX: u32 = 1000;
 
 /// The engine: the only one that decides, and the only one that writes. Runs on a thread of its own, which blocks on
 /// the queue and on the disk.
-pub struct Actor {
-    options: Options,
-    state: State,
+pub struct EngineActor {
+    options: EngineOptions,
+    state: EngineState,
     disk: Disk,
     /// Where it publishes.
     hub: Arc<Hub>,
@@ -72,13 +72,13 @@ pub struct Ending {
     pub lost: usize,
 }
 
-impl Actor {
+impl EngineActor {
     /// An engine at the end of the writer's log.
-    pub fn new(options: Options, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
+    pub fn new(options: EngineOptions, writer: Writer, reader: Reader, hub: Arc<Hub>, health: Arc<Health>) -> Self {
         let (journal, journaled) = writer.revocation_journal();
         let mut disk = Disk::new(&options, writer, reader, health);
-        let mut state = State::new(disk.log_end(), Relocations::default());
-        disk.degrade_from_start(&mut state);
+        let mut state = EngineState::new(disk.log_end(), Relocations::default());
+        disk.report_open_fault(&mut state);
         let (ticks, quiet_ticks, file_check_ticks) = (0, 0, 0);
         let (revocations, file_maintenance) = (Arc::default(), FileMaintenance::default());
         Self {
@@ -137,13 +137,13 @@ impl Actor {
     }
 
     /// Takes all that waits, within the bounds of a round; decides, stores and publishes it. True: told to stop.
-    fn run_round(&mut self, first: Command, commands: &mut Receiver<Command>) -> bool {
+    fn run_round(&mut self, first: EngineCommand, commands: &mut Receiver<EngineCommand>) -> bool {
         let started = Instant::now();
         let (mut round, mut stop, mut next) = (Round::default(), false, Some(first));
         let mut count = 0;
         while let Some(command) = next.take() {
             count += 1;
-            stop |= matches!(command, Command::Stop);
+            stop |= matches!(command, EngineCommand::Stop);
             self.decide(command, &mut round);
             if !stop
                 && !round.maintenance.ends_round()
@@ -162,26 +162,29 @@ impl Actor {
         stop
     }
 
-    fn decide(&mut self, command: Command, round: &mut Round) {
+    fn decide(&mut self, command: EngineCommand, round: &mut Round) {
         match command {
-            Command::Write { write, sent, reply } => self.decider(round).write(write, sent, reply),
-            Command::Rows { request, document } => match document.map(|name| self.state.relocations.check(&name)) {
+            EngineCommand::Write { write, sent, reply } => self.decider(round).write(write, sent, reply),
+            EngineCommand::Rows { request, document } => match document.map(|name| self.state.relocations.check(&name))
+            {
                 Some(Err(refusal)) => request.refuse(refusal),
                 _ => round.rows_requests.push(request),
             },
-            Command::Revoke { request, document } => match document.map(|name| self.state.relocations.check(&name)) {
-                Some(Err(refusal)) => drop(request.reply.send(Err(refusal))),
-                _ => self.add_revocations(request, round),
-            },
-            Command::Snapshot { name, overwrite, reply } => {
+            EngineCommand::Revoke { request, document } => {
+                match document.map(|name| self.state.relocations.check(&name)) {
+                    Some(Err(refusal)) => drop(request.reply.send(Err(refusal))),
+                    _ => self.add_revocations(request, round),
+                }
+            }
+            EngineCommand::Snapshot { name, overwrite, reply } => {
                 self.decider(round).request_snapshot(name, overwrite, reply);
             }
-            Command::Purge { name, viewer, expected, reply } => {
+            EngineCommand::Purge { name, viewer, expected, reply } => {
                 self.decider(round).purge(&name, expected, &viewer, reply);
             }
-            Command::Compact { name, expected, reply } => self.decider(round).compact(&name, expected, reply),
-            Command::Import { document, sent, reply } => self.decider(round).import(*document, sent, reply),
-            Command::Relocate { name, step, reply } => {
+            EngineCommand::Compact { name, expected, reply } => self.decider(round).compact(&name, expected, reply),
+            EngineCommand::Import { document, sent, reply } => self.decider(round).import(*document, sent, reply),
+            EngineCommand::Relocate { name, step, reply } => {
                 // What goes to another server is read from the disk.
                 let answer = match step == RelocationStep::Freeze && self.revocations.len() > 0 {
                     true => Err(not_stored()),
@@ -189,18 +192,18 @@ impl Actor {
                 };
                 round.relocation_replies.push(RelocationReply { to: reply, answer });
             }
-            Command::MaintainFile(reply) => self.file_maintenance.replies.push(reply),
-            Command::Repair(request) => round.repairs.push(request),
-            Command::Rescue(request) => round.rescues.push(request),
-            Command::Barrier(reply) => round.barriers.push(reply),
-            Command::Prefetch(_) if self.state.documents.is_over(&self.options.hot) => {}
-            Command::Prefetch(name) => {
+            EngineCommand::MaintainFile(reply) => self.file_maintenance.replies.push(reply),
+            EngineCommand::Repair(request) => round.repairs.push(request),
+            EngineCommand::Rescue(request) => round.rescues.push(request),
+            EngineCommand::Barrier(reply) => round.barriers.push(reply),
+            EngineCommand::Prefetch(_) if self.state.documents.is_over(&self.options.hot) => {}
+            EngineCommand::Prefetch(name) => {
                 if let Err(error) = self.decider(round).load(&name) {
                     tracing::debug!(document = %name, %error, "could not take {name} into memory");
                 }
             }
             // Ticks are counted beside the queue; that it is to stop is noted by the loop.
-            Command::Tick | Command::Stop => {}
+            EngineCommand::Tick | EngineCommand::Stop => {}
         }
     }
 
@@ -210,7 +213,7 @@ impl Actor {
         let durability = self.store(&mut round);
         let commit = started.elapsed();
         self.publish(&round);
-        round.maintenance.removals.iter().for_each(|removal| self.hub.forget(removal.through));
+        round.maintenance.removals.iter().for_each(|removal| self.hub.drop_stored(removal.through));
         round.maintenance.reply(&mut self.state.documents, self.options.clock.now());
         if !round.barriers.is_empty() {
             let barrier = Barrier { foreign_commits: self.disk.foreign_commits() };
@@ -253,7 +256,7 @@ impl Actor {
         };
         match committed {
             Ok(()) => {
-                self.keep_unwritten(&revoked);
+                self.hold_unwritten(&revoked);
                 self.disk.durable_to(&mut self.state, end);
                 Durability::Durable
             }
@@ -294,6 +297,9 @@ impl Actor {
         let documents = round.changed.iter().filter_map(|name| self.state.documents.get(name));
         let documents = documents.map(|cached| Arc::clone(&cached.document));
         let events: Vec<_> = round.entries.iter().map(|entry| Arc::clone(&entry.event)).collect();
+        for entry in round.entries.iter().filter(|entry| entry.recreates) {
+            self.options.hooks.iter().for_each(|hook| hook.before_recreation_published(entry.event.meta.key));
+        }
         self.hub.publish(documents, &events, self.disk.durable());
         for event in events.iter().filter(|event| event.deletes) {
             let removed = RemovedDocument(&event.meta);

@@ -14,21 +14,19 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::store::{
     Batch, Blocked, CommitTimes, Connection, DocumentHead, DocumentRepair, IdempotencyRow, LogHead, MaintenanceReport,
-    ProvenHistory, RawDocument, Reader, RescueError, RevocationJournal, Rows, WriteError, Writer,
+    ProvenHistory, RawDocument, Reader, RescueError, RevocationJournal, Rows, WriteError, WriteResult, Writer,
 };
 
-use super::health::{Health, Storage};
+use super::health::{Health, StorageHealth};
 use super::hooks::RelocationStore;
 use super::policy::SnapshotPolicy;
 use super::state::document_cache::{CachedDocument, SinceSnapshot};
 use super::state::kept_answers::ScopedKey;
 use super::state::maintenance::{Removal, removal_rows};
 use super::state::relocations::Relocations;
-use super::state::{LogEnd, State};
+use super::state::{EngineState, LogEnd};
 use super::time_travel::StoredVersions;
-use super::{BacklogBounds, Hooks, Options};
-
-type Written = std::result::Result<(), WriteError>;
+use super::{BacklogBounds, EngineOptions, Hooks};
 
 /// See the module. Reads go by the writer's own connection, since the pool may be busy with a thousand resuming
 /// streams; by the pool when the writer has lost its connection.
@@ -48,12 +46,12 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(options: &Options, writer: Writer, reader: Reader, health: Arc<Health>) -> Self {
+    pub(crate) fn new(options: &EngineOptions, writer: Writer, reader: Reader, health: Arc<Health>) -> Self {
         let stored = writer.head();
-        let loss = writer.loss().map(str::to_owned);
+        let (loss, unproven) = (writer.loss().map(str::to_owned), writer.unproven().map(str::to_owned));
         health.update(|report| {
             loss.iter().for_each(|loss| report.add_loss(loss));
-            report.loss = loss;
+            (report.loss, report.unproven) = (loss, unproven);
         });
         Self {
             writer,
@@ -121,7 +119,7 @@ impl Disk {
 
     /// Asks the tables of a feature, as they are between two transactions.
     pub(crate) fn read_rows(&self, question: &mut dyn FnMut(&Connection) -> Result<()>) -> Result<()> {
-        match self.writer.ask(&mut *question) {
+        match self.writer.query(&mut *question) {
             Err(error) if error.kind() == Kind::StorageUnavailable => self.reader.rows(question),
             answered => answered,
         }
@@ -132,14 +130,14 @@ impl Disk {
         let mut names = Vec::new();
         for hook in &self.hooks {
             let left = limit.saturating_sub(names.len());
-            names.extend(self.writer.ask(|conn| hook.removable_documents(conn, left))?);
+            names.extend(self.writer.query(|conn| hook.removable_documents(conn, left))?);
         }
         Ok(names)
     }
 
     /// The relocations that `store` has. Error: that of `store`.
     pub(crate) fn stored_relocations(&self, store: &dyn RelocationStore) -> Result<Relocations> {
-        Ok(self.writer.ask(|conn| store.stored_relocations(conn))?.into_iter().collect())
+        Ok(Relocations::new(self.writer.query(|conn| store.stored_relocations(conn))?, store.problems()))
     }
 
     /// The documents that changed within `span` before the log ends, when the last server did not stop cleanly.
@@ -193,13 +191,13 @@ impl Disk {
     }
 
     /// Opens the file again without comparing what it ends with: a repair may be what makes it end as it should.
-    pub(crate) fn reopen_for_repair(&mut self) -> Written {
+    pub(crate) fn reopen_for_repair(&mut self) -> WriteResult {
         self.writer.reopen().map(drop)
     }
 
     /// Stores repairs while the backlog waits. They are not noted as stored: where the log ends is found out when the
     /// backlog is tried again.
-    pub(crate) fn commit_repair(&mut self, batch: &Batch) -> Written {
+    pub(crate) fn commit_repair(&mut self, batch: &Batch) -> WriteResult {
         self.writer.commit_with(batch, &mut std::iter::empty(), self.clock.now()).map(drop)
     }
 
@@ -208,10 +206,10 @@ impl Disk {
     /// Stores a batch and notes it. Error: then it is unknown what of it is stored until [`reopen`](Self::reopen).
     pub(crate) fn commit(
         &mut self,
-        state: &mut State,
+        state: &mut EngineState,
         batch: &Batch,
         rows: &mut dyn Iterator<Item = &mut dyn Rows>,
-    ) -> Written {
+    ) -> WriteResult {
         // Before all others: what they write belongs to what may come after.
         let deleted = batch.events.iter().filter(|event| event.deletes);
         let mut removed: Vec<_> = deleted.flat_map(|event| removal_rows(&self.hooks, event.meta.key)).collect();
@@ -224,7 +222,7 @@ impl Disk {
         Ok(())
     }
 
-    fn note_commit(&mut self, state: &mut State, batch: &Batch, times: CommitTimes) {
+    fn note_commit(&mut self, state: &mut EngineState, batch: &Batch, times: CommitTimes) {
         self.note_stored(state);
         let now = self.clock.now();
         for snapshot in &batch.snapshots {
@@ -241,43 +239,51 @@ impl Disk {
         });
     }
 
-    fn note_stored(&mut self, state: &mut State) {
+    fn note_stored(&mut self, state: &mut EngineState) {
         self.stored = self.writer.head();
         self.durable_to(state, self.stored.seq);
     }
 
     /// What is to be stored up to `seq` is on disk.
-    pub(crate) fn durable_to(&mut self, state: &mut State, seq: Seq) {
+    pub(crate) fn durable_to(&mut self, state: &mut EngineState, seq: Seq) {
         self.durable = self.durable.max(seq);
         state.backlog.drop_durable(seq);
     }
 
     /// Distrusts the connection: opens another and recognises what is durable.
-    pub(crate) fn reopen(&mut self, state: &mut State) -> Written {
+    pub(crate) fn reopen(&mut self, state: &mut EngineState) -> WriteResult {
         let found = self.writer.reopen()?;
-        self.recognise(state, found)
+        let unproven = self.writer.unproven().map(str::to_owned);
+        self.health.update(|report| report.unproven = unproven);
+        self.accept_log_end(state, found)
     }
 
     /// Whether the paths name the files that are open. Error: they do not; what is stored is then written to new files
     /// by [`reopen`](Self::reopen) or [`rescue`](Self::rescue).
-    pub(crate) fn check_files(&mut self) -> Written {
+    pub(crate) fn check_files(&mut self) -> WriteResult {
         self.writer.check_files()
     }
 
     /// Sees to it that the journal of revocations is beside the database, and tells while it is not. `pending`: the
     /// lines of what is not in the database.
-    pub(crate) fn keep_journal(&self, journal: &mut RevocationJournal, pending: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn update_journal(&self, journal: &mut RevocationJournal, pending: impl FnOnce() -> Vec<String>) {
         if let Some(path) = self.writer.journal_path() {
             let kept = journal.keep_at(&path, pending);
             self.health.note_background("revocation-journal", self.clock.now(), &kept);
         }
     }
 
+    /// Sees to it that the key of MACs is in its file beside the database, and tells while it is not.
+    pub(crate) fn keep_integrity_key(&self) {
+        let kept = self.writer.keep_key();
+        self.health.note_background("integrity-key", self.clock.now(), &kept);
+    }
+
     /// Writes everything that is stored to another file, which is the database from then on.
-    pub(crate) fn rescue(&mut self, state: &mut State, to: &Path) -> std::result::Result<(), RescueError> {
+    pub(crate) fn rescue(&mut self, state: &mut EngineState, to: &Path) -> std::result::Result<(), RescueError> {
         let found = self.writer.rescue(to)?;
         self.health.update(|report| report.rescued_to = Some(to.to_owned()));
-        Ok(self.recognise(state, found)?)
+        Ok(self.accept_log_end(state, found)?)
     }
 
     /// How many stored events are gone with this process, since no path names the file that is open.
@@ -289,7 +295,7 @@ impl Disk {
     }
 
     /// Takes what is durable from where the stored log was found to end.
-    fn recognise(&mut self, state: &mut State, found: LogHead) -> Written {
+    fn accept_log_end(&mut self, state: &mut EngineState, found: LogHead) -> WriteResult {
         // Either the commit that failed is not there, or it is, and then the log ends with an event that waits here.
         // Anything else was written, or taken away, by somebody else: to append to it would break histories.
         if found != self.stored && state.backlog.hash(found.seq) != Some(found.hash) {
@@ -303,7 +309,7 @@ impl Disk {
     }
 
     /// Stores what waits, in order. Returns the documents that were purged to make room for it.
-    pub(crate) fn append_backlog(&mut self, state: &mut State) -> std::result::Result<Vec<Removal>, WriteError> {
+    pub(crate) fn append_backlog(&mut self, state: &mut EngineState) -> WriteResult<Vec<Removal>> {
         if !state.pending_removals.is_empty() || !state.pending_repairs.is_empty() {
             return self.append_whole_backlog(state);
         }
@@ -319,8 +325,8 @@ impl Disk {
 
     /// Stores what waits together with removals and repairs, in one transaction however much that is, since neither may
     /// be there without the other.
-    fn append_whole_backlog(&mut self, state: &mut State) -> std::result::Result<Vec<Removal>, WriteError> {
-        let mut batch = state.backlog.whole();
+    fn append_whole_backlog(&mut self, state: &mut EngineState) -> WriteResult<Vec<Removal>> {
+        let mut batch = state.backlog.batch_of_all();
         let mut removals = std::mem::take(&mut state.pending_removals);
         batch.repairs = std::mem::take(&mut state.pending_repairs);
         batch.purges = removals.iter().map(|removal| removal.purge.clone()).collect();
@@ -339,7 +345,7 @@ impl Disk {
     }
 
     /// Storage fails since the start, if it does.
-    pub(crate) fn degrade_from_start(&mut self, state: &mut State) {
+    pub(crate) fn report_open_fault(&mut self, state: &mut EngineState) {
         if let Some(fault) = self.writer.take_fault() {
             self.degrade(state, &fault);
         }
@@ -347,14 +353,14 @@ impl Disk {
 
     /// Storage failed. Logged when it begins, and when the reason becomes another; each later failure only moves the
     /// next attempt further away.
-    pub(crate) fn degrade(&self, state: &mut State, fault: &WriteError) {
+    pub(crate) fn degrade(&self, state: &mut EngineState, fault: &WriteError) {
         let now = self.clock.now();
         let (mut reason, mut full, mut is_new) = (fault.to_string(), fault.full, true);
         let lost = fault.lost.is_some();
         self.health.update(|report| {
             report.failures += 1;
             let since = match &report.storage {
-                Storage::Degraded { since, reason: before, full: was_full, .. } => {
+                StorageHealth::Degraded { since, reason: before, full: was_full, .. } => {
                     // What delays recovery is not what failed.
                     if fault.blocked == Some(Blocked::Recovering) {
                         full = *was_full;
@@ -366,12 +372,12 @@ impl Disk {
                     is_new = *before != reason;
                     *since
                 }
-                Storage::Well => now,
+                StorageHealth::Well => now,
             };
             if lost {
                 report.add_loss(&reason);
             }
-            report.storage = Storage::Degraded { reason, full, lost, since };
+            report.storage = StorageHealth::Degraded { reason, full, lost, since };
         });
         state.backlog.fail(full, fault.is_up_to_others());
         if is_new {
@@ -383,10 +389,10 @@ impl Disk {
     }
 
     /// Everything that waited is on disk.
-    pub(crate) fn recover(&self, state: &mut State) {
+    pub(crate) fn recover(&self, state: &mut EngineState) {
         tracing::info!("storage works again; everything is on disk");
         state.backlog.recover();
-        self.health.update(|report| report.storage = Storage::Well);
+        self.health.update(|report| report.storage = StorageHealth::Well);
     }
 
     /// A round failed that could be stored after all, once there was room.
@@ -398,7 +404,7 @@ impl Disk {
         self.health.update(|report| report.retries += 1);
     }
 
-    pub(crate) fn report_backlog(&self, state: &State) {
+    pub(crate) fn report_backlog(&self, state: &EngineState) {
         let (events, bytes) = (state.backlog.events(), state.backlog.bytes());
         let past_bound = state.backlog.is_past_bound(&self.backlog_bounds);
         self.health.update(|report| {
@@ -421,7 +427,7 @@ impl Disk {
 
     /// Brings statistics up to date and empties the log. A write that fails here is no other than one of a change: the
     /// file is reopened before anything else is written.
-    pub(crate) fn maintain(&mut self) -> std::result::Result<MaintenanceReport, WriteError> {
+    pub(crate) fn maintain(&mut self) -> WriteResult<MaintenanceReport> {
         self.writer.maintain()
     }
 
@@ -438,7 +444,7 @@ impl StoredVersions for Disk {
         }
     }
 
-    fn at(&self, name: &DocumentName, version: Version) -> Result<Document> {
+    fn document_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
         match self.writer.state_at(name, version) {
             Err(error) if error.kind() == Kind::StorageUnavailable => self.reader.state_at(name, version),
             read => read,

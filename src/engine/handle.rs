@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::refusal::{not_stored, stopping};
 use super::request::{
-    Barrier, Command, CommandQueue, Durability, IncomingDocument, RelocationStep, RememberedDocument, RepairRequest,
-    RepairSource, RepairedDocument, ReplyTo, RescueRequest, Rescued, RevocationRequest, RowsRequest, StoredSnapshot,
-    Write, WriteReply,
+    Barrier, CommandQueue, Durability, EngineCommand, IncomingDocument, RelocationStep, RememberedDocument,
+    RepairRequest, RepairSource, RepairedDocument, ReplyTo, RescueReport, RescueRequest, RevocationRequest,
+    RowsRequest, StoredSnapshot, Write, WriteReply,
 };
 use super::revocations::{PendingRevocations, Revocation};
 use crate::base::clock::Timestamp;
@@ -37,7 +37,7 @@ pub fn channel() -> (Engine, CommandQueue) {
 /// once sent, a command is carried out even if whoever sent it is cancelled.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<EngineCommand>,
     /// See [`CommandQueue::ticks`].
     ticks: Arc<AtomicU32>,
     revocations: Arc<PendingRevocations>,
@@ -45,7 +45,7 @@ pub struct Engine {
 
 impl Engine {
     /// Sends a command with a place for its answer, and waits for that.
-    async fn ask<T>(&self, command: impl FnOnce(ReplyTo<T>) -> Command) -> Result<T> {
+    async fn request<T>(&self, command: impl FnOnce(ReplyTo<T>) -> EngineCommand) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
@@ -53,7 +53,7 @@ impl Engine {
 
     /// Makes changes. Errors: those of deciding them; `StorageUnavailable`, `StorageFull`.
     pub async fn write(&self, write: Write) -> Result<WriteReply> {
-        self.ask(|reply| Command::Write { write, sent: Instant::now(), reply }).await
+        self.request(|reply| EngineCommand::Write { write, sent: Instant::now(), reply }).await
     }
 
     /// Writes rows of a feature in the transaction of the next round. `write` runs on the engine's thread, in a
@@ -83,9 +83,9 @@ impl Engine {
         F: FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.ask(|reply| {
+        self.request(|reply| {
             let request = Box::new(RowsClosure { write: Some(write), outcome: Err(not_stored()), reply });
-            Command::Rows { request, document }
+            EngineCommand::Rows { request, document }
         })
         .await
     }
@@ -96,7 +96,8 @@ impl Engine {
     /// `Frozen`, `Moved`; `StorageUnavailable` when storage fails and as many are pending as may be, and when the
     /// server stops.
     pub async fn revoke(&self, document: Option<DocumentName>, revocations: Vec<Revocation>) -> Result<Durability> {
-        self.ask(|reply| Command::Revoke { request: RevocationRequest { revocations, reply }, document }).await
+        self.request(|reply| EngineCommand::Revoke { request: RevocationRequest { revocations, reply }, document })
+            .await
     }
 
     /// What is revoked and not stored. To be taken before the database is read: what is stored in between is in both.
@@ -109,7 +110,7 @@ impl Engine {
     /// is a newer version on disk and `overwrite` is not given; `StorageUnavailable` while storage fails, which changes
     /// nothing else.
     pub async fn snapshot(&self, name: DocumentName, overwrite: bool) -> Result<StoredSnapshot> {
-        self.ask(|reply| Command::Snapshot { name, overwrite, reply }).await
+        self.request(|reply| EngineCommand::Snapshot { name, overwrite, reply }).await
     }
 
     /// Takes a document away: it ends with a tombstone, whatever its rules say, and everything else that is stored of
@@ -118,7 +119,7 @@ impl Engine {
     /// `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails, and when it
     /// fails right now: then the document may be deleted, with its history kept, and this can be repeated.
     pub async fn purge(&self, name: DocumentName, viewer: Viewer, expected: Option<Version>) -> Result<Arc<Document>> {
-        self.ask(|reply| Command::Purge { name, viewer, expected, reply }).await
+        self.request(|reply| EngineCommand::Purge { name, viewer, expected, reply }).await
     }
 
     /// Drops a document's history, but for its newest event and the state before that: what is left beside the state is
@@ -126,7 +127,7 @@ impl Engine {
     /// that may be done is for the caller to check. Returns the version that the document then has. Errors: `NotFound`,
     /// `Gone`, `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails.
     pub async fn compact(&self, name: DocumentName, expected: Version) -> Result<Version> {
-        self.ask(|reply| Command::Compact { name, expected, reply }).await
+        self.request(|reply| EngineCommand::Compact { name, expected, reply }).await
     }
 
     /// Stores a document of another server. It takes no changes before [`RelocationStep::Activate`]. Errors: `Frozen`
@@ -134,19 +135,19 @@ impl Engine {
     /// what is here; `StorageUnavailable`.
     pub async fn import(&self, document: IncomingDocument) -> Result<WriteReply> {
         let document = Box::new(document);
-        self.ask(|reply| Command::Import { document, sent: Instant::now(), reply }).await
+        self.request(|reply| EngineCommand::Import { document, sent: Instant::now(), reply }).await
     }
 
     /// Takes a step of moving a document between servers, and answers when every change before that is published.
     /// Errors: those of [`RelocationStep`]; `StorageUnavailable` when the server stops.
     pub async fn relocate(&self, name: DocumentName, step: RelocationStep) -> Result<Option<Arc<Document>>> {
-        self.ask(|reply| Command::Relocate { name, step, reply }).await
+        self.request(|reply| EngineCommand::Relocate { name, step, reply }).await
     }
 
     /// Maintains the file, as soon as nothing else waits or that has taken long enough: brings statistics up to date,
     /// moves the WAL into the database and empties it. Error: `StorageUnavailable`.
     pub async fn maintain_file(&self) -> Result<MaintenanceReport> {
-        self.ask(Command::MaintainFile).await
+        self.request(EngineCommand::MaintainFile).await
     }
 
     /// Repairs a document that was found different in memory and on disk. Errors: see [`RepairSource`];
@@ -157,33 +158,33 @@ impl Engine {
         source: RepairSource,
         remembered: RememberedDocument,
     ) -> Result<RepairedDocument> {
-        self.ask(|reply| Command::Repair(RepairRequest { name, source, remembered, reply })).await
+        self.request(|reply| EngineCommand::Repair(RepairRequest { name, source, remembered, reply })).await
     }
 
     /// Writes everything that is stored to `to`, which is the database from then on, and then what waits. Errors:
     /// `AlreadyExists`, named `rescue-refused`, while storage works, and when `to` is not the absolute path of a file
     /// that does not exist, in a folder that does; `StorageFull`, `StorageUnavailable`, after which nothing is there.
-    pub async fn rescue(&self, to: PathBuf) -> Result<Rescued> {
-        self.ask(|reply| Command::Rescue(RescueRequest { to, reply })).await
+    pub async fn rescue(&self, to: PathBuf) -> Result<RescueReport> {
+        self.request(|reply| EngineCommand::Rescue(RescueRequest { to, reply })).await
     }
 
     /// Answers once everything is published that was on disk when it was asked. Error: `StorageUnavailable` when the
     /// server stops.
     pub async fn barrier(&self) -> Result<Barrier> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Barrier(reply)).await.map_err(|_| stopping())?;
+        self.commands.send(EngineCommand::Barrier(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())
     }
 
     /// Asks for a document to be taken into memory; dropped when the queue is full, since it only saves time.
     pub fn prefetch(&self, name: DocumentName) {
-        let _ = self.commands.try_send(Command::Prefetch(name));
+        let _ = self.commands.try_send(EngineCommand::Prefetch(name));
     }
 
     /// Tells the engine that time has passed. It counts that with whatever it does next; the command only wakes it.
     pub fn tick(&self) {
         self.ticks.fetch_add(1, Ordering::Relaxed);
-        let _ = self.commands.try_send(Command::Tick);
+        let _ = self.commands.try_send(EngineCommand::Tick);
     }
 
     /// Whether there is still an engine to ask.
@@ -193,7 +194,7 @@ impl Engine {
 
     /// Asks the engine to finish.
     pub async fn stop(&self) {
-        let _ = self.commands.send(Command::Stop).await;
+        let _ = self.commands.send(EngineCommand::Stop).await;
     }
 }
 

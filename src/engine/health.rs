@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::base::clock::Timestamp;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Storage {
+pub enum StorageHealth {
     /// Writes reach the disk.
     #[default]
     Well,
@@ -27,7 +27,9 @@ pub enum Storage {
 /// What was done in the background and has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackgroundError {
+    /// Since when it fails.
     pub at: Timestamp,
+    /// Why it failed last.
     pub reason: String,
 }
 
@@ -36,8 +38,8 @@ const UNTOLD_LOSSES_MAX: usize = 8;
 
 /// A moment's look at the engine.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
-    pub storage: Storage,
+pub struct HealthReport {
+    pub storage: StorageHealth,
     /// Events that wait for the disk.
     pub backlog_events: usize,
     /// Bytes of their bodies.
@@ -57,6 +59,8 @@ pub struct Report {
     pub wal_past_bound: Option<u64>,
     /// What was missing in the file when it was opened, of what a server has stored in it.
     pub loss: Option<String>,
+    /// Why it cannot be told which rows somebody else had written before the file was opened.
+    pub unproven: Option<String>,
     /// The database file, when that is not the one in the data directory.
     pub rescued_to: Option<PathBuf>,
     /// What was found lost and was not told by reconciliation yet.
@@ -67,7 +71,7 @@ pub struct Report {
     pub commit_times: Histogram,
 }
 
-impl Report {
+impl HealthReport {
     /// What whoever runs the server should know of its storage although changes reach the disk.
     pub fn warning(&self) -> Option<String> {
         let wal = self.wal_past_bound.map(|bytes| {
@@ -77,13 +81,16 @@ impl Report {
                  database open"
             )
         });
-        [self.loss.clone(), wal].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
+        [self.loss.clone(), self.unproven.clone(), wal]
+            .into_iter()
+            .flatten()
+            .reduce(|one, other| format!("{one}; {other}"))
     }
 
     /// Why storage fails, when a path does not name the file that is open.
     pub fn lost_file(&self) -> Option<&str> {
         match &self.storage {
-            Storage::Degraded { reason, lost: true, .. } => Some(reason),
+            StorageHealth::Degraded { reason, lost: true, .. } => Some(reason),
             _ => None,
         }
     }
@@ -153,16 +160,16 @@ impl Histogram {
 
 /// The engine's report, written by it between batches, and by readers in the background; read by whoever asks.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<Report>);
+pub struct Health(Mutex<HealthReport>);
 
 impl Health {
     /// The newest report.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> HealthReport {
         self.0.lock().clone()
     }
 
     /// Changes the report.
-    pub fn update<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
+    pub fn update<T>(&self, change: impl FnOnce(&mut HealthReport) -> T) -> T {
         change(&mut self.0.lock())
     }
 
@@ -171,7 +178,8 @@ impl Health {
         self.update(|report| match outcome {
             Ok(_) => drop(report.background_errors.remove(task)),
             Err(error) => {
-                drop(report.background_errors.insert(task, BackgroundError { at, reason: error.to_string() }))
+                let told = report.background_errors.entry(task);
+                told.or_insert(BackgroundError { at, reason: String::new() }).reason = error.to_string();
             }
         });
     }
@@ -181,6 +189,20 @@ impl Health {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
     use super::*;
+
+    #[test]
+    fn what_fails_in_the_background_is_told_with_the_time_of_its_first_failure() {
+        let health = Health::default();
+        let note = |millis, outcome: Result<(), &str>| {
+            health.note_background("scrub", Timestamp::from_millis(millis), &outcome);
+            let told = health.report().background_errors;
+            told.get("scrub").map(|error| (error.at.as_millis(), error.reason.clone()))
+        };
+        assert_eq!(note(1, Err("one")), Some((1, "one".to_owned())));
+        assert_eq!(note(2, Err("other")), Some((1, "other".to_owned())));
+        assert_eq!(note(3, Ok(())), None);
+        assert_eq!(note(4, Err("one")), Some((4, "one".to_owned())));
+    }
 
     #[test]
     fn percentiles_are_near_and_never_below() {

@@ -13,6 +13,7 @@ use crate::document::event::Event;
 use crate::document::model::Meta;
 use crate::document::visibility::Viewer;
 use crate::engine::request::Relocation;
+use crate::live::relocations::RelocationProblems;
 use crate::store::{CompanionWrite, Connection};
 
 /// A part of a feature that runs within the engine. Several can be; they are called in the order in which features are
@@ -78,6 +79,13 @@ pub trait DocumentHook: Send + Sync {
         let _ = removed;
     }
 
+    /// The document with this [`key`](Change::document_key) was deleted, is there anew and about to be visible: it is
+    /// another document, and what somebody was given of the deleted one ends. Also called for documents that live in
+    /// memory only.
+    fn before_recreation_published(&self, key: i64) {
+        let _ = key;
+    }
+
     /// Takes away what `subject` names, in the transaction that `conn` is in. Done before, it changes nothing: it is
     /// repeated after a transaction that failed, and may be after a kill. See
     /// `Engine::revoke`.
@@ -98,6 +106,9 @@ pub trait RelocationStore: Send + Sync {
     /// The documents that were frozen, expected or moved when the server stopped. Called once, before the engine
     /// starts. Error: the server does not start.
     fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>>;
+
+    /// What requests about such documents are refused with.
+    fn problems(&self) -> RelocationProblems;
 }
 
 /// A document that is gone.
@@ -193,10 +204,7 @@ impl<'a> Change<'a> {
 
     /// Who asked for it; `None`: the owner of the server, or the server itself.
     pub fn user(&self) -> Option<&'a UserId> {
-        match self.viewer {
-            Viewer::User(id) => Some(id),
-            Viewer::Owner => None,
-        }
+        self.viewer.user()
     }
 
     pub(crate) fn viewer(&self) -> &'a Viewer {
@@ -227,7 +235,7 @@ impl StoredRows<'_> {
     }
 
     /// How many [`ChangeRows`] of this hook and group are decided and not yet stored.
-    pub fn waiting(&self, group: &str) -> u64 {
+    pub fn pending_rows(&self, group: &str) -> u64 {
         self.waiting.iter().map(|groups| groups.count(self.hook, group)).sum()
     }
 }
@@ -240,9 +248,9 @@ pub struct ChangeRows {
 }
 
 impl ChangeRows {
-    /// Rows that `write` writes, in a savepoint of the change's transaction. [`StoredRows::waiting`] counts them under
-    /// `group`. `write` runs again after a transaction that failed. Storage that fails in it fails the transaction, and
-    /// both are tried again; another error is logged, and the change is stored without the rows.
+    /// Rows that `write` writes, in a savepoint of the change's transaction. [`StoredRows::pending_rows`] counts them
+    /// under `group`. `write` runs again after a transaction that failed. Storage that fails in it fails the
+    /// transaction, and both are tried again; another error is logged, and the change is stored without the rows.
     pub fn new(group: &str, write: impl Fn(&Connection) -> Result<()> + Send + Sync + 'static) -> Self {
         Self { group: group.into(), write: Arc::new(write) }
     }

@@ -16,6 +16,7 @@
 //! readers use beside the engine: documents, time travel ([`time_travel`]), streams.
 
 pub(crate) mod actor;
+pub(crate) mod data;
 mod decide;
 mod disk;
 pub(crate) mod handle;
@@ -42,7 +43,7 @@ use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::Entropy;
 use crate::base::ids::Collection;
 use crate::base::limits;
-use crate::document::json::Bounds;
+use crate::document::json::JsonBounds;
 use crate::document::rules::Rules;
 use crate::live::ring::RingBounds;
 
@@ -54,7 +55,7 @@ pub(crate) type RulesByCollection = std::collections::HashMap<Collection, Arc<dy
 
 /// What the engine is told at start.
 #[derive(Clone)]
-pub struct Options {
+pub struct EngineOptions {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Whether the clock may decide that something is removed; `None`: it always may.
@@ -64,7 +65,7 @@ pub struct Options {
     /// The rules, by collection.
     pub rules: Arc<RulesByCollection>,
     /// What a state may measure.
-    pub state: Bounds,
+    pub state: JsonBounds,
     /// How many recent events stay in memory.
     pub ring: RingBounds,
     /// How many documents stay in memory.
@@ -79,11 +80,34 @@ pub struct Options {
     pub snapshots: policy::SnapshotPolicy,
     /// What features have the engine do with documents.
     pub hooks: Hooks,
+    /// Collections in which no document is created, since calls of features have these names. What is there already
+    /// stays as it is.
+    pub reserved_collections: BTreeSet<Collection>,
     /// Who has stored which documents are moved between servers.
     pub relocations: Option<Arc<dyn hooks::RelocationStore>>,
 }
 
-impl Options {
+impl EngineOptions {
+    /// No rules, hooks or volatile documents, and the bounds of [`limits`].
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            clock,
+            clock_trust: None,
+            entropy,
+            rules: Arc::default(),
+            state: JsonBounds::default(),
+            ring: RingBounds::default(),
+            hot: HotBounds::default(),
+            backlog: BacklogBounds::default(),
+            snapshot_events_max: limits::HISTORY_EVENTS,
+            volatile: Volatile::default(),
+            snapshots: policy::SnapshotPolicy::default(),
+            hooks: Vec::new(),
+            reserved_collections: BTreeSet::new(),
+            relocations: None,
+        }
+    }
+
     /// Whether what the clock shows may decide that something is removed.
     pub(crate) fn removes_by_time(&self) -> bool {
         self.clock_trust.as_ref().is_none_or(|trust| trust.is_trusted())

@@ -5,12 +5,12 @@ use crate::base::error::{Kind, ProblemType};
 pub(crate) static NOT_PERSISTENT: ProblemType = ProblemType {
     slug: "not-persistent",
     kind: Kind::AlreadyExists,
-    title: "This game lives in memory only",
-    meaning: "The game lives in memory only, since persistence of new games was turned off when it was created. It is \
-              played as any other, with seats, tokens and an end, for as long as the server runs; but it cannot be \
-              stored whole, read back, removed for good or moved to another server.",
-    remedy: "Play on, or ask who runs the server to turn persistence on and open a new game. To end this one, delete \
-             it.",
+    title: "This document lives in memory only",
+    meaning: "The document lives in memory only, since persistence of its collection was turned off when it was \
+              created. It is used as any other for as long as the server runs; but it cannot be stored whole, read \
+              back, merged with edits that were made offline, removed for good or moved to another server.",
+    remedy: "Go on with it, or ask who runs the server to turn persistence on and create a new one. To end this one, \
+             delete it.",
 };
 
 pub(crate) static NOT_IN_MEMORY: ProblemType = ProblemType {

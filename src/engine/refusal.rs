@@ -6,6 +6,10 @@ use crate::document::model::{Document, Meta};
 use crate::engine::problems::{NOT_IN_MEMORY, NOT_PERSISTENT};
 use crate::live::relocations::MovedDocument;
 
+/// Why no document is created in a collection.
+pub(crate) const RESERVED_COLLECTION: &str =
+    "is a name that the server keeps for its own calls; call the collection something else";
+
 /// What is asked needs the disk, which takes no writes.
 pub(crate) fn not_stored() -> Error {
     Error::new(Kind::StorageUnavailable, "storage does not take this now; try again")
@@ -28,7 +32,7 @@ pub(crate) fn past_bound(full: bool) -> Error {
 
 /// The document is to be asked for at another server.
 pub(crate) fn moved_elsewhere(moved: &MovedDocument) -> Error {
-    Error::new(Kind::Moved, format!("{} is at {} now", moved.name, moved.to)).with("to", moved.to.as_str())
+    moved.problems.moved_error(format!("{} is at {} now", moved.name, moved.to)).with("to", moved.to.as_str())
 }
 
 /// The document is not at the version that was expected.

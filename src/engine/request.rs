@@ -38,11 +38,11 @@ pub struct Write {
 pub struct WriteKey {
     pub(crate) key: IdempotencyKey,
     /// Makes the response that is stored under it. Called on the engine's thread.
-    pub(crate) render: Render,
+    pub(crate) render: RenderReply,
 }
 
 /// Makes an answer of outcomes, on the engine's thread.
-pub(crate) type Render = Box<dyn Fn(&[Outcome], Durability) -> Bytes + Send>;
+pub(crate) type RenderReply = Box<dyn Fn(&[WriteOutcome], Durability) -> Bytes + Send>;
 
 /// Whether changes are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum Durability {
 
 /// What became of one change.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct WriteOutcome {
     /// The document after it.
     pub document: Arc<Document>,
     /// The record of it.
@@ -67,15 +67,15 @@ pub struct Outcome {
 #[derive(Debug)]
 pub enum WriteReply {
     /// The changes were made.
-    Made(Written),
+    Made(CommittedWrite),
     /// They were made before, under the same key: the answer of then.
     Replayed(Bytes),
 }
 
 /// Changes that were made.
 #[derive(Debug)]
-pub struct Written {
-    pub outcomes: Vec<Outcome>,
+pub struct CommittedWrite {
+    pub outcomes: Vec<WriteOutcome>,
     /// Whether they are on disk.
     pub durability: Durability,
     /// Where the time went.
@@ -222,7 +222,7 @@ pub struct Barrier {
 }
 
 /// A message to the engine.
-pub enum Command {
+pub enum EngineCommand {
     Write {
         write: Write,
         sent: Instant,
@@ -288,16 +288,16 @@ pub enum Command {
     Stop,
 }
 
-/// See [`Command::Rescue`].
+/// See [`EngineCommand::Rescue`].
 #[derive(Debug)]
 pub struct RescueRequest {
     pub to: PathBuf,
-    pub reply: ReplyTo<Rescued>,
+    pub reply: ReplyTo<RescueReport>,
 }
 
 /// Where everything is stored now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rescued {
+pub struct RescueReport {
     /// The last event that is on disk there.
     pub durable: Seq,
     /// Events that still wait.
@@ -307,7 +307,7 @@ pub struct Rescued {
 /// The engine's end of the queue that leads to it.
 #[derive(Debug)]
 pub struct CommandQueue {
-    pub commands: mpsc::Receiver<Command>,
+    pub commands: mpsc::Receiver<EngineCommand>,
     /// Ticks that the engine has not counted yet. Beside the queue, so that a full one does not swallow them.
     pub ticks: Arc<AtomicU32>,
     /// What is revoked and not stored.

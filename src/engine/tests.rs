@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::actor::{Actor, Ending};
+use super::actor::{Ending, EngineActor};
 use super::handle::{self, Engine};
 use super::health::Health;
 use super::policy::SnapshotPolicy;
 use super::request::Write;
-use super::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
+use super::{EngineOptions, Hooks, HotBounds, Volatile};
 use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::SeededEntropy;
 use crate::base::error::{Error, Kind};
 use crate::base::ids::{DocumentName, Version};
-use crate::document::decide::{Expected, Operation, Request};
-use crate::document::json::Bounds;
+use crate::document::decide::{Expected, Request, WriteOperation};
+use crate::document::json::JsonBounds;
 use crate::document::visibility::Viewer;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
@@ -30,7 +30,7 @@ mod doubted_clock;
 mod hooks;
 mod volatile;
 
-struct Running {
+struct RunningEngine {
     engine: Engine,
     reader: Reader,
     hub: Arc<Hub>,
@@ -39,51 +39,52 @@ struct Running {
     _directory: TempDir,
 }
 
-fn start(pages_max: Option<u32>) -> Running {
+fn start(pages_max: Option<u32>) -> RunningEngine {
     start_with(pages_max, Volatile::default())
 }
 
-fn start_with(pages_max: Option<u32>, volatile: Volatile) -> Running {
+fn start_with(pages_max: Option<u32>, volatile: Volatile) -> RunningEngine {
     start_hooked(pages_max, volatile, Vec::new())
 }
 
-fn start_hooked(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks) -> Running {
+fn start_hooked(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks) -> RunningEngine {
     start_trusting(pages_max, volatile, hooks, None)
 }
 
 /// Makes a judgement of a clock.
-type Judge = fn(Arc<dyn Clock>) -> Arc<ClockTrust>;
+type JudgeRules = fn(Arc<dyn Clock>) -> Arc<ClockTrust>;
 
 /// The same, with a judgement of its clock.
-fn start_trusting(pages_max: Option<u32>, volatile: Volatile, hooks: Hooks, trust: Option<Judge>) -> Running {
+fn start_trusting(
+    pages_max: Option<u32>,
+    volatile: Volatile,
+    hooks: Hooks,
+    trust: Option<JudgeRules>,
+) -> RunningEngine {
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
     let directory = tempfile::tempdir().unwrap();
-    let (writer, reader) = store::open(store::Options { pages_max, ..store::Options::new(directory.path()) }).unwrap();
+    let (writer, reader) =
+        store::open(store::StoreOptions { pages_max, ..store::StoreOptions::new(directory.path()) }).unwrap();
     let ring = RingBounds { events_max: 100, bytes_max: 1 << 20 };
-    let options = Options {
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        entropy: Arc::new(SeededEntropy::new(1)),
-        rules: Arc::default(),
-        state: Bounds { depth_max: 10, state_bytes_max: 1 << 16 },
+    let options = EngineOptions {
+        state: JsonBounds { depth_max: 10, state_bytes_max: 1 << 16 },
         ring,
-        hot: HotBounds::default(),
-        backlog: BacklogBounds::default(),
         snapshot_events_max: 100,
         volatile,
         snapshots: SnapshotPolicy { age: Some(Duration::from_secs(60)), ..SnapshotPolicy::default() },
         hooks,
-        relocations: None,
         clock_trust: trust.map(|trust| trust(Arc::clone(&clock) as _)),
+        ..EngineOptions::new(Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(1)))
     };
     let head = writer.head();
     let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
     let (engine, commands) = handle::channel();
-    let thread = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
+    let thread = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
     let thread = std::thread::spawn(move || thread.run(commands));
-    Running { engine, reader, hub, clock, thread, _directory: directory }
+    RunningEngine { engine, reader, hub, clock, thread, _directory: directory }
 }
 
-impl Running {
+impl RunningEngine {
     async fn note(&self, text: &'static str) -> crate::base::error::Result<i64> {
         let insert = move |conn: &store::Connection, _| {
             conn.execute("INSERT INTO notes (text) VALUES (?1)", [text]).map_err(sql_error)?;
@@ -163,8 +164,8 @@ async fn a_purge_needs_no_consent_of_rules_and_takes_what_the_same_batch_added()
         key: None,
     };
     let state = serde_json::json!({ "round": 1 });
-    running.engine.write(write(Operation::Put { state })).await.unwrap();
-    let merge = Operation::Patch(serde_json::json!({ "round": 2 }).into());
+    running.engine.write(write(WriteOperation::Put { state })).await.unwrap();
+    let merge = WriteOperation::Patch(serde_json::json!({ "round": 2 }).into());
     // All at once, so that they share a transaction as far as they may.
     let (written, snapshot, purged, gone) = tokio::join!(
         running.engine.write(write(merge)),

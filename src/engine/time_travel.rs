@@ -16,7 +16,7 @@ pub(crate) trait StoredVersions {
     /// The newest stored version.
     fn newest(&self, name: &DocumentName) -> Result<Option<Document>>;
     /// The document as it was at a stored version.
-    fn at(&self, name: &DocumentName, version: Version) -> Result<Document>;
+    fn document_at(&self, name: &DocumentName, version: Version) -> Result<Document>;
 }
 
 impl StoredVersions for Reader {
@@ -24,7 +24,7 @@ impl StoredVersions for Reader {
         self.load(name)
     }
 
-    fn at(&self, name: &DocumentName, version: Version) -> Result<Document> {
+    fn document_at(&self, name: &DocumentName, version: Version) -> Result<Document> {
         self.state_at(name, version)
     }
 }
@@ -38,12 +38,12 @@ pub(crate) fn state_at(
     undurable: &[Arc<Event>],
 ) -> Result<Document> {
     if undurable.first().is_none_or(|first| version < first.version) {
-        return stored.at(name, version);
+        return stored.document_at(name, version);
     }
     let newest = stored.newest(name)?;
     let from = newest.as_ref().map_or(Version::ZERO, |document| document.version);
     if version <= from {
-        return stored.at(name, version);
+        return stored.document_at(name, version);
     }
     let events = undurable.iter().filter(|event| event.version > from && event.version <= version);
     roll_forward(newest.as_ref(), events)?

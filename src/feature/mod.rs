@@ -16,13 +16,17 @@ use crate::base::ids::Collection;
 use crate::base::options::{AnyOptionSet, FeatureOptions, OptionSet};
 use crate::document::rules::Rules;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
-use crate::http::api::{Api, Routes};
-use crate::http::request::caller::Sessions;
+use crate::http::api::{Api, Routes, ToSchema};
+use crate::http::request::caller::{ServiceTokens, Sessions};
+use crate::http::response::api_description::ApiAdditions;
+use crate::http::response::relocation::RelocationPaths;
+use crate::http::server::path_guard::OpenPaths;
+use crate::http::server::public_files::PublicFiles;
 use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
 use crate::jobs::runner::RunnerHandle;
 use crate::live::presence::Participants;
-use crate::store::{History, Reader};
+use crate::store::{HistoryRetention, Reader};
 
 /// Runs for as long as the server does, and is dropped when it has stopped.
 pub(crate) type Task = Box<dyn FnOnce(Api) -> BoxFuture<'static, ()> + Send>;
@@ -67,6 +71,9 @@ pub struct Feature {
     pub(crate) tables: Option<&'static str>,
     pub(crate) routes: Vec<Routes>,
     pub(crate) problems: Vec<&'static ProblemType>,
+    pub(crate) api: ApiAdditions,
+    pub(crate) reserved: &'static [&'static str],
+    pub(crate) open_paths: OpenPaths,
     pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) tasks: Vec<Task>,
@@ -79,25 +86,43 @@ pub struct Feature {
 pub(crate) struct ServerParts {
     /// Knows the sessions that requests show.
     pub sessions: Option<Arc<dyn Sessions>>,
+    /// Knows the tokens of scripts and bots.
+    pub service_tokens: Option<Arc<dyn ServiceTokens>>,
     /// Says how much each may ask.
     pub rate_limiter: Option<Arc<dyn RateLimiter>>,
     /// Tells who belongs to a document, connected or not.
     pub participants: Option<Arc<dyn Participants>>,
     /// Has stored which documents are frozen or have moved.
     pub relocations: Option<Arc<dyn RelocationStore>>,
+    /// The calls about those.
+    pub relocation_paths: Option<RelocationPaths>,
     /// Path and query of a link that makes an administrator of who opens it first.
     pub administrator_link: Option<String>,
+    /// Answers paths that are none of the server's own.
+    pub public_files: Option<PublicFiles>,
 }
 
 impl ServerParts {
     /// Takes from `other` what is not there yet.
     pub(crate) fn complete_with(&mut self, other: Self) {
-        let Self { sessions, rate_limiter, participants, relocations, administrator_link } = other;
+        let Self {
+            sessions,
+            service_tokens,
+            rate_limiter,
+            participants,
+            relocations,
+            relocation_paths,
+            administrator_link,
+            public_files,
+        } = other;
         self.sessions = self.sessions.take().or(sessions);
+        self.service_tokens = self.service_tokens.take().or(service_tokens);
         self.rate_limiter = self.rate_limiter.take().or(rate_limiter);
         self.participants = self.participants.take().or(participants);
         self.relocations = self.relocations.take().or(relocations);
+        self.relocation_paths = self.relocation_paths.or(relocation_paths);
         self.administrator_link = self.administrator_link.take().or(administrator_link);
+        self.public_files = self.public_files.take().or(public_files);
     }
 }
 
@@ -111,6 +136,9 @@ impl Feature {
             tables: None,
             routes: Vec::new(),
             problems: Vec::new(),
+            api: ApiAdditions::default(),
+            reserved: &[],
+            open_paths: OpenPaths::default(),
             hooks: Vec::new(),
             jobs: Vec::new(),
             tasks: Vec::new(),
@@ -122,7 +150,8 @@ impl Feature {
     /// Sets the SQL that makes its tables. It runs at each start, so it says `IF NOT EXISTS`. The names of tables and
     /// indexes begin with the feature's name and `_`, with `_` for `-`. A row that belongs to a document has
     /// its [key](crate::Change::document_key) and goes in [`DocumentHook::document_removed`]. Handlers reach the tables
-    /// by [`Api::read_rows`] and [`Api::write_rows`].
+    /// by [`DataAccess::read_rows`](crate::DataAccess::read_rows) and
+    /// [`DataAccess::write_rows`](crate::DataAccess::write_rows), which [`Api`](crate::Api) leads to.
     #[must_use]
     pub fn tables(mut self, sql: &'static str) -> Self {
         self.tables = Some(sql);
@@ -130,11 +159,36 @@ impl Feature {
     }
 
     /// Adds calls. They are described in `/openapi.json`. A path of which another feature has the same methods is
-    /// refused at the start; a document of a collection that is called as the first part of a path after `/api/v1/`
-    /// cannot be reached.
+    /// refused at the start; one that begins with `/api/v1/` and a word that is no collection's
+    /// [reserves](Self::reserves) the word, since it hides documents.
     #[must_use]
     pub fn routes(mut self, routes: Routes) -> Self {
         self.routes.push(routes);
+        self
+    }
+
+    /// Sets words that no collection is called, since its calls are at `/api/v1/<word>`: no document is created there.
+    /// One that is there already can be read and changed, by its own path as far as no call has it, and in streams and
+    /// batches.
+    #[must_use]
+    pub fn reserves(mut self, words: &'static [&'static str]) -> Self {
+        self.reserved = words;
+        self
+    }
+
+    /// Sets the paths, each with all that is below it, that are open to whoever can reach the server. Without this a
+    /// caller of another network who shows no session is refused before the handler.
+    #[must_use]
+    pub fn open_to_all(mut self, paths: &'static [&'static str]) -> Self {
+        self.open_paths.to_all = paths;
+        self
+    }
+
+    /// Sets the paths that are open to every session and service token, also to one that reaches some documents only.
+    /// The paths of those documents are; what else there is is refused to it before the handler.
+    #[must_use]
+    pub fn open_to_credentials(mut self, paths: &'static [&'static str]) -> Self {
+        self.open_paths.to_credentials = paths;
         self
     }
 
@@ -142,6 +196,29 @@ impl Feature {
     #[must_use]
     pub fn problem(mut self, problem: &'static ProblemType) -> Self {
         self.problems.push(problem);
+        self
+    }
+
+    /// Adds a problem type, as [`problem`](Self::problem), with which its [hook](Self::hook) refuses changes:
+    /// `/openapi.json` lists it at each call that changes documents.
+    #[must_use]
+    pub fn change_problem(mut self, problem: &'static ProblemType) -> Self {
+        self.api.change_problems.push(problem);
+        self.problem(problem)
+    }
+
+    /// Adds the members that its problems have, besides those of every problem, to the schema `Problem`. `T` is a
+    /// struct with a field each.
+    #[must_use]
+    pub fn problem_members<T: ToSchema>(mut self) -> Self {
+        self.api.problem_members.push(T::schema());
+        self
+    }
+
+    /// Describes a tag that its calls have, in `/openapi.json`.
+    #[must_use]
+    pub fn tag(mut self, name: &'static str, description: &'static str) -> Self {
+        self.api.add_tag(name, description);
         self
     }
 
@@ -201,12 +278,14 @@ pub(crate) struct FeatureContext<'a> {
     /// The way to the jobs of all features.
     pub jobs: &'a RunnerHandle,
     pub data_dir: &'a Path,
+    /// The folder whose files are served at `/`.
+    pub public: Option<&'a Path>,
     /// Whether requests from this machine are its owner's.
     pub loopback_owner: bool,
     /// The flags in force, by name.
     pub flags: BTreeMap<String, bool>,
     /// How much of the past is kept.
-    pub history: History,
+    pub history: HistoryRetention,
     /// The rules, by collection.
     pub rules: &'a HashMap<String, Arc<dyn Rules>>,
 }
@@ -217,6 +296,8 @@ pub(crate) struct FeatureDefinition {
     pub name: &'static str,
     /// Its options at their defaults.
     pub options: Option<fn() -> Box<dyn AnyOptionSet>>,
+    /// The SQL that makes its tables where a file does not have them yet, each `IF NOT EXISTS`.
+    pub tables: Option<&'static str>,
     /// The collections whose new documents live in memory only, as its options have it.
     pub volatile_collections: fn(&FeatureOptions) -> Vec<Collection>,
     /// Fills an empty feature of this name. Error: what is stored of it cannot be read.
@@ -225,10 +306,14 @@ pub(crate) struct FeatureDefinition {
 
 impl FeatureDefinition {
     pub(crate) const fn new(name: &'static str, open: fn(&FeatureContext<'_>, Feature) -> Result<Feature>) -> Self {
-        Self { name, options: None, volatile_collections: |_| Vec::new(), open }
+        Self { name, options: None, tables: None, volatile_collections: |_| Vec::new(), open }
     }
 
     pub(crate) const fn with_options<S: OptionSet>(self) -> Self {
         Self { options: Some(|| Box::new(S::default())), ..self }
+    }
+
+    pub(crate) const fn with_tables(self, sql: &'static str) -> Self {
+        Self { tables: Some(sql), ..self }
     }
 }

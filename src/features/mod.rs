@@ -12,7 +12,9 @@ pub(crate) mod interactions;
 pub(crate) mod operations;
 pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
+pub(crate) mod service_tokens;
 pub(crate) mod sessions;
+pub(crate) mod static_files;
 pub(crate) mod usage;
 pub(crate) mod web_client;
 
@@ -29,6 +31,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     rate_limits::FEATURE,
     reconciliation::FEATURE,
     sessions::FEATURE,
+    service_tokens::FEATURE,
     usage::FEATURE,
     conflicts::FEATURE,
     operations::FEATURE,
@@ -37,7 +40,12 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     documents::FEATURE,
     client_errors::FEATURE,
     web_client::FEATURE,
+    static_files::FEATURE,
 ];
+
+/// Words that no collection is called whatever features there are: the calls of administrators are there, or calls that
+/// are to come.
+pub(crate) const RESERVED: &[&str] = &["admin", "invitations", "notifications"];
 
 /// The options of all features, at their defaults.
 pub(crate) fn option_sets() -> impl Iterator<Item = Box<dyn AnyOptionSet>> {

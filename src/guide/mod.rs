@@ -27,6 +27,7 @@ macro_rules! links {
          [encounters]: crate::guide::encounters\n\
          [games]: crate::guide::games\n\
          [operations]: crate::guide::operations\n\
+         [pages]: crate::guide::pages\n\
          [rate-limits]: crate::guide::rate_limits\n\
          [reconciliation]: crate::guide::reconciliation\n\
          [reverse-proxy]: crate::guide::reverse_proxy\n\
@@ -56,6 +57,7 @@ chapters! {
     api, "api", "HTTP API";
     documents, "documents", "Documents and streams";
     client, "client", "JavaScript client";
+    pages, "pages", "Pages of your own";
     visibility, "visibility", "Visibility and access";
     authentication, "authentication", "Authentication";
     sessions, "sessions", "Sessions";

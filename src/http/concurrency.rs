@@ -27,6 +27,11 @@ impl<K: Eq + Hash + Clone> ConcurrencyLimit<K> {
         self.max
     }
 
+    /// The keys that have permits, and how many each.
+    pub(crate) fn held(&self) -> Vec<(K, usize)> {
+        self.held.lock().iter().map(|(key, count)| (key.clone(), *count)).collect()
+    }
+
     /// `None` when `key` has `max` permits already.
     pub(crate) fn try_acquire(self: &Arc<Self>, key: K) -> Option<Permit<K>> {
         let mut held = self.held.lock();
@@ -69,6 +74,9 @@ mod tests {
         assert!(first.is_some() && second.is_some() && limit.try_acquire("ann").is_none());
         let other = limit.try_acquire("bob");
         assert!(other.is_some(), "keys are counted apart");
+        let mut held = limit.held();
+        held.sort_unstable();
+        assert_eq!(held, [("ann", 2), ("bob", 1)]);
         drop(first);
         assert!(limit.try_acquire("ann").is_some());
         drop((second, other));

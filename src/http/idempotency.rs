@@ -24,7 +24,8 @@ use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{IDEMPOTENCY_REPLAYED, PREFERENCE_APPLIED, REJOIN_POSITION, idempotency_key};
 use crate::http::response::openapi;
-use crate::store::{Connection, IdempotencyKey, IdempotentAnswer, once};
+use crate::http::response::success::Success;
+use crate::store::{Connection, IdempotencyKey, IdempotentAnswer, run_once};
 
 /// Extracts caller, body and `Idempotency-Key`. Errors: those of a body, and `Invalid` for a malformed key.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ pub(crate) fn request_key(
 }
 
 impl IdempotentRequest {
-    /// The body as a JSON object. Errors: `UnsupportedMediaType`, `Invalid`, `TooLarge`.
+    /// The body as a JSON object. Errors: `unsupported-media-type`, `Invalid`, `TooLarge`.
     pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T> {
         self.body.one_of(&[JSON])?;
         self.body.parse()
@@ -92,7 +93,7 @@ impl IdempotentRequest {
         let Some(key) = self.key.clone() else { return Ok(None) };
         let known = match api.memory.read(|conn| key.find(conn))? {
             Some(known) => Some(known),
-            None => api.reads.ask(move |reader| reader.rows(|conn| key.find(conn))).await?,
+            None => api.reads.read(move |reader| reader.rows(|conn| key.find(conn))).await?,
         };
         known.map(respond).transpose()
     }
@@ -103,7 +104,7 @@ impl IdempotentRequest {
     }
 
     /// A write that runs once per key. `render` makes the response; it is called within the transaction.
-    pub(crate) fn once<T>(
+    pub(crate) fn call<T>(
         &self,
         render: impl FnOnce(&T) -> Result<StoredResponse> + Send + 'static,
     ) -> IdempotentCall<T> {
@@ -111,12 +112,12 @@ impl IdempotentRequest {
     }
 }
 
-type Render<T> = Box<dyn FnOnce(&T) -> Result<StoredResponse> + Send>;
+type RenderStored<T> = Box<dyn FnOnce(&T) -> Result<StoredResponse> + Send>;
 
 /// A write that runs once per key.
 pub(crate) struct IdempotentCall<T> {
     key: Option<IdempotencyKey>,
-    render: Render<T>,
+    render: RenderStored<T>,
 }
 
 impl<T> IdempotentCall<T> {
@@ -139,7 +140,7 @@ impl<T> IdempotentCall<T> {
     ) -> Result<(IdempotentAnswer, Option<T>)> {
         let (render, mut done) = (self.render, None);
         let answered =
-            once(self.key.as_ref(), conn, now, |conn, now| (render)(done.insert(write(conn, now)?))?.to_bytes())?;
+            run_once(self.key.as_ref(), conn, now, |conn, now| (render)(done.insert(write(conn, now)?))?.to_bytes())?;
         Ok((answered, done))
     }
 
@@ -172,14 +173,19 @@ pub(crate) struct StoredResponse {
 }
 
 impl StoredResponse {
-    pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Self> {
-        serde_json::to_vec(value).map_err(Error::internal).and_then(|body| Self::from_json(status, body))
+    pub(crate) fn json(success: Success, value: &impl Serialize) -> Result<Self> {
+        serde_json::to_vec(value).map_err(Error::internal).and_then(|body| Self::from_json(success, body))
     }
 
     /// `body` is JSON already, or empty.
-    pub(crate) fn from_json(status: StatusCode, body: impl Into<Vec<u8>>) -> Result<Self> {
+    pub(crate) fn from_json(success: Success, body: impl Into<Vec<u8>>) -> Result<Self> {
         let body = String::from_utf8(body.into()).map_err(Error::internal)?;
-        Ok(Self { status: status.as_u16(), body, ..Self::default() })
+        Ok(Self { status: success.status().as_u16(), body, ..Self::default() })
+    }
+
+    /// The same for who is to have the headers alone.
+    pub(crate) fn without_body(self) -> Self {
+        Self { status: Success::NoContent.status().as_u16(), minimal: true, body: String::new(), ..self }
     }
 
     /// As it is stored.

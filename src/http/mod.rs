@@ -1,12 +1,13 @@
 //! Rank 4: everything between the socket and the handlers. In the order in which the parts build on each other:
-//! [`mod@error`] and [`concurrency`], [`request`], [`api`] (what handlers share), [`response`], [`page`] of a list,
-//! [`idempotency`] of handlers that write rows, [`server`].
+//! [`mod@error`], [`protocol_problems`] and [`concurrency`], [`request`], [`api`] (what handlers share), [`response`],
+//! [`page`] of a list, [`idempotency`] of handlers that write rows, [`server`].
 
 pub(crate) mod api;
 pub(crate) mod concurrency;
 pub(crate) mod error;
 pub(crate) mod idempotency;
 pub(crate) mod page;
+pub(crate) mod protocol_problems;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;

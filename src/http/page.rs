@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::Ref;
 use utoipa::openapi::schema::{Array, ArrayBuilder};
 
-use crate::base::error::{Error, Result, both};
+use crate::base::error::{Error, Result};
 use crate::base::limits::{CURSOR_LENGTH_MAX, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX};
 use crate::http::error::HttpError;
 use crate::http::request::query::Query;
@@ -20,10 +20,38 @@ use crate::http::request::query::Query;
 #[serde(deny_unknown_fields)]
 pub(crate) struct PageQuery {
     /// Most entries in the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<PageLimit>,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
+}
+
+/// How many entries a page has at most: 1 to 500.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "usize")]
+pub(crate) struct PageLimit(usize);
+
+impl TryFrom<usize> for PageLimit {
+    type Error = String;
+
+    fn try_from(limit: usize) -> Result<Self, String> {
+        let fits = (1..=PAGE_LIMIT_MAX).contains(&limit);
+        if fits { Ok(Self(limit)) } else { Err(format!("must be from 1 to {PAGE_LIMIT_MAX}")) }
+    }
+}
+
+/// The key that [`encode_cursor`] made a cursor of.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Cursor(String);
+
+impl TryFrom<String> for Cursor {
+    type Error = &'static str;
+
+    fn try_from(cursor: String) -> Result<Self, &'static str> {
+        decode_cursor(&cursor).map(Self).ok_or(FOREIGN_CURSOR)
+    }
 }
 
 /// Extracts a [`PageQuery`]. Error: `Invalid`.
@@ -40,17 +68,15 @@ impl<S: Send + Sync> FromRequestParts<S> for PageRequest {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let Query(PageQuery { limit, cursor }) = Query::from_request_parts(parts, state).await?;
-        Ok(Self::new(limit, cursor.as_deref())?)
+        Ok(Self::new(limit, cursor))
     }
 }
 
 impl PageRequest {
-    /// Checks `limit` (1 to 500, else the default of 50) and opens `cursor`. Error: `Invalid`.
-    pub(crate) fn new(limit: Option<usize>, cursor: Option<&str>) -> Result<Self> {
-        let limit = Some(limit.unwrap_or(PAGE_LIMIT_DEFAULT)).filter(|limit| (1..=PAGE_LIMIT_MAX).contains(limit));
-        let limit = limit.ok_or_else(|| Error::invalid_field("limit", format!("must be from 1 to {PAGE_LIMIT_MAX}")));
-        let (limit, after) = both(limit, cursor.map(decode_cursor).transpose())?;
-        Ok(Self { limit, after })
+    /// Of 50 entries when no limit is given.
+    pub(crate) fn new(limit: Option<PageLimit>, cursor: Option<Cursor>) -> Self {
+        let limit = limit.map_or(PAGE_LIMIT_DEFAULT, |PageLimit(limit)| limit);
+        Self { limit, after: cursor.map(|Cursor(key)| key) }
     }
 
     /// [`Self::after`] as `parse` reads it. Error: `Invalid` for the cursor of another list.
@@ -99,15 +125,16 @@ pub(crate) fn encode_cursor(key: &str) -> String {
     BASE64URL_NOPAD.encode(key.as_bytes())
 }
 
-/// Error: `Invalid` for what [`encode_cursor`] did not make.
-fn decode_cursor(cursor: &str) -> Result<String> {
+const FOREIGN_CURSOR: &str = "must be a nextCursor of this list";
+
+/// `None` for what [`encode_cursor`] did not make.
+fn decode_cursor(cursor: &str) -> Option<String> {
     let bytes = if cursor.len() <= CURSOR_LENGTH_MAX { BASE64URL_NOPAD.decode(cursor.as_bytes()).ok() } else { None };
-    let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|key| !key.is_empty());
-    key.ok_or_else(foreign_cursor)
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|key| !key.is_empty())
 }
 
 fn foreign_cursor() -> Error {
-    Error::invalid_field("cursor", "must be a nextCursor of this list")
+    Error::invalid_field("cursor", FOREIGN_CURSOR)
 }
 
 #[cfg(test)]
@@ -131,7 +158,7 @@ mod tests {
     fn pages_are_bounded_and_cursors_go_round() {
         let page = |query: &str| -> Result<PageRequest> {
             let PageQuery { limit, cursor } = parse(query)?;
-            PageRequest::new(limit, cursor.as_deref())
+            Ok(PageRequest::new(limit, cursor))
         };
         assert_eq!(page("").unwrap(), PageRequest { limit: 50, after: None });
         let cursor = encode_cursor("games/ä");

@@ -30,13 +30,16 @@ use crate::engine::read::Reads;
 use crate::http::error::HandlerResult;
 use crate::http::page::PageRequest;
 use crate::http::request::body::{BodyLimits, Json};
-use crate::http::request::caller::{Caller, Loopback, NoSessions};
+use crate::http::request::caller::{Authenticators, Caller, Loopback, NoSessions};
+use crate::http::request::origins::AllowedOrigins;
 use crate::http::request::path::DocumentPath;
 use crate::http::response::problem_pages;
 use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_set::{Listener, ListenerSet};
 use crate::http::server::middleware::{Middleware, MiddlewareDeps};
+use crate::http::server::path_guard::PathGuard;
+use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
@@ -65,32 +68,39 @@ impl FromRef<Signals> for BodyLimits {
     }
 }
 
-struct Server {
+struct TestServer {
     address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
     signals: Signals,
 }
 
-async fn start(options: ServerOptions) -> Server {
+async fn start(options: ServerOptions) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let signals = Signals::default();
-    let sessions = Arc::new(NoSessions::default());
-    let middleware_deps = MiddlewareDeps { sessions, loopback: Loopback::Owner, rate_limiter: Arc::new(NoRateLimit) };
+    let middleware_deps = MiddlewareDeps {
+        authenticators: Authenticators { sessions: Arc::new(NoSessions::default()), service_tokens: None },
+        loopback: Loopback::Owner,
+        allowed_origins: AllowedOrigins::default(),
+        rate_limiter: Arc::new(NoRateLimit),
+        relocation_paths: None,
+        public_files: None,
+        path_guard: PathGuard::new(OwnPaths::new(std::iter::empty()), true, Vec::new()),
+    };
     let middleware = Middleware::new(routes(signals.clone()), middleware_deps, reads(), Timestamp::from_millis(0xabc));
     let stop = CancellationToken::new();
     let listeners = ListenerSet::only(Listener::new(listener, &Arc::default()).unwrap());
     let authenticator = Authenticator::new(LocalApi::new("/nonexistent/tailscaled.sock"), Policy::default());
     let admission = Admission::new(Arc::new(authenticator), options.connections_max, PATIENCE);
     let task = tokio::spawn(serve(listeners, admission, Arc::new(middleware), options, stop.clone()));
-    Server { address, stop, task, signals }
+    TestServer { address, stop, task, signals }
 }
 
 /// No game has moved, so that nothing is ever read.
 fn reads() -> Reads {
     let directory = tempfile::tempdir().unwrap();
-    let (_, reader) = store::open(store::Options::new(directory.path())).unwrap();
+    let (_, reader) = store::open(store::StoreOptions::new(directory.path())).unwrap();
     let hub = Hub::new((Seq::ZERO, Hash::ZERO), RingBounds { events_max: 1, bytes_max: 1 });
     Reads::new(Arc::new(hub), reader, handle::channel().0, Vec::new())
 }
@@ -145,7 +155,7 @@ fn short() -> ServerOptions {
     }
 }
 
-impl Server {
+impl TestServer {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -401,7 +411,7 @@ async fn who_stops_reading_is_closed_and_who_reads_is_not() {
 }
 
 /// Reads a little of an answer without end, at once and again and again, for `patience`. Whether it was left to.
-async fn may_dawdle(server: &Server, path: &str, patience: Duration) -> bool {
+async fn may_dawdle(server: &TestServer, path: &str, patience: Duration) -> bool {
     let mut reader = server.send(&format!("GET {path} HTTP/1.1\nHOST\n\n")).await;
     let (since, mut buffer) = (Instant::now(), vec![0; 64 << 10]);
     while since.elapsed() < patience {

@@ -27,12 +27,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::base::ids::{DocumentId, DocumentName};
-use crate::engine::handle::Engine;
-use crate::engine::read::Reads;
-use crate::store::Connection;
+use crate::engine::data::DataAccess;
 
 pub use schedule::Schedule;
 
@@ -40,7 +37,7 @@ pub use schedule::Schedule;
 const NAMES_MAX: usize = 100;
 
 /// What a job does. Called once per run.
-pub(crate) type Run = Arc<dyn Fn(JobContext) -> BoxFuture<'static, Result<Summary>> + Send + Sync>;
+pub(crate) type RunJob = Arc<dyn Fn(JobContext) -> BoxFuture<'static, Result<Summary>> + Send + Sync>;
 
 /// Work that the server does by itself on a schedule.
 #[derive(Clone)]
@@ -56,7 +53,7 @@ pub struct Job {
     /// Whether it removes, ends or moves on something by the wall clock. It then waits while the clock is doubted.
     pub removes_by_time: bool,
     /// What it does.
-    pub run: Run,
+    pub run: RunJob,
 }
 
 impl Job {
@@ -66,7 +63,7 @@ impl Job {
         F: Fn(JobContext) -> Doing + Send + Sync + 'static,
         Doing: Future<Output = Result<Summary>> + Send + 'static,
     {
-        let run: Run = Arc::new(move |context| Box::pin(run(context)));
+        let run: RunJob = Arc::new(move |context| Box::pin(run(context)));
         Self { name, schedule, timeout, can_dry_run: false, removes_by_time: false, run }
     }
 
@@ -104,50 +101,27 @@ impl Job {
 /// ```
 #[derive(Clone)]
 pub struct JobContext {
-    /// Handle of the engine, for writes.
-    pub(crate) engine: Engine,
-    /// For reads.
-    pub(crate) reads: Reads,
-    /// Where time comes from.
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) data: DataAccess,
     /// Whether only to tell what would be done. Only ever true for a job that can.
     pub dry_run: bool,
 }
 
-impl JobContext {
-    /// The server's time.
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
+impl std::ops::Deref for JobContext {
+    type Target = DataAccess;
 
-    /// Asks tables: see [`Api::read_rows`](crate::Api::read_rows).
-    pub async fn read_rows<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.reads.rows(question).await
-    }
-
-    /// Writes rows: see [`Api::write_rows`](crate::Api::write_rows).
-    pub async fn write_rows<T: Send + 'static>(
-        &self,
-        write: impl FnOnce(&Connection, Timestamp) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.engine.rows(write).await
-    }
-
-    /// Lists documents: see [`Api::document_names`](crate::Api::document_names).
-    pub async fn document_names(
-        &self,
-        collection: &str,
-        after: Option<&DocumentId>,
-        limit: usize,
-    ) -> Result<Vec<DocumentName>> {
-        self.reads.names(collection, after, limit).await
+    fn deref(&self) -> &DataAccess {
+        &self.data
     }
 }
 
 /// What a run did: numbers by name, and some names of what it did it to.
+///
+/// ```
+/// let mut summary = rejoin::Summary::default();
+/// summary.count("removed", 2);
+/// summary.name("lists/shopping");
+/// assert_eq!(summary.counts["removed"], 2);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many of what.

@@ -14,9 +14,10 @@ use tracing::{error, info, warn};
 use super::problems::CLOCK_DOUBTED;
 use super::sql::{self, JobProgress, RunEnd};
 use super::{Job, JobContext, RunOutcome, RunRecord, Summary, Trigger};
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::Timestamp;
 use crate::base::clock_trust::{ClockTrust, Doubt};
 use crate::base::error::{Error, Kind, Result};
+use crate::engine::data::DataAccess;
 use crate::engine::handle::Engine;
 use crate::engine::read::Reads;
 use crate::store::Connection;
@@ -86,12 +87,12 @@ impl RunnerHandle {
 
     /// The last runs of a job, newest first.
     pub(crate) async fn last_runs(&self, job: &'static str, limit: u32) -> Result<Vec<RunRecord>> {
-        self.reads.ask(move |reader| reader.rows(|conn| sql::last_runs(conn, job, limit))).await
+        self.reads.read(move |reader| reader.rows(|conn| sql::last_runs(conn, job, limit))).await
     }
 
     /// A run by its id. Error: `NotFound`.
     pub(crate) async fn record(&self, id: i64) -> Result<RunRecord> {
-        let found = self.reads.ask(move |reader| reader.rows(|conn| sql::run(conn, id))).await?;
+        let found = self.reads.read(move |reader| reader.rows(|conn| sql::run(conn, id))).await?;
         found.ok_or_else(|| Error::not_found("there is no such run"))
     }
 }
@@ -105,9 +106,7 @@ pub(crate) struct Runner {
     jobs: Arc<[Job]>,
     shared_jobs: SharedJobs,
     messages: mpsc::Receiver<RunnerMessage>,
-    engine: Engine,
-    reads: Reads,
-    clock: Arc<dyn Clock>,
+    data: DataAccess,
     trust: Arc<ClockTrust>,
     progress: HashMap<&'static str, JobProgress>,
     tasks: JoinSet<FinishedRun>,
@@ -126,17 +125,12 @@ struct FinishedRun {
 
 impl Runner {
     /// A runner of no jobs yet, and the way to it.
-    pub(crate) fn new(
-        engine: Engine,
-        reads: Reads,
-        clock: Arc<dyn Clock>,
-        trust: Arc<ClockTrust>,
-    ) -> (Self, RunnerHandle) {
+    pub(crate) fn new(data: DataAccess, trust: Arc<ClockTrust>) -> (Self, RunnerHandle) {
         let (jobs, shared_jobs) = (Arc::default(), SharedJobs::default());
         let (sender, messages) = mpsc::channel(MESSAGES_MAX);
-        let handle = RunnerHandle { jobs: Arc::clone(&shared_jobs), messages: sender, reads: reads.clone() };
+        let handle = RunnerHandle { jobs: Arc::clone(&shared_jobs), messages: sender, reads: data.reads.clone() };
         let (progress, tasks, running) = (HashMap::new(), JoinSet::new(), HashMap::new());
-        (Self { jobs, shared_jobs, messages, engine, reads, clock, trust, progress, tasks, running }, handle)
+        (Self { jobs, shared_jobs, messages, data, trust, progress, tasks, running }, handle)
     }
 
     /// The same runner, of `jobs`, whose names are all different. To be called once.
@@ -178,7 +172,7 @@ impl Runner {
                 note_clock(conn, &trust, now)?;
                 sql::recover(conn, &names, now)
             };
-            match self.engine.rows(recover).await {
+            match self.data.engine.rows(recover).await {
                 Ok(progress) => {
                     self.progress = progress;
                     return;
@@ -213,7 +207,7 @@ impl Runner {
         if self.is_running(job) {
             return;
         }
-        let now = self.clock.now();
+        let now = self.data.now();
         let doubt = self.trust.doubt().filter(|_| job.removes_by_time);
         match (job.schedule.due(covered, now), doubt) {
             (Some(slot), None) => self.begin(job, RunStart::slot(trigger, slot), None),
@@ -252,8 +246,7 @@ impl Runner {
 
     fn begin(&mut self, job: &Job, start: RunStart, reply: Option<oneshot::Sender<Result<Started>>>) {
         let RunStart { trigger, dry_run, slot, doubt } = start;
-        let (engine, reads, clock) = (self.engine.clone(), self.reads.clone(), Arc::clone(&self.clock));
-        let context = JobContext { engine, reads, clock, dry_run };
+        let context = JobContext { data: self.data.clone(), dry_run };
         let progress = slot.map(|covered| JobProgress { covered, owed: false });
         let trust = Arc::clone(&self.trust);
         let run = JobRun { job: job.clone(), trigger, progress, context, trust, doubt, reply };

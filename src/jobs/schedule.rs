@@ -12,6 +12,15 @@ const DAY: i64 = 24 * HOUR;
 
 /// When a job runs. All in UTC, aligned to the clock and not to the start of the server: the moments at which it is to
 /// run are its *slots*.
+///
+/// ```
+/// use rejoin::{Schedule, Timestamp};
+///
+/// let now = Timestamp::parse("2026-05-04T12:30:00Z").unwrap();
+/// let daily = Schedule::EveryDay { hour: 3, minute: 15 };
+/// assert_eq!(daily.next_slot(now).to_string(), "2026-05-05T03:15:00.000Z");
+/// assert_eq!(Schedule::Hourly.last_slot(now).to_string(), "2026-05-04T12:00:00.000Z");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// Each day at this time.

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, Row};
 use super::{RunOutcome, RunRecord, Summary, Trigger};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
+use crate::store::rows::{optional, time};
 use crate::store::{Connection, sql_error};
 
 /// The row of `jobs` that is no job.
@@ -136,20 +137,7 @@ pub(super) fn count_old(conn: &Connection, kept: u32, before: Timestamp) -> Resu
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    parse(&row.get::<_, String>(column)?, column)
-}
-
-fn parse(text: &str, column: usize) -> rusqlite::Result<Timestamp> {
-    let failed = || {
-        let kind = rusqlite::types::Type::Text;
-        rusqlite::Error::FromSqlConversionFailure(column, kind, "not an RFC 3339 time".into())
-    };
-    Timestamp::parse(text).ok_or_else(failed)
-}
-
 fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
-    let ended_at: Option<String> = row.get(5)?;
     let summary: Option<String> = row.get(7)?;
     Ok(RunRecord {
         id: row.get(0)?,
@@ -157,7 +145,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         trigger: row.get(2)?,
         dry_run: row.get(3)?,
         started_at: time(row, 4)?,
-        ended_at: ended_at.map(|text| parse(&text, 5)).transpose()?,
+        ended_at: optional(row, 5, time)?,
         outcome: row.get(6)?,
         // For people: one that a later release wrote in another way is left out.
         summary: summary.and_then(|text| serde_json::from_str(&text).ok()),

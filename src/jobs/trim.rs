@@ -19,7 +19,7 @@ pub(crate) fn trim_job() -> Job {
 async fn trim(context: JobContext) -> Result<Summary> {
     let before = context.clock.now().minus(KEPT);
     let count = match context.dry_run {
-        true => context.reads.ask(move |reader| reader.rows(|conn| sql::count_old(conn, RUNS_MAX, before))).await?,
+        true => context.reads.read(move |reader| reader.rows(|conn| sql::count_old(conn, RUNS_MAX, before))).await?,
         false => context.engine.rows(move |conn, _| sql::trim(conn, RUNS_MAX, before)).await?,
     };
     let mut summary = Summary::default();

@@ -62,7 +62,7 @@ impl ChangeTracker {
     }
 
     /// Notes what documents became. Those that live in memory only are left out: there is nothing to compare them with.
-    pub(crate) fn note(&self, document: &Document) {
+    pub(crate) fn record(&self, document: &Document) {
         if document.meta.volatile {
             return;
         }

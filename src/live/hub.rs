@@ -88,7 +88,7 @@ impl Hub {
             let map = self.documents.pin();
             for document in documents {
                 let volatile = document.meta.volatile;
-                self.changes.note(&document);
+                self.changes.record(&document);
                 if map.insert(document.meta.name.clone(), self.hot(document)).is_none() && volatile {
                     self.volatile.fetch_add(1, Ordering::Relaxed);
                 }
@@ -111,8 +111,8 @@ impl Hub {
 
     /// Engine only: what is stored up to here is not all kept; whoever is behind it reads from disk, and learns there
     /// what is gone.
-    pub fn forget(&self, through: Seq) {
-        self.ring.write().forget(through);
+    pub fn drop_stored(&self, through: Seq) {
+        self.ring.write().drop_stored(through);
     }
 
     /// Engine only: drops documents from memory.
@@ -210,8 +210,8 @@ impl Hub {
         counts
     }
 
-    /// From now on it is recorded which documents change, for [`cut`](Self::cut): up to `documents_max`,
-    /// past which it is only known that more did. For one who asks, and asks often.
+    /// From now on it is recorded which documents change, for [`consistent_cut`](Self::consistent_cut): up to
+    /// `documents_max`, past which it is only known that more did. For one who asks, and asks often.
     pub fn record_changes(&self, documents_max: usize) -> ConsistentCut {
         let ring = self.ring.read();
         self.changes.begin(documents_max);
@@ -220,7 +220,7 @@ impl Hub {
 
     /// A moment of what is published, and what changed since the last cut. Tells at most `pending_max` of the changes
     /// that are not on disk.
-    pub fn cut(&self, pending_max: usize) -> ConsistentCut {
+    pub fn consistent_cut(&self, pending_max: usize) -> ConsistentCut {
         let ring = self.ring.read();
         let pending = ring.after(ring.durable()).any(|event| !event.meta.volatile);
         cut(&ring, if pending { None } else { self.changes.take() }, pending_max)
@@ -281,10 +281,10 @@ impl Hub {
     }
 
     /// Joins those who hear of `interest`. Subscribe first and read the present after: then nothing falls between.
-    pub fn subscribe(self: &Arc<Self>, interest: Arc<Interest>) -> Subscription {
+    pub fn subscribe(self: &Arc<Self>, interest: Arc<Interest>) -> HubSubscription {
         let waiter = Arc::new(Waiter::default());
         self.topics.add(&interest, &waiter);
-        Subscription { hub: Arc::clone(self), interest, waiter }
+        HubSubscription { hub: Arc::clone(self), interest, waiter }
     }
 
     /// Wakes those who follow these documents, for news of who is there.
@@ -334,13 +334,13 @@ fn cut(ring: &Ring, changed: Option<ChangeRecord>, pending_max: usize) -> Consis
 
 /// A place among those who hear of something; given up when dropped.
 #[derive(Debug)]
-pub struct Subscription {
+pub struct HubSubscription {
     hub: Arc<Hub>,
     interest: Arc<Interest>,
     waiter: Arc<Waiter>,
 }
 
-impl Subscription {
+impl HubSubscription {
     /// What it is about.
     pub fn interest(&self) -> &Arc<Interest> {
         &self.interest
@@ -357,12 +357,12 @@ impl Subscription {
     }
 
     /// Has the next [`woken`](Self::woken) return at once.
-    pub fn remind(&self, what: WakeReason) {
+    pub fn wake_later(&self, what: WakeReason) {
         self.waiter.wake(what);
     }
 }
 
-impl Drop for Subscription {
+impl Drop for HubSubscription {
     fn drop(&mut self) {
         self.hub.topics.remove(&self.interest, &self.waiter);
     }

@@ -73,7 +73,7 @@ impl Presence {
     /// Announces what is due, for as long as the server runs.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
-            let due = self.registry.lock().due();
+            let due = self.registry.lock().next_due();
             match due {
                 None => self.earlier.notified().await,
                 Some(due) => tokio::select! {
@@ -114,7 +114,7 @@ impl Presence {
         let (seen, uncounted) = self.change(|registry| {
             let seen = registry.begin();
             let refused = |name: &&DocumentName| {
-                barred.contains(*name) || user.as_ref().is_some_and(|user| !registry.enter(name, user, now))
+                barred.contains(*name) || user.as_ref().is_some_and(|user| !registry.connected(name, user, now))
             };
             (seen, interest.documents.iter().filter(refused).cloned().collect())
         });
@@ -142,7 +142,7 @@ impl Presence {
     /// The presence of a player, as it was last announced. `None`: neither connected nor a participant since the start
     /// of the server, or gone for so long that it is forgotten.
     pub(crate) fn player(&self, name: &DocumentName, player: &UserId) -> Option<PlayerPresence> {
-        self.registry.lock().standing(name, player, self.now())
+        self.registry.lock().presence_of(name, player, self.now())
     }
 
     fn now(&self) -> PresenceTime {
@@ -152,9 +152,9 @@ impl Presence {
     fn change<R>(&self, change: impl FnOnce(&mut RoomRegistry) -> R) -> R {
         let (result, earlier) = {
             let mut registry = self.registry.lock();
-            let before = registry.due();
+            let before = registry.next_due();
             let result = change(&mut registry);
-            let after = registry.due();
+            let after = registry.next_due();
             (result, after.is_some() && (before.is_none() || after < before))
         };
         if earlier {
@@ -197,8 +197,9 @@ impl PresenceSubscription {
     pub(crate) fn count_except(&mut self, barred: &HashSet<DocumentName>) {
         let Some(user) = &self.user else { return };
         let (presence, now, uncounted) = (&self.presence, self.presence.now(), std::mem::take(&mut self.uncounted));
-        let refused =
-            |name: &DocumentName| barred.contains(name) || !presence.change(|registry| registry.enter(name, user, now));
+        let refused = |name: &DocumentName| {
+            barred.contains(name) || !presence.change(|registry| registry.connected(name, user, now))
+        };
         self.uncounted = uncounted.into_vec().into_iter().filter(refused).collect();
     }
 }
@@ -209,7 +210,7 @@ impl Drop for PresenceSubscription {
         let now = self.presence.now();
         self.presence.change(|registry| {
             for name in self.interest.documents.iter().filter(|name| !self.uncounted.contains(name)) {
-                registry.exit(name, user, now);
+                registry.disconnected(name, user, now);
             }
         });
     }

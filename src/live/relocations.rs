@@ -6,9 +6,43 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::base::error::{Error, Kind, ProblemType};
 use crate::base::ids::DocumentName;
 use crate::base::limits::RELOCATION_EVENTS_MAX;
 use crate::document::chain::Position;
+
+/// The problem types of the feature that moves documents between servers. Without one of its own an error has the
+/// general type of its kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelocationProblems {
+    /// The document is on another server; kind `Moved`.
+    pub moved: Option<&'static ProblemType>,
+    /// It is on its way from or to another server; kind `Frozen`.
+    pub frozen: Option<&'static ProblemType>,
+    /// Of the documents of one request some are on another server; kind `VersionConflict`.
+    pub divided: Option<&'static ProblemType>,
+}
+
+impl RelocationProblems {
+    pub(crate) fn moved_error(&self, message: impl Into<String>) -> Error {
+        error_of(self.moved, Kind::Moved, message)
+    }
+
+    pub(crate) fn frozen_error(&self, message: impl Into<String>) -> Error {
+        error_of(self.frozen, Kind::Frozen, message)
+    }
+
+    pub(crate) fn divided_error(&self, message: impl Into<String>) -> Error {
+        error_of(self.divided, Kind::VersionConflict, message)
+    }
+}
+
+fn error_of(problem: Option<&'static ProblemType>, kind: Kind, message: impl Into<String>) -> Error {
+    match problem {
+        Some(problem) => problem.error(message),
+        None => Error::new(kind, message),
+    }
+}
 
 /// A document that is on another server now.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +52,8 @@ pub struct MovedDocument {
     pub to: String,
     /// Its last position here.
     pub position: Position,
+    /// What requests about it are refused with.
+    pub problems: RelocationProblems,
 }
 
 /// What happened to a document.
@@ -36,7 +72,7 @@ pub enum LoggedEvent {
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct RelocationEvents {
     moved: HashMap<DocumentName, Arc<MovedDocument>>,
     /// The newest events. Those before were dropped; `dropped` says how many.
     events: VecDeque<RelocationEvent>,
@@ -50,7 +86,7 @@ struct Log {
 pub struct RelocationLog {
     /// How many events there were: on most servers none, and every request asks.
     count: AtomicUsize,
-    log: RwLock<Log>,
+    log: RwLock<RelocationEvents>,
 }
 
 impl RelocationLog {
@@ -72,7 +108,7 @@ impl RelocationLog {
         }
     }
 
-    fn push(&self, log: &mut Log, event: RelocationEvent) {
+    fn push(&self, log: &mut RelocationEvents, event: RelocationEvent) {
         log.events.push_back(event);
         while log.events.len() > RELOCATION_EVENTS_MAX {
             log.events.pop_front();

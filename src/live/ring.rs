@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::ids::{Collection, Seq};
+use crate::base::limits;
 use crate::document::chain::{Hash, Position};
 use crate::document::event::Event;
 use crate::document::model::Meta;
@@ -15,6 +16,12 @@ pub struct RingBounds {
     pub events_max: usize,
     /// Most bytes that they take in memory.
     pub bytes_max: usize,
+}
+
+impl Default for RingBounds {
+    fn default() -> Self {
+        Self { events_max: limits::RING_EVENTS_MAX, bytes_max: limits::RING_BYTES_MAX }
+    }
 }
 
 /// What an event takes in memory: its body, as much again once it was rendered for streams, and its own fields.
@@ -142,7 +149,7 @@ impl Ring {
     }
 
     /// Drops the events up to `through` that are on disk.
-    pub fn forget(&mut self, through: Seq) {
+    pub fn drop_stored(&mut self, through: Seq) {
         let end = through.min(self.durable);
         while self.events.front().is_some_and(|event| event.seq <= end) {
             self.drop_oldest();

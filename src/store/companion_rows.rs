@@ -9,7 +9,7 @@ use tracing::error;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Kind, Result};
-use crate::store::error::WriteError;
+use crate::store::error::{WriteError, WriteResult};
 
 /// Writes rows in the transaction that the connection is in.
 pub(crate) type WriteCompanion = Arc<dyn Fn(&Connection, Timestamp) -> Result<()> + Send + Sync>;
@@ -26,7 +26,7 @@ pub struct CompanionWrite {
 }
 
 impl CompanionWrite {
-    pub(crate) fn run(&self, conn: &Connection, now: Timestamp) -> std::result::Result<(), WriteError> {
+    pub(crate) fn run(&self, conn: &Connection, now: Timestamp) -> WriteResult {
         conn.prepare_cached("SAVEPOINT companion")?.execute([])?;
         if let Err(failure) = (self.write)(conn, now) {
             if self.required || conn.is_autocommit() || failure.kind() == Kind::StorageUnavailable {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::store::integrity::key::add_functions;
 use crate::store::options::Synchronous;
 
 /// How long a statement waits for another connection: only for people with `sqlite3` in hand, and for checkpoints.
@@ -14,12 +15,14 @@ const STATEMENTS: usize = 64;
 /// SQLite's own bound on pages.
 const PAGES_MAX: u32 = 4_294_967_294;
 
-/// What every connection has in common.
+/// What every connection has in common. It compares no MACs before it has a key: see
+/// [`integrity`](crate::store::integrity).
 pub(crate) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.busy_timeout(BUSY_WAIT)?;
     conn.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;")?;
+    add_functions(&conn, None)?;
     Ok(conn)
 }
 

@@ -125,6 +125,8 @@ pub enum Blocked {
     Recovering,
 }
 
+pub(crate) type WriteResult<T = ()> = Result<T, WriteError>;
+
 impl WriteError {
     /// Another process holds the write lock of the database.
     pub(crate) fn locked(source: rusqlite::Error) -> Self {
@@ -200,6 +202,16 @@ impl From<Error> for StoreError {
 
 /// The error for a failure of SQLite: for `map_err` in the SQL of a feature. Which kind it has depends on the failure:
 /// `StorageUnavailable`, `StorageFull`, `Damaged` or `Internal`.
+///
+/// ```
+/// use rejoin::{Result, rusqlite::Connection, sql_error};
+///
+/// fn count(conn: &Connection) -> Result<i64> {
+///     conn.query_row("SELECT count(*) FROM list_log_changes", (), |row| row.get(0)).map_err(sql_error)
+/// }
+/// # let conn = Connection::open_in_memory().unwrap();
+/// # assert!(count(&conn).is_err());
+/// ```
 pub fn sql_error(error: rusqlite::Error) -> Error {
     StoreError::Sql(error).into_error()
 }

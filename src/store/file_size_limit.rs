@@ -12,7 +12,7 @@ const WRITE_BYTES_MAX: u64 = 2 * 4096;
 
 /// Says of a write to the database at `path` that failed for this limit that it did, and that there is no room. Any
 /// other failure stays as it is.
-pub(crate) fn explain(failure: WriteError, path: &Path) -> WriteError {
+pub(crate) fn explain_failure(failure: WriteError, path: &Path) -> WriteError {
     let is_known = failure.full || failure.blocked.is_some() || failure.lost.is_some();
     if is_known || !is_reached(path) {
         return failure;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::error::{OpenError, StoreError};
+use super::integrity::key::add_functions;
 use super::{rows, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -19,12 +20,14 @@ const PAGE_BYTES: usize = 4096;
 
 /// See the module. Shared by everybody who reads and writes it; each call holds the lock for the time of some
 /// statements on memory, so that it may be made where nothing may block for long.
-pub(crate) struct Memory(Mutex<Connection>);
+pub(crate) struct MemoryStore(Mutex<Connection>);
 
-impl Memory {
+impl MemoryStore {
     pub(crate) fn open() -> std::result::Result<Self, OpenError> {
         let make = || -> rusqlite::Result<Connection> {
             let conn = Connection::open_in_memory()?;
+            // Nobody else reaches its rows.
+            add_functions(&conn, None)?;
             conn.execute_batch(tables::SCHEMA)?;
             conn.pragma_update(None, "foreign_keys", true)?;
             conn.pragma_update(None, "max_page_count", rows::count(VOLATILE_ROWS_BYTES_MAX / PAGE_BYTES))?;
@@ -80,7 +83,7 @@ fn full(error: rusqlite::Error) -> Error {
     if told.kind() == Kind::StorageUnavailable { too_much() } else { told }
 }
 
-impl std::fmt::Debug for Memory {
+impl std::fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Memory")
     }

@@ -11,28 +11,33 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{OpenError, StoreError, WriteError, is_damage, is_lack_of_room};
-use super::options::Options;
+use super::options::StoreOptions;
 use super::rows::{self, LogHead};
 use crate::store::connection::{configure, connect};
 use crate::store::file_size_limit;
+use crate::store::integrity::adopt::{self, ObtainedKey};
+use crate::store::integrity::key_file;
+use crate::store::integrity::tables::install_triggers;
 use crate::store::open_files::{OpenFiles, StorePaths};
 use crate::store::read::reader::Reader;
 use crate::store::read::{log, pool};
 use crate::store::recovery::{self, CommitNote, Opened};
 use crate::store::server_lock;
+use crate::store::server_place;
 use crate::store::tables::{FORMAT, SCHEMA};
 use crate::store::wal;
 use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::writer::Writer;
 
 /// What makes a file of the format before one of this: the first makes 2 of 1.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE server (id TEXT NOT NULL) STRICT;
     INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
     ALTER TABLE sessions ADD COLUMN opened_by TEXT;
     ALTER TABLE documents ADD COLUMN access_seq INTEGER NOT NULL DEFAULT 0;",
     include_str!("format_3.sql"),
+    include_str!("format_4.sql"),
 ];
 /// Marks our files, as in `schema.sql`.
 pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
@@ -40,17 +45,17 @@ pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;
 const TABLES: [&str; 4] = ["documents", "events", "snapshots", "idempotency_keys"];
 
 /// Opens the data directory, and makes what is missing. The returned writer holds the lock for as long as it lives.
-pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
+pub fn open(options: StoreOptions) -> Result<(Writer, Reader), OpenError> {
     let place = |source: io::Error| OpenError::DataDirectory { path: options.data_dir.clone(), source: source.into() };
     DirBuilder::new().recursive(true).mode(0o700).create(&options.data_dir).map_err(place)?;
     let paths = StorePaths::in_directory(&options.data_dir);
     let note = CommitNote::new(server_lock::lock(&options.data_dir)?);
     let path = paths.database.clone();
-    let damage = look_at_wal(&options, &path)?;
+    let damage = inspect_wal(&options, &path)?;
     let wal_missing = !wal::path_of(&path).exists();
     prepare_file(&options.data_dir, &path).map_err(place)?;
     let files = Arc::new(OpenFiles::open(paths, note.lock()).map_err(place)?);
-    let before = Before { damage, noted: note.read(), wal_missing, has_content: length_of(&path) > 0 };
+    let before = FilesBeforeOpen { damage, noted: note.read(), wal_missing, has_content: length_of(&path) > 0 };
     let opening = match open_writable(&options, &files, &before) {
         Err(OpenFailure::Sql(error)) if before.has_content && lacks_room(&error, &path) => {
             open_without_room(&options, &files, &before, error)
@@ -58,17 +63,21 @@ pub fn open(options: Options) -> Result<(Writer, Reader), OpenError> {
         opening => opening,
     };
     let opening = opening.map_err(|failure| failure.unwrap_or_else(|error| classify(&options, &files, error)))?;
-    let Opening { conn, reader, found, fault } = opening;
+    let OpenedStore { conn, reader, found, fault } = opening;
     if let Some(reason) = &found.loss {
         tracing::error!("{} is not complete: {reason}", path.display());
     }
-    let opened = Opened { note, loss: found.loss, unclean: found.unclean, fault };
+    if let Some(reason) = &found.unproven {
+        tracing::warn!("{}: {reason}", path.display());
+    }
+    let StoreState { loss, unclean, unproven, .. } = found;
+    let opened = Opened { note, loss, unproven, unclean, fault };
     let writer = Writer::new(conn, found.end, files, &options, reader.clone(), opened);
     Ok((writer, reader))
 }
 
 /// What is known of the files before SQLite opens them.
-struct Before {
+struct FilesBeforeOpen {
     /// Damage of the WAL.
     damage: Option<String>,
     /// The end of the log, as the last server has noted it.
@@ -78,35 +87,44 @@ struct Before {
 }
 
 /// What is read before anything is written.
-struct Found {
+struct StoreState {
     loss: Option<String>,
+    /// Why it cannot be told which rows somebody else has written.
+    unproven: Option<String>,
     unclean: bool,
     /// The end of the log, and the next document's key.
     end: (LogHead, i64),
 }
 
-struct Opening {
+struct OpenedStore {
     /// `None`: nothing can be written, which `fault` explains.
     conn: Option<Connection>,
     reader: Reader,
-    found: Found,
+    found: StoreState,
     fault: Option<WriteError>,
 }
 
-fn open_writable(options: &Options, files: &Arc<OpenFiles>, before: &Before) -> Result<Opening, OpenFailure> {
+fn open_writable(
+    options: &StoreOptions,
+    files: &Arc<OpenFiles>,
+    before: &FilesBeforeOpen,
+) -> Result<OpenedStore, OpenFailure> {
     let path = files.database();
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let prepare = || {
         let found = examine(&conn, options, path, before)?;
+        let unproven = adopt_key(&conn, files)?;
         configure(&conn, options.synchronous, options.pages_max.unwrap_or(0))?;
         recovery::begin_use(&conn)?;
+        server_place::settle(&conn, files)?;
+        install_triggers(&conn)?;
         check_end(&conn, path)?;
         files.note_wal();
-        let reader = Reader::open(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
-        Ok((found, reader))
+        let reader = Reader::open(Arc::clone(files), options.readers).map_err(|error| other_error(path, error))?;
+        Ok((StoreState { unproven, ..found }, reader))
     };
     match prepare() {
-        Ok((found, reader)) => Ok(Opening { conn: Some(conn), reader, found, fault: None }),
+        Ok((found, reader)) => Ok(OpenedStore { conn: Some(conn), reader, found, fault: None }),
         Err(failure) => {
             keep_wal(&conn);
             Err(failure)
@@ -114,25 +132,50 @@ fn open_writable(options: &Options, files: &Arc<OpenFiles>, before: &Before) -> 
     }
 }
 
+/// Has the database be used with the key beside it. Returns what is to be told of that.
+fn adopt_key(conn: &Connection, files: &OpenFiles) -> Result<Option<String>, OpenFailure> {
+    let obtained = obtain_key(files.database())?;
+    let unproven = adopt::adopt(conn, &obtained)?;
+    files.set_key(obtained.key);
+    Ok(unproven)
+}
+
+fn obtain_key(database: &Path) -> Result<ObtainedKey, OpenFailure> {
+    adopt::obtain(database).map_err(|source| {
+        let path = key_file::path_beside(database);
+        OpenFailure::Known(OpenError::DataDirectory { path, source: source.into() })
+    })
+}
+
 /// There is no room to write anything, be it the file of the WAL's index: reads what is there all the same.
 fn open_without_room(
-    options: &Options,
+    options: &StoreOptions,
     files: &Arc<OpenFiles>,
-    before: &Before,
+    before: &FilesBeforeOpen,
     error: rusqlite::Error,
-) -> Result<Opening, OpenFailure> {
+) -> Result<OpenedStore, OpenFailure> {
     let path = files.database();
     let found = {
         let conn = pool::connect_exclusive(files)?;
-        examine(&conn, options, path, before)?
+        let found = examine(&conn, options, path, before)?;
+        if let Some(key) = adopt::use_existing(&conn, &[path])? {
+            files.set_key(key);
+        }
+        found
     };
-    let reader = Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other(path, error))?;
-    let fault = WriteError { full: true, ..file_size_limit::explain(error.into(), path) };
-    Ok(Opening { conn: None, reader, found, fault: Some(fault) })
+    let reader =
+        Reader::open_exclusive(Arc::clone(files), options.readers).map_err(|error| other_error(path, error))?;
+    let fault = WriteError { full: true, ..file_size_limit::explain_failure(error.into(), path) };
+    Ok(OpenedStore { conn: None, reader, found, fault: Some(fault) })
 }
 
 /// Whether the file is ours and whole, as far as that costs the same however much is stored.
-fn examine(conn: &Connection, options: &Options, path: &Path, before: &Before) -> Result<Found, OpenFailure> {
+fn examine(
+    conn: &Connection,
+    options: &StoreOptions,
+    path: &Path,
+    before: &FilesBeforeOpen,
+) -> Result<StoreState, OpenFailure> {
     let copied = keep_short_wal(conn, options, path, before)?;
     identify(conn, path)?;
     check_whole(conn, path)?;
@@ -153,11 +196,11 @@ fn examine(conn: &Connection, options: &Options, path: &Path, before: &Before) -
         Some(reason) if options.strict => {
             Err(OpenFailure::Known(OpenError::Incomplete { path: path.to_owned(), reason }))
         }
-        loss => Ok(Found { loss, unclean, end }),
+        loss => Ok(StoreState { loss, unproven: None, unclean, end }),
     }
 }
 
-fn other(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenFailure {
+fn other_error(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenFailure {
     OpenFailure::Known(OpenError::Other { path: path.to_owned(), source: source.into() })
 }
 
@@ -171,7 +214,7 @@ fn length_of(path: &Path) -> u64 {
 
 /// Looks at the WAL before SQLite does, which would discard it beside an empty database, and reads it up to the first
 /// damaged frame. Returns a description of the damage.
-fn look_at_wal(options: &Options, path: &Path) -> Result<Option<String>, OpenError> {
+fn inspect_wal(options: &StoreOptions, path: &Path) -> Result<Option<String>, OpenError> {
     let empty = fs::metadata(path).map_or(0, |metadata| metadata.len()) == 0;
     if empty && wal::has_content(&wal::path_of(path)) {
         let reason = "it is empty, and its WAL is not: put the database back, or move the WAL away".to_owned();
@@ -188,12 +231,12 @@ fn look_at_wal(options: &Options, path: &Path) -> Result<Option<String>, OpenErr
 /// The same where only the end of the log shows the damage. `strict`: the WAL is left as it is.
 fn keep_short_wal(
     conn: &Connection,
-    options: &Options,
+    options: &StoreOptions,
     path: &Path,
-    before: &Before,
+    before: &FilesBeforeOpen,
 ) -> Result<Option<String>, OpenFailure> {
     let Some(noted) = before.noted.filter(|_| before.damage.is_none() && !options.strict) else { return Ok(None) };
-    let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other(path, error))?;
+    let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other_error(path, error))?;
     Ok(copy.map(|name| format!("the WAL was copied to {name}")))
 }
 
@@ -248,30 +291,35 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     if (application, found, objects) == (0, 0, 0) {
         // Before the schema: the mode cannot be changed inside its transaction, nor while somebody reads.
         conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-        return Ok(conn.execute_batch(&format!("BEGIN IMMEDIATE;\n{SCHEMA}\nCOMMIT;"))?);
+        return write_schema(conn, SCHEMA, path);
     }
-    let path = path.to_owned();
+    let owned = || path.to_owned();
     if application != APPLICATION_ID {
-        return Err(OpenFailure::Known(OpenError::Foreign { path }));
+        return Err(OpenFailure::Known(OpenError::Foreign { path: owned() }));
     }
     if found > FORMAT {
-        return Err(OpenFailure::Known(OpenError::Newer { path, found, known: FORMAT }));
+        return Err(OpenFailure::Known(OpenError::Newer { path: owned(), found, known: FORMAT }));
     }
     if found < 1 {
         let reason = format!("it says that it has format {found}, which never was");
-        return Err(OpenFailure::Known(OpenError::Damaged { path, reason }));
+        return Err(OpenFailure::Known(OpenError::Damaged { path: owned(), reason }));
     }
-    migrate(conn, found)
+    migrate(conn, found, path)
 }
 
 /// Brings a file of an older format to this one, in one transaction.
-fn migrate(conn: &Connection, found: i64) -> Result<(), OpenFailure> {
+fn migrate(conn: &Connection, found: i64, path: &Path) -> Result<(), OpenFailure> {
     let done = usize::try_from(found - 1).unwrap_or(usize::MAX);
     let due: String = MIGRATIONS.iter().skip(done).copied().collect();
     match due.is_empty() {
         true => Ok(()),
-        false => Ok(conn.execute_batch(&format!("BEGIN IMMEDIATE;\n{due}\nPRAGMA user_version = {FORMAT};\nCOMMIT;"))?),
+        false => write_schema(conn, &format!("{due}\nPRAGMA user_version = {FORMAT};"), path),
     }
+}
+
+/// Runs `sql` and writes the MACs of all rows, in one transaction.
+fn write_schema(conn: &Connection, sql: &str, path: &Path) -> Result<(), OpenFailure> {
+    Ok(adopt::write_schema(conn, sql, &obtain_key(path)?.key)?)
 }
 
 /// Whether the file ends where a page does. One that is cut within its last page reads as if zeros followed, and the
@@ -320,7 +368,7 @@ fn check_end(conn: &Connection, path: &Path) -> Result<(), OpenFailure> {
     Ok(())
 }
 
-fn classify(options: &Options, files: &OpenFiles, error: rusqlite::Error) -> OpenError {
+fn classify(options: &StoreOptions, files: &OpenFiles, error: rusqlite::Error) -> OpenError {
     let path = files.database().to_owned();
     match error.sqlite_error_code() {
         // SQLite tells a disk that cannot be read as damage.

@@ -5,11 +5,16 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::base::error::{Error, Kind};
+use crate::store::connection;
 use crate::store::error::{LostFile, StoreError};
+use crate::store::integrity::key::{IntegrityKey, add_functions};
+use crate::store::integrity::key_file;
 use crate::store::options::{FILE_NAME, JOURNAL_NAME, LOCK_NAME};
 use crate::store::wal;
 
@@ -33,7 +38,7 @@ impl From<&Metadata> for FileId {
 impl FileId {
     /// Whether `path` names this file, as far as it can be looked there.
     pub(crate) fn is_at(self, path: &Path) -> bool {
-        matches!(look(path, self), Found::Ours | Found::Unknown)
+        matches!(check_path(path, self), PathCheck::Ours | PathCheck::Unknown)
     }
 }
 
@@ -49,6 +54,8 @@ pub(crate) struct OpenFiles {
     lock_id: FileId,
     /// `None`: no connection has made one yet.
     wal_id: Mutex<Option<FileId>>,
+    /// The key of the MACs in the database. Not set while none is known: no MAC is compared then.
+    key: OnceLock<IntegrityKey>,
 }
 
 /// Where the files of a store are.
@@ -94,6 +101,11 @@ impl StorePaths {
         }
     }
 
+    /// The file with the key of MACs.
+    pub(crate) fn integrity_key(&self) -> PathBuf {
+        key_file::path_beside(&self.database)
+    }
+
     /// The folder that the files are in.
     pub(crate) fn directory(&self) -> &Path {
         self.database.parent().unwrap_or(Path::new("/"))
@@ -101,12 +113,38 @@ impl StorePaths {
 }
 
 impl OpenFiles {
+    /// Device and inode of the database file.
+    pub(crate) fn database_number(&self) -> (u64, u64) {
+        let FileId { device, inode } = self.database_id;
+        (device, inode)
+    }
+
     /// To be called under the lock and before any connection.
     pub(crate) fn open(paths: StorePaths, lock: &File) -> io::Result<Self> {
         let database = File::open(&paths.database)?;
         let database_id = FileId::from(&database.metadata()?);
         let lock_id = FileId::from(&lock.metadata()?);
-        Ok(Self { paths, database, database_id, lock_id, wal_id: Mutex::new(None) })
+        Ok(Self { paths, database, database_id, lock_id, wal_id: Mutex::new(None), key: OnceLock::new() })
+    }
+
+    /// The key of the MACs in the database.
+    pub(crate) fn key(&self) -> Option<&IntegrityKey> {
+        self.key.get()
+    }
+
+    /// Has connections that are opened from now on use this key. The first one stays.
+    pub(crate) fn set_key(&self, key: IntegrityKey) {
+        // A key that is there is the same: a database is used with one key only.
+        let _ = self.key.set(key);
+    }
+
+    /// Opens the database on a connection that compares MACs, if their key is known.
+    pub(crate) fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        let conn = connection::connect(self.database(), flags)?;
+        if let Some(key) = self.key() {
+            add_functions(&conn, Some(key))?;
+        }
+        Ok(conn)
     }
 
     pub(crate) fn paths(&self) -> &StorePaths {
@@ -124,12 +162,12 @@ impl OpenFiles {
 
     /// Compares what the paths name with what is open.
     pub(crate) fn check(&self) -> Result<(), LostFile> {
-        self.check_all(self.but_lock().chain([(self.paths.lock.clone(), self.lock_id)]))
+        self.check_all(self.without_lock().chain([(self.paths.lock.clone(), self.lock_id)]))
     }
 
     /// The same of the database and its WAL.
-    pub(crate) fn check_but_lock(&self) -> Result<(), LostFile> {
-        self.check_all(self.but_lock())
+    pub(crate) fn check_without_lock(&self) -> Result<(), LostFile> {
+        self.check_all(self.without_lock())
     }
 
     /// The same of the database file alone.
@@ -137,7 +175,7 @@ impl OpenFiles {
         self.check_all([(self.paths.database.clone(), self.database_id)].into_iter())
     }
 
-    fn but_lock(&self) -> impl Iterator<Item = (PathBuf, FileId)> {
+    fn without_lock(&self) -> impl Iterator<Item = (PathBuf, FileId)> {
         let wal = self.wal_id.lock().map(|id| (self.paths.wal(), id));
         [(self.paths.database.clone(), self.database_id)].into_iter().chain(wal)
     }
@@ -146,10 +184,10 @@ impl OpenFiles {
     fn check_all(&self, files: impl Iterator<Item = (PathBuf, FileId)>) -> Result<(), LostFile> {
         let mut outcome = Ok(());
         for (path, id) in files {
-            match look(&path, id) {
-                Found::Ours | Found::Unknown => {}
-                Found::Nothing => outcome = outcome.and(Err(LostFile::Missing(path))),
-                Found::Other => return Err(LostFile::Replaced(path)),
+            match check_path(&path, id) {
+                PathCheck::Ours | PathCheck::Unknown => {}
+                PathCheck::Nothing => outcome = outcome.and(Err(LostFile::Missing(path))),
+                PathCheck::Other => return Err(LostFile::Replaced(path)),
             }
         }
         outcome
@@ -166,14 +204,14 @@ impl OpenFiles {
 
     /// Whether the lock file is where it was.
     pub(crate) fn has_lock(&self) -> bool {
-        look(&self.paths.lock, self.lock_id) == Found::Ours
+        check_path(&self.paths.lock, self.lock_id) == PathCheck::Ours
     }
 
     /// Whether the WAL is where it was, beside a database that is another.
-    pub(crate) fn has_wal_of_other(&self) -> bool {
+    pub(crate) fn has_foreign_database(&self) -> bool {
         let wal = *self.wal_id.lock();
-        let is_other = look(&self.paths.database, self.database_id) == Found::Other;
-        is_other && wal.is_some_and(|id| look(&self.paths.wal(), id) == Found::Ours)
+        let is_other = check_path(&self.paths.database, self.database_id) == PathCheck::Other;
+        is_other && wal.is_some_and(|id| check_path(&self.paths.wal(), id) == PathCheck::Ours)
     }
 
     /// Whether the disk fails to read the database: SQLite tells some of its errors as damage of the file. Reads at
@@ -193,7 +231,7 @@ impl OpenFiles {
     }
 
     /// What a failed read is to be told as: damage is none while the disk cannot be read.
-    pub(crate) fn explain(&self, failure: StoreError) -> Error {
+    pub(crate) fn to_public_error(&self, failure: StoreError) -> Error {
         match failure.is_damage() && self.is_unreadable() {
             true => Error::new(Kind::StorageUnavailable, "the disk cannot be read now").caused_by(failure.into_error()),
             false => failure.into_error(),
@@ -207,7 +245,7 @@ impl OpenFiles {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum PathCheck {
     Ours,
     Other,
     Nothing,
@@ -215,12 +253,14 @@ enum Found {
     Unknown,
 }
 
-fn look(path: &Path, id: FileId) -> Found {
+fn check_path(path: &Path, id: FileId) -> PathCheck {
     match fs::metadata(path) {
-        Ok(metadata) if FileId::from(&metadata) == id => Found::Ours,
-        Ok(_) => Found::Other,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Found::Nothing,
-        Err(_) => Found::Unknown,
+        Ok(metadata) if FileId::from(&metadata) == id => PathCheck::Ours,
+        Ok(_) => PathCheck::Other,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            PathCheck::Nothing
+        }
+        Err(_) => PathCheck::Unknown,
     }
 }
 

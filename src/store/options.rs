@@ -11,13 +11,15 @@ pub(crate) const FILE_NAME: &str = "rejoin.db";
 pub(crate) const LOCK_NAME: &str = "rejoin.lock";
 /// The name of the journal of revocations within the data directory.
 pub(crate) const JOURNAL_NAME: &str = "rejoin.revocations";
+/// The name of the file with the key of MACs within the data directory.
+pub(crate) const INTEGRITY_KEY_NAME: &str = "rejoin.integrity-key";
 /// Connections of the reader pool by default: reads are short, and more would only wait for the same
 /// cores.
 pub(crate) const READERS: u32 = 4;
 
 /// Where data is kept, and how.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct StoreOptions {
     /// The directory that holds the database and its lock; made, with mode 0700, when it is not there.
     pub data_dir: PathBuf,
     /// Connections of the reader pool, at least 1.
@@ -27,7 +29,7 @@ pub struct Options {
     /// Most pages (4 KiB each) that the database may have: bounds the file, not the WAL. `None`: SQLite's own bound.
     pub pages_max: Option<u32>,
     /// How much history is kept.
-    pub history: History,
+    pub history: HistoryRetention,
     /// Bound of the WAL in bytes. Past it [`Writer::wal_past_bound`](crate::store::Writer::wal_past_bound) says so, and
     /// long reads of this process are interrupted.
     pub wal_bytes_max: u64,
@@ -37,7 +39,7 @@ pub struct Options {
     pub strict: bool,
 }
 
-impl Options {
+impl StoreOptions {
     /// The defaults, in `data_dir`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -45,7 +47,7 @@ impl Options {
             readers: READERS,
             synchronous: Synchronous::Full,
             pages_max: None,
-            history: History::default(),
+            history: HistoryRetention::default(),
             wal_bytes_max: limits::WAL_BYTES_MAX,
             read_age_max: limits::READ_AGE_MAX,
             strict: false,
@@ -64,12 +66,12 @@ pub enum Synchronous {
 
 /// How much of each document's history is kept: what both bounds allow. The newest event always is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct History {
+pub struct HistoryRetention {
     pub events_max: u64,
     pub kept: Duration,
 }
 
-impl Default for History {
+impl Default for HistoryRetention {
     fn default() -> Self {
         Self {
             events_max: limits::HISTORY_EVENTS,

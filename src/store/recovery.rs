@@ -24,7 +24,8 @@ pub(crate) struct CommitNote(File);
 
 /// What files of the same format may lack, or have as an earlier release made it: added when they are opened. Nothing
 /// is stored by way of a view, so its text is no part of the format.
-const LATER_OBJECTS: [(&str, &str); 6] = [
+const LATER_OBJECTS: [(&str, &str); 7] = [
+    ("TABLE", "server_place"),
     ("TABLE", "open_mark"),
     ("VIEW", "current_documents"),
     ("VIEW", "readable_events"),
@@ -70,6 +71,8 @@ pub(crate) struct Opened {
     pub note: CommitNote,
     /// What is missing of what a server has stored in it; `None`: nothing.
     pub loss: Option<String>,
+    /// Why it cannot be told which rows somebody else had written before; `None`: it can.
+    pub unproven: Option<String>,
     /// Whether the last server that had it open did not close it.
     pub unclean: bool,
     /// Why nothing can be written; `None`: it can.

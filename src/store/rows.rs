@@ -7,6 +7,7 @@ use bytes::Bytes;
 use memchr::memmem;
 use rusqlite::types::{ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+use serde::de::DeserializeOwned;
 
 use super::error::{StoreError, damaged, is_damage};
 use crate::base::clock::Timestamp;
@@ -42,8 +43,32 @@ impl ToSql for Text<'_> {
 }
 
 /// A column that cannot have been written by us.
-fn strange(column: usize, what: &'static str) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.into())
+pub(crate) fn invalid_column(
+    column: usize,
+    reason: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, reason.into())
+}
+
+/// A text column as `parse` reads it.
+pub(crate) fn parsed<T>(row: &Row<'_>, column: usize, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
+    parse(str_of(row, column)?).ok_or_else(|| invalid_column(column, "not what it should be"))
+}
+
+/// What `read` reads of a column that is not NULL.
+pub(crate) fn optional<'r, T>(
+    row: &'r Row<'_>,
+    column: usize,
+    read: impl FnOnce(&'r Row<'_>, usize) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => read(row, column).map(Some),
+    }
+}
+
+pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(str_of(row, column)?).map_err(|error| invalid_column(column, error))
 }
 
 /// A number that is never negative.
@@ -65,45 +90,27 @@ pub(crate) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
     bytes_of(row.get_ref(column)?, column)
 }
 
-/// The same, where NULL may stand.
-pub(crate) fn optional_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Bytes>> {
-    match row.get_ref(column)? {
-        ValueRef::Null => Ok(None),
-        value => bytes_of(value, column).map(Some),
-    }
-}
-
 fn bytes_of(value: ValueRef<'_>, column: usize) -> rusqlite::Result<Bytes> {
     match value {
         ValueRef::Text(bytes) => Ok(Bytes::copy_from_slice(bytes)),
-        _ => Err(strange(column, "not text")),
+        _ => Err(invalid_column(column, "not text")),
     }
 }
 
 fn str_of<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r str> {
-    row.get_ref(column)?.as_str().map_err(|_| strange(column, "not text"))
+    row.get_ref(column)?.as_str().map_err(|_| invalid_column(column, "not text"))
 }
 
 pub(crate) fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
-    Hash::parse(str_of(row, column)?).ok_or_else(|| strange(column, "not a hash"))
-}
-
-pub(crate) fn optional_hash(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Hash>> {
-    match row.get_ref(column)? {
-        ValueRef::Null => Ok(None),
-        _ => hash(row, column).map(Some),
-    }
+    parsed(row, column, Hash::parse)
 }
 
 pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    Timestamp::parse(str_of(row, column)?).ok_or_else(|| strange(column, "not a time"))
+    parsed(row, column, Timestamp::parse)
 }
 
-pub(crate) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
-    match row.get_ref(column)? {
-        ValueRef::Null => Ok(None),
-        _ => time(row, column).map(Some),
-    }
+pub(crate) fn user(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
+    parsed(row, column, |text| UserId::new(text).ok())
 }
 
 /// The columns of [`meta`], in its order; the table goes by the name `d`.
@@ -121,35 +128,27 @@ pub(crate) fn readable_by(parameter: &str) -> String {
     )
 }
 
-/// A viewer as a parameter. `None`: the owner, who may read everything.
+/// A viewer as a parameter. `None`: the owner, who may read everything. What the viewer's credential reaches is not in
+/// it: whoever asks for a collection asks for what is reached of it.
 pub(crate) fn viewer_column(viewer: &Viewer) -> Option<&str> {
-    match viewer {
-        Viewer::Owner => None,
-        Viewer::User(id) => Some(id.as_str()),
-    }
+    viewer.user().map(UserId::as_str)
 }
 
 /// A document's fixed facts, from the columns [`META`] that begin at `first`.
 pub(crate) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
     let name = DocumentName {
-        collection: Collection::new(str_of(row, first + 1)?).map_err(|_| strange(first + 1, "not a collection"))?,
-        id: DocumentId::new(str_of(row, first + 2)?).map_err(|_| strange(first + 2, "not an id"))?,
+        collection: parsed(row, first + 1, |text| Collection::new(text).ok())?,
+        id: parsed(row, first + 2, |text| DocumentId::new(text).ok())?,
     };
-    let host = match row.get_ref(first + 3)? {
-        ValueRef::Null => None,
-        _ => Some(UserId::new(str_of(row, first + 3)?).map_err(|_| strange(first + 3, "not a user id"))?),
-    };
-    let access = match row.get_ref(first + 4)? {
-        ValueRef::Null => Access::default(),
-        _ => serde_json::from_str(str_of(row, first + 4)?).map_err(|_| strange(first + 4, "not an access rule"))?,
-    };
+    let host = optional(row, first + 3, user)?;
+    let access: Access = optional(row, first + 4, json)?.unwrap_or_default();
     let (created_at, access_seq) = (time(row, first + 5)?, seq(row, first + 6)?);
     Ok(Arc::new(Meta { key: row.get(first)?, name, host, access, access_seq, created_at, volatile: false }))
 }
 
 /// Where a document's kept history begins: the last event that was trimmed, or zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Base {
+pub(crate) struct TrimPoint {
     pub version: Version,
     pub seq: Seq,
     pub hash: Hash,
@@ -159,11 +158,11 @@ pub(crate) struct Base {
 #[derive(Clone, Debug)]
 pub(crate) struct DocumentRow {
     pub meta: Arc<Meta>,
-    pub base: Base,
+    pub base: TrimPoint,
 }
 
 fn document_row(row: &Row<'_>) -> rusqlite::Result<DocumentRow> {
-    let base = Base {
+    let base = TrimPoint {
         version: version(row, META_COLUMNS)?,
         seq: seq(row, META_COLUMNS + 1)?,
         hash: hash(row, META_COLUMNS + 2)?,
@@ -241,7 +240,7 @@ fn verified(row: &Row<'_>, meta: Arc<Meta>, version: Version) -> Result<Event, S
     let name = meta.name.clone();
     let claimed = hash(row, META_COLUMNS + 2)?;
     let body = text(row, META_COLUMNS + 4)?;
-    let Some(previous) = optional_hash(row, META_COLUMNS + 5)? else {
+    let Some(previous) = optional(row, META_COLUMNS + 5, hash)? else {
         let before = Version(version.0.saturating_sub(1));
         return Err(damaged(&name, before, None, "the event is missing").into());
     };

@@ -10,11 +10,11 @@ use crate::document::access::Access;
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
-use crate::store::error::WriteError;
-use crate::store::rows::{self, Base, Text};
+use crate::store::error::{WriteError, WriteResult};
+use crate::store::rows::{self, Text, TrimPoint};
 
 /// The number of the format that this release writes, as in `schema.sql`.
-pub(crate) const FORMAT: i64 = 3;
+pub(crate) const FORMAT: i64 = 4;
 pub(crate) const SCHEMA: &str = include_str!("../../schema.sql");
 
 pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> rusqlite::Result<()> {
@@ -53,12 +53,12 @@ pub(crate) fn access_column(meta: &Meta) -> serde_json::Result<Option<String>> {
 }
 
 /// Writes host and access of the documents that these events change them of.
-pub(crate) fn update_access(conn: &Connection, events: &[Arc<Event>]) -> Result<(), WriteError> {
+pub(crate) fn update_access(conn: &Connection, events: &[Arc<Event>]) -> WriteResult {
     events.iter().filter(|event| event.changes_access()).try_for_each(|event| write_access(conn, &event.meta))
 }
 
 /// Writes host and access of a document.
-pub(crate) fn write_access(conn: &Connection, meta: &Meta) -> Result<(), WriteError> {
+pub(crate) fn write_access(conn: &Connection, meta: &Meta) -> WriteResult {
     let sql = "UPDATE documents SET host = ?2, access = ?3, access_seq = ?4 WHERE key = ?1";
     let access = access_column(meta).map_err(WriteError::other)?;
     let host = meta.host.as_ref().map(|host| host.as_str());
@@ -94,14 +94,15 @@ pub(crate) enum Existing {
 pub(crate) fn insert_snapshot(conn: &Connection, document: &Document, existing: Existing) -> rusqlite::Result<()> {
     let sql = match existing {
         Existing::Keep => {
-            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"
+            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state, mac)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, row_mac('snapshots', ?1, ?2, ?3, ?4, ?5, ?6)) ON CONFLICT DO NOTHING"
         }
         Existing::Replace => {
-            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (document, version) DO UPDATE
+            "INSERT INTO snapshots (document, version, seq, hash, at, checksum, state, mac)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, row_mac('snapshots', ?1, ?2, ?3, ?4, ?5, ?6))
+             ON CONFLICT (document, version) DO UPDATE
              SET seq = excluded.seq, hash = excluded.hash, at = excluded.at, checksum = excluded.checksum,
-                 state = excluded.state"
+                 state = excluded.state, mac = excluded.mac"
         }
     };
     let Document { meta, version, hash, seq, updated_at, state } = document;
@@ -118,15 +119,16 @@ pub(crate) fn insert_snapshot(conn: &Connection, document: &Document, existing: 
     Ok(())
 }
 
-/// What a snapshot's row is checked by. Events carry their chain; a state is only covered by this.
+/// What a snapshot's row is checked by. Events carry their chain; a state is only covered by this, and this by the
+/// row's MAC.
 pub(crate) fn snapshot_checksum(hash: Hash, version: Version, seq: Seq, at: Timestamp, state: Option<&[u8]>) -> Hash {
     let kind = if state.is_some() { "state" } else { "deleted" };
     hash.after(format!("{version} {seq} {at} {kind}").as_bytes()).after(state.unwrap_or_default())
 }
 
 /// Moves the place where a document's kept history begins.
-pub(crate) fn update_base(conn: &Connection, key: i64, base: Base) -> rusqlite::Result<()> {
-    let Base { version, seq, hash } = base;
+pub(crate) fn update_base(conn: &Connection, key: i64, base: TrimPoint) -> rusqlite::Result<()> {
+    let TrimPoint { version, seq, hash } = base;
     let sql = "UPDATE documents SET base_version = ?2, base_seq = ?3, base_hash = ?4 WHERE key = ?1";
     conn.prepare_cached(sql)?.execute((key, rows::int(version.0), rows::int(seq.0), hash.to_string()))?;
     Ok(())

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::client::{ApiError, LocalApi, TIMEOUT};
 use super::node_info::NodeInfo;
-use super::policy::{Member, Policy, Refusal};
+use super::policy::{Policy, PolicyRefusal, TailnetIdentity};
 use super::ranges::{is_loopback, is_tailnet};
 
 /// How long the user of an address, and [`NodeInfo`], are cached.
@@ -57,11 +57,11 @@ pub enum Authentication {
     /// A process of this machine.
     Local,
     /// Somebody of the tailnet who is let in.
-    Member(Arc<Member>),
+    Member(Arc<TailnetIdentity>),
     /// A peer of another network, on a listener that such can reach.
     Anonymous,
     /// A peer that tailscaled knows and the policy does not let in.
-    Refused(Refusal),
+    Refused(PolicyRefusal),
     /// No peer of the tailnet, though it connected to a tailnet address.
     NotInTailnet,
     /// tailscaled gave no answer. The reason is logged and not told to the peer.

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::wire::{Status, WhoIs};
+use super::wire::{TailscaleStatus, WhoIs};
 use crate::net::http_client::{self, HttpClientError};
 
 /// How long one answer may take, connecting included. Measured against a double: 0.1 ms; tailscaled takes a lock that
@@ -103,7 +103,7 @@ impl LocalApi {
     }
 
     /// What this node is and how it is. Cancel safe.
-    pub async fn status(&self) -> Result<Status, ApiError> {
+    pub async fn status(&self) -> Result<TailscaleStatus, ApiError> {
         let bytes = self.get("/localapi/v0/status?peers=false").await?;
         read(&bytes)
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::ranges::is_node;
-use super::wire::Status;
+use super::wire::TailscaleStatus;
 
 /// This node, as tailscaled tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct NodeInfo {
 
 impl NodeInfo {
     /// Reads a status. An address that no node can have is not believed: it would be listened on.
-    pub fn of(status: &Status) -> Self {
+    pub fn of(status: &TailscaleStatus) -> Self {
         let running = status.backend_state == "Running";
         let mut addresses: Vec<IpAddr> = Vec::new();
         if running {

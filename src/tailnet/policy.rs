@@ -30,7 +30,7 @@ pub struct Policy {
 
 /// What the tailnet says of somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct TailnetIdentity {
     /// Stable, unlike the login: the user id, or `tag-<name>`.
     pub user: UserId,
     pub login: String,
@@ -42,7 +42,7 @@ pub struct Member {
     pub why: String,
 }
 
-impl Member {
+impl TailnetIdentity {
     /// Whether this is still who `other` was: the same user with the same rights. What is only displayed may differ.
     pub fn has_same_rights(&self, other: &Self) -> bool {
         (&self.user, self.administrator) == (&other.user, other.administrator)
@@ -51,7 +51,7 @@ impl Member {
 
 /// Why somebody whom tailscaled knows is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum PolicyRefusal {
     /// The key of their node has expired.
     Expired,
     /// Their node is shared with this tailnet, or they are of another one.
@@ -62,7 +62,7 @@ pub enum Refusal {
     Nameless,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for PolicyRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired => f.write_str("the key of your node has expired; sign in to the tailnet again"),
@@ -90,14 +90,14 @@ pub(crate) fn tag_user(tag: &str) -> Option<UserId> {
 
 impl Policy {
     /// Says who somebody is, of whom tailscaled told `found`. Error: why they are not let in.
-    pub fn authorize(&self, home: &NodeInfo, found: &WhoIs) -> Result<Member, Refusal> {
+    pub fn authorize(&self, home: &NodeInfo, found: &WhoIs) -> Result<TailnetIdentity, PolicyRefusal> {
         let node = &found.node;
         if node.expired {
-            return Err(Refusal::Expired);
+            return Err(PolicyRefusal::Expired);
         }
         let shared = is_shared(home, found);
         if shared && !self.shared_nodes {
-            return Err(Refusal::Shared);
+            return Err(PolicyRefusal::Shared);
         }
         let (user, login) = self.identify(found)?;
         let grant = self.administration(home, found, &user);
@@ -105,23 +105,23 @@ impl Policy {
         let from = if shared { "shared with this tailnet" } else { "of this tailnet" };
         let role = grant.as_deref().unwrap_or("no administrator");
         let why = format!("{whose}, on a node {from}; {role}");
-        Ok(Member { user, login, node: node_name(found), administrator: grant.is_some(), why })
+        Ok(TailnetIdentity { user, login, node: node_name(found), administrator: grant.is_some(), why })
     }
 
     /// User id and login: the person's, or the tag's. Of several tags that are let in it is the one that is named first
     /// in the configuration, those of administrators before others.
-    fn identify(&self, found: &WhoIs) -> Result<(UserId, String), Refusal> {
+    fn identify(&self, found: &WhoIs) -> Result<(UserId, String), PolicyRefusal> {
         let tags = &found.node.tags;
         if !tags.is_empty() {
             let known: Vec<UserId> = tags.iter().filter_map(|tag| tag_user(tag)).collect();
             let user = self.administrators.iter().chain(&self.tags).find(|user| known.contains(user));
-            let user = user.ok_or_else(|| Refusal::Tagged(tags.iter().map(|tag| display(tag)).collect()))?;
+            let user = user.ok_or_else(|| PolicyRefusal::Tagged(tags.iter().map(|tag| display(tag)).collect()))?;
             let login = tags.iter().find(|tag| tag_user(tag).as_ref() == Some(user));
             return Ok((user.clone(), login.map(|tag| display(tag)).unwrap_or_default()));
         }
         let profile = &found.user_profile;
         let id = Some(profile.id).filter(|id| *id > 0).and_then(|id| UserId::new(&id.to_string()).ok());
-        Ok((id.ok_or(Refusal::Nameless)?, display(&profile.login_name)))
+        Ok((id.ok_or(PolicyRefusal::Nameless)?, display(&profile.login_name)))
     }
 
     /// Why somebody is an administrator, if they are.

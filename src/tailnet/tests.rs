@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use super::node_info::NodeInfo;
-use super::policy::{Member, Policy, Refusal, tag_user};
+use super::policy::{Policy, PolicyRefusal, TailnetIdentity, tag_user};
 use super::ranges::{is_loopback, is_node, is_tailnet};
-use super::wire::{Status, WhoIs};
+use super::wire::{TailscaleStatus, WhoIs};
 use crate::base::ids::UserId;
 
 macro_rules! shape {
@@ -74,13 +74,13 @@ fn a_node_is_read_from_its_status() {
     let headscale = NodeInfo::of(&shape!("status-headscale"));
     assert_eq!((headscale.domain.as_str(), headscale.names.len()), ("mesh.example.net", 2));
 
-    let nothing = NodeInfo::of(&serde_json::from_str::<Status>("{}").unwrap());
+    let nothing = NodeInfo::of(&serde_json::from_str::<TailscaleStatus>("{}").unwrap());
     assert_eq!((nothing.addresses.len(), nothing.tun, nothing.owner), (0, false, None));
 }
 
 #[test]
 fn an_address_that_no_node_can_have_is_not_believed() {
-    let mut status: Status = shape!("status");
+    let mut status: TailscaleStatus = shape!("status");
     status.tailscale_ips =
         ["0.0.0.0", "::", "10.0.0.1", "127.0.0.1", "100.100.100.100", "100.100.1.2", "::ffff:100.100.1.2"]
             .map(|address| address.parse().unwrap())
@@ -96,8 +96,8 @@ fn check(
     policy: &Policy,
     home: &NodeInfo,
     found: &WhoIs,
-    expected: Result<(&str, &str, bool), Refusal>,
-) -> Option<Member> {
+    expected: Result<(&str, &str, bool), PolicyRefusal>,
+) -> Option<TailnetIdentity> {
     let member = policy.authorize(home, found);
     let told = member.as_ref().map(|member| (member.user.as_str(), member.login.as_str(), member.administrator));
     assert_eq!(told, expected.as_ref().copied(), "{member:?}");
@@ -153,7 +153,7 @@ fn administrators_are_named_by_user_id_or_tag_or_granted_by_the_tailnet() {
 #[test]
 fn a_tagged_node_is_its_tag_and_needs_leave() {
     let found: WhoIs = shape!("whois-tagged");
-    let refused = || Err(Refusal::Tagged(vec!["tag:ci".to_owned(), "tag:bots".to_owned()]));
+    let refused = || Err(PolicyRefusal::Tagged(vec!["tag:ci".to_owned(), "tag:bots".to_owned()]));
     check(&Policy::default(), &home(), &found, refused());
     check(&Policy { tags: users(&["tag-other"]), ..Policy::default() }, &home(), &found, refused());
     check(
@@ -186,31 +186,31 @@ fn nodes_of_other_tailnets_need_leave() {
     let allowing = Policy { shared_nodes: true, ..Policy::default() };
     for found in [shape!("whois-shared-in"), shape!("whois-sharee"), shape!("whois-other-tailnet")] {
         let found: WhoIs = found;
-        check(&Policy::default(), &home(), &found, Err(Refusal::Shared));
+        check(&Policy::default(), &home(), &found, Err(PolicyRefusal::Shared));
         let eve = check(&allowing, &home(), &found, Ok(("5005", "eve@example.com", false))).unwrap();
         assert!(eve.why.contains("shared with this tailnet"), "{}", eve.why);
     }
     // A domain that only ends like ours is not ours, and where ours is not known nothing is.
     let mut found: WhoIs = shape!("whois-person");
     found.node.name = "laptop.evil-tail1a2b.ts.net.".to_owned();
-    check(&Policy::default(), &home(), &found, Err(Refusal::Shared));
-    check(&Policy::default(), &NodeInfo::default(), &shape!("whois-person"), Err(Refusal::Shared));
+    check(&Policy::default(), &home(), &found, Err(PolicyRefusal::Shared));
+    check(&Policy::default(), &NodeInfo::default(), &shape!("whois-person"), Err(PolicyRefusal::Shared));
 }
 
 #[test]
 fn who_has_no_good_key_or_no_name_is_not_let_in() {
     let lax = Policy { shared_nodes: true, ..Policy::default() };
-    check(&lax, &home(), &shape!("whois-expired"), Err(Refusal::Expired));
-    check(&lax, &home(), &shape!("whois-null"), Err(Refusal::Nameless));
-    check(&lax, &home(), &WhoIs::default(), Err(Refusal::Nameless));
+    check(&lax, &home(), &shape!("whois-expired"), Err(PolicyRefusal::Expired));
+    check(&lax, &home(), &shape!("whois-null"), Err(PolicyRefusal::Nameless));
+    check(&lax, &home(), &WhoIs::default(), Err(PolicyRefusal::Nameless));
     for id in [0, -1, i64::MIN] {
         let mut found: WhoIs = shape!("whois-person");
         found.user_profile.id = id;
-        check(&lax, &home(), &found, Err(Refusal::Nameless));
+        check(&lax, &home(), &found, Err(PolicyRefusal::Nameless));
     }
     // Not even when the owner is as nameless.
     let nameless = NodeInfo { owner: NodeInfo::of(&shape!("status-starting")).owner, ..home() };
-    check(&lax, &nameless, &shape!("whois-null"), Err(Refusal::Nameless));
+    check(&lax, &nameless, &shape!("whois-null"), Err(PolicyRefusal::Nameless));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn what_is_of_another_type_is_an_error_and_not_a_default() {
         assert!(serde_json::from_str::<WhoIs>(text).is_err(), "{text}");
     }
     for text in ["{\"TUN\":\"no\"}", "{\"TailscaleIPs\":[\"100.64.0.1/32\"]}", "{\"TailscaleIPs\":[null]}"] {
-        assert!(serde_json::from_str::<Status>(text).is_err(), "{text}");
+        assert!(serde_json::from_str::<TailscaleStatus>(text).is_err(), "{text}");
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// `status?peers=false`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Status {
+pub struct TailscaleStatus {
     /// Whether tailnet traffic goes through an interface of the kernel. False: tailscaled makes connections of its own,
     /// from this machine's loopback address, for those that come from the tailnet.
     #[serde(rename = "TUN")]

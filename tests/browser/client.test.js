@@ -1,8 +1,8 @@
 // The client in a real browser, against the real server.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 import { launch } from './support/chromium.js';
 import { load, openPage, openTab, serveSources, until } from './support/client.js';
@@ -413,17 +413,16 @@ test('a page that slept looks whether its connection is alive', async (t) => {
 });
 
 test('the initiative tracker: phones at a table share it, and one without a network catches up', async (t) => {
-  const server = await Server.start(t);
-  const html = readFileSync(new URL('../../examples/initiative.html', import.meta.url), 'utf8');
+  const example = fileURLToPath(new URL('../../examples/initiative', import.meta.url));
+  const server = await Server.start(t, 0, ['--public', example]);
   const phones = [];
   for (let count = 0; count < 2; count += 1) {
     const context = await browser.newContext({ viewport: { width: 390, height: 844 }, isMobile: true });
     t.after(() => context.close());
     await serveSources(context);
-    await context.route('**/initiative.html', (route) => route.fulfill({ contentType: 'text/html', body: html }));
     const phone = await context.newPage();
     phone.setDefaultTimeout(20_000);
-    await phone.goto(`${server.url}/initiative.html#friday`);
+    await phone.goto(`${server.url}/#friday`);
     await phone.getByText('● live').waitFor();
     phones.push(phone);
   }

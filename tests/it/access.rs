@@ -163,7 +163,12 @@ async fn access_and_host_must_be_what_they_can_be() {
     for host in [json!(""), json!("a b"), json!(7), json!("@owner"), json!("x".repeat(65))] {
         create(&server, None, json!({ "id": "g1", "state": {}, "host": host })).await.problem(400, "invalid-request");
     }
-    for user in ["", "a b", "@owner", "-x", "über", "owner", "host"] {
+    for host in ["Owner", "OWNER", "host", "Host"] {
+        let body = json!({ "id": "g1", "state": {}, "host": host });
+        let problem = create(&server, None, body).await.problem(400, "invalid-request");
+        assert_eq!(problem["errors"][0]["field"], "host", "{problem}");
+    }
+    for user in ["", "a b", "@owner", "-x", "über", "owner", "host", "Owner", "OWNER", "hosT"] {
         let reply = server.tell("POST", "/api/v1/sessions", &[], json!({ "user": user })).await;
         reply.problem(400, "invalid-request");
     }

@@ -19,11 +19,29 @@ fn database(server: &Process) -> Connection {
 
 /// Bytes of all rows and index entries of what games consist of, beside the state.
 fn overhead(server: &Process, state: &Value) -> i64 {
-    let sql = "SELECT sum(s.payload) FROM dbstat s JOIN sqlite_schema m ON m.name = s.name WHERE m.tbl_name IN
-               ('documents', 'events', 'snapshots', 'idempotency_keys', 'games', 'seats', 'reconnect_tokens',
-                'reconnect_answers', 'moves')";
-    let stored: i64 = database(server).query_row(sql, [], |row| row.get(0)).unwrap();
-    stored - i64::try_from(state.to_string().len()).unwrap()
+    let tables = [
+        "documents",
+        "events",
+        "snapshots",
+        "idempotency_keys",
+        "games",
+        "seats",
+        "reconnect_tokens",
+        "reconnect_answers",
+        "moves",
+    ];
+    let database = database(server);
+    let sum = |sql: &str| -> i64 { database.query_row(sql, [], |row| row.get(0)).unwrap() };
+    let bytes_of = |table: &str| {
+        let payload = "SELECT coalesce(sum(s.payload), 0) FROM dbstat s JOIN sqlite_schema m ON m.name = s.name";
+        let stored = sum(&format!("{payload} WHERE m.tbl_name = '{table}'"));
+        // What a row pays for being told when somebody else changes it is no history.
+        let has_mac = format!("SELECT count(*) FROM pragma_table_info('{table}') WHERE name = 'mac'");
+        let macs =
+            if sum(&has_mac) == 0 { 0 } else { sum(&format!("SELECT coalesce(sum(length(mac)), 0) FROM {table}")) };
+        stored - macs
+    };
+    tables.into_iter().map(bytes_of).sum::<i64>() - i64::try_from(state.to_string().len()).unwrap()
 }
 
 fn kept(server: &Process) -> (i64, i64) {

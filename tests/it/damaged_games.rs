@@ -165,8 +165,10 @@ async fn of_a_game_without_a_good_version_the_problem_says_so() {
 async fn the_clean_up_removes_a_damaged_game_that_is_over() {
     let (server, ..) = damaged(BODY_OF_4).await;
     server.ask("POST", &format!("{G1}/complete"), &[]).await.expect(200);
+    let database = database(&server);
+    rejoin::internals::store::write_as_server(&database, &server.data_dir().join("rejoin.db")).unwrap();
     for aged in ["UPDATE games SET completed_at = ?1", "UPDATE events SET at = ?1"] {
-        assert!(database(&server).execute(aged, ["2020-01-01T00:00:00.000Z"]).unwrap() > 0);
+        assert!(database.execute(aged, ["2020-01-01T00:00:00.000Z"]).unwrap() > 0);
     }
     let record = server.tell("POST", "/api/v1/admin/jobs/games-cleanup/run", &[], "{}").await.expect(200).body;
     assert_eq!((&record["counts"]["completed"], &record["counts"]["failed"]), (&json!(1), &json!(0)), "{record}");

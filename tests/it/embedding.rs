@@ -337,7 +337,9 @@ async fn an_engine_that_ends_by_a_bug_is_noticed() {
     let (_, written) = server.put("notes/n", json!({ "n": 1 })).await;
     trap.0.store(true, Ordering::Relaxed);
     assert_problem(&server.put("notes/n", json!({ "n": 2 })).await, 503, "storage-unavailable");
-    tokio::time::timeout(Duration::from_secs(10), server.server.failed()).await.expect("whoever runs it learns of it");
+    tokio::time::timeout(Duration::from_secs(10), server.server.wait_for_engine_failure())
+        .await
+        .expect("whoever runs it learns of it");
     let ready = server.client.get(format!("{}/readyz", server.url)).send().await.unwrap();
     assert_eq!(ready.status(), 503);
     assert_eq!(server.get("notes/n").await.1, written, "reading needs no engine");

@@ -6,7 +6,7 @@ use rejoin::utoipa_axum::routes;
 use rejoin::{Config, Feature, Kind, ProblemType, Routes, Server, StartError, utoipa};
 use serde_json::{Value, json};
 
-use crate::support::Process;
+use crate::support::{Follower, Process};
 
 /// The program of an example, built.
 fn example(name: &str) -> std::path::PathBuf {
@@ -77,6 +77,21 @@ async fn its_call_is_described_its_job_runs_and_its_table_is_read_with_sqlite3()
     assert_eq!(call["operationId"], "listHighscores", "{call}");
     assert_eq!(description["components"]["schemas"]["Score"]["properties"]["score"]["type"], "integer");
     server.ask("POST", "/api/v1/highscores", &[]).await.problem(405, "method-not-allowed");
+    let tag = json!({ "name": "highscores", "description": "The best score of each player." });
+    assert!(description["tags"].as_array().unwrap().contains(&tag), "{}", description["tags"]);
+    assert_eq!(description["components"]["schemas"]["Problem"]["properties"]["scoreMax"]["type"], "integer");
+    for (path, method) in [
+        ("/api/v1/{collection}", "post"),
+        ("/api/v1/{collection}/{id}", "put"),
+        ("/api/v1/{collection}/{id}", "delete"),
+        ("/api/v1/{collection}/{id}/sync", "post"),
+        ("/api/v1/batch", "post"),
+    ] {
+        let refused = &description["paths"][path][method]["responses"]["422"];
+        let schema = &refused["content"]["application/problem+json"]["schema"]["allOf"];
+        let types = schema[1]["properties"]["type"]["enum"].as_array().unwrap();
+        assert!(types.contains(&json!("/problems/score-impossible")), "{method} {path}: {refused}");
+    }
 
     let operations = |from: usize| {
         let puts = (from..from + 60).map(|number| {
@@ -96,6 +111,36 @@ async fn its_call_is_described_its_job_runs_and_its_table_is_read_with_sqlite3()
     let conn = rusqlite::Connection::open(database).unwrap();
     let least: i64 = conn.query_row("SELECT min(score) FROM highscores_best", (), |row| row.get(0)).unwrap();
     assert_eq!(least, 20);
+}
+
+/// A feature may come to a database that has documents under the word of its calls.
+#[tokio::test]
+async fn in_a_collection_that_a_feature_reserves_nothing_is_created_and_what_is_there_stays() {
+    let mut server = Process::start(&[]);
+    let (document, stream) = ("/api/v1/highscores/h1", "/api/v1/stream?doc=highscores/h1");
+    assert_eq!(server.put(document, &json!({ "of": "before" })).await.0, 201);
+    assert_eq!(server.terminate().code(), Some(0));
+    server.start_again_as(&example("highscores"));
+
+    assert_eq!(server.get(document).await.1["state"], json!({ "of": "before" }));
+    assert_eq!(list(&server).await, json!([]), "the feature's own call is where the collection's was");
+    let batch = |operation: Value| json!({ "operations": [operation] }).to_string();
+    let change = json!({ "op": "patch", "collection": "highscores", "id": "h1", "patch": { "of": "now" } });
+    server.tell("POST", "/api/v1/batch", &[], &batch(change)).await.expect(200);
+    let mut follower = Follower::connect(&format!("{}{stream}", server.url), None, None).await.unwrap();
+    assert_eq!(follower.expect("snapshot").await.data["documents"][0]["state"], json!({ "of": "now" }));
+
+    for id in ["h2", "h1"] {
+        let create = json!({ "op": "create", "collection": "highscores", "id": id, "state": {} });
+        let problem = server.tell("POST", "/api/v1/batch", &[], &batch(create)).await;
+        let (status, slug) = if id == "h1" { (409, "already-exists") } else { (400, "invalid-request") };
+        problem.problem(status, slug);
+    }
+    let problem = server.tell("PUT", "/api/v1/highscores/h2", &[], r#"{"state":{}}"#).await;
+    assert_eq!(problem.problem(400, "invalid-request")["errors"][0]["field"], "collection");
+    server.tell("DELETE", document, &[], "").await.expect(200);
+    server.tell("PUT", document, &[], r#"{"state":{}}"#).await.problem(400, "invalid-request");
+    assert_eq!(server.terminate().code(), Some(0));
 }
 
 static NOT_FOUND: ProblemType =
@@ -128,6 +173,10 @@ async fn a_feature_that_does_not_go_together_with_the_others_is_refused_at_the_s
         (Feature::new("claps").tables("CREATE TABLE each (a)"), "the feature 'claps': its tables: "),
         (Feature::new("claps").tables("DROP TABLE games"), "the feature 'claps': its tables: it makes or changes"),
         (Feature::new("claps").problem(&NOT_FOUND), "the problem type 'not-found': another problem type has this slug"),
+        (
+            Feature::new("claps").reserves(&["Claps!"]),
+            "the feature 'claps': it reserves 'Claps!': a collection is 1 to 63",
+        ),
         (
             Feature::new("claps").routes(Routes::new().routes(routes!(health))),
             "the feature 'claps': its routes: another has GET /healthz",

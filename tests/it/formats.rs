@@ -5,15 +5,16 @@ use serde_json::json;
 
 use crate::support::Process;
 
-/// Dumps of files as servers of those formats left them.
-const FILES: [(u8, &str); 2] =
-    [(1, include_str!("../fixtures/format-1.sql")), (2, include_str!("../fixtures/format-2.sql"))];
-/// Of the newest event in each.
-const HASH: &str = "2bd384a63d92b0874a7e60999fae4c1c3733bdb386847ea234f0fa7ea8ffe886";
+/// Dumps of files as servers of those formats left them, with the hash of the newest event in each.
+const FILES: [(u8, &str, &str); 3] = [
+    (1, include_str!("../fixtures/format-1.sql"), "2bd384a63d92b0874a7e60999fae4c1c3733bdb386847ea234f0fa7ea8ffe886"),
+    (2, include_str!("../fixtures/format-2.sql"), "2bd384a63d92b0874a7e60999fae4c1c3733bdb386847ea234f0fa7ea8ffe886"),
+    (3, include_str!("../fixtures/format-3.sql"), "456f35a9c42a0b8faeb2067ff093de1edbbb3e31139f676204a23326d209ce50"),
+];
 
 #[tokio::test]
 async fn a_file_of_an_earlier_format_is_brought_up_to_this_one_and_verifies() {
-    for (format, dump) in FILES {
+    for (format, dump, hash) in FILES {
         let mut server = Process::start(&["--reconciliation-scrub-kib", "65536"]);
         assert!(server.terminate().success());
         let path = server.data_dir().join("rejoin.db");
@@ -28,7 +29,7 @@ async fn a_file_of_an_earlier_format_is_brought_up_to_this_one_and_verifies() {
         let (status, game) = server.get("/api/v1/games/g1").await;
         assert_eq!(
             (status, &game["version"], &game["hash"]),
-            (200, &json!(10), &json!(HASH)),
+            (200, &json!(10), &json!(hash)),
             "format {format}: {game}"
         );
         assert_eq!(game["state"], json!({ "round": 8, "keyed": true }));
@@ -40,7 +41,17 @@ async fn a_file_of_an_earlier_format_is_brought_up_to_this_one_and_verifies() {
         assert!(verdicts.iter().all(|verdict| verdict["status"] == "verified"), "format {format}: {verdicts:?}");
         let before = &server.get("/reconciliation/audit").await.1["items"];
         assert!(before.as_array().unwrap().len() > verdicts.len(), "the audit of then is there: {before}");
+        let (_, ready) = server.get("/readyz").await;
+        assert_eq!(ready["storage"].get("warning"), None, "format {format}: {ready}");
         assert!(server.terminate().success());
+        let conn = Connection::open(&path).unwrap();
+        for table in ["documents", "snapshots", "idempotency_keys", "games", "seats", "sessions"] {
+            let count = |what: &str| -> i64 {
+                conn.query_row(&format!("SELECT {what} FROM {table}"), [], |row| row.get(0)).unwrap()
+            };
+            assert!(count("count(*)") > 0, "format {format}: {table}");
+            assert_eq!(count("count(*)"), count("count(mac)"), "format {format}: {table}");
+        }
         let now: i64 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         assert_eq!(now, fresh);
     }

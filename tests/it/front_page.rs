@@ -5,7 +5,7 @@ use std::process::Command;
 use rejoin::{Action, Actor, Config, Rejection, Rules, Server};
 use serde_json::{Value, json};
 
-use crate::support::{Process, send};
+use crate::support::{AS, Process, send};
 
 /// The commands of the page, each on one line, as a shell gets them.
 fn commands(page: &str) -> Vec<String> {
@@ -73,6 +73,42 @@ async fn the_commands_of_the_front_page_work_on_a_server_with_rules() {
     let made = made.unwrap();
     assert_eq!(made.status(), 201, "{create}");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn the_front_page_tells_administrators_what_there_is_and_who_is_connected() {
+    let server = Process::start(&[]);
+    let page = server.ask("GET", "/_/", &[]).await.expect(200).text;
+    assert!(page.contains("no documents yet") && page.contains("Nobody follows"), "{page}");
+    for (path, n) in
+        [("/api/v1/games/g1", 1), ("/api/v1/games/g2", 2), ("/api/v1/games/g3", 3), ("/api/v1/notes/n1", 4)]
+    {
+        assert_eq!(server.put(path, &json!({ "n": n })).await.0, 201);
+    }
+    server.ask("DELETE", "/api/v1/games/g2", &[]).await.expect(200);
+    server.ask("DELETE", "/api/v1/notes/n1", &[]).await.expect(200);
+    let access = json!({ "read": "everyone" });
+    server.tell("PUT", "/api/v1/games/g1/access", &[], access).await;
+    let following = server.request("GET", "/api/v1/games/g1/events").header("accept", "text/event-stream");
+    let mut following = following.send().await.unwrap();
+    following.chunk().await.unwrap().unwrap();
+    for path in ["/", "/_/"] {
+        let reply = server.ask("GET", path, &[]).await.expect(200);
+        assert!(reply.text.contains("<a href=\"/api/v1/games\">games</a></td><td>2</td>"), "{}", reply.text);
+        assert!(reply.text.contains("<a href=\"/api/v1/notes\">notes</a></td><td>0</td>"), "{}", reply.text);
+        assert!(reply.text.contains("<li>the owner of this server: 1 stream</li>"), "{}", reply.text);
+        assert_eq!(reply.header("cache-control"), "no-store");
+        // Others are told what this is, and nothing of what there is.
+        let other = server.ask("GET", path, &[(AS, "bob")]).await.expect(200);
+        assert!(!other.text.contains("Collections") && !other.text.contains("/api/v1/notes\""), "{}", other.text);
+    }
+}
+
+#[tokio::test]
+async fn the_description_can_be_read_by_people() {
+    let server = Process::start(&[]);
+    let text = server.ask("GET", "/openapi.json", &[]).await.expect(200).text;
+    assert!(text.starts_with("{\n  \"openapi\": \"3.1.0\",\n"), "{}", &text[..60]);
 }
 
 #[tokio::test]

@@ -261,7 +261,10 @@ async fn a_rescue_is_refused_with_the_reason_and_leaves_nothing_behind() {
     let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
-    assert_eq!(names, ["rejoin.db", "rejoin.db-shm", "rejoin.db-wal", "rejoin.lock", "rejoin.revocations"]);
+    assert_eq!(
+        names,
+        ["rejoin.db", "rejoin.db-shm", "rejoin.db-wal", "rejoin.integrity-key", "rejoin.lock", "rejoin.revocations"]
+    );
     refused(rescue(&server, &format!("{to}.again")).await, "storage works");
 }
 

@@ -169,6 +169,13 @@ fn the_log_is_set_in_the_ways_that_people_know() {
         (&["--log", "error"], &[("RUST_LOG", "debug")], "error", "--log"),
         (&["-v"], &[("RUST_LOG", "error"), ("REJOIN_LOG", "warn")], "debug", "-v"),
         (&[], &[("RUST_LOG", "")], "info", "default"),
+        // A module that is named turns nothing else off, and other programs take it without a level.
+        (&[], &[("RUST_LOG", "hyper")], "info,hyper=trace", "RUST_LOG"),
+        (&[], &[("RUST_LOG", "hyper,h2::codec")], "info,hyper=trace,h2::codec=trace", "RUST_LOG"),
+        (&[], &[("RUST_LOG", "hyper=debug")], "info,hyper=debug", "RUST_LOG"),
+        (&[], &[("RUST_LOG", "off,hyper=debug")], "off,hyper=debug", "RUST_LOG"),
+        (&["--log", "hyper=debug"], &[], "info,hyper=debug", "--log"),
+        (&["--log", "rejoin"], &[], "info,rejoin", "--log"),
     ] {
         let (code, text) = checked(flags_given, environment);
         let line = text.lines().find(|line| line.starts_with("log = ")).unwrap_or_else(|| panic!("{text}"));
@@ -185,6 +192,11 @@ fn variables_that_nobody_knows_are_refused_and_empty_ones_are_not_set() {
     refused(&[], &[("REJOIN_HISTORY_EVENT", "5")], None, &["REJOIN_HISTORY_EVENT", "REJOIN_HISTORY_EVENTS"]);
     refused(&[], &[("REJOIN_depth_max", "5")], None, &["REJOIN_depth_max", "REJOIN_DEPTH_MAX"]);
     refused(&["--check-config"], &[("REJOIN_COLOUR", "red")], None, &["REJOIN_COLOUR"]);
+    for (name, meant) in
+        [("URL", "LISTEN"), ("HOST", "LISTEN"), ("DATABASE_URL", "DATA_DIR"), ("LOGLEVEL", "LOG"), ("CONFG", "CONFIG")]
+    {
+        refused(&[], &[(&format!("REJOIN_{name}"), "x")], None, &[&format!("did you mean 'REJOIN_{meant}'?")]);
+    }
     let empty = [
         "DEPTH_MAX",
         "LISTEN",
@@ -201,6 +213,8 @@ fn variables_that_nobody_knows_are_refused_and_empty_ones_are_not_set() {
     let (code, text) = checked(&[], &environment);
     assert_eq!(code, 0, "{text}");
     assert_eq!(text, checked(&[], &[]).1);
+    let (code, text) = checked(&["--config", ""], &[]);
+    assert_eq!((code, text), (0, checked(&[], &[]).1));
     // The variables that other commands take are known.
     assert_eq!(checked(&[], &[("REJOIN_SESSION", "secret")]).0, 0);
 }
@@ -216,6 +230,10 @@ fn a_number_out_of_range_is_refused_with_its_range() {
         (&["--depth-max", "5.5"], "1 to 100"),
         (&["--heartbeat-seconds", "3600"], "1 to 60"),
         (&["--history-days", "0"], "1 to 36500"),
+        (&["--history-days", "-1"], "'-1' is too small; it must be 1 to 36500"),
+        (&["--history-days", "99999999999999999999"], "is too large; it must be 1 to 36500"),
+        (&["--history-events", "99999999999999999999"], "is too large; it must be at least"),
+        (&["--history-days", "-"], "'-' is not a whole number; it must be 1 to 36500"),
         (&["--snapshot-ratio", "0"], "0.01 to 100"),
         (&["--snapshot-ratio", "x"], "0.01 to 100"),
         (&["--port", "65536"], "0 to 65535"),
@@ -233,6 +251,11 @@ fn a_number_out_of_range_is_refused_with_its_range() {
     refused(&[], &[], Some("depth-max = 101"), &["rejoin.toml", "depth-max", "1 to 100"]);
     refused(&[], &[], Some("depth-max = -1"), &["rejoin.toml", "depth-max", "1 to 100"]);
     refused(&[], &[], Some("history-events = 0"), &["rejoin.toml", "history-events", "at least 1"]);
+    refused(&[], &[], Some("history-days = -1"), &["rejoin.toml: history-days: '-1' is too small; it must be 1 to"]);
+    let huge = refused(&[], &[], Some("\nhistory-days = 99999999999999999999"), &["line 2", "too large"]);
+    assert!(!huge.contains("i128"), "{huge}");
+    refused(&[], &[], Some("history-days = 2.5"), &["history-days: must be a whole number"]);
+    refused(&[], &[], Some("history-days = 1e300"), &["history-days", "1 to 36500"]);
 }
 
 #[test]
@@ -244,6 +267,10 @@ fn names_that_are_nearly_right_get_the_right_one() {
     let far = refused(&[], &[], Some("colour = 5"), &["there is no option 'colour'"]);
     assert!(!far.contains("did you mean"), "{far}");
     refused(&["--dept-max", "5"], &[], None, &["--depth-max"]);
+    refused(&[], &[], Some("port = 7"), &["there is no option 'port'; did you mean 'listen'?"]);
+    refused(&[], &[], Some("[flagss]\ngames-persistence = true"), &["no section 'flagss'; did you mean 'flags'?"]);
+    refused(&[], &[], Some("[Flags]\ngames-persistence = true"), &["no section 'Flags'; it is called 'flags'"]);
+    refused(&[], &[], Some("[server]\nlisten = '127.0.0.1:1'"), &["no section 'server'; options stand at the top"]);
 }
 
 #[test]

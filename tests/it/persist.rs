@@ -48,8 +48,10 @@ fn bytes(server: &Process, id: &str) -> i64 {
 async fn complete(server: &Process, id: &str, at: &str) {
     let (status, answer) = server.post(&format!("/api/v1/games/{id}/complete"), &json!({})).await;
     assert!((200..300).contains(&status), "{status} {answer}");
+    let database = database(server);
+    rejoin::internals::store::write_as_server(&database, &server.data_dir().join("rejoin.db")).unwrap();
     assert_eq!(
-        database(server)
+        database
             .execute(
                 "UPDATE games SET completed_at = ?1 WHERE completed_at > ?1 AND document =
         (SELECT key FROM documents WHERE id = ?2)",

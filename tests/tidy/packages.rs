@@ -23,6 +23,7 @@ const TWICE: &[(&str, &str)] = &[
     ("parking_lot", "r2d2 0.8.10 takes 0.12 itself and 0.13 through scheduled-thread-pool"),
     ("parking_lot_core", "comes with parking_lot"),
     ("syn", "tracing-attributes 0.1 takes 2; at build time only"),
+    ("tower-http", "reqwest takes 0.6; in tests only"),
 ];
 
 /// A package that is built, tests included.

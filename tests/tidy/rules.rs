@@ -87,6 +87,10 @@ pub fn fences(source: &Source) -> Vec<String> {
         let join = |complaint: &String| path.starts_with("src/app") && complaint.ends_with(" axum::Router");
         complaints.extend(http.into_iter().filter(|complaint| !join(complaint)));
     }
+    // `http::response` says which answer has which status.
+    if !within("src/http/") {
+        complaints.extend(complain(source, &[&["http", "StatusCode"], &["hyper", "StatusCode"], &["axum", "http"]]));
+    }
     // `routes!` makes a route together with its description; made by hand it would have none.
     complaints.extend(complain(source, &[&["axum", "routing"]]));
     if path != "src/config.rs" {
@@ -217,6 +221,9 @@ mod tests {
         check(fences, "src/app.rs", "use axum::Router;", 0);
         check(fences, "src/app.rs", "use axum::{Router, body::Body};", 1);
         check(fences, "src/features/games/routes.rs", "use axum::routing::get;", 1);
+        check(fences, "src/features/games/routes.rs", "use http::{HeaderMap, StatusCode};", 1);
+        check(fences, "src/features/games/routes.rs", "fn f() { axum::http::StatusCode::OK }", 1);
+        check(fences, "src/http/a.rs", "use http::StatusCode; use axum::http::StatusCode;", 0);
         check(fences, "src/features/games/routes/description.rs", "use utoipa::ToSchema;", 0);
         check(fences, "src/document/a.rs", "use utoipa::ToSchema; use utoipa_axum::routes;", 2);
         check(fences, "src/config.rs", "fn f() { std::env::args() }", 0);

@@ -1,23 +1,20 @@
 //! Words of features: nothing below `features` knows them.
 
-use std::collections::BTreeSet;
-
 use crate::source::code_and_literals;
 
 /// The words of each feature, in the singular. What the server has whatever features there are is no feature's word:
 /// documents, flags, jobs, limits on requests, and the sessions by which callers are known.
 const WORDS: &[(&str, &[&str])] = &[
     ("client_errors", &["client errors"]),
+    ("encounters", &["encounter", "combatant"]),
     ("games", &["game", "seat", "reconnect"]),
+    ("interactions", &["interaction"]),
     ("reconciliation", &["reconciliation", "scrub", "discrepancy"]),
-    ("usage", &["usage", "quota", "tally", "party", "encounter", "creature"]),
+    ("usage", &["usage", "quota", "tally", "party", "creature"]),
 ];
 
 /// Where features' words do not belong.
 const BELOW: &[&str] = &["base", "document", "net", "store", "live", "tailnet", "engine", "http", "jobs"];
-
-/// Folders that know words of a feature today. None is added: one leaves this list when it is clean.
-pub const LEFT: &[(&str, &str)] = &[("base", "usage"), ("engine", "games"), ("http", "games"), ("http", "usage")];
 
 /// The words that identifiers and texts are made of, in small letters, one space around each: `MaxSeats` and
 /// `max_seats` have two.
@@ -46,24 +43,17 @@ fn found(text: &str) -> Vec<(&'static str, &'static str)> {
     pairs.filter(|(_, word)| has(word)).collect()
 }
 
-/// Words of features below them, but for the folders of `left`, which must know some.
-pub fn check<'a>(texts: impl Iterator<Item = (&'a str, &'a str)>, left: &[(&str, &str)]) -> Vec<String> {
-    let (mut complaints, mut met) = (Vec::new(), BTreeSet::new());
+/// Words of features below them.
+pub fn check<'a>(texts: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+    let mut complaints = Vec::new();
     for (path, text) in texts {
         let Some(folder) = path.strip_prefix("src/").and_then(|path| path.split(['/', '.']).next()) else { continue };
         if !BELOW.contains(&folder) {
             continue;
         }
-        for (feature, word) in found(text) {
-            match left.iter().find(|left| **left == (folder, feature)) {
-                Some(left) => drop(met.replace(left)),
-                None => complaints.push(format!("{path}: '{word}' is a word of {feature}")),
-            }
-        }
+        let complaint = |(feature, word)| format!("{path}: '{word}' is a word of {feature}");
+        complaints.extend(found(text).into_iter().map(complaint));
     }
-    let clean = left.iter().filter(|left| !met.contains(left));
-    complaints
-        .extend(clean.map(|(folder, feature)| format!("{folder}: has no word of {feature}; take it off the list")));
     complaints
 }
 
@@ -72,36 +62,28 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn expect(path: &str, text: &str, left: &[(&str, &str)], expect: &[&str]) {
-        assert_eq!(check([(path, text)].into_iter(), left), expect, "{text}");
+    fn expect(path: &str, text: &str, expect: &[&str]) {
+        assert_eq!(check([(path, text)].into_iter()), expect, "{text}");
     }
 
     #[test]
     fn words_of_features_below_them_are_found() {
         let complaint = "src/store/a.rs: 'seat' is a word of games";
         for text in ["fn f(max_seats: u8) {}", "struct MaxSeats;", "const A: &str = \"a seat\";"] {
-            expect("src/store/a.rs", text, &[], &[complaint]);
-            expect("src/features/games/a.rs", text, &[], &[]);
-            expect("src/app.rs", text, &[], &[]);
+            expect("src/store/a.rs", text, &[complaint]);
+            expect("src/features/games/a.rs", text, &[]);
+            expect("src/app.rs", text, &[]);
         }
-        expect("src/http/a.rs", "enum Party { Parties }", &[], &["src/http/a.rs: 'party' is a word of usage"]);
+        expect("src/http/a.rs", "enum Party { Parties }", &["src/http/a.rs: 'party' is a word of usage"]);
         for text in ["struct ClientErrors;", "\"client-errors\"", "CLIENT_ERRORS"] {
-            expect("src/http.rs", text, &[], &["src/http.rs: 'client errors' is a word of client_errors"]);
+            expect("src/http.rs", text, &["src/http.rs: 'client errors' is a word of client_errors"]);
         }
     }
 
     #[test]
     fn comments_tests_and_other_words_are_none() {
-        expect("src/store/a.rs", "/// A seat.\nfn seated() {} // games", &[], &[]);
-        expect("src/store/a.rs", "#[cfg(test)]\nmod tests { fn f() { g(\"games/g1\") } }", &[], &[]);
-        expect("src/store/a.rs", "let client = f(); let errors = client; struct ClientError;", &[], &[]);
-    }
-
-    #[test]
-    fn a_folder_that_is_clean_leaves_the_list() {
-        let left = [("store", "games")];
-        expect("src/store/a.rs", "fn seats() {}", &left, &[]);
-        let clean = "store: has no word of games; take it off the list";
-        expect("src/store/a.rs", "fn places() {}", &left, &[clean]);
+        expect("src/store/a.rs", "/// A seat.\nfn seated() {} // games", &[]);
+        expect("src/store/a.rs", "#[cfg(test)]\nmod tests { fn f() { g(\"games/g1\") } }", &[]);
+        expect("src/store/a.rs", "let client = f(); let errors = client; struct ClientError;", &[]);
     }
 }

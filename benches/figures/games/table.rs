@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rejoin::Clock;
 use rejoin::internals::DocumentName;
 use rejoin::internals::document::Access;
-use rejoin::internals::document::{Expected, Operation, Request};
+use rejoin::internals::document::{Expected, Request, WriteOperation};
 use rejoin::internals::limits::BATCH_OPERATIONS_MAX;
 use rejoin::internals::store::Synchronous;
 use serde_json::{Value, json};
@@ -72,7 +72,8 @@ pub async fn fill(data_dir: &Path, games: usize, events: u64, clock: Arc<dyn Clo
     let alone = fixture::Alone::start_at(data_dir, Synchronous::Normal, clock)?;
     for number in 0..games {
         let name = DocumentName::new("games", &format!("game-{number}"))?;
-        let mut operations = vec![Operation::Create { state: state(HANDS), host: None, access: Access::default() }];
+        let mut operations =
+            vec![WriteOperation::Create { state: state(HANDS), host: None, access: Access::default() }];
         operations.extend((1..events).map(action));
         let mut operations = operations.into_iter().peekable();
         while operations.peek().is_some() {
@@ -84,9 +85,9 @@ pub async fn fill(data_dir: &Path, games: usize, events: u64, clock: Arc<dyn Clo
     alone.stop().await
 }
 
-fn action(turn: u64) -> Operation {
+fn action(turn: u64) -> WriteOperation {
     let payload = json!({"by": "p3", "amount": turn, "said": "x".repeat(80)});
-    Operation::Action { kind: "raise".to_owned(), payload, patch: Some(fixture::patch(turn).into()) }
+    WriteOperation::Action { kind: "raise".to_owned(), payload, patch: Some(fixture::patch(turn).into()) }
 }
 
 /// Follows a game as a player from a position on, until the stream says that it goes on from there.

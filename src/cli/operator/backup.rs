@@ -10,8 +10,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
-use super::Refusal;
-use super::server::{EXIT_REFUSED, Server, ServerChoice, find};
+use super::CommandFailure;
+use super::server::{EXIT_REFUSED, OperatorClient, ServerChoice, find};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
@@ -21,9 +21,9 @@ use crate::store::file::backup::{BackupProgress, Cancellation, make_backup, path
 
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
-pub(super) fn run(config: &Config, asked: ServerChoice, to: Option<PathBuf>) -> Result<u8, Refusal> {
+pub(super) fn run(config: &Config, asked: ServerChoice, to: Option<PathBuf>) -> Result<u8, CommandFailure> {
     if let Some(to) = to.as_ref().filter(|to| to.exists()) {
-        return Err(Refusal { why: format!("{} is there already", to.display()), code: EXIT_DATA });
+        return Err(CommandFailure { why: format!("{} is there already", to.display()), code: EXIT_DATA });
     }
     let directory = folder(&config.features.get(), &config.data_dir);
     match find(asked, &config.data_dir)? {
@@ -32,22 +32,22 @@ pub(super) fn run(config: &Config, asked: ServerChoice, to: Option<PathBuf>) -> 
     }
 }
 
-fn directly(config: &Config, directory: &Path, to: Option<PathBuf>) -> Result<u8, Refusal> {
+fn directly(config: &Config, directory: &Path, to: Option<PathBuf>) -> Result<u8, CommandFailure> {
     let source = config.data_dir.join(FILE_NAME);
     if !source.is_file() {
         let why = format!("there is no database {}; --data-dir names the server's data", source.display());
-        return Err(Refusal { why, code: EXIT_DATA });
+        return Err(CommandFailure { why, code: EXIT_DATA });
     }
     let to = to.unwrap_or_else(|| path_in(directory, SystemClock.now()));
     let bar = progress_bar();
-    let bytes = make_backup(&source, &to, &Cancellation::default(), |progress| show(&bar, &progress))?;
+    let bytes = make_backup(&source, &to, &Cancellation::default(), |progress| update_progress(&bar, &progress))?;
     bar.finish_and_clear();
     print(&format!("{}\nverified, {bytes} bytes\n", to.display()));
     Ok(0)
 }
 
 /// Has the server make one, waits for its end, and copies the file when it is to be elsewhere.
-fn by_server(server: &Server, directory: &Path, to: Option<PathBuf>) -> Result<u8, Refusal> {
+fn by_server(server: &OperatorClient, directory: &Path, to: Option<PathBuf>) -> Result<u8, CommandFailure> {
     let begun = server.post("/api/v1/admin/backups")?;
     let text = |value: &Value, member: &str| value.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
     let id = text(&begun, "id");
@@ -70,7 +70,7 @@ fn by_server(server: &Server, directory: &Path, to: Option<PathBuf>) -> Result<u
                 Some(item) => break item.clone(),
                 None => {
                     let why = format!("the server's backup has failed: {}", text(run, "error"));
-                    return Err(Refusal { why, code: EXIT_REFUSED });
+                    return Err(CommandFailure { why, code: EXIT_REFUSED });
                 }
             }
         }
@@ -82,7 +82,7 @@ fn by_server(server: &Server, directory: &Path, to: Option<PathBuf>) -> Result<u
     let path = match to {
         None => file,
         Some(to) => {
-            copy(&file, &to).map_err(|error| Refusal {
+            copy(&file, &to).map_err(|error| CommandFailure {
                 why: format!("{} is made, and cannot be copied to {}: {error}", file.display(), to.display()),
                 code: EXIT_DATA,
             })?;
@@ -119,7 +119,7 @@ pub(super) fn progress_bar() -> ProgressBar {
     bar
 }
 
-pub(super) fn show(bar: &ProgressBar, progress: &BackupProgress) {
+pub(super) fn update_progress(bar: &ProgressBar, progress: &BackupProgress) {
     match progress {
         BackupProgress::Copying { bytes_total, .. } => bar.set_message(format!("copying about {bytes_total} bytes")),
         BackupProgress::Verifying { documents, documents_total } => {

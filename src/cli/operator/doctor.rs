@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Refusal;
+use super::CommandFailure;
 use super::server::{ServerChoice, find};
 use crate::base::clock::{Clock as _, SystemClock, Timestamp};
 use crate::cli::{print, runtime};
@@ -36,14 +36,14 @@ const CLOCK_SLACK: Duration = Duration::from_secs(60);
 const EXIT_TO_MEND: u8 = 1;
 
 /// What a look found: what is so, or what is wrong and how to mend it.
-type Found = Result<String, String>;
+type CheckOutcome = Result<String, String>;
 
-type Look = fn(&Known) -> Found;
+type DoctorCheck = fn(&Known) -> CheckOutcome;
 
 /// Runs all looks and says what each found, in their order.
-pub(super) fn run(config: &Config, asked: ServerChoice) -> Result<u8, Refusal> {
+pub(super) fn run(config: &Config, asked: ServerChoice) -> Result<u8, CommandFailure> {
     let known = Known { config: config.clone(), database: config.data_dir.join(FILE_NAME) };
-    let looks: [(&str, Look); 7] = [
+    let looks: [(&str, DoctorCheck); 7] = [
         ("data directory", data_directory),
         ("permissions", permissions),
         ("disk space", disk_space),
@@ -62,7 +62,7 @@ pub(super) fn run(config: &Config, asked: ServerChoice) -> Result<u8, Refusal> {
     let (data_dir, listen) = (config.data_dir.clone(), config.clone());
     thread::spawn(move || drop(sender.send((looks.len(), port(&listen, asked, &data_dir)))));
     let names: Vec<&str> = looks.iter().map(|(name, _)| *name).chain(["port"]).collect();
-    let mut found: Vec<Option<Found>> = vec![None; names.len()];
+    let mut found: Vec<Option<CheckOutcome>> = vec![None; names.len()];
     let end = Instant::now() + PATIENCE;
     while found.iter().any(Option::is_none) {
         match answers.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -96,7 +96,7 @@ struct Known {
     database: PathBuf,
 }
 
-fn data_directory(known: &Known) -> Found {
+fn data_directory(known: &Known) -> CheckOutcome {
     let directory = &known.config.data_dir;
     let shown = directory.display();
     match fs::metadata(directory) {
@@ -113,7 +113,7 @@ fn data_directory(known: &Known) -> Found {
     }
 }
 
-fn permissions(known: &Known) -> Found {
+fn permissions(known: &Known) -> CheckOutcome {
     let mut open = Vec::new();
     for path in [known.config.data_dir.clone(), known.database.clone()] {
         let Ok(found) = fs::metadata(&path) else { continue };
@@ -128,7 +128,7 @@ fn permissions(known: &Known) -> Found {
     }
 }
 
-fn disk_space(known: &Known) -> Found {
+fn disk_space(known: &Known) -> CheckOutcome {
     let directory = folder(&known.config.features.get(), &known.config.data_dir);
     match check_room(&known.database, &directory) {
         Ok(bytes) => Ok(format!("there is room for a backup of {bytes} bytes")),
@@ -137,7 +137,7 @@ fn disk_space(known: &Known) -> Found {
     }
 }
 
-fn database(known: &Known) -> Found {
+fn database(known: &Known) -> CheckOutcome {
     if !known.database.exists() {
         return Ok("none yet; the first start makes it".to_owned());
     }
@@ -149,7 +149,7 @@ fn database(known: &Known) -> Found {
     }
 }
 
-fn clock(known: &Known) -> Found {
+fn clock(known: &Known) -> CheckOutcome {
     let now = SystemClock.now();
     let newest = match known.database.exists() {
         true => open_to_read(&known.database).ok().and_then(|conn| newest_event(&conn).ok()).flatten(),
@@ -164,7 +164,7 @@ fn clock(known: &Known) -> Found {
     }
 }
 
-fn last_backup(known: &Known) -> Found {
+fn last_backup(known: &Known) -> CheckOutcome {
     if !known.database.exists() {
         return Ok("nothing to back up yet".to_owned());
     }
@@ -181,7 +181,7 @@ fn last_backup(known: &Known) -> Found {
     }
 }
 
-fn tailnet(known: &Known) -> Found {
+fn tailnet(known: &Known) -> CheckOutcome {
     let wanted = known.config.listen.addresses().iter().any(|place| matches!(place, ListenAddress::Tailnet(_)));
     if !wanted {
         return Ok("not used; --listen tailnet would".to_owned());
@@ -196,10 +196,11 @@ fn tailnet(known: &Known) -> Found {
 }
 
 /// Whether the address is free, or the server of this data directory has it.
-fn port(config: &Config, asked: ServerChoice, data_dir: &Path) -> Found {
+fn port(config: &Config, asked: ServerChoice, data_dir: &Path) -> CheckOutcome {
     if let Ok(LockState::Held { addresses }) = lock_state(data_dir) {
         let server = find(asked, data_dir).map_err(|refusal| refusal.why)?;
-        let answer = server.map(|server| server.get_any("/readyz")).transpose().map_err(|refusal| refusal.why)?;
+        let answer =
+            server.map(|server| server.get_with_status("/readyz")).transpose().map_err(|refusal| refusal.why)?;
         let status = answer.as_ref().and_then(|(_, report)| report.get("status")).and_then(Value::as_str);
         return match status {
             Some("ready") => Ok(format!("the server answers at {}", addresses.join(" and "))),

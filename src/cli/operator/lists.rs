@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Refusal;
-use super::server::{EXIT_REFUSED, Server, ServerChoice, find};
+use super::CommandFailure;
+use super::server::{EXIT_REFUSED, OperatorClient, ServerChoice, find};
 use crate::base::ids::Collection;
 use crate::cli::print;
 use crate::config::Listed;
@@ -17,15 +17,15 @@ const PAGE: usize = 500;
 const EXIT_NOT_READY: u8 = 1;
 
 /// The server of a data directory. Error: none runs.
-pub(super) fn running(asked: ServerChoice, data_dir: &Path) -> Result<Server, Refusal> {
+pub(super) fn running(asked: ServerChoice, data_dir: &Path) -> Result<OperatorClient, CommandFailure> {
     find(asked, data_dir)?.ok_or_else(|| {
         let why = format!("no server has {}; --data-dir or --server names one", data_dir.display());
-        Refusal { why, code: EXIT_REFUSED }
+        CommandFailure { why, code: EXIT_REFUSED }
     })
 }
 
 /// All items of a list, page after page.
-fn all(server: &Server, path: &str) -> Result<Vec<Value>, Refusal> {
+fn all(server: &OperatorClient, path: &str) -> Result<Vec<Value>, CommandFailure> {
     let (mut items, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let more = cursor.map_or_else(String::new, |cursor| format!("&cursor={}", escape(&cursor)));
@@ -57,12 +57,13 @@ fn text(item: &Value, place: &str) -> String {
 
 type Column = (&'static str, fn(&Value) -> String);
 
-fn show(items: Vec<Value>, json: bool, columns: &[Column]) -> u8 {
+fn print_items(items: Vec<Value>, json: bool, columns: &[Column]) -> u8 {
     if json {
         print(&format!("{}\n", json!({ "items": items })));
     } else {
         let head: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let rows = items.iter().map(|item| columns.iter().map(|(_, cell)| harmless(&cell(item))).collect());
+        let rows =
+            items.iter().map(|item| columns.iter().map(|(_, cell)| escape_control_characters(&cell(item))).collect());
         print(&table(std::iter::once(head).chain(rows).collect()));
     }
     0
@@ -81,12 +82,12 @@ fn table(rows: Vec<Vec<String>>) -> String {
 }
 
 /// Text that cannot steer the terminal: names are anybody's.
-fn harmless(text: &str) -> String {
+fn escape_control_characters(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Shows the items of a list.
-pub(super) fn list(server: &Server, what: &Listed, json: bool) -> Result<u8, Refusal> {
+pub(super) fn list(server: &OperatorClient, what: &Listed, json: bool) -> Result<u8, CommandFailure> {
     match what {
         Listed::Sessions => sessions(server, json),
         Listed::Jobs => jobs(server, json),
@@ -94,7 +95,7 @@ pub(super) fn list(server: &Server, what: &Listed, json: bool) -> Result<u8, Ref
     }
 }
 
-fn sessions(server: &Server, json: bool) -> Result<u8, Refusal> {
+fn sessions(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
     let columns: [Column; 5] = [
         ("SESSION", |item| text(item, "/id")),
         ("USER", |item| text(item, "/user")),
@@ -102,10 +103,10 @@ fn sessions(server: &Server, json: bool) -> Result<u8, Refusal> {
         ("ADDRESS", |item| text(item, "/address")),
         ("LAST SEEN", |item| text(item, "/lastSeenAt")),
     ];
-    Ok(show(all(server, "/api/v1/admin/sessions")?, json, &columns))
+    Ok(print_items(all(server, "/api/v1/admin/sessions")?, json, &columns))
 }
 
-fn jobs(server: &Server, json: bool) -> Result<u8, Refusal> {
+fn jobs(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
     let columns: [Column; 5] = [
         ("JOB", |item| text(item, "/name")),
         ("SCHEDULE", |item| text(item, "/schedule")),
@@ -115,10 +116,10 @@ fn jobs(server: &Server, json: bool) -> Result<u8, Refusal> {
     ];
     let mut list = server.get("/api/v1/admin/jobs")?;
     let items = list.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
-    Ok(show(items.unwrap_or_default(), json, &columns))
+    Ok(print_items(items.unwrap_or_default(), json, &columns))
 }
 
-fn documents(server: &Server, collection: &Collection, json: bool) -> Result<u8, Refusal> {
+fn documents(server: &OperatorClient, collection: &Collection, json: bool) -> Result<u8, CommandFailure> {
     let columns: [Column; 5] = [
         ("DOCUMENT", |item| format!("{}/{}", text(item, "/collection"), text(item, "/id"))),
         ("VERSION", |item| text(item, "/version")),
@@ -126,12 +127,12 @@ fn documents(server: &Server, collection: &Collection, json: bool) -> Result<u8,
         ("UPDATED", |item| text(item, "/updatedAt")),
         ("MOVED TO", |item| text(item, "/movedTo")),
     ];
-    Ok(show(all(server, &format!("/api/v1/{collection}"))?, json, &columns))
+    Ok(print_items(all(server, &format!("/api/v1/{collection}"))?, json, &columns))
 }
 
 /// Says how the server is. Its exit code is 0 while it takes changes.
-pub(super) fn status(server: &Server, json: bool) -> Result<u8, Refusal> {
-    let (code, report) = server.get_any("/readyz")?;
+pub(super) fn status(server: &OperatorClient, json: bool) -> Result<u8, CommandFailure> {
+    let (code, report) = server.get_with_status("/readyz")?;
     let exit = if code == 200 { 0 } else { EXIT_NOT_READY };
     if json {
         print(&format!("{report}\n"));
@@ -163,7 +164,9 @@ pub(super) fn status(server: &Server, json: bool) -> Result<u8, Refusal> {
         ("last backup", backup),
         ("clock", clock),
     ];
-    print(&table(rows.into_iter().map(|(name, value)| vec![name.to_owned(), harmless(&value)]).collect()));
+    print(&table(
+        rows.into_iter().map(|(name, value)| vec![name.to_owned(), escape_control_characters(&value)]).collect(),
+    ));
     Ok(exit)
 }
 

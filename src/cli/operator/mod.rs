@@ -17,18 +17,18 @@ mod verify;
 
 /// Something that a command met on its way, as the line that says why and the exit code.
 #[derive(Debug)]
-struct Refusal {
+struct CommandFailure {
     why: String,
     code: u8,
 }
 
-impl From<OpenError> for Refusal {
+impl From<OpenError> for CommandFailure {
     fn from(error: OpenError) -> Self {
         Self { why: error.to_string(), code: error.exit_code() }
     }
 }
 
-impl From<BackupError> for Refusal {
+impl From<BackupError> for CommandFailure {
     fn from(error: BackupError) -> Self {
         Self { why: error.to_string(), code: error.exit_code() }
     }
@@ -49,6 +49,6 @@ pub(super) fn run(options: OperatorOptions) -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(Refusal { why, code }) => super::refuse(&why, code),
+        Err(CommandFailure { why, code }) => super::print_failure(&why, code),
     }
 }

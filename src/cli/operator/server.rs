@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 
-use super::Refusal;
+use super::CommandFailure;
 use crate::cli::{EXIT_DATA, EXIT_MACHINE, first_reachable, runtime};
 use crate::config::SessionToken;
 use crate::net::http_client::ServerUrl;
@@ -25,7 +25,7 @@ pub(super) struct ServerChoice {
 }
 
 /// A server that can be asked.
-pub(super) struct Server {
+pub(super) struct OperatorClient {
     target: ServerUrl,
     session: Option<SessionToken>,
     runtime: tokio::runtime::Runtime,
@@ -33,7 +33,7 @@ pub(super) struct Server {
 
 /// Finds the server. `None`: no process has the data directory, and no server was named. Error: one has it, and does
 /// not say where it listens.
-pub(super) fn find(asked: ServerChoice, data_dir: &Path) -> Result<Option<Server>, Refusal> {
+pub(super) fn find(asked: ServerChoice, data_dir: &Path) -> Result<Option<OperatorClient>, CommandFailure> {
     let target = match asked.server {
         Some(target) => target,
         None => match lock_state(data_dir) {
@@ -43,36 +43,36 @@ pub(super) fn find(asked: ServerChoice, data_dir: &Path) -> Result<Option<Server
                     "the server of {} does not say where it listens; name it with --server",
                     data_dir.display()
                 );
-                Refusal { why, code: EXIT_REFUSED }
+                CommandFailure { why, code: EXIT_REFUSED }
             })?,
             Err(error) => {
                 let why = format!("the data directory {} cannot be read: {error}", data_dir.display());
-                return Err(Refusal { why, code: EXIT_DATA });
+                return Err(CommandFailure { why, code: EXIT_DATA });
             }
         },
     };
-    let runtime =
-        runtime(1).map_err(|error| Refusal { why: format!("cannot start threads: {error}"), code: EXIT_MACHINE })?;
-    Ok(Some(Server { target, session: asked.session, runtime }))
+    let runtime = runtime(1)
+        .map_err(|error| CommandFailure { why: format!("cannot start threads: {error}"), code: EXIT_MACHINE })?;
+    Ok(Some(OperatorClient { target, session: asked.session, runtime }))
 }
 
 fn first_target(addresses: &[String]) -> Option<ServerUrl> {
     first_reachable(addresses).and_then(|address| ServerUrl::parse(&format!("http://{address}")).ok())
 }
 
-impl Server {
+impl OperatorClient {
     /// GET of JSON. Error: no answer, or another than 2xx.
-    pub(super) fn get(&self, path: &str) -> Result<Value, Refusal> {
-        self.ask(Method::GET, path)
+    pub(super) fn get(&self, path: &str) -> Result<Value, CommandFailure> {
+        self.request(Method::GET, path)
     }
 
     /// POST without a body. Error: as [`get`](Self::get).
-    pub(super) fn post(&self, path: &str) -> Result<Value, Refusal> {
-        self.ask(Method::POST, path)
+    pub(super) fn post(&self, path: &str) -> Result<Value, CommandFailure> {
+        self.request(Method::POST, path)
     }
 
     /// GET of JSON, whatever its status. Error: no answer.
-    pub(super) fn get_any(&self, path: &str) -> Result<(u16, Value), Refusal> {
+    pub(super) fn get_with_status(&self, path: &str) -> Result<(u16, Value), CommandFailure> {
         self.exchange(Method::GET, path)
     }
 
@@ -81,20 +81,20 @@ impl Server {
         self.target.to_string()
     }
 
-    fn exchange(&self, method: Method, path: &str) -> Result<(u16, Value), Refusal> {
-        let refused = |why: String| Refusal { why: format!("{}: {why}", self.target), code: EXIT_REFUSED };
+    fn exchange(&self, method: Method, path: &str) -> Result<(u16, Value), CommandFailure> {
+        let refused = |why: String| CommandFailure { why: format!("{}: {why}", self.target), code: EXIT_REFUSED };
         let bearer = self.session.as_ref().map(|token| format!("Bearer {}", token.expose()));
         let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
         let (status, text) = self.runtime.block_on(async {
             let answer = self.target.send(method, path, &headers, Bytes::new()).await;
             let mut answer = answer.map_err(|error| refused(error.to_string()))?;
             let text = answer.text(ANSWER_BYTES_MAX).await.map_err(|error| refused(error.to_string()))?;
-            Ok::<_, Refusal>((answer.status(), text))
+            Ok::<_, CommandFailure>((answer.status(), text))
         })?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    fn ask(&self, method: Method, path: &str) -> Result<Value, Refusal> {
+    fn request(&self, method: Method, path: &str) -> Result<Value, CommandFailure> {
         let (status, body) = self.exchange(method, path)?;
         if (200..300).contains(&status) {
             return Ok(body);
@@ -105,6 +105,6 @@ impl Server {
             401 | 403 => "; REJOIN_SESSION can hold the token of an administrator's session",
             _ => "",
         };
-        Err(Refusal { why: format!("{}: {why} ({status}){hint}", self.target), code: EXIT_REFUSED })
+        Err(CommandFailure { why: format!("{}: {why} ({status}){hint}", self.target), code: EXIT_REFUSED })
     }
 }

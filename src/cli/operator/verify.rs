@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Refusal;
+use super::CommandFailure;
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
-use crate::store::file::check::{CheckProgress, CheckReport, FileUse, Finding, check_file};
+use crate::store::file::check::{CheckProgress, CheckReport, FileDefect, FileUse, check_file};
 use crate::store::file::document::DamagedDocument;
-use crate::store::file::repair::{FileRepair, Repaired};
+use crate::store::file::repair::{FileRepair, RepairOutcome};
 use crate::store::server_lock::{LockState, lock_state};
 use crate::store::{FILE_NAME, OpenError};
 
@@ -21,11 +21,11 @@ const EXIT_INCOMPLETE: u8 = 16;
 /// Damaged documents that are repaired before the file is read again. Bounds memory.
 const REPAIRED_AT_ONCE: usize = 10_000;
 
-pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Result<u8, Refusal> {
+pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Result<u8, CommandFailure> {
     let path = file.unwrap_or_else(|| config.data_dir.join(FILE_NAME));
     if !path.is_file() {
         let why = format!("there is no database {}; --data-dir names the server's data", path.display());
-        return Err(Refusal { why, code: EXIT_DATA });
+        return Err(CommandFailure { why, code: EXIT_DATA });
     }
     match repair {
         false => verify(&path),
@@ -34,7 +34,7 @@ pub(super) fn run(config: &Config, file: Option<PathBuf>, repair: bool) -> Resul
 }
 
 /// Whether a server has the file at `path` open.
-fn file_use(path: &Path) -> Result<FileUse, Refusal> {
+fn file_use(path: &Path) -> Result<FileUse, CommandFailure> {
     if path.file_name().is_none_or(|name| name != FILE_NAME) {
         return Ok(FileUse::Unused);
     }
@@ -44,44 +44,47 @@ fn file_use(path: &Path) -> Result<FileUse, Refusal> {
         Ok(LockState::Held { .. }) => Ok(FileUse::ByServer),
         Err(error) => {
             let why = format!("the lock of {} cannot be asked: {error}", directory.display());
-            Err(Refusal { why, code: EXIT_DATA })
+            Err(CommandFailure { why, code: EXIT_DATA })
         }
     }
 }
 
 /// Says what does not add up, a line each, and then how much was read.
-fn verify(path: &Path) -> Result<u8, Refusal> {
+fn verify(path: &Path) -> Result<u8, CommandFailure> {
     let report = read(path, |_| {})?;
-    Ok(judge(path, &report))
+    Ok(print_summary(path, &report))
 }
 
-fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckReport, Refusal> {
+fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckReport, CommandFailure> {
     let bar = progress_bar();
-    let tell = |finding: Finding| {
+    let tell = |finding: FileDefect| {
         let line = match finding {
-            Finding::Document(damaged) => {
+            FileDefect::Document(damaged) => {
                 let line = damaged.to_string();
                 seen(damaged);
                 line
             }
-            Finding::File(what) => format!("file: {what}"),
+            FileDefect::File(what) => format!("file: {what}"),
         };
-        bar.suspend(|| print(&format!("{}\n", harmless(&line))));
+        bar.suspend(|| print(&format!("{}\n", escape_control_characters(&line))));
     };
     let show = |progress: CheckProgress| {
         bar.set_length(progress.documents_total.max(progress.documents));
         bar.set_position(progress.documents);
     };
-    let report = check_file(path, file_use(path)?, tell, show)?;
+    let report = check_file(path, &[path], file_use(path)?, tell, show)?;
     bar.finish_and_clear();
     Ok(report)
 }
 
 /// The last lines, and the exit code.
-fn judge(path: &Path, report: &CheckReport) -> u8 {
+fn print_summary(path: &Path, report: &CheckReport) -> u8 {
     let CheckProgress { documents, bytes, .. } = report.progress;
     if let Some(loss) = &report.loss {
         print(&format!("file: {loss}\n"));
+    }
+    if let Some(unproven) = &report.unproven {
+        print(&format!("note: {unproven}\n"));
     }
     let (word, code) = match (report.findings, &report.loss) {
         (0, None) => ("verified", 0),
@@ -92,7 +95,7 @@ fn judge(path: &Path, report: &CheckReport) -> u8 {
     code
 }
 
-fn verify_and_repair(path: &Path) -> Result<u8, Refusal> {
+fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
     let clock = SystemClock;
     let mut repair: Option<FileRepair> = None;
     if file_use(path)? == FileUse::ByServer {
@@ -108,7 +111,7 @@ fn verify_and_repair(path: &Path) -> Result<u8, Refusal> {
         })?;
         if report.findings == 0 && report.loss.is_none() {
             repair.map(FileRepair::finish).transpose()?;
-            return Ok(judge(path, &report));
+            return Ok(print_summary(path, &report));
         }
         let first = repair.is_none();
         let mut under_repair = match repair.take() {
@@ -122,12 +125,12 @@ fn verify_and_repair(path: &Path) -> Result<u8, Refusal> {
         for document in damaged {
             let done = under_repair.repair(&document, clock.now())?;
             repaired |= done.is_some();
-            print(&format!("{}: {}\n", harmless(&document.name), told(done)));
+            print(&format!("{}: {}\n", escape_control_characters(&document.name), describe_repair(done)));
         }
         if !repaired {
             under_repair.finish()?;
             print("the rest cannot be repaired: restore a backup\n");
-            return Ok(judge(path, &report));
+            return Ok(print_summary(path, &report));
         }
         // What is missing at the end of the log is what it is now: the note beside it says so from here on.
         if report.findings == 0 {
@@ -138,19 +141,19 @@ fn verify_and_repair(path: &Path) -> Result<u8, Refusal> {
     }
 }
 
-fn told(done: Option<Repaired>) -> String {
+fn describe_repair(done: Option<RepairOutcome>) -> String {
     match done {
-        Some(Repaired::Cut { version, lost }) => {
+        Some(RepairOutcome::Cut { version, lost }) => {
             format!("repaired; it ends at version {version}, lost: versions {} to {lost}", version.next())
         }
-        Some(Repaired::HistoryCut { first }) => {
+        Some(RepairOutcome::HistoryCut { first }) => {
             format!("repaired; its newest version is kept, lost: its history before version {first}")
         }
-        Some(Repaired::Tombstone { last }) => {
+        Some(RepairOutcome::Tombstone { last }) => {
             format!("repaired; it is deleted, lost: all of it, up to version {last}")
         }
-        Some(Repaired::Removed) => "repaired; lost: all of it, since it has no name".to_owned(),
-        Some(Repaired::Whole) => "repaired; nothing is lost".to_owned(),
+        Some(RepairOutcome::Removed) => "repaired; lost: all of it, since it has no name".to_owned(),
+        Some(RepairOutcome::Whole) => "repaired; nothing is lost".to_owned(),
         None => "cannot be repaired".to_owned(),
     }
 }
@@ -164,6 +167,6 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// Text that cannot steer the terminal: what is damaged can say anything.
-fn harmless(text: &str) -> String {
+fn escape_control_characters(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::MoveNotice;
-use crate::document::patch::{self, Operation};
+use crate::document::patch::{self, PatchOperation};
 use crate::net::sse_parser::SseMessage;
 
 /// Operations of a patch, and characters of a value and of a state, that a line shows.
@@ -40,8 +40,8 @@ impl LineFormatter {
             "resumed" => resumed(data),
             "durable" => durable(data),
             "presence" => presence(data),
-            "moved" => self.moved(data),
-            "bye" => bye(data),
+            "moved" => self.moved_line(data),
+            "bye" => end_line(data),
             _ => None,
         };
         line.unwrap_or_else(|| format!("{} {data}", message.event))
@@ -57,7 +57,7 @@ impl LineFormatter {
             kind: String,
             actor: String,
             at: String,
-            patch: Vec<Operation>,
+            patch: Vec<PatchOperation>,
         }
         let ChangeEvent { collection, id, version, kind, actor, at, patch } = serde_json::from_str(data).ok()?;
         let name = format!("{collection}/{id}");
@@ -75,7 +75,7 @@ impl LineFormatter {
         Some(format!("{time}  {name}v{version}  {kind}  by {actor}  {summary}"))
     }
 
-    fn moved(&mut self, data: &str) -> Option<String> {
+    fn moved_line(&mut self, data: &str) -> Option<String> {
         #[derive(Deserialize)]
         struct Name {
             collection: String,
@@ -99,8 +99,9 @@ impl LineFormatter {
             let text = |member| document.get(member).and_then(Value::as_str).unwrap_or("?");
             let version = document.get("version").map_or_else(String::new, |version| format!(" v{version}"));
             let name = format!("{}/{}", text("collection"), text("id"));
-            let state =
-                document.get("state").map_or_else(String::new, |state| format!("  {}", cut(state, STATE_CHARS_SHOWN)));
+            let state = document
+                .get("state")
+                .map_or_else(String::new, |state| format!("  {}", truncate(state, STATE_CHARS_SHOWN)));
             told.push(format!("{name}{version}{state}"));
             self.states.extend(document.get("state").map(|state| (name, state.clone())));
         }
@@ -111,8 +112,8 @@ impl LineFormatter {
 }
 
 /// A patch that replaces a known state by another, as the changes that are in it.
-fn detailed<'a>(state: Option<&Value>, patch: &'a [Operation]) -> Cow<'a, [Operation]> {
-    let (Some(before), [Operation::Replace { path, value }]) = (state, patch) else { return patch.into() };
+fn detailed<'a>(state: Option<&Value>, patch: &'a [PatchOperation]) -> Cow<'a, [PatchOperation]> {
+    let (Some(before), [PatchOperation::Replace { path, value }]) = (state, patch) else { return patch.into() };
     let changes = if path.is_empty() && !value.is_null() {
         patch::diff(Some(before), Some(value), usize::MAX / 2).ok()
     } else {
@@ -122,18 +123,18 @@ fn detailed<'a>(state: Option<&Value>, patch: &'a [Operation]) -> Cow<'a, [Opera
 }
 
 /// What a patch does to `state`, as far as that is known.
-fn summary(state: Option<&Value>, patch: &[Operation]) -> String {
+fn summary(state: Option<&Value>, patch: &[PatchOperation]) -> String {
     let mut out = String::new();
     for (index, operation) in patch.iter().take(OPERATIONS_SHOWN).enumerate() {
         let path = if operation.path().is_empty() { "everything" } else { operation.path() };
         let before = state.filter(|_| !operation.path().is_empty()).and_then(|state| state.pointer(operation.path()));
-        let was = before.map_or_else(String::new, |before| format!(" (was {})", cut(before, VALUE_CHARS_SHOWN)));
+        let was = before.map_or_else(String::new, |before| format!(" (was {})", truncate(before, VALUE_CHARS_SHOWN)));
         out.push_str(if index == 0 { "" } else { ", " });
         // Writing to memory cannot fail.
         let _ = match operation {
-            Operation::Add { value, .. } => write!(out, "+{path} {}", cut(value, VALUE_CHARS_SHOWN)),
-            Operation::Replace { value, .. } => write!(out, "{path} {}{was}", cut(value, VALUE_CHARS_SHOWN)),
-            Operation::Remove { .. } => write!(out, "-{path}{was}"),
+            PatchOperation::Add { value, .. } => write!(out, "+{path} {}", truncate(value, VALUE_CHARS_SHOWN)),
+            PatchOperation::Replace { value, .. } => write!(out, "{path} {}{was}", truncate(value, VALUE_CHARS_SHOWN)),
+            PatchOperation::Remove { .. } => write!(out, "-{path}{was}"),
         };
     }
     match patch.len().saturating_sub(OPERATIONS_SHOWN) {
@@ -143,7 +144,7 @@ fn summary(state: Option<&Value>, patch: &[Operation]) -> String {
     }
 }
 
-fn cut(value: &Value, chars: usize) -> String {
+fn truncate(value: &Value, chars: usize) -> String {
     let text = value.to_string();
     match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -178,7 +179,7 @@ fn presence(data: &str) -> Option<String> {
     Some(if away.is_empty() { out } else { format!("{out}; away: {away}") })
 }
 
-fn bye(data: &str) -> Option<String> {
+fn end_line(data: &str) -> Option<String> {
     let data: Value = serde_json::from_str(data).ok()?;
     Some(format!("server said bye ({})", data.get("reason")?.as_str()?))
 }
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn long_patches_and_values_are_cut() {
-        let long = Operation::Add { path: String::new(), value: "ä".repeat(100).into() };
+        let long = PatchOperation::Add { path: String::new(), value: "ä".repeat(100).into() };
         let text = summary(None, &[long.clone(), long.clone(), long.clone(), long.clone(), long]);
         assert!(text.starts_with("+everything \"ää") && text.ends_with("…, and 1 more"), "{text}");
         assert!(text.chars().count() < 5 * (VALUE_CHARS_SHOWN + 20), "{text}");

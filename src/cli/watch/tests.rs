@@ -10,7 +10,7 @@ use crate::net::http_client::ServerUrl;
 
 #[test]
 fn what_documents_hold_cannot_steer_the_terminal() {
-    assert_eq!(harmless("a\u{1b}[2J\u{9b}b\nc"), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");
+    assert_eq!(escape_control_characters("a\u{1b}[2J\u{9b}b\nc"), "a\u{fffd}[2J\u{fffd}b\u{fffd}c");
 }
 
 #[test]

@@ -9,19 +9,19 @@ use super::json;
 use crate::base::error::{Error, FieldError, Result};
 use crate::base::limits::FIELD_ERRORS_MAX;
 
+mod error_messages;
 mod invalid_value;
 mod numbers_by_value;
-mod wording;
 
 pub(crate) use invalid_value::InvalidValue;
-use invalid_value::RemovedItems;
+use invalid_value::{PathStep, RemovedItems};
 use numbers_by_value::NumbersByValue;
 
 /// Bytes that are read again to find what else is wrong: a large body must not be read a hundred times. Past it the
 /// refusal names what was found so far.
 const REREAD_BYTES_MAX: usize = 4 << 20;
 /// What takes the place of a member that does not fit, so that those after it are looked at: the first that it takes.
-const PLACEHOLDERS: [&str; 7] = ["null", "0", "\"a\"", "{}", "[]", "false", "\"1970-01-01T00:00:00Z\""];
+const PLACEHOLDERS: [&str; 8] = ["null", "0", "\"a\"", "{}", "[]", "false", "\"1970-01-01T00:00:00Z\"", "\"\""];
 
 /// Reads `text`, which is JSON; `name` is what it is called where it is an array or a scalar, empty: the body. Error:
 /// `Invalid` with each member that does not fit, or the place where it stops being JSON.
@@ -60,7 +60,7 @@ fn every_error<T: DeserializeOwned>(tree: Value, length: usize, name: &str, firs
         let tail = format!(" at line {} column {}", first.line(), first.column());
         let message = first.to_string();
         let message = message.strip_suffix(&tail).unwrap_or(&message);
-        Error::invalid_fields(vec![InvalidValue::at(Vec::new(), message).field(name)])
+        Error::invalid_fields(vec![InvalidValue::at_path(Vec::new(), message).field(name)])
     })
 }
 
@@ -80,15 +80,21 @@ pub(crate) fn collect(
         found.push(removed.as_sent(&invalid).field(name));
         // A name that is not known is not known with any value.
         let placeholders = if invalid.is_unknown { &[] } else { placeholders };
-        for placeholder in placeholders.iter().map(Some).chain([None]) {
-            if tries == 0 || !invalid_value::put(&mut tree, &invalid.place, placeholder.cloned()) {
-                break;
+        let mended = placeholders.iter().map(|placeholder| (&*invalid.place, Some(placeholder)));
+        // What no value mends goes, and else the innermost item that it is in: one of a kind that does not exist.
+        let item = invalid.place.iter().rposition(|step| matches!(step, PathStep::Item(_)));
+        let within = item.and_then(|index| invalid.place.get(..=index)).filter(|item| item.len() < invalid.place.len());
+        let without = [Some(&*invalid.place), within].into_iter().flatten().map(|place| (place, None));
+        for (place, placeholder) in mended.chain(without) {
+            if tries == 0 || !invalid_value::replace_at(&mut tree, place, placeholder.cloned()) {
+                continue;
             }
             tries -= 1;
             // What takes the place of an item that is taken away is another item.
-            let is_gone = placeholder.is_none() && removed.note(&invalid.place);
+            let is_gone = placeholder.is_none() && removed.note_removed(place);
             match read(&tree) {
-                Err(same) if !is_gone && same.place.starts_with(&invalid.place) => {}
+                // Of an enum with a tag it is said of the whole that a member does not fit.
+                Err(same) if !is_gone && (same.place.starts_with(place) || place.starts_with(&same.place)) => {}
                 other => {
                     next = other.err();
                     break;
@@ -109,24 +115,24 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    struct Sent {
+    struct SentForm {
         count: u32,
         signed: Option<i8>,
         ratio: Option<f64>,
         kept: Option<Value>,
-        seats: Option<Vec<Seat>>,
+        seats: Option<Vec<SentSeat>>,
         name: Option<crate::base::ids::UserId>,
     }
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Seat {
+    struct SentSeat {
         player: String,
         stack: u64,
     }
 
-    fn told(text: &str) -> Vec<(String, String)> {
-        let error = from_text::<Sent>(text, "").unwrap_err();
+    fn error_details(text: &str) -> Vec<(String, String)> {
+        let error = from_text::<SentForm>(text, "").unwrap_err();
         let errors = error.details()["errors"].as_array().unwrap().clone();
         let text = |error: &Value, member: &str| error[member].as_str().unwrap().to_owned();
         errors.iter().map(|error| (text(error, "field"), text(error, "detail"))).collect()
@@ -134,14 +140,14 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_read_by_value_and_values_are_kept_as_spelled() {
-        let sent: Sent = from_text(
+        let sent: SentForm = from_text(
             r#"{"count":2e1,"signed":-1.0,"ratio":1,"kept":[1.0,{"a":2e0}],"seats":[{"player":"a","stack":1e3}]}"#,
             "",
         )
         .unwrap();
         assert_eq!((sent.count, sent.signed, sent.ratio), (20, Some(-1), Some(1.0)));
         assert_eq!(sent.kept.unwrap().to_string(), r#"[1.0,{"a":2.0}]"#);
-        assert_eq!(sent.seats.unwrap(), [Seat { player: "a".to_owned(), stack: 1000 }]);
+        assert_eq!(sent.seats.unwrap(), [SentSeat { player: "a".to_owned(), stack: 1000 }]);
         for (text, number) in
             [("1.0", Some(1)), ("-0.0", Some(0)), ("1.5", None), ("-1", None), ("1e20", None), ("\"1\"", None)]
         {
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn each_member_that_does_not_fit_is_named() {
-        let fields = |text: &str| told(text).into_iter().map(|(field, _)| field).collect::<Vec<_>>();
+        let fields = |text: &str| error_details(text).into_iter().map(|(field, _)| field).collect::<Vec<_>>();
         assert_eq!(fields(r#"{"signed":"x","name":"a b","other":1}"#), ["name", "other", "signed", "count"]);
         assert_eq!(
             fields(r#"{"count":1,"seats":[{"player":1},{"player":"a","stack":1},5,{"stack":-1,"x":0}]}"#),
@@ -172,18 +178,24 @@ mod tests {
         );
         assert_eq!(fields(r#"{"count":1.5,"ratio":[]}"#), ["count", "ratio"]);
         assert_eq!(fields(r#"{"count":1,"count":2,"ratio":"x"}"#), ["ratio"], "the tree has it once");
-        assert_eq!(told(r#"{"count":1,"count":2}"#), [("count".to_owned(), "is given more than once".to_owned())]);
-        assert_eq!(told("[1,2]"), [("body".to_owned(), "must be an object".to_owned())]);
-        assert_eq!(told("5"), [("body".to_owned(), "must be an object".to_owned())]);
-        assert_eq!(told(r#"{"count":1,"seats":[["a",1]]}"#), [("seats[0]".to_owned(), "must be an object".to_owned())]);
+        assert_eq!(
+            error_details(r#"{"count":1,"count":2}"#),
+            [("count".to_owned(), "is given more than once".to_owned())]
+        );
+        assert_eq!(error_details("[1,2]"), [("body".to_owned(), "must be an object".to_owned())]);
+        assert_eq!(error_details("5"), [("body".to_owned(), "must be an object".to_owned())]);
+        assert_eq!(
+            error_details(r#"{"count":1,"seats":[["a",1]]}"#),
+            [("seats[0]".to_owned(), "must be an object".to_owned())]
+        );
     }
 
     #[test]
     fn a_large_input_is_not_read_again_and_again() {
         let many: Vec<Value> = (0..1000).map(|_| json!({ "player": 1, "stack": "x".repeat(3000) })).collect();
         let text = json!({ "count": 1, "seats": many }).to_string();
-        assert!((1..=2).contains(&told(&text).len()));
+        assert!((1..=2).contains(&error_details(&text).len()));
         let many: Vec<Value> = (0..1000).map(|_| json!({ "player": 1, "stack": "x" })).collect();
-        assert_eq!(told(&json!({ "count": 1, "seats": many }).to_string()).len(), FIELD_ERRORS_MAX);
+        assert_eq!(error_details(&json!({ "count": 1, "seats": many }).to_string()).len(), FIELD_ERRORS_MAX);
     }
 }

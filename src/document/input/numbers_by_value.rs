@@ -19,7 +19,7 @@ const I64_START: f64 = -9_223_372_036_854_775_808.0;
 macro_rules! wrapped {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method(Wrapped { visitor, wanted: Wanted::Any })
+            self.0.$method(VisitorByValue { visitor, wanted: ExpectedType::Any })
         }
     )*};
 }
@@ -27,7 +27,7 @@ macro_rules! wrapped {
 macro_rules! whole {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method(Wrapped { visitor, wanted: Wanted::WholeNumber })
+            self.0.$method(VisitorByValue { visitor, wanted: ExpectedType::WholeNumber })
         }
     )*};
 }
@@ -47,15 +47,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for NumbersByValue<D> {
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_unit_struct(name, Wrapped { visitor, wanted: Wanted::Any })
+        self.0.deserialize_unit_struct(name, VisitorByValue { visitor, wanted: ExpectedType::Any })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_newtype_struct(name, Wrapped { visitor, wanted: Wanted::Any })
+        self.0.deserialize_newtype_struct(name, VisitorByValue { visitor, wanted: ExpectedType::Any })
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_tuple(len, Wrapped { visitor, wanted: Wanted::Any })
+        self.0.deserialize_tuple(len, VisitorByValue { visitor, wanted: ExpectedType::Any })
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -64,7 +64,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for NumbersByValue<D> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_tuple_struct(name, len, Wrapped { visitor, wanted: Wanted::Any })
+        self.0.deserialize_tuple_struct(name, len, VisitorByValue { visitor, wanted: ExpectedType::Any })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -73,7 +73,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for NumbersByValue<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, fields, Wrapped { visitor, wanted: Wanted::Object })
+        self.0.deserialize_struct(name, fields, VisitorByValue { visitor, wanted: ExpectedType::Object })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -82,7 +82,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for NumbersByValue<D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_enum(name, variants, Wrapped { visitor, wanted: Wanted::Any })
+        self.0.deserialize_enum(name, variants, VisitorByValue { visitor, wanted: ExpectedType::Any })
     }
 
     fn is_human_readable(&self) -> bool {
@@ -91,13 +91,13 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for NumbersByValue<D> {
 }
 
 /// A visitor whose parts are read by value too.
-struct Wrapped<V> {
+struct VisitorByValue<V> {
     visitor: V,
-    wanted: Wanted,
+    wanted: ExpectedType,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum ExpectedType {
     Any,
     WholeNumber,
     /// A struct, which serde would also take from an array of its members in their order.
@@ -112,7 +112,7 @@ macro_rules! passed {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Wrapped<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for VisitorByValue<V> {
     type Value = V::Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,7 +120,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Wrapped<V> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
-        if self.wanted != Wanted::WholeNumber || value.fract() != 0.0 {
+        if self.wanted != ExpectedType::WholeNumber || value.fract() != 0.0 {
             return self.visitor.visit_f64(value);
         }
         if (0.0..U64_END).contains(&value) {
@@ -158,7 +158,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Wrapped<V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        if self.wanted == Wanted::Object {
+        if self.wanted == ExpectedType::Object {
             return Err(A::Error::invalid_type(Unexpected::Seq, &self.visitor));
         }
         self.visitor.visit_seq(NumbersByValue(items))
@@ -232,7 +232,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for NumbersByValue<A> {
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        self.0.tuple_variant(len, Wrapped { visitor, wanted: Wanted::Any })
+        self.0.tuple_variant(len, VisitorByValue { visitor, wanted: ExpectedType::Any })
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -240,6 +240,6 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for NumbersByValue<A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.0.struct_variant(fields, Wrapped { visitor, wanted: Wanted::Any })
+        self.0.struct_variant(fields, VisitorByValue { visitor, wanted: ExpectedType::Any })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Number, Value};
 
-use super::{Merger, Place};
+use super::{MergeSides, Merger};
 use crate::document::json::escape;
 
 /// The members that name an element.
@@ -21,15 +21,15 @@ pub(super) enum Removals {
 
 /// What makes two elements one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Identity {
+enum ElementIdentity {
     Id(String),
     Value(String),
 }
 
 /// The elements of an array, each once.
 struct Elements<'a> {
-    order: Vec<(Identity, &'a Value)>,
-    by_identity: BTreeMap<Identity, &'a Value>,
+    order: Vec<(ElementIdentity, &'a Value)>,
+    by_identity: BTreeMap<ElementIdentity, &'a Value>,
 }
 
 impl<'a> Elements<'a> {
@@ -48,7 +48,7 @@ impl<'a> Elements<'a> {
         elements
     }
 
-    fn get(&self, identity: &Identity) -> Option<&'a Value> {
+    fn get(&self, identity: &ElementIdentity) -> Option<&'a Value> {
         self.by_identity.get(identity).copied()
     }
 }
@@ -58,18 +58,18 @@ impl Merger<'_> {
     pub(super) fn elements(&mut self, path: &str, sides: [&[Value]; 3], removals: Removals) -> Vec<Value> {
         let id_member = self.rules.id_member(path);
         let [base, local, server] = sides.map(|array| Elements::of(array, id_member));
-        let mut merged: Vec<(Identity, Value)> = Vec::new();
+        let mut merged: Vec<(ElementIdentity, Value)> = Vec::new();
         for (identity, element) in &server.order {
-            let place = Place { base: base.get(identity), local: local.get(identity), server: Some(element) };
+            let place = MergeSides { base: base.get(identity), local: local.get(identity), server: Some(element) };
             if let Some(value) = self.element(path, identity, place, removals) {
                 merged.push((identity.clone(), value));
             }
         }
-        let mut there: BTreeSet<Identity> = merged.iter().map(|(identity, _)| identity.clone()).collect();
-        let mut neighbour: Option<&Identity> = None;
+        let mut there: BTreeSet<ElementIdentity> = merged.iter().map(|(identity, _)| identity.clone()).collect();
+        let mut neighbour: Option<&ElementIdentity> = None;
         for (identity, element) in &local.order {
             if server.get(identity).is_none() {
-                let place = Place { base: base.get(identity), local: Some(element), server: None };
+                let place = MergeSides { base: base.get(identity), local: Some(element), server: None };
                 if let Some(value) = self.element(path, identity, place, removals) {
                     let at = neighbour.and_then(|neighbour| merged.iter().position(|(other, _)| other == neighbour));
                     merged.insert(at.map_or(0, |at| at + 1), (identity.clone(), value));
@@ -84,13 +84,19 @@ impl Merger<'_> {
     }
 
     /// What becomes of one element.
-    fn element(&mut self, path: &str, identity: &Identity, place: Place<'_>, removals: Removals) -> Option<Value> {
+    fn element(
+        &mut self,
+        path: &str,
+        identity: &ElementIdentity,
+        place: MergeSides<'_>,
+        removals: Removals,
+    ) -> Option<Value> {
         if removals == Removals::Ignored && (place.local.is_none() || place.server.is_none()) {
             return place.server.or(place.local).cloned();
         }
         match identity {
-            Identity::Id(id) => self.place(&format!("{path}/{}", escape(id)), place),
-            Identity::Value(_) => {
+            ElementIdentity::Id(id) => self.merge_path(&format!("{path}/{}", escape(id)), place),
+            ElementIdentity::Value(_) => {
                 let removed = place.base.is_some() && (place.local.is_none() || place.server.is_none());
                 if removed { None } else { place.server.or(place.local).cloned() }
             }
@@ -100,18 +106,18 @@ impl Merger<'_> {
 
 /// Where the element of this id is.
 pub(super) fn index_of(items: &[Value], id: &str, id_member: Option<&str>) -> Option<usize> {
-    items.iter().position(|item| identity(item, id_member) == Identity::Id(id.to_owned()))
+    items.iter().position(|item| identity(item, id_member) == ElementIdentity::Id(id.to_owned()))
 }
 
 /// By which an element is known. `id_member`: the member that names it at this path.
-fn identity(value: &Value, id_member: Option<&str>) -> Identity {
+fn identity(value: &Value, id_member: Option<&str>) -> ElementIdentity {
     let named = |member: &str| match value.get(member) {
         Some(Value::String(id)) => Some(id.clone()),
         Some(Value::Number(id)) => Some(canonical(&Value::Number(id.clone()))),
         _ => None,
     };
     let id = id_member.into_iter().chain(ID_MEMBERS).find_map(named).filter(|_| value.is_object());
-    id.map_or_else(|| Identity::Value(canonical(value)), Identity::Id)
+    id.map_or_else(|| ElementIdentity::Value(canonical(value)), ElementIdentity::Id)
 }
 
 /// The same text for all values that are equal.

@@ -60,6 +60,17 @@ impl PathPattern {
 }
 
 /// How a collection wants its fields merged.
+///
+/// ```
+/// use rejoin::{MergeRules, Strategy};
+///
+/// let rules = MergeRules::default()
+///     .with_strategy("/score", Strategy::Counter)
+///     .with_strategy("/players/*/seenAt", Strategy::Timestamp)
+///     .with_id_member("/players", "playerId")
+///     .with_unit(&["turn", "round"]);
+/// # let _ = rules;
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MergeRules {
     /// The first that matches a path counts.

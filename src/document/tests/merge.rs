@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::document::merge::strategies::{MergeRules, Strategy as MergeStrategy};
-use crate::document::merge::{Merged, Sides, Values, merge};
+use crate::document::merge::{ConflictValues, Merged, Sides, merge};
 use crate::property_tests::cases;
 
 const EARLIER: Timestamp = Timestamp::from_millis(1_000);
@@ -102,6 +102,15 @@ fn each_strategy_decides_its_paths() {
         ("counter", json!(10), json!(7), json!(7), json!(4), "counter"),
         ("counter", json!("-"), json!(2), json!(3), json!(5), "counter"),
         ("counter", json!(0.5), json!(1.5), json!(2), json!(3.0), "counter"),
+        ("counter", json!(10.0), json!(7), json!(12.0), json!(9), "counter"),
+        (
+            "counter",
+            json!(1.0),
+            json!(9_007_199_254_740_993_u64),
+            json!(2),
+            json!(9_007_199_254_740_994_u64),
+            "counter",
+        ),
         ("counter", json!(1), json!("two"), json!(3), json!(3), "conflict"),
         ("local", json!(1), json!(2), json!(3), json!(2), "local"),
         ("local", json!(1), json!("-"), json!(3), json!("-"), "local"),
@@ -153,7 +162,7 @@ fn a_conflict_tells_where_and_what_and_paths_are_escaped() {
     let found = merged(&state(1), &state(2), &state(3));
     let conflict = &found.conflicts[0];
     assert_eq!(conflict.path, "/a~1b/items/x~0y/n");
-    assert_eq!(conflict.values, Values { base: Some(json!(1)), local: Some(json!(2)), server: Some(json!(3)) });
+    assert_eq!(conflict.values, ConflictValues { base: Some(json!(1)), local: Some(json!(2)), server: Some(json!(3)) });
     assert_eq!(conflict.suggestion, Some(json!(3)), "the later one");
 }
 
@@ -208,8 +217,11 @@ proptest! {
     fn swapping_the_sides_swaps_local_and_server_and_nothing_else((base, local, server) in three_states()) {
         let there = merged(&base, &local, &server);
         let back = merged_at(&base, &server, &local, (LATER, EARLIER), &MergeRules::default());
-        let swapped = |found: &Merged| -> Vec<(String, Values)> {
-            let swap = |Values { base, local, server }: Values| Values { base, local: server, server: local };
+        let swapped = |found: &Merged| -> Vec<(String, ConflictValues)> {
+            let swap = |values: ConflictValues| {
+                let ConflictValues { base, local, server } = values;
+                ConflictValues { base, local: server, server: local }
+            };
             let mut all: Vec<_> = found.conflicts.iter().map(|c| (c.path.clone(), swap(c.values.clone()))).collect();
             all.sort_by(|one, other| one.0.cmp(&other.0));
             all

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::document::merge::{Merged, Sides, Values, merge};
+use crate::document::merge::{ConflictValues, Merged, Sides, merge};
 use crate::document::rules::{Actor, Rules};
 
 /// What a collection's merges may do beyond what two sides meant.
@@ -91,7 +91,7 @@ pub(crate) fn checked_merge(rules: &dyn Rules, actor: &Actor, sides: &Sides<'_>,
         assert!(meant, "{path}: base {b:?}, device {l:?}, server {s:?}, merged {m:?}\n{}", sides.join("\n"));
     }
     for conflict in &merged.conflicts {
-        let Values { base, local, server } = &conflict.values;
+        let ConflictValues { base, local, server } = &conflict.values;
         assert!(local != base && server != base && local != server, "no conflict: {conflict:?}");
     }
     merged.conflicts.len()

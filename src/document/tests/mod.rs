@@ -21,7 +21,7 @@ use super::chain::Hash;
 use super::event::{Content, Event};
 use super::json;
 use super::model::{Document, Meta};
-use super::patch::{Change, diff};
+use super::patch::{StateChange, diff};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
 
@@ -183,7 +183,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 }
 
 /// How to get from one state to the next, as the engine computes it.
-fn change(before: Option<&Value>, after: Option<&Value>) -> Change {
+fn change(before: Option<&Value>, after: Option<&Value>) -> StateChange {
     diff(before, after, after.map_or(0, |after| bytes(after).len())).unwrap()
 }
 

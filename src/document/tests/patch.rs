@@ -1,5 +1,5 @@
 use super::*;
-use crate::document::patch::{Operation, apply};
+use crate::document::patch::{PatchOperation, apply};
 use crate::property_tests::cases;
 
 /// The same tree with the other sign at every zero.
@@ -69,9 +69,9 @@ proptest! {
     #[test]
     fn a_stored_change_that_does_not_apply_is_damage_and_no_panic(state in state(), path in "(/[a-c~0-2-]{0,2}){0,3}") {
         for operation in [
-            Operation::Remove { path: path.clone() },
-            Operation::Replace { path: path.clone(), value: Value::Null },
-            Operation::Add { path, value: Value::Null },
+            PatchOperation::Remove { path: path.clone() },
+            PatchOperation::Replace { path: path.clone(), value: Value::Null },
+            PatchOperation::Add { path, value: Value::Null },
         ] {
             let mut state = Some(state.clone());
             if let Err(error) = apply(&mut state, vec![operation]) {

@@ -4,18 +4,18 @@ use serde_json::json;
 
 use super::*;
 use crate::base::error::{Error, Kind};
-use crate::document::decide::{Context, Current, Decision, Expected, Operation, Request, Tags, decide};
-use crate::document::json::Bounds;
+use crate::document::decide::{Context, Current, Decision, Expected, Request, Tags, WriteOperation, decide};
+use crate::document::json::JsonBounds;
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::{Viewer, redact_value};
 use crate::property_tests::cases;
 
-const BOUNDS: Bounds = Bounds { depth_max: 64, state_bytes_max: 1 << 20 };
+const BOUNDS: JsonBounds = JsonBounds { depth_max: 64, state_bytes_max: 1 << 20 };
 
 fn decided(
     state: Option<&Value>,
     viewer: &Viewer,
-    operation: Operation,
+    operation: WriteOperation,
     expected: Expected,
 ) -> Result<Decision, Error> {
     let document = document(state);
@@ -28,12 +28,12 @@ fn decided(
 }
 
 /// All that a refusal may show, and what is logged of it too.
-fn told(error: &Error) -> String {
+fn error_text(error: &Error) -> String {
     format!("{:?} {} {} {}", error.kind(), error.message(), json!(error.details()), error)
 }
 
-fn json_patch(operations: Value) -> Operation {
-    Operation::Patch(serde_json::from_value::<ClientPatch>(operations).unwrap())
+fn json_patch(operations: Value) -> WriteOperation {
+    WriteOperation::Patch(serde_json::from_value::<ClientPatch>(operations).unwrap())
 }
 
 /// Where nobody but the host may reach, or not `alice`.
@@ -41,8 +41,8 @@ const FORBIDDEN: &[&str] =
     &["", "/hidden", "/hidden/0/x", "/private", "/private/bob", "/private/bob/cards/0", "/private/", "/private/~01"];
 
 /// Every write by which `alice` could reach there.
-fn reaching_writes() -> Vec<Operation> {
-    let mut writes = vec![Operation::Rollback { to: Version(1) }];
+fn reaching_writes() -> Vec<WriteOperation> {
+    let mut writes = vec![WriteOperation::Rollback { to: Version(1) }];
     for sent in [
         json!({ "hidden": 1 }),
         json!({ "hidden": null }),
@@ -56,10 +56,10 @@ fn reaching_writes() -> Vec<Operation> {
         json!([1]),
         Value::Null,
     ] {
-        writes.push(Operation::Patch(sent.clone().into()));
-        writes.push(Operation::Put { state: sent.clone() });
-        writes.push(Operation::Create { state: sent.clone(), host: None, access: Access::default() });
-        writes.push(Operation::Action { kind: "go".into(), payload: json!({}), patch: Some(sent.into()) });
+        writes.push(WriteOperation::Patch(sent.clone().into()));
+        writes.push(WriteOperation::Put { state: sent.clone() });
+        writes.push(WriteOperation::Create { state: sent.clone(), host: None, access: Access::default() });
+        writes.push(WriteOperation::Action { kind: "go".into(), payload: json!({}), patch: Some(sent.into()) });
     }
     for place in FORBIDDEN {
         writes.extend([
@@ -81,7 +81,7 @@ fn reaching_writes() -> Vec<Operation> {
 }
 
 /// What a player may send: a few places, some of them forbidden.
-fn some_write() -> impl Strategy<Value = Operation> {
+fn some_write() -> impl Strategy<Value = WriteOperation> {
     let place = proptest::sample::select(&[
         "/a",
         "/b",
@@ -112,16 +112,16 @@ fn some_write() -> impl Strategy<Value = Operation> {
     };
     prop_oneof![
         4 => vec(step, 1..3).prop_map(|steps| json_patch(Value::from(steps))),
-        1 => own().prop_map(|sent| Operation::Patch(sent.into())),
-        1 => own().prop_map(|state| Operation::Put { state }),
-        1 => own().prop_map(|state| Operation::Create { state, host: None, access: Access::default() }),
-        1 => own().prop_map(|sent| Operation::Action {
+        1 => own().prop_map(|sent| WriteOperation::Patch(sent.into())),
+        1 => own().prop_map(|state| WriteOperation::Put { state }),
+        1 => own().prop_map(|state| WriteOperation::Create { state, host: None, access: Access::default() }),
+        1 => own().prop_map(|sent| WriteOperation::Action {
             kind: "go".into(),
             payload: json!({}),
             patch: Some(sent.into())
         }),
-        1 => Just(Operation::Delete),
-        1 => Just(Operation::Rollback { to: Version(1) }),
+        1 => Just(WriteOperation::Delete),
+        1 => Just(WriteOperation::Rollback { to: Version(1) }),
     ]
 }
 
@@ -183,7 +183,7 @@ proptest! {
         let alice = Viewer::User(user("alice"));
         let other = with_other_secrets(&state, &secrets);
         let outcome = |state: &Value| match decided(Some(state), &alice, write.clone(), expected.clone()) {
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(error_text(&error)),
             Ok(decision) => {
                 let after = decision.state.unwrap_or_default();
                 if after.is_object() {
@@ -210,9 +210,9 @@ proptest! {
     fn a_stale_write_is_told_the_state_that_its_writer_may_see(state in state(), player in player()) {
         let stale = Expected { version: Some(Version(3)), ..Expected::default() };
         let viewer = Viewer::User(player.clone());
-        let error = decided(Some(&state), &viewer, Operation::Patch(json!({ "a": 1 }).into()), stale).unwrap_err();
+        let error = decided(Some(&state), &viewer, WriteOperation::Patch(json!({ "a": 1 }).into()), stale).unwrap_err();
         prop_assert_eq!(error.kind(), Kind::VersionConflict);
         prop_assert_eq!(&error.details()["current"], &redact_value(state, &player));
-        prop_assert!(!tells_secrets(&told(&error), &player));
+        prop_assert!(!tells_secrets(&error_text(&error), &player));
     }
 }

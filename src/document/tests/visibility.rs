@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::*;
-use crate::document::patch::{Operation, apply};
+use crate::document::patch::{PatchOperation, apply};
 use crate::document::visibility::{Audience, overlay, redact_operation, redact_state, redact_value};
 use crate::property_tests::cases;
 
@@ -52,7 +52,7 @@ proptest! {
             prop_assert!(!event.guarded || wire.get("salt").is_none(), "with the salt, a secret could be guessed");
             prop_assert_eq!(&wire["hash"], &Value::from(event.hash.to_string()));
             prop_assert_eq!(&wire["seq"], &Value::from(event.seq.0));
-            let operations: Vec<Operation> = serde_json::from_value(wire["patch"].clone()).unwrap();
+            let operations: Vec<PatchOperation> = serde_json::from_value(wire["patch"].clone()).unwrap();
             apply(&mut seen, operations).unwrap();
             let expected = state.clone().map(|state| redact_value(state, &player));
             prop_assert_eq!(seen.as_ref().map(bytes), expected.as_ref().map(bytes));

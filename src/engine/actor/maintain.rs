@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Actor;
+use super::EngineActor;
 use crate::base::ids::DocumentName;
 use crate::document::model::Document;
 use crate::engine::refusal::not_stored;
@@ -27,7 +27,7 @@ const SNAPSHOTS_PER_BATCH: usize = 1000;
 /// Rounds after which the file is maintained although something waits: under a load that never pauses, some seconds.
 const FILE_MAINTENANCE_ROUNDS_MAX: u32 = 1_000;
 
-impl Actor {
+impl EngineActor {
     pub(super) fn maintain(&mut self) {
         let failing = self.state.backlog.is_failing();
         if !failing {
@@ -120,7 +120,7 @@ impl Actor {
             uses.retain(|(name, _)| cache.get(name).is_some_and(stored));
         }
         uses.sort_by_key(|(_, used)| *used);
-        let surplus = if over { cache.surplus(&self.options.hot) } else { 0 };
+        let surplus = if over { cache.documents_to_evict(&self.options.hot) } else { 0 };
         let names: Vec<DocumentName> = uses
             .into_iter()
             .enumerate()

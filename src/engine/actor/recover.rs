@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::Actor;
+use super::EngineActor;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
 use crate::document::visibility::Viewer;
 use crate::engine::problems::RESCUE_REFUSED;
-use crate::engine::request::{RescueRequest, Rescued};
+use crate::engine::request::{RescueReport, RescueRequest};
 use crate::engine::state::round::Round;
-use crate::store::{RescueError, WriteError};
+use crate::store::{RescueError, WriteError, WriteResult};
 
 /// Ticks between two looks at what the paths of the files name.
 const FILE_CHECK_TICKS: u32 = 5;
@@ -18,9 +18,7 @@ const ROOM_DOCUMENTS: usize = 4;
 /// Documents that go in one outage at the most: when so many do not help, it is not their room that is needed.
 const ROOM_DOCUMENTS_MAX: usize = 32;
 
-type Written = std::result::Result<(), WriteError>;
-
-impl Actor {
+impl EngineActor {
     pub(super) fn tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
         self.quiet_ticks = self.quiet_ticks.saturating_add(1);
@@ -41,7 +39,7 @@ impl Actor {
         {
             self.disk.degrade(&mut self.state, &fault);
         }
-        self.keep_journal();
+        self.keep_files_beside();
     }
 
     /// Tries to get the backlog to disk.
@@ -69,7 +67,7 @@ impl Actor {
         let _ = reply.send(outcome);
     }
 
-    fn rescue_to(&mut self, to: &Path) -> Result<Rescued> {
+    fn rescue_to(&mut self, to: &Path) -> Result<RescueReport> {
         self.check_files();
         if !self.state.backlog.is_failing() {
             return Err(RESCUE_REFUSED.error("storage works: nothing is to be rescued"));
@@ -83,29 +81,29 @@ impl Actor {
             }
         }
         self.retry();
-        Ok(Rescued { durable: self.disk.durable(), waiting: self.state.backlog.unstored() })
+        Ok(RescueReport { durable: self.disk.durable(), waiting: self.state.backlog.unstored() })
     }
 
-    fn reopen_and_append(&mut self) -> Written {
+    fn reopen_and_append(&mut self) -> WriteResult {
         // Where another process only kept a transaction from beginning, nothing is in doubt.
         if self.disk.is_distrusted() {
             self.disk.reopen(&mut self.state)?;
         }
         // The database may have been written anew, in a folder that has nothing else yet.
-        self.keep_journal();
+        self.keep_files_beside();
         self.append_backlog()
     }
 
-    fn append_backlog(&mut self) -> Written {
+    fn append_backlog(&mut self) -> WriteResult {
         self.store_revocations()?;
         let removals = self.disk.append_backlog(&mut self.state)?;
-        removals.iter().for_each(|removal| self.hub.forget(removal.through));
+        removals.iter().for_each(|removal| self.hub.drop_stored(removal.through));
         Ok(())
     }
 
     /// The disk is full: purges documents that hooks let go, in one transaction with what waits. What is decided here
     /// is added to `round`. Error: why what waits is still not stored.
-    pub(super) fn make_room(&mut self, fault: WriteError, round: &mut Round) -> Written {
+    pub(super) fn make_room(&mut self, fault: WriteError, round: &mut Round) -> WriteResult {
         let mut fault = fault;
         // What has gone in this outage already counts: if that does not help, more will not either.
         while fault.full && fault.lost.is_none() && self.state.pending_removals.len() < ROOM_DOCUMENTS_MAX {

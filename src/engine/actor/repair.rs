@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Actor;
+use super::EngineActor;
 use crate::base::error::Result;
 use crate::base::ids::DocumentName;
 use crate::engine::decide::repair::RepairPlan;
@@ -11,7 +11,7 @@ use crate::engine::request::{RememberedDocument, RepairRequest, RepairSource, Re
 use crate::engine::state::round::Round;
 use crate::store::{Batch, DocumentRepair};
 
-impl Actor {
+impl EngineActor {
     /// Repairs a document and answers.
     pub(super) fn repair(&mut self, request: RepairRequest) {
         let RepairRequest { name, source, remembered, reply } = request;

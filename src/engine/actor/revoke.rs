@@ -1,6 +1,6 @@
 //! Revocations: in the transaction of their round when storage is well, and pending until it is.
 
-use super::Actor;
+use super::EngineActor;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::{REVOCATIONS_PENDING_MAX, REVOCATIONS_PER_COMMIT};
@@ -9,11 +9,9 @@ use crate::engine::refusal::not_stored;
 use crate::engine::request::RevocationRequest;
 use crate::engine::revocations::Revocation;
 use crate::engine::state::round::Round;
-use crate::store::{Batch, Connection, Rows, WriteError};
+use crate::store::{Batch, Connection, Rows, WriteResult};
 
-type Written = std::result::Result<(), WriteError>;
-
-impl Actor {
+impl EngineActor {
     /// Stores what the last run could not.
     pub(super) fn store_restored_revocations(&mut self) {
         let restored = self.revocations.len();
@@ -46,15 +44,15 @@ impl Actor {
 
     /// Keeps what a round revokes until it can be stored.
     pub(super) fn keep_revocations(&mut self, round: &Round) {
-        self.keep_pending(round.revocations.iter().flat_map(|request| &request.revocations));
+        self.add_pending(round.revocations.iter().flat_map(|request| &request.revocations));
     }
 
-    fn keep_pending<'a>(&mut self, revocations: impl Iterator<Item = &'a Revocation>) {
+    fn add_pending<'a>(&mut self, revocations: impl Iterator<Item = &'a Revocation>) {
         let mut revocations = revocations.peekable();
         if revocations.peek().is_none() {
             return;
         }
-        self.keep_journal();
+        self.keep_files_beside();
         let new = revocations.filter(|revocation| self.revocations.add((*revocation).clone()));
         let lines: Vec<String> = new.map(Revocation::to_string).collect();
         if lines.is_empty() {
@@ -65,14 +63,16 @@ impl Actor {
         }
     }
 
-    /// Sees to it that the journal is where the next start looks for it, with everything that is pending.
-    pub(super) fn keep_journal(&mut self) {
+    /// Sees to it that the key of MACs and the journal, with everything that is pending, are where the next start looks
+    /// for them.
+    pub(super) fn keep_files_beside(&mut self) {
         let pending = || self.revocations.get().iter().map(Revocation::to_string).collect();
-        self.disk.keep_journal(&mut self.journal, pending);
+        self.disk.update_journal(&mut self.journal, pending);
+        self.disk.keep_integrity_key();
     }
 
     /// Stores those that are pending, a bounded number in each transaction.
-    pub(super) fn store_revocations(&mut self) -> Written {
+    pub(super) fn store_revocations(&mut self) -> WriteResult {
         let pending = self.revocations.get();
         if pending.is_empty() {
             return Ok(());
@@ -93,8 +93,8 @@ impl Actor {
     }
 
     /// The round's transaction is stored: what could not be written in it is pending.
-    pub(super) fn keep_unwritten(&mut self, rows: &[RevocationRows]) {
-        self.keep_pending(rows.iter().filter(|rows| rows.failed).map(|rows| &rows.revocation));
+    pub(super) fn hold_unwritten(&mut self, rows: &[RevocationRows]) {
+        self.add_pending(rows.iter().filter(|rows| rows.failed).map(|rows| &rows.revocation));
     }
 }
 

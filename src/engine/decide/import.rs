@@ -13,8 +13,8 @@ use crate::document::model::{Document, Meta};
 use crate::document::transfer::{SentEvent, VerifiedChain};
 use crate::document::visibility::Viewer;
 use crate::engine::hooks::{Change, ChangeOrigin, HookRows};
-use crate::engine::request::{CompanionRows, IncomingDocument, Outcome, Relocation, ReplyTo, WriteReply};
-use crate::engine::state::backlog::Entry;
+use crate::engine::request::{CompanionRows, IncomingDocument, Relocation, ReplyTo, WriteOutcome, WriteReply};
+use crate::engine::state::backlog::BacklogEntry;
 use crate::engine::state::document_cache::{CachedDocument, SinceSnapshot};
 use crate::engine::state::round::ReplyContent;
 use crate::store::{CompanionWrite, Connection};
@@ -32,13 +32,13 @@ impl Decider<'_> {
 
     /// Records the same events and hashes in new places of this log. Of a document that was here before, only what came
     /// since. An error leaves no trace.
-    fn decide_import(&mut self, incoming: IncomingDocument) -> Result<Outcome> {
+    fn decide_import(&mut self, incoming: IncomingDocument) -> Result<WriteOutcome> {
         let IncomingDocument { id, chain, companion_rows } = incoming;
         let name = chain.name().clone();
         self.check_expected(&chain, &id)?;
         let before = self.load(&name)?;
         let chain = match &before {
-            Some(cached) => chain.continuing(&cached.document)?,
+            Some(cached) => chain.into_missing(&cached.document)?,
             None => chain,
         };
         if chain.is_trimmed() && !self.round.entries.is_empty() {
@@ -66,6 +66,7 @@ impl Decider<'_> {
             meta: Arc::clone(&meta),
         });
         let creates = before.as_ref().is_none_or(|cached| cached.document.is_deleted());
+        let recreates = creates && before.is_some();
         let hook_rows = self.ask_hooks_about_import(&events, &document, creates)?;
         // From here on nothing fails.
         self.state.documents.put(CachedDocument::decided(Arc::clone(&document), None, since));
@@ -77,10 +78,18 @@ impl Decider<'_> {
             let ends_write = event.seq == document.seq;
             let companion = companion.take_if(|_| ends_write);
             let (new_document, base) = (new_document.take(), base.take());
-            self.add_entry(Entry { ends_write, new_document, base, hook_rows, companion, ..Entry::new(event) });
+            self.add_entry(BacklogEntry {
+                ends_write,
+                new_document,
+                base,
+                hook_rows,
+                companion,
+                recreates,
+                ..BacklogEntry::new(event)
+            });
         }
         self.round.changed.insert(name);
-        Ok(Outcome { document, event, created: before.is_none() })
+        Ok(WriteOutcome { document, event, created: before.is_none() })
     }
 
     /// Errors: `StorageUnavailable` while storage fails; `Frozen` unless the document is expected by this name.
@@ -91,7 +100,7 @@ impl Decider<'_> {
         }
         match self.state.relocations.get(name) {
             Some(Relocation::Expected { id: known, .. }) if known == id => Ok(()),
-            _ => Err(Error::new(Kind::Frozen, format!("{name} was not announced"))),
+            _ => Err(self.state.relocations.problems().frozen_error(format!("{name} was not announced"))),
         }
     }
 

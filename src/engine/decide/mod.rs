@@ -21,19 +21,19 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::access::HostedAccess;
 use crate::document::chain::Hash;
-use crate::document::decide::{Decision, absent};
+use crate::document::decide::{Decision, not_found_error};
 use crate::document::event::{Content, Event};
-use crate::document::json::Bounds;
+use crate::document::json::JsonBounds;
 use crate::document::model::{Document, Meta};
 use crate::document::visibility::{Audience, Viewer};
 use crate::document::{json, patch, visibility};
-use crate::engine::Options;
+use crate::engine::EngineOptions;
 use crate::engine::disk::Disk;
 use crate::engine::hooks::{Change, ChangeOrigin, HookRows, StoredRows};
 use crate::engine::policy;
-use crate::engine::request::Outcome;
-use crate::engine::state::State;
-use crate::engine::state::backlog::Entry;
+use crate::engine::request::WriteOutcome;
+use crate::engine::state::EngineState;
+use crate::engine::state::backlog::BacklogEntry;
 use crate::engine::state::document_cache::{CachedDocument, SinceSnapshot};
 use crate::engine::state::round::Round;
 use crate::live::hub::Hub;
@@ -42,10 +42,10 @@ use crate::store::Connection;
 /// Decides one request after the other into `round`. The hub is read for events that are not on disk; documents that
 /// are loaded, and relocations, are put there.
 pub(crate) struct Decider<'a> {
-    pub options: &'a Options,
+    pub options: &'a EngineOptions,
     pub hub: &'a Hub,
     pub disk: &'a Disk,
-    pub state: &'a mut State,
+    pub state: &'a mut EngineState,
     pub round: &'a mut Round,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Moment<'a> {
 }
 
 /// A document as it was before a change.
-pub(crate) struct Before<'a> {
+pub(crate) struct PriorState<'a> {
     pub meta: Arc<Meta>,
     /// `None`: it was never there.
     pub cached: Option<&'a CachedDocument>,
@@ -84,7 +84,7 @@ impl Decider<'_> {
     fn load_live(&mut self, name: &DocumentName) -> Result<CachedDocument> {
         match self.load(name)? {
             Some(cached) if !cached.document.is_deleted() => Ok(cached),
-            other => Err(absent(name, other.as_ref().map(|cached| &cached.document))),
+            other => Err(not_found_error(name, other.as_ref().map(|cached| &cached.document))),
         }
     }
 
@@ -94,10 +94,15 @@ impl Decider<'_> {
     }
 
     /// Records a change that no rules decide: a write of its own.
-    fn record_maintenance(&mut self, cached: &CachedDocument, decision: Decision, viewer: &Viewer) -> Result<Outcome> {
+    fn record_maintenance(
+        &mut self,
+        cached: &CachedDocument,
+        decision: Decision,
+        viewer: &Viewer,
+    ) -> Result<WriteOutcome> {
         let tree = cached.tree()?;
         let meta = Arc::clone(&cached.document.meta);
-        let before = Before { meta, cached: Some(cached), tree: tree.as_deref() };
+        let before = PriorState { meta, cached: Some(cached), tree: tree.as_deref() };
         let (outcome, _) = self.record(before, decision, self.maintenance_moment(viewer))?;
         self.round.changed.insert(cached.document.meta.name.clone());
         self.round.end_write();
@@ -108,10 +113,10 @@ impl Decider<'_> {
     /// trace.
     pub(crate) fn record(
         &mut self,
-        Before { meta, cached, tree }: Before<'_>,
+        PriorState { meta, cached, tree }: PriorState<'_>,
         decision: Decision,
         Moment { viewer, at, origin, .. }: Moment<'_>,
-    ) -> Result<(Outcome, Option<CachedDocument>)> {
+    ) -> Result<(WriteOutcome, Option<CachedDocument>)> {
         let mut salt = [0; 16];
         self.options.entropy.fill(&mut salt);
         let Decision { kind, payload, state: mut after, access } = decision;
@@ -152,8 +157,9 @@ impl Decider<'_> {
             self.state.log_end.next_key += 1;
         }
         let before = self.state.documents.put(CachedDocument::decided(Arc::clone(&document), after, since));
-        self.add_entry(Entry { new_document, hook_rows, ..Entry::new(Arc::clone(&event)) });
-        Ok((Outcome { document, event, created }, before))
+        let recreates = creates && cached.is_some();
+        self.add_entry(BacklogEntry { new_document, hook_rows, recreates, ..BacklogEntry::new(Arc::clone(&event)) });
+        Ok((WriteOutcome { document, event, created }, before))
     }
 
     /// A state within its bounds, as far as its writer may learn whether it is.
@@ -164,7 +170,7 @@ impl Decider<'_> {
             return json::serialise_state(state, self.options.state).map(|bytes| Some(bytes.into()));
         }
         // The exact bound would tell how much the writer does not see.
-        let any_size = Bounds { state_bytes_max: usize::MAX, ..self.options.state };
+        let any_size = JsonBounds { state_bytes_max: usize::MAX, ..self.options.state };
         let bytes = Bytes::from(json::serialise_state(state, any_size)?);
         let visible = visibility::redact_state(&bytes, writer)?.len();
         json::check_state_size(bytes.len(), visible, self.options.state)?;
@@ -192,7 +198,7 @@ impl Decider<'_> {
         }
     }
 
-    fn add_entry(&mut self, entry: Entry) {
+    fn add_entry(&mut self, entry: BacklogEntry) {
         self.round.bytes += entry.event.body.len();
         entry.hook_rows.iter().for_each(|rows| self.round.pending_groups.add(rows));
         self.round.entries.push(entry);

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Decider;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq, Version};
-use crate::document::decide::{Decision, absent};
+use crate::document::decide::{Decision, not_found_error};
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::engine::refusal::{changed_since, check_persistent};
@@ -46,7 +46,7 @@ impl Decider<'_> {
         self.state.relocations.check(name)?;
         let cached = match self.load(name) {
             Err(error) => self.placeholder(name, error)?,
-            loaded => loaded?.ok_or_else(|| absent(name, None))?,
+            loaded => loaded?.ok_or_else(|| not_found_error(name, None))?,
         };
         let document = Arc::clone(&cached.document);
         check_persistent(&document)?;

@@ -21,7 +21,8 @@ impl Decider<'_> {
             (Freeze, _) => return self.freeze(name).map(Some),
             (MoveTo(to), Some(Relocation::Frozen)) => {
                 let position = self.load(name)?.map_or(Position::Start, |cached| cached.document.position());
-                let moved = Arc::new(MovedDocument { name: name.clone(), to, position });
+                let problems = self.state.relocations.problems();
+                let moved = Arc::new(MovedDocument { name: name.clone(), to, position, problems });
                 self.hub.document_left(Arc::clone(&moved));
                 Some(Relocation::Moved(moved))
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Before, Decider};
+use super::{Decider, PriorState};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Seq};
 use crate::document::decide::Decision;
@@ -164,7 +164,7 @@ impl Decider<'_> {
         let payload = json!({ "source": plan.source.as_str() });
         let decision = Decision::new("repair", payload, state);
         let meta = Arc::clone(&document.meta);
-        let before = Before { meta, cached: Some(&cached), tree: tree.as_ref() };
+        let before = PriorState { meta, cached: Some(&cached), tree: tree.as_ref() };
         let recorded = self.record(before, decision, self.maintenance_moment(&Viewer::Owner));
         let (outcome, _) = recorded.inspect_err(|_| self.state.documents.restore(name, replaced))?;
         self.round.end_write();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Decider;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::DocumentName;
-use crate::document::decide::Operation;
+use crate::document::decide::WriteOperation;
 use crate::document::model::Document;
 use crate::engine::policy::SnapshotPolicy;
 use crate::engine::state::document_cache::{CachedDocument, SinceSnapshot};
@@ -19,10 +19,10 @@ impl Decider<'_> {
     pub(super) fn load_target(
         &mut self,
         name: &DocumentName,
-        operation: &Operation,
+        operation: &WriteOperation,
     ) -> Result<(Option<CachedDocument>, bool)> {
         match self.load(name) {
-            Err(error) if matches!(operation, Operation::Rollback { .. }) => {
+            Err(error) if matches!(operation, WriteOperation::Rollback { .. }) => {
                 Ok((Some(self.placeholder(name, error)?), true))
             }
             loaded => Ok((loaded?, false)),

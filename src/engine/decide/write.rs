@@ -7,17 +7,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Before, Decider, Moment};
+use super::{Decider, Moment, PriorState};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::ids::{DocumentName, Seq, Version};
+use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::document::access::Access;
-use crate::document::decide::{self, Context, Current, Decision, Operation, Request};
+use crate::document::decide::{self, Context, Current, Decision, Request, WriteOperation};
 use crate::document::event::Event;
-use crate::document::model::Meta;
+use crate::document::model::{Meta, unknown_document};
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::hooks::ChangeOrigin;
-use crate::engine::request::{Durability, Outcome, ReplyTo, Write, WriteKey, WriteReply};
+use crate::engine::refusal::RESERVED_COLLECTION;
+use crate::engine::request::{Durability, ReplyTo, Write, WriteKey, WriteOutcome, WriteReply};
 use crate::engine::state::document_cache::CachedDocument;
 use crate::engine::state::round::{ReplyContent, all_volatile};
 use crate::engine::time_travel;
@@ -111,28 +112,40 @@ impl Decider<'_> {
         request: Request,
         viewer: &Viewer,
         at: Timestamp,
-    ) -> Result<(Outcome, Option<CachedDocument>)> {
+    ) -> Result<(WriteOutcome, Option<CachedDocument>)> {
         let name = request.name.clone();
+        self.check_still_granted(&name, viewer)?;
         self.check_relocation(&name, viewer)?;
         let (cached, unreadable) = self.load_target(&name, &request.operation)?;
         let tree = cached.as_ref().map(CachedDocument::tree).transpose()?.flatten();
         // Whatever the state before was, and whether it can be read: an old state comes back whole.
-        let whole = matches!(request.operation, Operation::Rollback { .. });
+        let whole = matches!(request.operation, WriteOperation::Rollback { .. });
         let mut seed = [0; 32];
         self.options.entropy.fill(&mut seed);
         let origin = match &request.operation {
-            Operation::Merge { .. } => ChangeOrigin::Merge,
+            WriteOperation::Merge { .. } => ChangeOrigin::Merge,
             _ => ChangeOrigin::Request,
         };
         let moment = Moment { viewer, at, seed, origin };
         let decision = self.apply_rules(request, cached.as_ref(), tree.as_deref(), moment);
         let decision = decision.map_err(|error| if unreadable { error.without(&["current"]) } else { error })?;
+        if decision.state.is_some() && cached.as_ref().is_none_or(|cached| cached.document.is_deleted()) {
+            self.check_reserved(&name.collection)?;
+        }
         let meta = match &cached {
             Some(cached) => Arc::clone(&cached.document.meta),
             None => Arc::new(self.new_meta(&name, viewer, at)),
         };
-        let before = Before { meta, cached: cached.as_ref(), tree: tree.as_deref().filter(|_| !whole) };
+        let before = PriorState { meta, cached: cached.as_ref(), tree: tree.as_deref().filter(|_| !whole) };
         self.record(before, decision, moment)
+    }
+
+    /// Refuses a viewer whose credential reached the document that another took the place of in this very round: that
+    /// is noted when the round is published. Error: `NotFound`.
+    fn check_still_granted(&self, name: &DocumentName, viewer: &Viewer) -> Result<()> {
+        let Some(scope) = viewer.credential_scope() else { return Ok(()) };
+        let replaced = self.round.entries.iter().any(|entry| entry.recreates && entry.event.meta.name == *name);
+        if replaced && !scope.creates(name) { Err(unknown_document(name)) } else { Ok(()) }
     }
 
     /// Errors: `Frozen`, `Moved`; `NotFound` in their place for whoever may not read what went away.
@@ -144,6 +157,14 @@ impl Decider<'_> {
             cached.document.meta.check_reader(viewer)?;
         }
         Err(error)
+    }
+
+    /// Refuses to create a document in a collection that is called as calls of the server are. Error: `Invalid`.
+    fn check_reserved(&self, collection: &Collection) -> Result<()> {
+        if self.options.reserved_collections.contains(collection) {
+            return Err(Error::invalid_field("collection", RESERVED_COLLECTION));
+        }
+        Ok(())
     }
 
     fn apply_rules(
@@ -178,7 +199,7 @@ impl Decider<'_> {
             Some(cached) => Some(cached.clone()),
             None => self.disk.load(name)?,
         };
-        let Some(cached) = cached else { return Ok(None) };
+        let Some(cached) = cached.filter(|_| self.check_still_granted(name, viewer).is_ok()) else { return Ok(None) };
         let Some(audience) = cached.document.meta.audience_of_reader(viewer) else { return Ok(None) };
         Ok(cached.tree()?.map(|tree| match audience {
             Audience::Host => (*tree).clone(),
@@ -228,7 +249,7 @@ impl Decider<'_> {
 }
 
 /// The key of the document that a write changed, if it was one and is on disk.
-fn only_document(outcomes: &[Outcome]) -> Option<i64> {
+fn only_document(outcomes: &[WriteOutcome]) -> Option<i64> {
     let first = &outcomes.first()?.document.meta;
     let same = outcomes.iter().all(|outcome| outcome.document.meta.key == first.key);
     (same && !first.volatile).then_some(first.key)

@@ -5,8 +5,9 @@
 
 mod access;
 mod relocation;
+mod snapshot;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,22 +15,20 @@ use bytes::Bytes;
 use self::access::ReadableEvents;
 use super::Reads;
 use super::lost_changes::{LostChanges, any_not_stored};
-use super::present::{Present, check_count, load_cold};
-use crate::base::error::{Error, Kind, Result};
-use crate::base::ids::{DocumentName, Seq, Version};
+use crate::base::error::{Kind, Result};
+use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
+use crate::document::scope::DocumentGrant;
 use crate::document::visibility::Viewer;
-use crate::live::hub::{RingRead, Subscription};
+use crate::live::hub::{HubSubscription, RingRead};
 use crate::live::presence::{Presence, PresenceSubscription};
 use crate::live::relocations::MovedDocument;
 use crate::live::topics::{Interest, WakeReason};
-use crate::store::{Filter, Reader};
+use crate::store::{EventFilter, Reader};
 
-/// How often a snapshot is begun anew because a document was dropped from memory just when it was looked for.
-const SNAPSHOT_ATTEMPTS_MAX: usize = 20;
 /// Events in one page from disk.
 const PAGE_EVENTS: usize = 500;
 
@@ -68,7 +67,8 @@ pub(crate) enum Item {
         reason: Reason,
         /// The documents that are there.
         documents: Vec<Arc<Document>>,
-        /// Followed by name and not there. Whether one was removed with its history or never was, nobody can tell.
+        /// Followed by name and not there: whether one was removed with its history or never was, nobody can tell. Of
+        /// collections, the last that went since the follower was told of them.
         gone: Vec<DocumentName>,
         /// Where it stands in the log.
         position: Position,
@@ -103,11 +103,22 @@ pub(crate) struct Follower {
     pub counts: bool,
 }
 
+/// `interest` as far as the credential of `viewer` reaches: of a collection that it does not reach as a whole, its
+/// single documents there. So whatever is asked of a collection needs to know nothing of scopes.
+fn reached(mut interest: Interest, viewer: &Viewer) -> Interest {
+    let Some(scope) = viewer.credential_scope() else { return interest };
+    let single =
+        scope.grants().iter().map(DocumentGrant::name).filter(|name| interest.collections.contains(&name.collection));
+    interest.documents.extend(single.cloned().collect::<Vec<_>>());
+    interest.collections.retain(|collection| scope.reaches_collection(collection));
+    interest
+}
+
 /// Someone who follows documents.
 pub(crate) struct Follow {
     reads: Reads,
     viewer: Viewer,
-    subscription: Subscription,
+    subscription: HubSubscription,
     presence_subscription: PresenceSubscription,
     cursor: Seq,
     /// Changes of access up to here are in what it was told: as it may see it now, it can go on from there.
@@ -143,16 +154,18 @@ impl Follow {
         interest: Interest,
         resume: Option<&str>,
     ) -> Result<(Self, Item)> {
-        // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
-        let subscription = reads.hub.subscribe(Arc::new(interest));
-        presence.load_participants(subscription.interest()).await;
         let Follower { viewer, counts } = follower;
+        // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
+        let subscription = reads.hub.subscribe(Arc::new(reached(interest, &viewer)));
+        presence.load_participants(subscription.interest()).await;
         let named = subscription.interest().documents.iter().cloned();
+        // A program that acts for the owner is nobody whom others wait for.
+        let counts = counts && (viewer.user().is_some() || viewer.credential_scope().is_none());
         let barred = if counts { reads.unreadable(named, &viewer).await? } else { HashSet::new() };
         let user = counts.then(|| viewer.user_id()).transpose()?;
         let presence_subscription = presence.subscribe(user, Arc::clone(subscription.interest()), &barred);
         // Who is there already is told once what was missed is.
-        subscription.remind(WakeReason::PRESENCE);
+        subscription.wake_later(WakeReason::PRESENCE);
         let recoveries = reads.hub.recoveries();
         let (moved_before, relocations_read) =
             reads.hub.relocations().present(|name| subscription.interest().covers(name));
@@ -187,34 +200,40 @@ impl Follow {
     /// The next thing to tell; waits until there is one. Cancel safe: nothing is taken before it is returned.
     pub(crate) async fn next(&mut self) -> Result<Item> {
         loop {
+            if let Some(item) = self.next_ready().await? {
+                return Ok(item);
+            }
+            let woken = self.subscription.woken().await;
+            self.caught_up = !woken.is_for(WakeReason::EVENTS);
+            self.presence_due = woken.is_for(WakeReason::PRESENCE);
+        }
+    }
+
+    /// The next thing to tell, if there is one already. Cancel safe, too.
+    pub(crate) async fn next_ready(&mut self) -> Result<Option<Item>> {
+        loop {
             if self.cursor >= self.announced
                 && let Some(item) = self.recovered()
             {
-                return Ok(item);
+                return Ok(Some(item));
             }
             if self.presence_due
                 && let Some(item) = self.presence().await?
             {
-                return Ok(item);
+                return Ok(Some(item));
             }
             if self.caught_up {
-                if let Some(item) = self.next_relocation().await? {
-                    return Ok(item);
-                }
-                let woken = self.subscription.woken().await;
-                self.caught_up = !woken.is_for(WakeReason::EVENTS);
-                self.presence_due = woken.is_for(WakeReason::PRESENCE);
-                continue;
+                return self.next_relocation().await;
             }
             match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
                 RingRead::Behind => match self.page().await? {
-                    Some(item) => return Ok(item),
+                    Some(item) => return Ok(Some(item)),
                     None => continue,
                 },
                 RingRead::Events { events, reached, all, durable } => {
                     let events = match self.readable(events) {
                         ReadableEvents::Told(events) => events,
-                        other => return self.tell_access(other).await,
+                        other => return self.access_item(other).await.map(Some),
                     };
                     (self.cursor, self.caught_up) = (reached, all);
                     self.access_known = self.access_known.max(reached);
@@ -223,11 +242,16 @@ impl Follow {
                         if let Some(last) = events.iter().rfind(undurable) {
                             self.undurable = Some(last.seq);
                         }
-                        return Ok(Item::Changes(events));
+                        return Ok(Some(Item::Changes(events)));
                     }
                 }
             }
         }
+    }
+
+    /// Whether all changes that there are have been told.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.caught_up
     }
 
     /// Whether this document is all that it follows.
@@ -246,7 +270,7 @@ impl Follow {
         };
         self.presence_due = false;
         if more {
-            self.subscription.remind(WakeReason::PRESENCE);
+            self.subscription.wake_later(WakeReason::PRESENCE);
         }
         Ok((!frames.is_empty()).then_some(Item::Presence(frames)))
     }
@@ -281,7 +305,7 @@ impl Follow {
         };
         let read = self
             .reads
-            .ask(move |reader| {
+            .read(move |reader| {
                 let filter = filter(reader, &interest, None)?;
                 let bytes_max = limits::STREAM_WRITE_BYTES_MAX;
                 let events = reader.events_between(&filter, after, to, PAGE_EVENTS, bytes_max)?;
@@ -305,24 +329,28 @@ impl Follow {
                 self.access_known = self.access_known.max(reached);
                 Ok((!events.is_empty()).then_some(Item::Changes(events)))
             }
-            other => self.tell_access(other).await.map(Some),
+            other => self.access_item(other).await.map(Some),
         }
     }
 
     async fn resume(&mut self, text: &str) -> Result<Item> {
         let Some(mut from) = Position::parse(text) else { return self.snapshot(Reason::Diverged).await };
-        let known = self.look_up(from).await?;
+        let known = self.check_position(from).await?;
+        if known != PositionStatus::Nowhere {
+            self.cursor = from.seq();
+        }
         if known != PositionStatus::Here {
-            match (self.of_another_log(from).await?, known) {
+            match (self.translate_position(from).await?, known) {
                 (Some(here), _) => from = here,
                 (None, PositionStatus::Trimmed) => return self.snapshot(Reason::Trimmed).await,
                 (None, _) => return self.snapshot(Reason::Diverged).await,
             }
         }
+        self.cursor = from.seq();
         if self.knew_lost_documents(from).await? {
             return self.snapshot(Reason::Diverged).await;
         }
-        self.owe_durability(from);
+        self.expect_durability_notice(from);
         let known = self.reads.hub.gate().head().0;
         let mut in_memory = self.reads.hub.gate().covers_after(from.seq());
         if !in_memory {
@@ -353,11 +381,11 @@ impl Follow {
         if names.is_empty() {
             return Ok(false);
         }
-        self.reads.ask(move |reader| any_not_stored(reader, &names, from.seq())).await
+        self.reads.read(move |reader| any_not_stored(reader, &names, from.seq())).await
     }
 
     /// Whoever comes back may have been told of changes that were not on disk then, and have missed that they are now.
-    fn owe_durability(&mut self, from: Position) {
+    fn expect_durability_notice(&mut self, from: Position) {
         if self.only_volatile() {
             return;
         }
@@ -380,7 +408,7 @@ impl Follow {
 
     /// Where a position of another server's log is in this one: a document that moved has other seqs here and the same
     /// hashes. Only whoever follows a single document can say which chain is meant.
-    async fn of_another_log(&self, position: Position) -> Result<Option<Position>> {
+    async fn translate_position(&self, position: Position) -> Result<Option<Position>> {
         let interest = self.subscription.interest();
         match (interest.collections.is_empty(), interest.documents.len(), interest.documents.iter().next()) {
             (true, 1, Some(name)) => Ok(self.reads.by_hash(name, position).await?.map(|(here, _)| here)),
@@ -389,12 +417,12 @@ impl Follow {
     }
 
     /// Whether a position names a place in this log.
-    async fn look_up(&self, position: Position) -> Result<PositionStatus> {
+    async fn check_position(&self, position: Position) -> Result<PositionStatus> {
         let Position::After { seq, hash } = position else { return Ok(PositionStatus::Here) };
         if let Some(event) = self.reads.hub.gate().get(seq) {
             return Ok(if event.hash.short() == hash { PositionStatus::Here } else { PositionStatus::Nowhere });
         }
-        let found = self.reads.ask(move |reader| reader.event_at(seq)).await?;
+        let found = self.reads.read(move |reader| reader.event_at(seq)).await?;
         Ok(match found {
             Some((stored, _)) if stored.short() == hash => PositionStatus::Here,
             Some(_) => PositionStatus::Nowhere,
@@ -437,7 +465,7 @@ impl Follow {
         let (remembered_after, viewer) = (lost_changes.until, self.viewer.clone());
         let (stored, last, base, lost) = self
             .reads
-            .ask(move |reader| {
+            .read(move |reader| {
                 let filter = filter(reader, &interest, Some(viewer))?;
                 let base_before = reader.base_seq(&filter)?;
                 let stored = reader.count_between(&filter, after, durable)?;
@@ -461,104 +489,6 @@ impl Follow {
         let newer = u64::try_from(newer.len()).unwrap_or(u64::MAX);
         Ok(Item::Resumed { from, to, count: stored.saturating_add(newer) })
     }
-
-    /// The whole present, and the cursor just behind it.
-    async fn snapshot(&mut self, reason: Reason) -> Result<Item> {
-        let interest = Arc::clone(self.subscription.interest());
-        for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
-            let before = self.reads.hub.gate().head().0;
-            let (asked, cold) = self.cold_documents(&interest).await?;
-            let Some(mut present) = self.present(&interest, &asked, cold, before) else { continue };
-            present.catch_up()?;
-            let (documents, position) = (present.documents, present.position);
-            let barred: HashSet<DocumentName> = documents
-                .values()
-                .filter(|document| !document.meta.may_read(&self.viewer))
-                .map(|document| document.meta.name.clone())
-                .collect();
-            // One document is best named by its own last event, which is never trimmed.
-            let position = match documents.values().next() {
-                Some(document)
-                    if interest.collections.is_empty() && interest.documents.len() == 1 && barred.is_empty() =>
-                {
-                    document.position()
-                }
-                _ => position,
-            };
-            (self.cursor, self.announced, self.access_known) = (present.head, present.head, present.head);
-            // What is on another server is told to be there, and not as it was when it left.
-            let relocations = self.reads.hub.relocations();
-            let moved = |name: &DocumentName| relocations.find(name).is_some() && !barred.contains(name);
-            let here = |document: &Arc<Document>| {
-                let name = &document.meta.name;
-                !document.is_deleted() && !barred.contains(name) && !moved(name)
-            };
-            let documents: Vec<_> = documents.into_values().filter(here).collect();
-            let gone = interest.names_without(&documents).filter(|name| !moved(name)).collect();
-            check_count(documents.len())?;
-            for document in &documents {
-                self.note_undurable(document);
-            }
-            return Ok(Item::Snapshot { reason, documents, gone, position });
-        }
-        Err(Error::new(Kind::StorageUnavailable, "documents come and go too fast for a snapshot; try again"))
-    }
-
-    /// What is there at this moment: what is hot, and for the rest what was read from disk while the log went on from
-    /// `before`. `None`: a document went out of memory before it was asked from disk, or the log went on for longer
-    /// than the ring.
-    fn present(
-        &self,
-        interest: &Interest,
-        asked: &HashSet<DocumentName>,
-        cold: Vec<Arc<Document>>,
-        before: Seq,
-    ) -> Option<Present> {
-        let ring = self.reads.hub.gate();
-        let head = ring.head().0;
-        // Stored and not yet published comes as a change.
-        let cold = cold.into_iter().filter(|document| document.seq <= head);
-        let hot = self.reads.hub.documents(interest);
-        let named = |document: Arc<Document>| (document.meta.name.clone(), document);
-        let documents: BTreeMap<_, _> = cold.chain(hot).map(named).collect();
-        let known = |name: &DocumentName| documents.contains_key(name) || asked.contains(name);
-        if !ring.covers_after(before) || !interest.documents.iter().all(known) {
-            return None;
-        }
-        let version = |name: &DocumentName| documents.get(name).map_or(Version::ZERO, |document| document.version);
-        // Changed after it was read from disk, and dropped from memory since.
-        let is_missing = |event: &&Arc<Event>| {
-            let told = interest.covers(&event.meta.name) && event.meta.may_read(&self.viewer);
-            told && event.version > version(&event.meta.name)
-        };
-        let missing = ring.after(before).filter(is_missing).cloned().collect();
-        // The last place that is still there after a restart, unless something volatile that is told comes after it.
-        let (seq, hash) = ring.last_persistent();
-        let told = !ring.covers_after(seq) || ring.after(seq).any(|event| interest.covers(&event.meta.name));
-        let position = if told { ring.position() } else { Position::after(seq, hash) };
-        Some(Present { position, head, missing, documents })
-    }
-
-    fn note_undurable(&mut self, document: &Document) {
-        if !document.meta.volatile && document.seq > self.reads.hub.gate().durable() {
-            self.undurable = self.undurable.max(Some(document.seq));
-        }
-    }
-
-    /// What is not in memory, from disk, and the single documents that were asked for there.
-    async fn cold_documents(&self, interest: &Arc<Interest>) -> Result<(HashSet<DocumentName>, Vec<Arc<Document>>)> {
-        let missing: HashSet<DocumentName> =
-            interest.documents.iter().filter(|name| self.reads.hub.document(name).is_none()).cloned().collect();
-        if missing.is_empty() && interest.collections.is_empty() {
-            return Ok((missing, Vec::new()));
-        }
-        let (interest, viewer) = (Arc::clone(interest), self.viewer.clone());
-        let load = move |reader: &Reader| {
-            let documents = load_cold(reader, &missing, &interest, &viewer)?;
-            Ok((missing, documents))
-        };
-        self.reads.ask(load).await
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -570,11 +500,11 @@ enum PositionStatus {
 
 /// What the disk is asked for. `viewer`: without what they may not read. Looked up each time: a document may have come
 /// into being since.
-fn filter(reader: &Reader, interest: &Interest, viewer: Option<Viewer>) -> Result<Filter> {
+fn filter(reader: &Reader, interest: &Interest, viewer: Option<Viewer>) -> Result<EventFilter> {
     let mut documents = Vec::with_capacity(interest.documents.len());
     for name in &interest.documents {
         let readable = |meta: &Arc<Meta>| viewer.as_ref().is_none_or(|viewer| meta.may_read(viewer));
         documents.extend(reader.meta(name)?.filter(readable).map(|meta| meta.key));
     }
-    Ok(Filter { documents, collections: interest.collections.iter().cloned().collect(), viewer })
+    Ok(EventFilter { documents, collections: interest.collections.iter().cloned().collect(), viewer })
 }

@@ -14,7 +14,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
 use crate::base::limits;
 use crate::document::chain::Position;
-use crate::document::decide::absent;
+use crate::document::decide::not_found_error;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
@@ -22,7 +22,7 @@ use crate::engine::handle::Engine;
 use crate::engine::time_travel::{state_at, volatile_state_at};
 use crate::live::hub::Hub;
 use crate::live::topics::Interest;
-use crate::store::{Connection, DocumentHead, Filter, ListedDocument, Reader, VolatileRange};
+use crate::store::{Connection, DocumentHead, EventFilter, ListedDocument, PageRoom, Reader, VolatileRange};
 
 /// What readers hold. Cheap to clone.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ pub(crate) struct Reads {
 
 /// A page of a document's history.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub(crate) struct EventHistory {
     /// Its events, oldest first.
     pub events: Vec<Arc<Event>>,
     /// The oldest version whose event is kept.
@@ -60,7 +60,7 @@ impl Reads {
     }
 
     /// Runs a question to the disk where it may block. Error: that of the question.
-    pub(crate) async fn ask<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -73,7 +73,7 @@ impl Reads {
         &self,
         question: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ask(move |reader| reader.rows(question)).await
+        self.read(move |reader| reader.rows(question)).await
     }
 
     /// The names of at most `limit` documents of a collection that are there, by id, after the given one. Errors:
@@ -94,7 +94,7 @@ impl Reads {
     pub(super) async fn refill_ring(&self) {
         let refill = || async {
             let (events_max, bytes_max) = (limits::REFILL_EVENTS_MAX, limits::REFILL_BYTES_MAX);
-            match self.ask(move |reader| reader.tail(events_max, bytes_max)).await {
+            match self.read(move |reader| reader.newest_events(events_max, bytes_max)).await {
                 Ok(events) => self.hub.refill(events.into_iter().map(Arc::new).collect()),
                 Err(error) if error.kind() == Kind::Damaged => {
                     tracing::warn!(%error, "the end of the log is not taken into memory");
@@ -115,7 +115,7 @@ impl Reads {
             return Ok(Some(document));
         }
         let wanted = name.clone();
-        let found = self.ask(move |reader| reader.load(&wanted)).await?;
+        let found = self.read(move |reader| reader.load(&wanted)).await?;
         if found.is_some() {
             self.engine.prefetch(name.clone());
         }
@@ -124,7 +124,7 @@ impl Reads {
     }
 
     /// Where a document ends, if there ever was one: also of one that is too damaged to be read.
-    pub(crate) async fn tip(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
+    pub(crate) async fn document_head(&self, name: &DocumentName) -> Result<Option<DocumentHead>> {
         if let Some(document) = self.hub.document(name) {
             let Document { meta, version, hash, seq, updated_at, .. } = &*document;
             let (meta, deleted) = (Arc::clone(meta), document.is_deleted());
@@ -138,7 +138,7 @@ impl Reads {
             }));
         }
         let name = name.clone();
-        self.ask(move |reader| reader.document_head(&name)).await
+        self.read(move |reader| reader.document_head(&name)).await
     }
 
     /// The same for `viewer`, for whom there never was one that they may not read.
@@ -156,7 +156,7 @@ impl Reads {
             return Ok(Some(Arc::clone(&document.meta)));
         }
         let wanted = name.clone();
-        let found = self.ask(move |reader| reader.meta(&wanted)).await?;
+        let found = self.read(move |reader| reader.meta(&wanted)).await?;
         // It may have become hot while the disk was read, and changed.
         Ok(self.hub.document(name).map(|document| Arc::clone(&document.meta)).or(found))
     }
@@ -182,7 +182,7 @@ impl Reads {
             return Ok(barred);
         }
         let read = move |reader: &Reader| cold.iter().map(|name| reader.meta(name)).collect::<Result<Vec<_>>>();
-        for meta in self.ask(read).await?.into_iter().flatten() {
+        for meta in self.read(read).await?.into_iter().flatten() {
             let newest = self.hub.peek(&meta.name).map_or_else(|| Arc::clone(&meta), |hot| Arc::clone(&hot.meta));
             if !newest.may_read(viewer) {
                 barred.insert(meta.name.clone());
@@ -203,7 +203,7 @@ impl Reads {
     pub(crate) async fn live_document(&self, name: &DocumentName, viewer: &Viewer) -> Result<Arc<Document>> {
         match self.readable_document(name, viewer).await? {
             Some(document) if !document.is_deleted() => Ok(document),
-            other => Err(absent(name, other.as_ref())),
+            other => Err(not_found_error(name, other.as_ref())),
         }
     }
 
@@ -227,7 +227,7 @@ impl Reads {
     async fn any_document_at(&self, name: &DocumentName, version: Version) -> Result<Arc<Document>> {
         match self.document(name).await {
             Ok(Some(newest)) if newest.version == version => return Ok(newest),
-            Ok(None) => return Err(absent(name, None)),
+            Ok(None) => return Err(not_found_error(name, None)),
             Ok(Some(newest)) if newest.meta.volatile => {
                 return volatile_state_at(&newest, &self.events_in_memory(name, newest.seq), version);
             }
@@ -238,7 +238,7 @@ impl Reads {
         }
         let undurable = self.undurable(name);
         let name = name.clone();
-        self.ask(move |reader| state_at(reader, &name, version, &undurable)).await.map(Arc::new)
+        self.read(move |reader| state_at(reader, &name, version, &undurable)).await.map(Arc::new)
     }
 
     /// The events of a document that are not on disk yet, oldest first.
@@ -268,7 +268,8 @@ impl Reads {
 
     /// At most `limit` documents of a collection by id, after the given one; deleted ones and those that `viewer` may
     /// not read are left out. The flag says whether there are more. With states, a page also ends when they add up to
-    /// [`limits::LIST_STATES_BYTES_MAX`].
+    /// [`limits::LIST_STATES_BYTES_MAX`]. Error: `Forbidden` for a viewer whose credential reaches less than the
+    /// collection.
     pub(crate) async fn list_readable(
         &self,
         viewer: &Viewer,
@@ -277,13 +278,16 @@ impl Reads {
         limit: usize,
         with_state: bool,
     ) -> Result<(Vec<ListedDocument>, bool)> {
+        if !viewer.reaches_collection(collection) {
+            return Err(Error::new(Kind::Forbidden, "what this request shows does not reach the whole collection"));
+        }
         let unstored = self.unstored_documents(collection, after);
         let (wanted, from, asks) = (collection.clone(), after.cloned(), viewer.clone());
         // One more than fits says that there are more; deleted ones that are still on disk take nobody's place.
         let most = limit + 1 + unstored.iter().filter(|document| !document.meta.volatile).count();
-        let state_bytes_max = with_state.then_some(limits::LIST_STATES_BYTES_MAX);
+        let mut room = with_state.then(|| PageRoom::new(limits::LIST_STATES_BYTES_MAX));
         let (stored, ended_early) =
-            self.ask(move |reader| reader.list(&asks, &wanted, from.as_ref(), most, state_bytes_max)).await?;
+            self.read(move |reader| reader.list(&asks, &wanted, from.as_ref(), most, room.as_mut())).await?;
         let horizon = stored.last().map(|last| id(&last.meta)).filter(|_| ended_early);
         let mut by_id: BTreeMap<DocumentId, ListedDocument> =
             stored.into_iter().map(|entry| (id(&entry.meta), entry)).collect();
@@ -324,10 +328,10 @@ impl Reads {
         after: Version,
         limit: usize,
         viewer: &Viewer,
-    ) -> Result<History> {
-        let mut page = self.any_history(name, after, limit).await?;
+    ) -> Result<EventHistory> {
+        let mut page = self.any_history(name, after, limit, viewer).await?;
         // Last: it may have been taken away meanwhile.
-        let newest = self.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
+        let newest = self.readable_document(name, viewer).await?.ok_or_else(|| not_found_error(name, None))?;
         for event in &mut page.events {
             if event.meta.access_seq != newest.meta.access_seq {
                 *event = Arc::new(event.with_meta(Arc::clone(&newest.meta)));
@@ -336,43 +340,53 @@ impl Reads {
         Ok(page)
     }
 
-    async fn any_history(&self, name: &DocumentName, after: Version, limit: usize) -> Result<History> {
-        let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
+    async fn any_history(
+        &self,
+        name: &DocumentName,
+        after: Version,
+        limit: usize,
+        viewer: &Viewer,
+    ) -> Result<EventHistory> {
+        let newest = self.document(name).await?.ok_or_else(|| not_found_error(name, None))?;
         if newest.meta.volatile {
             return Ok(history_of(self.events_in_memory(name, newest.seq), &newest, after, limit));
         }
         let undurable = self.undurable(name);
-        let (name, key, bytes_max) = (name.clone(), newest.meta.key, limits::BATCH_BYTES_MAX);
-        let (stored, first_version) = self
-            .ask(move |reader| match reader.meta(&name)? {
-                None => Ok((Vec::new(), Version::ZERO)),
-                Some(_) => Ok((reader.history(&name, after, limit + 1, bytes_max)?, reader.first_version(key)?)),
+        let (name, key, viewer) = (name.clone(), newest.meta.key, viewer.clone());
+        let mut page = HistoryPage::new(after, limit + 1, viewer);
+        let (mut page, first_version) = self
+            .read(move |reader| match reader.meta(&name)? {
+                None => Ok((page, Version::ZERO)),
+                Some(_) => {
+                    page.fill(reader, &name)?;
+                    Ok((page, reader.first_version(key)?))
+                }
             })
             .await?;
-        let mut events: Vec<Arc<Event>> = stored.into_iter().map(Arc::new).collect();
         let first_version = match (first_version, undurable.first()) {
             (Version::ZERO, Some(first)) => first.version,
             (stored, _) => stored,
         };
         for event in undurable {
-            let next = events.last().map_or(after, |last| last.version).next();
-            let joins = event.version == next || (events.is_empty() && event.version > after);
-            if joins && events.len() <= limit {
-                events.push(event);
+            let next = page.last().next();
+            let joins = event.version == next || (page.events.is_empty() && event.version > after);
+            if joins {
+                page.add(event)?;
             }
         }
+        let mut events = page.events;
         let more = events.len() > limit || events.last().is_some_and(|last| last.version < newest.version);
         events.truncate(limit);
-        Ok(History { events, first_version, more })
+        Ok(EventHistory { events, first_version, more })
     }
 
     /// Whether a position names a place in this log that is still kept.
-    pub(crate) async fn knows(&self, position: Position) -> Result<bool> {
+    pub(crate) async fn has_position(&self, position: Position) -> Result<bool> {
         let Position::After { seq, hash } = position else { return Ok(true) };
         if let Some(event) = self.hub.gate().get(seq) {
             return Ok(event.hash.short() == hash);
         }
-        let found = self.ask(move |reader| reader.event_at(seq)).await?;
+        let found = self.read(move |reader| reader.event_at(seq)).await?;
         Ok(found.is_some_and(|(stored, _)| stored.short() == hash))
     }
 
@@ -394,14 +408,14 @@ impl Reads {
             return Ok(None);
         }
         let key = newest.meta.key;
-        let found = self.ask(move |reader| reader.by_short_hash(key, hash)).await?;
+        let found = self.read(move |reader| reader.by_short_hash(key, hash)).await?;
         Ok(found.map(|(seq, version, hash)| (Position::after(seq, hash), version)))
     }
 
     /// The version that a document had after the event `seq`. For paging by position. Error: `Gone` when changes of the
     /// document after `seq` are no longer kept: a page from there would leave them out without a word.
     pub(crate) async fn version_at(&self, name: &DocumentName, seq: Seq) -> Result<Version> {
-        let newest = self.document(name).await?.ok_or_else(|| absent(name, None))?;
+        let newest = self.document(name).await?.ok_or_else(|| not_found_error(name, None))?;
         if newest.seq <= seq {
             return Ok(newest.version);
         }
@@ -413,29 +427,78 @@ impl Reads {
             return Ok(event.version);
         }
         let key = newest.meta.key;
-        self.ask(move |reader| {
+        self.read(move |reader| {
             let version = reader.version_at(key, seq)?;
-            let filter = Filter::documents(vec![key]);
+            let filter = EventFilter::documents(vec![key]);
             match reader.base_seq(&filter)? > seq {
                 false => Ok(version),
-                true => Err(no_longer_kept()),
+                true => Err(history_trimmed()),
             }
         })
         .await
     }
 }
 
-fn no_longer_kept() -> Error {
+/// A page of a document's history that is being filled.
+struct HistoryPage {
+    viewer: Viewer,
+    after: Version,
+    events_max: usize,
+    events: Vec<Arc<Event>>,
+    room: PageRoom,
+}
+
+impl HistoryPage {
+    fn new(after: Version, events_max: usize, viewer: Viewer) -> Self {
+        Self { viewer, after, events_max, events: Vec::new(), room: PageRoom::new(limits::BATCH_BYTES_MAX) }
+    }
+
+    /// The version up to which it goes.
+    fn last(&self) -> Version {
+        self.events.last().map_or(self.after, |last| last.version)
+    }
+
+    /// Takes what is stored, as much as there is room for.
+    fn fill(&mut self, reader: &Reader, name: &DocumentName) -> Result<()> {
+        while self.events.len() < self.events_max && !self.room.is_taken() {
+            let count = self.events_max.saturating_sub(self.events.len());
+            let bytes_max = self.room.left().max(limits::STREAM_WRITE_BYTES_MAX);
+            let found = reader.history(name, self.last(), count, bytes_max)?;
+            // Trimmed meanwhile: the next page says so.
+            let joins = |event: &Event| self.events.is_empty() || event.version == self.last().next();
+            if !found.first().is_some_and(joins) {
+                break;
+            }
+            for event in found {
+                if self.room.is_taken() {
+                    break;
+                }
+                self.events.push(self.room.event(Arc::new(event), &self.viewer)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an event that is not stored yet, if there is room.
+    fn add(&mut self, event: Arc<Event>) -> Result<()> {
+        if self.events.len() < self.events_max && !self.room.is_taken() {
+            self.events.push(self.room.event(event, &self.viewer)?);
+        }
+        Ok(())
+    }
+}
+
+fn history_trimmed() -> Error {
     Error::new(Kind::Gone, "changes after this position are no longer kept; read the document")
 }
 
 /// A page of a volatile document's history, from its events in memory.
-fn history_of(mut events: Vec<Arc<Event>>, newest: &Document, after: Version, limit: usize) -> History {
+fn history_of(mut events: Vec<Arc<Event>>, newest: &Document, after: Version, limit: usize) -> EventHistory {
     let first_version = events.first().map_or(newest.version.next(), |event| event.version);
     events.retain(|event| event.version > after);
     let more = events.len() > limit;
     events.truncate(limit);
-    History { events, first_version, more }
+    EventHistory { events, first_version, more }
 }
 
 /// The version of a volatile document after the event `seq`, which is older than its newest.
@@ -443,7 +506,7 @@ fn version_in_memory(events: &[Arc<Event>], seq: Seq) -> Result<Version> {
     match (events.iter().rev().find(|event| event.seq <= seq), events.first()) {
         (Some(event), _) => Ok(event.version),
         (None, Some(first)) if first.version == Version::ZERO.next() => Ok(Version::ZERO),
-        (None, _) => Err(no_longer_kept()),
+        (None, _) => Err(history_trimmed()),
     }
 }
 

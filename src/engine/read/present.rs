@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
@@ -14,7 +12,7 @@ use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::engine::time_travel::roll_forward;
 use crate::live::topics::Interest;
-use crate::store::Reader;
+use crate::store::{PageRoom, Reader};
 
 /// The present of what a follower is interested in.
 pub(super) struct Present {
@@ -38,29 +36,27 @@ impl Present {
     }
 }
 
-/// Reads `missing` documents and those of the collections that `interest` covers and `viewer` may read. Error:
-/// `TooLarge`.
+/// Reads `missing` documents and those of the collections that `interest` covers and `viewer` may read, as they are
+/// shown them. Error: `TooLarge`.
 pub(super) fn load_cold(
     reader: &Reader,
     missing: &HashSet<DocumentName>,
     interest: &Interest,
     viewer: &Viewer,
 ) -> Result<Vec<Arc<Document>>> {
-    let (mut documents, mut bytes) = (Vec::new(), 0);
+    let (mut documents, mut room) = (Vec::new(), PageRoom::new(limits::STREAM_STATES_BYTES_MAX + 1));
     for name in missing {
-        documents.extend(reader.load(name)?.map(Arc::new));
-        bytes = states_bytes(&documents)?;
+        if let Some(document) = reader.load(name)? {
+            documents.push(Arc::new(room.document(document, viewer)?));
+        }
+        check_room(&room)?;
     }
     for collection in &interest.collections {
         let left = (limits::STREAM_DOCUMENTS_MAX + 1).saturating_sub(documents.len());
-        let bytes_left = limits::STREAM_STATES_BYTES_MAX.saturating_sub(bytes);
-        let (listed, ended_early) = reader.list(viewer, collection, None, left, Some(bytes_left))?;
-        if ended_early {
-            return Err(states_too_large());
-        }
+        let (listed, _) = reader.list(viewer, collection, None, left, Some(&mut room))?;
         documents.extend(listed.into_iter().filter_map(|entry| entry.document));
         check_count(documents.len())?;
-        bytes = states_bytes(&documents)?;
+        check_room(&room)?;
     }
     Ok(documents)
 }
@@ -75,10 +71,9 @@ pub(super) fn check_count(count: usize) -> Result<()> {
         .with("maxDocuments", max))
 }
 
-/// What the states of documents add up to. Error: `TooLarge`.
-fn states_bytes(documents: &[Arc<Document>]) -> Result<usize> {
-    let bytes = documents.iter().filter_map(|document| document.state.as_ref()).map(Bytes::len).sum();
-    if bytes > limits::STREAM_STATES_BYTES_MAX { Err(states_too_large()) } else { Ok(bytes) }
+/// Error: `TooLarge`.
+fn check_room(room: &PageRoom) -> Result<()> {
+    if room.is_taken() { Err(states_too_large()) } else { Ok(()) }
 }
 
 fn states_too_large() -> Error {

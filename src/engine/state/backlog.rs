@@ -29,7 +29,7 @@ const SOON_TICKS_MAX: u32 = 5;
 
 /// An event to be stored, with what belongs into the same transaction.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct BacklogEntry {
     pub event: Arc<Event>,
     /// The document, when this is its first event.
     pub new_document: Option<Arc<Meta>>,
@@ -42,15 +42,17 @@ pub(crate) struct Entry {
     pub hook_rows: Vec<HookRows>,
     /// Rows of a feature without which the events of the write are not stored, on its last event.
     pub companion: Option<CompanionWrite>,
+    /// Whether the document was deleted before it and is there after it.
+    pub recreates: bool,
     /// Whether this is the last event of a write, which is stored whole or not at all.
     pub ends_write: bool,
 }
 
-impl Entry {
+impl BacklogEntry {
     /// An entry of the event alone.
     pub(crate) fn new(event: Arc<Event>) -> Self {
         let (new_document, base, key, hook_rows, companion) = (None, None, None, Vec::new(), None);
-        Self { event, new_document, base, key, hook_rows, companion, ends_write: false }
+        Self { event, new_document, base, key, hook_rows, companion, recreates: false, ends_write: false }
     }
 
     /// What it weighs while it waits. An answer counts twice: as it will be stored, and as it is given until then.
@@ -61,7 +63,7 @@ impl Entry {
 
 /// Turns entries into what the store takes: nothing of volatile documents, but the answer to a write that touched
 /// others as well names them. Snapshots are added by whoever knows which are due.
-pub(crate) fn batch_of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Batch {
+pub(crate) fn batch_of<'a>(entries: impl IntoIterator<Item = &'a BacklogEntry>) -> Batch {
     let mut batch = Batch::default();
     for entry in entries {
         if !entry.event.meta.volatile {
@@ -82,7 +84,7 @@ pub(crate) type PendingAnswer = (Hash, Bytes);
 /// The undurable end of the log. Empty and idle while storage is well.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<BacklogEntry>,
     bytes: usize,
     answers: HashMap<ScopedKey, PendingAnswer>,
     pending_groups: PendingGroups,
@@ -136,8 +138,8 @@ impl Backlog {
     }
 
     /// Adds decided events, and the answers to give if their keys come again before they are durable.
-    pub(crate) fn push(&mut self, entries: Vec<Entry>, answers: Vec<(ScopedKey, PendingAnswer)>) {
-        self.bytes += entries.iter().map(Entry::bytes).sum::<usize>();
+    pub(crate) fn push(&mut self, entries: Vec<BacklogEntry>, answers: Vec<(ScopedKey, PendingAnswer)>) {
+        self.bytes += entries.iter().map(BacklogEntry::bytes).sum::<usize>();
         entries.iter().flat_map(|entry| &entry.hook_rows).for_each(|rows| self.pending_groups.add(rows));
         self.entries.extend(entries);
         self.answers.extend(answers);
@@ -150,10 +152,10 @@ impl Backlog {
 
     /// Refuses a further write when, with what its round has decided already, as much waits as may: a write of several
     /// changes may go past the bound by those, and no other does. Error: `StorageFull` or `StorageUnavailable`.
-    pub(crate) fn check_room(&self, bounds: &BacklogBounds, decided: &[Entry]) -> Result<()> {
+    pub(crate) fn check_room(&self, bounds: &BacklogBounds, decided: &[BacklogEntry]) -> Result<()> {
         let Some(failing) = &self.failing else { return Ok(()) };
         let events = self.entries.len() + decided.len();
-        let bytes = self.bytes + decided.iter().map(Entry::bytes).sum::<usize>();
+        let bytes = self.bytes + decided.iter().map(BacklogEntry::bytes).sum::<usize>();
         if events >= bounds.events_max || bytes >= bounds.bytes_max {
             return Err(past_bound(failing.full));
         }
@@ -213,7 +215,7 @@ impl Backlog {
     }
 
     /// All that waits, in one piece.
-    pub(crate) fn whole(&self) -> Batch {
+    pub(crate) fn batch_of_all(&self) -> Batch {
         batch_of(&self.entries)
     }
 

@@ -140,10 +140,10 @@ impl DocumentCache {
             self.trees.push_back((name.clone(), cached.document.version, bytes));
             self.trees_bytes += bytes;
         }
-        self.count_in(&cached.document);
+        self.add_counts(&cached.document);
         let before = self.documents.insert(name, cached);
         if let Some(before) = &before {
-            self.count_out(&before.document);
+            self.subtract_counts(&before.document);
         }
         self.drop_trees();
         before
@@ -162,11 +162,11 @@ impl DocumentCache {
     /// Drops a document from memory.
     pub(crate) fn remove(&mut self, name: &DocumentName) {
         if let Some(cached) = self.documents.remove(name) {
-            self.count_out(&cached.document);
+            self.subtract_counts(&cached.document);
         }
     }
 
-    fn count_in(&mut self, document: &Document) {
+    fn add_counts(&mut self, document: &Document) {
         let bytes = state_bytes(document);
         if document.meta.volatile {
             self.volatile = MemoryUse { documents: self.volatile.documents + 1, bytes: self.volatile.bytes + bytes };
@@ -175,7 +175,7 @@ impl DocumentCache {
         }
     }
 
-    fn count_out(&mut self, document: &Document) {
+    fn subtract_counts(&mut self, document: &Document) {
         let bytes = state_bytes(document);
         if document.meta.volatile {
             self.volatile = MemoryUse { documents: self.volatile.documents - 1, bytes: self.volatile.bytes - bytes };
@@ -226,7 +226,7 @@ impl DocumentCache {
     }
 
     /// How many documents must go so that one tenth of the bounds is free again, by count and by share of bytes.
-    pub(crate) fn surplus(&self, bounds: &HotBounds) -> usize {
+    pub(crate) fn documents_to_evict(&self, bounds: &HotBounds) -> usize {
         let by_count = self.evictable().saturating_sub(bounds.documents_max / 10 * 9);
         let bytes_over = self.state_bytes.saturating_sub(bounds.bytes_max / 10 * 9);
         let bytes_each = (self.state_bytes / self.evictable().max(1)).max(1);

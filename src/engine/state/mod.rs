@@ -30,7 +30,7 @@ pub(crate) struct LogEnd {
 }
 
 /// See the module. Owned by the engine's thread, so that nothing of it is behind a lock.
-pub(crate) struct State {
+pub(crate) struct EngineState {
     pub documents: DocumentCache,
     pub relocations: Relocations,
     pub kept_answers: KeptAnswers,
@@ -44,7 +44,7 @@ pub(crate) struct State {
     pub pending_repairs: Vec<DocumentRepair>,
 }
 
-impl State {
+impl EngineState {
     /// The state of an engine that has decided nothing yet.
     pub(crate) fn new(log_end: LogEnd, relocations: Relocations) -> Self {
         Self {

@@ -2,53 +2,63 @@
 
 use std::collections::HashMap;
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::Result;
 use crate::base::ids::DocumentName;
 use crate::engine::refusal::moved_elsewhere;
 use crate::engine::request::Relocation;
+use crate::live::relocations::RelocationProblems;
 
 /// See the module. One entry for each document that is being relocated or has moved, which the feature that moves
 /// documents bounds and stores; hooks give them back at the next start.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Relocations(HashMap<DocumentName, Relocation>);
+pub(crate) struct Relocations {
+    relocations: HashMap<DocumentName, Relocation>,
+    problems: RelocationProblems,
+}
 
 impl Relocations {
+    /// `problems` are what changes of these documents are refused with.
+    pub(crate) fn new(
+        relocations: impl IntoIterator<Item = (DocumentName, Relocation)>,
+        problems: RelocationProblems,
+    ) -> Self {
+        Self { relocations: relocations.into_iter().collect(), problems }
+    }
+
+    pub(crate) fn problems(&self) -> RelocationProblems {
+        self.problems
+    }
+
     pub(crate) fn get(&self, name: &DocumentName) -> Option<&Relocation> {
-        self.0.get(name)
+        self.relocations.get(name)
     }
 
     /// Sets how a document is relocated; `None`: it is here and takes changes.
     pub(crate) fn set(&mut self, name: &DocumentName, relocation: Option<Relocation>) {
         match relocation {
-            Some(relocation) => self.0.insert(name.clone(), relocation),
-            None => self.0.remove(name),
+            Some(relocation) => self.relocations.insert(name.clone(), relocation),
+            None => self.relocations.remove(name),
         };
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Relocation> {
-        self.0.values()
+        self.relocations.values()
     }
 
     /// Refuses a change. Error: `Frozen`, `Moved`.
     pub(crate) fn check(&self, name: &DocumentName) -> Result<()> {
-        if self.0.is_empty() {
+        if self.relocations.is_empty() {
             return Ok(());
         }
-        match self.0.get(name) {
+        match self.relocations.get(name) {
             None => Ok(()),
             Some(Relocation::Frozen) => {
-                Err(Error::new(Kind::Frozen, format!("{name} is about to move to another server")))
+                Err(self.problems.frozen_error(format!("{name} is about to move to another server")))
             }
             Some(Relocation::Expected { .. }) => {
-                Err(Error::new(Kind::Frozen, format!("{name} is on its way here from another server")))
+                Err(self.problems.frozen_error(format!("{name} is on its way here from another server")))
             }
             Some(Relocation::Moved(moved)) => Err(moved_elsewhere(moved)),
         }
-    }
-}
-
-impl FromIterator<(DocumentName, Relocation)> for Relocations {
-    fn from_iter<I: IntoIterator<Item = (DocumentName, Relocation)>>(relocations: I) -> Self {
-        Self(relocations.into_iter().collect())
     }
 }

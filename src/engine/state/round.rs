@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::backlog::{Entry, PendingAnswer};
+use super::backlog::{BacklogEntry, PendingAnswer};
 use super::kept_answers::ScopedKey;
 use super::maintenance::Maintenance;
 use crate::base::error::{Error, Result};
@@ -16,8 +16,8 @@ use crate::base::ids::DocumentName;
 use crate::document::model::Document;
 use crate::engine::hooks::PendingGroups;
 use crate::engine::request::{
-    Barrier, Durability, Outcome, RepairRequest, ReplyTo, RescueRequest, RevocationRequest, RowsRequest, WriteKey,
-    WriteReply, WriteTimes, Written,
+    Barrier, CommittedWrite, Durability, RepairRequest, ReplyTo, RescueRequest, RevocationRequest, RowsRequest,
+    WriteKey, WriteOutcome, WriteReply, WriteTimes,
 };
 use crate::store::IdempotencyRow;
 
@@ -25,7 +25,7 @@ use crate::store::IdempotencyRow;
 #[derive(Default)]
 pub(crate) struct Round {
     /// The events with what belongs to them, in the order of the log.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<BacklogEntry>,
     /// Bytes of the events' bodies.
     pub bytes: usize,
     /// The documents that changed.
@@ -66,7 +66,7 @@ pub(crate) struct RelocationReply {
 /// What a write is answered with.
 pub(crate) enum ReplyContent {
     Made {
-        outcomes: Vec<Outcome>,
+        outcomes: Vec<WriteOutcome>,
         key: Option<WriteKey>,
     },
     /// The same answer as an earlier reply of this round.
@@ -132,7 +132,9 @@ impl Round {
         for PendingReply { to, queue, content } in self.replies {
             let times = WriteTimes { queue, apply, commit };
             let answer = match content {
-                ReplyContent::Made { outcomes, .. } => Ok(WriteReply::Made(Written { outcomes, durability, times })),
+                ReplyContent::Made { outcomes, .. } => {
+                    Ok(WriteReply::Made(CommittedWrite { outcomes, durability, times }))
+                }
                 ReplyContent::SameAs(first) => match rendered.get(&first) {
                     Some(bytes) => Ok(WriteReply::Replayed(bytes.clone())),
                     None => Err(Error::internal("a repeated key without its first answer")),
@@ -157,6 +159,6 @@ impl Round {
 }
 
 /// Whether nothing of a write is for the disk.
-pub(crate) fn all_volatile(outcomes: &[Outcome]) -> bool {
+pub(crate) fn all_volatile(outcomes: &[WriteOutcome]) -> bool {
     outcomes.iter().all(|outcome| outcome.document.meta.volatile)
 }

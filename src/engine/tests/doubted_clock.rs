@@ -6,20 +6,20 @@ use super::volatile::{named, rolling_out};
 use super::*;
 use crate::base::ids::Version;
 use crate::document::chain::Hash;
-use crate::engine::request::{Render, WriteKey};
+use crate::engine::request::{RenderReply, WriteKey};
 use crate::store::IdempotencyKey;
 
 const JUMP: Duration = Duration::from_secs(40 * 24 * 3600);
 
-impl Running {
+impl RunningEngine {
     /// A change under an idempotency key.
     async fn change_once(&self, name: &str, key: &str) {
         let request = Request {
             name: named(name),
-            operation: Operation::Patch(json!({ "key": key }).into()),
+            operation: WriteOperation::Patch(json!({ "key": key }).into()),
             expected: Expected::default(),
         };
-        let render: Render = Box::new(|_, _| "{}".into());
+        let render: RenderReply = Box::new(|_, _| "{}".into());
         let (scope, key, fingerprint) = ("owner".to_owned(), key.to_owned(), Hash::ZERO);
         let key = Some(WriteKey { key: IdempotencyKey { scope, key, fingerprint, document: None }, render });
         self.engine.write(Write { requests: vec![request], viewer: Viewer::Owner, key }).await.unwrap();
@@ -40,7 +40,7 @@ impl Running {
 
 #[tokio::test]
 async fn a_clock_that_is_doubted_trims_no_history_and_forgets_no_key_and_no_document_in_memory() {
-    let trust: Judge = |clock| Arc::new(ClockTrust::new(clock, &[]));
+    let trust: JudgeRules = |clock| Arc::new(ClockTrust::new(clock, &[]));
     let running = start_trusting(None, rolling_out(), Vec::new(), Some(trust));
     running.create("games/idle").await;
     running.create("encounters/kept").await;

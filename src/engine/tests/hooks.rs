@@ -27,7 +27,7 @@ impl DocumentHook for Recorder {
         let count = "SELECT count(*) FROM changes WHERE hook = ?1";
         let stored =
             rows.read(|conn| conn.query_row(count, [self.name], |row| row.get::<_, i64>(0)).map_err(sql_error))?;
-        if u64::try_from(stored).unwrap() + rows.waiting("all") >= self.changes_max {
+        if u64::try_from(stored).unwrap() + rows.pending_rows("all") >= self.changes_max {
             return Err(Error::new(Kind::Rejected, format!("{} takes no more", self.name)));
         }
         let (hook, text) = (self.name, format!("{}@{} {}", change.document(), change.version(), change.creates()));
@@ -43,7 +43,7 @@ impl DocumentHook for Recorder {
     }
 }
 
-fn changes(running: &Running) -> Vec<String> {
+fn changes(running: &RunningEngine) -> Vec<String> {
     let all = |conn: &store::Connection| {
         let mut statement =
             conn.prepare("SELECT hook || ' ' || text FROM changes ORDER BY rowid").map_err(sql_error)?;
@@ -55,7 +55,7 @@ fn changes(running: &Running) -> Vec<String> {
 
 fn put(name: &str, n: u64) -> Request {
     let name = name.parse_name();
-    Request { name, operation: Operation::Put { state: json!({ "n": n }) }, expected: Expected::default() }
+    Request { name, operation: WriteOperation::Put { state: json!({ "n": n }) }, expected: Expected::default() }
 }
 
 trait ParseName {
@@ -100,7 +100,7 @@ async fn a_removed_document_takes_the_rows_of_every_hook_along() {
         |conn: &store::Connection, _| conn.execute_batch("CREATE TABLE changes (hook, text)").map_err(sql_error);
     running.engine.rows(table).await.unwrap();
     let name = "notes/a".parse_name();
-    let delete = Request { name: name.clone(), operation: Operation::Delete, expected: Expected::default() };
+    let delete = Request { name: name.clone(), operation: WriteOperation::Delete, expected: Expected::default() };
     for request in [put("notes/a", 1), delete] {
         running.engine.write(Write { requests: vec![request], viewer: Viewer::Owner, key: None }).await.unwrap();
     }

@@ -10,11 +10,11 @@ use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::base::limits::{VOLATILE_IDLE, VOLATILE_KEYS_MAX};
 use crate::document::access::Access;
 use crate::document::chain::Hash;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
 use crate::engine::read::follow::{Follow, Follower, Item, Reason};
-use crate::engine::request::{Outcome, RelocationStep, Write, WriteReply};
+use crate::engine::request::{RelocationStep, Write, WriteOutcome, WriteReply};
 use crate::engine::state::kept_answers::KeptAnswers;
 use crate::live::presence::Presence;
 use crate::live::topics::Interest;
@@ -28,12 +28,12 @@ pub(super) fn rolling_out() -> Volatile {
     Volatile { collections: [Collection::new("games").unwrap()].into(), ..Volatile::default() }
 }
 
-impl Running {
+impl RunningEngine {
     fn reads(&self) -> Reads {
         Reads::new(Arc::clone(&self.hub), self.reader.clone(), self.engine.clone(), Vec::new())
     }
 
-    async fn write(&self, name: &str, operation: Operation) -> Outcome {
+    async fn write(&self, name: &str, operation: WriteOperation) -> WriteOutcome {
         let request = Request { name: named(name), operation, expected: Expected::default() };
         let write = Write { requests: vec![request], viewer: Viewer::Owner, key: None };
         let WriteReply::Made(mut written) = self.engine.write(write).await.unwrap() else {
@@ -42,12 +42,13 @@ impl Running {
         written.outcomes.remove(0)
     }
 
-    pub(super) async fn create(&self, name: &str) -> Outcome {
-        self.write(name, Operation::Create { state: json!({ "n": 0 }), host: None, access: Access::default() }).await
+    pub(super) async fn create(&self, name: &str) -> WriteOutcome {
+        self.write(name, WriteOperation::Create { state: json!({ "n": 0 }), host: None, access: Access::default() })
+            .await
     }
 
-    pub(super) async fn change(&self, name: &str, n: u64) -> Outcome {
-        self.write(name, Operation::Patch(json!({ "n": n }).into())).await
+    pub(super) async fn change(&self, name: &str, n: u64) -> WriteOutcome {
+        self.write(name, WriteOperation::Patch(json!({ "n": n }).into())).await
     }
 
     /// Lets the time pass that the engine waits between two looks at what is idle.

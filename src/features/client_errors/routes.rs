@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use http::HeaderMap;
 use http::header::USER_AGENT;
-use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::rules::{ClientError, ErrorLimiter};
-use super::sql::{self, Seen};
+use super::sql::{self, StoredClientError};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K};
 use crate::features::client_errors::limits::CLIENT_ERROR_COUNT_MAX;
@@ -24,7 +24,8 @@ use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
+use crate::http::response::success::Success;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ClientErrorBody, Noted, ClientErrorItem)))]
@@ -41,10 +42,7 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
 
 problems! {
     /// Of telling an error.
-    NoteProblems: &[
-        K::Unauthenticated, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::RateLimited, K::Damaged,
-        K::StorageUnavailable
-    ];
+    NoteProblems: &[K::Unauthenticated, K::RateLimited, K::Damaged, K::StorageUnavailable], BODY;
     /// Of listing them.
     ListProblems: &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 }
@@ -117,9 +115,9 @@ async fn note(
     };
     let (error, reported_by) = (error.bounded(), caller.viewer.actor()?);
     let fingerprint = error.fingerprint();
-    let write = move |conn: &crate::store::Connection, now| sql::note(conn, &error, reported_by.as_str(), times, now);
+    let write = move |conn: &crate::store::Connection, now| sql::record(conn, &error, reported_by.as_str(), times, now);
     let count = api.engine.rows(write).await?;
-    Ok(json(StatusCode::OK, &Noted { fingerprint, count })?)
+    Ok(json(Success::Done, &Noted { fingerprint, count })?)
 }
 
 fn too_many(seconds: u64) -> Error {
@@ -154,8 +152,8 @@ struct ClientErrorItem {
     last_seen: Timestamp,
 }
 
-impl From<Seen> for ClientErrorItem {
-    fn from(seen: Seen) -> Self {
+impl From<StoredClientError> for ClientErrorItem {
+    fn from(seen: StoredClientError) -> Self {
         let ClientError { message, stack, url, user_agent, app_version } = seen.error;
         Self {
             fingerprint: seen.fingerprint,
@@ -183,6 +181,6 @@ impl From<Seen> for ClientErrorItem {
 async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let (before, limit) = (page.parse_after(str::parse)?.unwrap_or(i64::MAX), page.limit);
-    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::page(conn, before, limit))).await?;
-    Ok(json(StatusCode::OK, &Page::new(found, limit, |seen| seen.place.to_string(), ClientErrorItem::from))?)
+    let found = api.reads.read(move |reader| reader.rows(|conn| sql::page(conn, before, limit))).await?;
+    Ok(json(Success::Done, &Page::new(found, limit, |seen| seen.place.to_string(), ClientErrorItem::from))?)
 }

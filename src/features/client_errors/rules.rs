@@ -29,10 +29,10 @@ impl ClientError {
     /// The same within the bounds: what is too long is cut.
     #[must_use]
     pub(crate) fn bounded(self) -> Self {
-        let text = |text: Option<String>| text.map(|text| cut(text, CLIENT_ERROR_TEXT_LENGTH_MAX));
+        let text = |text: Option<String>| text.map(|text| truncate(text, CLIENT_ERROR_TEXT_LENGTH_MAX));
         Self {
-            message: cut(self.message, CLIENT_ERROR_MESSAGE_LENGTH_MAX),
-            stack: self.stack.map(|stack| cut(stack, CLIENT_ERROR_STACK_LENGTH_MAX)),
+            message: truncate(self.message, CLIENT_ERROR_MESSAGE_LENGTH_MAX),
+            stack: self.stack.map(|stack| truncate(stack, CLIENT_ERROR_STACK_LENGTH_MAX)),
             url: text(self.url.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned())),
             user_agent: text(self.user_agent),
             app_version: text(self.app_version),
@@ -52,7 +52,7 @@ impl ClientError {
 }
 
 /// The beginning of `text`, at most `length_max` bytes.
-fn cut(mut text: String, length_max: usize) -> String {
+fn truncate(mut text: String, length_max: usize) -> String {
     text.truncate(text.floor_char_boundary(length_max));
     text
 }

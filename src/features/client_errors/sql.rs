@@ -6,12 +6,12 @@ use super::rules::ClientError;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::features::client_errors::limits::CLIENT_ERRORS_MAX;
-use crate::store::rows::time;
+use crate::store::rows::{int, number, time};
 use crate::store::sql_error;
 
 /// An error with its history.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct StoredClientError {
     /// See [`ClientError::fingerprint`].
     pub fingerprint: String,
     /// As it was told last.
@@ -27,7 +27,7 @@ pub(crate) struct Seen {
 
 /// Notes that `error` happened `count` times more, and forgets those that were longest not seen past the bound. Returns
 /// how often it happened in all.
-pub(crate) fn note(
+pub(crate) fn record(
     conn: &Connection,
     error: &ClientError,
     reported_by: &str,
@@ -52,7 +52,7 @@ pub(crate) fn note(
             &error.user_agent,
             &error.app_version,
             reported_by,
-            i64::try_from(count).unwrap_or(i64::MAX),
+            int(count),
             now.to_string(),
         );
         let all = conn.prepare_cached(sql)?.query_row(values, |row| number(row, 0))?;
@@ -65,17 +65,17 @@ pub(crate) fn note(
 }
 
 /// A page of errors, those last seen first, before the place `before`; one more than `limit` if there are more.
-pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<Seen>> {
+pub(crate) fn page(conn: &Connection, before: i64, limit: usize) -> Result<Vec<StoredClientError>> {
     let sql = "SELECT fingerprint, message, stack, url, user_agent, app_version, reported_by, count, first_seen,
                       last_seen, place
                FROM client_errors WHERE place < ?1 ORDER BY place DESC LIMIT ?2";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let read = || conn.prepare_cached(sql)?.query_map((before, limit), seen)?.collect::<rusqlite::Result<_>>();
+    let read = || conn.prepare_cached(sql)?.query_map((before, limit), read_row)?.collect::<rusqlite::Result<_>>();
     read().map_err(sql_error)
 }
 
-fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
-    Ok(Seen {
+fn read_row(row: &Row<'_>) -> rusqlite::Result<StoredClientError> {
+    Ok(StoredClientError {
         fingerprint: row.get(0)?,
         error: ClientError {
             message: row.get(1)?,
@@ -90,9 +90,4 @@ fn seen(row: &Row<'_>) -> rusqlite::Result<Seen> {
         last_seen: time(row, 9)?,
         place: row.get(10)?,
     })
-}
-
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::rules::{RESOLVE, Report, ResolvePayload, SYNC};
+use super::rules::{MergeReport, RESOLVE, ResolvePayload, SYNC};
 use super::sql;
 use crate::base::error::{Error, Result};
 use crate::engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, StoredRows, WriteRows};
@@ -17,7 +17,7 @@ pub(crate) struct ConflictsHook;
 
 /// What is read of an event.
 #[derive(Deserialize)]
-struct Body {
+struct ConflictEventBody {
     #[serde(rename = "type")]
     kind: String,
     payload: Value,
@@ -32,13 +32,14 @@ impl DocumentHook for ConflictsHook {
         if change.origin() != ChangeOrigin::Merge {
             return Ok(None);
         }
-        let Body { kind, payload } = serde_json::from_slice(change.event_body()).map_err(Error::internal)?;
+        let ConflictEventBody { kind, payload } =
+            serde_json::from_slice(change.event_body()).map_err(Error::internal)?;
         let (key, version, at) = (change.document_key(), change.version().0, change.at());
         let who: Arc<str> = change.viewer().scope().into();
         let write: WriteRows = match kind.as_str() {
             SYNC => {
-                let report = Report::of_payload(&payload);
-                if report == Report::default() {
+                let report = MergeReport::of_payload(&payload);
+                if report == MergeReport::default() {
                     return Ok(None);
                 }
                 Arc::new(move |conn| {

@@ -24,6 +24,11 @@ pub(crate) const FEATURE: FeatureDefinition =
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let configured = context.options.get::<ConflictOptions>().by_collection();
-    let merging = sync::Merging { rules: Arc::new(context.rules.clone()), configured: Arc::new(configured) };
-    Ok(feature.routes(routes::router(merging)).problems(problems::PROBLEMS).hook(hook::ConflictsHook))
+    let merging = sync::MergeSettings { rules: Arc::new(context.rules.clone()), configured: Arc::new(configured) };
+    Ok(feature
+        .tag("conflicts", "Edits that were made offline, and what of them is left to a person.")
+        .reserves(&["conflicts"])
+        .routes(routes::router(merging))
+        .problems(problems::PROBLEMS)
+        .hook(hook::ConflictsHook))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::base::ids::Collection;
-use crate::base::options::{Kind, Shape, option_set};
+use crate::base::options::{Shape, ValueType, option_set};
 use crate::document::merge::strategies::{MergeRules, Strategy};
 
 option_set! {
@@ -15,12 +15,12 @@ option_set! {
     }
 }
 
-fn strategies() -> Kind<Vec<String>> {
+fn strategies() -> ValueType<Vec<String>> {
     let parse = |values: &[String]| {
         values.iter().try_for_each(|value| parse(value).map(drop))?;
         Ok(values.to_vec())
     };
-    Kind::new(Shape::List, parse, Clone::clone)
+    ValueType::new(Shape::List, parse, Clone::clone)
 }
 
 /// Collection, pattern and strategy of `encounters:/combatants/*/hitPoints/current=counter`.

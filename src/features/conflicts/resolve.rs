@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use super::problems::{CONFLICT_MOVED, CONFLICT_RESOLVED};
 use super::rules::{RESOLVE, Resolution, ResolvePayload};
-use super::sql::{self, Kept};
-use super::sync::{Merging, seen, state_of};
+use super::sql::{self, StoredConflict};
+use super::sync::{MergeSettings, seen, state_of};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::Version;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::json::equal;
 use crate::document::merge;
 use crate::document::model::Document;
 use crate::document::visibility::{self, Audience, Viewer};
-use crate::engine::request::{Durability, Render, Write, WriteKey, WriteReply};
+use crate::engine::request::{Durability, RenderReply, Write, WriteKey, WriteReply};
 use crate::http::api::Api;
 use crate::store::IdempotencyKey;
 
@@ -25,7 +25,7 @@ use crate::store::IdempotencyKey;
 const ATTEMPTS_MAX: usize = 16;
 
 /// What a person decides.
-pub(crate) struct Decided {
+pub(crate) struct ConflictDecision {
     pub resolution: Resolution,
     /// With `merge`: what stands there from now on.
     pub value: Option<Value>,
@@ -34,10 +34,10 @@ pub(crate) struct Decided {
 }
 
 /// A conflict that `viewer` may see, and its document. Error: `NotFound`.
-pub(crate) async fn find(api: &Api, viewer: &Viewer, id: &str) -> Result<(Kept, Arc<Document>)> {
+pub(crate) async fn find(api: &Api, viewer: &Viewer, id: &str) -> Result<(StoredConflict, Arc<Document>)> {
     let unknown = || Error::not_found(format!("there is no conflict {id}"));
     let wanted = id.to_owned();
-    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::find(conn, &wanted))).await?;
+    let found = api.reads.read(move |reader| reader.rows(|conn| sql::find(conn, &wanted))).await?;
     let found = found.filter(|kept| kept.place.is_conflict()).ok_or_else(unknown)?;
     let document = api.reads.document(&found.document).await?.ok_or_else(unknown)?;
     if !shows(&document, &found, viewer) {
@@ -47,22 +47,22 @@ pub(crate) async fn find(api: &Api, viewer: &Viewer, id: &str) -> Result<(Kept, 
 }
 
 /// Whether `viewer` may see a row of this document.
-pub(crate) fn shows(document: &Document, kept: &Kept, viewer: &Viewer) -> bool {
+pub(crate) fn shows(document: &Document, kept: &StoredConflict, viewer: &Viewer) -> bool {
     document.meta.may_read(viewer) && kept.place.is_shown_to(document.meta.audience(viewer))
 }
 
 /// What a resolution comes to.
-pub(crate) enum Resolving {
-    Done(Box<Kept>, Arc<Document>, Durability),
+pub(crate) enum ResolveOutcome {
+    Done(Box<StoredConflict>, Arc<Document>, Durability),
     /// It was done before, under the same key.
     Replayed(Bytes),
 }
 
 /// Makes the answer of a conflict that is resolved in this way.
-pub(crate) type RenderResolved = fn(Kept, Resolution, Viewer) -> Render;
+pub(crate) type RenderResolved = fn(StoredConflict, Resolution, Viewer) -> RenderReply;
 
 /// The conflict after `viewer` resolved it.
-pub(crate) fn resolved(kept: &Kept, how: Resolution, viewer: &Viewer, at: Timestamp) -> Kept {
+pub(crate) fn resolved(kept: &StoredConflict, how: Resolution, viewer: &Viewer, at: Timestamp) -> StoredConflict {
     let mut kept = kept.clone();
     kept.place.resolution = Some(how.name().to_owned());
     (kept.resolved_by, kept.resolved_at) = (Some(viewer.scope().to_owned()), Some(at));
@@ -73,11 +73,11 @@ pub(crate) fn resolved(kept: &Kept, how: Resolution, viewer: &Viewer, at: Timest
 /// `Rejected`; those of a write.
 pub(crate) async fn resolve(
     api: &Api,
-    merging: &Merging,
+    merging: &MergeSettings,
     viewer: &Viewer,
-    (id, decided): (&str, &Decided),
+    (id, decided): (&str, &ConflictDecision),
     key: Option<(IdempotencyKey, RenderResolved)>,
-) -> Result<Resolving> {
+) -> Result<ResolveOutcome> {
     for _ in 0..ATTEMPTS_MAX {
         let (kept, _) = find(api, viewer, id).await?;
         let document = api.reads.live_document(&kept.document, viewer).await?;
@@ -92,9 +92,9 @@ pub(crate) async fn resolve(
                 let outcome = written.outcomes.into_iter().next();
                 let outcome = outcome.ok_or_else(|| Error::internal("a resolution without a change"))?;
                 let kept = resolved(&kept, decided.resolution, viewer, outcome.event.at);
-                return Ok(Resolving::Done(Box::new(kept), outcome.document, written.durability));
+                return Ok(ResolveOutcome::Done(Box::new(kept), outcome.document, written.durability));
             }
-            Ok(WriteReply::Replayed(answer)) => return Ok(Resolving::Replayed(answer)),
+            Ok(WriteReply::Replayed(answer)) => return Ok(ResolveOutcome::Replayed(answer)),
             Err(error) if error.kind() == Kind::VersionConflict => {}
             Err(error) => return Err(error),
         }
@@ -102,7 +102,7 @@ pub(crate) async fn resolve(
     Err(Error::new(Kind::StorageUnavailable, "the document changes too fast; try again"))
 }
 
-fn check(kept: &Kept, document: &Document, viewer: &Viewer) -> Result<()> {
+fn check(kept: &StoredConflict, document: &Document, viewer: &Viewer) -> Result<()> {
     if !document.meta.is_host(viewer) && kept.made_by != viewer.scope() {
         let message = "a conflict is resolved by the host of its document and by whose edits they were";
         return Err(Error::new(Kind::Forbidden, message));
@@ -116,10 +116,10 @@ fn check(kept: &Kept, document: &Document, viewer: &Viewer) -> Result<()> {
 
 /// The change that resolves it. Errors: `Invalid`, `conflict-moved`, `Rejected`.
 fn request(
-    merging: &Merging,
+    merging: &MergeSettings,
     viewer: &Viewer,
     document: &Document,
-    (kept, decided): (&Kept, &Decided),
+    (kept, decided): (&StoredConflict, &ConflictDecision),
 ) -> Result<Request> {
     let name = document.meta.name.clone();
     let rules = merging.merge_rules(&name);
@@ -152,7 +152,7 @@ fn request(
             Some(decided.value.clone().ok_or_else(missing)?)
         }
     };
-    if !merge::put(&mut visible, &kept.place.path, &rules, value) {
+    if !merge::replace_at(&mut visible, &kept.place.path, &rules, value) {
         return Err(moved());
     }
     let state = match audience {
@@ -163,6 +163,6 @@ fn request(
     let conflict_id = kept.place.id.clone().unwrap_or_default();
     let payload = ResolvePayload { conflict_id, resolution: decided.resolution };
     let payload = serde_json::to_value(payload).map_err(Error::internal)?;
-    let operation = Operation::Merge { kind: RESOLVE.to_owned(), payload, state };
+    let operation = WriteOperation::Merge { kind: RESOLVE.to_owned(), payload, state };
     Ok(Request { name, operation, expected: Expected { version: Some(document.version), ..Expected::default() } })
 }

@@ -3,7 +3,6 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -12,10 +11,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problems::{CONFLICT_MOVED, CONFLICT_RESOLVED, UNKNOWN_BASE};
-use super::resolve::{self, Decided, RenderResolved, Resolving};
-use super::rules::{Place, Report, Resolution};
-use super::sql::{self, ConflictCursor, Filter, Kept};
-use super::sync::{self, DeviceEdits, Made, Merging, RenderReport, Synced};
+use super::resolve::{self, ConflictDecision, RenderResolved, ResolveOutcome};
+use super::rules::{MergeReport, MergedPath, Resolution};
+use super::sql::{self, ConflictCursor, ConflictFilter, StoredConflict};
+use super::sync::{self, DeviceChange, DeviceEdits, MergeSettings, RenderReport, SyncOutcome};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::{DocumentName, Version};
@@ -23,16 +22,17 @@ use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
 use crate::document::visibility::Viewer;
 use crate::engine::problems::NOT_PERSISTENT;
-use crate::engine::request::{Durability, Outcome, Render};
+use crate::engine::request::{Durability, RenderReply, WriteOutcome};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
-use crate::http::page::{Page, PageRequest, encode_cursor};
+use crate::http::page::{Cursor, Page, PageLimit, PageRequest, encode_cursor};
 use crate::http::request::caller::Caller;
 use crate::http::request::path::{DocumentPath, PathParameter};
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, ChangeRefusals, problems};
+use crate::http::response::success::Success;
 use crate::store::IdempotentAnswer;
 
 /// Rows that are looked through for one page: most are of documents that the caller may not see.
@@ -43,7 +43,7 @@ const ROWS_LOOKED_THROUGH_MAX: usize = 5_000;
 struct Schemas;
 
 /// The calls about edits from away, and about conflicts.
-pub(crate) fn router(merging: Merging) -> OpenApiRouter<Api> {
+pub(crate) fn router(merging: MergeSettings) -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Schemas::openapi())
         .routes(routes!(sync_document))
         .routes(routes!(list))
@@ -55,17 +55,19 @@ pub(crate) fn router(merging: Merging) -> OpenApiRouter<Api> {
 
 problems! {
     /// Of a sync.
-    SyncProblems: &[
-        K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge,
-        K::RequestTimeout, K::Rejected, K::PatchFailed, K::IdempotencyMismatch, K::Damaged, K::Frozen,
-        K::StorageUnavailable, K::StorageFull
-    ] => &[&UNKNOWN_BASE, &NOT_PERSISTENT];
+    SyncProblems:
+        &[
+            K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::Rejected, K::PatchFailed,
+            K::IdempotencyMismatch, K::Damaged, K::Frozen, K::StorageUnavailable, K::StorageFull
+        ],
+        BODY, &[&UNKNOWN_BASE, &NOT_PERSISTENT];
     /// Of a resolution.
-    ResolveProblems: &[
-        K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge,
-        K::RequestTimeout, K::Rejected, K::IdempotencyMismatch, K::Damaged, K::Frozen, K::StorageUnavailable,
-        K::StorageFull
-    ] => &[&CONFLICT_MOVED, &CONFLICT_RESOLVED];
+    ResolveProblems:
+        &[
+            K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::Rejected, K::IdempotencyMismatch, K::Damaged,
+            K::Frozen, K::StorageUnavailable, K::StorageFull
+        ],
+        BODY, &[&CONFLICT_MOVED, &CONFLICT_RESOLVED];
     /// Of reading one.
     ReadProblems: &[K::Unauthenticated, K::NotFound, K::Damaged, K::StorageUnavailable];
     /// Of listing them.
@@ -122,10 +124,10 @@ struct SyncReply {
     document: Box<RawValue>,
     /// What both sides changed and a rule decided.
     #[schema(value_type = Vec<PlaceSchema>)]
-    resolved: Vec<Place>,
+    resolved: Vec<MergedPath>,
     /// What is left to a person: the server's value stays.
     #[schema(value_type = Vec<PlaceSchema>)]
-    conflicts: Vec<Place>,
+    conflicts: Vec<MergedPath>,
 }
 
 /// Bring edits that were made offline
@@ -141,12 +143,13 @@ struct SyncReply {
         (status = 200, description = "It is merged.", body = SyncReply),
         (status = 202, description = "It is merged, and not on disk yet.", body = SyncReply),
         SyncProblems,
+        ChangeRefusals,
     ),
 )]
 async fn sync_document(
     State(api): State<Api>,
     DocumentPath(name): DocumentPath,
-    Extension(merging): Extension<Merging>,
+    Extension(merging): Extension<MergeSettings>,
     request: IdempotentRequest,
 ) -> HandlerResult<Response> {
     if let Some(stored) = request.stored_response(&api).await? {
@@ -154,26 +157,26 @@ async fn sync_document(
     }
     let SyncBody { base_version, base_hash, state, patch, device_at } = request.object()?;
     let made = match (state, patch) {
-        (Some(state), None) => Made::State(state),
-        (None, Some(patch)) => Made::Patch(patch),
+        (Some(state), None) => DeviceChange::State(state),
+        (None, Some(patch)) => DeviceChange::Patch(patch),
         _ => return Err(Error::invalid_field("state", "give either state or patch").into()),
     };
     let edits = DeviceEdits { base_version, base_hash, made, device_at };
     let viewer = &request.caller.viewer;
     let key = request.key().cloned().map(|key| (key, render as RenderReport));
     let response = match sync::sync(&api, &merging, viewer, (&name, &edits), key).await? {
-        Synced::Unchanged(document, report) => answer(&document, viewer, report, true)?.into_response(false)?,
-        Synced::Changed(outcome, durable, report) => {
+        SyncOutcome::Unchanged(document, report) => answer(&document, viewer, report, true)?.into_response(false)?,
+        SyncOutcome::Changed(outcome, durable, report) => {
             answer(&outcome.document, viewer, report, durable)?.into_response(false)?
         }
-        Synced::Replayed(answer) => respond(IdempotentAnswer { answer, replayed: true })?,
+        SyncOutcome::Replayed(answer) => respond(IdempotentAnswer { answer, replayed: true })?,
     };
     Ok(response)
 }
 
 /// Makes the answer that is stored under the key.
-fn render(report: Report, viewer: Viewer) -> Render {
-    Box::new(move |outcomes: &[Outcome], durability: Durability| {
+fn render(report: MergeReport, viewer: Viewer) -> RenderReply {
+    Box::new(move |outcomes: &[WriteOutcome], durability: Durability| {
         let durable = durability == Durability::Durable;
         let stored = outcomes.first().map(|outcome| answer(&outcome.document, &viewer, report.clone(), durable));
         // An answer that cannot be rendered is not kept as one; reading it back says so.
@@ -181,14 +184,14 @@ fn render(report: Report, viewer: Viewer) -> Render {
     })
 }
 
-fn answer(document: &Document, viewer: &Viewer, report: Report, durable: bool) -> Result<StoredResponse> {
-    let Report { resolved, conflicts } = report;
+fn answer(document: &Document, viewer: &Viewer, report: MergeReport, durable: bool) -> Result<StoredResponse> {
+    let MergeReport { resolved, conflicts } = report;
     let reply = SyncReply { document: rendered(document, viewer, durable)?, resolved, conflicts };
-    let status = if durable { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let success = Success::accepted_unless(durable);
     Ok(StoredResponse {
         etag: Some(format!("\"{}\"", document.tag())),
         position: Some(document.position().to_string()),
-        ..StoredResponse::json(status, &reply)?
+        ..StoredResponse::json(success, &reply)?
     })
 }
 
@@ -205,7 +208,7 @@ fn rendered(document: &Document, viewer: &Viewer, durable: bool) -> Result<Box<R
 struct ConflictItem {
     #[serde(flatten)]
     #[schema(inline, value_type = PlaceSchema)]
-    place: Place,
+    place: MergedPath,
     /// `open` or `resolved`.
     status: &'static str,
     /// `collection/id`.
@@ -224,10 +227,10 @@ struct ConflictItem {
     resolved_at: Option<Timestamp>,
 }
 
-impl From<Kept> for ConflictItem {
-    fn from(kept: Kept) -> Self {
+impl From<StoredConflict> for ConflictItem {
+    fn from(kept: StoredConflict) -> Self {
         let status = if kept.is_open() { "open" } else { "resolved" };
-        let Kept { document, place, version, made_by, at, resolved_by, resolved_at, .. } = kept;
+        let StoredConflict { document, place, version, made_by, at, resolved_by, resolved_at, .. } = kept;
         Self { place, status, document: document.to_string(), version, made_by, at, resolved_by, resolved_at }
     }
 }
@@ -235,16 +238,26 @@ impl From<Kept> for ConflictItem {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+struct ConflictListQuery {
     /// Only those of this document, `collection/id`.
-    document: Option<String>,
+    #[param(value_type = Option<String>)]
+    document: Option<DocumentName>,
     /// `open` or `resolved`.
-    status: Option<String>,
+    #[param(value_type = Option<String>)]
+    status: Option<ConflictStatus>,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
     /// Most entries in the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<PageLimit>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ConflictStatus {
+    Open,
+    Resolved,
 }
 
 /// List conflicts
@@ -252,10 +265,14 @@ struct ListQuery {
 /// Open ones first, then the newest. Each caller sees those of places that they may see.
 #[utoipa::path(
     get, path = "/api/v1/conflicts", operation_id = "listConflicts", tag = "conflicts",
-    params(Caller, ListQuery),
+    params(Caller, ConflictListQuery),
     responses((status = 200, description = "A page of them.", body = Page<ConflictItem>), ListProblems),
 )]
-async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> HandlerResult<Response> {
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(query): Query<ConflictListQuery>,
+) -> HandlerResult<Response> {
     page(&api, &caller.viewer, query, false).await
 }
 
@@ -264,29 +281,26 @@ async fn list(State(api): State<Api>, caller: Caller, Query(query): Query<ListQu
 /// Each place that both sides ever changed, the newest first: who, when, what decided, and what a person decided.
 #[utoipa::path(
     get, path = "/api/v1/conflicts/audit", operation_id = "auditConflicts", tag = "conflicts",
-    params(Caller, ListQuery),
+    params(Caller, ConflictListQuery),
     responses((status = 200, description = "A page of them.", body = Page<ConflictItem>), ListProblems),
 )]
-async fn audit(State(api): State<Api>, caller: Caller, Query(query): Query<ListQuery>) -> HandlerResult<Response> {
+async fn audit(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(query): Query<ConflictListQuery>,
+) -> HandlerResult<Response> {
     page(&api, &caller.viewer, query, true).await
 }
 
-async fn page(api: &Api, viewer: &Viewer, query: ListQuery, audit: bool) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let named = |name: &str| DocumentName::parse(name).map_err(|e| Error::invalid_field("document", e.message()));
-    let document = query.document.as_deref().map(named).transpose()?;
-    let open = match query.status.as_deref() {
-        None => None,
-        Some("open") => Some(true),
-        Some("resolved") => Some(false),
-        Some(_) => return Err(Error::invalid_field("status", "must be open or resolved").into()),
-    };
-    let filter = Filter { document, open, audit };
+async fn page(api: &Api, viewer: &Viewer, query: ConflictListQuery, audit: bool) -> HandlerResult<Response> {
+    let page = PageRequest::new(query.limit, query.cursor);
+    let open = query.status.map(|status| status == ConflictStatus::Open);
+    let filter = ConflictFilter { document: query.document, open, audit };
     let mut after = page.parse_after(parse_after)?;
     let (mut items, mut looked, mut more) = (Vec::new(), 0, true);
     while more && items.len() < page.limit && looked < ROWS_LOOKED_THROUGH_MAX {
         let (filter, limit) = (filter.clone(), page.limit);
-        let rows = api.reads.ask(move |reader| reader.rows(|conn| sql::page(conn, &filter, after, limit + 1))).await?;
+        let rows = api.reads.read(move |reader| reader.rows(|conn| sql::page(conn, &filter, after, limit + 1))).await?;
         more = rows.len() > limit;
         for kept in rows.into_iter().take(limit) {
             looked += 1;
@@ -302,7 +316,7 @@ async fn page(api: &Api, viewer: &Viewer, query: ListQuery, audit: bool) -> Hand
         }
     }
     let next_cursor = after.filter(|_| more).map(|after| encode_cursor(&format!("{} {}", after.open, after.number)));
-    Ok(json(StatusCode::OK, &Page { items, next_cursor })?)
+    Ok(json(Success::Done, &Page { items, next_cursor })?)
 }
 
 fn parse_after(text: &str) -> Result<ConflictCursor, ()> {
@@ -318,7 +332,7 @@ fn parse_after(text: &str) -> Result<ConflictCursor, ()> {
 )]
 async fn read(State(api): State<Api>, PathParameter(id): PathParameter, caller: Caller) -> HandlerResult<Response> {
     let (kept, _) = resolve::find(&api, &caller.viewer, &id).await?;
-    Ok(json(StatusCode::OK, &ConflictItem::from(kept))?)
+    Ok(json(Success::Done, &ConflictItem::from(kept))?)
 }
 
 /// How a person decides.
@@ -356,33 +370,34 @@ struct ResolveReply {
         (status = 200, description = "It is resolved.", body = ResolveReply),
         (status = 202, description = "It is resolved, and not on disk yet.", body = ResolveReply),
         ResolveProblems,
+        ChangeRefusals,
     ),
 )]
 async fn resolve_conflict(
     State(api): State<Api>,
     PathParameter(id): PathParameter,
-    Extension(merging): Extension<Merging>,
+    Extension(merging): Extension<MergeSettings>,
     request: IdempotentRequest,
 ) -> HandlerResult<Response> {
     if let Some(stored) = request.stored_response(&api).await? {
         return Ok(stored);
     }
     let ResolveBody { resolution, value, expected_version } = request.object()?;
-    let decided = Decided { resolution, value, expected_version };
+    let decided = ConflictDecision { resolution, value, expected_version };
     let viewer = &request.caller.viewer;
     let key = request.key().cloned().map(|key| (key, render_resolved as RenderResolved));
     let response = match resolve::resolve(&api, &merging, viewer, (&id, &decided), key).await? {
-        Resolving::Done(kept, document, durability) => {
+        ResolveOutcome::Done(kept, document, durability) => {
             answer_resolved(*kept, &document, viewer, durability == Durability::Durable)?.into_response(false)?
         }
-        Resolving::Replayed(answer) => respond(IdempotentAnswer { answer, replayed: true })?,
+        ResolveOutcome::Replayed(answer) => respond(IdempotentAnswer { answer, replayed: true })?,
     };
     Ok(response)
 }
 
 /// Makes the answer that is stored under the key.
-fn render_resolved(kept: Kept, how: Resolution, viewer: Viewer) -> Render {
-    Box::new(move |outcomes: &[Outcome], durability: Durability| {
+fn render_resolved(kept: StoredConflict, how: Resolution, viewer: Viewer) -> RenderReply {
+    Box::new(move |outcomes: &[WriteOutcome], durability: Durability| {
         let stored = outcomes.first().map(|outcome| {
             let kept = resolve::resolved(&kept, how, &viewer, outcome.event.at);
             answer_resolved(kept, &outcome.document, &viewer, durability == Durability::Durable)
@@ -391,8 +406,13 @@ fn render_resolved(kept: Kept, how: Resolution, viewer: Viewer) -> Render {
     })
 }
 
-fn answer_resolved(kept: Kept, document: &Document, viewer: &Viewer, durable: bool) -> Result<StoredResponse> {
+fn answer_resolved(
+    kept: StoredConflict,
+    document: &Document,
+    viewer: &Viewer,
+    durable: bool,
+) -> Result<StoredResponse> {
     let reply = ResolveReply { conflict: kept.into(), document: rendered(document, viewer, durable)? };
-    let status = if durable { StatusCode::OK } else { StatusCode::ACCEPTED };
-    StoredResponse::json(status, &reply)
+    let success = Success::accepted_unless(durable);
+    StoredResponse::json(success, &reply)
 }

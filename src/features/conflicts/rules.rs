@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::clock::Timestamp;
 use crate::document::json;
-use crate::document::merge::{Conflict, Merged, Resolved, Values};
+use crate::document::merge::{Conflict, ConflictValues, Merged, Resolved};
 use crate::document::visibility::{self, Audience};
 
 /// Bytes of the values of a place that a rule decided, past which the event does not repeat them: history has them.
@@ -17,13 +17,13 @@ pub(crate) const SYNC: &str = "sync";
 pub(crate) const RESOLVE: &str = "resolveConflict";
 
 /// A value that may not be there: then its member is left out, which null is not.
-fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+fn deserialize_some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
 /// A place that both sides changed, as it is told and kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct MergedPath {
     /// Of a conflict: its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -31,17 +31,17 @@ pub(crate) struct Place {
     pub path: String,
     /// What decided it; of a conflict `manual`.
     pub rule: String,
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub base: Option<Value>,
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub local: Option<Value>,
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub server: Option<Value>,
     /// What stands there now, if a rule decided.
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// What the server would take, of a conflict.
-    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "deserialize_some", skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<Value>,
     /// `auto` when a rule decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,9 +51,9 @@ pub(crate) struct Place {
     pub known: bool,
 }
 
-impl Place {
-    fn new(path: String, rule: &str, values: Values) -> Self {
-        let Values { base, local, server } = values;
+impl MergedPath {
+    fn new(path: String, rule: &str, values: ConflictValues) -> Self {
+        let ConflictValues { base, local, server } = values;
         let (id, value, suggestion, resolution, known) = (None, None, None, None, false);
         Self { id, path, rule: rule.to_owned(), base, local, server, value, suggestion, resolution, known }
     }
@@ -67,7 +67,7 @@ impl Place {
     }
 
     /// The same as it is kept: a conflict with its values, which are needed to resolve it.
-    fn kept(self) -> Self {
+    fn keep_value(self) -> Self {
         let values = [&self.base, &self.local, &self.server, &self.value];
         let bytes: usize = values.into_iter().flatten().map(json::size).sum();
         if self.is_conflict() || bytes <= VALUES_BYTES_MAX {
@@ -92,29 +92,29 @@ impl Place {
 
 /// What comes of a merge, for who asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Report {
-    pub resolved: Vec<Place>,
-    pub conflicts: Vec<Place>,
+pub(crate) struct MergeReport {
+    pub resolved: Vec<MergedPath>,
+    pub conflicts: Vec<MergedPath>,
 }
 
-impl Report {
+impl MergeReport {
     /// `new_id` names each conflict.
     pub(crate) fn new(merged: Merged, mut new_id: impl FnMut() -> String) -> Self {
         Self {
-            resolved: merged.resolved.into_iter().map(Place::resolved).collect(),
-            conflicts: merged.conflicts.into_iter().map(|conflict| Place::conflict(conflict, new_id())).collect(),
+            resolved: merged.resolved.into_iter().map(MergedPath::resolved).collect(),
+            conflicts: merged.conflicts.into_iter().map(|conflict| MergedPath::conflict(conflict, new_id())).collect(),
         }
     }
 
     /// All places, those that a rule decided first.
-    pub(crate) fn places(self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(self) -> impl Iterator<Item = MergedPath> {
         self.resolved.into_iter().chain(self.conflicts)
     }
 
     /// The payload of the event: each viewer gets the places that they may see.
     pub(crate) fn payload(self, base_version: u64, device_at: Timestamp) -> Value {
         let mut payload = json!({ "baseVersion": base_version, "deviceAt": device_at.to_string() });
-        for place in self.places().filter(|place| !place.known).map(Place::kept) {
+        for place in self.places().filter(|place| !place.known).map(MergedPath::keep_value) {
             let list = if place.is_conflict() { "conflicts" } else { "resolved" };
             let tokens: Vec<&str> = place.path.split('/').skip(1).take(2).collect();
             let reach = match tokens.as_slice() {
@@ -137,7 +137,7 @@ impl Report {
         let parts = [Some(payload), payload.get("hidden")].into_iter().flatten().chain(private);
         let mut report = Self::default();
         for part in parts {
-            let list = |name: &str| -> Vec<Place> {
+            let list = |name: &str| -> Vec<MergedPath> {
                 part.get(name).and_then(|list| serde_json::from_value(list.clone()).ok()).unwrap_or_default()
             };
             report.resolved.extend(list("resolved"));
@@ -190,9 +190,9 @@ mod tests {
     #![expect(clippy::indexing_slicing, reason = "a failed index fails the test")]
     use super::*;
 
-    fn place(path: &str, rule: &str, text: &str) -> Place {
-        let values = Values { base: None, local: Some(json!(text)), server: Some(Value::Null) };
-        Place { id: (rule == "manual").then(|| path.to_owned()), ..Place::new(path.to_owned(), rule, values) }
+    fn place(path: &str, rule: &str, text: &str) -> MergedPath {
+        let values = ConflictValues { base: None, local: Some(json!(text)), server: Some(Value::Null) };
+        MergedPath { id: (rule == "manual").then(|| path.to_owned()), ..MergedPath::new(path.to_owned(), rule, values) }
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
         let conflicts = ["/a", "/hidden/b", "/private/ana/c", "/private"];
         let conflicts = conflicts.map(|path| place(path, "manual", &large)).to_vec();
         let resolved = vec![place("/d", "set", &large), place("/e", "set", "y")];
-        let report = Report { resolved, conflicts };
+        let report = MergeReport { resolved, conflicts };
         let payload = report.clone().payload(3, Timestamp::from_millis(0));
         let paths = |part: &str| -> Vec<String> {
             let list = payload.pointer(part).and_then(Value::as_array).into_iter().flatten();
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(paths("/conflicts"), ["/a"]);
         assert_eq!(paths("/hidden/conflicts"), ["/hidden/b", "/private"]);
         assert_eq!(paths("/private/ana/conflicts"), ["/private/ana/c"]);
-        let read = Report::of_payload(&payload);
+        let read = MergeReport::of_payload(&payload);
         assert_eq!(read.conflicts.len(), 4);
         assert!(read.conflicts.iter().all(|conflict| conflict.local == Some(json!(large))));
         assert_eq!((read.resolved[0].local.clone(), read.resolved[1].clone()), (None, report.resolved[1].clone()));

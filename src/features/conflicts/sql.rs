@@ -1,13 +1,14 @@
 //! The table `conflicts`.
 
-use rusqlite::types::{Type, Value as SqlValue};
+use rusqlite::types::Value as SqlValue;
 use rusqlite::{OptionalExtension, Row};
 use serde_json::Value;
 
-use super::rules::{Place, Resolution};
+use super::rules::{MergedPath, Resolution};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Version};
+use crate::store::rows::{self, invalid_column, json, optional, time};
 use crate::store::{Connection, sql_error};
 
 /// Most rows of a document; the oldest that are not open go first.
@@ -17,11 +18,11 @@ const ROWS_MAX: u32 = 100_000;
 
 /// A place that both sides changed, as it is kept.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+pub(crate) struct StoredConflict {
     /// Rises with time.
     pub number: i64,
     pub document: DocumentName,
-    pub place: Place,
+    pub place: MergedPath,
     /// The document's version that the merge made.
     pub version: Version,
     /// Whose edits they were: the scope of their viewer.
@@ -31,7 +32,7 @@ pub(crate) struct Kept {
     pub resolved_at: Option<Timestamp>,
 }
 
-impl Kept {
+impl StoredConflict {
     /// Whether a person has still to decide.
     pub(crate) fn is_open(&self) -> bool {
         self.place.resolution.is_none()
@@ -40,7 +41,7 @@ impl Kept {
 
 /// Whose rows, and of which document.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
+pub(crate) struct ConflictFilter {
     pub document: Option<DocumentName>,
     /// Whether it is open.
     pub open: Option<bool>,
@@ -61,7 +62,7 @@ const COLUMNS: &str = "c.number, c.id, d.collection, d.id, c.path, c.rule, c.bas
 pub(crate) fn insert(
     conn: &Connection,
     key: i64,
-    place: &Place,
+    place: &MergedPath,
     (version, who, at): (u64, &str, Timestamp),
 ) -> Result<()> {
     let sql =
@@ -109,14 +110,14 @@ pub(crate) fn remove(conn: &Connection, key: i64) -> Result<()> {
     conn.execute("DELETE FROM conflicts WHERE document = ?1", [key]).map(drop).map_err(sql_error)
 }
 
-pub(crate) fn find(conn: &Connection, id: &str) -> Result<Option<Kept>> {
+pub(crate) fn find(conn: &Connection, id: &str) -> Result<Option<StoredConflict>> {
     let sql = format!("SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document WHERE c.id = ?1");
     let mut statement = conn.prepare_cached(&sql).map_err(sql_error)?;
     statement.query_row([id], read).optional().map_err(sql_error)
 }
 
 /// The open conflicts of a document that are of `who`.
-pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<Kept>> {
+pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<StoredConflict>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document
          WHERE c.document = ?1 AND c.made_by = ?2 AND c.resolution IS NULL"
@@ -128,10 +129,10 @@ pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<Kept
 /// At most `limit` rows, open ones first, then the newest; of the audit the newest.
 pub(crate) fn page(
     conn: &Connection,
-    filter: &Filter,
+    filter: &ConflictFilter,
     after: Option<ConflictCursor>,
     limit: usize,
-) -> Result<Vec<Kept>> {
+) -> Result<Vec<StoredConflict>> {
     let first = if filter.audit { "c.number IS NULL" } else { "c.resolution IS NULL" };
     let sql = format!(
         "SELECT {COLUMNS} FROM conflicts c JOIN documents d ON d.key = c.document
@@ -157,38 +158,28 @@ fn text(value: &Option<Value>) -> SqlValue {
     value.as_ref().map_or(SqlValue::Null, |value| SqlValue::Text(value.to_string()))
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Kept> {
-    let json = |column: usize| -> rusqlite::Result<Option<Value>> {
-        let failed = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
-        row.get::<_, Option<String>>(column)?.map(|text| serde_json::from_str(&text).map_err(failed)).transpose()
-    };
-    let time = |column: usize| -> rusqlite::Result<Option<Timestamp>> {
-        let failed = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "not an RFC 3339 time".into());
-        row.get::<_, Option<String>>(column)?.map(|text| Timestamp::parse(&text).ok_or_else(failed)).transpose()
-    };
+fn read(row: &Row<'_>) -> rusqlite::Result<StoredConflict> {
+    let value = |column| optional(row, column, json);
     let name = DocumentName::new(&row.get::<_, String>(2)?, &row.get::<_, String>(3)?);
-    let damaged = |error: crate::base::error::Error| {
-        rusqlite::Error::FromSqlConversionFailure(2, Type::Text, error.message().to_owned().into())
-    };
-    Ok(Kept {
+    Ok(StoredConflict {
         number: row.get(0)?,
-        document: name.map_err(damaged)?,
-        place: Place {
+        document: name.map_err(|error| invalid_column(2, error))?,
+        place: MergedPath {
             id: row.get(1)?,
             path: row.get(4)?,
             rule: row.get(5)?,
-            base: json(6)?,
-            local: json(7)?,
-            server: json(8)?,
-            value: json(9)?,
-            suggestion: json(10)?,
+            base: value(6)?,
+            local: value(7)?,
+            server: value(8)?,
+            value: value(9)?,
+            suggestion: value(10)?,
             resolution: row.get(11)?,
             known: true,
         },
-        version: Version(u64::try_from(row.get::<_, i64>(12)?).unwrap_or_default()),
+        version: rows::version(row, 12)?,
         made_by: row.get(13)?,
-        at: time(14)?.unwrap_or(Timestamp::from_millis(0)),
+        at: time(row, 14)?,
         resolved_by: row.get(15)?,
-        resolved_at: time(16)?,
+        resolved_at: optional(row, 16, time)?,
     })
 }

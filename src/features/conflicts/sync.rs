@@ -7,13 +7,13 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::problems::UNKNOWN_BASE;
-use super::rules::{Report, SYNC};
+use super::rules::{MergeReport, SYNC};
 use super::sql;
 use crate::base::clock::Timestamp;
 use crate::base::entropy::new_id;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, Version};
-use crate::document::decide::{Expected, Operation, Request, with_current};
+use crate::document::decide::{Expected, Request, WriteOperation, with_current};
 use crate::document::json::equal;
 use crate::document::merge::strategies::MergeRules;
 use crate::document::merge::{self, Sides, overlaps};
@@ -22,7 +22,7 @@ use crate::document::patch::ClientPatch;
 use crate::document::rules::{Actor, Rejection, Rules};
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::problems::NOT_PERSISTENT;
-use crate::engine::request::{Outcome, Render, Write, WriteKey, WriteReply};
+use crate::engine::request::{RenderReply, Write, WriteKey, WriteOutcome, WriteReply};
 use crate::http::api::Api;
 use crate::store::IdempotencyKey;
 
@@ -33,13 +33,13 @@ const EVENTS_PAGE: usize = 500;
 
 /// The rules of collections, and how their fields are merged.
 #[derive(Clone)]
-pub(crate) struct Merging {
+pub(crate) struct MergeSettings {
     pub rules: Arc<HashMap<String, Arc<dyn Rules>>>,
     /// What the configuration says, before what the rules say.
     pub configured: Arc<HashMap<String, MergeRules>>,
 }
 
-impl Merging {
+impl MergeSettings {
     pub(super) fn rules_of(&self, name: &DocumentName) -> Option<&dyn Rules> {
         self.rules.get(name.collection.as_str()).map(|rules| &**rules)
     }
@@ -70,62 +70,62 @@ pub(crate) struct DeviceEdits {
     pub base_version: Version,
     /// The hash of that version, whole or its beginning.
     pub base_hash: Option<String>,
-    pub made: Made,
+    pub made: DeviceChange,
     pub device_at: Timestamp,
 }
 
 #[derive(Clone)]
-pub(crate) enum Made {
+pub(crate) enum DeviceChange {
     State(Map<String, Value>),
     Patch(ClientPatch),
 }
 
 /// What a sync comes to.
-pub(crate) enum Synced {
+pub(crate) enum SyncOutcome {
     /// There was nothing to do.
-    Unchanged(Arc<Document>, Report),
-    Changed(Box<Outcome>, bool, Report),
+    Unchanged(Arc<Document>, MergeReport),
+    Changed(Box<WriteOutcome>, bool, MergeReport),
     /// It was done before, under the same key.
     Replayed(Bytes),
 }
 
 /// Makes the answer to a sync that came to this report.
-pub(crate) type RenderReport = fn(Report, Viewer) -> Render;
+pub(crate) type RenderReport = fn(MergeReport, Viewer) -> RenderReply;
 
 /// A merge that is to be written.
-struct Plan {
+struct PlannedMerge {
     document: Arc<Document>,
     /// `None`: nothing to do.
     state: Option<Value>,
-    report: Report,
+    report: MergeReport,
 }
 
 /// Merges the edits into the document. `render` makes the answer that is stored under the key. Errors: `unknown-base`,
 /// `Rejected`, `Forbidden`; those of a write.
 pub(crate) async fn sync(
     api: &Api,
-    merging: &Merging,
+    merging: &MergeSettings,
     viewer: &Viewer,
     (name, edits): (&DocumentName, &DeviceEdits),
     key: Option<(IdempotencyKey, RenderReport)>,
-) -> Result<Synced> {
+) -> Result<SyncOutcome> {
     for _ in 0..ATTEMPTS_MAX {
-        let Plan { document, state, report } = plan(api, merging, viewer, name, edits).await?;
-        let Some(state) = state else { return Ok(Synced::Unchanged(document, report)) };
+        let PlannedMerge { document, state, report } = plan(api, merging, viewer, name, edits).await?;
+        let Some(state) = state else { return Ok(SyncOutcome::Unchanged(document, report)) };
         let payload = report.clone().payload(edits.base_version.0, edits.device_at);
-        let operation = Operation::Merge { kind: SYNC.to_owned(), payload, state };
+        let operation = WriteOperation::Merge { kind: SYNC.to_owned(), payload, state };
         let expected = Expected { version: Some(document.version), ..Expected::default() };
         let requests = vec![Request { name: name.clone(), operation, expected }];
         let key = key
             .as_ref()
             .map(|(key, render)| WriteKey { key: key.clone(), render: render(report.clone(), viewer.clone()) });
         match api.engine.write(Write { requests, viewer: viewer.clone(), key }).await {
-            Ok(WriteReply::Replayed(answer)) => return Ok(Synced::Replayed(answer)),
+            Ok(WriteReply::Replayed(answer)) => return Ok(SyncOutcome::Replayed(answer)),
             Ok(WriteReply::Made(written)) => {
                 let durable = written.durability == crate::engine::request::Durability::Durable;
                 let outcome = written.outcomes.into_iter().next();
                 let outcome = outcome.ok_or_else(|| Error::internal("a merge without a change"))?;
-                return Ok(Synced::Changed(Box::new(outcome), durable, report));
+                return Ok(SyncOutcome::Changed(Box::new(outcome), durable, report));
             }
             Err(error) if error.kind() == Kind::VersionConflict => {}
             Err(error) => return Err(error),
@@ -134,7 +134,13 @@ pub(crate) async fn sync(
     Err(Error::new(Kind::StorageUnavailable, "the document changes too fast to be merged; try again"))
 }
 
-async fn plan(api: &Api, merging: &Merging, viewer: &Viewer, name: &DocumentName, edits: &DeviceEdits) -> Result<Plan> {
+async fn plan(
+    api: &Api,
+    merging: &MergeSettings,
+    viewer: &Viewer,
+    name: &DocumentName,
+    edits: &DeviceEdits,
+) -> Result<PlannedMerge> {
     let document = api.reads.live_document(name, viewer).await?;
     if document.meta.volatile {
         return Err(NOT_PERSISTENT.error("the document lives in memory only; edits of it cannot be merged"));
@@ -144,8 +150,8 @@ async fn plan(api: &Api, merging: &Merging, viewer: &Viewer, name: &DocumentName
     let server = seen(&whole, audience);
     let base = base(api, (&document, &server), viewer, edits).await?;
     let local = match &edits.made {
-        Made::State(state) => Value::Object(state.clone()),
-        Made::Patch(patch) => patch.apply_to(&base, api.state)?,
+        DeviceChange::State(state) => Value::Object(state.clone()),
+        DeviceChange::Patch(patch) => patch.apply_to(&base, api.state)?,
     };
     if let Audience::Player(player) = audience {
         visibility::check_members(&local, player)?;
@@ -159,7 +165,7 @@ async fn plan(api: &Api, merging: &Merging, viewer: &Viewer, name: &DocumentName
     let rules = merging.merge_rules(name);
     let merged =
         merge::merge(&Sides { base: &base, local: &local, server: &server, local_at, server_at: &server_at }, &rules);
-    let mut report = Report::new(merged.clone(), || new_id(&*api.entropy, api.clock.now()));
+    let mut report = MergeReport::new(merged.clone(), || new_id(&*api.entropy, api.clock.now()));
     let merged = match audience {
         Audience::Host => merged.state,
         Audience::Player(player) => visibility::overlay(&whole, merged.state, player),
@@ -170,17 +176,17 @@ async fn plan(api: &Api, merging: &Merging, viewer: &Viewer, name: &DocumentName
     }
     let fresh = drop_known(api, &document, viewer, &mut report).await?;
     let unchanged = equal(&state, &whole) && !fresh;
-    Ok(Plan { document, state: (!unchanged).then_some(state), report })
+    Ok(PlannedMerge { document, state: (!unchanged).then_some(state), report })
 }
 
 /// Gives conflicts that are open already the names that they have, and says whether others are left. Those that are
 /// known are told and not made twice.
-async fn drop_known(api: &Api, document: &Document, viewer: &Viewer, report: &mut Report) -> Result<bool> {
+async fn drop_known(api: &Api, document: &Document, viewer: &Viewer, report: &mut MergeReport) -> Result<bool> {
     if report.conflicts.is_empty() {
         return Ok(false);
     }
     let (key, who) = (document.meta.key, viewer.scope().to_owned());
-    let known = api.reads.ask(move |reader| reader.rows(|conn| sql::open_of(conn, key, &who))).await?;
+    let known = api.reads.read(move |reader| reader.rows(|conn| sql::open_of(conn, key, &who))).await?;
     let mut fresh = false;
     for conflict in &mut report.conflicts {
         let same = known.iter().find(|known| {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
-use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{OpenApi, ToSchema};
@@ -18,13 +18,13 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::ACTION_TYPE_LENGTH_MAX;
 use crate::document::access::Access;
-use crate::document::decide::{Expected, Operation, Request, absent};
+use crate::document::decide::{Expected, Request, WriteOperation, not_found_error};
 use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
-use crate::document::visibility::{Audience, redact_state};
+use crate::document::visibility::{Audience, Viewer, redact_state};
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
-use crate::http::page::{Page, PageRequest, encode_cursor};
+use crate::http::page::{Cursor, Page, PageLimit, PageRequest, encode_cursor};
 use crate::http::request::body::{JSON_PATCH, MERGE_PATCH};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
@@ -32,27 +32,30 @@ use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::request::preconditions::is_unchanged;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::{IfNoneMatch, Preconditions, WriteHeaders};
+use crate::http::response::openapi::{ChangeRefusals, IfNoneMatch, Preconditions, WriteHeaders};
+use crate::http::response::success::{Success, not_modified};
 
 mod access;
 mod batch;
 mod description;
 mod document_stream;
+mod event_schemas;
 mod schemas;
-mod sent;
 mod stream_page;
 mod streams;
+mod write_request;
 mod writes;
 
 use description::{
-    ActProblems, CreateProblems, Created, CreatedOrWritten, DeleteProblems, DocumentProblems, ListProblems,
-    PatchProblems, PutProblems, Read, Written,
+    ActProblems, CreateProblems, CreateResponses, DeleteProblems, DocumentProblems, ListProblems, PatchProblems,
+    PutProblems, PutResponses, ReadResponses, WriteResponses,
 };
 use schemas::{
-    Acted, BatchResults, Document as DocumentSchema, Event, HistoryPage, ListedDocument, NotDurable, PatchOperation,
+    Acted, BatchResults, DocumentSchema, EventSchema, HistoryPageSchema, ListedDocumentSchema, NotDurable,
+    PatchOperationSchema,
 };
-use sent::WriteRequest;
-use writes::Shows;
+use write_request::WriteRequest;
+use writes::ResponseContent;
 
 /// The schemas of these calls.
 #[derive(OpenApi)]
@@ -65,8 +68,8 @@ use writes::Shows;
     CreateBody,
     DocumentSchema,
     schemas::DocumentAccess,
-    Event,
-    HistoryPage,
+    EventSchema,
+    HistoryPageSchema,
     NotDurable,
     PutBody,
     RollbackBody
@@ -98,10 +101,11 @@ struct CreateBody {
     state: Map<String, Value>,
     /// Who sees everything in it; left out: its creator.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    #[serde(default, deserialize_with = "Viewer::deserialize_optional_id")]
     host: Option<UserId>,
     /// Who may do what with it besides the host.
     #[serde(default)]
-    #[schema(value_type = schemas::Access)]
+    #[schema(value_type = schemas::AccessSchema)]
     access: Access,
 }
 
@@ -113,7 +117,7 @@ struct CreateBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}", operation_id = "createDocument", tag = "documents",
     params(CollectionPath, Caller, Preconditions, WriteHeaders), request_body = CreateBody,
-    responses(Created, CreateProblems),
+    responses(CreateResponses, CreateProblems, ChangeRefusals),
 )]
 async fn create(
     State(api): State<Api>,
@@ -123,10 +127,10 @@ async fn create(
     let (CreateBody { id, state, host, access }, expected) = sent.object()?;
     let request = Request {
         name: DocumentName { collection, id: id_or_new(&api, id)? },
-        operation: Operation::Create { state: Value::Object(state), host, access },
+        operation: WriteOperation::Create { state: Value::Object(state), host, access },
         expected,
     };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 fn id_or_new(api: &Api, id: Option<DocumentId>) -> Result<DocumentId> {
@@ -152,13 +156,13 @@ struct PutBody {
 #[utoipa::path(
     put, path = "/api/v1/{collection}/{id}", operation_id = "putDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = PutBody,
-    responses(CreatedOrWritten, PutProblems),
+    responses(PutResponses, PutProblems, ChangeRefusals),
 )]
 async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (PutBody { state, expected_version }, expected) = sent.object()?;
-    let operation = Operation::Put { state: Value::Object(state) };
+    let operation = WriteOperation::Put { state: Value::Object(state) };
     let request = Request { name, operation, expected: Expected { version: expected_version, ..expected } };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 /// Change parts of a document's state
@@ -169,9 +173,9 @@ async fn put(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: Wri
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
     request_body(content(
         (Object = "application/merge-patch+json"),
-        (Vec<PatchOperation> = "application/json-patch+json"),
+        (Vec<PatchOperationSchema> = "application/json-patch+json"),
     )),
-    responses(Written<DocumentSchema>, PatchProblems),
+    responses(WriteResponses<DocumentSchema>, PatchProblems, ChangeRefusals),
 )]
 async fn patch(
     State(api): State<Api>,
@@ -183,8 +187,8 @@ async fn patch(
         _ => sent.body.parse().map(|patch| ClientPatch::Merge(Value::Object(patch))),
     };
     let (patch, expected) = sent.with_conditions(patch)?;
-    let request = Request { name, operation: Operation::Patch(patch), expected };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    let request = Request { name, operation: WriteOperation::Patch(patch), expected };
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 /// Delete a document
@@ -194,7 +198,7 @@ async fn patch(
 #[utoipa::path(
     delete, path = "/api/v1/{collection}/{id}", operation_id = "deleteDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
-    responses(Written<DocumentSchema>, DeleteProblems),
+    responses(WriteResponses<DocumentSchema>, DeleteProblems, ChangeRefusals),
 )]
 async fn delete(
     State(api): State<Api>,
@@ -202,8 +206,8 @@ async fn delete(
     sent: WriteRequest,
 ) -> HandlerResult<Response> {
     let ((), expected) = sent.with_conditions(Ok(()))?;
-    let request = Request { name, operation: Operation::Delete, expected };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    let request = Request { name, operation: WriteOperation::Delete, expected };
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 /// What to do.
@@ -229,22 +233,22 @@ struct ActionBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/actions", operation_id = "act", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = ActionBody,
-    responses(Written<Acted>, ActProblems),
+    responses(WriteResponses<Acted>, ActProblems, ChangeRefusals),
 )]
 async fn act(State(api): State<Api>, DocumentPath(name): DocumentPath, sent: WriteRequest) -> HandlerResult<Response> {
     let (ActionBody { r#type, payload, patch, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
     let request = Request { name, operation: action(r#type, payload, patch, "patch")?, expected };
-    sent.carry_out(&api, vec![request], Shows::Event).await
+    sent.execute(&api, vec![request], ResponseContent::Event).await
 }
 
 /// An action whose patch was sent as `field`. Error: `Invalid` for a patch without operations.
-fn action(kind: ActionType, payload: Option<Value>, patch: Option<ClientPatch>, field: &str) -> Result<Operation> {
+fn action(kind: ActionType, payload: Option<Value>, patch: Option<ClientPatch>, field: &str) -> Result<WriteOperation> {
     if patch.as_ref().is_some_and(ClientPatch::is_empty) {
         return Err(Error::invalid_field(field, "has no operation; leave it out"));
     }
     let payload = payload.unwrap_or_else(|| Value::Object(Map::new()));
-    Ok(Operation::Action { kind: kind.0, payload, patch })
+    Ok(WriteOperation::Action { kind: kind.0, payload, patch })
 }
 
 /// The type of an action, within its alphabet.
@@ -283,7 +287,7 @@ struct RollbackBody {
 #[utoipa::path(
     post, path = "/api/v1/{collection}/{id}/rollback", operation_id = "rollBack", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders), request_body = RollbackBody,
-    responses(CreatedOrWritten, ActProblems),
+    responses(PutResponses, ActProblems, ChangeRefusals),
 )]
 async fn rollback(
     State(api): State<Api>,
@@ -292,8 +296,8 @@ async fn rollback(
 ) -> HandlerResult<Response> {
     let (RollbackBody { to_version, expected_version }, expected) = sent.object()?;
     let expected = Expected { version: expected_version, ..expected };
-    let request = Request { name, operation: Operation::Rollback { to: to_version }, expected };
-    sent.carry_out(&api, vec![request], Shows::Document).await
+    let request = Request { name, operation: WriteOperation::Rollback { to: to_version }, expected };
+    sent.execute(&api, vec![request], ResponseContent::Document).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -314,7 +318,7 @@ struct ReadQuery {
     operation_id = "readDocument",
     tag = "documents",
     params(DocumentPath, Caller, ReadQuery, IfNoneMatch),
-    responses(Read, DocumentProblems)
+    responses(ReadResponses, DocumentProblems)
 )]
 async fn read(
     State(api): State<Api>,
@@ -328,7 +332,7 @@ async fn read(
         Some(version) => {
             let document = api.reads.document_at(&name, version, &viewer).await?;
             if document.is_deleted() {
-                return Err(absent(&name, Some(&document)).into());
+                return Err(not_found_error(&name, Some(&document)).into());
             }
             document
         }
@@ -336,10 +340,10 @@ async fn read(
     let unchanged = is_unchanged(&headers, &document, &viewer)?;
     let audience = document.meta.audience(&viewer);
     let mut response = if unchanged {
-        StatusCode::NOT_MODIFIED.into_response()
+        not_modified()
     } else {
         let json = [(CONTENT_TYPE, const { HeaderValue::from_static("application/json") })];
-        (json, shown(&api, &document, audience)?).into_response()
+        (json, render_document(&api, &document, audience)?).into_response()
     };
     let tag = HeaderValue::try_from(format!("\"{}\"", document.tag())).map_err(Error::internal)?;
     let position = HeaderValue::try_from(document.position().to_string()).map_err(Error::internal)?;
@@ -349,7 +353,7 @@ async fn read(
 }
 
 /// A document as `audience` gets it.
-fn shown(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes> {
+fn render_document(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes> {
     let durable = document.seq <= api.reads.hub.gate().durable();
     document.render(audience, durable)
 }
@@ -357,12 +361,13 @@ fn shown(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+struct DocumentListQuery {
     /// Most documents in the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<PageLimit>,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
     /// `state`: with what each document says.
     #[param(inline)]
     include: Option<Include>,
@@ -380,16 +385,16 @@ enum Include {
 /// here is not what it is there.
 #[utoipa::path(
     get, path = "/api/v1/{collection}", operation_id = "listDocuments", tag = "documents",
-    params(CollectionPath, Caller, ListQuery),
-    responses((status = 200, description = "A page of them.", body = Page<ListedDocument>), ListProblems),
+    params(CollectionPath, Caller, DocumentListQuery),
+    responses((status = 200, description = "A page of them.", body = Page<ListedDocumentSchema>), ListProblems),
 )]
 async fn list(
     State(api): State<Api>,
     CollectionPath(collection): CollectionPath,
     Caller { viewer, .. }: Caller,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<DocumentListQuery>,
 ) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
+    let page = PageRequest::new(query.limit, query.cursor);
     let after = page.parse_after(DocumentId::new)?;
     let with_state = query.include == Some(Include::State);
     let (listed, more) = api.reads.list_readable(&viewer, &collection, after.as_ref(), page.limit, with_state).await?;
@@ -415,7 +420,7 @@ async fn list(
         items.push(item);
     }
     let next_cursor = listed.last().filter(|_| more).map(|entry| encode_cursor(entry.meta.name.id.as_str()));
-    Ok(json(StatusCode::OK, &Page { items, next_cursor })?)
+    Ok(json(Success::Done, &Page { items, next_cursor })?)
 }
 
 /// The refusal of a position that is not in this log, where the caller must read anew.

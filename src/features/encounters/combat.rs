@@ -25,7 +25,7 @@ impl Encounter {
         for id in &targets {
             let amount = if sent.half.contains(id) { sent.amount / 2 } else { sent.amount };
             let combatant = self.combatant_mut(id)?;
-            hurt(combatant, amount);
+            subtract_hit_points(combatant, amount);
             if amount > 0 && combatant.conditions.iter().any(|condition| condition.name == CONCENTRATING) {
                 checks.push(json!({ "combatantId": id, "dc": DC_MIN.max(amount / 2) }));
             }
@@ -115,7 +115,7 @@ impl Encounter {
 }
 
 /// Temporary hit points go first, and what is left never goes below 0.
-fn hurt(combatant: &mut Combatant, amount: u32) {
+fn subtract_hit_points(combatant: &mut Combatant, amount: u32) {
     let points = &mut combatant.hit_points;
     let absorbed = amount.min(points.temporary);
     points.temporary -= absorbed;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::state::{Combatant, Encounter, INITIATIVE_MAX, Status, no_combatant};
+use super::state::{Combatant, Encounter, EncounterStatus, INITIATIVE_MAX, no_combatant};
 use crate::document::rules::Rejection;
 
 impl Encounter {
@@ -67,7 +67,7 @@ impl Encounter {
 
     /// The order after initiatives changed.
     pub(super) fn initiatives_changed(&mut self) {
-        if self.status == Status::Planning { self.order_as_added() } else { self.sort() }
+        if self.status == EncounterStatus::Planning { self.order_as_added() } else { self.sort() }
     }
 
     /// By initiative, then dexterity, then as it was; those without initiative last.
@@ -78,7 +78,7 @@ impl Encounter {
 
     /// Puts one that is not in the order where it belongs, and leaves the others where the host has them.
     pub(super) fn place(&mut self, id: &str) {
-        if self.status == Status::Planning {
+        if self.status == EncounterStatus::Planning {
             return self.order_as_added();
         }
         let precedence = |id: &String| self.combatants.get(id).map(Combatant::precedence);

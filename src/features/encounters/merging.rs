@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::state::{Combatant, Encounter, HitPoints, Status};
+use super::state::{Combatant, Encounter, EncounterStatus, HitPoints};
 use crate::base::ids::UserId;
+use crate::document::json::whole_value;
 use crate::document::merge::strategies::{MergeRules, Strategy};
 use crate::document::rules::Rejection;
 
@@ -28,7 +29,7 @@ pub(super) fn consistent(mut merged: Value) -> Result<Encounter, Rejection> {
         combatants.into_iter().flatten().for_each(|(_, combatant)| clamp(combatant));
     }
     if let Value::Object(members) = &mut merged {
-        mend_order(members);
+        repair_order(members);
     }
     let mut encounter = Encounter::read(&merged)?;
     for combatant in encounter.combatants.values_mut() {
@@ -40,9 +41,10 @@ pub(super) fn consistent(mut merged: Value) -> Result<Encounter, Rejection> {
 /// Brings points and counters back within their bounds.
 fn clamp(combatant: &mut Value) {
     let bound = |holder: &mut Value, name: &str| {
-        let maximum = holder.get("maximum").and_then(Value::as_i64).unwrap_or(i64::MAX).max(0);
-        let value = holder.get_mut(name);
-        if let Some((value, number)) = value.and_then(|value| value.as_i64().map(|number| (value, number))) {
+        let maximum = holder.get("maximum").and_then(whole_number).unwrap_or(i64::MAX).max(0);
+        if let Some(value) = holder.get_mut(name)
+            && let Some(number) = whole_number(value)
+        {
             *value = json!(number.clamp(0, maximum));
         }
     };
@@ -54,8 +56,13 @@ fn clamp(combatant: &mut Value) {
     }
 }
 
+/// The whole number that a value is, however it is spelled.
+fn whole_number(value: &Value) -> Option<i64> {
+    value.as_number().and_then(whole_value).and_then(|number| i64::try_from(number).ok())
+}
+
 /// Both sides may have added, removed and ordered combatants: the order follows who is there.
-fn mend_order(merged: &mut Map<String, Value>) {
+fn repair_order(merged: &mut Map<String, Value>) {
     let there = merged.get("combatants").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut order: Vec<String> = Vec::new();
     let named = merged.get("order").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
@@ -69,7 +76,7 @@ fn mend_order(merged: &mut Map<String, Value>) {
     let turn = merged.get("turn").and_then(Value::as_str).filter(|turn| there.contains_key(*turn));
     let turn = turn.or(order.first().map(String::as_str)).filter(|_| goes_on).map(str::to_owned);
     if goes_on {
-        let round = merged.get("round").and_then(Value::as_u64).unwrap_or(0).max(1);
+        let round = merged.get("round").and_then(whole_number).unwrap_or(0).max(1);
         merged.insert("round".to_owned(), json!(round));
     } else if status != "completed" {
         merged.insert("status".to_owned(), json!("planning"));
@@ -80,7 +87,7 @@ fn mend_order(merged: &mut Map<String, Value>) {
 
 /// What a player's edits make of `before`: what their actions could do to their own combatants. Error: it goes beyond.
 pub(super) fn as_player(before: Encounter, merged: &Encounter, player: &UserId) -> Result<Encounter, Rejection> {
-    if before.status == Status::Completed {
+    if before.status == EncounterStatus::Completed {
         return Err(Rejection::new("the encounter is completed: it takes only note"));
     }
     let mut after = before;

@@ -10,7 +10,7 @@ use crate::document::rules::Rejection;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
+pub(super) struct NoPayload {}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -47,12 +47,12 @@ pub(super) struct StatBlock {
 /// What is taken of a document of `parties`.
 #[derive(Deserialize)]
 pub(super) struct Party {
-    pub members: Vec<Member>,
+    pub members: Vec<PartyMember>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Member {
+pub(super) struct PartyMember {
     pub name: String,
     pub player_id: Option<UserId>,
     pub dexterity: Option<i64>,
@@ -94,7 +94,7 @@ pub(super) struct RollInitiative {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Reorder {
+pub(super) struct ReorderCombatants {
     pub order: Vec<String>,
 }
 
@@ -178,7 +178,7 @@ pub(super) struct SetCounter {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Note {
+pub(super) struct AddNote {
     pub text: Option<String>,
 }
 

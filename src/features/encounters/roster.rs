@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::payloads::{AddCombatant, Member, Party, StatBlock};
+use super::payloads::{AddCombatant, Party, PartyMember, StatBlock};
 use super::state::{Combatant, Encounter, HitPoints, Side};
 use crate::base::ids::{DocumentId, UserId};
 use crate::document::rules::{Documents, Rejection, read_as};
@@ -49,7 +49,7 @@ impl Encounter {
     pub(super) fn add_party(&mut self, id: &str, documents: &dyn Documents) -> Result<(), Rejection> {
         let unknown = || Rejection::new(format!("there is no document parties/{id} that you may see"));
         let party: Party = read_as(&documents.state("parties", id).ok_or_else(unknown)?, &format!("parties/{id}"))?;
-        for Member { name, player_id, dexterity, armor_class, hit_points } in party.members {
+        for PartyMember { name, player_id, dexterity, armor_class, hit_points } in party.members {
             let combatant = Combatant { dexterity, armor_class, player_id, ..plain(name, Side::Party, hit_points) };
             let id = self.new_id(&combatant);
             self.admit(id, combatant)?;

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::merging;
 use super::payloads::{
-    AddCombatant, AddParty, Amount, ChangeCondition, Damage, DelayTurn, Duplicate, NextTurn, Note, Nothing,
-    OneCombatant, Reorder, Reset, RollInitiative, SetCounter, SetInitiative,
+    AddCombatant, AddNote, AddParty, Amount, ChangeCondition, Damage, DelayTurn, Duplicate, NextTurn, NoPayload,
+    OneCombatant, ReorderCombatants, Reset, RollInitiative, SetCounter, SetInitiative,
 };
-use super::state::{self, Encounter, Status};
+use super::state::{self, Encounter, EncounterStatus};
 use crate::document::merge::strategies::MergeRules;
 use crate::document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules};
 
@@ -49,7 +49,7 @@ impl Rules for EncounterRules {
         if !actor.host {
             check_player(&encounter, action, actor)?;
         }
-        if encounter.status == Status::Completed && action.kind != "note" {
+        if encounter.status == EncounterStatus::Completed && action.kind != "note" {
             return Err(Rejection::new("the encounter is completed: it takes only note"));
         }
         let mut concealed = encounter.concealed();
@@ -110,7 +110,7 @@ fn act(
         "rollInitiative" => {
             encounter.roll_initiative(action.payload_as::<RollInitiative>()?.combatant_ids, action.seed)
         }
-        "reorder" => encounter.reorder(action.payload_as::<Reorder>()?.order),
+        "reorder" => encounter.reorder(action.payload_as::<ReorderCombatants>()?.order),
         "reset" => encounter.reset(action.payload_as::<Reset>()?.keep_party.unwrap_or(true)),
         "heal" => encounter.heal(&action.payload_as::<Amount>()?),
         "setTemporaryHitPoints" => encounter.set_temporary_hit_points(&action.payload_as::<Amount>()?),
@@ -125,12 +125,12 @@ fn act(
 /// Does an action about turns and status.
 fn pass(encounter: &mut Encounter, action: &Action<'_>, actor: &Actor) -> Result<(), Rejection> {
     match action.kind {
-        "start" => action.payload_as::<Nothing>().and_then(|_| encounter.start()),
+        "start" => action.payload_as::<NoPayload>().and_then(|_| encounter.start()),
         "nextTurn" | "endTurn" => encounter.next_turn(action.payload_as::<NextTurn>()?.skip_down, action.seed),
-        "previousTurn" => action.payload_as::<Nothing>().and_then(|_| encounter.previous_turn()),
+        "previousTurn" => action.payload_as::<NoPayload>().and_then(|_| encounter.previous_turn()),
         "delayTurn" => encounter.delay_turn(&action.payload_as::<DelayTurn>()?.after),
         "pause" | "resume" | "complete" | "note" => {
-            let Note { text } = action.payload_as()?;
+            let AddNote { text } = action.payload_as()?;
             match action.kind {
                 "pause" => encounter.pause(),
                 "resume" => encounter.resume(),

@@ -33,7 +33,7 @@ const SHOWN_OF_CONCEALED: [&str; 5] = ["name", "side", "concealed", "down", "con
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Status {
+pub(super) enum EncounterStatus {
     #[default]
     Planning,
     Active,
@@ -41,7 +41,7 @@ pub(super) enum Status {
     Completed,
 }
 
-impl Status {
+impl EncounterStatus {
     /// Whether it is somebody's turn.
     pub(super) fn has_turn(self) -> bool {
         matches!(self, Self::Active | Self::Paused)
@@ -297,7 +297,7 @@ struct Secrets {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Encounter {
     pub name: String,
-    pub status: Status,
+    pub status: EncounterStatus,
     pub round: u32,
     pub turn: Option<String>,
     pub order: Vec<String>,
@@ -313,7 +313,7 @@ pub(super) struct Encounter {
 #[serde(rename_all = "camelCase", default)]
 struct StateForm {
     name: String,
-    status: Status,
+    status: EncounterStatus,
     round: u32,
     turn: Option<String>,
     order: Option<Vec<String>>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::state::{Combatant, ConditionChange, Encounter, RerollRecord, Side, Status, TurnRecord};
+use super::state::{Combatant, ConditionChange, Encounter, EncounterStatus, RerollRecord, Side, TurnRecord};
 use crate::document::rules::Rejection;
 
 /// What begins with a round.
@@ -14,14 +14,14 @@ struct RoundChange {
 
 impl Encounter {
     pub(super) fn start(&mut self) -> Result<(), Rejection> {
-        if self.status != Status::Planning {
+        if self.status != EncounterStatus::Planning {
             return Err(self.wrong_status("start"));
         }
         if !self.combatants.values().any(|combatant| combatant.initiative.is_some()) {
             return Err(Rejection::new("at least one combatant needs an initiative; send rollInitiative"));
         }
         self.sort();
-        (self.status, self.round) = (Status::Active, 1);
+        (self.status, self.round) = (EncounterStatus::Active, 1);
         self.turn = self.order.first().cloned();
         self.turns_mut().clear();
         Ok(())
@@ -190,28 +190,32 @@ impl Encounter {
             self.take(&id)?;
         }
         self.combatants.values_mut().for_each(|combatant| combatant.conditions.clear());
-        (self.status, self.round, self.turn) = (Status::Planning, 0, None);
+        (self.status, self.round, self.turn) = (EncounterStatus::Planning, 0, None);
         self.turns_mut().clear();
         self.order_as_added();
         Ok(())
     }
 
     pub(super) fn pause(&mut self) -> Result<(), Rejection> {
-        self.change_status("pause", &[Status::Active], Status::Paused)
+        self.change_status("pause", &[EncounterStatus::Active], EncounterStatus::Paused)
     }
 
     pub(super) fn resume(&mut self) -> Result<(), Rejection> {
-        self.change_status("resume", &[Status::Paused], Status::Active)
+        self.change_status("resume", &[EncounterStatus::Paused], EncounterStatus::Active)
     }
 
     pub(super) fn complete(&mut self) -> Result<(), Rejection> {
-        self.change_status("complete", &[Status::Active, Status::Paused], Status::Completed)?;
+        self.change_status(
+            "complete",
+            &[EncounterStatus::Active, EncounterStatus::Paused],
+            EncounterStatus::Completed,
+        )?;
         self.turn = None;
         self.turns_mut().clear();
         Ok(())
     }
 
-    fn change_status(&mut self, action: &str, from: &[Status], to: Status) -> Result<(), Rejection> {
+    fn change_status(&mut self, action: &str, from: &[EncounterStatus], to: EncounterStatus) -> Result<(), Rejection> {
         if !from.contains(&self.status) {
             return Err(self.wrong_status(action));
         }
@@ -221,7 +225,7 @@ impl Encounter {
 
     /// Whose turn it is. Error: it is nobody's, or turns are paused.
     fn current_turn(&self) -> Result<String, Rejection> {
-        let turn = self.turn.clone().filter(|_| self.status == Status::Active);
+        let turn = self.turn.clone().filter(|_| self.status == EncounterStatus::Active);
         turn.ok_or_else(|| Rejection::new(format!("turns pass only while active: it is {}", self.status.name())))
     }
 

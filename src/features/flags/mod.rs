@@ -8,5 +8,6 @@ use crate::feature::{Feature, FeatureContext, FeatureDefinition};
 pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("flags", open);
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let feature = feature.reserves(&["flags"]).open_to_credentials(&["/api/v1/flags"]);
     Ok(feature.routes(routes::router(&context.flags)))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +14,7 @@ use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::response::json::json;
 use crate::http::response::openapi::CommonProblems;
+use crate::http::response::success::Success;
 
 /// The calls about flags: those in force, by their names in the configuration.
 pub(crate) fn router(values: &BTreeMap<String, bool>) -> OpenApiRouter<Api> {
@@ -51,5 +51,5 @@ struct FlagValues(BTreeMap<String, bool>);
     responses((status = 200, description = "The flags in force.", body = FlagsInForce), CommonProblems),
 )]
 async fn flags(Extension(flags): Extension<Arc<FlagsInForce>>) -> HandlerResult<Response> {
-    Ok(json(StatusCode::OK, &*flags)?)
+    Ok(json(Success::Done, &*flags)?)
 }

@@ -2,6 +2,7 @@
 //! answers that are kept for retries. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,8 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
 use crate::base::limits::IDEMPOTENCY_KEY_LENGTH_MAX;
 use crate::document::chain::{Hash, Position};
-use crate::features::games::limits::{RECONNECT_TOKENS_MAX, SEATS_MAX};
+use crate::document::visibility::{OWNER, Viewer};
+use crate::features::games::limits::{RECONNECT_TOKEN_MINUTES_MAX, RECONNECT_TOKENS_MAX, SEATS_MAX};
 use crate::features::games::tokens::NONCE_BYTES;
 
 /// A row of the tables of games. Its JSON is one line of what the servers tell each other.
@@ -35,6 +37,22 @@ impl AttachedRow {
         match self {
             Self::Seat(seat) => Some(&seat.player),
             Self::Game(_) | Self::Token(_) | Self::Answer(_) | Self::Key(_) => None,
+        }
+    }
+
+    /// Whether what it tells of happened by `latest`.
+    fn is_until(&self, latest: Timestamp) -> bool {
+        let past = |at: Timestamp| at <= latest;
+        match self {
+            Self::Game(game) => game.completed_at.is_none_or(past),
+            Self::Seat(seat) => past(seat.joined_at),
+            Self::Token(token) => {
+                let good_until = latest.plus(Duration::from_secs(u64::from(RECONNECT_TOKEN_MINUTES_MAX) * 60));
+                let (used, revoked) = (token.used_at.is_none_or(past), token.revoked_at.is_none_or(past));
+                past(token.issued_at) && used && revoked && token.expires_at <= good_until
+            }
+            Self::Answer(_) => true,
+            Self::Key(key) => past(key.at),
         }
     }
 }
@@ -208,9 +226,13 @@ pub(crate) struct KeptAnswer {
 impl KeptAnswer {
     /// Reads one. Error: `Rejected` for what is none of ours.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
-        let answer: Self = serde_json::from_slice(bytes).map_err(|e| refused("an answer").caused_by(e))?;
+        let answer: Self = serde_json::from_slice(bytes).map_err(|e| invalid_rows("an answer").caused_by(e))?;
         let placed = answer.position.as_deref().is_none_or(|position| Position::parse(position).is_some());
-        if placed && matches!(answer.status, 200 | 201 | 202 | 204) { Ok(answer) } else { Err(refused("an answer")) }
+        if placed && matches!(answer.status, 200 | 201 | 202 | 204) {
+            Ok(answer)
+        } else {
+            Err(invalid_rows("an answer"))
+        }
     }
 
     /// The same without its body: what keeps a retry from being carried out again when there are too many to be sent
@@ -244,23 +266,32 @@ impl AttachedLines {
         self.lines.iter().map(String::len).sum()
     }
 
-    /// What they say, if it can be so in a game: nothing twice, nothing that belongs to nothing, in the order in which
-    /// it can be stored. Error: `Rejected`.
-    pub(crate) fn verify(&self, told: Hash) -> Result<Vec<AttachedRow>> {
+    /// What they say, if it can be so in a game: nothing twice, nothing that belongs to nothing, no time after
+    /// `latest`, in the order in which it can be stored. Error: `Rejected`.
+    pub(crate) fn verify(&self, told: Hash, latest: Timestamp) -> Result<Vec<AttachedRow>> {
         if self.digest() != told {
             return Err(Error::new(Kind::Rejected, "not all that belongs to the game has come as it was sent"));
         }
-        let read = |line: &String| serde_json::from_str(line).map_err(|e| refused("a row").caused_by(e));
+        let read = |line: &String| serde_json::from_str(line).map_err(|e| invalid_rows("a row").caused_by(e));
         let attached = self.lines.iter().map(read).collect::<Result<Vec<_>>>()?;
         let mut seen = SeenKeys::default();
         for attached_row in &attached {
             seen.add(attached_row)?;
+            if !attached_row.is_until(latest) {
+                return Err(invalid_rows("a time far ahead of this server's clock"));
+            }
         }
         Ok(attached)
     }
 }
 
-fn refused(what: &str) -> Error {
+/// Refuses a player whose seat the game never had: none of its states had more than `seats`. Error: `Rejected`.
+pub(crate) fn check_seats(attached: &[AttachedRow], seats: u32) -> Result<()> {
+    let beyond = |row: &AttachedRow| matches!(row, AttachedRow::Seat(seat) if seat.seat >= seats);
+    if attached.iter().any(beyond) { Err(invalid_rows("a seat beyond the last")) } else { Ok(()) }
+}
+
+fn invalid_rows(what: &str) -> Error {
     Error::new(Kind::Rejected, format!("what belongs to the game does not verify: {what} cannot be so"))
 }
 
@@ -284,6 +315,7 @@ impl<'a> SeenKeys<'a> {
                 let free = self.players.insert(&seat.player) && self.seats.insert(seat.seat);
                 // A seat is held by its player. Another identity could reconnect as them.
                 let own = seat.identity == seat.player;
+                let own = own && (seat.player.as_str() == OWNER || !Viewer::is_owners_name(&seat.player));
                 (self.game && free && own && seat.seat < SEATS_MAX, "a seat")
             }
             AttachedRow::Token(token) => {
@@ -302,7 +334,7 @@ impl<'a> SeenKeys<'a> {
                 (is_key(&key.key) && self.keys.insert((&key.scope, &key.key)), "an idempotency key")
             }
         };
-        if fits { Ok(()) } else { Err(refused(what)) }
+        if fits { Ok(()) } else { Err(invalid_rows(what)) }
     }
 }
 
@@ -318,6 +350,7 @@ mod tests {
     use super::*;
 
     const AT: &str = "2026-01-02T03:04:05.006Z";
+    const LATER: &str = "2026-01-02T03:04:05.007Z";
 
     fn lines() -> Vec<serde_json::Value> {
         let hash = |byte: &str| byte.repeat(32);
@@ -339,7 +372,7 @@ mod tests {
 
     fn verified(lines: &[serde_json::Value]) -> Result<Vec<AttachedRow>> {
         let lines = AttachedLines { lines: lines.iter().map(serde_json::Value::to_string).collect() };
-        lines.verify(lines.digest())
+        lines.verify(lines.digest(), Timestamp::parse(AT).unwrap())
     }
 
     #[test]
@@ -349,8 +382,10 @@ mod tests {
         let values: Vec<serde_json::Value> =
             again.lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(values, lines());
-        assert_eq!(again.verify(again.digest()).unwrap(), read);
-        assert!(again.verify(Hash::ZERO).is_err());
+        assert_eq!(again.verify(again.digest(), Timestamp::MAX).unwrap(), read);
+        assert!(again.verify(Hash::ZERO, Timestamp::MAX).is_err());
+        assert!(check_seats(&read, 4).is_ok());
+        assert_eq!(check_seats(&read, 3).unwrap_err().kind(), Kind::Rejected);
         assert!(verified(&[]).unwrap().is_empty());
     }
 
@@ -360,6 +395,13 @@ mod tests {
             (1, "/seat/seat", json!(SEATS_MAX)),
             (1, "/seat/player", json!("not a user")),
             (1, "/seat/identity", json!("eve")),
+            (0, "/game/completedAt", json!(LATER)),
+            (1, "/seat/joinedAt", json!(LATER)),
+            (2, "/token/issuedAt", json!(LATER)),
+            (2, "/token/usedAt", json!("9999-12-31T23:59:59.999Z")),
+            (2, "/token/revokedAt", json!(LATER)),
+            (2, "/token/expiresAt", json!("2026-01-09T03:04:05.007Z")),
+            (4, "/key/at", json!(LATER)),
             (2, "/token/identity", json!("eve")),
             (2, "/token/expiresAt", json!("10000-01-01T00:00:00Z")),
             (1, "/seat/more", json!(1)),
@@ -389,6 +431,14 @@ mod tests {
             let mut lines = lines();
             lines.remove(missing);
             assert_eq!(verified(&lines).unwrap_err().kind(), Kind::Rejected, "without line {missing}");
+        }
+        for name in ["host", "Owner", "OWNER"] {
+            let mut lines = lines();
+            let seat = lines.get_mut(1).unwrap().get_mut("seat").unwrap().as_object_mut().unwrap();
+            seat.insert("player".to_owned(), json!(name));
+            seat.insert("identity".to_owned(), json!(name));
+            lines.truncate(2);
+            assert_eq!(verified(&lines).unwrap_err().kind(), Kind::Rejected, "{name}");
         }
         let mut same_seat = lines();
         let other = json!({ "seat": { "player": "eve", "seat": 3, "identity": "eve", "joinedAt": AT } });

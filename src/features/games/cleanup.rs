@@ -31,9 +31,9 @@ const REMOVALS_KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Removes a game for good, if it is still at this version. Errors: `NotFound`, `Gone`: it is not there;
 /// `VersionConflict`: it goes on.
-pub(crate) type Purge = Arc<dyn Fn(DocumentName, Version) -> BoxFuture<'static, Result<()>> + Send + Sync>;
-/// Drops the history of a game, if it is still at this version. Errors: as of [`Purge`].
-pub(crate) type Compact = Purge;
+pub(crate) type PurgeGame = Arc<dyn Fn(DocumentName, Version) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+/// Drops the history of a game, if it is still at this version. Errors: as of [`PurgeGame`].
+pub(crate) type CompactGame = PurgeGame;
 /// Whether anybody follows a game now.
 pub(crate) type Connected = Arc<dyn Fn(&DocumentName) -> bool + Send + Sync>;
 
@@ -47,9 +47,9 @@ pub(crate) struct Cleanup {
     /// How long a game that was not completed is kept after its last event.
     pub abandoned: Duration,
     /// How a game is removed.
-    pub purge: Purge,
+    pub purge: PurgeGame,
     /// How its history is dropped.
-    pub compact: Compact,
+    pub compact: CompactGame,
     /// Who is never abandoned.
     pub connected: Connected,
 }
@@ -89,7 +89,7 @@ async fn clean(cleanup: Cleanup, context: JobContext) -> Result<Summary> {
     let mut after = String::new();
     loop {
         let from = after.clone();
-        let page = context.reads.ask(move |reader| reader.rows(|conn| sql::standings(conn, &from, PAGE))).await?;
+        let page = context.reads.read(move |reader| reader.rows(|conn| sql::candidates(conn, &from, PAGE))).await?;
         let Some(last) = page.last() else { break };
         last.name.id.as_str().clone_into(&mut after);
         for game in page {
@@ -129,7 +129,7 @@ impl Cleanup {
         if !context.dry_run {
             match (self.compact)(name.clone(), version).await {
                 Ok(()) => info!(document = %name, version = version.0, "the history of a completed game is dropped"),
-                Err(error) => return unless_it_is_its_own(&name, error, done),
+                Err(error) => return record_failure(&name, error, done),
             }
         }
         done.count("compacted", 1);
@@ -153,7 +153,7 @@ impl Cleanup {
             if let Err(error) = (self.purge)(name.clone(), version).await {
                 let noted = name.clone();
                 context.engine.rows(move |conn, _| sql::take_back_removal(conn, &noted, version)).await?;
-                return unless_it_is_its_own(&name, error, done);
+                return record_failure(&name, error, done);
             }
             info!(document = %name, version = version.0, why, "a game is removed");
         }
@@ -164,7 +164,7 @@ impl Cleanup {
 }
 
 /// What one game's failure is to the others: nothing, unless storage takes nothing now. That is the error.
-fn unless_it_is_its_own(name: &DocumentName, error: Error, done: &mut Summary) -> Result<()> {
+fn record_failure(name: &DocumentName, error: Error, done: &mut Summary) -> Result<()> {
     match error.kind() {
         kind if kind.retryable() => Err(error),
         // Somebody was faster, or plays on after all.
@@ -179,7 +179,7 @@ fn unless_it_is_its_own(name: &DocumentName, error: Error, done: &mut Summary) -
 
 async fn clean_tokens(context: &JobContext, before: Timestamp) -> Result<usize> {
     if context.dry_run {
-        return context.reads.ask(move |reader| reader.rows(|conn| sql::count_expired_tokens(conn, before))).await;
+        return context.reads.read(move |reader| reader.rows(|conn| sql::count_expired_tokens(conn, before))).await;
     }
     let mut removed = 0;
     loop {

@@ -11,17 +11,17 @@ use super::cleanup::{Cleanup, cleanup_job};
 use crate::base::error::{Error, Kind};
 use crate::base::ids::DocumentName;
 use crate::document::access::Access;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Write;
 use crate::jobs::RunRecord;
-use crate::jobs::tests::running::{AtWork, DAY, Running};
+use crate::jobs::tests::running::{AtWork, DAY, RunningRunner};
 use crate::store::{Connection, sql_error};
 
 /// What the purge was asked to remove. It refuses games whose name says so.
 type Purged = Arc<Mutex<Vec<String>>>;
 
-fn cleanup(running: &Running) -> (AtWork, Purged) {
+fn cleanup(running: &RunningRunner) -> (AtWork, Purged) {
     let purged = Purged::default();
     let (asked, engine) = (Arc::clone(&purged), running.engine.clone());
     let compacting = running.engine.clone();
@@ -43,7 +43,7 @@ fn cleanup(running: &Running) -> (AtWork, Purged) {
                     _ => {}
                 }
                 let expected = Expected { version: Some(version), ..Expected::default() };
-                let requests = vec![Request { name, operation: Operation::Delete, expected }];
+                let requests = vec![Request { name, operation: WriteOperation::Delete, expected }];
                 engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.map(drop)
             })
         }),
@@ -52,14 +52,14 @@ fn cleanup(running: &Running) -> (AtWork, Purged) {
     (running.runner(vec![cleanup_job(cleanup)]), purged)
 }
 
-async fn create(running: &Running, collection: &str, id: &str) {
-    let operation = Operation::Create { state: json!({ "round": 1 }), host: None, access: Access::default() };
+async fn create(running: &RunningRunner, collection: &str, id: &str) {
+    let operation = WriteOperation::Create { state: json!({ "round": 1 }), host: None, access: Access::default() };
     let name = DocumentName::new(collection, id).unwrap();
     let requests = vec![Request { name, operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
 }
 
-async fn complete(running: &Running, id: &'static str) {
+async fn complete(running: &RunningRunner, id: &'static str) {
     let write = move |conn: &Connection, now: crate::base::clock::Timestamp| {
         let sql = "INSERT INTO games (document, status, completed_at)
                    SELECT key, 'completed', ?2 FROM documents WHERE collection = 'games' AND id = ?1";
@@ -72,19 +72,19 @@ fn count(record: &RunRecord, name: &str) -> u64 {
     record.summary.as_ref().unwrap().counts[name]
 }
 
-async fn removals(running: &Running) -> Vec<(String, String)> {
+async fn removals(running: &RunningRunner) -> Vec<(String, String)> {
     let ask = |conn: &Connection| {
         let sql = "SELECT document, why FROM game_removals ORDER BY document";
         let mut statement = conn.prepare(sql).map_err(sql_error)?;
         let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql_error)?;
         found.collect::<Result<_, _>>().map_err(sql_error)
     };
-    running.reads.ask(move |reader| reader.rows(ask)).await.unwrap()
+    running.reads.read(move |reader| reader.rows(ask)).await.unwrap()
 }
 
 #[tokio::test]
 async fn games_that_are_over_are_removed_and_no_other() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for id in ["done-long-ago", "done-today", "silent", "watched", "stuck", "moves"] {
         create(&running, "games", id).await;
     }
@@ -120,12 +120,12 @@ async fn games_that_are_over_are_removed_and_no_other() {
 
 #[tokio::test]
 async fn what_is_written_to_a_completed_game_is_kept_as_long_as_any() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     create(&running, "games", "done").await;
     complete(&running, "done").await;
     running.clock.advance(7 * DAY);
     let (name, operation) =
-        (DocumentName::new("games", "done").unwrap(), Operation::Patch(json!({ "round": 2 }).into()));
+        (DocumentName::new("games", "done").unwrap(), WriteOperation::Patch(json!({ "round": 2 }).into()));
     let requests = vec![Request { name, operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
     let (at_work, purged) = cleanup(&running);
@@ -138,14 +138,14 @@ async fn what_is_written_to_a_completed_game_is_kept_as_long_as_any() {
 
 #[tokio::test]
 async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for id in ["done", "goes-on"] {
         create(&running, "games", id).await;
         for round in 2..6 {
             let patch = json!({ "round": round });
             let request = Request {
                 name: DocumentName::new("games", id).unwrap(),
-                operation: Operation::Patch(patch.into()),
+                operation: WriteOperation::Patch(patch.into()),
                 expected: Expected::default(),
             };
             running.engine.write(Write { requests: vec![request], viewer: Viewer::Owner, key: None }).await.unwrap();
@@ -159,7 +159,7 @@ async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
     assert_eq!((count(&dry, "compacted"), &dry.summary.unwrap().names[0][..]), (1, "games/done (history)"));
     let kept = async |id| {
         let name = DocumentName::new("games", id).unwrap();
-        running.reads.ask(move |reader| reader.storage_statistics(&name)).await.unwrap().unwrap().events
+        running.reads.read(move |reader| reader.storage_statistics(&name)).await.unwrap().unwrap().events
     };
     assert_eq!(kept("done").await, 5, "a dry run drops nothing");
     assert_eq!(count(&at_work.run("games-cleanup", false).await, "compacted"), 1);
@@ -169,7 +169,7 @@ async fn the_history_of_a_completed_game_goes_a_day_after_its_end() {
 
 #[tokio::test]
 async fn tokens_go_a_day_after_they_expired() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     create(&running, "games", "g1").await;
     complete(&running, "g1").await;
     let issue = |conn: &Connection, now: crate::base::clock::Timestamp| {
@@ -192,11 +192,11 @@ async fn tokens_go_a_day_after_they_expired() {
 
 #[tokio::test]
 async fn many_games_are_looked_at_page_by_page() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let name = |index: usize| DocumentName::new("games", &format!("g{index:04}")).unwrap();
     let create = |index| Request {
         name: name(index),
-        operation: Operation::Create { state: json!({}), host: None, access: Access::default() },
+        operation: WriteOperation::Create { state: json!({}), host: None, access: Access::default() },
         expected: Expected::default(),
     };
     for batch in 0..5 {

@@ -8,6 +8,11 @@ pub(crate) const SEATS_DEFAULT: u32 = 10;
 pub(crate) const SEATS_MAX: u32 = 1000;
 /// How long a reconnect token is good, minutes (default).
 pub(crate) const RECONNECT_TOKEN_MINUTES: u32 = 30;
+/// The same at most.
+pub(crate) const RECONNECT_TOKEN_MINUTES_MAX: u32 = 7 * 24 * 60;
+/// How far the times of a game that comes from another server may be ahead of the clock here: two clocks that are both
+/// believed are no farther apart.
+pub(crate) const MOVED_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long after its use a reconnect token that comes again is taken for the loser of a race and not for a theft.
 pub(crate) const RECONNECT_RACE: Duration = Duration::from_secs(10);
 /// Reconnect tokens that are remembered of one player in one game, used ones included. Past it the oldest are

@@ -32,17 +32,17 @@ pub(crate) async fn cancel(
     departure.cancelled.cancel();
     // From here on nobody else talks to the other server about it.
     let _turn = departure.turn.lock().await;
-    let unconfirmed = api.reads.ask(|reader| reader.rows(sql::unconfirmed)).await?;
+    let unconfirmed = api.reads.read(|reader| reader.rows(sql::unconfirmed)).await?;
     match unconfirmed.into_iter().find(|row| row.name == name) {
-        Some(row) => take_back(api, departures, &row, force).await,
+        Some(row) => resume_game(api, departures, &row, force).await,
         None if api.reads.hub.relocations().find(&name).is_some() => Err(confirmed()),
         None => Ok(()),
     }
 }
 
 /// Has the other server drop a game whose move is recorded, and thaws it here.
-async fn take_back(api: &Api, departures: &Departures, row: &MoveRow, force: bool) -> Result<()> {
-    match let_go(row).await {
+async fn resume_game(api: &Api, departures: &Departures, row: &MoveRow, force: bool) -> Result<()> {
+    match discard_remote(row).await {
         Ok(()) => {}
         Err(error) if is_live_there(&error) => {
             confirm(api, row, None).await?;
@@ -65,7 +65,7 @@ async fn take_back(api: &Api, departures: &Departures, row: &MoveRow, force: boo
 }
 
 /// Has the other server drop what had come.
-async fn let_go(row: &MoveRow) -> Result<()> {
+async fn discard_remote(row: &MoveRow) -> Result<()> {
     let peer = TargetServer::find(&row.target).await?;
     match peer.send(&row.name, &MigrationPiece::step(MigrationStep::Cancel, &row.id)).await {
         Err(error) if error.kind() != Kind::NotFound => Err(error),

@@ -6,15 +6,17 @@
 
 use std::time::Duration;
 
+use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
 use crate::document::chain::Hash;
 use crate::document::transfer::{SentEvent, VerifiedChain};
 use crate::engine::request::{Durability, WriteReply};
 use crate::engine::request::{IncomingDocument, RelocationStep};
-use crate::features::games::attached_rows::{AttachedLines, AttachedRow};
-use crate::features::games::limits::MOVED_GAME_BYTES_MAX;
+use crate::features::games::attached_rows::{AttachedLines, AttachedRow, check_seats};
+use crate::features::games::limits::{MOVED_AHEAD_MAX, MOVED_GAME_BYTES_MAX};
 use crate::features::games::protocol::{HistoryHead, MigrationPiece, MigrationStep, PieceEvent, hash};
+use crate::features::games::seats::max_seats_of;
 use crate::features::games::sql::attached_rows::companion_rows;
 use crate::features::games::sql::migrate as sql;
 use crate::features::games::sql::seats;
@@ -50,7 +52,7 @@ pub(crate) async fn take(api: &Api, name: DocumentName, piece: MigrationPiece) -
         }
         MigrationStep::Events => {
             let events: Vec<SentEvent> = events.iter().map(PieceEvent::sent).collect::<Result<_>>()?;
-            let keep = move |conn: &_, _| sql::keep(conn, &name, &id, &events, MOVED_GAME_BYTES_MAX);
+            let keep = move |conn: &_, _| sql::store_events(conn, &name, &id, &events, MOVED_GAME_BYTES_MAX);
             api.engine.rows(keep).await.map(|()| None)
         }
         MigrationStep::Rows => {
@@ -72,25 +74,25 @@ async fn begin(api: &Api, name: DocumentName, id: String, head: HistoryHead) -> 
     if let Err(error) = api.engine.relocate(name.clone(), RelocationStep::Expect(id.clone())).await {
         // About to leave, and not gone yet: it is here. Perhaps somebody sends it to the server that it is on.
         let game = name.clone();
-        let gone = api.reads.ask(move |reader| reader.rows(|conn| sql::is_recorded(conn, &game))).await?;
-        return Err(if error.kind() == Kind::Frozen && !gone { is_here(&name) } else { error });
+        let gone = api.reads.read(move |reader| reader.rows(|conn| sql::is_recorded(conn, &game))).await?;
+        return Err(if error.kind() == Kind::Frozen && !gone { already_here(&name) } else { error });
     }
     let (game, announced) = (name.clone(), id.clone());
     let noted = api.engine.rows(move |conn, now| sql::begin(conn, &game, &announced, &text, end, now)).await;
     if noted.is_err() && arrival(api, &name, &id).await?.is_none() {
-        call_off(api, name, id).await?;
+        cancel_arrival(api, name, id).await?;
     }
     noted
 }
 
-fn is_here(name: &DocumentName) -> Error {
+fn already_here(name: &DocumentName) -> Error {
     Error::new(Kind::AlreadyExists, format!("{name} is, or was, on this server"))
 }
 
 /// Lets go of a name. Another move that was to bring the game keeps it.
-async fn call_off(api: &Api, name: DocumentName, id: String) -> Result<()> {
+async fn cancel_arrival(api: &Api, name: DocumentName, id: String) -> Result<()> {
     let game = name.clone();
-    let other = api.reads.ask(move |reader| reader.rows(|conn| sql::announced(conn, &game))).await?;
+    let other = api.reads.read(move |reader| reader.rows(|conn| sql::announced(conn, &game))).await?;
     match other {
         Some(other) if other != id => api.engine.relocate(name, RelocationStep::Expect(other)).await.map(drop),
         _ => api.engine.relocate(name, RelocationStep::CancelExpected(id)).await.map(drop),
@@ -99,38 +101,47 @@ async fn call_off(api: &Api, name: DocumentName, id: String) -> Result<()> {
 
 async fn arrival(api: &Api, name: &DocumentName, id: &str) -> Result<Option<sql::ArrivalRow>> {
     let (game, id) = (name.clone(), id.to_owned());
-    api.reads.ask(move |reader| reader.rows(|conn| sql::arrival(conn, &game, &id))).await
+    api.reads.read(move |reader| reader.rows(|conn| sql::arrival(conn, &game, &id))).await
 }
 
 /// The move of this name, which may have brought the game already.
-async fn known(api: &Api, name: &DocumentName, id: &str) -> Result<sql::ArrivalRow> {
+async fn find_arrival(api: &Api, name: &DocumentName, id: &str) -> Result<sql::ArrivalRow> {
     arrival(api, name, id).await?.ok_or_else(|| Error::not_found("no such move is under way"))
 }
 
 async fn prepare(api: &Api, name: DocumentName, id: String) -> Result<ImportedHead> {
-    let arrival = known(api, &name, &id).await?;
-    let end = verified(api, &name, arrival).await?.end;
+    let arrival = find_arrival(api, &name, &id).await?;
+    let end = verified(api, &name, arrival, api.clock.now().plus(MOVED_AHEAD_MAX)).await?.end;
     api.engine.rows(move |conn, _| sql::note_prepared(conn, &name, &id)).await?;
     Ok(end)
 }
 
 /// Reads what was kept and verifies it, where that may take its time; also that it goes on from what is here, if the
-/// game was here before.
-async fn verified(api: &Api, name: &DocumentName, arrival: sql::ArrivalRow) -> Result<ArrivedPieces> {
+/// game was here before, and that nothing in it is later than `latest`.
+async fn verified(
+    api: &Api,
+    name: &DocumentName,
+    arrival: sql::ArrivalRow,
+    latest: Timestamp,
+) -> Result<ArrivedPieces> {
     let bounds = api.state;
     let game = name.clone();
     let read = move |reader: &crate::store::Reader| {
-        let (events, lines) = reader
-            .rows(|conn| Ok((sql::kept(conn, &game, &arrival.id)?, sql::kept_rows(conn, &game, &arrival.id)?)))?;
+        let (events, lines) = reader.rows(|conn| {
+            Ok((sql::stored_events(conn, &game, &arrival.id)?, sql::kept_rows(conn, &game, &arrival.id)?))
+        })?;
         let head = arrival.head.ok_or_else(|| Error::not_found("the move has brought the game already"))?;
         let head: HistoryHead = serde_json::from_str(&head).map_err(Error::internal)?;
         let rows = hash(&head.rows)?;
-        let attached = AttachedLines { lines }.verify(rows)?;
-        let chain = head.chain(game, events)?.verify(bounds)?;
-        let (version, hash) = chain.end();
+        let attached = AttachedLines { lines }.verify(rows, latest)?;
+        // Who sat down before there were fewer seats still sits there.
+        let mut seats = 0;
+        let chain = head.chain(game, events)?.verify(bounds, latest, |state| seats = seats.max(max_seats_of(state)))?;
+        check_seats(&attached, seats)?;
+        let (version, hash) = chain.last_version();
         Ok(ArrivedPieces { end: ImportedHead { version, hash, rows: Some(rows) }, chain, attached })
     };
-    let arrived = api.reads.ask(read).await?;
+    let arrived = api.reads.read(read).await?;
     if let Some(here) = api.reads.document(name).await? {
         arrived.chain.check_continues(&here)?;
     }
@@ -138,17 +149,18 @@ async fn verified(api: &Api, name: &DocumentName, arrival: sql::ArrivalRow) -> R
 }
 
 async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<ImportedHead> {
-    let arrival = known(api, &name, &id).await?;
+    let arrival = find_arrival(api, &name, &id).await?;
     let end = ImportedHead { version: arrival.version, hash: arrival.hash, rows: None };
     let (mut seated, mut coming) = (Vec::new(), Vec::new());
     if arrival.head.is_some() {
         if !arrival.prepared {
             return Err(Error::not_found("not all of this game has come yet"));
         }
-        let ArrivedPieces { chain, attached, .. } = verified(api, &name, arrival).await?;
+        // It is verified, and the other server has let go of it: what the clock shows by now is no reason any more.
+        let ArrivedPieces { chain, attached, .. } = verified(api, &name, arrival, Timestamp::MAX).await?;
         seated = seats_of(api, &name).await?;
         coming.extend(attached.iter().filter_map(AttachedRow::player).cloned());
-        settle(api, &name, &id, chain, attached).await?;
+        store_arrival(api, &name, &id, chain, attached).await?;
     }
     // Only now, when it is on disk with all that belongs to it. After a restart it is so at once.
     api.engine.relocate(name.clone(), RelocationStep::Activate(id)).await?;
@@ -164,12 +176,12 @@ async fn confirm(api: &Api, name: DocumentName, id: String) -> Result<ImportedHe
 async fn seats_of(api: &Api, name: &DocumentName) -> Result<Vec<UserId>> {
     let Some(here) = api.reads.document(name).await? else { return Ok(Vec::new()) };
     let key = here.meta.key;
-    let seats = api.reads.ask(move |reader| reader.rows(|conn| seats(conn, key))).await?;
+    let seats = api.reads.read(move |reader| reader.rows(|conn| seats(conn, key))).await?;
     Ok(seats.into_iter().map(|seat| seat.player).collect())
 }
 
 /// Brings a game and what belongs to it to disk, in one transaction, which also notes that it has come.
-async fn settle(
+async fn store_arrival(
     api: &Api,
     name: &DocumentName,
     id: &str,
@@ -179,7 +191,7 @@ async fn settle(
     let waits = || Error::new(Kind::StorageUnavailable, "the game is not on disk yet; confirm again");
     let companion_rows = companion_rows(name, id, attached);
     if let Some(here) = api.reads.document(name).await?
-        && (here.version, here.hash) == chain.end()
+        && (here.version, here.hash) == chain.last_version()
     {
         // Nothing happened to it while it was away; or it is in memory since storage failed just now.
         if here.seq > api.reads.hub.gate().durable() {
@@ -201,7 +213,7 @@ async fn settle(
 
 async fn cancel(api: &Api, name: DocumentName, id: String) -> Result<()> {
     let (game, move_id) = (name.clone(), id.clone());
-    if api.engine.rows(move |conn, _| sql::forget(conn, &game, &move_id)).await? {
+    if api.engine.rows(move |conn, _| sql::delete_arrival(conn, &game, &move_id)).await? {
         api.engine.relocate(name, RelocationStep::CancelExpected(id)).await?;
         return Ok(());
     }
@@ -214,7 +226,7 @@ async fn cancel(api: &Api, name: DocumentName, id: String) -> Result<()> {
 /// Forgets the games that did not come in time.
 pub(crate) async fn forget_overdue(api: &Api) -> Result<()> {
     let before = api.clock.now().minus(ARRIVAL_MAX);
-    let overdue = api.reads.ask(move |reader| reader.rows(|conn| sql::overdue(conn, before))).await?;
+    let overdue = api.reads.read(move |reader| reader.rows(|conn| sql::overdue(conn, before))).await?;
     for (name, id) in overdue {
         tracing::info!(game = %name, "{name} was to come from another server and did not");
         cancel(api, name, id).await?;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::departures::{Departure, Departures};
 use super::problems::{MOVE_CANCELLED, MOVE_REFUSED, OTHER_SERVER_UNAVAILABLE};
@@ -24,7 +24,7 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::engine::health::Storage;
+use crate::engine::health::StorageHealth;
 use crate::engine::refusal::check_persistent;
 use crate::engine::request::RelocationStep;
 use crate::features::games::addresses;
@@ -51,8 +51,9 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long the other server may take for one step, its answer included.
 const STEP_MAX: Duration = Duration::from_secs(10);
-/// How long a game may be frozen while it is sent. It goes on here then.
-const SEND_MAX: Duration = Duration::from_secs(60);
+/// How long a move may take for whoever asks for it, in all. What is not recorded by then goes on here; what is, is
+/// confirmed without them.
+const MOVE_MAX: Duration = Duration::from_secs(60);
 /// How often arrivals are looked at that did not come.
 const SWEEP: Duration = Duration::from_secs(3600);
 
@@ -91,18 +92,25 @@ pub(crate) async fn migrate(
     (name, to): (DocumentName, &str),
     retry: Option<MigrationKey>,
 ) -> Result<MigratedGame> {
+    let deadline = Instant::now() + MOVE_MAX;
     let document = movable(api, caller, &name).await?;
     check_persistent(&document)?;
     let peer = TargetServer::find(to).await?;
     // Before anything is frozen: what is too large now only gets larger.
     let game = name.clone();
-    let kept = api.reads.ask(move |reader| reader.storage_statistics(&game)).await?;
+    let kept = api.reads.read(move |reader| reader.storage_statistics(&game)).await?;
     let history_bytes = kept.map_or(0, |kept| usize::try_from(kept.event_bytes).unwrap_or(usize::MAX));
     check_size(history_bytes.saturating_add(attached(api, &document).await?.bytes()))?;
     let id = new_id(&*api.entropy, api.clock.now());
     let (tell, told) = oneshot::channel();
     // In a task of its own: whoever asked may go away at any point.
-    tokio::spawn(depart((api.clone(), departures.clone()), name, peer, MigrationOrder { id, retry }, tell));
+    tokio::spawn(run_migration(
+        (api.clone(), departures.clone()),
+        name,
+        peer,
+        MigrationOrder { id, retry, deadline },
+        tell,
+    ));
     told.await.map_err(|_| Error::internal("a move ended without a word"))?
 }
 
@@ -128,16 +136,18 @@ fn check_size(bytes: usize) -> Result<()> {
 async fn attached(api: &Api, document: &Document) -> Result<AttachedLines> {
     let (key, now) = (document.meta.key, api.clock.now());
     let read = move |reader: &crate::store::Reader| reader.rows(|conn| read_attached_rows(conn, key, now));
-    AttachedLines::of(&api.reads.ask(read).await?)
+    AttachedLines::of(&api.reads.read(read).await?)
 }
 
 /// A move that somebody asked for.
 struct MigrationOrder {
     id: String,
     retry: Option<MigrationKey>,
+    /// When whoever asked is answered at the latest.
+    deadline: Instant,
 }
 
-async fn depart(
+async fn run_migration(
     (api, departures): (Api, Departures),
     name: DocumentName,
     peer: TargetServer,
@@ -151,9 +161,9 @@ async fn depart(
     };
     let departure = departures.begin(&name);
     let ends = (departures, name.clone(), departure.clone());
-    let unconfirmed = send_away(&api, &departure, peer, (name, document, order), tell).await;
+    let unconfirmed = transfer_game(&api, &departure, peer, (name, document, order), tell).await;
     if let Some(row) = unconfirmed {
-        keep_confirming(&api, &departure, &row).await;
+        retry_confirmation(&api, &departure, &row).await;
     }
     let (departures, name, departure) = ends;
     departures.end(&name, &departure);
@@ -161,20 +171,20 @@ async fn depart(
 
 /// Sends a frozen game, records the move and has it confirmed, unless it is cancelled. Returns a move that is recorded
 /// and not confirmed.
-async fn send_away(
+async fn transfer_game(
     api: &Api,
     departure: &Departure,
     peer: TargetServer,
     (name, document, order): (DocumentName, Arc<Document>, MigrationOrder),
     tell: oneshot::Sender<Result<MigratedGame>>,
 ) -> Option<MoveRow> {
-    let MigrationOrder { id, retry } = order;
+    let MigrationOrder { id, retry, deadline } = order;
     let _turn = departure.turn.lock().await;
     let too_slow = || Err(unavailable("the other server took too long to take the game"));
     let sent = tokio::select! {
         biased;
         () = departure.cancelled.cancelled() => Err(cancelled()),
-        sent = timeout(SEND_MAX, send(api, &peer, &document, &id)) => sent.unwrap_or_else(|_| too_slow()),
+        sent = timeout_at(deadline, send(api, &peer, &document, &id)) => sent.unwrap_or_else(|_| too_slow()),
     };
     if let Err(error) = sent {
         tracing::warn!(game = %name, to = peer.url, %error, "{name} does not move");
@@ -184,12 +194,13 @@ async fn send_away(
         };
         // Nothing of it is live there before it is confirmed, so the game need not wait for the other server.
         let _ = api.engine.relocate(name.clone(), RelocationStep::Unfreeze).await;
+        // Whoever asked does not wait for it: a server that did not answer will not answer this either.
+        let answers = error.slug() != Some(OTHER_SERVER_UNAVAILABLE.slug) && !departure.cancelled.is_cancelled();
         let forget = async move { drop(peer.send(&name, &MigrationPiece::step(MigrationStep::Cancel, &id)).await) };
-        if departure.cancelled.is_cancelled() {
-            tokio::spawn(forget);
-        } else {
-            // It is forgotten there by itself, too, but not so soon.
-            forget.await;
+        // It is forgotten there by itself, too, but not so soon.
+        let forgetting = tokio::spawn(forget);
+        if answers {
+            let _ = timeout_at(deadline, forgetting).await;
         }
         drop(tell.send(Err(error)));
         return None;
@@ -207,7 +218,9 @@ async fn send_away(
             drop(tell.send(Err(cancelled())));
             return None;
         }
-        confirmed = confirm(api, &row, first) => confirmed,
+        confirmed = timeout_at(deadline, confirm(api, &row, first)) => {
+            confirmed.unwrap_or_else(|_| Err(unavailable("the other server has not confirmed in time")))
+        }
     };
     departed.confirmed = confirmed.is_ok();
     if let Err(error) = confirmed {
@@ -259,7 +272,7 @@ pub(super) async fn confirm(api: &Api, row: &MoveRow, answer: Option<Idempotency
 }
 
 /// Asks again until the game is confirmed, the move is cancelled or the server stops.
-pub(super) async fn keep_confirming(api: &Api, departure: &Departure, row: &MoveRow) {
+pub(super) async fn retry_confirmation(api: &Api, departure: &Departure, row: &MoveRow) {
     let mut wait = RETRY_MIN;
     loop {
         tokio::select! {
@@ -281,16 +294,16 @@ pub(super) async fn keep_confirming(api: &Api, departure: &Departure, row: &Move
     }
 }
 
-/// [`keep_confirming`] as a move that can be cancelled.
+/// [`retry_confirmation`] as a move that can be cancelled.
 pub(super) async fn confirm_later(api: &Api, departures: &Departures, row: &MoveRow) {
     let departure = departures.begin(&row.name);
-    keep_confirming(api, &departure, row).await;
+    retry_confirmation(api, &departure, row).await;
     departures.end(&row.name, &departure);
 }
 
 /// Goes on with the moves that a restart interrupted, and forgets arrivals that did not come. Does not end.
-pub(crate) async fn keep_moving(api: Api, departures: Departures) {
-    match api.reads.ask(|reader| reader.rows(sql::unconfirmed)).await {
+pub(crate) async fn resume_migrations(api: Api, departures: Departures) {
+    match api.reads.read(|reader| reader.rows(sql::unconfirmed)).await {
         Ok(rows) => {
             for row in rows {
                 let (api, departures) = (api.clone(), departures.clone());
@@ -314,7 +327,7 @@ pub(crate) async fn keep_moving(api: Api, departures: Departures) {
 /// `game-too-large`.
 async fn send(api: &Api, peer: &TargetServer, document: &Document, id: &str) -> Result<()> {
     // While storage fails it is not known which of the rows that were written last are on disk.
-    if document.seq > api.reads.hub.gate().durable() || api.health.report().storage != Storage::Well {
+    if document.seq > api.reads.hub.gate().durable() || api.health.report().storage != StorageHealth::Well {
         return Err(Error::new(
             Kind::StorageUnavailable,
             "not all of the game is on disk; move it when storage is well",
@@ -365,7 +378,7 @@ async fn send(api: &Api, peer: &TargetServer, document: &Document, id: &str) -> 
     let prepared = peer.send(name, &MigrationPiece::step(MigrationStep::Prepare, id)).await?;
     let has = |member: &str, hash: Hash| prepared.get(member).and_then(Value::as_str) == Some(&*hash.to_string());
     if !has("hash", document.hash) || !has("rows", digest) {
-        return Err(refused("the other server has not the same game"));
+        return Err(target_refusal("the other server has not the same game"));
     }
     Ok(())
 }
@@ -465,11 +478,11 @@ impl TargetServer {
         match answer.status() {
             200 | 204 => Ok(body),
             404 if kind == "/problems/not-found" => Err(Error::not_found(format!("the other server: {said}"))),
-            300..400 => Err(refused("the other server points elsewhere, which is not followed")),
+            300..400 => Err(target_refusal("the other server points elsewhere, which is not followed")),
             status @ (429 | 500..) => {
                 Err(unavailable(&format!("the other server cannot now: {said}")).with("otherStatus", status))
             }
-            status => Err(refused(&format!("the other server refuses: {said}")).with("otherStatus", status)),
+            status => Err(target_refusal(&format!("the other server refuses: {said}")).with("otherStatus", status)),
         }
     }
 }
@@ -484,6 +497,6 @@ pub(super) fn unavailable(message: &str) -> Error {
 }
 
 /// The other server does not take the game, and would not later.
-fn refused(message: &str) -> Error {
+fn target_refusal(message: &str) -> Error {
     MOVE_REFUSED.error(message)
 }

@@ -54,14 +54,16 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     };
     let departures = Departures::default();
     Ok(feature
+        .tag("games", "Seats, coming back, ending, storing and moving games.")
         .routes(routes::router(options.token_lifetime(), departures.clone()))
         .problems(problems::PROBLEMS)
         .hook(GamesHook { memory: Arc::clone(memory), presence: Arc::clone(presence) })
         .job(cleanup::cleanup_job(cleanup::Cleanup::new(&options, context.api)))
-        .task(move |api| migrate_out::keep_moving(api, departures))
+        .task(move |api| migrate_out::resume_migrations(api, departures))
         .provides(ServerParts {
             participants: Some(Arc::new(participants)),
             relocations: Some(Arc::new(StoredMoves)),
+            relocation_paths: Some(routes::RELOCATION_PATHS),
             ..ServerParts::default()
         }))
 }

@@ -10,7 +10,7 @@ option_set! {
     pub(crate) struct GameOptions {
         /// Let a reconnect token be good for this long
         "reconnect-token-minutes" "MINUTES" reconnect_token_minutes: u32 =
-            limits::RECONNECT_TOKEN_MINUTES, whole(1, 7 * 24 * 60);
+            limits::RECONNECT_TOKEN_MINUTES, whole(1, u64::from(limits::RECONNECT_TOKEN_MINUTES_MAX));
         /// Drop the history of a game this long after it was completed; its state stays
         "games-compacted-days" "DAYS" compacted_days: u32 = 1, whole(0, 36_500);
         /// Remove a game this long after it was completed

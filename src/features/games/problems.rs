@@ -1,6 +1,7 @@
 //! The problem types of this feature.
 
 use crate::base::error::{Kind, ProblemType};
+use crate::live::relocations::RelocationProblems;
 
 pub(crate) static RECONNECT_TOKEN_UNKNOWN: ProblemType = ProblemType {
     slug: "reconnect-token-unknown",
@@ -140,6 +141,38 @@ pub(crate) static NO_MOVE: ProblemType = ProblemType {
     remedy: "Nothing is to be done: the game is here and takes changes.",
 };
 
+pub(crate) static GAME_MOVED: ProblemType = ProblemType {
+    slug: "game-moved",
+    kind: Kind::Moved,
+    title: "The game is on another server now",
+    meaning: "The game was moved to another server and goes on there.",
+    remedy: "Location names the new address of what was asked for, and to the server. A stream goes on there from the \
+             same position.",
+};
+
+pub(crate) static GAME_FROZEN: ProblemType = ProblemType {
+    slug: "game-frozen",
+    kind: Kind::Frozen,
+    title: "The game is moving between servers",
+    meaning: "The game is on its way from one server to another. Nothing was changed.",
+    remedy: "Try again after the seconds in Retry-After, with the same Idempotency-Key: the game is then either here \
+             as before, or the answer says where it is.",
+};
+
+pub(crate) static GAME_ELSEWHERE: ProblemType = ProblemType {
+    slug: "game-elsewhere",
+    kind: Kind::VersionConflict,
+    title: "One of the games is on another server now",
+    meaning: "A batch happens on one server, whole or not at all, and one of its games is on another. Nothing was \
+              changed.",
+    remedy: "index names the operation, document its game, and to the server that it is at: send what is about it \
+             there, and the rest here.",
+};
+
+/// What requests about games are refused with that are moved between servers.
+pub(crate) const RELOCATION_PROBLEMS: RelocationProblems =
+    RelocationProblems { moved: Some(&GAME_MOVED), frozen: Some(&GAME_FROZEN), divided: Some(&GAME_ELSEWHERE) };
+
 /// All of them, in the order of the index page.
 pub(crate) static PROBLEMS: &[&ProblemType] = &[
     &RECONNECT_TOKEN_UNKNOWN,
@@ -158,4 +191,7 @@ pub(crate) static PROBLEMS: &[&ProblemType] = &[
     &MOVE_CANCELLED,
     &MOVE_CONFIRMED,
     &NO_MOVE,
+    &GAME_MOVED,
+    &GAME_FROZEN,
+    &GAME_ELSEWHERE,
 ];

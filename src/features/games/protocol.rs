@@ -11,7 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
 use crate::document::access::Access;
 use crate::document::chain::Hash;
-use crate::document::transfer::{Base, Chain, SentEvent};
+use crate::document::transfer::{Chain, SentEvent, TrimmedBase};
 
 /// Bytes of events or rows in a piece, beside the first of it.
 pub(crate) const PIECE_BYTES_MAX: usize = 512 << 10;
@@ -101,8 +101,8 @@ impl MigrationPiece {
 impl HistoryHead {
     /// The history that it is the head of.
     pub(crate) fn chain(self, name: DocumentName, events: Vec<SentEvent>) -> Result<Chain> {
-        let base = self.base.map(|base| -> Result<Base> {
-            Ok(Base { version: base.version, hash: hash(&base.hash)?, at: base.at, state: base.state })
+        let base = self.base.map(|base| -> Result<TrimmedBase> {
+            Ok(TrimmedBase { version: base.version, hash: hash(&base.hash)?, at: base.at, state: base.state })
         });
         Ok(Chain {
             name,

@@ -18,7 +18,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::secret::SecretHash;
-use crate::document::decide::absent;
+use crate::document::decide::not_found_error;
 use crate::document::model::Document;
 use crate::document::visibility::{Viewer, redact_state};
 use crate::engine::read::follow::{Follow, Follower, Item};
@@ -106,7 +106,7 @@ pub(crate) async fn reconnect(
     request: ReconnectRequest,
 ) -> Result<IdempotentAnswer> {
     let ReconnectRequest { game, player, viewer, token, last_event_id, key } = request;
-    let document = api.reads.readable_document(&game, &viewer).await?.ok_or_else(|| absent(&game, None))?;
+    let document = api.reads.readable_document(&game, &viewer).await?.ok_or_else(|| not_found_error(&game, None))?;
     let showing = TokenAttempt {
         document: document.meta.key,
         player: player.clone(),
@@ -119,7 +119,7 @@ pub(crate) async fn reconnect(
         Arc::new(ReconnectAttempt { game: game.clone(), showing, token, key, deleted, revoked, forgets_expired });
     // First beside the engine: whoever guesses is refused without work for it.
     let (looking, now) = (Arc::clone(&attempt), api.clock.now());
-    let step = tables::read(api, &document.meta, move |conn| looking.examine(conn, now)).await?;
+    let step = tables::read(api, &document.meta, move |conn| looking.plan_reconnect(conn, now)).await?;
     match step {
         ReconnectStep::Replay(body) => return Ok(IdempotentAnswer { answer: body.into(), replayed: true }),
         ReconnectStep::Revoke { family } => {
@@ -133,7 +133,7 @@ pub(crate) async fn reconnect(
     let seal = |_| tokens::seal(&attempt.token, &*api.entropy, &attempt.context(), &body);
     let sealed = attempt.key.as_ref().map(seal).transpose()?;
     let hash = next.hash();
-    let write = move |conn: &Connection, now: Timestamp| match attempt.examine(conn, now)? {
+    let write = move |conn: &Connection, now: Timestamp| match attempt.plan_reconnect(conn, now)? {
         ReconnectStep::Replay(body) => Ok(ReconnectOutcome::Replayed(body)),
         ReconnectStep::Revoke { family } => {
             sql::tokens::revoke_family(conn, &family, now)?;
@@ -159,7 +159,7 @@ impl ReconnectAttempt {
     }
 
     /// What is to be done. Error: a refusal that changes nothing.
-    fn examine(&self, conn: &Connection, now: Timestamp) -> Result<ReconnectStep> {
+    fn plan_reconnect(&self, conn: &Connection, now: Timestamp) -> Result<ReconnectStep> {
         if let Some(key) = &self.key
             && let Some(sealed) = sql::tokens::find_answer(conn, key)?
         {
@@ -167,7 +167,7 @@ impl ReconnectAttempt {
         }
         check_running(conn, self.showing.document)?;
         if let Some(tombstone) = &self.deleted {
-            return Err(absent(&tombstone.meta.name, Some(tombstone)));
+            return Err(not_found_error(&tombstone.meta.name, Some(tombstone)));
         }
         let mut known = sql::tokens::find(conn, &self.token.hash())?.ok_or_else(tokens::unknown)?;
         if self.revoked.has_tokens(&known.family) {
@@ -198,7 +198,7 @@ impl ReconnectAttempt {
     ) -> Result<()> {
         let hash = self.token.hash();
         let lost = || TokenVerdict::Raced.check().err().unwrap_or_else(tokens::unknown);
-        let family = sql::tokens::use_up(conn, &hash, next, now)?.ok_or_else(lost)?;
+        let family = sql::tokens::rotate(conn, &hash, next, now)?.ok_or_else(lost)?;
         let (document, player) = (self.showing.document, &self.showing.player);
         let new = sql::tokens::NewToken { hash: next, document, player, identity, family: &family, expires_at };
         match (&self.key, sealed) {
@@ -222,7 +222,7 @@ async fn answer(
 ) -> Result<Vec<u8>> {
     let viewer = Viewer::User(player.clone());
     let audience = document.meta.audience(&viewer);
-    let missed = missed(api, document, &viewer, last_event_id.filter(|text| !text.is_empty())).await?;
+    let missed = missed_events(api, document, &viewer, last_event_id.filter(|text| !text.is_empty())).await?;
     let state = redact_state(document.state.as_deref().unwrap_or(b"null"), audience)?;
     let body = ReconnectResponse {
         success: true,
@@ -240,7 +240,7 @@ async fn answer(
 
 /// The changes of `document` after the position that the client last saw, up to this version: found as a stream that
 /// resumes there finds them.
-async fn missed(api: &Api, document: &Document, viewer: &Viewer, from: Option<&str>) -> Result<MissedEvents> {
+async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Option<&str>) -> Result<MissedEvents> {
     let (mut missed, mut bytes) = (MissedEvents::default(), 0);
     let Some(from) = from else { return Ok(missed) };
     let interest = Interest::document(document.meta.name.clone());
@@ -261,7 +261,7 @@ async fn missed(api: &Api, document: &Document, viewer: &Viewer, from: Option<&s
             Item::Snapshot { reason, .. } => {
                 return Ok(MissedEvents { reason: Some(reason.as_str()), ..MissedEvents::default() });
             }
-            Item::AccessEnded => return Err(absent(&document.meta.name, None)),
+            Item::AccessEnded => return Err(not_found_error(&document.meta.name, None)),
             Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => continue,
         };
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));

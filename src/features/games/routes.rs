@@ -18,7 +18,8 @@ use crate::http::api::Api;
 use crate::http::error::HttpError;
 use crate::http::request::path;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
+use crate::http::response::relocation::RelocationPaths;
 
 mod migrate;
 mod persist;
@@ -36,6 +37,13 @@ pub(crate) fn router(lifetime: TokenLifetime, departures: Departures) -> OpenApi
 
 /// The collection of games.
 const GAMES: &str = "games";
+
+/// The calls about games that may have moved.
+pub(crate) const RELOCATION_PATHS: RelocationPaths = RelocationPaths {
+    collection: GAMES,
+    prefixes: &["/api/v1/games/", "/api/game/"],
+    not_redirected: &["import", "migrate"],
+};
 
 /// The extractor of the game that a path names with `{gameId}` or `{id}`. Error: `Invalid`.
 pub(super) struct GamePath(pub DocumentName);
@@ -61,7 +69,6 @@ impl<S: Send + Sync> FromRequestParts<S> for PlayerPath {
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const REPEATED: &[K] = &[K::IdempotencyMismatch];
 const MOVING: &[K] = &[K::Frozen];
 const OVER: &[&ProblemType] = &[&GAME_COMPLETED];
@@ -69,25 +76,25 @@ const MEMORY: &[&ProblemType] = &[&NOT_PERSISTENT];
 
 problems! {
     /// Of taking a seat.
-    JoinProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING => OVER, &[&SEAT_TAKEN, &TABLE_FULL];
+    JoinProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING, OVER, &[&SEAT_TAKEN, &TABLE_FULL];
     /// Of storing a game.
-    PersistProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING, &[K::VersionConflict] => MEMORY;
+    PersistProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING, &[K::VersionConflict], MEMORY;
     /// Of reading one back.
-    RestoreProblems: ACCESS, ABSENT => MEMORY;
+    RestoreProblems: ACCESS, ABSENT, &[K::PreconditionFailed], MEMORY;
     /// Of what is stored of one.
     PersistenceProblems: ACCESS, ABSENT;
     /// Of removing one.
-    RemoveProblems: ACCESS, ABSENT, MOVING => &[&GAME_RUNNING], MEMORY;
+    RemoveProblems: ACCESS, ABSENT, MOVING, &[&GAME_RUNNING], MEMORY;
     /// Of looking at the seats.
     SeatsProblems: ACCESS, ABSENT;
     /// Of leaving a seat.
-    LeaveProblems: ACCESS, ABSENT, MOVING => OVER;
+    LeaveProblems: ACCESS, ABSENT, MOVING, OVER;
     /// Of ending a game.
     CompleteProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING;
     /// Of asking for a token.
-    TokenProblems: ACCESS, ABSENT, MOVING => OVER, &[&NOT_A_PARTICIPANT];
+    TokenProblems: ACCESS, ABSENT, MOVING, OVER, &[&NOT_A_PARTICIPANT];
     /// Of coming back.
-    ReconnectProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING => OVER, &[
+    ReconnectProblems: ACCESS, ABSENT, BODY, REPEATED, MOVING, OVER, &[
         &NOT_A_PARTICIPANT,
         &RECONNECT_TOKEN_UNKNOWN,
         &RECONNECT_TOKEN_EXPIRED,

@@ -22,7 +22,7 @@ pub(crate) struct Seat {
 
 /// Which seat a player gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum SeatChoice {
     /// The one that they have already.
     Had(u32),
     Free(u32),
@@ -37,16 +37,24 @@ pub(crate) fn max_seats(state: &[u8]) -> u32 {
         #[serde(default)]
         max_seats: serde_json::Value,
     }
-    let said = serde_json::from_slice::<SeatState>(state).ok().and_then(|state| whole_number(&state.max_seats));
-    let said = said.filter(|count| *count > 0).unwrap_or(u64::from(SEATS_DEFAULT));
+    serde_json::from_slice::<SeatState>(state).map_or(SEATS_DEFAULT, |state| said_seats(&state.max_seats))
+}
+
+/// The same of a state as a tree.
+pub(crate) fn max_seats_of(state: &serde_json::Value) -> u32 {
+    state.get("maxSeats").map_or(SEATS_DEFAULT, said_seats)
+}
+
+fn said_seats(max_seats: &serde_json::Value) -> u32 {
+    let said = whole_number(max_seats).filter(|count| *count > 0).unwrap_or(u64::from(SEATS_DEFAULT));
     u32::try_from(said).unwrap_or(SEATS_MAX).min(SEATS_MAX)
 }
 
 /// The seat that `player` gets of `max` when `taken` are: the one they have, else the one they want, else the lowest
 /// free one. Errors: `Invalid` when there is no such seat; `seat-taken`; `table-full`.
-pub(crate) fn choose(taken: &[Seat], max: u32, player: &UserId, wanted: Option<u32>) -> Result<Choice> {
+pub(crate) fn choose(taken: &[Seat], max: u32, player: &UserId, wanted: Option<u32>) -> Result<SeatChoice> {
     if let Some(had) = taken.iter().find(|seat| seat.player == *player) {
-        return Ok(Choice::Had(had.seat));
+        return Ok(SeatChoice::Had(had.seat));
     }
     if let Some(wanted) = wanted.filter(|wanted| *wanted >= max) {
         return Err(Error::invalid_field(
@@ -61,7 +69,7 @@ pub(crate) fn choose(taken: &[Seat], max: u32, player: &UserId, wanted: Option<u
     }
     let full = u32::try_from(taken.len()).unwrap_or(u32::MAX) >= max;
     let seat = wanted.or_else(|| (0..max).find(|number| !is_taken(*number))).filter(|_| !full);
-    seat.map(Choice::Free).ok_or_else(|| {
+    seat.map(SeatChoice::Free).ok_or_else(|| {
         let message = format!("all {max} seats are taken; ask the host to make room, or open a new game");
         TABLE_FULL.error(message).with("maxSeats", max)
     })
@@ -84,22 +92,22 @@ mod tests {
             .collect()
     }
 
-    fn check(seats: &[(&str, u32)], max: u32, wanted: Option<u32>, expect: Result<Choice, &str>) {
+    fn check(seats: &[(&str, u32)], max: u32, wanted: Option<u32>, expect: Result<SeatChoice, &str>) {
         let chosen = choose(&taken(seats), max, &UserId::new("alice").unwrap(), wanted);
         assert_eq!(chosen.map_err(|error| error.slug().unwrap_or("invalid")), expect, "{seats:?} {max} {wanted:?}");
     }
 
     #[test]
     fn a_player_keeps_their_seat_and_gets_the_wanted_or_the_lowest_free_one() {
-        check(&[], 10, None, Ok(Choice::Free(0)));
-        check(&[], 10, Some(9), Ok(Choice::Free(9)));
+        check(&[], 10, None, Ok(SeatChoice::Free(0)));
+        check(&[], 10, Some(9), Ok(SeatChoice::Free(9)));
         check(&[], 10, Some(10), Err("invalid"));
-        check(&[("bob", 0), ("carol", 2)], 3, None, Ok(Choice::Free(1)));
+        check(&[("bob", 0), ("carol", 2)], 3, None, Ok(SeatChoice::Free(1)));
         check(&[("bob", 0)], 3, Some(0), Err("seat-taken"));
         check(&[("bob", 0)], 1, None, Err("table-full"));
         check(&[("bob", 0)], 1, Some(0), Err("seat-taken"));
         check(&[("bob", 5)], 1, Some(0), Err("table-full"));
-        check(&[("alice", 4), ("bob", 0)], 1, Some(0), Ok(Choice::Had(4)));
+        check(&[("alice", 4), ("bob", 0)], 1, Some(0), Ok(SeatChoice::Had(4)));
     }
 
     #[test]
@@ -133,11 +141,11 @@ mod tests {
                 let player = format!("p{player}");
                 let id = UserId::new(&player).unwrap();
                 match choose(&seats, max, &id, wanted) {
-                    Ok(Choice::Free(seat)) => {
+                    Ok(SeatChoice::Free(seat)) => {
                         prop_assert!(seat < max && seats.iter().all(|taken| taken.seat != seat && taken.player != id));
                         seats.extend(taken(&[(&player, seat)]));
                     }
-                    Ok(Choice::Had(seat)) => {
+                    Ok(SeatChoice::Had(seat)) => {
                         prop_assert!(seats.iter().any(|taken| taken.seat == seat && taken.player == id));
                     }
                     Err(_) if wanted.is_some() => {}

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::options::TokenLifetime;
 use super::problems::{GAME_COMPLETED, NOT_A_PARTICIPANT};
 use super::revocations::{PendingRevoked, Revoked};
-use super::seats::{self, Choice, Seat};
+use super::seats::{self, Seat, SeatChoice};
 use super::tokens::ReconnectToken;
 use super::{sql, tables};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId};
-use crate::document::decide::absent;
+use crate::document::decide::not_found_error;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
 use crate::engine::request::Durability;
@@ -22,10 +22,10 @@ use crate::store::{Connection, IdempotentAnswer};
 
 /// The game, when it is there for `viewer` and not over. Errors: `NotFound`, `Gone`, `game-completed`.
 pub(crate) async fn running(api: &Api, name: &DocumentName, viewer: &Viewer) -> Result<Arc<Document>> {
-    let document = api.reads.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
+    let document = api.reads.readable_document(name, viewer).await?.ok_or_else(|| not_found_error(name, None))?;
     let key = document.meta.key;
     tables::read(api, &document.meta, move |conn| check_running(conn, key)).await?;
-    if document.is_deleted() { Err(absent(name, Some(&document))) } else { Ok(document) }
+    if document.is_deleted() { Err(not_found_error(name, Some(&document))) } else { Ok(document) }
 }
 
 pub(super) fn check_running(conn: &Connection, document: i64) -> Result<()> {
@@ -39,7 +39,7 @@ pub(super) fn check_running(conn: &Connection, document: i64) -> Result<()> {
 
 /// Whether `viewer` may act for `player`: the user who holds the seat, or the game's host.
 fn may_act_for(document: &Document, viewer: &Viewer, identity: &UserId) -> bool {
-    document.meta.is_host(viewer) || matches!(viewer, Viewer::User(id) if id == identity)
+    document.meta.is_host(viewer) || viewer.user() == Some(identity)
 }
 
 fn forbidden(message: &str) -> Error {
@@ -52,9 +52,9 @@ pub(super) fn not_a_participant(player: &UserId) -> Error {
     NOT_A_PARTICIPANT.error(message)
 }
 
-/// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: whoever
-/// has one keeps it. Errors: those of [`running`]; `Forbidden` for anyone but the player and the host; those of
-/// [`seats::choose`]; those of [`tables::write`].
+/// Seats a player, on the seat that they want or the lowest free one. The flag says whether the seat is new: who has
+/// one keeps it. Errors: those of [`running`]; `Forbidden` for all but the host and a player who may write to the
+/// game; those of [`seats::choose`]; those of [`tables::write`].
 pub(crate) async fn join(
     api: &Api,
     name: &DocumentName,
@@ -69,16 +69,21 @@ pub(crate) async fn join(
         return Err(forbidden("you may take a seat for yourself only; others are seated by the host"));
     }
     let max = seats::max_seats(document.state.as_deref().unwrap_or(b"{}"));
+    // It takes a place from others: whoever may not change the game only looks on.
+    let may_write = document.meta.check_writer(viewer).map_err(|_| {
+        forbidden("who may not write to this game (access.write) takes no seat in it; ask the host for one")
+    });
     let key = document.meta.key;
     let take = move |conn: &Connection, now: Timestamp| {
         check_running(conn, key)?;
         let taken = sql::seats(conn, key)?;
         match seats::choose(&taken, max, &player, wanted)? {
-            Choice::Had(had) => {
+            SeatChoice::Had(had) => {
                 let seat = taken.into_iter().find(|seat| seat.seat == had);
                 Ok((seat.ok_or_else(|| Error::internal("a chosen seat is not there"))?, false))
             }
-            Choice::Free(number) => {
+            SeatChoice::Free(number) => {
+                may_write?;
                 let seat = Seat { player, seat: number, identity, joined_at: now };
                 sql::begin(conn, key)?;
                 sql::sit(conn, key, &seat)?;
@@ -134,9 +139,9 @@ pub(crate) async fn complete(
     once: IdempotentCall<Timestamp>,
 ) -> Result<IdempotentAnswer> {
     // Also one that cannot be read any more: how else would it be removed?
-    let meta = match api.reads.tip(name).await? {
+    let meta = match api.reads.document_head(name).await? {
         Some(tip) if !tip.deleted => tip.meta,
-        _ => return Err(absent(name, api.reads.readable_document(name, viewer).await?.as_ref())),
+        _ => return Err(not_found_error(name, api.reads.readable_document(name, viewer).await?.as_ref())),
     };
     meta.check_reader(viewer)?;
     if !meta.is_host(viewer) {

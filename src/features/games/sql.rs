@@ -1,15 +1,14 @@
 //! The tables of games. What writes runs on the engine's thread, in its transaction.
 
-use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::revocations::Revoked;
 use super::seats::Seat;
 use crate::base::clock::Timestamp;
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::base::ids::{DocumentId, UserId};
-use crate::store::rows::time;
-use crate::store::sql_error;
+use crate::store::rows::{time, user};
+use crate::store::{RowName, changed_row, sql_error};
 
 pub(crate) mod attached_rows;
 pub(crate) mod cleanup;
@@ -17,11 +16,21 @@ pub(crate) mod migrate;
 pub(crate) mod persist;
 pub(crate) mod tokens;
 
-/// When the game ended, if it did. One without a row runs.
+/// When the game ended, if it did. One without a row runs. Error: `changed-row`.
 pub(crate) fn completed_at(conn: &Connection, document: i64) -> Result<Option<Timestamp>> {
-    let sql = "SELECT completed_at FROM games WHERE document = ?1 AND status = 'completed'";
-    let read = |statement: &mut rusqlite::CachedStatement<'_>| statement.query_row([document], |row| time(row, 0));
-    conn.prepare_cached(sql).and_then(|mut statement| read(&mut statement).optional()).map_err(sql_error)
+    let sql = "SELECT completed_at, status = 'completed', mac_matches(mac, 'games', document, status, completed_at)
+               FROM games WHERE document = ?1";
+    let read = |row: &Row<'_>| match (row.get(2)?, row.get(1)?) {
+        (false, _) => Ok(None),
+        (true, true) => time(row, 0).map(|at| Some(Some(at))),
+        (true, false) => Ok(Some(None)),
+    };
+    let one = || conn.prepare_cached(sql)?.query_row([document], read).optional();
+    match one().map_err(sql_error)? {
+        None => Ok(None),
+        Some(Some(completed_at)) => Ok(completed_at),
+        Some(None) => Err(changed_row(&RowName::new(conn, "games", Some(document), &[]))),
+    }
 }
 
 /// Makes the game's row if it has none.
@@ -46,11 +55,11 @@ pub(crate) fn is_deleted(conn: &Connection, document: i64) -> Result<bool> {
     Ok(one().map_err(sql_error)?.unwrap_or(false))
 }
 
-/// Who sits in the game, by seat.
+/// Who sits in the game, by seat. Error: `changed-row`.
 pub(crate) fn seats(conn: &Connection, document: i64) -> Result<Vec<Seat>> {
-    let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 ORDER BY seat";
-    let all = || conn.prepare_cached(sql)?.query_map([document], seat)?.collect::<rusqlite::Result<_>>();
-    all().map_err(sql_error)
+    let sql = format!("{SEAT} WHERE document = ?1 ORDER BY seat");
+    let all = || conn.prepare_cached(&sql)?.query_map([document], seat)?.collect::<rusqlite::Result<Vec<_>>>();
+    all().map_err(sql_error)?.into_iter().map(|read| ours(conn, document, read)).collect()
 }
 
 /// The key of the game of this id, if it has one.
@@ -60,11 +69,11 @@ pub(crate) fn key_of(conn: &Connection, id: &DocumentId) -> Result<Option<i64>> 
     one().map_err(sql_error)
 }
 
-/// The seat of a player.
+/// The seat of a player. Error: `changed-row`.
 pub(crate) fn seat_of(conn: &Connection, document: i64, player: &UserId) -> Result<Option<Seat>> {
-    let sql = "SELECT player, seat, identity, joined_at FROM seats WHERE document = ?1 AND player = ?2";
-    let one = || conn.prepare_cached(sql)?.query_row((document, player.as_str()), seat).optional();
-    one().map_err(sql_error)
+    let sql = format!("{SEAT} WHERE document = ?1 AND player = ?2");
+    let one = || conn.prepare_cached(&sql)?.query_row((document, player.as_str()), seat).optional();
+    one().map_err(sql_error)?.map(|read| ours(conn, document, read)).transpose()
 }
 
 /// Seats a player. The game's row must be there.
@@ -86,9 +95,11 @@ pub(crate) fn revoke(conn: &Connection, revoked: &Revoked, now: Timestamp) -> Re
     match revoked {
         Revoked::Tokens { family } => tokens::revoke_family(conn, family, now),
         Revoked::Seat { document, player, joined_at } => {
-            let seat = seat_of(conn, *document, player)?;
-            if seat.is_none_or(|seat| seat.joined_at != *joined_at) {
-                return Ok(());
+            match seat_of(conn, *document, player) {
+                Ok(seat) if seat.as_ref().is_none_or(|seat| seat.joined_at != *joined_at) => return Ok(()),
+                // Of a row that somebody has changed it cannot be told: it goes, too.
+                Err(error) if error.kind() != Kind::Damaged => return Err(error),
+                _ => {}
             }
             leave(conn, *document, player)?;
             tokens::revoke_player(conn, *document, player, now)
@@ -96,11 +107,18 @@ pub(crate) fn revoke(conn: &Connection, revoked: &Revoked, now: Timestamp) -> Re
     }
 }
 
-fn seat(row: &Row<'_>) -> rusqlite::Result<Seat> {
-    Ok(Seat { player: user(row, 0)?, seat: row.get(1)?, identity: user(row, 2)?, joined_at: time(row, 3)? })
+/// The beginning of a query for [`seat`].
+const SEAT: &str = "SELECT player, seat, identity, joined_at,
+                           mac_matches(mac, 'seats', document, player, seat, identity, joined_at) FROM seats";
+
+/// Error within: the player of a row that somebody else has changed.
+fn seat(row: &Row<'_>) -> rusqlite::Result<std::result::Result<Seat, String>> {
+    if !row.get(4)? {
+        return Ok(Err(row.get(0)?));
+    }
+    Ok(Ok(Seat { player: user(row, 0)?, seat: row.get(1)?, identity: user(row, 2)?, joined_at: time(row, 3)? }))
 }
 
-fn user(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
-    let text: String = row.get(column)?;
-    UserId::new(&text).map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(e)))
+fn ours(conn: &Connection, document: i64, read: std::result::Result<Seat, String>) -> Result<Seat> {
+    read.map_err(|player| changed_row(&RowName::new(conn, "seats", Some(document), &[&player])))
 }

@@ -21,7 +21,7 @@ pub(crate) async fn read<T: Send + 'static>(
     if meta.volatile {
         return api.memory.read(question);
     }
-    api.reads.ask(move |reader| reader.rows(question)).await
+    api.reads.read(move |reader| reader.rows(question)).await
 }
 
 /// Writes to them, all or nothing. Errors: those of `write`; `Gone` for a game that was deleted by then;
@@ -42,13 +42,13 @@ pub(crate) async fn write<T: Send + 'static>(
                     }
                     write(conn, now)
                 }
-                None => Err(gone(meta)),
+                None => Err(absent_document(meta)),
             }
         });
     }
     let (name, meta) = (meta.name.clone(), Arc::clone(meta));
     let checked = move |conn: &Connection, now: Timestamp| {
-        if sql::is_deleted(conn, meta.key)? { Err(gone(&meta)) } else { write(conn, now) }
+        if sql::is_deleted(conn, meta.key)? { Err(absent_document(&meta)) } else { write(conn, now) }
     };
     // Not while the game is on its way to another server: what is written here must be so there.
     api.engine.rows_of(name, checked).await
@@ -65,6 +65,6 @@ pub(crate) async fn revoke(api: &Api, meta: &Arc<Meta>, revoked: Revoked) -> Res
     api.engine.revoke(Some(meta.name.clone()), vec![revoked.into()]).await
 }
 
-fn gone(meta: &Meta) -> Error {
+fn absent_document(meta: &Meta) -> Error {
     Error::new(Kind::Gone, format!("{} was deleted", meta.name))
 }

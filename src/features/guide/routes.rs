@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 
 use axum::extract::RawPathParams;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, HeaderValue};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,6 +15,7 @@ use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::response::openapi::{CommonProblems, NotFoundProblems};
 use crate::http::response::problem_pages;
+use crate::http::response::success::permanent_redirect;
 
 /// The pages of the guide.
 pub(crate) fn router() -> OpenApiRouter<Api> {
@@ -48,7 +48,7 @@ async fn contents() -> Response {
     responses((status = 308, description = "At `/docs/`."), CommonProblems),
 )]
 async fn moved() -> Response {
-    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "/docs/")]).into_response()
+    permanent_redirect("/docs/")
 }
 
 /// A chapter of the guide

@@ -10,7 +10,7 @@ pub(super) fn merge_rules() -> MergeRules {
 }
 
 /// Makes a merged state hold together: an order with each participant once, and a turn while it goes on.
-pub(super) fn mend(merged: &mut Map<String, Value>) {
+pub(super) fn repair_turns(merged: &mut Map<String, Value>) {
     let list = |name: &str| merged.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let players: Vec<Value> = list("participants").iter().filter_map(|one| one.get("playerId").cloned()).collect();
     let mut order: Vec<Value> = Vec::new();

@@ -52,7 +52,7 @@ impl Rules for InteractionRules {
     fn accept_merge(&self, before: &Value, merged: Value, actor: &Actor) -> Result<Value, Rejection> {
         let mut merged = merged;
         if let Value::Object(members) = &mut merged {
-            merging::mend(members);
+            merging::repair_turns(members);
         }
         self.edit(before, &merged, actor)?;
         Interaction::read(&merged)?.into_value()
@@ -61,7 +61,7 @@ impl Rules for InteractionRules {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+struct EmptyPayload {}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -78,7 +78,7 @@ struct SubmitAction {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+enum ReviewDecision {
     Approve,
     Reject,
 }
@@ -86,7 +86,7 @@ enum Verdict {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReviewAction {
-    decision: Verdict,
+    decision: ReviewDecision,
     reason: Option<String>,
     result: Option<Value>,
 }
@@ -99,7 +99,7 @@ struct SkipTurn {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reorder {
+struct ReorderTurns {
     order: Vec<UserId>,
 }
 
@@ -138,7 +138,7 @@ fn act(interaction: &mut Interaction, action: &Action<'_>, actor: &Actor) -> Res
             let ReviewAction { decision, reason, result } = action.payload_as()?;
             check_length("reason", &reason)?;
             check_length("result", &result)?;
-            let approve = matches!(decision, Verdict::Approve);
+            let approve = matches!(decision, ReviewDecision::Approve);
             return interaction.review(Review { approve, reason, result }, at);
         }
         "skipTurn" => {
@@ -148,7 +148,7 @@ fn act(interaction: &mut Interaction, action: &Action<'_>, actor: &Actor) -> Res
             LogEntry { reason, ..entry(turn) }
         }
         "nextTurn" => {
-            action.payload_as::<Nothing>()?;
+            action.payload_as::<EmptyPayload>()?;
             interaction.next_turn(at)?;
             entry(turn)
         }
@@ -159,11 +159,11 @@ fn act(interaction: &mut Interaction, action: &Action<'_>, actor: &Actor) -> Res
             entry(actor.id.clone())
         }
         "reorder" => {
-            interaction.reorder(action.payload_as::<Reorder>()?.order)?;
+            interaction.reorder(action.payload_as::<ReorderTurns>()?.order)?;
             entry(actor.id.clone())
         }
         kind => {
-            action.payload_as::<Nothing>()?;
+            action.payload_as::<EmptyPayload>()?;
             match kind {
                 "open" => interaction.open(),
                 "leave" => interaction.leave(&actor.id, at),

@@ -18,7 +18,7 @@ pub(super) const NAME_LENGTH_MAX: usize = 200;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Status {
+pub(super) enum InteractionStatus {
     #[default]
     Idle,
     WaitingForPlayers,
@@ -29,7 +29,7 @@ pub(super) enum Status {
     Cancelled,
 }
 
-impl Status {
+impl InteractionStatus {
     /// Whether it is somebody's turn.
     pub(super) fn has_turn(self) -> bool {
         matches!(self, Self::InProgress | Self::WaitingForDm | Self::Paused)
@@ -88,7 +88,7 @@ pub(super) struct LogEntry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Interaction {
-    pub status: Status,
+    pub status: InteractionStatus,
     pub participants: Vec<Participant>,
     pub order: Vec<UserId>,
     pub turn: Option<UserId>,
@@ -146,8 +146,10 @@ impl Interaction {
             return Err(Rejection::new(message));
         }
         let waits = match &self.pending {
-            Some(pending) => self.status != Status::InProgress && self.turn.as_ref() == Some(&pending.player_id),
-            None => self.status != Status::WaitingForDm,
+            Some(pending) => {
+                self.status != InteractionStatus::InProgress && self.turn.as_ref() == Some(&pending.player_id)
+            }
+            None => self.status != InteractionStatus::WaitingForDm,
         };
         if waits {
             Ok(())

@@ -38,7 +38,7 @@ fn play(state: &Value, actions: &[(&str, &str, Value)]) -> Value {
 }
 
 #[track_caller]
-fn refused(state: &Value, who: &str, kind: &str, payload: Value, says: &str) {
+fn assert_rejected(state: &Value, who: &str, kind: &str, payload: Value, says: &str) {
     let message = attempt(state, who, kind, &payload).unwrap_err().message;
     assert!(message.contains(says), "{who} {kind} {payload}: {message}");
 }
@@ -83,9 +83,9 @@ fn players_join_and_the_one_who_comes_late_is_last() {
     let late = play(&state, &[("di", "join", json!({ "characterId": "elf" }))]);
     assert_eq!(late["order"], json!(["ana", "bo", "cy", "di"]));
     assert_eq!(late["participants"][3], json!({ "playerId": "di", "name": "di", "characterId": "elf" }));
-    refused(&state, "ana", "join", none(), "already");
-    refused(&create(&none()), "ana", "join", none(), "idle");
-    refused(&play(&create(&none()), &[("dm", "open", none())]), "dm", "start", none(), "must join");
+    assert_rejected(&state, "ana", "join", none(), "already");
+    assert_rejected(&create(&none()), "ana", "join", none(), "idle");
+    assert_rejected(&play(&create(&none()), &[("dm", "open", none())]), "dm", "start", none(), "must join");
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn the_dm_reviews_what_a_player_submits() {
     let waiting = submitted();
     assert_eq!((&waiting["status"], &waiting["turn"]), (&json!("waiting-for-dm"), &json!("ana")));
     assert_eq!(waiting["pending"], json!({ "playerId": "ana", "action": "I open the door" }));
-    refused(&waiting, "ana", "submitAction", json!({ "action": "and run" }), "waits for the DM already");
-    refused(&waiting, "ana", "reviewAction", json!({ "decision": "approve" }), "only the DM");
+    assert_rejected(&waiting, "ana", "submitAction", json!({ "action": "and run" }), "waits for the DM already");
+    assert_rejected(&waiting, "ana", "reviewAction", json!({ "decision": "approve" }), "only the DM");
     let approved =
         play(&waiting, &[("dm", "reviewAction", json!({ "decision": "approve", "result": { "door": "open" } }))]);
     assert_eq!(
@@ -109,10 +109,10 @@ fn the_dm_reviews_what_a_player_submits() {
     assert_eq!((&rejected["status"], &rejected["turn"]), (&json!("in-progress"), &json!("ana")));
     assert_eq!(rejected["log"].as_array().unwrap().last().unwrap()["reason"], "locked");
     play(&rejected, &[("ana", "submitAction", json!({ "action": "I knock" }))]);
-    refused(&started(), "dm", "reviewAction", json!({ "decision": "approve" }), "in-progress");
-    refused(&waiting, "dm", "reviewAction", json!({ "decision": "maybe" }), "decision");
-    refused(&started(), "ana", "submitAction", json!({ "action": "x".repeat(3_000) }), "bytes");
-    refused(&started(), "ana", "submitAction", json!({ "action": null }), "what is done");
+    assert_rejected(&started(), "dm", "reviewAction", json!({ "decision": "approve" }), "in-progress");
+    assert_rejected(&waiting, "dm", "reviewAction", json!({ "decision": "maybe" }), "decision");
+    assert_rejected(&started(), "ana", "submitAction", json!({ "action": "x".repeat(3_000) }), "bytes");
+    assert_rejected(&started(), "ana", "submitAction", json!({ "action": null }), "what is done");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn turns_pass_and_what_waits_is_dropped_with_a_note() {
         dropped["log"].as_array().unwrap().iter().rev().take(2).map(|e| e["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["nextTurn", "drop"]);
     for (who, kind) in [("bo", "nextTurn"), ("bo", "skipTurn"), ("bo", "submitAction"), ("zoe", "nextTurn")] {
-        refused(&started(), who, kind, json!({ "action": "x" }), "not your turn");
+        assert_rejected(&started(), who, kind, json!({ "action": "x" }), "not your turn");
     }
 }
 
@@ -144,21 +144,21 @@ fn who_leaves_on_their_turn_passes_it_on() {
     assert_eq!((&last["turn"], &last["round"]), (&json!("ana"), &json!(2)));
     let empty = play(&last, &[("bo", "leave", none()), ("ana", "leave", none())]);
     assert_eq!((&empty["status"], &empty["turn"]), (&json!("waiting-for-players"), &Value::Null));
-    refused(&started(), "zoe", "leave", none(), "do not take part");
+    assert_rejected(&started(), "zoe", "leave", none(), "do not take part");
 }
 
 #[test]
 fn what_is_the_dms_is_refused_to_players_and_each_status_takes_its_actions() {
     for kind in ["open", "start", "reviewAction", "reorder", "pause", "resume", "complete", "cancel", "dance"] {
-        refused(&started(), "ana", kind, none(), "only the DM");
+        assert_rejected(&started(), "ana", kind, none(), "only the DM");
     }
-    refused(&started(), "dm", "dance", none(), "an interaction knows");
-    refused(&started(), "dm", "reorder", json!({ "order": ["ana", "bo", "bo"] }), "each participant once");
+    assert_rejected(&started(), "dm", "dance", none(), "an interaction knows");
+    assert_rejected(&started(), "dm", "reorder", json!({ "order": ["ana", "bo", "bo"] }), "each participant once");
     let order = play(&started(), &[("dm", "reorder", json!({ "order": ["cy", "ana", "bo"] }))]);
     assert_eq!((&order["order"], &order["turn"]), (&json!(["cy", "ana", "bo"]), &json!("ana")));
     let paused = play(&submitted(), &[("dm", "pause", none())]);
-    refused(&paused, "ana", "nextTurn", none(), "paused");
-    refused(&paused, "ana", "submitAction", json!({ "action": "x" }), "paused");
+    assert_rejected(&paused, "ana", "nextTurn", none(), "paused");
+    assert_rejected(&paused, "ana", "submitAction", json!({ "action": "x" }), "paused");
     assert_eq!(play(&paused, &[("dm", "resume", none())])["status"], "waiting-for-dm");
     let paused = play(&started(), &[("dm", "pause", none())]);
     assert_eq!(play(&paused, &[("dm", "resume", none())])["status"], "in-progress");
@@ -168,10 +168,10 @@ fn what_is_the_dms_is_refused_to_players_and_each_status_takes_its_actions() {
         (&json!("completed"), &Value::Null, &Value::Null)
     );
     for (who, kind) in [("dm", "cancel"), ("dm", "resume"), ("ana", "leave"), ("zoe", "join"), ("dm", "open")] {
-        refused(&completed, who, kind, none(), "completed");
+        assert_rejected(&completed, who, kind, none(), "completed");
     }
     assert_eq!(play(&create(&none()), &[("dm", "cancel", none())])["status"], "cancelled");
-    refused(&create(&none()), "dm", "complete", none(), "idle");
+    assert_rejected(&create(&none()), "dm", "complete", none(), "idle");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::state::{Interaction, LogEntry, NAME_LENGTH_MAX, PARTICIPANTS_MAX, Participant, Pending, Status};
+use super::state::{Interaction, InteractionStatus, LogEntry, NAME_LENGTH_MAX, PARTICIPANTS_MAX, Participant, Pending};
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;
 use crate::document::rules::Rejection;
@@ -16,14 +16,14 @@ pub(super) struct Review {
 
 impl Interaction {
     pub(super) fn open(&mut self) -> Result<(), Rejection> {
-        self.change_status("open", &[Status::Idle], Status::WaitingForPlayers)
+        self.change_status("open", &[InteractionStatus::Idle], InteractionStatus::WaitingForPlayers)
     }
 
     pub(super) fn start(&mut self) -> Result<(), Rejection> {
-        if self.status == Status::WaitingForPlayers && self.participants.is_empty() {
+        if self.status == InteractionStatus::WaitingForPlayers && self.participants.is_empty() {
             return Err(Rejection::new("at least one participant must join first"));
         }
-        self.change_status("start", &[Status::WaitingForPlayers], Status::InProgress)?;
+        self.change_status("start", &[InteractionStatus::WaitingForPlayers], InteractionStatus::InProgress)?;
         self.round = 1;
         self.turn = self.order.first().cloned();
         Ok(())
@@ -31,7 +31,7 @@ impl Interaction {
 
     /// Takes a player in; after the start they come last.
     pub(super) fn join(&mut self, participant: Participant) -> Result<(), Rejection> {
-        if self.status == Status::Idle || self.status.has_ended() {
+        if self.status == InteractionStatus::Idle || self.status.has_ended() {
             return Err(self.wrong_status("take participants"));
         }
         if self.takes_part(&participant.player_id) {
@@ -63,30 +63,30 @@ impl Interaction {
         self.participants.retain(|participant| participant.player_id != *player);
         self.order.retain(|other| other != player);
         if self.order.is_empty() && self.status.has_turn() {
-            (self.status, self.turn, self.round) = (Status::WaitingForPlayers, None, 0);
+            (self.status, self.turn, self.round) = (InteractionStatus::WaitingForPlayers, None, 0);
         }
         Ok(())
     }
 
     pub(super) fn submit(&mut self, action: Value) -> Result<(), Rejection> {
-        if self.status == Status::WaitingForDm {
+        if self.status == InteractionStatus::WaitingForDm {
             return Err(Rejection::new("an action of this turn waits for the DM already"));
         }
-        let turn = self.turn.clone().filter(|_| self.status == Status::InProgress);
+        let turn = self.turn.clone().filter(|_| self.status == InteractionStatus::InProgress);
         let player_id = turn.ok_or_else(|| self.wrong_status("take an action"))?;
         self.pending = Some(Pending { player_id, action });
-        self.status = Status::WaitingForDm;
+        self.status = InteractionStatus::WaitingForDm;
         Ok(())
     }
 
     /// Decides the action that waits: approved, the turn passes on; rejected, it is given back.
     pub(super) fn review(&mut self, review: Review, at: Timestamp) -> Result<(), Rejection> {
-        let waiting = self.pending.take().filter(|_| self.status == Status::WaitingForDm);
+        let waiting = self.pending.take().filter(|_| self.status == InteractionStatus::WaitingForDm);
         let Pending { player_id, action } = waiting.ok_or_else(|| self.wrong_status("review an action"))?;
         let Review { approve, reason, result } = review;
         let kind = if approve { "approve" } else { "reject" }.to_owned();
         self.log.push(LogEntry { at, player_id, kind, action: Some(action), result, reason });
-        self.status = Status::InProgress;
+        self.status = InteractionStatus::InProgress;
         if approve {
             self.pass_turn();
         }
@@ -94,7 +94,7 @@ impl Interaction {
     }
 
     pub(super) fn next_turn(&mut self, at: Timestamp) -> Result<(), Rejection> {
-        if ![Status::InProgress, Status::WaitingForDm].contains(&self.status) {
+        if ![InteractionStatus::InProgress, InteractionStatus::WaitingForDm].contains(&self.status) {
             return Err(self.wrong_status("pass a turn"));
         }
         self.drop_pending(at);
@@ -107,8 +107,8 @@ impl Interaction {
         let Some(Pending { player_id, action }) = self.pending.take() else { return };
         let kind = "drop".to_owned();
         self.log.push(LogEntry { at, player_id, kind, action: Some(action), result: None, reason: None });
-        if self.status == Status::WaitingForDm {
-            self.status = Status::InProgress;
+        if self.status == InteractionStatus::WaitingForDm {
+            self.status = InteractionStatus::InProgress;
         }
     }
 
@@ -132,17 +132,21 @@ impl Interaction {
     }
 
     pub(super) fn pause(&mut self) -> Result<(), Rejection> {
-        self.change_status("pause", &[Status::InProgress, Status::WaitingForDm], Status::Paused)
+        self.change_status(
+            "pause",
+            &[InteractionStatus::InProgress, InteractionStatus::WaitingForDm],
+            InteractionStatus::Paused,
+        )
     }
 
     pub(super) fn resume(&mut self) -> Result<(), Rejection> {
-        let next = if self.pending.is_some() { Status::WaitingForDm } else { Status::InProgress };
-        self.change_status("resume", &[Status::Paused], next)
+        let next = if self.pending.is_some() { InteractionStatus::WaitingForDm } else { InteractionStatus::InProgress };
+        self.change_status("resume", &[InteractionStatus::Paused], next)
     }
 
     pub(super) fn complete(&mut self, at: Timestamp) -> Result<(), Rejection> {
-        let from = [Status::InProgress, Status::WaitingForDm, Status::Paused];
-        self.change_status("complete", &from, Status::Completed)?;
+        let from = [InteractionStatus::InProgress, InteractionStatus::WaitingForDm, InteractionStatus::Paused];
+        self.change_status("complete", &from, InteractionStatus::Completed)?;
         self.end(at);
         Ok(())
     }
@@ -151,7 +155,7 @@ impl Interaction {
         if self.status.has_ended() {
             return Err(self.wrong_status("cancel"));
         }
-        self.status = Status::Cancelled;
+        self.status = InteractionStatus::Cancelled;
         self.end(at);
         Ok(())
     }
@@ -161,7 +165,12 @@ impl Interaction {
         self.turn = None;
     }
 
-    fn change_status(&mut self, action: &str, from: &[Status], to: Status) -> Result<(), Rejection> {
+    fn change_status(
+        &mut self,
+        action: &str,
+        from: &[InteractionStatus],
+        to: InteractionStatus,
+    ) -> Result<(), Rejection> {
         if !from.contains(&self.status) {
             return Err(self.wrong_status(action));
         }

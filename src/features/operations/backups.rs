@@ -39,19 +39,19 @@ pub(crate) struct Backups {
     schedule: Schedule,
     kept: usize,
     /// Locked for moments; never while a file is read.
-    state: Mutex<State>,
+    state: Mutex<BackupState>,
     /// Counts the backups that were begun.
     begun: watch::Sender<u64>,
 }
 
 #[derive(Default)]
-struct State {
-    running: Option<Running>,
+struct BackupState {
+    running: Option<RunningBackup>,
     last_good: Option<Timestamp>,
 }
 
 #[derive(Clone)]
-struct Running {
+struct RunningBackup {
     at: Timestamp,
     /// The file that grows, once there is one.
     partial: Option<PathBuf>,
@@ -66,7 +66,7 @@ impl Backups {
             Vec::new()
         });
         let last_good = found.iter().find(|backup| backup.verified).map(|backup| backup.at);
-        let state = Mutex::new(State { running: None, last_good });
+        let state = Mutex::new(BackupState { running: None, last_good });
         let (schedule, kept) = (options.schedule(), options.kept);
         Arc::new(Self { reader, directory, schedule, kept, state, begun: watch::Sender::new(0) })
     }
@@ -83,13 +83,13 @@ impl Backups {
     }
 
     /// Counts the backups that were begun, to wait for the next.
-    pub(crate) fn begun(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe_begun(&self) -> watch::Receiver<u64> {
         self.begun.subscribe()
     }
 
     /// The one that is being made.
     pub(crate) fn running(&self) -> Option<Backup> {
-        let Running { at, partial } = self.state.lock().running.clone()?;
+        let RunningBackup { at, partial } = self.state.lock().running.clone()?;
         let bytes = partial.and_then(|path| fs::metadata(path).ok()).map_or(0, |metadata| metadata.len());
         Some(Backup { id: id_of(at), path: path_in(&self.directory, at), bytes, at, verified: false })
     }
@@ -132,7 +132,7 @@ async fn run(backups: Arc<Backups>, context: JobContext) -> Result<Summary> {
     let cancellation = Arc::new(Cancellation::default());
     let _guard = CancelOnDrop(Arc::clone(&cancellation));
     let at = context.clock.now();
-    backups.state.lock().running = Some(Running { at, partial: None });
+    backups.state.lock().running = Some(RunningBackup { at, partial: None });
     backups.begun.send_modify(|count| *count += 1);
     let making = Arc::clone(&backups);
     let made = spawn_blocking(move || {

@@ -3,6 +3,7 @@
 pub(crate) mod backups;
 pub(crate) mod options;
 pub(crate) mod routes;
+mod sql;
 pub(crate) mod upkeep;
 
 use std::sync::Arc;
@@ -16,9 +17,13 @@ pub(crate) const FEATURE: FeatureDefinition =
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let backups = backups::Backups::open(&context.options.get(), context.data_dir, context.reader.clone());
     let feature = feature
+        .open_to_all(&["/favicon.ico", "/favicon.svg", "/healthz"])
         .routes(routes::router(Arc::clone(&backups)))
         .routes(routes::backups::router(Arc::clone(&backups), context.jobs.clone()))
-        .routes(routes::front::router(routes::front::RuledCollections::new(context.rules)))
+        .routes(routes::front_page::router(
+            routes::front_page::RuledCollections::new(context.rules),
+            context.public.is_some(),
+        ))
         .routes(routes::jobs::router(context.jobs.clone()));
     Ok(feature.job(upkeep::trim_job(context.history)).job(upkeep::optimize_job()).job(backups.job()))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::options::{Kind, Shape, option_set, whole};
+use crate::base::options::{Shape, ValueType, option_set, whole};
 use crate::jobs::Schedule;
 
 /// Hours of a year.
@@ -23,12 +23,12 @@ option_set! {
     }
 }
 
-fn folder() -> Kind<PathBuf> {
+fn folder() -> ValueType<PathBuf> {
     let parse = |values: &[String]| match values {
         [text] if !text.is_empty() => Ok(PathBuf::from(text)),
         _ => Err("must name a folder".to_owned()),
     };
-    Kind::new(Shape::Text, parse, |path: &PathBuf| vec![path.display().to_string()])
+    ValueType::new(Shape::Text, parse, |path: &PathBuf| vec![path.display().to_string()])
 }
 
 impl BackupOptions {

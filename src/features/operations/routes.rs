@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,12 +18,13 @@ use crate::features::operations::backups::Backups;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
-use crate::http::response::json::json;
+use crate::http::response::json::{json, not_ready};
 use crate::http::response::openapi::{CommonProblems, problems};
+use crate::http::response::success::Success;
 use crate::jobs::sql::note_believed_clock;
 
 pub(crate) mod backups;
-pub(crate) mod front;
+pub(crate) mod front_page;
 pub(crate) mod jobs;
 mod rescue;
 
@@ -51,7 +51,7 @@ struct Liveness {
     responses((status = 200, description = "The process lives.", body = Liveness), CommonProblems),
 )]
 async fn alive() -> HandlerResult<Response> {
-    Ok(json(StatusCode::OK, &Liveness { status: "alive" })?)
+    Ok(json(Success::Done, &Liveness { status: "alive" })?)
 }
 
 /// How the server is.
@@ -60,8 +60,8 @@ async fn alive() -> HandlerResult<Response> {
 struct Readiness {
     /// `ready`, or `unavailable` when no further change is taken.
     status: &'static str,
-    storage: Storage,
-    backlog: Backlog,
+    storage: StorageStatus,
+    backlog: BacklogStatus,
     /// When something was last stored; null: not yet.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_commit: Option<Timestamp>,
@@ -76,7 +76,7 @@ struct Readiness {
     documents_in_memory: usize,
     /// Bytes of the write-ahead log that are in use, as of the newest look.
     wal_bytes: u64,
-    clock: Clock,
+    clock: ClockStatus,
     /// The newest backup that verified; null: there is none.
     last_backup: Option<LastBackup>,
 }
@@ -100,7 +100,8 @@ impl LastBackup {
 
 /// Whether the wall clock is believed.
 #[derive(Serialize, ToSchema)]
-struct Clock {
+#[schema(as = Clock)]
+struct ClockStatus {
     /// `false`: nothing is removed by its time.
     trusted: bool,
     /// Why not.
@@ -109,7 +110,7 @@ struct Clock {
     doubt: Option<String>,
 }
 
-impl Clock {
+impl ClockStatus {
     fn of(api: &Api) -> Self {
         let doubt = api.clock_trust.doubt().map(|doubt| doubt.to_string());
         Self { trusted: doubt.is_none(), doubt }
@@ -118,7 +119,8 @@ impl Clock {
 
 /// How storage is.
 #[derive(Serialize, ToSchema)]
-struct Storage {
+#[schema(as = Storage)]
+struct StorageStatus {
     state: StorageState,
     /// `degraded`: why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +141,7 @@ struct Storage {
     /// What is done in the background and fails, until it succeeds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    errors: Vec<BackgroundError>,
+    errors: Vec<BackgroundErrorStatus>,
     /// The database file, when a rescue has written another than that of the data directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
@@ -157,17 +159,20 @@ enum StorageState {
 
 /// Something that is done in the background and fails.
 #[derive(Serialize, ToSchema)]
-struct BackgroundError {
+#[schema(as = BackgroundError)]
+struct BackgroundErrorStatus {
     /// `scrub`, `comparison`, `checkpoint` or `revocation-journal`.
     task: &'static str,
+    /// Since when.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
+    /// Why it failed last.
     reason: String,
 }
 
-impl Storage {
-    fn of(report: &health::Report) -> Self {
-        let error = |(task, error): (&&'static str, &health::BackgroundError)| BackgroundError {
+impl StorageStatus {
+    fn of(report: &health::HealthReport) -> Self {
+        let error = |(task, error): (&&'static str, &health::BackgroundError)| BackgroundErrorStatus {
             task,
             at: error.at,
             reason: error.reason.clone(),
@@ -182,8 +187,8 @@ impl Storage {
             file: report.rescued_to.as_ref().map(|path| path.display().to_string()),
         };
         match &report.storage {
-            health::Storage::Well => storage,
-            health::Storage::Degraded { reason, full, since, .. } => Self {
+            health::StorageHealth::Well => storage,
+            health::StorageHealth::Degraded { reason, full, since, .. } => Self {
                 state: StorageState::Degraded,
                 reason: Some(reason.clone()),
                 full: Some(*full),
@@ -196,7 +201,8 @@ impl Storage {
 
 /// What waits for the disk.
 #[derive(Serialize, ToSchema)]
-struct Backlog {
+#[schema(as = Backlog)]
+struct BacklogStatus {
     events: usize,
     /// Their size.
     bytes: usize,
@@ -219,14 +225,11 @@ async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups
         let ring = api.reads.hub.gate();
         (ring.head().0, ring.durable())
     };
-    let (status, word) = match api.engine.is_running() && !report.past_bound {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-    };
+    let is_ready = api.engine.is_running() && !report.past_bound;
     let answer = Readiness {
-        status: word,
-        storage: Storage::of(&report),
-        backlog: Backlog { events: report.backlog_events, bytes: report.backlog_bytes },
+        status: if is_ready { "ready" } else { "unavailable" },
+        storage: StorageStatus::of(&report),
+        backlog: BacklogStatus { events: report.backlog_events, bytes: report.backlog_bytes },
         last_commit: report.last_commit,
         seq: seq.0,
         durable_seq: durable.0,
@@ -234,10 +237,10 @@ async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups
         failures: report.failures,
         documents_in_memory: api.reads.hub.documents_count(),
         wal_bytes: report.wal_bytes,
-        clock: Clock::of(&api),
+        clock: ClockStatus::of(&api),
         last_backup: backups.last_good().map(|at| LastBackup::of(at, api.clock.now())),
     };
-    Ok(json(status, &answer)?)
+    Ok(if is_ready { json(Success::Done, &answer)? } else { not_ready(&answer)? })
 }
 
 /// Confirm the wall clock
@@ -247,7 +250,7 @@ async fn ready(State(api): State<Api>, Extension(backups): Extension<Arc<Backups
 #[utoipa::path(
     post, path = "/api/v1/admin/clock/confirm", operation_id = "confirmClock", tag = "operations",
     params(Caller),
-    responses((status = 200, description = "It is believed as it is now.", body = Clock), ConfirmProblems),
+    responses((status = 200, description = "It is believed as it is now.", body = ClockStatus), ConfirmProblems),
 )]
 async fn confirm_clock(State(api): State<Api>, caller: Caller) -> HandlerResult<Response> {
     caller.require_administrator()?;
@@ -256,7 +259,7 @@ async fn confirm_clock(State(api): State<Api>, caller: Caller) -> HandlerResult<
     if let Err(error) = api.engine.rows(note_believed_clock).await {
         tracing::warn!(%error, "that the clock was confirmed is not stored: a start within the hour doubts it again");
     }
-    Ok(json(StatusCode::OK, &Clock::of(&api))?)
+    Ok(json(Success::Done, &ClockStatus::of(&api))?)
 }
 
 problems! {

@@ -10,13 +10,13 @@ use tracing::warn;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
-use crate::store::{self, History};
+use crate::store::{self, HistoryRetention};
 
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// How much one run may do.
 #[derive(Clone, Copy)]
-struct Pace {
+struct TrimPace {
     /// Documents looked at in one reading: no reading holds the WAL for long.
     page: usize,
     /// Documents looked at in one run; the next goes on from there. A million takes ten hours, of the days that history
@@ -28,29 +28,29 @@ struct Pace {
     events_max: u64,
 }
 
-const PACE: Pace = Pace { page: 500, documents_max: 100_000, events_per_step: 1_000, events_max: 200_000 };
+const PACE: TrimPace = TrimPace { page: 500, documents_max: 100_000, events_per_step: 1_000, events_max: 200_000 };
 
 /// The job `history-trim`: a document's history is trimmed when the document is stored whole, which one that nobody
 /// changes never is again. Bounded work per run; what is left is for the next.
-pub(crate) fn trim_job(history: History) -> Job {
+pub(crate) fn trim_job(history: HistoryRetention) -> Job {
     trim_job_at(history, PACE)
 }
 
-fn trim_job_at(history: History, pace: Pace) -> Job {
+fn trim_job_at(history: HistoryRetention, pace: TrimPace) -> Job {
     // Where the next run goes on. Lost with a restart, which then begins anew.
     let next = Arc::new(AtomicI64::new(0));
-    let run = move |context| trim(Trimming { history, pace, context }, Arc::clone(&next));
+    let run = move |context| trim(TrimRun { history, pace, context }, Arc::clone(&next));
     Job::new("history-trim", Schedule::Hourly, TIMEOUT, run).with_dry_run().removing_by_time()
 }
 
-struct Trimming {
-    history: History,
-    pace: Pace,
+struct TrimRun {
+    history: HistoryRetention,
+    pace: TrimPace,
     context: JobContext,
 }
 
-async fn trim(run: Trimming, next: Arc<AtomicI64>) -> Result<Summary> {
-    let Trimming { history, pace, context } = &run;
+async fn trim(run: TrimRun, next: Arc<AtomicI64>) -> Result<Summary> {
+    let TrimRun { history, pace, context } = &run;
     let (history, page, now) = (*history, pace.page, context.clock.now());
     let mut summary = Summary::default();
     for name in ["looked", "documents", "events", "failed"] {
@@ -59,7 +59,7 @@ async fn trim(run: Trimming, next: Arc<AtomicI64>) -> Result<Summary> {
     let (mut after, mut looked, mut events) = (next.load(Ordering::Relaxed), 0, 0);
     while looked < pace.documents_max {
         let question = move |conn: &_| store::overdue(conn, history, after, page, now);
-        let found = context.reads.ask(move |reader| reader.rows(question)).await?;
+        let found = context.reads.read(move |reader| reader.rows(question)).await?;
         looked += found.examined;
         summary.count("looked", found.examined);
         for key in found.overdue {
@@ -86,7 +86,7 @@ async fn trim(run: Trimming, next: Arc<AtomicI64>) -> Result<Summary> {
     Ok(summary)
 }
 
-impl Trimming {
+impl TrimRun {
     /// Trims a document, of at most `events_max` events and some. One that is damaged stays as it is. Error: storage
     /// takes nothing now.
     async fn trim_one(&self, key: i64, events_max: u64, now: Timestamp, summary: &mut Summary) -> Result<u64> {

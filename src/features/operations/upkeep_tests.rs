@@ -9,29 +9,29 @@ use serde_json::json;
 use super::*;
 use crate::base::error::Kind;
 use crate::base::ids::{DocumentName, Version};
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Write;
 use crate::jobs::RunRecord;
-use crate::jobs::tests::running::{DAY, Running};
+use crate::jobs::tests::running::{DAY, RunningRunner};
 use crate::store::{Connection, sql_error};
 
 fn named(id: &str) -> DocumentName {
     DocumentName::new("maps", id).unwrap()
 }
 
-async fn write(running: &Running, id: &str, operation: Operation) {
+async fn write(running: &RunningRunner, id: &str, operation: WriteOperation) {
     let requests = vec![Request { name: named(id), operation, expected: Expected::default() }];
     running.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap();
 }
 
 /// Brings a document to `version`, many versions in one transaction.
-async fn change(running: &Running, id: &str, version: u64) {
+async fn change(running: &RunningRunner, id: &str, version: u64) {
     let from = running.reads.document(&named(id)).await.unwrap().map_or(0, |document| document.version.0);
     for some in (from + 1..=version).collect::<Vec<_>>().chunks(100) {
         let put = |round: &u64| Request {
             name: named(id),
-            operation: Operation::Put { state: json!({ "round": round }) },
+            operation: WriteOperation::Put { state: json!({ "round": round }) },
             expected: Expected::default(),
         };
         let requests = some.iter().map(put).collect();
@@ -40,7 +40,7 @@ async fn change(running: &Running, id: &str, version: u64) {
 }
 
 /// The versions whose events are kept, and that all of them verify.
-async fn kept(running: &Running, id: &str) -> (u64, u64) {
+async fn kept(running: &RunningRunner, id: &str) -> (u64, u64) {
     let name = named(id);
     let read = move |reader: &store::Reader| {
         let kept = reader.storage_statistics(&name)?.unwrap();
@@ -51,7 +51,7 @@ async fn kept(running: &Running, id: &str) -> (u64, u64) {
         assert!(kept.first_version == Version(1) || first.is_deleted() || first.state.is_some());
         Ok((kept.first_version.0, kept.last_version.0))
     };
-    running.reads.ask(read).await.unwrap()
+    running.reads.read(read).await.unwrap()
 }
 
 fn count(record: &RunRecord, name: &str) -> u64 {
@@ -63,15 +63,15 @@ const LONG: Duration = Duration::from_secs(1000 * 24 * 3600);
 
 #[tokio::test]
 async fn history_that_is_too_old_goes_though_nobody_changes_the_document() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     change(&running, "idle", 20).await;
     change(&running, "deleted", 5).await;
-    write(&running, "deleted", Operation::Delete).await;
+    write(&running, "deleted", WriteOperation::Delete).await;
     change(&running, "single", 1).await;
     running.clock.advance(20 * DAY);
     change(&running, "idle", 23).await;
     change(&running, "young", 4).await;
-    let at_work = running.runner(vec![trim_job(History::default())]);
+    let at_work = running.runner(vec![trim_job(HistoryRetention::default())]);
     assert_eq!(count(&at_work.run("history-trim", false).await, "documents"), 0);
     running.clock.advance(11 * DAY);
     let dry = at_work.run("history-trim", true).await;
@@ -86,18 +86,18 @@ async fn history_that_is_too_old_goes_though_nobody_changes_the_document() {
     assert_eq!(count(&at_work.run("history-trim", false).await, "documents"), 0);
     // The documents go on as if nothing had been.
     change(&running, "idle", 24).await;
-    write(&running, "deleted", Operation::Put { state: json!({}) }).await;
+    write(&running, "deleted", WriteOperation::Put { state: json!({}) }).await;
     assert_eq!((kept(&running, "idle").await, kept(&running, "deleted").await), ((21, 24), (6, 7)));
 }
 
 #[tokio::test]
 async fn a_bound_that_was_lowered_is_kept_step_by_step_and_run_by_run() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for id in ["a", "b", "c", "d"] {
         change(&running, id, 250).await;
     }
-    let history = History { events_max: 10, kept: LONG };
-    let pace = Pace { page: 2, documents_max: 100, events_per_step: 50, events_max: 300 };
+    let history = HistoryRetention { events_max: 10, kept: LONG };
+    let pace = TrimPace { page: 2, documents_max: 100, events_per_step: 50, events_max: 300 };
     let at_work = running.runner(vec![trim_job_at(history, pace)]);
     let mut left = 4 * 240;
     for (events, documents) in [(300, 2), (300, 3), (300, 2), (60, 1), (0, 0)] {
@@ -114,12 +114,12 @@ async fn a_bound_that_was_lowered_is_kept_step_by_step_and_run_by_run() {
 
 #[tokio::test]
 async fn each_run_goes_on_where_the_last_ended_and_then_begins_anew() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for index in 0..7 {
         change(&running, &format!("d{index}"), 1).await;
     }
-    let pace = Pace { page: 2, documents_max: 4, ..PACE };
-    let at_work = running.runner(vec![trim_job_at(History { events_max: 1, kept: LONG }, pace)]);
+    let pace = TrimPace { page: 2, documents_max: 4, ..PACE };
+    let at_work = running.runner(vec![trim_job_at(HistoryRetention { events_max: 1, kept: LONG }, pace)]);
     assert_eq!(count(&at_work.run("history-trim", false).await, "looked"), 4);
     // Behind where it stands: not before the next time round.
     change(&running, "d0", 3).await;
@@ -133,7 +133,7 @@ async fn each_run_goes_on_where_the_last_ended_and_then_begins_anew() {
 
 #[tokio::test]
 async fn a_damaged_history_stays_as_it_is_and_keeps_no_other() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     for id in ["bad", "good"] {
         change(&running, id, 6).await;
     }
@@ -142,17 +142,17 @@ async fn a_damaged_history_stays_as_it_is_and_keeps_no_other() {
         conn.execute(sql, []).map_err(sql_error)
     };
     assert_eq!(running.engine.rows(spoil).await.unwrap(), 1);
-    let at_work = running.runner(vec![trim_job(History { events_max: 2, kept: LONG })]);
+    let at_work = running.runner(vec![trim_job(HistoryRetention { events_max: 2, kept: LONG })]);
     let record = at_work.run("history-trim", false).await;
     assert_eq!((count(&record, "documents"), count(&record, "failed"), count(&record, "events")), (2, 1, 4));
     assert_eq!(kept(&running, "good").await, (5, 6));
-    let bad = running.reads.ask(|reader| Ok(reader.storage_statistics(&named("bad"))?.unwrap().events)).await.unwrap();
+    let bad = running.reads.read(|reader| Ok(reader.storage_statistics(&named("bad"))?.unwrap().events)).await.unwrap();
     assert_eq!(bad, 6);
 }
 
 #[tokio::test]
 async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     change(&running, "a", 200).await;
     let wal = running.directory.path().join("rejoin.db-wal");
     assert!(wal.metadata().unwrap().len() > 0);
@@ -166,7 +166,7 @@ async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() 
             held.recv_timeout(Duration::from_secs(20)).unwrap();
             Ok(())
         };
-        reads.ask(move |reader| reader.rows(hold)).await.unwrap();
+        reads.read(move |reader| reader.rows(hold)).await.unwrap();
     });
     tokio::task::spawn_blocking(move || begins.recv_timeout(Duration::from_secs(20)).unwrap()).await.unwrap();
     change(&running, "a", 210).await;
@@ -187,13 +187,13 @@ async fn the_wal_is_emptied_at_a_quiet_moment_and_not_while_somebody_reads_it() 
 
 #[tokio::test]
 async fn it_is_done_under_a_load_that_never_pauses_and_refused_while_storage_fails() {
-    let running = Arc::new(Running::start(Some(256)));
+    let running = Arc::new(RunningRunner::start(Some(256)));
     let load: Vec<_> = (0..4)
         .map(|index| {
             let running = Arc::clone(&running);
             tokio::spawn(async move {
                 loop {
-                    write(&running, &format!("d{index}"), Operation::Put { state: json!({}) }).await;
+                    write(&running, &format!("d{index}"), WriteOperation::Put { state: json!({}) }).await;
                 }
             })
         })

@@ -7,7 +7,7 @@ use crate::base::ids::UserId;
 
 /// Whose bucket it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Identity {
+pub enum BucketOwner {
     /// The owner of the server.
     Owner,
     /// A user, on whatever device.
@@ -16,7 +16,7 @@ pub enum Identity {
     Address(IpAddr),
 }
 
-impl Identity {
+impl BucketOwner {
     /// Reads what [`Display`](fmt::Display) writes.
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':') {
@@ -28,7 +28,7 @@ impl Identity {
     }
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for BucketOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Owner => f.write_str("owner"),
@@ -45,12 +45,12 @@ mod tests {
 
     #[test]
     fn identities_are_read_as_they_are_written() {
-        let user = Identity::User(UserId::new("alice").unwrap());
-        for identity in [Identity::Owner, user, Identity::Address("fd7a::1".parse().unwrap())] {
-            assert_eq!(Identity::parse(&identity.to_string()), Some(identity));
+        let user = BucketOwner::User(UserId::new("alice").unwrap());
+        for identity in [BucketOwner::Owner, user, BucketOwner::Address("fd7a::1".parse().unwrap())] {
+            assert_eq!(BucketOwner::parse(&identity.to_string()), Some(identity));
         }
         for text in ["", "alice", "user:", "user:a b", "address:x", "owner:x"] {
-            assert_eq!(Identity::parse(text), None, "{text}");
+            assert_eq!(BucketOwner::parse(text), None, "{text}");
         }
     }
 }

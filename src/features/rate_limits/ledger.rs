@@ -12,7 +12,7 @@ use std::hash::BuildHasher;
 
 use parking_lot::Mutex;
 
-use super::identity::Identity;
+use super::identity::BucketOwner;
 use super::rules::Limit;
 use super::rules::bucket::{Bucket, Taken};
 use crate::base::clock::Timestamp;
@@ -24,14 +24,14 @@ const ROOM: usize = 8;
 
 /// How much is kept in memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct LedgerBounds {
     /// Identities of which something is known.
     pub identities_max: usize,
     /// Buckets that are not full, of all identities.
     pub buckets_max: usize,
 }
 
-impl Default for Bounds {
+impl Default for LedgerBounds {
     /// What takes some 20 MB.
     fn default() -> Self {
         Self { identities_max: 50_000, buckets_max: 100_000 }
@@ -43,14 +43,14 @@ pub(crate) type BucketScope = u32;
 
 /// Requests by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RequestTally {
     pub allowed: u64,
     /// Those that were refused.
     pub limited: u64,
 }
 
-impl Tally {
-    /// LimitCounts requests that had the same end.
+impl RequestTally {
+    /// Counts requests that had the same end.
     pub(crate) fn count(&mut self, requests: u32, allowed: bool) {
         *(if allowed { &mut self.allowed } else { &mut self.limited }) += u64::from(requests);
     }
@@ -64,7 +64,7 @@ impl Tally {
 
 /// A bucket of somebody.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct HeldBucket {
     scope: BucketScope,
     bucket: Bucket,
     full_at: Timestamp,
@@ -75,7 +75,7 @@ struct Held {
 /// What is known of an identity.
 #[derive(Debug, Default)]
 struct Account {
-    tally: Tally,
+    tally: RequestTally,
     last_limited: Option<Timestamp>,
     buckets: Buckets,
 }
@@ -84,16 +84,16 @@ struct Account {
 /// without another look into memory.
 #[derive(Debug, Default)]
 struct Buckets {
-    first: Option<Held>,
-    more: Vec<Held>,
+    first: Option<HeldBucket>,
+    more: Vec<HeldBucket>,
 }
 
 impl Buckets {
-    fn iter(&self) -> impl Iterator<Item = &Held> {
+    fn iter(&self) -> impl Iterator<Item = &HeldBucket> {
         self.first.iter().chain(&self.more)
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut HeldBucket> {
         self.first.iter_mut().chain(&mut self.more)
     }
 
@@ -101,11 +101,11 @@ impl Buckets {
         usize::from(self.first.is_some()) + self.more.len()
     }
 
-    fn push(&mut self, held: Held) {
+    fn push(&mut self, held: HeldBucket) {
         if self.first.is_none() { self.first = Some(held) } else { self.more.push(held) }
     }
 
-    fn retain(&mut self, keep: impl Fn(&Held) -> bool) {
+    fn retain(&mut self, keep: impl Fn(&HeldBucket) -> bool) {
         self.first = self.first.take().filter(&keep);
         self.more.retain(keep);
         if self.first.is_none() {
@@ -119,17 +119,17 @@ impl Buckets {
 
 #[derive(Debug, Default)]
 struct Shard {
-    accounts: HashMap<Identity, Account>,
+    accounts: HashMap<BucketOwner, Account>,
     /// Buckets of all its accounts.
     held: usize,
-    tally: Tally,
+    tally: RequestTally,
 }
 
 #[derive(Debug)]
 pub struct Ledger {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    bounds: Bounds,
+    bounds: LedgerBounds,
 }
 
 /// What became of a request for a token, and whether the bucket should be stored soon.
@@ -152,8 +152,8 @@ pub(crate) struct BucketRequest {
 
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saved {
-    pub identity: Identity,
+pub struct SavedBucket {
+    pub identity: BucketOwner,
     pub scope: BucketScope,
     pub bucket: Bucket,
     /// When it is full.
@@ -162,16 +162,16 @@ pub struct Saved {
 
 /// What was counted of one identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
-    pub identity: Identity,
-    pub tally: Tally,
+pub struct IdentityTally {
+    pub identity: BucketOwner,
+    pub tally: RequestTally,
     /// When they were last refused.
     pub last_limited: Option<Timestamp>,
 }
 
 /// How much is in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Size {
+pub struct LedgerSize {
     pub identities: usize,
     pub buckets: usize,
     /// Of these, those that have yet to be stored.
@@ -179,20 +179,21 @@ pub struct Size {
 }
 
 impl Ledger {
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(bounds: LedgerBounds) -> Self {
         let of_one = |count: usize| count.div_ceil(SHARDS).max(ROOM);
-        let bounds = Bounds { identities_max: of_one(bounds.identities_max), buckets_max: of_one(bounds.buckets_max) };
+        let bounds =
+            LedgerBounds { identities_max: of_one(bounds.identities_max), buckets_max: of_one(bounds.buckets_max) };
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new(), bounds }
     }
 
-    fn with<T>(&self, identity: &Identity, act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
+    fn with<T>(&self, identity: &BucketOwner, act: impl FnOnce(&mut Shard) -> T) -> Option<T> {
         // The high bits; the maps go by the low ones and a hasher of their own.
         let index = usize::try_from(self.hasher.hash_one(identity) >> 32).unwrap_or(0) % SHARDS;
         self.shards.get(index).map(|shard| act(&mut shard.lock()))
     }
 
     /// Takes a token from a bucket, which is full if it is not known.
-    pub fn take(&self, identity: &Identity, scope: BucketScope, limit: &Limit, now: Timestamp) -> LedgerOutcome {
+    pub fn take(&self, identity: &BucketOwner, scope: BucketScope, limit: &Limit, now: Timestamp) -> LedgerOutcome {
         let wanted = BucketRequest { scope, limit: *limit, tokens: 1 };
         let outcome = self.with(identity, |shard| shard.take(identity, &wanted, now, &self.bounds));
         outcome.unwrap_or_else(|| LedgerOutcome { taken: Bucket::full(limit, now).take(limit, now), urgent: false })
@@ -202,7 +203,7 @@ impl Ledger {
     /// soon. Error: the place of the first that lacks tokens, and when it has them.
     pub(crate) fn take_all(
         &self,
-        identity: &Identity,
+        identity: &BucketOwner,
         wanted: &[BucketRequest],
         now: Timestamp,
     ) -> Result<bool, (usize, Taken)> {
@@ -210,8 +211,14 @@ impl Ledger {
         self.with(identity, |shard| shard.take_all(identity, wanted, now, &self.bounds)).unwrap_or(Ok(false))
     }
 
+    /// What is in a bucket, from which nothing is taken.
+    pub(crate) fn present(&self, identity: &BucketOwner, scope: BucketScope, limit: &Limit, now: Timestamp) -> Taken {
+        let bucket = self.with(identity, |shard| shard.bucket(identity, scope)).flatten();
+        bucket.unwrap_or_else(|| Bucket::full(limit, now)).take_several(limit, 0, now)
+    }
+
     /// Gives back a token that was taken from a bucket. One that is not known is full.
-    pub(crate) fn give_back(&self, identity: &Identity, scope: BucketScope, limit: &Limit, now: Timestamp) {
+    pub(crate) fn give_back(&self, identity: &BucketOwner, scope: BucketScope, limit: &Limit, now: Timestamp) {
         self.with(identity, |shard| {
             let account = shard.accounts.get_mut(identity);
             let held = account.and_then(|account| account.buckets.iter_mut().find(|held| held.scope == scope));
@@ -224,17 +231,17 @@ impl Ledger {
     }
 
     /// Puts back a bucket that was stored.
-    pub fn restore(&self, saved: Saved, now: Timestamp) {
+    pub fn restore(&self, saved: SavedBucket, now: Timestamp) {
         self.with(&saved.identity.clone(), |shard| {
-            let Saved { identity, scope, bucket, full_at } = saved;
-            let held = Held { scope, bucket, full_at, unsaved: false };
+            let SavedBucket { identity, scope, bucket, full_at } = saved;
+            let held = HeldBucket { scope, bucket, full_at, unsaved: false };
             shard.put(&identity, held, now, &self.bounds);
         });
     }
 
     /// Forgets full buckets, and returns at most `most` of those that are not stored as they are and will not be full
     /// before `horizon`. They count as stored from now on.
-    pub fn unsaved(&self, now: Timestamp, horizon: Timestamp, most: usize) -> Vec<Saved> {
+    pub fn unsaved(&self, now: Timestamp, horizon: Timestamp, most: usize) -> Vec<SavedBucket> {
         let mut found = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock();
@@ -243,9 +250,9 @@ impl Ledger {
                 for held in account.buckets.iter_mut().filter(|held| held.unsaved) {
                     if found.len() < most {
                         held.unsaved = false;
-                        let Held { scope, bucket, full_at, .. } = *held;
+                        let HeldBucket { scope, bucket, full_at, .. } = *held;
                         if full_at > horizon {
-                            found.push(Saved { identity: identity.clone(), scope, bucket, full_at });
+                            found.push(SavedBucket { identity: identity.clone(), scope, bucket, full_at });
                         }
                     }
                 }
@@ -255,7 +262,7 @@ impl Ledger {
     }
 
     /// Takes back that these were stored.
-    pub fn mark_unsaved(&self, buckets: &[Saved]) {
+    pub fn mark_unsaved(&self, buckets: &[SavedBucket]) {
         for saved in buckets {
             self.with(&saved.identity, |shard| {
                 let account = shard.accounts.get_mut(&saved.identity);
@@ -266,22 +273,22 @@ impl Ledger {
     }
 
     /// Forgets the buckets of a limit that is no more.
-    pub fn forget(&self, scope: BucketScope) {
+    pub fn drop_limit(&self, scope: BucketScope) {
         for shard in &self.shards {
             shard.lock().retain(|held| held.scope != scope);
         }
     }
 
     /// What was counted of all, those included who are forgotten.
-    pub fn total(&self) -> Tally {
-        let mut total = Tally::default();
+    pub fn total(&self) -> RequestTally {
+        let mut total = RequestTally::default();
         self.shards.iter().for_each(|shard| total.add(shard.lock().tally));
         total
     }
 
     /// How much is in memory.
-    pub fn size(&self) -> Size {
-        let mut size = Size::default();
+    pub fn size(&self) -> LedgerSize {
+        let mut size = LedgerSize::default();
         for shard in &self.shards {
             let shard = shard.lock();
             size.identities += shard.accounts.len();
@@ -292,13 +299,13 @@ impl Ledger {
     }
 
     /// The `most` identities with the most requests, or the most refused ones.
-    pub fn top(&self, most: usize, by: fn(&Tally) -> u64) -> Vec<Counted> {
-        let mut found: Vec<Counted> = Vec::new();
-        let order = |counted: &Counted| (Reverse(by(&counted.tally)), counted.identity.clone());
+    pub fn top(&self, most: usize, by: fn(&RequestTally) -> u64) -> Vec<IdentityTally> {
+        let mut found: Vec<IdentityTally> = Vec::new();
+        let order = |counted: &IdentityTally| (Reverse(by(&counted.tally)), counted.identity.clone());
         for shard in &self.shards {
             let shard = shard.lock();
             let counted = shard.accounts.iter().filter(|(_, account)| by(&account.tally) > 0);
-            found.extend(counted.map(|(identity, account)| Counted {
+            found.extend(counted.map(|(identity, account)| IdentityTally {
                 identity: identity.clone(),
                 tally: account.tally,
                 last_limited: account.last_limited,
@@ -340,12 +347,18 @@ impl Account {
 }
 
 impl Shard {
-    fn take(&mut self, identity: &Identity, wanted: &BucketRequest, now: Timestamp, bounds: &Bounds) -> LedgerOutcome {
+    fn take(
+        &mut self,
+        identity: &BucketOwner,
+        wanted: &BucketRequest,
+        now: Timestamp,
+        bounds: &LedgerBounds,
+    ) -> LedgerOutcome {
         let mut outcome = self.take_known(identity, wanted, now);
         let BucketRequest { scope, limit, tokens } = *wanted;
         if outcome.is_none() {
             let bucket = Bucket::full(&limit, now);
-            self.put(identity, Held { scope, bucket, full_at: now, unsaved: false }, now, bounds);
+            self.put(identity, HeldBucket { scope, bucket, full_at: now, unsaved: false }, now, bounds);
             outcome = self.take_known(identity, wanted, now);
         }
         // It was just put there.
@@ -355,22 +368,25 @@ impl Shard {
         outcome
     }
 
-    fn take_known(&mut self, identity: &Identity, wanted: &BucketRequest, now: Timestamp) -> Option<LedgerOutcome> {
+    fn take_known(&mut self, identity: &BucketOwner, wanted: &BucketRequest, now: Timestamp) -> Option<LedgerOutcome> {
         self.accounts.get_mut(identity)?.take(wanted, now)
+    }
+
+    fn bucket(&self, identity: &BucketOwner, scope: BucketScope) -> Option<Bucket> {
+        let account = self.accounts.get(identity)?;
+        account.buckets.iter().find(|held| held.scope == scope).map(|held| held.bucket)
     }
 
     /// See [`Ledger::take_all`]: all are looked at before any is taken from.
     fn take_all(
         &mut self,
-        identity: &Identity,
+        identity: &BucketOwner,
         wanted: &[BucketRequest],
         now: Timestamp,
-        bounds: &Bounds,
+        bounds: &LedgerBounds,
     ) -> Result<bool, (usize, Taken)> {
         for (place, BucketRequest { scope, limit, tokens }) in wanted.iter().enumerate() {
-            let account = self.accounts.get(identity);
-            let held = account.and_then(|account| account.buckets.iter().find(|held| held.scope == *scope));
-            let mut bucket = held.map_or_else(|| Bucket::full(limit, now), |held| held.bucket);
+            let mut bucket = self.bucket(identity, *scope).unwrap_or_else(|| Bucket::full(limit, now));
             let taken = bucket.take_several(limit, *tokens, now);
             if !taken.allowed {
                 self.tally.count(*tokens, false);
@@ -388,7 +404,7 @@ impl Shard {
         Ok(urgent)
     }
 
-    fn put(&mut self, identity: &Identity, held: Held, now: Timestamp, bounds: &Bounds) {
+    fn put(&mut self, identity: &BucketOwner, held: HeldBucket, now: Timestamp, bounds: &LedgerBounds) {
         let known = self.accounts.contains_key(identity);
         if self.held >= bounds.buckets_max || (!known && self.accounts.len() >= bounds.identities_max) {
             self.make_room(now, bounds);
@@ -403,7 +419,7 @@ impl Shard {
     }
 
     /// Forgets buckets for which `keep` is false.
-    fn retain(&mut self, keep: impl Fn(&Held) -> bool) {
+    fn retain(&mut self, keep: impl Fn(&HeldBucket) -> bool) {
         for account in self.accounts.values_mut() {
             let before = account.buckets.len();
             account.buckets.retain(&keep);
@@ -416,14 +432,14 @@ impl Shard {
     }
 
     /// See the head of this file.
-    fn make_room(&mut self, now: Timestamp, bounds: &Bounds) {
+    fn make_room(&mut self, now: Timestamp, bounds: &LedgerBounds) {
         self.forget_full(now);
         let goal = bounds.buckets_max - bounds.buckets_max / ROOM;
         if self.held > goal {
             let buckets = self.accounts.iter().flat_map(|(identity, account)| {
                 account.buckets.iter().map(move |held| (held.full_at, identity.clone(), held.scope))
             });
-            for (_, identity, scope) in least(buckets.collect(), self.held - goal) {
+            for (_, identity, scope) in smallest(buckets.collect(), self.held - goal) {
                 let Some(account) = self.accounts.get_mut(&identity) else { continue };
                 account.buckets.retain(|held| held.scope != scope);
                 self.held -= 1;
@@ -435,7 +451,7 @@ impl Shard {
             let worth = accounts.map(|(identity, account)| {
                 (account.full_at(), account.tally.limited, account.tally.allowed, identity.clone())
             });
-            for (.., identity) in least(worth.collect(), self.accounts.len() - goal) {
+            for (.., identity) in smallest(worth.collect(), self.accounts.len() - goal) {
                 let gone = self.accounts.remove(&identity);
                 self.held -= gone.map_or(0, |account| account.buckets.len());
             }
@@ -444,7 +460,7 @@ impl Shard {
 }
 
 /// The `count` least of `items`, in no order.
-fn least<T: Ord>(mut items: Vec<T>, count: usize) -> Vec<T> {
+fn smallest<T: Ord>(mut items: Vec<T>, count: usize) -> Vec<T> {
     if count < items.len() {
         items.select_nth_unstable(count);
         items.truncate(count);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use parking_lot::RwLock;
 
-use super::identity::Identity;
-use super::ledger::{Bounds, BucketRequest, BucketScope, Ledger, LedgerOutcome, Tally};
+use super::identity::BucketOwner;
+use super::ledger::{BucketRequest, BucketScope, Ledger, LedgerBounds, LedgerOutcome, RequestTally};
 use super::rules::matching::{Rule, RuleSet, Verb};
 use super::rules::{DEFAULT_NAME, Limit, USER_NAME, UserLimit, rule_scope};
 use crate::base::clock::Timestamp;
@@ -50,8 +50,8 @@ impl LimitCounts {
         counter.fetch_add(requests.into(), Ordering::Relaxed);
     }
 
-    fn tally(&self) -> Tally {
-        Tally { allowed: self.allowed.load(Ordering::Relaxed), limited: self.limited.load(Ordering::Relaxed) }
+    fn tally(&self) -> RequestTally {
+        RequestTally { allowed: self.allowed.load(Ordering::Relaxed), limited: self.limited.load(Ordering::Relaxed) }
     }
 }
 
@@ -79,7 +79,7 @@ struct AppliedLimits {
 }
 
 #[derive(Debug)]
-pub struct Decision {
+pub struct LimitDecision {
     /// The limit that applied.
     pub policy: Arc<AppliedLimit>,
     /// What became of the request.
@@ -94,7 +94,7 @@ pub struct LimitTally {
     /// The rule's id, if it is one's.
     pub id: Option<String>,
     /// The requests to which it applied.
-    pub tally: Tally,
+    pub tally: RequestTally,
 }
 
 /// A limit that has too few tokens for several calls at once.
@@ -119,7 +119,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// One with the default limit alone.
-    pub fn new(default: Limit, bounds: Bounds) -> Self {
+    pub fn new(default: Limit, bounds: LedgerBounds) -> Self {
         let default = Arc::new(AppliedLimit::new(DEFAULT_NAME, default, DEFAULT_SCOPE, Arc::default()));
         let policies = AppliedLimits {
             default,
@@ -133,11 +133,24 @@ impl Limiter {
     }
 
     /// Takes a token for a request to `path`, which is as it was sent, without the query.
-    pub fn decide(&self, identity: &Identity, verb: Option<Verb>, path: &str, now: Timestamp) -> Decision {
-        let policy = Arc::clone(self.policies.read().applying(identity, verb, path));
+    pub fn decide(&self, identity: &BucketOwner, verb: Option<Verb>, path: &str, now: Timestamp) -> LimitDecision {
+        let policy = Arc::clone(self.policies.read().find_limit(identity, verb, path));
         let outcome = self.ledger.take(identity, policy.scope, &policy.limit, now);
         policy.counts.count(1, outcome.taken.allowed);
-        Decision { policy, outcome }
+        LimitDecision { policy, outcome }
+    }
+
+    /// What [`decide`](Self::decide) goes by, without taking anything.
+    pub(crate) fn present(
+        &self,
+        identity: &BucketOwner,
+        verb: Option<Verb>,
+        path: &str,
+        now: Timestamp,
+    ) -> LimitDecision {
+        let policy = Arc::clone(self.policies.read().find_limit(identity, verb, path));
+        let taken = self.ledger.present(identity, policy.scope, &policy.limit, now);
+        LimitDecision { policy, outcome: LedgerOutcome { taken, urgent: false } }
     }
 
     /// Takes a token for each of these calls, which somebody sends in one request, or none at all: then the one that
@@ -146,7 +159,7 @@ impl Limiter {
     /// whether a bucket should be stored soon.
     pub(crate) fn decide_all(
         &self,
-        identity: &Identity,
+        identity: &BucketOwner,
         request: (Option<Verb>, &str),
         calls: &[(Option<Verb>, &str)],
         now: Timestamp,
@@ -155,7 +168,7 @@ impl Limiter {
         let of_request = {
             let policies = self.policies.read();
             for (verb, path) in calls {
-                let policy = policies.applying(identity, *verb, path);
+                let policy = policies.find_limit(identity, *verb, path);
                 match due.iter_mut().find(|(known, _)| known.scope == policy.scope) {
                     _ if policy.scope == DEFAULT_SCOPE => {}
                     Some((_, count)) => *count += 1,
@@ -163,7 +176,7 @@ impl Limiter {
                 }
             }
             let (verb, path) = request;
-            Arc::clone(policies.applying(identity, verb, path))
+            Arc::clone(policies.find_limit(identity, verb, path))
         };
         let decided = self.take_due(identity, &of_request, &due, now);
         if decided.is_err() {
@@ -175,7 +188,7 @@ impl Limiter {
     /// Takes so many tokens from the bucket of each limit, or none at all. `of_request` has given one already.
     fn take_due(
         &self,
-        identity: &Identity,
+        identity: &BucketOwner,
         of_request: &AppliedLimit,
         due: &[(Arc<AppliedLimit>, u32)],
         now: Timestamp,
@@ -258,7 +271,7 @@ impl Limiter {
         let gone = policies.of_rules.iter().map(|policy| policy.scope);
         let gone: Vec<_> = gone.filter(|scope| of_rules.iter().all(|policy| policy.scope != *scope)).collect();
         (policies.book, policies.of_rules, policies.next_scope) = (book, of_rules, next_scope);
-        gone.into_iter().for_each(|scope| self.ledger.forget(scope));
+        gone.into_iter().for_each(|scope| self.ledger.drop_limit(scope));
     }
 
     /// Users' own limits, by user.
@@ -315,8 +328,8 @@ impl Limiter {
 }
 
 impl AppliedLimits {
-    fn applying(&self, identity: &Identity, verb: Option<Verb>, path: &str) -> &Arc<AppliedLimit> {
-        if let Identity::User(user) = identity
+    fn find_limit(&self, identity: &BucketOwner, verb: Option<Verb>, path: &str) -> &Arc<AppliedLimit> {
+        if let BucketOwner::User(user) = identity
             && !self.users.is_empty()
             && let Some((_, policy)) = self.users.get(user)
         {
@@ -340,7 +353,7 @@ fn sorted(mut users: Vec<(UserId, UserLimit)>) -> Vec<(UserId, UserLimit)> {
     users
 }
 
-impl Decision {
+impl LimitDecision {
     /// What `RateLimit` says: how many requests are left, and in how many seconds there is one more.
     pub fn header(&self) -> HeaderValue {
         let mut text = String::with_capacity(self.policy.quoted.len() + 24);

@@ -28,7 +28,7 @@ pub(crate) const FEATURE: FeatureDefinition =
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let RateLimitOptions { capacity, refill, window_seconds, administrators } = context.options.get();
     let default = rules::Limit { capacity, refill, window_seconds };
-    let (options, api) = (service::Options { default, administrators }, context.api);
+    let (options, api) = (service::RateLimitSettings { default, administrators }, context.api);
     let limits = RateLimits::open(
         options,
         context.reader,

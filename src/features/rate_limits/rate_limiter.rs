@@ -3,12 +3,11 @@
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
-use super::identity::Identity;
-use super::limiter::{Decision, Shortage, whole_seconds};
+use super::identity::BucketOwner;
+use super::limiter::{LimitDecision, Shortage, whole_seconds};
 use super::rules::matching::Verb;
 use super::service::RateLimits;
-use crate::base::error::{Error, Kind, Result};
-use crate::document::visibility::Viewer;
+use crate::base::error::{Error, Kind};
 use crate::http::request::caller::{Caller, Peer};
 use crate::http::server::rate_limit::{RateLimitDecision, RateLimiter};
 
@@ -27,19 +26,21 @@ impl RateLimiter for RateLimits {
         RateLimitDecision { headers: headers(&decision), refused: refusal(&decision) }
     }
 
-    fn check_calls(&self, caller: &Caller, request: (&Method, &str), calls: &[(Method, String)]) -> Result<()> {
+    fn check_calls(&self, caller: &Caller, request: (&Method, &str), calls: &[(Method, String)]) -> RateLimitDecision {
         if self.exempts(Some(caller)) {
-            return Ok(());
+            return RateLimitDecision::default();
         }
         let calls: Vec<_> =
             calls.iter().map(|(method, path)| (Verb::of_request(method.as_str()), path.as_str())).collect();
         let request = (Verb::of_request(request.0.as_str()), request.1);
-        self.decide_all(&identity(&caller.peer, Some(caller)), request, &calls).map_err(|shortage| told(&shortage))
+        let identity = identity(&caller.peer, Some(caller));
+        let refused = self.decide_all(&identity, request, &calls).err().map(|shortage| limit_error(&shortage));
+        RateLimitDecision { headers: headers(&self.present(&identity, request)), refused }
     }
 }
 
 /// The refusal of calls that are sent in one request.
-fn told(shortage: &Shortage) -> Error {
+fn limit_error(shortage: &Shortage) -> Error {
     let Shortage { policy, tokens, with_request, wait } = shortage;
     let name = &*policy.name;
     let Some(wait) = wait else {
@@ -58,19 +59,19 @@ fn told(shortage: &Shortage) -> Error {
 
 /// Whose bucket a request is taken from: a user's, on whatever device and whether a session or their machine says who
 /// they are; of those whom nobody knows, that of their address.
-fn identity(peer: &Peer, caller: Option<&Caller>) -> Identity {
-    match caller.map(|caller| &caller.viewer) {
-        Some(Viewer::Owner) => Identity::Owner,
-        Some(Viewer::User(id)) => Identity::User(id.clone()),
-        None => Identity::Address(peer.address.ip().to_canonical()),
+fn identity(peer: &Peer, caller: Option<&Caller>) -> BucketOwner {
+    match caller.map(Caller::user) {
+        Some(None) => BucketOwner::Owner,
+        Some(Some(id)) => BucketOwner::User(id.clone()),
+        None => BucketOwner::Address(peer.address.ip().to_canonical()),
     }
 }
 
-fn headers(decision: &Decision) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(decision: &LimitDecision) -> Vec<(HeaderName, HeaderValue)> {
     vec![(RATE_LIMIT, decision.header()), (RATE_LIMIT_POLICY, decision.policy.header.clone())]
 }
 
-fn refusal(decision: &Decision) -> Option<Error> {
+fn refusal(decision: &LimitDecision) -> Option<Error> {
     if decision.outcome.taken.allowed {
         return None;
     }

@@ -17,7 +17,7 @@ use crate::http::error::HttpError;
 use crate::http::idempotency::respond;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::store::IdempotentAnswer;
 
 mod configs;
@@ -34,7 +34,6 @@ pub(crate) fn router(limits: Arc<RateLimits>) -> OpenApiRouter<Api> {
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const STORED: &[K] = &[K::StorageUnavailable];
 
 problems! {
@@ -52,16 +51,17 @@ problems! {
     DropProblems: ACCESS, STORED, &[K::NotFound];
 }
 
-/// The extractor that lets only administrators on; it comes first, so that nothing else of a request is looked at.
+/// The limits, for administrators alone. This extractor comes first, so that nothing else of a request is looked at.
 /// Errors: `Unauthenticated`, `Forbidden`.
-pub(super) struct Administrator;
+pub(super) struct AdministeredLimits(pub Arc<RateLimits>);
 
-impl<S: Send + Sync> FromRequestParts<S> for Administrator {
+impl<S: Send + Sync> FromRequestParts<S> for AdministeredLimits {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         Caller::from_request_parts(parts, state).await?.require_administrator()?;
-        Ok(Self)
+        let Extension(limits) = Extension::from_request_parts(parts, state).await.map_err(Error::internal)?;
+        Ok(Self(limits))
     }
 }
 

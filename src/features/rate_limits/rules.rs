@@ -71,7 +71,7 @@ impl FieldErrors {
     }
 
     /// Keeps a value, or notes what is wrong with it.
-    pub(crate) fn take<T>(&mut self, field: &'static str, value: Result<T, String>) -> Option<T> {
+    pub(crate) fn collect<T>(&mut self, field: &'static str, value: Result<T, String>) -> Option<T> {
         value.map_err(|rule| self.add(field, rule)).ok()
     }
 
@@ -90,9 +90,9 @@ impl FieldErrors {
 impl LimitFields {
     /// The limit; what is out of range is noted.
     pub(crate) fn check(self, misfits: &mut FieldErrors) -> Option<Limit> {
-        let capacity = misfits.take("bucketCapacity", within(self.bucket_capacity, TOKENS_MAX));
-        let refill = misfits.take("refillRate", within(self.refill_rate, TOKENS_MAX));
-        let window_seconds = misfits.take("windowSeconds", within(self.window_seconds, WINDOW_SECONDS_MAX));
+        let capacity = misfits.collect("bucketCapacity", within(self.bucket_capacity, TOKENS_MAX));
+        let refill = misfits.collect("refillRate", within(self.refill_rate, TOKENS_MAX));
+        let window_seconds = misfits.collect("windowSeconds", within(self.window_seconds, WINDOW_SECONDS_MAX));
         Some(Limit { capacity: capacity?, refill: refill?, window_seconds: window_seconds? })
     }
 }

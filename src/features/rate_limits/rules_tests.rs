@@ -166,8 +166,8 @@ fn what_does_not_fit_is_named_field_by_field() {
     }
     let mut misfits = FieldErrors::default();
     LimitFields { bucket_capacity: 0, refill_rate: 0, window_seconds: 0 }.check(&mut misfits);
-    misfits.take("priority", check_priority(1001));
-    misfits.take("name", check_name("default"));
+    misfits.collect("priority", check_priority(1001));
+    misfits.collect("name", check_name("default"));
     assert_eq!(misfits.check().unwrap_err().details()["errors"].as_array().unwrap().len(), 5);
     for bad in ["", " x", "x ", "a\tb", "ü", "user", &"x".repeat(65)] {
         assert!(check_name(bad).is_err(), "{bad}");

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{sleep, timeout};
 
-use super::identity::Identity;
-use super::ledger::{Bounds, Saved};
-use super::limiter::{Decision, Limiter, Shortage};
+use super::identity::BucketOwner;
+use super::ledger::{LedgerBounds, SavedBucket};
+use super::limiter::{LimitDecision, Limiter, Shortage};
 use super::rules::matching::{Rule, Verb};
 use super::rules::{Limit, UserLimit};
 use super::sql::{self, RuleFields, StoredBucket, StoredLimits};
@@ -39,7 +39,7 @@ const SAVE_BUCKETS_MAX: usize = 5000;
 
 /// What the configuration says about limits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
+pub(crate) struct RateLimitSettings {
     /// The limit of whoever has no other.
     pub default: Limit,
     /// Whether administrators are limited too.
@@ -71,7 +71,7 @@ impl std::fmt::Debug for RateLimits {
 impl RateLimits {
     /// The limits as they are stored. Error: what is stored cannot be read.
     pub(crate) fn open(
-        options: Options,
+        options: RateLimitSettings,
         reader: &Reader,
         engine: Engine,
         clock: Arc<dyn Clock>,
@@ -80,7 +80,7 @@ impl RateLimits {
         let since = clock.now();
         let stored = reader.rows(|conn| sql::load(conn, since))?;
         let limits = Self {
-            limiter: Limiter::new(options.default, Bounds::default()),
+            limiter: Limiter::new(options.default, LedgerBounds::default()),
             since,
             administrators: options.administrators,
             clock,
@@ -99,7 +99,7 @@ impl RateLimits {
         for StoredBucket { identity, scope, bucket, full_at } in stored.buckets {
             // One without is of a limit that is no more.
             if let Some(scope) = self.limiter.scope_of(&scope) {
-                self.limiter.ledger.restore(Saved { identity, scope, bucket, full_at }, self.since);
+                self.limiter.ledger.restore(SavedBucket { identity, scope, bucket, full_at }, self.since);
             }
         }
     }
@@ -110,7 +110,7 @@ impl RateLimits {
     }
 
     /// Takes a token for a request.
-    pub(crate) fn decide(&self, identity: &Identity, verb: Option<Verb>, path: &str) -> Decision {
+    pub(crate) fn decide(&self, identity: &BucketOwner, verb: Option<Verb>, path: &str) -> LimitDecision {
         let decision = self.limiter.decide(identity, verb, path, self.clock.now());
         if decision.outcome.urgent {
             self.soon.notify_one();
@@ -122,7 +122,7 @@ impl RateLimits {
     /// even for the request.
     pub(crate) fn decide_all(
         &self,
-        identity: &Identity,
+        identity: &BucketOwner,
         request: (Option<Verb>, &str),
         calls: &[(Option<Verb>, &str)],
     ) -> std::result::Result<(), Shortage> {
@@ -130,6 +130,11 @@ impl RateLimits {
             self.soon.notify_one();
         }
         Ok(())
+    }
+
+    /// The limit of requests to a path, and what it leaves now: takes nothing.
+    pub(crate) fn present(&self, identity: &BucketOwner, (verb, path): (Option<Verb>, &str)) -> LimitDecision {
+        self.limiter.present(identity, verb, path, self.clock.now())
     }
 
     /// Gives a user who has none a limit of their own, once. Errors: `AlreadyExists`, `TooLarge`,
@@ -226,7 +231,7 @@ impl RateLimits {
     }
 
     /// Puts in force what is on disk, if that is in doubt.
-    async fn settle_doubt(&self, reads: &Reads) {
+    async fn reload_if_unknown(&self, reads: &Reads) {
         if !self.doubtful.load(Ordering::Relaxed) {
             return;
         }
@@ -235,7 +240,7 @@ impl RateLimits {
         if self.engine.rows(|_, _| Ok(())).await.is_err() {
             return;
         }
-        match reads.ask(|reader| reader.rows(sql::load_limits)).await {
+        match reads.read(|reader| reader.rows(sql::load_limits)).await {
             Ok((users, rules)) => {
                 self.limiter.set_all(users, rules);
                 self.doubtful.store(false, Ordering::Relaxed);
@@ -264,8 +269,8 @@ impl RateLimits {
         }
     }
 
-    fn row(&self, saved: &Saved) -> Option<StoredBucket> {
-        let Saved { identity, bucket, full_at, .. } = saved.clone();
+    fn row(&self, saved: &SavedBucket) -> Option<StoredBucket> {
+        let SavedBucket { identity, bucket, full_at, .. } = saved.clone();
         Some(StoredBucket { identity, scope: self.limiter.scope_name(saved.scope)?, bucket, full_at })
     }
 
@@ -276,7 +281,7 @@ impl RateLimits {
             if timeout(SAVE_EVERY, self.soon.notified()).await.is_ok() {
                 sleep(SAVE_SOON).await;
             }
-            self.settle_doubt(&reads).await;
+            self.reload_if_unknown(&reads).await;
             if let Err(error) = self.save().await {
                 tracing::debug!(%error, "buckets were not stored; they are again later");
                 sleep(SAVE_EVERY).await;

@@ -9,7 +9,8 @@ use super::*;
 use crate::base::entropy::SeededEntropy;
 use crate::features::rate_limits::rules::matching::Pattern;
 use crate::http::idempotency::StoredResponse;
-use crate::jobs::tests::running::Running;
+use crate::http::response::success::Success;
+use crate::jobs::tests::running::RunningRunner;
 
 const PATH: &str = "/api/v1/games/g1";
 
@@ -27,33 +28,33 @@ fn rule(name: &str, limit: Limit) -> RuleFields {
 }
 
 /// The limits as a server that starts now finds them.
-async fn open(running: &Running) -> Arc<RateLimits> {
+async fn open(running: &RunningRunner) -> Arc<RateLimits> {
     open_with(running, limit(3, 1, 3600)).await
 }
 
-async fn open_with(running: &Running, default: Limit) -> Arc<RateLimits> {
-    let options = Options { default, administrators: false };
+async fn open_with(running: &RunningRunner, default: Limit) -> Arc<RateLimits> {
+    let options = RateLimitSettings { default, administrators: false };
     let (engine, clock) = (running.engine.clone(), Arc::clone(&running.clock));
     let entropy = Arc::new(SeededEntropy::new(7));
-    running.reads.ask(move |reader| RateLimits::open(options, reader, engine, clock, entropy)).await.unwrap()
+    running.reads.read(move |reader| RateLimits::open(options, reader, engine, clock, entropy)).await.unwrap()
 }
 
 async fn create(limits: &Arc<RateLimits>, id: Option<&str>, fields: RuleFields) -> Result<Rule> {
     let name = fields.name.clone();
-    let once = IdempotentCall::unkeyed(|_: &Rule| StoredResponse::json(http::StatusCode::CREATED, &()));
+    let once = IdempotentCall::unkeyed(|_: &Rule| StoredResponse::json(Success::Created, &()));
     limits.create_rule(id.map(|id| DocumentId::new(id).unwrap()), fields, once).await?;
     Ok(limits.limiter.rules().into_iter().find(|rule| *rule.name == *name).unwrap())
 }
 
 /// How many of `count` requests pass at once.
 fn pass(limits: &RateLimits, id: &str, count: usize) -> usize {
-    let identity = Identity::User(user(id));
+    let identity = BucketOwner::User(user(id));
     (0..count).filter(|_| limits.decide(&identity, Some(Verb::Get), PATH).outcome.taken.allowed).count()
 }
 
-fn on_engine<T>(test: impl AsyncFnOnce(Running) -> T) -> T {
+fn on_engine<T>(test: impl AsyncFnOnce(RunningRunner) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { test(Running::start(None)).await })
+    runtime.block_on(async { test(RunningRunner::start(None)).await })
 }
 
 fn any_limit() -> impl Strategy<Value = Limit> {
@@ -100,7 +101,7 @@ proptest! {
 
 #[tokio::test]
 async fn a_restart_grants_no_free_burst() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let limits = open(&running).await;
     let rule = create(&limits, None, rule("games", limit(5, 1, 3600))).await.unwrap();
     limits.put_user(user("bob"), limit(4, 1, 60)).await.unwrap();
@@ -121,7 +122,7 @@ async fn a_restart_grants_no_free_burst() {
 
 #[tokio::test]
 async fn what_an_exhausted_bucket_has_spent_is_stored_without_being_asked_for() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let limits = open(&running).await;
     let keeper = tokio::spawn(Arc::clone(&limits).keep_saved(running.reads.clone()));
     assert_eq!(pass(&limits, "alice", 9), 3);
@@ -140,7 +141,7 @@ async fn what_an_exhausted_bucket_has_spent_is_stored_without_being_asked_for() 
 
 #[tokio::test]
 async fn rules_are_unique_by_name_and_bounded_and_keep_their_age() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let limits = open(&running).await;
     let first = create(&limits, None, rule("one", limit(1, 1, 1))).await.unwrap();
     let second = create(&limits, None, rule("two", limit(2, 2, 2))).await.unwrap();
@@ -166,7 +167,7 @@ async fn rules_are_unique_by_name_and_bounded_and_keep_their_age() {
         create(&limits, None, rule(&format!("r{number}"), limit(1, 1, 1))).await.unwrap();
     }
     assert_eq!(create(&limits, None, rule("more", limit(1, 1, 1))).await.unwrap_err().kind(), Kind::TooLarge);
-    let made = || IdempotentCall::unkeyed(|_: &UserLimit| StoredResponse::json(http::StatusCode::CREATED, &()));
+    let made = || IdempotentCall::unkeyed(|_: &UserLimit| StoredResponse::json(Success::Created, &()));
     limits.create_user(user("a"), limit(1, 1, 1), made()).await.unwrap();
     assert_eq!(limits.limiter.user(&user("a")).unwrap().limit, limit(1, 1, 1));
     let again = limits.create_user(user("a"), limit(1, 1, 1), made()).await;
@@ -177,25 +178,25 @@ async fn rules_are_unique_by_name_and_bounded_and_keep_their_age() {
 
 #[tokio::test]
 async fn a_change_that_storage_swallowed_comes_into_force_once_it_is_known_to_be_stored() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let limits = open(&running).await;
     // As it is after a commit of which nobody knows whether it took place, and which did.
     let stored = |conn: &Connection, now| sql::put_user(conn, &user("alice"), &limit(9, 1, 3600), true, now);
     running.engine.rows(stored).await.unwrap();
     assert_eq!(limits.limiter.users(), []);
-    limits.settle_doubt(&running.reads).await;
+    limits.reload_if_unknown(&running.reads).await;
     assert_eq!(limits.limiter.users(), [], "nothing is in doubt");
     limits.doubtful.store(true, Ordering::Relaxed);
-    limits.settle_doubt(&running.reads).await;
+    limits.reload_if_unknown(&running.reads).await;
     assert_eq!(limits.limiter.users()[0].1.limit, limit(9, 1, 3600));
     assert!(!limits.doubtful.load(Ordering::Relaxed));
 }
 
 #[tokio::test]
 async fn what_is_told_of_a_limit_are_structured_fields() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let limits = open(&running).await;
-    let decide = || limits.decide(&Identity::Owner, Some(Verb::Get), PATH);
+    let decide = || limits.decide(&BucketOwner::Owner, Some(Verb::Get), PATH);
     let decision = decide();
     assert_eq!(decision.policy.header, "\"default\";q=3;w=10800");
     assert_eq!(decision.header(), "\"default\";r=2;t=3600");

@@ -1,16 +1,15 @@
 //! The tables of limits and buckets. What writes runs on the engine's thread, in its transaction.
 
-use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
-use super::identity::Identity;
+use super::identity::BucketOwner;
 use super::rules::bucket::Bucket;
 use super::rules::matching::{Pattern, Rule, Verb};
 use super::rules::{FieldErrors, Limit, LimitFields, UserLimit, rule_scope};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
-use crate::store::rows::time;
+use crate::store::rows::{int, invalid_column, time};
 use crate::store::sql_error;
 
 /// Most limits of users: each costs some 300 bytes of memory. Past it: `too-large`.
@@ -33,7 +32,7 @@ pub(crate) struct StoredLimits {
 /// A bucket as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredBucket {
-    pub identity: Identity,
+    pub identity: BucketOwner,
     /// Of which limit: `default`, `user`, or `rule:` and a rule's id.
     pub scope: String,
     pub bucket: Bucket,
@@ -155,7 +154,7 @@ pub(crate) fn save_buckets(conn: &Connection, buckets: &[StoredBucket], now: Tim
     let sql = "INSERT OR REPLACE INTO rate_limit_buckets (identity, scope, spent, window_seconds, at, full_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     for StoredBucket { identity, scope, bucket, full_at } in buckets {
-        let spent = i64::try_from(bucket.spent).unwrap_or(i64::MAX);
+        let spent = int(bucket.spent);
         let times = (bucket.at.to_string(), full_at.to_string());
         execute(conn, sql, (identity.to_string(), scope, spent, bucket.window_seconds, times.0, times.1))?;
     }
@@ -194,7 +193,7 @@ fn find_rule(conn: &Connection, id: &str) -> Result<Option<Rule>> {
 
 fn user_row(row: &Row<'_>) -> rusqlite::Result<(UserId, UserLimit)> {
     let user: String = row.get(0)?;
-    let user = UserId::new(&user).map_err(|error| strange(0, error.message()))?;
+    let user = UserId::new(&user).map_err(|error| invalid_column(0, error.message()))?;
     Ok((user, UserLimit { limit: limit(row, 1)?, created_at: time(row, 4)?, updated_at: time(row, 5)? }))
 }
 
@@ -205,8 +204,8 @@ fn rule(row: &Row<'_>) -> rusqlite::Result<Rule> {
         number: row.get(0)?,
         id: id.into(),
         name: name.into(),
-        pattern: Pattern::parse(&pattern).map_err(|rule| strange(3, &rule))?,
-        method: method.map(|text| Verb::parse(&text)).transpose().map_err(|rule| strange(4, &rule))?,
+        pattern: Pattern::parse(&pattern).map_err(|rule| invalid_column(3, rule))?,
+        method: method.map(|text| Verb::parse(&text)).transpose().map_err(|rule| invalid_column(4, rule))?,
         priority: row.get(5)?,
         limit: limit(row, 6)?,
         created_at: time(row, 9)?,
@@ -217,10 +216,10 @@ fn rule(row: &Row<'_>) -> rusqlite::Result<Rule> {
 fn bucket(row: &Row<'_>) -> rusqlite::Result<StoredBucket> {
     let (identity, spent): (String, i64) = (row.get(0)?, row.get(2)?);
     Ok(StoredBucket {
-        identity: Identity::parse(&identity).ok_or_else(|| strange(0, "not an identity"))?,
+        identity: BucketOwner::parse(&identity).ok_or_else(|| invalid_column(0, "not an identity"))?,
         scope: row.get(1)?,
         bucket: Bucket {
-            spent: u64::try_from(spent).map_err(|_| strange(2, "less than nothing"))?,
+            spent: u64::try_from(spent).map_err(|_| invalid_column(2, "less than nothing"))?,
             window_seconds: row.get(3)?,
             at: time(row, 4)?,
         },
@@ -232,10 +231,5 @@ fn bucket(row: &Row<'_>) -> rusqlite::Result<StoredBucket> {
 fn limit(row: &Row<'_>, first: usize) -> rusqlite::Result<Limit> {
     let (bucket_capacity, refill_rate, window_seconds) = (row.get(first)?, row.get(first + 1)?, row.get(first + 2)?);
     let fields = LimitFields { bucket_capacity, refill_rate, window_seconds };
-    fields.check(&mut FieldErrors::default()).ok_or_else(|| strange(first, "not a limit"))
-}
-
-/// A column that cannot have been written by us.
-fn strange(column: usize, what: &str) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.into())
+    fields.check(&mut FieldErrors::default()).ok_or_else(|| invalid_column(first, "not a limit"))
 }

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::external::is_own;
-use super::verdict::{Counts, Details, Difference, Status, Verdict};
+use super::verdict::{Details, Difference, Verdict, VerdictCounts, VerdictStatus};
 use crate::base::clock::Timestamp;
 use crate::base::entropy::Entropy;
 
 /// What was done to come to a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Action {
+pub(crate) enum AuditAction {
     /// Both sides were compared, or it was looked whether a report is overdue.
     Compare,
     /// What is on disk was read and hashed again.
@@ -25,7 +25,7 @@ pub(crate) enum Action {
     Report,
 }
 
-impl Action {
+impl AuditAction {
     /// As it is written in rows and on the wire.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -44,9 +44,9 @@ impl Action {
 
 /// Names a start of the server: random, so that ids of a server whose file was put back are told from ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Run(String);
+pub(crate) struct ServerRun(String);
 
-impl Run {
+impl ServerRun {
     pub(crate) fn new(entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; 4];
         entropy.fill(&mut bytes);
@@ -63,7 +63,7 @@ impl Run {
 pub(crate) struct EventId {
     /// Its place among all.
     pub seq: u64,
-    pub run: Run,
+    pub run: ServerRun,
 }
 
 impl EventId {
@@ -75,7 +75,7 @@ impl EventId {
         let fits = digits(seq) && run.len() == 8 && hex(run);
         // What does not fit into the column was never given.
         let seq = seq.parse().ok().filter(|seq| i64::try_from(*seq).is_ok())?;
-        fits.then(|| Self { seq, run: Run(run.to_owned()) })
+        fits.then(|| Self { seq, run: ServerRun(run.to_owned()) })
     }
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for EventId {
 
 /// How much of a verdict a reader is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Detail {
+pub(crate) enum DetailLevel {
     /// All of it: for administrators.
     Whole,
     /// Everything but which documents it is about, which the reader may have no right to know of.
@@ -96,12 +96,12 @@ pub(crate) enum Detail {
 
 /// A row of the audit, which is also what the stream tells.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct AuditEntry {
     /// The place of the last comparison that it tells of.
     pub seq: u64,
     /// The id of the same.
     pub event_id: String,
-    pub action: Action,
+    pub action: AuditAction,
     /// When the verdict was last found.
     pub at: Timestamp,
     /// When it was first found, alike and without another between.
@@ -110,17 +110,17 @@ pub(crate) struct Entry {
     pub verdict: Verdict,
 }
 
-impl Entry {
+impl AuditEntry {
     /// An entry of its own for a verdict.
-    pub(crate) fn new(id: &EventId, action: Action, at: Timestamp, verdict: Verdict) -> Self {
+    pub(crate) fn new(id: &EventId, action: AuditAction, at: Timestamp, verdict: Verdict) -> Self {
         Self { seq: id.seq, event_id: id.to_string(), action, at, first_at: at, count: 1, verdict }
     }
 
     /// Whether `verdict`, come to by `action`, is this one again, so that one row tells of both.
-    pub(crate) fn tells_of(&self, action: Action, verdict: &Verdict) -> bool {
+    pub(crate) fn is_repeat(&self, action: AuditAction, verdict: &Verdict) -> bool {
         let known = &self.verdict;
         let plain = |verdict: &Verdict| {
-            verdict.status == Status::Verified && verdict.details.is_none() && verdict.documents.is_empty()
+            verdict.status == VerdictStatus::Verified && verdict.details.is_none() && verdict.documents.is_empty()
         };
         self.action == action
             && plain(known)
@@ -130,10 +130,10 @@ impl Entry {
     }
 
     /// What of it is told with this detail. Of an outside service it is all: the job ids in its reports are its own.
-    pub(crate) fn limited_to(&self, detail: Detail) -> Cow<'_, Self> {
+    pub(crate) fn limited_to(&self, detail: DetailLevel) -> Cow<'_, Self> {
         let Verdict { service, documents, details, .. } = &self.verdict;
         let names = !documents.is_empty() || details.as_ref().is_some_and(|told| !told.missing_job_ids.is_empty());
-        if detail == Detail::Whole || !names || !is_own(service) {
+        if detail == DetailLevel::Whole || !names || !is_own(service) {
             return Cow::Borrowed(self);
         }
         let mut limited = self.clone();
@@ -145,26 +145,26 @@ impl Entry {
     }
 
     /// As it goes out on a stream with this detail.
-    pub(crate) fn frame(&self, detail: Detail) -> Bytes {
+    pub(crate) fn frame(&self, detail: DetailLevel) -> Bytes {
         // Strings, finite numbers and trees of them always serialise.
         let data = serde_json::to_string(&*self.limited_to(detail)).unwrap_or_default();
         Bytes::from(format!("id: {}\nevent: reconciliation.update\ndata: {data}\n\n", self.event_id))
     }
 }
 
-/// See [`Entry`]: the members of an update.
+/// See [`AuditEntry`]: the members of an update.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Data<'a> {
+struct UpdateData<'a> {
     event_id: &'a str,
     service: &'a str,
-    status: Status,
-    counts: &'a Counts,
+    status: VerdictStatus,
+    counts: &'a VerdictCounts,
     checksum: &'a str,
     latency_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     discrepancy_details: Option<&'a Details>,
-    action: Action,
+    action: AuditAction,
     at: Timestamp,
     first_at: Timestamp,
     count: u64,
@@ -173,13 +173,13 @@ struct Data<'a> {
     all_since: Option<Timestamp>,
 }
 
-impl Serialize for Entry {
+impl Serialize for AuditEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let verdict = &self.verdict;
         let none = Details::default();
-        let always = (verdict.status == Status::Discrepancy).then_some(&none);
+        let always = (verdict.status == VerdictStatus::Discrepancy).then_some(&none);
         let latency_ms = if verdict.latency_ms.is_finite() { verdict.latency_ms } else { 0.0 };
-        let data = Data {
+        let data = UpdateData {
             event_id: &self.event_id,
             service: &verdict.service,
             status: verdict.status,
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_event_id_is_read_as_it_is_written_and_nothing_else_is_one() {
-        let id = EventId { seq: 42, run: Run::new(&SeededEntropy::new(7)) };
+        let id = EventId { seq: 42, run: ServerRun::new(&SeededEntropy::new(7)) };
         assert_eq!(EventId::parse(&id.to_string()), Some(id));
         let bad =
             ["", "0", "42", "42-", "-1", "42-0123456", "42-0123456G", "42-012345678", "+4-01234567", " 4-01234567"];
@@ -222,7 +222,7 @@ mod tests {
         let verdict = |status, details| Verdict {
             service: "log".into(),
             status,
-            counts: Counts::from([("events".into(), 3_u32.into())]),
+            counts: VerdictCounts::from([("events".into(), 3_u32.into())]),
             checksum: "c".into(),
             latency_ms: 0.5,
             details,
@@ -231,8 +231,8 @@ mod tests {
             all_since: None,
         };
         let told = |status, details| {
-            let id = EventId { seq: 1, run: Run("01234567".into()) };
-            let entry = Entry::new(&id, Action::Compare, Timestamp::from_millis(0), verdict(status, details));
+            let id = EventId { seq: 1, run: ServerRun("01234567".into()) };
+            let entry = AuditEntry::new(&id, AuditAction::Compare, Timestamp::from_millis(0), verdict(status, details));
             serde_json::to_value(entry).unwrap()
         };
         let whole = serde_json::json!({
@@ -241,10 +241,10 @@ mod tests {
             "firstAt": "1970-01-01T00:00:00.000Z", "count": 1, "documents": [], "compared": ["changes", "rows"],
             "allSince": null
         });
-        assert_eq!(told(Status::Verified, None), whole);
+        assert_eq!(told(VerdictStatus::Verified, None), whole);
         let empty = serde_json::json!({ "expected": {}, "actual": {}, "missingJobIds": [] });
-        assert_eq!(told(Status::Discrepancy, None).get("discrepancyDetails"), Some(&empty));
-        assert_eq!(told(Status::Stale, None).get("discrepancyDetails"), None);
-        assert_eq!(told(Status::Stale, Some(Details::default())).get("discrepancyDetails"), Some(&empty));
+        assert_eq!(told(VerdictStatus::Discrepancy, None).get("discrepancyDetails"), Some(&empty));
+        assert_eq!(told(VerdictStatus::Stale, None).get("discrepancyDetails"), None);
+        assert_eq!(told(VerdictStatus::Stale, Some(Details::default())).get("discrepancyDetails"), Some(&empty));
     }
 }

@@ -12,7 +12,7 @@ use crate::features::reconciliation::limits::{
     OUTSIDE_NAME_LENGTH_MAX, REPORT_AHEAD_MAX, REPORT_COUNT_NAME_LENGTH_MAX, REPORT_COUNTS_MAX,
     REPORT_JOB_ID_LENGTH_MAX, REPORT_JOB_IDS_MAX,
 };
-use crate::features::reconciliation::verdict::{Compared, Counts, Details, Status, Verdict};
+use crate::features::reconciliation::verdict::{Compared, Details, Verdict, VerdictCounts, VerdictStatus};
 
 /// Shortest and longest time between two reports, seconds.
 pub(crate) const REPORT_EVERY_SECONDS: std::ops::RangeInclusive<u32> = 1..=86_400;
@@ -46,7 +46,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 
 /// A service that reports.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Service {
+pub(crate) struct ExternalService {
     pub name: String,
     /// How long it may be silent.
     pub report_every: Duration,
@@ -63,7 +63,7 @@ pub(crate) struct Service {
     pub verdict: Option<Verdict>,
 }
 
-impl Service {
+impl ExternalService {
     /// When the next report is overdue.
     pub(crate) fn deadline(&self) -> Timestamp {
         let since = self.received_at.unwrap_or(self.created_at);
@@ -72,16 +72,16 @@ impl Service {
     }
 
     /// What is known of it at `now`. `None`: it has not reported yet, and still may in time.
-    pub(crate) fn judge(&self, now: Timestamp) -> Option<Verdict> {
+    pub(crate) fn verdict_at(&self, now: Timestamp) -> Option<Verdict> {
         if now < self.deadline() {
             return self.verdict.clone();
         }
         // What it last said stays as what was last known.
         let known = self.verdict.clone();
-        let checksum = || checksum(&Counts::new(), &BTreeSet::new());
+        let checksum = || checksum(&VerdictCounts::new(), &BTreeSet::new());
         Some(Verdict {
             service: self.name.clone(),
-            status: Status::Stale,
+            status: VerdictStatus::Stale,
             counts: known.as_ref().map(|verdict| verdict.counts.clone()).unwrap_or_default(),
             checksum: known.map_or_else(checksum, |verdict| verdict.checksum),
             latency_ms: 0.0,
@@ -95,16 +95,16 @@ impl Service {
 
 /// What a service says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct ServiceReport {
     /// What should have been done.
-    pub expected: Counts,
-    pub actual: Counts,
+    pub expected: VerdictCounts,
+    pub actual: VerdictCounts,
     /// The jobs that should have been done.
     pub expected_job_ids: BTreeSet<String>,
     pub actual_job_ids: BTreeSet<String>,
 }
 
-impl Report {
+impl ServiceReport {
     /// Checks sizes and lengths. Error: `Invalid`, naming the field.
     pub(crate) fn check(&self) -> Result<()> {
         check_counts("expected", &self.expected)?;
@@ -119,14 +119,14 @@ impl Report {
     }
 
     /// What is to be made of it: verified exactly when the counts are equal and no job is missing.
-    pub(crate) fn judge(&self, service: &str, latency_ms: f64) -> Verdict {
+    pub(crate) fn compare_counts(&self, service: &str, latency_ms: f64) -> Verdict {
         let missing_job_ids = self.missing();
         let differs = self.expected != self.actual || !missing_job_ids.is_empty();
         let done = self.expected_job_ids.intersection(&self.actual_job_ids).cloned().collect();
         let details = || Details { expected: self.expected.clone(), actual: self.actual.clone(), missing_job_ids };
         Verdict {
             service: service.to_owned(),
-            status: if differs { Status::Discrepancy } else { Status::Verified },
+            status: if differs { VerdictStatus::Discrepancy } else { VerdictStatus::Verified },
             counts: self.actual.clone(),
             checksum: checksum(&self.actual, &done),
             latency_ms,
@@ -138,7 +138,7 @@ impl Report {
     }
 }
 
-fn check_counts(field: &str, counts: &Counts) -> Result<()> {
+fn check_counts(field: &str, counts: &VerdictCounts) -> Result<()> {
     if counts.len() > REPORT_COUNTS_MAX {
         return Err(Error::invalid_field(field, format!("has at most {REPORT_COUNTS_MAX} counts")));
     }
@@ -162,7 +162,7 @@ fn check_ids(field: &str, ids: &BTreeSet<String>) -> Result<()> {
 
 /// When a report is about: what it says, but not after now, so that one clock that is ahead does not outdate the
 /// reports after it. Error: `Invalid` when it is too far ahead to be a clock's fault.
-pub(crate) fn moment(at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp> {
+pub(crate) fn report_time(at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp> {
     let at = at.unwrap_or(now);
     if at.minus(REPORT_AHEAD_MAX) > now {
         let rule = format!("is more than {} s ahead of the server's clock ({now})", REPORT_AHEAD_MAX.as_secs());
@@ -173,7 +173,7 @@ pub(crate) fn moment(at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp>
 
 /// SHA-256 over one side: names and numbers in order, then the ids of jobs. The other side has the same exactly when
 /// nothing differs.
-fn checksum(counts: &Counts, ids: &BTreeSet<String>) -> String {
+fn checksum(counts: &VerdictCounts, ids: &BTreeSet<String>) -> String {
     let mut hasher = Sha256::new();
     // Lengths go first, so that no two sides are written alike.
     let mut add = |text: &str| {
@@ -196,11 +196,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::features::reconciliation::verdict::Count;
+    use crate::features::reconciliation::verdict::VerdictCount;
 
-    fn service(every: u64, received: Option<i64>) -> Service {
-        let report = Report { actual: Counts::from([("rows".into(), 3_u32.into())]), ..Report::default() };
-        Service {
+    fn service(every: u64, received: Option<i64>) -> ExternalService {
+        let report =
+            ServiceReport { actual: VerdictCounts::from([("rows".into(), 3_u32.into())]), ..ServiceReport::default() };
+        ExternalService {
             name: "billing".into(),
             report_every: Duration::from_secs(every),
             description: None,
@@ -208,7 +209,7 @@ mod tests {
             updated_at: Timestamp::from_millis(1000),
             reported_at: received.map(Timestamp::from_millis),
             received_at: received.map(Timestamp::from_millis),
-            verdict: received.map(|_| report.judge("billing", 1.0)),
+            verdict: received.map(|_| report.compare_counts("billing", 1.0)),
         }
     }
 
@@ -216,24 +217,24 @@ mod tests {
     fn a_service_is_stale_from_its_deadline_on() {
         let at = Timestamp::from_millis;
         let silent = service(5, None);
-        assert_eq!(silent.judge(at(5_999)), None);
-        let stale = silent.judge(at(6_000)).unwrap();
-        assert_eq!((stale.status, stale.counts.len(), stale.checksum.len()), (Status::Stale, 0, 64));
+        assert_eq!(silent.verdict_at(at(5_999)), None);
+        let stale = silent.verdict_at(at(6_000)).unwrap();
+        assert_eq!((stale.status, stale.counts.len(), stale.checksum.len()), (VerdictStatus::Stale, 0, 64));
 
         let reporting = service(5, Some(10_000));
-        assert_eq!(reporting.judge(at(14_999)), reporting.verdict);
-        let stale = reporting.judge(at(15_000)).unwrap();
-        assert_eq!((stale.status, &stale.counts), (Status::Stale, &reporting.verdict.unwrap().counts));
+        assert_eq!(reporting.verdict_at(at(14_999)), reporting.verdict);
+        let stale = reporting.verdict_at(at(15_000)).unwrap();
+        assert_eq!((stale.status, &stale.counts), (VerdictStatus::Stale, &reporting.verdict.unwrap().counts));
         assert_eq!(stale.details, None);
     }
 
     #[test]
     fn a_report_is_about_its_moment_but_never_about_the_future() {
         let at = Timestamp::from_millis;
-        assert_eq!(moment(None, at(5)).unwrap(), at(5));
-        assert_eq!(moment(Some(at(3)), at(5)).unwrap(), at(3));
-        assert_eq!(moment(Some(at(300_005)), at(5)).unwrap(), at(5));
-        assert!(moment(Some(at(300_006)), at(5)).is_err());
+        assert_eq!(report_time(None, at(5)).unwrap(), at(5));
+        assert_eq!(report_time(Some(at(3)), at(5)).unwrap(), at(3));
+        assert_eq!(report_time(Some(at(300_005)), at(5)).unwrap(), at(5));
+        assert!(report_time(Some(at(300_006)), at(5)).is_err());
     }
 
     #[test]
@@ -246,8 +247,8 @@ mod tests {
         }
     }
 
-    fn counts() -> impl Strategy<Value = Counts> {
-        let count = prop_oneof![(-3_i64..4).prop_map(Count::from), Just(Count::new(0.5).unwrap())];
+    fn counts() -> impl Strategy<Value = VerdictCounts> {
+        let count = prop_oneof![(-3_i64..4).prop_map(VerdictCount::from), Just(VerdictCount::new(0.5).unwrap())];
         prop::collection::btree_map("[ab]{0,2}", count, 0..3)
     }
 
@@ -263,17 +264,17 @@ mod tests {
             expected in counts(), other in counts(), equal: bool, expected_job_ids in ids(), actual_job_ids in ids(),
         ) {
             let actual = if equal { expected.clone() } else { other };
-            let report = Report { expected, actual, expected_job_ids, actual_job_ids };
-            let verdict = report.judge("billing", 0.0);
+            let report = ServiceReport { expected, actual, expected_job_ids, actual_job_ids };
+            let verdict = report.compare_counts("billing", 0.0);
             let same = report.expected.len() == report.actual.len()
                 && report.expected.iter().all(|(name, count)| report.actual.get(name) == Some(count));
             let complete = report.expected_job_ids.iter().all(|id| report.actual_job_ids.contains(id));
-            prop_assert_eq!(verdict.status == Status::Verified, same && complete);
+            prop_assert_eq!(verdict.status == VerdictStatus::Verified, same && complete);
             prop_assert_eq!(verdict.details.is_none(), same && complete);
             // The checksum says the same: that of the side that should be, with all jobs done, is that of what is.
             let (actual, actual_job_ids) = (report.expected.clone(), report.expected_job_ids.clone());
-            let should = Report { actual, actual_job_ids, ..report.clone() };
-            prop_assert_eq!(should.judge("billing", 0.0).checksum == verdict.checksum, same && complete);
+            let should = ServiceReport { actual, actual_job_ids, ..report.clone() };
+            prop_assert_eq!(should.compare_counts("billing", 0.0).checksum == verdict.checksum, same && complete);
             if let Some(details) = verdict.details {
                 prop_assert!(details.missing_job_ids.iter().all(|id| !report.actual_job_ids.contains(id)));
                 prop_assert_eq!((details.expected, details.actual), (report.expected, report.actual));

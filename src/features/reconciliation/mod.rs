@@ -25,9 +25,9 @@ pub(crate) mod verdict;
 use std::sync::Arc;
 
 use self::options::ReconciliationOptions;
-use self::scrub::Shared;
+use self::scrub::SharedComparer;
 use self::self_check::Comparer;
-use self::service::{Parts, Reconciliation};
+use self::service::{Reconciliation, ReconciliationParts};
 use crate::base::error::Result;
 use crate::base::options::days;
 use crate::feature::{Feature, FeatureContext, FeatureDefinition};
@@ -38,8 +38,8 @@ pub(crate) const FEATURE: FeatureDefinition =
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let ReconciliationOptions { interval, scrub_kib, days: days_kept, rows_max } = context.options.get();
     let api = context.api;
-    let comparer = Shared::new(Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health)));
-    let parts = Parts {
+    let comparer = SharedComparer::new(Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health)));
+    let parts = ReconciliationParts {
         engine: api.engine.clone(),
         reads: api.reads.clone(),
         clock: Arc::clone(&api.clock),
@@ -50,11 +50,12 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let (looking, comparing, told) =
         (Arc::clone(&reconciliation), Arc::clone(&reconciliation), Arc::clone(&reconciliation));
     Ok(feature
+        .tag("reconciliation", "Comparing what should be with what is.")
         .routes(routes::router(Arc::clone(&reconciliation)))
         .routes(routes::repair::router(comparer.clone(), Arc::clone(&reconciliation)))
         .problems(problems::PROBLEMS)
-        .task(|_| looking.keep_looking())
-        .task(move |_| comparing.keep_comparing(interval))
-        .task(move |_| comparer.keep_scrubbing(told, scrub_kib * 1024))
+        .task(|_| looking.run_report_checks())
+        .task(move |_| comparing.run_comparisons(interval))
+        .task(move |_| comparer.run_scrub(told, scrub_kib * 1024))
         .job(trim::trim_job(reconciliation, days(days_kept), rows_max)))
 }

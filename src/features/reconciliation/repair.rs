@@ -14,7 +14,7 @@ use crate::features::reconciliation::self_check::Comparer;
 
 /// What a repair did.
 #[derive(Clone, Debug)]
-pub(crate) struct Repaired {
+pub(crate) struct RepairSummary {
     pub what: &'static str,
     /// The document's version and hash now; `None`: it was removed, since memory knew nothing of it.
     pub document: Option<(Version, Hash)>,
@@ -26,7 +26,7 @@ impl Comparer {
     /// Makes memory and disk alike for a document that was found different, by what one of them has. Compares before
     /// and after. Errors: `not-different`; those of [`RepairSource`]; `StorageUnavailable`; `Frozen` and `Moved` for
     /// one on its way to another server.
-    pub(crate) async fn repair(&mut self, document: &DocumentName, source: RepairSource) -> Result<Repaired> {
+    pub(crate) async fn repair(&mut self, document: &DocumentName, source: RepairSource) -> Result<RepairSummary> {
         let started = Instant::now();
         self.compare(None).await?;
         let name = document.to_string();
@@ -76,6 +76,6 @@ impl Comparer {
         verdict
             .documents
             .insert(0, Difference { document: document.to_string(), version, what: format!("mended: {what}") });
-        Ok(Repaired { what, document: result, verdict })
+        Ok(RepairSummary { what, document: result, verdict })
     }
 }

@@ -5,7 +5,7 @@ use axum::Extension;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::audit::Detail;
+use super::audit::DetailLevel;
 use super::problems::NOT_DIFFERENT;
 use super::service::Reconciliation;
 use crate::base::error::Kind as K;
@@ -13,7 +13,7 @@ use crate::engine::problems::NOT_IN_MEMORY;
 use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 
 mod audit;
 pub(crate) mod repair;
@@ -31,12 +31,11 @@ pub(crate) fn router(reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> 
 }
 
 /// What of a verdict a caller is told.
-const fn detail_for(caller: &Caller) -> Detail {
-    if caller.administrator { Detail::Whole } else { Detail::WithoutDocuments }
+const fn detail_for(caller: &Caller) -> DetailLevel {
+    if caller.administrator { DetailLevel::Whole } else { DetailLevel::WithoutDocuments }
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 
 problems! {
     /// Of reading.
@@ -48,8 +47,8 @@ problems! {
     /// Of comparing now.
     RunProblems: ACCESS, BODY, &[K::NotFound];
     /// Of mending a document.
-    RepairProblems: ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Gone]
-        => &[&NOT_DIFFERENT, &NOT_IN_MEMORY];
+    RepairProblems:
+        ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Gone], &[&NOT_DIFFERENT, &NOT_IN_MEMORY];
     /// Of making a service known.
     RegisterProblems: ACCESS, BODY;
     /// Of reporting.

@@ -8,9 +8,9 @@ use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::audit::Action;
-use super::repair::Repaired;
-use super::service::{Comparing, Reconciliation, no_service};
+use super::audit::AuditAction;
+use super::repair::RepairSummary;
+use super::service::{CompareServices, Reconciliation, no_service};
 use super::verdict::Verdict;
 use crate::base::error::Result;
 use crate::base::ids::DocumentName;
@@ -22,9 +22,9 @@ const STEP: Duration = Duration::from_millis(500);
 
 /// The comparison, shared by what goes on all the time and whoever asks. One at a time; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Shared(Arc<Mutex<Comparer>>);
+pub(crate) struct SharedComparer(Arc<Mutex<Comparer>>);
 
-impl Shared {
+impl SharedComparer {
     /// See [`Comparer`].
     pub(crate) fn new(comparer: Comparer) -> Self {
         Self(Arc::new(Mutex::new(comparer)))
@@ -36,12 +36,12 @@ impl Shared {
         told: &Arc<Reconciliation>,
         document: DocumentName,
         side: RepairSource,
-    ) -> Result<Repaired> {
+    ) -> Result<RepairSummary> {
         let (this, told) = (self.clone(), Arc::clone(told));
         // In a task of its own: what was mended is recorded even when nobody waits for it any more.
         let mended = tokio::spawn(async move {
             let repaired = this.0.lock().await.repair(&document, side).await?;
-            told.record(Action::Repair, vec![repaired.verdict.clone()]).await;
+            told.record(AuditAction::Repair, vec![repaired.verdict.clone()]).await;
             Ok(repaired)
         });
         mended.await.map_err(crate::base::error::Error::internal)?
@@ -49,7 +49,7 @@ impl Shared {
 
     /// Reads and hashes again what is on disk, at most `bytes_per_second` of it, for as long as the server runs. 0:
     /// never.
-    pub(crate) async fn keep_scrubbing(self, told: Arc<Reconciliation>, bytes_per_second: u64) {
+    pub(crate) async fn run_scrub(self, told: Arc<Reconciliation>, bytes_per_second: u64) {
         if bytes_per_second == 0 {
             return;
         }
@@ -62,8 +62,8 @@ impl Shared {
             match step {
                 Ok(verdicts) if verdicts.is_empty() => {}
                 Ok(verdicts) => {
-                    drop(told.record(Action::Scrub, verdicts).await);
-                    told.mend_snapshots().await;
+                    drop(told.record(AuditAction::Scrub, verdicts).await);
+                    told.record_snapshot_repairs().await;
                 }
                 Err(error) => warn!(%error, "what is on disk could not be read again"),
             }
@@ -71,7 +71,7 @@ impl Shared {
     }
 }
 
-impl Comparing for Shared {
+impl CompareServices for SharedComparer {
     fn compare(&self, service: Option<String>) -> BoxFuture<'static, Result<Vec<Verdict>>> {
         let this = self.clone();
         Box::pin(async move {
@@ -82,12 +82,12 @@ impl Comparing for Shared {
         })
     }
 
-    fn mend_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
+    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
         let this = self.clone();
         Box::pin(async move {
             let mut comparer = this.0.lock().await;
             let mut verdicts = Vec::new();
-            for document in comparer.mendable_documents() {
+            for document in comparer.repairable_documents() {
                 match comparer.repair(&document, RepairSource::Memory).await {
                     Ok(repaired) => {
                         info!(%document, "a damaged snapshot of {document} is written anew from its events");

@@ -27,13 +27,15 @@ use sha2::{Digest, Sha256};
 use crate::base::error::Result;
 use crate::base::ids::DocumentName;
 use crate::engine::handle::Engine;
-use crate::engine::health::{Health, Storage};
+use crate::engine::health::{Health, StorageHealth};
 use crate::engine::read::Reads;
 use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::limits::{CHANGES_MAX, DIFFERENCES_MAX};
 use crate::features::reconciliation::self_check::core::Core;
-use crate::features::reconciliation::self_check::findings::Finding;
-use crate::features::reconciliation::verdict::{Compared, Count, Counts, Details, Difference, Status, Verdict};
+use crate::features::reconciliation::self_check::findings::DocumentFinding;
+use crate::features::reconciliation::verdict::{
+    Compared, Details, Difference, Verdict, VerdictCount, VerdictCounts, VerdictStatus,
+};
 use crate::store::Reader;
 
 pub(super) mod core;
@@ -88,13 +90,13 @@ impl Comparer {
 
     async fn compare_now(&self, services: Option<&[String]>) -> Result<()> {
         let look = self.engine.barrier().await?;
-        let failing = self.health.report().storage != Storage::Well;
+        let failing = self.health.report().storage != StorageHealth::Well;
         let named = services.map(<[String]>::to_vec);
         let state = (look.foreign_commits, failing);
         let ahead = self.run(move |core, reader| core.compare(reader, state, named.as_deref())).await?;
         if !ahead.is_empty() {
             self.engine.barrier().await?;
-            self.run(move |core, reader| core.look_ahead(reader, &ahead)).await?;
+            self.run(move |core, reader| core.check_newer_events(reader, &ahead)).await?;
         }
         Ok(())
     }
@@ -113,7 +115,7 @@ impl Comparer {
     }
 
     /// Documents of which only snapshots differ that the events make again: some of them, the others come later.
-    pub(super) fn mendable_documents(&self) -> Vec<DocumentName> {
+    pub(super) fn repairable_documents(&self) -> Vec<DocumentName> {
         let names = self.core.lock().findings.of_snapshots();
         names.iter().filter_map(|name| DocumentName::parse(name).ok()).take(MENDED_AT_ONCE_MAX).collect()
     }
@@ -129,7 +131,7 @@ impl Comparer {
         step: impl FnOnce(&mut Core, &Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let core = Arc::clone(&self.core);
-        self.reads.ask(move |reader| step(&mut core.lock(), reader)).await
+        self.reads.read(move |reader| step(&mut core.lock(), reader)).await
     }
 
     /// The verdict on one collection now, without comparing anew. One of which neither side has anything is verified.
@@ -155,7 +157,7 @@ impl Comparer {
 
     fn verdicts(&self, started: Instant, wanted: VerdictFilter<'_>) -> Vec<Verdict> {
         let mut core = self.core.lock();
-        let mut verdicts = told(&mut core, self.losses(&wanted));
+        let mut verdicts = build_verdicts(&mut core, self.losses(&wanted));
         let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
         let compared = if matches!(wanted, VerdictFilter::Collections(_)) { Compared::States } else { core.compared };
         for verdict in &mut verdicts {
@@ -175,7 +177,7 @@ impl Comparer {
 
 /// The verdict on a collection of which neither memory nor the disk has anything.
 pub(super) fn nothing_of(service: String) -> Verdict {
-    verdict(service, &RememberedDocument::default(), checksum_of_nothing(), false, &[], None)
+    verdict(service, &CollectionTotals::default(), checksum_of_nothing(), false, &[], None)
 }
 
 fn checksum_of_nothing() -> String {
@@ -184,21 +186,21 @@ fn checksum_of_nothing() -> String {
 
 /// What is known of a collection.
 #[derive(Default)]
-struct RememberedDocument<'a> {
+struct CollectionTotals<'a> {
     documents: u64,
     changes: u64,
     checksum: String,
     volatile: u64,
     pending: Vec<String>,
-    findings: Vec<&'a Finding>,
+    findings: Vec<&'a DocumentFinding>,
 }
 
 /// The verdicts on what was compared last.
-fn told(core: &mut Core, losses: BTreeSet<String>) -> Vec<Verdict> {
+fn build_verdicts(core: &mut Core, losses: BTreeSet<String>) -> Vec<Verdict> {
     let complete = core.is_complete();
     let Core { hub, ledger, findings, cut, failing, head, .. } = core;
-    let mut known: BTreeMap<String, RememberedDocument<'_>> = BTreeMap::new();
-    for (collection, shelf) in ledger.shelves() {
+    let mut known: BTreeMap<String, CollectionTotals<'_>> = BTreeMap::new();
+    for (collection, shelf) in ledger.collections_mut() {
         let entry = known.entry(collection.to_string()).or_default();
         (entry.documents, entry.changes, entry.checksum) = (shelf.documents, shelf.changes, shelf.checksum());
     }
@@ -214,7 +216,7 @@ fn told(core: &mut Core, losses: BTreeSet<String>) -> Vec<Verdict> {
         known.entry(finding.collection.clone()).or_default().findings.push(finding);
     }
     let uncertain = *failing || !complete;
-    let mut log = Log::new(*head);
+    let mut log = LogTotals::new(*head);
     let mut verdicts: Vec<Verdict> = Vec::with_capacity(known.len() + 1);
     for (collection, entry) in &mut known {
         if entry.checksum.is_empty() {
@@ -231,19 +233,19 @@ fn told(core: &mut Core, losses: BTreeSet<String>) -> Vec<Verdict> {
 }
 
 /// The log as a whole: all collections, and what is in none.
-struct Log<'a> {
+struct LogTotals<'a> {
     hasher: Sha256,
-    all: RememberedDocument<'a>,
+    all: CollectionTotals<'a>,
 }
 
-impl<'a> Log<'a> {
+impl<'a> LogTotals<'a> {
     fn new((seq, hash): (crate::base::ids::Seq, crate::document::chain::Hash)) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(format!("{seq} {hash}\n"));
-        Self { hasher, all: RememberedDocument::default() }
+        Self { hasher, all: CollectionTotals::default() }
     }
 
-    fn add(&mut self, collection: &str, known: &RememberedDocument<'a>) {
+    fn add(&mut self, collection: &str, known: &CollectionTotals<'a>) {
         self.hasher.update(format!("{collection} {}\n", known.checksum));
         self.all.documents += known.documents;
         self.all.changes += known.changes;
@@ -260,7 +262,7 @@ impl<'a> Log<'a> {
 
 fn verdict(
     service: String,
-    known: &RememberedDocument<'_>,
+    known: &CollectionTotals<'_>,
     checksum: String,
     uncertain: bool,
     strays: &[(u64, String)],
@@ -269,45 +271,45 @@ fn verdict(
     let different: BTreeSet<&str> = known.findings.iter().map(|finding| finding.name.as_str()).collect();
     let differ = different.len() + strays.len();
     let status = match (differ > 0, uncertain) {
-        (true, _) => Status::Discrepancy,
-        (false, true) => Status::Stale,
-        (false, false) => Status::Verified,
+        (true, _) => VerdictStatus::Discrepancy,
+        (false, true) => VerdictStatus::Stale,
+        (false, false) => VerdictStatus::Verified,
     };
     let pending = pending_count.unwrap_or_else(|| u64::try_from(known.pending.len()).unwrap_or(u64::MAX));
     let mut counts = numbers(known.documents, known.changes);
     if known.volatile > 0 {
         counts.insert("volatile".to_owned(), known.volatile.into());
     }
-    if status != Status::Verified {
+    if status != VerdictStatus::Verified {
         counts.insert("pending".to_owned(), pending.into());
         counts.insert("different".to_owned(), differ.into());
     }
-    let told = known.findings.iter().flat_map(|finding| finding.told());
+    let told = known.findings.iter().flat_map(|finding| finding.differences());
     let stray = |(_, what): &(u64, String)| Difference { document: LOG.to_owned(), version: 0, what: what.clone() };
     let mut documents: Vec<Difference> = strays.iter().map(stray).chain(told).collect();
     documents.truncate(DIFFERENCES_MAX);
-    let details = (status != Status::Verified).then(|| details(known, strays.len(), pending));
+    let details = (status != VerdictStatus::Verified).then(|| details(known, strays.len(), pending));
     let (compared, all_since) = (Compared::Changes, None);
     Verdict { service, status, counts, checksum, latency_ms: 0.0, details, documents, compared, all_since }
 }
 
-fn numbers(documents: u64, changes: u64) -> Counts {
+fn numbers(documents: u64, changes: u64) -> VerdictCounts {
     BTreeMap::from([("documents".to_owned(), documents.into()), ("changes".to_owned(), changes.into())])
 }
 
 /// What memory expects, and what the disk has, in numbers. `intact`: documents that are as they should be.
-fn details(known: &RememberedDocument<'_>, strays: usize, pending: u64) -> Details {
+fn details(known: &CollectionTotals<'_>, strays: usize, pending: u64) -> Details {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let different: BTreeSet<&str> = known.findings.iter().map(|finding| finding.name.as_str()).collect();
-    let sum = |of: fn(&&Finding) -> i64| known.findings.iter().map(of).fold(0, i64::saturating_add);
+    let sum = |of: fn(&&DocumentFinding) -> i64| known.findings.iter().map(of).fold(0, i64::saturating_add);
     let (documents, changes) = (sum(|finding| finding.documents), sum(|finding| finding.changes));
     let broken = i64::try_from(different.len()).unwrap_or(i64::MAX);
-    let expected: Counts = BTreeMap::from([
+    let expected: VerdictCounts = BTreeMap::from([
         ("documents".to_owned(), known.documents.into()),
-        ("changes".to_owned(), Count::from(known.changes.saturating_add(pending))),
+        ("changes".to_owned(), VerdictCount::from(known.changes.saturating_add(pending))),
         ("different".to_owned(), 0_u64.into()),
     ]);
-    let actual: Counts = BTreeMap::from([
+    let actual: VerdictCounts = BTreeMap::from([
         ("documents".to_owned(), signed(known.documents).saturating_add(documents).into()),
         ("changes".to_owned(), signed(known.changes).saturating_add(changes).into()),
         ("different".to_owned(), broken.saturating_add(i64::try_from(strays).unwrap_or(0)).into()),

@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, warn};
 
-use super::audit::{Action, Entry, Run};
+use super::audit::{AuditAction, AuditEntry, ServerRun};
 use super::sql;
-use super::sql::audit::Beginning;
+use super::sql::audit::StoredAudit;
 use super::stream::{Feed, StreamUpdate, Ticket, Update};
-use super::verdict::{Status, Verdict};
+use super::verdict::{Verdict, VerdictStatus};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::Entropy;
 use crate::base::error::{Error, Kind, Result};
@@ -32,7 +32,7 @@ use crate::features::reconciliation::limits::RECONCILIATION_PENDING_MAX;
 use crate::features::reconciliation::self_check::nothing_of;
 use crate::store::{Connection, Reader};
 
-pub(crate) use reports::{Received, Registration, ReportOutcome};
+pub(crate) use reports::{ReceivedReport, ReportOutcome, ServiceRegistration};
 pub(crate) use resume::StreamStart;
 
 /// How long a verdict waits for its row before it is told without: with what else there is on the way, a dashboard has
@@ -47,12 +47,12 @@ const LOOKS_BETWEEN_RETRIES: u32 = 5;
 const RECENT_MAX: u32 = 256;
 
 /// Compares memory with disk.
-pub(crate) trait Comparing: Send + Sync + 'static {
+pub(crate) trait CompareServices: Send + Sync + 'static {
     /// Compares one of the server's own services, or all, now. Error: `NotFound` when there is no such service.
     fn compare(&self, service: Option<String>) -> BoxFuture<'static, Result<Vec<Verdict>>>;
 
     /// Writes snapshots anew that were found damaged and that the events make again. Returns the verdicts after that.
-    fn mend_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>>;
+    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>>;
 }
 
 /// The refusal to ask of a service that nobody knows.
@@ -61,7 +61,7 @@ pub(crate) fn no_service(name: &str) -> Error {
 }
 
 /// What reconciliation works with.
-pub(crate) struct Parts {
+pub(crate) struct ReconciliationParts {
     /// The way to write rows.
     pub engine: Engine,
     /// The way to read them.
@@ -69,21 +69,21 @@ pub(crate) struct Parts {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// What compares the server's own services.
-    pub comparing: Arc<dyn Comparing>,
+    pub comparing: Arc<dyn CompareServices>,
     /// Most rows of the audit.
     pub rows_max: u64,
 }
 
 /// The verdicts: recording, telling, asking. Shared by whoever compares, the routes and the streams.
 pub(crate) struct Reconciliation {
-    parts: Parts,
+    parts: ReconciliationParts,
     feed: Arc<Feed>,
     /// The last place that earlier runs gave out and stored.
     last_before: u64,
     /// The earlier runs, by the first place that each gave out.
     runs: Vec<(u64, String)>,
     /// What is told and not recorded: at most [`RECONCILIATION_PENDING_MAX`], then the oldest are dropped.
-    pending: Mutex<VecDeque<Entry>>,
+    pending: Mutex<VecDeque<AuditEntry>>,
     /// Rows of the audit; may count some too many, which the job that trims it puts right.
     rows: Arc<AtomicU64>,
     /// The next moment, in milliseconds, at which a report may be overdue: before it, nobody looks.
@@ -92,14 +92,14 @@ pub(crate) struct Reconciliation {
 
 /// A verdict to be recorded.
 #[derive(Clone, Debug)]
-struct Draft {
-    action: Action,
+struct UnrecordedVerdict {
+    action: AuditAction,
     verdict: Verdict,
 }
 
 /// What was recorded in a transaction whose end is not known yet. Beside the transaction, so that it can be told when
 /// that takes too long.
-type RecordedVerdicts = Vec<(Ticket, Entry)>;
+type RecordedVerdicts = Vec<(Ticket, AuditEntry)>;
 
 /// Holds [`RecordedVerdicts`] for a transaction. `None`: nobody waits for it any more, and nothing is to be written.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl PendingRecords {
     }
 
     /// Error: nobody waits for it any more.
-    fn push(&self, ticket: Ticket, entry: Entry) -> Result<()> {
+    fn push(&self, ticket: Ticket, entry: AuditEntry) -> Result<()> {
         match &mut *self.0.lock() {
             Some(begun) => {
                 begun.push((ticket, entry));
@@ -134,16 +134,16 @@ impl PendingRecords {
 
 impl Reconciliation {
     /// What there is at the start, read before anything runs.
-    pub(crate) fn beginning(reader: &Reader) -> Result<Beginning> {
+    pub(crate) fn beginning(reader: &Reader) -> Result<StoredAudit> {
         reader.rows(|conn| sql::audit::beginning(conn, RECENT_MAX))
     }
 
     /// Goes on from `beginning`.
-    pub(crate) fn new(parts: Parts, beginning: Beginning, entropy: &dyn Entropy) -> Arc<Self> {
+    pub(crate) fn new(parts: ReconciliationParts, beginning: StoredAudit, entropy: &dyn Entropy) -> Arc<Self> {
         let (last_before, rows, runs) = (beginning.last, beginning.rows, beginning.runs.clone());
         Arc::new(Self {
             parts,
-            feed: Arc::new(Feed::new(Run::new(entropy), beginning)),
+            feed: Arc::new(Feed::new(ServerRun::new(entropy), beginning)),
             last_before,
             runs,
             pending: Mutex::default(),
@@ -166,15 +166,15 @@ impl Reconciliation {
 
     /// Records verdicts and tells them. Never fails: what cannot be recorded now is recorded later. Not to be taken as
     /// undone when cancelled.
-    pub(crate) async fn record(self: &Arc<Self>, action: Action, verdicts: Vec<Verdict>) -> Vec<Arc<Update>> {
-        let drafts = verdicts.into_iter().map(|verdict| Draft { action, verdict }).collect();
+    pub(crate) async fn record(self: &Arc<Self>, action: AuditAction, verdicts: Vec<Verdict>) -> Vec<Arc<Update>> {
+        let drafts = verdicts.into_iter().map(|verdict| UnrecordedVerdict { action, verdict }).collect();
         let this = Arc::clone(self);
         // In a task of its own: a place that was given out is filled even when nobody waits for it any more.
         let recorded = tokio::spawn(async move { this.record_drafts(drafts).await });
         recorded.await.unwrap_or_default()
     }
 
-    async fn record_drafts(self: &Arc<Self>, drafts: Vec<Draft>) -> Vec<Arc<Update>> {
+    async fn record_drafts(self: &Arc<Self>, drafts: Vec<UnrecordedVerdict>) -> Vec<Arc<Update>> {
         if drafts.is_empty() {
             return Vec::new();
         }
@@ -212,11 +212,11 @@ impl Reconciliation {
     }
 
     /// Gives each verdict its place, without a row.
-    fn begin(&self, drafts: Vec<Draft>) -> RecordedVerdicts {
+    fn begin(&self, drafts: Vec<UnrecordedVerdict>) -> RecordedVerdicts {
         let now = self.parts.clock.now();
-        let begin = |Draft { action, verdict }: Draft| {
+        let begin = |UnrecordedVerdict { action, verdict }: UnrecordedVerdict| {
             let ticket = self.feed.ticket();
-            let entry = Entry::new(&ticket.id, action, now, verdict);
+            let entry = AuditEntry::new(&ticket.id, action, now, verdict);
             (ticket, entry)
         };
         drafts.into_iter().map(begin).collect()
@@ -225,7 +225,7 @@ impl Reconciliation {
     /// Tells what has no row, and keeps it for later.
     fn tell_unrecorded(&self, begun: RecordedVerdicts) -> Vec<Arc<Update>> {
         let mut pending = self.pending.lock();
-        pending.extend(begun.iter().map(|(_, entry)| Entry { first_at: entry.at, count: 1, ..entry.clone() }));
+        pending.extend(begun.iter().map(|(_, entry)| AuditEntry { first_at: entry.at, count: 1, ..entry.clone() }));
         let too_many = pending.len().saturating_sub(RECONCILIATION_PENDING_MAX);
         if too_many > 0 {
             pending.drain(..too_many);
@@ -241,7 +241,7 @@ impl Reconciliation {
 
     /// Writes the rows that could not be written before.
     async fn record_pending(&self) {
-        let pending: Vec<Entry> = self.pending.lock().iter().cloned().collect();
+        let pending: Vec<AuditEntry> = self.pending.lock().iter().cloned().collect();
         if pending.is_empty() {
             return;
         }
@@ -266,11 +266,11 @@ impl Reconciliation {
             if service.is_none() {
                 self.add_gone(&mut verdicts);
             }
-            updates = self.record(Action::Compare, verdicts).await;
-            self.mend_snapshots().await;
+            updates = self.record(AuditAction::Compare, verdicts).await;
+            self.record_snapshot_repairs().await;
         }
         if service.as_deref().is_none_or(|service| !external::is_own(service)) {
-            updates.extend(self.judge_outside(service).await?);
+            updates.extend(self.check_services(service).await?);
         }
         Ok(updates)
     }
@@ -278,7 +278,8 @@ impl Reconciliation {
     /// Adds to verdicts on all there is those on collections of which nothing is left on either side: what is in force
     /// of them would stay so for ever. Only where the log as a whole is verified: else they may just not be known now.
     fn add_gone(&self, verdicts: &mut Vec<Verdict>) {
-        let verified = |verdict: &&Verdict| verdict.service == external::LOG && verdict.status == Status::Verified;
+        let verified =
+            |verdict: &&Verdict| verdict.service == external::LOG && verdict.status == VerdictStatus::Verified;
         let Some(log) = verdicts.iter().find(verified) else { return };
         let (compared, all_since) = (log.compared, log.all_since);
         let told: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.service.as_str()).collect();
@@ -294,13 +295,13 @@ impl Reconciliation {
     }
 
     /// Looks for overdue reports and for rows that are still to be written, for as long as the server runs.
-    pub(crate) async fn keep_looking(self: Arc<Self>) {
+    pub(crate) async fn run_report_checks(self: Arc<Self>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut until_retry = 0;
         loop {
             looks.tick().await;
-            self.look(self.parts.clock.now()).await;
+            self.check_overdue(self.parts.clock.now()).await;
             until_retry = if until_retry == 0 { LOOKS_BETWEEN_RETRIES } else { until_retry - 1 };
             if until_retry == 0 {
                 self.record_pending().await;
@@ -309,7 +310,7 @@ impl Reconciliation {
     }
 
     /// Compares the server's own services each `every`, for as long as the server runs. Zero: never.
-    pub(crate) async fn keep_comparing(self: Arc<Self>, every: Duration) {
+    pub(crate) async fn run_comparisons(self: Arc<Self>, every: Duration) {
         if every.is_zero() {
             return;
         }
@@ -320,8 +321,8 @@ impl Reconciliation {
             match self.parts.comparing.compare(None).await {
                 Ok(mut verdicts) => {
                     self.add_gone(&mut verdicts);
-                    drop(self.record(Action::Compare, verdicts).await);
-                    self.mend_snapshots().await;
+                    drop(self.record(AuditAction::Compare, verdicts).await);
+                    self.record_snapshot_repairs().await;
                 }
                 Err(error) => warn!(%error, "memory and disk could not be compared"),
             }
@@ -329,14 +330,14 @@ impl Reconciliation {
     }
 
     /// Mends what needs nobody's decision, and records it.
-    pub(super) async fn mend_snapshots(self: &Arc<Self>) {
-        let mended = self.parts.comparing.mend_snapshots().await;
-        drop(self.record(Action::Repair, mended).await);
+    pub(super) async fn record_snapshot_repairs(self: &Arc<Self>) {
+        let mended = self.parts.comparing.repair_snapshots().await;
+        drop(self.record(AuditAction::Repair, mended).await);
     }
 
     /// A page of the audit, newest first, one row more than `limit` if there are more.
-    pub(crate) async fn audit(&self, filter: sql::audit::Filter, limit: usize) -> Result<Vec<Entry>> {
-        self.parts.reads.ask(move |reader| reader.rows(|conn| sql::audit::page(conn, &filter, limit))).await
+    pub(crate) async fn audit(&self, filter: sql::audit::AuditFilter, limit: usize) -> Result<Vec<AuditEntry>> {
+        self.parts.reads.read(move |reader| reader.rows(|conn| sql::audit::page(conn, &filter, limit))).await
     }
 
     /// The number of rows, as it was counted.
@@ -363,7 +364,7 @@ impl RowWriter {
         &self,
         conn: &Connection,
         slot: &PendingRecords,
-        action: Action,
+        action: AuditAction,
         at: Timestamp,
         verdict: &Verdict,
     ) -> Result<()> {
@@ -373,7 +374,7 @@ impl RowWriter {
         self.bound(conn, added)
     }
 
-    fn append_late(&self, conn: &Connection, entry: &Entry) -> Result<()> {
+    fn append_late(&self, conn: &Connection, entry: &AuditEntry) -> Result<()> {
         let added = sql::audit::append_late(conn, entry)?;
         self.bound(conn, added)
     }

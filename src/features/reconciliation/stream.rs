@@ -11,20 +11,20 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::audit::{Detail, Entry, EventId, Run};
-use super::sql::audit::Beginning;
+use super::audit::{AuditEntry, DetailLevel, EventId, ServerRun};
+use super::sql::audit::StoredAudit;
 use crate::features::reconciliation::limits::{RECONCILIATION_RING_BYTES_MAX, RECONCILIATION_RING_UPDATES_MAX};
 
 #[derive(Clone, Debug)]
 pub(crate) enum StreamUpdate {
-    Verdict(Box<Entry>),
+    Verdict(Box<AuditEntry>),
     /// An outside service is no more, and its verdict with it.
     Removed {
         service: String,
     },
 }
 
-/// Something told, and its bytes: made once for each [`Detail`], shared by all streams.
+/// Something told, and its bytes: made once for each [`DetailLevel`], shared by all streams.
 #[derive(Debug)]
 pub(crate) struct Update {
     /// Its place among all.
@@ -39,15 +39,17 @@ pub(crate) struct Update {
 impl Update {
     fn new(seq: u64, news: StreamUpdate) -> Self {
         let frame = match &news {
-            StreamUpdate::Verdict(entry) => entry.frame(Detail::Whole),
+            StreamUpdate::Verdict(entry) => entry.frame(DetailLevel::Whole),
             StreamUpdate::Removed { service } => {
                 let data = serde_json::json!({ "service": service });
                 Bytes::from(format!("event: reconciliation.removed\ndata: {data}\n\n"))
             }
         };
         let limited_frame = match &news {
-            StreamUpdate::Verdict(entry) if matches!(entry.limited_to(Detail::WithoutDocuments), Cow::Owned(_)) => {
-                Some(entry.frame(Detail::WithoutDocuments))
+            StreamUpdate::Verdict(entry)
+                if matches!(entry.limited_to(DetailLevel::WithoutDocuments), Cow::Owned(_)) =>
+            {
+                Some(entry.frame(DetailLevel::WithoutDocuments))
             }
             _ => None,
         };
@@ -55,8 +57,8 @@ impl Update {
     }
 
     /// As it goes out with this detail.
-    pub(crate) fn frame(&self, detail: Detail) -> Bytes {
-        let limited = self.limited_frame.as_ref().filter(|_| detail == Detail::WithoutDocuments);
+    pub(crate) fn frame(&self, detail: DetailLevel) -> Bytes {
+        let limited = self.limited_frame.as_ref().filter(|_| detail == DetailLevel::WithoutDocuments);
         limited.unwrap_or(&self.frame).clone()
     }
 
@@ -66,7 +68,7 @@ impl Update {
     }
 
     /// The verdict that it tells of, if it does.
-    pub(crate) fn entry(&self) -> Option<&Entry> {
+    pub(crate) fn entry(&self) -> Option<&AuditEntry> {
         match &self.news {
             StreamUpdate::Verdict(entry) => Some(entry),
             StreamUpdate::Removed { .. } => None,
@@ -84,7 +86,7 @@ pub(crate) enum BufferedUpdates {
 }
 
 #[derive(Debug)]
-struct Inner {
+struct FeedState {
     /// The next place to be given out.
     next: u64,
     /// Places from the first open one on: `None` is open, `Some(None)` stays empty.
@@ -103,8 +105,8 @@ struct Inner {
 /// the engine's thread takes it too.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    run: Run,
-    inner: Mutex<Inner>,
+    run: ServerRun,
+    inner: Mutex<FeedState>,
     /// The head: wakes the streams.
     grown: watch::Sender<u64>,
 }
@@ -123,7 +125,7 @@ impl Ticket {
         // Serialised here, outside of the lock.
         let update = Arc::new(Update::new(self.id.seq, news));
         self.filled = true;
-        self.feed.fill(self.id.seq, Some(Arc::clone(&update)));
+        self.feed.fill_place(self.id.seq, Some(Arc::clone(&update)));
         update
     }
 }
@@ -131,19 +133,19 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.filled {
-            self.feed.fill(self.id.seq, None);
+            self.feed.fill_place(self.id.seq, None);
         }
     }
 }
 
 impl Feed {
     /// A feed that goes on from `beginning`.
-    pub(crate) fn new(run: Run, beginning: Beginning) -> Self {
-        let Beginning { last, latest, recent, floor, .. } = beginning;
-        let update = |entry: Entry| Arc::new(Update::new(entry.seq, StreamUpdate::Verdict(Box::new(entry))));
-        let in_force = |entry: Entry| (entry.verdict.service.clone(), update(entry));
+    pub(crate) fn new(run: ServerRun, beginning: StoredAudit) -> Self {
+        let StoredAudit { last, latest, recent, floor, .. } = beginning;
+        let update = |entry: AuditEntry| Arc::new(Update::new(entry.seq, StreamUpdate::Verdict(Box::new(entry))));
+        let in_force = |entry: AuditEntry| (entry.verdict.service.clone(), update(entry));
         let ring: VecDeque<_> = recent.into_iter().map(update).collect();
-        let inner = Inner {
+        let inner = FeedState {
             next: last.saturating_add(1),
             open: BTreeMap::new(),
             bytes: ring.iter().map(|update| update.bytes()).sum(),
@@ -155,7 +157,7 @@ impl Feed {
         Self { run, inner: Mutex::new(inner), grown: watch::Sender::new(last) }
     }
 
-    pub(crate) fn run(&self) -> &Run {
+    pub(crate) fn run(&self) -> &ServerRun {
         &self.run
     }
 
@@ -169,7 +171,7 @@ impl Feed {
         Ticket { feed: Arc::clone(self), id: EventId { seq, run: self.run.clone() }, filled: false }
     }
 
-    fn fill(&self, seq: u64, update: Option<Arc<Update>>) {
+    fn fill_place(&self, seq: u64, update: Option<Arc<Update>>) {
         let mut inner = self.inner.lock();
         inner.open.insert(seq, Some(update));
         let before = inner.head;
@@ -182,7 +184,7 @@ impl Feed {
     }
 
     /// Wakes when there is more. Taken before the first look, so that nothing falls between.
-    pub(crate) fn grown(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe_growth(&self) -> watch::Receiver<u64> {
         self.grown.subscribe()
     }
 
@@ -213,12 +215,12 @@ impl Feed {
     }
 
     /// Up to where nothing is in memory.
-    pub(crate) fn floor(&self) -> u64 {
+    pub(crate) fn oldest_dropped(&self) -> u64 {
         self.inner.lock().floor
     }
 }
 
-impl Inner {
+impl FeedState {
     /// Takes in what is filled up to the first open place.
     fn advance(&mut self) {
         while let Some(first) = self.open.first_entry() {
@@ -251,19 +253,19 @@ mod tests {
     use super::*;
     use crate::base::clock::Timestamp;
     use crate::base::entropy::SeededEntropy;
-    use crate::features::reconciliation::audit::Action;
-    use crate::features::reconciliation::verdict::{Compared, Counts, Status, Verdict};
+    use crate::features::reconciliation::audit::AuditAction;
+    use crate::features::reconciliation::verdict::{Compared, Verdict, VerdictCounts, VerdictStatus};
 
     fn feed(last: u64) -> Arc<Feed> {
-        let beginning = Beginning { last, floor: last, ..Beginning::default() };
-        Arc::new(Feed::new(Run::new(&SeededEntropy::new(1)), beginning))
+        let beginning = StoredAudit { last, floor: last, ..StoredAudit::default() };
+        Arc::new(Feed::new(ServerRun::new(&SeededEntropy::new(1)), beginning))
     }
 
     fn publish(ticket: Ticket, service: &str) -> Arc<Update> {
         let verdict = Verdict {
             service: service.into(),
-            status: Status::Verified,
-            counts: Counts::new(),
+            status: VerdictStatus::Verified,
+            counts: VerdictCounts::new(),
             checksum: "0".repeat(64),
             latency_ms: 0.1,
             details: None,
@@ -271,7 +273,7 @@ mod tests {
             compared: Compared::Changes,
             all_since: None,
         };
-        let entry = Entry::new(&ticket.id, Action::Compare, Timestamp::from_millis(0), verdict);
+        let entry = AuditEntry::new(&ticket.id, AuditAction::Compare, Timestamp::from_millis(0), verdict);
         ticket.publish(StreamUpdate::Verdict(Box::new(entry)))
     }
 
@@ -286,7 +288,7 @@ mod tests {
     #[test]
     fn what_was_begun_first_is_told_first_and_what_came_to_nothing_holds_nobody_up() {
         let feed = feed(10);
-        let woken = feed.grown();
+        let woken = feed.subscribe_growth();
         let (first, second, third) = (feed.ticket(), feed.ticket(), feed.ticket());
         assert_eq!((first.id.seq, third.id.seq), (11, 13));
         publish(third, "c");
@@ -304,7 +306,7 @@ mod tests {
     #[test]
     fn hundreds_of_dashboards_share_one_serialisation() {
         let feed = feed(0);
-        let dashboards: Vec<_> = (0..1000).map(|_| (feed.grown(), feed.start().1)).collect();
+        let dashboards: Vec<_> = (0..1000).map(|_| (feed.subscribe_growth(), feed.start().1)).collect();
         let made = publish(feed.ticket(), "a").frame.as_ptr();
         for (mut woken, cursor) in dashboards {
             assert!(woken.has_changed().is_ok_and(|changed| changed));
@@ -322,7 +324,7 @@ mod tests {
             publish(feed.ticket(), "a");
         }
         assert!(matches!(feed.after(2), BufferedUpdates::Behind));
-        assert_eq!((seqs(feed.after(3)).len(), feed.floor()), (RECONCILIATION_RING_UPDATES_MAX, 3));
+        assert_eq!((seqs(feed.after(3)).len(), feed.oldest_dropped()), (RECONCILIATION_RING_UPDATES_MAX, 3));
         assert_eq!(feed.start().0.len(), 1, "one service");
     }
 

@@ -31,7 +31,7 @@ async fn trim(
         let counts = move |reader: &crate::store::Reader| {
             reader.rows(|conn| Ok((sql::count_old(conn, before)?, sql::count(conn)?)))
         };
-        let (old, all) = context.reads.ask(counts).await?;
+        let (old, all) = context.reads.read(counts).await?;
         add(&mut summary, "old", old);
         add(&mut summary, "tooMany", all.saturating_sub(old).saturating_sub(rows_max));
         return Ok(summary);

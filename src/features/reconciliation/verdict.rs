@@ -16,7 +16,7 @@ pub(crate) const COUNT_MAX: u64 = (1 << 53) - 1;
 /// Whether what should be is what is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Status {
+pub(crate) enum VerdictStatus {
     /// Both sides are equal.
     Verified,
     /// It is not known now: changes wait for the disk, or the service has not reported in time.
@@ -24,7 +24,7 @@ pub(crate) enum Status {
     Discrepancy,
 }
 
-impl Status {
+impl VerdictStatus {
     /// As it is written in JSON, in queries and in rows.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for VerdictStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -49,9 +49,9 @@ impl fmt::Display for Status {
 /// A number of things: finite, within [`COUNT_MAX`] either side of zero, and so equal exactly when it is written alike.
 /// Written without a point where it is whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
-pub(crate) struct Count(f64);
+pub(crate) struct VerdictCount(f64);
 
-impl Count {
+impl VerdictCount {
     /// `value`, if it is a count.
     #[expect(clippy::cast_precision_loss, reason = "exact: the largest count is the largest exact whole number")]
     pub(crate) fn new(value: f64) -> Option<Self> {
@@ -67,15 +67,15 @@ impl Count {
 }
 
 // No NaN, and one zero: equality is total, and equal counts have equal bits.
-impl Eq for Count {}
+impl Eq for VerdictCount {}
 
-impl Hash for Count {
+impl Hash for VerdictCount {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.to_bits().hash(state);
     }
 }
 
-impl From<u64> for Count {
+impl From<u64> for VerdictCount {
     /// `value`, or the largest count.
     #[expect(clippy::cast_precision_loss, reason = "exact up to the largest count")]
     fn from(value: u64) -> Self {
@@ -83,7 +83,7 @@ impl From<u64> for Count {
     }
 }
 
-impl From<i64> for Count {
+impl From<i64> for VerdictCount {
     /// `value`, or the count nearest to it.
     fn from(value: i64) -> Self {
         let size = Self::from(value.unsigned_abs());
@@ -91,26 +91,26 @@ impl From<i64> for Count {
     }
 }
 
-impl From<usize> for Count {
+impl From<usize> for VerdictCount {
     /// `value`, or the largest count.
     fn from(value: usize) -> Self {
         Self::from(u64::try_from(value).unwrap_or(u64::MAX))
     }
 }
 
-impl From<u32> for Count {
+impl From<u32> for VerdictCount {
     fn from(value: u32) -> Self {
         Self(f64::from(value))
     }
 }
 
-impl fmt::Display for Count {
+impl fmt::Display for VerdictCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Serialize for Count {
+impl Serialize for VerdictCount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.whole() {
             Some(whole) => serializer.serialize_i64(whole),
@@ -122,13 +122,13 @@ impl Serialize for Count {
 struct CountVisitor;
 
 impl Visitor<'_> for CountVisitor {
-    type Value = Count;
+    type Value = VerdictCount;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a number of at most 9007199254740991 either side of zero")
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Count, E> {
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<VerdictCount, E> {
         if value <= COUNT_MAX {
             Ok(value.into())
         } else {
@@ -136,30 +136,30 @@ impl Visitor<'_> for CountVisitor {
         }
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Count, E> {
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<VerdictCount, E> {
         let fits = value.unsigned_abs() <= COUNT_MAX;
         if fits { Ok(value.into()) } else { Err(E::invalid_value(de::Unexpected::Signed(value), &self)) }
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Count, E> {
-        Count::new(value).ok_or_else(|| E::invalid_value(de::Unexpected::Float(value), &self))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<VerdictCount, E> {
+        VerdictCount::new(value).ok_or_else(|| E::invalid_value(de::Unexpected::Float(value), &self))
     }
 }
 
-impl<'de> Deserialize<'de> for Count {
+impl<'de> Deserialize<'de> for VerdictCount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_f64(CountVisitor)
     }
 }
 
-pub(crate) type Counts = BTreeMap<String, Count>;
+pub(crate) type VerdictCounts = BTreeMap<String, VerdictCount>;
 
 /// What differs in numbers, or what is not known to have arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Details {
-    pub expected: Counts,
-    pub actual: Counts,
+    pub expected: VerdictCounts,
+    pub actual: VerdictCounts,
     /// The ids of what should be there and is not, or of changes that wait for the disk. Bounded by who makes it.
     pub missing_job_ids: Vec<String>,
 }
@@ -181,9 +181,9 @@ pub(crate) struct Verdict {
     /// What was compared: `documents/<collection>`, `log`, or the name of an outside service.
     pub service: String,
     /// Whether both sides are equal.
-    pub status: Status,
+    pub status: VerdictStatus,
     /// What was counted: what is, by name.
-    pub counts: Counts,
+    pub counts: VerdictCounts,
     /// SHA-256 over what was compared, 64 hex digits: equal verdicts have equal checksums.
     pub checksum: String,
     /// How long the comparison took, milliseconds.
@@ -265,24 +265,24 @@ mod tests {
             ("9007199254740991", "9007199254740991"),
             ("-9007199254740991", "-9007199254740991"),
         ] {
-            let count: Count = serde_json::from_str(text).unwrap();
+            let count: VerdictCount = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&count).unwrap(), written, "{text}");
         }
         for text in ["9007199254740992", "-9007199254740992", "1e300", "\"3\"", "null", "true", "[]"] {
-            assert!(serde_json::from_str::<Count>(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<VerdictCount>(text).is_err(), "{text}");
         }
-        assert_eq!(Count::new(f64::NAN), None);
-        assert_eq!(Count::new(f64::INFINITY), None);
-        assert_eq!(Count::from(u64::MAX), Count::from(COUNT_MAX));
-        assert_eq!(Count::from(i64::MIN).whole(), Some(-9_007_199_254_740_991));
+        assert_eq!(VerdictCount::new(f64::NAN), None);
+        assert_eq!(VerdictCount::new(f64::INFINITY), None);
+        assert_eq!(VerdictCount::from(u64::MAX), VerdictCount::from(COUNT_MAX));
+        assert_eq!(VerdictCount::from(i64::MIN).whole(), Some(-9_007_199_254_740_991));
     }
 
     #[test]
     fn a_status_is_read_as_it_is_written() {
-        for status in [Status::Verified, Status::Stale, Status::Discrepancy] {
-            assert_eq!(Status::parse(status.as_str()), Some(status));
+        for status in [VerdictStatus::Verified, VerdictStatus::Stale, VerdictStatus::Discrepancy] {
+            assert_eq!(VerdictStatus::parse(status.as_str()), Some(status));
             assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
         }
-        assert_eq!(Status::parse("Verified"), None);
+        assert_eq!(VerdictStatus::parse("Verified"), None);
     }
 }

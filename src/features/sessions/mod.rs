@@ -28,18 +28,26 @@ pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("sessions",
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let SessionOptions { ttl, idle } = context.options.get();
     let api = context.api;
-    let sessions =
-        SessionStore::restore(context.reader, api.engine.clone(), rules::Terms { ttl, idle }, Arc::clone(&api.clock))?;
+    let sessions = SessionStore::restore(
+        context.reader,
+        api.engine.clone(),
+        rules::SessionTerms { ttl, idle },
+        Arc::clone(&api.clock),
+    )?;
     let links = Links::in_directory(context.data_dir);
     let administrator_link = administrator_link(context, &links);
     let (kept, last) = (sessions.clone(), sessions.clone());
     let table = Some(Arc::clone(&sessions.table) as _);
     Ok(feature
+        .reserves(&["me", "sessions"])
+        .open_to_all(&["/login"])
+        .open_to_credentials(&["/api/v1/me", "/api/v1/sessions/current"])
+        .tag("sessions", "Who one is, and on which devices.")
         .problems(problems::PROBLEMS)
         .hook(SessionsHook)
         .job(sessions.cleanup_job())
         .routes(routes::router(sessions, links))
-        .task(move |api| kept.keep(Arc::clone(&api.clock_trust)))
+        .task(move |api| kept.run_expiry(Arc::clone(&api.clock_trust)))
         .close(move || async move { last.store().await })
         .provides(ServerParts { sessions: table, administrator_link, ..ServerParts::default() }))
 }

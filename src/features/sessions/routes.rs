@@ -3,8 +3,8 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use http::HeaderMap;
 use http::header::{HeaderValue, SET_COOKIE, USER_AGENT};
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +17,9 @@ use crate::base::ids::{SessionId, UserId};
 use crate::engine::request::Durability;
 use crate::features::sessions::links::Links;
 use crate::features::sessions::rules::{self, Device, Session, Token};
-use crate::features::sessions::service::{Creation, Description, SessionOpening, SessionStore, gone};
+use crate::features::sessions::service::{
+    Description, SessionCreation, SessionOpening, SessionStore, session_not_found,
+};
 use crate::features::sessions::table::LiveSession;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -26,8 +28,9 @@ use crate::http::request::body::{JSON, Json, RawBody};
 use crate::http::request::caller::{Caller, Sessions as _};
 use crate::http::request::path::PathParameter;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::revoked::{RevokedLater, revoked};
+use crate::http::response::success::Success;
 
 mod admin;
 mod login;
@@ -46,11 +49,10 @@ pub(crate) fn router(sessions: SessionStore, links: Links) -> OpenApiRouter<Api>
 }
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::StorageUnavailable];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 
 problems! {
     /// Of opening a session.
-    OpenProblems: ACCESS, BODY => &[&SESSIONS_FULL];
+    OpenProblems: ACCESS, BODY, &[&SESSIONS_FULL];
     /// Of looking at sessions, or ending all others.
     SessionProblems: ACCESS;
     /// Of ending one.
@@ -139,7 +141,7 @@ struct SessionItem {
 
 impl SessionItem {
     fn new(session: Session, sessions: &SessionStore, caller: &Caller) -> Result<Self> {
-        let current = caller.session.as_ref().is_some_and(|shown| *shown.id == *session.id.as_str());
+        let current = caller.session().is_some_and(|shown| *shown.id == *session.id.as_str());
         let Device { name, kind, os } = session.device.clone();
         Ok(Self {
             expires_at: sessions.table.expires_at(&session),
@@ -200,13 +202,13 @@ async fn open(
         device: device.map(DeviceBody::check).transpose()?.unwrap_or_default(),
         user_agent: headers.get(USER_AGENT).and_then(|said| rules::user_agent(said.as_bytes())),
     };
-    let made = Creation { entropy: &*api.entropy, now: api.clock.now() };
+    let made = SessionCreation { entropy: &*api.entropy, now: api.clock.now() };
     let (token, session) = sessions.open(&caller, opening, &made).await?;
     // The browser of whoever opens a session for somebody else stays its user's.
     let cookie = (session.holder.viewer() == caller.viewer).then(|| cookie(&sessions, &token)).transpose()?;
     let session = SessionItem::new(session, &sessions, &caller)?;
     let opened = OpenedSession { token: token.expose().to_owned(), session };
-    let mut response = json(StatusCode::CREATED, &opened)?;
+    let mut response = json(Success::Created, &opened)?;
     response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
     Ok(response)
 }
@@ -214,7 +216,7 @@ async fn open(
 /// The `Set-Cookie` of a new session.
 fn cookie(sessions: &SessionStore, token: &Token) -> Result<HeaderValue> {
     let kept = sessions.table.terms().ttl;
-    sessions.table.cookie().keep(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))
+    sessions.table.cookie().set_token(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))
 }
 
 /// A page of sessions, newest first; `more` follow.
@@ -243,7 +245,7 @@ async fn list(
     page: PageRequest,
 ) -> HandlerResult<Response> {
     let found = sessions.table.list(Some(&caller.viewer), page.after.as_deref(), page.limit);
-    Ok(json(StatusCode::OK, &session_page(found, &sessions, &caller)?)?)
+    Ok(json(Success::Done, &session_page(found, &sessions, &caller)?)?)
 }
 
 /// What is to be said of a session; what is left out stays, null takes it away.
@@ -251,25 +253,25 @@ async fn list(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DescribeBody {
     /// What its user is at; at most 100 characters.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "deserialize_given")]
     #[schema(value_type = Option<String>, example = "combat")]
     current_phase: Option<Option<String>>,
     /// What its device is called; at most 100 characters.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "deserialize_given")]
     #[schema(value_type = Option<String>)]
     device_name: Option<Option<String>>,
 }
 
 /// Tells a member that is null from one that is left out.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+fn deserialize_given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
 /// The session that the request shows. Error: `NotFound` when it shows none.
 fn current(sessions: &SessionStore, caller: &Caller) -> Result<std::sync::Arc<LiveSession>> {
     let none = || Error::not_found("this request shows no session; open one with POST /api/v1/sessions");
-    let shown = caller.session.as_ref().ok_or_else(none)?;
-    sessions.table.find(&shown.id, None).ok_or_else(gone)
+    let shown = caller.session().ok_or_else(none)?;
+    sessions.table.find(&shown.id, None).ok_or_else(session_not_found)
 }
 
 /// Say what one is at
@@ -291,7 +293,7 @@ async fn describe_current(
         device_name: check("deviceName", device_name)?,
     };
     let session = sessions.describe(&current(&sessions, &caller)?, description).await?;
-    Ok(json(StatusCode::OK, &SessionItem::new(session, &sessions, &caller)?)?)
+    Ok(json(Success::Done, &SessionItem::new(session, &sessions, &caller)?)?)
 }
 
 /// Log out
@@ -319,8 +321,8 @@ async fn end_current(
 /// The answer to whoever has ended their own session: their browser forgets it.
 fn logged_out(mut answer: Response, sessions: &SessionStore, headers: &HeaderMap) -> Response {
     let cookie = sessions.table.cookie();
-    let shows_own = cookie.shown(headers).is_ok_and(|shown| shown.is_some_and(|shown| shown.own));
-    answer.headers_mut().extend(cookie.forget().filter(|_| shows_own).map(|forget| (SET_COOKIE, forget)));
+    let shows_own = cookie.find_token(headers).is_ok_and(|shown| shown.is_some_and(|shown| shown.own));
+    answer.headers_mut().extend(cookie.clear_token().filter(|_| shows_own).map(|forget| (SET_COOKIE, forget)));
     answer
 }
 
@@ -342,8 +344,8 @@ async fn end(
     PathParameter(id): PathParameter,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
-    let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(gone)?;
-    let own = caller.session.as_ref().is_some_and(|shown| *shown.id == *id);
+    let session = sessions.table.find(&id, Some(&caller.viewer)).ok_or_else(session_not_found)?;
+    let own = caller.session().is_some_and(|shown| *shown.id == *id);
     let (_, durability) = sessions.end(vec![session]).await;
     let answer = revoked(durability)?;
     Ok(if own { logged_out(answer, &sessions, &headers) } else { answer })
@@ -373,11 +375,11 @@ struct EndedSessions {
     ),
 )]
 async fn end_others(Extension(sessions): Extension<SessionStore>, caller: Caller) -> HandlerResult<Response> {
-    let current = caller.session.as_ref().map(|shown| &*shown.id);
+    let current = caller.session().map(|shown| &*shown.id);
     let (ended, durability) = sessions.end(sessions.table.others(&caller.viewer, current)).await;
-    let (status, durable) = match durability {
-        Durability::Durable => (StatusCode::OK, None),
-        Durability::Pending => (StatusCode::ACCEPTED, Some(false)),
+    let (success, durable) = match durability {
+        Durability::Durable => (Success::Done, None),
+        Durability::Pending => (Success::Accepted, Some(false)),
     };
-    Ok(json(status, &EndedSessions { ended, durable })?)
+    Ok(json(success, &EndedSessions { ended, durable })?)
 }

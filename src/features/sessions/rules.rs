@@ -42,7 +42,7 @@ impl Token {
 
 /// Whose a session is, and who may show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Holder {
+pub enum SessionHolder {
     /// The server's owner. Good on the server's own machine alone, where the owner needs none.
     Owner,
     /// The server's owner, who came by an administrator's link. Good wherever it is shown.
@@ -53,7 +53,7 @@ pub enum Holder {
     Granted(UserId),
 }
 
-impl Holder {
+impl SessionHolder {
     /// As whom it reads and writes.
     pub fn viewer(&self) -> Viewer {
         match self {
@@ -88,19 +88,19 @@ pub(crate) fn holder(
     wanted: Option<UserId>,
     administrator: bool,
     person: &Principal,
-    shown: Option<&Holder>,
-) -> Result<Holder> {
+    shown: Option<&SessionHolder>,
+) -> Result<SessionHolder> {
     match (wanted, shown, person) {
-        (Some(user), _, _) if administrator && [Viewer::Owner.actor()?, Viewer::Owner.user_id()?].contains(&user) => {
+        (Some(user), _, _) if administrator && Viewer::is_owners_name(&user) => {
             Err(Error::invalid_field("user", "is what the server's owner is called; call the user something else"))
         }
-        (Some(user), _, _) if administrator => Ok(Holder::Granted(user)),
+        (Some(user), _, _) if administrator => Ok(SessionHolder::Granted(user)),
         (Some(_), _, _) => {
             Err(Error::new(Kind::Forbidden, "only administrators open sessions for others; leave out 'user'"))
         }
         (None, Some(holder), _) => Ok(holder.clone()),
-        (None, None, Principal::Local) => Ok(Holder::Owner),
-        (None, None, Principal::Member(member)) => Ok(Holder::Member(member.user.clone())),
+        (None, None, Principal::Local) => Ok(SessionHolder::Owner),
+        (None, None, Principal::Member(member)) => Ok(SessionHolder::Member(member.user.clone())),
         (None, None, Principal::Anonymous) => Err(Error::new(Kind::Unauthenticated, "nobody knows who is asking")),
     }
 }
@@ -122,7 +122,7 @@ pub struct Session {
     /// Names it.
     pub id: SessionId,
     /// Whose it is.
-    pub holder: Holder,
+    pub holder: SessionHolder,
     /// On what.
     pub device: Device,
     /// What the program that opened it calls itself.
@@ -143,7 +143,7 @@ pub struct Session {
 
 /// How long a session is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct SessionTerms {
     /// After it was opened or renewed. It slides: whoever uses a session in the second half of this time renews it, so
     /// that one that is in use does not end.
     pub ttl: Duration,
@@ -151,7 +151,7 @@ pub struct Terms {
     pub idle: Duration,
 }
 
-impl Terms {
+impl SessionTerms {
     /// From when on a session is good no more, unless it is used before.
     pub fn expires_at(&self, renewed_at: Timestamp, last_seen_at: Timestamp) -> Timestamp {
         renewed_at.plus(self.ttl).min(last_seen_at.plus(self.idle))
@@ -189,10 +189,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::http::request::caller::Member;
+    use crate::http::request::caller::TailnetIdentity;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    const TERMS: Terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
+    const TERMS: SessionTerms =
+        SessionTerms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
 
     fn user(id: &str) -> UserId {
         UserId::new(id).unwrap()
@@ -200,19 +201,20 @@ mod tests {
 
     fn member(id: &str, administrator: bool) -> Principal {
         let (login, node, why) = (format!("{id}@example"), "laptop".to_owned(), "a test says so".to_owned());
-        Principal::Member(Arc::new(Member { user: user(id), login, node, administrator, why }))
+        Principal::Member(Arc::new(TailnetIdentity { user: user(id), login, node, administrator, why }))
     }
 
     #[test]
     fn a_session_is_good_for_whom_it_was_opened_and_for_no_other() {
-        let (owner, ann, granted) = (Holder::Owner, Holder::Member(user("ann")), Holder::Granted(user("bob")));
+        let (owner, ann, granted) =
+            (SessionHolder::Owner, SessionHolder::Member(user("ann")), SessionHolder::Granted(user("bob")));
         for (holder, person, expect) in [
             (&owner, Principal::Local, Some(true)),
             (&owner, member("ann", true), None),
             (&owner, Principal::Anonymous, None),
-            (&Holder::LinkedOwner, Principal::Local, Some(true)),
-            (&Holder::LinkedOwner, Principal::Anonymous, Some(true)),
-            (&Holder::LinkedOwner, member("ann", false), Some(true)),
+            (&SessionHolder::LinkedOwner, Principal::Local, Some(true)),
+            (&SessionHolder::LinkedOwner, Principal::Anonymous, Some(true)),
+            (&SessionHolder::LinkedOwner, member("ann", false), Some(true)),
             (&ann, member("ann", false), Some(false)),
             (&ann, member("ann", true), Some(true)),
             (&ann, member("eve", true), None),
@@ -229,21 +231,21 @@ mod tests {
 
     #[test]
     fn sessions_for_others_are_opened_by_administrators_alone() {
-        let check = |wanted: Option<&str>, administrator, person: Principal, shown: Option<&Holder>| {
+        let check = |wanted: Option<&str>, administrator, person: Principal, shown: Option<&SessionHolder>| {
             holder(wanted.map(user), administrator, &person, shown).map_err(|error| error.kind())
         };
-        let (bob, granted) = (|| Ok(Holder::Granted(user("bob"))), Holder::Granted(user("cat")));
+        let (bob, granted) = (|| Ok(SessionHolder::Granted(user("bob"))), SessionHolder::Granted(user("cat")));
         assert_eq!(check(Some("bob"), true, Principal::Local, None), bob());
-        assert_eq!(check(Some("bob"), true, Principal::Local, Some(&Holder::Owner)), bob());
+        assert_eq!(check(Some("bob"), true, Principal::Local, Some(&SessionHolder::Owner)), bob());
         assert_eq!(check(Some("bob"), true, member("ann", true), None), bob());
-        for name in ["host", "owner"] {
+        for name in ["host", "owner", "Owner", "OWNER", "hOST"] {
             let named = check(Some(name), true, Principal::Local, None);
             assert_eq!(named, Err(Kind::Invalid), "nobody acts in the owner's name");
         }
         assert_eq!(check(Some("bob"), false, member("ann", false), None), Err(Kind::Forbidden));
         assert_eq!(check(Some("cat"), false, Principal::Local, Some(&granted)), Err(Kind::Forbidden));
-        assert_eq!(check(None, true, Principal::Local, None), Ok(Holder::Owner));
-        assert_eq!(check(None, false, member("ann", false), None), Ok(Holder::Member(user("ann"))));
+        assert_eq!(check(None, true, Principal::Local, None), Ok(SessionHolder::Owner));
+        assert_eq!(check(None, false, member("ann", false), None), Ok(SessionHolder::Member(user("ann"))));
         assert_eq!(check(None, false, Principal::Local, Some(&granted)), Ok(granted.clone()));
         assert_eq!(check(None, false, Principal::Anonymous, None), Err(Kind::Unauthenticated));
     }

@@ -9,20 +9,20 @@ use std::sync::Arc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::rules::{self, Device, Holder, Session, Terms, Token};
+use super::rules::{self, Device, Session, SessionHolder, SessionTerms, Token};
 use super::sql;
-use super::table::{LiveSession, Table};
+use super::table::{LiveSession, SessionTable};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, new_id};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::engine::handle::Engine;
 use crate::engine::hooks::DocumentHook;
 use crate::engine::request::Durability;
 use crate::engine::revocations::Revocation;
-use crate::http::request::caller::{ActiveSession, Caller, unknown_session};
+use crate::http::request::caller::{ActiveCredential, Caller, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::{Job, JobContext, Schedule, Summary};
 use crate::store::{Connection, Reader};
@@ -49,18 +49,18 @@ pub(crate) struct Description {
 /// The sessions, and what it takes to keep them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionStore {
-    pub table: Arc<Table>,
+    pub table: Arc<SessionTable>,
     engine: Engine,
 }
 
 impl SessionStore {
     /// Takes the stored sessions into memory. Error: storage.
-    pub(crate) fn restore(reader: &Reader, engine: Engine, terms: Terms, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn restore(reader: &Reader, engine: Engine, terms: SessionTerms, clock: Arc<dyn Clock>) -> Result<Self> {
         let cookie = SessionCookie::of_server(&reader.rows(sql::server_id)?);
         let revoked = engine.pending_revocations();
         let stored = reader.rows(sql::all)?;
         let good = stored.into_iter().filter(|(_, session)| !revoked.contains(&revocation(&session.id)));
-        let table = Table::new(good.collect(), terms, clock, cookie);
+        let table = SessionTable::new(good.collect(), terms, clock, cookie);
         Ok(Self { table: Arc::new(table), engine })
     }
 
@@ -70,11 +70,15 @@ impl SessionStore {
         &self,
         caller: &Caller,
         opening: SessionOpening,
-        made: &Creation<'_>,
+        made: &SessionCreation<'_>,
     ) -> Result<(Token, Session)> {
+        if caller.service_token().is_some() && opening.user.is_none() {
+            let message = "a service token is shown as it is and opens no session for itself; name a 'user'";
+            return Err(Error::new(Kind::Forbidden, message));
+        }
         // One that has ended is never taken for none: whoever showed it would be who the connection comes from.
-        let known = |shown: &ActiveSession| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
-        let shown = caller.session.as_ref().map(|shown| known(shown).ok_or_else(unknown_session)).transpose()?;
+        let known = |shown: &ActiveCredential| self.table.find(&shown.id, None).filter(|live| !live.has_ended());
+        let shown = caller.session().map(|shown| known(shown).ok_or_else(unknown_session)).transpose()?;
         let shown = shown.map(|live| live.session().holder);
         let holder = rules::holder(opening.user, caller.administrator, &caller.peer.principal, shown.as_ref())?;
         let token = Token::new(made.entropy);
@@ -88,7 +92,7 @@ impl SessionStore {
             created_at: made.now,
             renewed_at: made.now,
             last_seen_at: made.now,
-            opened_by: caller.session.as_ref().map(|shown| SessionId::new(&shown.id)).transpose()?,
+            opened_by: caller.session().map(|shown| SessionId::new(&shown.id)).transpose()?,
         };
         self.store_new(token, session).await
     }
@@ -99,11 +103,11 @@ impl SessionStore {
         &self,
         address: String,
         user_agent: Option<String>,
-        made: &Creation<'_>,
+        made: &SessionCreation<'_>,
     ) -> Result<(Token, Session)> {
         let session = Session {
             id: SessionId::new(&new_id(made.entropy, made.now))?,
-            holder: Holder::LinkedOwner,
+            holder: SessionHolder::LinkedOwner,
             device: Device::default(),
             user_agent,
             address,
@@ -119,7 +123,7 @@ impl SessionStore {
     /// Stores a new session, and lets it be shown then.
     async fn store_new(&self, token: Token, session: Session) -> Result<(Token, Session)> {
         let (live, surplus) = self.table.reserve(token.hash(), session.clone())?;
-        let mut place = Place { table: &self.table, live: &live, taken: false };
+        let mut place = ReservedSession { table: &self.table, live: &live, taken: false };
         let (hash, stored, removed) = (token.hash(), session.clone(), surplus.clone());
         let write = move |conn: &Connection, _: Timestamp| {
             removed.iter().try_for_each(|live| sql::remove(conn, live.id()))?;
@@ -139,10 +143,10 @@ impl SessionStore {
         let write = move |conn: &Connection, _: Timestamp| {
             let Description { device_name, current_phase } = &description;
             let said = sql::describe(conn, writer.id(), device_name.as_ref(), current_phase.as_ref())?;
-            Ok((writer.next_write(), said.ok_or_else(gone)?))
+            Ok((writer.next_write(), said.ok_or_else(session_not_found)?))
         };
         let (number, (name, phase)) = self.engine.rows(write).await?;
-        live.said(number, name, phase);
+        live.update_description(number, name, phase);
         Ok(live.session())
     }
 
@@ -193,14 +197,14 @@ impl SessionStore {
 
     /// The event loop: looks for expired sessions, and now and then stores what has changed. While the clock is doubted
     /// none is ended: an expired one is refused, and good again when the clock is set right.
-    pub(crate) async fn keep(self, trust: Arc<ClockTrust>) {
+    pub(crate) async fn run_expiry(self, trust: Arc<ClockTrust>) {
         let mut ticks = interval(SESSIONS_LOOKED_AT_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stores_every = SESSIONS_STORED_EVERY.as_secs() / SESSIONS_LOOKED_AT_EVERY.as_secs().max(1);
         let (mut looks, mut failing) = (0_u64, false);
         loop {
             ticks.tick().await;
-            let expired = if trust.is_trusted() { self.table.look() } else { 0 };
+            let expired = if trust.is_trusted() { self.table.expire_sessions() } else { 0 };
             if expired > 0 {
                 info!(expired, "sessions have expired");
             }
@@ -227,7 +231,7 @@ impl SessionStore {
                     summary.count("expired", keeper.table.over());
                     return Ok(summary);
                 }
-                keeper.table.look();
+                keeper.table.expire_sessions();
                 let ended = keeper.table.ended();
                 summary.count("expired", ended.len());
                 keeper.remove(ended).await?;
@@ -244,13 +248,13 @@ const CLEANUP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A place that is taken for a session. Dropped before the session is on disk, it ends the session: whether that
 /// reaches the disk all the same is not known then, and it is removed from there before it is forgotten.
-struct Place<'a> {
-    table: &'a Table,
+struct ReservedSession<'a> {
+    table: &'a SessionTable,
     live: &'a LiveSession,
     taken: bool,
 }
 
-impl Drop for Place<'_> {
+impl Drop for ReservedSession<'_> {
     fn drop(&mut self) {
         if !self.taken {
             self.table.end(self.live);
@@ -259,7 +263,7 @@ impl Drop for Place<'_> {
 }
 
 /// What a new session is made from, beside who asks.
-pub(crate) struct Creation<'a> {
+pub(crate) struct SessionCreation<'a> {
     /// Where its token comes from.
     pub entropy: &'a dyn Entropy,
     pub now: Timestamp,
@@ -286,6 +290,6 @@ fn revocation(id: &SessionId) -> Revocation {
 }
 
 /// The refusal of a session that is not there, or is somebody else's.
-pub(crate) fn gone() -> Error {
+pub(crate) fn session_not_found() -> Error {
     Error::not_found("you have no such session; GET /api/v1/sessions lists yours")
 }

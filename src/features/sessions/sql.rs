@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::types::{Type, ValueRef};
+use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
-use super::rules::{Device, Holder, Session};
+use super::rules::{Device, Session, SessionHolder};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{SessionId, UserId};
 use crate::base::secret::SecretHash;
+use crate::store::rows::{self, optional, parsed, time};
 use crate::store::sql_error;
 
 fn execute(conn: &Connection, sql: &str, values: impl Params) -> Result<usize> {
@@ -28,7 +29,7 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
         id.as_str(),
         hash.to_string(),
         holder.user().map(UserId::as_str),
-        !matches!(holder, Holder::Granted(_) | Holder::LinkedOwner),
+        !matches!(holder, SessionHolder::Granted(_) | SessionHolder::LinkedOwner),
         device.name,
         device.kind,
         device.os,
@@ -43,44 +44,43 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
     execute(conn, sql, values).map(drop)
 }
 
-/// All sessions, whether still good or not.
+/// The columns of [`session`], in the order of the table.
+const COLUMNS: &str = "id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
+                       created_at, renewed_at, last_seen_at, opened_by";
+
+/// All sessions, whether still good or not, but for those that somebody else has written or changed: nobody is let in
+/// by one.
 pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
-    let sql = "SELECT id, hash, user, bound, device_name, device_kind, device_os, user_agent, address, current_phase,
-                      created_at, renewed_at, last_seen_at, opened_by FROM sessions ORDER BY id";
-    let read = || conn.prepare_cached(sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
+    let sql = format!("SELECT {COLUMNS} FROM sessions WHERE mac_matches(mac, 'sessions', {COLUMNS}) ORDER BY id");
+    let read = || conn.prepare_cached(&sql)?.query_map([], session)?.collect::<rusqlite::Result<_>>();
     read().map_err(sql_error)
 }
 
 fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
-    let user = parsed(row, 2, |text| UserId::new(text).ok());
+    let user = rows::user(row, 2);
     let holder = match (row.get_ref(2)?, row.get(3)?) {
-        (ValueRef::Null, true) => Holder::Owner,
-        (ValueRef::Null, false) => Holder::LinkedOwner,
-        (_, true) => Holder::Member(user?),
-        (_, false) => Holder::Granted(user?),
+        (ValueRef::Null, true) => SessionHolder::Owner,
+        (ValueRef::Null, false) => SessionHolder::LinkedOwner,
+        (_, true) => SessionHolder::Member(user?),
+        (_, false) => SessionHolder::Granted(user?),
     };
     let session = Session {
-        id: parsed(row, 0, |text| SessionId::new(text).ok())?,
+        id: session_id(row, 0)?,
         holder,
         device: Device { name: row.get(4)?, kind: row.get(5)?, os: row.get(6)? },
         user_agent: row.get(7)?,
         address: row.get(8)?,
         current_phase: row.get(9)?,
-        created_at: parsed(row, 10, Timestamp::parse)?,
-        renewed_at: parsed(row, 11, Timestamp::parse)?,
-        last_seen_at: parsed(row, 12, Timestamp::parse)?,
-        opened_by: match row.get_ref(13)? {
-            ValueRef::Null => None,
-            _ => Some(parsed(row, 13, |text| SessionId::new(text).ok())?),
-        },
+        created_at: time(row, 10)?,
+        renewed_at: time(row, 11)?,
+        last_seen_at: time(row, 12)?,
+        opened_by: optional(row, 13, session_id)?,
     };
     Ok((parsed(row, 1, SecretHash::parse)?, session))
 }
 
-fn parsed<T>(row: &Row<'_>, column: usize, parse: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    let damaged = || rusqlite::Error::FromSqlConversionFailure(column, Type::Text, "is not what it was".into());
-    parse(&text).ok_or_else(damaged)
+fn session_id(row: &Row<'_>, column: usize) -> rusqlite::Result<SessionId> {
+    parsed(row, column, |text| SessionId::new(text).ok())
 }
 
 /// What this data is called, to tell it from another server's.
@@ -147,6 +147,7 @@ mod tests {
     use super::*;
     use crate::base::entropy::SeededEntropy;
     use crate::features::sessions::rules::Token;
+    use crate::store::integrity::key::add_functions;
 
     prop_compose! {
         fn sessions()(
@@ -157,10 +158,10 @@ mod tests {
         ) -> Session {
             let user = UserId::new(&user).unwrap();
             let holder = match kind {
-                0 => Holder::Owner,
-                1 => Holder::Member(user),
-                2 => Holder::LinkedOwner,
-                _ => Holder::Granted(user),
+                0 => SessionHolder::Owner,
+                1 => SessionHolder::Member(user),
+                2 => SessionHolder::LinkedOwner,
+                _ => SessionHolder::Granted(user),
             };
             let mut texts = texts.into_iter();
             let mut text = || texts.next().unwrap();
@@ -186,6 +187,7 @@ mod tests {
         #[test]
         fn a_session_saved_is_restored_equal(session in sessions(), seed: u64) {
             let conn = Connection::open_in_memory().unwrap();
+            add_functions(&conn, None).unwrap();
             conn.execute_batch(include_str!("../../../schema.sql")).unwrap();
             let token = Token::new(&SeededEntropy::new(seed));
             save(&conn, &token.hash(), &session).unwrap();

@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::problems::SESSIONS_FULL;
-use super::rules::{Device, Session, Terms, Token};
+use super::rules::{Device, Session, SessionTerms, Token};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
 use crate::base::ids::SessionId;
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
-use crate::http::request::caller::{ActiveSession, Peer, Sessions, unknown_session};
+use crate::http::request::caller::{ActiveCredential, CredentialKind, Peer, Sessions, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 
 /// How long after its renewal the browser is told to keep the cookie of a session for longer: at each answer, since any
@@ -119,7 +119,7 @@ impl LiveSession {
 
     /// Takes in what its user says, unless something newer is known: answers may overtake each other on their way from
     /// the engine.
-    pub(super) fn said(&self, write: u64, device_name: Option<String>, current_phase: Option<String>) {
+    pub(super) fn update_description(&self, write: u64, device_name: Option<String>, current_phase: Option<String>) {
         let mut said = self.said.lock();
         if write > said.write {
             *said = ReportedUse { device_name, current_phase, write };
@@ -127,7 +127,7 @@ impl LiveSession {
     }
 
     /// Notes a use. A clock that is put back takes nothing away.
-    fn used(&self, now: Timestamp, terms: &Terms) {
+    fn used(&self, now: Timestamp, terms: &SessionTerms) {
         self.last_seen_at.fetch_max(now.as_millis(), Ordering::Relaxed);
         if terms.renews(self.uses().1, now) {
             self.renewed_at.fetch_max(now.as_millis(), Ordering::Relaxed);
@@ -142,24 +142,24 @@ impl fmt::Debug for LiveSession {
 }
 
 /// All sessions. Shared by the guard, which asks at each request that shows one, and by whoever opens and ends them.
-pub struct Table {
+pub struct SessionTable {
     /// Those that may be shown, by the hash of their token.
     by_hash: papaya::HashMap<SecretHash, Arc<LiveSession>>,
     /// All of them, for whoever looks at lists; held for a look or a change, never while a request is let in.
-    index: Mutex<Index>,
-    terms: Terms,
+    index: Mutex<SessionIndex>,
+    terms: SessionTerms,
     clock: Arc<dyn Clock>,
     cookie: SessionCookie,
 }
 
 #[derive(Default)]
-struct Index {
+struct SessionIndex {
     all: BTreeMap<SessionId, Arc<LiveSession>>,
     /// The same, by whose they are.
     of: HashMap<Viewer, BTreeMap<SessionId, Arc<LiveSession>>>,
 }
 
-impl Index {
+impl SessionIndex {
     fn insert(&mut self, live: &Arc<LiveSession>) {
         let of = self.of.entry(live.opened.holder.viewer()).or_default();
         of.insert(live.id().clone(), Arc::clone(live));
@@ -178,10 +178,15 @@ impl Index {
     }
 }
 
-impl Table {
+impl SessionTable {
     /// A table with the sessions that were stored.
-    pub fn new(stored: Vec<(SecretHash, Session)>, terms: Terms, clock: Arc<dyn Clock>, cookie: SessionCookie) -> Self {
-        let (by_hash, mut index) = (papaya::HashMap::new(), Index::default());
+    pub fn new(
+        stored: Vec<(SecretHash, Session)>,
+        terms: SessionTerms,
+        clock: Arc<dyn Clock>,
+        cookie: SessionCookie,
+    ) -> Self {
+        let (by_hash, mut index) = (papaya::HashMap::new(), SessionIndex::default());
         for (hash, session) in stored {
             let live = Arc::new(LiveSession::new(hash, session));
             live.admitted.store(true, Ordering::Relaxed);
@@ -192,7 +197,7 @@ impl Table {
     }
 
     /// How long sessions are good.
-    pub fn terms(&self) -> &Terms {
+    pub fn terms(&self) -> &SessionTerms {
         &self.terms
     }
 
@@ -212,7 +217,7 @@ impl Table {
     ) -> Result<(Arc<LiveSession>, Vec<Arc<LiveSession>>)> {
         let live = Arc::new(LiveSession::new(hash, session));
         let mut index = self.index.lock();
-        let oldest = surplus(&index, &live.opened)?;
+        let oldest = sessions_to_end(&index, &live.opened)?;
         if index.all.len() >= SESSIONS_MAX + oldest.len() {
             let message = "there are as many sessions as there may be; end some, or wait until some expire";
             return Err(SESSIONS_FULL.error(message));
@@ -291,7 +296,7 @@ impl Table {
 
     /// Notes that sessions are used by what is open under them, and ends those that have expired. Returns how many have
     /// ended now.
-    pub fn look(&self) -> usize {
+    pub fn expire_sessions(&self) -> usize {
         let now = self.clock.now();
         let index = self.index.lock();
         let mut ended = 0;
@@ -335,7 +340,7 @@ impl Table {
 }
 
 /// The sessions that end for a new one of the same user. Error: `sessions-full`.
-fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
+fn sessions_to_end(index: &SessionIndex, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
     let Some(of) = index.of.get(&new.holder.viewer()) else { return Ok(Vec::new()) };
     let good = || of.values().filter(|live| !live.has_ended());
     let surplus = (good().count() + 1).saturating_sub(SESSIONS_PER_USER_MAX);
@@ -355,18 +360,18 @@ fn surplus(index: &Index, new: &Session) -> Result<Vec<Arc<LiveSession>>> {
     Ok(old)
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for SessionTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("sessions", &self.by_hash.len()).finish_non_exhaustive()
+        f.debug_struct("SessionTable").field("sessions", &self.by_hash.len()).finish_non_exhaustive()
     }
 }
 
-impl Sessions for Table {
+impl Sessions for SessionTable {
     fn cookie(&self) -> &SessionCookie {
         &self.cookie
     }
 
-    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveSession> {
+    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveCredential> {
         let hash = Token::parse(token).ok_or_else(unknown_session)?.hash();
         let sessions = self.by_hash.pin();
         let live = sessions.get(&hash).ok_or_else(unknown_session)?;
@@ -378,7 +383,8 @@ impl Sessions for Table {
         live.used(now, &self.terms);
         let renewed = live.uses().1;
         let tell = renewed > live.opened.created_at && now < renewed.plus(RENEWAL_TOLD_FOR);
-        Ok(ActiveSession {
+        Ok(ActiveCredential {
+            kind: CredentialKind::Session,
             id: Arc::clone(&live.held),
             viewer: live.opened.holder.viewer(),
             administrator,

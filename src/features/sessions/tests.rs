@@ -10,9 +10,9 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::rules::{Session, Terms, Token};
-use super::service::{Creation, Description, SessionOpening, SessionStore, SessionsHook};
-use super::table::Table;
+use super::rules::{Session, SessionTerms, Token};
+use super::service::{Description, SessionCreation, SessionOpening, SessionStore, SessionsHook};
+use super::table::SessionTable;
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::entropy::{Entropy, SeededEntropy};
 use crate::base::error::{Kind, Result};
@@ -20,16 +20,17 @@ use crate::base::ids::{SessionId, UserId};
 use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Durability;
-use crate::features::sessions::rules::{Device, Holder};
-use crate::http::request::caller::{ActiveSession, Caller, Peer, Sessions};
+use crate::features::sessions::rules::{Device, SessionHolder};
+use crate::http::request::caller::{ActiveCredential, Caller, Peer, Sessions};
 use crate::http::request::cookie::SessionCookie;
-use crate::jobs::tests::running::{DAY, Running};
+use crate::jobs::tests::running::{DAY, RunningRunner};
 
-const TERMS: Terms = Terms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
+const TERMS: SessionTerms =
+    SessionTerms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
 
 /// A server's sessions, and a caller on its machine.
 struct Bench {
-    running: Running,
+    running: RunningRunner,
     keeper: SessionStore,
     entropy: SeededEntropy,
 }
@@ -44,19 +45,19 @@ fn user(name: &str) -> Viewer {
 
 impl Bench {
     async fn start() -> Self {
-        let running = Running::start_hooked(None, vec![Arc::new(SessionsHook)]);
+        let running = RunningRunner::start_hooked(None, vec![Arc::new(SessionsHook)]);
         let keeper = restore(&running).await;
         Self { running, keeper, entropy: SeededEntropy::new(3) }
     }
 
     async fn open(&self, name: &str) -> Result<(Token, Session)> {
-        let owner = Caller { viewer: Viewer::Owner, administrator: true, peer: peer(), session: None };
-        let made = Creation { entropy: &self.entropy, now: self.running.clock.now() };
+        let owner = Caller { viewer: Viewer::Owner, administrator: true, peer: peer(), credential: None };
+        let made = SessionCreation { entropy: &self.entropy, now: self.running.clock.now() };
         let user = (!name.is_empty()).then(|| UserId::new(name).unwrap());
         self.keeper.open(&owner, SessionOpening { user, ..SessionOpening::default() }, &made).await
     }
 
-    fn shown(&self, token: &Token) -> Result<ActiveSession> {
+    fn authenticate(&self, token: &Token) -> Result<ActiveCredential> {
         self.keeper.table.authenticate(token.expose(), &peer())
     }
 
@@ -67,7 +68,7 @@ impl Bench {
 
     /// The ids of all sessions that are good, here and after a restart, which must be the same.
     async fn good(&self) -> Vec<SessionId> {
-        let ids = |table: &Table| -> Vec<SessionId> {
+        let ids = |table: &SessionTable| -> Vec<SessionId> {
             table.list(None, None, 500).0.into_iter().map(|session| session.id).collect()
         };
         let here = ids(&self.keeper.table);
@@ -84,9 +85,9 @@ fn sorted(ids: impl IntoIterator<Item = SessionId>) -> Vec<SessionId> {
 }
 
 /// The sessions as a start of the server finds them.
-async fn restore(running: &Running) -> SessionStore {
+async fn restore(running: &RunningRunner) -> SessionStore {
     let (engine, clock) = (running.engine.clone(), Arc::clone(&running.clock) as _);
-    running.reads.ask(move |reader| SessionStore::restore(reader, engine, TERMS, clock)).await.unwrap()
+    running.reads.read(move |reader| SessionStore::restore(reader, engine, TERMS, clock)).await.unwrap()
 }
 
 fn block_on(test: impl Future<Output = ()>) {
@@ -113,11 +114,11 @@ proptest! {
                 sessions.push(bench.open(NAMES[which]).await.unwrap());
             }
             let (token, session) = sessions.remove(chosen.index(sessions.len()));
-            let shown = bench.shown(&token).unwrap();
+            let shown = bench.authenticate(&token).unwrap();
             bench.end(&session).await;
             // What is open under it is told, nobody gets in with it, no list has it, nobody can end it again.
             assert!(shown.life.is_cancelled());
-            assert_eq!(bench.shown(&token).unwrap_err().kind(), Kind::Unauthenticated);
+            assert_eq!(bench.authenticate(&token).unwrap_err().kind(), Kind::Unauthenticated);
             let table = &bench.keeper.table;
             assert!(table.find(session.id.as_str(), None).is_none());
             let of = table.list(Some(&session.holder.viewer()), None, 500).0;
@@ -127,7 +128,7 @@ proptest! {
             // The others are as they were, now and after a restart.
             assert_eq!(bench.good().await, sorted(sessions.iter().map(|(_, session)| session.id.clone())));
             for (token, session) in &sessions {
-                assert_eq!(*bench.shown(token).unwrap().id, *session.id.as_str());
+                assert_eq!(*bench.authenticate(token).unwrap().id, *session.id.as_str());
                 assert_eq!(again.table.authenticate(token.expose(), &peer()).unwrap().viewer, session.holder.viewer());
             }
         });
@@ -162,7 +163,7 @@ async fn a_session_is_restored_with_all_that_is_known_of_it() {
     let bench = Bench::start().await;
     let (token, session) = bench.open("ann").await.unwrap();
     bench.running.clock.advance(DAY);
-    bench.shown(&token).unwrap();
+    bench.authenticate(&token).unwrap();
     let live = bench.keeper.table.find(session.id.as_str(), Some(&user("ann"))).unwrap();
     assert!(bench.keeper.table.find(session.id.as_str(), Some(&user("bob"))).is_none(), "it is not bob's");
     let said = Description { device_name: Some(Some("laptop".into())), current_phase: Some(Some("combat".into())) };
@@ -188,19 +189,19 @@ async fn an_unused_session_expires_and_one_in_use_goes_on() {
     let bench = Bench::start().await;
     let ((idle, _), (used, session)) = (bench.open("ann").await.unwrap(), bench.open("ann").await.unwrap());
     let (followed, _) = bench.open("ann").await.unwrap();
-    let stream = bench.shown(&followed).unwrap();
-    let unused = bench.shown(&idle).unwrap().life;
+    let stream = bench.authenticate(&followed).unwrap();
+    let unused = bench.authenticate(&idle).unwrap().life;
     for day in 1..=60 {
         bench.running.clock.advance(DAY);
-        assert_eq!(bench.keeper.table.look(), usize::from(day == 7));
+        assert_eq!(bench.keeper.table.expire_sessions(), usize::from(day == 7));
         if day % 6 == 0 {
-            let shown = bench.shown(&used).unwrap();
+            let shown = bench.authenticate(&used).unwrap();
             // Renewed after 15 days, and from then on at each use that comes 15 days after the last renewal.
             assert_eq!(shown.keep_cookie, (day % 18 == 0).then_some(TERMS.ttl), "day {day}");
         }
     }
     assert!(unused.is_cancelled() && !stream.life.is_cancelled());
-    assert_eq!(bench.shown(&idle).unwrap_err().kind(), Kind::Unauthenticated);
+    assert_eq!(bench.authenticate(&idle).unwrap_err().kind(), Kind::Unauthenticated);
     let live = bench.keeper.table.find(session.id.as_str(), None).unwrap();
     assert_eq!(bench.keeper.table.expires_at(&live.session()), session.created_at.plus(67 * DAY));
     // What keeps a session in use has gone: it ends a week after.
@@ -237,45 +238,49 @@ async fn of_one_users_sessions_those_used_last_are_kept_unless_one_of_them_opens
         bench.running.clock.advance(Duration::from_secs(1));
         tokens.push(bench.open("ann").await.unwrap().0);
     }
-    let shown = bench.shown(&current).unwrap();
+    let shown = bench.authenticate(&current).unwrap();
     bench.running.clock.advance(Duration::from_secs(1));
-    bench.shown(&tokens[0]).unwrap();
+    bench.authenticate(&tokens[0]).unwrap();
     // With one of them: each but the first takes the place of the one before.
-    let made = Creation { entropy: &bench.entropy, now: bench.running.clock.now() };
-    let caller =
-        |shown: ActiveSession| Caller { viewer: user("ann"), administrator: false, peer: peer(), session: Some(shown) };
+    let made = SessionCreation { entropy: &bench.entropy, now: bench.running.clock.now() };
+    let caller = |shown: ActiveCredential| Caller {
+        viewer: user("ann"),
+        administrator: false,
+        peer: peer(),
+        credential: Some(shown),
+    };
     let mut opened = Vec::new();
     for _ in 0..3 {
         opened.push(bench.keeper.open(&caller(shown.clone()), SessionOpening::default(), &made).await.unwrap().0);
     }
-    let refused = |token: &Token| bench.shown(token).is_err();
+    let refused = |token: &Token| bench.authenticate(token).is_err();
     assert_eq!(opened.iter().map(refused).collect::<Vec<_>>(), [true, true, false]);
     assert!(!tokens.iter().any(refused), "no other device of hers goes");
-    let other = caller(bench.shown(&tokens[5]).unwrap());
+    let other = caller(bench.authenticate(&tokens[5]).unwrap());
     let full = bench.keeper.open(&other, SessionOpening::default(), &made).await.unwrap_err();
     assert_eq!(full.slug(), Some("sessions-full"));
     // By an administrator, who shows none: those that were unused for longest go. All were just used, to see that they
     // are there; of those that were used at once the oldest goes first.
     bench.running.clock.advance(Duration::from_secs(1));
-    bench.shown(&current).unwrap();
-    bench.shown(&tokens[0]).unwrap();
+    bench.authenticate(&current).unwrap();
+    bench.authenticate(&tokens[0]).unwrap();
     for _ in 0..3 {
         bench.running.clock.advance(Duration::from_secs(1));
         bench.open("ann").await.unwrap();
     }
     assert_eq!(tokens.iter().map(refused).collect::<Vec<_>>()[..6], [false, true, true, true, false, false]);
-    assert!(bench.shown(&current).is_ok() && bench.shown(&of_bob).is_ok());
+    assert!(bench.authenticate(&current).is_ok() && bench.authenticate(&of_bob).is_ok());
     assert_eq!(bench.good().await.len(), SESSIONS_PER_USER_MAX + 1);
 }
 
 #[tokio::test]
 async fn there_are_no_more_sessions_than_there_may_be() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let entropy = SeededEntropy::new(5);
     let stored = |number: usize| {
         let session = Session {
             id: SessionId::new(&format!("s{number:06}")).unwrap(),
-            holder: Holder::Granted(UserId::new(&format!("u{number}")).unwrap()),
+            holder: SessionHolder::Granted(UserId::new(&format!("u{number}")).unwrap()),
             device: Device::default(),
             user_agent: None,
             address: String::new(),
@@ -288,7 +293,8 @@ async fn there_are_no_more_sessions_than_there_may_be() {
         (Token::new(&entropy).hash(), session)
     };
     let cookie = SessionCookie::of_server("0a1b");
-    let table = Table::new((0..SESSIONS_MAX).map(stored).collect(), TERMS, Arc::clone(&running.clock) as _, cookie);
+    let table =
+        SessionTable::new((0..SESSIONS_MAX).map(stored).collect(), TERMS, Arc::clone(&running.clock) as _, cookie);
     let (hash, session) = stored(SESSIONS_MAX);
     let refused = table.reserve(hash, session).unwrap_err();
     assert_eq!((refused.kind(), refused.slug()), (Kind::AlreadyExists, Some("sessions-full")));
@@ -307,7 +313,7 @@ async fn opening_and_ending_at_once_leaves_memory_and_disk_the_same() {
             match number % 5 {
                 0 => drop(bench.keeper.end(table.others(&session.holder.viewer(), None)).await),
                 1 => drop(bench.keeper.end(table.find(session.id.as_str(), None).into_iter().collect()).await),
-                2 => drop(bench.shown(&token)),
+                2 => drop(bench.authenticate(&token)),
                 _ => {}
             }
         })
@@ -340,7 +346,7 @@ fn a_token_is_what_people_and_scanners_know() {
     assert!(token.expose().starts_with("rejoin_session_") && token.expose().len() == 58);
     assert!(!format!("{token:?}").contains(&token.expose()[15..]));
     let clock = Arc::new(crate::base::clock::ManualClock::at(Timestamp::from_millis(0)));
-    let table = Table::new(Vec::new(), TERMS, clock, SessionCookie::of_server("0a1b"));
+    let table = SessionTable::new(Vec::new(), TERMS, clock, SessionCookie::of_server("0a1b"));
     for shown in ["", "x", "rejoin_session_", token.expose(), &token.expose()[1..]] {
         assert_eq!(table.authenticate(shown, &peer()).unwrap_err().kind(), Kind::Unauthenticated, "{shown}");
     }

@@ -33,7 +33,7 @@ async fn reset(context: JobContext) -> Result<Summary> {
     let mut after = String::new();
     loop {
         let from = after.clone();
-        let page = context.reads.ask(move |reader| reader.rows(|conn| sql::due(conn, &from, PAGE, now))).await?;
+        let page = context.reads.read(move |reader| reader.rows(|conn| sql::users_due(conn, &from, PAGE, now))).await?;
         let Some(last) = page.last() else { break };
         after.clone_from(last);
         summary.count("due", page.len());
@@ -75,7 +75,7 @@ async fn begin_next(context: &JobContext, users: Vec<String>, now: Timestamp, su
 /// Without a subscription the period is the calendar month, and counters of one that is over are as good as none.
 async fn forget_stale(context: &JobContext, month: Timestamp) -> Result<usize> {
     if context.dry_run {
-        return context.reads.ask(move |reader| reader.rows(|conn| sql::count_stale(conn, month))).await;
+        return context.reads.read(move |reader| reader.rows(|conn| sql::count_stale(conn, month))).await;
     }
     let mut forgotten = 0;
     loop {

@@ -3,7 +3,6 @@
 use axum::Extension;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
-use http::StatusCode;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::rules::{
-    CountedKind, LIMIT_MAX, Limits, PLAN_LENGTH_MAX, Period, Plan, Subscription, SubscriptionStatus, UsageCounts,
+    CountedKind, EffectivePlan, LIMIT_MAX, Limits, PLAN_LENGTH_MAX, Period, Subscription, SubscriptionStatus,
+    UsageCounts,
 };
 use super::service::{self, Usage};
 use super::sql;
@@ -27,7 +27,8 @@ use crate::http::request::caller::Caller;
 use crate::http::request::path;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
+use crate::http::response::success::Success;
 
 /// The calls about usage.
 pub(crate) fn router(usage: Usage) -> OpenApiRouter<Api> {
@@ -45,7 +46,26 @@ problems! {
     /// Of reading one.
     OneProblems: ACCESS, &[K::NotFound];
     /// Of setting one.
-    PutProblems: ACCESS, &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
+    PutProblems: ACCESS, BODY;
+}
+
+/// The members of `quota-exceeded`.
+#[expect(dead_code, reason = "only its schema is used")]
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(crate) struct QuotaMembers {
+    /// `quota-exceeded`: which count is at its limit, such as `partiesCreated`.
+    #[schema(required = false)]
+    counter: String,
+    /// `quota-exceeded`: how many were created, those included that wait for the disk.
+    #[schema(required = false)]
+    used: u64,
+    /// `quota-exceeded`: how many may be.
+    #[schema(required = false)]
+    limit: u64,
+    /// `quota-exceeded`: when counting begins anew; null: not as long as the subscription is paused.
+    #[schema(required = false, value_type = Option<String>, format = DateTime)]
+    reset_at: Option<String>,
 }
 
 /// How many were created since counting began anew.
@@ -164,10 +184,10 @@ async fn mine(
         }
     };
     let asked = viewer.clone();
-    let standing = api.reads.ask(move |reader| reader.rows(|conn| service::standing(conn, &asked))).await?;
+    let standing = api.reads.read(move |reader| reader.rows(|conn| service::usage_of(conn, &asked))).await?;
     let owner = viewer == Viewer::Owner;
     let defaults = if owner { Limits::default() } else { usage.defaults };
-    let Plan { name, limits, period, reset_at } = standing.plan(defaults, api.clock.now());
+    let EffectivePlan { name, limits, period, reset_at } = standing.plan(defaults, api.clock.now());
     let status = standing.subscription.as_ref().map_or(SubscriptionStatus::Active, |subscription| subscription.status);
     let item = UsageItem {
         user_id: viewer.scope().to_owned(),
@@ -179,7 +199,7 @@ async fn mine(
         counters: standing.counts.into(),
         limits: limits.into(),
     };
-    Ok(json(StatusCode::OK, &item)?)
+    Ok(json(Success::Done, &item)?)
 }
 
 /// The status of a subscription. By way of a string: a derived enum would also take `{"active": null}`.
@@ -274,9 +294,9 @@ impl From<Subscription> for SubscriptionItem {
 async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let (after, limit) = (page.after.unwrap_or_default(), page.limit);
-    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::list(conn, &after, limit + 1))).await?;
+    let found = api.reads.read(move |reader| reader.rows(|conn| sql::list(conn, &after, limit + 1))).await?;
     let key = |subscription: &Subscription| subscription.user.to_string();
-    Ok(json(StatusCode::OK, &Page::new(found, limit, key, SubscriptionItem::from))?)
+    Ok(json(Success::Done, &Page::new(found, limit, key, SubscriptionItem::from))?)
 }
 
 /// A user's subscription
@@ -290,9 +310,9 @@ async fn list(State(api): State<Api>, caller: Caller, page: PageRequest) -> Hand
 async fn one(State(api): State<Api>, caller: Caller, UserPath(user): UserPath) -> HandlerResult<Response> {
     caller.require_administrator()?;
     let asked = user.clone();
-    let found = api.reads.ask(move |reader| reader.rows(|conn| sql::subscription(conn, asked.as_str()))).await?;
+    let found = api.reads.read(move |reader| reader.rows(|conn| sql::subscription(conn, asked.as_str()))).await?;
     let absent = || Error::not_found(format!("{user} has no subscription, so the default plan is in force"));
-    Ok(json(StatusCode::OK, &SubscriptionItem::from(found.ok_or_else(absent)?))?)
+    Ok(json(Success::Done, &SubscriptionItem::from(found.ok_or_else(absent)?))?)
 }
 
 /// Set a user's subscription
@@ -320,8 +340,8 @@ async fn put(
     let subscription = sent.parse::<SubscriptionBody>()?.checked(user)?;
     let stored = subscription.clone();
     let is_new = api.engine.rows(move |conn, now| service::put(conn, stored, now)).await?;
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(json(status, &SubscriptionItem::from(subscription))?)
+    let success = Success::created_if(is_new);
+    Ok(json(success, &SubscriptionItem::from(subscription))?)
 }
 
 /// The extractor of `{userId}`. Error: `Invalid`.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, UserId};
-use crate::http::response::problem_types::QUOTA_EXCEEDED;
+use crate::features::usage::problems::QUOTA_EXCEEDED;
 use crate::jobs::Schedule;
 
 /// When counters are set back.
@@ -58,13 +58,13 @@ impl CountedKind {
 
 /// A value for each thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Each<T> {
+pub(crate) struct PerKind<T> {
     pub parties: T,
     pub encounters: T,
     pub creatures: T,
 }
 
-impl<T: Copy> Each<T> {
+impl<T: Copy> PerKind<T> {
     /// The value for `thing`.
     pub(crate) const fn of(&self, thing: CountedKind) -> T {
         match thing {
@@ -76,9 +76,9 @@ impl<T: Copy> Each<T> {
 }
 
 /// How many were created.
-pub(crate) type UsageCounts = Each<u64>;
+pub(crate) type UsageCounts = PerKind<u64>;
 /// How many may be; `None`: any number.
-pub(crate) type Limits = Each<Option<u64>>;
+pub(crate) type Limits = PerKind<Option<u64>>;
 
 /// How a subscription is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub(crate) struct Period {
 
 /// How long periods are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Length {
+pub(crate) enum PeriodLength {
     /// So many calendar months, in UTC.
     Months {
         /// At least 1.
@@ -149,33 +149,34 @@ impl Period {
 
     /// How long it is: calendar months if it is some whole number of them, also where a month is too short for the day
     /// (31 January to 28 February); else just so long.
-    pub(crate) fn length(self) -> Length {
-        self.months().unwrap_or(Length::Millis(self.end.as_millis().saturating_sub(self.start.as_millis()).max(1)))
+    pub(crate) fn length(self) -> PeriodLength {
+        self.months()
+            .unwrap_or(PeriodLength::Millis(self.end.as_millis().saturating_sub(self.start.as_millis()).max(1)))
     }
 
-    fn months(self) -> Option<Length> {
+    fn months(self) -> Option<PeriodLength> {
         let (start, end) = (date_time(self.start)?, date_time(self.end)?);
         // The day that both stand for is that of the one that is not cut short.
         let day = start.day().max(end.day());
         let count = u32::try_from(month_number(end) - month_number(start)).ok().filter(|count| *count > 0)?;
         let fits = |moment: DateTime<Utc>| Some(moment) == on_day(moment, day);
-        (start.time() == end.time() && fits(start) && fits(end)).then_some(Length::Months { count, day })
+        (start.time() == end.time() && fits(start) && fits(end)).then_some(PeriodLength::Months { count, day })
     }
 
     /// The period that runs at `now`, when periods of this length follow each other without a gap from this one on:
     /// itself if it has not ended. `None`: it would end beyond the year 9999.
-    pub(crate) fn running_at(self, length: Length, now: Timestamp) -> Option<Self> {
+    pub(crate) fn running_at(self, length: PeriodLength, now: Timestamp) -> Option<Self> {
         if now < self.end {
             return Some(self);
         }
         Some(match length {
-            Length::Millis(millis) => {
+            PeriodLength::Millis(millis) => {
                 let passed = now.as_millis().checked_sub(self.end.as_millis())?.checked_div(millis)?;
                 let start = self.end.as_millis().checked_add(passed.checked_mul(millis)?)?;
                 let end = start.checked_add(millis).filter(|end| *end <= LATEST)?;
                 Self { start: Timestamp::from_millis(start), end: Timestamp::from_millis(end) }
             }
-            Length::Months { count, day } => {
+            PeriodLength::Months { count, day } => {
                 let (first, at) = (date_time(self.end)?, date_time(now)?);
                 let boundary = |index: u32| {
                     let months = Months::new(index.checked_mul(count)?);
@@ -217,7 +218,7 @@ pub(crate) struct Subscription {
     /// The period that runs, or, until it is set forward, the last that ran.
     pub period: Period,
     /// How long its periods are.
-    pub length: Length,
+    pub length: PeriodLength,
     /// What may be created in one.
     pub limits: Limits,
 }
@@ -233,7 +234,7 @@ pub(crate) struct UsageState {
 
 /// What is in force for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Plan<'a> {
+pub(crate) struct EffectivePlan<'a> {
     pub name: &'a str,
     /// What may be created.
     pub limits: Limits,
@@ -251,16 +252,16 @@ impl UsageState {
 
     /// What is in force at `now`: the subscription, or the default plan, which has `defaults` for limits and the
     /// calendar month for a period.
-    pub(crate) fn plan(&self, defaults: Limits, now: Timestamp) -> Plan<'_> {
+    pub(crate) fn plan(&self, defaults: Limits, now: Timestamp) -> EffectivePlan<'_> {
         match self.granted() {
             Some(Subscription { plan, status, period, limits, .. }) => {
                 let reset_at = (*status == SubscriptionStatus::Active).then(|| reset_after(period.end));
-                Plan { name: plan, limits: *limits, period: Some(*period), reset_at }
+                EffectivePlan { name: plan, limits: *limits, period: Some(*period), reset_at }
             }
             None => {
                 let period = Period::month_of(now);
                 let reset_at = period.map(|period| reset_after(period.end));
-                Plan { name: DEFAULT_PLAN, limits: defaults, period, reset_at }
+                EffectivePlan { name: DEFAULT_PLAN, limits: defaults, period, reset_at }
             }
         }
     }
@@ -272,7 +273,7 @@ pub(crate) fn reset_after(end: Timestamp) -> Timestamp {
     if last == end { end } else { RESET.next_slot(end) }
 }
 
-impl Plan<'_> {
+impl EffectivePlan<'_> {
     /// Refuses one more than may be, when `used` were created. Error: `quota-exceeded`.
     pub(crate) fn check(&self, thing: CountedKind, used: u64) -> Result<()> {
         let Some(limit) = self.limits.of(thing).filter(|limit| used >= *limit) else { return Ok(()) };

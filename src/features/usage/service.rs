@@ -30,8 +30,8 @@ impl DocumentHook for Usage {
         let (who, at) = (Arc::<str>::from(change.viewer().scope()), change.at());
         let group: Arc<str> = format!("{} {who}", thing.counter()).into();
         if change.user().is_some() {
-            let standing = rows.read(|conn| sql::standing(conn, &who))?;
-            let used = standing.counts.of(thing).saturating_add(rows.waiting(&group));
+            let standing = rows.read(|conn| sql::read_usage(conn, &who))?;
+            let used = standing.counts.of(thing).saturating_add(rows.pending_rows(&group));
             standing.plan(self.defaults, at).check(thing, used)?;
         }
         Ok(Some(ChangeRows { group, write: Arc::new(move |conn| sql::count(conn, &who, thing, at)) }))
@@ -65,7 +65,7 @@ pub(crate) fn begin_next(conn: &Connection, user: &str, now: Timestamp) -> Resul
     }
     let next = period.running_at(length, now);
     let next = next.ok_or_else(|| Error::internal("the next period would not end before the year 10000"))?;
-    let rolled = sql::roll(conn, user, period.end, next)?;
+    let rolled = sql::advance_period(conn, user, period.end, next)?;
     if rolled {
         sql::zero(conn, user, now)?;
     }
@@ -73,6 +73,6 @@ pub(crate) fn begin_next(conn: &Connection, user: &str, now: Timestamp) -> Resul
 }
 
 /// How a viewer stands. Error: `Damaged`.
-pub(crate) fn standing(conn: &Connection, viewer: &Viewer) -> Result<UsageState> {
-    sql::standing(conn, viewer.scope())
+pub(crate) fn usage_of(conn: &Connection, viewer: &Viewer) -> Result<UsageState> {
+    sql::read_usage(conn, viewer.scope())
 }

@@ -3,7 +3,7 @@
 use rusqlite::{CachedStatement, OptionalExtension, Row};
 
 use super::rules::{
-    CountedKind, Each, Length, Limits, Period, Subscription, SubscriptionStatus, UsageCounts, UsageState,
+    CountedKind, Limits, PerKind, Period, PeriodLength, Subscription, SubscriptionStatus, UsageCounts, UsageState,
 };
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
@@ -14,11 +14,12 @@ const COLUMNS: &str = "s.user_id, s.plan, s.status, s.period_start, s.period_end
                        s.parties_max, s.encounters_max, s.creatures_max";
 
 /// How `who` stands: a user, or the owner by the name of its scope. Error: `Damaged`.
-pub(crate) fn standing(conn: &Connection, who: &str) -> Result<UsageState> {
+pub(crate) fn read_usage(conn: &Connection, who: &str) -> Result<UsageState> {
     let subscription = subscription(conn, who)?;
     let sql = "SELECT parties, encounters, creatures FROM usage_counters WHERE user_id = ?1";
-    let read =
-        |row: &Row<'_>| Ok(Each { parties: number(row, 0)?, encounters: number(row, 1)?, creatures: number(row, 2)? });
+    let read = |row: &Row<'_>| {
+        Ok(PerKind { parties: number(row, 0)?, encounters: number(row, 1)?, creatures: number(row, 2)? })
+    };
     let counts: Option<UsageCounts> = cached(conn, sql)?.query_row([who], read).optional().map_err(sql_error)?;
     Ok(UsageState { subscription, counts: counts.unwrap_or_default() })
 }
@@ -43,8 +44,8 @@ pub(crate) fn list(conn: &Connection, after: &str, limit: usize) -> Result<Vec<S
 pub(crate) fn put(conn: &Connection, subscription: &Subscription) -> Result<()> {
     let Subscription { user, plan, status, period, length, limits } = subscription;
     let (months, day) = match length {
-        Length::Months { count, day } => (Some(*count), Some(*day)),
-        Length::Millis(_) => (None, None),
+        PeriodLength::Months { count, day } => (Some(*count), Some(*day)),
+        PeriodLength::Millis(_) => (None, None),
     };
     let sql = "INSERT OR REPLACE INTO subscriptions (user_id, plan, status, period_start, period_end, months, day,
                  parties_max, encounters_max, creatures_max) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -65,7 +66,7 @@ pub(crate) fn put(conn: &Connection, subscription: &Subscription) -> Result<()> 
 }
 
 /// Sets the period of an active subscription forward from the one that ended at `ended`. Whether it stood there.
-pub(crate) fn roll(conn: &Connection, user: &str, ended: Timestamp, next: Period) -> Result<bool> {
+pub(crate) fn advance_period(conn: &Connection, user: &str, ended: Timestamp, next: Period) -> Result<bool> {
     let sql = "UPDATE subscriptions SET period_start = ?3, period_end = ?4
                WHERE user_id = ?1 AND period_end = ?2 AND status = 'active'";
     let row = (user, ended.to_string(), next.start.to_string(), next.end.to_string());
@@ -88,7 +89,7 @@ pub(crate) fn count(conn: &Connection, who: &str, thing: CountedKind, at: Timest
 }
 
 /// At most `limit` users, those after `after`, whose active subscription has a period that ended by `now`.
-pub(crate) fn due(conn: &Connection, after: &str, limit: usize, now: Timestamp) -> Result<Vec<String>> {
+pub(crate) fn users_due(conn: &Connection, after: &str, limit: usize, now: Timestamp) -> Result<Vec<String>> {
     let sql = "SELECT user_id FROM subscriptions WHERE status = 'active' AND period_end <= ?1 AND user_id > ?2
                ORDER BY user_id LIMIT ?3";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -136,8 +137,8 @@ fn read(row: &Row<'_>) -> Result<Subscription> {
     let time = |column: usize, what: &str| Timestamp::parse(&text(column)?).ok_or_else(|| damaged(what));
     let period = Period { start: time(3, "period")?, end: time(4, "period")? };
     let length = match (row.get(5).map_err(sql_error)?, row.get(6).map_err(sql_error)?) {
-        (Some(count), Some(day)) => Length::Months { count, day },
-        _ => Length::Millis(period.end.as_millis().saturating_sub(period.start.as_millis()).max(1)),
+        (Some(count), Some(day)) => PeriodLength::Months { count, day },
+        _ => PeriodLength::Millis(period.end.as_millis().saturating_sub(period.start.as_millis()).max(1)),
     };
     let limit = |column: usize| -> Result<Option<u64>> {
         let limit: Option<i64> = row.get(column).map_err(sql_error)?;

@@ -8,5 +8,5 @@ use crate::feature::{Feature, FeatureContext, FeatureDefinition};
 pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("web-client", open);
 
 fn open(_: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
-    Ok(feature.routes(routes::router()))
+    Ok(feature.open_to_all(&["/client"]).routes(routes::router()))
 }

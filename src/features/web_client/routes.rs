@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use crate::base::error::Error;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::response::openapi::{IfNoneMatch, NotFoundProblems};
+use crate::http::response::openapi::{FileProblems, IfNoneMatch, NotFoundProblems};
 use crate::http::response::static_file::StaticFile;
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -58,12 +58,12 @@ const MODULES: &[(&str, &str)] = modules![
     "verify.js",
 ];
 
-type Files = Arc<BTreeMap<&'static str, StaticFile>>;
+type ClientFiles = Arc<BTreeMap<&'static str, StaticFile>>;
 
 /// The files of the client.
 pub(crate) fn router() -> OpenApiRouter<Api> {
     let file = |(name, text): &(&'static str, &'static str)| (*name, StaticFile::new(JAVASCRIPT, *text));
-    let files: Files = Arc::new(MODULES.iter().map(file).collect());
+    let files: ClientFiles = Arc::new(MODULES.iter().map(file).collect());
     OpenApiRouter::new().routes(routes!(file_of_client)).layer(Extension(files))
 }
 
@@ -78,17 +78,18 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
             headers(("ETag" = String, description = "Its tag."))),
         (status = 304, description = "It is the one that the caller has."),
         NotFoundProblems,
+        FileProblems,
     ),
 )]
 async fn file_of_client(
-    Extension(files): Extension<Files>,
+    Extension(files): Extension<ClientFiles>,
     names: RawPathParams,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
     let found = names.iter().find_map(|(_, name)| files.get(name));
     let found =
         found.ok_or_else(|| Error::not_found("the client has no file of this name; it begins with rejoin.js"))?;
-    Ok(found.respond(&headers))
+    Ok(found.respond(&headers)?)
 }
 
 #[cfg(test)]

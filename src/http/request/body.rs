@@ -17,6 +17,7 @@ use crate::base::limits::{BODY_BYTES_MAX, DEPTH_MAX};
 use crate::document::input;
 use crate::document::json::{check_text_depth, check_text_integers};
 use crate::http::error::HttpError;
+use crate::http::protocol_problems::{REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE};
 use crate::http::request::caller::CallerResolution;
 use crate::http::request::headers::single;
 
@@ -52,7 +53,7 @@ impl fmt::Display for BodyTimeout {
 impl std::error::Error for BodyTimeout {}
 
 /// A body of `application/json`: the extractor of one that holds an object, and a response. Errors of the extractor:
-/// `UnsupportedMediaType`, `TooLarge`, `RequestTimeout`, `Invalid` with the fields that do not fit.
+/// `unsupported-media-type`, `TooLarge`, `request-timeout`, `Invalid` with the fields that do not fit.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
@@ -114,7 +115,7 @@ impl RawBody {
         Ok(Self { media_type, bytes, depth_max: limits.depth_max })
     }
 
-    /// The one of `accepted` that the body has. Error: `UnsupportedMediaType`, naming them.
+    /// The one of `accepted` that the body has. Error: `unsupported-media-type`, naming them.
     pub(crate) fn one_of<'a>(&self, accepted: &[&'a str]) -> Result<&'a str> {
         let found = accepted.iter().find(|media_type| **media_type == self.media_type);
         found.copied().ok_or_else(|| unsupported(accepted))
@@ -144,7 +145,7 @@ fn parse<T: DeserializeOwned>(text: &[u8], depth_max: usize, name: &str) -> Resu
 }
 
 /// The media type of a request, which must be one of `accepted` (none there: any).
-/// Errors: `Invalid` when `Content-Type` is repeated; `UnsupportedMediaType`, also for any charset but UTF-8.
+/// Errors: `Invalid` when `Content-Type` is repeated; `unsupported-media-type`, also for any charset but UTF-8.
 fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<String> {
     let value = single(headers, CONTENT_TYPE, "Content-Type")?.unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
@@ -162,14 +163,12 @@ fn check_type(headers: &HeaderMap, accepted: &[&str]) -> Result<String> {
         return Ok(value.to_ascii_lowercase());
     }
     if foreign {
-        return Err(
-            Error::new(Kind::UnsupportedMediaType, "bodies must be in UTF-8").with("accepted", accepted.to_vec())
-        );
+        return Err(UNSUPPORTED_MEDIA_TYPE.error("bodies must be in UTF-8").with("accepted", accepted.to_vec()));
     }
     Ok(media_type)
 }
 
-/// Error: `UnsupportedMediaType` for a body that is compressed or otherwise encoded.
+/// Error: `unsupported-media-type` for a body that is compressed or otherwise encoded.
 fn check_coding(headers: &HeaderMap) -> Result<()> {
     let mut codings = headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
@@ -177,23 +176,23 @@ fn check_coding(headers: &HeaderMap) -> Result<()> {
         return Ok(());
     }
     let message = "bodies are taken as they are; send it without Content-Encoding";
-    Err(Error::new(Kind::UnsupportedMediaType, message).with("acceptedEncodings", vec!["identity"]))
+    Err(UNSUPPORTED_MEDIA_TYPE.error(message).with("acceptedEncodings", vec!["identity"]))
 }
 
 fn unsupported(accepted: &[&str]) -> Error {
     let message = format!("the Content-Type must be {}", accepted.join(" or "));
-    Error::new(Kind::UnsupportedMediaType, message).with("accepted", accepted.to_vec())
+    UNSUPPORTED_MEDIA_TYPE.error(message).with("accepted", accepted.to_vec())
 }
 
 /// The whole body, without a copy when it comes in one piece. Errors: `TooLarge`, before anything is read when the
-/// `announced` length (else 0) says so; `RequestTimeout`; `Invalid` when the connection breaks off.
+/// `announced` length (else 0) says so; `request-timeout`; `Invalid` when the connection breaks off.
 async fn collect(mut stream: BodyDataStream, announced: usize, bytes_max: usize) -> Result<Bytes> {
     if announced > bytes_max {
         return Err(too_large(bytes_max));
     }
     let (mut first, mut all, mut read) = (Bytes::new(), BytesMut::new(), 0);
     while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(broken)?;
+        let piece = piece.map_err(body_error)?;
         read += piece.len();
         if read > bytes_max {
             return Err(too_large(bytes_max));
@@ -216,9 +215,9 @@ fn too_large(bytes_max: usize) -> Error {
 }
 
 /// Why a body ended early.
-fn broken(error: axum::Error) -> Error {
+fn body_error(error: axum::Error) -> Error {
     if error.into_inner().is::<BodyTimeout>() {
-        Error::new(Kind::RequestTimeout, "the request body did not come in time")
+        REQUEST_TIMEOUT.error("the request body did not come in time")
     } else {
         Error::invalid_field("body", "broke off before its end, or is not framed as HTTP wants it")
     }

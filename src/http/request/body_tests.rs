@@ -13,26 +13,26 @@ const LIMITS: BodyLimits = BodyLimits { bytes_max: 100, depth_max: 4 };
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sent {
+struct SentBody {
     id: Option<crate::base::ids::DocumentId>,
     state: Value,
     #[serde(default)]
-    steps: Vec<Step>,
+    steps: Vec<BodyStep>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Step {
+struct BodyStep {
     #[serde(rename = "count")]
     _count: u64,
 }
 
-async fn read(content_type: &str, body: impl Into<Body>) -> Result<Sent> {
+async fn read(content_type: &str, body: impl Into<Body>) -> Result<SentBody> {
     let mut request = Request::new(body.into());
     if !content_type.is_empty() {
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
     }
-    Json::<Sent>::from_request(request, &LIMITS).await.map(|json| json.0).map_err(|failure| failure.0)
+    Json::<SentBody>::from_request(request, &LIMITS).await.map(|json| json.0).map_err(|failure| failure.0)
 }
 
 fn in_pieces(pieces: &[&'static str]) -> Body {
@@ -57,7 +57,7 @@ async fn other_types_are_refused_with_what_is_taken() {
         ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "json"]
     {
         let error = read(content_type, "{\"state\":{}}").await.unwrap_err();
-        assert_eq!(error.kind(), Kind::UnsupportedMediaType, "{content_type}");
+        assert_eq!(error.slug(), Some("unsupported-media-type"), "{content_type}");
         let response = problem::render(&error, None);
         assert_eq!(response.headers().get("accept-post"), Some(&HeaderValue::from_static(JSON)), "{content_type}");
     }

@@ -1,8 +1,8 @@
 //! Authentication of requests.
 //!
 //! A connection has a [`Peer`], authenticated when it was accepted. A request may present a session, by cookie or as a
-//! bearer token, and is then that session's; else it is the peer's own. The result is the [`Caller`], which handlers
-//! take as an extractor.
+//! bearer token, or a service token as a bearer token, and is then that one's; else it is the peer's own. The result is
+//! the [`Caller`], which handlers take as an extractor.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,7 @@ use crate::document::visibility::Viewer;
 use crate::http::error::HttpError;
 use crate::http::request::cookie::SessionCookie;
 use crate::http::request::forwarding::forwarding_header;
-pub(crate) use crate::tailnet::policy::Member;
+pub(crate) use crate::tailnet::policy::TailnetIdentity;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub enum Principal {
     /// A process on this machine: the server's owner, where that is trusted ([`Loopback`]).
     Local,
     /// Somebody of the tailnet.
-    Member(Arc<Member>),
+    Member(Arc<TailnetIdentity>),
     /// Not authenticated: only a session lets the caller in.
     Anonymous,
 }
@@ -64,6 +64,16 @@ impl Peer {
 
 /// Who asks: an extractor. A handler that has it takes nobody whom the server does not know; the refusal is
 /// `unauthenticated`.
+///
+/// ```
+/// use rejoin::{Caller, HandlerResult, Json};
+///
+/// async fn name(caller: Caller) -> HandlerResult<Json<String>> {
+///     caller.require_administrator()?;
+///     Ok(Json(caller.user().map_or_else(|| "owner".to_owned(), ToString::to_string)))
+/// }
+/// # let _ = name;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// As whom they read and write.
@@ -72,20 +82,30 @@ pub struct Caller {
     pub(crate) administrator: bool,
     /// The other end of the connection.
     pub(crate) peer: Peer,
-    /// The session that the request showed.
-    pub(crate) session: Option<ActiveSession>,
+    /// What the request showed.
+    pub(crate) credential: Option<ActiveCredential>,
 }
 
-/// A session that a request showed and that is good.
+/// What kind of credential that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// A session, of a person's device or browser.
+    Session,
+    /// A token of a script or a bot.
+    ServiceToken,
+}
+
+/// A credential that a request showed and that is good.
 #[derive(Clone, Debug)]
-pub struct ActiveSession {
-    /// Names the session; not a secret. Whatever goes on under the session holds it, and nothing else does: so it is
-    /// known whether the session is in use.
+pub struct ActiveCredential {
+    pub kind: CredentialKind,
+    /// Names it; not a secret. Whatever goes on under it holds this, and nothing else does: so it is known whether it
+    /// is in use.
     pub id: Arc<str>,
     pub viewer: Viewer,
     /// Whether it is an administrator's.
     pub administrator: bool,
-    /// Cancelled when the session ends.
+    /// Cancelled when it ends.
     pub life: CancellationToken,
     /// For how long a browser is to keep its cookie from now on, where that is to be told: its time began anew.
     pub keep_cookie: Option<Duration>,
@@ -98,7 +118,32 @@ pub trait Sessions: Send + Sync + fmt::Debug {
 
     /// The session of `token`, shown by `peer`. Called at each request that shows one, so it must not wait.
     /// Error: `Unauthenticated` for one that is unknown, has ended, or is somebody else's.
-    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveSession>;
+    fn authenticate(&self, token: &str, peer: &Peer) -> Result<ActiveCredential>;
+}
+
+/// Authenticates the tokens of scripts and bots.
+pub(crate) trait ServiceTokens: Send + Sync + fmt::Debug {
+    /// The service token of `token`. Called at each request that shows one as a bearer token, so it must not wait.
+    /// `None`: it is no service token, whatever else it is. Error: `Unauthenticated` for one that is unknown or has
+    /// ended.
+    fn authenticate(&self, token: &str) -> Option<Result<ActiveCredential>>;
+}
+
+/// Who knows what a request may show.
+#[derive(Debug)]
+pub(crate) struct Authenticators {
+    pub sessions: Arc<dyn Sessions>,
+    pub service_tokens: Option<Arc<dyn ServiceTokens>>,
+}
+
+impl Authenticators {
+    fn authenticate(&self, token: ShownToken<'_>, peer: &Peer) -> Result<ActiveCredential> {
+        let service = self.service_tokens.as_ref().filter(|_| token.as_bearer);
+        match service.and_then(|service| service.authenticate(token.text)) {
+            Some(authenticated) => authenticated,
+            None => self.sessions.authenticate(token.text, peer),
+        }
+    }
 }
 
 /// No session is good: for a server without a feature that has them.
@@ -117,7 +162,7 @@ impl Sessions for NoSessions {
         &self.0
     }
 
-    fn authenticate(&self, _: &str, _: &Peer) -> Result<ActiveSession> {
+    fn authenticate(&self, _: &str, _: &Peer) -> Result<ActiveCredential> {
         Err(unknown_session())
     }
 }
@@ -152,16 +197,21 @@ fn loopback_refusal(peer: &Peer, headers: &HeaderMap, loopback: Loopback) -> Opt
 
 impl Caller {
     /// Says who asks. Error: `Unauthenticated`; `Invalid` when what they show is malformed.
-    pub(crate) fn of(peer: &Peer, headers: &HeaderMap, sessions: &dyn Sessions, loopback: Loopback) -> Result<Self> {
+    pub(crate) fn of(
+        peer: &Peer,
+        headers: &HeaderMap,
+        authenticators: &Authenticators,
+        loopback: Loopback,
+    ) -> Result<Self> {
         let distrusted = loopback_refusal(peer, headers, loopback);
         let mut peer = peer.clone();
         if distrusted.is_some() {
             peer.principal = Principal::Anonymous;
         }
-        if let Some(token) = token(headers, sessions.cookie())? {
-            let session = sessions.authenticate(token, &peer)?;
-            let (viewer, administrator) = (session.viewer.clone(), session.administrator);
-            return Ok(Self { viewer, administrator, peer, session: Some(session) });
+        if let Some(token) = token(headers, authenticators.sessions.cookie())? {
+            let credential = authenticators.authenticate(token, &peer)?;
+            let (viewer, administrator) = (credential.viewer.clone(), credential.administrator);
+            return Ok(Self { viewer, administrator, peer, credential: Some(credential) });
         }
         let (viewer, administrator) = match &peer.principal {
             Principal::Local => (Viewer::Owner, true),
@@ -171,15 +221,22 @@ impl Caller {
                 return Err(Error::new(Kind::Unauthenticated, distrusted.unwrap_or_else(unknown)));
             }
         };
-        Ok(Self { viewer, administrator, peer, session: None })
+        Ok(Self { viewer, administrator, peer, credential: None })
+    }
+
+    /// The session that the request showed, if it showed one.
+    pub(crate) fn session(&self) -> Option<&ActiveCredential> {
+        self.credential.as_ref().filter(|credential| credential.kind == CredentialKind::Session)
+    }
+
+    /// The service token that the request showed, if it showed one.
+    pub(crate) fn service_token(&self) -> Option<&ActiveCredential> {
+        self.credential.as_ref().filter(|credential| credential.kind == CredentialKind::ServiceToken)
     }
 
     /// The user; `None`: the owner of the server.
     pub fn user(&self) -> Option<&UserId> {
-        match &self.viewer {
-            Viewer::User(user) => Some(user),
-            Viewer::Owner => None,
-        }
+        self.viewer.user()
     }
 
     /// Error: `Forbidden` for whoever is no administrator.
@@ -189,39 +246,50 @@ impl Caller {
 
     /// Whether what the caller has open must end: see [`Caller::ended`].
     pub(crate) fn has_ended(&self) -> bool {
-        self.peer.life.is_cancelled() || self.session.as_ref().is_some_and(|session| session.life.is_cancelled())
+        self.peer.life.is_cancelled() || self.has_credential_ended()
     }
 
-    /// Refuses a caller who is nobody any more: their session has ended, or they may no longer be here. What was begun
-    /// before is finished while the server stops. Error: `Unauthenticated`.
+    fn has_credential_ended(&self) -> bool {
+        self.credential.as_ref().is_some_and(|credential| credential.life.is_cancelled())
+    }
+
+    /// Refuses a caller who is nobody any more: what they showed has ended, or they may no longer be here. What was
+    /// begun before is finished while the server stops. Error: `Unauthenticated`.
     pub(crate) fn check_active(&self) -> Result<()> {
-        let session_ended = self.session.as_ref().is_some_and(|session| session.life.is_cancelled());
-        if session_ended || self.peer.is_revoked() { Err(unknown_session()) } else { Ok(()) }
+        if self.has_credential_ended() || self.peer.is_revoked() { Err(unknown_session()) } else { Ok(()) }
     }
 
-    /// Waits until what the caller has open must end: the session has, the person may no longer be here, or the server
-    /// stops. Cancel safe.
+    /// Waits until what the caller has open must end: what they showed has, the person may no longer be here, or the
+    /// server stops. Cancel safe.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let person = self.peer.life.clone();
-        let session = self.session.as_ref().map(|session| session.life.clone());
+        let credential = self.credential.as_ref().map(|credential| credential.life.clone());
         async move {
-            match session {
+            match credential {
                 None => person.cancelled().await,
-                Some(session) => tokio::select! { () = person.cancelled() => {}, () = session.cancelled() => {} },
+                Some(credential) => tokio::select! { () = person.cancelled() => {}, () = credential.cancelled() => {} },
             }
         }
     }
 }
 
+/// A token that a request shows.
+#[derive(Clone, Copy)]
+struct ShownToken<'a> {
+    text: &'a str,
+    /// As a bearer token, and not by cookie alone.
+    as_bearer: bool,
+}
+
 /// The token that a request shows. Errors: `Invalid` for one that is repeated or is not said as it should be.
-fn token<'a>(headers: &'a HeaderMap, cookie: &SessionCookie) -> Result<Option<&'a str>> {
+fn token<'a>(headers: &'a HeaderMap, cookie: &SessionCookie) -> Result<Option<ShownToken<'a>>> {
     let bearer = bearer(headers)?;
-    let cookie = cookie.shown(headers)?.map(|shown| shown.token);
+    let cookie = cookie.find_token(headers)?.map(|shown| shown.token);
     match (bearer, cookie) {
         (Some(bearer), Some(cookie)) if bearer != cookie => {
             Err(Error::invalid("the request shows two sessions; show one"))
         }
-        (bearer, cookie) => Ok(bearer.or(cookie)),
+        (bearer, cookie) => Ok(bearer.or(cookie).map(|text| ShownToken { text, as_bearer: bearer.is_some() })),
     }
 }
 
@@ -236,7 +304,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
             Ok(Some(token.trim()))
         }
-        _ => Err(Error::invalid_field("Authorization", "must be: Bearer <token of a session>")),
+        _ => Err(Error::invalid_field("Authorization", "must be: Bearer <token of a session, or service token>")),
     }
 }
 
@@ -269,16 +337,27 @@ impl CallerResolution {
         }
     }
 
+    /// Who asks, or what they are refused with.
+    pub(crate) fn to_result(&self) -> Result<Caller> {
+        match self {
+            Self::Known(caller) => Ok(caller.clone()),
+            Self::Refused(kind, message, details) => {
+                let error = Error::new(*kind, message.clone());
+                Err(details.iter().fold(error, |error, (name, value)| error.with(name, value.clone())))
+            }
+        }
+    }
+
     /// What the browser that sent `headers` is to be told about its `cookie`, if it sent one.
     pub(crate) fn cookie_update(&self, headers: &HeaderMap, cookie: &SessionCookie) -> Option<CookieUpdate> {
-        let shown = cookie.shown(headers).ok()??;
+        let shown = cookie.find_token(headers).ok()??;
         match self {
             Self::Known(caller) => {
-                let kept = caller.session.as_ref()?.keep_cookie?;
-                cookie.keep(shown.token, kept).map(CookieUpdate::Keep)
+                let kept = caller.credential.as_ref()?.keep_cookie?;
+                cookie.set_token(shown.token, kept).map(CookieUpdate::Keep)
             }
             // One that another server may have set is left alone.
-            Self::Refused(Kind::Unauthenticated, ..) if shown.own => cookie.forget().map(CookieUpdate::Forget),
+            Self::Refused(Kind::Unauthenticated, ..) if shown.own => cookie.clear_token().map(CookieUpdate::Forget),
             Self::Refused(..) => None,
         }
     }
@@ -310,11 +389,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpError> {
         match parts.extensions.get::<CallerResolution>() {
-            Some(CallerResolution::Known(caller)) => Ok(caller.clone()),
-            Some(CallerResolution::Refused(kind, message, details)) => {
-                let error = Error::new(*kind, message.clone());
-                Err(details.iter().fold(error, |error, (name, value)| error.with(name, value.clone())).into())
-            }
+            Some(resolution) => Ok(resolution.to_result()?),
             None => Err(Error::internal("a request came past the guard").into()),
         }
     }
@@ -346,11 +421,12 @@ mod tests {
         headers
     }
 
-    fn asked(peer: &str, headers: &HeaderMap) -> Result<Viewer, Kind> {
+    fn viewer_of(peer: &str, headers: &HeaderMap) -> Result<Viewer, Kind> {
         let peer = Peer::at(peer.parse().unwrap(), CancellationToken::new());
         let mut headers = headers.clone();
         headers.insert("host", HeaderValue::from_static("localhost:7766"));
-        Caller::of(&peer, &headers, &NoSessions::default(), Loopback::Owner)
+        let authenticators = Authenticators { sessions: Arc::new(NoSessions::default()), service_tokens: None };
+        Caller::of(&peer, &headers, &authenticators, Loopback::Owner)
             .map(|caller| caller.viewer)
             .map_err(|error| error.kind())
     }
@@ -358,10 +434,10 @@ mod tests {
     #[test]
     fn this_machine_is_the_owner_and_others_are_nobody() {
         for peer in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
-            assert_eq!(asked(peer, &HeaderMap::new()), Ok(Viewer::Owner), "{peer}");
+            assert_eq!(viewer_of(peer, &HeaderMap::new()), Ok(Viewer::Owner), "{peer}");
         }
         for peer in ["192.168.1.5:5", "100.64.1.2:5", "[fe80::1]:5", "[::ffff:10.0.0.1]:5"] {
-            assert_eq!(asked(peer, &HeaderMap::new()), Err(Kind::Unauthenticated), "{peer}");
+            assert_eq!(viewer_of(peer, &HeaderMap::new()), Err(Kind::Unauthenticated), "{peer}");
         }
     }
 
@@ -369,22 +445,29 @@ mod tests {
     fn an_unknown_session_is_never_the_owner() {
         let here = "127.0.0.1:5";
         for unknown in [&b"Bearer x"[..], b"bearer  x ", b"Bearer rejoin_session_x"] {
-            assert_eq!(asked(here, &headers("authorization", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
+            assert_eq!(
+                viewer_of(here, &headers("authorization", &[unknown])),
+                Err(Kind::Unauthenticated),
+                "{unknown:?}"
+            );
         }
         for malformed in [&b""[..], b"Bearer", b"Bearer ", b"Basic eDp5", b"x", b"Bearer \xff"] {
-            assert_eq!(asked(here, &headers("authorization", &[malformed])), Err(Kind::Invalid), "{malformed:?}");
+            assert_eq!(viewer_of(here, &headers("authorization", &[malformed])), Err(Kind::Invalid), "{malformed:?}");
         }
-        assert_eq!(asked(here, &headers("authorization", &[b"Bearer x", b"Bearer x"])), Err(Kind::Invalid));
+        assert_eq!(viewer_of(here, &headers("authorization", &[b"Bearer x", b"Bearer x"])), Err(Kind::Invalid));
         for unknown in [&b"a=b; rejoin_session=x; c"[..], b"rejoin_session=", b"rejoin_session", b"rejoin_session=\xff"]
         {
-            assert_eq!(asked(here, &headers("cookie", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
+            assert_eq!(viewer_of(here, &headers("cookie", &[unknown])), Err(Kind::Unauthenticated), "{unknown:?}");
         }
-        assert_eq!(asked(here, &headers("cookie", &[b"rejoin_session=x", b"rejoin_session=y"])), Err(Kind::Invalid));
-        assert_eq!(asked(here, &headers("cookie", &[b"other=\xff"])), Ok(Viewer::Owner));
+        assert_eq!(
+            viewer_of(here, &headers("cookie", &[b"rejoin_session=x", b"rejoin_session=y"])),
+            Err(Kind::Invalid)
+        );
+        assert_eq!(viewer_of(here, &headers("cookie", &[b"other=\xff"])), Ok(Viewer::Owner));
         let mut both = headers("cookie", &[b"rejoin_session=x"]);
         both.append("authorization", HeaderValue::from_static("Bearer x"));
-        assert_eq!(asked(here, &both), Err(Kind::Unauthenticated));
+        assert_eq!(viewer_of(here, &both), Err(Kind::Unauthenticated));
         both.insert("authorization", HeaderValue::from_static("Bearer y"));
-        assert_eq!(asked(here, &both), Err(Kind::Invalid));
+        assert_eq!(viewer_of(here, &both), Err(Kind::Invalid));
     }
 }

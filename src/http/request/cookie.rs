@@ -44,7 +44,7 @@ impl SessionCookie {
     }
 
     /// The `Set-Cookie` by which a browser keeps `token` for `kept`. `None`: it is no token.
-    pub(crate) fn keep(&self, token: &str, kept: Duration) -> Option<HeaderValue> {
+    pub(crate) fn set_token(&self, token: &str, kept: Duration) -> Option<HeaderValue> {
         let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
         if token.is_empty() || !token.bytes().all(plain) {
             return None;
@@ -56,13 +56,13 @@ impl SessionCookie {
     }
 
     /// The `Set-Cookie` by which a browser forgets its token.
-    pub(crate) fn forget(&self) -> Option<HeaderValue> {
+    pub(crate) fn clear_token(&self) -> Option<HeaderValue> {
         HeaderValue::try_from(format!("{}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0", self.name)).ok()
     }
 
     /// The token that a request shows by cookie: by this server's own, else by the plain one. Cookies of others are not
     /// looked at. Error: `Invalid` when there are several of one name.
-    pub(crate) fn shown<'a>(&self, headers: &'a HeaderMap) -> Result<Option<ShownCookie<'a>>> {
+    pub(crate) fn find_token<'a>(&self, headers: &'a HeaderMap) -> Result<Option<ShownCookie<'a>>> {
         let find = |name: &str, own: bool| -> Result<Option<ShownCookie<'a>>> {
             let texts = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
             let mut values = texts.flat_map(|text| text.split(|c| *c == b';')).filter_map(|pair| value_of(name, pair));
@@ -105,7 +105,7 @@ mod tests {
             headers.append(COOKIE, HeaderValue::from_bytes(value).unwrap());
         }
         let cookie = cookie();
-        let shown = cookie.shown(&headers).map_err(|error| error.kind());
+        let shown = cookie.find_token(&headers).map_err(|error| error.kind());
         assert_eq!(shown.map(|shown| shown.map(|shown| (shown.token, shown.own))), expect, "{values:?}");
     }
 
@@ -132,14 +132,14 @@ mod tests {
 
     #[test]
     fn what_is_set_is_what_is_found() {
-        let set = cookie().keep("rejoin_session_AZaz09-_", Duration::from_secs(60)).unwrap();
+        let set = cookie().set_token("rejoin_session_AZaz09-_", Duration::from_secs(60)).unwrap();
         assert!(set.is_sensitive() && !format!("{set:?}").contains("AZaz"));
         let text = set.to_str().unwrap();
         let attributes = "HttpOnly; SameSite=Strict; Path=/; Max-Age=60";
         assert_eq!(text, format!("rejoin_session_0a1b=rejoin_session_AZaz09-_; {attributes}"));
         check(&[text.split(';').next().unwrap().as_bytes()], Ok(Some(("rejoin_session_AZaz09-_", true))));
         for bad in ["", "a;b", "a\r\nb", "a b"] {
-            assert_eq!(cookie().keep(bad, Duration::ZERO), None, "{bad:?}");
+            assert_eq!(cookie().set_token(bad, Duration::ZERO), None, "{bad:?}");
         }
     }
 }

@@ -36,6 +36,46 @@ enum Weak {
 }
 
 fn tags(headers: &HeaderMap, header: HeaderName, name: &str, weak: Weak) -> Result<Option<Tags>> {
+    let ours = |tag: &&[u8]| std::str::from_utf8(tag).ok().and_then(Tag::parse);
+    Ok(opaque_tags(headers, header, name, weak)?.map(|tags| match tags {
+        OpaqueTags::Any => Tags::Any,
+        OpaqueTags::These(tags) => Tags::These(tags.iter().filter_map(ours).collect()),
+    }))
+}
+
+/// Whether `If-Match` holds for what has this tag; `true` when it is not there. Error: `Invalid`.
+pub(crate) fn if_match_holds(headers: &HeaderMap, tag: &[u8]) -> Result<bool> {
+    let tags = opaque_tags(headers, IF_MATCH, "If-Match", Weak::MatchesNothing)?;
+    Ok(tags.is_none_or(|tags| tags.matches(tag)))
+}
+
+/// Whether `If-None-Match` names this tag. Error: `Invalid`.
+pub(crate) fn if_none_match_names(headers: &HeaderMap, tag: &[u8]) -> Result<bool> {
+    let tags = opaque_tags(headers, IF_NONE_MATCH, "If-None-Match", Weak::MatchesAlike)?;
+    Ok(tags.is_some_and(|tags| tags.matches(tag)))
+}
+
+/// What is between the quotes of the entity tags that count.
+enum OpaqueTags<'a> {
+    Any,
+    These(Vec<&'a [u8]>),
+}
+
+impl OpaqueTags<'_> {
+    fn matches(&self, tag: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.contains(&tag),
+        }
+    }
+}
+
+fn opaque_tags<'a>(
+    headers: &'a HeaderMap,
+    header: HeaderName,
+    name: &str,
+    weak: Weak,
+) -> Result<Option<OpaqueTags<'a>>> {
     let garbage = || Error::invalid_field(name, "must be * or a list of entity tags in double quotes");
     let mut values = headers.get_all(header).iter().peekable();
     if values.peek().is_none() {
@@ -53,7 +93,7 @@ fn tags(headers: &HeaderMap, header: HeaderName, name: &str, weak: Weak) -> Resu
             let (tag, after) = entity_tag(rest).ok_or_else(garbage)?;
             found += 1;
             if !tag.weak || weak == Weak::MatchesAlike {
-                tags.extend(std::str::from_utf8(tag.opaque).ok().and_then(Tag::parse));
+                tags.push(tag.opaque);
             }
             rest = match trim(after) {
                 [] => break,
@@ -63,8 +103,8 @@ fn tags(headers: &HeaderMap, header: HeaderName, name: &str, weak: Weak) -> Resu
         }
     }
     match (any, found) {
-        (true, 1) => Ok(Some(Tags::Any)),
-        (false, 1..) => Ok(Some(Tags::These(tags))),
+        (true, 1) => Ok(Some(OpaqueTags::Any)),
+        (false, 1..) => Ok(Some(OpaqueTags::These(tags))),
         _ => Err(garbage()),
     }
 }

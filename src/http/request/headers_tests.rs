@@ -6,7 +6,7 @@ use http::HeaderValue;
 use super::*;
 
 /// What was read, or that it was refused.
-type Read<T> = Result<Option<T>, ()>;
+type ReadHeader<T> = Result<Option<T>, ()>;
 
 const TAG: &str = "7-9f3a6c21b7d0";
 
@@ -19,7 +19,7 @@ fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
 }
 
 /// How many tags were read; -1 stands for `*`.
-fn count(tags: Result<Option<Tags>>) -> Read<i32> {
+fn count(tags: Result<Option<Tags>>) -> ReadHeader<i32> {
     tags.map_err(|_| ()).map(|tags| {
         tags.map(|tags| match tags {
             Tags::Any => -1,
@@ -33,7 +33,7 @@ fn conditional_headers_are_lists_of_entity_tags() {
     let strong = format!("\"{TAG}\"");
     let weak = format!("W/\"{TAG}\"");
     let both = format!("{strong} ,\t{weak}, \"else\"");
-    let table: &[(&[&str], Read<i32>, Read<i32>)] = &[
+    let table: &[(&[&str], ReadHeader<i32>, ReadHeader<i32>)] = &[
         (&[], Ok(None), Ok(None)),
         (&["*"], Ok(Some(-1)), Ok(Some(-1))),
         (&[" * "], Ok(Some(-1)), Ok(Some(-1))),
@@ -64,7 +64,7 @@ fn conditional_headers_are_lists_of_entity_tags() {
 fn an_idempotency_key_is_visible_ascii_with_or_without_quotes() {
     let longest = "x".repeat(255);
     let too_long = "x".repeat(256);
-    let table: &[(&[&str], Read<&str>)] = &[
+    let table: &[(&[&str], ReadHeader<&str>)] = &[
         (&[], Ok(None)),
         (&["a-1"], Ok(Some("a-1"))),
         (&["\"a-1\""], Ok(Some("a-1"))),

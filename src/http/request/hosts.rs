@@ -9,6 +9,11 @@ use http::header::{HOST, HeaderMap, ORIGIN};
 use http::{Method, Uri};
 
 use crate::base::error::{Error, Kind, Result};
+use crate::http::protocol_problems::MISDIRECTED_HOST;
+use crate::http::request::origins::{AllowedOrigins, parse_origin};
+
+/// Longest origin that a refusal repeats, bytes.
+const ORIGIN_LENGTH_SHOWN_MAX: usize = 280;
 
 /// The names that a listener answers to, each with its port.
 #[derive(Clone, Debug)]
@@ -65,17 +70,18 @@ impl Hosts {
         }
     }
 
-    /// Checks the addressee of a request: exactly one `Host`, ours, and no other one in the request's target.
-    /// Errors: `Invalid` when missing, empty or repeated, or when `Host` and target disagree; `MisdirectedHost`.
-    pub(crate) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<()> {
+    /// Checks the addressee of a request: exactly one `Host`, ours or that of an allowed origin, and no other one in
+    /// the request's target. Errors: `Invalid` when missing, empty or repeated, or when `Host` and target disagree;
+    /// `misdirected-host`.
+    pub(crate) fn check_host(&self, uri: &Uri, headers: &HeaderMap, allowed: &AllowedOrigins) -> Result<()> {
         let mut values = headers.get_all(HOST).iter();
         let host = match (values.next(), values.next()) {
             (Some(value), None) if !value.is_empty() => value.to_str().unwrap_or("\u{fffd}"),
             (Some(_), Some(_)) => return Err(Error::invalid("a request has exactly one Host header")),
             _ => return Err(Error::invalid("the Host header is missing or empty")),
         };
-        if !self.contains(host) {
-            return Err(Error::new(Kind::MisdirectedHost, foreign_host(host)));
+        if !self.contains(host) && !allowed.has_authority(host) {
+            return Err(MISDIRECTED_HOST.error(foreign_host(host)));
         }
         match uri.authority() {
             Some(target) if !same_authority(target.as_str(), host) => {
@@ -85,20 +91,24 @@ impl Hosts {
         }
     }
 
-    /// Refuses what a page of another origin sends: a foreign `Origin` always; without one, what the browser marks as
-    /// coming from another site, unless it is a navigation (a link to us), which a page cannot read. Error:
-    /// `Forbidden`.
-    pub(crate) fn check_origin(&self, method: &Method, headers: &HeaderMap) -> Result<()> {
-        let mut origins = headers.get_all(ORIGIN).iter().peekable();
-        if origins.peek().is_some() {
-            let ours = origins.all(|origin| origin.to_str().is_ok_and(|origin| self.is_own_origin(origin)));
-            return if ours { Ok(()) } else { Err(foreign()) };
+    /// Refuses what a page of another origin sends, unless it is allowed: a foreign `Origin` always; without one, what
+    /// the browser marks as coming from another site, unless it is a navigation (a link to us), which a page cannot
+    /// read. Error: `Forbidden`.
+    pub(crate) fn check_origin(&self, method: &Method, headers: &HeaderMap, allowed: &AllowedOrigins) -> Result<()> {
+        if headers.contains_key(ORIGIN) {
+            let mut origins = headers.get_all(ORIGIN).iter().map(|origin| origin.to_str().unwrap_or("\u{fffd}"));
+            let foreign_origin = origins.find(|origin| !self.is_own_origin(origin) && !allowed.contains(origin));
+            return foreign_origin.map_or(Ok(()), |origin| Err(foreign_origin_error(Some(origin))));
         }
         let says = |name: &str, wanted: &[&str]| {
             headers.get(name).is_some_and(|value| wanted.iter().any(|wanted| value.as_bytes() == wanted.as_bytes()))
         };
         let navigates = says("sec-fetch-mode", &["navigate"]) && matches!(*method, Method::GET | Method::HEAD);
-        if says("sec-fetch-site", &["cross-site", "same-site"]) && !navigates { Err(foreign()) } else { Ok(()) }
+        if says("sec-fetch-site", &["cross-site", "same-site"]) && !navigates {
+            Err(foreign_origin_error(None))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether `origin` is one of our own pages.
@@ -125,8 +135,22 @@ fn foreign_host(host: &str) -> String {
     )
 }
 
-fn foreign() -> Error {
-    Error::new(Kind::Forbidden, "requests from pages of another origin are refused")
+/// What is said to a page of another origin. It is repeated only if it is one that could be allowed.
+fn foreign_origin_error(origin: Option<&str>) -> Error {
+    let remedy = match origin {
+        None => "; --allowed-origin (allowed-origin in the file) lets pages in that ask with CORS".to_owned(),
+        Some("null") => "; this one has no origin (a file, a sandboxed frame): have it served, such as by --public \
+                         FOLDER"
+            .to_owned(),
+        Some(origin) => {
+            let origin = parse_origin(origin).filter(|origin| origin.len() <= ORIGIN_LENGTH_SHOWN_MAX);
+            let origin = origin.as_deref().unwrap_or("ORIGIN");
+            format!(
+                "; to let this one in, start the server with --allowed-origin {origin} (allowed-origin in the file)"
+            )
+        }
+    };
+    Error::new(Kind::Forbidden, format!("requests from pages of another origin are refused{remedy}"))
 }
 
 /// Adds names from the configuration.
@@ -276,27 +300,34 @@ mod tests {
     fn exactly_one_host_that_agrees_with_the_target() {
         let hosts = hosts("127.0.0.1:7766", &[]);
         let check = |uri: &str, pairs: &[(&'static str, &str)]| {
-            hosts.check_host(&uri.parse().unwrap(), &headers(pairs)).map_err(|e| e.kind())
+            let allowed = AllowedOrigins::new(&["http://localhost:5173".to_owned()]);
+            hosts.check_host(&uri.parse().unwrap(), &headers(pairs), &allowed).map_err(|e| e.slug())
         };
         assert_eq!(check("/", &[("host", "localhost:7766")]), Ok(()));
-        assert_eq!(check("/", &[]), Err(Kind::Invalid));
-        assert_eq!(check("/", &[("host", "")]), Err(Kind::Invalid));
-        assert_eq!(check("/", &[("host", "localhost:7766"), ("host", "localhost:7766")]), Err(Kind::Invalid));
-        assert_eq!(check("/", &[("host", "evil.example")]), Err(Kind::MisdirectedHost));
+        assert_eq!(check("/", &[("host", "localhost:5173")]), Ok(()), "a development server passes it on");
+        assert_eq!(check("/", &[("host", "localhost:5174")]), Err(Some("misdirected-host")));
+        assert_eq!(check("/", &[]), Err(None));
+        assert_eq!(check("/", &[("host", "")]), Err(None));
+        assert_eq!(check("/", &[("host", "localhost:7766"), ("host", "localhost:7766")]), Err(None));
+        assert_eq!(check("/", &[("host", "evil.example")]), Err(Some("misdirected-host")));
         let forwarded = [("host", "evil.example"), ("x-forwarded-host", "localhost:7766")];
-        assert_eq!(check("/", &forwarded), Err(Kind::MisdirectedHost));
+        assert_eq!(check("/", &forwarded), Err(Some("misdirected-host")));
         assert_eq!(check("http://LOCALHOST:7766/", &[("host", "localhost:7766")]), Ok(()));
-        assert_eq!(check("http://127.0.0.1:7766/", &[("host", "localhost:7766")]), Err(Kind::Invalid));
-        assert_eq!(check("http://evil.example/", &[("host", "localhost:7766")]), Err(Kind::Invalid));
-        assert_eq!(check("http://x@localhost:7766/", &[("host", "localhost:7766")]), Err(Kind::Invalid));
+        assert_eq!(check("http://127.0.0.1:7766/", &[("host", "localhost:7766")]), Err(None));
+        assert_eq!(check("http://evil.example/", &[("host", "localhost:7766")]), Err(None));
+        assert_eq!(check("http://x@localhost:7766/", &[("host", "localhost:7766")]), Err(None));
     }
 
     #[test]
     fn foreign_pages_are_refused_and_links_are_not() {
         let hosts = hosts("127.0.0.1:7766", &["play.example"]);
-        let check =
-            |method: Method, pairs: &[(&'static str, &str)]| hosts.check_origin(&method, &headers(pairs)).is_ok();
+        let allowed = AllowedOrigins::new(&["http://localhost:5173".to_owned()]);
+        let check = |method: Method, pairs: &[(&'static str, &str)]| {
+            hosts.check_origin(&method, &headers(pairs), &allowed).is_ok()
+        };
         assert!(check(Method::POST, &[]));
+        assert!(check(Method::POST, &[("origin", "http://localhost:5173"), ("sec-fetch-site", "same-site")]));
+        assert!(!check(Method::GET, &[("origin", "http://localhost:5173"), ("origin", "http://localhost:3000")]));
         for ours in ["http://localhost:7766", "http://127.0.0.1:7766", "https://play.example", "http://[::1]:7766"] {
             assert!(check(Method::POST, &[("origin", ours), ("sec-fetch-site", "cross-site")]), "{ours}");
         }
@@ -313,5 +344,21 @@ mod tests {
         assert!(check(Method::GET, &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")]));
         assert!(check(Method::GET, &[("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")]));
         assert!(check(Method::POST, &[("sec-fetch-mode", "cors")]));
+    }
+
+    #[test]
+    fn a_refused_page_is_told_the_option_and_nothing_that_it_could_not_be() {
+        let hosts = hosts("127.0.0.1:7766", &[]);
+        for (origin, part) in [
+            ("http://localhost:5173", "--allowed-origin http://localhost:5173 "),
+            ("https://play.example", "--allowed-origin https://play.example "),
+            ("<script>", "--allowed-origin ORIGIN "),
+            ("http://a b", "--allowed-origin ORIGIN "),
+            ("null", "--public FOLDER"),
+        ] {
+            let refused = hosts.check_origin(&Method::GET, &headers(&[("origin", origin)]), &AllowedOrigins::default());
+            let refused = refused.unwrap_err();
+            assert!(refused.message().contains(part), "{origin}: {}", refused.message());
+        }
     }
 }

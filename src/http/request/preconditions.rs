@@ -7,7 +7,7 @@ use crate::base::error::{Error, Kind, Result, both};
 use crate::document::decide::with_current;
 use crate::document::model::Document;
 use crate::document::visibility::{Viewer, redact_state};
-use crate::http::request::headers::{if_match, if_none_match};
+use crate::http::request::headers::{if_match, if_match_holds, if_none_match, if_none_match_names};
 
 /// Whether the caller has `document` as it is: it is then answered with 304. Errors: `Invalid`; `PreconditionFailed`
 /// with what `viewer` may see of the document.
@@ -21,4 +21,14 @@ pub(crate) fn is_unchanged(headers: &HeaderMap, document: &Document, viewer: &Vi
         return Err(with_current(Error::new(Kind::PreconditionFailed, message), document, visible));
     }
     Ok(changed.is_some_and(|tags| tags.matches(&document.tag())))
+}
+
+/// The same for what has this tag and is no document. Errors: `Invalid`; `PreconditionFailed`.
+pub(crate) fn is_same_file(headers: &HeaderMap, tag: &str) -> Result<bool> {
+    let (matching, known) =
+        both(if_match_holds(headers, tag.as_bytes()), if_none_match_names(headers, tag.as_bytes()))?;
+    if matching {
+        return Ok(known);
+    }
+    Err(Error::new(Kind::PreconditionFailed, "the file has none of the tags in If-Match"))
 }

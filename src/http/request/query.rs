@@ -8,9 +8,10 @@ use http::request::Parts;
 use serde::Deserializer;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer, Visitor};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, FieldError, Result, both};
+use crate::base::limits::FIELD_ERRORS_MAX;
 use crate::document::input::{self, InvalidValue};
 use crate::http::error::HttpError;
 
@@ -29,20 +30,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
 /// Reads `query` (without `?`) as a `T`. Error: `Invalid`, naming each parameter that does not fit.
 pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T> {
-    let mut parameters = Parameters::new();
+    let (mut parameters, mut undecoded) = (Parameters::new(), Vec::new());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = decode(name).ok_or_else(|| Error::invalid_field("query", "has a name that is not encoded UTF-8"))?;
-        let value = decode(value).ok_or_else(|| Error::invalid_field(&name, "is not percent-encoded UTF-8"))?;
+        let invalid = |field: &str, detail: &str| FieldError { field: field.to_owned(), detail: detail.to_owned() };
+        let Some(name) = decode(name) else {
+            undecoded.push(invalid("query", "has a name that is not encoded UTF-8"));
+            continue;
+        };
+        let value = decode(value).unwrap_or_else(|| {
+            undecoded.push(invalid(&name, "is not percent-encoded UTF-8"));
+            // It is wrong, and not missing.
+            value.to_owned()
+        });
         parameters.entry(name).or_default().push(value);
     }
-    read(&parameters).map_err(|_| every_error::<T>(parameters))
+    undecoded.truncate(FIELD_ERRORS_MAX);
+    let decoded = if undecoded.is_empty() { Ok(()) } else { Err(Error::invalid_fields(undecoded)) };
+    both(decoded, read(&parameters).map_err(|_| every_error::<T>(parameters))).map(|((), read)| read)
 }
 
 type Parameters = BTreeMap<String, Vec<String>>;
 
 fn read<T: DeserializeOwned>(parameters: &Parameters) -> Result<T, InvalidValue> {
-    let parameters = parameters.iter().map(|(name, values)| (name.as_str(), Values(values.clone())));
+    let parameters = parameters.iter().map(|(name, values)| (name.as_str(), ParameterValues(values.clone())));
     serde_path_to_error::deserialize(MapDeserializer::<_, QueryError>::new(parameters))
         .map_err(|error| InvalidValue::new(error.path(), &error.inner().0))
 }
@@ -52,11 +63,20 @@ fn every_error<T: DeserializeOwned>(parameters: Parameters) -> Error {
     let length =
         parameters.iter().map(|(name, values)| name.len() + values.iter().map(String::len).sum::<usize>()).sum();
     let placeholders = ["0", "a", "true"].map(|value| json!([value]));
-    input::collect(json!(parameters), length, "", &placeholders, |tree| {
-        let parameters: Parameters = serde_json::from_value(tree.clone()).unwrap_or_default();
-        read::<T>(&parameters).map(drop)
-    })
-    .unwrap_or_else(|| Error::internal("a query is read and not read"))
+    input::collect(json!(parameters), length, "", &placeholders, |tree| read::<T>(&parameters_of(tree)).map(drop))
+        .unwrap_or_else(|| Error::internal("a query is read and not read"))
+}
+
+/// The parameters that a tree has, whose placeholders are lists also where they take the place of one value of several.
+fn parameters_of(tree: &Value) -> Parameters {
+    let texts = |value: &Value| match value {
+        Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
+        Value::String(text) => vec![text.clone()],
+        _ => Vec::new(),
+    };
+    let values = |value: &Value| value.as_array().into_iter().flatten().flat_map(texts).collect::<Vec<_>>();
+    let members = tree.as_object().into_iter().flatten();
+    members.map(|(name, value)| (name.clone(), values(value))).filter(|(_, values)| !values.is_empty()).collect()
 }
 
 /// Undoes percent-encoding, with `+` for a space. `None` when a `%` is not followed by two digits, or when the outcome
@@ -96,9 +116,9 @@ impl serde::de::Error for QueryError {
 }
 
 /// All values that a parameter was given, at least one.
-struct Values(Vec<String>);
+struct ParameterValues(Vec<String>);
 
-impl Values {
+impl ParameterValues {
     /// The value of a parameter that is given once.
     fn single(mut self) -> Result<String, QueryError> {
         match (self.0.pop(), self.0.is_empty()) {
@@ -108,7 +128,7 @@ impl Values {
     }
 }
 
-impl<'de> IntoDeserializer<'de, QueryError> for Values {
+impl<'de> IntoDeserializer<'de, QueryError> for ParameterValues {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -125,7 +145,7 @@ macro_rules! parsed {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Values {
+impl<'de> Deserializer<'de> for ParameterValues {
     type Error = QueryError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, QueryError> {

@@ -12,13 +12,13 @@ struct Asked {
     last_event_id: Option<String>,
     version: Option<u64>,
     deep: bool,
-    include: Option<Include>,
+    include: Option<IncludeOption>,
     collection: Option<crate::base::ids::Collection>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Include {
+enum IncludeOption {
     State,
     Nothing,
 }
@@ -33,7 +33,7 @@ fn parameters_are_decoded_repeated_and_typed() {
         last_event_id: Some("1-0".to_owned()),
         version: Some(7),
         deep: true,
-        include: Some(Include::State),
+        include: Some(IncludeOption::State),
         collection: Some(crate::base::ids::Collection::new("games").unwrap()),
     };
     assert_eq!(asked, expect);
@@ -58,6 +58,17 @@ fn what_does_not_fit_is_named() {
         let error = parse::<Asked>(query).unwrap_err();
         let expect = serde_json::json!([{ "field": field, "detail": detail }]);
         assert_eq!(error.details().get("errors"), Some(&expect), "{query}");
+    }
+    for (query, fields) in [
+        ("version=x&deep=1&include=all&other=1", "deep include other version"),
+        ("version=x&doc=%zz&%ff=1", "doc query version"),
+        ("version=%zz", "version version"),
+    ] {
+        let error = parse::<Asked>(query).unwrap_err();
+        let errors = error.details().get("errors").unwrap().as_array().unwrap().clone();
+        let mut named: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap()).collect();
+        named.sort_unstable();
+        assert_eq!(named.join(" "), fields, "{query}");
     }
     let unknown = parse::<Asked>("limt=5").unwrap_err();
     assert!(unknown.message().starts_with("limt: is not known here; taken: doc, lastEventId"), "{unknown}");

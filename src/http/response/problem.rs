@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::base::error::{Error, Kind};
 use crate::http::error::HttpError;
+use crate::http::protocol_problems::UNSUPPORTED_MEDIA_TYPE;
 use crate::http::response::problem_types;
 
 /// The media type of a problem.
@@ -60,7 +61,7 @@ impl IntoResponse for HttpError {
 /// The response that tells `error`, with the id of the request where the caller can do nothing but quote it.
 pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
     let problem_type = problem_types::of(error);
-    let status = problem_types::status(error.kind());
+    let status = problem_types::status(problem_type);
     let mut details = error.details().clone();
     RESERVED.iter().for_each(|name| drop(details.remove(*name)));
     let retry_after = retry_after(error);
@@ -71,7 +72,7 @@ pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
         details.insert("requestId".to_owned(), id.into());
     }
     let problem = ProblemBody {
-        kind: format!("/problems/{}", problem_type.slug),
+        kind: problem_types::path(problem_type),
         title: problem_type.title,
         status: status.as_u16(),
         detail: error.message(),
@@ -94,7 +95,7 @@ pub(crate) fn render(error: &Error, request_id: Option<&str>) -> Response {
     {
         headers.insert(LOCATION, place);
     }
-    if error.kind() == Kind::UnsupportedMediaType {
+    if problem_type == &UNSUPPORTED_MEDIA_TYPE {
         name_accepted(error, headers);
         if error.details().contains_key("acceptedEncodings") {
             // RFC 9110 §12.5.3: what would be taken.
@@ -147,7 +148,7 @@ mod tests {
         remedy: "",
     };
 
-    async fn told(error: Error) -> (http::response::Parts, Value) {
+    async fn rendered(error: Error) -> (http::response::Parts, Value) {
         let (parts, body) = HttpError(error).into_response().into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         (parts, serde_json::from_slice(&bytes).unwrap())
@@ -156,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn a_problem_has_its_members_and_those_that_help() {
         let error = Error::new(Kind::VersionConflict, "not at version 3").with("currentVersion", 4).with("status", 1);
-        let (parts, body) = told(error).await;
+        let (parts, body) = rendered(error).await;
         assert_eq!(parts.headers[CONTENT_TYPE], MEDIA_TYPE);
         assert_eq!(
             body,
@@ -165,13 +166,13 @@ mod tests {
                 "detail": "not at version 3", "currentVersion": 4
             })
         );
-        let (parts, body) = told(Error::new(Kind::PreconditionFailed, "not at version 3")).await;
+        let (parts, body) = rendered(Error::new(Kind::PreconditionFailed, "not at version 3")).await;
         assert_eq!((parts.status.as_u16(), &body["type"]), (412, &"/problems/version-conflict".into()));
     }
 
     #[tokio::test]
     async fn a_problem_with_a_name_of_its_own_keeps_the_status_of_its_kind() {
-        let (parts, body) = told(SEAT_TAKEN.error("seat 3 is bob's")).await;
+        let (parts, body) = rendered(SEAT_TAKEN.error("seat 3 is bob's")).await;
         assert_eq!(parts.status, StatusCode::CONFLICT);
         assert_eq!((&body["type"], &body["title"]), (&"/problems/seat-taken".into(), &"This seat is taken".into()));
         assert_eq!((&body["status"], &body["detail"]), (&409.into(), &"seat 3 is bob's".into()));
@@ -179,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_internal_failure_tells_nothing_of_its_source() {
-        let (parts, body) = told(Error::internal("disk sda1 is on fire")).await;
+        let (parts, body) = rendered(Error::internal("disk sda1 is on fire")).await;
         assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body.to_string().contains("sda1"));
         assert!(parts.extensions.get::<UnloggedCause>().unwrap().0.to_string().contains("sda1"));
@@ -187,10 +188,10 @@ mod tests {
 
     #[tokio::test]
     async fn storage_failures_say_when_to_come_back() {
-        let (parts, body) = told(Error::new(Kind::StorageFull, "full").with("retryAfterSeconds", 9)).await;
+        let (parts, body) = rendered(Error::new(Kind::StorageFull, "full").with("retryAfterSeconds", 9)).await;
         assert_eq!((parts.status.as_u16(), &parts.headers[RETRY_AFTER]), (507, &HeaderValue::from_static("9")));
         assert_eq!(body["retryAfterSeconds"], 9);
-        let (parts, body) = told(Error::new(Kind::StorageUnavailable, "away")).await;
+        let (parts, body) = rendered(Error::new(Kind::StorageUnavailable, "away")).await;
         assert_eq!((parts.status.as_u16(), &parts.headers[RETRY_AFTER]), (503, &HeaderValue::from_static("5")));
         assert_eq!(body["retryAfterSeconds"], 5);
     }

@@ -36,6 +36,8 @@ const STYLE: &str = ":root{color-scheme:light dark}\
                      tr{padding:.5rem 0;border-bottom:1px solid light-dark(#d5d8dd,#3a3f47)}\
                      td{padding:0;border:0}}";
 
+/// Where the icon of the server's pages is.
+pub(crate) const ICON_PATH: &str = "/_/favicon.svg";
 /// Ends the title of every page but its own.
 const PRODUCT: &str = "Rejoin";
 
@@ -57,7 +59,7 @@ pub(crate) struct ProblemPage {
 fn pages_of(problems: impl IntoIterator<Item = &'static ProblemType>) -> Vec<ProblemPage> {
     let mut pages = Vec::<ProblemPage>::new();
     for problem in problems {
-        let status = problem_types::status(problem.kind).as_u16();
+        let status = problem_types::status(problem).as_u16();
         let ProblemType { slug, meaning, remedy, .. } = *problem;
         match pages.iter_mut().find(|page| page.slug == slug) {
             Some(page) => page.status.push(status),
@@ -78,7 +80,7 @@ struct ProblemIndex {
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
     problems: impl IntoIterator<Item = &'static ProblemType>,
 ) -> OpenApiRouter<S> {
-    let index = Arc::new(ProblemIndex { items: pages_of(problem_types::GENERAL.iter().chain(problems)) });
+    let index = Arc::new(ProblemIndex { items: pages_of(problem_types::all().chain(problems)) });
     OpenApiRouter::new().routes(routes!(index_page)).routes(routes!(problem_page)).layer(Extension(index))
 }
 
@@ -155,7 +157,7 @@ pub(crate) fn page(title: &str, body: &str) -> Response {
     let suffix = if title == PRODUCT { String::new() } else { format!(" · {PRODUCT}") };
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><link rel=\"icon\" href=\"/favicon.svg\"><title>{title}{suffix}</title>\
+         content=\"width=device-width\"><link rel=\"icon\" href=\"{ICON_PATH}\"><title>{title}{suffix}</title>\
          <style>{STYLE}</style></head><body><main><h1>{title}</h1>{body}</main></body></html>\n"
     );
     let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (VARY, "accept"), (CACHE_CONTROL, "max-age=3600")];
@@ -180,7 +182,7 @@ mod tests {
 
     #[test]
     fn types_of_one_slug_share_a_page_with_all_their_statuses() {
-        let pages = pages_of(problem_types::GENERAL);
+        let pages = pages_of(problem_types::all());
         let conflict: Vec<_> = pages.iter().filter(|page| page.slug == "version-conflict").collect();
         assert_eq!(conflict.len(), 1);
         assert_eq!(conflict[0].status, [409, 412]);
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_words_need_no_escaping() {
-        for m in problem_types::GENERAL {
+        for m in problem_types::all() {
             assert!(![m.slug, m.meaning, m.remedy].concat().contains(['<', '>', '&', '"']), "{}", m.slug);
         }
     }

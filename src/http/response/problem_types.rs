@@ -4,10 +4,19 @@
 use http::StatusCode;
 
 use crate::base::error::{Error, Kind, ProblemType};
+use crate::http::protocol_problems::PROTOCOL;
+
+pub(crate) static TOO_LARGE: ProblemType = ProblemType {
+    slug: "too-large",
+    kind: Kind::TooLarge,
+    title: "This is too large",
+    meaning: "The body, the state that it would make, or its nesting is beyond a bound of this server.",
+    remedy: "Split the change, or keep large things elsewhere and put a reference into the document.",
+};
 
 /// One for each [`Kind`], in the order of the index page. Two kinds share `version-conflict`.
-pub(crate) static GENERAL: &[ProblemType] = &[
-    ProblemType {
+pub(crate) static GENERAL: &[&ProblemType] = &[
+    &ProblemType {
         slug: "invalid-request",
         kind: Kind::Invalid,
         title: "The request is not valid",
@@ -15,7 +24,7 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         remedy: "Read errors: it names each field and what is wrong with it. Nothing was changed; mend the request and \
                  send it again.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "unauthenticated",
         kind: Kind::Unauthenticated,
         title: "Nobody knows who is asking",
@@ -24,80 +33,46 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         remedy: "Open a new session with POST /api/v1/sessions, or show none; and connect from a place that the server \
                  knows: the machine that it runs on, or the private network that it serves.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "forbidden",
         kind: Kind::Forbidden,
         title: "This is not allowed",
         meaning: "The caller is known and may not do this, or the request came from a web page of another origin.",
-        remedy: "Ask the host of the document, or use a page that this server itself serves.",
+        remedy: "Ask the host of the document. A page is let in when the server serves it itself (--public FOLDER), \
+                 or is started with the page's origin: --allowed-origin http://localhost:5173.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "not-found",
         kind: Kind::NotFound,
         title: "There is no such thing",
         meaning: "There is nothing at this path, or no document of this name.",
         remedy: "Check the path and the id.",
     },
-    ProblemType {
-        slug: "method-not-allowed",
-        kind: Kind::MethodNotAllowed,
-        title: "This cannot be asked here",
-        meaning: "The path exists and does not take this method.",
-        remedy: "The header Allow names the methods that it takes.",
-    },
-    ProblemType {
-        slug: "request-timeout",
-        kind: Kind::RequestTimeout,
-        title: "The request did not come in time",
-        meaning: "The body of the request paused for too long or took too long in all.",
-        remedy: "Nothing was changed; send it again, over a better connection or in smaller parts.",
-    },
-    ProblemType {
+    &ProblemType {
         slug: "already-exists",
         kind: Kind::AlreadyExists,
         title: "It exists already",
         meaning: "A document of this name is there already.",
         remedy: "Choose another id, leave it out to be given one, or change the document that is there.",
     },
-    version_conflict(Kind::VersionConflict),
-    version_conflict(Kind::PreconditionFailed),
-    ProblemType {
+    &version_conflict(Kind::VersionConflict),
+    &version_conflict(Kind::PreconditionFailed),
+    &ProblemType {
         slug: "gone",
         kind: Kind::Gone,
         title: "It was deleted",
         meaning: "The document was deleted.",
         remedy: "Its history can still be read up to lastVersion; creating it again goes on from there.",
     },
-    ProblemType {
-        slug: "too-large",
-        kind: Kind::TooLarge,
-        title: "This is too large",
-        meaning: "The body, the state that it would make, or its nesting is beyond a bound of this server.",
-        remedy: "Split the change, or keep large things elsewhere and put a reference into the document.",
-    },
-    ProblemType {
-        slug: "unsupported-media-type",
-        kind: Kind::UnsupportedMediaType,
-        title: "Bodies of this type are not taken here",
-        meaning: "The body is not of a type that is taken here.",
-        remedy: "Set Content-Type to one of those in accepted, with UTF-8 text.",
-    },
-    ProblemType {
-        slug: "misdirected-host",
-        kind: Kind::MisdirectedHost,
-        title: "This host name is not ours",
-        meaning: "The request was addressed to a host name that this server does not go by. This protects against web \
-                  pages that turn their own name to the address of this server.",
-        remedy: "Use the address that the server printed at its start, or add the name to its configuration.",
-    },
-    ProblemType {
+    &TOO_LARGE,
+    &ProblemType {
         slug: "action-rejected",
         kind: Kind::Rejected,
         title: "The rules say no",
         meaning: "The rules of this collection do not allow the action in the present state.",
         remedy: "The detail is the rules' own reason. Nothing was changed.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "patch-failed",
         kind: Kind::PatchFailed,
         title: "The patch does not apply",
@@ -105,14 +80,14 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         remedy: "operation counts from 0 and says which. Nothing was changed; read the document and make the patch \
                  anew.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "idempotency-mismatch",
         kind: Kind::IdempotencyMismatch,
         title: "This key was used for another request",
         meaning: "The Idempotency-Key was used before, for a different request.",
         remedy: "Use a new key for each new request, and the same one only to repeat a request unchanged.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "rate-limited",
         kind: Kind::RateLimited,
         title: "These are too many requests",
@@ -120,54 +95,51 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         remedy: "Wait the seconds in Retry-After, and send fewer. rule says which limit it was; RateLimit on every \
                  answer says how many requests are left.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "internal",
         kind: Kind::Internal,
         title: "Something went wrong on our side",
         meaning: "A fault of the server. What happened is in its log and not in the answer.",
         remedy: "Tell whoever runs the server the requestId: its log has the same.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "damaged-document",
         kind: Kind::Damaged,
         title: "What is stored does not add up",
         meaning: "What is stored of this document contradicts itself, so it is not served: a wrong answer would be \
                   worse.",
         remedy: "Versions up to lastGoodVersion can still be read: the host can roll the document back to one of them, \
-                 and it goes on from there; or restore the database from a backup. A game that is over can be removed \
-                 all the same. Other documents are not affected.",
+                 and it goes on from there; or restore the database from a backup. Other documents are not affected.",
     },
-    ProblemType {
-        slug: "game-moved",
+    &ProblemType {
+        slug: "moved",
         kind: Kind::Moved,
-        title: "The game is on another server now",
-        meaning: "The game was moved to another server and goes on there.",
-        remedy: "Location names the new address of what was asked for, and to the server. A stream goes on there from \
-                 the same position.",
+        title: "The document is on another server now",
+        meaning: "The document was moved to another server and goes on there.",
+        remedy: "Location names the new address of what was asked for, and to the server.",
     },
-    ProblemType {
-        slug: "game-frozen",
+    &ProblemType {
+        slug: "frozen",
         kind: Kind::Frozen,
-        title: "The game is moving between servers",
-        meaning: "The game is on its way from one server to another. Nothing was changed.",
-        remedy: "Try again after the seconds in Retry-After, with the same Idempotency-Key: the game is then either \
-                 here as before, or the answer says where it is.",
+        title: "The document is moving between servers",
+        meaning: "The document is on its way from one server to another. Nothing was changed.",
+        remedy: "Try again after the seconds in Retry-After, with the same Idempotency-Key.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "storage-unavailable",
         kind: Kind::StorageUnavailable,
         title: "Storage takes no writes now",
         meaning: "The disk does not take writes at present, and as much as may wait for it is waiting already.",
         remedy: "Try again after the seconds in Retry-After, with the same Idempotency-Key.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "too-many-streams",
         kind: Kind::TooManyStreams,
         title: "You have too many streams open",
         meaning: "As many streams are open as one user may have (streams-per-user-max).",
         remedy: "Close streams that nobody needs, or follow many documents on one: GET /api/v1/stream. Then try again.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "identity-unavailable",
         kind: Kind::IdentityUnavailable,
         title: "It cannot be found out who you are",
@@ -176,7 +148,7 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         remedy: "Try again after the seconds in Retry-After. If it lasts, look at the server's log: it says what is \
                  wrong with tailscaled.",
     },
-    ProblemType {
+    &ProblemType {
         slug: "storage-full",
         kind: Kind::StorageFull,
         title: "Storage is full",
@@ -184,20 +156,6 @@ pub(crate) static GENERAL: &[ProblemType] = &[
         remedy: "Make room on the disk of the server; it goes on by itself. Then try again.",
     },
 ];
-
-/// Raised by a feature that counts what is created; any call that creates may end with it.
-pub(crate) static QUOTA_EXCEEDED: ProblemType = ProblemType {
-    slug: "quota-exceeded",
-    kind: Kind::Forbidden,
-    title: "The plan allows no more of these for now",
-    meaning: "The plan of the user allows so many new parties, encounters or creatures in a period, and so many were \
-              created. Nothing was created; of a batch nothing was done.",
-    remedy: "Wait until resetAt, when counting begins anew, or ask who runs the server for another plan. /api/v1/usage \
-             tells what is left.",
-};
-
-/// Types that several features may raise or list.
-pub(crate) static SHARED: &[&ProblemType] = &[&QUOTA_EXCEEDED];
 
 /// Stands in for a kind that [`GENERAL`] lacks; a test holds that it lacks none.
 static UNNAMED: ProblemType = ProblemType {
@@ -208,9 +166,14 @@ static UNNAMED: ProblemType = ProblemType {
     remedy: "",
 };
 
+/// What problems of a type name it by, and the path of its page.
+pub(crate) fn path(problem: &ProblemType) -> String {
+    format!("/problems/{}", problem.slug)
+}
+
 /// The type of an error that names none of its own.
 pub(crate) fn of_kind(kind: Kind) -> &'static ProblemType {
-    GENERAL.iter().find(|problem| problem.kind == kind).unwrap_or(&UNNAMED)
+    GENERAL.iter().copied().find(|problem| problem.kind == kind).unwrap_or(&UNNAMED)
 }
 
 /// The type of `error`: its own, or its kind's.
@@ -218,22 +181,29 @@ pub(crate) fn of(error: &Error) -> &'static ProblemType {
     error.problem_type().unwrap_or_else(|| of_kind(error.kind()))
 }
 
+/// All that are no feature's, in the order of the index page.
+pub(crate) fn all() -> impl Iterator<Item = &'static ProblemType> {
+    GENERAL.iter().copied().chain(PROTOCOL.iter().map(|(problem, _)| *problem))
+}
+
+/// The status of a problem: its own, or that of its kind.
+pub(crate) fn status(problem: &ProblemType) -> StatusCode {
+    let own = PROTOCOL.iter().find(|(known, _)| *known == problem);
+    own.map_or_else(|| status_of_kind(problem.kind), |(_, status)| *status)
+}
+
 /// The status of each kind. No wildcard: a new kind must be given one here.
-pub(crate) const fn status(kind: Kind) -> StatusCode {
+const fn status_of_kind(kind: Kind) -> StatusCode {
     use StatusCode as S;
     match kind {
         Kind::Invalid => S::BAD_REQUEST,
         Kind::Unauthenticated => S::UNAUTHORIZED,
         Kind::Forbidden => S::FORBIDDEN,
         Kind::NotFound => S::NOT_FOUND,
-        Kind::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
         Kind::AlreadyExists | Kind::VersionConflict => S::CONFLICT,
         Kind::PreconditionFailed => S::PRECONDITION_FAILED,
         Kind::Gone => S::GONE,
         Kind::TooLarge => S::PAYLOAD_TOO_LARGE,
-        Kind::UnsupportedMediaType => S::UNSUPPORTED_MEDIA_TYPE,
-        Kind::RequestTimeout => S::REQUEST_TIMEOUT,
-        Kind::MisdirectedHost => S::MISDIRECTED_REQUEST,
         Kind::Rejected | Kind::PatchFailed | Kind::IdempotencyMismatch => S::UNPROCESSABLE_ENTITY,
         Kind::RateLimited | Kind::TooManyStreams => S::TOO_MANY_REQUESTS,
         Kind::Internal | Kind::Damaged => S::INTERNAL_SERVER_ERROR,

@@ -1,11 +1,11 @@
 //! The answer to whoever takes something away: also while storage fails it is gone at once.
 
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use super::json::json;
+use super::success::{Success, no_content};
 use crate::base::error::Result;
 use crate::engine::request::Durability;
 
@@ -20,7 +20,7 @@ pub(crate) struct RevokedLater {
 /// 204 when it is gone from the disk, 202 while storage fails.
 pub(crate) fn revoked(durability: Durability) -> Result<Response> {
     match durability {
-        Durability::Durable => Ok(StatusCode::NO_CONTENT.into_response()),
-        Durability::Pending => json(StatusCode::ACCEPTED, &RevokedLater { durable: false }),
+        Durability::Durable => Ok(no_content()),
+        Durability::Pending => json(Success::Accepted, &RevokedLater { durable: false }),
     }
 }

@@ -17,7 +17,7 @@ use crate::http::request::caller::{Peer, Principal};
 use crate::http::request::hosts::Hosts;
 use crate::http::server::listener_set::ListenerInfo;
 use crate::tailnet::authenticator::{Authentication, Authenticator, IDENTITY_TTL, ListenerScope};
-use crate::tailnet::policy::Member;
+use crate::tailnet::policy::TailnetIdentity;
 
 /// Divisor of the recheck interval after tailscaled gave no answer.
 const RECHECK_RETRY_DIVISOR: u32 = 12;
@@ -151,7 +151,7 @@ impl Admission {
     /// safe.
     pub(crate) async fn until_revoked(
         &self,
-        member: &Member,
+        member: &TailnetIdentity,
         address: SocketAddr,
         listener: &ListenerInfo,
     ) -> &'static str {

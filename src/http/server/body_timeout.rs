@@ -42,7 +42,7 @@ struct TimedBody {
 impl Drop for TimedBody {
     fn drop(&mut self) {
         if let Some(rest) = self.incoming.take().filter(|rest| !rest.is_end_stream()) {
-            self.unread.put(rest);
+            self.unread.store(rest);
         }
     }
 }

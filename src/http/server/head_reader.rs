@@ -25,14 +25,14 @@ pub(crate) enum BodyFraming {
 /// Follows the requests of a connection through its bytes.
 #[derive(Debug)]
 pub(crate) struct HeadScanner {
-    part: Part,
+    part: HeadPart,
     /// Whether the newest head has a line that ends with a line feed alone.
     bare: bool,
 }
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum HeadPart {
     /// Empty lines before the first of a head are no end of it.
     Head {
         line_empty: bool,
@@ -54,8 +54,8 @@ enum Part {
     },
 }
 
-const HEAD: Part = Part::Head { line_empty: true, after_cr: false, begun: false };
-const CHUNK_SIZE: Part = Part::ChunkSize { size: 0, ended: false };
+const HEAD: HeadPart = HeadPart::Head { line_empty: true, after_cr: false, begun: false };
+const CHUNK_SIZE: HeadPart = HeadPart::ChunkSize { size: 0, ended: false };
 
 impl HeadScanner {
     pub(crate) fn new() -> Self {
@@ -66,7 +66,7 @@ impl HeadScanner {
     pub(crate) fn body_follows(&mut self, framing: BodyFraming) -> bool {
         self.part = match framing {
             BodyFraming::Length(0) => HEAD,
-            BodyFraming::Length(bytes) => Part::Body(bytes),
+            BodyFraming::Length(bytes) => HeadPart::Body(bytes),
             BodyFraming::Chunked => CHUNK_SIZE,
         };
         std::mem::take(&mut self.bare)
@@ -74,14 +74,14 @@ impl HeadScanner {
 
     /// Takes bytes as they arrived, up to the end of a head: what is behind it is taken after
     /// [`body_follows`](Self::body_follows). Returns how many it took.
-    fn take(&mut self, bytes: &[u8]) -> usize {
+    fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(rest @ [next, ..]) = bytes.get(taken..) {
             taken += match self.part {
-                Part::AfterHead => return taken,
-                Part::Body(left) => self.skip(left, rest, HEAD, Part::Body),
-                Part::Chunk(left) => self.skip(left, rest, CHUNK_SIZE, Part::Chunk),
-                Part::Head { .. } | Part::ChunkSize { .. } | Part::Trailers { .. } => {
+                HeadPart::AfterHead => return taken,
+                HeadPart::Body(left) => self.skip(left, rest, HEAD, HeadPart::Body),
+                HeadPart::Chunk(left) => self.skip(left, rest, CHUNK_SIZE, HeadPart::Chunk),
+                HeadPart::Head { .. } | HeadPart::ChunkSize { .. } | HeadPart::Trailers { .. } => {
                     self.part = self.after(*next);
                     1
                 }
@@ -90,36 +90,38 @@ impl HeadScanner {
         taken
     }
 
-    fn skip(&mut self, left: u64, rest: &[u8], then: Part, remaining: fn(u64) -> Part) -> usize {
+    fn skip(&mut self, left: u64, rest: &[u8], then: HeadPart, remaining: fn(u64) -> HeadPart) -> usize {
         let here = u64::try_from(rest.len()).unwrap_or(u64::MAX).min(left);
         self.part = if here == left { then } else { remaining(left - here) };
         usize::try_from(here).unwrap_or(rest.len())
     }
 
     /// The part that follows `byte`.
-    fn after(&mut self, byte: u8) -> Part {
+    fn after(&mut self, byte: u8) -> HeadPart {
         match (self.part, byte) {
-            (Part::Head { line_empty, after_cr, begun }, b'\n') => {
+            (HeadPart::Head { line_empty, after_cr, begun }, b'\n') => {
                 self.bare |= !after_cr;
                 let ends = line_empty && begun;
                 if ends {
-                    Part::AfterHead
+                    HeadPart::AfterHead
                 } else {
-                    Part::Head { line_empty: true, after_cr: false, begun: begun || !line_empty }
+                    HeadPart::Head { line_empty: true, after_cr: false, begun: begun || !line_empty }
                 }
             }
-            (Part::Head { line_empty, begun, .. }, b'\r') => Part::Head { line_empty, after_cr: true, begun },
-            (Part::Head { begun, .. }, _) => Part::Head { line_empty: false, after_cr: false, begun },
-            (Part::ChunkSize { size: 0, .. }, b'\n') => Part::Trailers { line_empty: true },
-            (Part::ChunkSize { size, .. }, b'\n') => Part::Chunk(size.saturating_add(2)),
-            (Part::ChunkSize { size, ended }, _) => match char::from(byte).to_digit(16).filter(|_| !ended) {
-                Some(digit) => Part::ChunkSize { size: size.saturating_mul(16).saturating_add(digit.into()), ended },
-                None => Part::ChunkSize { size, ended: true },
+            (HeadPart::Head { line_empty, begun, .. }, b'\r') => HeadPart::Head { line_empty, after_cr: true, begun },
+            (HeadPart::Head { begun, .. }, _) => HeadPart::Head { line_empty: false, after_cr: false, begun },
+            (HeadPart::ChunkSize { size: 0, .. }, b'\n') => HeadPart::Trailers { line_empty: true },
+            (HeadPart::ChunkSize { size, .. }, b'\n') => HeadPart::Chunk(size.saturating_add(2)),
+            (HeadPart::ChunkSize { size, ended }, _) => match char::from(byte).to_digit(16).filter(|_| !ended) {
+                Some(digit) => {
+                    HeadPart::ChunkSize { size: size.saturating_mul(16).saturating_add(digit.into()), ended }
+                }
+                None => HeadPart::ChunkSize { size, ended: true },
             },
-            (Part::Trailers { line_empty: true }, b'\n') => HEAD,
-            (Part::Trailers { .. }, b'\n') => Part::Trailers { line_empty: true },
-            (Part::Trailers { line_empty }, b'\r') => Part::Trailers { line_empty },
-            (Part::Trailers { .. }, _) => Part::Trailers { line_empty: false },
+            (HeadPart::Trailers { line_empty: true }, b'\n') => HEAD,
+            (HeadPart::Trailers { .. }, b'\n') => HeadPart::Trailers { line_empty: true },
+            (HeadPart::Trailers { line_empty }, b'\r') => HeadPart::Trailers { line_empty },
+            (HeadPart::Trailers { .. }, _) => HeadPart::Trailers { line_empty: false },
             (part, _) => part,
         }
     }
@@ -155,7 +157,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadReader<S> {
         let this = &mut *self;
         if !this.held.is_empty() {
             let fits = this.held.get(..buf.remaining()).unwrap_or(&this.held);
-            let taken = this.scanner.lock().take(fits);
+            let taken = this.scanner.lock().feed(fits);
             if taken == 0 {
                 return Poll::Ready(Err(head_without_end()));
             }
@@ -169,7 +171,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadReader<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let arrived = buf.filled().get(before..).unwrap_or_default();
-        let taken = this.scanner.lock().take(arrived);
+        let taken = this.scanner.lock().feed(arrived);
         if taken < arrived.len() {
             if taken == 0 {
                 return Poll::Ready(Err(head_without_end()));
@@ -215,14 +217,14 @@ mod tests {
     fn heads(text: &str, size: usize, framing: BodyFraming) -> Vec<bool> {
         let (mut scanner, mut found, mut rest) = (HeadScanner::new(), Vec::new(), text.as_bytes());
         while !rest.is_empty() {
-            if scanner.part == Part::AfterHead {
+            if scanner.part == HeadPart::AfterHead {
                 found.push(scanner.body_follows(framing));
             }
             let piece = rest.get(..size).unwrap_or(rest);
-            let taken = scanner.take(piece);
+            let taken = scanner.feed(piece);
             rest = rest.get(taken..).unwrap_or_default();
         }
-        if scanner.part == Part::AfterHead {
+        if scanner.part == HeadPart::AfterHead {
             found.push(scanner.body_follows(framing));
         }
         assert_eq!(scanner.part, HEAD, "{text:?} in pieces of {size}");

@@ -78,7 +78,7 @@ impl ListenerManager {
     }
 
     /// Why an address is missing; empty: none is.
-    pub(crate) fn waiting(&self) -> &str {
+    pub(crate) fn missing_summary(&self) -> &str {
         &self.waiting
     }
 
@@ -273,7 +273,7 @@ mod tests {
         let listeners = open("127.0.0.1:0, tailnet:0, [::1]:0").await.unwrap();
         let addresses: Vec<_> = listeners.subscribe().borrow().iter().map(|it| it.info().address.ip()).collect();
         assert_eq!(addresses, ["127.0.0.1", "::1"].map(|ip| ip.parse::<std::net::IpAddr>().unwrap()));
-        assert!(listeners.waiting().contains("nobody listens at"), "{}", listeners.waiting());
+        assert!(listeners.missing_summary().contains("nobody listens at"), "{}", listeners.missing_summary());
         assert!(open("tailnet").await.unwrap().subscribe().borrow().is_empty());
     }
 
@@ -291,7 +291,7 @@ mod tests {
     async fn a_tailnet_address_that_this_machine_does_not_have_is_waited_for() {
         let listeners = open("100.77.77.77:7766").await.unwrap();
         assert!(listeners.subscribe().borrow().is_empty());
-        assert_eq!(listeners.waiting(), "100.77.77.77 is not an address of this machine yet");
+        assert_eq!(listeners.missing_summary(), "100.77.77.77 is not an address of this machine yet");
     }
 
     #[tokio::test]

@@ -14,7 +14,9 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, X_FRAME_OPTIONS,
+};
 use http::{Method, Request, Uri};
 use serde_json::Value;
 use tower::Service;
@@ -25,14 +27,19 @@ use crate::base::ids::DocumentName;
 use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
 use crate::http::error::HttpError;
-use crate::http::request::caller::{Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress, Sessions};
+use crate::http::protocol_problems::METHOD_NOT_ALLOWED;
+use crate::http::request::caller::{Authenticators, Caller, CallerResolution, CookieUpdate, Loopback, PeerAddress};
 use crate::http::request::headers::{LAST_EVENT_ID, check_transfer_coding, wants_event_stream};
+use crate::http::request::origins::AllowedOrigins;
 use crate::http::response::problem::{self, PendingRedirect, UnloggedCause};
-use crate::http::response::relocation;
+use crate::http::response::relocation::{self, RelocationPaths};
 use crate::http::response::sse;
 use crate::http::response::trailing_newline::add_trailing_newline;
 use crate::http::server::admission::{ConnectionInfo, ConnectionRefusal};
+use crate::http::server::cors;
 use crate::http::server::head_reader::BareLineFeed;
+use crate::http::server::path_guard::PathGuard;
+use crate::http::server::public_files::{self, OwnPaths, PublicFiles, SentAsIs};
 use crate::http::server::rate_limit::RateLimiter;
 
 /// The policy of an HTML page that brings none of its own.
@@ -41,7 +48,6 @@ const PAGE_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
-const FRAME_OPTIONS: HeaderName = HeaderName::from_static("x-frame-options");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// Retry delay for a resuming stream while tailscaled cannot identify the peer.
 const IDENTITY_UNKNOWN_RETRY: Duration = Duration::from_secs(5);
@@ -60,19 +66,28 @@ pub(crate) struct Middleware {
 }
 
 /// The checks that features implement.
-#[derive(Debug)]
 pub(crate) struct MiddlewareDeps {
-    pub sessions: Arc<dyn Sessions>,
+    pub authenticators: Authenticators,
     /// Whom a process of this machine is taken for.
     pub loopback: Loopback,
+    /// Whose pages are let in besides our own.
+    pub allowed_origins: AllowedOrigins,
     pub rate_limiter: Arc<dyn RateLimiter>,
+    /// The calls about documents that may have moved.
+    pub relocation_paths: Option<RelocationPaths>,
+    /// What answers paths that no call has, and which of these stay the server's.
+    pub public_files: Option<(OwnPaths, PublicFiles)>,
+    pub path_guard: PathGuard,
 }
 
 impl Middleware {
     /// `router` must be complete: its fallbacks are set here. `started` is when the process started, so that request
     /// ids of two runs differ. `reads` knows the documents that have moved, and who may know of them.
-    pub(crate) fn new(router: Router, deps: MiddlewareDeps, reads: Reads, started: Timestamp) -> Self {
-        let router = router.fallback(no_route).method_not_allowed_fallback(no_method);
+    pub(crate) fn new(router: Router, mut deps: MiddlewareDeps, reads: Reads, started: Timestamp) -> Self {
+        let files = deps.public_files.take();
+        let router = router
+            .fallback(move |request| public_files::respond(files.clone(), request))
+            .method_not_allowed_fallback(no_method);
         Self { router, reads, deps, started, requests: AtomicU64::new(0) }
     }
 
@@ -90,27 +105,37 @@ impl Middleware {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let since = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let (mut headers, mut cookie_update) = (Vec::new(), None);
+        let has_origins = !self.deps.allowed_origins.is_empty();
+        let allowed_origin = self.deps.allowed_origins.of_request(request.headers()).cloned();
         let handled = match self.admit(info, &mut request, &mut headers, &mut cookie_update) {
-            Ok(()) => match self.about_moved_game(&request) {
+            Ok(Admitted::Request) => match self.find_moved_document(&request) {
                 None => self.dispatch(request).left_future(),
                 Some((name, viewer)) => self.redirect(name, viewer, request).left_future().right_future(),
             },
+            Ok(Admitted::Preflight) => ready(cors::preflight(request.headers())).right_future().right_future(),
             Err(error) => ready(refuse(error, info, &request, number)).right_future().right_future(),
         };
         handled.map(move |mut response| {
             if let Some(PendingRedirect(error)) = response.extensions_mut().remove::<PendingRedirect>() {
                 response = problem::render(&relocation::redirect(&error, &uri), None);
             }
-            response.headers_mut().extend(headers);
+            for (name, value) in headers {
+                // A handler that knows better has said so.
+                response.headers_mut().entry(name).or_insert(value);
+            }
             if let Some(update) = cookie_update {
                 update.apply(&mut response);
+            }
+            if has_origins {
+                cors::add_headers(&mut response, allowed_origin);
             }
             if response.status().as_u16() >= 400 {
                 let id = format!("{:x}-{number:x}", self.started.as_millis());
                 response = log_failure(response, &id, &method, &uri);
             }
-            set_security_headers(&mut response);
-            let response = add_trailing_newline(response);
+            let is_file = response.extensions().get::<SentAsIs>().is_some();
+            set_security_headers(&mut response, is_file);
+            let response = if is_file { response } else { add_trailing_newline(response) };
             if let Some(since) = since {
                 let micros = since.elapsed().as_micros();
                 tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), micros, "request");
@@ -127,12 +152,17 @@ impl Middleware {
         request: &mut Request<Body>,
         response_headers: &mut Vec<(HeaderName, HeaderValue)>,
         cookie_update: &mut Option<CookieUpdate>,
-    ) -> Result<()> {
-        let MiddlewareDeps { sessions, loopback, rate_limiter } = &self.deps;
+    ) -> Result<Admitted> {
+        let MiddlewareDeps { authenticators, loopback, rate_limiter, allowed_origins, path_guard, .. } = &self.deps;
         let ConnectionInfo { peer, hosts, refusal } = info;
         if refusal.is_some() {
             // Closed, so that the client's next connection is authenticated anew.
             response_headers.push((CONNECTION, const { HeaderValue::from_static("close") }));
+        }
+        let is_allowed_page = allowed_origins.of_request(request.headers()).is_some();
+        if is_allowed_page && cors::is_preflight(request.method(), request.headers()) {
+            // Before all that a request can be refused for: of a refused preflight a page is told nothing.
+            return Ok(Admitted::Preflight);
         }
         if let Some(unknown @ ConnectionRefusal::IdentityUnknown) = refusal {
             // Before the host check: the node's tailnet names are unknown for the same reason.
@@ -143,8 +173,8 @@ impl Middleware {
             response_headers.push((CONNECTION, const { HeaderValue::from_static("close") }));
             return Err(refusal);
         }
-        hosts.check_host(request.uri(), request.headers())?;
-        hosts.check_origin(request.method(), request.headers())?;
+        hosts.check_host(request.uri(), request.headers(), allowed_origins)?;
+        hosts.check_origin(request.method(), request.headers(), allowed_origins)?;
         // After the host check, so that a foreign page learns nothing about who its visitor is.
         if let Some(refusal) = refusal {
             return Err(refusal.to_error());
@@ -152,23 +182,25 @@ impl Middleware {
         if request.headers().contains_key(FUNNEL_REQUEST) {
             return Err(Error::new(Kind::Forbidden, "requests from the public internet (Funnel) are refused"));
         }
-        let caller = CallerResolution::new(Caller::of(peer, request.headers(), &**sessions, *loopback));
-        *cookie_update = caller.cookie_update(request.headers(), sessions.cookie());
+        let caller = CallerResolution::new(Caller::of(peer, request.headers(), authenticators, *loopback));
+        *cookie_update = caller.cookie_update(request.headers(), authenticators.sessions.cookie());
         // An unauthenticated request counts too, or guessing tokens would be free.
         let decision = rate_limiter.check(peer, caller.caller(), request.method(), request.uri().path());
+        let open = path_guard.check(&caller, peer, request.method(), request.uri().path());
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         extensions.insert(PeerAddress(peer.address));
         // For requests that stand for several.
         extensions.insert(Arc::clone(rate_limiter));
         response_headers.extend(decision.headers);
-        decision.refused.map_or(Ok(()), Err)
+        decision.refused.map_or(open.map(|()| Admitted::Request), Err)
     }
 
-    /// The game that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when it is
-    /// not known who asks: it refuses them without a word about the game.
-    fn about_moved_game(&self, request: &Request<Body>) -> Option<(DocumentName, Viewer)> {
-        let name = relocation::moved_game(&self.reads.hub, request.uri())?;
+    /// The document that a request is about, if it has moved, and who asks. `None`: a handler is to answer, also when
+    /// it is not known who asks: it refuses them without a word about the document.
+    fn find_moved_document(&self, request: &Request<Body>) -> Option<(DocumentName, Viewer)> {
+        let paths = self.deps.relocation_paths.as_ref()?;
+        let name = relocation::moved_document(&self.reads.hub, paths, request.uri())?;
         let caller = request.extensions().get::<CallerResolution>()?.caller()?;
         Some((name, caller.viewer.clone()))
     }
@@ -178,7 +210,7 @@ impl Middleware {
         let dispatched = self.dispatch(request);
         // In a box, so that the future of every other request is no larger for it.
         Box::pin(async move {
-            match relocation::check_readable_game(&reads, &name, &viewer, &uri).await {
+            match relocation::check_moved_for(&reads, &name, &viewer, &uri).await {
                 Err(error) => HttpError(error).into_response(),
                 // It came back just now.
                 Ok(()) => dispatched.await,
@@ -195,6 +227,13 @@ impl Middleware {
             Err(panic) => HttpError(Error::internal(format_args!("panic: {}", panic_message(&*panic)))).into_response(),
         })
     }
+}
+
+/// What a request that passed the checks is.
+enum Admitted {
+    Request,
+    /// The question of a browser what a page of an allowed origin may send.
+    Preflight,
 }
 
 /// The response to a request that failed a check. A stream over its rate limit, and one that resumes while tailscaled
@@ -222,15 +261,8 @@ fn check_framing(request: &Request<Body>) -> Result<()> {
     check_transfer_coding(request.headers())
 }
 
-async fn no_route() -> HttpError {
-    HttpError(Error::not_found("there is nothing at this path"))
-}
-
 async fn no_method() -> HttpError {
-    HttpError(Error::new(
-        Kind::MethodNotAllowed,
-        "this path does not take this method; Allow names those that it takes",
-    ))
+    HttpError(METHOD_NOT_ALLOWED.error("this path does not take this method; Allow names those that it takes"))
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
@@ -263,16 +295,18 @@ fn log_failure(mut response: Response, id: &str, method: &Method, uri: &Uri) -> 
     response
 }
 
-/// Sets the security headers that browsers obey, on every response.
-fn set_security_headers(response: &mut Response) {
+/// Sets the security headers that browsers obey, on every response. A file says itself what its page may do.
+fn set_security_headers(response: &mut Response, is_file: bool) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.entry(CACHE_CONTROL).or_insert(const { HeaderValue::from_static("no-store") });
     if headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html")) {
-        headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(PAGE_POLICY));
-        headers.insert(FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        if !is_file {
+            headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(PAGE_POLICY));
+            headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        }
         headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     }
 }

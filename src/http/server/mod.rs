@@ -7,10 +7,13 @@
 pub(crate) mod admission;
 pub(crate) mod body_timeout;
 pub(crate) mod connection;
+pub(crate) mod cors;
 pub(crate) mod head_reader;
 pub(crate) mod listener_manager;
 pub(crate) mod listener_set;
 pub(crate) mod middleware;
+pub(crate) mod path_guard;
+pub(crate) mod public_files;
 pub(crate) mod rate_limit;
 pub(crate) mod stream_writer;
 pub(crate) mod unread_body;

@@ -5,7 +5,7 @@ use std::fmt;
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Error;
 use crate::http::request::caller::{Caller, Peer};
 
 pub(crate) trait RateLimiter: Send + Sync + fmt::Debug {
@@ -14,9 +14,9 @@ pub(crate) trait RateLimiter: Send + Sync + fmt::Debug {
     fn check(&self, peer: &Peer, caller: Option<&Caller>, method: &Method, path: &str) -> RateLimitDecision;
 
     /// Counts the calls that one request stands for, by method and path, or none of them. `request` is that request,
-    /// which [`check`](Self::check) has counted. Error: `RateLimited`, when any of them is too many: then the request
-    /// takes nothing either.
-    fn check_calls(&self, caller: &Caller, request: (&Method, &str), calls: &[(Method, String)]) -> Result<()>;
+    /// which [`check`](Self::check) has counted. Refused when any of them is too many: then the request takes nothing
+    /// either. The headers replace those of [`check`](Self::check).
+    fn check_calls(&self, caller: &Caller, request: (&Method, &str), calls: &[(Method, String)]) -> RateLimitDecision;
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ impl RateLimiter for NoRateLimit {
         RateLimitDecision::default()
     }
 
-    fn check_calls(&self, _: &Caller, _: (&Method, &str), _: &[(Method, String)]) -> Result<()> {
-        Ok(())
+    fn check_calls(&self, _: &Caller, _: (&Method, &str), _: &[(Method, String)]) -> RateLimitDecision {
+        RateLimitDecision::default()
     }
 }

@@ -23,7 +23,7 @@ const SMALL_BODY_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct UnreadBody(Arc<Mutex<Option<Incoming>>>);
 
 impl UnreadBody {
-    pub(crate) fn put(&self, rest: Incoming) {
+    pub(crate) fn store(&self, rest: Incoming) {
         *self.0.lock() = Some(rest);
     }
 

@@ -14,7 +14,7 @@ use super::runner::RunnerMessage;
 use super::{Job, JobContext, RunOutcome, Schedule, Summary, sql, trim};
 use crate::base::error::{Error, Kind, Result};
 use crate::store::{Connection, sql_error};
-use running::{AtWork, DAY, Running, until};
+use running::{AtWork, DAY, RunningRunner, until};
 
 const NIGHTLY: Schedule = Schedule::EveryDay { hour: 0, minute: 5 };
 const LONG: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ async fn signal_until(at_work: &AtWork, job: &'static str, runs: usize, one: imp
 
 #[tokio::test]
 async fn a_job_that_panics_hangs_or_fails_harms_no_other() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let panics = Job::new("panics", NIGHTLY, LONG, |context: JobContext| async move {
         context.engine.rows(|_, _| Ok(())).await?;
         panic!("a bug");
@@ -125,7 +125,7 @@ async fn a_job_that_panics_hangs_or_fails_harms_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_job_that_holds_its_thread_is_not_run_again_before_it_lets_go() {
     const TIMEOUT: Duration = Duration::from_millis(10);
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let (release, held) = std::sync::mpsc::sync_channel::<()>(1);
     let held = Arc::new(parking_lot::Mutex::new(held));
     let holds = move |_| {
@@ -149,7 +149,7 @@ async fn a_job_that_holds_its_thread_is_not_run_again_before_it_lets_go() {
 
 #[tokio::test]
 async fn a_job_never_runs_twice_at_once() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let gate = Gate::new();
     let at_work = running.runner(vec![gate.job("gate"), job("quick")]);
     let started = at_work.handle.run_now("gate", false).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_job_never_runs_twice_at_once() {
 
 #[tokio::test]
 async fn a_job_runs_once_per_slot_and_what_was_missed_is_made_up_for_once() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let at_work = running.runner(vec![job("nightly")]);
     message(&at_work, [RunnerMessage::CheckAll, RunnerMessage::Due("nightly")]).await;
     assert_eq!(at_work.runs("nightly").await, [], "new at noon, it is not late");
@@ -197,7 +197,7 @@ async fn a_job_runs_once_per_slot_and_what_was_missed_is_made_up_for_once() {
 
 #[tokio::test]
 async fn a_job_that_fails_is_tried_again_at_its_next_slot() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let fails = Job::new("fails", NIGHTLY, LONG, |_| async { Err(Error::new(Kind::Rejected, "not today")) });
     let at_work = running.runner(vec![fails]);
     // The job is known from here on.
@@ -213,7 +213,7 @@ async fn a_job_that_fails_is_tried_again_at_its_next_slot() {
 
 #[tokio::test]
 async fn a_run_that_the_end_of_the_server_broke_off_is_told_so_and_made_up_for() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let gate = Gate::new();
     let at_work = running.runner(vec![gate.job("gate"), gate.job("dry")]);
     at_work.handle.run_now("gate", false).await.unwrap();
@@ -238,7 +238,7 @@ async fn a_run_that_the_end_of_the_server_broke_off_is_told_so_and_made_up_for()
 
 #[tokio::test]
 async fn while_storage_fails_nothing_runs_unrecorded_and_what_was_missed_is_made_up_for() {
-    let running = Running::start(Some(256));
+    let running = RunningRunner::start(Some(256));
     let gate = Gate::new();
     let at_work = running.runner(vec![gate.job("gate")]);
     message(&at_work, []).await;
@@ -261,7 +261,7 @@ async fn while_storage_fails_nothing_runs_unrecorded_and_what_was_missed_is_made
 
 #[tokio::test]
 async fn a_run_that_failed_for_want_of_storage_is_made_up_for_and_any_other_waits_for_its_slot() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let refusals = Arc::new(AtomicUsize::new(2));
     let counted = Arc::clone(&refusals);
     let wants = move |_| {
@@ -283,7 +283,7 @@ async fn a_run_that_failed_for_want_of_storage_is_made_up_for_and_any_other_wait
 
 #[tokio::test]
 async fn who_asks_for_what_cannot_be_is_told_so() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let at_work = running.runner(vec![job("quick"), Gate::new().job("gate")]);
     assert_eq!(at_work.handle.run_now("none", false).await.unwrap_err().kind(), Kind::NotFound);
     assert_eq!(at_work.handle.run_now("quick", true).await.unwrap_err().kind(), Kind::Invalid);
@@ -293,7 +293,7 @@ async fn who_asks_for_what_cannot_be_is_told_so() {
 
 #[tokio::test]
 async fn the_record_of_jobs_is_bounded_in_number_and_in_time() {
-    let running = Running::start(None);
+    let running = RunningRunner::start(None);
     let at_work = running.runner(vec![trim::trim_job(), job("quick")]);
     message(&at_work, []).await;
     let many = |conn: &Connection, now| {

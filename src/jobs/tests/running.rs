@@ -8,12 +8,13 @@ use tempfile::TempDir;
 use crate::base::clock::{Clock, ManualClock, Timestamp};
 use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::SeededEntropy;
-use crate::document::json::Bounds;
-use crate::engine::actor::Actor;
+use crate::document::json::JsonBounds;
+use crate::engine::actor::EngineActor;
+use crate::engine::data::DataAccess;
 use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
-use crate::engine::{BacklogBounds, Hooks, HotBounds, Options, Volatile};
+use crate::engine::{EngineOptions, Hooks};
 use crate::jobs::runner::{Runner, RunnerHandle};
 use crate::jobs::{Job, RunRecord};
 use crate::live::hub::Hub;
@@ -33,7 +34,7 @@ pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
 }
 
 /// An engine and what is needed to run jobs on it.
-pub(crate) struct Running {
+pub(crate) struct RunningRunner {
     pub engine: Engine,
     pub reads: Reads,
     pub clock: Arc<ManualClock>,
@@ -52,7 +53,7 @@ impl Drop for AtWork {
     }
 }
 
-impl Running {
+impl RunningRunner {
     /// At noon of 2026-03-01.
     pub(crate) fn start(pages_max: Option<u32>) -> Self {
         Self::start_hooked(pages_max, Vec::new())
@@ -61,29 +62,21 @@ impl Running {
     /// The same, with hooks.
     pub(crate) fn start_hooked(pages_max: Option<u32>, hooks: Hooks) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let options = store::Options { pages_max, ..store::Options::new(directory.path()) };
+        let options = store::StoreOptions { pages_max, ..store::StoreOptions::new(directory.path()) };
         let (writer, reader) = store::open(options).unwrap();
         let ring = RingBounds { events_max: 100, bytes_max: 1 << 20 };
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-03-01T12:00:00Z").unwrap()));
-        let options = Options {
-            clock: Arc::clone(&clock) as _,
-            entropy: Arc::new(SeededEntropy::new(1)),
-            rules: Arc::default(),
-            state: Bounds { depth_max: 10, state_bytes_max: 1 << 16 },
+        let options = EngineOptions {
+            state: JsonBounds { depth_max: 10, state_bytes_max: 1 << 16 },
             ring,
-            hot: HotBounds::default(),
-            backlog: BacklogBounds::default(),
-            snapshots: crate::engine::policy::SnapshotPolicy::default(),
             hooks,
-            relocations: None,
-            clock_trust: None,
             snapshot_events_max: 100,
-            volatile: Volatile::default(),
+            ..EngineOptions::new(Arc::clone(&clock) as _, Arc::new(SeededEntropy::new(1)))
         };
         let head = writer.head();
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
         let (engine, commands) = handle::channel();
-        let actor = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
+        let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::new(Health::default()));
         std::thread::spawn(move || actor.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
         Self { engine, reads, clock, directory }
@@ -102,7 +95,8 @@ impl Running {
     pub(crate) fn runner(&self, jobs: Vec<Job>) -> AtWork {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let trust = Arc::new(ClockTrust::new(Arc::clone(&clock), &[]));
-        let (runner, handle) = Runner::new(self.engine.clone(), self.reads.clone(), clock, trust);
+        let data = DataAccess { engine: self.engine.clone(), reads: self.reads.clone(), clock };
+        let (runner, handle) = Runner::new(data, trust);
         AtWork { handle, task: tokio::spawn(runner.with_jobs(jobs).run()) }
     }
 }

@@ -73,20 +73,20 @@ impl RoomRegistry {
     }
 
     /// When [`run_due`](Self::run_due) has something to do next.
-    pub(super) fn due(&self) -> Option<Duration> {
+    pub(super) fn next_due(&self) -> Option<Duration> {
         self.due_rooms.first().map(|(due, _)| *due)
     }
 
     /// A connection opened. `false`: there is no room for more, and it does not count.
     #[must_use]
-    pub(super) fn enter(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) -> bool {
-        self.entries < PRESENCE_ENTRIES_MAX && self.update(name, now, |room| room.enter(user, now))
+    pub(super) fn connected(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) -> bool {
+        self.entries < PRESENCE_ENTRIES_MAX && self.update(name, now, |room| room.connected(user, now))
     }
 
     /// A connection that counted closed.
-    pub(super) fn exit(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) {
+    pub(super) fn disconnected(&mut self, name: &DocumentName, user: &UserId, now: PresenceTime) {
         if self.rooms.contains_key(name) {
-            self.update(name, now, |room| room.exit(user, now));
+            self.update(name, now, |room| room.disconnected(user, now));
         }
     }
 
@@ -180,7 +180,7 @@ impl RoomRegistry {
         let result = change(&mut kept.room);
         self.entries += kept.room.len();
         let over = kept.room.is_over(now);
-        let due = if over { None } else { kept.room.due(self.debounce) };
+        let due = if over { None } else { kept.room.next_due(self.debounce) };
         if kept.due != due {
             if let Some(before) = kept.due {
                 self.due_rooms.remove(&(before, name.clone()));
@@ -197,7 +197,7 @@ impl RoomRegistry {
     }
 
     /// How it stands with a player. `None`: not known.
-    pub(super) fn standing(&self, name: &DocumentName, user: &UserId, now: PresenceTime) -> Option<PlayerPresence> {
+    pub(super) fn presence_of(&self, name: &DocumentName, user: &UserId, now: PresenceTime) -> Option<PlayerPresence> {
         self.rooms.get(name)?.room.standing(user, now)
     }
 

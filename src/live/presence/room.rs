@@ -165,7 +165,7 @@ impl Room {
 
     /// A connection of `user` opened. `false`: the room is full, and the connection does not count.
     #[must_use]
-    pub(super) fn enter(&mut self, user: &UserId, now: PresenceTime) -> bool {
+    pub(super) fn connected(&mut self, user: &UserId, now: PresenceTime) -> bool {
         let others = self.players.iter().filter(|player| !player.takes_part).count();
         let Some(player) = self.player(user, others < PRESENCE_PLAYERS_MAX, now) else { return false };
         player.connections += 1;
@@ -175,8 +175,8 @@ impl Room {
         true
     }
 
-    /// A connection that [`enter`](Self::enter) counted closed.
-    pub(super) fn exit(&mut self, user: &UserId, now: PresenceTime) {
+    /// A connection that [`connected`](Self::connected) counted closed.
+    pub(super) fn disconnected(&mut self, user: &UserId, now: PresenceTime) {
         let Some(player) = self.players.iter_mut().find(|player| player.id == *user) else { return };
         player.connections = player.connections.saturating_sub(1);
         if player.connections == 0 {
@@ -248,7 +248,7 @@ impl Room {
     }
 
     /// When the room is to be settled next. `None`: never, as things are.
-    pub(super) fn due(&self, debounce: Duration) -> Option<Duration> {
+    pub(super) fn next_due(&self, debounce: Duration) -> Option<Duration> {
         let flips = self.players.iter().filter_map(|player| player.toggle_due(debounce));
         let pending_change = self.pending_change.as_ref().map(|_| Duration::ZERO);
         let told = flips.chain(pending_change).min().map(|due| due.max(self.next_told()));

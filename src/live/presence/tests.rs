@@ -51,12 +51,12 @@ fn line(data: &Value) -> String {
 }
 
 /// One game, with somebody who watches it from the start.
-struct Table {
+struct TestTable {
     registry: RoomRegistry,
     seen: PresenceCursor,
 }
 
-impl Table {
+impl TestTable {
     fn new() -> Self {
         let registry = RoomRegistry::new(DEBOUNCE);
         let seen = registry.begin();
@@ -64,21 +64,21 @@ impl Table {
     }
 
     fn enter(&mut self, ms: u64, id: &str) {
-        assert!(self.registry.enter(&game("g1"), &user(id), moment(ms)));
+        assert!(self.registry.connected(&game("g1"), &user(id), moment(ms)));
     }
 
     fn exit(&mut self, ms: u64, id: &str) {
-        self.registry.exit(&game("g1"), &user(id), moment(ms));
+        self.registry.disconnected(&game("g1"), &user(id), moment(ms));
     }
 
     /// Lets time pass until then, and returns all that the watcher was told, with when.
     fn told_until(&mut self, ms: u64) -> Vec<(u64, String)> {
         let mut told = Vec::new();
-        while let Some(due) = self.registry.due().filter(|due| *due <= Duration::from_millis(ms)) {
+        while let Some(due) = self.registry.next_due().filter(|due| *due <= Duration::from_millis(ms)) {
             let due = u64::try_from(due.as_millis()).unwrap();
             let names = self.registry.run_due(moment(due));
             assert!(
-                self.registry.due().is_none_or(|next| next > Duration::from_millis(due)),
+                self.registry.next_due().is_none_or(|next| next > Duration::from_millis(due)),
                 "it does not go on for ever"
             );
             let (frames, more) = self.registry.next_frames(
@@ -94,23 +94,23 @@ impl Table {
     }
 
     fn standing(&self, ms: u64, id: &str) -> Option<PlayerPresence> {
-        self.registry.standing(&game("g1"), &user(id), moment(ms))
+        self.registry.presence_of(&game("g1"), &user(id), moment(ms))
     }
 }
 
-fn told(entries: &[(u64, &str)]) -> Vec<(u64, String)> {
+fn received(entries: &[(u64, &str)]) -> Vec<(u64, String)> {
     entries.iter().map(|(ms, text)| (*ms, (*text).to_owned())).collect()
 }
 
 #[test]
 fn who_comes_is_told_at_once_and_who_goes_after_the_debounce() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.enter(1000, "alice");
-    assert_eq!(table.told_until(1000), told(&[(1000, "alice connected: +alice")]));
+    assert_eq!(table.told_until(1000), received(&[(1000, "alice connected: +alice")]));
     table.exit(5000, "alice");
     assert_eq!(table.told_until(6999), []);
     assert!(table.standing(6999, "alice").unwrap().connected);
-    assert_eq!(table.told_until(7000), told(&[(7000, "alice lost: -alice")]));
+    assert_eq!(table.told_until(7000), received(&[(7000, "alice lost: -alice")]));
     let standing = table.standing(7500, "alice").unwrap();
     let gone = Timestamp::from_millis(5000);
     assert_eq!(
@@ -119,7 +119,7 @@ fn who_comes_is_told_at_once_and_who_goes_after_the_debounce() {
         "not since it was told"
     );
     table.enter(10_000, "alice");
-    assert_eq!(table.told_until(20_000), told(&[(10_000, "alice returned: +alice")]));
+    assert_eq!(table.told_until(20_000), received(&[(10_000, "alice returned: +alice")]));
     let standing = table.standing(20_000, "alice").unwrap();
     let (came, now) = (Timestamp::from_millis(10_000), Timestamp::from_millis(20_000));
     assert_eq!(standing, PlayerPresence { connected: true, last_seen: Some(now), since: Some(came) });
@@ -127,7 +127,7 @@ fn who_comes_is_told_at_once_and_who_goes_after_the_debounce() {
 
 #[test]
 fn nobody_hears_of_a_reload_nor_of_one_tab_of_two() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.enter(1000, "alice");
     table.told_until(1000);
     table.exit(5000, "alice");
@@ -138,15 +138,15 @@ fn nobody_hears_of_a_reload_nor_of_one_tab_of_two() {
     assert_eq!(table.told_until(120_000), []);
     assert_eq!(table.standing(120_000, "alice").unwrap().since, Some(Timestamp::from_millis(1000)));
     table.exit(120_000, "alice");
-    assert_eq!(table.told_until(130_000), told(&[(122_000, "alice lost: -alice")]));
+    assert_eq!(table.told_until(130_000), received(&[(122_000, "alice lost: -alice")]));
 }
 
 #[test]
 fn a_line_that_flaps_is_told_of_seldom() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.enter(0, "alice");
     table.told_until(0);
-    let flap = |table: &mut Table, start: u64, down: u64, up: u64, rounds: u64| {
+    let flap = |table: &mut TestTable, start: u64, down: u64, up: u64, rounds: u64| {
         let mut all = Vec::new();
         for round in 0..rounds {
             let start = start + round * (down + up);
@@ -167,26 +167,26 @@ fn a_line_that_flaps_is_told_of_seldom() {
 
 #[test]
 fn a_visit_that_ends_before_it_is_told_leaves_no_trace() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.enter(1000, "alice");
     table.exit(1000, "alice");
     assert_eq!(table.told_until(2 * HOUR_MS), []);
-    assert_eq!((table.registry.entries(), table.registry.due()), (0, None));
+    assert_eq!((table.registry.entries(), table.registry.next_due()), (0, None));
 }
 
 #[test]
 fn seats_are_told_of_with_and_without_connections() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.registry.join(&game("g1"), &user("alice"), moment(1000));
     table.registry.join(&game("g1"), &user("alice"), moment(1001));
-    assert_eq!(table.told_until(1001), told(&[(0, "alice join: -alice")]));
+    assert_eq!(table.told_until(1001), received(&[(0, "alice join: -alice")]));
     let since = Timestamp::from_millis(1000);
     assert_eq!(
         table.standing(1500, "alice"),
         Some(PlayerPresence { connected: false, last_seen: None, since: Some(since) })
     );
     table.enter(2000, "alice");
-    assert_eq!(table.told_until(3000), told(&[(2000, "alice connected: +alice")]));
+    assert_eq!(table.told_until(3000), received(&[(2000, "alice connected: +alice")]));
     table.registry.leave(&game("g1"), &user("alice"), moment(4000));
     assert_eq!(table.told_until(4000).pop().unwrap().1, "alice leave: +alice", "still there, to watch");
     table.registry.join(&game("g1"), &user("alice"), moment(5000));
@@ -201,12 +201,12 @@ fn seats_are_told_of_with_and_without_connections() {
 
 #[test]
 fn a_crowd_is_told_of_in_few_events_and_no_further_than_the_bounds() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     let mut all = Vec::new();
     let mut refused = 0;
     for n in 0..PRESENCE_PLAYERS_MAX + 50 {
         let now = u64::try_from(n).unwrap();
-        refused += usize::from(!table.registry.enter(&game("g1"), &user(&format!("u{n}")), moment(now)));
+        refused += usize::from(!table.registry.connected(&game("g1"), &user(&format!("u{n}")), moment(now)));
         all.extend(table.told_until(now));
     }
     all.extend(table.told_until(10_000));
@@ -225,22 +225,22 @@ fn a_crowd_is_told_of_in_few_events_and_no_further_than_the_bounds() {
 fn in_all_there_is_a_bound_and_what_is_over_is_forgotten_after_an_hour() {
     let mut registry = RoomRegistry::new(DEBOUNCE);
     let names: Vec<_> = (0..=PRESENCE_ENTRIES_MAX / 2).map(|n| game(&format!("g{n}"))).collect();
-    let counted = names.iter().filter(|name| registry.enter(name, &user("alice"), moment(0))).count();
+    let counted = names.iter().filter(|name| registry.connected(name, &user("alice"), moment(0))).count();
     assert_eq!((counted, registry.entries()), (PRESENCE_ENTRIES_MAX / 2, PRESENCE_ENTRIES_MAX));
     assert_eq!(registry.run_due(moment(0)).len(), counted);
-    names.iter().for_each(|name| registry.exit(name, &user("alice"), moment(0)));
+    names.iter().for_each(|name| registry.disconnected(name, &user("alice"), moment(0)));
     assert_eq!(registry.run_due(moment(2000)).len(), counted);
     registry.run_due(moment(HOUR_MS - 1));
     assert_eq!(registry.entries(), PRESENCE_ENTRIES_MAX);
     registry.run_due(moment(HOUR_MS));
-    assert_eq!(registry.standing(&game("g1"), &user("alice"), moment(HOUR_MS)), None);
+    assert_eq!(registry.presence_of(&game("g1"), &user("alice"), moment(HOUR_MS)), None);
     registry.run_due(moment(2 * HOUR_MS));
-    assert_eq!((registry.entries(), registry.due()), (0, None));
+    assert_eq!((registry.entries(), registry.next_due()), (0, None));
 }
 
 #[test]
 fn newcomers_get_the_present_once_and_the_slow_only_the_newest() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     let slow_from = table.registry.begin();
     table.enter(0, "alice");
     table.told_until(0);
@@ -276,9 +276,9 @@ fn a_stream_over_a_collection_is_told_of_all_its_documents_in_bounded_pieces() {
     let mut registry = RoomRegistry::new(DEBOUNCE);
     let count = 3000;
     for n in 0..count {
-        assert!(registry.enter(&game(&format!("g{n}")), &user("alice"), moment(0)));
+        assert!(registry.connected(&game(&format!("g{n}")), &user("alice"), moment(0)));
     }
-    assert!(registry.enter(&DocumentName::new("chat", "c1").unwrap(), &user("alice"), moment(0)));
+    assert!(registry.connected(&DocumentName::new("chat", "c1").unwrap(), &user("alice"), moment(0)));
     registry.run_due(moment(0));
     let collections = HashSet::from([Collection::new("games").unwrap()]);
     let interest = Interest { documents: HashSet::new(), collections };
@@ -337,7 +337,7 @@ async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
 
 #[test]
 fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     let changes = table.registry.participants_to_load(&game("g1")).unwrap();
     assert!(table.registry.add_known(&game("g1"), &[user("alice"), user("bob")], changes, moment(1000)));
     assert_eq!(table.registry.participants_to_load(&game("g1")), None, "once");
@@ -354,9 +354,9 @@ fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
     let data = data_of(&frames);
     assert_eq!((line(&data[0]), &data[0]["players"][0]["since"]), ("-alice -bob".to_owned(), &Value::Null));
     table.enter(70_000, "bob");
-    assert_eq!(table.told_until(80_000), told(&[(70_000, "bob returned: -alice +bob")]));
+    assert_eq!(table.told_until(80_000), received(&[(70_000, "bob returned: -alice +bob")]));
     table.exit(80_000, "bob");
-    assert_eq!(table.told_until(85_000), told(&[(82_000, "bob lost: -alice -bob")]));
+    assert_eq!(table.told_until(85_000), received(&[(82_000, "bob lost: -alice -bob")]));
     table.registry.leave(&game("g1"), &user("alice"), moment(90_000));
     assert_eq!(table.told_until(95_000).len(), 1);
     // When all have been gone for an hour it is forgotten, and asked for again.
@@ -369,7 +369,7 @@ fn who_was_seated_before_the_start_is_listed_as_gone_without_news() {
 
 #[test]
 fn who_has_a_seat_is_listed_for_as_long_as_anybody_else_is_there() {
-    let mut table = Table::new();
+    let mut table = TestTable::new();
     table.registry.join(&game("g1"), &user("alice"), moment(0));
     table.enter(0, "bob");
     table.enter(0, "watcher");

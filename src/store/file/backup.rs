@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 use rustix::fs::statvfs;
 
-use super::check::{FileUse, Finding, check_file, failed, open_to_read};
+use super::check::{FileDefect, FileUse, check_file, failed, open_to_read};
 use crate::base::clock::Timestamp;
 use crate::store::connection::connect;
 use crate::store::error::OpenError;
@@ -147,17 +147,17 @@ pub(crate) fn make_backup(
     copy(source, &partial.path, cancellation)?;
     partial.file.sync_all().map_err(write)?;
     let mut first = None;
-    let tell = |finding: Finding| {
+    let tell = |finding: FileDefect| {
         first.get_or_insert(match finding {
-            Finding::Document(damaged) => damaged.to_string(),
-            Finding::File(what) => what,
+            FileDefect::Document(damaged) => damaged.to_string(),
+            FileDefect::File(what) => what,
         });
     };
     let verifying = |progress: super::check::CheckProgress| {
         let (documents, documents_total) = (progress.documents, progress.documents_total);
         show(BackupProgress::Verifying { documents, documents_total });
     };
-    check_file(&partial.path, FileUse::Unused, tell, verifying)?;
+    check_file(&partial.path, &[source, to], FileUse::Unused, tell, verifying)?;
     if cancellation.is_cancelled() {
         return Err(BackupError::Cancelled);
     }

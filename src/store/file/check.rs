@@ -14,13 +14,15 @@ use std::thread;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::document::{DamagedDocument, judge};
+use super::document::{DamagedDocument, assess_document};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Seq, Version};
 use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError, is_damage};
+use crate::store::integrity::adopt;
+use crate::store::integrity::key::IntegrityKey;
 use crate::store::open::APPLICATION_ID;
-use crate::store::options::{FILE_NAME, LOCK_NAME};
+use crate::store::options::{FILE_NAME, INTEGRITY_KEY_NAME, LOCK_NAME};
 use crate::store::read::inspect::ReadTransaction;
 use crate::store::read::log;
 use crate::store::recovery::{self, CommitNote};
@@ -51,7 +53,7 @@ pub(crate) struct CheckProgress {
 
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub(crate) enum FileDefect {
     Document(DamagedDocument),
     /// Not of one document: what SQLite's own check says, rows that belong to nothing.
     File(String),
@@ -65,6 +67,8 @@ pub(crate) struct CheckReport {
     pub findings: u64,
     /// What is missing that a server had stored here; `None`: nothing, or a server has the file open and knows.
     pub loss: Option<String>,
+    /// Why it was not looked for rows that somebody else wrote; `None`: it was.
+    pub unproven: Option<String>,
 }
 
 /// Whether a server has the file open.
@@ -75,26 +79,32 @@ pub(crate) enum FileUse {
 }
 
 enum Message {
-    Finding(Finding),
+    Finding(FileDefect),
     Read { documents: u64, bytes: u64 },
     Failed(StoreError),
 }
 
-/// Checks the database at `path`. `tell` is called for each thing that does not add up, `show` now and then. Errors: it
-/// is not ours, of a newer release, or cannot be read.
+/// Checks the database at `path`. `beside`: databases of which one may have its key. `tell` is called for each thing
+/// that does not add up, `show` now and then. Errors: it is not ours, of a newer release, or cannot be read.
 pub(crate) fn check_file(
     path: &Path,
+    beside: &[&Path],
     file_use: FileUse,
-    mut tell: impl FnMut(Finding),
+    mut tell: impl FnMut(FileDefect),
     mut show: impl FnMut(CheckProgress),
 ) -> Result<CheckReport, OpenError> {
-    let _files = CreatedFiles::remember(path, file_use);
+    let _files = CreatedFiles::record_created(path, file_use);
     let fail = |source: StoreError| failed(path, source);
-    let conn = open_to_read(path)?;
+    let open = || open_with_key(path, beside);
+    let (conn, key) = open()?;
     let count = "SELECT count(*) FROM documents";
     let total =
-        conn.query_row(count, [], |row| rows::number(row, 0)).or_else(zero_if_damaged).map_err(|e| fail(e.into()))?;
-    let mut report = CheckReport { loss: loss(&conn, path, file_use).map_err(fail)?, ..CheckReport::default() };
+        conn.query_row(count, [], |row| rows::number(row, 0)).or_else(zero_on_damage).map_err(|e| fail(e.into()))?;
+    let unproven = key.is_none().then(|| {
+        format!("the key of its MACs, {INTEGRITY_KEY_NAME}, is not there: rows that somebody else wrote are not found")
+    });
+    let loss = loss(&conn, path, file_use).map_err(fail)?;
+    let mut report = CheckReport { loss, unproven, ..CheckReport::default() };
     report.progress.documents_total = total;
     let next = Mutex::new(Some(i64::MIN));
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
@@ -102,9 +112,9 @@ pub(crate) fn check_file(
         let (sender, messages) = sync_channel(MESSAGES_MAX);
         for _ in 0..threads {
             let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || send_failure(&sender, open_to_read(path), |conn| check_documents(conn, next, &sender)));
+            scope.spawn(move || send_failure(&sender, open(), |conn| check_documents(conn, next, &sender)));
         }
-        scope.spawn(move || send_failure(&sender, open_to_read(path), |conn| check_whole(conn, &sender)));
+        scope.spawn(move || send_failure(&sender, open(), |conn| check_whole(conn, &sender)));
         let mut failure = None;
         for message in messages {
             match message {
@@ -124,6 +134,13 @@ pub(crate) fn check_file(
     })
     .map_err(fail)?;
     Ok(report)
+}
+
+/// The same as [`open_to_read`], and the key of its MACs, which the connection then compares.
+fn open_with_key(path: &Path, beside: &[&Path]) -> Result<(Connection, Option<IntegrityKey>), OpenError> {
+    let conn = open_to_read(path)?;
+    let key = adopt::use_existing(&conn, beside).map_err(|error| failed(path, error.into()))?;
+    Ok((conn, key))
 }
 
 /// Opens a file of ours that is not changed by it. Errors: as [`check_file`].
@@ -177,14 +194,14 @@ fn noted_head(path: &Path) -> Option<LogHead> {
 
 fn send_failure(
     sender: &SyncSender<Message>,
-    conn: Result<Connection, OpenError>,
+    opened: Result<(Connection, Option<IntegrityKey>), OpenError>,
     check: impl FnOnce(&Connection) -> Result<(), StoreError>,
 ) {
     // It was opened a moment ago; what fails now is told by whoever opened it first.
-    let Ok(conn) = conn else { return };
+    let Ok((conn, _)) = opened else { return };
     if let Err(failure) = check(&conn) {
         let message = match failure {
-            failure if failure.is_damage() => Message::Finding(Finding::File(failure.into_error().to_string())),
+            failure if failure.is_damage() => Message::Finding(FileDefect::File(failure.into_error().to_string())),
             failure => Message::Failed(failure),
         };
         // The receiver lives as long as there are senders.
@@ -209,11 +226,11 @@ fn check_documents(
         let (mut documents, mut bytes) = (0, 0);
         for key in keys {
             let transaction = conn.unchecked_transaction()?;
-            let Some(judged) = judge(&transaction, key)? else { continue };
+            let Some(judged) = assess_document(&transaction, key)? else { continue };
             documents += 1;
             bytes += judged.bytes;
             if let Some(damage) = judged.damage {
-                let _ = sender.send(Message::Finding(Finding::Document(damage)));
+                let _ = sender.send(Message::Finding(FileDefect::Document(damage)));
             }
         }
         let _ = sender.send(Message::Read { documents, bytes });
@@ -229,7 +246,7 @@ fn next_keys(conn: &Connection, after: i64) -> Result<Vec<i64>, StoreError> {
 
 /// SQLite's own check, and rows that belong to nothing.
 fn check_whole(conn: &Connection, sender: &SyncSender<Message>) -> Result<(), StoreError> {
-    let tell = |text: String| drop(sender.send(Message::Finding(Finding::File(text))));
+    let tell = |text: String| drop(sender.send(Message::Finding(FileDefect::File(text))));
     for complaint in integrity(conn)? {
         tell(complaint);
     }
@@ -243,9 +260,9 @@ fn check_whole(conn: &Connection, sender: &SyncSender<Message>) -> Result<(), St
         let name = moment.name_in_events(key)?.unwrap_or_else(|| format!("the document with key {key}"));
         let what = "its row in documents is missing".to_owned();
         let damage = DamagedDocument { key, name, version: Version::ZERO, last_good: None, what };
-        let _ = sender.send(Message::Finding(Finding::Document(damage)));
+        let _ = sender.send(Message::Finding(FileDefect::Document(damage)));
     }
-    for complaint in rows_without_parent(&transaction)? {
+    for complaint in orphaned_rows(&transaction)? {
         tell(complaint);
     }
     Ok(())
@@ -259,7 +276,7 @@ pub(super) fn integrity(conn: &Connection) -> Result<Vec<String>, StoreError> {
 }
 
 /// Rows of features that refer to what is not there. Those of events and snapshots are told with their documents.
-fn rows_without_parent(conn: &Connection) -> Result<Vec<String>, StoreError> {
+fn orphaned_rows(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT \"table\", parent, count(*) FROM pragma_foreign_key_check
                WHERE \"table\" NOT IN ('events', 'snapshots') GROUP BY 1, 2";
     let mut statement = conn.prepare(sql)?;
@@ -270,7 +287,7 @@ fn rows_without_parent(conn: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(complaints.collect::<rusqlite::Result<_>>()?)
 }
 
-fn zero_if_damaged(error: rusqlite::Error) -> rusqlite::Result<u64> {
+fn zero_on_damage(error: rusqlite::Error) -> rusqlite::Result<u64> {
     if is_damage(&error) { Ok(0) } else { Err(error) }
 }
 
@@ -295,7 +312,7 @@ struct CreatedFiles<'a> {
 }
 
 impl<'a> CreatedFiles<'a> {
-    fn remember(path: &'a Path, file_use: FileUse) -> Self {
+    fn record_created(path: &'a Path, file_use: FileUse) -> Self {
         Self { path, remove: file_use == FileUse::Unused && !wal::path_of(path).exists() }
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Judgement {
 
 /// Reads all that is kept of the document of this key, in the transaction that `conn` is in. `None`: it is gone.
 /// Errors: when it is not its rows that are at fault.
-pub(super) fn judge(conn: &Connection, key: i64) -> Result<Option<Judgement>, StoreError> {
+pub(super) fn assess_document(conn: &Connection, key: i64) -> Result<Option<Judgement>, StoreError> {
     let transaction = ReadTransaction::new(conn);
     let (stored, checked) = match (transaction.stored_document(key)?, transaction.check(key, None)?) {
         (Some(stored), Some(checked)) => (stored, checked),

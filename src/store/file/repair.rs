@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 use serde_json::json;
 
 use super::check::{failed, integrity};
-use super::document::{DamagedDocument, judge};
+use super::document::{DamagedDocument, assess_document};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
 use crate::document::access::Access;
@@ -22,9 +22,11 @@ use crate::document::patch;
 use crate::document::visibility::OWNER;
 use crate::store::connection::{configure, connect};
 use crate::store::error::{OpenError, StoreError, ignore_damage};
+use crate::store::integrity::adopt;
+use crate::store::integrity::tables::install_triggers;
 use crate::store::options::{FILE_NAME, Synchronous};
 use crate::store::read::log;
-use crate::store::rows::{self, Base, LogHead};
+use crate::store::rows::{self, LogHead, TrimPoint};
 use crate::store::server_lock::DirectoryLock;
 use crate::store::tables::{self, Existing};
 use crate::store::wal;
@@ -34,7 +36,7 @@ use crate::store::write::repair::{DocumentRepair, repair};
 
 /// What was done about a damaged document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repaired {
+pub(crate) enum RepairOutcome {
     /// It ends at this version now; it had ended at `lost`.
     Cut { version: Version, lost: Version },
     /// Its newest version is the same; what is kept of its history begins with this version.
@@ -69,6 +71,10 @@ impl FileRepair {
                 true => configure(&conn, Synchronous::Full, 0)?,
                 false => conn.pragma_update(None, "synchronous", "FULL")?,
             }
+            match adopt::use_existing(&conn, &[path])? {
+                Some(_) => install_triggers(&conn)?,
+                None => adopt::forget_key(&conn)?,
+            }
             Ok(conn)
         };
         let conn = open().map_err(|error| failed(path, error.into()))?;
@@ -91,7 +97,11 @@ impl FileRepair {
     }
 
     /// Repairs one document, in a transaction of its own. `None`: it could not be.
-    pub(crate) fn repair(&mut self, damaged: &DamagedDocument, now: Timestamp) -> Result<Option<Repaired>, OpenError> {
+    pub(crate) fn repair(
+        &mut self,
+        damaged: &DamagedDocument,
+        now: Timestamp,
+    ) -> Result<Option<RepairOutcome>, OpenError> {
         match repair_document(&mut self.conn, damaged, now) {
             Ok(repaired) => Ok(Some(repaired)),
             Err(failure) if failure.is_damage() || refers_to_it(&failure) => Ok(None),
@@ -143,22 +153,26 @@ fn copy_files(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn repair_document(conn: &mut Connection, damaged: &DamagedDocument, now: Timestamp) -> Result<Repaired, StoreError> {
+fn repair_document(
+    conn: &mut Connection,
+    damaged: &DamagedDocument,
+    now: Timestamp,
+) -> Result<RepairOutcome, StoreError> {
     let key = damaged.key;
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let end = newest(&transaction, key)?;
     let repaired = match DocumentName::parse(&damaged.name) {
         Err(_) => {
             repair(&transaction, &DocumentRepair::Remove(key))?;
-            Repaired::Removed
+            RepairOutcome::Removed
         }
-        Ok(name) => match cut_back(&transaction, &name, damaged, end)? {
+        Ok(name) => match truncate_document(&transaction, &name, damaged, end)? {
             Some(repaired) => repaired,
             None => make_tombstone(&transaction, &name, key, end, now)?,
         },
     };
     // What was written is read back before it counts.
-    if let Some(judged) = judge(&transaction, key)?
+    if let Some(judged) = assess_document(&transaction, key)?
         && let Some(still) = judged.damage
     {
         return Err(crate::store::error::damaged(
@@ -174,9 +188,9 @@ fn repair_document(conn: &mut Connection, damaged: &DamagedDocument, now: Timest
 }
 
 /// The newest event of a document that can be read, without what it says: its base when there is none.
-fn newest(conn: &Connection, key: i64) -> Result<Base, StoreError> {
+fn newest(conn: &Connection, key: i64) -> Result<TrimPoint, StoreError> {
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(Base { version: rows::version(row, 0)?, seq: rows::seq(row, 1)?, hash: rows::hash(row, 2)? })
+        Ok(TrimPoint { version: rows::version(row, 0)?, seq: rows::seq(row, 1)?, hash: rows::hash(row, 2)? })
     };
     for sql in [
         "SELECT version, seq, hash FROM events WHERE document = ?1 AND length(hash) = 64
@@ -189,17 +203,17 @@ fn newest(conn: &Connection, key: i64) -> Result<Base, StoreError> {
             return Ok(base);
         }
     }
-    Ok(Base { version: Version::ZERO, seq: Seq::ZERO, hash: Hash::ZERO })
+    Ok(TrimPoint { version: Version::ZERO, seq: Seq::ZERO, hash: Hash::ZERO })
 }
 
 /// Puts a document back to its newest good version, with as much of its history as can be proved. `None`: there is no
 /// such version.
-fn cut_back(
+fn truncate_document(
     conn: &Connection,
     name: &DocumentName,
     damaged: &DamagedDocument,
-    end: Base,
-) -> Result<Option<Repaired>, StoreError> {
+    end: TrimPoint,
+) -> Result<Option<RepairOutcome>, StoreError> {
     // A snapshot that is not what was stored hides versions that the events still make.
     if rows::document_by_key(conn, damaged.key).or_else(ignore_damage)?.is_none() {
         return Ok(None);
@@ -214,9 +228,9 @@ fn cut_back(
         repair(conn, &rewrite)?;
         let kept_before = first <= damaged.version || damaged.version == Version::ZERO;
         return Ok(Some(match version == end.version {
-            true if kept_before => Repaired::Whole,
-            true => Repaired::HistoryCut { first },
-            false => Repaired::Cut { version, lost: end.version },
+            true if kept_before => RepairOutcome::Whole,
+            true => RepairOutcome::HistoryCut { first },
+            false => RepairOutcome::Cut { version, lost: end.version },
         }));
     }
     Ok(None)
@@ -233,9 +247,9 @@ fn make_tombstone(
     conn: &Connection,
     name: &DocumentName,
     key: i64,
-    last: Base,
+    last: TrimPoint,
     now: Timestamp,
-) -> Result<Repaired, StoreError> {
+) -> Result<RepairOutcome, StoreError> {
     let meta = match rows::document_by_key(conn, key).or_else(ignore_damage)? {
         Some(row) => row.meta,
         None => Arc::new(Meta {
@@ -261,12 +275,12 @@ fn make_tombstone(
         salt: [0; 16],
     };
     let event = Arc::new(Event::new(seq, Arc::clone(&meta), last.version.next(), last.hash, &content)?);
-    let Base { version, seq: last_seq, hash } = last;
+    let TrimPoint { version, seq: last_seq, hash } = last;
     let base = Document { meta: Arc::clone(&meta), version, hash, seq: last_seq, updated_at: now, state: None };
     repair(conn, &DocumentRepair::Rewrite { document: Arc::new(base), history: None, next_hash: None })?;
     conn.execute("DELETE FROM snapshots WHERE document = ?1", [key])?;
     tables::insert_events(conn, std::slice::from_ref(&event))?;
     let tombstone = Document { meta, version: event.version, hash: event.hash, seq, updated_at: now, state: None };
     tables::insert_snapshot(conn, &tombstone, Existing::Replace)?;
-    Ok(Repaired::Tombstone { last: version })
+    Ok(RepairOutcome::Tombstone { last: version })
 }

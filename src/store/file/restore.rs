@@ -13,6 +13,8 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result as Told;
 use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError};
+use crate::store::integrity::adopt;
+use crate::store::integrity::tables::install_triggers;
 use crate::store::options::FILE_NAME;
 use crate::store::read::log;
 use crate::store::rows::LogHead;
@@ -92,6 +94,10 @@ fn end_what_was_ended(new: &Path, replaced: &Path, carry_ends: CarryEnds<'_>) ->
         let sql = |error: rusqlite::Error| failed(new, error.into());
         let mut conn = connect(new, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql)?;
         conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL").map_err(sql)?;
+        // Without the key of its MACs, the next start takes its rows as they are and says so.
+        if adopt::use_existing(&conn, &[replaced]).map_err(sql)?.is_some() {
+            install_triggers(&conn).map_err(sql)?;
+        }
         let transaction = conn.transaction().map_err(sql)?;
         let ended = carry_ends(&transaction, old).map_err(|error| failed(new, StoreError::Known(error)))?;
         transaction.commit().map_err(sql)?;

@@ -13,7 +13,7 @@ use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, is_damage};
 use crate::store::read::replay;
-use crate::store::rows::{self, Base, DocumentRow};
+use crate::store::rows::{self, DocumentRow, TrimPoint};
 
 /// Most defects reported of one document.
 const DEFECTS_MAX: usize = 10;
@@ -43,7 +43,7 @@ pub struct Checked {
 }
 
 /// A document that is being checked.
-pub(super) struct Check<'a> {
+pub(super) struct DocumentCheck<'a> {
     pub conn: &'a Connection,
     pub defects: Vec<Defect>,
     pub bytes: u64,
@@ -52,7 +52,7 @@ pub(super) struct Check<'a> {
 /// Where snapshots must stand: versions with seq and hash.
 type Anchors = BTreeMap<Version, Option<(Seq, Hash)>>;
 
-impl Check<'_> {
+impl DocumentCheck<'_> {
     pub(super) fn defect(&mut self, version: Version, missing: bool, what: impl Into<String>) {
         if self.defects.len() < DEFECTS_MAX {
             self.defects.push(Defect { version, what: what.into(), missing, of_snapshot: false });
@@ -64,7 +64,7 @@ impl Check<'_> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let versions = statement.query_map([row.meta.key], |found| rows::version(found, 0))?;
         let mut anchors: Anchors = versions.map(|version| Ok((version?, None))).collect::<rusqlite::Result<_>>()?;
-        let Base { version, seq, hash } = row.base;
+        let TrimPoint { version, seq, hash } = row.base;
         if version > Version::ZERO {
             match anchors.get_mut(&version) {
                 Some(anchor) => *anchor = Some((seq, hash)),
@@ -89,7 +89,7 @@ impl Check<'_> {
         let sql = "SELECT seq, version, at, hash, deletes, body FROM events WHERE document = ?1 ORDER BY version";
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut found = statement.query([row.meta.key])?;
-        let Base { version: mut last, mut seq, mut hash } = row.base;
+        let TrimPoint { version: mut last, mut seq, mut hash } = row.base;
         let mut chained = true;
         while let Some(event) = found.next()? {
             let version = rows::version(event, 1)?;
@@ -104,7 +104,7 @@ impl Check<'_> {
                 chained = false;
             }
             last = version;
-            let read = Stored::read(event).map_err(|error| (is_damage(&error), error));
+            let read = EventRow::read(event).map_err(|error| (is_damage(&error), error));
             let stored = match read {
                 Ok(stored) => stored,
                 Err((true, _)) => {
@@ -171,7 +171,7 @@ fn differs(memory: &Document, version: Version, hash: Hash, state: Option<&[u8]>
 }
 
 /// A row of `events`.
-struct Stored {
+struct EventRow {
     seq: Seq,
     at: Timestamp,
     hash: Hash,
@@ -179,7 +179,7 @@ struct Stored {
     body: bytes::Bytes,
 }
 
-impl Stored {
+impl EventRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let (at, hash) = (rows::time(row, 2)?, rows::hash(row, 3)?);
         Ok(Self { seq: rows::seq(row, 0)?, at, hash, deletes: row.get(4)?, body: rows::text(row, 5)? })

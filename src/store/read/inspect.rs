@@ -12,7 +12,7 @@ use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, is_damage};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
-use crate::store::read::check::{CHECK_BYTES, Check, Checked, Defect};
+use crate::store::read::check::{CHECK_BYTES, Checked, Defect, DocumentCheck};
 use crate::store::read::pool;
 use crate::store::read::reader::Reader;
 use crate::store::read::verify;
@@ -73,7 +73,7 @@ impl Reader {
         }
         let files = self.files();
         let opened = UncachedConnection::open(self.active().clone(), Arc::clone(&files));
-        look(&opened.map_err(|error| files.explain(error.into()))?)
+        look(&opened.map_err(|error| files.to_public_error(error.into()))?)
     }
 }
 
@@ -95,8 +95,9 @@ impl UncachedConnection {
     /// See [`Reader::read_transaction`].
     pub fn read_transaction<T>(&self, look: impl FnOnce(&ReadTransaction<'_>) -> Result<T>) -> Result<T> {
         let _read = self.active.begin(&self.conn);
-        let transaction = self.conn.unchecked_transaction().map_err(|error| self.files.explain(error.into()))?;
-        look(&ReadTransaction(&transaction)).map_err(|error| self.files.explain(error.into()))
+        let transaction =
+            self.conn.unchecked_transaction().map_err(|error| self.files.to_public_error(error.into()))?;
+        look(&ReadTransaction(&transaction)).map_err(|error| self.files.to_public_error(error.into()))
     }
 }
 
@@ -125,14 +126,6 @@ impl<'a> ReadTransaction<'a> {
                 .query_row([key], stored_document)
                 .optional()
         };
-        read().map_err(|error| StoreError::Sql(error).into_error())
-    }
-
-    /// The same by name.
-    pub fn stored_document_named(&self, name: &DocumentName) -> Result<Option<StoredDocument>> {
-        let sql = format!("{STORED_DOCUMENT} WHERE d.collection = ?1 AND d.id = ?2");
-        let parameters = (name.collection.as_str(), name.id.as_str());
-        let read = || self.0.prepare_cached(&sql)?.query_row(parameters, stored_document).optional();
         read().map_err(|error| StoreError::Sql(error).into_error())
     }
 
@@ -225,7 +218,7 @@ impl<'a> ReadTransaction<'a> {
     /// the same state. `None`: there is no row with this key. What the events make of the state is not looked at; for
     /// that see [`replay`](Self::replay). Errors: when it is not the rows that are at fault.
     pub fn check(&self, key: i64, memory: Option<&Document>) -> Result<Option<Checked>> {
-        let mut check = Check { conn: self.0, defects: Vec::new(), bytes: CHECK_BYTES };
+        let mut check = DocumentCheck { conn: self.0, defects: Vec::new(), bytes: CHECK_BYTES };
         let found = match rows::document_by_key(self.0, key) {
             Ok(Some(row)) => check.document(&row, memory),
             Ok(None) => return Ok(None),
@@ -260,7 +253,7 @@ impl<'a> ReadTransaction<'a> {
     }
 }
 
-/// The beginning of a query for [`standing`].
+/// The beginning of a query for a [`StoredDocument`].
 const STORED_DOCUMENT: &str =
     "SELECT d.key, d.collection, d.id, d.host, d.access, d.created_at, d.access_seq, d.base_version,
         d.base_hash, e.version, e.hash, e.seq, e.deletes

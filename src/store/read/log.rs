@@ -17,7 +17,7 @@ use crate::store::rows::{self, DocumentRow, EventRows, LogHead};
 
 /// Which documents a stream follows: all that either list names.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct EventFilter {
     /// Single documents, by [`Meta::key`](crate::document::model::Meta::key).
     pub documents: Vec<i64>,
     pub collections: Vec<Collection>,
@@ -25,7 +25,7 @@ pub struct Filter {
     pub viewer: Option<Viewer>,
 }
 
-impl Filter {
+impl EventFilter {
     pub fn documents(keys: Vec<i64>) -> Self {
         Self { documents: keys, ..Self::default() }
     }
@@ -63,13 +63,13 @@ pub(crate) struct PageBound {
 }
 
 /// A page that is being filled.
-struct Page {
+struct PageBuilder {
     bound: PageBound,
     events: Vec<Event>,
     bytes: usize,
 }
 
-impl Page {
+impl PageBuilder {
     fn new(bound: PageBound) -> Self {
         Self { bound, events: Vec::new(), bytes: 0 }
     }
@@ -94,7 +94,7 @@ fn read_page(
 ) -> Result<Vec<Event>, StoreError> {
     let mut statement = conn.prepare_cached(&rows::select_events(rest))?;
     let mut found = statement.query(parameters)?;
-    let (mut rows, mut page) = (EventRows::default(), Page::new(bound));
+    let (mut rows, mut page) = (EventRows::default(), PageBuilder::new(bound));
     while let Some(row) = found.next()? {
         if !page.push(rows.event(row)?) {
             break;
@@ -122,7 +122,7 @@ pub(crate) fn history(
 }
 
 /// The newest events of the whole log, oldest first.
-pub(crate) fn tail(conn: &Connection, bound: PageBound) -> Result<Vec<Event>, StoreError> {
+pub(crate) fn newest_events(conn: &Connection, bound: PageBound) -> Result<Vec<Event>, StoreError> {
     let rest = "ORDER BY e.seq DESC LIMIT ?1";
     let mut events = read_page(conn, rest, [rows::count(bound.events)], bound)?;
     events.reverse();
@@ -132,7 +132,7 @@ pub(crate) fn tail(conn: &Connection, bound: PageBound) -> Result<Vec<Event>, St
 /// The events with `after < seq <= to` of the documents that `filter` names, in order.
 pub(crate) fn between(
     conn: &Connection,
-    filter: &Filter,
+    filter: &EventFilter,
     (after, to): (Seq, Seq),
     bound: PageBound,
 ) -> Result<Vec<Event>, StoreError> {
@@ -159,12 +159,12 @@ fn merged(
     for key in keys {
         let Some(row) = rows::document_by_key(conn, key)? else { continue };
         let version = version_at(conn, &row, after)?.next();
-        if let Some(seq) = following(conn, key, version)? {
+        if let Some(seq) = seq_after_version(conn, key, version)? {
             next.push(Reverse((seq, key, version)));
         }
     }
     let mut statement = conn.prepare_cached(&rows::select_events("WHERE e.seq = ?1"))?;
-    let (mut rows, mut page) = (EventRows::default(), Page::new(bound));
+    let (mut rows, mut page) = (EventRows::default(), PageBuilder::new(bound));
     while let Some(Reverse((seq, key, version))) = next.pop() {
         if seq > to || page.events.len() >= bound.events {
             break;
@@ -176,7 +176,7 @@ fn merged(
         if !page.push(rows.event(row)?) {
             break;
         }
-        if let Some(seq) = following(conn, key, version.next())? {
+        if let Some(seq) = seq_after_version(conn, key, version.next())? {
             next.push(Reverse((seq, key, version.next())));
         }
     }
@@ -184,7 +184,7 @@ fn merged(
 }
 
 /// How many events there are with `after < seq <= to` of the documents that `filter` names.
-pub(crate) fn count_between(conn: &Connection, filter: &Filter, after: Seq, to: Seq) -> Result<u64, StoreError> {
+pub(crate) fn count_between(conn: &Connection, filter: &EventFilter, after: Seq, to: Seq) -> Result<u64, StoreError> {
     if to <= after {
         return Ok(0);
     }
@@ -211,7 +211,7 @@ pub(crate) fn count_between(conn: &Connection, filter: &Filter, after: Seq, to: 
 /// Seq and hash of the last event with `after < seq <= to` of the documents that `filter` names.
 pub(crate) fn last_between(
     conn: &Connection,
-    filter: &Filter,
+    filter: &EventFilter,
     after: Seq,
     to: Seq,
 ) -> Result<Option<(Seq, Hash)>, StoreError> {
@@ -240,7 +240,7 @@ pub(crate) fn last_between(
 }
 
 /// The seq of the last event that was trimmed from any document that `filter` names.
-pub(crate) fn base_seq(conn: &Connection, filter: &Filter) -> Result<Seq, StoreError> {
+pub(crate) fn base_seq(conn: &Connection, filter: &EventFilter) -> Result<Seq, StoreError> {
     let mut base = Seq::ZERO;
     let sql = "SELECT coalesce(max(base_seq), 0) FROM documents WHERE collection = ?1";
     for collection in &filter.collections {
@@ -253,7 +253,7 @@ pub(crate) fn base_seq(conn: &Connection, filter: &Filter) -> Result<Seq, StoreE
 }
 
 /// The seq of the last event that changed host or access of any document that `filter` names.
-pub(crate) fn access_seq(conn: &Connection, filter: &Filter) -> Result<Seq, StoreError> {
+pub(crate) fn access_seq(conn: &Connection, filter: &EventFilter) -> Result<Seq, StoreError> {
     let mut last = Seq::ZERO;
     let sql = "SELECT coalesce(max(access_seq), 0) FROM documents WHERE collection = ?1 AND access_seq > 0";
     for collection in &filter.collections {
@@ -282,7 +282,7 @@ pub(crate) fn version_at(conn: &Connection, row: &DocumentRow, seq: Seq) -> Resu
 }
 
 /// The seq of the event that makes `version`; `None` when the document is not there yet.
-fn following(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, StoreError> {
+fn seq_after_version(conn: &Connection, key: i64, version: Version) -> Result<Option<Seq>, StoreError> {
     let seq = seq_of(conn, key, version)?;
     if seq.is_none()
         && rows::head_version(conn, key)?.is_some_and(|head| head >= version)

@@ -7,8 +7,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::base::error::{Error, Kind, Result};
-use crate::store::connection::{BUSY_WAIT, connect};
-use crate::store::error::{LostFile, StoreError, WriteError};
+use crate::store::connection::BUSY_WAIT;
+use crate::store::error::{LostFile, StoreError, WriteError, WriteResult};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 
@@ -47,7 +47,7 @@ impl ManageConnection for Manager {
 /// A connection that reads the files that are open, and never what else their paths may name.
 pub(crate) fn connect_reader(files: &OpenFiles) -> rusqlite::Result<Connection> {
     files.check().map_err(unreadable)?;
-    let conn = connect(files.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     conn.execute_batch("PRAGMA query_only = ON")?;
     // SQLite opens the WAL when something is read.
     conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
@@ -64,7 +64,7 @@ fn unreadable(lost: LostFile) -> rusqlite::Error {
 pub(crate) fn connect_exclusive(files: &OpenFiles) -> rusqlite::Result<Connection> {
     files.check_database().map_err(unreadable)?;
     // Locking a file alone takes the right to write it.
-    let conn = connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON")?;
     conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
@@ -106,7 +106,7 @@ pub(crate) fn read<T>(
         f(&transaction)
     })();
     connection.failed = matches!(result, Err(StoreError::Sql(_)));
-    result.map_err(|failure| connection.files.explain(failure))
+    result.map_err(|failure| connection.files.to_public_error(failure))
 }
 
 /// Runs `f` outside of any transaction, on a connection that may write to other files meanwhile. Error, beside those of
@@ -123,14 +123,11 @@ pub(crate) fn with_connection<T>(
         result
     })();
     connection.failed = matches!(result, Err(StoreError::Sql(_)));
-    result.map_err(|failure| connection.files.explain(failure))
+    result.map_err(|failure| connection.files.to_public_error(failure))
 }
 
 /// Closes the only connection of an exclusive pool while `attempt` runs, and opens it again when that fails.
-pub(crate) fn without_connection<T>(
-    pool: &Pool<Manager>,
-    attempt: impl FnOnce() -> std::result::Result<T, WriteError>,
-) -> std::result::Result<T, WriteError> {
+pub(crate) fn without_connection<T>(pool: &Pool<Manager>, attempt: impl FnOnce() -> WriteResult<T>) -> WriteResult<T> {
     let mut connection = take(pool).map_err(WriteError::from_error)?;
     drop(std::mem::replace(&mut connection.conn, Connection::open_in_memory()?));
     let made = attempt();

@@ -33,7 +33,7 @@ pub(crate) fn read(conn: &Connection, (name, key): (&DocumentName, i64)) -> Resu
     let sql = "SELECT version, state, seq, hash FROM snapshots WHERE document = ?1 ORDER BY version DESC";
     let read = |found: &rusqlite::Row<'_>| {
         let at = || Ok::<_, rusqlite::Error>((rows::version(found, 0)?, rows::seq(found, 2)?, rows::hash(found, 3)?));
-        Ok((at().ok(), rows::optional_text(found, 1).ok()))
+        Ok((at().ok(), rows::optional(found, 1, rows::text).ok()))
     };
     let snapshots: Vec<_> = conn.prepare_cached(sql)?.query_map([key], read)?.collect::<rusqlite::Result<_>>()?;
     let parse = |state: Option<Bytes>| state.map(|bytes| serde_json::from_slice::<Value>(&bytes)).transpose().ok();

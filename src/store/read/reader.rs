@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::RwLock;
 use r2d2::Pool;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -12,14 +11,16 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, Seq, Version};
+use crate::base::limits::STREAM_GONE_MAX;
 use crate::document::chain::{Hash, SHORT_HASH_LENGTH, ShortHash};
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::visibility::Viewer;
-use crate::store::error::{StoreError, WriteError, damaged};
+use crate::store::error::{StoreError, WriteResult, damaged};
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
-use crate::store::read::log::{self, Filter, PageBound};
+use crate::store::read::log::{self, EventFilter, PageBound};
+use crate::store::read::page_room::PageRoom;
 use crate::store::read::pool::{self, Manager};
 use crate::store::read::replay::{self, DocumentHead};
 use crate::store::read::verify::{self, VerifiedDocument};
@@ -100,10 +101,7 @@ impl Reader {
 
     /// Closes the single connection of an exclusive reader while `attempt` opens another reader. When that succeeds,
     /// all clones read from it.
-    pub(crate) fn leave_exclusive<T>(
-        &self,
-        attempt: impl FnOnce() -> std::result::Result<(T, Self), WriteError>,
-    ) -> std::result::Result<T, WriteError> {
+    pub(crate) fn leave_exclusive<T>(&self, attempt: impl FnOnce() -> WriteResult<(T, Self)>) -> WriteResult<T> {
         let pool = self.source.read().pool.clone();
         let (made, other) = pool::without_connection(&pool, attempt)?;
         self.read_from(&other);
@@ -207,14 +205,15 @@ impl Reader {
 
     /// At most `limit` documents of a collection, ordered by id, those after `after`; deleted ones and those that
     /// `viewer` may not read are left out. With states, a single damaged document fails the whole call.
-    /// `state_bytes_max`: states are wanted, and once they add up to this the list ends early, which the flag says.
+    /// `room`: states are wanted, as `viewer` is shown them, and once they have taken it the list ends early, which the
+    /// flag says.
     pub fn list(
         &self,
         viewer: &Viewer,
         collection: &Collection,
         after: Option<&DocumentId>,
         limit: usize,
-        state_bytes_max: Option<usize>,
+        mut room: Option<&mut PageRoom>,
     ) -> Result<(Vec<ListedDocument>, bool)> {
         self.read(|conn| {
             let sql = format!(
@@ -227,18 +226,56 @@ impl Reader {
             );
             let mut statement = conn.prepare_cached(&sql)?;
             let after = after.map_or("", DocumentId::as_str);
-            let viewer = rows::viewer_column(viewer);
-            let mut found = statement.query((collection.as_str(), after, rows::count(limit), viewer))?;
-            let (mut entries, mut bytes) = (Vec::new(), 0);
+            let asks = rows::viewer_column(viewer);
+            let mut found = statement.query((collection.as_str(), after, rows::count(limit), asks))?;
+            let mut entries = Vec::new();
             while let Some(row) = found.next()? {
-                if state_bytes_max.is_some_and(|max| bytes >= max) {
+                if room.as_ref().is_some_and(|room| room.is_taken()) {
                     return Ok((entries, true));
                 }
-                let entry = entry(conn, row, state_bytes_max.is_some())?;
-                bytes += entry.document.as_ref().and_then(|document| document.state.as_ref()).map_or(0, Bytes::len);
+                let mut entry = entry(row)?;
+                if let Some(room) = room.as_deref_mut()
+                    && let Some(loaded) = replay::load(conn, &entry.meta.name)?
+                {
+                    entry.document = Some(Arc::new(room.document(loaded.document, viewer)?));
+                }
                 entries.push(entry);
             }
             Ok((entries, false))
+        })
+    }
+
+    /// The documents of `collections` whose last event, after `after` and up to `to`, deleted them, without those that
+    /// `viewer` may not read: the last [`STREAM_GONE_MAX`], each with the place of that event.
+    pub fn removed<'a>(
+        &self,
+        collections: impl IntoIterator<Item = &'a Collection>,
+        after: Seq,
+        to: Seq,
+        viewer: &Viewer,
+    ) -> Result<Vec<(Seq, DocumentName)>> {
+        self.read(|conn| {
+            let sql = format!(
+                "SELECT e.seq, d.id FROM documents d
+                 JOIN events e ON e.document = d.key
+                      AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
+                 WHERE d.collection = ?1 AND e.deletes = 1 AND e.seq > ?2 AND e.seq <= ?3 AND {}
+                 ORDER BY e.seq DESC LIMIT ?5",
+                rows::readable_by("?4")
+            );
+            let mut statement = conn.prepare_cached(&sql)?;
+            let mut removed = Vec::new();
+            for collection in collections {
+                let asks = (rows::viewer_column(viewer), rows::count(STREAM_GONE_MAX));
+                let parameters = (collection.as_str(), rows::int(after.0), rows::int(to.0), asks.0, asks.1);
+                let found =
+                    statement.query_map(parameters, |row| Ok((rows::seq(row, 0)?, row.get::<_, String>(1)?)))?;
+                for row in found {
+                    let (seq, id) = row?;
+                    removed.push((seq, DocumentName { collection: collection.clone(), id: DocumentId::new(&id)? }));
+                }
+            }
+            Ok(removed)
         })
     }
 
@@ -336,7 +373,7 @@ impl Reader {
     /// bytes of their bodies (one event in any case), oldest first.
     pub fn events_between(
         &self,
-        filter: &Filter,
+        filter: &EventFilter,
         after: Seq,
         to: Seq,
         limit: usize,
@@ -346,30 +383,30 @@ impl Reader {
     }
 
     /// How many kept events there are with `after < seq <= to` of the documents that `filter` names.
-    pub fn count_between(&self, filter: &Filter, after: Seq, to: Seq) -> Result<u64> {
+    pub fn count_between(&self, filter: &EventFilter, after: Seq, to: Seq) -> Result<u64> {
         self.read(|conn| log::count_between(conn, filter, after, to))
     }
 
     /// Seq and hash of the last kept event with `after < seq <= to` of the documents that `filter` names.
-    pub fn last_between(&self, filter: &Filter, after: Seq, to: Seq) -> Result<Option<(Seq, Hash)>> {
+    pub fn last_between(&self, filter: &EventFilter, after: Seq, to: Seq) -> Result<Option<(Seq, Hash)>> {
         self.read(|conn| log::last_between(conn, filter, after, to))
     }
 
     /// The seq of the last event that was trimmed from a document that `filter` names; 0 when none was. What is after
     /// it is complete.
-    pub fn base_seq(&self, filter: &Filter) -> Result<Seq> {
+    pub fn base_seq(&self, filter: &EventFilter) -> Result<Seq> {
         self.read(|conn| log::base_seq(conn, filter))
     }
 
     /// The seq of the last event that changed host or access of a document that `filter` names; 0 when none did.
-    pub fn access_seq(&self, filter: &Filter) -> Result<Seq> {
+    pub fn access_seq(&self, filter: &EventFilter) -> Result<Seq> {
         self.read(|conn| log::access_seq(conn, filter))
     }
 
     /// The newest events of the whole log, at most `limit` and at most `bytes_max` bytes of their bodies (one event in
     /// any case), oldest first.
-    pub fn tail(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
-        self.read(|conn| log::tail(conn, PageBound { events: limit, bytes: bytes_max }))
+    pub fn newest_events(&self, limit: usize, bytes_max: usize) -> Result<Vec<Event>> {
+        self.read(|conn| log::newest_events(conn, PageBound { events: limit, bytes: bytes_max }))
     }
 }
 
@@ -377,8 +414,8 @@ fn by_key(conn: &Connection, key: i64) -> std::result::Result<DocumentRow, Store
     rows::document_by_key(conn, key)?.ok_or_else(|| Error::new(Kind::NotFound, "there is no such document").into())
 }
 
-/// A row of [`Reader::list`].
-fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Result<ListedDocument, StoreError> {
+/// A row of [`Reader::list`], without the document.
+fn entry(row: &Row<'_>) -> std::result::Result<ListedDocument, StoreError> {
     let meta = rows::meta(row, 0)?;
     let read = || -> rusqlite::Result<_> {
         Ok((rows::version(row, 7)?, rows::hash(row, 8)?, rows::seq(row, 9)?, rows::time(row, 10)?))
@@ -386,9 +423,5 @@ fn entry(conn: &Connection, row: &Row<'_>, with_state: bool) -> std::result::Res
     let (version, hash, seq, updated_at) = read().map_err(|e| {
         damaged(&meta.name, Version(1), None, "its newest event is missing or not readable").caused_by(e)
     })?;
-    let document = match with_state {
-        true => replay::load(conn, &meta.name)?.map(|loaded| Arc::new(loaded.document)),
-        false => None,
-    };
-    Ok(ListedDocument { meta, version, hash, seq, updated_at, document })
+    Ok(ListedDocument { meta, version, hash, seq, updated_at, document: None })
 }

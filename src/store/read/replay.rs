@@ -245,7 +245,7 @@ pub(super) fn start(conn: &Connection, row: &DocumentRow, at: Option<Version>) -
         }
         other => other?,
     };
-    if anchor(conn, row, version)? != Some((snapshot.seq, snapshot.hash)) {
+    if snapshot_anchor(conn, row, version)? != Some((snapshot.seq, snapshot.hash)) {
         return Err(damaged(name, version, None, "the snapshot does not belong to its event").into());
     }
     Ok((snapshot, version))
@@ -260,7 +260,7 @@ fn newest_snapshot(conn: &Connection, row: &DocumentRow, at: Option<Version>) ->
 }
 
 /// Seq and hash that a snapshot at `version` must have: those of its event, or of the base when that is trimmed.
-fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<(Seq, Hash)>, StoreError> {
+fn snapshot_anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Option<(Seq, Hash)>, StoreError> {
     if version == row.base.version {
         return Ok(Some((row.base.seq, row.base.hash)));
     }
@@ -276,12 +276,17 @@ fn anchor(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Opti
 }
 
 pub(crate) fn read_snapshot(conn: &Connection, row: &DocumentRow, version: Version) -> Result<Point, StoreError> {
-    let sql = "SELECT seq, hash, at, state, checksum FROM snapshots WHERE document = ?1 AND version = ?2";
-    let (point, stored) = conn.prepare_cached(sql)?.query_row((row.meta.key, rows::int(version.0)), |found| {
+    let sql = "SELECT seq, hash, at, state, checksum,
+                      mac_matches(mac, 'snapshots', document, version, seq, hash, at, checksum)
+               FROM snapshots WHERE document = ?1 AND version = ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let (point, checksum, ours) = statement.query_row((row.meta.key, rows::int(version.0)), |found| {
         let (seq, hash, at) = (rows::seq(found, 0)?, rows::hash(found, 1)?, rows::time(found, 2)?);
-        Ok((Point { version, seq, hash, at, state: rows::optional_text(found, 3)? }, rows::hash(found, 4)?))
+        let point = Point { version, seq, hash, at, state: rows::optional(found, 3, rows::text)? };
+        Ok((point, rows::hash(found, 4)?, found.get::<_, bool>(5)?))
     })?;
-    if tables::snapshot_checksum(point.hash, version, point.seq, point.at, point.state.as_deref()) != stored {
+    let state = point.state.as_deref();
+    if !ours || tables::snapshot_checksum(point.hash, version, point.seq, point.at, state) != checksum {
         return Err(damaged(&row.meta.name, version, None, "the snapshot is not what was stored").into());
     }
     Ok(point)

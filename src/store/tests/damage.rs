@@ -5,8 +5,8 @@ use crate::base::error::{Error, Kind};
 use crate::document::visibility::Viewer;
 
 /// Twenty versions of one document with snapshots at 5 and 15, one other document beside it.
-fn world() -> World {
-    let mut world = World::new();
+fn world() -> TestStore {
+    let mut world = TestStore::new();
     for round in 1..=20 {
         world.change("games/a", Some(json!({ "round": round, "text": "x".repeat(50) })));
         world.change("games/b", Some(json!({ "round": round })));
@@ -33,7 +33,7 @@ fn check(sql: &str, version: u64, last_good: Option<u64>) {
     world.tamper(sql);
     assert_names(&world.reader.load(&named("games/a")).unwrap_err(), version, last_good);
     assert_names(&world.reader.state_at(&named("games/a"), Version(20)).unwrap_err(), version, last_good);
-    same(&world.reader.load(&named("games/b")).unwrap().unwrap(), world.documents["games/b"].last().unwrap());
+    assert_same(&world.reader.load(&named("games/b")).unwrap().unwrap(), world.documents["games/b"].last().unwrap());
 }
 
 #[test]
@@ -55,8 +55,8 @@ fn a_changed_snapshot_is_found_and_passed_over_where_the_events_are_there() {
         let world = world();
         world.tamper(sql);
         let (name, newest) = (named("games/a"), world.documents["games/a"].last().unwrap());
-        same(&world.reader.load(&name).unwrap().unwrap(), newest);
-        same(&world.reader.state_at(&name, Version(20)).unwrap(), newest);
+        assert_same(&world.reader.load(&name).unwrap().unwrap(), newest);
+        assert_same(&world.reader.state_at(&name, Version(20)).unwrap(), newest);
         assert_eq!(world.reader.verify(&name).unwrap_err().kind(), Kind::Damaged, "{sql}");
         // Without an event since the snapshot before it the changed one is needed.
         world.tamper("DELETE FROM events WHERE document = 1 AND version = 9");
@@ -93,14 +93,14 @@ fn damaged_history_is_found_in_pages_and_streams_too() {
     world.tamper("UPDATE events SET body = replace(body, 'set', 'put') WHERE document = 1 AND version = 7");
     let reader = &world.reader;
     assert_names(&reader.history(&named("games/a"), Version(3), 10, usize::MAX).unwrap_err(), 7, None);
-    let one = Filter::documents(vec![1]);
-    let all = Filter::collections(vec![crate::base::ids::Collection::new("games").unwrap()]);
+    let one = EventFilter::documents(vec![1]);
+    let all = EventFilter::collections(vec![crate::base::ids::Collection::new("games").unwrap()]);
     for filter in [one, all] {
         assert_names(&reader.events_between(&filter, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
     }
-    assert_names(&reader.tail(100, usize::MAX).unwrap_err(), 7, None);
+    assert_names(&reader.newest_events(100, usize::MAX).unwrap_err(), 7, None);
     // What is behind the snapshot does not need it.
-    same(&reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
+    assert_same(&reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
 }
 
 #[test]
@@ -129,9 +129,9 @@ fn events_that_are_missing_are_not_passed_over() {
     for after in [3, 6, 7] {
         assert_names(&reader.history(&named("games/a"), Version(after), 10, usize::MAX).unwrap_err(), 7, None);
     }
-    let one = Filter::documents(vec![1]);
+    let one = EventFilter::documents(vec![1]);
     assert_names(&reader.events_between(&one, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
-    let all = Filter::collections(vec![crate::base::ids::Collection::new("games").unwrap()]);
+    let all = EventFilter::collections(vec![crate::base::ids::Collection::new("games").unwrap()]);
     assert_names(&reader.events_between(&all, Seq(2), Seq(40), 100, usize::MAX).unwrap_err(), 7, None);
     let games = crate::base::ids::Collection::new("games").unwrap();
     world.tamper("DELETE FROM events WHERE document = 1");

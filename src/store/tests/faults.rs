@@ -9,7 +9,7 @@ use crate::base::error::Kind;
 use crate::base::limits::CHECKPOINT_FRAMES;
 
 /// Fills the database up to its bound and returns the fault.
-fn fill_up(world: &mut World) -> WriteError {
+fn fill_up(world: &mut TestStore) -> WriteError {
     for round in 0..1000 {
         world.change("games/a", Some(json!({ "round": round, "text": round.to_string().repeat(2000) })));
         match world.try_commit() {
@@ -22,7 +22,7 @@ fn fill_up(world: &mut World) -> WriteError {
 
 #[test]
 fn a_full_disk_is_told_and_the_rest_follows_when_there_is_room() {
-    let mut world = World::with(|options| options.pages_max = Some(40));
+    let mut world = TestStore::with(|options| options.pages_max = Some(40));
     let fault = fill_up(&mut world);
     assert!(fault.full, "{fault}");
     let durable = Seq(world.seq.0 - 1);
@@ -46,7 +46,7 @@ fn a_full_disk_is_told_and_the_rest_follows_when_there_is_room() {
 
 #[test]
 fn a_batch_is_stored_whole_or_not_at_all() {
-    let mut world = World::new();
+    let mut world = TestStore::new();
     world.put("games/a", json!({ "n": 1 }));
     world.change("games/b", Some(json!({})));
     world.change("games/a", Some(json!({ "n": 2 })));
@@ -65,7 +65,7 @@ fn a_batch_is_stored_whole_or_not_at_all() {
 
 #[test]
 fn a_document_given_again_after_it_was_stored_is_left_as_it_is() {
-    let mut world = World::new();
+    let mut world = TestStore::new();
     world.change("games/a", Some(json!({ "n": 1 })));
     let documents = world.batch.documents.clone();
     world.commit();
@@ -78,7 +78,7 @@ fn a_document_given_again_after_it_was_stored_is_left_as_it_is() {
 
 #[test]
 fn a_reader_that_lingers_makes_reopening_wait_and_fail_but_not_lie() {
-    let mut world = World::new();
+    let mut world = TestStore::new();
     world.put("games/a", json!({ "n": 1 }));
     let conn = Connection::open(world.options.data_dir.join(FILE_NAME)).unwrap();
     conn.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
@@ -93,7 +93,7 @@ fn a_reader_that_lingers_makes_reopening_wait_and_fail_but_not_lie() {
 
 #[test]
 fn the_wal_stays_bounded() {
-    let mut world = World::with(|options| options.synchronous = Synchronous::Normal);
+    let mut world = TestStore::with(|options| options.synchronous = Synchronous::Normal);
     let wal = world.options.data_dir.join("rejoin.db-wal");
     let mut longest = 0;
     for round in 0..60 {
@@ -115,7 +115,7 @@ fn the_wal_stays_bounded() {
 
 #[test]
 fn a_long_read_that_keeps_the_wal_past_its_bound_is_ended_and_a_short_one_is_not() {
-    let mut world = World::with(|options| {
+    let mut world = TestStore::with(|options| {
         (options.wal_bytes_max, options.read_age_max) = (200_000, Duration::from_millis(200));
         options.synchronous = Synchronous::Normal;
     });

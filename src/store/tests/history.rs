@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::*;
 use crate::base::error::Kind;
 
-fn bounded(events_max: u64, seconds: u64) -> World {
-    World::with(|options| options.history = History { events_max, kept: Duration::from_secs(seconds) })
+fn bounded(events_max: u64, seconds: u64) -> TestStore {
+    TestStore::with(|options| options.history = HistoryRetention { events_max, kept: Duration::from_secs(seconds) })
 }
 
-fn fill(world: &mut World, versions: std::ops::RangeInclusive<u64>, snapshot_each: u64) {
+fn fill(world: &mut TestStore, versions: std::ops::RangeInclusive<u64>, snapshot_each: u64) {
     for round in versions {
         world.change("games/a", (round % 9 != 0).then(|| json!({ "round": round, "cards": [round, round + 1] })));
         if round % snapshot_each == 0 {
@@ -19,7 +19,7 @@ fn fill(world: &mut World, versions: std::ops::RangeInclusive<u64>, snapshot_eac
     }
 }
 
-fn first(world: &World) -> u64 {
+fn first(world: &TestStore) -> u64 {
     world.reader.first_version(1).unwrap().0
 }
 
@@ -35,7 +35,7 @@ fn the_newest_events_are_kept_and_every_kept_version_can_be_visited() {
         world.restart();
         world.check();
         let base = &world.documents["games/a"][22];
-        assert_eq!(world.reader.base_seq(&Filter::documents(vec![1])).unwrap(), base.seq);
+        assert_eq!(world.reader.base_seq(&EventFilter::documents(vec![1])).unwrap(), base.seq);
         let gone = world.reader.state_at(&named("games/a"), Version(22)).unwrap_err();
         assert_eq!((gone.kind(), &gone.details()["firstVersion"]), (Kind::Gone, &json!(23)));
     }
@@ -102,7 +102,7 @@ fn a_history_that_does_not_verify_is_left_alone_and_stops_nothing() {
     world.change("games/a", Some(json!({ "round": 11 })));
     world.commit();
     assert_eq!(first(&world), 1);
-    same(&world.reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
+    assert_same(&world.reader.load(&named("games/a")).unwrap().unwrap(), world.documents["games/a"].last().unwrap());
     assert_eq!(world.writer().head().seq, Seq(11));
 }
 

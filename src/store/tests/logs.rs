@@ -9,8 +9,8 @@ use crate::base::ids::Collection;
 const NAMES: [&str; 4] = ["games/a", "games/b", "chat/a", "notes/a"];
 
 /// One change per entry, in commits of three; a snapshot that trims where the entry says so.
-fn world(changes: &[(usize, bool)]) -> World {
-    let mut world = World::with(|options| options.history.events_max = 3);
+fn world(changes: &[(usize, bool)]) -> TestStore {
+    let mut world = TestStore::with(|options| options.history.events_max = 3);
     for (index, (which, trim)) in changes.iter().enumerate() {
         let name = NAMES[which % NAMES.len()];
         world.change(name, Some(json!({ "n": index })));
@@ -26,7 +26,7 @@ fn world(changes: &[(usize, bool)]) -> World {
 }
 
 /// What is kept, by a plain scan: (seq, document, version).
-fn rows(world: &World) -> Vec<(u64, i64, u64)> {
+fn rows(world: &TestStore) -> Vec<(u64, i64, u64)> {
     let conn = Connection::open(world.options.data_dir.join(FILE_NAME)).unwrap();
     let mut statement = conn.prepare("SELECT seq, document, version FROM events ORDER BY seq").unwrap();
     let number = |row: &rusqlite::Row<'_>, i| row.get::<_, i64>(i).map(|n| u64::try_from(n).unwrap());
@@ -45,9 +45,10 @@ fn check_against_scans(changes: &[(usize, bool)], after: u64, to: u64, limit: us
     }
     let games = Collection::new("games").unwrap();
     let chat = Collection::new("chat").unwrap();
-    let mut filters = vec![Filter::documents(vec![1, 3, 3, 99]), Filter::collections(vec![games.clone(), chat])];
-    filters.push(Filter { documents: vec![1, 2, 3, 4], collections: vec![games], ..Filter::default() });
-    filters.push(Filter::default());
+    let mut filters =
+        vec![EventFilter::documents(vec![1, 3, 3, 99]), EventFilter::collections(vec![games.clone(), chat])];
+    filters.push(EventFilter { documents: vec![1, 2, 3, 4], collections: vec![games], ..EventFilter::default() });
+    filters.push(EventFilter::default());
     for filter in filters {
         let wanted = |key: i64| {
             let of = |meta: &Arc<Meta>| meta.key == key && filter.collections.contains(&meta.name.collection);
@@ -88,13 +89,13 @@ proptest! {
 fn pages_are_bounded_by_bytes_and_hold_at_least_one_event() {
     let changes: Vec<_> = (0..20).map(|index| (index, false)).collect();
     let world = world(&changes);
-    let all = world.reader.tail(100, usize::MAX).unwrap();
+    let all = world.reader.newest_events(100, usize::MAX).unwrap();
     assert_eq!(all.iter().map(|e| e.seq.0).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
     let bytes: usize = all[17..].iter().map(|event| event.body.len()).sum();
-    assert_eq!(world.reader.tail(100, bytes).unwrap().len(), 3);
-    assert_eq!(world.reader.tail(2, bytes).unwrap().len(), 2);
-    assert_eq!(world.reader.tail(100, 1).unwrap().len(), 1);
-    let everything = Filter { documents: vec![1, 2], collections: vec![], ..Filter::default() };
+    assert_eq!(world.reader.newest_events(100, bytes).unwrap().len(), 3);
+    assert_eq!(world.reader.newest_events(2, bytes).unwrap().len(), 2);
+    assert_eq!(world.reader.newest_events(100, 1).unwrap().len(), 1);
+    let everything = EventFilter { documents: vec![1, 2], collections: vec![], ..EventFilter::default() };
     assert_eq!(world.reader.events_between(&everything, Seq(0), Seq(20), 100, 1).unwrap().len(), 1);
     assert_eq!(world.reader.history(&named("games/a"), Version(1), 100, 1).unwrap().len(), 1);
     assert!(world.reader.history(&named("games/a"), Version(99), 100, 1).unwrap().is_empty());

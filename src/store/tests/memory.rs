@@ -21,13 +21,13 @@ fn begin(conn: &Connection, key: i64) -> Result<()> {
     conn.execute("INSERT INTO games (document, status) VALUES (?1, 'running')", [key]).map(drop).map_err(sql_error)
 }
 
-fn games(memory: &Memory) -> i64 {
+fn games(memory: &MemoryStore) -> i64 {
     memory.read(|conn| conn.query_row("SELECT count(*) FROM games", [], |row| row.get(0)).map_err(sql_error)).unwrap()
 }
 
 #[test]
 fn what_fails_is_taken_back_and_what_is_gone_leaves_nothing() {
-    let (memory, now) = (Memory::open().unwrap(), Timestamp::from_millis(5));
+    let (memory, now) = (MemoryStore::open().unwrap(), Timestamp::from_millis(5));
     memory.write(&meta(-1), now, |conn, _| begin(conn, -1)).unwrap();
     let failed: Result<()> = memory.write(&meta(-2), now, |conn, _| {
         begin(conn, -2)?;
@@ -56,12 +56,12 @@ fn meta_of(key: i64) -> Meta {
 
 #[test]
 fn there_is_only_so_much_and_room_comes_back() {
-    let (memory, now) = (Memory::open().unwrap(), Timestamp::from_millis(5));
+    let (memory, now) = (MemoryStore::open().unwrap(), Timestamp::from_millis(5));
     let keep = |key: usize| {
         let answer = Bytes::from("x".repeat(1 << 20));
         memory.write(&meta(-1), now, move |conn, now| {
             let (scope, key, fingerprint) = ("alice".to_owned(), key.to_string(), Hash::ZERO);
-            once(Some(&IdempotencyKey { scope, key, fingerprint, document: None }), conn, now, |_, _| Ok(answer))
+            run_once(Some(&IdempotencyKey { scope, key, fingerprint, document: None }), conn, now, |_, _| Ok(answer))
         })
     };
     let mut kept = 0;

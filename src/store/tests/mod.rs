@@ -5,6 +5,7 @@
 mod damage;
 mod faults;
 mod history;
+mod integrity;
 mod logs;
 mod memory;
 mod opening;
@@ -28,9 +29,9 @@ use crate::document::model::{Document, Meta};
 use crate::document::patch;
 
 /// A store and what must be in it: every version of every document.
-struct World {
+struct TestStore {
     _dir: TempDir,
-    options: Options,
+    options: StoreOptions,
     writer: Option<Writer>,
     reader: Reader,
     now: i64,
@@ -40,14 +41,14 @@ struct World {
     new_documents: i64,
 }
 
-impl World {
+impl TestStore {
     fn new() -> Self {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut Options)) -> Self {
+    fn with(change: impl FnOnce(&mut StoreOptions)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = Options::new(dir.path().join("data"));
+        let mut options = StoreOptions::new(dir.path().join("data"));
         options.readers = 2;
         change(&mut options);
         let (writer, reader) = open(options.clone()).unwrap();
@@ -160,16 +161,23 @@ impl World {
         conn.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
+    /// The newest version of every document is what was written.
+    fn check_newest(&self) {
+        for (name, versions) in &self.documents {
+            assert_same(&self.reader.load(&named(name)).unwrap().unwrap(), versions.last().unwrap());
+        }
+    }
+
     /// Every kept version of every document, by both ways of reading, is what was written.
     fn check(&mut self) {
         for (name, versions) in self.documents.clone() {
             let name = named(&name);
             let newest = versions.last().unwrap();
-            same(&self.reader.load(&name).unwrap().unwrap(), newest);
-            same(&self.writer().load(&name).unwrap().unwrap().document, newest);
+            assert_same(&self.reader.load(&name).unwrap().unwrap(), newest);
+            assert_same(&self.writer().load(&name).unwrap().unwrap().document, newest);
             let base = self.reader.first_version(newest.meta.key).unwrap().0 - 1;
             for document in versions.iter().filter(|document| document.version.0 >= base.max(1)) {
-                same(&self.reader.state_at(&name, document.version).unwrap(), document);
+                assert_same(&self.reader.state_at(&name, document.version).unwrap(), document);
             }
             let history = self.reader.history(&name, Version::ZERO, 100_000, usize::MAX).unwrap();
             let expected: Vec<_> = versions.iter().filter(|d| d.version.0 > base).map(|d| (d.seq, d.hash)).collect();
@@ -182,7 +190,7 @@ fn named(name: &str) -> DocumentName {
     DocumentName::parse(name).unwrap()
 }
 
-fn same(read: &Document, written: &Document) {
+fn assert_same(read: &Document, written: &Document) {
     assert_eq!(read.version, written.version);
     assert_eq!((read.hash, read.seq), (written.hash, written.seq));
     assert_eq!(read.updated_at, written.updated_at);

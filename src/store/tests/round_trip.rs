@@ -5,9 +5,10 @@ use crate::base::error::Kind;
 use crate::base::ids::{Collection, DocumentId};
 use crate::base::limits;
 use crate::document::visibility::Viewer;
+use crate::store::PageRoom;
 
-fn filled() -> World {
-    let mut world = World::new();
+fn filled() -> TestStore {
+    let mut world = TestStore::new();
     for round in 0..12 {
         for id in ["a", "b", "c"] {
             world.change(&format!("games/{id}"), Some(json!({ "round": round, "pot": [1.5, "ä", null], "id": id })));
@@ -60,10 +61,11 @@ fn a_list_is_ordered_and_leaves_tombstones_out() {
     assert_eq!(ids(world.reader.list(&Viewer::Owner, &games, None, 10, None).unwrap().0), ["b", "c"]);
     assert_eq!(ids(world.reader.list(&Viewer::Owner, &games, None, 1, None).unwrap().0), ["b"]);
     let after = DocumentId::new("b").unwrap();
-    let page = world.reader.list(&Viewer::Owner, &games, Some(&after), 10, Some(usize::MAX)).unwrap().0;
+    let page =
+        world.reader.list(&Viewer::Owner, &games, Some(&after), 10, Some(&mut PageRoom::new(usize::MAX))).unwrap().0;
     let newest = world.documents["games/c"].last().unwrap();
     assert_eq!((page[0].version, page[0].hash, page[0].updated_at), (newest.version, newest.hash, newest.updated_at));
-    same(page[0].document.as_ref().unwrap(), newest);
+    assert_same(page[0].document.as_ref().unwrap(), newest);
     assert_eq!(world.reader.metas(&games, None, 10).unwrap().len(), 3);
     assert_eq!(world.reader.meta(&named("games/a")).unwrap().unwrap().key, 1);
 }
@@ -81,7 +83,7 @@ fn versions_that_are_not_there_say_which_are() {
 
 #[test]
 fn answers_are_remembered_and_forgotten_in_time() {
-    let mut world = World::new();
+    let mut world = TestStore::new();
     let row = |key: usize, at: Timestamp| IdempotencyRow {
         scope: "@owner".into(),
         key: format!("k{key}"),

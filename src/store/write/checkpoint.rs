@@ -56,7 +56,7 @@ impl Checkpoints {
     }
 
     pub(crate) fn run_if_due(&mut self, conn: &Connection, reads: &ActiveReads) -> rusqlite::Result<()> {
-        let Progress { frames, moved, .. } = self.look(conn, Checkpoint::Ask)?;
+        let Progress { frames, moved, .. } = self.try_checkpoint(conn, Checkpoint::Ask)?;
         if self.wal_past_bound().is_some() {
             return self.shrink(conn, reads);
         }
@@ -72,10 +72,10 @@ impl Checkpoints {
         self.tried_at = frames;
         // Writes wait meanwhile. A long reader must not make that happen at each checkpoint.
         if frames < RESTART_FRAMES.max(self.waited_at.saturating_mul(2)) {
-            return self.look(conn, Checkpoint::Passive).map(drop);
+            return self.try_checkpoint(conn, Checkpoint::Passive).map(drop);
         }
         self.waited_at = frames;
-        self.waiting(conn, Checkpoint::Restart, READERS_WAIT).map(drop)
+        self.checkpoint_with_timeout(conn, Checkpoint::Restart, READERS_WAIT).map(drop)
     }
 
     /// Interrupts long reads of this process, and empties the WAL once no reader needs it.
@@ -93,19 +93,28 @@ impl Checkpoints {
         if ended > 0 {
             warn!(ended, "reads that kept the WAL from starting over were ended");
         }
-        let Progress { frames, moved, .. } = self.look(conn, Checkpoint::Passive)?;
-        if frames == moved { self.waiting(conn, Checkpoint::Truncate, SHRINK_WAIT).map(drop) } else { Ok(()) }
+        let Progress { frames, moved, .. } = self.try_checkpoint(conn, Checkpoint::Passive)?;
+        if frames == moved {
+            self.checkpoint_with_timeout(conn, Checkpoint::Truncate, SHRINK_WAIT).map(drop)
+        } else {
+            Ok(())
+        }
     }
 
     /// A checkpoint that lets readers take this long.
-    pub(crate) fn waiting(&mut self, conn: &Connection, how: Checkpoint, wait: Duration) -> rusqlite::Result<Progress> {
+    pub(crate) fn checkpoint_with_timeout(
+        &mut self,
+        conn: &Connection,
+        how: Checkpoint,
+        wait: Duration,
+    ) -> rusqlite::Result<Progress> {
         conn.busy_timeout(wait)?;
-        let progress = self.look(conn, how);
+        let progress = self.try_checkpoint(conn, how);
         conn.busy_timeout(BUSY_WAIT)?;
         progress
     }
 
-    fn look(&mut self, conn: &Connection, how: Checkpoint) -> rusqlite::Result<Progress> {
+    fn try_checkpoint(&mut self, conn: &Connection, how: Checkpoint) -> rusqlite::Result<Progress> {
         let progress = checkpoint(conn, how)?;
         self.wal_bytes = progress.frames.saturating_mul(FRAME_BYTES);
         Ok(progress)

@@ -6,9 +6,9 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::store::error::WriteError;
-use crate::store::options::History;
-use crate::store::rows::Base;
+use crate::store::error::{WriteError, WriteResult};
+use crate::store::options::HistoryRetention;
+use crate::store::rows::TrimPoint;
 use crate::store::tables::{self, Existing};
 use crate::store::write::batch::{Batch, CommitTimes, Rows};
 use crate::store::write::{keys, purge, repair, trim};
@@ -18,9 +18,9 @@ pub(crate) fn write_batch(
     conn: &Connection,
     batch: &Batch,
     rows: &mut dyn Iterator<Item = &mut dyn Rows>,
-    (history, removes): (History, bool),
+    (history, removes): (HistoryRetention, bool),
     now: Timestamp,
-) -> std::result::Result<CommitTimes, WriteError> {
+) -> WriteResult<CommitTimes> {
     let started = Instant::now();
     match conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]) {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
@@ -42,7 +42,7 @@ pub(crate) fn write_batch(
     for base in &batch.bases {
         tables::insert_snapshot(conn, base, Existing::Replace)?;
         tables::write_access(conn, &base.meta)?;
-        let moved = Base { version: base.version, seq: base.seq, hash: base.hash };
+        let moved = TrimPoint { version: base.version, seq: base.seq, hash: base.hash };
         tables::update_base(conn, base.meta.key, moved)?;
         // There when the document was here before, and was trimmed elsewhere meanwhile.
         tables::delete_history_before(conn, base.meta.key, base.version)?;
@@ -80,10 +80,7 @@ pub(crate) fn write_batch(
 
 /// Runs a feature's writes so that their failure is theirs alone. A failure that took the whole transaction along (a
 /// full disk) is everybody's.
-fn in_savepoint(
-    conn: &Connection,
-    write: impl FnOnce(&Connection) -> Result<()>,
-) -> std::result::Result<(), WriteError> {
+fn in_savepoint(conn: &Connection, write: impl FnOnce(&Connection) -> Result<()>) -> WriteResult {
     conn.prepare_cached("SAVEPOINT rows")?.execute([])?;
     if let Err(error) = write(conn) {
         if conn.is_autocommit() {

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::writer::Writer;
+use crate::store::integrity::tables;
 
 impl Writer {
     /// Runs the SQL that makes the tables of a feature, all of it or nothing. Error, in words: SQLite's, or that
     /// something was made or changed whose name does not begin with `prefix`.
     pub(crate) fn create_tables(&self, prefix: &str, sql: &str) -> Result<(), String> {
-        let conn = self.reading().map_err(|error| error.into_error().to_string())?;
+        // A file that cannot be written at the start is served as it is: what is missing is made at the next start.
+        let Ok(conn) = self.reading() else { return Ok(()) };
         create(conn, prefix, sql)
     }
 }
@@ -18,14 +20,16 @@ impl Writer {
 fn create(conn: &Connection, prefix: &str, sql: &str) -> Result<(), String> {
     let told = |error: rusqlite::Error| error.to_string();
     let transaction = conn.unchecked_transaction().map_err(told)?;
-    let before = objects(&transaction).map_err(told)?;
+    let (before, with_macs) = (objects(&transaction).map_err(told)?, tables::all(&transaction).map_err(told)?);
     transaction.execute_batch(sql).map_err(told)?;
     let after = objects(&transaction).map_err(told)?;
     let changed = before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name));
     if let Some(foreign) = changed.into_iter().find(|name| !name.starts_with(prefix)) {
         return Err(format!("it makes or changes '{foreign}'; what it makes must be called {prefix}…"));
     }
-    transaction.commit().map_err(told)
+    tables::write_new(&transaction, &with_macs).map_err(told)?;
+    transaction.commit().map_err(told)?;
+    tables::install_triggers(conn).map_err(told)
 }
 
 /// The SQL of everything that there is, by name, but for what SQLite makes by itself.

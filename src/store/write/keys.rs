@@ -1,14 +1,15 @@
 //! What was answered to requests that carried an `Idempotency-Key`, so that it can be answered again: kept in the same
-//! transaction as what the request did. [`once`] is all that a feature needs.
+//! transaction as what the request did. [`run_once`] is all that a feature needs.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::limits::IDEMPOTENCY_KEPT;
 use crate::document::chain::Hash;
 use crate::store::error::{StoreError, sql_error};
+use crate::store::integrity::changed_row::{RowName, changed_row};
 use crate::store::rows::{self, Text};
 
 /// Most idempotency keys that one commit forgets: a bound on its length. Commits add at most a batch's worth, mostly
@@ -80,7 +81,7 @@ pub(crate) fn mismatch() -> Error {
 /// Does `write`, whose answer is kept under `key`, unless it was done under that key before: then that answer is given
 /// again and nothing is done. For the transaction that `conn` is in, of which `write` and the answer are parts; what
 /// fails is not kept. Errors: `IdempotencyMismatch`; those of `write`.
-pub(crate) fn once(
+pub(crate) fn run_once(
     key: Option<&IdempotencyKey>,
     conn: &Connection,
     now: Timestamp,
@@ -97,16 +98,17 @@ pub(crate) fn once(
 }
 
 /// Remembers an answer, also in place of the one that is there: for a call that is answered before all of it is done.
-pub(crate) fn remember(conn: &Connection, row: &IdempotencyRow) -> Result<()> {
+pub(crate) fn replace_answer(conn: &Connection, row: &IdempotencyRow) -> Result<()> {
     insert(conn, std::slice::from_ref(row)).map_err(sql_error)
 }
 
 pub(crate) fn insert(conn: &Connection, keys: &[IdempotencyRow]) -> rusqlite::Result<()> {
     // One that is there already is older than what is promised to be remembered: whoever adds one has looked.
-    let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at, document)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (scope, key) DO UPDATE
+    let sql = "INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at, document, mac)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, row_mac('idempotency_keys', ?1, ?2, ?3, ?4, ?5, ?6))
+               ON CONFLICT (scope, key) DO UPDATE
                SET fingerprint = excluded.fingerprint, answer = excluded.answer, at = excluded.at,
-                   document = excluded.document";
+                   document = excluded.document, mac = excluded.mac";
     let mut statement = conn.prepare_cached(sql)?;
     for row in keys {
         let IdempotencyRow { scope, key, fingerprint, answer, at, document } = row;
@@ -121,13 +123,18 @@ pub(crate) fn find(
     scope: &str,
     key: &str,
 ) -> std::result::Result<Option<IdempotencyRow>, StoreError> {
-    let sql = "SELECT fingerprint, answer, at, document FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
-    let read = |row: &rusqlite::Row<'_>| {
-        let (fingerprint, answer, at) = (rows::hash(row, 0)?, rows::text(row, 1)?, rows::time(row, 2)?);
-        let document = row.get(3)?;
-        Ok(IdempotencyRow { scope: scope.to_owned(), key: key.to_owned(), fingerprint, answer, at, document })
-    };
-    Ok(conn.prepare_cached(sql)?.query_row((scope, key), read).optional()?)
+    let sql = "SELECT fingerprint, answer, at, document,
+                      mac_matches(mac, 'idempotency_keys', scope, key, fingerprint, answer, at, document)
+               FROM idempotency_keys WHERE scope = ?1 AND key = ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut found = statement.query((scope, key))?;
+    let Some(row) = found.next()? else { return Ok(None) };
+    if !row.get(4)? {
+        return Err(changed_row(&RowName::new(conn, "idempotency_keys", None, &[scope, key])).into());
+    }
+    let (fingerprint, answer, at) = (rows::hash(row, 0)?, rows::text(row, 1)?, rows::time(row, 2)?);
+    let (scope, key, document) = (scope.to_owned(), key.to_owned(), row.get(3)?);
+    Ok(Some(IdempotencyRow { scope, key, fingerprint, answer, at, document }))
 }
 
 /// Forgets some of the idempotency keys that are old enough. For a feature's rows.

@@ -24,14 +24,14 @@ impl Writer {
     /// Reads by the writer's connection, and by the pool while there is none.
     fn read<T>(&self, read: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>) -> Result<T> {
         match &self.conn {
-            Some(conn) => read(conn).map_err(|failure| self.files.explain(failure)),
+            Some(conn) => read(conn).map_err(|failure| self.files.to_public_error(failure)),
             None => self.reader.read(read),
         }
     }
 
     /// A question of a feature to its own tables, as they are between two transactions. Error: what the question
     /// answers with; `StorageUnavailable` when the file cannot be read.
-    pub fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    pub fn query<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.read(|conn| Ok(question(conn)?))
     }
 
@@ -80,7 +80,7 @@ impl Writer {
     /// was, and what has changed in the file without SQLite would be taken for intact.
     pub fn drop_page_cache(&self) -> Result<()> {
         let drop_pages = |conn: &Connection| conn.execute_batch("PRAGMA shrink_memory").map_err(StoreError::from);
-        self.reading().and_then(drop_pages).map_err(|failure| self.files.explain(failure))
+        self.reading().and_then(drop_pages).map_err(|failure| self.files.to_public_error(failure))
     }
 
     /// What can be kept of the history of a document that is as it should be. See [`ProvenHistory`].
@@ -112,6 +112,6 @@ impl Writer {
             drop(transaction);
             Ok(())
         };
-        self.reading().and_then(attempt).map_err(|failure| self.files.explain(failure))
+        self.reading().and_then(attempt).map_err(|failure| self.files.to_public_error(failure))
     }
 }

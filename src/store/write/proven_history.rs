@@ -15,13 +15,13 @@ use crate::document::model::Document;
 use crate::document::patch;
 use crate::store::error::{StoreError, ignore_damage};
 use crate::store::read::{raw_document, replay};
-use crate::store::rows::{self, Base, DocumentRow};
+use crate::store::rows::{self, DocumentRow, TrimPoint};
 
 /// The part of a document's history that can be kept: without a gap up to its newest version, and each event proved by
 /// the hash of the one after it.
 #[derive(Clone, Debug)]
 pub struct ProvenHistory {
-    pub(super) base: Base,
+    pub(super) base: TrimPoint,
     pub(super) events: Vec<Link>,
 }
 
@@ -122,9 +122,9 @@ fn replay_state(
     Ok(Some(state))
 }
 
-fn before_last(low: Base, events: &[Link]) -> Base {
+fn before_last(low: TrimPoint, events: &[Link]) -> TrimPoint {
     match events {
-        [.., before, _] => Base { version: before.version, seq: before.seq, hash: before.hash },
+        [.., before, _] => TrimPoint { version: before.version, seq: before.seq, hash: before.hash },
         _ => low,
     }
 }
@@ -145,7 +145,7 @@ struct HistoryTrace<'a> {
 impl HistoryTrace<'_> {
     /// Goes back as far as events are proved. Returns the place before the first of them; its seq is 0 when nobody says
     /// it.
-    fn trace_back(&mut self) -> Result<Base, StoreError> {
+    fn trace_back(&mut self) -> Result<TrimPoint, StoreError> {
         let (mut version, mut hash) = (self.document.version, self.document.hash);
         let mut after = self.document.seq.next();
         while version > Version::ZERO {
@@ -161,7 +161,7 @@ impl HistoryTrace<'_> {
             (version, hash, after) = (before, previous, seq);
         }
         let seq = self.row.filter(|row| row.base.version == version).map_or(Seq::ZERO, |row| row.base.seq);
-        Ok(Base { version, seq, hash })
+        Ok(TrimPoint { version, seq, hash })
     }
 
     /// The event of a version: seq, the event when memory has it, body.
@@ -196,7 +196,7 @@ impl HistoryTrace<'_> {
     }
 
     /// The first snapshot that is as it was stored and belongs to what is proved.
-    fn first_snapshot(&self, low: Base, events: &[Link]) -> Result<Option<Base>, StoreError> {
+    fn first_snapshot(&self, low: TrimPoint, events: &[Link]) -> Result<Option<TrimPoint>, StoreError> {
         let Some(row) = self.row else { return Ok(None) };
         let sql = "SELECT version FROM snapshots WHERE document = ?1 AND version >= ?2 ORDER BY version";
         let mut statement = self.conn.prepare_cached(sql)?;
@@ -211,7 +211,7 @@ impl HistoryTrace<'_> {
                 None => version == low.version && snapshot.hash == low.hash,
             };
             if fits {
-                return Ok(Some(Base { version, seq: snapshot.seq, hash: snapshot.hash }));
+                return Ok(Some(TrimPoint { version, seq: snapshot.seq, hash: snapshot.hash }));
             }
         }
         Ok(None)

@@ -8,7 +8,7 @@ use crate::base::ids::{Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::model::Document;
 use crate::store::error::{StoreError, damaged};
-use crate::store::rows::{self, Base, DocumentRow};
+use crate::store::rows::{self, DocumentRow, TrimPoint};
 use crate::store::tables::{self, Existing};
 
 /// A document to be removed.
@@ -34,7 +34,7 @@ pub(crate) fn purge(conn: &Connection, purge: &Purge) -> Result<(), StoreError> 
             Some(known) => *known,
             None => event_at(conn, &row, version)?,
         };
-        tables::update_base(conn, key, Base { version, seq, hash })?;
+        tables::update_base(conn, key, TrimPoint { version, seq, hash })?;
     }
     for sql in [
         "DELETE FROM events WHERE document = ?1 AND version < ?2",

@@ -12,7 +12,7 @@ use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, ignore_damage};
 use crate::store::read::replay;
-use crate::store::rows::{self, Base, Text};
+use crate::store::rows::{self, Text, TrimPoint};
 use crate::store::tables::{self, Existing};
 use crate::store::write::proven_history::{Link, ProvenHistory};
 
@@ -66,7 +66,9 @@ fn rewrite(
     }
     tables::insert_document(conn, meta, Existing::Replace)?;
     let base = history
-        .map_or(Base { version: document.version, seq: document.seq, hash: document.hash }, |history| history.base);
+        .map_or(TrimPoint { version: document.version, seq: document.seq, hash: document.hash }, |history| {
+            history.base
+        });
     tables::update_base(conn, key, base)?;
     let version = rows::int(base.version.0);
     let sql = "DELETE FROM events WHERE document = ?1

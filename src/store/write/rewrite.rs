@@ -12,18 +12,17 @@ use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
 use crate::base::ids::Seq;
-use crate::store::connection;
-use crate::store::error::{LostFile, StoreError, WriteError};
+use crate::store::error::{LostFile, StoreError, WriteError, WriteResult};
+use crate::store::integrity::key_file;
 use crate::store::open_files::{self, OpenFiles, StorePaths};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
 use crate::store::recovery::CommitNote;
 use crate::store::rows::{self, LogHead};
 use crate::store::server_lock;
+use crate::store::server_place;
 use crate::store::write::checkpoint::{Checkpoint, READERS_WAIT};
 use crate::store::write::writer::Writer;
-
-type Outcome<T> = Result<T, WriteError>;
 
 /// Why nothing was rescued.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +38,7 @@ pub enum RescueError {
 impl Writer {
     /// Writes everything to the path that the database had, where nothing is now, and goes on with the new files.
     /// Nothing that is there and is not ours is touched. Returns where the stored log ends.
-    pub(super) fn restore_files(&mut self, lost: LostFile) -> Outcome<LogHead> {
+    pub(super) fn restore_files(&mut self, lost: LostFile) -> WriteResult<LogHead> {
         let paths = self.files.paths().clone();
         self.try_restore(paths.clone()).map_err(|error| {
             let (detail, full) = (format!("it cannot be written anew: {error}"), error.full);
@@ -50,10 +49,10 @@ impl Writer {
         Ok(self.head)
     }
 
-    fn try_restore(&mut self, paths: StorePaths) -> Outcome<()> {
+    fn try_restore(&mut self, paths: StorePaths) -> WriteResult {
         DirBuilder::new().recursive(true).mode(0o700).create(paths.directory()).map_err(WriteError::other)?;
         let lock = match self.files.has_lock() {
-            true => self.opened.note.lock().try_clone().map(NewLock::held).map_err(WriteError::other)?,
+            true => self.opened.note.lock().try_clone().map(NewLock::already_locked).map_err(WriteError::other)?,
             false => NewLock::take(&paths.lock, &self.opened.note).map_err(|error| match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     WriteError::lost(LostFile::Replaced(paths.lock.clone()), "another server has it locked")
@@ -65,15 +64,15 @@ impl Writer {
         let placed = self.write_copy(&part, &lock.note).and_then(|()| self.place(&part, &paths));
         if let Err(error) = placed {
             let _ = fs::remove_file(&part);
-            lock.give_up(&paths.lock);
+            lock.release(&paths.lock);
             return Err(error);
         }
-        self.adopt(paths, lock)
+        self.switch_to(paths, lock)
     }
 
     /// Puts the copy where the database was.
-    fn place(&self, part: &Path, paths: &StorePaths) -> Outcome<()> {
-        let found = self.files.check_but_lock();
+    fn place(&self, part: &Path, paths: &StorePaths) -> WriteResult {
+        let found = self.files.check_without_lock();
         if let Err(replaced @ LostFile::Replaced(_)) = found {
             return Err(WriteError::lost(replaced, "another process has made it"));
         }
@@ -102,16 +101,16 @@ impl Writer {
         });
         if let Err(error) = placed {
             let _ = fs::remove_file(&part);
-            lock.give_up(&paths.lock);
+            lock.release(&paths.lock);
             return Err(error.into());
         }
-        self.adopt(paths, lock)?;
+        self.switch_to(paths, lock)?;
         warn!("everything is written to {}, which is the database from now on", to.display());
         Ok(self.head)
     }
 
     /// Writes everything that is committed in the open file to a new one, whatever the path of the open file names.
-    fn write_copy(&self, to: &Path, note: &CommitNote) -> Outcome<()> {
+    fn write_copy(&self, to: &Path, note: &CommitNote) -> WriteResult {
         remove(to).map_err(WriteError::other)?;
         let name = to.to_str().ok_or_else(|| WriteError::other(format!("{} is not UTF-8", to.display())))?;
         // Made here so that nobody else can read it.
@@ -132,8 +131,8 @@ impl Writer {
     }
 
     /// Goes on with files that were just written. Error: then they are removed.
-    fn adopt(&mut self, paths: StorePaths, lock: NewLock) -> Outcome<()> {
-        match self.open_adopted(&paths, &lock.note) {
+    fn switch_to(&mut self, paths: StorePaths, lock: NewLock) -> WriteResult {
+        match self.open_copy(&paths, &lock.note) {
             Ok(opened) => {
                 self.reader.read_from(&opened.reader);
                 if let Some(old) = self.conn.replace(opened.conn) {
@@ -149,17 +148,22 @@ impl Writer {
                 for path in [&paths.database, &paths.wal(), &paths.shm()] {
                     let _ = fs::remove_file(path);
                 }
-                lock.give_up(&paths.lock);
+                lock.release(&paths.lock);
                 Err(error)
             }
         }
     }
 
-    fn open_adopted(&mut self, paths: &StorePaths, note: &CommitNote) -> Outcome<Adopted> {
+    fn open_copy(&mut self, paths: &StorePaths, note: &CommitNote) -> WriteResult<Adopted> {
         File::open(paths.directory()).and_then(|directory| directory.sync_all()).map_err(WriteError::other)?;
         let files = Arc::new(OpenFiles::open(paths.clone(), note.lock()).map_err(WriteError::other)?);
-        let conn = connection::connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if let Some(key) = self.files.key() {
+            key_file::write(&paths.integrity_key(), key).map_err(WriteError::other)?;
+            files.set_key(key.clone());
+        }
+        let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let end = self.recover(&conn)?;
+        server_place::note(&conn, &files)?;
         files.note_wal();
         let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
         Ok(Adopted { conn, reader, files, end })
@@ -168,9 +172,9 @@ impl Writer {
     /// Another database is where ours was, and our WAL is still beside it: whoever opens that would read it as its own.
     /// Moves its content into our database, and removes its name. What fails is tried again with the next retry.
     pub(super) fn take_wal_away(&mut self) {
-        let Some(conn) = self.conn.as_ref().filter(|_| self.files.has_wal_of_other()) else { return };
-        let emptied = self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT);
-        if emptied.is_ok_and(|progress| progress.complete()) && self.files.has_wal_of_other() {
+        let Some(conn) = self.conn.as_ref().filter(|_| self.files.has_foreign_database()) else { return };
+        let emptied = self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT);
+        if emptied.is_ok_and(|progress| progress.complete()) && self.files.has_foreign_database() {
             let paths = self.files.paths();
             let removed = [paths.wal(), paths.shm()].iter().try_for_each(|path| remove(path));
             removed.unwrap_or_else(|error| warn!(%error, "the WAL beside another database cannot be removed"));
@@ -181,7 +185,7 @@ impl Writer {
     /// to `last` only this process has; `None`: none, since the database file has another name, and has them all.
     pub fn unnamed_events(&mut self, last: Seq) -> Option<u64> {
         let conn = self.conn.as_ref()?;
-        let emptied = self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT);
+        let emptied = self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT);
         if self.files.has_name() && emptied.is_ok_and(|progress| progress.complete()) {
             return None;
         }
@@ -207,7 +211,7 @@ struct NewLock {
 }
 
 impl NewLock {
-    fn held(lock: File) -> Self {
+    fn already_locked(lock: File) -> Self {
         Self { note: CommitNote::new(lock), made: false }
     }
 
@@ -220,7 +224,7 @@ impl NewLock {
     }
 
     /// Removes the file that was made.
-    fn give_up(self, path: &Path) {
+    fn release(self, path: &Path) {
         if self.made {
             let _ = fs::remove_file(path);
         }
@@ -237,7 +241,7 @@ fn rescue_paths(to: &Path) -> Result<StorePaths, RescueError> {
     if !paths.directory().is_dir() {
         return refuse(format!("there is no folder {}", paths.directory().display()));
     }
-    for path in [paths.database.clone(), paths.wal(), paths.shm()] {
+    for path in [paths.database.clone(), paths.wal(), paths.shm(), paths.integrity_key()] {
         if fs::symlink_metadata(&path).is_ok() {
             return refuse(format!("{} exists already", path.display()));
         }

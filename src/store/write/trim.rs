@@ -9,18 +9,18 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Result as Told;
 use crate::base::ids::Version;
 use crate::document::model::Document;
-use crate::store::error::{StoreError, WriteError};
-use crate::store::options::History;
+use crate::store::error::{StoreError, WriteResult};
+use crate::store::options::HistoryRetention;
 use crate::store::read::replay;
-use crate::store::rows::{self, Base, DocumentRow};
+use crate::store::rows::{self, DocumentRow, TrimPoint};
 use crate::store::tables::{self, Existing};
 
 /// Trims the history of a document of which a snapshot was stored in this transaction. A history that does not verify
 /// is left as it is, with a warning: that must not stop new changes.
-pub(crate) fn trim(conn: &Connection, history: History, snapshot: &Document, now: Timestamp) -> Result<(), WriteError> {
+pub(crate) fn trim(conn: &Connection, history: HistoryRetention, snapshot: &Document, now: Timestamp) -> WriteResult {
     conn.prepare_cached("SAVEPOINT trim")?.execute([])?;
     let bound = TrimBound { upto: snapshot.version, events: u64::MAX };
-    match cut(conn, history, snapshot.meta.key, bound, now) {
+    match trim_document(conn, history, snapshot.meta.key, bound, now) {
         Ok(_) => {}
         Err(failure) if failure.is_damage() && !conn.is_autocommit() => {
             let reason = failure.into_error();
@@ -42,11 +42,17 @@ struct TrimBound {
 }
 
 /// Returns how many events went.
-fn cut(conn: &Connection, history: History, key: i64, bound: TrimBound, now: Timestamp) -> Result<u64, StoreError> {
+fn trim_document(
+    conn: &Connection,
+    history: HistoryRetention,
+    key: i64,
+    bound: TrimBound,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
     let Some(row) = rows::document_by_key(conn, key)? else { return Ok(0) };
     let Some(head) = rows::head_version(conn, key)? else { return Ok(0) };
     let by_count = Version(head.0.saturating_sub(history.events_max));
-    let by_age = last_older(conn, &row, now.minus(history.kept), head)?;
+    let by_age = last_version_before(conn, &row, now.minus(history.kept), head)?;
     let before_head = Version(head.0.saturating_sub(1));
     let at_most = Version(row.base.version.0.saturating_add(bound.events));
     let cut = by_count.max(by_age).min(bound.upto).min(before_head).min(at_most);
@@ -61,15 +67,21 @@ fn cut(conn: &Connection, history: History, key: i64, bound: TrimBound, now: Tim
 fn drop_before(conn: &Connection, row: &DocumentRow, cut: Version) -> Result<(), StoreError> {
     let base = replay::restore(conn, row, Some(cut))?.document;
     tables::insert_snapshot(conn, &base, Existing::Keep)?;
-    tables::update_base(conn, row.meta.key, Base { version: cut, seq: base.seq, hash: base.hash })?;
+    tables::update_base(conn, row.meta.key, TrimPoint { version: cut, seq: base.seq, hash: base.hash })?;
     Ok(tables::delete_history_before(conn, row.meta.key, cut)?)
 }
 
 /// Trims the history of a document by at most `events_max` events, whether or not a snapshot was stored lately. For a
 /// feature's rows. Returns how many events went; 0: it keeps what it may. Error: `Damaged`: it is left as it is.
-pub(crate) fn trim_some(conn: &Connection, history: History, key: i64, events_max: u64, now: Timestamp) -> Told<u64> {
+pub(crate) fn trim_some(
+    conn: &Connection,
+    history: HistoryRetention,
+    key: i64,
+    events_max: u64,
+    now: Timestamp,
+) -> Told<u64> {
     let bound = TrimBound { upto: Version(u64::MAX), events: events_max };
-    cut(conn, history, key, bound, now).map_err(StoreError::into_error)
+    trim_document(conn, history, key, bound, now).map_err(StoreError::into_error)
 }
 
 /// What a look at the documents' histories found.
@@ -84,7 +96,13 @@ pub(crate) struct Overdue {
 }
 
 /// Looks at the `limit` documents after the one with the key `after`, in the order of keys.
-pub(crate) fn overdue(conn: &Connection, history: History, after: i64, limit: usize, now: Timestamp) -> Told<Overdue> {
+pub(crate) fn overdue(
+    conn: &Connection,
+    history: HistoryRetention,
+    after: i64,
+    limit: usize,
+    now: Timestamp,
+) -> Told<Overdue> {
     let sql = "SELECT d.key, d.base_version, (SELECT max(version) FROM events WHERE document = d.key),
                  (SELECT at FROM events WHERE document = d.key AND version = d.base_version + 1)
                FROM documents d WHERE d.key > ?1 ORDER BY d.key LIMIT ?2";
@@ -114,10 +132,10 @@ pub(crate) fn overdue(conn: &Connection, history: History, after: i64, limit: us
 /// is left is read back before this returns. For the transaction that `conn` is in: to be taken back when it fails.
 /// Error: `Damaged`.
 pub(crate) fn compact(conn: &Connection, key: i64) -> crate::base::error::Result<()> {
-    fold(conn, key).map_err(StoreError::into_error)
+    merge_base(conn, key).map_err(StoreError::into_error)
 }
 
-fn fold(conn: &Connection, key: i64) -> Result<(), StoreError> {
+fn merge_base(conn: &Connection, key: i64) -> Result<(), StoreError> {
     let (Some(row), Some(head)) = (rows::document_by_key(conn, key)?, rows::head_version(conn, key)?) else {
         return Ok(());
     };
@@ -133,7 +151,12 @@ fn fold(conn: &Connection, key: i64) -> Result<(), StoreError> {
 }
 
 /// The last of the oldest events that are all before `limit`. Reads those and one more.
-fn last_older(conn: &Connection, row: &DocumentRow, limit: Timestamp, head: Version) -> Result<Version, StoreError> {
+fn last_version_before(
+    conn: &Connection,
+    row: &DocumentRow,
+    limit: Timestamp,
+    head: Version,
+) -> Result<Version, StoreError> {
     // Times have one form and one length, so text compares as time.
     let sql = "SELECT version FROM events WHERE document = ?1 AND version > ?2 AND at >= ?3 ORDER BY version LIMIT 1";
     let mut statement = conn.prepare_cached(sql)?;

@@ -1,6 +1,7 @@
 //! The one writer: a batch of changes in one transaction with one sync, and what follows when that fails.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,10 +15,13 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::Collection;
 use crate::store::connection;
-use crate::store::error::{Blocked, LostFile, OpenError, StoreError, WriteError};
+use crate::store::error::{Blocked, LostFile, OpenError, StoreError, WriteError, WriteResult};
 use crate::store::file_size_limit;
+use crate::store::integrity::adopt;
+use crate::store::integrity::key_file;
+use crate::store::integrity::tables::install_triggers;
 use crate::store::open_files::OpenFiles;
-use crate::store::options::{History, Options, Synchronous};
+use crate::store::options::{HistoryRetention, StoreOptions, Synchronous};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
 use crate::store::recovery::{self, Opened};
@@ -73,7 +77,7 @@ pub struct Writer {
     /// The reader pool, which follows when the writer goes on with another file.
     pub(super) reader: Reader,
     synchronous: Synchronous,
-    history: History,
+    history: HistoryRetention,
     removes_by_time: bool,
     pages_max: Arc<AtomicU32>,
     pub(super) head: LogHead,
@@ -91,7 +95,7 @@ impl Writer {
         conn: Option<Connection>,
         (head, next_key): (LogHead, i64),
         files: Arc<OpenFiles>,
-        options: &Options,
+        options: &StoreOptions,
         reader: Reader,
         opened: Opened,
     ) -> Self {
@@ -127,7 +131,7 @@ impl Writer {
         collections: &BTreeSet<Collection>,
     ) -> std::result::Result<Vec<VolatileRange>, OpenError> {
         let begun = match &self.conn {
-            Some(conn) => volatile::begin_run(conn, collections).map_err(|failure| self.files.explain(failure)),
+            Some(conn) => volatile::begin_run(conn, collections).map_err(|failure| self.files.to_public_error(failure)),
             None => {
                 self.pending_run = Some(collections.clone());
                 self.reader.read(volatile::left_by_earlier_runs)
@@ -149,9 +153,13 @@ impl Writer {
 
     /// Where the journal of revocations belongs; `None`: the files there are not ours now.
     pub(crate) fn journal_path(&self) -> Option<PathBuf> {
+        self.has_our_paths().then(|| self.files.paths().journal())
+    }
+
+    /// Whether the paths name our files, but for what is missing beside the database.
+    fn has_our_paths(&self) -> bool {
         let replaced = matches!(self.files.check(), Err(LostFile::Replaced(_)));
-        let ours = !replaced && self.files.check_database().is_ok();
-        ours.then(|| self.files.paths().journal())
+        !replaced && self.files.check_database().is_ok()
     }
 
     /// The key for the next new document; those after it follow one by one.
@@ -172,7 +180,7 @@ impl Writer {
 
     /// Stores the batch. When it returns `Ok`, all of it is on disk. When not, it is unknown whether all or nothing of
     /// it is, and nothing more is written before [`reopen`](Self::reopen) succeeded.
-    pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> std::result::Result<CommitTimes, WriteError> {
+    pub fn commit(&mut self, batch: &Batch, now: Timestamp) -> WriteResult<CommitTimes> {
         self.commit_with(batch, &mut std::iter::empty(), now)
     }
 
@@ -182,7 +190,7 @@ impl Writer {
         batch: &Batch,
         rows: &mut dyn Iterator<Item = &mut dyn Rows>,
         now: Timestamp,
-    ) -> std::result::Result<CommitTimes, WriteError> {
+    ) -> WriteResult<CommitTimes> {
         let mut rows = rows.peekable();
         if batch.is_empty() && rows.peek().is_none() {
             return Ok(CommitTimes::default());
@@ -200,7 +208,7 @@ impl Writer {
             if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {
                 warn!("a failed transaction could not be rolled back");
             }
-            file_size_limit::explain(error, self.files.database())
+            file_size_limit::explain_failure(error, self.files.database())
         });
         // A transaction that could not begin has written nothing.
         self.locked = times.as_ref().is_err_and(|error| error.blocked == Some(Blocked::Writing));
@@ -225,7 +233,7 @@ impl Writer {
 
     /// Whether the paths name the files that are open. Error: they do not, so that nothing more is written before
     /// [`reopen`](Self::reopen) succeeded.
-    pub fn check_files(&mut self) -> std::result::Result<(), WriteError> {
+    pub fn check_files(&mut self) -> WriteResult {
         let lost = match self.files.check() {
             Ok(()) => return Ok(()),
             Err(lost) => lost,
@@ -247,7 +255,7 @@ impl Writer {
     ///
     /// Where a path names nothing, the open file is written there anew: closed, it would be gone. Where a path names
     /// another file, that is left alone, which is an error.
-    pub fn reopen(&mut self) -> std::result::Result<LogHead, WriteError> {
+    pub fn reopen(&mut self) -> WriteResult<LogHead> {
         self.distrusted = true;
         // The WAL belongs to the connection.
         let checked = if self.conn.is_some() { self.files.check() } else { self.files.check_database() };
@@ -262,13 +270,13 @@ impl Writer {
         }
     }
 
-    fn reopen_same(&mut self) -> std::result::Result<LogHead, WriteError> {
+    fn reopen_same(&mut self) -> WriteResult<LogHead> {
         drop(self.conn.take());
         self.connection_replaced();
-        let conn = connection::connect(self.files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let conn = self.files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let found = self.recover(&conn);
         self.files.note_wal();
-        let found = found.map_err(|error| file_size_limit::explain(error, self.files.database()));
+        let found = found.map_err(|error| file_size_limit::explain_failure(error, self.files.database()));
         self.conn = Some(conn);
         (self.head, self.next_key) = found?;
         self.distrusted = false;
@@ -276,13 +284,16 @@ impl Writer {
     }
 
     /// There was no room at the start, so that a single connection reads. Opens the file as at any other start.
-    fn reopen_with_room(&mut self) -> std::result::Result<LogHead, WriteError> {
+    fn reopen_with_room(&mut self) -> WriteResult<LogHead> {
         let (reader, files) = (self.reader.clone(), Arc::clone(&self.files));
-        let (conn, end) = reader.leave_exclusive(|| {
-            let conn = connection::connect(files.database(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let (conn, end, unproven) = reader.leave_exclusive(|| {
+            let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             // While there is no room, closing it leaves everything as it is.
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             connection::configure(&conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
+            let obtained = adopt::obtain(files.database()).map_err(WriteError::other)?;
+            let unproven = adopt::adopt(&conn, &obtained)?;
+            files.set_key(obtained.key);
             recovery::begin_use(&conn)?;
             let end = self.recover(&conn)?;
             if let Some(collections) = &self.pending_run {
@@ -291,8 +302,12 @@ impl Writer {
             files.note_wal();
             let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-            Ok(((conn, end), reader))
+            Ok(((conn, end, unproven), reader))
         })?;
+        if let Some(reason) = &unproven {
+            warn!("{}: {reason}", self.files.database().display());
+        }
+        self.opened.unproven = unproven;
         (self.conn, self.pending_run) = (Some(conn), None);
         (self.head, self.next_key) = end;
         self.connection_replaced();
@@ -311,9 +326,10 @@ impl Writer {
         (self.locked, self.foreign_commits.data_version) = (false, None);
     }
 
-    pub(super) fn recover(&mut self, conn: &Connection) -> std::result::Result<(LogHead, i64), WriteError> {
+    pub(super) fn recover(&mut self, conn: &Connection) -> WriteResult<(LogHead, i64)> {
         connection::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
-        if !self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
+        install_triggers(conn)?;
+        if !self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
             return Err(WriteError::read_elsewhere());
         }
         Ok((log::head(conn)?, log::next_key(conn)?))
@@ -341,6 +357,23 @@ impl Writer {
         self.opened.loss.as_deref()
     }
 
+    /// Why it cannot be told which rows somebody else had written before the file was opened; `None`: it can.
+    pub fn unproven(&self) -> Option<&str> {
+        self.opened.unproven.as_deref()
+    }
+
+    /// Sees to it that the key of MACs is in its file beside the database.
+    pub(crate) fn keep_key(&self) -> io::Result<()> {
+        let path = self.files.paths().integrity_key();
+        match self.files.key() {
+            Some(key) if self.has_our_paths() && !path.exists() => {
+                warn!("{} was not there and is written anew", path.display());
+                key_file::write(&path, key)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the last server that had the file open did not close it.
     pub fn was_unclean(&self) -> bool {
         self.opened.unclean
@@ -354,7 +387,7 @@ impl Writer {
     /// Lets SQLite look after its statistics, then moves the whole WAL into the database and empties its file. Takes as
     /// long as the WAL is large, and waits a quarter of a second for readers: to be called when nothing else waits.
     /// Error: a write failed, so that nothing more is written before [`reopen`](Self::reopen) succeeded.
-    pub fn maintain(&mut self) -> std::result::Result<MaintenanceReport, WriteError> {
+    pub fn maintain(&mut self) -> WriteResult<MaintenanceReport> {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
             return Err(WriteError::other("the database must be reopened first"));
         };
@@ -372,7 +405,7 @@ impl Writer {
         }
         let emptied = checkpoint(conn, Checkpoint::Ask).and_then(|progress| {
             report.wal_frames = progress.frames;
-            self.checkpoints.waiting(conn, Checkpoint::Truncate, READERS_WAIT)
+            self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT)
         });
         match emptied {
             Ok(progress) => report.wal_emptied = progress.complete(),
@@ -403,7 +436,7 @@ impl Writer {
         let now: i64 = self
             .reading()
             .and_then(|conn| read(conn).map_err(StoreError::from))
-            .map_err(|failure| self.files.explain(failure))?;
+            .map_err(|failure| self.files.to_public_error(failure))?;
         if self.foreign_commits.data_version.replace(now) != Some(now) {
             self.foreign_commits.count += 1;
         }

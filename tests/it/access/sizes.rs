@@ -2,8 +2,12 @@
 
 use serde_json::{Value, json};
 
+use tokio::time::timeout;
+
 use super::create;
-use crate::support::{AS, Process, Reply};
+use crate::support::call::with;
+use crate::support::stream::PATIENCE;
+use crate::support::{AS, Follower, Process, Reply};
 
 /// What may differ: hashes, times, what follows from either, and how long things took.
 fn masked(reply: &Reply) -> String {
@@ -84,4 +88,88 @@ async fn two_games_that_differ_in_what_is_hidden_give_a_player_the_same_answers(
     assert!(all.body["bytes"].as_u64() > Some(0), "the host is told: {}", all.text);
     let less = host.ask("GET", "/api/v1/games/g1/persistence", &[(AS, "bob")]).await.expect(200);
     assert!(less.body.get("bytes").is_none() && less.body["events"] == 1, "{}", less.text);
+}
+
+/// How many changes are in each piece in which a stream's answer comes.
+async fn pieces(server: &Process, path: &str, changes: usize) -> Vec<usize> {
+    let request = server.request("GET", path).header("accept", "text/event-stream").header("last-event-id", "0");
+    let mut response = with(request, &[(AS, "bob")]).await.send().await.unwrap();
+    let (mut pieces, mut told) = (Vec::new(), 0);
+    while told < changes {
+        let piece = timeout(PATIENCE, response.chunk()).await.expect("the stream goes on").unwrap().unwrap();
+        let count = String::from_utf8_lossy(&piece).matches("event: change").count();
+        told += count;
+        // How it begins may come by itself.
+        pieces.extend((count > 0).then_some(count));
+    }
+    pieces
+}
+
+#[tokio::test]
+async fn where_a_page_ends_does_not_tell_how_much_is_hidden() {
+    const VERSIONS: usize = 12;
+    let mut told = Vec::new();
+    for hidden in [1, 750_000] {
+        let mut server = Process::start(&["--history-events", "1000"]);
+        let secret = |n: usize| json!({ "n": n, "hidden": { "deck": format!("{n:02}{}", "x".repeat(hidden)) } });
+        for n in 1..=VERSIONS {
+            server.tell("PUT", "/api/v1/games/g1", &[(AS, "ann")], json!({ "state": secret(n) })).await;
+            let other = format!("/api/v1/scenes/s{n:02}");
+            server.tell("PUT", &other, &[(AS, "ann")], json!({ "state": secret(n) })).await.expect(201);
+        }
+        for _ in 0..2 {
+            let list = server.ask("GET", "/api/v1/scenes?include=state", &[(AS, "bob")]).await.expect(200).body;
+            let history = server.ask("GET", "/api/v1/games/g1/events?limit=500", &[(AS, "bob")]).await.expect(200).body;
+            let headers = [(AS, "bob"), ("accept", "application/json"), ("last-event-id", "0")];
+            let paged = server.ask("GET", "/api/v1/stream?collection=scenes&doc=games/g1", &headers).await.expect(200);
+            let url = format!("{}/api/v1/stream?collection=scenes&doc=games/g1", server.url);
+            let mut follower = Follower::connect(&url, Some("bob"), None).await.unwrap();
+            let snapshot = follower.expect("snapshot").await.data;
+            let count = |of: &Value| of.as_array().unwrap().len();
+            told.push((
+                (count(&list["items"]), list.get("nextCursor").is_some()),
+                (count(&history["items"]), history.get("nextCursor").is_some()),
+                (count(&paged.body["events"]), paged.body["more"].clone()),
+                count(&snapshot["documents"]),
+                pieces(&server, "/api/v1/games/g1/events", VERSIONS).await,
+                pieces(&server, "/api/v1/stream?collection=scenes", VERSIONS).await,
+            ));
+            // From the disk, too.
+            server.kill();
+            server.start_again();
+        }
+    }
+    assert_eq!(told[0].0, (VERSIONS, false), "{told:?}");
+    assert_eq!(told[0].1, (VERSIONS, false), "{told:?}");
+    assert_eq!(told[0], told[2]);
+    assert_eq!(told[1], told[3]);
+}
+
+#[tokio::test]
+async fn pages_are_still_bounded_by_what_they_show() {
+    let server = Process::start(&[]);
+    let text = "x".repeat(900_000);
+    for n in 0..11 {
+        let state = json!({ "n": n, "text": format!("{n}{text}"), "private": { "eve": n } });
+        let path = format!("/api/v1/scenes/s{n:02}");
+        server.tell("PUT", &path, &[(AS, "ann")], json!({ "state": state })).await.expect(201);
+        server.tell("PUT", "/api/v1/games/g1", &[(AS, "ann")], json!({ "state": state })).await;
+    }
+    for viewer in ["ann", "bob"] {
+        for (path, members) in [("/api/v1/scenes?include=state", 11), ("/api/v1/games/g1/events?limit=500", 11)] {
+            let (mut seen, mut pages, mut cursor) = (0, 0, String::new());
+            loop {
+                let separator = if path.contains('?') { '&' } else { '?' };
+                let page = server.ask("GET", &format!("{path}{cursor}"), &[(AS, viewer)]).await.expect(200);
+                assert!(page.text.len() < 10 << 20, "{}", page.text.len());
+                seen += page.body["items"].as_array().unwrap().len();
+                pages += 1;
+                match page.body["nextCursor"].as_str() {
+                    Some(next) => cursor = format!("{separator}cursor={next}"),
+                    None => break,
+                }
+            }
+            assert_eq!((seen, pages), (members, 2), "{viewer} {path}");
+        }
+    }
 }

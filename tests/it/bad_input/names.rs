@@ -159,3 +159,35 @@ async fn a_write_that_carries_a_query_is_a_mistake_and_is_refused() {
     let reply = bench.server.ask("DELETE", &format!("{PATH}?version=1"), &[]).await;
     bench.refused("DELETE with a query", reply, 400, "invalid-request").await;
 }
+
+#[tokio::test]
+async fn every_parameter_that_does_not_fit_is_named() {
+    let bench = Bench::new().await;
+    for (target, fields) in [
+        ("/api/v1/games?limit=x&order=y&include=z", "include limit order"),
+        ("/api/v1/games?limit=0&order=y&cursor=!", "cursor limit order"),
+        ("/api/v1/games?limit=501&cursor=%zz&include=state", "cursor limit"),
+        ("/api/v1/games/g1/events?limit=0&wait=99&after=-&cursor=!", "after cursor limit wait"),
+        ("/api/v1/stream?doc=x&doc=games/g1&doc=Y/Z&wait=61", "doc[0] doc[2] wait"),
+        ("/api/v1/stream?collection=UPPER&collection=b&collection=%20&wait=x", "collection[0] collection[2] wait"),
+        ("/api/v1/games/g1?version=x&foo=1", "foo version"),
+        ("/api/v1/games/g1?version=1&version=2&foo=1", "foo version"),
+        ("/reconciliation/audit?since=x&until=y&status=z&limit=0&cursor=!", "cursor limit since status until"),
+        ("/api/v1/conflicts?document=x&status=z&limit=0", "document limit status"),
+        ("/api/v1/admin/sessions?user=a%20b&limit=501&x=1", "limit user x"),
+        ("/api/v1/admin/rate-limits/metrics?limit=0&x=1", "limit x"),
+    ] {
+        let reply = bench.server.ask("GET", target, &[]).await;
+        let problem = bench.refused(target, reply, 400, "invalid-request").await;
+        let errors = problem["errors"].as_array().unwrap();
+        let mut named: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap()).collect();
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named.join(" "), fields, "{target}: {problem}");
+    }
+    let many: Vec<String> = (0..100).map(|n| format!("p{n}=1")).collect();
+    let target = format!("/api/v1/games?{}", many.join("&"));
+    let reply = bench.server.ask("GET", &target, &[]).await;
+    let problem = bench.refused(&target, reply, 400, "invalid-request").await;
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 20);
+}

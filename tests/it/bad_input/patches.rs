@@ -96,3 +96,40 @@ async fn action_types_that_are_none() {
         assert_eq!(problem["errors"][0]["field"], "type");
     }
 }
+
+#[tokio::test]
+async fn every_operation_that_is_none_is_named() {
+    let bench = Bench::new().await;
+    let mut operations = vec![
+        json!({ "op": "spell", "path": "/x", "value": 1 }),
+        json!({ "op": "add" }),
+        json!({ "op": "test", "path": "/n", "value": 1 }),
+        json!({ "op": "remove", "path": 5 }),
+        json!({ "op": "replace", "path": "nope", "value": 1 }),
+        json!(7),
+        json!({ "op": "move", "path": "/a" }),
+        json!({ "path": "/a" }),
+    ];
+    let fields = |problem: &serde_json::Value| -> Vec<String> {
+        problem["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+    };
+    let indices = |fields: &[String]| -> Vec<usize> {
+        let index = |field: &String| field.split(['[', ']']).nth(1).unwrap().parse().unwrap();
+        let mut indices: Vec<usize> = fields.iter().map(index).collect();
+        indices.dedup();
+        indices
+    };
+    let reply = bench.server.json_patch(PATH, &json!(operations)).await;
+    let named = fields(&bench.refused("eight operations", reply, 400, "invalid-request").await);
+    assert_eq!(indices(&named), [0, 1, 3, 4, 5, 6, 7], "{named:?}");
+    assert!(named[0].ends_with("[0].op"), "{named:?}");
+    let action = json!({ "type": "x", "patch": operations });
+    let reply = bench.server.tell("POST", &format!("{PATH}/actions"), &[], &action).await;
+    let named = fields(&bench.refused("an action", reply, 400, "invalid-request").await);
+    assert!(named.iter().all(|field| field.starts_with("patch[")) && named.len() >= 7, "{named:?}");
+    // Not more than anybody reads.
+    operations = (0..500).map(|_| json!({ "op": "spell" })).collect();
+    let reply = bench.server.json_patch(PATH, &json!(operations)).await;
+    let named = fields(&bench.refused("500 operations", reply, 400, "invalid-request").await);
+    assert_eq!(indices(&named), (0..20).collect::<Vec<_>>());
+}

@@ -81,6 +81,38 @@ async fn players_act_for_themselves_and_the_host_for_all() {
 }
 
 #[tokio::test]
+async fn who_may_not_write_to_a_game_looks_on_and_is_seated_by_its_host() {
+    let server = start(&[]).await;
+    let access = |write: serde_json::Value| {
+        let server = &server;
+        async move { server.tell("PUT", "/api/v1/games/g1/access", &[], json!({ "write": write })).await.expect(200) }
+    };
+    access(json!("host")).await;
+    let problem = join(&server, "carol", "carol", None).await.problem(403, "forbidden");
+    assert!(problem["detail"].as_str().unwrap().contains("access.write"), "{problem}");
+    join(&server, "alice", "alice", None).await.expect(200);
+    ask_token(&server, "alice", "alice").await.expect(200);
+    join(&server, "", "carol", None).await.expect(201);
+    access(json!(["dave"])).await;
+    join(&server, "erin", "erin", None).await.problem(403, "forbidden");
+    join(&server, "dave", "dave", None).await.expect(201);
+    let left = server.ask("DELETE", "/api/v1/games/g1/seats/carol", &[(AS, "carol")]).await;
+    left.expect(204);
+    join(&server, "carol", "carol", None).await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn nobody_sits_under_a_name_of_the_owner() {
+    let server = Process::start(&[]);
+    assert_eq!(server.post("/api/v1/games", &json!({ "id": "g1", "state": {} })).await.0, 201);
+    for name in ["Owner", "OWNER", "host", "HOST"] {
+        let problem = join(&server, "", name, None).await.problem(400, "invalid-request");
+        assert_eq!(problem["errors"][0]["field"], "playerId", "{problem}");
+    }
+    join(&server, "", "owner", None).await.expect(201);
+}
+
+#[tokio::test]
 async fn a_completed_game_takes_nobody_in_and_nobody_back_also_after_a_restart() {
     let mut server = start(&[]).await;
     let token = token(&server, "alice").await;

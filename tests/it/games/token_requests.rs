@@ -54,6 +54,10 @@ async fn a_page_of_another_site_gets_no_token_made() {
             }
         }
     }
+    // What a request is for does not say which page sent it.
+    for lone in [&[("sec-fetch-mode", "cors")][..], &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")]] {
+        get(&server, &[&[alice], lone].concat()).await.problem(403, "forbidden");
+    }
     // A browser that says nothing of where a request comes from sends the cookie along all the same.
     let problem = get(&server, &[alice]).await.problem(403, "forbidden");
     assert!(problem["detail"].as_str().unwrap().contains("Rejoin-Request"), "{problem}");
@@ -73,7 +77,6 @@ async fn ones_own_page_and_program_get_one() {
         [&[alice], &own[..]].concat(),
         [&[alice], &typed[..]].concat(),
         own.to_vec(),
-        vec![alice, own[2]],
         vec![alice, ("rejoin-request", "1")],
         vec![("authorization", bearer.as_str())],
         // Programs that call themselves browsers in part, as Node does.

@@ -76,7 +76,7 @@ async fn what_the_other_server_has_is_not_guessed_and_an_administrator_may_take_
 }
 
 /// A server that takes everything and answers a byte now and then.
-async fn dripping() -> String {
+pub(super) async fn dripping() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {

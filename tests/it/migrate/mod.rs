@@ -1,5 +1,6 @@
 //! Games that move between two servers, also when either is killed on the way: afterwards exactly one copy is live.
 
+mod arrivals;
 mod belongings;
 mod cancelling;
 mod clients;

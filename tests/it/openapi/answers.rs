@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::start;
-use crate::support::Process;
 use crate::support::process;
+use crate::support::{Follower, Process, Told};
 
 const DOCUMENT: &str = "/api/v1/{collection}/{id}";
 const COLLECTION: &str = "/api/v1/{collection}";
@@ -248,4 +248,50 @@ async fn what_the_server_says_of_itself_is_as_described() {
     let (server, description) = start().await;
     let calls = [read("/problems"), get("/problems/{slug}", "/problems/gone", 200), read("/healthz"), read("/readyz")];
     check_answers(&server, &description, calls).await;
+}
+
+/// Requires that an event is as the stream's operation describes it.
+fn check_event(description: &Value, operation: &str, told: &Told) {
+    let described = &description["paths"][operation]["get"]["responses"]["200"]["content"]["text/event-stream"];
+    let all = parts(description, &described["schema"]["items"])[0];
+    let find = |variant: &&Value| {
+        let pattern = parts(description, variant)[0]["properties"]["event"]["pattern"].as_str().unwrap_or_default();
+        let names = pattern.trim_start_matches(['^', '(']).trim_end_matches(['$', ')']).replace('\\', "");
+        names.split('|').any(|name| name == told.event)
+    };
+    let choices = all["oneOf"].as_array().unwrap_or_else(|| panic!("{operation}: {all}"));
+    let variant = choices.iter().find(find).unwrap_or_else(|| panic!("{operation}: {} is not described", told.event));
+    let value = json!({ "event": told.event, "id": told.id, "data": told.data });
+    let with_id = parts(description, variant)[0]["properties"].get("id").is_some();
+    let value = if with_id { value } else { json!({ "event": told.event, "data": told.data }) };
+    check(description, variant, &value).unwrap_or_else(|why| panic!("{operation}: {}: {why}", told.event));
+}
+
+#[tokio::test]
+async fn streams_send_what_is_described() {
+    let mut server = Process::start(&["--heartbeat-seconds", "1"]);
+    server.put("/api/v1/games/g1", &json!({ "round": 1 })).await;
+    let description = super::description(&server).await;
+    let operation = "/api/v1/{collection}/{id}/events";
+    let url = format!("{}/api/v1/games/g1/events", server.url);
+    let mut seen = std::collections::BTreeSet::new();
+    let mut stream = Follower::connect(&url, Some("alice"), None).await.unwrap();
+    server.merge("/api/v1/games/g1", &json!({ "round": 2 })).await;
+    while !["snapshot", "change", "presence", "heartbeat"].iter().all(|name| seen.contains(*name)) {
+        let told = stream.next_raw().await.unwrap();
+        check_event(&description, operation, &told);
+        seen.insert(told.event);
+    }
+    let position = stream.last_event_id.clone();
+    let mut resumed = Follower::connect(&url, Some("alice"), Some(&position)).await.unwrap();
+    check_event(&description, operation, &resumed.expect("resumed").await);
+    let verdicts = format!("{}/reconciliation/stream", server.url);
+    let mut verdicts = Follower::connect(&verdicts, None, None).await.unwrap();
+    check_event(&description, "/reconciliation/stream", &verdicts.next_raw().await.unwrap());
+    server.terminate();
+    while let Some(told) = resumed.next_raw().await {
+        check_event(&description, operation, &told);
+        seen.insert(told.event);
+    }
+    assert!(seen.contains("bye"), "{seen:?}");
 }

@@ -1,4 +1,5 @@
-//! Behind the real nginx, with the configuration of the guide: what is asked through it is nobody's without a session.
+//! Behind the real nginx and Caddy, with the configurations of the guide: what is asked through them is nobody's
+//! without a session.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::json;
 
 use super::{GAME, ME, start};
-use crate::support::nginx::{self, Nginx};
+use crate::support::proxy::{Proxy, program};
 use crate::support::{Follower, Process, Reply, send, session};
 
 const GUIDE: &str = include_str!("../../../src/guide/reverse-proxy.md");
@@ -34,23 +35,23 @@ fn plain(server: &Process) -> String {
     format!("server {{\nlisten LISTEN;\nlocation / {{ proxy_pass {}; }}\n}}", server.url)
 }
 
-fn through(nginx: &Nginx, method: &str, path: &str) -> RequestBuilder {
+fn through(proxy: &Proxy, method: &str, path: &str) -> RequestBuilder {
     let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    client.request(method.parse().unwrap(), format!("{}{path}", nginx.url)).header("host", NAME)
+    client.request(method.parse().unwrap(), format!("{}{path}", proxy.url)).header("host", NAME)
 }
 
-async fn asks(nginx: &Nginx, path: &str) -> Reply {
-    send(through(nginx, "GET", path)).await
+async fn asks(proxy: &Proxy, path: &str) -> Reply {
+    send(through(proxy, "GET", path)).await
 }
 
 /// Everything through the proxy is nobody's, and tells nothing.
-async fn is_nobody(nginx: &Nginx) {
+async fn is_nobody(proxy: &Proxy) {
     for path in [ME, GAME, "/api/v1/games?include=state", "/api/v1/games/g1/events", "/api/v1/admin/jobs"] {
-        let reply = asks(nginx, path).await;
+        let reply = asks(proxy, path).await;
         assert!(!reply.text.contains("SECRET"), "{reply:?}");
         reply.problem(401, "unauthenticated");
     }
-    let opened = send(through(nginx, "POST", "/api/v1/sessions").json(&json!({ "user": "bob" }))).await;
+    let opened = send(through(proxy, "POST", "/api/v1/sessions").json(&json!({ "user": "bob" }))).await;
     opened.problem(401, "unauthenticated");
 }
 
@@ -63,29 +64,26 @@ async fn safe() -> (Process, String) {
     (server, format!("Bearer {bob}"))
 }
 
-#[tokio::test]
-async fn the_guides_configuration_of_nginx_is_safe_and_works() {
-    let Some(program) = nginx::program() else { return };
-    let (server, bob) = safe().await;
-    let nginx = Nginx::start(&program, &configured(&server));
-    is_nobody(&nginx).await;
-    let me = send(through(&nginx, "GET", ME).header("authorization", &bob)).await.expect(200).body;
+/// A proxy before a server that trusts nobody on loopback: bob's session, streams and the administrator's link work.
+async fn is_safe_and_works(proxy: &Proxy, server: &Process, bob: &str) {
+    is_nobody(proxy).await;
+    let me = send(through(proxy, "GET", ME).header("authorization", bob)).await.expect(200).body;
     assert_eq!((&me["user"], &me["administrator"]), (&json!("bob"), &json!(false)));
 
     // A browser's cookie is set and shown through it, by a page that it served.
     let origin = format!("http://{NAME}");
-    let page = |method: &str, path: &str| through(&nginx, method, path).header("origin", &origin);
-    let opened = send(page("POST", "/api/v1/sessions").header("authorization", &bob).json(&json!({}))).await;
+    let page = |method: &str, path: &str| through(proxy, method, path).header("origin", &origin);
+    let opened = send(page("POST", "/api/v1/sessions").header("authorization", bob).json(&json!({}))).await;
     let cookie = opened.expect(201).header("set-cookie").split(';').next().unwrap().to_owned();
     assert_eq!(send(page("GET", ME).header("cookie", &cookie)).await.expect(200).body["user"], "bob");
 
     // A stream comes through as it is told, and not in pieces of the proxy's own size.
-    let headers = [("host", NAME), ("authorization", bob.as_str())];
-    let mut stream = Follower::with(&format!("{}{GAME}/events", nginx.url), &headers, None).await;
+    let headers = [("host", NAME), ("authorization", bob)];
+    let mut stream = Follower::with(&format!("{}{GAME}/events", proxy.url), &headers, None).await;
     let snapshot = stream.expect("snapshot").await;
     assert!(!snapshot.text.contains("SECRET"), "{}", snapshot.text);
     for n in 2..5 {
-        let write = through(&nginx, "PUT", GAME).header("authorization", &bob).json(&json!({ "state": { "n": n } }));
+        let write = through(proxy, "PUT", GAME).header("authorization", bob).json(&json!({ "state": { "n": n } }));
         send(write).await.expect(200);
         let change = tokio::time::timeout(Duration::from_secs(10), stream.expect("change")).await.unwrap();
         assert_eq!(change.data["version"], n);
@@ -94,16 +92,40 @@ async fn the_guides_configuration_of_nginx_is_safe_and_works() {
     // And the administrator comes in by their link.
     let link = server.printed();
     let link = link.split_whitespace().find_map(|word| word.split_once("/login?")).unwrap().1;
-    let entered = asks(&nginx, &format!("/login?{link}")).await.expect(303);
+    let entered = asks(proxy, &format!("/login?{link}")).await.expect(303);
     let cookie = entered.header("set-cookie").split(';').next().unwrap().to_owned();
     assert_eq!(send(page("GET", ME).header("cookie", &cookie)).await.expect(200).body["viewer"], "owner");
 }
 
 #[tokio::test]
-async fn a_plain_proxy_pass_is_safe_where_loopback_is_not_trusted() {
-    let Some(program) = nginx::program() else { return };
+async fn the_guides_configuration_of_nginx_is_safe_and_works() {
+    let Some(program) = program("nginx") else { return };
     let (server, bob) = safe().await;
-    let nginx = Nginx::start(&program, &plain(&server));
+    is_safe_and_works(&Proxy::nginx(&program, &configured(&server)), &server, &bob).await;
+}
+
+#[tokio::test]
+async fn the_guides_configuration_of_caddy_is_safe_and_works() {
+    let Some(program) = program("caddy") else { return };
+    let (server, bob) = safe().await;
+    let recipe = recipe("caddy");
+    for text in [&*format!("{NAME} {{"), "127.0.0.1:7766"] {
+        assert!(recipe.contains(text), "{text}: {recipe}");
+    }
+    let site = recipe.replace(&format!("{NAME} {{"), "ADDRESS {").replace("127.0.0.1:7766", server.address());
+    let proxy = Proxy::caddy(&program, &site);
+    is_safe_and_works(&proxy, &server, &bob).await;
+    // Also where loopback is trusted: it says by itself that it is a proxy.
+    let trusting = start(&["--allowed-host", NAME]).await;
+    let site = site.replace(server.address(), trusting.address());
+    is_nobody(&Proxy::caddy(&program, &site)).await;
+}
+
+#[tokio::test]
+async fn a_plain_proxy_pass_is_safe_where_loopback_is_not_trusted() {
+    let Some(program) = program("nginx") else { return };
+    let (server, bob) = safe().await;
+    let nginx = Proxy::nginx(&program, &plain(&server));
     is_nobody(&nginx).await;
     let me = send(through(&nginx, "GET", ME).header("authorization", &bob)).await.expect(200).body;
     assert_eq!(me["user"], "bob");
@@ -111,12 +133,12 @@ async fn a_plain_proxy_pass_is_safe_where_loopback_is_not_trusted() {
 
 #[tokio::test]
 async fn a_proxy_that_says_so_is_not_the_owner_even_where_loopback_is_trusted() {
-    let Some(program) = nginx::program() else { return };
+    let Some(program) = program("nginx") else { return };
     let server = start(&["--allowed-host", NAME]).await;
-    is_nobody(&Nginx::start(&program, &configured(&server))).await;
+    is_nobody(&Proxy::nginx(&program, &configured(&server))).await;
     let forwards = plain(&server).replace("proxy_pass", "proxy_set_header X-Forwarded-For $remote_addr; proxy_pass");
-    is_nobody(&Nginx::start(&program, &forwards)).await;
+    is_nobody(&Proxy::nginx(&program, &forwards)).await;
     // The name alone gives it away as well.
     let named = plain(&server).replace("proxy_pass", "proxy_set_header Host $host; proxy_pass");
-    is_nobody(&Nginx::start(&program, &named)).await;
+    is_nobody(&Proxy::nginx(&program, &named)).await;
 }

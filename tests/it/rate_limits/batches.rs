@@ -13,6 +13,11 @@ async fn batch(server: &Process, user: &str, operations: Value) -> Reply {
     server.tell("POST", "/api/v1/batch", &[(AS, user)], json!({ "operations": operations })).await
 }
 
+/// What `RateLimit` says is left.
+fn left(reply: &Reply) -> &str {
+    reply.header("ratelimit").split(';').nth(1).unwrap()
+}
+
 async fn add_rule(server: &Process, method: &str, pattern: &str, capacity: u32) {
     let mut rule = rule(&format!("{method} {}", pattern.trim_start_matches('/')), pattern, capacity);
     rule["httpMethod"] = method.into();
@@ -32,7 +37,7 @@ async fn operations_count_against_the_rules_of_the_calls_that_they_stand_for() {
     assert!((3500..=3600).contains(&wait), "until there is room for two: {wait}");
     server.ask("GET", "/api/v1/games/c", &[]).await.problem(404, "not-found");
     let last = server.tell("POST", "/api/v1/games", &[(AS, "bob")], json!({ "state": {} })).await.expect(201);
-    assert_eq!(last.header("ratelimit").split(';').nth(1).unwrap(), "r=0");
+    assert_eq!(left(&last), "r=0");
     batch(&server, "bob", json!([create("c")])).await.problem(429, "rate-limited");
     batch(&server, "carol", json!([create("c")])).await.expect(200);
     let metrics = server.get(METRICS).await.1;
@@ -120,7 +125,9 @@ async fn a_batch_counts_together_with_its_operations_where_one_limit_is_of_both(
         assert!(problem["detail"].as_str().unwrap().contains("4 operations and the batch itself"), "{problem}");
     }
     // It took nothing: three and the batch itself are as many as there are.
-    batch(&server, "bob", (0..3).map(|n| create(&format!("g-{n}"))).collect()).await.expect(200);
+    let whole = batch(&server, "bob", (0..3).map(|n| create(&format!("g-{n}"))).collect()).await;
+    assert_eq!(left(&whole), "r=0", "{whole:?}");
+    whole.expect(200);
     server.ask("GET", "/api/v1/games/g-0", &[(AS, "bob")]).await.problem(429, "rate-limited");
 }
 
@@ -130,7 +137,9 @@ async fn a_refused_batch_takes_no_token_for_itself() {
     add_rule(&server, "POST", "/api/v1/games", 2).await;
     let many = |count| (0..count).map(|n| create(&format!("g-{n}"))).collect::<Value>();
     for _ in 0..4 {
-        batch(&server, "bob", many(3)).await.problem(429, "rate-limited");
+        let refused = batch(&server, "bob", many(3)).await;
+        assert_eq!(left(&refused), "r=3", "{refused:?}");
+        refused.problem(429, "rate-limited");
     }
     batch(&server, "bob", many(2)).await.expect(200);
     for _ in 0..4 {

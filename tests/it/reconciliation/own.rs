@@ -157,8 +157,8 @@ async fn of_a_collection_that_is_gone_no_difference_stays_in_force() {
     let server = filled().await;
     // What was there before is not known to be somebody else's.
     server.tell("POST", "/reconciliation/run", &[], json!({})).await.expect(200);
-    let row = "INSERT INTO documents SELECT 900, 'strange', 'x', host, access, created_at, 0, 0, 0, base_hash
-               FROM documents WHERE key = 1";
+    let row = "INSERT INTO documents SELECT 900, 'strange', 'x', host, access, created_at, 0, 0, 0, base_hash,
+               NULL FROM documents WHERE key = 1";
     for mended in [true, false] {
         tamper(&server, row);
         let found = in_force_as(&server, "documents/strange", "discrepancy").await;

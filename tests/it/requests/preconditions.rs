@@ -50,3 +50,41 @@ async fn a_player_whose_condition_does_not_hold_is_shown_no_more_than_a_read_sho
     let problem = server.ask("GET", PATH, &stale).await.problem(412, "version-conflict");
     assert_eq!(problem["current"], json!({ "n": 1, "private": { "ann": "king" } }));
 }
+
+#[tokio::test]
+async fn whatever_has_a_tag_goes_by_conditions() {
+    let server = Process::start(&[]);
+    server.tell("PUT", PATH, &[], json!({ "state": { "n": 1 } })).await.expect(201);
+    let files = ["/client/rejoin.js", "/openapi.json"];
+    for path in ["/api/v1/games/g1/access", "/api/game/g1/restore"].into_iter().chain(files) {
+        let tag = server.ask("GET", path, &[]).await.expect(200).header("etag").to_owned();
+        let weak = format!("W/{tag}");
+        for method in ["GET", "HEAD"] {
+            for stale in ["\"x\"", "\"2-000000000000\"", weak.as_str()] {
+                for more in [None, Some(("if-none-match", tag.as_str()))] {
+                    let headers: Vec<_> = [("if-match", stale)].into_iter().chain(more).collect();
+                    let reply = server.ask(method, path, &headers).await;
+                    assert_eq!(reply.status, 412, "{method} {path} {headers:?}");
+                    if method == "GET" {
+                        reply.problem(412, "version-conflict");
+                    }
+                }
+            }
+            for known in [tag.clone(), weak.clone(), "*".to_owned(), format!("\"x\", {tag}")] {
+                let reply = server.ask(method, path, &[("if-none-match", &known)]).await.expect(304);
+                assert_eq!((reply.header("etag"), &*reply.text), (&*tag, ""), "{method} {path} {known}");
+            }
+            for holding in [tag.clone(), "*".to_owned(), format!("\"x\", {tag}")] {
+                server.ask(method, path, &[("if-match", &holding)]).await.expect(200);
+                let both = [("if-match", holding.as_str()), ("if-none-match", &tag)];
+                server.ask(method, path, &both).await.expect(304);
+            }
+            server.ask(method, path, &[("if-none-match", "\"x\"")]).await.expect(200);
+            for garbage in ["", "x", "*, \"a\"", "\"a"] {
+                for header in ["if-match", "if-none-match"] {
+                    server.ask(method, path, &[(header, garbage)]).await.expect(400);
+                }
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Whose cookie a browser gets: never somebody else's, and each server's apart from all others'.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::{ME, SESSIONS, ids, open, open_for};
@@ -75,6 +77,63 @@ async fn two_servers_on_one_host_leave_each_others_cookies_alone() {
     assert_ne!(one.url, address);
     assert_eq!(one.ask("GET", ME, &again.cookie()).await.expect(200).body["user"], "ann");
     assert_eq!(session::cookie_name(&one.url).await, cookie_name(&again.cookie));
+}
+
+/// The name of the cookie that a server sets.
+async fn set_by(server: &Process) -> String {
+    cookie_name(&open(server, &[], json!({})).await.cookie).to_owned()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_data_directory_has_a_cookie_of_its_own_and_one_that_moves_keeps_its_own() {
+    let (mut one, mut two, mut three) = (Process::start(&[]), Process::start(&[]), Process::start(&[]));
+    let ann = open(&one, &open_for(&one, "ann").await.bearer(), json!({})).await;
+    let name = set_by(&one).await;
+    for server in [&mut one, &mut two, &mut three] {
+        assert!(server.terminate().success());
+    }
+    let put_in_place = |of: &Process, directory: &Path| {
+        std::fs::remove_dir_all(of.data_dir()).unwrap();
+        copy(directory, &of.data_dir());
+    };
+    put_in_place(&two, &one.data_dir());
+    one.start_again();
+    two.start_again();
+    let copied = set_by(&two).await;
+    assert_ne!(copied, name);
+    assert_eq!(set_by(&one).await, name);
+    assert!(two.log().contains("is a copy"), "{}", two.log());
+    // Nor does the one have a browser forget what the other set.
+    let reply = two.ask("GET", ME, &ann.cookie()).await.expect(200);
+    assert!(!reply.headers.contains_key("set-cookie"), "{reply:?}");
+    // The copy is its own from then on.
+    assert!(two.terminate().success());
+    two.start_again();
+    assert_eq!(set_by(&two).await, copied);
+
+    // A backup that was put back in its place, which is another file.
+    assert!(one.terminate().success());
+    let aside = one.data_dir().with_file_name("aside");
+    copy(&one.data_dir(), &aside);
+    put_in_place(&one, &aside);
+    one.start_again();
+    assert_eq!(set_by(&one).await, name);
+    assert_eq!(one.ask("GET", ME, &ann.cookie()).await.expect(200).body["user"], "ann");
+
+    // The same file under another name.
+    assert!(one.terminate().success());
+    std::fs::remove_dir_all(three.data_dir()).unwrap();
+    std::fs::rename(one.data_dir(), three.data_dir()).unwrap();
+    three.start_again();
+    assert_eq!(set_by(&three).await, name);
 }
 
 #[tokio::test]

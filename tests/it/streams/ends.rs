@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{counted, events_url};
@@ -62,7 +62,7 @@ async fn a_stream_begins_with_retry_and_a_snapshot_and_says_that_it_must_not_be_
     counted(&server, 3).await;
     let read = server.request("GET", "/api/v1/games/g1").send().await.unwrap();
     let position = read.headers()["rejoin-position"].to_str().unwrap().to_owned();
-    let document: serde_json::Value = serde_json::from_str(&read.text().await.unwrap()).unwrap();
+    let document: Value = serde_json::from_str(&read.text().await.unwrap()).unwrap();
 
     let mut frames = Frames::open(&events_url(&server, "games/g1"), None).await;
     assert_eq!(frames.response.status(), 200);
@@ -76,7 +76,7 @@ async fn a_stream_begins_with_retry_and_a_snapshot_and_says_that_it_must_not_be_
     let snapshot = frames.next().await.unwrap();
     assert_eq!(field(&snapshot, "event"), Some("snapshot"));
     assert_eq!(field(&snapshot, "id"), Some(&*position));
-    let data: serde_json::Value = serde_json::from_str(field(&snapshot, "data").unwrap()).unwrap();
+    let data: Value = serde_json::from_str(field(&snapshot, "data").unwrap()).unwrap();
     assert_eq!(data, json!({ "reason": "start", "documents": [document] }));
 }
 
@@ -93,7 +93,7 @@ async fn only_snapshots_and_changes_carry_an_id() {
     for _ in 0..2 {
         let heartbeat = frames.until("heartbeat").await;
         assert_eq!(field(&heartbeat, "id"), None);
-        let data: serde_json::Value = serde_json::from_str(field(&heartbeat, "data").unwrap()).unwrap();
+        let data: Value = serde_json::from_str(field(&heartbeat, "data").unwrap()).unwrap();
         assert!(data["at"].as_str().unwrap().ends_with('Z'));
     }
     assert!(server.terminate().success());
@@ -200,4 +200,56 @@ async fn a_snapshot_names_the_documents_that_are_gone() {
     assert_eq!((&told.data["documents"], &told.data["gone"]), (&json!([]), &gone));
     server.put("/api/v1/games/g1", &json!({ "n": 1 })).await;
     back.expect("change").await;
+}
+
+#[tokio::test]
+async fn a_collections_snapshot_names_what_went_while_the_follower_was_away() {
+    let mut server = Process::start(&[]);
+    for id in ["g1", "g2", "g3", "g4", "g5"] {
+        assert_eq!(server.put(&format!("/api/v1/games/{id}"), &json!({ "n": 1 })).await.0, 201);
+    }
+    let url = format!("{}/api/v1/stream?collection=games&doc=maps/m1", server.url);
+    let before = Follower::connect(&url, None, None).await.unwrap().expect("snapshot").await;
+    assert_eq!(before.data["gone"], json!(["maps/m1"]), "who begins was told of nothing");
+    let delete = |path: String| {
+        let request = server.request("DELETE", &path);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    // Its whole history goes, what came since with it, so that nobody can be told of the end as a change.
+    assert_eq!(server.put("/api/v1/games/g1", &json!({ "n": 2 })).await.0, 200);
+    assert_eq!(server.post("/api/v1/games/g1/complete", &json!({})).await.0, 200);
+    assert_eq!(delete("/api/game/g1/persist".to_owned()).await, 204);
+    for id in ["g2", "g3", "g4"] {
+        assert_eq!(delete(format!("/api/v1/games/{id}")).await, 200);
+    }
+    assert_eq!(server.put("/api/v1/games/g3", &json!({ "n": 2 })).await.0, 201);
+    // A player is not told of what they might not read.
+    let access = json!({ "read": ["ann"] });
+    let private = json!({ "id": "g6", "state": {}, "access": access });
+    assert_eq!(server.post("/api/v1/games", &private).await.0, 201);
+    assert_eq!(delete("/api/v1/games/g6".to_owned()).await, 200);
+    let sorted = |told: &Value| {
+        let mut names: Vec<_> = told["gone"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    let from_disk = server.data_dir().join("rejoin.db");
+    for round in 0..2 {
+        for (viewer, reads) in [(None, " games/g6"), (Some("ann"), " games/g6"), (Some("bob"), "")] {
+            for (resume, reason) in [(&*before.id, "trimmed"), ("garbage", "diverged")] {
+                let mut back = Follower::connect(&url, viewer, Some(resume)).await.unwrap();
+                let told = back.expect("snapshot").await;
+                assert_eq!(told.data["reason"], reason, "{}", told.text);
+                let expect = format!("games/g1 games/g2 games/g4{reads} maps/m1");
+                assert_eq!(sorted(&told.data), expect, "{viewer:?} {resume} {round}");
+            }
+        }
+        // What went is told once: whoever knows of it is not told again.
+        let mut back = Follower::connect(&url, None, None).await.unwrap();
+        let now = back.expect("snapshot").await;
+        assert_eq!(now.data["gone"], json!(["maps/m1"]));
+        assert!(from_disk.exists());
+        server.kill();
+        server.start_again();
+    }
 }

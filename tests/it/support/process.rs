@@ -187,6 +187,12 @@ impl Process {
         self.start_again();
     }
 
+    /// The same as another program.
+    pub fn start_again_as(&mut self, program: &Path) {
+        self.program = program.to_owned();
+        self.start_again();
+    }
+
     /// The same with another environment.
     pub fn start_again_in(&mut self, environment: &[(&str, &str)]) {
         self.environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

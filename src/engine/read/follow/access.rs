@@ -23,7 +23,7 @@ pub(super) enum ReadableEvents {
     Told(Vec<Arc<Event>>),
     /// The whole present: they do not continue what it was told.
     Anew,
-    /// Nothing more: it may no longer read one of the documents.
+    /// Nothing more: it may no longer read one of the documents, or that is another one now.
     Ended,
 }
 
@@ -50,6 +50,11 @@ impl Follow {
     pub(super) fn readable(&self, mut events: Vec<Arc<Event>>) -> ReadableEvents {
         if self.viewer == Viewer::Owner {
             return ReadableEvents::Told(events);
+        }
+        let lost =
+            |event: &Arc<Event>| self.viewer.credential_scope().is_some_and(|scope| scope.has_lost(event.meta.key));
+        if events.iter().any(lost) {
+            return ReadableEvents::Ended;
         }
         let changed: HashSet<i64> = events
             .iter()
@@ -85,7 +90,7 @@ impl Follow {
         }
     }
 
-    pub(super) async fn tell_access(&mut self, sifted: ReadableEvents) -> Result<Item> {
+    pub(super) async fn access_item(&mut self, sifted: ReadableEvents) -> Result<Item> {
         if matches!(sifted, ReadableEvents::Ended) {
             return Ok(Item::AccessEnded);
         }
@@ -93,7 +98,7 @@ impl Follow {
         let barred = self.reads.unreadable(named, &self.viewer).await?;
         let item = self.snapshot(Reason::Access).await?;
         self.presence_subscription.count_except(&barred);
-        self.subscription.remind(WakeReason::PRESENCE);
+        self.subscription.wake_later(WakeReason::PRESENCE);
         Ok(item)
     }
 
@@ -121,7 +126,7 @@ impl Follow {
             return Ok(false);
         }
         let changed = move |reader: &Reader| Ok(reader.access_seq(&filter(reader, &interest, None)?)? > from);
-        self.reads.ask(changed).await
+        self.reads.read(changed).await
     }
 
     /// An event that was read from disk, with the document's facts as they are now.

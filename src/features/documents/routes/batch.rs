@@ -4,30 +4,30 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::description::{BatchProblems, BatchWritten};
+use super::description::{BatchProblems, BatchResponses};
 use super::schemas::BatchChange;
-use super::sent::WriteRequest;
-use super::writes::Shows;
+use super::write_request::WriteRequest;
+use super::writes::ResponseContent;
 use super::{ActionType, action, id_or_new};
 use crate::base::error::{Error, FieldError, Kind, Result};
 use crate::base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 use crate::base::limits::BATCH_OPERATIONS_MAX;
 use crate::document::access::Access;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::input;
 use crate::document::patch::ClientPatch;
-use crate::features::documents::problems::GAME_ELSEWHERE;
+use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
 use crate::http::request::caller::Caller;
-use crate::http::response::openapi::WriteHeaders;
-use crate::http::server::rate_limit::RateLimiter;
+use crate::http::response::openapi::{BatchRefusals, WriteHeaders};
+use crate::http::server::rate_limit::{RateLimitDecision, RateLimiter};
 
 /// Where batches are sent.
 const PATH: &str = "/api/v1/batch";
@@ -53,6 +53,7 @@ struct BatchOperation {
     r#type: Option<ActionType>,
     payload: Option<Value>,
     expected_version: Option<Version>,
+    #[serde(default, deserialize_with = "Viewer::deserialize_optional_id")]
     host: Option<UserId>,
     access: Option<Access>,
 }
@@ -86,13 +87,13 @@ impl TryFrom<String> for BatchOp {
 /// Make many changes, all or none
 ///
 /// In one transaction, over any documents. Each operation counts against the rate limit rules of the call that makes
-/// the same change alone; when one of them lacks tokens, the batch is refused and takes none. One that only names games
-/// which have moved to the same other server is answered with 308; one of which only a part has moved is refused: it
-/// cannot happen on two servers at once.
+/// the same change alone; when one of them lacks tokens, the batch is refused and takes none. One that only names
+/// documents which have moved to the same other server is answered with 308; one of which only a part has moved is
+/// refused: it cannot happen on two servers at once.
 #[utoipa::path(
     post, path = "/api/v1/batch", operation_id = "batch", tag = "documents",
     params(Caller, WriteHeaders), request_body = BatchBody,
-    responses(BatchWritten, BatchProblems),
+    responses(BatchResponses, BatchProblems, BatchRefusals),
 )]
 pub(super) async fn batch(
     State(api): State<Api>,
@@ -110,48 +111,58 @@ pub(super) async fn batch(
         return Err(Error::invalid_field("operations", message).into());
     }
     let requests = batch_requests(&api, &operations)?;
-    let calls: Vec<_> = requests.iter().map(stands_for).collect();
-    rate_limiter.check_calls(&caller, (&Method::POST, PATH), &calls)?;
+    let calls: Vec<_> = requests.iter().map(equivalent_call).collect();
+    let RateLimitDecision { headers, refused } = rate_limiter.check_calls(&caller, (&Method::POST, PATH), &calls);
+    let answered = match refused {
+        Some(refusal) => Err(refusal.into()),
+        None => execute(&api, sent, requests).await,
+    };
+    let mut response = answered.unwrap_or_else(HttpError::into_response);
+    response.headers_mut().extend(headers);
+    Ok(response)
+}
+
+async fn execute(api: &Api, sent: WriteRequest, requests: Vec<Request>) -> HandlerResult<Response> {
     let names: Vec<DocumentName> = requests.iter().map(|request| request.name.clone()).collect();
-    let written = sent.carry_out(&api, requests, Shows::Results).await;
+    let written = sent.execute(api, requests, ResponseContent::Results).await;
     written.map_err(|HttpError(error)| {
         let error = if names.len() == 1 { error.with("index", 0) } else { error };
-        HttpError(if error.kind() == Kind::Moved { elsewhere(&api, &names, error) } else { error })
+        HttpError(if error.kind() == Kind::Moved { moved_error(api, &names, error) } else { error })
     })
 }
 
 /// The call that makes the same change alone: a batch is no way around its limits.
-fn stands_for(Request { name, operation, .. }: &Request) -> (Method, String) {
+fn equivalent_call(Request { name, operation, .. }: &Request) -> (Method, String) {
     let DocumentName { collection, id } = name;
     match operation {
-        Operation::Create { .. } => (Method::POST, format!("/api/v1/{collection}")),
-        Operation::Put { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}")),
-        Operation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
-        Operation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
-        Operation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
-        Operation::SetAccess { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}/access")),
-        Operation::Merge { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/sync")),
-        Operation::Rollback { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/rollback")),
+        WriteOperation::Create { .. } => (Method::POST, format!("/api/v1/{collection}")),
+        WriteOperation::Put { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}")),
+        WriteOperation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
+        WriteOperation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
+        WriteOperation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
+        WriteOperation::SetAccess { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}/access")),
+        WriteOperation::Merge { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/sync")),
+        WriteOperation::Rollback { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/rollback")),
     }
 }
 
-/// A batch that names a game which is on another server can go there as it is only if all that it names is there: then
-/// it is redirected, as a request about that game alone is. Otherwise there is no server that could carry it out whole,
-/// and a redirect would lead to one that knows nothing of the rest: it is refused, naming the first operation in
-/// question.
-fn elsewhere(api: &Api, names: &[DocumentName], moved: Error) -> Error {
+/// A batch that names a document which is on another server can go there as it is only if all that it names is there:
+/// then it is redirected, as a request about that document alone is. Otherwise there is no server that could carry it
+/// out whole, and a redirect would lead to one that knows nothing of the rest: it is refused, naming the first
+/// operation in question.
+fn moved_error(api: &Api, names: &[DocumentName], moved: Error) -> Error {
     let to = moved.details().get("to").and_then(Value::as_str).unwrap_or_default();
     let there = |name: &DocumentName| api.reads.hub.relocations().find(name).is_some_and(|moved| moved.to == to);
     if names.iter().all(there) {
         return moved;
     }
     let index = moved.details().get("index").and_then(Value::as_u64).unwrap_or_default();
-    let name =
-        usize::try_from(index).ok().and_then(|index| names.get(index)).map_or_else(String::new, ToString::to_string);
+    let name = usize::try_from(index).ok().and_then(|index| names.get(index));
+    let problems = name.and_then(|name| api.reads.hub.relocations().find(name)).map(|moved| moved.problems);
     let message =
         format!("{}; a batch happens on one server: send what is about it there, and the rest here", moved.message());
-    let error = GAME_ELSEWHERE.error(message);
-    error.with("index", index).with("document", name).with("to", to)
+    let error = problems.unwrap_or_default().divided_error(message);
+    error.with("index", index).with("document", name.map_or_else(String::new, ToString::to_string)).with("to", to)
 }
 
 /// What the operations ask for. Error: `Invalid` with all that is wrong with any of them, and the `index` of the first.
@@ -176,11 +187,11 @@ fn batch_request(api: &Api, value: &Value, place: &str) -> Result<Request> {
     let state = sent.state.map(Value::Object).ok_or_else(|| needs("state"));
     let operation = match op {
         BatchOp::Create => {
-            Operation::Create { state: state?, host: sent.host, access: sent.access.unwrap_or_default() }
+            WriteOperation::Create { state: state?, host: sent.host, access: sent.access.unwrap_or_default() }
         }
-        BatchOp::Put => Operation::Put { state: state? },
-        BatchOp::Patch => Operation::Patch(sent.patch.ok_or_else(|| needs("patch"))?),
-        BatchOp::Delete => Operation::Delete,
+        BatchOp::Put => WriteOperation::Put { state: state? },
+        BatchOp::Patch => WriteOperation::Patch(sent.patch.ok_or_else(|| needs("patch"))?),
+        BatchOp::Delete => WriteOperation::Delete,
         BatchOp::Action => {
             let kind = sent.r#type.ok_or_else(|| needs("type"))?;
             action(kind, sent.payload, sent.patch, &format!("{place}.patch"))?

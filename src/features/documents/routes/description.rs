@@ -8,13 +8,10 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{Content, Ref, RefOr};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::schemas::{BatchResults, Document, NotDurable};
+use super::schemas::{BatchResults, DocumentSchema, NotDurable};
 use crate::base::error::Kind as K;
-use crate::base::error::ProblemType;
-use crate::features::documents::problems::GAME_ELSEWHERE;
 use crate::http::request::body::JSON;
-use crate::http::response::openapi::{answer, problems, text};
-use crate::http::response::problem_types::QUOTA_EXCEEDED;
+use crate::http::response::openapi::{BODY, answer, problems, text};
 
 const DONE: (u16, &str) = (200, "Done, and on disk.");
 const CREATED: (u16, &str) = (201, "Created, and on disk.");
@@ -25,33 +22,33 @@ const WAITS: (u16, &str) = (
 const BARE: (u16, &str) = (204, "Done, and on disk; the caller asked for the headers alone.");
 
 /// The answers to a change of one document, whose content is a `T`.
-pub(super) struct Written<T>(PhantomData<T>);
+pub(super) struct WriteResponses<T>(PhantomData<T>);
 /// The answers to what may create a document.
-pub(super) struct Created;
+pub(super) struct CreateResponses;
 /// The answers to what creates a document or changes it.
-pub(super) struct CreatedOrWritten;
+pub(super) struct PutResponses;
 /// The answers to a batch.
-pub(super) struct BatchWritten;
+pub(super) struct BatchResponses;
 
-impl<T: ToSchema> IntoResponses for Written<T> {
+impl<T: ToSchema> IntoResponses for WriteResponses<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         written::<T>(&[DONE, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for Created {
+impl IntoResponses for CreateResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        written::<Document>(&[CREATED, WAITS, BARE], tagged)
+        written::<DocumentSchema>(&[CREATED, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for CreatedOrWritten {
+impl IntoResponses for PutResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        written::<Document>(&[DONE, CREATED, WAITS, BARE], tagged)
+        written::<DocumentSchema>(&[DONE, CREATED, WAITS, BARE], tagged)
     }
 }
 
-impl IntoResponses for BatchWritten {
+impl IntoResponses for BatchResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         written::<BatchResults>(&[DONE, WAITS, BARE], |answer| answer)
     }
@@ -63,7 +60,7 @@ fn written<T: ToSchema>(
 ) -> BTreeMap<String, RefOr<Response>> {
     let described = |&(status, description): &(u16, &str)| {
         let answer = match status {
-            202 => answer(description).content(JSON, Content::new(Some(waiting::<T>()))),
+            202 => answer(description).content(JSON, Content::new(Some(pending_schema::<T>()))),
             204 => answer(description).header("Preference-Applied", text("`return=minimal`")),
             _ => answer(description).content(JSON, Content::new(Some(Ref::from_schema_name(T::name())))),
         };
@@ -83,7 +80,7 @@ fn written<T: ToSchema>(
 }
 
 /// What waits for the disk is shown like what is done, or hardly at all to who asked for that.
-fn waiting<T: ToSchema>() -> AnyOfBuilder {
+fn pending_schema<T: ToSchema>() -> AnyOfBuilder {
     AnyOfBuilder::new().item(Ref::from_schema_name(T::name())).item(Ref::from_schema_name(NotDurable::name()))
 }
 
@@ -96,11 +93,11 @@ fn tagged(answer: ResponseBuilder) -> ResponseBuilder {
 }
 
 /// The answers to reading a document.
-pub(super) struct Read;
+pub(super) struct ReadResponses;
 
-impl IntoResponses for Read {
+impl IntoResponses for ReadResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let document = Content::new(Some(Ref::from_schema_name(Document::name())));
+        let document = Content::new(Some(Ref::from_schema_name(DocumentSchema::name())));
         let answers =
             [("200", answer("The document.").content(JSON, document)), ("304", answer("It is as the caller has it."))];
         answers.into_iter().map(|(status, answer)| (status.into(), tagged(positioned(answer)).build().into())).collect()
@@ -109,10 +106,7 @@ impl IntoResponses for Read {
 
 const ACCESS: &[K] = &[K::Unauthenticated, K::Damaged, K::StorageUnavailable];
 const ABSENT: &[K] = &[K::NotFound, K::Gone];
-const BODY: &[K] = &[K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout];
 const CHANGE: &[K] = &[K::PreconditionFailed, K::Rejected, K::IdempotencyMismatch, K::StorageFull, K::Frozen];
-/// Of what may create.
-const QUOTA: &[&ProblemType] = &[&QUOTA_EXCEEDED];
 
 problems! {
     /// Of a list.
@@ -124,9 +118,9 @@ problems! {
     /// Of a stream over many documents.
     StreamProblems: ACCESS, &[K::TooLarge, K::TooManyStreams];
     /// Of creating.
-    CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists] => QUOTA;
+    CreateProblems: ACCESS, BODY, CHANGE, &[K::AlreadyExists];
     /// Of creating or replacing.
-    PutProblems: ACCESS, BODY, CHANGE, &[K::VersionConflict] => QUOTA;
+    PutProblems: ACCESS, BODY, CHANGE, &[K::VersionConflict];
     /// Of a patch.
     PatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::PatchFailed];
     /// Of an action or a rollback.
@@ -134,6 +128,5 @@ problems! {
     /// Of deleting.
     DeleteProblems: ACCESS, ABSENT, CHANGE;
     /// Of many changes at once.
-    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed]
-        => &[&QUOTA_EXCEEDED, &GAME_ELSEWHERE];
+    BatchProblems: ACCESS, ABSENT, BODY, CHANGE, &[K::AlreadyExists, K::VersionConflict, K::PatchFailed];
 }

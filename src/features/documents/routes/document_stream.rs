@@ -41,6 +41,8 @@ pub(super) async fn respond(
                 viewer,
                 follow,
                 first: Some(first),
+                out: BytesMut::new(),
+                changes: Vec::new().into_iter(),
                 snapshot: None,
                 behind: false,
                 completion: Completion::Open,
@@ -58,6 +60,10 @@ struct DocumentSource {
     viewer: Viewer,
     follow: Follow,
     first: Option<Item>,
+    /// What goes out in the next piece.
+    out: BytesMut,
+    /// Changes that did not fit into the last one.
+    changes: std::vec::IntoIter<Arc<Event>>,
     /// The rest of a snapshot that is sent in pieces.
     snapshot: Option<std::vec::IntoIter<Arc<Document>>>,
     /// Whether several changes had come since the last that was told.
@@ -68,25 +74,46 @@ struct DocumentSource {
 impl EventSource for DocumentSource {
     const HEARTBEAT: Heartbeat = Heartbeat::AfterSilence;
 
+    /// A piece ends where it is full of what is shown, or where there is no more: were it to end with what was read at
+    /// once, its length would tell how much of that is hidden. Cancel safe: what is not returned yet is kept.
     async fn next(&mut self) -> Result<Bytes> {
-        let mut out = BytesMut::new();
-        if self.snapshot.is_some() {
-            self.continue_snapshot(&mut out)?;
-            return Ok(out.freeze());
-        }
-        let item = match self.first.take() {
-            Some(first) => first,
-            None => self.follow.next().await?,
-        };
-        match item {
-            Item::Changes(events) => {
-                self.behind = events.len() > 1;
-                return self.changes(&events);
+        loop {
+            if self.snapshot.is_some() {
+                self.continue_snapshot()?;
+                return Ok(self.piece());
             }
-            Item::Presence(frames) => return Ok(frames),
-            item => self.tell(item, &mut out)?,
+            self.add_changes()?;
+            if self.is_full() || self.completion != Completion::Open {
+                return Ok(self.piece());
+            }
+            let item = match self.first.take() {
+                Some(first) => first,
+                None if self.out.is_empty() => self.follow.next().await?,
+                None => match self.follow.next_ready().await? {
+                    Some(item) => item,
+                    None => return Ok(self.piece()),
+                },
+            };
+            match item {
+                Item::Changes(events) => {
+                    self.behind = events.len() > 1 || !self.out.is_empty();
+                    if let [event] = &*events
+                        && self.out.is_empty()
+                        && self.follow.is_caught_up()
+                    {
+                        // As it is, for nothing: there may be a thousand others who get it.
+                        return event.frame(event.meta.audience(&self.viewer));
+                    }
+                    self.changes = events.into_iter();
+                    tokio::task::yield_now().await;
+                }
+                Item::Presence(frames) if self.out.is_empty() => return Ok(frames),
+                item => {
+                    self.write_item(item)?;
+                    return Ok(self.piece());
+                }
+            }
         }
-        Ok(out.freeze())
     }
 
     fn is_behind(&self) -> bool {
@@ -99,21 +126,35 @@ impl EventSource for DocumentSource {
 }
 
 impl DocumentSource {
-    /// Changes as they go out: one as it is, for nothing; several in one piece.
-    fn changes(&self, events: &[Arc<Event>]) -> Result<Bytes> {
-        if let [event] = events {
-            return event.frame(event.meta.audience(&self.viewer));
-        }
-        let mut out = BytesMut::with_capacity(events.iter().map(|event| event.body.len() + 200).sum());
-        for event in events {
-            out.extend_from_slice(&event.frame(event.meta.audience(&self.viewer))?);
-        }
-        Ok(out.freeze())
+    fn is_full(&self) -> bool {
+        self.out.len() >= limits::STREAM_WRITE_BYTES_MAX
     }
 
-    fn tell(&mut self, item: Item, out: &mut BytesMut) -> Result<()> {
+    fn piece(&mut self) -> Bytes {
+        self.out.split().freeze()
+    }
+
+    /// Adds the changes that wait, as many as fit.
+    fn add_changes(&mut self) -> Result<()> {
+        while !self.is_full()
+            && let Some(event) = self.changes.next()
+        {
+            // Whoever takes them slowly may have lost the right to them since they were read.
+            let newest = self.reads.hub.peek(&event.meta.name);
+            let meta = newest.as_ref().map_or(&event.meta, |newest| &newest.meta);
+            let Some(audience) = meta.audience_of_reader(&self.viewer) else {
+                (self.changes, self.completion) = (Vec::new().into_iter(), Completion::AccessEnded);
+                break;
+            };
+            self.out.extend_from_slice(&event.frame(audience)?);
+        }
+        Ok(())
+    }
+
+    fn write_item(&mut self, item: Item) -> Result<()> {
+        let out = &mut self.out;
         match item {
-            Item::Changes(events) => out.extend_from_slice(&self.changes(&events)?),
+            Item::Changes(events) => self.changes = events.into_iter(),
             Item::Presence(frames) => out.extend_from_slice(&frames),
             Item::Snapshot { reason, documents, gone, position } => {
                 let _ = write!(out, "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",", reason.as_str());
@@ -123,7 +164,7 @@ impl DocumentSource {
                 }
                 out.extend_from_slice(b"\"documents\":[");
                 self.snapshot = Some(documents.into_iter());
-                self.continue_snapshot(out)?;
+                self.continue_snapshot()?;
             }
             Item::Resumed { from, to, count } => {
                 let _ =
@@ -149,8 +190,9 @@ impl DocumentSource {
     }
 
     /// Sends as much of a snapshot as fits into one write. The line that it is on ends with the last piece.
-    fn continue_snapshot(&mut self, out: &mut BytesMut) -> Result<()> {
-        let Some(documents) = &mut self.snapshot else { return Ok(()) };
+    fn continue_snapshot(&mut self) -> Result<()> {
+        let Self { snapshot, out, .. } = self;
+        let Some(documents) = snapshot else { return Ok(()) };
         let durable = self.reads.hub.gate().durable();
         while out.len() < limits::STREAM_WRITE_BYTES_MAX {
             let Some(document) = documents.next() else {

@@ -14,7 +14,8 @@ use crate::http::page::Page;
 /// A versioned JSON object in a collection.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Document {
+#[schema(as = Document)]
+pub(super) struct DocumentSchema {
     /// The collection that it is in.
     #[schema(pattern = "^[a-z][a-z0-9-]{0,62}$", example = "games")]
     collection: String,
@@ -38,7 +39,7 @@ pub(super) struct Document {
     host: String,
     /// There for the host: who else may do what with it.
     #[schema(required = false)]
-    access: Access,
+    access: AccessSchema,
     /// When it was first created.
     #[schema(format = DateTime)]
     created_at: String,
@@ -55,7 +56,8 @@ pub(super) struct Document {
 /// A document in a list.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ListedDocument {
+#[schema(as = ListedDocument)]
+pub(super) struct ListedDocumentSchema {
     /// The collection that it is in.
     collection: String,
     /// Its id there.
@@ -81,7 +83,8 @@ pub(super) struct ListedDocument {
 
 /// The record of one accepted change: the same in answers, history and streams.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Event {
+#[schema(as = Event)]
+pub(super) struct EventSchema {
     /// Its place in the log of the whole server.
     #[schema(minimum = 1)]
     seq: u64,
@@ -102,7 +105,7 @@ pub(super) struct Event {
     /// What was sent along.
     payload: Value,
     /// How the state changed (RFC 6902, only `add`, `remove` and `replace`).
-    patch: Vec<Change>,
+    patch: Vec<ChangeSchema>,
     /// There for the host when the change sets host and access.
     #[schema(required = false)]
     access: EventAccess,
@@ -117,7 +120,8 @@ pub(super) struct Event {
 
 /// One operation of an event's patch.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Change {
+#[schema(as = Change)]
+pub(super) struct ChangeSchema {
     /// What it does.
     op: ChangeOp,
     /// Where: a JSON Pointer into the state.
@@ -144,7 +148,7 @@ pub(super) enum ChangeOp {
 pub(super) struct Acted {
     /// The event.
     #[serde(flatten)]
-    event: Event,
+    event: EventSchema,
     /// Whether it is on disk.
     durable: bool,
     /// There, and false, when the document lives in memory only.
@@ -155,9 +159,10 @@ pub(super) struct Acted {
 /// A document's history, oldest first.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct HistoryPage {
+#[schema(as = HistoryPage)]
+pub(super) struct HistoryPageSchema {
     #[serde(flatten)]
-    page: Page<Event>,
+    page: Page<EventSchema>,
     /// The oldest version whose event is kept.
     first_version: u64,
 }
@@ -187,7 +192,7 @@ pub(super) enum BatchChange {
         state: Value,
         #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
         host: Option<String>,
-        access: Option<Access>,
+        access: Option<AccessSchema>,
     },
     /// Creates a document, or replaces its state.
     #[serde(rename_all = "camelCase")]
@@ -239,7 +244,7 @@ pub(super) enum BatchChange {
 #[serde(untagged)]
 pub(super) enum StatePatch {
     /// RFC 6902.
-    Operations(Vec<PatchOperation>),
+    Operations(Vec<PatchOperationSchema>),
     /// RFC 7396.
     Merge(BTreeMap<String, Value>),
 }
@@ -247,19 +252,21 @@ pub(super) enum StatePatch {
 /// Who may do what with a document besides its host, who always may.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Access {
+#[schema(as = Access)]
+pub(super) struct AccessSchema {
     /// Left out: `all`.
-    read: Option<Grant>,
+    read: Option<GrantSchema>,
     /// Who of those that may read it; left out: `all`.
-    write: Option<Grant>,
+    write: Option<GrantSchema>,
     /// Who of those that may read it; left out: `host`.
-    delete: Option<Grant>,
+    delete: Option<GrantSchema>,
 }
 
 /// `"all"`: everyone who gets in; `"host"`: nobody else; otherwise these users, at most 256.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Grant {
+#[schema(as = Grant)]
+pub(super) enum GrantSchema {
     /// Everyone, or nobody.
     Word(GrantWord),
     /// These users.
@@ -282,11 +289,11 @@ pub(super) struct EventAccess {
     /// Who hosts the document from here on; `owner`: the owner of the server.
     host: String,
     /// Who else may read it.
-    read: Grant,
+    read: GrantSchema,
     /// Who of those may write.
-    write: Grant,
+    write: GrantSchema,
     /// Who of those may delete it.
-    delete: Grant,
+    delete: GrantSchema,
 }
 
 /// Who hosts a document, and who may do what with it.
@@ -303,7 +310,7 @@ pub(super) struct DocumentAccess {
     /// Who hosts it; `owner`: the owner of the server.
     host: String,
     /// Who else may do what with it.
-    access: Access,
+    access: AccessSchema,
     /// Whether this version is on disk.
     durable: bool,
     /// There, and false, when the document lives in memory only.
@@ -339,7 +346,8 @@ pub(super) struct NotDurable {
 /// One operation of a JSON Patch (RFC 6902); paths begin at the state.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "op", rename_all = "lowercase")]
-pub(super) enum PatchOperation {
+#[schema(as = PatchOperation)]
+pub(super) enum PatchOperationSchema {
     /// Puts a value there (in an array: before what is there).
     Add { path: String, value: Value },
     /// Takes the value away.

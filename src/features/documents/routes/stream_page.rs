@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::sleep;
 
@@ -17,6 +16,7 @@ use crate::engine::read::follow::{Follow, Follower, Item};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
+use crate::http::response::success::no_content;
 use crate::live::topics::Interest;
 
 /// Most events in one page. What is left is in the next.
@@ -33,7 +33,7 @@ pub(super) async fn respond(
 ) -> HandlerResult<Response> {
     let follower = Follower { viewer: caller.viewer.clone(), counts: false };
     let (mut follow, first) = Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await?;
-    let mut page = Page::new(api, &caller.viewer);
+    let mut page = StreamPageWriter::new(api, &caller.viewer);
     let mut left = page.add(first)?;
     while left > 0 && !page.is_full() && !page.ended {
         left = left.saturating_sub(page.add(follow.next().await?)?);
@@ -47,12 +47,12 @@ pub(super) async fn respond(
             () = &mut ended => break,
         }
     }
-    let more = left > 0 && !page.ended;
+    let more = (left > 0 || page.cut) && !page.ended;
     Ok(page.into_response(more))
 }
 
 /// The answer in the making.
-struct Page<'a> {
+struct StreamPageWriter<'a> {
     api: &'a Api,
     viewer: &'a Viewer,
     out: BytesMut,
@@ -60,11 +60,21 @@ struct Page<'a> {
     position: Option<Position>,
     /// Whether the caller may no longer read something that is in it. Nothing follows.
     ended: bool,
+    /// Whether it was full before all changes were in it that were found.
+    cut: bool,
 }
 
-impl<'a> Page<'a> {
+impl<'a> StreamPageWriter<'a> {
     fn new(api: &'a Api, viewer: &'a Viewer) -> Self {
-        Self { api, viewer, out: BytesMut::from(&b"{\"events\":["[..]), events: 0, position: None, ended: false }
+        Self {
+            api,
+            viewer,
+            out: BytesMut::from(&b"{\"events\":["[..]),
+            events: 0,
+            position: None,
+            ended: false,
+            cut: false,
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -97,12 +107,18 @@ impl<'a> Page<'a> {
                 self.out.extend_from_slice(b"]}}");
             }
             Item::Changes(events) => {
+                let mut told = 0;
                 for event in &events {
+                    if self.is_full() {
+                        self.cut = true;
+                        break;
+                    }
+                    told += 1;
                     self.begin("change", Some(event.position()));
                     event.render_into(&mut self.out, event.meta.audience(self.viewer))?;
                     self.out.extend_from_slice(b"}");
                 }
-                return Ok(u64::try_from(events.len()).unwrap_or(u64::MAX));
+                return Ok(told);
             }
             Item::Moved(moved) => {
                 self.begin("moved", None);
@@ -139,7 +155,7 @@ impl<'a> Page<'a> {
 
     fn into_response(mut self, more: bool) -> Response {
         if self.events == 0 {
-            return StatusCode::NO_CONTENT.into_response();
+            return no_content();
         }
         let position = self.position.unwrap_or(Position::Start);
         let _ = write!(self.out, "],\"position\":\"{position}\",\"more\":{more}}}");

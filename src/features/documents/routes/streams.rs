@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use http::HeaderMap;
 use http::header::HeaderValue;
-use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -13,24 +13,26 @@ use tokio::time::sleep;
 use utoipa::ToSchema;
 
 use super::description::{ReadProblems, StreamProblems};
-use super::schemas::HistoryPage as HistoryPageSchema;
+use super::event_schemas::StreamEvent;
+use super::schemas::HistoryPageSchema;
 use super::{diverged, document_stream, stream_page};
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
 use crate::base::limits::WAIT_MAX;
 use crate::document::chain::Position;
-use crate::document::decide::absent;
+use crate::document::decide::not_found_error;
 use crate::document::visibility::Viewer;
-use crate::engine::read::History;
+use crate::engine::read::EventHistory;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::{Page, PageRequest, encode_cursor};
+use crate::http::page::{Cursor, Page, PageLimit, PageRequest, encode_cursor};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, REJOIN_POSITION};
 use crate::http::request::path::DocumentPath;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
 use crate::http::response::openapi::ResumeHeader;
+use crate::http::response::success::{Success, no_content};
 use crate::live::topics::Interest;
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -43,13 +45,14 @@ pub(super) struct EventsQuery {
     #[param(value_type = Option<String>)]
     after: Option<HistoryStart>,
     /// Of history: the `nextCursor` of the page before.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
     /// Of history: most events in the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<PageLimit>,
     /// Of history: seconds to wait for an event when there is none yet.
-    #[param(maximum = 60)]
-    wait: Option<u64>,
+    #[param(value_type = Option<u64>, maximum = 60)]
+    wait: Option<LongPoll>,
 }
 
 /// Follow a document, or read its history
@@ -64,7 +67,7 @@ pub(super) struct EventsQuery {
     params(DocumentPath, Caller, EventsQuery, ResumeHeader),
     responses(
         (status = 200, description = "The stream, or a page of history.",
-            content((HistoryPageSchema = "application/json"), (String = "text/event-stream")),
+            content((HistoryPageSchema = "application/json"), (Vec<StreamEvent> = "text/event-stream")),
             headers(("Rejoin-Position" = String, description = "Of history: where its last event is."))),
         (status = 204, description = "Nothing came while the caller waited."),
         ReadProblems,
@@ -78,14 +81,14 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
     if !headers::wants_event_stream(&headers) {
-        return history(&api, &caller, &name, &query).await;
+        return history(&api, &caller, &name, query).await;
     }
     let resume = resume(&headers, query.last_event_id);
     if resume.is_none() {
         // Whoever resumes is never refused; whoever begins is told that there is nothing to follow. A document that
         // was deleted is in the snapshot as gone: a refusal would end a browser's stream for good.
         let document = api.reads.readable_document(&name, &caller.viewer).await?;
-        document.ok_or_else(|| absent(&name, None))?;
+        document.ok_or_else(|| not_found_error(&name, None))?;
     } else {
         // It would be told nothing, for as long as it asks.
         api.reads.check_reader(&name, &caller.viewer).await?;
@@ -99,7 +102,8 @@ pub(super) async fn events(
 pub(super) struct StreamQuery {
     /// A document to follow, `collection/id`; any number of times.
     #[serde(default)]
-    doc: Vec<String>,
+    #[param(value_type = Vec<String>)]
+    doc: Vec<DocumentName>,
     /// A collection to follow, with what is created in it later; any number of times.
     #[serde(default)]
     #[param(value_type = Vec<String>)]
@@ -107,8 +111,8 @@ pub(super) struct StreamQuery {
     /// The same as `Last-Event-ID`, for clients that cannot set headers.
     last_event_id: Option<String>,
     /// Of a page of JSON: seconds to wait for an event when there is none yet.
-    #[param(maximum = 60)]
-    wait: Option<u64>,
+    #[param(value_type = Option<u64>, maximum = 60)]
+    wait: Option<LongPoll>,
 }
 
 /// What a stream would say.
@@ -148,7 +152,7 @@ struct StreamPageEvent {
     params(Caller, StreamQuery, ResumeHeader),
     responses(
         (status = 200, description = "The stream, or a page of it.",
-            content((String = "text/event-stream"), (StreamPage = "application/json"))),
+            content((Vec<StreamEvent> = "text/event-stream"), (StreamPage = "application/json"))),
         (status = 204, description = "Of a page: nothing came."),
         StreamProblems
     ),
@@ -159,13 +163,12 @@ pub(super) async fn stream(
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
-    let names: Result<_> = query.doc.iter().map(|name| DocumentName::parse(name)).collect();
-    let documents = names.map_err(|error| Error::invalid_field("doc", error.message()))?;
-    let interest = Interest { documents, collections: query.collection.into_iter().collect() };
+    let interest =
+        Interest { documents: query.doc.into_iter().collect(), collections: query.collection.into_iter().collect() };
     document_stream::check_interest(&interest)?;
     let resume = resume(&headers, query.last_event_id);
     if headers::prefers(&headers, "application/json", "text/event-stream") {
-        let wait = query.wait.map(long_poll).transpose()?.unwrap_or_default();
+        let wait = query.wait.map(|LongPoll(wait)| wait).unwrap_or_default();
         return stream_page::respond(&api, &caller, interest, resume.as_deref(), wait).await;
     }
     document_stream::respond(&api, caller, interest, resume.as_deref()).await
@@ -176,11 +179,11 @@ fn resume(headers: &HeaderMap, query: Option<String>) -> Option<String> {
     headers::last_event_id(headers).or(query).filter(|text| !text.is_empty())
 }
 
-async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &EventsQuery) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let wait = query.wait.map(long_poll).transpose()?;
+async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: EventsQuery) -> HandlerResult<Response> {
+    let page = PageRequest::new(query.limit, query.cursor);
+    let wait = query.wait.map(|LongPoll(wait)| wait);
     let cursor = page.parse_after(|text| HistoryStart::try_from(text.to_owned()))?;
-    let after = match cursor.or_else(|| query.after.clone()) {
+    let after = match cursor.or(query.after) {
         None => Version::ZERO,
         Some(HistoryStart::Version(version)) => version,
         Some(HistoryStart::Position(position)) => version_after(api, name, position, &caller.viewer).await?,
@@ -197,8 +200,8 @@ async fn history(api: &Api, caller: &Caller, name: &DocumentName, query: &Events
         while found.events.is_empty() {
             tokio::select! {
                 () = subscription.changed() => found = read().await?,
-                () = &mut end => return Ok(StatusCode::NO_CONTENT.into_response()),
-                () = &mut ended => return Ok(StatusCode::NO_CONTENT.into_response()),
+                () = &mut end => return Ok(no_content()),
+                () = &mut ended => return Ok(no_content()),
             }
         }
     }
@@ -226,25 +229,33 @@ impl TryFrom<String> for HistoryStart {
     }
 }
 
-/// How long a poll of `seconds` waits. Error: `Invalid`.
-fn long_poll(seconds: u64) -> Result<Duration> {
-    let wait = Duration::from_secs(seconds);
-    if wait > WAIT_MAX {
-        return Err(Error::invalid_field("wait", format!("must be at most {} seconds", WAIT_MAX.as_secs())));
+/// How long a poll waits, in seconds.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u64")]
+struct LongPoll(Duration);
+
+impl TryFrom<u64> for LongPoll {
+    type Error = String;
+
+    fn try_from(seconds: u64) -> Result<Self, String> {
+        let wait = Duration::from_secs(seconds);
+        if wait > WAIT_MAX {
+            return Err(format!("must be at most {} seconds", WAIT_MAX.as_secs()));
+        }
+        Ok(Self(wait))
     }
-    Ok(wait)
 }
 
 /// As [`HistoryPageSchema`] describes it; the events as they are stored.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HistoryPage {
+struct HistoryResponse {
     #[serde(flatten)]
     page: Page<Box<RawValue>>,
     first_version: u64,
 }
 
-fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
+fn page_of_history(viewer: &Viewer, found: &EventHistory) -> Result<Response> {
     let mut items = Vec::with_capacity(found.events.len());
     for event in &found.events {
         let bytes = event.render(event.meta.audience(viewer))?;
@@ -253,8 +264,8 @@ fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
     }
     let last = found.events.last();
     let next_cursor = last.filter(|_| found.more).map(|event| encode_cursor(&event.version.to_string()));
-    let page = HistoryPage { page: Page { items, next_cursor }, first_version: found.first_version.0 };
-    let mut response = json(StatusCode::OK, &page)?;
+    let page = HistoryResponse { page: Page { items, next_cursor }, first_version: found.first_version.0 };
+    let mut response = json(Success::Done, &page)?;
     if let Some(event) = last {
         let position = HeaderValue::try_from(event.position().to_string()).map_err(Error::internal)?;
         response.headers_mut().insert(REJOIN_POSITION, position);
@@ -264,11 +275,11 @@ fn page_of_history(viewer: &Viewer, found: &History) -> Result<Response> {
 
 /// The version of a document at `position`. Error: `Gone` for one that is not in this log.
 async fn version_after(api: &Api, name: &DocumentName, position: Position, viewer: &Viewer) -> HandlerResult<Version> {
-    let newest = api.reads.readable_document(name, viewer).await?.ok_or_else(|| absent(name, None))?;
+    let newest = api.reads.readable_document(name, viewer).await?.ok_or_else(|| not_found_error(name, None))?;
     if newest.position() == position {
         return Ok(newest.version);
     }
-    if !api.reads.knows(position).await? {
+    if !api.reads.has_position(position).await? {
         // A document that came from another server has that server's positions in its chain.
         let found = api.reads.by_hash(name, position).await?;
         return found.map(|(_, version)| version).ok_or_else(diverged);

@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::StatusCode;
 use http::header::HeaderValue;
 use serde::Deserialize;
 
@@ -13,15 +12,16 @@ use crate::document::chain::Position;
 use crate::document::decide::Request;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::engine::request::{Durability, Outcome, Write, WriteKey, WriteReply, WriteTimes};
+use crate::engine::request::{Durability, Write, WriteKey, WriteOutcome, WriteReply, WriteTimes};
 use crate::http::api::Api;
 use crate::http::idempotency::StoredResponse;
 use crate::http::request::headers::SERVER_TIMING;
+use crate::http::response::success::Success;
 use crate::store::IdempotencyKey;
 
 /// What the answer to a write shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shows {
+pub(super) enum ResponseContent {
     Document,
     Event,
     /// One line per change.
@@ -32,9 +32,9 @@ pub(super) enum Shows {
 
 /// How the answer to a write is to look.
 #[derive(Clone)]
-pub(super) struct Style {
+pub(super) struct ResponseStyle {
     pub viewer: Viewer,
-    pub shows: Shows,
+    pub shows: ResponseContent,
     /// `Prefer: return=minimal`.
     pub minimal: bool,
 }
@@ -42,13 +42,13 @@ pub(super) struct Style {
 /// Makes the changes and answers.
 pub(super) async fn write(
     api: &Api,
-    style: Style,
+    style: ResponseStyle,
     key: Option<IdempotencyKey>,
     requests: Vec<Request>,
 ) -> Result<Response> {
     let key = key.map(|key| {
         let style = style.clone();
-        let render = move |outcomes: &[Outcome], durability: Durability| {
+        let render = move |outcomes: &[WriteOutcome], durability: Durability| {
             // An answer that cannot be rendered is not kept as one; reading it back says so.
             style.response(outcomes, durability).and_then(|stored| stored.to_bytes()).unwrap_or_default()
         };
@@ -78,20 +78,20 @@ fn timing(times: WriteTimes) -> Result<HeaderValue> {
     HeaderValue::from_str(&text).map_err(Error::internal)
 }
 
-impl Style {
-    fn response(&self, outcomes: &[Outcome], durability: Durability) -> Result<StoredResponse> {
+impl ResponseStyle {
+    fn response(&self, outcomes: &[WriteOutcome], durability: Durability) -> Result<StoredResponse> {
         let last = outcomes.last().ok_or_else(|| Error::internal("a write without a change"))?;
         // What is for memory only is done as soon as it is there; what is for the disk is accepted until it is there.
         let volatile = outcomes.iter().filter(|outcome| outcome.document.meta.volatile).count();
         let done = durability == Durability::Durable || volatile == outcomes.len();
         let durable = durability == Durability::Durable && volatile == 0;
-        let single = self.shows != Shows::Results;
-        let created = single && self.shows == Shows::Document && last.created;
-        let status = match (done, self.minimal, created) {
-            (false, ..) => StatusCode::ACCEPTED,
-            (true, true, _) => StatusCode::NO_CONTENT,
-            (true, false, true) => StatusCode::CREATED,
-            (true, false, false) => StatusCode::OK,
+        let single = self.shows != ResponseContent::Results;
+        let created = single && self.shows == ResponseContent::Document && last.created;
+        let success = match (done, self.minimal, created) {
+            (false, ..) => Success::Accepted,
+            (true, true, _) => Success::NoContent,
+            (true, false, true) => Success::Created,
+            (true, false, false) => Success::Done,
         };
         let body = match (self.minimal, done) {
             (true, true) => Bytes::new(),
@@ -104,16 +104,16 @@ impl Style {
             position: Some(last.document.position().to_string()),
             location: created.then(|| format!("/api/v1/{}/{}", name.collection, name.id)),
             minimal: self.minimal,
-            ..StoredResponse::from_json(status, body)?
+            ..StoredResponse::from_json(success, body)?
         })
     }
 
-    fn body(&self, outcomes: &[Outcome], last: &Outcome, durable: bool) -> Result<Bytes> {
+    fn body(&self, outcomes: &[WriteOutcome], last: &WriteOutcome, durable: bool) -> Result<Bytes> {
         let audience = last.document.meta.audience(&self.viewer);
         match self.shows {
-            Shows::Document => last.document.render(audience, durable),
-            Shows::Access => access_json(&last.document, durable),
-            Shows::Event => {
+            ResponseContent::Document => last.document.render(audience, durable),
+            ResponseContent::Access => access_json(&last.document, durable),
+            ResponseContent::Event => {
                 let mut out = BytesMut::new();
                 last.event.render_into(&mut out, audience)?;
                 // The event as everywhere else, with one member more.
@@ -125,7 +125,7 @@ impl Style {
                 });
                 Ok(out.freeze())
             }
-            Shows::Results => {
+            ResponseContent::Results => {
                 let results: Vec<_> = outcomes
                     .iter()
                     .map(|outcome| {
@@ -196,5 +196,5 @@ async fn limited_to_today(api: &Api, stored: StoredResponse, viewer: &Viewer) ->
     if !changed {
         return Ok(stored);
     }
-    Ok(StoredResponse { status: StatusCode::NO_CONTENT.as_u16(), minimal: true, body: String::new(), ..stored })
+    Ok(stored.without_body())
 }

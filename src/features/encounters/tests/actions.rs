@@ -92,11 +92,11 @@ fn combatants_are_added_with_what_their_creature_has() {
         ("addParty", json!({ "partyId": "nobody" }), "parties/nobody"),
         ("addParty", json!({ "partyId": "broken" }), "hitPoints"),
     ] {
-        let message = refused(&empty, "host", kind, &payload);
+        let message = rejection(&empty, "host", kind, &payload);
         assert!(message.contains(says), "{kind} {payload}: {message}");
     }
     let taken = json!({ "combatantId": "ana", "name": "Ana", "side": "party", "hitPoints": 1 });
-    assert!(refused(&planned(), "host", "addCombatant", &taken).contains("already"));
+    assert!(rejection(&planned(), "host", "addCombatant", &taken).contains("already"));
     let told = attempt(&empty, "host", "addCombatant", &json!({ "creatureId": "goblin" }), 1).unwrap().payload.unwrap();
     assert_eq!(told, json!({ "creatureId": "goblin", "combatantId": "goblin" }));
 }
@@ -166,7 +166,7 @@ fn ties_go_by_dexterity_and_then_stay_as_the_host_has_them() {
         &[("/order", json!(["b", "c", "a"])), ("/turn", json!("c"))],
     );
     for order in [json!(["a", "b"]), json!(["a", "b", "b"]), json!(["a", "b", "c", "d"])] {
-        assert!(refused(&begun, "host", "reorder", &json!({ "order": order })).contains("each combatant once"));
+        assert!(rejection(&begun, "host", "reorder", &json!({ "order": order })).contains("each combatant once"));
     }
 }
 
@@ -181,7 +181,7 @@ fn copies_are_numbered_and_whole() {
     assert_eq!(copied["order"], json!(["ana", "orc", "orc-2", "orc-3", "bo", "spy"]));
     let more = after(&copied, "duplicate", &json!({ "combatantId": "orc-2", "count": 1 }));
     assert_eq!(more["combatants"]["orc-4"]["name"], "Orc 4");
-    assert!(refused(&copied, "host", "duplicate", &json!({ "combatantId": "orc", "count": 0 })).contains("count"));
+    assert!(rejection(&copied, "host", "duplicate", &json!({ "combatantId": "orc", "count": 0 })).contains("count"));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn the_turn_of_whoever_is_removed_passes_on() {
     let alone =
         create(&json!({ "combatants": { "a": { "name": "a", "side": "foe", "hitPoints": 1, "initiative": 1 } } }));
     let alone = after(&alone, "start", &json!({}));
-    assert!(refused(&alone, "host", "removeCombatant", &json!({ "combatantId": "a" })).contains("complete it"));
+    assert!(rejection(&alone, "host", "removeCombatant", &json!({ "combatantId": "a" })).contains("complete it"));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn past_the_end_the_round_rises_and_back_undoes_exactly_that() {
     assert_eq!((&third["round"], &third["combatants"]["ana"]["conditions"]), (&json!(3), &json!([])));
     let back: Vec<_> = (0..8).map(|_| ("previousTurn", json!({}))).collect();
     assert_eq!(play(&third, &back), begun);
-    assert!(refused(&begun, "host", "previousTurn", &json!({})).contains("first turn"));
+    assert!(rejection(&begun, "host", "previousTurn", &json!({})).contains("first turn"));
     let renewed = after(&second, "addCondition", &json!({ "combatantId": "ana", "name": "prone", "rounds": 9 }));
     changes(
         &renewed,
@@ -245,7 +245,7 @@ fn those_who_are_down_keep_their_turn_unless_they_are_skipped() {
     let all = after(&down, "damage", &json!({ "combatantIds": ["bo", "spy"], "amount": 99 }));
     changes(&all, "nextTurn", json!({ "skipDown": true }), &[("/turn", json!("ana")), ("/round", json!(2))]);
     let everybody = after(&all, "damage", &json!({ "combatantId": "ana", "amount": 99 }));
-    assert!(refused(&everybody, "host", "nextTurn", &json!({ "skipDown": true })).contains("everybody is down"));
+    assert!(rejection(&everybody, "host", "nextTurn", &json!({ "skipDown": true })).contains("everybody is down"));
 }
 
 #[test]
@@ -254,10 +254,10 @@ fn a_turn_is_delayed_behind_one_still_to_come() {
     assert_eq!((&delayed["order"], &delayed["turn"]), (&json!(["orc", "bo", "ana", "spy"]), &json!("orc")));
     assert_eq!(after(&delayed, "previousTurn", &json!({})), started());
     for id in ["ana", "nobody"] {
-        refused(&started(), "host", "delayTurn", &json!({ "after": id }));
+        rejection(&started(), "host", "delayTurn", &json!({ "after": id }));
     }
     let next = after(&delayed, "nextTurn", &json!({}));
-    assert!(refused(&next, "host", "delayTurn", &json!({ "after": "orc" })).contains("still to come"));
+    assert!(rejection(&next, "host", "delayTurn", &json!({ "after": "orc" })).contains("still to come"));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn initiative_is_a_die_and_the_modifier_and_one_die_for_a_group() {
         faces.insert(of("a") - 2);
         let again = attempt(&rolled, "host", "rollInitiative", &json!({ "combatantIds": ["d"] }), seed).unwrap().state;
         assert!((1..=20).contains(&again["combatants"]["d"]["initiative"].as_i64().unwrap()));
-        assert!(refused(&rolled, "host", "rollInitiative", &json!({})).contains("everybody has"));
+        assert!(rejection(&rolled, "host", "rollInitiative", &json!({})).contains("everybody has"));
         let begun = after(&rolled, "start", &json!({}));
         let fourth = (0..3).fold(begun, |state, _| after(&state, "nextTurn", &json!({})));
         let anew = attempt(&fourth, "host", "nextTurn", &json!({}), seed.wrapping_add(1)).unwrap().state;
@@ -345,7 +345,7 @@ fn damage_takes_temporary_hit_points_first_and_stops_at_nothing() {
         json!({ "combatantIds": ["bo"], "half": ["ana"], "amount": 1 }),
         json!({ "combatantId": "nobody", "amount": 1 }),
     ] {
-        refused(&started(), "host", "damage", &payload);
+        rejection(&started(), "host", "damage", &payload);
     }
 }
 
@@ -380,7 +380,7 @@ fn conditions_are_renewed_and_counters_stay_in_their_bounds() {
         &[("/combatants/orc/conditions", json!([]))],
     );
     assert!(
-        refused(&twice, "host", "removeCondition", &json!({ "combatantId": "ana", "name": "poisoned" }))
+        rejection(&twice, "host", "removeCondition", &json!({ "combatantId": "ana", "name": "poisoned" }))
             .contains("no condition")
     );
     let slots =
@@ -400,7 +400,7 @@ fn conditions_are_renewed_and_counters_stay_in_their_bounds() {
         json!({ "combatantId": "ana", "name": "slots" }),
         json!({ "combatantId": "ana", "name": "x", "value": 1, "delta": 1 }),
     ] {
-        assert!(refused(&state, "host", "setCounter", &payload).contains("value or delta"));
+        assert!(rejection(&state, "host", "setCounter", &payload).contains("value or delta"));
     }
 }
 
@@ -408,34 +408,34 @@ fn conditions_are_renewed_and_counters_stay_in_their_bounds() {
 fn each_status_takes_its_actions() {
     let planning = planned();
     for kind in ["nextTurn", "endTurn", "previousTurn", "pause", "resume", "complete"] {
-        refused(&planning, "host", kind, &json!({}));
+        rejection(&planning, "host", kind, &json!({}));
     }
-    refused(&create(&json!({})), "host", "start", &json!({}));
-    refused(&started(), "host", "start", &json!({}));
+    rejection(&create(&json!({})), "host", "start", &json!({}));
+    rejection(&started(), "host", "start", &json!({}));
     let paused = after(&started(), "pause", &json!({ "text": "tea" }));
     assert_eq!(
         (&paused["status"], &paused["turn"], &paused["notes"][0]["text"]),
         (&json!("paused"), &json!("ana"), &json!("tea"))
     );
     for kind in ["nextTurn", "endTurn", "previousTurn", "pause", "start"] {
-        refused(&paused, "host", kind, &json!({}));
+        rejection(&paused, "host", kind, &json!({}));
     }
-    refused(&paused, "host", "delayTurn", &json!({ "after": "bo" }));
+    rejection(&paused, "host", "delayTurn", &json!({ "after": "bo" }));
     assert!(attempt(&paused, "ana", "damage", &json!({ "combatantId": "ana", "amount": 1 }), 1).is_ok());
     changes(&paused, "resume", json!({}), &[("/status", json!("active")), ("/turn", json!("ana"))]);
     let completed = after(&paused, "complete", &json!({}));
     assert_eq!((&completed["status"], &completed["turn"]), (&json!("completed"), &Value::Null));
     for kind in ["resume", "complete", "reset", "start", "heal"] {
-        assert!(refused(&completed, "host", kind, &json!({})).contains("only note"), "{kind}");
+        assert!(rejection(&completed, "host", kind, &json!({})).contains("only note"), "{kind}");
     }
     changes(&completed, "note", json!({ "text": "well fought" }), &[("/notes/1/by", json!("host"))]);
-    refused(&completed, "host", "note", &json!({}));
+    rejection(&completed, "host", "note", &json!({}));
     let reset = after(&started(), "reset", &json!({ "keepParty": true }));
     assert_eq!((&reset["order"], &reset["round"], &reset["turn"]), (&json!(["ana", "bo"]), &json!(0), &Value::Null));
     assert_eq!(reset["combatants"]["ana"]["conditions"], json!([]));
     assert_eq!(reset["hidden"]["combatants"], json!({}));
     changes(&started(), "reset", json!({ "keepParty": false }), &[("/order", json!([]))]);
-    assert!(refused(&started(), "host", "dance", &json!({})).contains("an encounter knows"));
+    assert!(rejection(&started(), "host", "dance", &json!({})).contains("an encounter knows"));
 }
 
 #[test]
@@ -461,13 +461,13 @@ fn a_player_acts_for_their_own_combatant_alone() {
         attempt(&started(), "ana", kind, &own(kind), 1).unwrap();
         assert!(attempt(&started(), "cat", kind, &own(kind), 1).is_err(), "{kind}");
         if !["note", "endTurn"].contains(&kind) {
-            let message = refused(&started(), "bo", kind, &own(kind));
+            let message = rejection(&started(), "bo", kind, &own(kind));
             assert!(message.contains("not your combatant"), "{kind}: {message}");
         }
     }
-    assert!(refused(&started(), "bo", "endTurn", &json!({})).contains("not your turn"));
+    assert!(rejection(&started(), "bo", "endTurn", &json!({})).contains("not your turn"));
     let both = json!({ "combatantIds": ["ana", "bo"], "amount": 1 });
-    assert!(refused(&started(), "ana", "damage", &both).contains("bo is not your combatant"));
+    assert!(rejection(&started(), "ana", "damage", &both).contains("bo is not your combatant"));
     for kind in [
         "start",
         "nextTurn",
@@ -481,7 +481,7 @@ fn a_player_acts_for_their_own_combatant_alone() {
         "reorder",
         "rollInitiative",
     ] {
-        assert!(refused(&started(), "ana", kind, &json!({})).contains("only the host"), "{kind}");
+        assert!(rejection(&started(), "ana", kind, &json!({})).contains("only the host"), "{kind}");
     }
 }
 
@@ -491,7 +491,7 @@ fn every_monster_of_the_reference_document_can_be_met() {
         serde_json::from_str(include_str!("../../../../tests/fixtures/srd/monsters.json")).unwrap();
     assert!(monsters.len() > 300);
     for monster in monsters {
-        let documents = Stored(BTreeMap::from([("creatures/it", monster.clone())]));
+        let documents = StoredEncounter(BTreeMap::from([("creatures/it", monster.clone())]));
         let payload = json!({ "creatureId": "it" });
         let action = Action { kind: "addCombatant", payload: &payload, at: Timestamp::from_millis(0), seed: [0; 32] };
         let applied = EncounterRules.decide(&create(&json!({})), &action, &actor("host"), &documents).unwrap();

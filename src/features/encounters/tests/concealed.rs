@@ -3,7 +3,7 @@ use crate::document::patch;
 use crate::document::visibility::{redact_operation, redact_value};
 
 /// All that a player gets of an action: the state, and the event's payload and patch. Bytes.
-fn seen(before: &Value, applied: &Applied) -> String {
+fn player_view(before: &Value, applied: &Applied) -> String {
     let player = UserId::new("ana").unwrap();
     let change = patch::diff(Some(before), Some(&applied.state), 1 << 20).unwrap();
     let operations = change.operations.into_iter().filter_map(|operation| redact_operation(operation, &player));
@@ -23,7 +23,7 @@ fn players_see_of_a_concealed_combatant_what_may_be_seen() {
     assert_eq!(revealed["combatants"]["spy"]["name"], "Mirabel");
     assert_eq!(revealed["combatants"]["spy"]["initiative"], 9);
     assert_eq!(revealed["hidden"]["combatants"], json!({}));
-    assert!(refused(&revealed, "host", "reveal", &json!({ "combatantId": "spy" })).contains("not concealed"));
+    assert!(rejection(&revealed, "host", "reveal", &json!({ "combatantId": "spy" })).contains("not concealed"));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn of_an_action_on_a_concealed_combatant_players_see_whom_it_is_about() {
     ];
     for (kind, payload) in actions {
         let applied = attempt(&state, "host", kind, &payload, 1).unwrap();
-        let bytes = seen(&state, &applied);
+        let bytes = player_view(&state, &applied);
         for secret in secrets {
             assert!(!bytes.contains(secret), "{kind} shows {secret}: {bytes}");
         }

@@ -93,6 +93,24 @@ fn damage_on_both_sides_adds_up_and_who_falls_is_down() {
 }
 
 #[test]
+fn numbers_hold_however_they_are_spelled() {
+    let base = started();
+    let spelled = |mut state: Value, path: &str| {
+        let number = state.pointer(path).and_then(Value::as_f64).unwrap();
+        *state.pointer_mut(path).unwrap() = json!(number);
+        state
+    };
+    let hurt = |amount: u32| after(&base, "damage", &json!({ "combatantId": "ana", "amount": amount }));
+    let turned = |state: &Value| (0..5).fold(state.clone(), |state, _| after(&state, "nextTurn", &json!({})));
+    let local = spelled(hurt(12), "/combatants/ana/hitPoints/current");
+    let server = turned(&spelled(hurt(12), "/combatants/ana/hitPoints/maximum"));
+    let round = server["round"].as_u64().unwrap();
+    assert!(round > 1, "{server}");
+    let both = merged(&base, &local, &spelled(server, "/round"), "host").unwrap();
+    assert_eq!((&both["combatants"]["ana"]["hitPoints"]["current"], &both["round"]), (&json!(0), &json!(round)));
+}
+
+#[test]
 fn the_server_says_whose_turn_it_is_and_the_order_has_everybody() {
     let base = started();
     let added =

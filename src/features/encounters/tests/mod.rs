@@ -15,18 +15,18 @@ use crate::base::ids::UserId;
 use crate::document::rules::{Action, Actor, Applied, Documents, Rejection, Rules as _};
 
 /// Documents by name.
-pub(super) struct Stored(pub(super) BTreeMap<&'static str, Value>);
+pub(super) struct StoredEncounter(pub(super) BTreeMap<&'static str, Value>);
 
-impl Documents for Stored {
+impl Documents for StoredEncounter {
     fn state(&self, collection: &str, id: &str) -> Option<Value> {
         self.0.get(format!("{collection}/{id}").as_str()).cloned()
     }
 }
 
-fn stored() -> Stored {
+fn stored() -> StoredEncounter {
     let members = json!([{ "name": "Ana", "playerId": "ana", "hitPoints": 22, "dexterity": 14 },
                          { "name": "Bo", "playerId": "bo", "hitPoints": { "current": 5, "maximum": 18 } }]);
-    Stored(BTreeMap::from([
+    StoredEncounter(BTreeMap::from([
         ("creatures/goblin", json!({ "name": "Goblin", "armorClass": 15, "hitPoints": 7, "dexterity": 14, "xp": 50 })),
         ("parties/heroes", json!({ "members": members })),
         ("parties/broken", json!({ "members": [{ "name": "Ana" }] })),
@@ -60,7 +60,7 @@ fn play(state: &Value, actions: &[(&str, Value)]) -> Value {
 }
 
 #[track_caller]
-fn refused(state: &Value, who: &str, kind: &str, payload: &Value) -> String {
+fn rejection(state: &Value, who: &str, kind: &str, payload: &Value) -> String {
     attempt(state, who, kind, payload, 1).unwrap_err().message
 }
 

@@ -2,8 +2,7 @@
 
 use axum::Extension;
 use axum::extract::{FromRequest, OriginalUri, Request, State};
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,8 +27,9 @@ use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::{BodyLimits, JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::relocation;
+use crate::http::response::success::{Success, no_content};
 
 pub(super) fn router(departures: Departures) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(migrate, cancel)).routes(routes!(import)).layer(Extension(departures))
@@ -39,18 +39,23 @@ const TOO_LARGE: &[&ProblemType] = &[&GAME_TOO_LARGE];
 
 problems! {
     /// Of moving.
-    MigrateProblems: &[
-        K::Unauthenticated, K::NotFound, K::Gone, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout, K::Rejected,
-        K::IdempotencyMismatch, K::Frozen, K::StorageUnavailable, K::Damaged,
-    ] => MEMORY, TOO_LARGE, &[&OTHER_SERVER_UNAVAILABLE, &MOVE_REFUSED, &MOVE_CANCELLED];
+    MigrateProblems:
+        &[
+            K::Unauthenticated, K::NotFound, K::Gone, K::Rejected, K::IdempotencyMismatch, K::Frozen,
+            K::StorageUnavailable, K::Damaged
+        ],
+        BODY, MEMORY, TOO_LARGE, &[&OTHER_SERVER_UNAVAILABLE, &MOVE_REFUSED, &MOVE_CANCELLED];
     /// Of cancelling a move.
-    CancelProblems: &[K::Unauthenticated, K::NotFound, K::Gone, K::StorageUnavailable, K::Damaged]
-        => &[&MOVE_CONFIRMED, &NO_MOVE, &OTHER_SERVER_UNAVAILABLE];
+    CancelProblems:
+        &[K::Unauthenticated, K::NotFound, K::Gone, K::StorageUnavailable, K::Damaged],
+        &[&MOVE_CONFIRMED, &NO_MOVE, &OTHER_SERVER_UNAVAILABLE];
     /// Of taking in.
-    ImportProblems: &[
-        K::Unauthenticated, K::NotFound, K::AlreadyExists, K::UnsupportedMediaType, K::TooLarge, K::RequestTimeout,
-        K::Rejected, K::Frozen, K::StorageUnavailable, K::Damaged,
-    ] => TOO_LARGE;
+    ImportProblems:
+        &[
+            K::Unauthenticated, K::NotFound, K::AlreadyExists, K::Rejected, K::Frozen, K::StorageUnavailable,
+            K::Damaged
+        ],
+        BODY, TOO_LARGE;
 }
 
 /// Where to.
@@ -117,7 +122,7 @@ async fn migrate(
     if let Some(before) = sent.stored_response(&api).await? {
         return Ok(before);
     }
-    relocation::check_game(&api.reads.hub, &name, &uri)?;
+    relocation::check_moved(&api.reads.hub, &name, &uri)?;
     let MigrateBody { to } = sent.object()?;
     let retry = sent.key().map(|key| MigrationKey { key: key.clone(), render });
     let departed = migrate_out::migrate(&api, &departures, &sent.caller, (name, &to), retry).await?;
@@ -157,7 +162,7 @@ async fn cancel(
     // In a task of its own: what was begun is ended, whether the caller waits for it or not.
     let cancelled = tokio::spawn(async move { migrate_cancel::cancel(&api, &departures, &caller, name, force).await });
     cancelled.await.map_err(Error::internal)??;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }
 
 /// The answer as it is given and kept.
@@ -166,7 +171,7 @@ fn render(departed: &MigratedGame) -> Result<StoredResponse> {
     let (position, confirmed) = (document.position(), *confirmed);
     let (version, hash) = (document.version, document.hash.to_string());
     let body = Migrated { success: true, to: to.clone(), version, hash, position, confirmed };
-    StoredResponse::json(if confirmed { StatusCode::OK } else { StatusCode::ACCEPTED }, &body)
+    StoredResponse::json(Success::accepted_unless(confirmed), &body)
 }
 
 /// What is known of the game's history so far.
@@ -214,10 +219,10 @@ async fn import(
     // In a task of its own: what was begun is ended, whether the other server waits for it or not.
     let taken = tokio::spawn(async move { migrate_in::take(&api, name, piece).await });
     match taken.await.map_err(Error::internal)?? {
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
+        None => Ok(no_content()),
         Some(ImportedHead { version, hash, rows }) => {
             let (hash, rows) = (hash.to_string(), rows.map(|rows| rows.to_string()));
-            Ok(json(StatusCode::OK, &Imported { version, hash, rows })?)
+            Ok(json(Success::Done, &Imported { version, hash, rows })?)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
-use http::StatusCode;
+use http::HeaderMap;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,10 +17,10 @@ use super::{GamePath, PersistProblems, PersistenceProblems, RemoveProblems, Rest
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, Version};
-use crate::document::decide::absent;
+use crate::document::decide::not_found_error;
 use crate::document::model::Document;
 use crate::document::visibility::Audience;
-use crate::engine::health::Storage;
+use crate::engine::health::StorageHealth;
 use crate::engine::refusal::{check_persistent, check_persistent_meta};
 use crate::features::games::problems::GAME_RUNNING;
 use crate::features::games::sql::completed_at;
@@ -29,6 +29,9 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
+use crate::http::request::preconditions::is_unchanged;
+use crate::http::response::openapi::IfNoneMatch;
+use crate::http::response::success::{Success, no_content, not_modified};
 use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -93,9 +96,9 @@ async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: Idempot
     check_persistent(&document)?;
     let persisted = api.engine.snapshot(game, body.force_overwrite).await?;
     let game = PersistedGame { success: true, persisted_at: persisted.at, version: persisted.version };
-    let once = sent.once(|game: &PersistedGame| StoredResponse::json(StatusCode::OK, game));
+    let once = sent.call(|game: &PersistedGame| StoredResponse::json(Success::Done, game));
     if !once.is_keyed() {
-        return Ok(json(StatusCode::OK, &game)?);
+        return Ok(json(Success::Done, &game)?);
     }
     // Kept before it is given. Whoever repeats the call after a crash between the two has it stored once more, which is
     // the same as once.
@@ -113,10 +116,12 @@ async fn persist(State(api): State<Api>, GamePath(game): GamePath, sent: Idempot
     get, path = "/api/game/{gameId}/restore", operation_id = "restoreGame", tag = "games",
     params(
         ("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
-        Caller
+        Caller,
+        IfNoneMatch
     ),
     responses(
         (status = 200, description = "The game as it is on disk, as the caller may see it.", body = Object),
+        (status = 304, description = "It is whole on disk, and as the caller has it."),
         RestoreProblems,
     ),
 )]
@@ -124,6 +129,7 @@ async fn restore(
     State(api): State<Api>,
     GamePath(game): GamePath,
     Caller { viewer, .. }: Caller,
+    headers: HeaderMap,
 ) -> HandlerResult<Response> {
     api.reads.check_reader(&game, &viewer).await?;
     let running = api.reads.hub.document(&game);
@@ -132,22 +138,31 @@ async fn restore(
     }
     let runs = running.is_some();
     let name = game.clone();
-    let found = api.reads.ask(move |reader| reader.verify(&name)).await;
-    let Some(VerifiedDocument { document, damaged }) = found.map_err(|error| advised(error, runs))? else {
-        return Err(absent(&game, None).into());
+    let found = api.reads.read(move |reader| reader.verify(&name)).await;
+    let Some(VerifiedDocument { document, damaged }) = found.map_err(|error| with_advice(error, runs))? else {
+        return Err(not_found_error(&game, None).into());
     };
     let document = Arc::new(document);
     if document.is_deleted() {
-        return Err(absent(&game, Some(&document)).into());
+        return Err(not_found_error(&game, Some(&document)).into());
     }
     if !runs {
         api.engine.prefetch(game);
     }
-    Ok(shown(&document, document.meta.audience(&viewer), &damaged)?)
+    let unchanged = is_unchanged(&headers, &document, &viewer)? && damaged.is_empty();
+    let mut response = if unchanged {
+        not_modified()
+    } else {
+        document_response(&document, document.meta.audience(&viewer), &damaged)?
+    };
+    let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
+    response.headers_mut().insert(ETAG, header(format!("\"{}\"", document.tag()))?);
+    response.headers_mut().insert(REJOIN_POSITION, header(document.position().to_string())?);
+    Ok(response)
 }
 
 /// A damaged game's refusal, with what its host can do about it.
-fn advised(error: Error, runs: bool) -> Error {
+fn with_advice(error: Error, runs: bool) -> Error {
     const REPAIR: &str = "have an administrator write its rows anew (POST /reconciliation/repair with source memory)";
     if error.kind() != Kind::Damaged {
         return error;
@@ -177,8 +192,7 @@ fn advised(error: Error, runs: bool) -> Error {
 }
 
 /// The document; with `damagedVersions` when there are some in its history.
-fn shown(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
-    let header = |text: String| HeaderValue::try_from(text).map_err(Error::internal);
+fn document_response(document: &Document, audience: Audience<'_>, damaged: &[(Version, Version)]) -> Result<Response> {
     let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut body = BytesMut::new();
     document.render_into(&mut body, audience, true)?;
@@ -188,10 +202,7 @@ fn shown(document: &Document, audience: Audience<'_>, damaged: &[(Version, Versi
         body.truncate(body.len().saturating_sub(1));
         body.extend_from_slice(format!(r#","damagedVersions":{}}}"#, Value::from(stretches)).as_bytes());
     }
-    let mut response = (json, body.freeze()).into_response();
-    response.headers_mut().insert(ETAG, header(format!("\"{}\"", document.tag()))?);
-    response.headers_mut().insert(REJOIN_POSITION, header(document.position().to_string())?);
-    Ok(response)
+    Ok((json, body.freeze()).into_response())
 }
 
 /// Remove a completed game
@@ -211,21 +222,21 @@ async fn remove(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     // Also one that cannot be read any more.
-    let tip = api.reads.tip(&game).await?.ok_or_else(|| absent(&game, None))?;
+    let tip = api.reads.document_head(&game).await?.ok_or_else(|| not_found_error(&game, None))?;
     tip.meta.check_reader(&viewer)?;
     if !tip.meta.is_host(&viewer) {
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
     }
     check_persistent_meta(&tip.meta)?;
     let key = tip.meta.key;
-    let completed = api.reads.ask(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
+    let completed = api.reads.read(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
     // One that is deleted does not run: only its history is left.
     if !completed && !tip.deleted {
         let message = "the game is still running; complete it first";
         return Err(GAME_RUNNING.error(message).into());
     }
     api.engine.purge(game, viewer, None).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }
 
 /// What is stored of a game, and how storing goes.
@@ -296,7 +307,7 @@ async fn persistence(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     let document = api.reads.live_document(&game, &viewer).await?;
-    let kept = api.reads.ask(move |reader| reader.storage_statistics(&game)).await?;
+    let kept = api.reads.read(move |reader| reader.storage_statistics(&game)).await?;
     let whole = document.meta.is_host(&viewer).then(|| WholePersistence {
         snapshots: kept.map_or(0, |kept| kept.snapshots),
         snapshot_version: kept.map_or(Version::ZERO, |kept| kept.snapshot_version),
@@ -305,7 +316,7 @@ async fn persistence(
     let report = api.health.report();
     let milliseconds = |percent| report.commit_times.percentile(percent).map(|took| took.as_secs_f64() * 1000.0);
     Ok(json(
-        StatusCode::OK,
+        Success::Done,
         &Persistence {
             version: document.version,
             whole,
@@ -314,7 +325,7 @@ async fn persistence(
             last_persisted: kept.map(|kept| kept.last_at),
             persisted_version: kept.map_or(Version::ZERO, |kept| kept.last_version),
             server: Storing {
-                healthy: report.storage == Storage::Well,
+                healthy: report.storage == StorageHealth::Well,
                 commits: report.commits,
                 commit_p50_ms: milliseconds(50),
                 commit_p99_ms: milliseconds(99),

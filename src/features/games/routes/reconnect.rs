@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -26,6 +26,7 @@ use crate::http::request::body::JSON;
 use crate::http::request::caller::Caller;
 use crate::http::request::csrf::{RequestIntent, check_csrf};
 use crate::http::request::query::Query;
+use crate::http::response::success::Success;
 use crate::store::IdempotentAnswer;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -100,7 +101,7 @@ async fn connection_token(
     let (token, expires_at) =
         service::connection_token(&api, lifetime, &game, caller.viewer, player_id.clone()).await?;
     let answer = ConnectionToken { token: token.expose().to_owned(), expires_at, player_id };
-    let mut response = json(StatusCode::OK, &answer)?;
+    let mut response = json(Success::Done, &answer)?;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     Ok(response)
 }
@@ -108,7 +109,7 @@ async fn connection_token(
 /// Refuses a request that a page of another site may have caused. The owner of the server, on its own machine and
 /// without a session, needs nothing to show: their browser says where a request comes from. Error: `Forbidden`.
 fn check_meant(caller: &Caller, headers: &HeaderMap) -> Result<(), Error> {
-    let owner = caller.session.is_none() && caller.viewer == Viewer::Owner;
+    let owner = caller.credential.is_none() && caller.viewer == Viewer::Owner;
     if check_csrf(headers)? == RequestIntent::Proven || owner {
         return Ok(());
     }
@@ -194,7 +195,7 @@ async fn reconnect(
     let token = ReconnectToken::parse(&reconnect_token)?;
     let request = ReconnectRequest { game, player: player_id, viewer, token, last_event_id, key };
     let IdempotentAnswer { answer, replayed } = reconnect::reconnect(&api, lifetime, request).await?;
-    let mut response = StoredResponse::from_json(StatusCode::OK, answer)?.into_response(replayed)?;
+    let mut response = StoredResponse::from_json(Success::Done, answer)?.into_response(replayed)?;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     Ok(response)
 }

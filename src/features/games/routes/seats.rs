@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,6 +10,7 @@ use utoipa_axum::routes;
 use super::{CompleteProblems, GamePath, JoinProblems, LeaveProblems, PlayerPath, SeatsProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentId, DocumentName, UserId};
+use crate::document::visibility::Viewer;
 use crate::features::games::seats::Seat;
 use crate::features::games::service;
 use crate::http::api::Api;
@@ -18,6 +18,7 @@ use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
 use crate::http::request::caller::Caller;
 use crate::http::response::revoked::{RevokedLater, revoked};
+use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, join)).routes(routes!(leave)).routes(routes!(complete))
@@ -29,6 +30,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 struct JoinBody {
     /// The player.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    #[serde(deserialize_with = "Viewer::deserialize_id")]
     player_id: UserId,
     /// Which seat, counted from 0; left out: the lowest free one.
     seat: Option<u32>,
@@ -62,7 +64,7 @@ struct Seats {
     items: Vec<TakenSeat>,
 }
 
-fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
+fn taken_seat(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
     let standing = api.presence.player(game, &seat.player);
     TakenSeat {
         player_id: seat.player,
@@ -76,8 +78,9 @@ fn shown(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
 
 /// Take a seat in a game
 ///
-/// For oneself, or as the host for anybody. The first who asks gets the seat; who has one keeps it, so that a retry is
-/// safe. The game's state says how many there are: `maxSeats`, at its top level; left out: 10.
+/// For oneself, with the right to write to the game, or as the host for anybody. The first who asks gets the seat; who
+/// has one keeps it, so that a retry is safe. The game's state says how many there are: `maxSeats`, at its top level;
+/// left out: 10.
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/seats", operation_id = "takeSeat", tag = "games",
     params(("id" = String, Path, description = "The game."), Caller, IdempotentRequest), request_body = JoinBody,
@@ -94,14 +97,14 @@ async fn join(State(api): State<Api>, GamePath(game): GamePath, sent: Idempotent
         return Ok(before);
     }
     let (showing, name) = (api.clone(), game.clone());
-    let once = sent.once(move |(seat, new): &(Seat, bool)| {
-        let status = if *new { StatusCode::CREATED } else { StatusCode::OK };
-        let mut taken = shown(&showing, &name, seat.clone());
+    let once = sent.call(move |(seat, new): &(Seat, bool)| {
+        let success = Success::created_if(*new);
+        let mut taken = taken_seat(&showing, &name, seat.clone());
         if *new {
             // The others are told of it in a moment.
             taken.since = taken.since.or(Some(seat.joined_at));
         }
-        StoredResponse::json(status, &taken)
+        StoredResponse::json(success, &taken)
     });
     let answered = service::join(&api, &game, &sent.caller.viewer, (player_id, seat), once).await?;
     Ok(respond(answered)?)
@@ -119,8 +122,8 @@ async fn list(
     Caller { viewer, .. }: Caller,
 ) -> HandlerResult<Response> {
     let seats = service::list(&api, &game, &viewer).await?;
-    let items = seats.into_iter().map(|seat| shown(&api, &game, seat)).collect();
-    Ok(json(StatusCode::OK, &Seats { items })?)
+    let items = seats.into_iter().map(|seat| taken_seat(&api, &game, seat)).collect();
+    Ok(json(Success::Done, &Seats { items })?)
 }
 
 /// Leave a seat
@@ -183,9 +186,9 @@ async fn complete(
         return Ok(before);
     }
     let game_id = game.id.clone();
-    let once = sent.once(|completed_at: &Timestamp| {
+    let once = sent.call(|completed_at: &Timestamp| {
         StoredResponse::json(
-            StatusCode::OK,
+            Success::Done,
             &CompletedGame { game_id, status: "completed", completed_at: *completed_at },
         )
     });

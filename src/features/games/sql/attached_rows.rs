@@ -13,30 +13,37 @@ use crate::features::games::attached_rows::{
     AnswerRow, AttachedRow, Binary, GameRow, KeptAnswer, KeyRow, SeatRow, TokenRow,
 };
 use crate::features::games::limits::{EXPIRED_TOKENS_KEPT, MOVED_ANSWERS_BYTES_MAX};
-use crate::features::games::sql::user;
-use crate::store::rows::{optional_time, time};
+use crate::features::games::sql::tokens::MATCHES;
+use crate::store::rows::{invalid_column, optional, time, user};
 use crate::store::sql_error;
 
 /// All of it, in the order in which it can be written: what is of no use any more is left out, and of too many answers
 /// the oldest go without their bodies.
 pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<Vec<AttachedRow>> {
     let mut attached = Vec::new();
+    // Refuses what somebody else has changed: it would look as ours there.
+    crate::features::games::sql::completed_at(conn, document)?;
     let game = "SELECT completed_at FROM games WHERE document = ?1";
-    each(conn, game, [document], &mut attached, |row| {
-        Ok(AttachedRow::Game(GameRow { completed_at: optional_time(row, 0)? }))
+    read_rows(conn, game, [document], &mut attached, |row| {
+        Ok(AttachedRow::Game(GameRow { completed_at: optional(row, 0, time)? }))
     })?;
     for seat in crate::features::games::sql::seats(conn, document)? {
         let crate::features::games::sql::Seat { player, seat, identity, joined_at } = seat;
         attached.push(AttachedRow::Seat(SeatRow { player, seat, identity, joined_at }));
     }
     let kept = now.minus(EXPIRED_TOKENS_KEPT).to_string();
-    let tokens = "SELECT hash, player, identity, family, issued_at, expires_at, used_at, replaced_by, revoked_at
-                  FROM reconnect_tokens WHERE document = ?1 AND expires_at >= ?2 ORDER BY rowid";
-    each(conn, tokens, (document, &kept), &mut attached, token)?;
-    let answers = "SELECT a.scope, a.key, a.fingerprint, a.token, a.nonce, a.sealed FROM reconnect_tokens t
-                   JOIN reconnect_answers a ON a.token = t.hash
-                   WHERE t.document = ?1 AND t.expires_at >= ?2 ORDER BY t.rowid";
-    each(conn, answers, (document, &kept), &mut attached, |row| {
+    let tokens = format!(
+        "SELECT hash, player, identity, family, issued_at, expires_at, used_at, replaced_by, revoked_at
+         FROM reconnect_tokens WHERE document = ?1 AND expires_at >= ?2 AND {MATCHES} ORDER BY rowid"
+    );
+    read_rows(conn, &tokens, (document, &kept), &mut attached, token)?;
+    let answers = format!(
+        "SELECT a.scope, a.key, a.fingerprint, a.token, a.nonce, a.sealed
+         FROM (SELECT rowid AS place, hash FROM reconnect_tokens
+               WHERE document = ?1 AND expires_at >= ?2 AND {MATCHES}) t
+         JOIN reconnect_answers a ON a.token = t.hash ORDER BY t.place"
+    );
+    read_rows(conn, &answers, (document, &kept), &mut attached, |row| {
         Ok(AttachedRow::Answer(AnswerRow {
             scope: text(row, 0)?,
             key: row.get(1)?,
@@ -47,25 +54,27 @@ pub(crate) fn read(conn: &Connection, document: i64, now: Timestamp) -> Result<V
         }))
     })?;
     let keys = "SELECT scope, key, fingerprint, answer, at FROM idempotency_keys
-                WHERE document = ?1 AND at >= ?2 ORDER BY at DESC, rowid DESC";
+                WHERE document = ?1 AND at >= ?2
+                  AND mac_matches(mac, 'idempotency_keys', scope, key, fingerprint, answer, at, document)
+                ORDER BY at DESC, rowid DESC";
     let mut bytes = 0;
-    each(conn, keys, (document, now.minus(IDEMPOTENCY_KEPT).to_string()), &mut attached, |row| {
+    read_rows(conn, keys, (document, now.minus(IDEMPOTENCY_KEPT).to_string()), &mut attached, |row| {
         let answer: String = row.get(3)?;
         bytes += answer.len();
         let whole = bytes <= MOVED_ANSWERS_BYTES_MAX;
-        let answer = if whole { Ok(answer.into_bytes()) } else { minimal(&answer) };
-        let answer = answer.map_err(|error| damaged(3, error))?;
+        let answer = if whole { Ok(answer.into_bytes()) } else { compact_json(&answer) };
+        let answer = answer.map_err(|error| invalid_column(3, error))?;
         let (scope, fingerprint) = (text(row, 0)?, text(row, 2)?);
         Ok(AttachedRow::Key(KeyRow { scope, key: row.get(1)?, fingerprint, answer: Binary(answer), at: time(row, 4)? }))
     })?;
     Ok(attached)
 }
 
-fn minimal(answer: &str) -> Result<Vec<u8>> {
+fn compact_json(answer: &str) -> Result<Vec<u8>> {
     serde_json::to_vec(&KeptAnswer::parse(answer.as_bytes())?.minimal()).map_err(Error::internal)
 }
 
-fn each(
+fn read_rows(
     conn: &Connection,
     sql: &str,
     parameters: impl Params,
@@ -80,7 +89,6 @@ fn each(
 }
 
 fn token(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttachedRow> {
-    let replaced_by: Option<String> = row.get(7)?;
     Ok(AttachedRow::Token(TokenRow {
         hash: text(row, 0)?,
         player: user(row, 1)?,
@@ -88,19 +96,15 @@ fn token(row: &rusqlite::Row<'_>) -> rusqlite::Result<AttachedRow> {
         family: text(row, 3)?,
         issued_at: time(row, 4)?,
         expires_at: time(row, 5)?,
-        used_at: optional_time(row, 6)?,
-        replaced_by: replaced_by.map(|_| text(row, 7)).transpose()?,
-        revoked_at: optional_time(row, 8)?,
+        used_at: optional(row, 6, time)?,
+        replaced_by: optional(row, 7, text)?,
+        revoked_at: optional(row, 8, time)?,
     }))
 }
 
 fn text<T: TryFrom<String, Error = &'static str>>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
-    T::try_from(text).map_err(|error| damaged(column, error))
-}
-
-fn damaged(column: usize, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    T::try_from(text).map_err(|error| invalid_column(column, error))
 }
 
 /// Writes all of it for a game that has come, in place of what was here of it before, and notes that it has come. What

@@ -1,7 +1,7 @@
 //! Which games are over, and the record of those that were removed.
 
 use crate::base::clock::Timestamp;
-use crate::base::error::Result;
+use crate::base::error::{Kind, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::base::limits::COMPACT_EVENT_BYTES_MAX;
 use crate::store::{Connection, sql_error};
@@ -32,12 +32,12 @@ impl CleanupCandidate {
 }
 
 /// Key, id, version, hash, time, whether there is history, whether the newest event is a closing one.
-type Found = (i64, String, i64, String, String, bool, bool);
+type CandidateRow = (i64, String, i64, String, String, bool, bool);
 
 /// At most `limit` games by id, those after `after`; deleted ones are left out, and those that went to another server.
-pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Vec<CleanupCandidate>> {
+pub(crate) fn candidates(conn: &Connection, after: &str, limit: u32) -> Result<Vec<CleanupCandidate>> {
     let small = i64::try_from(COMPACT_EVENT_BYTES_MAX).unwrap_or(i64::MAX);
-    let read = || -> rusqlite::Result<Vec<Found>> {
+    let read = || -> rusqlite::Result<Vec<CandidateRow>> {
         let sql = "SELECT d.key, d.id, e.version, e.hash, e.at, e.version > d.base_version + 1
                           OR octet_length(e.body) > ?3
                           OR EXISTS (SELECT 1 FROM snapshots WHERE document = d.key AND version = e.version),
@@ -57,9 +57,12 @@ pub(crate) fn standings(conn: &Connection, after: &str, limit: u32) -> Result<Ve
     for (key, id, version, hash, at, has_history, closing) in read().map_err(sql_error)? {
         let name = DocumentName::new("games", &id)?;
         let version = Version(u64::try_from(version).unwrap_or(0));
-        let completed_at = super::completed_at(conn, key)?;
-        // A time that cannot be read is as late as can be: nothing is removed for it.
-        let last_event = Timestamp::parse(&at).unwrap_or(Timestamp::from_millis(i64::MAX));
+        // What cannot be told is as late as can be: nothing is removed for it.
+        let late = Timestamp::from_millis(i64::MAX);
+        let (completed_at, last_event) = match super::completed_at(conn, key) {
+            Err(error) if error.kind() == Kind::Damaged => (None, late),
+            known => (known?, Timestamp::parse(&at).unwrap_or(late)),
+        };
         standings.push(CleanupCandidate { name, version, hash, last_event, closing, completed_at, has_history });
     }
     Ok(standings)

@@ -6,14 +6,15 @@ use bytes::Bytes;
 use rusqlite::OptionalExtension;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::{Hash, Position};
 use crate::document::transfer::SentEvent;
 use crate::engine::request::Relocation;
+use crate::features::games::problems::{GAME_FROZEN, RELOCATION_PROBLEMS};
 use crate::features::games::protocol::too_large;
 use crate::live::relocations::MovedDocument;
-use crate::store::write::keys::{IdempotencyRow, remember};
+use crate::store::write::keys::{IdempotencyRow, replace_answer};
 use crate::store::{Connection, sql_error};
 
 /// A row of `moves`.
@@ -84,7 +85,11 @@ fn moves(conn: &Connection) -> Result<Vec<(DocumentName, Arc<MovedDocument>, boo
         let hash = hash.and_then(|hash| Hash::parse(&hash));
         let position = seq.zip(hash).map_or(Position::Start, |(seq, hash)| Position::after(seq, hash));
         let name = name(&game)?;
-        moves.push((name.clone(), Arc::new(MovedDocument { name, to, position }), confirmed));
+        moves.push((
+            name.clone(),
+            Arc::new(MovedDocument { name, to, position, problems: RELOCATION_PROBLEMS }),
+            confirmed,
+        ));
     }
     Ok(moves)
 }
@@ -95,7 +100,7 @@ pub(crate) fn record(conn: &Connection, row: &MoveRow, answer: Option<&Idempoten
     let sql = "INSERT INTO moves (game, target, move, version, at) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
     let version = i64::try_from(row.version.0).unwrap_or(i64::MAX);
     conn.execute(sql, (row.name.id.as_str(), &row.target, &row.id, version, now.to_string())).map_err(sql_error)?;
-    answer.map_or(Ok(()), |answer| remember(conn, answer))
+    answer.map_or(Ok(()), |answer| replace_answer(conn, answer))
 }
 
 /// Whether a game went, or is recorded to go.
@@ -114,7 +119,7 @@ pub(crate) fn note_confirmed(
 ) -> Result<()> {
     let sql = "UPDATE moves SET confirmed_at = ?3 WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
     conn.execute(sql, (row.name.id.as_str(), &row.id, now.to_string())).map_err(sql_error)?;
-    answer.map_or(Ok(()), |answer| remember(conn, answer))
+    answer.map_or(Ok(()), |answer| replace_answer(conn, answer))
 }
 
 /// Forgets a move that was recorded and not confirmed: the game stays.
@@ -173,7 +178,7 @@ pub(crate) fn begin(
                  AND json_extract(head, '$.createdAt') IS NOT json_extract(?2, '$.createdAt')";
     let others: i64 = conn.query_row(sql, (game_id, head), |row| row.get(0)).map_err(sql_error)?;
     if others > 0 {
-        return Err(Error::new(Kind::Frozen, format!("another {game} is on its way here")));
+        return Err(GAME_FROZEN.error(format!("another {game} is on its way here")));
     }
     let sql = "DELETE FROM arrivals WHERE game = ?1 AND confirmed_at IS NULL";
     conn.execute(sql, [game_id]).map_err(sql_error)?;
@@ -196,7 +201,7 @@ fn count(conn: &Connection, game: &DocumentName, id: &str, bytes: usize, bytes_m
 }
 
 /// Keeps events of a game that comes. Errors: `NotFound`; `game-too-large`.
-pub(crate) fn keep(
+pub(crate) fn store_events(
     conn: &Connection,
     game: &DocumentName,
     id: &str,
@@ -236,7 +241,7 @@ pub(crate) fn keep_rows(
 }
 
 /// The events of a game that comes, oldest first.
-pub(crate) fn kept(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<SentEvent>> {
+pub(crate) fn stored_events(conn: &Connection, game: &DocumentName, id: &str) -> Result<Vec<SentEvent>> {
     let sql = "SELECT version, hash, deletes, body FROM arrival_events WHERE game = ?1 AND move = ?2 ORDER BY version";
     let mut statement = conn.prepare(sql).map_err(sql_error)?;
     let read = |row: &rusqlite::Row<'_>| {
@@ -270,7 +275,7 @@ pub(crate) fn note_prepared(conn: &Connection, game: &DocumentName, id: &str) ->
 }
 
 /// Forgets a game that did not come. True: there was one.
-pub(crate) fn forget(conn: &Connection, game: &DocumentName, id: &str) -> Result<bool> {
+pub(crate) fn delete_arrival(conn: &Connection, game: &DocumentName, id: &str) -> Result<bool> {
     let sql = "DELETE FROM arrivals WHERE game = ?1 AND move = ?2 AND confirmed_at IS NULL";
     Ok(conn.execute(sql, (game.id.as_str(), id)).map_err(sql_error)? > 0)
 }

@@ -10,9 +10,11 @@ use crate::base::ids::{DocumentName, UserId};
 use crate::engine::handle::Engine;
 use crate::engine::hooks::{DocumentHook, RelocationStore, RemovedDocument};
 use crate::engine::request::Relocation;
+use crate::features::games::problems::RELOCATION_PROBLEMS;
 use crate::features::games::revocations::{HOOK, PendingRevoked, Revoked};
 use crate::live::presence::{Participants, Presence};
-use crate::store::{Connection, Memory, Reader, sql_error};
+use crate::live::relocations::RelocationProblems;
+use crate::store::{Connection, MemoryStore, Reader, sql_error};
 
 /// The collection that games are in.
 pub(crate) const COLLECTION: &str = "games";
@@ -22,7 +24,7 @@ pub(crate) const COLLECTION: &str = "games";
 /// it again.
 pub(crate) struct GamesHook {
     /// What there is beside games that live in memory only.
-    pub memory: Arc<Memory>,
+    pub memory: Arc<MemoryStore>,
     /// Who is connected, and seated.
     pub presence: Arc<Presence>,
 }
@@ -35,6 +37,7 @@ impl DocumentHook for GamesHook {
     fn removable_documents(&self, conn: &Connection, limit: usize) -> Result<Vec<DocumentName>> {
         let sql = "SELECT d.id FROM games g JOIN documents d ON d.key = g.document
                    WHERE g.status = 'completed' AND d.collection = ?1
+                     AND mac_matches(g.mac, 'games', g.document, g.status, g.completed_at)
                      AND NOT EXISTS (SELECT 1 FROM moves WHERE game = d.id)
                      ORDER BY g.completed_at, g.document LIMIT ?2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -83,6 +86,10 @@ impl RelocationStore for StoredMoves {
     fn stored_relocations(&self, conn: &Connection) -> Result<Vec<(DocumentName, Relocation)>> {
         super::migrate::relocations(conn)
     }
+
+    fn problems(&self) -> RelocationProblems {
+        RELOCATION_PROBLEMS
+    }
 }
 
 /// Removes what there is beside a game. One that is created again under the same id is another. Answers go with their
@@ -103,7 +110,7 @@ pub(crate) struct SeatedPlayers {
     /// What is on disk.
     pub reader: Reader,
     /// What belongs to games that live in memory only.
-    pub memory: Arc<Memory>,
+    pub memory: Arc<MemoryStore>,
     /// Knows what is revoked and still on disk.
     pub engine: Engine,
 }

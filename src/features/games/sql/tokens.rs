@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params};
 
-use super::user;
 use crate::base::clock::Timestamp;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
 use crate::base::secret::SecretHash;
 use crate::features::games::limits::{RECONNECT_TOKENS_MAX, TOKENS_FORGOTTEN_AT_ONCE};
 use crate::features::games::tokens::{SealedAnswer, StoredToken};
-use crate::store::rows::{optional_time, time};
-use crate::store::{IdempotencyKey, rows, sql_error};
+use crate::store::rows::{optional, time, user};
+use crate::store::{IdempotencyKey, RowName, changed_row, rows, sql_error};
 
 /// A token to be stored.
 #[derive(Clone, Debug)]
@@ -49,28 +48,43 @@ pub(crate) fn issue(conn: &Connection, token: &NewToken<'_>, now: Timestamp) -> 
     Ok(())
 }
 
-/// What is known of a token.
+/// Whether the MAC of a row matches.
+pub(super) const MATCHES: &str = "mac_matches(mac, 'reconnect_tokens', hash, document, player, identity, family,
+                                              issued_at, expires_at, used_at, replaced_by, revoked_at)";
+
+/// What is known of a token. Error: `changed-row`.
 pub(crate) fn find(conn: &Connection, hash: &SecretHash) -> Result<Option<StoredToken>> {
-    let sql = "SELECT document, player, identity, family, expires_at, used_at, revoked_at
-               FROM reconnect_tokens WHERE hash = ?1";
+    let sql = format!(
+        "SELECT document, player, identity, family, expires_at, used_at, revoked_at, {MATCHES}
+         FROM reconnect_tokens WHERE hash = ?1"
+    );
     let known = |row: &rusqlite::Row<'_>| {
-        Ok(StoredToken {
+        if !row.get(7)? {
+            return Ok(None);
+        }
+        Ok(Some(StoredToken {
             document: row.get(0)?,
             player: user(row, 1)?,
             identity: user(row, 2)?,
             family: row.get(3)?,
             expires_at: time(row, 4)?,
-            used_at: optional_time(row, 5)?,
-            revoked_at: optional_time(row, 6)?,
-        })
+            used_at: optional(row, 5, time)?,
+            revoked_at: optional(row, 6, time)?,
+        }))
     };
-    let one = || conn.prepare_cached(sql)?.query_row([hash.to_string()], known).optional();
-    one().map_err(sql_error)
+    let one = || conn.prepare_cached(&sql)?.query_row([hash.to_string()], known).optional();
+    let found = one().map_err(sql_error)?;
+    found.map(|known| known.ok_or_else(|| changed_token(conn, &hash.to_string()))).transpose()
+}
+
+/// The refusal to use the row of a token that somebody has changed.
+pub(super) fn changed_token(conn: &Connection, hash: &str) -> Error {
+    changed_row(&RowName::new(conn, "reconnect_tokens", None, &[hash]))
 }
 
 /// Uses a token up, in one statement that itself says whether it still could be. Returns its line. `None`: it could
 /// not.
-pub(crate) fn use_up(
+pub(crate) fn rotate(
     conn: &Connection,
     hash: &SecretHash,
     next: &SecretHash,

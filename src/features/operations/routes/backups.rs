@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, timeout};
@@ -20,7 +19,8 @@ use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
+use crate::http::response::success::Success;
 use crate::jobs::runner::RunnerHandle;
 use crate::store::file::backup::Backup;
 
@@ -36,10 +36,7 @@ problems! {
     /// Of listing backups.
     ListProblems: &[Kind::Unauthenticated, Kind::Forbidden, Kind::StorageUnavailable];
     /// Of making one.
-    BeginProblems: &[
-        Kind::Unauthenticated, Kind::Forbidden, Kind::UnsupportedMediaType, Kind::TooLarge, Kind::RequestTimeout,
-        Kind::StorageUnavailable, Kind::StorageFull
-    ];
+    BeginProblems: &[Kind::Unauthenticated, Kind::Forbidden, Kind::StorageUnavailable, Kind::StorageFull], BODY;
 }
 
 /// All backups.
@@ -88,7 +85,7 @@ async fn list(Extension(backups): Extension<Arc<Backups>>, caller: Caller) -> Ha
     caller.require_administrator()?;
     let found = spawn_blocking(move || backups.list()).await.map_err(Error::internal)??;
     let items = found.into_iter().map(BackupItem::from).collect();
-    Ok(json(StatusCode::OK, &BackupList { items })?)
+    Ok(json(Success::Done, &BackupList { items })?)
 }
 
 /// Make a backup now
@@ -115,7 +112,7 @@ async fn begin(
     }
     let asked = Arc::clone(&backups);
     spawn_blocking(move || asked.check_room()).await.map_err(Error::internal)??;
-    let mut begun = backups.begun();
+    let mut begun = backups.subscribe_begun();
     begun.mark_unchanged();
     match jobs.run_now(JOB, false).await {
         Ok(_) => drop(timeout(WAIT, begun.changed()).await),
@@ -133,5 +130,5 @@ async fn begin(
         None => spawn_blocking(move || backups.list()).await.map_err(Error::internal)??.into_iter().next(),
     };
     let failed = || Error::new(Kind::StorageUnavailable, "the backup has failed; GET /api/v1/admin/jobs says why");
-    Ok(json(StatusCode::ACCEPTED, &BackupItem::from(newest.ok_or_else(failed)?))?)
+    Ok(json(Success::Accepted, &BackupItem::from(newest.ok_or_else(failed)?))?)
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -22,7 +21,8 @@ use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Query;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
+use crate::http::response::success::Success;
 use crate::jobs::problems::CLOCK_DOUBTED;
 use crate::jobs::runner::RunnerHandle;
 use crate::jobs::{Job, RunRecord};
@@ -41,10 +41,9 @@ problems! {
     /// Of listing jobs.
     ListProblems: &[Kind::Unauthenticated, Kind::StorageUnavailable];
     /// Of running one.
-    RunProblems: &[
-        Kind::Unauthenticated, Kind::NotFound, Kind::AlreadyExists, Kind::UnsupportedMediaType, Kind::TooLarge,
-        Kind::RequestTimeout, Kind::StorageUnavailable
-    ] => &[&CLOCK_DOUBTED];
+    RunProblems:
+        &[Kind::Unauthenticated, Kind::NotFound, Kind::AlreadyExists, Kind::StorageUnavailable], BODY,
+        &[&CLOCK_DOUBTED];
 }
 
 /// All jobs.
@@ -143,7 +142,7 @@ async fn list(
     for job in jobs.jobs() {
         items.push(item(job, jobs.last_runs(job.name, RUNS_SHOWN).await?, now));
     }
-    Ok(json(StatusCode::OK, &Jobs { items })?)
+    Ok(json(Success::Done, &Jobs { items })?)
 }
 
 fn item(job: &Job, runs: Vec<RunRecord>, now: Timestamp) -> JobItem {
@@ -194,6 +193,6 @@ async fn run(
     }
     let started = jobs.run_now(&name, query.dry_run.unwrap_or(false)).await?;
     let ended = timeout(WAIT, started.ended).await.is_ok();
-    let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok(json(status, &RunItem::from(jobs.record(started.id).await?))?)
+    let success = Success::accepted_unless(ended);
+    Ok(json(success, &RunItem::from(jobs.record(started.id).await?))?)
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +16,8 @@ use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
-use crate::http::response::openapi::problems;
+use crate::http::response::openapi::{BODY, problems};
+use crate::http::response::success::Success;
 
 pub(crate) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(rescue))
@@ -67,15 +67,12 @@ async fn rescue(State(api): State<Api>, caller: Caller, sent: RawBody) -> Handle
     let RescueBody { to } = sent.parse()?;
     let outcome = api.engine.rescue(PathBuf::from(&to)).await?;
     let durable = outcome.waiting == 0;
-    let status = if durable { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let success = Success::accepted_unless(durable);
     let answer = Rescued { to, durable, durable_seq: outcome.durable.0, waiting: outcome.waiting };
-    Ok(json(status, &answer)?)
+    Ok(json(success, &answer)?)
 }
 
 problems! {
     /// Of a rescue.
-    RescueProblems: &[
-        Kind::Unauthenticated, Kind::UnsupportedMediaType, Kind::TooLarge, Kind::RequestTimeout,
-        Kind::StorageUnavailable, Kind::StorageFull
-    ] => &[&RESCUE_REFUSED];
+    RescueProblems: &[Kind::Unauthenticated, Kind::StorageUnavailable, Kind::StorageFull], BODY, &[&RESCUE_REFUSED];
 }

@@ -1,21 +1,16 @@
 //! Limits of single users.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Administrator, DropProblems, FindProblems, MakeProblems, PutProblems, SeeProblems, created, json};
+use super::{AdministeredLimits, DropProblems, FindProblems, MakeProblems, PutProblems, SeeProblems, created, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::UserId;
 use crate::features::rate_limits::rules::{FieldErrors, Limit, LimitFields, UserLimit};
-use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse};
@@ -23,6 +18,7 @@ use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
+use crate::http::response::success::{Success, no_content};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -112,16 +108,12 @@ fn user(text: &str) -> Result<UserId> {
     params(Caller, PageQuery),
     responses((status = 200, description = "A page of them.", body = Page<UserLimitItem>), SeeProblems),
 )]
-async fn list(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
-    page: PageRequest,
-) -> HandlerResult<Response> {
+async fn list(AdministeredLimits(limits): AdministeredLimits, page: PageRequest) -> HandlerResult<Response> {
     let after = |user: &UserId| page.after.as_deref().is_none_or(|after| user.as_str() > after);
     let mut users = limits.limiter.users();
     users.retain(|(user, _)| after(user));
     let page = Page::new(users, page.limit, |(user, _)| user.to_string(), |(user, limit)| shown(user, limit));
-    Ok(json(StatusCode::OK, &page)?)
+    Ok(json(Success::Done, &page)?)
 }
 
 /// Give a user a limit of their own
@@ -132,15 +124,11 @@ async fn list(
     params(Caller, IdempotentRequest), request_body = CreateUserLimitBody,
     responses((status = 201, description = "It is on disk and in force.", body = UserLimitItem), MakeProblems),
 )]
-async fn create(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
-    sent: IdempotentRequest,
-) -> HandlerResult<Response> {
+async fn create(AdministeredLimits(limits): AdministeredLimits, sent: IdempotentRequest) -> HandlerResult<Response> {
     let CreateUserLimitBody { user_id, bucket_capacity, refill_rate, window_seconds } = sent.object()?;
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
     let user = user_id.clone();
-    let once = sent.once(move |made: &UserLimit| StoredResponse::json(StatusCode::CREATED, &shown(user, *made)));
+    let once = sent.call(move |made: &UserLimit| StoredResponse::json(Success::Created, &shown(user, *made)));
     let answered = limits.create_user(user_id, limit, once).await?;
     Ok(created(answered, "/api/v1/admin/rate-limits/configs", "userId")?)
 }
@@ -154,14 +142,13 @@ async fn create(
     responses((status = 200, description = "The limit.", body = UserLimitItem), FindProblems),
 )]
 async fn read(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
+    AdministeredLimits(limits): AdministeredLimits,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     let user = user(&id)?;
     let absent = || Error::not_found(format!("{user} has no limit of their own"));
     let limit = limits.limiter.user(&user).ok_or_else(absent)?;
-    Ok(json(StatusCode::OK, &shown(user, limit))?)
+    Ok(json(Success::Done, &shown(user, limit))?)
 }
 
 /// Give a user a limit of their own, or another
@@ -177,8 +164,7 @@ async fn read(
     ),
 )]
 async fn put(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
+    AdministeredLimits(limits): AdministeredLimits,
     PathParameter(id): PathParameter,
     Json(body): Json<PutUserLimitBody>,
 ) -> HandlerResult<Response> {
@@ -189,8 +175,8 @@ async fn put(
     }
     let limit = checked(LimitFields { bucket_capacity, refill_rate, window_seconds })?;
     let (put, new) = limits.put_user(user.clone(), limit).await?;
-    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(json(status, &shown(user, put))?)
+    let success = Success::created_if(new);
+    Ok(json(success, &shown(user, put))?)
 }
 
 /// Take a user's own limit away
@@ -203,10 +189,9 @@ async fn put(
     responses((status = 204, description = "It is gone, also on disk."), DropProblems),
 )]
 async fn remove(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
+    AdministeredLimits(limits): AdministeredLimits,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_user(user(&id)?).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }

@@ -1,26 +1,22 @@
 //! What was counted.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Administrator, SeeProblems, json};
+use super::{AdministeredLimits, SeeProblems, json};
 use crate::base::clock::Timestamp;
-use crate::features::rate_limits::identity::Identity;
-use crate::features::rate_limits::ledger::Counted;
+use crate::features::rate_limits::identity::BucketOwner;
+use crate::features::rate_limits::ledger::IdentityTally;
 use crate::features::rate_limits::limiter::LimitTally;
-use crate::features::rate_limits::service::RateLimits;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::PageRequest;
+use crate::http::page::{PageLimit, PageRequest};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
+use crate::http::response::success::Success;
 
 /// Most of those who were refused most.
 const OFFENDERS: usize = 10;
@@ -34,8 +30,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[serde(deny_unknown_fields)]
 struct MetricsQuery {
     /// Most entries in `byUser`.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<PageLimit>,
 }
 
 /// What was counted since the server started. Requests of those who are exempt are not.
@@ -56,7 +52,7 @@ struct Metrics {
     by_user: Vec<UserMetrics>,
     /// Those with the most refused requests.
     top_offenders: Vec<UserMetrics>,
-    memory: Memory,
+    memory: LimiterMemory,
 }
 
 /// What was counted of a limit.
@@ -98,7 +94,7 @@ struct UserMetrics {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RateLimitMemory)]
-struct Memory {
+struct LimiterMemory {
     /// Of whom something is known.
     identities: usize,
     /// Buckets.
@@ -114,13 +110,13 @@ impl From<LimitTally> for RuleMetrics {
     }
 }
 
-impl From<Counted> for UserMetrics {
-    fn from(counted: Counted) -> Self {
-        let Counted { identity, tally, last_limited } = counted;
+impl From<IdentityTally> for UserMetrics {
+    fn from(counted: IdentityTally) -> Self {
+        let IdentityTally { identity, tally, last_limited } = counted;
         let (kind, id) = match identity {
-            Identity::Owner => ("owner", None),
-            Identity::User(id) => ("user", Some(id.to_string())),
-            Identity::Address(address) => ("address", Some(address.to_string())),
+            BucketOwner::Owner => ("owner", None),
+            BucketOwner::User(id) => ("user", Some(id.to_string())),
+            BucketOwner::Address(address) => ("address", Some(address.to_string())),
         };
         Self { kind, id, allowed: tally.allowed, limited: tally.limited, last_limited_at: last_limited }
     }
@@ -135,11 +131,10 @@ impl From<Counted> for UserMetrics {
     responses((status = 200, description = "What was counted.", body = Metrics), SeeProblems),
 )]
 async fn metrics(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
+    AdministeredLimits(limits): AdministeredLimits,
     Query(query): Query<MetricsQuery>,
 ) -> HandlerResult<Response> {
-    let most = PageRequest::new(query.limit, None)?.limit;
+    let most = PageRequest::new(query.limit, None).limit;
     let ledger = &limits.limiter.ledger;
     let (total, size) = (ledger.total(), ledger.size());
     let answer = Metrics {
@@ -149,7 +144,7 @@ async fn metrics(
         by_rule: limits.limiter.tallies().into_iter().map(RuleMetrics::from).collect(),
         by_user: ledger.top(most, |tally| tally.allowed + tally.limited).into_iter().map(UserMetrics::from).collect(),
         top_offenders: ledger.top(OFFENDERS, |tally| tally.limited).into_iter().map(UserMetrics::from).collect(),
-        memory: Memory { identities: size.identities, buckets: size.buckets, unsaved_buckets: size.unsaved },
+        memory: LimiterMemory { identities: size.identities, buckets: size.buckets, unsaved_buckets: size.unsaved },
     };
-    Ok(json(StatusCode::OK, &answer)?)
+    Ok(json(Success::Done, &answer)?)
 }

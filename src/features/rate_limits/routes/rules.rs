@@ -3,21 +3,18 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Administrator, ChangeProblems, DropProblems, FindProblems, MakeProblems, SeeProblems, created, json};
+use super::{AdministeredLimits, ChangeProblems, DropProblems, FindProblems, MakeProblems, SeeProblems, created, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::DocumentId;
 use crate::features::rate_limits::rules::matching::{Pattern, Rule, Verb};
 use crate::features::rate_limits::rules::{FieldErrors, LimitFields, check_name, check_priority};
-use crate::features::rate_limits::service::RateLimits;
 use crate::features::rate_limits::sql::RuleFields;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -25,6 +22,7 @@ use crate::http::idempotency::{IdempotentRequest, StoredResponse};
 use crate::http::request::body::Json;
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
+use crate::http::response::success::{Success, no_content};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(read, put, remove))
@@ -125,10 +123,10 @@ impl RuleBody {
         let Self { id: _, name, endpoint_pattern, http_method, priority, .. } = self;
         let Self { bucket_capacity, refill_rate, window_seconds, .. } = self;
         let mut misfits = FieldErrors::default();
-        misfits.take("name", check_name(&name));
-        let pattern = misfits.take("endpointPattern", Pattern::parse(&endpoint_pattern));
-        let method = misfits.take("httpMethod", http_method.as_deref().map(Verb::parse).transpose());
-        let priority = misfits.take("priority", check_priority(priority.unwrap_or(0)));
+        misfits.collect("name", check_name(&name));
+        let pattern = misfits.collect("endpointPattern", Pattern::parse(&endpoint_pattern));
+        let method = misfits.collect("httpMethod", http_method.as_deref().map(Verb::parse).transpose());
+        let priority = misfits.collect("priority", check_priority(priority.unwrap_or(0)));
         let limit = LimitFields { bucket_capacity, refill_rate, window_seconds }.check(&mut misfits);
         misfits.check()?;
         match (pattern, method, priority, limit) {
@@ -148,10 +146,10 @@ impl RuleBody {
     params(Caller),
     responses((status = 200, description = "All of them.", body = RuleList), SeeProblems),
 )]
-async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -> HandlerResult<Response> {
+async fn list(AdministeredLimits(limits): AdministeredLimits) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let items = rules.iter().zip(1..).map(|(rule, rank)| shown(rule, rank)).collect();
-    Ok(json(StatusCode::OK, &RuleList { items })?)
+    Ok(json(Success::Done, &RuleList { items })?)
 }
 
 /// Make a rule
@@ -162,17 +160,13 @@ async fn list(_: Administrator, Extension(limits): Extension<Arc<RateLimits>>) -
     params(Caller, IdempotentRequest), request_body = RuleBody,
     responses((status = 201, description = "It is on disk and in force.", body = RuleItem), MakeProblems),
 )]
-async fn create(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
-    sent: IdempotentRequest,
-) -> HandlerResult<Response> {
+async fn create(AdministeredLimits(limits): AdministeredLimits, sent: IdempotentRequest) -> HandlerResult<Response> {
     let body: RuleBody = sent.object()?;
     let id = body.id.clone();
     let fields = body.check()?;
     let known = Arc::clone(&limits);
-    let once = sent.once(move |rule: &Rule| {
-        StoredResponse::json(StatusCode::CREATED, &shown(rule, rank(&known.limiter.rules(), rule)))
+    let once = sent.call(move |rule: &Rule| {
+        StoredResponse::json(Success::Created, &shown(rule, rank(&known.limiter.rules(), rule)))
     });
     let answered = limits.create_rule(id, fields, once).await?;
     Ok(created(answered, "/api/v1/admin/rate-limits/rules", "id")?)
@@ -187,14 +181,13 @@ async fn create(
     responses((status = 200, description = "The rule.", body = RuleItem), FindProblems),
 )]
 async fn read(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
+    AdministeredLimits(limits): AdministeredLimits,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     let rules = limits.limiter.rules();
     let found = rules.iter().find(|rule| *rule.id == *id);
     let rule = found.ok_or_else(|| Error::not_found("there is no rule of this id"))?;
-    Ok(json(StatusCode::OK, &shown(rule, rank(&rules, rule)))?)
+    Ok(json(Success::Done, &shown(rule, rank(&rules, rule)))?)
 }
 
 /// Change a rule
@@ -206,8 +199,7 @@ async fn read(
     responses((status = 200, description = "The rule, on disk and in force.", body = RuleItem), ChangeProblems),
 )]
 async fn put(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
+    AdministeredLimits(limits): AdministeredLimits,
     PathParameter(id): PathParameter,
     Json(body): Json<RuleBody>,
 ) -> HandlerResult<Response> {
@@ -215,7 +207,7 @@ async fn put(
         return Err(Error::invalid_field("id", "is another than in the path").into());
     }
     let rule = limits.replace_rule(id, body.check()?).await?;
-    Ok(json(StatusCode::OK, &shown(&rule, rank(&limits.limiter.rules(), &rule)))?)
+    Ok(json(Success::Done, &shown(&rule, rank(&limits.limiter.rules(), &rule)))?)
 }
 
 /// Take a rule away
@@ -227,10 +219,9 @@ async fn put(
     responses((status = 204, description = "It is gone, also on disk."), DropProblems),
 )]
 async fn remove(
-    _: Administrator,
-    Extension(limits): Extension<Arc<RateLimits>>,
+    AdministeredLimits(limits): AdministeredLimits,
     PathParameter(id): PathParameter,
 ) -> HandlerResult<Response> {
     limits.delete_rule(id).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }

@@ -39,7 +39,7 @@ impl Bucket {
 
     /// The bucket as it is at `now` under `limit`. A moment a little before its last one changes nothing; one long
     /// before means that the clock was set back, and the bucket goes on from there.
-    fn settled(self, limit: &Limit, now: Timestamp) -> Self {
+    fn refilled(self, limit: &Limit, now: Timestamp) -> Self {
         let mut spent = self.spent;
         if self.window_seconds != limit.window_seconds {
             // Rounded up: a change of the window gives nobody anything.
@@ -60,7 +60,7 @@ impl Bucket {
 
     /// Takes so many tokens, if there are as many.
     pub(crate) fn take_several(&mut self, limit: &Limit, tokens: u32, now: Timestamp) -> Taken {
-        *self = self.settled(limit, now);
+        *self = self.refilled(limit, now);
         let (token, whole) = (limit.token(), limit.whole());
         let wanted = token.saturating_mul(u64::from(tokens));
         let allowed = self.spent.saturating_add(wanted) <= whole;
@@ -75,7 +75,7 @@ impl Bucket {
 
     /// Gives back a token that was taken. One that is full stays so.
     pub(crate) fn give_back(&mut self, limit: &Limit, now: Timestamp) {
-        *self = self.settled(limit, now);
+        *self = self.refilled(limit, now);
         self.spent = self.spent.saturating_sub(limit.token());
     }
 

@@ -206,26 +206,26 @@ impl RuleSet {
         }
         let path = path.strip_prefix('/')?;
         let mut best = usize::MAX;
-        self.walk(0, (!path.is_empty()).then_some(path), verb, &mut best);
+        self.find_best(0, (!path.is_empty()).then_some(path), verb, &mut best);
         Some(best).filter(|best| *best != usize::MAX)
     }
 
     /// Looks at all patterns that go through `node` and match `rest`; `None` is the end of the path. As deep as the
     /// longest pattern.
-    fn walk(&self, node: usize, rest: Option<&str>, verb: Option<Verb>, best: &mut usize) {
+    fn find_best(&self, node: usize, rest: Option<&str>, verb: Option<Verb>, best: &mut usize) {
         let Some(node) = self.nodes.get(node) else { return };
-        self.consider(&node.rests, verb, best);
-        let Some(rest) = rest else { return self.consider(&node.ends, verb, best) };
+        self.update_best(&node.rests, verb, best);
+        let Some(rest) = rest else { return self.update_best(&node.ends, verb, best) };
         let (segment, rest) = rest.split_once('/').map_or((rest, None), |(segment, rest)| (segment, Some(rest)));
         if let Some(next) = node.literals.get(&*decoded(segment)) {
-            self.walk(*next, rest, verb, best);
+            self.find_best(*next, rest, verb, best);
         }
         if let Some(next) = node.any.filter(|_| !segment.is_empty()) {
-            self.walk(next, rest, verb, best);
+            self.find_best(next, rest, verb, best);
         }
     }
 
-    fn consider(&self, places: &[usize], verb: Option<Verb>, best: &mut usize) {
+    fn update_best(&self, places: &[usize], verb: Option<Verb>, best: &mut usize) {
         let fits = |place: &&usize| self.rules.get(**place).is_some_and(|r| r.method.is_none() || r.method == verb);
         if let Some(place) = places.iter().find(fits) {
             *best = (*best).min(*place);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -14,18 +13,19 @@ use utoipa_axum::routes;
 use super::schemas::{DiscrepancyDetails, DocumentDifference, ReconciliationUpdate, ReportResult, Verdicts};
 use super::{ReadProblems, RunProblems, detail_for, json};
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Result};
-use crate::features::reconciliation::audit::{Detail, Entry};
+use crate::base::error::Result;
+use crate::features::reconciliation::audit::{AuditEntry, DetailLevel};
 use crate::features::reconciliation::service::Reconciliation;
-use crate::features::reconciliation::sql::audit::Filter;
+use crate::features::reconciliation::sql::audit::AuditFilter;
 use crate::features::reconciliation::stream::Update;
-use crate::features::reconciliation::verdict::Status;
+use crate::features::reconciliation::verdict::VerdictStatus;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::{Page, PageRequest};
+use crate::http::page::{Cursor, Page, PageLimit, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::query::Query;
+use crate::http::response::success::Success;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -42,12 +42,12 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 #[derive(Serialize)]
 struct Items<'a> {
-    items: Vec<Cow<'a, Entry>>,
+    items: Vec<Cow<'a, AuditEntry>>,
 }
 
-fn items(updates: &[Arc<Update>], detail: Detail) -> Result<Response> {
+fn items(updates: &[Arc<Update>], detail: DetailLevel) -> Result<Response> {
     let entries = updates.iter().filter_map(|update| update.entry());
-    json(StatusCode::OK, &Items { items: entries.map(|entry| entry.limited_to(detail)).collect() })
+    json(Success::Done, &Items { items: entries.map(|entry| entry.limited_to(detail)).collect() })
 }
 
 /// The verdict in force of each service
@@ -70,16 +70,20 @@ struct AuditQuery {
     /// Only of this service.
     service: Option<String>,
     /// Only `verified`, `stale` or `discrepancy`.
-    status: Option<String>,
+    #[param(value_type = Option<String>)]
+    status: Option<VerdictStatus>,
     /// Only what was found at this time or later, RFC 3339.
-    since: Option<String>,
+    #[param(value_type = Option<String>)]
+    since: Option<Moment>,
     /// Only what was found at this time or earlier, RFC 3339.
-    until: Option<String>,
+    #[param(value_type = Option<String>)]
+    until: Option<Moment>,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
     /// Most rows in the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<PageLimit>,
 }
 
 /// Read the audit
@@ -96,25 +100,30 @@ async fn audit(
     caller: Caller,
     Query(query): Query<AuditQuery>,
 ) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let status = |text: &str| {
-        let rule = "must be verified, stale or discrepancy";
-        Status::parse(text).ok_or_else(|| Error::invalid_field("status", rule))
-    };
-    let filter = Filter {
+    let page = PageRequest::new(query.limit, query.cursor);
+    let filter = AuditFilter {
         service: query.service,
-        status: query.status.as_deref().map(status).transpose()?,
-        since: query.since.as_deref().map(|text| moment("since", text)).transpose()?,
-        until: query.until.as_deref().map(|text| moment("until", text)).transpose()?,
+        status: query.status,
+        since: query.since.map(|Moment(time)| time),
+        until: query.until.map(|Moment(time)| time),
         before: page.parse_after(str::parse)?,
     };
     let rows = reconciliation.audit(filter, page.limit).await?;
-    let item = |row: Entry| row.limited_to(detail_for(&caller)).into_owned();
-    Ok(json(StatusCode::OK, &Page::new(rows, page.limit, |row| row.seq.to_string(), item))?)
+    let item = |row: AuditEntry| row.limited_to(detail_for(&caller)).into_owned();
+    Ok(json(Success::Done, &Page::new(rows, page.limit, |row| row.seq.to_string(), item))?)
 }
 
-fn moment(field: &str, text: &str) -> Result<Timestamp> {
-    Timestamp::parse(text).ok_or_else(|| Error::invalid_field(field, "must be an RFC 3339 time"))
+/// A time as a parameter.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Moment(Timestamp);
+
+impl TryFrom<String> for Moment {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        Timestamp::parse(&text).map(Self).ok_or("must be an RFC 3339 time")
+    }
 }
 
 /// What to compare.
@@ -147,5 +156,5 @@ async fn run(
         sent.one_of(&[JSON])?;
         sent.parse()?
     };
-    Ok(items(&reconciliation.run(body.service).await?, Detail::Whole)?)
+    Ok(items(&reconciliation.run(body.service).await?, DetailLevel::Whole)?)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -16,20 +15,21 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
 use crate::engine::request::RepairSource;
-use crate::features::reconciliation::scrub::Shared;
+use crate::features::reconciliation::scrub::SharedComparer;
 use crate::features::reconciliation::service::Reconciliation;
-use crate::features::reconciliation::verdict::Status;
+use crate::features::reconciliation::verdict::VerdictStatus;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
+use crate::http::response::success::Success;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(RepairBody, RepairResult, Verdicts)))]
 struct Schemas;
 
 /// The call that mends.
-pub(crate) fn router(shared: Shared, reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> {
+pub(crate) fn router(shared: SharedComparer, reconciliation: Arc<Reconciliation>) -> OpenApiRouter<Api> {
     let routes = OpenApiRouter::with_openapi(Schemas::openapi()).routes(routes!(repair));
     routes.layer(Extension(shared)).layer(Extension(reconciliation))
 }
@@ -49,7 +49,7 @@ struct RepairBody {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+struct RepairResponse<'a> {
     document: String,
     source: &'static str,
     done: &'static str,
@@ -58,7 +58,7 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<Hash>,
     service: &'a str,
-    status: Status,
+    status: VerdictStatus,
 }
 
 /// Mend a document that was found different
@@ -73,7 +73,7 @@ struct Answer<'a> {
 )]
 async fn repair(
     Extension(reconciliation): Extension<Arc<Reconciliation>>,
-    Extension(shared): Extension<Shared>,
+    Extension(shared): Extension<SharedComparer>,
     caller: Caller,
     sent: RawBody,
 ) -> HandlerResult<Response> {
@@ -84,7 +84,7 @@ async fn repair(
     let name = name.map_err(|error| Error::invalid_field("document", error.message()))?;
     let side = side(&body.source)?;
     let repaired = shared.repair(&reconciliation, name, side).await?;
-    let answer = Answer {
+    let answer = RepairResponse {
         document: body.document,
         source: side.as_str(),
         done: repaired.what,
@@ -93,7 +93,7 @@ async fn repair(
         service: &repaired.verdict.service,
         status: repaired.verdict.status,
     };
-    Ok(json(StatusCode::OK, &answer)?)
+    Ok(json(Success::Done, &answer)?)
 }
 
 fn side(text: &str) -> Result<RepairSource> {

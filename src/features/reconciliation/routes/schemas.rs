@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use utoipa::ToSchema;
 
 /// What a comparison found. On the stream the data of `reconciliation.update`.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct ReconciliationUpdate {
     /// Names it for ever: the stream's `id`.
@@ -51,7 +52,7 @@ pub(super) struct ReconciliationUpdate {
 }
 
 /// What differs in numbers.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct DiscrepancyDetails {
     /// What should be.
@@ -63,7 +64,7 @@ pub(super) struct DiscrepancyDetails {
 }
 
 /// A document that differs.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct DocumentDifference {
     /// `collection/id`.
     pub document: String,
@@ -74,14 +75,14 @@ pub(super) struct DocumentDifference {
 }
 
 /// Verdicts.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Verdicts {
     /// One per service.
     pub items: Vec<ReconciliationUpdate>,
 }
 
 /// What was mended.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct RepairResult {
     /// `collection/id`.
@@ -105,10 +106,59 @@ pub(super) struct RepairResult {
 }
 
 /// What became of a report.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct ReportResult {
     /// Whether it was the newest of its service; an older one changes nothing.
     pub applied: bool,
     /// The verdict in force.
     pub verdict: ReconciliationUpdate,
+}
+
+/// An event of the stream. `event` and `id` are fields of the event stream, `data` is JSON.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "no value of it is ever made")]
+pub(super) enum ReconciliationStreamEvent {
+    Update(ReconciliationUpdateEvent),
+    Removed(ReconciliationRemovedEvent),
+    Other(ReconciliationOtherEvent),
+}
+
+/// A verdict: one in force, then each as it is found.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReconciliationUpdateEvent {
+    #[schema(pattern = r"^reconciliation\.update$")]
+    event: String,
+    /// The verdict's `eventId`.
+    id: String,
+    data: ReconciliationUpdate,
+}
+
+/// An outside service is no more.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReconciliationRemovedEvent {
+    #[schema(pattern = r"^reconciliation\.removed$")]
+    event: String,
+    data: ReconciliationRemovedService,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReconciliationRemovedService {
+    service: String,
+}
+
+/// `snapshot` (with `reason`: the verdicts in force follow), `heartbeat` (with `at`) and `bye` (with `reason`).
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReconciliationOtherEvent {
+    #[schema(pattern = "^(snapshot|heartbeat|bye)$")]
+    event: String,
+    data: ReconciliationOtherEventData,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReconciliationOtherEventData {
+    #[schema(required = false)]
+    reason: String,
+    #[schema(required = false, format = DateTime)]
+    at: String,
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -16,11 +15,11 @@ use super::schemas::{ReconciliationUpdate, ReportResult};
 use super::{FindProblems, ReadProblems, RegisterProblems, ReportProblems, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::features::reconciliation::audit::Entry;
-use crate::features::reconciliation::external::{self, REPORT_EVERY_SECONDS, Report, Service};
+use crate::features::reconciliation::audit::AuditEntry;
+use crate::features::reconciliation::external::{self, ExternalService, REPORT_EVERY_SECONDS, ServiceReport};
 use crate::features::reconciliation::limits::{OUTSIDE_DESCRIPTION_LENGTH_MAX, REPORT_JOB_IDS_MAX};
-use crate::features::reconciliation::service::{Received, Reconciliation, Registration, ReportOutcome};
-use crate::features::reconciliation::verdict::Counts;
+use crate::features::reconciliation::service::{ReceivedReport, Reconciliation, ReportOutcome, ServiceRegistration};
+use crate::features::reconciliation::verdict::VerdictCounts;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
@@ -28,6 +27,7 @@ use crate::http::page::{Page, PageQuery, PageRequest};
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
+use crate::http::response::success::{Success, no_content};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(ServiceBody, ReportBody, OutsideService)))]
@@ -77,11 +77,11 @@ struct OutsideService {
     deadline: Timestamp,
     /// The verdict in force; null: there is none yet.
     #[schema(value_type = Option<ReconciliationUpdate>)]
-    verdict: Option<Entry>,
+    verdict: Option<AuditEntry>,
 }
 
 impl OutsideService {
-    fn of(service: Service, reconciliation: &Reconciliation) -> Self {
+    fn of(service: ExternalService, reconciliation: &Reconciliation) -> Self {
         let update = reconciliation.feed().latest(&service.name);
         Self {
             deadline: service.deadline(),
@@ -111,7 +111,7 @@ async fn list(
 ) -> HandlerResult<Response> {
     let found = reconciliation.services(page.after.unwrap_or_default(), page.limit).await?;
     let item = |service| OutsideService::of(service, &reconciliation);
-    Ok(json(StatusCode::OK, &Page::new(found, page.limit, |service| service.name.clone(), item))?)
+    Ok(json(Success::Done, &Page::new(found, page.limit, |service| service.name.clone(), item))?)
 }
 
 /// Read an outside service
@@ -129,7 +129,7 @@ async fn read(
     _: Caller,
 ) -> HandlerResult<Response> {
     let service = reconciliation.service(&name).await?;
-    Ok(json(StatusCode::OK, &OutsideService::of(service, &reconciliation))?)
+    Ok(json(Success::Done, &OutsideService::of(service, &reconciliation))?)
 }
 
 /// Make an outside service known, or change it
@@ -165,9 +165,9 @@ async fn register(
         return Err(Error::invalid_field("description", rule).into());
     }
     let report_every = Duration::from_secs(report_every_seconds.into());
-    let (service, fresh) = reconciliation.register(Registration { name, report_every, description }).await?;
-    let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(json(status, &OutsideService::of(service, &reconciliation))?)
+    let (service, fresh) = reconciliation.register(ServiceRegistration { name, report_every, description }).await?;
+    let success = Success::created_if(fresh);
+    Ok(json(success, &OutsideService::of(service, &reconciliation))?)
 }
 
 /// Forget an outside service
@@ -186,7 +186,7 @@ async fn forget(
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
     reconciliation.forget(name).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(no_content())
 }
 
 /// What a service should have done, and what it did. Names on one side only count as a difference.
@@ -196,10 +196,10 @@ async fn forget(
 struct ReportBody {
     /// What should have been done, by name: at most 100 numbers, each at most 2^53 - 1 either side of zero.
     #[schema(value_type = std::collections::BTreeMap<String, f64>)]
-    expected: Counts,
+    expected: VerdictCounts,
     /// What was done.
     #[schema(value_type = std::collections::BTreeMap<String, f64>)]
-    actual: Counts,
+    actual: VerdictCounts,
     /// The jobs that should have been done, where they are known: at most 1000.
     #[serde(default)]
     #[schema(max_items = 1000)]
@@ -245,14 +245,14 @@ async fn report(
     if body.latency_ms.is_some_and(|latency| latency < 0.0) {
         return Err(Error::invalid_field("latencyMs", "must not be negative").into());
     }
-    let report = Report {
+    let report = ServiceReport {
         expected: body.expected,
         actual: body.actual,
         expected_job_ids: ids("expectedJobIds", body.expected_job_ids)?,
         actual_job_ids: ids("actualJobIds", body.actual_job_ids)?,
     };
-    let received = Received { service, report, latency_ms: body.latency_ms, at: body.at };
-    let once = sent.once(|made: &ReportOutcome| StoredResponse::json(StatusCode::OK, made));
+    let received = ReceivedReport { service, report, latency_ms: body.latency_ms, at: body.at };
+    let once = sent.call(|made: &ReportOutcome| StoredResponse::json(Success::Done, made));
     Ok(respond(reconciliation.report(received, once).await?)?)
 }
 

@@ -12,10 +12,11 @@ use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::schemas::ReconciliationStreamEvent;
 use super::{StreamProblems, detail_for};
 use crate::base::error::Result;
 use crate::base::limits::STREAM_WRITE_BYTES_MAX;
-use crate::features::reconciliation::audit::Detail;
+use crate::features::reconciliation::audit::DetailLevel;
 use crate::features::reconciliation::service::{Reconciliation, StreamStart};
 use crate::features::reconciliation::stream::BufferedUpdates;
 use crate::http::api::Api;
@@ -41,7 +42,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     get, path = "/reconciliation/stream", operation_id = "followReconciliation", tag = "reconciliation",
     params(Caller, ResumeHeader),
     responses(
-        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The stream.",
+            body = Vec<ReconciliationStreamEvent>, content_type = "text/event-stream"),
         StreamProblems
     ),
 )]
@@ -63,7 +65,7 @@ async fn follow(
 /// One dashboard: a cursor, and the frames to send next.
 struct ReconciliationSource {
     reconciliation: Arc<Reconciliation>,
-    detail: Detail,
+    detail: DetailLevel,
     /// Serialised, and shared with all other dashboards.
     frames: VecDeque<Bytes>,
     cursor: u64,
@@ -82,7 +84,7 @@ impl EventSource for ReconciliationSource {
                 }
                 BufferedUpdates::Behind => {
                     let opening = self.reconciliation.behind(self.cursor, self.detail).await;
-                    self.take_up(opening);
+                    self.start_from(opening);
                 }
                 // An error means that there will be no more: then there is only the end to wait for.
                 BufferedUpdates::Nothing => {
@@ -101,16 +103,16 @@ impl EventSource for ReconciliationSource {
 }
 
 impl ReconciliationSource {
-    async fn open(reconciliation: Arc<Reconciliation>, resume: Option<&str>, detail: Detail) -> Self {
+    async fn open(reconciliation: Arc<Reconciliation>, resume: Option<&str>, detail: DetailLevel) -> Self {
         // Before the first look, so that nothing falls between.
-        let grown = reconciliation.feed().grown();
+        let grown = reconciliation.feed().subscribe_growth();
         let opening = reconciliation.open(resume, detail).await;
         let mut source = Self { reconciliation, detail, frames: VecDeque::new(), cursor: 0, grown };
-        source.take_up(opening);
+        source.start_from(opening);
         source
     }
 
-    fn take_up(&mut self, opening: StreamStart) {
+    fn start_from(&mut self, opening: StreamStart) {
         if let Some(reason) = opening.reason {
             self.frames.push_back(format!("event: snapshot\ndata: {{\"reason\":\"{reason}\"}}\n\n").into());
         }
@@ -145,20 +147,20 @@ mod tests {
     use super::*;
     use crate::base::clock::Clock as _;
     use crate::document::visibility::Viewer;
-    use crate::features::reconciliation::audit::{Action, Entry};
+    use crate::features::reconciliation::audit::{AuditAction, AuditEntry};
     use crate::features::reconciliation::service_tests::{begin, games};
     use crate::features::reconciliation::stream::StreamUpdate;
     use crate::http::concurrency::ConcurrencyLimit;
     use crate::http::request::caller::Peer;
-    use crate::jobs::tests::running::Running;
+    use crate::jobs::tests::running::RunningRunner;
 
     async fn dashboard(
-        running: &Running,
+        running: &RunningRunner,
         reconciliation: &Arc<Reconciliation>,
     ) -> (EventStream<ReconciliationSource>, CancellationToken) {
         let stop = CancellationToken::new();
         let peer = Peer::at(([127, 0, 0, 1], 1).into(), stop.child_token());
-        let caller = Caller { viewer: Viewer::Owner, administrator: true, peer, session: None };
+        let caller = Caller { viewer: Viewer::Owner, administrator: true, peer, credential: None };
         let context = StreamContext {
             clock: Arc::clone(&running.clock) as _,
             heartbeat: Duration::from_secs(15),
@@ -166,13 +168,13 @@ mod tests {
             stop: stop.clone(),
             permit: ConcurrencyLimit::new(1).try_acquire("dashboard".into()).unwrap(),
         };
-        let source = ReconciliationSource::open(Arc::clone(reconciliation), None, Detail::Whole).await;
+        let source = ReconciliationSource::open(Arc::clone(reconciliation), None, DetailLevel::Whole).await;
         (EventStream::new(context, caller, source), stop)
     }
 
-    fn publish(running: &Running, reconciliation: &Reconciliation) -> Bytes {
+    fn publish(running: &RunningRunner, reconciliation: &Reconciliation) -> Bytes {
         let ticket = reconciliation.feed().ticket();
-        let entry = Entry::new(&ticket.id, Action::Compare, running.clock.now(), games(1));
+        let entry = AuditEntry::new(&ticket.id, AuditAction::Compare, running.clock.now(), games(1));
         ticket.publish(StreamUpdate::Verdict(Box::new(entry))).frame.clone()
     }
 
@@ -182,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn heartbeats_come_every_fifteen_seconds_however_much_there_is_to_tell() {
-        let running = Running::start(None);
+        let running = RunningRunner::start(None);
         let reconciliation = begin(&running, 1).await;
         // From here on time passes only when everybody waits for it.
         tokio::time::pause();
@@ -210,14 +212,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_dashboard_that_slept_goes_on_with_what_memory_has_and_the_audit_before() {
-        let running = Running::start(None);
+        let running = RunningRunner::start(None);
         let reconciliation = begin(&running, 1).await;
-        reconciliation.record(Action::Compare, vec![games(1)]).await;
+        reconciliation.record(AuditAction::Compare, vec![games(1)]).await;
         let (mut source, _stop) = dashboard(&running, &reconciliation).await;
         assert!(next(&mut source).await.contains("\"documents\":1"));
-        reconciliation.record(Action::Compare, vec![games(2)]).await;
+        reconciliation.record(AuditAction::Compare, vec![games(2)]).await;
         for _ in 0..5 {
-            reconciliation.record(Action::Compare, (0..300).map(|_| games(3)).collect()).await;
+            reconciliation.record(AuditAction::Compare, (0..300).map(|_| games(3)).collect()).await;
         }
         let (mut texts, mut last) = (String::new(), String::new());
         while !last.contains("\"count\":1500,") {

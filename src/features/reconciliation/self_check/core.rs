@@ -12,7 +12,7 @@ use crate::document::model::Document;
 use crate::features::reconciliation::external::{DOCUMENTS, LOG};
 use crate::features::reconciliation::limits::DIFFERENCES_MAX;
 use crate::features::reconciliation::self_check::examine::{Depth, Examination};
-use crate::features::reconciliation::self_check::findings::{Finding, Findings};
+use crate::features::reconciliation::self_check::findings::{DocumentFinding, Findings};
 use crate::features::reconciliation::self_check::ledger::{DigestIndex, DocumentDigest};
 use crate::features::reconciliation::verdict::Compared;
 use crate::live::change_tracker::{ChangedDocument, ConsistentCut};
@@ -108,7 +108,7 @@ impl Core {
         (others, failing): (Option<u64>, bool),
         wanted: Option<&[String]>,
     ) -> Result<Vec<EventHeader>> {
-        let mut cut = self.hub.cut(DIFFERENCES_MAX);
+        let mut cut = self.hub.consistent_cut(DIFFERENCES_MAX);
         self.failing = failing || cut.pending_count > 0;
         let recorded = cut.changed.take();
         let (head, durable) = (cut.head, cut.durable);
@@ -117,7 +117,7 @@ impl Core {
         if let Some(recorded) = recorded {
             self.changed.extend(recorded.documents);
             if recorded.lost {
-                self.start_anew(head);
+                self.rebuild_from_disk(head);
             }
             self.advance(reader, head)?;
             after = head.0;
@@ -127,7 +127,7 @@ impl Core {
         again.extend(&self.suspects);
         again.sort_unstable();
         again.dedup();
-        self.look_again(reader, &again)?;
+        self.recheck(reader, &again)?;
         self.suspects.clear();
         if !self.failing && others.is_some() && self.others != others {
             // The first time nobody is known to have written.
@@ -141,8 +141,8 @@ impl Core {
         }
         let due = wanted.is_some() || self.whole.is_some();
         match wanted {
-            Some(services) => self.look_at_named(reader, services)?,
-            None => self.look_at_whole(reader)?,
+            Some(services) => self.check_services(reader, services)?,
+            None => self.check_all(reader)?,
         }
         let rows = due && (wanted.is_some() || self.whole.is_none());
         self.compared = if rows { Compared::Rows } else { Compared::Changes };
@@ -150,7 +150,7 @@ impl Core {
     }
 
     /// More has changed than was recorded: what the disk has now is what memory remembers from here on.
-    fn start_anew(&mut self, head: (Seq, Hash)) {
+    fn rebuild_from_disk(&mut self, head: (Seq, Hash)) {
         (self.ledger, self.building) = (DigestIndex::default(), Some(0));
         (self.pass_began, self.all_since) = (None, None);
         self.changed.clear();
@@ -203,7 +203,7 @@ impl Core {
     }
 
     /// Looks at documents that may differ, or did.
-    pub(crate) fn look_again(&mut self, reader: &Reader, keys: &[i64]) -> Result<()> {
+    pub(crate) fn recheck(&mut self, reader: &Reader, keys: &[i64]) -> Result<()> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -254,10 +254,10 @@ impl Core {
     }
 
     /// Looks at all documents and what belongs to none, for as long as one comparison may take.
-    fn look_at_whole(&mut self, reader: &Reader) -> Result<()> {
+    fn check_all(&mut self, reader: &Reader) -> Result<()> {
         let started = Instant::now();
         if self.whole == Some(0) || !self.findings.log.is_empty() {
-            self.look_for_orphans(reader)?;
+            self.find_orphans(reader)?;
         }
         while let Some(after) = self.whole {
             self.whole = self.slice(reader, after, |_| true)?;
@@ -268,12 +268,12 @@ impl Core {
         Ok(())
     }
 
-    fn look_at_named(&mut self, reader: &Reader, services: &[String]) -> Result<()> {
+    fn check_services(&mut self, reader: &Reader, services: &[String]) -> Result<()> {
         let all = services.iter().any(|service| service == LOG);
         let wanted = |collection: &str| {
             all || services.iter().any(|service| service.strip_prefix(DOCUMENTS) == Some(collection))
         };
-        self.look_for_orphans(reader)?;
+        self.find_orphans(reader)?;
         let mut after = Some(0);
         while let Some(key) = after {
             after = self.slice(reader, key, wanted)?;
@@ -295,7 +295,7 @@ impl Core {
             for standing in &standings {
                 let collection = standing.name.split_once('/').map_or("", |(collection, _)| collection);
                 if wanted(collection) {
-                    found.push((standing.key, examination.standing(standing, Depth::Rows)?.0));
+                    found.push((standing.key, examination.check_stored(standing, Depth::Rows)?.0));
                 }
             }
             // What memory remembers and the disk has no row for.
@@ -317,14 +317,14 @@ impl Core {
         Ok(last)
     }
 
-    fn look_for_orphans(&mut self, reader: &Reader) -> Result<()> {
+    fn find_orphans(&mut self, reader: &Reader) -> Result<()> {
         self.findings.log = reader.read_transaction(orphans)?;
         Ok(())
     }
 
     /// Looks at events on disk that came after what was compared, now that everything is published that was stored
     /// when they were read: what memory has not made, somebody else has.
-    pub(crate) fn look_ahead(&mut self, reader: &Reader, places: &[EventHeader]) -> Result<()> {
+    pub(crate) fn check_newer_events(&mut self, reader: &Reader, places: &[EventHeader]) -> Result<()> {
         let strange: Vec<EventHeader> = {
             let ring = self.hub.gate();
             let (end, durable) = (ring.head().0, ring.durable());
@@ -345,7 +345,7 @@ impl Core {
                     (moment.stored_document(place.key)?, examination.document(place.key, Depth::Rows)?.0);
                 if let (Some(standing), true) = (&standing, found.is_empty()) {
                     let collection = standing.name.split_once('/').map_or("", |(collection, _)| collection);
-                    let mut finding = Finding::of(collection, &standing.name);
+                    let mut finding = DocumentFinding::of(collection, &standing.name);
                     let what =
                         format!("its event stands at place {} of the log, where memory did not put it", place.seq);
                     finding.add(place.version.0, what);
@@ -396,7 +396,7 @@ impl Core {
                 return Ok((Some((key, found)), bytes));
             }
             let Some(standing) = next.first() else { return Ok((None, 0)) };
-            let (found, bytes) = self.examination(moment).standing(standing, Depth::Replay)?;
+            let (found, bytes) = self.examination(moment).check_stored(standing, Depth::Replay)?;
             Ok((Some((standing.key, found)), bytes))
         })?;
         self.credit = self.credit.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -3,7 +3,7 @@
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq};
 use crate::document::model::{Document, Meta};
-use crate::features::reconciliation::self_check::findings::Finding;
+use crate::features::reconciliation::self_check::findings::DocumentFinding;
 use crate::features::reconciliation::self_check::ledger::{DigestIndex, DocumentDigest};
 use crate::live::hub::Hub;
 use crate::store::{OTHER_DOCUMENT, ReadTransaction, StoredDocument, StoredHead};
@@ -28,25 +28,25 @@ pub(crate) struct Examination<'a> {
 
 impl Examination<'_> {
     /// Looks at the document with this key. Returns what differs, and how many bytes were read.
-    pub(crate) fn document(&self, key: i64, depth: Depth) -> Result<(Vec<Finding>, u64)> {
+    pub(crate) fn document(&self, key: i64, depth: Depth) -> Result<(Vec<DocumentFinding>, u64)> {
         match self.moment.stored_document(key)? {
-            Some(standing) => self.standing(&standing, depth),
-            None => Ok((self.gone(key, None)?, 0)),
+            Some(standing) => self.check_stored(&standing, depth),
+            None => Ok((self.check_missing(key, None)?, 0)),
         }
     }
 
     /// The same, where its row was read already.
-    pub(crate) fn standing(&self, standing: &StoredDocument, depth: Depth) -> Result<(Vec<Finding>, u64)> {
+    pub(crate) fn check_stored(&self, standing: &StoredDocument, depth: Depth) -> Result<(Vec<DocumentFinding>, u64)> {
         let Some(name) = DocumentName::parse(&standing.name).ok() else {
-            return self.nameless(standing);
+            return self.check_unnamed(standing);
         };
-        let mut found = self.gone(standing.key, Some(standing))?;
-        let mut finding = Finding::of(name.collection.as_str(), &standing.name);
+        let mut found = self.check_missing(standing.key, Some(standing))?;
+        let mut finding = DocumentFinding::of(name.collection.as_str(), &standing.name);
         let hot = self.hub.peek(&name).filter(|hot| hot.meta.key == standing.key);
         let leaf = self.ledger.get(&name.collection, standing.key);
         match leaf {
             Some(leaf) => self.compare(&mut finding, standing, leaf)?,
-            None => self.unknown(&mut finding, standing),
+            None => self.add_unknown(&mut finding, standing),
         }
         // What is remembered is of the ledger's moment: a row that has changed since may rightly have other facts.
         let remembered = leaf.filter(|_| standing.head.is_none_or(|head| head.seq <= self.through));
@@ -61,11 +61,11 @@ impl Examination<'_> {
     }
 
     /// A row whose name is none.
-    fn nameless(&self, standing: &StoredDocument) -> Result<(Vec<Finding>, u64)> {
-        let mut found = self.gone(standing.key, Some(standing))?;
+    fn check_unnamed(&self, standing: &StoredDocument) -> Result<(Vec<DocumentFinding>, u64)> {
+        let mut found = self.check_missing(standing.key, Some(standing))?;
         if found.is_empty() {
             let collection = standing.name.split_once('/').map_or("", |(collection, _)| collection);
-            let mut finding = Finding::of(collection, &standing.name);
+            let mut finding = DocumentFinding::of(collection, &standing.name);
             finding
                 .add(standing.head.map_or(0, |head| head.version.0), "the disk has a document without a proper name");
             finding.documents = 1;
@@ -75,7 +75,7 @@ impl Examination<'_> {
     }
 
     /// What memory remembers under this key, and the disk has not, or has under another name.
-    fn gone(&self, key: i64, standing: Option<&StoredDocument>) -> Result<Vec<Finding>> {
+    fn check_missing(&self, key: i64, standing: Option<&StoredDocument>) -> Result<Vec<DocumentFinding>> {
         let mut found = Vec::new();
         for (collection, _) in self.ledger.between(key - 1, key) {
             let Some(leaf) = self.ledger.get(collection, key) else { continue };
@@ -90,13 +90,13 @@ impl Examination<'_> {
             };
             // With all its rows gone, and not in memory, nothing has its name any more.
             let name = name.unwrap_or_else(|| format!("{collection}/(key {key})"));
-            let mut finding = Finding::of(collection.as_str(), &name);
+            let mut finding = DocumentFinding::of(collection.as_str(), &name);
             let what = match standing {
                 None => "it is not on disk, and memory has it".to_owned(),
                 Some(standing) => format!("its row has another name: {}", standing.name),
             };
             finding.add(leaf.version().0, what);
-            finding.miss(leaf.version().0.saturating_sub(1), leaf.version().0);
+            finding.add_missing(leaf.version().0.saturating_sub(1), leaf.version().0);
             finding.documents = if leaf.is_deleted() { 0 } else { -1 };
             finding.changes = -i64::try_from(leaf.version().0).unwrap_or(i64::MAX);
             found.push(finding);
@@ -105,11 +105,11 @@ impl Examination<'_> {
     }
 
     /// Compares the newest version.
-    fn compare(&self, finding: &mut Finding, standing: &StoredDocument, leaf: DocumentDigest) -> Result<()> {
+    fn compare(&self, finding: &mut DocumentFinding, standing: &StoredDocument, leaf: DocumentDigest) -> Result<()> {
         let known = leaf.version();
         let Some(StoredHead { version, hash, seq, deletes }) = standing.head else {
             finding.add(known.0, "its newest event is not on disk, or is not readable");
-            finding.miss(known.0.saturating_sub(1), known.0);
+            finding.add_missing(known.0.saturating_sub(1), known.0);
             finding.changes = -1;
             return Ok(());
         };
@@ -133,7 +133,7 @@ impl Examination<'_> {
         finding.changes = i64::try_from(difference).unwrap_or(i64::MAX);
         if version < known {
             finding.add(version.0 + 1, format!("memory has version {known}, and the disk ends at {version}"));
-            finding.miss(version.0, known.0);
+            finding.add_missing(version.0, known.0);
         } else if version > known {
             finding.add(known.0 + 1, format!("the disk has version {version}, and memory made none after {known}"));
         } else if leaf.is_of(name, version, hash) {
@@ -156,7 +156,7 @@ impl Examination<'_> {
     }
 
     /// A document that memory knows nothing of, unless it is newer than what is compared.
-    fn unknown(&self, finding: &mut Finding, standing: &StoredDocument) {
+    fn add_unknown(&self, finding: &mut DocumentFinding, standing: &StoredDocument) {
         if standing.head.is_some_and(|head| head.seq > self.through) {
             return;
         }
@@ -168,7 +168,7 @@ impl Examination<'_> {
 
     fn check(
         &self,
-        finding: &mut Finding,
+        finding: &mut DocumentFinding,
         standing: &StoredDocument,
         name: &DocumentName,
         hot: Option<&Document>,
@@ -185,7 +185,7 @@ impl Examination<'_> {
                 continue;
             }
             if defect.missing {
-                finding.miss(defect.version.0.saturating_sub(1), defect.version.0);
+                finding.add_missing(defect.version.0.saturating_sub(1), defect.version.0);
             }
             finding.add(defect.version.0, defect.what);
         }
@@ -203,7 +203,7 @@ impl Examination<'_> {
 
 /// Compares host, access and time of creation with what memory has of the same version, and its place in the log.
 fn compare_facts(
-    finding: &mut Finding,
+    finding: &mut DocumentFinding,
     standing: &StoredDocument,
     remembered: Option<DocumentDigest>,
     hot: Option<&Document>,

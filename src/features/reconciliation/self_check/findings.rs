@@ -11,7 +11,7 @@ const DOCUMENTS_MAX: usize = 1000;
 
 /// A document that differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub(crate) struct DocumentFinding {
     /// The collection that it is in, or should be in.
     pub collection: String,
     /// Its name, `collection/id`.
@@ -28,7 +28,7 @@ pub(crate) struct Finding {
     pub of_snapshots: bool,
 }
 
-impl Finding {
+impl DocumentFinding {
     /// Nothing of a document yet.
     pub(crate) fn of(collection: &str, name: &str) -> Self {
         Self { collection: collection.to_owned(), name: name.to_owned(), ..Self::default() }
@@ -39,7 +39,7 @@ impl Finding {
     }
 
     /// Adds versions from after `after` up to `to` as missing, not without end.
-    pub(crate) fn miss(&mut self, after: u64, to: u64) {
+    pub(crate) fn add_missing(&mut self, after: u64, to: u64) {
         let room = DIFFERENCES_MAX.saturating_sub(self.missing.len());
         let ids = (after.saturating_add(1)..=to).take(room).map(|version| format!("{}@{version}", self.name));
         self.missing.extend(ids.collect::<Vec<_>>());
@@ -51,7 +51,7 @@ impl Finding {
     }
 
     /// As it is told.
-    pub(crate) fn told(&self) -> impl Iterator<Item = Difference> {
+    pub(crate) fn differences(&self) -> impl Iterator<Item = Difference> {
         self.differences.iter().map(|(version, what)| Difference {
             document: self.name.clone(),
             version: *version,
@@ -63,7 +63,7 @@ impl Finding {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// By key. More than one when a row has another document's name.
-    documents: BTreeMap<i64, Vec<Finding>>,
+    documents: BTreeMap<i64, Vec<DocumentFinding>>,
     /// What belongs to no document.
     pub log: Vec<(u64, String)>,
     /// There were more than are kept.
@@ -73,7 +73,7 @@ pub(crate) struct Findings {
 impl Findings {
     /// What was found of a document now, in the place of what was found before. True: it was alike before and is not
     /// now.
-    pub(crate) fn set(&mut self, key: i64, found: Vec<Finding>) -> bool {
+    pub(crate) fn set(&mut self, key: i64, found: Vec<DocumentFinding>) -> bool {
         if found.is_empty() {
             self.documents.remove(&key);
             return false;
@@ -91,7 +91,7 @@ impl Findings {
     }
 
     /// All documents that differ.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &DocumentFinding> {
         self.documents.values().flatten()
     }
 
@@ -102,7 +102,7 @@ impl Findings {
 
     /// The key of a document that differs.
     pub(crate) fn key_of(&self, name: &str) -> Option<i64> {
-        let named = |found: &Vec<Finding>| found.iter().any(|finding| finding.name == name);
+        let named = |found: &Vec<DocumentFinding>| found.iter().any(|finding| finding.name == name);
         self.documents.iter().find(|(_, found)| named(found)).map(|(key, _)| *key)
     }
 }

@@ -75,15 +75,15 @@ impl DocumentDigest {
 }
 
 fn digest(name: &str, version: Version, hash: Hash) -> [u8; DIGEST_BYTES] {
-    first_of(format!("{name} {version} {hash}\n"))
+    first_bytes(format!("{name} {version} {hash}\n"))
 }
 
 fn facts(meta: &Meta) -> [u8; FACTS_BYTES] {
     // Equal facts are written alike; nobody else reads this.
-    first_of(format!("{:?} {:?} {}", meta.host, meta.access, meta.created_at))
+    first_bytes(format!("{:?} {:?} {}", meta.host, meta.access, meta.created_at))
 }
 
-fn first_of<const BYTES: usize>(text: String) -> [u8; BYTES] {
+fn first_bytes<const BYTES: usize>(text: String) -> [u8; BYTES] {
     let full: [u8; 32] = Sha256::digest(text).into();
     full.first_chunk().copied().unwrap_or([0; BYTES])
 }
@@ -94,7 +94,7 @@ fn low_bits(version: Version) -> u32 {
 
 /// The documents of a collection whose keys differ in the last byte only.
 #[derive(Debug)]
-struct Page {
+struct DigestPage {
     number: i64,
     leaves: Vec<DocumentDigest>,
     /// `None`: not known since something changed.
@@ -104,7 +104,7 @@ struct Page {
 /// What is remembered of a collection.
 #[derive(Debug, Default)]
 pub(crate) struct CollectionDigests {
-    pages: Vec<Page>,
+    pages: Vec<DigestPage>,
     checksum: Option<[u8; 32]>,
     /// Documents that are there.
     pub documents: u64,
@@ -126,11 +126,11 @@ impl CollectionDigests {
         page.leaves.get(page.leaves.binary_search_by_key(&slot(key), |leaf| leaf.slot).ok()?)
     }
 
-    fn page(&mut self, number: i64) -> Option<&mut Page> {
+    fn page(&mut self, number: i64) -> Option<&mut DigestPage> {
         let index = match self.pages.binary_search_by_key(&number, |page| page.number) {
             Ok(index) => index,
             Err(index) => {
-                self.pages.insert(index, Page { number, leaves: Vec::new(), checksum: None });
+                self.pages.insert(index, DigestPage { number, leaves: Vec::new(), checksum: None });
                 index
             }
         };
@@ -237,7 +237,7 @@ impl DigestIndex {
         }
     }
 
-    pub(crate) fn shelves(&mut self) -> impl Iterator<Item = (&Collection, &mut CollectionDigests)> {
+    pub(crate) fn collections_mut(&mut self) -> impl Iterator<Item = (&Collection, &mut CollectionDigests)> {
         self.shelves.iter_mut()
     }
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn checksum(ledger: &mut DigestIndex) -> Option<String> {
-        ledger.shelves().next().map(|(_, shelf)| shelf.checksum())
+        ledger.collections_mut().next().map(|(_, shelf)| shelf.checksum())
     }
 
     #[test]

@@ -9,11 +9,11 @@ use serde::Serialize;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Draft, PendingRecords, Reconciliation, RowWriter, STORE_PATIENCE, no_service, publish};
+use super::{PendingRecords, Reconciliation, RowWriter, STORE_PATIENCE, UnrecordedVerdict, no_service, publish};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
-use crate::features::reconciliation::audit::{Action, Entry};
-use crate::features::reconciliation::external::{self, Report, Service};
+use crate::features::reconciliation::audit::{AuditAction, AuditEntry};
+use crate::features::reconciliation::external::{self, ExternalService, ServiceReport};
 use crate::features::reconciliation::limits::OUTSIDE_SERVICES_MAX;
 use crate::features::reconciliation::sql;
 use crate::features::reconciliation::stream::{StreamUpdate, Update};
@@ -32,7 +32,7 @@ enum UnchangedVerdict {
 pub(crate) struct ReportOutcome {
     /// Whether the report was the newest of its service, and made this verdict.
     applied: bool,
-    verdict: Option<Entry>,
+    verdict: Option<AuditEntry>,
     /// When the next report is due.
     #[serde(skip)]
     deadline: Timestamp,
@@ -40,9 +40,9 @@ pub(crate) struct ReportOutcome {
 
 /// A report as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedReport {
     pub service: String,
-    pub report: Report,
+    pub report: ServiceReport,
     /// How long the service took to find that out, milliseconds.
     pub latency_ms: Option<f64>,
     /// What it is about.
@@ -51,7 +51,7 @@ pub(crate) struct Received {
 
 /// How a service is to be known.
 #[derive(Clone, Debug)]
-pub(crate) struct Registration {
+pub(crate) struct ServiceRegistration {
     pub name: String,
     /// How long it may be silent.
     pub report_every: Duration,
@@ -61,7 +61,7 @@ pub(crate) struct Registration {
 
 impl Reconciliation {
     /// Records what is known of one outside service, or of all, now. Error: `NotFound`.
-    pub(super) async fn judge_outside(self: &Arc<Self>, service: Option<String>) -> Result<Vec<Arc<Update>>> {
+    pub(super) async fn check_services(self: &Arc<Self>, service: Option<String>) -> Result<Vec<Arc<Update>>> {
         let names = match service {
             Some(name) => vec![self.service(&name).await?.name],
             None => self.services(String::new(), OUTSIDE_SERVICES_MAX).await?.into_iter().map(|s| s.name).collect(),
@@ -73,17 +73,17 @@ impl Reconciliation {
     }
 
     /// Records which services are overdue at `now`, or not any more. Costs nothing before the first may be.
-    pub(crate) async fn look(self: &Arc<Self>, now: Timestamp) {
+    pub(crate) async fn check_overdue(self: &Arc<Self>, now: Timestamp) {
         if now.as_millis() < self.next_look.load(Ordering::Acquire) {
             return;
         }
         // First, so that a deadline that is set while this looks is not overwritten.
         self.next_look.store(i64::MAX, Ordering::Release);
-        let services = match self.parts.reads.ask(|reader| reader.rows(sql::external::all)).await {
+        let services = match self.parts.reads.read(|reader| reader.rows(sql::external::all)).await {
             Ok(services) => services,
             Err(error) => {
                 warn!(%error, "overdue reports cannot be looked for");
-                self.look_again(now);
+                self.schedule_check(now);
                 return;
             }
         };
@@ -91,20 +91,20 @@ impl Reconciliation {
         for service in services {
             let in_force = self.feed.latest(&service.name);
             let in_force = in_force.as_ref().and_then(|update| update.entry()).map(|entry| entry.verdict.status);
-            match service.judge(now) {
+            match service.verdict_at(now) {
                 Some(verdict) if Some(verdict.status) != in_force => changed.push(service.name),
-                _ if now < service.deadline() => self.look_again(service.deadline()),
+                _ if now < service.deadline() => self.schedule_check(service.deadline()),
                 _ => {}
             }
         }
         if !changed.is_empty() {
             self.record_known(changed, now, UnchangedVerdict::IfChanged).await;
             // They may have reported meanwhile.
-            self.look_again(now);
+            self.schedule_check(now);
         }
     }
 
-    fn look_again(&self, at: Timestamp) {
+    fn schedule_check(&self, at: Timestamp) {
         self.next_look.fetch_min(at.as_millis(), Ordering::AcqRel);
     }
 
@@ -122,12 +122,13 @@ impl Reconciliation {
         let looked = names.clone();
         let stored = self.store(move |writer, conn, slot, _| {
             for name in looked {
-                let Some(verdict) = sql::external::find(conn, &name)?.and_then(|service| service.judge(now)) else {
+                let Some(verdict) = sql::external::find(conn, &name)?.and_then(|service| service.verdict_at(now))
+                else {
                     continue;
                 };
                 let in_force = sql::audit::newest(conn, &name)?.map(|entry| entry.verdict.status);
                 if again == UnchangedVerdict::Always || in_force != Some(verdict.status) {
-                    writer.append(conn, slot, Action::Compare, now, &verdict)?;
+                    writer.append(conn, slot, AuditAction::Compare, now, &verdict)?;
                 }
             }
             Ok(())
@@ -137,10 +138,11 @@ impl Reconciliation {
             Err(begun) if !begun.is_empty() => self.tell_unrecorded(begun),
             Err(_) => {
                 // Nothing can be reported now either, so what is on disk is what there is.
-                let known = self.parts.reads.ask(|reader| reader.rows(sql::external::all)).await.unwrap_or_default();
+                let known = self.parts.reads.read(|reader| reader.rows(sql::external::all)).await.unwrap_or_default();
                 let asked = known.into_iter().filter(|service| names.contains(&service.name));
-                let verdicts = asked.filter_map(|service| service.judge(now));
-                let drafts = verdicts.map(|verdict| Draft { action: Action::Compare, verdict }).collect();
+                let verdicts = asked.filter_map(|service| service.verdict_at(now));
+                let drafts =
+                    verdicts.map(|verdict| UnrecordedVerdict { action: AuditAction::Compare, verdict }).collect();
                 self.tell_unrecorded(self.begin(drafts))
             }
         }
@@ -150,7 +152,7 @@ impl Reconciliation {
     /// `IdempotencyMismatch`; `StorageUnavailable`, after which it is to be sent again with the same key.
     pub(crate) async fn report(
         self: &Arc<Self>,
-        received: Received,
+        received: ReceivedReport,
         once: IdempotentCall<ReportOutcome>,
     ) -> Result<IdempotentAnswer> {
         received.report.check()?;
@@ -161,7 +163,7 @@ impl Reconciliation {
 
     async fn take_report(
         self: Arc<Self>,
-        received: Received,
+        received: ReceivedReport,
         once: IdempotentCall<ReportOutcome>,
     ) -> Result<IdempotentAnswer> {
         let slot = PendingRecords::new();
@@ -184,28 +186,28 @@ impl Reconciliation {
         publish(slot.take());
         publish(late.into_iter().map(|entry| (self.feed.ticket(), entry)).collect());
         if let Some(ReportOutcome { applied: true, deadline, .. }) = made {
-            self.look_again(deadline);
+            self.schedule_check(deadline);
         }
         Ok(answer)
     }
 
     /// Makes a service known, or changes how it is. Returns it, and whether it is new. Errors: `Invalid`; `TooLarge`
     /// when there are too many; `StorageUnavailable`.
-    pub(crate) async fn register(&self, registration: Registration) -> Result<(Service, bool)> {
+    pub(crate) async fn register(&self, registration: ServiceRegistration) -> Result<(ExternalService, bool)> {
         external::check_name(&registration.name)?;
         let put = move |conn: &Connection, now: Timestamp| {
-            let Registration { name, report_every, description } = registration;
+            let ServiceRegistration { name, report_every, description } = registration;
             let known = sql::external::find(conn, &name)?;
             if known.is_none() && sql::external::count(conn)? >= OUTSIDE_SERVICES_MAX {
                 let message = format!("there are {OUTSIDE_SERVICES_MAX} services, and no more may be; remove one");
                 return Err(Error::new(Kind::TooLarge, message));
             }
             let fresh = known.is_none();
-            let service = Service {
+            let service = ExternalService {
                 report_every,
                 description: description.clone(),
                 updated_at: now,
-                ..known.unwrap_or(Service {
+                ..known.unwrap_or(ExternalService {
                     name,
                     report_every,
                     description,
@@ -221,7 +223,7 @@ impl Reconciliation {
         };
         let (service, fresh) = self.parts.engine.rows(put).await?;
         // What was overdue may not be any more, and the other way round.
-        self.look_again(self.parts.clock.now());
+        self.schedule_check(self.parts.clock.now());
         Ok((service, fresh))
     }
 
@@ -243,15 +245,15 @@ impl Reconciliation {
     }
 
     /// The services after `after` by name, one more than `limit` if there are more.
-    pub(crate) async fn services(&self, after: String, limit: usize) -> Result<Vec<Service>> {
+    pub(crate) async fn services(&self, after: String, limit: usize) -> Result<Vec<ExternalService>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        self.parts.reads.ask(move |reader| reader.rows(|conn| sql::external::page(conn, &after, limit))).await
+        self.parts.reads.read(move |reader| reader.rows(|conn| sql::external::page(conn, &after, limit))).await
     }
 
     /// One service. Error: `NotFound`.
-    pub(crate) async fn service(&self, name: &str) -> Result<Service> {
+    pub(crate) async fn service(&self, name: &str) -> Result<ExternalService> {
         let asked = name.to_owned();
-        let found = self.parts.reads.ask(move |reader| reader.rows(|conn| sql::external::find(conn, &asked))).await?;
+        let found = self.parts.reads.read(move |reader| reader.rows(|conn| sql::external::find(conn, &asked))).await?;
         found.ok_or_else(|| no_service(name))
     }
 }
@@ -262,16 +264,16 @@ impl RowWriter {
         conn: &Connection,
         slot: &PendingRecords,
         now: Timestamp,
-        received: &Received,
+        received: &ReceivedReport,
     ) -> Result<ReportOutcome> {
         let mut service = sql::external::find(conn, &received.service)?.ok_or_else(|| no_service(&received.service))?;
-        let at = external::moment(received.at, now)?;
+        let at = external::report_time(received.at, now)?;
         let applied = service.reported_at.is_none_or(|newest| at >= newest);
         if applied {
             let began = Instant::now();
-            let mut verdict = received.report.judge(&service.name, 0.0);
+            let mut verdict = received.report.compare_counts(&service.name, 0.0);
             verdict.latency_ms = received.latency_ms.unwrap_or_else(|| began.elapsed().as_secs_f64() * 1000.0);
-            self.append(conn, slot, Action::Report, now, &verdict)?;
+            self.append(conn, slot, AuditAction::Report, now, &verdict)?;
             service.reported_at = Some(at);
             service.received_at = Some(now);
             service.verdict = Some(verdict);

@@ -3,10 +3,10 @@
 use tracing::warn;
 
 use super::Reconciliation;
-use crate::features::reconciliation::audit::{Detail, EventId};
+use crate::features::reconciliation::audit::{DetailLevel, EventId};
 use crate::features::reconciliation::limits::RECONCILIATION_REPLAY_MAX;
 use crate::features::reconciliation::sql;
-use crate::features::reconciliation::sql::audit::Missed;
+use crate::features::reconciliation::sql::audit::MissedEntries;
 use crate::store::Reader;
 
 /// What a stream begins with.
@@ -23,7 +23,7 @@ pub(crate) struct StreamStart {
 impl Reconciliation {
     /// What a stream tells first: the verdicts in force to whoever is new, what was missed to whoever comes back.
     /// Whoever cannot be told what they missed gets the verdicts in force, and the reason.
-    pub(crate) async fn open(&self, last_event_id: Option<&str>, detail: Detail) -> StreamStart {
+    pub(crate) async fn open(&self, last_event_id: Option<&str>, detail: DetailLevel) -> StreamStart {
         let reason = match last_event_id {
             None => None,
             Some(text) => match self.catch_up(text, detail).await {
@@ -35,14 +35,14 @@ impl Reconciliation {
         StreamStart { reason, frames: latest.iter().map(|update| update.frame(detail)).collect(), cursor }
     }
 
-    async fn catch_up(&self, last_event_id: &str, detail: Detail) -> Result<StreamStart, &'static str> {
+    async fn catch_up(&self, last_event_id: &str, detail: DetailLevel) -> Result<StreamStart, &'static str> {
         let id = EventId::parse(last_event_id).ok_or("diverged")?;
-        let after = self.place(&id).ok_or("diverged")?;
+        let after = self.position_of(&id).ok_or("diverged")?;
         self.missed_after(after, detail).await
     }
 
     /// After which place whoever saw `id` last is to be told. `None`: nobody here gave that id.
-    fn place(&self, id: &EventId) -> Option<u64> {
+    fn position_of(&self, id: &EventId) -> Option<u64> {
         if id.run == *self.feed.run() {
             return (id.seq > self.last_before && id.seq <= self.feed.start().1).then_some(id.seq);
         }
@@ -54,7 +54,7 @@ impl Reconciliation {
     }
 
     /// What comes after `cursor`, which is too old for memory.
-    pub(crate) async fn behind(&self, cursor: u64, detail: Detail) -> StreamStart {
+    pub(crate) async fn behind(&self, cursor: u64, detail: DetailLevel) -> StreamStart {
         match self.missed_after(cursor, detail).await {
             Ok(opening) => opening,
             Err(reason) => {
@@ -64,21 +64,21 @@ impl Reconciliation {
         }
     }
 
-    async fn missed_after(&self, after: u64, detail: Detail) -> Result<StreamStart, &'static str> {
-        let floor = self.feed.floor();
+    async fn missed_after(&self, after: u64, detail: DetailLevel) -> Result<StreamStart, &'static str> {
+        let floor = self.feed.oldest_dropped();
         if after >= floor {
             return Ok(StreamStart { reason: None, frames: Vec::new(), cursor: after });
         }
         let question = move |reader: &Reader| {
             reader.rows(|conn| sql::audit::missed(conn, after, floor, RECONCILIATION_REPLAY_MAX))
         };
-        match self.parts.reads.ask(question).await {
-            Ok(Missed::Rows(rows)) => {
+        match self.parts.reads.read(question).await {
+            Ok(MissedEntries::Rows(rows)) => {
                 let frames = rows.iter().map(|row| row.frame(detail)).collect();
                 Ok(StreamStart { reason: None, frames, cursor: floor })
             }
-            Ok(Missed::Trimmed) => Err("trimmed"),
-            Ok(Missed::TooMany) => Err("too-many"),
+            Ok(MissedEntries::Trimmed) => Err("trimmed"),
+            Ok(MissedEntries::TooMany) => Err("too-many"),
             Err(error) => {
                 warn!(%error, "missed updates of reconciliation cannot be read");
                 Err("unavailable")

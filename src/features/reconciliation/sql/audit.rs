@@ -2,54 +2,54 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
-use super::{int, json, maybe_json, number, strange, text};
+use super::text;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::features::reconciliation::audit::{Action, Entry, EventId};
+use crate::features::reconciliation::audit::{AuditAction, AuditEntry, EventId};
 use crate::features::reconciliation::limits::RECONCILIATION_RUNS_MAX;
-use crate::features::reconciliation::verdict::{Compared, Status, Verdict};
-use crate::store::rows::{optional_time, time};
+use crate::features::reconciliation::verdict::{Compared, Verdict, VerdictStatus};
+use crate::store::rows::{int, invalid_column, json, number, optional, time};
 use crate::store::sql_error;
 
 /// The columns of [`entry`], in its order.
 const COLUMNS: &str = "seq, event_id, service, action, status, counts, checksum, latency_ms, details, documents, at, \
                        first_at, count, compared, all_since";
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
     let action: String = row.get(3)?;
     let status: String = row.get(4)?;
     let compared: String = row.get(13)?;
-    Ok(Entry {
+    Ok(AuditEntry {
         seq: number(row, 0)?,
         event_id: row.get(1)?,
-        action: Action::parse(&action).ok_or_else(|| strange(3, "not an action"))?,
+        action: AuditAction::parse(&action).ok_or_else(|| invalid_column(3, "not an action"))?,
         at: time(row, 10)?,
         first_at: time(row, 11)?,
         count: number(row, 12)?,
         verdict: Verdict {
             service: row.get(2)?,
-            status: Status::parse(&status).ok_or_else(|| strange(4, "not a status"))?,
+            status: VerdictStatus::parse(&status).ok_or_else(|| invalid_column(4, "not a status"))?,
             counts: json(row, 5)?,
             checksum: row.get(6)?,
             latency_ms: row.get(7)?,
-            details: maybe_json(row, 8)?,
-            documents: maybe_json(row, 9)?.unwrap_or_default(),
-            compared: Compared::parse(&compared).ok_or_else(|| strange(13, "not what can be compared"))?,
-            all_since: optional_time(row, 14)?,
+            details: optional(row, 8, json)?,
+            documents: optional(row, 9, json)?.unwrap_or_default(),
+            compared: Compared::parse(&compared).ok_or_else(|| invalid_column(13, "not what can be compared"))?,
+            all_since: optional(row, 14, time)?,
         },
     })
 }
 
 /// What there is at the start.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Beginning {
+pub(crate) struct StoredAudit {
     /// The last place that was given out, as far as it was stored.
     pub last: u64,
     pub rows: u64,
     /// The verdicts in force.
-    pub latest: Vec<Entry>,
+    pub latest: Vec<AuditEntry>,
     /// The newest rows, oldest first: many dashboards come back at once after a restart.
-    pub recent: Vec<Entry>,
+    pub recent: Vec<AuditEntry>,
     /// All rows after this place are in `recent`.
     pub floor: u64,
     /// The runs before, by the first place that each gave out.
@@ -57,8 +57,8 @@ pub(crate) struct Beginning {
 }
 
 /// What there is, with the `recent_max` newest rows.
-pub(crate) fn beginning(conn: &Connection, recent_max: u32) -> Result<Beginning> {
-    let read = || -> rusqlite::Result<Beginning> {
+pub(crate) fn beginning(conn: &Connection, recent_max: u32) -> Result<StoredAudit> {
+    let read = || -> rusqlite::Result<StoredAudit> {
         let sql = "SELECT (SELECT coalesce(max(seq), 0) FROM reconciliation_audit),
                           (SELECT coalesce(max(seq), 0) FROM reconciliation_trimmed),
                           (SELECT count(*) FROM reconciliation_audit)";
@@ -75,13 +75,13 @@ pub(crate) fn beginning(conn: &Connection, recent_max: u32) -> Result<Beginning>
         let sql = "SELECT first_seq, run FROM reconciliation_runs ORDER BY first_seq";
         let mut runs = conn.prepare(sql)?;
         let runs = runs.query_map([], |row| Ok((number(row, 0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-        Ok(Beginning { last: newest.max(trimmed), rows, latest, recent, floor, runs })
+        Ok(StoredAudit { last: newest.max(trimmed), rows, latest, recent, floor, runs })
     };
     read().map_err(sql_error)
 }
 
 /// The verdict in force of a service.
-pub(crate) fn newest(conn: &Connection, service: &str) -> Result<Option<Entry>> {
+pub(crate) fn newest(conn: &Connection, service: &str) -> Result<Option<AuditEntry>> {
     let read = || {
         let sql = format!("SELECT {COLUMNS} FROM reconciliation_audit WHERE service = ?1 AND newest = 1");
         conn.prepare_cached(&sql)?.query_row([service], entry).optional()
@@ -94,15 +94,15 @@ pub(crate) fn newest(conn: &Connection, service: &str) -> Result<Option<Entry>> 
 pub(crate) fn append(
     conn: &Connection,
     id: &EventId,
-    action: Action,
+    action: AuditAction,
     at: Timestamp,
     verdict: &Verdict,
-) -> Result<(Entry, bool)> {
+) -> Result<(AuditEntry, bool)> {
     note_run(conn, id)?;
-    let fresh = Entry::new(id, action, at, verdict.clone());
+    let fresh = AuditEntry::new(id, action, at, verdict.clone());
     match newest(conn, &verdict.service)? {
-        Some(last) if last.tells_of(action, verdict) => {
-            let folded = Entry { first_at: last.first_at, count: last.count.saturating_add(1), ..fresh };
+        Some(last) if last.is_repeat(action, verdict) => {
+            let folded = AuditEntry { first_at: last.first_at, count: last.count.saturating_add(1), ..fresh };
             let sql = "UPDATE reconciliation_audit SET seq = ?2, event_id = ?3, latency_ms = ?4, at = ?5, count = ?6,
                            compared = ?7, all_since = ?8
                        WHERE seq = ?1";
@@ -133,7 +133,7 @@ pub(crate) fn append(
 
 /// Records what could not be recorded when it was found. It is in force if nothing newer is. One that is there already,
 /// since a commit that failed may have come through, stays as it is. Returns whether a row was added.
-pub(crate) fn append_late(conn: &Connection, late: &Entry) -> Result<bool> {
+pub(crate) fn append_late(conn: &Connection, late: &AuditEntry) -> Result<bool> {
     let sql = "SELECT 1 FROM reconciliation_audit WHERE seq = ?1";
     let known = || conn.prepare_cached(sql)?.exists([int(late.seq)]);
     if known().map_err(sql_error)? {
@@ -150,7 +150,7 @@ pub(crate) fn append_late(conn: &Connection, late: &Entry) -> Result<bool> {
     Ok(true)
 }
 
-fn insert(conn: &Connection, entry: &Entry, newest: bool) -> Result<()> {
+fn insert(conn: &Connection, entry: &AuditEntry, newest: bool) -> Result<()> {
     let verdict = &entry.verdict;
     let details = verdict.details.as_ref().map(text).transpose()?;
     let documents = (!verdict.documents.is_empty()).then(|| text(&verdict.documents)).transpose()?;
@@ -204,9 +204,9 @@ fn note_run(conn: &Connection, id: &EventId) -> Result<()> {
 
 /// What can be told to whoever saw an update last.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Missed {
+pub(crate) enum MissedEntries {
     /// The rows after it, oldest first, up to where was asked.
-    Rows(Vec<Entry>),
+    Rows(Vec<AuditEntry>),
     /// Some are not kept any more.
     Trimmed,
     /// More than is told.
@@ -214,26 +214,26 @@ pub(crate) enum Missed {
 }
 
 /// The rows after the place `after` and up to `through`, at most `rows_max`.
-pub(crate) fn missed(conn: &Connection, after: u64, through: u64, rows_max: usize) -> Result<Missed> {
-    let read = || -> rusqlite::Result<Missed> {
+pub(crate) fn missed(conn: &Connection, after: u64, through: u64, rows_max: usize) -> Result<MissedEntries> {
+    let read = || -> rusqlite::Result<MissedEntries> {
         let sql = "SELECT coalesce(max(seq), 0) FROM reconciliation_trimmed";
         if conn.query_row(sql, [], |row| number(row, 0))? > after {
-            return Ok(Missed::Trimmed);
+            return Ok(MissedEntries::Trimmed);
         }
         let sql =
             format!("SELECT {COLUMNS} FROM reconciliation_audit WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3");
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX).saturating_add(1);
         let rows = all(conn, &sql, &[&int(after), &int(through), &limit])?;
-        Ok(if rows.len() > rows_max { Missed::TooMany } else { Missed::Rows(rows) })
+        Ok(if rows.len() > rows_max { MissedEntries::TooMany } else { MissedEntries::Rows(rows) })
     };
     read().map_err(sql_error)
 }
 
 /// Which rows are asked for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
+pub(crate) struct AuditFilter {
     pub service: Option<String>,
-    pub status: Option<Status>,
+    pub status: Option<VerdictStatus>,
     /// Found at this moment or later.
     pub since: Option<Timestamp>,
     /// Found at this moment or earlier.
@@ -242,10 +242,10 @@ pub(crate) struct Filter {
 }
 
 /// A page of rows, newest first, one more than `limit` if there are more.
-pub(crate) fn page(conn: &Connection, filter: &Filter, limit: usize) -> Result<Vec<Entry>> {
+pub(crate) fn page(conn: &Connection, filter: &AuditFilter, limit: usize) -> Result<Vec<AuditEntry>> {
     let mut wanted = vec!["seq < ?1".to_owned()];
     let before = filter.before.map_or(i64::MAX, int);
-    let status = filter.status.map(Status::as_str);
+    let status = filter.status.map(VerdictStatus::as_str);
     let (since, until) = (filter.since.map(|at| at.to_string()), filter.until.map(|at| at.to_string()));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let mut values: Vec<&dyn ToSql> = vec![&before, &limit];
@@ -270,7 +270,7 @@ pub(crate) fn page(conn: &Connection, filter: &Filter, limit: usize) -> Result<V
     all(conn, &sql, &values).map_err(sql_error)
 }
 
-fn all(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<Entry>> {
+fn all(conn: &Connection, sql: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<AuditEntry>> {
     conn.prepare_cached(sql)?.query_map(values, entry)?.collect()
 }
 

@@ -4,44 +4,44 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::features::reconciliation::external::Service;
-use crate::features::reconciliation::sql::{maybe_json, strange, text};
-use crate::store::rows::{optional_time, time};
+use crate::features::reconciliation::external::ExternalService;
+use crate::features::reconciliation::sql::text;
+use crate::store::rows::{invalid_column, json, optional, time};
 use crate::store::sql_error;
 
 const COLUMNS: &str =
     "service, report_every_seconds, description, created_at, updated_at, reported_at, received_at, verdict";
 
-fn service(row: &Row<'_>) -> rusqlite::Result<Service> {
+fn service(row: &Row<'_>) -> rusqlite::Result<ExternalService> {
     let seconds: u32 = row.get(1)?;
     if seconds == 0 {
-        return Err(strange(1, "no time between reports"));
+        return Err(invalid_column(1, "no time between reports"));
     }
-    Ok(Service {
+    Ok(ExternalService {
         name: row.get(0)?,
         report_every: std::time::Duration::from_secs(seconds.into()),
         description: row.get(2)?,
         created_at: time(row, 3)?,
         updated_at: time(row, 4)?,
-        reported_at: optional_time(row, 5)?,
-        received_at: optional_time(row, 6)?,
-        verdict: maybe_json(row, 7)?,
+        reported_at: optional(row, 5, time)?,
+        received_at: optional(row, 6, time)?,
+        verdict: optional(row, 7, json)?,
     })
 }
 
 /// All services, by name.
-pub(crate) fn all(conn: &Connection) -> Result<Vec<Service>> {
+pub(crate) fn all(conn: &Connection) -> Result<Vec<ExternalService>> {
     page(conn, "", i64::MAX)
 }
 
 /// Services by name, after `after`.
-pub(crate) fn page(conn: &Connection, after: &str, limit: i64) -> Result<Vec<Service>> {
+pub(crate) fn page(conn: &Connection, after: &str, limit: i64) -> Result<Vec<ExternalService>> {
     let sql = format!("SELECT {COLUMNS} FROM reconciliation_services WHERE service > ?1 ORDER BY service LIMIT ?2");
     let read = || conn.prepare_cached(&sql)?.query_map((after, limit), service)?.collect::<rusqlite::Result<_>>();
     read().map_err(sql_error)
 }
 
-pub(crate) fn find(conn: &Connection, name: &str) -> Result<Option<Service>> {
+pub(crate) fn find(conn: &Connection, name: &str) -> Result<Option<ExternalService>> {
     let sql = format!("SELECT {COLUMNS} FROM reconciliation_services WHERE service = ?1");
     let read = || conn.prepare_cached(&sql)?.query_row([name], service).optional();
     read().map_err(sql_error)
@@ -55,7 +55,7 @@ pub(crate) fn count(conn: &Connection) -> Result<usize> {
 }
 
 /// Stores a service as it is.
-pub(crate) fn put(conn: &Connection, service: &Service) -> Result<()> {
+pub(crate) fn put(conn: &Connection, service: &ExternalService) -> Result<()> {
     let sql = format!(
         "INSERT INTO reconciliation_services ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (service) DO UPDATE SET

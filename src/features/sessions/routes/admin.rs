@@ -2,7 +2,6 @@
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,11 +13,12 @@ use crate::document::visibility::Viewer;
 use crate::features::sessions::service::SessionStore;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::page::{Page, PageRequest};
+use crate::http::page::{Cursor, Page, PageLimit, PageRequest};
 use crate::http::request::caller::Caller;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Query;
 use crate::http::response::revoked::{RevokedLater, revoked};
+use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list_all)).routes(routes!(end_any))
@@ -27,15 +27,16 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+struct SessionListQuery {
     /// Only those of this user, or of `owner`; left out: of everybody, the server's owner too.
     #[param(value_type = Option<String>)]
     user: Option<UserId>,
     /// Most sessions in the page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    limit: Option<usize>,
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<PageLimit>,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
 }
 
 /// List anybody's sessions
@@ -43,19 +44,19 @@ struct ListQuery {
 /// For administrators.
 #[utoipa::path(
     get, path = "/api/v1/admin/sessions", operation_id = "listAllSessions", tag = "sessions",
-    params(Caller, ListQuery),
+    params(Caller, SessionListQuery),
     responses((status = 200, description = "Those that have not ended.", body = Page<SessionItem>), SessionProblems),
 )]
 async fn list_all(
     Extension(sessions): Extension<SessionStore>,
     caller: Caller,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<SessionListQuery>,
 ) -> HandlerResult<Response> {
     caller.require_administrator()?;
-    let page = PageRequest::new(query.limit, query.cursor.as_deref())?;
-    let of = query.user.map(Viewer::called);
+    let page = PageRequest::new(query.limit, query.cursor);
+    let of = query.user.map(Viewer::member);
     let found = sessions.table.list(of.as_ref(), page.after.as_deref(), page.limit);
-    Ok(json(StatusCode::OK, &session_page(found, &sessions, &caller)?)?)
+    Ok(json(Success::Done, &session_page(found, &sessions, &caller)?)?)
 }
 
 /// End anybody's session

@@ -2,9 +2,9 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::{HeaderValue, LOCATION, SET_COOKIE, USER_AGENT};
-use http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use http::header::{SET_COOKIE, USER_AGENT};
+use http::{HeaderMap, Method};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,13 +14,14 @@ use crate::base::error::{Error, Kind as K};
 use crate::features::sessions::links::Links;
 use crate::features::sessions::problems::SESSIONS_FULL;
 use crate::features::sessions::rules;
-use crate::features::sessions::service::{Creation, SessionStore};
+use crate::features::sessions::service::{SessionCreation, SessionStore};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::PeerAddress;
 use crate::http::request::csrf::check_csrf;
 use crate::http::request::query::Query;
 use crate::http::response::openapi::problems;
+use crate::http::response::success::see_other;
 
 pub(super) fn router(links: Links) -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(login)).layer(Extension(links))
@@ -28,7 +29,7 @@ pub(super) fn router(links: Links) -> OpenApiRouter<Api> {
 
 problems! {
     /// Of coming in by a link.
-    LoginProblems: &[K::Unauthenticated, K::StorageUnavailable] => &[&SESSIONS_FULL];
+    LoginProblems: &[K::Unauthenticated, K::StorageUnavailable], &[&SESSIONS_FULL];
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -70,8 +71,9 @@ async fn login(
     let now = api.clock.now();
     links.redeem(link, now).await?;
     let user_agent = headers.get(USER_AGENT).and_then(|said| rules::user_agent(said.as_bytes()));
-    let made = Creation { entropy: &*api.entropy, now };
+    let made = SessionCreation { entropy: &*api.entropy, now };
     let (token, _) = sessions.open_linked(address.ip().to_canonical().to_string(), user_agent, &made).await?;
-    let home = [(LOCATION, HeaderValue::from_static("/")), (SET_COOKIE, cookie(&sessions, &token)?)];
-    Ok((StatusCode::SEE_OTHER, home).into_response())
+    let mut home = see_other("/");
+    home.headers_mut().insert(SET_COOKIE, cookie(&sessions, &token)?);
+    Ok(home)
 }

@@ -2,7 +2,6 @@
 
 use axum::Extension;
 use axum::response::Response;
-use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,11 +9,11 @@ use utoipa_axum::routes;
 
 use super::{SessionItem, SessionProblems, json};
 use crate::base::ids::UserId;
-use crate::document::visibility::Viewer;
 use crate::features::sessions::service::SessionStore;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
-use crate::http::request::caller::{Caller, Member, Principal};
+use crate::http::request::caller::{ActiveCredential, Caller, CredentialKind, Principal, TailnetIdentity};
+use crate::http::response::success::Success;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(me))
@@ -56,7 +55,7 @@ struct MemberItem {
 }
 
 impl MemberItem {
-    fn new(member: &Member) -> Self {
+    fn new(member: &TailnetIdentity) -> Self {
         Self { user: member.user.clone(), login: member.login.clone(), node: member.node.clone() }
     }
 }
@@ -70,16 +69,13 @@ impl MemberItem {
     responses((status = 200, description = "Who that is.", body = Me), SessionProblems),
 )]
 async fn me(Extension(sessions): Extension<SessionStore>, caller: Caller) -> HandlerResult<Response> {
-    let viewer = match &caller.viewer {
-        Viewer::Owner => "owner",
-        Viewer::User(_) => "user",
-    };
-    let session = caller.session.as_ref().and_then(|shown| sessions.table.find(&shown.id, None));
+    let viewer = if caller.user().is_none() { "owner" } else { "user" };
+    let session = caller.session().and_then(|shown| sessions.table.find(&shown.id, None));
     let me = Me {
         user: caller.viewer.user_id()?,
         viewer,
         administrator: caller.administrator,
-        why: why(&caller),
+        why: describe_caller(&caller),
         session: session.map(|live| SessionItem::new(live.session(), &sessions, &caller)).transpose()?,
         address: caller.peer.address.ip().to_canonical().to_string(),
         member: match &caller.peer.principal {
@@ -87,24 +83,25 @@ async fn me(Extension(sessions): Extension<SessionStore>, caller: Caller) -> Han
             Principal::Local | Principal::Anonymous => None,
         },
     };
-    Ok(json(StatusCode::OK, &me)?)
+    Ok(json(Success::Done, &me)?)
 }
 
 /// Why the server takes a caller for whom it does.
-fn why(caller: &Caller) -> String {
+fn describe_caller(caller: &Caller) -> String {
     let connection = match &caller.peer.principal {
         Principal::Local => "the connection comes from the server's own machine",
         Principal::Member(member) => member.why.as_str(),
         Principal::Anonymous => "nobody vouches for the connection",
     };
-    match (&caller.session, &caller.viewer) {
-        (None, Viewer::Owner) => format!("{connection}, so the caller is the owner of the server"),
-        (None, Viewer::User(_)) => connection.to_owned(),
-        (Some(shown), Viewer::Owner) => {
-            format!("the request shows session {}, which is the owner's; {connection}", shown.id)
-        }
-        (Some(shown), Viewer::User(user)) => {
-            format!("the request shows session {}, which is {user}'s; {connection}", shown.id)
-        }
+    let Some(ActiveCredential { kind, id, .. }) = &caller.credential else {
+        return match caller.user() {
+            None => format!("{connection}, so the caller is the owner of the server"),
+            Some(_) => connection.to_owned(),
+        };
+    };
+    let whose = caller.user().map_or_else(|| "the owner's".to_owned(), |user| format!("{user}'s"));
+    match kind {
+        CredentialKind::Session => format!("the request shows session {id}, which is {whose}; {connection}"),
+        CredentialKind::ServiceToken => format!("the request shows service token {id}, which is {whose}; {connection}"),
     }
 }

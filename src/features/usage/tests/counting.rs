@@ -7,7 +7,7 @@ use crate::property_tests::cases;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::rules::{CountedKind, Each, Limits, Period, Subscription, SubscriptionStatus, UsageCounts};
+use super::super::rules::{CountedKind, Limits, PerKind, Period, Subscription, SubscriptionStatus, UsageCounts};
 use super::super::service::{self, Usage};
 use super::super::sql;
 use super::periods::period;
@@ -15,18 +15,18 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentName, UserId};
 use crate::document::access::Access;
 use crate::document::chain::Hash;
-use crate::document::decide::{Expected, Operation, Request};
+use crate::document::decide::{Expected, Request, WriteOperation};
 use crate::document::visibility::Viewer;
 use crate::engine::request::{Durability, Write, WriteKey, WriteReply};
-use crate::jobs::tests::running::Running;
+use crate::jobs::tests::running::RunningRunner;
 use crate::store::{Connection, IdempotencyKey, sql_error};
 
 /// Of creatures alice and bob may have this many; of the rest any number.
 pub(super) const LIMIT: u64 = 4;
 
 /// An engine that counts.
-pub(super) fn start(defaults: Limits) -> Running {
-    Running::start_hooked(Some(256), vec![Arc::new(Usage { defaults })])
+pub(super) fn start(defaults: Limits) -> RunningRunner {
+    RunningRunner::start_hooked(Some(512), vec![Arc::new(Usage { defaults })])
 }
 
 pub(super) fn user(name: &str) -> UserId {
@@ -39,18 +39,18 @@ pub(super) fn subscription(name: &str, period: Period, limits: Limits) -> Subscr
 }
 
 pub(super) fn create(collection: &str, id: &str) -> Request {
-    let operation = Operation::Create { state: json!({}), host: None, access: Access::default() };
+    let operation = WriteOperation::Create { state: json!({}), host: None, access: Access::default() };
     Request { name: DocumentName::new(collection, id).unwrap(), operation, expected: Expected::default() }
 }
 
-impl Running {
+impl RunningRunner {
     pub(crate) async fn put_subscription(&self, subscription: Subscription) -> bool {
         self.engine.rows(move |conn, now| service::put(conn, subscription, now)).await.unwrap()
     }
 
     pub(crate) async fn counts(&self, who: &str) -> UsageCounts {
         let who = who.to_owned();
-        self.reads.ask(move |reader| reader.rows(|conn| sql::standing(conn, &who))).await.unwrap().counts
+        self.reads.read(move |reader| reader.rows(|conn| sql::read_usage(conn, &who))).await.unwrap().counts
     }
 
     pub(crate) async fn write_as(
@@ -95,7 +95,7 @@ async fn whatever_creates_counts_and_whatever_does_not_does_not() {
         operation,
         expected: Expected::default(),
     };
-    let put = || Operation::Put { state: json!({ "n": 1 }) };
+    let put = || WriteOperation::Put { state: json!({ "n": 1 }) };
     running.write_as(&alice, vec![create("parties", "p1")], None).await.unwrap();
     running.write_as(&alice, vec![on("parties", "p2", put())], None).await.unwrap();
     running.write_as(&alice, vec![on("parties", "p2", put())], None).await.unwrap();
@@ -103,14 +103,15 @@ async fn whatever_creates_counts_and_whatever_does_not_does_not() {
         .write_as(&alice, vec![create("games", "g1"), create("party", "p"), create("parties-2", "p")], None)
         .await
         .unwrap();
-    let batch = vec![create("encounters", "e1"), on("encounters", "e1", Operation::Delete), create("encounters", "e1")];
+    let batch =
+        vec![create("encounters", "e1"), on("encounters", "e1", WriteOperation::Delete), create("encounters", "e1")];
     running.write_as(&alice, batch, None).await.unwrap();
     assert!(running.write_as(&alice, vec![create("parties", "p1")], None).await.is_err(), "it is there");
     assert!(running.write_as(&alice, vec![create("creatures", "c"), create("parties", "p1")], None).await.is_err());
     running.write_as(&Viewer::Owner, vec![create("creatures", "c1")], None).await.unwrap();
-    assert_eq!(running.counts("alice").await, Each { parties: 2, encounters: 2, creatures: 0 });
-    assert_eq!(running.counts("@owner").await, Each { parties: 0, encounters: 0, creatures: 1 });
-    running.write_as(&alice, vec![on("parties", "p2", Operation::Delete)], None).await.unwrap();
+    assert_eq!(running.counts("alice").await, PerKind { parties: 2, encounters: 2, creatures: 0 });
+    assert_eq!(running.counts("@owner").await, PerKind { parties: 0, encounters: 0, creatures: 1 });
+    running.write_as(&alice, vec![on("parties", "p2", WriteOperation::Delete)], None).await.unwrap();
     assert_eq!(running.counts("alice").await.parties, 2, "deleting gives nothing back");
     running.write_as(&alice, vec![create("parties", "p2")], None).await.unwrap();
     assert_eq!(running.counts("alice").await.parties, 3, "creating again counts again");
@@ -164,7 +165,7 @@ async fn a_renewal_begins_at_nothing_and_any_other_change_keeps_the_count() {
         "another period at the same time"
     );
     assert_eq!(set("2026-03-20", "2026-04-20", SubscriptionStatus::Active).await, 0, "the period after it");
-    let stored = running.reads.ask(|reader| reader.rows(|conn| sql::subscription(conn, "alice"))).await.unwrap();
+    let stored = running.reads.read(|reader| reader.rows(|conn| sql::subscription(conn, "alice"))).await.unwrap();
     assert_eq!(stored, Some(subscription("alice", period("2026-03-20", "2026-04-20"), Limits::default())));
 }
 
@@ -188,7 +189,7 @@ async fn a_count_that_cannot_be_written_for_another_reason_than_the_disk_keeps_n
 
 /// What somebody creates in one write.
 #[derive(Clone, Debug)]
-struct Creation {
+struct CreatedDocument {
     who: usize,
     what: Vec<(usize, u8)>,
     /// 0: none.
@@ -196,9 +197,9 @@ struct Creation {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum CountingStep {
     /// These are asked for at once, so that some share a transaction.
-    Create(Vec<Creation>),
+    Create(Vec<CreatedDocument>),
     Delete((usize, u8)),
     Fail,
     Recover,
@@ -209,18 +210,18 @@ fn any_thing() -> impl Strategy<Value = (usize, u8)> {
     (prop_oneof![1 => Just(0_usize), 1 => Just(1), 3 => Just(2)], 0..60_u8)
 }
 
-fn any_creation() -> impl Strategy<Value = Creation> {
+fn any_creation() -> impl Strategy<Value = CreatedDocument> {
     let key = prop_oneof![5 => Just(0_u8), 1 => 1..5_u8];
     let parts = (0..3_usize, prop::collection::vec(any_thing(), 1..4), key);
-    parts.prop_map(|(who, what, key)| Creation { who, what, key })
+    parts.prop_map(|(who, what, key)| CreatedDocument { who, what, key })
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = CountingStep> {
     prop_oneof![
-        6 => prop::collection::vec(any_creation(), 1..5).prop_map(Step::Create),
-        1 => any_thing().prop_map(Step::Delete),
-        1 => Just(Step::Fail),
-        1 => Just(Step::Recover),
+        6 => prop::collection::vec(any_creation(), 1..5).prop_map(CountingStep::Create),
+        1 => any_thing().prop_map(CountingStep::Delete),
+        1 => Just(CountingStep::Fail),
+        1 => Just(CountingStep::Recover),
     ]
 }
 
@@ -236,18 +237,18 @@ fn name((thing, id): (usize, u8)) -> DocumentName {
     DocumentName::new(CountedKind::ALL[thing].collection(), &format!("d{id}")).unwrap()
 }
 
-async fn check(steps: Vec<Step>) {
+async fn check(steps: Vec<CountingStep>) {
     let running = start(Limits { creatures: Some(LIMIT), ..Limits::default() });
     let viewers = [Viewer::User(user("alice")), Viewer::User(user("bob")), Viewer::Owner];
     let (mut model, mut failing) = (Model::default(), false);
     for step in steps {
         match step {
-            Step::Create(mut creations) => {
-                for Creation { who, what, key } in creations.iter_mut().filter(|creation| creation.key > 0) {
+            CountingStep::Create(mut creations) => {
+                for CreatedDocument { who, what, key } in creations.iter_mut().filter(|creation| creation.key > 0) {
                     // The same key always comes with the same request.
                     *what = model.keys.entry((*who, *key)).or_insert_with(|| what.clone()).clone();
                 }
-                let writes = creations.iter().map(|Creation { who, what, key }| {
+                let writes = creations.iter().map(|CreatedDocument { who, what, key }| {
                     let request =
                         |one: &(usize, u8)| create(CountedKind::ALL[one.0].collection(), name(*one).id.as_str());
                     let (requests, key) = (what.iter().map(request).collect(), (*key > 0).then(|| format!("k{key}")));
@@ -256,22 +257,22 @@ async fn check(steps: Vec<Step>) {
                 });
                 // They are decided in the order in which they were sent.
                 let answers = futures_util::future::join_all(writes).await;
-                for (Creation { who, what, .. }, answer) in creations.iter().zip(answers) {
+                for (CreatedDocument { who, what, .. }, answer) in creations.iter().zip(answers) {
                     expect_created(&mut model, *who, what, answer, failing);
                 }
             }
-            Step::Delete(what) => {
-                let operation = Operation::Delete;
+            CountingStep::Delete(what) => {
+                let operation = WriteOperation::Delete;
                 let requests = vec![Request { name: name(what), operation, expected: Expected::default() }];
                 let deleted = running.write_as(&Viewer::Owner, requests, None).await.is_ok();
                 assert_eq!(deleted, model.there.remove(&what));
             }
-            Step::Fail if !failing => {
+            CountingStep::Fail if !failing => {
                 running.fail().await;
                 failing = true;
             }
-            Step::Fail => {}
-            Step::Recover => {
+            CountingStep::Fail => {}
+            CountingStep::Recover => {
                 running.recover().await;
                 failing = false;
             }

@@ -4,7 +4,8 @@ use crate::property_tests::cases;
 use proptest::prelude::*;
 
 use super::super::rules::{
-    CountedKind, Length, Limits, Period, Plan, Subscription, SubscriptionStatus, UsageCounts, UsageState, reset_after,
+    CountedKind, EffectivePlan, Limits, Period, PeriodLength, Subscription, SubscriptionStatus, UsageCounts,
+    UsageState, reset_after,
 };
 use crate::base::clock::Timestamp;
 use crate::base::error::Kind;
@@ -21,8 +22,8 @@ pub(super) fn period(start: &str, end: &str) -> Period {
 
 #[test]
 fn a_period_of_whole_calendar_months_is_one_and_any_other_is_just_so_long() {
-    let months = |count, day| Length::Months { count, day };
-    let days = |days: i64| Length::Millis(days * 24 * 3600 * 1000);
+    let months = |count, day| PeriodLength::Months { count, day };
+    let days = |days: i64| PeriodLength::Millis(days * 24 * 3600 * 1000);
     for (start, end, expected) in [
         ("2026-01-01", "2026-02-01", months(1, 1)),
         ("2026-01-15T10:30:00Z", "2026-02-15T10:30:00Z", months(1, 15)),
@@ -43,8 +44,8 @@ fn a_period_of_whole_calendar_months_is_one_and_any_other_is_just_so_long() {
         ("2026-01-01", "2026-01-31", days(30)),
         ("2028-01-31", "2028-02-28", days(28)),
         ("2026-01-01", "2026-01-08", days(7)),
-        ("2026-01-01", "2026-01-01T00:00:00.001Z", Length::Millis(1)),
-        ("2026-01-01", "2026-02-01T00:00:00.001Z", Length::Millis(31 * 24 * 3600 * 1000 + 1)),
+        ("2026-01-01", "2026-01-01T00:00:00.001Z", PeriodLength::Millis(1)),
+        ("2026-01-01", "2026-02-01T00:00:00.001Z", PeriodLength::Millis(31 * 24 * 3600 * 1000 + 1)),
     ] {
         assert_eq!(period(start, end).length(), expected, "{start} {end}");
     }
@@ -148,7 +149,7 @@ fn what_is_in_force_is_the_subscription_unless_it_is_cancelled() {
     {
         let month = period("2026-02-01", "2026-03-01");
         let reset_at = Some(at("2026-03-01T00:05:00Z"));
-        let expected = Plan { name: "default", limits: defaults, period: Some(month), reset_at };
+        let expected = EffectivePlan { name: "default", limits: defaults, period: Some(month), reset_at };
         assert_eq!(standing.plan(defaults, now), expected);
     }
 }

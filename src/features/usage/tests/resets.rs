@@ -10,11 +10,11 @@ use super::periods::period;
 use crate::document::visibility::Viewer;
 use crate::jobs::RunRecord;
 use crate::jobs::runner::RunnerMessage;
-use crate::jobs::tests::running::{AtWork, DAY, Running, until};
+use crate::jobs::tests::running::{AtWork, DAY, RunningRunner, until};
 use crate::store::{Connection, sql_error};
 
-async fn stored(running: &Running, name: &'static str) -> Subscription {
-    let found = running.reads.ask(move |reader| reader.rows(|conn| sql::subscription(conn, name))).await.unwrap();
+async fn stored(running: &RunningRunner, name: &'static str) -> Subscription {
+    let found = running.reads.read(move |reader| reader.rows(|conn| sql::subscription(conn, name))).await.unwrap();
     found.unwrap()
 }
 
@@ -22,16 +22,16 @@ fn count(record: &RunRecord, name: &str) -> u64 {
     record.summary.as_ref().unwrap().counts[name]
 }
 
-async fn party(running: &Running, who: &str, id: &str) {
+async fn party(running: &RunningRunner, who: &str, id: &str) {
     running.write_as(&Viewer::User(user(who)), vec![create("parties", id)], None).await.unwrap();
 }
 
-async fn parties(running: &Running, who: &str) -> u64 {
+async fn parties(running: &RunningRunner, who: &str) -> u64 {
     running.counts(who).await.parties
 }
 
 /// Moves the clock to `to`, which is after what it shows.
-fn wait_until(running: &Running, to: &str) {
+fn wait_until(running: &RunningRunner, to: &str) {
     let ahead = super::periods::at(to).as_millis() - crate::base::clock::Clock::now(&*running.clock).as_millis();
     running.clock.advance(Duration::from_millis(u64::try_from(ahead).unwrap()));
 }
@@ -168,8 +168,8 @@ async fn a_run_that_is_broken_off_in_the_middle_resets_nobody_twice() {
     let many = |conn: &Connection, _| {
         let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
                    INSERT INTO subscriptions SELECT printf('u%04d', i), 'gold', 'active', '2026-01-31T00:00:00.000Z',
-                     '2026-02-28T00:00:00.000Z', 1, 31, NULL, NULL, NULL FROM n;
-                   INSERT INTO usage_counters SELECT user_id, 7, 7, 7, period_start FROM subscriptions";
+                     '2026-02-28T00:00:00.000Z', 1, 31, NULL, NULL, NULL, NULL FROM n;
+                   INSERT INTO usage_counters SELECT user_id, 7, 7, 7, period_start, NULL FROM subscriptions";
         conn.execute_batch(sql).map_err(sql_error)
     };
     running.engine.rows(many).await.unwrap();
@@ -178,7 +178,7 @@ async fn a_run_that_is_broken_off_in_the_middle_resets_nobody_twice() {
                    WHERE s.period_start = '2026-02-28T00:00:00.000Z' AND s.period_end = '2026-03-31T00:00:00.000Z'
                      AND c.parties = ?1 AND c.creatures = 0";
         let question = move |conn: &Connection| conn.query_row(sql, [parties], |row| row.get(0)).map_err(sql_error);
-        let found: i64 = running.reads.ask(move |reader| reader.rows(question)).await.unwrap();
+        let found: i64 = running.reads.read(move |reader| reader.rows(question)).await.unwrap();
         u64::try_from(found).unwrap()
     };
     let tasks = tokio::runtime::Handle::current().metrics();

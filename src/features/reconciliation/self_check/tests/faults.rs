@@ -7,14 +7,14 @@ use crate::base::ids::Collection;
 
 #[tokio::test]
 async fn while_storage_fails_it_is_stale_with_what_is_not_on_disk_and_verified_by_itself_after() {
-    let mut world = World::with(Setting { pages_max: Some(256), ..Setting::default() });
+    let mut world = TestLog::with(Setting { pages_max: Some(256), ..Setting::default() });
     world.rounds(&["games/a", "games/b"], 2).await;
     world.assert_verified().await;
     let mut round = 3;
     loop {
         world.put("games/a", json!({ "text": round.to_string().repeat(20_000) })).await;
         let verdicts = world.compare().await;
-        if status_of(&verdicts, "documents/games") == Status::Stale {
+        if status_of(&verdicts, "documents/games") == VerdictStatus::Stale {
             break;
         }
         round += 1;
@@ -23,7 +23,7 @@ async fn while_storage_fails_it_is_stale_with_what_is_not_on_disk_and_verified_b
     world.put("games/b", json!({ "round": 3 })).await;
     for service in ["documents/games", LOG] {
         let verdict = world.verdict(service).await;
-        assert_eq!(verdict.status, Status::Stale, "{verdict:?}");
+        assert_eq!(verdict.status, VerdictStatus::Stale, "{verdict:?}");
         let missing = &verdict.details.as_ref().unwrap().missing_job_ids;
         assert_eq!(*missing, [format!("games/a@{round}"), "games/b@3".to_owned()], "{verdict:?}");
         assert_eq!(verdict.counts["pending"].whole(), Some(2), "{verdict:?}");
@@ -33,8 +33,8 @@ async fn while_storage_fails_it_is_stale_with_what_is_not_on_disk_and_verified_b
     loop {
         world.engine.tick();
         let verdicts = world.compare().await;
-        assert_ne!(status_of(&verdicts, "documents/games"), Status::Discrepancy, "{verdicts:?}");
-        if status_of(&verdicts, LOG) == Status::Verified {
+        assert_ne!(status_of(&verdicts, "documents/games"), VerdictStatus::Discrepancy, "{verdicts:?}");
+        if status_of(&verdicts, LOG) == VerdictStatus::Verified {
             break;
         }
         tokio::task::yield_now().await;
@@ -47,7 +47,7 @@ async fn while_storage_fails_it_is_stale_with_what_is_not_on_disk_and_verified_b
 async fn documents_that_are_not_for_the_disk_are_counted_apart() {
     let collections = [Collection::new("rooms").unwrap()].into();
     let mut world =
-        World::with(Setting { volatile: Volatile { collections, ..Volatile::default() }, ..Setting::default() });
+        TestLog::with(Setting { volatile: Volatile { collections, ..Volatile::default() }, ..Setting::default() });
     world.rounds(&["games/a", "rooms/x", "rooms/y"], 3).await;
     world.assert_verified().await;
     let verdict = world.verdict("documents/rooms").await;
@@ -60,14 +60,14 @@ async fn documents_that_are_not_for_the_disk_are_counted_apart() {
 
 #[tokio::test]
 async fn what_is_trimmed_purged_and_created_again_is_no_difference() {
-    let mut world = World::with(Setting { history: Some(3), ring_events: Some(10), ..Setting::default() });
+    let mut world = TestLog::with(Setting { history: Some(3), ring_events: Some(10), ..Setting::default() });
     for round in 1..40 {
         world.rounds(&["games/a", "games/b", "games/c"], round % 5).await;
         if round % 7 == 0 {
             world.engine.purge(named("games/b"), Viewer::Owner, None).await.unwrap();
         }
         if round % 9 == 0 {
-            world.write("games/c", Operation::Delete).await;
+            world.write("games/c", WriteOperation::Delete).await;
         }
         if round % 2 == 0 {
             world.assert_verified().await;
@@ -84,7 +84,7 @@ async fn what_is_trimmed_purged_and_created_again_is_no_difference() {
 
 #[tokio::test]
 async fn only_the_named_services_are_told_of() {
-    let mut world = World::new();
+    let mut world = TestLog::new();
     world.rounds(&["games/a", "tables/a"], 2).await;
     let verdicts = world.comparer.compare(Some(&["documents/games".to_owned()])).await.unwrap();
     let services: Vec<&str> = verdicts.iter().map(|verdict| verdict.service.as_str()).collect();

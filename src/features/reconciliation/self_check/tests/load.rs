@@ -7,7 +7,7 @@ use super::*;
 /// Compares and scrubs while writers write as fast as they can; whatever it sees must be right.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn comparing_under_load_never_raises_a_false_alarm() {
-    let mut world = World::with(Setting { history: Some(20), ring_events: Some(50), ..Setting::default() });
+    let mut world = TestLog::with(Setting { history: Some(20), ring_events: Some(50), ..Setting::default() });
     let compared = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..8)
         .map(|writer| {
@@ -20,8 +20,8 @@ async fn comparing_under_load_never_raises_a_false_alarm() {
                     }
                     let name = named(&format!("games/w{writer}-{}", round % 5));
                     let operation = match round % 17 {
-                        16 => Operation::Delete,
-                        _ => Operation::Put { state: state(round) },
+                        16 => WriteOperation::Delete,
+                        _ => WriteOperation::Put { state: state(round) },
                     };
                     let request = Request { name: name.clone(), operation, expected: Expected::default() };
                     // Deleting what is deleted is refused.
@@ -37,7 +37,7 @@ async fn comparing_under_load_never_raises_a_false_alarm() {
     while writers.iter().any(|writer| !writer.is_finished()) {
         world.assert_verified().await;
         let verdicts = world.comparer.compare(Some(&all)).await.unwrap();
-        assert!(verdicts.iter().all(|verdict| verdict.status == Status::Verified), "{verdicts:?}");
+        assert!(verdicts.iter().all(|verdict| verdict.status == VerdictStatus::Verified), "{verdicts:?}");
         assert!(world.comparer.scrub_step(1 << 18).await.unwrap().is_empty());
         compared.fetch_add(1, Ordering::Relaxed);
     }
@@ -53,7 +53,7 @@ async fn comparing_under_load_never_raises_a_false_alarm() {
 /// More documents than are recorded between two comparisons: it starts anew from what the disk has.
 #[tokio::test]
 async fn more_changes_than_are_recorded_are_no_difference() {
-    let mut world = World::with(Setting { changes_max: Some(20), ..Setting::default() });
+    let mut world = TestLog::with(Setting { changes_max: Some(20), ..Setting::default() });
     world.put("games/before", state(1)).await;
     world.assert_verified().await;
     let before = world.verdict("documents/games").await.checksum;
@@ -67,6 +67,6 @@ async fn more_changes_than_are_recorded_are_no_difference() {
     world.put("games/g0", state(2)).await;
     world.assert_verified().await;
     world.tamper("UPDATE events SET body = body || ' ' WHERE seq = 5");
-    assert_eq!(world.verdict("documents/games").await.status, Status::Discrepancy);
+    assert_eq!(world.verdict("documents/games").await.status, VerdictStatus::Discrepancy);
     world.stop().await;
 }

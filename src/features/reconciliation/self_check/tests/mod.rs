@@ -17,21 +17,20 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::clock::{Clock, ManualClock, Timestamp};
+use crate::base::clock::{ManualClock, Timestamp};
 use crate::base::entropy::SeededEntropy;
 use crate::base::ids::{DocumentName, Version};
-use crate::document::decide::{Expected, Operation, Request};
-use crate::document::json::Bounds;
+use crate::document::decide::{Expected, Request, WriteOperation};
+use crate::document::json::JsonBounds;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
-use crate::engine::actor::{Actor, Ending};
+use crate::engine::actor::{Ending, EngineActor};
 use crate::engine::handle;
-use crate::engine::policy::SnapshotPolicy;
 use crate::engine::request::{Write, WriteReply};
-use crate::engine::{BacklogBounds, HotBounds, Options, Volatile};
+use crate::engine::{EngineOptions, Volatile};
 use crate::live::hub::Hub;
 use crate::live::ring::RingBounds;
-use crate::store::{self, History};
+use crate::store::{self, HistoryRetention};
 
 /// How a world differs from the usual.
 #[derive(Clone, Default)]
@@ -43,7 +42,7 @@ struct Setting {
     changes_max: Option<usize>,
 }
 
-struct World {
+struct TestLog {
     setting: Setting,
     directory: Arc<TempDir>,
     engine: Engine,
@@ -53,7 +52,7 @@ struct World {
     thread: JoinHandle<Ending>,
 }
 
-impl World {
+impl TestLog {
     fn new() -> Self {
         Self::with(Setting::default())
     }
@@ -64,31 +63,24 @@ impl World {
 
     fn on(directory: Arc<TempDir>, setting: Setting) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
-        let history = History { events_max: setting.history.unwrap_or(1000), ..History::default() };
-        let options = store::Options { pages_max: setting.pages_max, history, ..store::Options::new(directory.path()) };
+        let history = HistoryRetention { events_max: setting.history.unwrap_or(1000), ..HistoryRetention::default() };
+        let options =
+            store::StoreOptions { pages_max: setting.pages_max, history, ..store::StoreOptions::new(directory.path()) };
         let (mut writer, reader) = store::open(options).unwrap();
         writer.begin_run(&setting.volatile.collections).unwrap();
         let ring = RingBounds { events_max: setting.ring_events.unwrap_or(1000), bytes_max: 1 << 22 };
-        let options = Options {
-            clock: clock as Arc<dyn Clock>,
-            entropy: Arc::new(SeededEntropy::new(1)),
-            rules: Arc::default(),
-            state: Bounds { depth_max: 10, state_bytes_max: 1 << 16 },
+        let options = EngineOptions {
+            state: JsonBounds { depth_max: 10, state_bytes_max: 1 << 16 },
             ring,
-            hot: HotBounds::default(),
-            backlog: BacklogBounds::default(),
             snapshot_events_max: setting.history.unwrap_or(1000),
-            hooks: Vec::new(),
-            relocations: None,
-            clock_trust: None,
             volatile: setting.volatile.clone(),
-            snapshots: SnapshotPolicy::default(),
+            ..EngineOptions::new(clock, Arc::new(SeededEntropy::new(1)))
         };
         let (head, pages_max) = (writer.head(), writer.pages_max());
         let hub = Arc::new(Hub::new((head.seq, head.hash), ring));
         let health = Arc::new(Health::default());
         let (engine, commands) = handle::channel();
-        let thread = Actor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
+        let thread = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
         let thread = std::thread::spawn(move || thread.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
         let comparer =
@@ -120,7 +112,7 @@ impl World {
         conn.total_changes()
     }
 
-    async fn write(&self, name: &str, operation: Operation) -> Arc<Document> {
+    async fn write(&self, name: &str, operation: WriteOperation) -> Arc<Document> {
         let requests = vec![Request { name: named(name), operation, expected: Expected::default() }];
         match self.engine.write(Write { requests, viewer: Viewer::Owner, key: None }).await.unwrap() {
             WriteReply::Made(written) => Arc::clone(&written.outcomes[0].document),
@@ -129,7 +121,7 @@ impl World {
     }
 
     async fn put(&self, name: &str, state: Value) -> Arc<Document> {
-        self.write(name, Operation::Put { state }).await
+        self.write(name, WriteOperation::Put { state }).await
     }
 
     /// So many versions of each document: `{"round": 1}` and so on, with some text.
@@ -145,14 +137,14 @@ impl World {
         let verdicts = self.comparer.compare(None).await.unwrap();
         for verdict in &verdicts {
             assert_eq!(verdict.checksum.len(), 64, "{verdict:?}");
-            assert_eq!(verdict.details.is_some(), verdict.status != Status::Verified, "{verdict:?}");
+            assert_eq!(verdict.details.is_some(), verdict.status != VerdictStatus::Verified, "{verdict:?}");
         }
         verdicts
     }
 
     async fn assert_verified(&mut self) {
         for verdict in self.compare().await {
-            assert_eq!(verdict.status, Status::Verified, "{verdict:?}");
+            assert_eq!(verdict.status, VerdictStatus::Verified, "{verdict:?}");
         }
     }
 
@@ -185,6 +177,6 @@ fn whole(verdict: &Verdict, side: &str, name: &str) -> i64 {
     counts[name].whole().unwrap()
 }
 
-fn status_of(verdicts: &[Verdict], service: &str) -> Status {
+fn status_of(verdicts: &[Verdict], service: &str) -> VerdictStatus {
     verdicts.iter().find(|verdict| verdict.service == service).unwrap().status
 }

@@ -7,7 +7,7 @@ use rusqlite::types::Value as Cell;
 use super::*;
 
 /// Everything that is stored of documents, in the form of text.
-fn dump(world: &World) -> Vec<String> {
+fn dump(world: &TestLog) -> Vec<String> {
     let conn = Connection::open(world.path()).unwrap();
     let mut rows = Vec::new();
     for table in ["documents", "events", "snapshots"] {
@@ -52,7 +52,7 @@ fn sql((kind, pick): (u8, u32)) -> String {
         18 => format!("UPDATE events SET body = body WHERE seq = {event}"),
         _ => format!(
             "INSERT INTO documents SELECT max(key) + 1 + {pick} % 5, 'games', 'x{pick}', NULL, NULL, created_at, 0, 0,
-             0, base_hash FROM documents"
+             0, base_hash, NULL FROM documents"
         ),
     }
 }
@@ -68,8 +68,8 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut world = World::with(Setting { history: Some(4), ..Setting::default() });
-            let write = async |world: &World, (document, round): (usize, u64)| {
+            let mut world = TestLog::with(Setting { history: Some(4), ..Setting::default() });
+            let write = async |world: &TestLog, (document, round): (usize, u64)| {
                 let name = format!("{}/d{document}", if document < 3 { "games" } else { "tables" });
                 world.put(&name, state(round)).await;
             };
@@ -86,9 +86,9 @@ proptest! {
             }
             let equal = dump(&world) == before;
             let verdicts = world.comparer.compare(None).await.unwrap();
-            let all = |status: Status| verdicts.iter().all(|verdict| verdict.status == status);
-            let different = verdicts.iter().any(|verdict| verdict.status == Status::Discrepancy);
-            let told = (all(Status::Verified), different);
+            let all = |status: VerdictStatus| verdicts.iter().all(|verdict| verdict.status == status);
+            let different = verdicts.iter().any(|verdict| verdict.status == VerdictStatus::Discrepancy);
+            let told = (all(VerdictStatus::Verified), different);
             let mut later = Vec::new();
             if equal {
                 for step in &more {
@@ -98,7 +98,7 @@ proptest! {
             }
             world.stop().await;
             prop_assert_eq!(told, (equal, !equal), "{:?} {:?}", edits, verdicts);
-            prop_assert!(later.iter().all(|verdict| verdict.status == Status::Verified), "{:?}", later);
+            prop_assert!(later.iter().all(|verdict| verdict.status == VerdictStatus::Verified), "{:?}", later);
             Ok(())
         })?;
     }

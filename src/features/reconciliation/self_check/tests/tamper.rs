@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::request::RepairSource;
 
 /// What is done, to which document the finding is attributed, at which version.
-struct Case {
+struct TamperCase {
     what: &'static str,
     sql: &'static str,
     document: &'static str,
@@ -13,12 +13,18 @@ struct Case {
     missing: bool,
 }
 
-const fn case(what: &'static str, sql: &'static str, document: &'static str, version: u64, missing: bool) -> Case {
-    Case { what, sql, document, version, missing }
+const fn case(
+    what: &'static str,
+    sql: &'static str,
+    document: &'static str,
+    version: u64,
+    missing: bool,
+) -> TamperCase {
+    TamperCase { what, sql, document, version, missing }
 }
 
 /// `games/a` is key 1 with 6 versions and a snapshot of the sixth (taken when it was stopped), `games/b` key 2 alike.
-const CASES: &[Case] = &[
+const CASES: &[TamperCase] = &[
     case(
         "a state",
         "UPDATE snapshots SET state = replace(state, '646', '999') WHERE document = 1 AND version = 6",
@@ -81,8 +87,8 @@ const CASES: &[Case] = &[
     ),
     case(
         "a snapshot more",
-        "INSERT INTO snapshots SELECT document, 3, seq, hash, at, checksum, state FROM snapshots WHERE document = 1 \
-         AND version = 6",
+        "INSERT INTO snapshots SELECT document, 3, seq, hash, at, checksum, state, mac FROM snapshots \
+         WHERE document = 1 AND version = 6",
         "games/a",
         3,
         false,
@@ -105,8 +111,8 @@ const CASES: &[Case] = &[
     ),
 ];
 
-async fn world(hot: bool) -> World {
-    let world = World::new();
+async fn world(hot: bool) -> TestLog {
+    let world = TestLog::new();
     world.rounds(&["games/a", "games/b"], 6).await;
     let world = world.restart().await;
     if hot {
@@ -120,14 +126,14 @@ async fn world(hot: bool) -> World {
     world
 }
 
-fn service_of(case: &Case) -> String {
+fn service_of(case: &TamperCase) -> String {
     format!("{DOCUMENTS}{}", case.document.split_once('/').unwrap().0)
 }
 
 /// The verdict names the document, and only that, with the version first.
-fn assert_named(case: &Case, verdict: &Verdict) {
+fn assert_named(case: &TamperCase, verdict: &Verdict) {
     let what = case.what;
-    assert_eq!(verdict.status, Status::Discrepancy, "{what}: {verdict:?}");
+    assert_eq!(verdict.status, VerdictStatus::Discrepancy, "{what}: {verdict:?}");
     let first = &verdict.documents[0];
     assert_eq!((first.document.as_str(), first.version), (case.document, case.version), "{what}: {verdict:?}");
     assert!(verdict.documents.iter().all(|other| other.document == case.document), "{what}: {verdict:?}");
@@ -157,13 +163,13 @@ async fn whatever_is_changed_behind_our_back_is_found_by_the_next_comparison_and
             let service = service_of(case);
             let verdict = verdicts.iter().find(|verdict| verdict.service == service).unwrap();
             assert_named(case, verdict);
-            assert_eq!(status_of(&verdicts, LOG), Status::Discrepancy, "{}", case.what);
+            assert_eq!(status_of(&verdicts, LOG), VerdictStatus::Discrepancy, "{}", case.what);
             // It stays found, and what was written since is compared beside it.
             world.put("others/c", state(1)).await;
             if case.what != "an event more" {
                 let verdicts = world.compare().await;
                 assert_named(case, verdicts.iter().find(|verdict| verdict.service == service).unwrap());
-                assert_eq!(status_of(&verdicts, "documents/others"), Status::Verified, "{}", case.what);
+                assert_eq!(status_of(&verdicts, "documents/others"), VerdictStatus::Verified, "{}", case.what);
             }
             assert_eq!(before.checksum.len(), 64);
             world.stop().await;
@@ -180,7 +186,7 @@ async fn what_is_found_is_mended_from_memory() {
         world.tamper(case.sql);
         let repaired = world.comparer.repair(&named(case.document), RepairSource::Memory).await;
         let repaired = repaired.unwrap_or_else(|error| panic!("{}: {error:?}", case.what));
-        assert_eq!(repaired.verdict.status, Status::Verified, "{}: {repaired:?}", case.what);
+        assert_eq!(repaired.verdict.status, VerdictStatus::Verified, "{}: {repaired:?}", case.what);
         world.assert_verified().await;
         assert!(world.scrub().await.is_empty(), "{}", case.what);
         let after = world.reads.document(&named("games/a")).await.unwrap().unwrap();
@@ -220,7 +226,7 @@ async fn what_is_found_is_mended_from_the_disk_by_a_new_event() {
                     continue;
                 }
             };
-            assert_eq!(repaired.verdict.status, Status::Verified, "{} hot {hot}: {repaired:?}", case.what);
+            assert_eq!(repaired.verdict.status, VerdictStatus::Verified, "{} hot {hot}: {repaired:?}", case.what);
             world.assert_verified().await;
             assert!(world.scrub().await.is_empty(), "{}", case.what);
             let after = world.reads.document(&name).await.unwrap().unwrap();
@@ -245,7 +251,7 @@ async fn what_memory_remembers_of_a_cold_document_is_enough_where_the_disk_still
         world.assert_verified().await;
         world.tamper(case.sql);
         match world.comparer.repair(&named(case.document), RepairSource::Memory).await {
-            Ok(repaired) => assert_eq!(repaired.verdict.status, Status::Verified, "{}: {repaired:?}", case.what),
+            Ok(repaired) => assert_eq!(repaired.verdict.status, VerdictStatus::Verified, "{}: {repaired:?}", case.what),
             Err(error) => {
                 assert!(matches!(error.slug(), Some("not-in-memory" | "not-different")), "{}: {error:?}", case.what)
             }
@@ -260,10 +266,10 @@ async fn an_edit_that_is_taken_back_leaves_nothing_behind() {
     world.assert_verified().await;
     let before = world.verdict("documents/games").await;
     world.tamper("UPDATE events SET body = body || ' ' WHERE document = 2 AND version = 5");
-    assert_eq!(world.verdict("documents/games").await.status, Status::Discrepancy);
+    assert_eq!(world.verdict("documents/games").await.status, VerdictStatus::Discrepancy);
     world.tamper("UPDATE events SET body = rtrim(body) WHERE document = 2 AND version = 5");
     let after = world.verdict("documents/games").await;
-    assert_eq!((after.status, after.checksum), (Status::Verified, before.checksum));
+    assert_eq!((after.status, after.checksum), (VerdictStatus::Verified, before.checksum));
 }
 
 #[tokio::test]
@@ -272,10 +278,10 @@ async fn rows_that_belong_to_no_document_are_found_in_the_log() {
     world.assert_verified().await;
     world.tamper(
         "INSERT INTO events SELECT 500, 99, 1, at, hash, 0, body FROM events WHERE document = 1 AND version = 1;
-         INSERT INTO snapshots SELECT 99, 1, 1, hash, at, checksum, state FROM snapshots WHERE document = 1",
+         INSERT INTO snapshots SELECT 99, 1, 1, hash, at, checksum, state, mac FROM snapshots WHERE document = 1",
     );
     let verdict = world.verdict(LOG).await;
-    assert_eq!(verdict.status, Status::Discrepancy, "{verdict:?}");
+    assert_eq!(verdict.status, VerdictStatus::Discrepancy, "{verdict:?}");
     assert!(verdict.documents[0].what.contains("500"), "{verdict:?}");
     world.tamper("DELETE FROM events WHERE document = 99; DELETE FROM snapshots WHERE document = 99");
     world.assert_verified().await;
@@ -291,11 +297,11 @@ async fn rows_that_somebody_else_appended_to_the_log_keep_nothing_from_being_men
     );
     world.put("games/b", json!({ "round": 7 })).await;
     let verdict = world.verdict("documents/games").await;
-    assert_eq!(verdict.status, Status::Discrepancy, "{verdict:?}");
+    assert_eq!(verdict.status, VerdictStatus::Discrepancy, "{verdict:?}");
     assert_eq!(verdict.documents[0].document, "games/a", "{verdict:?}");
     assert_eq!(verdict.details.as_ref().unwrap().missing_job_ids, ["games/b@7"], "{verdict:?}");
     let repaired = world.comparer.repair(&named("games/a"), RepairSource::Memory).await.unwrap();
-    assert_eq!(repaired.verdict.status, Status::Verified, "{repaired:?}");
+    assert_eq!(repaired.verdict.status, VerdictStatus::Verified, "{repaired:?}");
     world.assert_verified().await;
     assert_eq!(world.verdict("documents/games").await.counts["changes"].whole(), Some(13));
 }
@@ -305,7 +311,7 @@ async fn a_document_that_only_memory_has_is_found_by_the_scrub() {
     let names = ["games/a", "games/b", "games/c"];
     for gone in [&[1][..], &[2], &[3], &[1, 2, 3]] {
         for hot in [true, false] {
-            let world = World::new();
+            let world = TestLog::new();
             world.rounds(&names, 2).await;
             let mut world = if hot { world } else { world.restart().await };
             world.assert_verified().await;
@@ -317,7 +323,7 @@ async fn a_document_that_only_memory_has_is_found_by_the_scrub() {
             let told = world.scrub().await;
             let verdict = told.iter().rfind(|verdict| verdict.service == "documents/games");
             let verdict = verdict.unwrap_or_else(|| panic!("{gone:?} hot {hot}: {told:?}"));
-            assert_eq!(verdict.status, Status::Discrepancy, "{verdict:?}");
+            assert_eq!(verdict.status, VerdictStatus::Discrepancy, "{verdict:?}");
             assert_eq!(verdict.documents.len(), gone.len(), "{verdict:?}");
             assert!(verdict.documents.iter().all(|found| found.what == "it is not on disk, and memory has it"));
             world.stop().await;
@@ -334,7 +340,7 @@ async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
     // In the bodies of events; in the states of snapshots.
     for (mark, version) in [(&br#""path":"/pot","value":644"#[..], 4), (br#"{"pot":646,"#, 6)] {
         std::fs::write(&path, &whole).unwrap();
-        let mut world = World::on(Arc::clone(&directory), setting.clone());
+        let mut world = TestLog::on(Arc::clone(&directory), setting.clone());
         world.assert_verified().await;
         assert!(world.scrub().await.is_empty());
         let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -346,14 +352,14 @@ async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
         }
         drop(file);
         let told = world.scrub().await;
-        assert_eq!(status_of(&told, "documents/games"), Status::Discrepancy, "{told:?}");
+        assert_eq!(status_of(&told, "documents/games"), VerdictStatus::Discrepancy, "{told:?}");
         let document = &told.iter().find(|verdict| verdict.service == "documents/games").unwrap().documents[0];
         assert!(document.document.starts_with("games/"), "{document:?}");
         assert_eq!(document.version, version, "{document:?}");
         // Told once, and found by every comparison from then on.
         assert!(world.scrub().await.is_empty());
         let verdict = world.verdict("documents/games").await;
-        assert_eq!(verdict.status, Status::Discrepancy, "{verdict:?}");
+        assert_eq!(verdict.status, VerdictStatus::Discrepancy, "{verdict:?}");
         world.stop().await;
     }
 }
@@ -362,7 +368,7 @@ async fn a_bit_that_flips_in_the_file_is_found_by_the_scrub() {
 async fn a_bit_that_flipped_under_a_page_that_the_engine_still_has_is_mended() {
     for side in [RepairSource::Memory, RepairSource::Disk] {
         // Everything was written in this run, and so is in the engine's cache.
-        let mut world = World::new();
+        let mut world = TestLog::new();
         world.rounds(&["games/a", "games/b"], 6).await;
         world.assert_verified().await;
         // Leaves the caches of other connections as they are.
@@ -386,7 +392,7 @@ async fn a_bit_that_flipped_under_a_page_that_the_engine_still_has_is_mended() {
         world.assert_verified().await;
         assert!(world.scrub().await.is_empty(), "{side:?}");
         let mut world = world.restart().await;
-        assert!(world.compare().await.iter().all(|verdict| verdict.status == Status::Verified), "{side:?}");
+        assert!(world.compare().await.iter().all(|verdict| verdict.status == VerdictStatus::Verified), "{side:?}");
         assert!(world.scrub().await.is_empty(), "{side:?}");
         world.stop().await;
     }
@@ -403,13 +409,13 @@ async fn a_host_that_was_changed_before_the_document_was_read_is_no_less_found()
     let verdict = world.verdict("documents/games").await;
     assert_eq!(
         (verdict.status, verdict.documents[0].document.as_str()),
-        (Status::Discrepancy, "games/a"),
+        (VerdictStatus::Discrepancy, "games/a"),
         "{verdict:?}"
     );
     // What it was stands nowhere any more.
     let refused = world.comparer.repair(&name, RepairSource::Memory).await.unwrap_err();
     assert_eq!(refused.slug(), Some("not-in-memory"));
     let repaired = world.comparer.repair(&name, RepairSource::Disk).await.unwrap();
-    assert_eq!(repaired.verdict.status, Status::Verified, "{repaired:?}");
+    assert_eq!(repaired.verdict.status, VerdictStatus::Verified, "{repaired:?}");
     world.stop().await;
 }

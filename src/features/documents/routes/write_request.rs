@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
 
-use super::writes::{Shows, Style, write};
+use super::writes::{ResponseContent, ResponseStyle, write};
 use crate::base::error::{Error, Result, both};
 use crate::document::decide::{Expected, Request};
 use crate::document::visibility::Viewer;
@@ -47,7 +47,7 @@ impl FromRequest<Api> for WriteRequest {
 }
 
 impl WriteRequest {
-    /// The body as a JSON object, and the conditions in the headers. Errors: `UnsupportedMediaType`, `TooLarge`,
+    /// The body as a JSON object, and the conditions in the headers. Errors: `unsupported-media-type`, `TooLarge`,
     /// `Invalid` with all that is wrong with either.
     pub(super) fn object<T: DeserializeOwned>(&self) -> Result<(T, Expected)> {
         self.body.one_of(&[JSON])?;
@@ -63,9 +63,14 @@ impl WriteRequest {
     }
 
     /// Makes the changes and answers.
-    pub(super) async fn carry_out(self, api: &Api, requests: Vec<Request>, shows: Shows) -> HandlerResult<Response> {
+    pub(super) async fn execute(
+        self,
+        api: &Api,
+        requests: Vec<Request>,
+        shows: ResponseContent,
+    ) -> HandlerResult<Response> {
         let key = request_key(&self.headers, &self.viewer, (&self.method, &self.path), &self.body)?;
         let minimal = headers::prefer_return(&self.headers) == Some(Return::Minimal);
-        Ok(write(api, Style { viewer: self.viewer, shows, minimal }, key, requests).await?)
+        Ok(write(api, ResponseStyle { viewer: self.viewer, shows, minimal }, key, requests).await?)
     }
 }

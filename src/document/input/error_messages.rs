@@ -5,7 +5,7 @@
 const NAME_LENGTH_MAX: usize = 64;
 
 /// Which member the deserialiser's message is about, if it says so, and what is to be said of it.
-pub(super) fn explain(message: &str) -> (Option<&str>, String) {
+pub(super) fn parse_message(message: &str) -> (Option<&str>, String) {
     if let Some(rest) = message.strip_prefix("missing field ") {
         return (quoted(rest), "is missing".to_owned());
     }
@@ -103,9 +103,9 @@ mod tests {
             ("data did not match any variant of untagged enum W", None, "has none of the forms that are taken here"),
             ("an id is 1 to 64 characters", None, "an id is 1 to 64 characters"),
         ] {
-            assert_eq!(explain(message), (member, detail.to_owned()), "{message}");
+            assert_eq!(parse_message(message), (member, detail.to_owned()), "{message}");
         }
         let long = format!("unknown field `{}`, expected `a`", "x".repeat(65));
-        assert_eq!(explain(&long), (None, "is not known here; taken: a".to_owned()));
+        assert_eq!(parse_message(&long), (None, "is not known here; taken: a".to_owned()));
     }
 }
