@@ -85,10 +85,11 @@ CREATE TABLE volatile_collections (
     until      INTEGER                  -- and when the last had ended; NULL: it has not, or was killed
 ) STRICT, WITHOUT ROWID;
 
--- Whether a server has this file open: one row. By it a copy shows that was made of an open file without its WAL.
+-- Whether a server has this file open: one row. By it a copy shows that was made of an open file without its WAL: one
+-- that SQLite makes has everything, and another PRAGMA schema_version.
 CREATE TABLE open_mark (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    open     INTEGER NOT NULL           -- 1: a server opened it, and has not closed it since
+    open     INTEGER NOT NULL           -- the schema_version when a server opened it, 0 when it was closed
 ) STRICT;
 
 -- To look in: the documents that are there, each with the newest state that is stored whole: in a snapshot, or in an

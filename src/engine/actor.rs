@@ -18,7 +18,9 @@ use super::disk::Disk;
 use super::health::Health;
 use super::hooks::RemovedDocument;
 use super::refusal::not_stored;
-use super::request::{Barrier, CommandQueue, Durability, EngineCommand, Relocation, RelocationStep, ReplyTo};
+use super::request::{
+    Barrier, CommandQueue, Durability, EngineCommand, Relocation, RelocationStep, ReplyTo, RescueRequest,
+};
 use super::revocations::PendingRevocations;
 use super::state::EngineState;
 use super::state::backlog::batch_of;
@@ -45,6 +47,8 @@ pub struct EngineActor {
     hub: Arc<Hub>,
     /// What is revoked and not stored; shared with the handles once the queue is known.
     revocations: Arc<PendingRevocations>,
+    /// Who waits for everything to be written to another file.
+    rescue: Option<RescueRequest>,
     journal: RevocationJournal,
     /// Lines of the journal from the last run, until it runs.
     journaled: Vec<String>,
@@ -87,6 +91,7 @@ impl EngineActor {
             disk,
             hub,
             revocations,
+            rescue: None,
             journal,
             journaled,
             ticks,
@@ -315,6 +320,8 @@ impl EngineActor {
         if documents > 0 {
             tracing::warn!(documents, "stopping: {documents} documents that lived in memory only are gone");
         }
+        self.disk.wait_for_copies();
+        self.finish_rescue();
         self.check_files();
         if self.state.backlog.is_failing() {
             self.retry();

@@ -28,6 +28,9 @@ use super::state::{EngineState, LogEnd};
 use super::time_travel::StoredVersions;
 use super::{BacklogBounds, EngineOptions, Hooks};
 
+/// How long a stop waits for a copy of the file: the stop has a deadline of its own.
+const COPY_WAIT_AT_END: Duration = Duration::from_secs(600);
+
 /// See the module. Reads go by the writer's own connection, since the pool may be busy with a thousand resuming
 /// streams; by the pool when the writer has lost its connection.
 pub(crate) struct Disk {
@@ -259,9 +262,10 @@ impl Disk {
     }
 
     /// Whether the paths name the files that are open. Error: they do not; what is stored is then written to new files
-    /// by [`reopen`](Self::reopen) or [`rescue`](Self::rescue).
+    /// by [`reopen`](Self::reopen) or [`begin_rescue`](Self::begin_rescue).
     pub(crate) fn check_files(&mut self) -> WriteResult {
-        self.writer.check_files()
+        self.writer.check_commits()?;
+        self.writer.refresh_open_mark()
     }
 
     /// Sees to it that the journal of revocations is beside the database, and tells while it is not. `pending`: the
@@ -279,11 +283,28 @@ impl Disk {
         self.health.note_background("integrity-key", self.clock.now(), &kept);
     }
 
-    /// Writes everything that is stored to another file, which is the database from then on.
-    pub(crate) fn rescue(&mut self, state: &mut EngineState, to: &Path) -> std::result::Result<(), RescueError> {
-        let found = self.writer.rescue(to)?;
+    /// Begins to write everything that is stored to another file, which is the database once it is written.
+    pub(crate) fn begin_rescue(&mut self, to: &Path) -> std::result::Result<(), RescueError> {
+        self.writer.begin_rescue(to)
+    }
+
+    /// Goes on with the file that is written, if it is. `None`: it is not.
+    pub(crate) fn finish_rescue(
+        &mut self,
+        state: &mut EngineState,
+        to: &Path,
+    ) -> Option<std::result::Result<(), RescueError>> {
+        let found = match self.writer.finish_rescue()? {
+            Ok(found) => found,
+            Err(error) => return Some(Err(error)),
+        };
         self.health.update(|report| report.rescued_to = Some(to.to_owned()));
-        Ok(self.accept_log_end(state, found)?)
+        Some(self.accept_log_end(state, found).map_err(RescueError::from))
+    }
+
+    /// From now on a copy of the file is waited for.
+    pub(crate) fn wait_for_copies(&mut self) {
+        self.writer.set_copy_wait(COPY_WAIT_AT_END);
     }
 
     /// How many stored events are gone with this process, since no path names the file that is open.

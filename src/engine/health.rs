@@ -18,7 +18,7 @@ pub enum StorageHealth {
         reason: String,
         /// Whether it is for lack of room.
         full: bool,
-        /// Whether it is because a path does not name the file that is open.
+        /// Whether it is because a path does not name the file that is open, or that was cut or overwritten.
         lost: bool,
         since: Timestamp,
     },
@@ -87,7 +87,7 @@ impl HealthReport {
             .reduce(|one, other| format!("{one}; {other}"))
     }
 
-    /// Why storage fails, when a path does not name the file that is open.
+    /// Why storage fails, when a path does not name the file that is open or that was overwritten.
     pub fn lost_file(&self) -> Option<&str> {
         match &self.storage {
             StorageHealth::Degraded { reason, lost: true, .. } => Some(reason),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::store::integrity::key::add_functions;
@@ -24,6 +25,12 @@ pub(crate) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connect
     conn.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;")?;
     add_functions(&conn, None)?;
     Ok(conn)
+}
+
+/// Keeps SQLite from moving the WAL into the database, and from removing it and its index by their names, when it
+/// closes the last connection: they may belong to another file, or hold what nobody committed.
+pub(crate) fn keep_wal(conn: &Connection) {
+    let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
 
 /// What the writer's connection has on top. `pages_max` 0: no bound of ours.

@@ -92,13 +92,13 @@ pub struct WriteError {
     pub full: bool,
     /// Whether another connection is the reason: then what failed did not reach the disk.
     pub blocked: Option<Blocked>,
-    /// Whether the reason is that a path does not name the file that is open.
+    /// Whether the reason is that a path does not name the file that is open, or that it was overwritten.
     pub lost: Option<LostFile>,
     /// What SQLite said.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// A path that does not name the file that is open.
+/// A path that does not name the file that is open, or names it with other contents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LostFile {
     /// It was removed or moved, and nothing has taken its place.
@@ -107,6 +107,12 @@ pub enum LostFile {
     /// The other file belongs to somebody else and is left as it is.
     #[error("{} names another file than the one that is open", .0.display())]
     Replaced(PathBuf),
+    /// The WAL is the one that is open, and what was committed in it is not there any more.
+    #[error("{} was cut or overwritten while it was open", .0.display())]
+    WalOverwritten(PathBuf),
+    /// The same of the database.
+    #[error("{} was cut or overwritten while it was open", .0.display())]
+    Overwritten(PathBuf),
 }
 
 /// Whether SQLite lacks room on the disk: for pages, or for the file of the WAL's index.
@@ -123,6 +129,8 @@ pub enum Blocked {
     Writing,
     /// From moving the WAL into the database after a failure: another process has a read transaction open.
     Recovering,
+    /// No connection: everything is being written to another file.
+    Copying,
 }
 
 pub(crate) type WriteResult<T = ()> = Result<T, WriteError>;
@@ -141,7 +149,12 @@ impl WriteError {
         Self { blocked: Some(Blocked::Recovering), ..Self::other(reason) }
     }
 
-    /// A path does not name the file that is open. `detail`: why that could not be mended.
+    /// A file is lost, and everything is being written anew.
+    pub(crate) fn copying(lost: LostFile) -> Self {
+        Self { blocked: Some(Blocked::Copying), ..Self::lost(lost, "everything is being written there anew") }
+    }
+
+    /// A file is lost. `detail`: why that could not be mended.
     pub(crate) fn lost(file: LostFile, detail: &str) -> Self {
         let reason = format!("{file}; {detail}");
         Self { lost: Some(file), ..Self::other(reason) }
@@ -149,7 +162,8 @@ impl WriteError {
 
     /// Whether another process is the reason, which may stop being one at any moment.
     pub(crate) fn is_up_to_others(&self) -> bool {
-        self.blocked == Some(Blocked::Writing) || matches!(self.lost, Some(LostFile::Replaced(_)))
+        matches!(self.blocked, Some(Blocked::Writing | Blocked::Copying))
+            || matches!(self.lost, Some(LostFile::Replaced(_)))
     }
 
     /// What a read or a feature's write failed with.
@@ -162,6 +176,18 @@ impl WriteError {
     /// Another reason than SQLite's.
     pub fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { full: false, blocked: None, lost: None, source: reason.into() }
+    }
+}
+
+impl From<LostFile> for WriteError {
+    fn from(lost: LostFile) -> Self {
+        let detail = match &lost {
+            LostFile::Missing(_) => "everything is written there anew",
+            LostFile::Replaced(_) => "it is left alone, and what is in memory and in the open file waits to be rescued",
+            LostFile::WalOverwritten(_) => "what was committed is written there again",
+            LostFile::Overwritten(_) => "it is left alone, and what is in memory waits to be rescued",
+        };
+        Self::lost(lost, detail)
     }
 }
 

@@ -7,13 +7,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{OpenError, StoreError, WriteError, is_damage, is_lack_of_room};
 use super::options::StoreOptions;
 use super::rows::{self, LogHead};
-use crate::store::connection::{configure, connect};
+use crate::store::connection::{configure, connect, keep_wal};
 use crate::store::file_size_limit;
 use crate::store::integrity::adopt::{self, ObtainedKey};
 use crate::store::integrity::key_file;
@@ -21,7 +20,7 @@ use crate::store::integrity::tables::install_triggers;
 use crate::store::open_files::{OpenFiles, StorePaths};
 use crate::store::read::reader::Reader;
 use crate::store::read::{log, pool};
-use crate::store::recovery::{self, CommitNote, Opened};
+use crate::store::recovery::{self, CommitNote, OpenMark, Opened};
 use crate::store::server_lock;
 use crate::store::server_place;
 use crate::store::tables::{FORMAT, SCHEMA};
@@ -126,6 +125,7 @@ fn open_writable(
     match prepare() {
         Ok((found, reader)) => Ok(OpenedStore { conn: Some(conn), reader, found, fault: None }),
         Err(failure) => {
+            // A start that is refused changes nothing.
             keep_wal(&conn);
             Err(failure)
         }
@@ -180,7 +180,7 @@ fn examine(
     identify(conn, path)?;
     check_whole(conn, path)?;
     check_tables(conn, path)?;
-    let unclean = recovery::is_marked_open(conn)?;
+    let mark = OpenMark::read(conn)?;
     let damaged = |failure| match failure {
         StoreError::Sql(error) => OpenFailure::Sql(error),
         StoreError::Known(error) => {
@@ -189,14 +189,14 @@ fn examine(
     };
     let head = log::head(conn).map_err(damaged)?;
     let end = (head, log::next_key(conn).map_err(damaged)?);
-    let loss = recovery::find_loss(head, before.noted, unclean && before.wal_missing);
+    let loss = recovery::find_loss(head, before.noted, mark == OpenMark::Open && before.wal_missing);
     let loss =
         [before.damage.clone(), loss, copied].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
     match loss {
         Some(reason) if options.strict => {
             Err(OpenFailure::Known(OpenError::Incomplete { path: path.to_owned(), reason }))
         }
-        loss => Ok(StoreState { loss, unproven: None, unclean, end }),
+        loss => Ok(StoreState { loss, unproven: None, unclean: mark != OpenMark::Closed, end }),
     }
 }
 
@@ -238,11 +238,6 @@ fn keep_short_wal(
     let Some(noted) = before.noted.filter(|_| before.damage.is_none() && !options.strict) else { return Ok(None) };
     let copy = recovery::keep_short_wal(conn, path, noted).map_err(|error| other_error(path, error))?;
     Ok(copy.map(|name| format!("the WAL was copied to {name}")))
-}
-
-/// Closing the last connection would move the WAL into the database: a start that is refused changes nothing.
-fn keep_wal(conn: &Connection) {
-    let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }
 
 /// A finished error, or one of SQLite that still has to be classified.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
@@ -21,6 +22,8 @@ use crate::store::wal;
 /// Most that is read to tell a disk that fails from a file that is damaged: some milliseconds.
 const PROBE_BYTES_MAX: u64 = 64 << 20;
 const PROBE_PIECE_BYTES: usize = 1 << 20;
+/// Bytes of the two copies of its header at the beginning of the WAL's index.
+const WAL_INDEX_HEADER_BYTES: usize = 96;
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,10 @@ pub(crate) struct OpenFiles {
     database: File,
     database_id: FileId,
     lock_id: FileId,
+    /// Whether the database file was found overwritten: what is in it is not to be read.
+    overwritten: AtomicBool,
+    /// Indexes of the WAL that were dropped: closing one drops the locks that SQLite holds on it in this process.
+    indexes: Mutex<Vec<File>>,
     /// `None`: no connection has made one yet.
     wal_id: Mutex<Option<FileId>>,
     /// The key of the MACs in the database. Not set while none is known: no MAC is compared then.
@@ -124,7 +131,16 @@ impl OpenFiles {
         let database = File::open(&paths.database)?;
         let database_id = FileId::from(&database.metadata()?);
         let lock_id = FileId::from(&lock.metadata()?);
-        Ok(Self { paths, database, database_id, lock_id, wal_id: Mutex::new(None), key: OnceLock::new() })
+        Ok(Self {
+            paths,
+            database,
+            database_id,
+            lock_id,
+            overwritten: AtomicBool::new(false),
+            indexes: Mutex::default(),
+            wal_id: Mutex::new(None),
+            key: OnceLock::new(),
+        })
     }
 
     /// The key of the MACs in the database.
@@ -155,6 +171,51 @@ impl OpenFiles {
         &self.paths.database
     }
 
+    /// Notes whether the database file was overwritten.
+    pub(crate) fn set_overwritten(&self, overwritten: bool) {
+        self.overwritten.store(overwritten, Ordering::Relaxed);
+    }
+
+    /// Error: the database file was overwritten.
+    pub(crate) fn check_readable(&self) -> Result<(), Error> {
+        match self.overwritten.load(Ordering::Relaxed) {
+            true => {
+                let lost = LostFile::Overwritten(self.paths.database.clone());
+                Err(Error::new(Kind::StorageUnavailable, "what is stored cannot be read now").caused_by(lost))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// The database file, whatever its path names.
+    pub(crate) fn database_file(&self) -> &File {
+        &self.database
+    }
+
+    /// Voids the index of the WAL, so that SQLite makes it anew from the WAL, as it does after a crash, before it reads
+    /// or writes anything else. Readers that have begun end with what they began with.
+    pub(crate) fn drop_wal_index(&self) -> io::Result<()> {
+        let mut indexes = self.indexes.lock();
+        let id = FileId::from(&fs::metadata(self.paths.shm())?);
+        let is_known = |file: &&File| file.metadata().is_ok_and(|metadata| FileId::from(&metadata) == id);
+        let zeros = [0; WAL_INDEX_HEADER_BYTES];
+        match indexes.iter().find(is_known) {
+            Some(index) => index.write_all_at(&zeros, 0),
+            None => {
+                let index = OpenOptions::new().read(true).write(true).open(self.paths.shm())?;
+                let written = index.write_all_at(&zeros, 0);
+                indexes.push(index);
+                written
+            }
+        }
+    }
+
+    /// Whether `wal` is the WAL that is open.
+    pub(crate) fn is_wal(&self, wal: &File) -> bool {
+        let id = wal.metadata().ok().map(|metadata| FileId::from(&metadata));
+        id.is_some() && id == *self.wal_id.lock()
+    }
+
     /// Takes the WAL for ours that is there now. To be called when the writer has opened the database.
     pub(crate) fn note_wal(&self) {
         *self.wal_id.lock() = fs::metadata(self.paths.wal()).ok().map(|metadata| FileId::from(&metadata));
@@ -163,6 +224,12 @@ impl OpenFiles {
     /// Compares what the paths name with what is open.
     pub(crate) fn check(&self) -> Result<(), LostFile> {
         self.check_all(self.without_lock().chain([(self.paths.lock.clone(), self.lock_id)]))
+    }
+
+    /// The same when the lock is another file.
+    pub(crate) fn check_with_lock(&self, lock: &File) -> Result<(), LostFile> {
+        let lock = lock.metadata().ok().map(|metadata| (self.paths.lock.clone(), FileId::from(&metadata)));
+        self.check_all(self.without_lock().chain(lock))
     }
 
     /// The same of the database and its WAL.

@@ -96,7 +96,7 @@ pub(crate) fn keep_damaged_wal(database: &Path, strict: bool) -> io::Result<Opti
 }
 
 /// Copies the WAL beside itself. Returns the name of the copy.
-fn copy_wal(path: &Path) -> io::Result<String> {
+pub(crate) fn copy_wal(path: &Path) -> io::Result<String> {
     let written = std::fs::metadata(path)?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let time = Timestamp::from_millis(i64::try_from(written.as_millis()).unwrap_or(0));
     let mut copy = path.as_os_str().to_owned();
@@ -121,7 +121,8 @@ pub(crate) fn keep_short_wal(conn: &Connection, database: &Path, noted: LogHead)
 }
 
 /// Compares the end of the log with what was noted beside the file, and the file's mark with whether its WAL is there.
-/// `copied_open`: the file is marked as open, and had no WAL. Returns a description of what is missing.
+/// `copied_open`: the file is marked as open, was not copied by SQLite, and had no WAL. Returns a description of what
+/// is missing.
 pub(crate) fn find_loss(head: LogHead, noted: Option<LogHead>, copied_open: bool) -> Option<String> {
     match noted {
         Some(noted) if noted.seq > head.seq => {
@@ -136,18 +137,52 @@ pub(crate) fn find_loss(head: LogHead, noted: Option<LogHead>, copied_open: bool
     }
     copied_open.then(|| {
         "a server had the file open when it was copied, and its WAL was not copied with it: changes that were only in \
-         the WAL are missing, unless SQLite made the copy"
+         the WAL are missing; `rejoin backup` and `sqlite3 rejoin.db '.backup copy.db'` copy everything"
             .to_owned()
     })
 }
 
-/// Whether a server has opened the file and not closed it.
-pub(crate) fn is_marked_open(conn: &Connection) -> rusqlite::Result<bool> {
-    if !has_object(conn, "open_mark")? {
-        return Ok(false);
+/// What a file says of the server that had it open last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenMark {
+    /// It closed the file.
+    Closed,
+    /// It has not closed it.
+    Open,
+    /// The same, and SQLite has made this copy since (`.backup`, `VACUUM INTO`): it has everything that was committed.
+    CopiedBySqlite,
+}
+
+impl OpenMark {
+    /// The mark holds the version that the schema had. SQLite gives every copy that it makes another one: one more than
+    /// that of the file which it replaces, so that whoever had that open notices. `cp` keeps it. Nothing else tells a
+    /// copy of the database alone from one by SQLite: that file is as a commit has left it too, only an earlier one.
+    pub(crate) fn read(conn: &Connection) -> rusqlite::Result<Self> {
+        if !has_object(conn, "open_mark")? {
+            return Ok(Self::Closed);
+        }
+        let sql = "SELECT open FROM open_mark WHERE only_row = 1";
+        let marked: i64 = conn.query_row(sql, [], |row| row.get(0)).optional()?.unwrap_or(0);
+        Ok(match marked {
+            0 => Self::Closed,
+            // By an earlier release, which said no more than that.
+            1 => Self::Open,
+            version if version == schema_version(conn)? => Self::Open,
+            _ => Self::CopiedBySqlite,
+        })
     }
-    let sql = "SELECT open FROM open_mark WHERE only_row = 1";
-    Ok(conn.query_row(sql, [], |row| row.get(0)).optional()?.unwrap_or(false))
+}
+
+fn schema_version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("PRAGMA schema_version", [], |row| row.get(0))
+}
+
+/// Marks the file anew when its schema has changed.
+pub(crate) fn refresh_open_mark(conn: &Connection) -> rusqlite::Result<()> {
+    match OpenMark::read(conn)? {
+        OpenMark::CopiedBySqlite => mark_open(conn, true),
+        OpenMark::Open | OpenMark::Closed => Ok(()),
+    }
 }
 
 /// Whether the schema has a table or view of this name.
@@ -158,8 +193,9 @@ pub(crate) fn has_object(conn: &Connection, name: &str) -> rusqlite::Result<bool
 
 /// Says in the file whether a server has it open.
 pub(crate) fn mark_open(conn: &Connection, open: bool) -> rusqlite::Result<()> {
+    let mark = if open { schema_version(conn)? } else { 0 };
     let sql = "INSERT INTO open_mark (only_row, open) VALUES (1, ?1) ON CONFLICT (only_row) DO UPDATE SET open = ?1";
-    conn.execute(sql, [open]).map(drop)
+    conn.execute(sql, [mark]).map(drop)
 }
 
 /// A real write, synced: setting the format's number writes the first page even if it stays the same. Marks the file as

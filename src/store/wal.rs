@@ -1,12 +1,12 @@
-//! The WAL as a file, before SQLite opens it. SQLite stops reading at the first frame that does not verify and says
-//! nothing: what lies behind is lost. Whether something does is found here.
+//! The WAL as a file. SQLite stops reading at the first frame that does not verify and says nothing: what lies behind
+//! is lost. Whether something does is found here, before SQLite opens it.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-const HEADER_BYTES: usize = 32;
-const FRAME_HEADER_BYTES: usize = 24;
+pub(crate) const HEADER_BYTES: usize = 32;
+pub(crate) const FRAME_HEADER_BYTES: usize = 24;
 /// The magic number of a WAL whose checksums are over little-endian words; the last bit set: big-endian.
 const MAGIC: u32 = 0x377F_0682;
 /// What is assumed when the header is damaged: the size that our files have.
@@ -110,6 +110,51 @@ impl Scan {
     }
 }
 
+/// The checksums of frames, each of which continues that of its predecessor.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    big_endian: bool,
+    page_bytes: usize,
+    salts: (u32, u32),
+    /// That of the last frame.
+    checksum: (u32, u32),
+}
+
+impl Chain {
+    /// At the first frame. `None`: the header does not verify.
+    pub(crate) fn begin(header: &[u8; HEADER_BYTES]) -> Option<Self> {
+        let Scan { big_endian, page_bytes, salts, checksum, .. } = Scan::new(header);
+        salts.map(|salts| Self { big_endian, page_bytes, salts, checksum })
+    }
+
+    /// The first salt: one more each time SQLite starts the WAL over.
+    pub(crate) fn salt(&self) -> u32 {
+        self.salts.0
+    }
+
+    /// Bytes of a frame with its header.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        FRAME_HEADER_BYTES + self.page_bytes
+    }
+
+    /// Whether `frame` is the next one.
+    pub(crate) fn follow(&mut self, frame: &[u8]) -> bool {
+        let Some((head, page)) = frame.split_at_checked(FRAME_HEADER_BYTES) else { return false };
+        let (summed, _) = head.split_at(8);
+        let computed = sum(sum(self.checksum, summed, self.big_endian), page, self.big_endian);
+        let follows = self.salts == (word(head, 8), word(head, 12)) && computed == (word(head, 16), word(head, 20));
+        if follows {
+            self.checksum = computed;
+        }
+        follows
+    }
+}
+
+/// The page that a frame holds.
+pub(crate) fn page_number(frame: &[u8]) -> u32 {
+    word(frame, 0)
+}
+
 fn word(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     if let Some(found) = bytes.get(at..at + 4) {
@@ -119,11 +164,11 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// SQLite's checksum over pairs of words, going on from `start`.
-fn sum((mut first, mut second): (u32, u32), bytes: &[u8], big_endian: bool) -> (u32, u32) {
-    let read = |at| if big_endian { word(bytes, at) } else { word(bytes, at).swap_bytes() };
-    for at in (0..bytes.len()).step_by(8) {
-        first = first.wrapping_add(read(at)).wrapping_add(second);
-        second = second.wrapping_add(read(at + 4)).wrapping_add(first);
-    }
-    (first, second)
+fn sum(start: (u32, u32), bytes: &[u8], big_endian: bool) -> (u32, u32) {
+    let read = if big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+    let (pairs, _) = bytes.as_chunks::<8>();
+    pairs.iter().fold(start, |(first, second), [a, b, c, d, e, f, g, h]| {
+        let first = first.wrapping_add(read([*a, *b, *c, *d])).wrapping_add(second);
+        (first, second.wrapping_add(read([*e, *f, *g, *h])).wrapping_add(first))
+    })
 }

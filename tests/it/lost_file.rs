@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::support::history::verified_history;
-use crate::support::{Process, SmallDisk};
+use crate::support::storage::{degraded, events, is_in_the_audit, well};
+use crate::support::{Disk, Process, SmallDisk};
 
 /// A server that has stored two versions of `games/g1`, and no longer looks at its files until it is continued.
 async fn stopped_server() -> Process {
@@ -30,22 +31,6 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// How many events a file has.
-fn events(path: &Path) -> i64 {
-    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    database.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap()
-}
-
-async fn well(server: &Process) -> Value {
-    server.until_ready(|_, report| report["storage"]["state"] == "ok").await
-}
-
-/// Waits until storage is degraded for a reason with these words.
-async fn degraded(server: &Process, words: &str) -> Value {
-    let told = |report: &Value| report["storage"]["reason"].as_str().is_some_and(|reason| reason.contains(words));
-    server.until_ready(|_, report| report["storage"]["state"] == "degraded" && told(report)).await
-}
-
 /// The verdict on the log is a discrepancy with these words, for as long as the file is lost.
 async fn is_a_discrepancy(server: &Process, words: &str) {
     let (status, run) = server.post("/reconciliation/run", &json!({})).await;
@@ -53,22 +38,6 @@ async fn is_a_discrepancy(server: &Process, words: &str) {
     let log = verdicts.iter().find(|verdict| verdict["service"] == "log").unwrap_or_else(|| panic!("{status} {run}"));
     assert_eq!(log["status"], "discrepancy", "{log}");
     assert!(log["documents"].to_string().contains(words), "{log}");
-}
-
-/// A row of the audit tells a discrepancy of the log with these words: once rows are stored again.
-async fn is_in_the_audit(server: &Process, words: &str) {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
-        let (status, run) = server.post("/reconciliation/run", &json!({})).await;
-        let (_, audit) = server.get("/reconciliation/audit?service=log&limit=50").await;
-        let rows = audit["items"].as_array().cloned().unwrap_or_default();
-        let told = rows.iter().find(|row| row.to_string().contains(words));
-        match told {
-            Some(row) => return assert_eq!(row["status"], "discrepancy", "{row}"),
-            None => assert!(Instant::now() < end, "{status} {run} {audit}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 fn remove_database(server: &Process) {
@@ -347,4 +316,125 @@ async fn a_stop_loses_nothing_of_a_file_that_has_another_name() {
     assert!(status.success(), "{status} {}", server.log());
     assert!(!server.log().contains("are lost"), "{}", server.log());
     assert_eq!(events(&moved), 2);
+}
+
+/// A server with a document in memory and one that is only on its disk, which fails on order.
+async fn server_on_disk() -> (Disk, Process) {
+    let (disk, server) = Disk::with_server(&[]);
+    assert_eq!(server.put("/api/v1/games/g1", &json!({ "round": 1 })).await.0, 201);
+    (disk, server)
+}
+
+/// Changes are taken, and everything is readable.
+async fn goes_on(server: &Process, round: u64) {
+    let begun = Instant::now();
+    let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": round })).await;
+    assert_eq!((status, &written["durable"]), (202, &json!(false)), "{written}");
+    assert_eq!(server.get("/api/v1/games/g1").await.1["state"]["round"], round);
+    assert_eq!(server.get("/api/v1/games/g1?version=1").await.1["state"]["round"], 1);
+    assert_eq!(server.post("/api/v1/games", &json!({ "state": {} })).await.0, 202);
+    // Far more than it takes, and far less than the copy.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn nobody_waits_while_everything_is_written_anew() {
+    let (disk, mut server) = server_on_disk().await;
+    disk.set("stall-copy");
+    remove_database(&server);
+    degraded(&server, "everything is being written there anew").await;
+    for round in 2..5 {
+        goes_on(&server, round).await;
+    }
+    assert!(!database(&server).exists() && server.data_dir().join("rejoin.db.part").exists());
+    disk.set("off");
+    well(&server).await;
+    assert!(!server.data_dir().join("rejoin.db.part").exists());
+    server.kill();
+    server.start_again_with(&["--strict"]);
+    assert_eq!(verified_history(&server, "games/g1").await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_stop_waits_until_everything_is_written_anew() {
+    let (disk, mut server) = server_on_disk().await;
+    disk.set("stall-copy");
+    remove_database(&server);
+    degraded(&server, "everything is being written there anew").await;
+    goes_on(&server, 2).await;
+    server.signal("TERM");
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while !server.log().contains("stopping; a second signal") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    disk.set("off");
+    let status = server.wait();
+    assert!(status.success(), "{status} {}", server.log());
+    server.start_again_with(&["--strict"]);
+    assert_eq!(verified_history(&server, "games/g1").await.len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_rescue_but_who_asked_for_it() {
+    let (disk, server) = server_on_disk().await;
+    let backup = backup(&server);
+    fs::rename(&backup, database(&server)).unwrap();
+    degraded(&server, "names another file").await;
+    disk.set("stall-copy");
+    let folder = server.data_dir().with_file_name("rescued");
+    fs::create_dir(&folder).unwrap();
+    let to = folder.join("rejoin.db");
+    let asked = rescue(&server, to.to_str().unwrap());
+    let meanwhile = async {
+        while !folder.join("rejoin.db.part").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for round in 2..5 {
+            goes_on(&server, round).await;
+        }
+        let (status, problem) = rescue(&server, folder.join("other.db").to_str().unwrap()).await;
+        assert_eq!((status, &problem["type"]), (409, &json!("/problems/rescue-refused")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("being written"), "{problem}");
+        disk.set("off");
+    };
+    let ((status, answer), ()) = tokio::join!(asked, meanwhile);
+    assert_eq!((status, &answer["durable"], &answer["waiting"]), (200, &json!(true), &json!(0)), "{answer}");
+    well(&server).await;
+    let stored = server.get("/readyz").await.1["seq"].as_i64().unwrap();
+    assert_eq!(events(&to), stored);
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_a_rescue_leaves_what_was_there() {
+    let (disk, mut server) = server_on_disk().await;
+    let backup = backup(&server);
+    let moved = server.data_dir().join("moved.db");
+    fs::rename(database(&server), &moved).unwrap();
+    fs::rename(&backup, database(&server)).unwrap();
+    degraded(&server, "names another file").await;
+    disk.set("stall-copy");
+    let to = server.data_dir().with_file_name("rescued.db");
+    let asked = rescue_unanswered(&server, &to);
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while !Path::new(&format!("{}.part", to.display())).exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    server.kill();
+    asked.abort();
+    disk.set("off");
+    assert!(!to.exists());
+    assert_eq!(events(&moved), 1);
+    server.start_again_with(&["--strict"]);
+    assert_eq!(verified_history(&server, "games/g1").await.len(), 1);
+}
+
+fn rescue_unanswered(server: &Process, to: &Path) -> tokio::task::JoinHandle<()> {
+    let request = server.request("POST", "/api/v1/admin/storage/rescue").json(&json!({ "to": to.to_str().unwrap() }));
+    tokio::spawn(async move { drop(request.send().await) })
 }

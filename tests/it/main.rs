@@ -39,6 +39,7 @@ mod model;
 mod openapi;
 mod operator;
 mod options;
+mod overwritten_file;
 mod owner;
 mod pages;
 mod persist;

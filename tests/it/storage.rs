@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -160,6 +161,61 @@ async fn a_copy_of_an_open_file_without_its_wal_is_told() {
     assert!(whole.exists());
     server.start_again_with(&["--strict"]);
     assert_eq!(verified_history(&server, "games/g1").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_copy_that_sqlite_makes_of_an_open_file_has_everything_and_passes() {
+    let server = Process::start(&[]);
+    for round in 0..6 {
+        assert!(server.put("/api/v1/games/g1", &json!({ "round": round })).await.0 <= 201);
+        let copy = tempfile::tempdir().unwrap();
+        fs::create_dir(copy.path().join("data")).unwrap();
+        let (from, to) = (server.data_dir().join("rejoin.db"), copy.path().join("data/rejoin.db"));
+        let vacuum = || {
+            let from = Connection::open(&from).unwrap();
+            let _ = fs::remove_file(&to);
+            from.execute("VACUUM INTO ?1", [to.to_str().unwrap()]).unwrap();
+        };
+        let backup = || {
+            let copied = Command::new("sqlite3").arg(&from).arg(format!(".backup {}", to.display())).status();
+            // Not every machine has it.
+            copied.map_or_else(|_| vacuum(), |status| assert!(status.success()));
+        };
+        match round % 3 {
+            0 => vacuum(),
+            1 => backup(),
+            // Over an older one.
+            _ => (0..2).for_each(|_| backup()),
+        }
+        fs::copy(server.data_dir().join("rejoin.integrity-key"), copy.path().join("data/rejoin.integrity-key"))
+            .unwrap();
+        let copied = Process::start_in(copy, &["--strict"]);
+        assert_eq!(verified_history(&copied, "games/g1").await.len(), round + 1, "{round}");
+        let report = copied.until_ready(|status, _| status == 200).await;
+        assert_eq!(report["storage"], json!({ "state": "ok" }), "{round}");
+    }
+}
+
+/// Whatever the schema is when it is copied.
+#[tokio::test]
+async fn a_copy_without_its_wal_is_told_also_after_another_program_has_changed_the_schema() {
+    let server = Process::start(&[]);
+    let beside = Connection::open(server.data_dir().join("rejoin.db")).unwrap();
+    beside.execute_batch("CREATE TABLE notes (text TEXT); CREATE INDEX notes_text ON notes (text)").unwrap();
+    let version = |conn: &Connection| conn.query_row("PRAGMA schema_version", [], |row| row.get::<_, i64>(0)).unwrap();
+    let marked = || beside.query_row("SELECT open FROM open_mark", [], |row| row.get::<_, i64>(0)).unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while marked() != version(&beside) {
+        assert!(Instant::now() < end, "{} {}", marked(), version(&beside));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    beside.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    assert_eq!(server.put("/api/v1/games/g1", &json!({ "round": 1 })).await.0, 201);
+    let copy = tempfile::tempdir().unwrap();
+    fs::copy(server.data_dir().join("rejoin.db"), copy.path().join("rejoin.db")).unwrap();
+    let (code, said) = run_to_end(command(copy.path(), "127.0.0.1:0", &["--strict".to_owned()]));
+    assert_eq!(code, 16, "{said}");
+    assert!(said.contains("its WAL was not copied with it"), "{said}");
 }
 
 #[tokio::test]

@@ -22,7 +22,9 @@ impl EngineActor {
     pub(super) fn tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
         self.quiet_ticks = self.quiet_ticks.saturating_add(1);
-        if self.state.backlog.is_due() {
+        self.finish_rescue();
+        // What is being copied is not to change.
+        if self.state.backlog.is_due() && self.rescue.is_none() {
             self.retry();
         }
         self.file_check_ticks = self.file_check_ticks.saturating_add(1);
@@ -59,29 +61,41 @@ impl EngineActor {
         self.disk.report_backlog(&self.state);
     }
 
-    /// Writes everything to another file and answers.
+    /// Begins to write everything to another file, which is answered when it is written.
     pub(super) fn rescue(&mut self, request: RescueRequest) {
-        let RescueRequest { to, reply } = request;
-        let outcome = self.rescue_to(&to);
-        // Whoever asked may have gone.
-        let _ = reply.send(outcome);
+        match self.begin_rescue(&request.to) {
+            Ok(()) => {
+                self.rescue = Some(request);
+                self.finish_rescue();
+            }
+            // Whoever asked may have gone.
+            Err(refusal) => drop(request.reply.send(Err(refusal))),
+        }
     }
 
-    fn rescue_to(&mut self, to: &Path) -> Result<RescueReport> {
+    fn begin_rescue(&mut self, to: &Path) -> Result<()> {
         self.check_files();
         if !self.state.backlog.is_failing() {
             return Err(RESCUE_REFUSED.error("storage works: nothing is to be rescued"));
         }
-        match self.disk.rescue(&mut self.state, to) {
-            Ok(()) => {}
-            Err(RescueError::Refused(why)) => return Err(RESCUE_REFUSED.error(why)),
-            Err(RescueError::Failed(fault)) => {
-                let kind = if fault.full { Kind::StorageFull } else { Kind::StorageUnavailable };
-                return Err(Error::new(kind, format!("{} cannot be written: {fault}", to.display())));
-            }
+        if self.rescue.is_some() {
+            return Err(RESCUE_REFUSED.error("everything is being written to another file now"));
         }
-        self.retry();
-        Ok(RescueReport { durable: self.disk.durable(), waiting: self.state.backlog.unstored() })
+        self.disk.begin_rescue(to).map_err(|error| rescue_refused(to, error))
+    }
+
+    /// Goes on with the other file if it is written, and answers.
+    pub(super) fn finish_rescue(&mut self) {
+        let Some(RescueRequest { to, reply }) = self.rescue.take() else { return };
+        let Some(outcome) = self.disk.finish_rescue(&mut self.state, &to) else {
+            self.rescue = Some(RescueRequest { to, reply });
+            return;
+        };
+        let rescued = outcome.map_err(|error| rescue_refused(&to, error)).map(|()| {
+            self.retry();
+            RescueReport { durable: self.disk.durable(), waiting: self.state.backlog.unstored() }
+        });
+        let _ = reply.send(rescued);
     }
 
     fn reopen_and_append(&mut self) -> WriteResult {
@@ -98,7 +112,8 @@ impl EngineActor {
         self.store_revocations()?;
         let removals = self.disk.append_backlog(&mut self.state)?;
         removals.iter().for_each(|removal| self.hub.drop_stored(removal.through));
-        Ok(())
+        // Those of documents that were not stored before.
+        self.store_revocations()
     }
 
     /// The disk is full: purges documents that hooks let go, in one transaction with what waits. What is decided here
@@ -133,5 +148,15 @@ impl EngineActor {
         self.state.pending_removals.push(removal);
         self.state.backlog.push(round.entries.iter().skip(first).cloned().collect(), Vec::new());
         Ok(())
+    }
+}
+
+fn rescue_refused(to: &Path, error: RescueError) -> Error {
+    match error {
+        RescueError::Refused(why) => RESCUE_REFUSED.error(why),
+        RescueError::Failed(fault) => {
+            let kind = if fault.full { Kind::StorageFull } else { Kind::StorageUnavailable };
+            Error::new(kind, format!("{} cannot be written: {fault}", to.display()))
+        }
     }
 }

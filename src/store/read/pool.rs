@@ -99,6 +99,7 @@ pub(crate) fn read<T>(
     f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>,
 ) -> Result<T> {
     let mut connection = take(pool)?;
+    connection.files.check_readable()?;
     let result = (|| {
         // Ends by rollback when dropped, which is all that a read needs.
         let _read = reads.begin(&connection.conn);
@@ -116,6 +117,7 @@ pub(crate) fn with_connection<T>(
     f: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>,
 ) -> Result<T> {
     let mut connection = take(pool)?;
+    connection.files.check_readable()?;
     let result = (|| {
         connection.conn.execute_batch("PRAGMA query_only = OFF")?;
         let result = f(&connection.conn);

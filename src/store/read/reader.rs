@@ -123,6 +123,11 @@ impl Reader {
         Arc::clone(&self.source.read().files)
     }
 
+    /// Whether a connection is open.
+    pub(crate) fn has_connections(&self) -> bool {
+        self.source.read().pool.state().connections > 0
+    }
+
     pub(crate) fn readers(&self) -> u32 {
         self.source.read().readers
     }

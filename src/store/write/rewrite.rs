@@ -1,27 +1,29 @@
 //! Writing everything that is stored to another file and going on with that: where the path of the database names no
 //! file any more, or where whoever runs the server says so.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tracing::warn;
 
 use crate::base::ids::Seq;
-use crate::store::error::{LostFile, StoreError, WriteError, WriteResult};
+use crate::store::connection;
+use crate::store::error::{Blocked, LostFile, WriteError, WriteResult};
 use crate::store::integrity::key_file;
-use crate::store::open_files::{self, OpenFiles, StorePaths};
-use crate::store::read::log;
+use crate::store::open_files::{OpenFiles, StorePaths};
 use crate::store::read::reader::Reader;
 use crate::store::recovery::CommitNote;
 use crate::store::rows::{self, LogHead};
-use crate::store::server_lock;
 use crate::store::server_place;
-use crate::store::write::checkpoint::{Checkpoint, READERS_WAIT};
+use crate::store::write::checkpoint::Checkpoint;
+use crate::store::write::checkpoints::READERS_WAIT;
+use crate::store::write::file_copy::{FileCopy, NewLock, remove};
+use crate::store::write::file_watch::FileWatch;
 use crate::store::write::writer::Writer;
 
 /// Why nothing was rescued.
@@ -37,19 +39,41 @@ pub enum RescueError {
 
 impl Writer {
     /// Writes everything to the path that the database had, where nothing is now, and goes on with the new files.
-    /// Nothing that is there and is not ours is touched. Returns where the stored log ends.
+    /// Nothing that is there and is not ours is touched. Returns where the stored log ends. Error: also while it is
+    /// being written, in a thread of its own.
     pub(super) fn restore_files(&mut self, lost: LostFile) -> WriteResult<LogHead> {
-        let paths = self.files.paths().clone();
-        self.try_restore(paths.clone()).map_err(|error| {
+        let database = self.files.database().to_owned();
+        self.try_restore(&lost).map_err(|error| {
+            if error.blocked == Some(Blocked::Copying) {
+                return error;
+            }
             let (detail, full) = (format!("it cannot be written anew: {error}"), error.full);
             // Another process may have come in between.
             WriteError { full, ..WriteError::lost(error.lost.unwrap_or(lost), &detail) }
         })?;
-        warn!("{} was removed or moved while it was open: everything is written there anew", paths.database.display());
+        warn!("{} was removed or moved while it was open: everything is written there anew", database.display());
         Ok(self.head)
     }
 
-    fn try_restore(&mut self, paths: StorePaths) -> WriteResult {
+    fn try_restore(&mut self, lost: &LostFile) -> WriteResult {
+        let copy = match self.copying.take() {
+            Some(copy) => copy,
+            None => self.begin_restore(lost)?,
+        };
+        let Some(outcome) = copy.outcome(self.copy_wait) else {
+            self.copying = Some(copy);
+            return Err(WriteError::copying(lost.clone()));
+        };
+        let placed = outcome.and_then(|head| {
+            // Before the file has its name: a start after a kill would otherwise miss the note.
+            copy.lock.note.write(head);
+            self.place(copy.part(), &copy.paths)
+        });
+        self.switch_to_copy(placed, copy)
+    }
+
+    fn begin_restore(&self, lost: &LostFile) -> WriteResult<FileCopy> {
+        let paths = self.files.paths().clone();
         DirBuilder::new().recursive(true).mode(0o700).create(paths.directory()).map_err(WriteError::other)?;
         let lock = match self.files.has_lock() {
             true => self.opened.note.lock().try_clone().map(NewLock::already_locked).map_err(WriteError::other)?,
@@ -60,14 +84,20 @@ impl Writer {
                 _ => WriteError::other(error),
             })?,
         };
-        let part = part_of(&paths.database);
-        let placed = self.write_copy(&part, &lock.note).and_then(|()| self.place(&part, &paths));
-        if let Err(error) = placed {
-            let _ = fs::remove_file(&part);
-            lock.release(&paths.lock);
-            return Err(error);
+        FileCopy::begin(Some(lost.clone()), (paths, lock), &self.reader, self.conn.as_ref())
+    }
+
+    /// Removes a copy once it is written for which there is no use any more, since the file that is missing is not.
+    /// Error: it is not written, or it is that of a rescue.
+    pub(super) fn discard_copy(&mut self) -> WriteResult {
+        let Some(copy) = self.copying.take() else { return Ok(()) };
+        if copy.lost.is_some() && copy.outcome(self.copy_wait).is_some() {
+            copy.discard();
+            return Ok(());
         }
-        self.switch_to(paths, lock)
+        self.copying = Some(copy);
+        let waiting = WriteError::other("everything is being written to another file");
+        Err(WriteError { blocked: Some(Blocked::Copying), ..waiting })
     }
 
     /// Puts the copy where the database was.
@@ -86,48 +116,55 @@ impl Writer {
         placed.map_err(WriteError::other)
     }
 
-    /// Writes everything to `to`, an absolute path where nothing is yet, and goes on with that file. Returns where the
-    /// stored log ends.
-    pub fn rescue(&mut self, to: &Path) -> Result<LogHead, RescueError> {
+    /// Begins to write everything to `to`, an absolute path where nothing is yet, in a thread of its own.
+    pub fn begin_rescue(&mut self, to: &Path) -> Result<(), RescueError> {
         let paths = rescue_paths(to)?;
+        self.files.check_readable().map_err(WriteError::other)?;
+        self.take_wal_away();
+        self.discard_copy().map_err(|_| RescueError::Refused("everything is being written to a file now".into()))?;
         let lock = NewLock::take(&paths.lock, &self.opened.note).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => RescueError::Refused(format!("another server uses {}", paths.lock.display())),
             _ => RescueError::Failed(WriteError::other(error)),
         })?;
-        let part = part_of(&paths.database);
-        let placed = self.write_copy(&part, &lock.note).and_then(|()| {
-            // Fails when somebody has made it meanwhile.
-            fs::hard_link(&part, &paths.database).and_then(|()| fs::remove_file(&part)).map_err(WriteError::other)
-        });
-        if let Err(error) = placed {
-            let _ = fs::remove_file(&part);
-            lock.release(&paths.lock);
-            return Err(error.into());
-        }
-        self.switch_to(paths, lock)?;
-        warn!("everything is written to {}, which is the database from now on", to.display());
-        Ok(self.head)
+        self.copying = Some(FileCopy::begin(None, (paths, lock), &self.reader, self.conn.as_ref())?);
+        Ok(())
     }
 
-    /// Writes everything that is committed in the open file to a new one, whatever the path of the open file names.
-    fn write_copy(&self, to: &Path, note: &CommitNote) -> WriteResult {
-        remove(to).map_err(WriteError::other)?;
-        let name = to.to_str().ok_or_else(|| WriteError::other(format!("{} is not UTF-8", to.display())))?;
-        // Made here so that nobody else can read it.
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(WriteError::other)?;
-        let copy = |conn: &Connection| -> Result<LogHead, StoreError> {
-            let head = log::head(conn)?;
-            conn.execute("VACUUM INTO ?1", [name])?;
-            Ok(head)
+    /// Goes on with the file that [`begin_rescue`](Self::begin_rescue) writes, when it is written. Returns where the
+    /// stored log ends; `None`: it is not finished.
+    pub fn finish_rescue(&mut self) -> Option<Result<LogHead, RescueError>> {
+        let copy = self.copying.take()?;
+        let Some(outcome) = copy.outcome(self.copy_wait) else {
+            self.copying = Some(copy);
+            return None;
         };
-        let head = match self.conn.as_ref().filter(|conn| conn.is_autocommit()) {
-            Some(conn) => copy(conn)?,
-            None => self.reader.with_connection(copy).map_err(WriteError::from_error)?,
-        };
-        File::open(to).and_then(|file| file.sync_all()).map_err(WriteError::other)?;
-        // Before the file has its name: a start after a kill would otherwise miss the note.
-        note.write(head);
-        Ok(())
+        let placed = outcome.and_then(|head| {
+            copy.lock.note.write(head);
+            // Fails when somebody has made it meanwhile.
+            let placed = fs::hard_link(copy.part(), &copy.paths.database);
+            placed.and_then(|()| fs::remove_file(copy.part())).map_err(WriteError::other)
+        });
+        let to = copy.paths.database.clone();
+        if let Err(error) = self.switch_to_copy(placed, copy) {
+            return Some(Err(error.into()));
+        }
+        warn!("everything is written to {}, which is the database from now on", to.display());
+        Some(Ok(self.head))
+    }
+
+    /// How long the engine's thread waits for a copy each time it asks for it.
+    pub fn set_copy_wait(&mut self, wait: Duration) {
+        self.copy_wait = wait;
+    }
+
+    fn switch_to_copy(&mut self, placed: WriteResult, copy: FileCopy) -> WriteResult {
+        match placed {
+            Ok(()) => self.switch_to(copy.paths, copy.lock),
+            Err(error) => {
+                copy.discard();
+                Err(error)
+            }
+        }
     }
 
     /// Goes on with files that were just written. Error: then they are removed.
@@ -136,11 +173,14 @@ impl Writer {
             Ok(opened) => {
                 self.reader.read_from(&opened.reader);
                 if let Some(old) = self.conn.replace(opened.conn) {
-                    keep_names(&old);
+                    connection::keep_wal(&old);
                 }
                 (self.files, self.opened.note) = (opened.files, lock.note);
                 (self.head, self.next_key) = opened.end;
                 self.connection_replaced();
+                if let Some(conn) = &self.conn {
+                    self.watch.begin(&self.files, conn);
+                }
                 self.distrusted = false;
                 Ok(())
             }
@@ -162,7 +202,11 @@ impl Writer {
             files.set_key(key.clone());
         }
         let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let end = self.recover(&conn)?;
+        // What is known of the old files says nothing of these.
+        let old = std::mem::replace(&mut self.watch, FileWatch::new(0));
+        let end = self.recover(&conn);
+        self.watch = old;
+        let end = end?;
         server_place::note(&conn, &files)?;
         files.note_wal();
         let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
@@ -173,7 +217,8 @@ impl Writer {
     /// Moves its content into our database, and removes its name. What fails is tried again with the next retry.
     pub(super) fn take_wal_away(&mut self) {
         let Some(conn) = self.conn.as_ref().filter(|_| self.files.has_foreign_database()) else { return };
-        let emptied = self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT);
+        let emptied =
+            self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT, &mut self.watch);
         if emptied.is_ok_and(|progress| progress.complete()) && self.files.has_foreign_database() {
             let paths = self.files.paths();
             let removed = [paths.wal(), paths.shm()].iter().try_for_each(|path| remove(path));
@@ -185,7 +230,8 @@ impl Writer {
     /// to `last` only this process has; `None`: none, since the database file has another name, and has them all.
     pub fn unnamed_events(&mut self, last: Seq) -> Option<u64> {
         let conn = self.conn.as_ref()?;
-        let emptied = self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT);
+        let emptied =
+            self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT, &mut self.watch);
         if self.files.has_name() && emptied.is_ok_and(|progress| progress.complete()) {
             return None;
         }
@@ -201,34 +247,6 @@ struct Adopted {
     files: Arc<OpenFiles>,
     /// The end of the log and the next document's key.
     end: (LogHead, i64),
-}
-
-/// The lock for new files.
-struct NewLock {
-    note: CommitNote,
-    /// Whether its file was made for it.
-    made: bool,
-}
-
-impl NewLock {
-    fn already_locked(lock: File) -> Self {
-        Self { note: CommitNote::new(lock), made: false }
-    }
-
-    /// With what else `before` says of this server.
-    fn take(path: &Path, before: &CommitNote) -> io::Result<Self> {
-        let made = !path.exists();
-        let lock = open_files::lock(path)?;
-        server_lock::copy(before.lock(), &lock)?;
-        Ok(Self { note: CommitNote::new(lock), made })
-    }
-
-    /// Removes the file that was made.
-    fn release(self, path: &Path) {
-        if self.made {
-            let _ = fs::remove_file(path);
-        }
-    }
 }
 
 /// Where a rescued store is.
@@ -247,24 +265,4 @@ fn rescue_paths(to: &Path) -> Result<StorePaths, RescueError> {
         }
     }
     Ok(paths)
-}
-
-/// Where a database is written before it has its name.
-fn part_of(database: &Path) -> PathBuf {
-    let mut part = database.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Keeps SQLite from removing, by their names, a WAL and an index that belong to another file now, when it closes the
-/// last connection to this one.
-fn keep_names(conn: &Connection) {
-    let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
 }

@@ -4,22 +4,19 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 use tracing::warn;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::Collection;
-use crate::store::connection;
+use crate::store::connection::BUSY_WAIT;
 use crate::store::error::{Blocked, LostFile, OpenError, StoreError, WriteError, WriteResult};
 use crate::store::file_size_limit;
-use crate::store::integrity::adopt;
 use crate::store::integrity::key_file;
-use crate::store::integrity::tables::install_triggers;
 use crate::store::open_files::OpenFiles;
 use crate::store::options::{HistoryRetention, StoreOptions, Synchronous};
 use crate::store::read::log;
@@ -29,20 +26,23 @@ use crate::store::revocation_journal::RevocationJournal;
 use crate::store::rows::LogHead;
 use crate::store::volatile::{self, VolatileRange};
 use crate::store::write::batch::{Batch, CommitTimes, Rows};
-use crate::store::write::checkpoint::{Checkpoint, Checkpoints, READERS_WAIT, checkpoint};
+use crate::store::write::checkpoint::{Checkpoint, checkpoint};
+use crate::store::write::checkpoints::{Checkpoints, READERS_WAIT};
 use crate::store::write::commit;
+use crate::store::write::file_copy::FileCopy;
+use crate::store::write::file_watch::FileWatch;
 
 /// Looks at all tables (0x10000), not only at those that this connection has asked for: most is read by others.
 /// Analyses (0x2) those that need it from a sample (0x10), so that it takes milliseconds however much is stored.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10012";
 
+/// How long all others wait for a copy of the file each time it is asked for: enough for a small one.
+const COPY_WAIT: Duration = Duration::from_millis(20);
+
 /// How long a transaction waits for another process that writes.
 const WRITE_WAIT: Duration = Duration::from_millis(250);
 /// The same when the one before has waited in vain.
 const LOCKED_WAIT: Duration = Duration::from_millis(20);
-
-/// What is said of a path that names another file.
-const LEFT_ALONE: &str = "it is left alone, and what is in memory and in the open file waits to be rescued";
 
 /// What [`Writer::maintain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,9 +57,9 @@ pub struct MaintenanceReport {
 
 /// What the writer's connection knows of other connections.
 #[derive(Debug, Default)]
-struct ForeignCommits {
+pub(super) struct ForeignCommits {
     /// What it last said about their commits; `None`: it was not asked yet.
-    data_version: Option<i64>,
+    pub(super) data_version: Option<i64>,
     /// See [`Writer::foreign_commits`].
     count: u64,
 }
@@ -72,20 +72,24 @@ pub struct Writer {
     /// Whether a write failed since it was opened. It then only reads.
     pub(super) distrusted: bool,
     /// Whether another process held the write lock when a transaction was last begun.
-    locked: bool,
+    pub(super) locked: bool,
     pub(super) files: Arc<OpenFiles>,
     /// The reader pool, which follows when the writer goes on with another file.
     pub(super) reader: Reader,
-    synchronous: Synchronous,
+    pub(super) synchronous: Synchronous,
     history: HistoryRetention,
     removes_by_time: bool,
-    pages_max: Arc<AtomicU32>,
+    pub(super) pages_max: Arc<AtomicU32>,
     pub(super) head: LogHead,
     pub(super) next_key: i64,
     /// The run that begins once something can be written: see [`begin_run`](Self::begin_run).
-    pending_run: Option<BTreeSet<Collection>>,
-    foreign_commits: ForeignCommits,
+    pub(super) pending_run: Option<BTreeSet<Collection>>,
+    pub(super) foreign_commits: ForeignCommits,
     pub(super) checkpoints: Checkpoints,
+    pub(super) watch: FileWatch,
+    /// A copy that is being made, to go on with.
+    pub(super) copying: Option<FileCopy>,
+    pub(super) copy_wait: Duration,
     /// Holds the lock. Let go after the connection: fields are dropped in this order.
     pub(super) opened: Opened,
 }
@@ -100,6 +104,10 @@ impl Writer {
         opened: Opened,
     ) -> Self {
         opened.note.write(head);
+        let mut watch = FileWatch::new(options.wal_bytes_max);
+        if let Some(conn) = &conn {
+            watch.begin(&files, conn);
+        }
         Self {
             distrusted: conn.is_none(),
             conn,
@@ -115,6 +123,9 @@ impl Writer {
             pending_run: None,
             foreign_commits: ForeignCommits::default(),
             checkpoints: Checkpoints::new(options.wal_bytes_max, options.read_age_max),
+            watch,
+            copying: None,
+            copy_wait: COPY_WAIT,
             opened,
         }
     }
@@ -197,9 +208,12 @@ impl Writer {
         }
         debug_assert!(batch.events.first().is_none_or(|event| event.seq > self.head.seq), "seq rises");
         debug_assert!(batch.events.iter().all(|event| !event.meta.volatile), "what is volatile is not stored");
-        let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else {
+        if self.distrusted {
             return Err(WriteError::other("the database must be reopened first"));
-        };
+        }
+        // What is written behind a cut would hide it.
+        self.check_files()?;
+        let Some(conn) = &self.conn else { return Err(WriteError::other("the database must be reopened first")) };
         // All writes wait meanwhile. Whoever has kept the lock for long is not waited for again.
         conn.busy_timeout(if self.locked { LOCKED_WAIT } else { WRITE_WAIT })?;
         let history = (self.history, self.removes_by_time);
@@ -225,94 +239,12 @@ impl Writer {
             }
             let keys = batch.documents.iter().map(|meta| meta.key.saturating_add(1));
             self.next_key = keys.fold(self.next_key, i64::max);
+            let whole = self.watch.committed(conn);
             // What was stored in a file that no path names is stored nowhere.
             self.check_files()?;
+            whole?;
         }
         times
-    }
-
-    /// Whether the paths name the files that are open. Error: they do not, so that nothing more is written before
-    /// [`reopen`](Self::reopen) succeeded.
-    pub fn check_files(&mut self) -> WriteResult {
-        let lost = match self.files.check() {
-            Ok(()) => return Ok(()),
-            Err(lost) => lost,
-        };
-        self.distrusted = true;
-        let detail = match lost {
-            LostFile::Missing(_) => "everything is written there anew",
-            LostFile::Replaced(_) => LEFT_ALONE,
-        };
-        Err(WriteError::lost(lost, detail))
-    }
-
-    /// After a failure: closes the connection, opens another and finds out what is durable, which the returned head
-    /// tells. An event that the failed batch gave that seq *and* hash is stored, with its whole batch.
-    ///
-    /// After a failed sync the kernel may count pages as written that are not, so that a later sync of the same file
-    /// succeeds and proves nothing. Therefore the WAL's content is copied into the database, which is synced in turn:
-    /// those pages are newly written. What is in neither, the failed batch perhaps, is gone with the old WAL.
-    ///
-    /// Where a path names nothing, the open file is written there anew: closed, it would be gone. Where a path names
-    /// another file, that is left alone, which is an error.
-    pub fn reopen(&mut self) -> WriteResult<LogHead> {
-        self.distrusted = true;
-        // The WAL belongs to the connection.
-        let checked = if self.conn.is_some() { self.files.check() } else { self.files.check_database() };
-        match checked {
-            Ok(()) if self.reader.is_exclusive() => self.reopen_with_room(),
-            Ok(()) => self.reopen_same(),
-            Err(LostFile::Missing(path)) => self.restore_files(LostFile::Missing(path)),
-            Err(lost @ LostFile::Replaced(_)) => {
-                self.take_wal_away();
-                Err(WriteError::lost(lost, LEFT_ALONE))
-            }
-        }
-    }
-
-    fn reopen_same(&mut self) -> WriteResult<LogHead> {
-        drop(self.conn.take());
-        self.connection_replaced();
-        let conn = self.files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let found = self.recover(&conn);
-        self.files.note_wal();
-        let found = found.map_err(|error| file_size_limit::explain_failure(error, self.files.database()));
-        self.conn = Some(conn);
-        (self.head, self.next_key) = found?;
-        self.distrusted = false;
-        Ok(self.head)
-    }
-
-    /// There was no room at the start, so that a single connection reads. Opens the file as at any other start.
-    fn reopen_with_room(&mut self) -> WriteResult<LogHead> {
-        let (reader, files) = (self.reader.clone(), Arc::clone(&self.files));
-        let (conn, end, unproven) = reader.leave_exclusive(|| {
-            let conn = files.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            // While there is no room, closing it leaves everything as it is.
-            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            connection::configure(&conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
-            let obtained = adopt::obtain(files.database()).map_err(WriteError::other)?;
-            let unproven = adopt::adopt(&conn, &obtained)?;
-            files.set_key(obtained.key);
-            recovery::begin_use(&conn)?;
-            let end = self.recover(&conn)?;
-            if let Some(collections) = &self.pending_run {
-                volatile::begin_run(&conn, collections)?;
-            }
-            files.note_wal();
-            let reader = Reader::open(Arc::clone(&files), self.reader.readers()).map_err(WriteError::other)?;
-            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-            Ok(((conn, end, unproven), reader))
-        })?;
-        if let Some(reason) = &unproven {
-            warn!("{}: {reason}", self.files.database().display());
-        }
-        self.opened.unproven = unproven;
-        (self.conn, self.pending_run) = (Some(conn), None);
-        (self.head, self.next_key) = end;
-        self.connection_replaced();
-        self.distrusted = false;
-        Ok(self.head)
     }
 
     /// Why nothing can be written since the start; once.
@@ -320,26 +252,11 @@ impl Writer {
         self.opened.fault.take()
     }
 
-    /// Forgets what was known of the connection before.
-    pub(super) fn connection_replaced(&mut self) {
-        self.checkpoints.reset();
-        (self.locked, self.foreign_commits.data_version) = (false, None);
-    }
-
-    pub(super) fn recover(&mut self, conn: &Connection) -> WriteResult<(LogHead, i64)> {
-        connection::configure(conn, self.synchronous, self.pages_max.load(Ordering::Relaxed))?;
-        install_triggers(conn)?;
-        if !self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT)?.complete() {
-            return Err(WriteError::read_elsewhere());
-        }
-        Ok((log::head(conn)?, log::next_key(conn)?))
-    }
-
     /// Moves the WAL into the database when it has grown enough. To be called between batches, after the waiting ones
     /// were answered. A failure loses nothing, since the WAL still has everything.
-    pub fn checkpoint_if_due(&mut self) -> rusqlite::Result<()> {
+    pub fn checkpoint_if_due(&mut self) -> WriteResult {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return Ok(()) };
-        self.checkpoints.run_if_due(conn, self.reader.active())
+        self.checkpoints.run_if_due(conn, self.reader.active(), &mut self.watch)
     }
 
     /// Bytes of the WAL that are in use, as of the newest look.
@@ -403,9 +320,9 @@ impl Writer {
                 return Err(error.into());
             }
         }
-        let emptied = checkpoint(conn, Checkpoint::Ask).and_then(|progress| {
+        let emptied = checkpoint(conn, Checkpoint::Ask).map_err(WriteError::from).and_then(|progress| {
             report.wal_frames = progress.frames;
-            self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT)
+            self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, READERS_WAIT, &mut self.watch)
         });
         match emptied {
             Ok(progress) => report.wal_emptied = progress.complete(),
@@ -418,11 +335,11 @@ impl Writer {
 
     /// Moves the WAL into the database and lets go of both. What fails here is only logged: the next start does it
     /// then.
-    pub fn close(self) {
+    pub fn close(mut self) {
         let Some(conn) = self.conn.as_ref().filter(|_| !self.distrusted) else { return };
-        let result = conn.execute_batch("PRAGMA optimize").and_then(|()| {
-            recovery::mark_open(conn, false)?;
-            checkpoint(conn, Checkpoint::Truncate)
+        let marked = conn.execute_batch("PRAGMA optimize").and_then(|()| recovery::mark_open(conn, false));
+        let result = marked.map_err(WriteError::from).and_then(|()| {
+            self.checkpoints.checkpoint_with_timeout(conn, Checkpoint::Truncate, BUSY_WAIT, &mut self.watch)
         });
         if let Err(error) = result {
             warn!(%error, "the WAL could not be moved into the database at the end");
@@ -444,6 +361,7 @@ impl Writer {
     }
 
     pub(super) fn reading(&self) -> std::result::Result<&Connection, StoreError> {
+        self.files.check_readable()?;
         self.conn.as_ref().ok_or_else(|| Error::new(Kind::StorageUnavailable, "storage cannot be read now").into())
     }
 }

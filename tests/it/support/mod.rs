@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod relay;
 pub mod replica;
 pub mod session;
+pub mod storage;
 pub mod stream;
 
 pub use call::{Reply, send};

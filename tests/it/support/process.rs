@@ -49,6 +49,14 @@ impl Process {
         started.unwrap_or_else(|said| panic!("no start: {said}"))
     }
 
+    /// The same with its data in `data` of this directory.
+    pub fn start_in(directory: TempDir, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let directory = std::sync::Arc::new(directory);
+        let started = Self::spawn(REJOIN.into(), "127.0.0.1:0", flags, Vec::new(), directory);
+        started.unwrap_or_else(|said| panic!("no start: {said}"))
+    }
+
     /// The same with another place to listen. Where that is the tailnet and it is not there yet, the server has no
     /// address.
     pub fn start_at(listen: &str, flags: &[&str]) -> Self {
@@ -208,6 +216,11 @@ impl Process {
     /// SIGTERM, and how it ended.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for its end, and how it ended.
+    pub fn wait(&mut self) -> ExitStatus {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

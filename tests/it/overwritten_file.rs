@@ -1,0 +1,205 @@
+//! The files of a running server are cut or overwritten in place: the paths still name them.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::support::Process;
+use crate::support::history::verified_history;
+use crate::support::storage::{degraded, events, is_in_the_audit, well};
+
+fn wal(server: &Process) -> PathBuf {
+    server.data_dir().join("rejoin.db-wal")
+}
+
+fn database(server: &Process) -> PathBuf {
+    server.data_dir().join("rejoin.db")
+}
+
+/// A server that has stored two versions of `games/g1`, and whose WAL has them.
+async fn server_with_wal() -> Process {
+    let server = Process::start(&[]);
+    for round in 1..=2 {
+        assert!(server.put("/api/v1/games/g1", &json!({ "round": round })).await.0 < 202);
+    }
+    assert!(fs::metadata(wal(&server)).unwrap().len() > 0);
+    server
+}
+
+fn shell(command: &str, directory: &Path) {
+    assert!(Command::new("sh").args(["-c", command]).current_dir(directory).status().unwrap().success(), "{command}");
+}
+
+/// The copies of a damaged WAL.
+fn kept(server: &Process) -> Vec<Vec<u8>> {
+    let files = fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().path());
+    let kept = files.filter(|path| path.to_string_lossy().contains("rejoin.db-wal.damaged-"));
+    kept.map(|path| fs::read(path).unwrap()).collect()
+}
+
+const WAYS: [(&str, &str); 7] = [
+    ("cut to nothing", "truncate -s 0 rejoin.db-wal"),
+    ("emptied by a shell", ": > rejoin.db-wal"),
+    ("its end cut off", "truncate -s -4200 rejoin.db-wal"),
+    ("its header cut off", "truncate -s 20 rejoin.db-wal"),
+    ("zeros at its beginning", "dd conv=notrunc if=/dev/zero of=rejoin.db-wal bs=64 count=1 2>/dev/null"),
+    ("zeros in its middle", "dd conv=notrunc if=/dev/zero of=rejoin.db-wal bs=4096 seek=1 count=2 2>/dev/null"),
+    ("another file", "cat rejoin.db > rejoin.db-wal"),
+];
+
+#[tokio::test]
+async fn a_wal_that_is_cut_or_overwritten_loses_nothing_and_is_told() {
+    for (way, command) in WAYS {
+        for writes in [true, false] {
+            let mut server = server_with_wal().await;
+            let session = server.tell("POST", "/api/v1/sessions", &[], json!({ "user": "eve" })).await.expect(201);
+            server.signal("STOP");
+            shell(command, &server.data_dir());
+            let spoilt = fs::read(wal(&server)).unwrap();
+            server.signal("CONT");
+            if writes {
+                let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await;
+                let durable = written["durable"] == json!(true);
+                assert_eq!((status, durable), if durable { (200, true) } else { (202, false) }, "{way}: {written}");
+            }
+            is_in_the_audit(&server, "was cut or overwritten while it was open").await;
+            well(&server).await;
+            assert!(server.log().contains("was cut or overwritten while it was open"), "{way}: {}", server.log());
+            assert!(server.log().contains("everything is written there again"), "{way}: {}", server.log());
+            // What was put there is kept, unless that is nothing.
+            let kept = kept(&server);
+            match way.starts_with("zeros") || way == "another file" {
+                true => assert!(kept == [spoilt], "{way}: {} kept", kept.len()),
+                false => assert!(kept.is_empty(), "{way}: {} kept", kept.len()),
+            }
+            let versions = 2 + usize::from(writes);
+            assert_eq!(events(&database(&server)), i64::try_from(versions).unwrap(), "{way}");
+            let (_, run) = server.post("/reconciliation/run", &json!({})).await;
+            assert!(!run.to_string().contains("discrepancy"), "{way}: {run}");
+
+            server.kill();
+            server.start_again_with(&["--strict"]);
+            assert_eq!(verified_history(&server, "games/g1").await.len(), versions, "{way}");
+            let bearer = format!("Bearer {}", session.body["token"].as_str().unwrap());
+            server.ask("GET", "/api/v1/me", &[("authorization", &bearer)]).await.expect(200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_after_the_wal_was_spoilt_is_durable_once_the_wal_is_whole_again() {
+    for (way, command) in WAYS {
+        let mut server = server_with_wal().await;
+        server.signal("STOP");
+        shell(command, &server.data_dir());
+        server.signal("CONT");
+        let (mut durable, end) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+        // It may have been stopped in the middle of a transaction, which then goes on.
+        let mut noticed = false;
+        while !noticed || durable.is_empty() {
+            assert!(Instant::now() < end, "{way}: {}", server.log());
+            noticed = server.log().contains("everything is written there again");
+            let (_, written) = server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await;
+            durable.extend((written["durable"] == json!(true)).then(|| written["version"].as_u64().unwrap()));
+        }
+        // Whatever was called durable is there after a kill.
+        server.kill();
+        server.start_again_with(&["--strict"]);
+        let history = verified_history(&server, "games/g1").await;
+        assert!(history.len() as u64 >= *durable.iter().max().unwrap(), "{way}: {} of {durable:?}", history.len());
+    }
+}
+
+/// Nothing but SQLite writes here.
+#[tokio::test]
+async fn what_sqlite_itself_does_to_the_files_is_no_damage() {
+    let mut server = server_with_wal().await;
+    let beside = Connection::open(database(&server)).unwrap();
+    beside
+        .execute_batch("CREATE TABLE notes (text TEXT); PRAGMA busy_timeout = 5000; PRAGMA cache_size = 10;")
+        .unwrap();
+    for round in 0..40 {
+        let statement = match round % 8 {
+            0 => "PRAGMA wal_checkpoint(PASSIVE)",
+            1 => "INSERT INTO notes SELECT hex(randomblob(2000)) FROM events, events LIMIT 300",
+            2 => "PRAGMA wal_checkpoint(TRUNCATE)",
+            3 => "BEGIN IMMEDIATE; INSERT INTO notes SELECT hex(randomblob(2000)) FROM notes; ROLLBACK",
+            4 => "PRAGMA wal_checkpoint(RESTART)",
+            5 => "DELETE FROM notes WHERE rowid % 2",
+            6 => "VACUUM",
+            _ => "PRAGMA optimize",
+        };
+        // The server may be faster.
+        let _ = beside.execute_batch(statement);
+        let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": round })).await;
+        assert_eq!((status, &written["durable"]), (200, &json!(true)), "{statement}: {written} {}", server.log());
+        if round % 10 == 9 {
+            // So that it looks at its files by itself too.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+    }
+    let report = well(&server).await;
+    assert!(!server.log().contains("overwritten"), "{report} {}", server.log());
+    drop(beside);
+    server.kill();
+    server.start_again_with(&["--strict"]);
+    assert_eq!(verified_history(&server, "games/g1").await.len(), 42);
+}
+
+#[tokio::test]
+async fn a_kill_right_after_the_wal_was_written_again_loses_nothing() {
+    for round in 0..8 {
+        let mut server = server_with_wal().await;
+        server.signal("STOP");
+        shell("truncate -s 0 rejoin.db-wal", &server.data_dir());
+        server.signal("CONT");
+        let end = Instant::now() + Duration::from_secs(20);
+        // It is emptied once everything in it is in the database, so its length says nothing.
+        while !server.log().contains("everything is written there again") {
+            assert!(Instant::now() < end, "{}", server.log());
+            std::thread::yield_now();
+        }
+        server.kill();
+        server.start_again_with(&["--strict"]);
+        assert_eq!(verified_history(&server, "games/g1").await.len(), 2, "{round}");
+    }
+}
+
+type Spoil = fn(&Process, &Path);
+
+#[tokio::test]
+async fn a_database_that_is_cut_or_overwritten_is_told_and_nothing_is_called_durable() {
+    let ways: [(&str, Spoil); 4] = [
+        ("cut to nothing", |server, _| drop(OpenOptions::new().write(true).truncate(true).open(database(server)))),
+        ("its end cut off", |server, _| {
+            let file = OpenOptions::new().write(true).open(database(server)).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        }),
+        ("another database", |server, other| assert!(fs::copy(other, database(server)).unwrap() > 0)),
+        ("zeros at its beginning", |server, _| {
+            let file = OpenOptions::new().write(true).open(database(server)).unwrap();
+            file.write_all_at(&[0; 4096], 0).unwrap();
+        }),
+    ];
+    for (way, spoil) in ways {
+        let server = server_with_wal().await;
+        let other = server.data_dir().with_file_name("other.db");
+        Connection::open(database(&server)).unwrap().execute("VACUUM INTO ?1", [other.to_str().unwrap()]).unwrap();
+        server.signal("STOP");
+        spoil(&server, &other);
+        let put_there = fs::read(database(&server)).unwrap();
+        server.signal("CONT");
+        let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await;
+        assert_eq!((status, &written["durable"]), (202, &json!(false)), "{way}: {written}");
+        let report = degraded(&server, "rejoin.db was cut or overwritten while it was open").await;
+        assert_eq!(report["storage"]["full"], false, "{way}: {report}");
+        let (_, now): (u16, Value) = server.get("/api/v1/games/g1").await;
+        assert_eq!((&now["version"], &now["state"]["round"]), (&json!(3), &json!(3)), "{way}: {now}");
+        assert_eq!(fs::read(database(&server)).unwrap(), put_there, "{way}");
+    }
+}
