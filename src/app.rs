@@ -430,8 +430,8 @@ impl Server {
         self.engine.stop().await;
         let ending = timeout(FINISH_TIMEOUT, self.finished.wait_for(Option::is_some)).await;
         match ending.map(|ending| ending.ok().and_then(|ending| *ending)) {
-            Ok(Some(Ending { lost: 0 })) => Stopped::Clean,
-            Ok(Some(Ending { lost })) => Stopped::Lost(lost),
+            Ok(Some(Ending::CLEAN)) => Stopped::Clean,
+            Ok(Some(Ending { lost, journaled })) => Stopped::Unstored { lost, journaled },
             Ok(None) | Err(_) => {
                 tracing::error!("the engine did not finish");
                 Stopped::Unfinished
@@ -445,8 +445,13 @@ impl Server {
 pub enum Stopped {
     /// Everything is on disk.
     Clean,
-    /// Storage failed to the end; so many changes, all told as not durable, are gone.
-    Lost(usize),
+    /// Storage failed to the end.
+    Unstored {
+        /// Changes that are gone, all told as not durable.
+        lost: usize,
+        /// What was taken away: it is stored at the next start.
+        journaled: usize,
+    },
     /// The engine did not end in time, or had ended by a panic. What was acknowledged is on disk all the same.
     Unfinished,
 }

@@ -145,6 +145,11 @@ pub const RATE_LIMIT_WINDOW_SECONDS: u32 = 10;
 pub const BACKLOG_EVENTS_MAX: usize = 50_000;
 /// See [`BACKLOG_EVENTS_MAX`].
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
+/// Room beyond that for changes that take something away, access or a document: they are not refused when the disk has
+/// been full for long.
+pub const BACKLOG_RESERVE_EVENTS: usize = 10_000;
+/// See [`BACKLOG_RESERVE_EVENTS`].
+pub const BACKLOG_RESERVE_BYTES: usize = 8 << 20;
 /// Revocations (ended sessions, left seats) kept while storage fails, some 100 bytes each. Past it:
 /// `storage-unavailable`.
 pub const REVOCATIONS_PENDING_MAX: usize = 100_000;

@@ -139,10 +139,18 @@ async fn serve_until_stopped(builder: Builder) -> ExitCode {
     tokio::select! {
         stopped = server.stop() => match stopped {
             Stopped::Clean => ExitCode::SUCCESS,
-            Stopped::Lost(_) | Stopped::Unfinished => ExitCode::from(EXIT_UNSTORED),
+            Stopped::Unstored { lost, journaled } => print_failure(&unstored(lost, journaled), EXIT_UNSTORED),
+            Stopped::Unfinished => print_failure(&"the engine did not finish in time", EXIT_UNSTORED),
         },
         second = signals.next() => ExitCode::from(128 + second),
     }
+}
+
+/// What whoever runs the program is told when not everything is in the database.
+fn unstored(lost: usize, journaled: usize) -> String {
+    let counted = [("changes that are lost", lost), ("revocations that are stored at the next start", journaled)];
+    let told: Vec<_> = counted.iter().filter(|(_, count)| *count > 0).map(|(what, n)| format!("{what}: {n}")).collect();
+    format!("stopped while storage failed; {}", told.join("; "))
 }
 
 /// What starting prints: one fact per line, its name before the first colon.

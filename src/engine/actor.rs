@@ -21,7 +21,7 @@ use super::refusal::not_stored;
 use super::request::{
     Barrier, CommandQueue, Durability, EngineCommand, Relocation, RelocationStep, ReplyTo, RescueRequest,
 };
-use super::revocations::PendingRevocations;
+use super::revocations::{PendingDocumentRevocations, PendingRevocations};
 use super::state::EngineState;
 use super::state::backlog::batch_of;
 use super::state::relocations::Relocations;
@@ -33,6 +33,9 @@ use crate::store::{MaintenanceReport, Reader, RevocationJournal, Rows, WriteErro
 
 /// How often the engine is told that time passes.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// Most documents that are named when their changes are lost.
+const LOST_DOCUMENTS_TOLD: usize = 20;
 
 /// Most ticks that are made up for at once.
 const TICKS_AT_ONCE_MAX: u32 = 1000;
@@ -47,6 +50,8 @@ pub struct EngineActor {
     hub: Arc<Hub>,
     /// What is revoked and not stored; shared with the handles once the queue is known.
     revocations: Arc<PendingRevocations>,
+    /// Changes of documents that take something away and are not stored.
+    document_revocations: PendingDocumentRevocations,
     /// Who waits for everything to be written to another file.
     rescue: Option<RescueRequest>,
     journal: RevocationJournal,
@@ -72,8 +77,15 @@ struct FileMaintenance {
 /// How an engine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Changes that were told as not durable and never became so.
+    /// Changes that were told as not durable and never became so, and those of which a path names no file any more.
     pub lost: usize,
+    /// What was taken away and is not in the database: the journal has it for the next start.
+    pub journaled: usize,
+}
+
+impl Ending {
+    /// Everything is on disk.
+    pub const CLEAN: Self = Self { lost: 0, journaled: 0 };
 }
 
 impl EngineActor {
@@ -91,6 +103,7 @@ impl EngineActor {
             disk,
             hub,
             revocations,
+            document_revocations: PendingDocumentRevocations::default(),
             rescue: None,
             journal,
             journaled,
@@ -116,10 +129,10 @@ impl EngineActor {
 
     /// Serves commands until told to stop, or until nobody is left who could send one.
     pub fn run(mut self, queue: CommandQueue) -> Ending {
-        queue.restore_revocations(std::mem::take(&mut self.journaled));
+        let documents = queue.restore_revocations(std::mem::take(&mut self.journaled));
         let CommandQueue { mut commands, ticks, revocations } = queue;
         self.revocations = revocations;
-        self.store_restored_revocations();
+        self.restore_revocations(documents);
         self.load_unsettled();
         while let Some(first) = commands.blocking_recv() {
             self.hub.set_now(self.options.clock.now());
@@ -191,7 +204,7 @@ impl EngineActor {
             EngineCommand::Import { document, sent, reply } => self.decider(round).import(*document, sent, reply),
             EngineCommand::Relocate { name, step, reply } => {
                 // What goes to another server is read from the disk.
-                let answer = match step == RelocationStep::Freeze && self.revocations.len() > 0 {
+                let answer = match step == RelocationStep::Freeze && self.pending_revocations() > 0 {
                     true => Err(not_stored()),
                     false => self.decider(round).relocate(&name, step),
                 };
@@ -327,24 +340,35 @@ impl EngineActor {
             self.retry();
         }
         if self.state.backlog.is_failing() {
-            let revocations = self.revocations.len();
-            if revocations > 0 {
-                let kept = "what was revoked is stored at the next start";
-                tracing::warn!(revocations, "stopping while storage fails: {kept}");
-            }
-            let unnamed = usize::try_from(self.disk.unnamed_events()).unwrap_or(usize::MAX);
-            let events = self.state.backlog.unstored().saturating_add(unnamed);
-            if events > 0 {
-                tracing::error!(
-                    events,
-                    "stopping while storage fails: {events} changes that were not on disk are lost"
-                );
-            }
-            return Ending { lost: events };
+            return self.finish_failing();
         }
         if self.snapshot_all() {
             self.disk.close();
         }
-        Ending { lost: 0 }
+        Ending::CLEAN
+    }
+
+    /// Storage fails to the end: says what is lost by that.
+    fn finish_failing(mut self) -> Ending {
+        let (mut lost, mut journaled) = (self.state.backlog.unstored(), self.pending_revocations());
+        if self.journal.has_all() {
+            lost = lost.saturating_sub(self.document_revocations.len());
+        } else {
+            (lost, journaled) = (lost.saturating_add(self.revocations.len()), 0);
+        }
+        if journaled > 0 {
+            let kept = "what was revoked is stored at the next start";
+            tracing::warn!(journaled, "stopping while storage fails: {kept}");
+        }
+        lost = lost.saturating_add(usize::try_from(self.disk.unnamed_events()).unwrap_or(usize::MAX));
+        if lost > 0 {
+            let documents = self.state.backlog.unstored_documents(LOST_DOCUMENTS_TOLD);
+            tracing::error!(
+                lost,
+                documents,
+                "stopping while storage fails: {lost} changes that were not on disk are lost"
+            );
+        }
+        Ending { lost, journaled }
     }
 }

@@ -88,7 +88,8 @@ pub trait DocumentHook: Send + Sync {
 
     /// Takes away what `subject` names, in the transaction that `conn` is in. Done before, it changes nothing: it is
     /// repeated after a transaction that failed, and may be after a kill. See
-    /// `Engine::revoke`.
+    /// `Engine::revoke`. Error `NotFound`: what it belongs to is not stored; it is tried again while other changes
+    /// wait.
     fn revoke(&self, conn: &Connection, subject: &str, now: Timestamp) -> Result<()> {
         let _ = (conn, subject, now);
         Ok(())

@@ -17,7 +17,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::document::transfer::VerifiedChain;
 use crate::document::visibility::Viewer;
-use crate::engine::revocations::{PendingRevocations, Revocation};
+use crate::engine::revocations::{DocumentRevocation, JournalLine, PendingRevocations, Revocation};
 use crate::live::relocations::MovedDocument;
 use crate::store::{Connection, IdempotencyKey, MaintenanceReport, Rows};
 
@@ -316,14 +316,16 @@ pub struct CommandQueue {
 
 impl CommandQueue {
     /// Takes what the journal has of the last run: whoever reads what may be revoked finds it pending from now on.
-    pub(crate) fn restore_revocations(&self, journaled: Vec<String>) {
+    /// Returns the changes of documents, which are to be made again.
+    pub(crate) fn restore_revocations(&self, journaled: Vec<String>) -> Vec<DocumentRevocation> {
+        let mut documents = Vec::new();
         for line in journaled {
-            match Revocation::parse(&line) {
-                Some(revocation) => {
-                    self.revocations.add(revocation);
-                }
+            match JournalLine::parse(&line) {
+                Some(JournalLine::Revocation(revocation)) => drop(self.revocations.add(revocation)),
+                Some(JournalLine::Document(revocation)) => documents.push(revocation),
                 None => tracing::warn!("a line of the journal of revocations is none"),
             }
         }
+        documents
     }
 }

@@ -132,7 +132,7 @@ async fn rows_of_a_feature_are_stored_whole_or_taken_back_alone() {
     assert_eq!(bad.unwrap_err().kind(), Kind::Internal, "a broken constraint is a bug of the feature's");
     assert_eq!(running.notes(), ["one", "two"]);
     running.engine.stop().await;
-    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+    assert_eq!(running.thread.join().unwrap(), Ending::CLEAN);
 }
 
 #[tokio::test]

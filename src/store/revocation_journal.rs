@@ -21,6 +21,8 @@ pub(crate) struct RevocationJournal {
     file: Option<JournalFile>,
     /// Where the next line goes.
     end: u64,
+    /// Whether it lacks lines that could not be added.
+    lacks_lines: bool,
     /// Whether it was logged that it keeps nothing, since it last did.
     failure_logged: bool,
 }
@@ -38,11 +40,11 @@ impl RevocationJournal {
         match open(path) {
             Ok((file, lines)) => {
                 let end = lines.iter().map(|line| line.len() as u64 + 1).sum();
-                (Self { file: Some(file), end, failure_logged: false }, lines)
+                (Self { file: Some(file), end, lacks_lines: false, failure_logged: false }, lines)
             }
             Err(error) => {
                 warn!(%error, "{} cannot be used", path.display());
-                (Self { file: None, end: 0, failure_logged: true }, Vec::new())
+                (Self { file: None, end: 0, lacks_lines: false, failure_logged: true }, Vec::new())
             }
         }
     }
@@ -60,7 +62,7 @@ impl RevocationJournal {
         match made {
             Ok((file, end)) => {
                 warn!("{} was not there and is made anew", path.display());
-                *self = Self { file: Some(file), end, failure_logged: false };
+                *self = Self { file: Some(file), end, lacks_lines: false, failure_logged: false };
                 Ok(())
             }
             Err(error) => {
@@ -73,8 +75,19 @@ impl RevocationJournal {
         }
     }
 
+    /// Whether all lines that were to be added are there.
+    pub(crate) fn has_all(&self) -> bool {
+        !self.lacks_lines
+    }
+
     /// Adds lines, synced. They have no line feed and no NUL.
     pub(crate) fn add(&mut self, lines: &[String]) -> io::Result<()> {
+        let added = self.append(lines);
+        self.lacks_lines |= added.is_err();
+        added
+    }
+
+    fn append(&mut self, lines: &[String]) -> io::Result<()> {
         let JournalFile { file, .. } = self.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let text = text_of(lines);
         file.write_all_at(text.as_bytes(), self.end)?;
@@ -85,6 +98,7 @@ impl RevocationJournal {
 
     /// Everything in it is in the database. A line that comes back after a power loss revokes the same once more.
     pub(crate) fn clear(&mut self) {
+        self.lacks_lines = false;
         let Some(JournalFile { file, path, .. }) = self.file.as_ref().filter(|_| self.end > 0) else { return };
         let zeros = vec![0; usize::try_from(self.end).unwrap_or(ROOM_BYTES)];
         match file.write_all_at(&zeros, 0) {

@@ -35,6 +35,7 @@ impl Opened {
 /// A server on a disk that works, with a game at which ann and bob sit.
 async fn start() -> (Disk, Process) {
     let (disk, server) = Disk::with_server(&[]);
+    server.meet("dan").await;
     assert_eq!(server.post("/api/v1/games", &json!({ "id": "g1", "state": {} })).await.0, 201);
     for player in ["ann", "bob"] {
         server.tell("POST", SEATS, &[(AS, player)], json!({ "playerId": player })).await.expect(201);
@@ -214,4 +215,167 @@ async fn a_start_on_a_full_disk_with_revocations_that_wait_is_told_as_full() {
     server.kill();
     server.start_again();
     ended.is_void(&server).await;
+}
+
+const ACCESS: &str = "/api/v1/notes/secret/access";
+
+async fn note(server: &Process) {
+    server.tell("PUT", "/api/v1/notes/secret", &[], json!({ "state": { "text": "all" } })).await.expect(201);
+    server.ask("GET", "/api/v1/notes/secret", &[(AS, "bob")]).await.expect(200);
+}
+
+/// Takes the note from all but its host, and is told that this is not on disk.
+async fn hide(server: &Process) {
+    let hidden = server.tell("PUT", ACCESS, &[], json!({ "read": "host" })).await.expect(202).body;
+    assert_eq!((&hidden["durable"], &hidden["access"]["read"]), (&json!(false), &json!("host")), "{hidden}");
+    is_hidden(server).await;
+}
+
+async fn is_hidden(server: &Process) {
+    server.ask("GET", "/api/v1/notes/secret", &[(AS, "bob")]).await.problem(404, "not-found");
+}
+
+/// Ends the game, and is told that this is not on disk. Returns since when.
+async fn complete(server: &Process) -> Value {
+    let ended = server.ask("POST", "/api/v1/games/g1/complete", &[]).await.expect(202).body;
+    assert_eq!((&ended["status"], &ended["durable"]), (&json!("completed"), &json!(false)), "{ended}");
+    is_completed(server, &ended["completedAt"]).await;
+    ended["completedAt"].clone()
+}
+
+async fn is_completed(server: &Process, at: &Value) {
+    let seat = server.tell("POST", SEATS, &[(AS, "dan")], json!({ "playerId": "dan" })).await;
+    let problem = seat.problem(410, "game-completed");
+    assert_eq!(&problem["completedAt"], at, "{problem}");
+}
+
+async fn recovered(server: &Process) {
+    server.until_ready(|status, report| status == 200 && report["storage"]["state"] == "ok").await;
+}
+
+#[tokio::test]
+async fn narrowed_access_a_deletion_and_the_end_of_a_game_do_not_come_back() {
+    for way in ["storage returns", "stop", "kill"] {
+        let (disk, mut server) = start().await;
+        note(&server).await;
+        server.tell("PUT", "/api/v1/notes/gone", &[], json!({ "state": {} })).await.expect(201);
+        let of_ann = token(&server, "ann").await;
+        fill(&disk, &server).await;
+        hide(&server).await;
+        let at = complete(&server).await;
+        assert_eq!(complete(&server).await, at, "{way}: twice is once");
+        let problem = reconnect(&server, "ann", &of_ann).await.problem(410, "game-completed");
+        assert_eq!(problem["completedAt"], at, "{way}");
+        let deleted = server.ask("DELETE", "/api/v1/notes/gone", &[]).await.expect(202).body;
+        assert_eq!(deleted["durable"], false, "{way}: {deleted}");
+        match way {
+            "storage returns" => {}
+            "stop" => {
+                assert_eq!(server.terminate().code(), Some(6));
+                let said = server.log();
+                assert!(said.contains("rejoin: stopped while storage failed; changes that are lost: 1"), "{said}");
+                assert!(said.contains("revocations that are stored at the next start: 3"), "{said}");
+                assert!(said.contains("notes/n1"), "{said}");
+                server.start_again();
+            }
+            _ => {
+                server.kill();
+                server.start_again();
+            }
+        }
+        // Also while the disk is still full.
+        is_hidden(&server).await;
+        is_completed(&server, &at).await;
+        server.ask("GET", "/api/v1/notes/gone", &[]).await.problem(410, "gone");
+        disk.set("off");
+        recovered(&server).await;
+        for again in [false, true] {
+            if again {
+                server.kill();
+                server.start_again();
+            }
+            is_hidden(&server).await;
+            is_completed(&server, &at).await;
+            server.ask("GET", "/api/v1/notes/gone", &[]).await.problem(410, "gone");
+            let report = server.ask("GET", "/api/v1/notes/secret", &[]).await.expect(200).body;
+            assert_eq!((&report["version"], &report["state"]["text"]), (&json!(2), &json!("all")), "{way}: {report}");
+        }
+        // What is in the database is not taken away once more.
+        server.tell("PUT", ACCESS, &[], json!({ "read": "all" })).await.expect(200);
+        server.kill();
+        server.start_again();
+        server.ask("GET", "/api/v1/notes/secret", &[(AS, "bob")]).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_game_that_began_on_a_full_disk_and_ended_there_is_over_when_storage_returns() {
+    let (disk, mut server) = start().await;
+    fill(&disk, &server).await;
+    assert_eq!(server.post("/api/v1/games", &json!({ "id": "g2", "state": {} })).await.0, 202);
+    let ended = server.ask("POST", "/api/v1/games/g2/complete", &[]).await.expect(202).body;
+    disk.set("off");
+    recovered(&server).await;
+    server.kill();
+    server.start_again();
+    let seat = server.tell("POST", "/api/v1/games/g2/seats", &[(AS, "dan")], json!({ "playerId": "dan" })).await;
+    assert_eq!(seat.problem(410, "game-completed")["completedAt"], ended["completedAt"]);
+}
+
+#[tokio::test]
+async fn the_end_of_a_game_that_was_lost_with_it_is_not_that_of_another() {
+    let (disk, mut server) = start().await;
+    fill(&disk, &server).await;
+    assert_eq!(server.post("/api/v1/games", &json!({ "id": "g2", "state": {} })).await.0, 202);
+    server.ask("POST", "/api/v1/games/g2/complete", &[]).await.expect(202);
+    server.tell("PUT", "/api/v1/games/g2/access", &[], json!({ "read": "host" })).await.expect(202);
+    server.kill();
+    disk.set("off");
+    server.start_again();
+    // It gets the key that the other had.
+    assert_eq!(server.post("/api/v1/games", &json!({ "id": "g2", "state": {} })).await.0, 201);
+    for _ in 0..2 {
+        server.tell("POST", "/api/v1/games/g2/seats", &[(AS, "dan")], json!({ "playerId": "dan" })).await;
+        assert_eq!(server.get("/api/v1/games/g2/seats").await.1["items"][0]["playerId"], "dan");
+        server.ask("GET", "/api/v1/games/g2", &[(AS, "bob")]).await.expect(200);
+        server.kill();
+        server.start_again();
+    }
+}
+
+#[tokio::test]
+async fn what_takes_away_is_not_refused_when_as_much_waits_as_may() {
+    let (disk, server) = Disk::with_server(&["--backlog-events-max=2"]);
+    server.meet("dan").await;
+    note(&server).await;
+    server.tell("PUT", "/api/v1/notes/gone", &[], json!({ "state": {} })).await.expect(201);
+    assert_eq!(server.post("/api/v1/games", &json!({ "id": "g1", "state": {} })).await.0, 201);
+    fill(&disk, &server).await;
+    let mut status = 202;
+    while status == 202 {
+        status = server.put("/api/v1/notes/n2", &json!({})).await.0;
+    }
+    assert_eq!(status, 507);
+    hide(&server).await;
+    server.ask("DELETE", "/api/v1/notes/gone", &[]).await.expect(202);
+    complete(&server).await;
+    assert_eq!(server.put("/api/v1/notes/n2", &json!({})).await.0, 507);
+    disk.set("off");
+    recovered(&server).await;
+    is_hidden(&server).await;
+}
+
+#[tokio::test]
+async fn a_stop_that_only_has_to_store_what_was_taken_away_says_so() {
+    let (disk, mut server) = start().await;
+    note(&server).await;
+    disk.set("enospc");
+    hide(&server).await;
+    assert_eq!(server.terminate().code(), Some(6));
+    let said = server.log();
+    assert!(
+        said.contains("rejoin: stopped while storage failed; revocations that are stored at the next start: 1"),
+        "{said}"
+    );
+    assert!(!said.contains("are lost"), "{said}");
 }

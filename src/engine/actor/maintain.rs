@@ -36,6 +36,7 @@ impl EngineActor {
         if !failing && self.quiet_ticks >= QUIET_SWEEP_TICKS {
             self.quiet_ticks = 0;
             self.snapshot_quiet();
+            self.revoke_documents_again();
             if let Err(fault) = self.store_revocations() {
                 self.disk.degrade(&mut self.state, &fault);
             }

@@ -1,19 +1,24 @@
 //! Revocations: in the transaction of their round when storage is well, and pending until it is.
 
+use std::time::Duration;
+
 use super::EngineActor;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::Seq;
 use crate::base::limits::{REVOCATIONS_PENDING_MAX, REVOCATIONS_PER_COMMIT};
 use crate::engine::Hooks;
 use crate::engine::refusal::not_stored;
 use crate::engine::request::RevocationRequest;
-use crate::engine::revocations::Revocation;
+use crate::engine::revocations::{DocumentRevocation, Revocation};
 use crate::engine::state::round::Round;
 use crate::store::{Batch, Connection, Rows, WriteResult};
 
 impl EngineActor {
-    /// Stores what the last run could not.
-    pub(super) fn store_restored_revocations(&mut self) {
+    /// Stores what the last run could not, and makes its changes of documents again.
+    pub(super) fn restore_revocations(&mut self, documents: Vec<DocumentRevocation>) {
+        documents.into_iter().for_each(|revocation| self.document_revocations.add(revocation, None));
+        self.revoke_documents_again();
         let restored = self.revocations.len();
         // While storage fails since the start they wait for it, and its first fault stays the one that is told.
         if restored == 0 || self.state.backlog.is_failing() {
@@ -25,15 +30,52 @@ impl EngineActor {
         }
     }
 
+    /// Makes those changes of documents again that the last run could not store. They wait with all others while
+    /// storage fails.
+    pub(super) fn revoke_documents_again(&mut self) {
+        for revocation in self.document_revocations.take_unapplied() {
+            let mut round = Round::default();
+            match self.decider(&mut round).revoke_again(&revocation) {
+                Ok(Some(seq)) => {
+                    let name = &revocation.name;
+                    tracing::info!(document = %name, "what was taken away while storage failed is taken again");
+                    self.document_revocations.add(revocation, Some(seq));
+                    self.complete_round(round, Duration::ZERO);
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == Kind::StorageUnavailable => {
+                    self.document_revocations.add(revocation, None);
+                }
+                Err(error) => {
+                    tracing::error!(document = %revocation.name, %error, "what was taken away cannot be taken again");
+                }
+            }
+        }
+        self.clear_journal();
+    }
+
+    /// Empties the journal once everything in it is in the database.
+    fn clear_journal(&mut self) {
+        self.document_revocations.drop_durable(self.disk.durable());
+        if self.revocations.len() == 0 && self.document_revocations.len() == 0 {
+            self.journal.clear();
+        }
+    }
+
     /// Adds revocations to a round, if there is room for them when they cannot be stored.
     pub(super) fn add_revocations(&self, request: RevocationRequest, round: &mut Round) {
-        let pending = self.revocations.len() + request.revocations.len();
+        let pending = self.pending_revocations() + request.revocations.len();
         if self.state.backlog.is_failing() && pending > REVOCATIONS_PENDING_MAX {
             // Whoever asked may have gone.
             let _ = request.reply.send(Err(not_stored()));
         } else {
             round.revocations.push(request);
         }
+    }
+
+    /// How many are not in the database.
+    pub(super) fn pending_revocations(&self) -> usize {
+        self.revocations.len() + self.document_revocations.len()
     }
 
     /// The rows of a round's revocations.
@@ -44,17 +86,27 @@ impl EngineActor {
 
     /// Keeps what a round revokes until it can be stored.
     pub(super) fn keep_revocations(&mut self, round: &Round) {
-        self.add_pending(round.revocations.iter().flat_map(|request| &request.revocations));
+        let documents = round.entries.iter().filter(|entry| !entry.event.meta.volatile);
+        let documents = documents.filter_map(|entry| Some((entry.event.seq, entry.revocation.as_ref()?)));
+        self.add_pending(round.revocations.iter().flat_map(|request| &request.revocations), documents);
     }
 
-    fn add_pending<'a>(&mut self, revocations: impl Iterator<Item = &'a Revocation>) {
-        let mut revocations = revocations.peekable();
-        if revocations.peek().is_none() {
+    fn add_pending<'a>(
+        &mut self,
+        revocations: impl Iterator<Item = &'a Revocation>,
+        documents: impl Iterator<Item = (Seq, &'a DocumentRevocation)>,
+    ) {
+        let (mut revocations, mut documents) = (revocations.peekable(), documents.peekable());
+        if revocations.peek().is_none() && documents.peek().is_none() {
             return;
         }
         self.keep_files_beside();
         let new = revocations.filter(|revocation| self.revocations.add((*revocation).clone()));
-        let lines: Vec<String> = new.map(Revocation::to_string).collect();
+        let mut lines: Vec<String> = new.map(Revocation::to_string).collect();
+        for (seq, revocation) in documents {
+            lines.push(revocation.to_string());
+            self.document_revocations.add(revocation.clone(), Some(seq));
+        }
         if lines.is_empty() {
             return;
         }
@@ -66,35 +118,38 @@ impl EngineActor {
     /// Sees to it that the key of MACs and the journal, with everything that is pending, are where the next start looks
     /// for them.
     pub(super) fn keep_files_beside(&mut self) {
-        let pending = || self.revocations.get().iter().map(Revocation::to_string).collect();
+        let (revocations, documents) = (&self.revocations, &self.document_revocations);
+        let pending = || revocations.get().iter().map(Revocation::to_string).chain(documents.lines()).collect();
         self.disk.update_journal(&mut self.journal, pending);
         self.disk.keep_integrity_key();
     }
 
-    /// Stores those that are pending, a bounded number in each transaction.
+    /// Stores those that are pending, a bounded number in each transaction. Those of documents that are not stored wait
+    /// while others wait.
     pub(super) fn store_revocations(&mut self) -> WriteResult {
         let pending = self.revocations.get();
         if pending.is_empty() {
+            self.clear_journal();
             return Ok(());
         }
+        let documents_wait = self.state.backlog.events() > 0;
         let pending: Vec<Revocation> = pending.iter().cloned().collect();
         for pending in pending.chunks(REVOCATIONS_PER_COMMIT) {
             let new = |revocation: &Revocation| RevocationRows::new(&self.options.hooks, revocation.clone());
             let mut rows: Vec<_> = pending.iter().map(new).collect();
             let rows_to_write = rows.iter_mut().map(|rows| rows as &mut dyn Rows);
             self.disk.commit(&mut self.state, &Batch::default(), &mut { rows_to_write })?;
-            let stored: Vec<_> = rows.into_iter().filter_map(RevocationRows::stored).collect();
-            self.revocations.remove(&stored);
+            let done = rows.into_iter().filter(|rows| rows.is_done(documents_wait));
+            self.revocations.remove(&done.map(|rows| rows.revocation).collect::<Vec<_>>());
         }
-        if self.revocations.len() == 0 {
-            self.journal.clear();
-        }
+        self.clear_journal();
         Ok(())
     }
 
     /// The round's transaction is stored: what could not be written in it is pending.
     pub(super) fn hold_unwritten(&mut self, rows: &[RevocationRows]) {
-        self.add_pending(rows.iter().filter(|rows| rows.failed).map(|rows| &rows.revocation));
+        let unwritten = rows.iter().filter(|rows| !rows.is_done(false)).map(|rows| &rows.revocation);
+        self.add_pending(unwritten, std::iter::empty());
     }
 }
 
@@ -102,17 +157,22 @@ impl EngineActor {
 pub(super) struct RevocationRows {
     hooks: Hooks,
     revocation: Revocation,
-    /// Whether storage did not take it, and only it.
-    failed: bool,
+    /// Why only it was not written.
+    failed: Option<Kind>,
 }
 
 impl RevocationRows {
     fn new(hooks: &Hooks, revocation: Revocation) -> Self {
-        Self { hooks: hooks.clone(), revocation, failed: false }
+        Self { hooks: hooks.clone(), revocation, failed: None }
     }
 
-    fn stored(self) -> Option<Revocation> {
-        (!self.failed).then_some(self.revocation)
+    /// Whether it need not be tried again. `documents_wait`: what it belongs to may not be stored yet.
+    fn is_done(&self, documents_wait: bool) -> bool {
+        match self.failed {
+            Some(Kind::StorageUnavailable) => false,
+            Some(Kind::NotFound) => !documents_wait,
+            _ => true,
+        }
     }
 }
 
@@ -121,8 +181,11 @@ impl Rows for RevocationRows {
         let hook = self.hooks.iter().find(|hook| hook.name() == self.revocation.hook());
         let unknown = || Error::internal(format_args!("there is no hook {}", self.revocation.hook()));
         let revoked = hook.ok_or_else(unknown).and_then(|hook| hook.revoke(conn, self.revocation.subject(), now));
-        self.failed = revoked.as_ref().is_err_and(|error| error.kind() == Kind::StorageUnavailable);
-        revoked
-            .inspect_err(|error| tracing::error!(%error, revocation = %self.revocation, "a revocation is not stored"))
+        self.failed = revoked.as_ref().err().map(Error::kind);
+        revoked.inspect_err(|error| match error.kind() {
+            // What it belongs to is not stored.
+            Kind::NotFound => tracing::debug!(%error, revocation = %self.revocation, "a revocation has no object"),
+            _ => tracing::error!(%error, revocation = %self.revocation, "a revocation is not stored"),
+        })
     }
 }

@@ -12,13 +12,15 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::document::access::Access;
-use crate::document::decide::{self, Context, Current, Decision, Request, WriteOperation};
+use crate::document::decide::{self, Context, Current, Decision, Expected, Request, WriteOperation};
 use crate::document::event::Event;
 use crate::document::model::{Meta, unknown_document};
 use crate::document::visibility::{self, Audience, Viewer};
 use crate::engine::hooks::ChangeOrigin;
 use crate::engine::refusal::RESERVED_COLLECTION;
 use crate::engine::request::{Durability, ReplyTo, Write, WriteKey, WriteOutcome, WriteReply};
+use crate::engine::revocations::{DocumentRevocation, DocumentWithdrawal};
+use crate::engine::state::backlog::Backlog;
 use crate::engine::state::document_cache::CachedDocument;
 use crate::engine::state::round::{ReplyContent, all_volatile};
 use crate::engine::time_travel;
@@ -61,8 +63,10 @@ impl Decider<'_> {
 
     /// Decides all changes of a write, or none.
     fn decide_write(&mut self, write: Write) -> Result<ReplyContent> {
-        self.state.backlog.check_room(&self.options.backlog, &self.round.entries)?;
         let Write { requests, viewer, key } = write;
+        let revokes = only_revokes(&requests);
+        let check_room = if revokes { Backlog::check_room_to_revoke } else { Backlog::check_room };
+        check_room(&self.state.backlog, &self.options.backlog, &self.round.entries)?;
         let at = self.options.clock.now();
         let (log_end, first, bytes) = (self.state.log_end, self.round.entries.len(), self.round.bytes);
         let several = requests.len() > 1;
@@ -100,10 +104,29 @@ impl Decider<'_> {
         self.round.end_write();
         match self.round.entries.last_mut() {
             Some(_) if all_volatile(&outcomes) => self.round.volatile_answers.extend(row),
-            Some(last) => last.key = row,
+            Some(last) => {
+                last.key = row;
+                last.revocation = outcomes.first().filter(|_| revokes).map(|outcome| revocation(outcome, &viewer));
+            }
             None => {}
         }
         Ok(ReplyContent::Made { outcomes, key })
+    }
+
+    /// Makes a change again that takes something away and was not stored. Returns its event; `None`: what is stored has
+    /// it, or is not the document that it was about. Errors: those of a write.
+    pub(crate) fn revoke_again(&mut self, revocation: &DocumentRevocation) -> Result<Option<Seq>> {
+        let Some(CachedDocument { document, .. }) = self.load(&revocation.name)? else { return Ok(None) };
+        let stored = document.version >= revocation.version || document.is_deleted();
+        if stored || document.meta.key != revocation.key {
+            return Ok(None);
+        }
+        let name = revocation.name.clone();
+        let request = Request { name: name.clone(), operation: revocation.operation()?, expected: Expected::default() };
+        let (outcome, _) = self.decide_one(request, &revocation.viewer, self.options.clock.now())?;
+        self.round.changed.insert(name);
+        self.round.end_write();
+        Ok(Some(outcome.event.seq))
     }
 
     /// Decides one change and puts its outcome in place. Returns what was there before.
@@ -246,6 +269,21 @@ impl Decider<'_> {
             volatile,
         }
     }
+}
+
+/// Whether a write takes something away and does nothing else. What is deleted together with other changes may have
+/// been moved by them, and is not deleted without them.
+fn only_revokes(requests: &[Request]) -> bool {
+    matches!(requests, [Request { operation: WriteOperation::Delete | WriteOperation::SetAccess { .. }, .. }])
+}
+
+fn revocation(WriteOutcome { document, event, .. }: &WriteOutcome, viewer: &Viewer) -> DocumentRevocation {
+    let (name, key) = (document.meta.name.clone(), document.meta.key);
+    let change = match event.deletes {
+        true => DocumentWithdrawal::Deletion,
+        false => DocumentWithdrawal::Access(document.meta.hosted_access()),
+    };
+    DocumentRevocation { name, key, version: document.version, viewer: viewer.clone(), change }
 }
 
 /// The key of the document that a write changed, if it was one and is on disk.

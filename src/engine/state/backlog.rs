@@ -5,7 +5,7 @@
 //! is appended in order. Changes of volatile documents wait in their places too, so that the same bound holds for all;
 //! they are never stored.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,13 +13,14 @@ use bytes::Bytes;
 use super::kept_answers::ScopedKey;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq};
-use crate::base::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
+use crate::base::limits::{BACKLOG_RESERVE_BYTES, BACKLOG_RESERVE_EVENTS, BATCH_BYTES_MAX, BATCH_COMMANDS_MAX};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::engine::BacklogBounds;
 use crate::engine::hooks::{HookRows, PendingGroups};
 use crate::engine::refusal::past_bound;
+use crate::engine::revocations::DocumentRevocation;
 use crate::store::{Batch, CompanionWrite, IdempotencyRow};
 
 /// Ticks between two attempts at the most.
@@ -44,6 +45,8 @@ pub(crate) struct BacklogEntry {
     pub companion: Option<CompanionWrite>,
     /// Whether the document was deleted before it and is there after it.
     pub recreates: bool,
+    /// What it takes away, if it is a write that does nothing else: kept in the journal until it is stored.
+    pub revocation: Option<DocumentRevocation>,
     /// Whether this is the last event of a write, which is stored whole or not at all.
     pub ends_write: bool,
 }
@@ -51,8 +54,18 @@ pub(crate) struct BacklogEntry {
 impl BacklogEntry {
     /// An entry of the event alone.
     pub(crate) fn new(event: Arc<Event>) -> Self {
-        let (new_document, base, key, hook_rows, companion) = (None, None, None, Vec::new(), None);
-        Self { event, new_document, base, key, hook_rows, companion, recreates: false, ends_write: false }
+        let (new_document, base, key, companion, revocation) = (None, None, None, None, None);
+        Self {
+            event,
+            new_document,
+            base,
+            key,
+            hook_rows: Vec::new(),
+            companion,
+            revocation,
+            recreates: false,
+            ends_write: false,
+        }
     }
 
     /// What it weighs while it waits. An answer counts twice: as it will be stored, and as it is given until then.
@@ -109,6 +122,15 @@ impl Backlog {
         self.entries.iter().filter(|entry| !entry.event.meta.volatile).count()
     }
 
+    /// The names of the documents that these are of, at most `most`, and whether there are more, for people.
+    pub(crate) fn unstored_documents(&self, most: usize) -> String {
+        let unstored = self.entries.iter().filter(|entry| !entry.event.meta.volatile);
+        let names: BTreeSet<&DocumentName> = unstored.map(|entry| &entry.event.meta.name).collect();
+        let told: Vec<String> = names.iter().take(most).map(ToString::to_string).collect();
+        let more = if names.len() > most { " and others" } else { "" };
+        format!("{}{more}", told.join(", "))
+    }
+
     pub(crate) fn events(&self) -> usize {
         self.entries.len()
     }
@@ -148,6 +170,16 @@ impl Backlog {
     /// Whether as much waits as may.
     pub(crate) fn is_past_bound(&self, bounds: &BacklogBounds) -> bool {
         self.check_room(bounds, &[]).is_err()
+    }
+
+    /// The same for a write that takes something away, for which there is more room.
+    pub(crate) fn check_room_to_revoke(&self, bounds: &BacklogBounds, decided: &[BacklogEntry]) -> Result<()> {
+        let BacklogBounds { events_max, bytes_max } = *bounds;
+        let events_max = events_max.saturating_add(BACKLOG_RESERVE_EVENTS);
+        self.check_room(
+            &BacklogBounds { events_max, bytes_max: bytes_max.saturating_add(BACKLOG_RESERVE_BYTES) },
+            decided,
+        )
     }
 
     /// Refuses a further write when, with what its round has decided already, as much waits as may: a write of several

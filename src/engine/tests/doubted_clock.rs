@@ -64,5 +64,5 @@ async fn a_clock_that_is_doubted_trims_no_history_and_forgets_no_key_and_no_docu
     assert_eq!(running.kept("encounters/kept").1, 2, "the second has a time that is still to come");
     assert!(!running.is_there("games/idle"));
     running.engine.stop().await;
-    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+    assert_eq!(running.thread.join().unwrap(), Ending::CLEAN);
 }

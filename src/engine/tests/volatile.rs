@@ -95,7 +95,7 @@ async fn one_that_nobody_uses_for_long_is_deleted_and_those_who_follow_are_told(
     assert!(reads.live_document(&named("encounters/kept"), &Viewer::Owner).await.is_ok());
     assert_eq!(running.create("games/idle").await.document.version, Version(1));
     running.engine.stop().await;
-    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+    assert_eq!(running.thread.join().unwrap(), Ending::CLEAN);
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_follower_that_sleeps_is_given_the_whole_state_of_what_left_memory() {
     let (_, Item::Snapshot { position, .. }) = follow(&reads, all, None).await else { panic!("it is new") };
     assert_eq!(position.seq(), next.event.seq, "what is between is not in memory any more: the safe place is the end");
     running.engine.stop().await;
-    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+    assert_eq!(running.thread.join().unwrap(), Ending::CLEAN);
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn what_the_disk_is_for_is_refused_and_what_it_does_beside_it_loses_nothin
     assert_eq!(reads.hub.gate().durable(), reads.hub.gate().head().0);
     assert_eq!(running.reader.load(&named("encounters/after")).unwrap().unwrap().version, Version(1));
     running.engine.stop().await;
-    assert_eq!(running.thread.join().unwrap(), Ending { lost: 0 });
+    assert_eq!(running.thread.join().unwrap(), Ending::CLEAN);
 }
 
 #[test]

@@ -77,6 +77,7 @@ struct ReconnectAttempt {
     token: ReconnectToken,
     key: Option<IdempotencyKey>,
     deleted: Option<Arc<Document>>,
+    created_at: Timestamp,
     revoked: PendingRevoked,
     /// Whether the clock may decide that tokens are forgotten.
     forgets_expired: bool,
@@ -113,10 +114,19 @@ pub(crate) async fn reconnect(
         host: document.meta.is_host(&viewer),
         viewer: viewer.clone(),
     };
+    let created_at = document.meta.created_at;
     let deleted = document.is_deleted().then(|| Arc::clone(&document));
     let (revoked, forgets_expired) = (PendingRevoked(api.engine.pending_revocations()), api.clock_trust.is_trusted());
-    let attempt =
-        Arc::new(ReconnectAttempt { game: game.clone(), showing, token, key, deleted, revoked, forgets_expired });
+    let attempt = Arc::new(ReconnectAttempt {
+        game: game.clone(),
+        showing,
+        token,
+        key,
+        deleted,
+        created_at,
+        revoked,
+        forgets_expired,
+    });
     // First beside the engine: whoever guesses is refused without work for it.
     let (looking, now) = (Arc::clone(&attempt), api.clock.now());
     let step = tables::read(api, &document.meta, move |conn| looking.plan_reconnect(conn, now)).await?;
@@ -165,7 +175,7 @@ impl ReconnectAttempt {
         {
             return tokens::open(&self.token, &self.context(), &sealed).map(ReconnectStep::Replay);
         }
-        check_running(conn, self.showing.document)?;
+        check_running(conn, (self.showing.document, self.created_at), &self.revoked)?;
         if let Some(tombstone) = &self.deleted {
             return Err(not_found_error(&tombstone.meta.name, Some(tombstone)));
         }

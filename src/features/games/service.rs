@@ -23,13 +23,16 @@ use crate::store::{Connection, IdempotentAnswer};
 /// The game, when it is there for `viewer` and not over. Errors: `NotFound`, `Gone`, `game-completed`.
 pub(crate) async fn running(api: &Api, name: &DocumentName, viewer: &Viewer) -> Result<Arc<Document>> {
     let document = api.reads.readable_document(name, viewer).await?.ok_or_else(|| not_found_error(name, None))?;
-    let key = document.meta.key;
-    tables::read(api, &document.meta, move |conn| check_running(conn, key)).await?;
+    let (key, created_at) = (document.meta.key, document.meta.created_at);
+    let revoked = PendingRevoked(api.engine.pending_revocations());
+    tables::read(api, &document.meta, move |conn| check_running(conn, (key, created_at), &revoked)).await?;
     if document.is_deleted() { Err(not_found_error(name, Some(&document))) } else { Ok(document) }
 }
 
-pub(super) fn check_running(conn: &Connection, document: i64) -> Result<()> {
-    match sql::completed_at(conn, document)? {
+/// `document`: the game's key, and when it was created. Error: `game-completed`.
+pub(super) fn check_running(conn: &Connection, document: (i64, Timestamp), revoked: &PendingRevoked) -> Result<()> {
+    let (key, created_at) = document;
+    match sql::completed_at(conn, key)?.or(revoked.completed_at(key, created_at)) {
         None => Ok(()),
         Some(at) => Err(GAME_COMPLETED
             .error("this game is over; open a new game, or ask the host for one")
@@ -73,9 +76,10 @@ pub(crate) async fn join(
     let may_write = document.meta.check_writer(viewer).map_err(|_| {
         forbidden("who may not write to this game (access.write) takes no seat in it; ask the host for one")
     });
-    let key = document.meta.key;
+    let (key, created_at) = (document.meta.key, document.meta.created_at);
+    let revoked = PendingRevoked(api.engine.pending_revocations());
     let take = move |conn: &Connection, now: Timestamp| {
-        check_running(conn, key)?;
+        check_running(conn, (key, created_at), &revoked)?;
         let taken = sql::seats(conn, key)?;
         match seats::choose(&taken, max, &player, wanted)? {
             SeatChoice::Had(had) => {
@@ -130,14 +134,23 @@ pub(crate) async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player
     Ok(durability)
 }
 
-/// Ends a game, once: when that was. Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host; those of
-/// [`tables::write`].
+/// How a game was ended.
+#[derive(Debug)]
+pub(crate) enum Completion {
+    /// It is on disk that it is over.
+    Stored(IdempotentAnswer),
+    /// Storage fails. It is over since then; whether that is on disk.
+    Kept(Timestamp, Durability),
+}
+
+/// Ends a game, once: when that was. While storage fails it is over at once, and that is stored when storage returns.
+/// Errors: `NotFound`, `Gone`; `Forbidden` for anyone but the host; those of [`tables::write`] and [`tables::revoke`].
 pub(crate) async fn complete(
     api: &Api,
     name: &DocumentName,
     viewer: &Viewer,
     once: IdempotentCall<Timestamp>,
-) -> Result<IdempotentAnswer> {
+) -> Result<Completion> {
     // Also one that cannot be read any more: how else would it be removed?
     let meta = match api.reads.document_head(name).await? {
         Some(tip) if !tip.deleted => tip.meta,
@@ -154,7 +167,18 @@ pub(crate) async fn complete(
     };
     let once = once.of(&meta);
     let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, end);
-    tables::write(api, &meta, write).await.map(|(answered, _)| answered)
+    match tables::write(api, &meta, write).await {
+        Err(error) if error.kind() == Kind::StorageUnavailable && !meta.volatile => {}
+        written => return written.map(|(answered, _)| Completion::Stored(answered)),
+    }
+    let created_at = meta.created_at;
+    let pending = PendingRevoked(api.engine.pending_revocations()).completed_at(key, created_at);
+    if let Some(at) = tables::read(api, &meta, move |conn| sql::completed_at(conn, key)).await? {
+        return Ok(Completion::Kept(at, Durability::Durable));
+    }
+    let at = pending.unwrap_or_else(|| api.clock.now());
+    let durability = tables::revoke(api, &meta, Revoked::Game { document: key, created_at, at }).await?;
+    Ok(Completion::Kept(at, durability))
 }
 
 /// Refuses whoever is given no token for a player's seat, and makes none. Errors: those of
@@ -162,16 +186,22 @@ pub(crate) async fn complete(
 pub(crate) async fn check_token(api: &Api, name: &DocumentName, viewer: Viewer, player: UserId) -> Result<()> {
     let document = running(api, name, &viewer).await?;
     let (meta, revoked) = (Arc::clone(&document.meta), PendingRevoked(api.engine.pending_revocations()));
-    let find = move |conn: &Connection| seat_for_token(conn, &document, &viewer, &player).map(|seat| (seat, player));
-    let (seat, player) = tables::read(api, &meta, find).await?;
-    if revoked.has_seat(meta.key, &seat) { Err(not_a_participant(&player)) } else { Ok(()) }
+    let find = move |conn: &Connection| seat_for_token(conn, &document, &viewer, &player, &revoked).map(drop);
+    tables::read(api, &meta, find).await
 }
 
 /// The seat that a player's token is for. Errors: `game-completed`; `not-a-participant`; `Forbidden`.
-fn seat_for_token(conn: &Connection, document: &Document, viewer: &Viewer, player: &UserId) -> Result<Seat> {
+fn seat_for_token(
+    conn: &Connection,
+    document: &Document,
+    viewer: &Viewer,
+    player: &UserId,
+    revoked: &PendingRevoked,
+) -> Result<Seat> {
     let key = document.meta.key;
-    check_running(conn, key)?;
-    let seat = sql::seat_of(conn, key, player)?.ok_or_else(|| not_a_participant(player))?;
+    check_running(conn, (key, document.meta.created_at), revoked)?;
+    let seat = sql::seat_of(conn, key, player)?.filter(|seat| !revoked.has_seat(key, seat));
+    let seat = seat.ok_or_else(|| not_a_participant(player))?;
     match may_act_for(document, viewer, &seat.identity) {
         true => Ok(seat),
         false => Err(forbidden("a token is given to the player who holds the seat, or to the host")),
@@ -192,9 +222,10 @@ pub(crate) async fn connection_token(
     let token = ReconnectToken::new(&*api.entropy);
     let (hash, meta) = (token.hash(), Arc::clone(&document.meta));
     let forgets_expired = api.clock_trust.is_trusted();
+    let revoked = PendingRevoked(api.engine.pending_revocations());
     let write = move |conn: &Connection, now: Timestamp| {
         let key = document.meta.key;
-        let seat = seat_for_token(conn, &document, &viewer, &player)?;
+        let seat = seat_for_token(conn, &document, &viewer, &player, &revoked)?;
         let expires_at = now.plus(lifetime);
         let family = hash.to_string();
         let new = sql::tokens::NewToken {

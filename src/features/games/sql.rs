@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::revocations::Revoked;
 use super::seats::Seat;
 use crate::base::clock::Timestamp;
-use crate::base::error::{Kind, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{DocumentId, UserId};
 use crate::store::rows::{time, user};
 use crate::store::{RowName, changed_row, sql_error};
@@ -104,7 +104,20 @@ pub(crate) fn revoke(conn: &Connection, revoked: &Revoked, now: Timestamp) -> Re
             leave(conn, *document, player)?;
             tokens::revoke_player(conn, *document, player, now)
         }
+        Revoked::Game { document, created_at, at } => match is_stored(conn, *document, *created_at)? {
+            true => complete(conn, *document, *at),
+            false => Err(Error::not_found("the game is not stored")),
+        },
     }
+}
+
+/// Whether the document with this key is one that was created then.
+fn is_stored(conn: &Connection, document: i64, created_at: Timestamp) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM documents WHERE key = ?1 AND created_at = ?2)";
+    let find = |mut statement: rusqlite::CachedStatement<'_>| {
+        statement.query_row((document, created_at.to_string()), |row| row.get(0))
+    };
+    conn.prepare_cached(sql).and_then(find).map_err(sql_error)
 }
 
 /// The beginning of a query for [`seat`].

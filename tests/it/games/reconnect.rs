@@ -249,7 +249,6 @@ async fn while_storage_fails_no_token_is_given_or_used_up_and_the_game_goes_on()
     reconnect(&server, "alice", "alice", &token).await.problem(503, "storage-unavailable");
     ask_token(&server, "alice", "alice").await.problem(503, "storage-unavailable");
     join(&server, "carol", "carol", None).await.problem(503, "storage-unavailable");
-    server.ask("POST", "/api/v1/games/g1/complete", &[]).await.problem(503, "storage-unavailable");
     assert_eq!(server.merge("/api/v1/games/g1", &json!({ "pot": 2 })).await.0, 202);
     disk.set("off");
     server.until_ready(|status, report| status == 200 && report["storage"]["state"] == "ok").await;

@@ -23,6 +23,7 @@ use crate::document::visibility::Audience;
 use crate::engine::health::StorageHealth;
 use crate::engine::refusal::{check_persistent, check_persistent_meta};
 use crate::features::games::problems::GAME_RUNNING;
+use crate::features::games::revocations::PendingRevoked;
 use crate::features::games::sql::completed_at;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -228,8 +229,10 @@ async fn remove(
         return Err(Error::new(Kind::Forbidden, "only the host may remove a game").into());
     }
     check_persistent_meta(&tip.meta)?;
-    let key = tip.meta.key;
-    let completed = api.reads.read(move |reader| reader.rows(|conn| completed_at(conn, key))).await?.is_some();
+    let (key, created_at) = (tip.meta.key, tip.meta.created_at);
+    let pending = PendingRevoked(api.engine.pending_revocations()).completed_at(key, created_at);
+    let stored = api.reads.read(move |reader| reader.rows(|conn| completed_at(conn, key))).await?;
+    let completed = stored.or(pending).is_some();
     // One that is deleted does not run: only its history is left.
     if !completed && !tip.deleted {
         let message = "the game is still running; complete it first";

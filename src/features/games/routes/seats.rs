@@ -11,8 +11,9 @@ use super::{CompleteProblems, GamePath, JoinProblems, LeaveProblems, PlayerPath,
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentId, DocumentName, UserId};
 use crate::document::visibility::Viewer;
+use crate::engine::request::Durability;
 use crate::features::games::seats::Seat;
-use crate::features::games::service;
+use crate::features::games::service::{self, Completion};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
@@ -164,6 +165,10 @@ struct CompletedGame {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     completed_at: Timestamp,
+    /// `false` while storage fails; left out when it is on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, value_type = bool)]
+    durable: Option<bool>,
 }
 
 /// End a game
@@ -173,7 +178,12 @@ struct CompletedGame {
 #[utoipa::path(
     post, path = "/api/v1/games/{id}/complete", operation_id = "completeGame", tag = "games",
     params(("id" = String, Path, description = "The game."), Caller, IdempotentRequest),
-    responses((status = 200, description = "The game is over, on disk.", body = CompletedGame), CompleteProblems),
+    responses(
+        (status = 200, description = "The game is over, on disk.", body = CompletedGame),
+        (status = 202, description = "The game is over. Storage fails, and takes that before everything else when it \
+            returns.", body = CompletedGame),
+        CompleteProblems,
+    ),
 )]
 async fn complete(
     State(api): State<Api>,
@@ -187,10 +197,18 @@ async fn complete(
     }
     let game_id = game.id.clone();
     let once = sent.call(|completed_at: &Timestamp| {
-        StoredResponse::json(
-            Success::Done,
-            &CompletedGame { game_id, status: "completed", completed_at: *completed_at },
-        )
+        let completed = CompletedGame { game_id, status: "completed", completed_at: *completed_at, durable: None };
+        StoredResponse::json(Success::Done, &completed)
     });
-    Ok(respond(service::complete(&api, &game, &sent.caller.viewer, once).await?)?)
+    match service::complete(&api, &game, &sent.caller.viewer, once).await? {
+        Completion::Stored(answered) => Ok(respond(answered)?),
+        Completion::Kept(completed_at, durability) => {
+            let (status, durable) = match durability {
+                Durability::Durable => (Success::Done, None),
+                Durability::Pending => (Success::Accepted, Some(false)),
+            };
+            let completed = CompletedGame { game_id: game.id, status: "completed", completed_at, durable };
+            Ok(json(status, &completed)?)
+        }
+    }
 }
