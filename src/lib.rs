@@ -196,6 +196,7 @@ pub mod internals {
 
     pub mod limits {
         pub use crate::base::limits::*;
+        pub use crate::features::documents::limits::BATCH_OPERATIONS_MAX;
     }
 
     pub mod document {

@@ -11,16 +11,12 @@ pub const BODY_BYTES_MAX: usize = 2 << 20;
 pub const STATE_BYTES_MAX: usize = 1 << 20;
 /// Deepest nesting of a body or state (default). Past it: `too-large`. `serde_json` stops at 128 by itself.
 pub const DEPTH_MAX: usize = 64;
-/// Most operations in one batch. Past it: `invalid-request`.
-pub const BATCH_OPERATIONS_MAX: usize = 100;
 /// Most operations in one JSON Patch. Past it: `too-large`.
 pub const PATCH_OPERATIONS_MAX: usize = 10_000;
 /// Longest `Idempotency-Key`, bytes. Past it: `invalid-request`.
 pub const IDEMPOTENCY_KEY_LENGTH_MAX: usize = 255;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Longest action type, bytes. Past it: `invalid-request`.
-pub const ACTION_TYPE_LENGTH_MAX: usize = 64;
 
 /// Entries in a page when the caller does not say.
 pub const PAGE_LIMIT_DEFAULT: usize = 50;
@@ -32,8 +28,6 @@ pub const HIDDEN_BYTES_MAX: usize = 64 << 20;
 /// Bytes of states, as they are shown, after which a page that includes them ends, and at most one state more. The rest
 /// is on the next page.
 pub const LIST_STATES_BYTES_MAX: usize = 8 << 20;
-/// Longest long poll.
-pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Open connections (default): what 12 KB each makes of some 120 MB. Past it: closed as soon as accepted.
 pub const CONNECTIONS_MAX: usize = 10_000;
@@ -134,12 +128,6 @@ pub const PRESENCE_SPACING: Duration = Duration::from_millis(100);
 /// How long a loss must last before it is told (default): longer than it takes to load a page again.
 pub const PRESENCE_DEBOUNCE: Duration = Duration::from_secs(2);
 
-/// Requests that anybody may send at once, and again in each window (default): a busy table's worth for one player,
-/// hundreds of times what a person does. Past it: `rate-limited`.
-pub const RATE_LIMIT_CAPACITY: u32 = 2000;
-/// Length of that window, seconds (default).
-pub const RATE_LIMIT_WINDOW_SECONDS: u32 = 10;
-
 /// Undurable events kept while storage fails (default), and their bytes. Past it: `storage-unavailable` or
 /// `storage-full`.
 pub const BACKLOG_EVENTS_MAX: usize = 50_000;
@@ -205,25 +193,6 @@ pub const HISTORY_DAYS: u32 = 30;
 /// Flags that are configured for clients. Past it the server does not start.
 pub const CLIENT_FLAGS_MAX: usize = 100;
 
-/// Sessions of one user. Past it: the one that was not used for longest ends.
-pub const SESSIONS_PER_USER_MAX: usize = 100;
-/// Sessions in all: what some 1 KB each makes of 50 MB. Past it: `sessions-full`.
-pub const SESSIONS_MAX: usize = 50_000;
-/// How long a session is good after it was opened or renewed (default).
-pub const SESSION_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a session is good after it was last used (default).
-pub const SESSION_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Longest text that a user gives to a session, characters. Past it: `invalid-request`.
-pub const SESSION_TEXT_CHARS_MAX: usize = 100;
-/// Characters that are kept of what a browser calls itself. The rest is cut off.
-pub const USER_AGENT_CHARS_MAX: usize = 300;
-/// How often it is stored when sessions were last used: what a `kill -9` forgets of it at most.
-pub const SESSIONS_STORED_EVERY: Duration = Duration::from_secs(60);
-/// How often is looked for sessions that have expired, and for those in use by a stream alone.
-pub const SESSIONS_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
-/// Rows of sessions written in one transaction.
-pub const SESSIONS_PER_ROUND: usize = 1000;
-
 const _: () = assert!(STATE_BYTES_MAX * 2 <= BODY_BYTES_MAX, "a state that is allowed can be sent");
 const _: () = assert!(STREAMS_PER_USER_MAX < CONNECTIONS_PER_USER_MAX, "streams leave room for requests");
 const _: () = assert!(CONNECTIONS_PER_USER_MAX < CONNECTIONS_MAX, "one person does not take all connections");
@@ -231,5 +200,4 @@ const _: () = assert!(HEAD_BYTES_MAX <= CONNECTION_BUFFER_BYTES_MAX, "a head tha
 const _: () = assert!(RING_EVENTS_MAX >= 2 * BATCH_COMMANDS_MAX, "a batch never pushes its own start out of the ring");
 const _: () =
     assert!(RING_BYTES_MAX >= 4 * BATCH_BYTES_MAX, "the same in bytes, of which a rendered event takes two for one");
-const _: () = assert!(REVOCATIONS_PENDING_MAX >= 2 * SESSIONS_MAX, "all sessions can end while storage fails");
 const _: () = assert!(BACKLOG_BYTES_MAX >= 2 * BATCH_BYTES_MAX, "the batch that failed fits into the backlog");

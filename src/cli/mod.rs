@@ -12,7 +12,7 @@ use crate::app::{Builder, Server, Stopped};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::base::entropy::SystemEntropy;
 use crate::config::{self, Config, ProgramCommand, ProgramName};
-use crate::features::sessions::links::Links;
+use crate::features::commands;
 use crate::store::server_lock::{LockState, lock_state};
 use crate::tailnet::listen_address::ListenAddress;
 
@@ -75,8 +75,10 @@ fn serve(builder: Builder, config: Config) -> ExitCode {
 
 /// Makes a link for an administrator, and prints it.
 fn session(config: &Config) -> ExitCode {
-    let made = Links::in_directory(&config.data_dir).create(&SystemEntropy, SystemClock.now());
-    match made {
+    let Some(create_link) = commands().find_map(|parts| parts.administrator_link) else {
+        return print_failure(&"this server has no sessions", config::EXIT_CODE);
+    };
+    match create_link(&config.data_dir, &SystemEntropy, SystemClock.now()) {
         Ok(link) => {
             let address = match lock_state(&config.data_dir) {
                 Ok(LockState::Held { addresses }) => first_reachable(&addresses),

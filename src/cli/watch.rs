@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::StopSignals;
 use crate::base::entropy::{Entropy, SystemEntropy, below};
 use crate::config::{HEARTBEAT_MAX, WatchOptions, Watched};
-use crate::features::games::addresses::is_allowed;
 use crate::net::http_client::{HttpClientError, Response, ServerUrl};
 use crate::net::sse_parser::{SseMessage, SseParser, TooLarge};
+use crate::tailnet::ranges::is_machine_or_tailnet;
 
 mod lines;
 
@@ -146,7 +146,7 @@ impl<Out: Write, Notes: Write> Watch<Out, Notes> {
         }
         let target = ServerUrl::parse(&to).map_err(|error| refused(&error))?;
         let addresses = target.resolve().await.map_err(|error| refused(&format!("which is not found: {error}")))?;
-        if !addresses.iter().all(|address| is_allowed(address.ip())) {
+        if !addresses.iter().all(|address| is_machine_or_tailnet(address.ip())) {
             return Err(refused("which is neither on this machine nor on the tailnet"));
         }
         if self.last_event_id.is_empty() {

@@ -6,11 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::base::clock::Timestamp;
+use crate::base::entropy::Entropy;
 use crate::base::error::{ProblemType, Result};
 use crate::base::ids::Collection;
 use crate::base::options::{AnyOptionSet, FeatureOptions, OptionSet};
@@ -26,7 +29,7 @@ use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
 use crate::jobs::runner::RunnerHandle;
 use crate::live::presence::Participants;
-use crate::store::{HistoryRetention, Reader};
+use crate::store::{Connection, HistoryRetention, Reader};
 
 /// Runs for as long as the server does, and is dropped when it has stopped.
 pub(crate) type Task = Box<dyn FnOnce(Api) -> BoxFuture<'static, ()> + Send>;
@@ -300,17 +303,51 @@ pub(crate) struct FeatureDefinition {
     pub tables: Option<&'static str>,
     /// The collections whose new documents live in memory only, as its options have it.
     pub volatile_collections: fn(&FeatureOptions) -> Vec<Collection>,
+    pub commands: CommandParts,
     /// Fills an empty feature of this name. Error: what is stored of it cannot be read.
     pub open: fn(&FeatureContext<'_>, Feature) -> Result<Feature>,
 }
 
+/// Makes a link: for the server of a data directory, at a time.
+type CreateLink = fn(&Path, &dyn Entropy, Timestamp) -> io::Result<String>;
+/// Changes the restored database, given the one that it replaces.
+type EndAsIn = fn(&Connection, Option<&Connection>, Timestamp) -> Result<usize>;
+
+/// What commands of the program need of a feature, whether or not a server runs.
+#[derive(Clone, Copy)]
+pub(crate) struct CommandParts {
+    /// Makes a link that makes an administrator of whoever opens it first, for the server of a data directory. Returns
+    /// its path and query. Error: the directory takes no file.
+    pub administrator_link: Option<CreateLink>,
+    /// Ends in a restored database what is not good any more in the one that it replaces; `None`: that one cannot be
+    /// read. Returns how much.
+    pub end_as_in: Option<EndAsIn>,
+    /// Where backups of the server of a data directory are.
+    pub backup_folder: Option<fn(&FeatureOptions, &Path) -> PathBuf>,
+}
+
+impl CommandParts {
+    pub(crate) const NONE: Self = Self { administrator_link: None, end_as_in: None, backup_folder: None };
+}
+
 impl FeatureDefinition {
     pub(crate) const fn new(name: &'static str, open: fn(&FeatureContext<'_>, Feature) -> Result<Feature>) -> Self {
-        Self { name, options: None, tables: None, volatile_collections: |_| Vec::new(), open }
+        Self {
+            name,
+            options: None,
+            tables: None,
+            volatile_collections: |_| Vec::new(),
+            commands: CommandParts::NONE,
+            open,
+        }
     }
 
     pub(crate) const fn with_options<S: OptionSet>(self) -> Self {
         Self { options: Some(|| Box::new(S::default())), ..self }
+    }
+
+    pub(crate) const fn with_commands(self, commands: CommandParts) -> Self {
+        Self { commands, ..self }
     }
 
     pub(crate) const fn with_tables(self, sql: &'static str) -> Self {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use crate::base::options::AnyOptionSet;
 use crate::document::rules::Rules;
-use crate::feature::FeatureDefinition;
+use crate::feature::{CommandParts, FeatureDefinition};
 
 /// All features, in the order in which their options are listed and their hooks are called.
 pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
@@ -46,6 +46,11 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
 /// Words that no collection is called whatever features there are: the calls of administrators are there, or calls that
 /// are to come.
 pub(crate) const RESERVED: &[&str] = &["admin", "invitations", "notifications"];
+
+/// What commands of the program need of each feature.
+pub(crate) fn commands() -> impl Iterator<Item = &'static CommandParts> {
+    DEFINITIONS.iter().map(|feature| &feature.commands)
+}
 
 /// The options of all features, at their defaults.
 pub(crate) fn option_sets() -> impl Iterator<Item = Box<dyn AnyOptionSet>> {

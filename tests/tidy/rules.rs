@@ -1,5 +1,7 @@
 //! What the product's files must keep to. Each rule returns its complaints.
 
+use std::path::Path;
+
 use crate::source::{Name, Source, item_end};
 
 /// Higher ones import lower ones.
@@ -29,7 +31,13 @@ fn rank(folder: &str) -> Option<u8> {
     RANKS.iter().find(|(name, _)| *name == folder).map(|(_, rank)| *rank)
 }
 
-/// A folder imports lower ranks only, and a feature no other feature.
+/// Whether a path leads to a feature, or to something in it.
+fn is_feature(segments: &[String]) -> bool {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/features");
+    segments.get(1).is_some_and(|name| folder.join(name).is_dir())
+}
+
+/// A folder imports lower ranks only; a feature no other feature, and nothing else one of them.
 pub fn ranks(source: &Source) -> Vec<String> {
     // The crate's roots know everything.
     let Some(from) = source.module.first() else { return Vec::new() };
@@ -40,7 +48,9 @@ pub fn ranks(source: &Source) -> Vec<String> {
         let lower = rank(to).is_some_and(|to_rank| to_rank < from_rank);
         let allowed = lower || from == to || EQUALS.contains(&(from.as_str(), to.as_str()));
         let siblings = from == "features" && to == "features" && source.module.len() > 1;
-        if !allowed || (siblings && source.module.get(1) != name.segments.get(1)) {
+        // What others need of a feature is in the value that it hands over.
+        let from_outside = from != "features" && to == "features" && is_feature(&name.segments);
+        if !allowed || from_outside || (siblings && source.module.get(1) != name.segments.get(1)) {
             complaints.push(format!("{}: must not know {}", source.path, name.segments.join("::")));
         }
     }
@@ -216,6 +226,9 @@ mod tests {
         check(fences, "src/features/games/cleanup.rs", "use clokwerk::x;", 1);
         check(ranks, "src/jobs/a.rs", "use crate::http::x;", 1);
         check(ranks, "src/features/games/cleanup.rs", "use crate::jobs::x;", 0);
+        check(ranks, "src/cli/a.rs", "use crate::features::{DEFINITIONS, option_sets};", 0);
+        check(ranks, "src/cli/a.rs", "use crate::features::games; use crate::features::games::limits;", 2);
+        check(ranks, "src/app/a.rs", "fn f() { crate::features::flags::routes::router() }", 1);
         check(fences, "src/features/games/routes.rs", "use axum::Router; use hyper::x;", 0);
         check(fences, "src/cli/a.rs", "use hyper::x; use hyper_util::{y, z};", 3);
         check(fences, "src/app.rs", "use axum::Router;", 0);

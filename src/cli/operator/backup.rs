@@ -15,21 +15,29 @@ use super::server::{EXIT_REFUSED, OperatorClient, ServerChoice, find};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
-use crate::features::operations::backups::{JOB, folder};
+use crate::features::commands;
 use crate::store::FILE_NAME;
 use crate::store::file::backup::{BackupProgress, Cancellation, make_backup, path_in};
 
+/// What the server calls the job that makes backups.
+const JOB: &str = "backup";
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) fn run(config: &Config, asked: ServerChoice, to: Option<PathBuf>) -> Result<u8, CommandFailure> {
     if let Some(to) = to.as_ref().filter(|to| to.exists()) {
         return Err(CommandFailure { why: format!("{} is there already", to.display()), code: EXIT_DATA });
     }
-    let directory = folder(&config.features.get(), &config.data_dir);
+    let directory = backup_folder(config);
     match find(asked, &config.data_dir)? {
         Some(server) => by_server(&server, &directory, to),
         None => directly(config, &directory, to),
     }
+}
+
+/// Where backups are when nobody says otherwise.
+pub(super) fn backup_folder(config: &Config) -> PathBuf {
+    let folder = commands().find_map(|parts| parts.backup_folder);
+    folder.map_or_else(|| config.data_dir.clone(), |folder| folder(&config.features, &config.data_dir))
 }
 
 fn directly(config: &Config, directory: &Path, to: Option<PathBuf>) -> Result<u8, CommandFailure> {

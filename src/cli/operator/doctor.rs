@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::CommandFailure;
+use super::backup::backup_folder;
 use super::server::{ServerChoice, find};
 use crate::base::clock::{Clock as _, SystemClock, Timestamp};
 use crate::cli::{print, runtime};
 use crate::config::Config;
-use crate::features::operations::backups::folder;
 use crate::store::FILE_NAME;
 use crate::store::file::backup::{BackupError, check_room, list_backups};
 use crate::store::file::check::{newest_event, open_to_read};
@@ -129,7 +129,7 @@ fn permissions(known: &Known) -> CheckOutcome {
 }
 
 fn disk_space(known: &Known) -> CheckOutcome {
-    let directory = folder(&known.config.features.get(), &known.config.data_dir);
+    let directory = backup_folder(&known.config);
     match check_room(&known.database, &directory) {
         Ok(bytes) => Ok(format!("there is room for a backup of {bytes} bytes")),
         Err(error @ BackupError::NoRoom { .. }) => Err(format!("{error}: remove something, or set backup-dir")),
@@ -168,7 +168,7 @@ fn last_backup(known: &Known) -> CheckOutcome {
     if !known.database.exists() {
         return Ok("nothing to back up yet".to_owned());
     }
-    let directory = folder(&known.config.features.get(), &known.config.data_dir);
+    let directory = backup_folder(&known.config);
     let found = list_backups(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let newest = found.into_iter().find(|backup| backup.verified);
     match newest {

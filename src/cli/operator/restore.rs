@@ -7,7 +7,7 @@ use super::backup::{progress_bar, update_progress};
 use crate::base::clock::{Clock as _, SystemClock};
 use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
-use crate::features::{games, service_tokens, sessions};
+use crate::features::commands;
 use crate::store::Connection;
 use crate::store::file::restore::{Restored, restore};
 
@@ -17,9 +17,7 @@ pub(super) fn run(config: &Config, file: &Path) -> Result<u8, CommandFailure> {
     }
     let now = SystemClock.now();
     let carry_ends = |restored: &Connection, replaced: Option<&Connection>| {
-        let sessions = sessions::sql::end_as_in(restored, replaced)?;
-        let service_tokens = service_tokens::sql::end_as_in(restored, replaced)?;
-        Ok(sessions + service_tokens + games::sql::tokens::end_as_in(restored, replaced, now)?)
+        commands().filter_map(|parts| parts.end_as_in).map(|end| end(restored, replaced, now)).sum()
     };
     let bar = progress_bar();
     let done = restore(file, &config.data_dir, now, &carry_ends, |progress| update_progress(&bar, &progress))?;

@@ -4,6 +4,7 @@
 //! outcomes into answers, `routes/streams` serves history, long polls and server-sent events. `routes/description` and
 //! `routes/schemas` describe all of it to programs. What a change does is decided in `document`, by the engine.
 
+pub(crate) mod limits;
 pub(crate) mod routes;
 
 use crate::base::error::Result;

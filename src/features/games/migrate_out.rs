@@ -27,7 +27,6 @@ use crate::document::visibility::Viewer;
 use crate::engine::health::StorageHealth;
 use crate::engine::refusal::check_persistent;
 use crate::engine::request::RelocationStep;
-use crate::features::games::addresses;
 use crate::features::games::attached_rows::AttachedLines;
 use crate::features::games::limits::MOVED_GAME_BYTES_MAX;
 use crate::features::games::migrate_in;
@@ -41,6 +40,7 @@ use crate::http::idempotency::StoredResponse;
 use crate::http::request::caller::Caller;
 use crate::net::http_client::{Response, ServerUrl};
 use crate::store::{IdempotencyKey, IdempotencyRow};
+use crate::tailnet::ranges::is_machine_or_tailnet;
 
 /// Events that are read at once.
 const PAGE_EVENTS: usize = 500;
@@ -452,7 +452,7 @@ impl TargetServer {
             .resolve()
             .await
             .map_err(|error| Error::invalid_field("to", "is not an address that is known here").caused_by(error))?;
-        if !addresses.iter().all(|address| addresses::is_allowed(address.ip())) {
+        if !addresses.iter().all(|address| is_machine_or_tailnet(address.ip())) {
             return Err(Error::invalid_field("to", "must be on this machine or on the tailnet"));
         }
         Ok(Self { url: format!("http://{target}"), target, addresses })

@@ -5,11 +5,10 @@
 //! a game that is removed; [`tables`] says where they are; [`service`] joins them with documents; [`reconnect`] brings
 //! a player back; [`routes`] is HTTP; [`cleanup`] is the job that removes games that are over.
 //!
-//! Moving a game to another server: [`addresses`] (where to; pure), [`protocol`] (what the servers tell each other),
-//! [`attached_rows`] (what goes with a game; pure), [`migrate_out`] (the server that it leaves), [`departures`] and
-//! [`migrate_cancel`] (it stays after all), [`migrate_in`] (the server that it goes to).
+//! Moving a game to another server: [`protocol`] (what the servers tell each other), [`attached_rows`] (what goes with
+//! it; pure), [`migrate_out`] (the server that it leaves), [`departures`] and [`migrate_cancel`] (it stays after all),
+//! [`migrate_in`] (the server that it goes to).
 
-pub(crate) mod addresses;
 pub(crate) mod attached_rows;
 pub(crate) mod cleanup;
 #[cfg(test)]
@@ -39,10 +38,14 @@ use self::sql::persist::{COLLECTION, GamesHook, SeatedPlayers, StoredMoves};
 use crate::base::error::Result;
 use crate::base::ids::Collection;
 use crate::base::options::FeatureOptions;
-use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
+use crate::feature::{CommandParts, Feature, FeatureContext, FeatureDefinition, ServerParts};
 
-pub(crate) const FEATURE: FeatureDefinition =
-    FeatureDefinition { volatile_collections, ..FeatureDefinition::new("games", open).with_options::<GameOptions>() };
+pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition {
+    volatile_collections,
+    ..FeatureDefinition::new("games", open)
+        .with_options::<GameOptions>()
+        .with_commands(CommandParts { end_as_in: Some(sql::tokens::end_as_in), ..CommandParts::NONE })
+};
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let options: GameOptions = context.options.get();

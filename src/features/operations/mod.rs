@@ -9,10 +9,13 @@ pub(crate) mod upkeep;
 use std::sync::Arc;
 
 use crate::base::error::Result;
-use crate::feature::{Feature, FeatureContext, FeatureDefinition};
+use crate::feature::{CommandParts, Feature, FeatureContext, FeatureDefinition};
 
 pub(crate) const FEATURE: FeatureDefinition =
-    FeatureDefinition::new("operations", open).with_options::<options::BackupOptions>();
+    FeatureDefinition::new("operations", open).with_options::<options::BackupOptions>().with_commands(CommandParts {
+        backup_folder: Some(|options, data_dir| backups::folder(&options.get(), data_dir)),
+        ..CommandParts::NONE
+    });
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let backups = backups::Backups::open(&context.options.get(), context.data_dir, context.reader.clone());

@@ -8,6 +8,7 @@
 pub(crate) mod identity;
 pub(crate) mod ledger;
 pub(crate) mod limiter;
+pub(crate) mod limits;
 pub(crate) mod options;
 pub(crate) mod rate_limiter;
 pub(crate) mod routes;

@@ -1,7 +1,7 @@
 //! The options of rate limits: the limit of everybody who has none of their own.
 
+use super::limits;
 use super::rules::{TOKENS_MAX, WINDOW_SECONDS_MAX};
-use crate::base::limits;
 use crate::base::options::{boolean, option_set, whole};
 
 option_set! {

@@ -15,10 +15,14 @@ use std::sync::Arc;
 
 use self::service::{ServiceTokenStore, ServiceTokensHook};
 use crate::base::error::Result;
-use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
+use crate::feature::{CommandParts, Feature, FeatureContext, FeatureDefinition, ServerParts};
 
-pub(crate) const FEATURE: FeatureDefinition =
-    FeatureDefinition::new("service-tokens", open).with_tables(include_str!("tables.sql"));
+pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("service-tokens", open)
+    .with_tables(include_str!("tables.sql"))
+    .with_commands(CommandParts {
+        end_as_in: Some(|restored, replaced, _| sql::end_as_in(restored, replaced)),
+        ..CommandParts::NONE
+    });
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let store = ServiceTokenStore::restore(context.reader, context.api.engine.clone(), Arc::clone(&context.api.clock))?;

@@ -51,7 +51,7 @@ impl Links {
 }
 
 /// Makes a link; what is over goes. Returns its path and query. Error: the directory takes no file.
-fn create(data_dir: &Path, entropy: &dyn Entropy, now: Timestamp) -> io::Result<String> {
+pub(crate) fn create(data_dir: &Path, entropy: &dyn Entropy, now: Timestamp) -> io::Result<String> {
     let mut kept = files(data_dir)?;
     kept.retain(|(_, expires_at)| *expires_at > Some(now));
     kept.sort_by_key(|(_, expires_at)| *expires_at);

@@ -4,6 +4,7 @@
 //! `sql` has them on disk; [`links`] makes an administrator where the machine alone is no proof; [`service`] keeps both
 //! the same; [`routes`] is HTTP.
 
+pub(crate) mod limits;
 pub(crate) mod links;
 pub(crate) mod options;
 pub(crate) mod problems;
@@ -21,9 +22,14 @@ use self::links::Links;
 use self::options::SessionOptions;
 use self::service::{SessionStore, SessionsHook};
 use crate::base::error::Result;
-use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
+use crate::feature::{CommandParts, Feature, FeatureContext, FeatureDefinition, ServerParts};
 
-pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("sessions", open).with_options::<SessionOptions>();
+pub(crate) const FEATURE: FeatureDefinition =
+    FeatureDefinition::new("sessions", open).with_options::<SessionOptions>().with_commands(CommandParts {
+        administrator_link: Some(links::create),
+        end_as_in: Some(|restored, replaced, _| sql::end_as_in(restored, replaced)),
+        ..CommandParts::NONE
+    });
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let SessionOptions { ttl, idle } = context.options.get();

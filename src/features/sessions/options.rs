@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::base::limits;
 use crate::base::options::{option_set, seconds};
+use crate::features::sessions::limits;
 
 /// Longest life of a session without renewal, seconds: a year and some. Browsers keep no cookie for longer.
 const TTL_MAX: u64 = 400 * 24 * 3600;

@@ -6,9 +6,9 @@ use crate::base::clock::Timestamp;
 use crate::base::entropy::Entropy;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{SessionId, UserId};
-use crate::base::limits::{SESSION_TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::base::secret::{Secret, SecretHash};
 use crate::document::visibility::Viewer;
+use crate::features::sessions::limits::{SESSION_TEXT_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::http::request::caller::Principal;
 
 /// How every token begins, so that people and secret scanners know one.

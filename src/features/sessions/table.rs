@@ -15,9 +15,9 @@ use super::rules::{Device, Session, SessionTerms, Token};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
 use crate::base::ids::SessionId;
-use crate::base::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
+use crate::features::sessions::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 use crate::http::request::caller::{ActiveCredential, CredentialKind, Peer, Sessions, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 
