@@ -1,14 +1,19 @@
 // The React and TanStack bindings in a real browser, with the real React, against the real server.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 
 import { launch } from './support/chromium.js';
-import { until } from './support/client.js';
-import { Server } from './support/server.js';
+import { serveSources, until } from './support/client.js';
+import { Proxy } from './support/proxy.js';
+import { LOG_REQUESTS, Server } from './support/server.js';
 
 /** How long a page may take to see what it is waiting for, in milliseconds. */
 const PATIENCE_MS = 20_000;
@@ -23,13 +28,18 @@ const file = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 const CLIENT = file('../../src/web/client/');
 
-/** A program for the browser. @param {string} entry */
-async function bundle(entry) {
+/** What pages of the running test have complained of. @type {string[]} */
+let complaints = [];
+/** What Chromium and React say of what a test breaks on purpose. */
+const EXPECTED = [/Failed to load resource|net::ERR_/, / broke| was handled/];
+
+/** A program for the browser. @param {string} entry @param {'development' | 'production'} [mode] */
+async function bundle(entry, mode = 'development') {
   const { outputFiles } = await build({
     entryPoints: [file(entry)], bundle: true, format: 'iife', write: false, target: 'es2022', jsx: 'automatic',
     nodePaths: [file('./node_modules')], outdir: file('./'), loader: { '.css': 'empty' },
     alias: { 'rejoin-client/react': `${CLIENT}react.js`, 'rejoin-client': `${CLIENT}rejoin.js` },
-    define: { 'process.env.NODE_ENV': '"production"', 'import.meta.env': '{"MODE": "test"}' },
+    define: { 'process.env.NODE_ENV': JSON.stringify(mode), 'import.meta.env': '{"MODE": "test"}' },
   });
   return outputFiles[0].text;
 }
@@ -39,6 +49,11 @@ before(async () => {
   browser = await launch();
 });
 after(() => browser?.close());
+afterEach(() => {
+  const unexpected = complaints.filter((text) => !EXPECTED.some((one) => one.test(text)));
+  complaints = [];
+  assert.deepEqual(unexpected, []);
+});
 
 /**
  * A server with a game, and a page that runs the program, of the server's own origin.
@@ -47,18 +62,33 @@ after(() => browser?.close());
 async function open(t) {
   const server = await Server.start(t);
   await server.create('games', 'g1', { pot: 0 });
-  const context = await browser.newContext();
-  t.after(() => context.close());
-  return { server, context, page: await openTab(context, server) };
+  const context = await newContext(t);
+  return { server, context, page: await openTab(context, server.url) };
 }
 
-/** @param {import('playwright-core').BrowserContext} context @param {Server} server */
-async function openTab(context, server) {
+/**
+ * A window whose pages must not complain: React's development build tells of every wrong use of it.
+ * @param {import('node:test').TestContext} t
+ * @param {import('playwright-core').BrowserContextOptions} [options]
+ */
+async function newContext(t, options) {
+  const context = await browser.newContext(options);
+  t.after(() => context.close());
+  context.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+  });
+  context.on('weberror', (error) => complaints.push(String(error.error())));
+  return context;
+}
+
+/** @param {import('playwright-core').BrowserContext} context @param {string} url of the server
+ * @param {string} [status] that the page waits for */
+async function openTab(context, url, status = 'connected') {
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
-  await page.goto(`${server.url}/readyz`);
+  await page.goto(`${url}/readyz`);
   await page.evaluate((text) => void new Function(text)(), program);
-  await until(page, () => app.seen.game?.loaded && app.seen.game.status === 'connected');
+  await until(page, (status) => app.seen.game?.loaded && app.seen.game.status === status, status);
   return page;
 }
 
@@ -123,25 +153,78 @@ test('verdicts come into the cache, other queries about them are fetched again',
   await until(page, () => !app.seen.verdicts.verdicts.invoices);
 });
 
+/** Sends a report of an outside service. @param {Server} server @param {number} sent */
+const report = (server, sent) => server.call('POST', '/reconciliation/services/invoices/reports', {
+  expected: { sent }, actual: { sent },
+});
+
 test('a verdict that is none is reported once and not thrown into the page', async (t) => {
   const server = await Server.start(t);
   await server.create('games', 'g1', { pot: 0 });
-  const context = await browser.newContext();
-  t.after(() => context.close());
-  const bad = { eventId: '1-00000000', service: 'mail', status: 'fine', counts: { sent: 'three' }, checksum: 'x' };
-  const event = `id: 1-00000000\nevent: reconciliation.update\ndata: ${JSON.stringify(bad)}\n\n`;
+  await server.call('PUT', '/reconciliation/services/invoices', { reportEverySeconds: 86400 });
+  const proxy = await Proxy.start(t, server.url);
   // What the server never says.
-  await context.route('**/reconciliation/stream', (route) =>
-    route.fulfill({ contentType: 'text/event-stream', body: `retry: 60000\n\n${event}${event}` }));
-  const page = await openTab(context, server);
-  await until(page, () => app.seen.verdicts.problems.length > 0);
-  const problems = await page.evaluate(() => app.seen.verdicts.problems);
-  assert.deepEqual(problems.map((text) => text.split(' ')[0]), ['status', 'counts', 'checksum', 'latencyMs']);
-  assert.equal(await page.evaluate(() => app.seen.verdicts.verdicts.mail), undefined);
+  proxy.mode = 'alter';
+  proxy.change = (text) => text.replace(/("service":"invoices"[^\n]*?"status":)"verified"/, '$1"fine"')
+    .replace(/("service":"invoices"[^\n]*?"latencyMs":)/, '$1-');
+  const page = await openTab(await newContext(t), proxy.url);
+  await until(page, () => app.seen.verdicts.status === 'connected' && app.seen.verdicts.verdicts.log);
+  for (const sent of [1, 2]) {
+    await report(server, sent);
+    await until(page, (sent) => app.seen.verdicts.invalid.length === sent, sent);
+  }
+  const [problems] = await page.evaluate(() => app.seen.verdicts.invalid);
+  assert.deepEqual(problems.map((text) => text.split(' ')[0]), ['status', 'latencyMs']);
+  assert.equal(await page.evaluate(() => app.seen.verdicts.verdicts.invoices), undefined);
   await until(page, async () => (await (await fetch('/audit/client-errors')).json()).items.length > 0);
   const items = await reported(server);
-  assert.equal(items.length, 1);
-  assert.match(items[0].message, /^reconciliation\.update: status is not verified, stale or discrepancy/);
+  assert.deepEqual(items.map(({ count }) => count), [1]);
+  assert.match(items[0].message, /^reconciliation\.update: status is not verified, stale or discrepancy; latencyMs/);
+  proxy.mode = 'pass';
+  await report(server, 3);
+  await until(page, () => app.seen.verdicts.verdicts.invoices?.status === 'verified');
+});
+
+test('a service that was removed while nobody looked, or while the page polled, is not shown', async (t) => {
+  const server = await Server.start(t);
+  await server.create('games', 'g1', { pot: 0 });
+  const proxy = await Proxy.start(t, server.url);
+  const page = await openTab(await newContext(t), proxy.url);
+  const add = async () => {
+    await server.call('PUT', '/reconciliation/services/invoices', { reportEverySeconds: 86400 });
+    await report(server, 1);
+    await until(page, () => app.seen.verdicts.verdicts.invoices?.status === 'verified');
+  };
+  const remove = () => server.call('DELETE', '/reconciliation/services/invoices');
+  await add();
+  await page.evaluate(() => app.showVerdicts(false));
+  await until(page, () => app.verdictsShown === false);
+  await remove();
+  await page.evaluate(() => app.showVerdicts(true));
+  await until(page, () => app.seen.verdicts.status === 'connected' && app.seen.verdicts.verdicts.log);
+  assert.equal(await page.evaluate(() => app.seen.verdicts.verdicts.invoices), undefined);
+
+  await add();
+  proxy.mode = 'buffer';
+  proxy.cut();
+  await until(page, () => app.seen.verdicts.status === 'polling-fallback');
+  await remove();
+  await until(page, () => !app.seen.verdicts.verdicts.invoices && app.seen.verdicts.verdicts.log);
+});
+
+test('behind a proxy that keeps back events components show what changes all the same', async (t) => {
+  const server = await Server.start(t);
+  await server.create('games', 'g1', { pot: 0 });
+  const proxy = await Proxy.start(t, server.url);
+  proxy.mode = 'buffer';
+  const page = await openTab(await newContext(t), proxy.url, 'polling-fallback');
+  await page.getByRole('status').filter({ hasText: 'Updating every 10 s' }).waitFor();
+  await act(server, { pot: 4 });
+  await page.waitForFunction(() => document.querySelector('#pot')?.textContent === '4');
+  await until(page, () => app.seen.query.data.version === 2 && app.seen.query.isStale);
+  await page.evaluate(() => app.seen.game.patch({ pot: 5 }));
+  await until(page, () => app.seen.game.state.pot === 5 && app.seen.game.pending === 0);
+  await until(page, () => app.seen.verdicts.verdicts.log);
 });
 
 test('interactions of the campaign are shown, and drawn again only where what is selected has changed', async (t) => {
@@ -175,14 +258,14 @@ test('interactions of the campaign are shown, and drawn again only where what is
 
 test('notifications and updates reach the other tabs', async (t) => {
   const { server, context, page } = await open(t);
-  const other = await openTab(context, server);
+  const other = await openTab(context, server.url);
   await page.evaluate(() => {
     app.seen.notices.createNotification({ type: 'turn', title: 'Your turn' });
     app.seen.notices.broadcastUpdate({ zoom: 2 });
   });
   await until(other, () => app.seen.notices.notifications[0]?.title === 'Your turn' && app.seen.notices.unread === 1);
   await until(other, () => app.seen.notices.updates[0]?.zoom === 2);
-  const late = await openTab(context, server);
+  const late = await openTab(context, server.url);
   await page.evaluate(() => app.seen.notices.syncAcrossTabs());
   await until(late, () => app.seen.notices.notifications.length === 1);
   const turn = { enabled: false, sound: false, closeAfterSeconds: 3 };
@@ -214,6 +297,80 @@ test('an error stays within its boundary, and is told to the server', async (t) 
   assert.equal(await page.locator('#pot').textContent(), '0', 'the rest goes on');
 });
 
+test('a provider has a client of its own, in strict mode too, which ends with it', async (t) => {
+  const { server, page } = await open(t);
+  const other = await Server.start(t, 0, ['--allowed-origin', new URL(page.url()).origin, ...LOG_REQUESTS]);
+  await other.create('games', 'g1', { pot: 70 });
+  await other.create('games', 'g2', { pot: 80 });
+  const streams = () => other.answered().filter((one) => one === 'GET /api/v1/stream 200').length;
+  await page.evaluate((url) => app.openOwn({ url }), other.url);
+  await until(page, () => app.seen.own?.state?.pot === 70 && app.seen.own.connectionStatus === 'connected');
+  assert.equal(await page.evaluate(() => app.seen.own.own === app.rejoin), false);
+  assert.equal(streams(), 1);
+  await page.evaluate(() => app.seen.own.patch({ pot: 71 }));
+  assert.equal((await other.document(GAME)).state.pot, 71);
+  // Drawn anew with equal options it stays the same; with others it is another one.
+  const own = await page.evaluateHandle(() => app.seen.own.own);
+  await page.evaluate((url) => app.openOwn({ url }, 'games/g2'), other.url);
+  await until(page, () => app.seen.own.state?.pot === 80);
+  assert.equal(await page.evaluate((own) => app.seen.own.own === own, own), true);
+
+  await page.locator('#owned').getByRole('button', { name: 'break' }).click();
+  const alert = page.getByRole('alert').filter({ hasText: 'This part of the page has failed' });
+  await alert.getByRole('button', { name: 'Report' }).click();
+  await alert.getByText('Reported').waitFor();
+  assert.deepEqual((await reported(other)).map(({ message }) => message), ['owned broke'], 'the provider\'s server');
+  assert.deepEqual(await reported(server), []);
+  await alert.getByRole('button', { name: 'Try again' }).click();
+
+  await page.evaluate(() => app.openOwn({}));
+  await until(page, () => app.seen.own.state?.pot === 0 && app.seen.own.connectionStatus === 'connected');
+  await other.call('POST', '/api/v1/games/g2/actions', { type: 'change', patch: { pot: 81 } });
+  await page.evaluate(() => app.closeOwn());
+  await until(page, () => !document.querySelector('#own'));
+  assert.equal(await page.evaluate(() => app.seen.game.status), 'connected', 'the page\'s own client goes on');
+});
+
+test('a page that follows nothing says so, and warns of nothing', async (t) => {
+  const { page } = await open(t);
+  await page.evaluate(() => app.openIdle());
+  await page.locator('#idle').getByRole('status').filter({ hasText: 'Not followed' }).waitFor();
+  // Longer than a short loss, which no banner tells of.
+  await page.waitForTimeout(2_000);
+  assert.equal(await page.locator('#idle').getByRole('alert').count(), 0);
+});
+
+test('a component begins with what the page has open already', async (t) => {
+  const { server, page } = await open(t);
+  await act(server, { pot: 3 });
+  await until(page, () => app.seen.game.state.pot === 3);
+  const states = await page.evaluateHandle(() => app.openMore());
+  await until(page, (states) => states.length > 0, states);
+  assert.deepEqual(await states.evaluate((states) => states[0]), { pot: 3 });
+});
+
+test('badges can be read, in light and in dark', async (t) => {
+  const { page } = await open(t);
+  await page.evaluate(() => app.openBadges());
+  await page.locator('.badges').last().waitFor();
+  const badges = await page.evaluate(() => [...document.querySelectorAll('.badges [role=status]')].map((badge) => {
+    const { color, backgroundColor } = getComputedStyle(badge);
+    const luminance = (text) => {
+      const [red, green, blue] = text.match(/[\d.]+/g).map((part) => {
+        const value = part / 255;
+        return value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+      });
+      return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const [dark, light] = [luminance(color), luminance(backgroundColor)].sort((one, other) => one - other);
+    const contrast = (light + 0.05) / (dark + 0.05);
+    return { text: badge.textContent, icon: badge.querySelector('svg') !== null, contrast };
+  }));
+  assert.equal(badges.length, 10);
+  assert.equal(new Set(badges.map(({ text }) => text)).size, 5);
+  for (const badge of badges) assert.ok(badge.icon && badge.contrast >= 4.5, JSON.stringify(badge));
+});
+
 test('a collection of TanStack DB follows the server and writes to it', async (t) => {
   const { server, page } = await open(t);
   await server.create('notes', 'n1', { text: 'one', tags: { a: 1, b: 2 } });
@@ -240,12 +397,41 @@ test('a collection of TanStack DB follows the server and writes to it', async (t
   await until(page, () => app.db.size === 1);
 });
 
+test('the page without a build of the README works', async (t) => {
+  const readme = readFileSync(`${CLIENT}README.md`, 'utf8');
+  const [, recipe] = /### Without a build\n(.*?)\n###? /s.exec(readme) ?? [];
+  /** @param {string} language */
+  const block = (language) => new RegExp(`\`\`\`${language}\\n(.*?)\n\`\`\``, 's').exec(recipe)?.[1] ?? '';
+  const folder = mkdtempSync(join(tmpdir(), 'rejoin-page-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, 'vendor-entry.js'), block('js'));
+  writeFileSync(join(folder, 'index.html'), block('html'));
+  symlinkSync(file('./node_modules'), join(folder, 'node_modules'));
+  const command = block('sh').split('\n').filter((line) => !line.startsWith('npm install ')).join('\n');
+  assert.match(command, /^npx esbuild /);
+  execFileSync('sh', ['-c', command], { cwd: folder, stdio: 'pipe' });
+  rmSync(join(folder, 'node_modules'));
+  rmSync(join(folder, 'vendor-entry.js'));
+
+  const server = await Server.start(t, 0, ['--public', folder]);
+  await server.create('games', 'g1', { pot: 1 });
+  const context = await newContext(t);
+  await serveSources(context);
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  await page.goto(server.url);
+  await page.getByText('Connected').waitFor();
+  await page.getByRole('button', { name: 'Pot: 1' }).click();
+  await page.getByRole('button', { name: 'Pot: 6' }).waitFor();
+  await until(page, () => !document.querySelector('#root')?.textContent?.includes('not yet saved'));
+  assert.deepEqual((await server.document(GAME)).state, { pot: 6 });
+});
+
 test('the example dashboard shows verdicts and lets the host run an interaction', async (t) => {
   const server = await Server.start(t);
   await server.create('campaigns', 'strahd', { name: 'Curse of the mists' });
   await server.create('interactions', 'bridge', { campaignId: 'strahd', title: 'The rope bridge' });
-  const context = await browser.newContext();
-  t.after(() => context.close());
+  const context = await newContext(t);
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   const example = await bundle('../../examples/dashboard-react/src/main.jsx');

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 
-import { createRejoin } from '../../src/web/client/rejoin.js';
+import { createRejoin, defaultRejoin } from '../../src/web/client/rejoin.js';
 import {
   answers, change, document, endPage, FakeEventSource, hashOf, pass, positionOf, pretendPage, requests,
 } from './support.js';
@@ -210,6 +210,59 @@ test('it is followed until its last user closes it', async () => {
   game.close();
   await pass(0);
   assert.ok(FakeEventSource.last.closed);
+});
+
+test('reconnect opens every stream anew, also one that had ended, and nothing that is not followed', async () => {
+  await begin();
+  const stream = rejoin.connectStream('/reconciliation/stream', {});
+  await pass(0);
+  const [documents, verdicts] = FakeEventSource.all;
+  verdicts.say('bye', { reason: 'access-ended' });
+  await pass(0);
+  assert.deepEqual([game.status, stream.status], ['connected', 'closed']);
+  assert.equal(rejoin.hub.worstStatus, 'closed');
+  rejoin.reconnect();
+  await pass(0);
+  assert.deepEqual([documents.closed, verdicts.closed, FakeEventSource.all.length], [true, true, 4]);
+  const urls = FakeEventSource.all.slice(2).map(({ url }) => url.split('?')[0]);
+  assert.deepEqual(urls.sort(), ['/api/v1/stream', '/reconciliation/stream']);
+  stream.close();
+  game.close();
+  await pass(0);
+  assert.ok(FakeEventSource.all.every(({ closed }) => closed));
+  assert.equal(rejoin.hub.worstStatus, null);
+  rejoin.reconnect();
+  await pass(0);
+  assert.equal(FakeEventSource.all.length, 4);
+});
+
+test('the worst status is told when it changes and when what is followed does', async () => {
+  /** @type {any[]} */
+  const told = [];
+  rejoin.hub.onStatus.add(() => told.push(rejoin.hub.worstStatus));
+  await begin();
+  assert.equal(told.at(-1), 'connected');
+  const stream = rejoin.connectStream('/reconciliation/stream', {});
+  await pass(0);
+  assert.equal(told.at(-1), 'reconnecting');
+  stream.close();
+  await pass(0);
+  assert.equal(told.at(-1), 'connected');
+  game.close();
+  await pass(0);
+  assert.equal(told.at(-1), null);
+});
+
+test('the first client that is not closed is the default one', () => {
+  assert.equal(defaultRejoin(), rejoin);
+  const other = createRejoin({ url: 'http://localhost:7' });
+  assert.equal(defaultRejoin(), rejoin);
+  rejoin.close();
+  assert.equal(defaultRejoin(), other);
+  other.close();
+  const own = defaultRejoin();
+  assert.equal(own.url, '');
+  own.close();
 });
 
 test('a collection has its documents, those that come later too', async () => {

@@ -14,6 +14,15 @@ import { followPath } from './paths.js';
 /** @typedef {import('./types.js').RejoinOptions} RejoinOptions */
 /** @typedef {import('./types.js').DocumentBody} DocumentBody */
 
+/** Those of the page that are not closed, the oldest first. @type {Set<Rejoin>} */
+const clients = new Set();
+
+/** The first client that the page created and has not closed, else one for the page's own server. @returns {Rejoin} */
+export function defaultRejoin() {
+  for (const first of clients) return first;
+  return new Rejoin();
+}
+
 /** One server as one caller sees it. */
 export class Rejoin {
   /** @type {Map<string, {opened: RejoinDocument | RejoinCollection, users: number}>} */
@@ -23,8 +32,6 @@ export class Rejoin {
   /** @type {Promise<boolean> | null} */
   #sees = null;
   #games;
-  /** Whether `close` was called. */
-  closed = false;
 
   /** @param {RejoinOptions} [options] */
   constructor({ url = '', token = null, verifyChain = false, environment } = {}) {
@@ -39,6 +46,7 @@ export class Rejoin {
     this.errorRecovery = createErrorRecovery(this.writes);
     this.notifications = new Notifications(this.hub);
     this.#games = new Games(this);
+    clients.add(this);
   }
 
   /**
@@ -74,6 +82,11 @@ export class Rejoin {
     return /** @type {RejoinDocument | undefined} */ (this.#open.get(name)?.opened);
   }
 
+  /** A collection that is open, if it is. @param {string} name @returns {RejoinCollection | undefined} */
+  openCollection(name) {
+    return /** @type {RejoinCollection | undefined} */ (this.#open.get(name)?.opened);
+  }
+
   /** One of its users has closed it. Gives whether it was the last. @param {{name: string}} opened */
   release({ name }) {
     const entry = this.#open.get(name);
@@ -93,14 +106,14 @@ export class Rejoin {
     return followPath(path, { ...options, url: this.url, token: options.token ?? this.token });
   }
 
-  /** How the server is reached. @returns {import('./types.js').ConnectionStatus} */
+  /** How documents and collections are reached. @returns {import('./types.js').ConnectionStatus} */
   get status() {
     return this.hub.status('doc=');
   }
 
-  /** Tries at once. */
+  /** Opens every stream that is followed anew, at once. */
   reconnect() {
-    this.hub.reconnect('doc=');
+    this.hub.reconnectAll();
   }
 
   /**
@@ -192,7 +205,7 @@ export class Rejoin {
 
   /** Stops everything. */
   close() {
-    this.closed = true;
+    clients.delete(this);
     for (const { opened } of [...this.#open.values()]) opened.end();
     this.#open.clear();
     this.writes.close();

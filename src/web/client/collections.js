@@ -1,7 +1,7 @@
 // A collection as a page sees it: its documents, followed together.
 
 import { onFrame } from './environment.js';
-import { applyPatch } from './patch.js';
+import { applyPatch, equal } from './patch.js';
 
 /** @typedef {import('./types.js').DocumentBody} DocumentBody */
 /** @typedef {import('./types.js').StreamEvent} StreamEvent */
@@ -134,13 +134,20 @@ export class RejoinCollection {
   #replace(documents) {
     this.#epoch += 1;
     const own = documents.filter((one) => one.collection === this.name);
-    this.#documents = new Map(own.map((one) => [one.id, one]));
+    this.#documents = new Map(own.map((one) => [one.id, this.#kept(one)]));
     this.loaded = true;
     this.error = null;
     const early = this.#early;
     this.#early = [];
     for (const { data } of early) if (this.loaded) this.#change(data);
     this.#changed();
+  }
+
+  /** What is equal stays the same object, so that nobody draws it again. @param {DocumentBody} one */
+  #kept(one) {
+    const known = this.#documents.get(one.id);
+    const same = known?.version === one.version && known.hash === one.hash && equal(known.state, one.state);
+    return same ? known : one;
   }
 
   async #fetch() {

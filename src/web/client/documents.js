@@ -181,6 +181,7 @@ export class RejoinDocument {
     this.#frame?.();
     clearTimeout(this.#again);
     if (this.#hub !== this.#rejoin.hub) releaseHub(this.#hub);
+    this.#hub = this.#rejoin.hub;
   }
 
   /**

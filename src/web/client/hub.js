@@ -47,7 +47,8 @@ export class Hub {
   tabs = null;
   /** Messages of other parts of the client in other tabs. @type {Set<(message: any) => void>} */
   onMessage = new Set();
-  /** Told when the status of anything that is followed changes. @type {Set<() => void>} */
+  /** Told when the status of anything that is followed changes, and when what is followed does.
+   * @type {Set<() => void>} */
   onStatus = new Set();
   /** Told when this page becomes the one that works for all. @type {Set<() => void>} */
   onLead = new Set();
@@ -114,11 +115,10 @@ export class Hub {
     return this.#topic(topicOf(wanted)).status;
   }
 
-  /** The worst status of all that is followed here; `reconnecting` where nothing is. @returns {ConnectionStatus} */
+  /** The worst status of all that is followed here; null where nothing is. @returns {ConnectionStatus | null} */
   get worstStatus() {
     const followed = [...this.#topics.values()].filter((topic) => topic.listeners.size > 0);
-    const found = followed.map((topic) => WORST_FIRST.indexOf(topic.status));
-    return found.length > 0 ? WORST_FIRST[Math.min(...found)] : 'reconnecting';
+    return WORST_FIRST.find((status) => followed.some((topic) => topic.status === status)) ?? null;
   }
 
   /** The position of what `wanted` comes by. @param {string} wanted */
@@ -135,6 +135,11 @@ export class Hub {
       this.#topic(key).stream = null;
       this.#update();
     } else this.tabs?.post({ kind: 'reconnect', wanted });
+  }
+
+  /** Opens everything that is followed anew, at once. */
+  reconnectAll() {
+    for (const key of [...this.#topics.keys()]) this.reconnect(key);
   }
 
   /** Tells the same part of the client in other tabs. @param {object} message */
@@ -157,6 +162,7 @@ export class Hub {
       this.#updating = false;
       this.tabs?.post({ kind: 'want', wanted: this.#own() });
       if (this.leads) this.#update();
+      for (const fn of this.onStatus) fn();
     });
   }
 

@@ -20,31 +20,34 @@ export function followPath(path, { url = '', token = null, onEvent, onStatus }) 
   /** What came before the state that it belongs to. @type {StreamEvent[] | null} */
   let early = [];
   let open = true;
+  /** Whether another tab has the stream open, so that its beginning was missed. */
+  let joins = false;
+  let fetching = false;
   /** @param {StreamEvent} event */
   const receive = (event) => {
-    const begins = event.event === 'snapshot' || event.event === 'resumed' || !path.startsWith('/api/v1/');
+    const begins = event.event === 'snapshot' || event.event === 'resumed' || (!path.startsWith('/api/v1/') && !joins);
     if (begins) early = null;
     // The end has no state to belong to.
     if (early && event.event !== 'bye') early.push(event);
     else onEvent?.(event);
   };
-  let begun = false;
   const begin = async () => {
-    if (!early || begun) return;
-    begun = true;
+    if (!early || fetching) return;
+    joins = fetching = true;
     const { signal } = new AbortController();
     const page = await fetchPage({ base: url, path, position: null, wait: 0, signal, token }).catch(() => null);
+    fetching = false;
     if (!early || !open) return;
     if (!page) {
-      begun = false;
       setTimeout(begin, AGAIN_MS);
       return;
     }
     const events = early;
     early = null;
-    for (const event of page.events) onEvent?.(event);
     const after = seqOf(page.position);
-    for (const event of events) if (event.event !== 'change' || event.data.seq > after) onEvent?.(event);
+    const isNewer = (/** @type {StreamEvent} */ { event, data, id }) =>
+      event === 'change' ? data.seq > after : event !== 'reconciliation.update' || seqOf(id) > after;
+    for (const event of [...page.events, ...events.filter(isNewer)]) onEvent?.(event);
   };
   const unfollow = hub.follow(path, { onEvent: receive, onStatus, onCovered: begin });
   return {

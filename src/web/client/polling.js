@@ -78,14 +78,19 @@ async function stateOf(response) {
   return { events: [event], position, more: false };
 }
 
-/** @param {Response} response @param {string | null} position @returns {Promise<Page>} */
+/**
+ * The verdicts in force, all of them: which services were removed meanwhile is told by nothing else.
+ * @param {Response} response
+ * @param {string | null} position
+ * @returns {Promise<Page>}
+ */
 async function verdicts(response, position) {
   const { items } = await body(response);
-  const events = items
+  const updates = items
     .map((/** @type {any} */ data) => ({ event: 'reconciliation.update', id: data.eventId, data, text: '' }))
-    .filter((/** @type {StreamEvent} */ { id }) => seqOf(id) > seqOf(position))
     .sort((/** @type {StreamEvent} */ one, /** @type {StreamEvent} */ other) => seqOf(one.id) - seqOf(other.id));
-  return { events, position: events.at(-1)?.id ?? position, more: false };
+  const events = [{ event: 'snapshot', id: '', data: { reason: 'polled' }, text: '' }, ...updates];
+  return { events, position: updates.at(-1)?.id ?? position, more: false };
 }
 
 /** @param {Response} response @returns {Promise<Page>} */

@@ -1,34 +1,61 @@
 // Documents, collections, notifications and conflicts as components see them.
 
-import { useMemo, useSyncExternalStore } from 'react';
+import { useCallback, useMemo, useSyncExternalStore } from 'react';
 
-import { useRejoin } from './react-context.js';
+import { useRejoin } from './react-provider.js';
 
 /** @typedef {import('./client.js').Rejoin} Rejoin */
 /** @typedef {import('./types.js').DocumentBody} DocumentBody */
 /** @typedef {import('./types.js').ConnectionStatus} ConnectionStatus */
 
+/** Whether two values are the same, or objects with the same members. @param {any} one @param {any} other */
+export function shallowEqual(one, other) {
+  if (Object.is(one, other)) return true;
+  if (typeof one !== 'object' || typeof other !== 'object' || !one || !other) return false;
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length && names.every((name) => Object.is(one[name], other[name]));
+}
+
 /**
- * What is open while a component is mounted, as an external store of React.
- * @template Opened, Value
- * @param {{open: () => Opened & {subscribe: (fn: () => void) => () => void, close: () => void}, empty: Value,
- *   read: (opened: Opened) => Value}} how
+ * A value of something that tells its subscribers of changes. `read` gives the same object until the value changes.
+ * @template Source, Value
+ * @param {Source & {subscribe: (fn: () => void) => () => void}} source
+ * @param {(source: Source) => Value} read
  */
-function storeOf({ open, empty, read }) {
+export function useSubscribed(source, read) {
+  const subscribe = useCallback((/** @type {() => void} */ fn) => source.subscribe(fn), [source]);
+  const get = () => read(source);
+  return useSyncExternalStore(subscribe, get, get);
+}
+
+/**
+ * What is open while a component is mounted, as an external store of React. Begins with what is open already.
+ * @template Opened, Value
+ * @param {object} how
+ * @param {() => Opened & {subscribe: (fn: () => void) => () => void, close: () => void}} how.open
+ * @param {Opened | undefined} how.already
+ * @param {Value} how.empty
+ * @param {(opened: Opened) => Value} how.read
+ */
+function createStore({ open, already, empty, read }) {
   /** @type {Opened | null} */
   let opened = null;
-  let value = empty;
+  let value = already ? read(already) : empty;
+  /** Gives whether anything is different now. @param {Opened} from */
+  const update = (from) => {
+    const next = read(from);
+    if (shallowEqual(value, next)) return false;
+    value = next;
+    return true;
+  };
   return {
     get: () => value,
     /** @param {() => void} fn */
     subscribe(fn) {
       const mine = open();
       opened = mine;
-      value = read(mine);
-      const stop = mine.subscribe(() => {
-        value = read(mine);
-        fn();
-      });
+      update(mine);
+      const stop = mine.subscribe(() => void (update(mine) && fn()));
       return () => {
         stop();
         mine.close();
@@ -56,8 +83,9 @@ const NO_DOCUMENT = {
 export function useDocument(name) {
   const rejoin = useRejoin();
   const { store, acts } = useMemo(() => {
-    const store = storeOf({
+    const store = createStore({
       open: () => rejoin.document(name),
+      already: rejoin.open(name),
       empty: NO_DOCUMENT,
       read: ({ state, version, durable, pending, loaded, error, players, status }) =>
         ({ state, version, durable, pending, loaded, error, players, status }),
@@ -85,8 +113,9 @@ const NO_COLLECTION = { items: [], loaded: false, error: null, status: 'reconnec
  */
 export function useCollection(name) {
   const rejoin = useRejoin();
-  const store = useMemo(() => storeOf({
+  const store = useMemo(() => createStore({
     open: () => rejoin.collection(name),
+    already: rejoin.openCollection(name),
     empty: NO_COLLECTION,
     read: ({ items, loaded, error, status }) => ({ items, loaded, error, status }),
   }), [rejoin, name]);
@@ -96,8 +125,7 @@ export function useCollection(name) {
 /** What a person should notice, the newest first. */
 export function useNotifications() {
   const { notifications } = useRejoin();
-  const get = () => notifications.list;
-  const list = useSyncExternalStore((fn) => notifications.subscribe(fn), get, get);
+  const list = useSubscribed(notifications, (source) => source.list);
   return useMemo(() => ({
     notifications: list,
     unread: list.filter((one) => !one.read).length,
@@ -108,8 +136,7 @@ export function useNotifications() {
 /** This browser's writes that a person has to look at. */
 export function useConflicts() {
   const { writes } = useRejoin();
-  const get = () => writes.conflicts;
-  const conflicts = useSyncExternalStore((fn) => writes.subscribe(fn), get, get);
+  const conflicts = useSubscribed(writes, (source) => source.conflicts);
   return useMemo(() => ({
     conflicts,
     dismiss: (/** @type {string} */ id) => writes.dismissConflict(id),

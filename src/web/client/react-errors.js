@@ -2,7 +2,8 @@
 
 import { Component, createElement, useCallback, useState } from 'react';
 
-import { createRejoin } from './rejoin.js';
+import { RejoinContext } from './react-provider.js';
+import { defaultRejoin } from './rejoin.js';
 
 /** @typedef {import('./client.js').Rejoin} Rejoin */
 /** @typedef {import('react').ReactNode} ReactNode */
@@ -10,21 +11,12 @@ import { createRejoin } from './rejoin.js';
 /** @typedef {{children?: ReactNode, rejoin?: Rejoin, appVersion?: string, development?: boolean,
  *   fallback?: (failure: Failure) => ReactNode, onError?: (error: Error, stack: string) => void}} BoundaryProperties */
 
-/** What says it where a page has no client of its own. @type {Rejoin | null} */
-let reporter = null;
-
 /** Whether the page was built for development. @returns {boolean} */
 // @ts-ignore: defined by Vite
 const isDevelopment = () => Boolean(import.meta.env?.DEV);
 
 /** @param {unknown} thrown */
 const asError = (thrown) => (thrown instanceof Error ? thrown : new Error(String(thrown)));
-
-/** @param {BoundaryProperties} properties @param {Error} error @param {string} stack */
-function report({ rejoin, appVersion }, error, stack) {
-  const told = rejoin ?? (reporter ??= createRejoin());
-  return told.reportError({ message: error.message || error.name, stack: `${error.stack ?? ''}${stack}`, appVersion });
-}
 
 /** @param {string} label @param {() => void} onClick */
 const button = (label, onClick) => createElement('button', { type: 'button', onClick, key: label }, label);
@@ -39,6 +31,10 @@ const details = (error, stack) => createElement(
  * @extends {Component<BoundaryProperties, {error: Error | null, stack: string, reported: boolean}>}
  */
 class Boundary extends Component {
+  static contextType = RejoinContext;
+  /** Whose server is told: known when the error is caught, since the provider's client may end with it.
+   * @type {Rejoin | null} */
+  #reporter = null;
   /** @type {{error: Error | null, stack: string, reported: boolean}} */
   state = { error: null, stack: '', reported: false };
 
@@ -50,8 +46,16 @@ class Boundary extends Component {
   /** @param {unknown} thrown @param {import('react').ErrorInfo} info */
   componentDidCatch(thrown, { componentStack }) {
     const stack = componentStack ?? '';
+    this.#reporter = this.props.rejoin ?? /** @type {Rejoin | null} */ (this.context) ?? defaultRejoin();
     this.setState({ stack });
     this.props.onError?.(asError(thrown), stack);
+  }
+
+  /** @param {Error} error @param {string} componentStack */
+  async tellServer(error, componentStack) {
+    const { message, name, stack = '' } = error;
+    const { appVersion } = this.props;
+    await this.#reporter?.reportError({ message: message || name, stack: stack + componentStack, appVersion });
   }
 
   /** @type {Failure['retry']} */
@@ -62,12 +66,12 @@ class Boundary extends Component {
   report = async () => {
     const { error, stack } = this.state;
     if (!error) return;
-    await report(this.props, error, stack);
+    await this.tellServer(error, stack);
     this.setState({ reported: true });
   };
 
   /** @param {Error} error @returns {ReactNode} */
-  explain(error) {
+  renderError(error) {
     return error.message;
   }
 
@@ -75,7 +79,7 @@ class Boundary extends Component {
     const { error } = this.state;
     if (!error) return this.props.children;
     const { retry, reload } = this;
-    return this.props.fallback?.({ error, retry, reload, report: this.report }) ?? this.explain(error);
+    return this.props.fallback?.({ error, retry, reload, report: this.report }) ?? this.renderError(error);
   }
 }
 
@@ -84,11 +88,11 @@ export class RootErrorBoundary extends Boundary {
   /** @override @param {unknown} thrown @param {import('react').ErrorInfo} info */
   componentDidCatch(thrown, info) {
     super.componentDidCatch(thrown, info);
-    void report(this.props, asError(thrown), info.componentStack ?? '');
+    void this.tellServer(asError(thrown), info.componentStack ?? '');
   }
 
   /** @override @param {Error} error */
-  explain(error) {
+  renderError(error) {
     const { stack } = this.state;
     return createElement(
       'div', { role: 'alert' },
@@ -103,7 +107,7 @@ export class RootErrorBoundary extends Boundary {
 /** Around a part of a page: the rest goes on, and the part can be tried again. */
 export class ErrorBoundary extends Boundary {
   /** @override @param {Error} error */
-  explain(error) {
+  renderError(error) {
     const { stack, reported } = this.state;
     return createElement(
       'div', { role: 'alert' },

@@ -1,12 +1,12 @@
 // The live interactions of a campaign, and the one that a person looks at.
 
-import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState,
+import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef,
   useSyncExternalStore } from 'react';
 
 import { isOnline, listen } from './environment.js';
-import { equal, mergePatch } from './patch.js';
-import { useRejoin } from './react-context.js';
-import { useNotifications } from './react-documents.js';
+import { mergePatch } from './patch.js';
+import { shallowEqual, useNotifications, useSubscribed } from './react-documents.js';
+import { useRejoin } from './react-provider.js';
 
 /** @typedef {import('./client.js').Rejoin} Rejoin */
 /** @typedef {import('./types.js').DocumentBody} DocumentBody */
@@ -26,16 +26,17 @@ import { useNotifications } from './react-documents.js';
  * @property {(id: string) => void} rollbackUpdate
  */
 
-const OVER = ['completed', 'cancelled'];
+const ENDED_STATUSES = ['completed', 'cancelled'];
 
 /** What the components of a provider share, outside of React, so that each sees only what it selects. */
 class InteractionStore {
   /** @type {Set<() => void>} */
   #subscribers = new Set();
-  /** What is shown before the server has said it. @type {Map<string, {patch: object, version: number}>} */
+  /** What is shown before the server has said it, and of which version. @type {Map<string, {of: DocumentBody,
+   *   shown: DocumentBody}>} */
   #optimistic = new Map();
-  /** @type {import('./collections.js').RejoinCollection | null} */
-  #opened = null;
+  /** @type {import('./collections.js').RejoinCollection | undefined} */
+  #opened;
   /** @type {LiveInteractions} */
   value;
 
@@ -53,13 +54,18 @@ class InteractionStore {
       clearCurrentInteraction: () => this.#set({ currentInteractionId: null }),
       refreshInteractions: async () => void (await this.#opened?.refresh()),
       optimisticUpdate: (id, patch) => {
-        this.#optimistic.set(id, { patch, version: this.#opened?.get(id)?.version ?? 0 });
+        const of = this.#opened?.get(id);
+        if (!of) return;
+        const before = this.#shown(of);
+        this.#optimistic.set(id, { of, shown: { ...before, state: mergePatch(before.state, patch) } });
         this.#read();
       },
       rollbackUpdate: (id) => {
         if (this.#optimistic.delete(id)) this.#read();
       },
     };
+    this.#opened = rejoin.openCollection('interactions');
+    this.#read();
   }
 
   /** Follows the interactions. Gives what ends it. */
@@ -87,24 +93,21 @@ class InteractionStore {
     if (!opened) return;
     const { currentCampaignId, activeInteractions: before } = this.value;
     const active = opened.items
-      .filter(({ state }) => !OVER.includes(state.status))
-      .filter(({ state }) => currentCampaignId === null || state.campaignId === currentCampaignId)
-      .map((one) => this.#shown(one));
-    // What is the same stays the same object, so that nobody draws it again.
-    const kept = active.map((one) => before.find((other) => other.id === one.id && equal(other, one)) ?? one);
-    const same = kept.length === before.length && kept.every((one, at) => one === before[at]);
-    this.#set({ activeInteractions: same ? before : kept, isLoading: !opened.loaded, error: opened.error });
+      .map((one) => this.#shown(one))
+      .filter(({ state }) => !ENDED_STATUSES.includes(state.status))
+      .filter(({ state }) => currentCampaignId === null || state.campaignId === currentCampaignId);
+    const activeInteractions = shallowEqual(active, before) ? before : active;
+    this.#set({ activeInteractions, isLoading: !opened.loaded, error: opened.error });
   }
 
   /** @param {DocumentBody} one */
   #shown(one) {
-    const change = this.#optimistic.get(one.id);
-    if (!change) return one;
-    if (one.version > change.version) {
-      this.#optimistic.delete(one.id);
-      return one;
-    }
-    return { ...one, state: mergePatch(one.state, change.patch) };
+    const optimistic = this.#optimistic.get(one.id);
+    if (!optimistic) return one;
+    const { of, shown } = optimistic;
+    if (of.version === one.version && of.hash === one.hash) return shown;
+    this.#optimistic.delete(one.id);
+    return one;
   }
 
   /** @param {Partial<LiveInteractions>} changes */
@@ -127,14 +130,6 @@ export function LiveInteractionProvider({ campaignId = null, children }) {
   return createElement(Context.Provider, { value: store }, children);
 }
 
-/** @param {any} one @param {any} other */
-function shallowEqual(one, other) {
-  if (Object.is(one, other)) return true;
-  if (typeof one !== 'object' || typeof other !== 'object' || !one || !other) return false;
-  const names = Object.keys(one);
-  return names.length === Object.keys(other).length && names.every((name) => Object.is(one[name], other[name]));
-}
-
 /**
  * What the nearest `LiveInteractionProvider` knows. With a selector the component is drawn again only when what it
  * selects is another, compared member by member.
@@ -155,6 +150,9 @@ export function useLiveInteraction(selector = (all) => /** @type {Selected} */ (
   return useSyncExternalStore(store.subscribe, get, get);
 }
 
+const subscribeOnline = (/** @type {() => void} */ fn) =>
+  listen(/** @type {any} */ (globalThis), { online: fn, offline: fn });
+
 /** What other tabs are told by `broadcastUpdate`. */
 const UPDATE = 'page-update';
 
@@ -166,13 +164,9 @@ export function useLiveInteractionNotifications({ onUpdate } = {}) {
   const { hub, notifications } = useRejoin();
   const list = useNotifications();
   const settings = useSettings(notifications);
-  const [online, setOnline] = useState(isOnline());
+  const online = useSyncExternalStore(subscribeOnline, isOnline, () => true);
   const told = useRef(onUpdate);
   told.current = onUpdate;
-  useEffect(() => {
-    const look = () => setOnline(isOnline());
-    return listen(/** @type {any} */ (globalThis), { online: look, offline: look });
-  }, []);
   useEffect(() => {
     const receive = (/** @type {any} */ { kind, update }) => void (kind === UPDATE && told.current?.(update));
     hub.onMessage.add(receive);
@@ -195,10 +189,6 @@ export function useLiveInteractionNotifications({ onUpdate } = {}) {
 /** @param {import('./notifications.js').Notifications} notifications */
 function useSettings(notifications) {
   // They are read from the browser's store each time, so their text tells whether they are others.
-  const text = useSyncExternalStore(
-    (fn) => notifications.subscribe(fn),
-    () => JSON.stringify(notifications.settings),
-    () => JSON.stringify(notifications.settings),
-  );
+  const text = useSubscribed(notifications, (source) => JSON.stringify(source.settings));
   return useMemo(() => /** @type {import('./types.js').NotificationSettings} */ (JSON.parse(text)), [text]);
 }

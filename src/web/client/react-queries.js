@@ -3,16 +3,21 @@
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useCallback, useEffect, useRef, useState } from 'react';
 
-import { invalidator, useConnectionStatus, useRejoin } from './react-context.js';
+import { createInvalidator } from './react-invalidation.js';
+import { useConnectionStatus, useRejoin } from './react-provider.js';
 import { verdictProblems } from './verdicts.js';
 
 /** @typedef {import('./verdicts.js').Verdict} Verdict */
+/** @typedef {import('@tanstack/react-query').QueryClient} QueryClient */
 
 /** Where the query cache has the verdicts in force, by service. */
 export const VERDICTS_KEY = ['reconciliation', 'verdicts'];
 
 /** @type {Record<string, Verdict>} */
 const NONE = {};
+
+/** How many components keep the verdicts of a query cache. @type {WeakMap<QueryClient, number>} */
+const observers = new WeakMap();
 
 /**
  * A query that says whether it can be relied on. While the component is mounted, what its key names is followed:
@@ -34,7 +39,7 @@ export function useReliableQuery(options) {
   }, [rejoin, name]);
   return {
     ...query,
-    isStale: query.isStale || connectionStatus !== 'connected',
+    isStale: query.isStale || (connectionStatus !== null && connectionStatus !== 'connected'),
     lastUpdatedAt: query.dataUpdatedAt > 0 ? new Date(query.dataUpdatedAt) : null,
     connectionStatus,
   };
@@ -55,7 +60,7 @@ export function useReconciliationStream({ onInvalid } = {}) {
   const stream = useRef(null);
 
   useEffect(() => {
-    const invalidate = invalidator(queries);
+    const invalidate = createInvalidator(queries);
     /** Problems that are reported already: a server that is wrong is wrong many times a second. @type {Set<string>} */
     const reported = new Set();
     /** @param {(verdicts: Record<string, Verdict>) => Record<string, Verdict>} change */
@@ -69,7 +74,10 @@ export function useReconciliationStream({ onInvalid } = {}) {
     };
     /** @param {import('./types.js').StreamEvent} event */
     const onEvent = ({ event, data }) => {
-      if (event === 'reconciliation.removed') {
+      if (event === 'snapshot') {
+        // All verdicts in force follow: services that are not among them are no more.
+        update(() => NONE);
+      } else if (event === 'reconciliation.removed') {
         update(({ [data.service]: _, ...rest }) => rest);
       } else if (event === 'reconciliation.update') {
         const problems = verdictProblems(data);
@@ -84,10 +92,15 @@ export function useReconciliationStream({ onInvalid } = {}) {
         rejoin.reportError({ message });
       }
     };
+    const others = observers.get(queries) ?? 0;
+    observers.set(queries, others + 1);
+    // What is left of an earlier observer may name services that were removed since.
+    if (others === 0) queries.setQueryData(VERDICTS_KEY, NONE);
     const handle = rejoin.connectStream('/reconciliation/stream', { onEvent, onStatus: setStatus });
     stream.current = handle;
     setStatus(handle.status);
     return () => {
+      observers.set(queries, (observers.get(queries) ?? 1) - 1);
       invalidate.stop();
       handle.close();
     };

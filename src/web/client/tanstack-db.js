@@ -1,7 +1,7 @@
 // A collection of the server as a collection of TanStack DB.
 
 import { equal } from './patch.js';
-import { createRejoin } from './rejoin.js';
+import { defaultRejoin } from './rejoin.js';
 
 /** @typedef {import('./client.js').Rejoin} Rejoin */
 /** @typedef {import('./types.js').DocumentBody} DocumentBody */
@@ -29,12 +29,23 @@ function patchOf(before, after) {
   return patch;
 }
 
-/** Waits until a version of a document has come. */
-class Arrivals {
+/** The documents that the stream has brought, and who waits for more of them. */
+class Synced {
   /** @type {Set<() => void>} */
   #waiting = new Set();
   /** @type {Map<string, DocumentBody>} */
   known = new Map();
+
+  /**
+   * Waits until the stream has brought a write's version of a document, or a later one.
+   * @param {{id: string, version: number, hash: string}} written
+   */
+  untilSynced({ id, version, hash }) {
+    return this.until((known) => {
+      const one = known.get(id);
+      return one !== undefined && (one.version > version || (one.version === version && one.hash === hash));
+    });
+  }
 
   /** @param {(known: Map<string, DocumentBody>) => boolean} arrived @returns {Promise<void>} */
   until(arrived) {
@@ -61,12 +72,10 @@ class Arrivals {
  * and deleting become POST, PATCH and DELETE, and last until their change comes back by the stream.
  * @param {{collection: string, rejoin?: Rejoin}} options `rejoin`: left out, the page's own server
  */
-export function rejoinCollectionOptions({ collection, rejoin = createRejoin() }) {
-  const arrivals = new Arrivals();
+export function rejoinCollectionOptions({ collection, rejoin = defaultRejoin() }) {
+  const synced = new Synced();
   /** @param {string} id */
   const path = (id) => `/api/v1/${collection}/${id}`;
-  /** @param {string} id @param {number} version */
-  const returned = (id, version) => arrivals.until((known) => (known.get(id)?.version ?? 0) >= version);
   /** @typedef {{transaction: {mutations: {original: any, modified: any, key: any}[]}}} Changes */
   return {
     id: `rejoin:${rejoin.url}:${collection}`,
@@ -77,14 +86,14 @@ export function rejoinCollectionOptions({ collection, rejoin = createRejoin() })
       /** @param {{begin: () => void, write: (message: any) => void, commit: () => void, markReady: () => void}} to */
       sync({ begin, write, commit, markReady }) {
         const opened = rejoin.collection(collection);
-        const { known } = arrivals;
+        const { known } = synced;
         known.clear();
         const look = () => {
           if (!opened.loaded) return;
           begin();
           for (const one of opened.items) {
             const before = known.get(one.id);
-            if (before === one || before?.version === one.version) continue;
+            if (before === one || (before?.version === one.version && before.hash === one.hash)) continue;
             write({ type: before ? 'update' : 'insert', value: itemOf(one) });
             known.set(one.id, one);
           }
@@ -95,7 +104,7 @@ export function rejoinCollectionOptions({ collection, rejoin = createRejoin() })
           }
           commit();
           markReady();
-          arrivals.look();
+          synced.look();
         };
         const stop = opened.subscribe(look);
         look();
@@ -109,8 +118,7 @@ export function rejoinCollectionOptions({ collection, rejoin = createRejoin() })
     async onInsert({ transaction }) {
       for (const { modified } of transaction.mutations) {
         const { id, ...state } = modified;
-        const { version } = await rejoin.create(collection, { id, state });
-        await returned(id, version);
+        await synced.untilSynced(await rejoin.create(collection, { id, state }));
       }
     },
     /** @param {Changes} changes */
@@ -119,14 +127,14 @@ export function rejoinCollectionOptions({ collection, rejoin = createRejoin() })
         const body = patchOf(original, modified);
         const headers = { 'content-type': 'application/json-patch+json' };
         const { body: document } = await rejoin.requests.send('PATCH', path(original.id), { body, headers });
-        await returned(original.id, document.version);
+        await synced.untilSynced(document);
       }
     },
     /** @param {Changes} changes */
     async onDelete({ transaction }) {
       for (const { key } of transaction.mutations) {
         await rejoin.requests.send('DELETE', path(String(key)));
-        await arrivals.until((known) => !known.has(String(key)));
+        await synced.until((known) => !known.has(String(key)));
       }
     },
   };

@@ -2,13 +2,13 @@
 
 import { createCollection } from '@tanstack/db';
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { createElement as h, StrictMode, useState } from 'react';
+import { createElement as h, StrictMode, useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import {
   ConnectionStatusBadge, ErrorBoundary, LiveInteractionProvider, LiveUpdatesPausedBanner, RejoinProvider,
-  RootErrorBoundary, useDocument, useErrorHandler, useLiveInteraction, useLiveInteractionNotifications,
-  useReconciliationStream, useReliableQuery, withErrorBoundary,
+  RootErrorBoundary, useConnectionStatus, useDocument, useErrorHandler, useLiveInteraction,
+  useLiveInteractionNotifications, useReconciliationStream, useRejoin, useReliableQuery, withErrorBoundary,
 } from '../../../../src/web/client/react.js';
 import { createRejoin } from '../../../../src/web/client/rejoin.js';
 import { rejoinCollectionOptions } from '../../../../src/web/client/tanstack-db.js';
@@ -19,7 +19,9 @@ const drawn = {};
 const seen = {};
 const rejoin = createRejoin();
 const queries = new QueryClient();
-Object.assign(globalThis, { app: { drawn, seen, rejoin, queries, db: null } });
+/** What the tests reach. @type {any} */
+const app = { drawn, seen, rejoin, queries, db: null };
+Object.assign(globalThis, { app });
 
 /** @param {string} name @param {any} value */
 function note(name, value) {
@@ -42,10 +44,18 @@ function Query() {
   return null;
 }
 
+/** Can be taken off the page. */
 function Verdicts() {
-  const [problems, setProblems] = useState(/** @type {string[]} */ ([]));
-  const stream = useReconciliationStream({ onInvalid: setProblems });
-  note('verdicts', { ...stream, problems });
+  const [shown, setShown] = useState(true);
+  app.showVerdicts = setShown;
+  useEffect(() => void (app.verdictsShown = shown), [shown]);
+  return shown && h(VerdictsShown);
+}
+
+function VerdictsShown() {
+  const [invalid, setInvalid] = useState(/** @type {string[][]} */ ([]));
+  const stream = useReconciliationStream({ onInvalid: (problems) => setInvalid((all) => [...all, problems]) });
+  note('verdicts', { ...stream, invalid });
   return null;
 }
 
@@ -81,7 +91,7 @@ function Fragile({ name }) {
     h('button', { onClick: () => handle(new Error(`${name} was handled`)) }, 'handle'));
 }
 
-const Guarded = withErrorBoundary(() => h(Fragile, { name: 'guarded' }), { rejoin });
+const Guarded = withErrorBoundary(() => h(Fragile, { name: 'guarded' }));
 
 const page = h(
   StrictMode, null,
@@ -89,7 +99,7 @@ const page = h(
     h(RejoinProvider, { rejoin },
       h(ConnectionStatusBadge), h(LiveUpdatesPausedBanner), h(Game), h(Query), h(Verdicts), h(Notices),
       h(LiveInteractionProvider, { campaignId: 'camp' }, h(Interactions), h(CurrentOnly), h(Count)),
-      h(ErrorBoundary, { rejoin, development: true }, h(Fragile, { name: 'part' })),
+      h(ErrorBoundary, { development: true }, h(Fragile, { name: 'part' })),
       h(Guarded))),
 );
 const root = document.body.appendChild(document.createElement('div'));
@@ -97,8 +107,58 @@ createRoot(root).render(page);
 
 // A page of its own that fails whole.
 const other = document.body.appendChild(document.createElement('div'));
-createRoot(other).render(h(RootErrorBoundary, { rejoin, appVersion: '7.1' }, h(Fragile, { name: 'root' })));
+createRoot(other).render(h(RootErrorBoundary, { appVersion: '7.1' }, h(Fragile, { name: 'root' })));
 
 const items = createCollection(rejoinCollectionOptions({ collection: 'notes', rejoin }));
 items.startSyncImmediate();
-/** @type {any} */ (globalThis).app.db = items;
+app.db = items;
+
+/** What a provider's own client shows. @param {{name: string}} properties */
+function Own({ name }) {
+  const own = useRejoin();
+  const document = useDocument(name);
+  note('own', { ...document, own, connectionStatus: useConnectionStatus() });
+  return h('div', { id: 'own' }, `${document.state?.pot}`, h(Fragile, { name: 'owned' }));
+}
+
+const place = document.body.appendChild(document.createElement('div'));
+const ownQueries = new QueryClient();
+/** @type {import('react-dom/client').Root} */
+let ownRoot;
+
+/** Shows a document with a client that the provider makes by itself. @param {any} options of `createRejoin`
+ * @param {string} name */
+app.openOwn = (options, name = 'games/g1') => {
+  ownRoot ??= createRoot(place);
+  ownRoot.render(h(StrictMode, null,
+    h(QueryClientProvider, { client: ownQueries },
+      h(RejoinProvider, options, h(ErrorBoundary, null, h(Own, { name }))))));
+};
+app.closeOwn = () => ownRoot.render(null);
+
+/** A page that follows nothing. */
+app.openIdle = () => createRoot(document.body.appendChild(document.createElement('div'))).render(
+  h(StrictMode, null,
+    h(QueryClientProvider, { client: new QueryClient() },
+      h(RejoinProvider, { url: 'http://localhost:9' },
+        h('div', { id: 'idle' }, h(ConnectionStatusBadge), h(LiveUpdatesPausedBanner))))));
+
+/** One more component for a document that the page has open: what it shows each time. */
+app.openMore = () => {
+  /** @type {any[]} */
+  const states = [];
+  const More = () => {
+    states.push(useDocument('games/g1').state);
+    return null;
+  };
+  const root = createRoot(document.body.appendChild(document.createElement('div')));
+  root.render(h(QueryClientProvider, { client: queries }, h(RejoinProvider, { rejoin }, h(More))));
+  return states;
+};
+
+/** All looks of the badge, on a light and a dark page. */
+app.openBadges = () => createRoot(document.body.appendChild(document.createElement('div'))).render(
+  h(QueryClientProvider, { client: queries }, h(RejoinProvider, { rejoin }, ['light', 'dark'].map((scheme) =>
+    h('div', { key: scheme, className: 'badges', style: { colorScheme: scheme, background: 'Canvas' } },
+      ['connected', 'reconnecting', 'polling-fallback', 'offline', 'closed'].map((status) =>
+        h(ConnectionStatusBadge, { key: status, status: /** @type {any} */ (status) })))))));
