@@ -58,14 +58,15 @@ impl Config {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let specs = self.specs();
         let spec = specs.iter().find(|spec| spec.name == name).ok_or_else(|| file::unknown_option(name, &specs))?;
-        self.set_texts(name, &split(spec.shape, value)).map_err(|why| ConfigError(format!("{name}: {why}")))
+        self.set_texts(name, &split(spec.shape, value)).map_err(|why| ConfigError::new(format!("{name}: {why}")))
     }
 
-    /// Checks each value by itself and against the others. Error: names the first option that is wrong and the rule.
+    /// Checks each value by itself and against the others. Error: names an option that is wrong and the rule, of the
+    /// server and of each feature at most one.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let mut sets = std::iter::once(self as &dyn AnyOptionSet).chain(self.features.iter());
-        let refuse = |OptionError { name, why }| ConfigError(format!("{name}: {why}"));
-        sets.try_for_each(AnyOptionSet::check).map_err(refuse)
+        let sets = std::iter::once(self as &dyn AnyOptionSet).chain(self.features.iter());
+        let refuse = |OptionError { name, why }| ConfigError::new(format!("{name}: {why}"));
+        ConfigError::refuse_if_any(sets.filter_map(|set| set.check().err()).map(refuse))
     }
 
     /// Checks what a server needs to start, besides what [`validate`](Self::validate) checks and a command that looks
@@ -78,7 +79,7 @@ impl Config {
             Ok(_) => "it is no folder".to_owned(),
             Err(error) => error.to_string(),
         };
-        Err(ConfigError(format!("public: '{}' cannot be served: {why}", folder.display())))
+        Err(ConfigError::new(format!("public: '{}' cannot be served: {why}", folder.display())))
     }
 
     /// All options with help and defaults: the server's, then those of each feature.
@@ -147,10 +148,25 @@ pub(crate) enum ProgramCommand {
     Help(String),
 }
 
-/// Why a configuration is not accepted: one line that names the option and where its value comes from.
+/// Why a configuration is not accepted: a line for each fault, which names the option and where its value comes from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+impl ConfigError {
+    /// One fault. What is given may hold anything: only [`refuse_if_any`](Self::refuse_if_any) begins a line.
+    fn new(why: String) -> Self {
+        Self(why.replace(char::is_control, " "))
+    }
+
+    /// Error: all of `faults`, when there is one.
+    fn refuse_if_any(faults: impl IntoIterator<Item = Self>) -> Result<(), Self> {
+        match faults.into_iter().map(|fault| fault.0).reduce(|one, other| format!("{one}\n{other}")) {
+            Some(all) => Err(Self(all)),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What this process was asked for. `defaults` has the options of all features.
 pub(crate) fn from_process(defaults: Config, name: ProgramName) -> Result<ProgramCommand, ConfigError> {
@@ -261,7 +277,7 @@ fn toml_string(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-/// Sets each option from the first of its sources that has it: flag, variable, file.
+/// Sets each option from the first of its sources that has it: flag, variable, file. Error: every option that is wrong.
 fn resolve(
     matches: &ArgMatches,
     inputs: &Inputs<'_>,
@@ -270,33 +286,46 @@ fn resolve(
 ) -> Result<ResolvedConfig, ConfigError> {
     check_variables(inputs, &specs)?;
     shorthands::check_variables(inputs)?;
-    let file = find_file(matches, inputs, &specs)?;
-    let mut origins = Vec::with_capacity(specs.len());
+    let mut file = find_file(matches, inputs, &specs)?;
+    let (mut origins, mut faults) = (Vec::with_capacity(specs.len()), std::mem::take(&mut file.faults));
     for spec in &specs {
-        let variable = spec.variable();
-        let (origin, values) = if let Some(values) = matches.try_get_many::<String>(spec.name).ok().flatten() {
-            (format!("--{}", spec.name), values.cloned().collect())
-        } else if let Some((origin, value)) = shorthands::flag(spec.name, matches)? {
-            (origin, vec![value])
-        } else if let Some(value) = read_variable(&variable, inputs)? {
-            (variable, split(spec.shape, &value))
-        } else if let Some((origin, value)) = shorthands::variable(spec.name, inputs)? {
-            (origin, vec![value])
-        } else if let Some(values) = file.values.get(spec.name) {
-            (format!("{}: {}", file.name, spec.name), values.clone())
-        } else {
-            origins.push((spec.clone(), "default".to_owned()));
-            continue;
-        };
-        let set = config.set_texts(spec.name, &values).and_then(|()| config.check_option(spec.name));
-        set.map_err(|why| ConfigError(format!("{origin}: {why}")))?;
-        // A comment ends with its line, and a file's name is anybody's.
-        origins.push((spec.clone(), origin.replace(char::is_control, "?")));
+        let origin = given(spec, matches, inputs, &file).and_then(|given| {
+            let Some((origin, values)) = given else { return Ok("default".to_owned()) };
+            let set = config.set_texts(spec.name, &values).and_then(|()| config.check_option(spec.name));
+            set.map(|()| origin.clone()).map_err(|why| ConfigError::new(format!("{origin}: {why}")))
+        });
+        match origin {
+            // A comment ends with its line, and a file's name is anybody's.
+            Ok(origin) => origins.push((spec.clone(), origin.replace(char::is_control, "?"))),
+            Err(fault) => faults.push(fault),
+        }
     }
+    ConfigError::refuse_if_any(faults)?;
     let client_flags = flags::gather(file.client_flags, inputs, &specs)?;
     config.client_flags = client_flags.iter().map(|(name, (value, _))| (name.clone(), *value)).collect();
     config.validate()?;
     Ok(ResolvedConfig { config, origins, client_flags })
+}
+
+/// The values that the first of an option's sources has, and which that is; `None`: it has its default.
+fn given(
+    spec: &OptionSpec,
+    matches: &ArgMatches,
+    inputs: &Inputs<'_>,
+    file: &file::File,
+) -> Result<Option<(String, Vec<String>)>, ConfigError> {
+    let variable = spec.variable();
+    Ok(if let Some(values) = matches.try_get_many::<String>(spec.name).ok().flatten() {
+        Some((format!("--{}", spec.name), values.cloned().collect()))
+    } else if let Some((origin, value)) = shorthands::flag(spec.name, matches)? {
+        Some((origin, vec![value]))
+    } else if let Some(value) = read_variable(&variable, inputs)? {
+        Some((variable, split(spec.shape, &value)))
+    } else if let Some((origin, value)) = shorthands::variable(spec.name, inputs)? {
+        Some((origin, vec![value]))
+    } else {
+        file.values.get(spec.name).map(|values| (format!("{}: {}", file.name, spec.name), values.clone()))
+    })
 }
 
 /// Error: a variable that looks like one of ours and is none.
@@ -310,7 +339,7 @@ fn check_variables(inputs: &Inputs<'_>, specs: &[OptionSpec]) -> Result<(), Conf
         Some(name) => {
             let bare = |name| str::strip_prefix(name, VARIABLE_PREFIX).unwrap_or(name);
             let hint = suggestions::hint(VARIABLE_PREFIX, bare(&name), known.iter().map(|name| bare(name)));
-            Err(ConfigError(format!("{}: there is no such variable{hint}", name.escape_debug())))
+            Err(ConfigError::new(format!("{}: there is no such variable{hint}", name.escape_debug())))
         }
         None => Ok(()),
     }
@@ -327,5 +356,5 @@ fn split(shape: Shape, value: &str) -> Vec<String> {
 /// One that is empty counts as not set.
 fn read_variable(name: &str, inputs: &Inputs<'_>) -> Result<Option<String>, ConfigError> {
     let value = (inputs.variable)(name).filter(|value| !value.is_empty()).map(OsString::into_string).transpose();
-    value.map_err(|_| ConfigError(format!("{name}: is not UTF-8")))
+    value.map_err(|_| ConfigError::new(format!("{name}: is not UTF-8")))
 }

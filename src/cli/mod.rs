@@ -55,7 +55,10 @@ pub fn run(builder: Builder) -> ExitCode {
             Ok(runtime) => runtime.block_on(watch::run(options)),
             Err(e) => print_failure(&format_args!("cannot start threads: {e}"), EXIT_MACHINE),
         },
-        Err(e) => print_failure(&e, config::EXIT_CODE),
+        Err(e) => {
+            let (faults, code) = (e.to_string(), config::EXIT_CODE);
+            faults.lines().fold(ExitCode::from(code), |_, fault| print_failure(&fault, code))
+        }
     }
 }
 

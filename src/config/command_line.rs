@@ -62,7 +62,7 @@ impl FromStr for SessionToken {
     /// Takes what may stand in a header. Error: does not repeat it.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(ConfigError("--session: this is not the token of a session".to_owned()));
+            return Err(ConfigError::new("--session: this is not the token of a session".to_owned()));
         }
         Ok(Self(text.to_owned()))
     }
@@ -135,14 +135,14 @@ pub(super) fn usage_error(error: &clap::Error) -> ConfigError {
     let told = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let told: Vec<&str> = told.filter(|line| !line.is_empty()).collect();
     let told = told.join(" ");
-    ConfigError(format!("{}; --help tells more", told.strip_prefix("error: ").unwrap_or(&told)))
+    ConfigError::new(format!("{}; --help tells more", told.strip_prefix("error: ").unwrap_or(&told)))
 }
 
 pub(super) fn watch_options(matches: &ArgMatches, inputs: &Inputs<'_>) -> Result<WatchOptions, ConfigError> {
     let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
     Ok(WatchOptions {
-        server: ServerUrl::parse(text("server")).map_err(|why| ConfigError(format!("--server: {why}")))?,
-        watched: text("document").parse().map_err(|e: Error| ConfigError(e.message().to_owned()))?,
+        server: ServerUrl::parse(text("server")).map_err(|why| ConfigError::new(format!("--server: {why}")))?,
+        watched: text("document").parse().map_err(|e: Error| ConfigError::new(e.message().to_owned()))?,
         session: session_token(matches, inputs)?,
         json: matches.get_flag("json"),
     })

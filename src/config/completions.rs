@@ -28,5 +28,5 @@ pub(super) fn print(
     };
     let mut script = Vec::new();
     generate(shell, &mut program, name.name, &mut script);
-    String::from_utf8(script).map_err(|_| ConfigError("the script is not UTF-8".to_owned()))
+    String::from_utf8(script).map_err(|_| ConfigError::new("the script is not UTF-8".to_owned()))
 }

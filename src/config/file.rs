@@ -15,6 +15,8 @@ pub(super) struct File {
     pub(super) name: String,
     pub(super) values: BTreeMap<&'static str, Vec<String>>,
     pub(super) client_flags: flags::ClientFlags,
+    /// What is wrong in it, by key; the values of the rest are above.
+    pub(super) faults: Vec<ConfigError>,
 }
 
 pub(super) fn find_file(matches: &ArgMatches, inputs: &Inputs<'_>, specs: &[OptionSpec]) -> Result<File, ConfigError> {
@@ -25,7 +27,7 @@ pub(super) fn find_file(matches: &ArgMatches, inputs: &Inputs<'_>, specs: &[Opti
     match std::fs::read_to_string(path) {
         Ok(text) => read_file(&path.display().to_string(), &text, specs),
         Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
-        Err(e) => Err(ConfigError(format!("{}: cannot be read: {e}", path.display()))),
+        Err(e) => Err(ConfigError::new(format!("{}: cannot be read: {e}", path.display()))),
     }
 }
 
@@ -36,24 +38,33 @@ fn read_file(name: &str, text: &str, specs: &[OptionSpec]) -> Result<File, Confi
         // The library names its own type of integers here.
         let too_large = e.message().contains("invalid type: integer");
         let message = if too_large { "the number is too large" } else { e.message() };
-        ConfigError(format!("{name}: line {line}: {}", message.replace('\n', " ")))
+        ConfigError::new(format!("{name}: line {line}: {}", message.replace('\n', " ")))
     })?;
-    let (mut values, mut client_flags) = (BTreeMap::new(), BTreeMap::new());
+    let mut file = File { name: name.to_owned(), ..File::default() };
     for (key, value) in flatten(table) {
-        let Some(spec) = specs.iter().find(|spec| spec.name == key) else {
-            if !key.starts_with(flags::TABLE) {
-                let unknown = if value.is_table() { unknown_section(&key) } else { unknown_option(&key, specs) };
-                return Err(ConfigError(format!("{name}: {unknown}")));
-            }
-            let (flag, value) =
-                flags::of_file(&key, &value, specs).map_err(|why| ConfigError(format!("{name}: {why}")))?;
-            client_flags.insert(flag, (value, format!("{name}: {key}")));
-            continue;
-        };
-        let texts = texts(spec.shape, value).map_err(|why| ConfigError(format!("{name}: {key}: {why}")))?;
-        values.insert(spec.name, texts);
+        if let Err(why) = file.read_entry(&key, value, specs) {
+            file.faults.push(ConfigError::new(format!("{name}: {why}")));
+        }
     }
-    Ok(File { name: name.to_owned(), values, client_flags })
+    Ok(file)
+}
+
+impl File {
+    /// Error: in words, without the name of the file.
+    fn read_entry(&mut self, key: &str, value: toml::Value, specs: &[OptionSpec]) -> Result<(), String> {
+        if let Some(spec) = specs.iter().find(|spec| spec.name == key) {
+            let texts = texts(spec.shape, value).map_err(|why| format!("{key}: {why}"))?;
+            self.values.insert(spec.name, texts);
+            return Ok(());
+        }
+        if !key.starts_with(flags::TABLE) {
+            let unknown = if value.is_table() { unknown_section(key) } else { unknown_option(key, specs) };
+            return Err(unknown.to_string());
+        }
+        let (flag, value) = flags::of_file(key, &value, specs)?;
+        self.client_flags.insert(flag, (value, format!("{}: {key}", self.name)));
+        Ok(())
+    }
 }
 
 /// The keys of the file, those of the table `flags` with its name and a dot before.
@@ -75,12 +86,12 @@ fn unknown_section(key: &str) -> ConfigError {
         none if none.is_empty() => "; options stand at the top of the file, before all sections".to_owned(),
         hint => hint,
     };
-    ConfigError(format!("there is no section '{}'{hint}", key.escape_debug()))
+    ConfigError::new(format!("there is no section '{}'{hint}", key.escape_debug()))
 }
 
 pub(super) fn unknown_option(key: &str, specs: &[OptionSpec]) -> ConfigError {
     let hint = hint("", key, specs.iter().map(|spec| spec.name));
-    ConfigError(format!("there is no option '{}'{hint}", key.escape_debug()))
+    ConfigError::new(format!("there is no option '{}'{hint}", key.escape_debug()))
 }
 
 /// The texts of a value, as a flag would carry them.

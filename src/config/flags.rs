@@ -36,7 +36,7 @@ pub(super) fn gather(
     let own: Vec<String> = specs.iter().map(OptionSpec::variable).collect();
     let names = (inputs.names)().into_iter().filter_map(|name| name.into_string().ok());
     for variable in names.filter(|name| name.starts_with(PREFIX) && !own.contains(name)) {
-        let refuse = |why: String| ConfigError(format!("{}: {why}", variable.escape_debug()));
+        let refuse = |why: String| ConfigError::new(format!("{}: {why}", variable.escape_debug()));
         let name = variable.strip_prefix(PREFIX).unwrap_or_default();
         if name.bytes().any(|b| b.is_ascii_lowercase() || b == b'-') {
             return Err(refuse("is written in capital letters, with '_' between".to_owned()));
@@ -48,7 +48,10 @@ pub(super) fn gather(
         flags.insert(name, (value, variable));
     }
     if flags.len() > CLIENT_FLAGS_MAX {
-        return Err(ConfigError(format!("flags: there are {}, and at most {CLIENT_FLAGS_MAX} may be", flags.len())));
+        return Err(ConfigError::new(format!(
+            "flags: there are {}, and at most {CLIENT_FLAGS_MAX} may be",
+            flags.len()
+        )));
     }
     Ok(flags)
 }

@@ -127,13 +127,14 @@ pub(super) fn parse(
                 "games" => name,
                 _ => matches.get_one::<String>("collection").map_or("", String::as_str),
             };
-            let collection = Collection::new(collection).map_err(|error| ConfigError(error.message().to_owned()))?;
+            let collection =
+                Collection::new(collection).map_err(|error| ConfigError::new(error.message().to_owned()))?;
             OperatorCommand::List { what: Listed::Documents(collection), json: matches.get_flag("json") }
         }
-        other => return Err(ConfigError(format!("there is no command '{other}'"))),
+        other => return Err(ConfigError::new(format!("there is no command '{other}'"))),
     };
     let server = matches.get_one::<String>("server").map(|url| ServerUrl::parse(url)).transpose();
-    let server = server.map_err(|why| ConfigError(format!("--server: {why}")))?;
+    let server = server.map_err(|why| ConfigError::new(format!("--server: {why}")))?;
     let session = session_token(matches, inputs)?;
     let config = resolve(matches, inputs, specs, defaults)?.config;
     Ok(OperatorOptions { config, server, session, command })

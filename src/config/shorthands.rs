@@ -51,11 +51,16 @@ pub(super) fn variable(option: &str, inputs: &Inputs<'_>) -> Result<Option<Optio
 pub(super) fn check_variables(inputs: &Inputs<'_>) -> Result<(), ConfigError> {
     let both = read_variable(PORT_VARIABLE, inputs)?.is_some() && read_variable(LISTEN_VARIABLE, inputs)?.is_some();
     let why = "says the same thing as";
-    if both { Err(ConfigError(format!("{PORT_VARIABLE}: {why} {LISTEN_VARIABLE}; set one of them"))) } else { Ok(()) }
+    if both {
+        Err(ConfigError::new(format!("{PORT_VARIABLE}: {why} {LISTEN_VARIABLE}; set one of them")))
+    } else {
+        Ok(())
+    }
 }
 
 fn listen(origin: &str, port: &str) -> Result<OptionOrigin, ConfigError> {
-    let number: u16 =
-        port.parse().map_err(|_| ConfigError(format!("{origin}: '{port}' is not a port; it must be 0 to 65535")))?;
+    let number: u16 = port
+        .parse()
+        .map_err(|_| ConfigError::new(format!("{origin}: '{port}' is not a port; it must be 0 to 65535")))?;
     Ok((origin.to_owned(), format!("127.0.0.1:{number}")))
 }

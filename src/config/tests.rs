@@ -357,6 +357,29 @@ fn the_file_must_hold_what_is_known_in_its_shape() {
 }
 
 #[test]
+fn all_faults_of_the_file_are_named_each_in_a_line() {
+    let file = "colour = 1\nhistory_events = 1\ndepth-max = -1\nlisten = 7766\nallowed-host = [1]\n\
+                backups-kept = 0\nhistory-events = 5\n[flags]\nAbc = true\nnew-lobby = 1\n[limits]\nx = 1\n";
+    let error = parse_with(&[], &[], Some(file)).unwrap_err().to_string();
+    let told: Vec<&str> = error.lines().collect();
+    for fault in [
+        "there is no option 'colour'",
+        "'history_events'",
+        "listen: must be a list of strings",
+        "allowed-host: must hold strings",
+        "'flags.Abc'",
+        "flags.new-lobby: must be true or false",
+        "'limits'",
+        "depth-max: '-1' is too small",
+        "backups-kept: 0 is too small",
+    ] {
+        let naming = told.iter().filter(|line| line.contains(fault) && line.contains("rejoin.toml: ")).count();
+        assert_eq!(naming, 1, "{fault}: {error}");
+    }
+    assert_eq!(told.len(), 9, "{error}");
+}
+
+#[test]
 fn another_file_is_read_when_it_is_named_and_must_be_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.toml").display().to_string();
