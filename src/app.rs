@@ -47,7 +47,7 @@ use crate::store::{self, MemoryStore, OpenError, Reader, Synchronous};
 use crate::tailnet::authenticator::Authenticator;
 use crate::tailnet::client::LocalApi;
 
-use feature_set::{FeatureSet, StopSteps, create_tables};
+use feature_set::{FeatureSet, StopSteps, create_tables, private_folders};
 use options::{bounds, engine_options, history, listen_options, policy, store_options};
 
 /// Documents that are counted at the start, so that it does not take longer the more there are.
@@ -293,6 +293,7 @@ fn context<'a>(
         jobs,
         data_dir: &config.data_dir,
         public: config.public.as_deref(),
+        private_folders: private_folders(config),
         loopback_owner: config.loopback_owner,
         flags: config.flags(),
         history: history(config),

@@ -1,6 +1,7 @@
 //! The features of a server, joined: those of this crate and those of the program that embeds it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -53,6 +54,13 @@ pub(super) struct StopSteps(Vec<(&'static str, Close)>);
 /// The collections whose new documents live in memory only.
 pub(super) fn volatile_collections(options: &FeatureOptions) -> BTreeSet<Collection> {
     DEFINITIONS.iter().flat_map(|feature| (feature.volatile_collections)(options)).collect()
+}
+
+/// The folders of which nothing is served, wherever they are: the server's data and its backups.
+pub(super) fn private_folders(config: &Config) -> Vec<PathBuf> {
+    let backups = DEFINITIONS.iter().filter_map(|feature| feature.commands.backup_folder);
+    let backups = backups.map(|folder| folder(&config.features, &config.data_dir));
+    std::iter::once(config.data_dir.clone()).chain(backups).collect()
 }
 
 /// Makes the tables of the features that `schema.sql` does not have. Error: it does not work, or one makes what another

@@ -283,6 +283,8 @@ pub(crate) struct FeatureContext<'a> {
     pub data_dir: &'a Path,
     /// The folder whose files are served at `/`.
     pub public: Option<&'a Path>,
+    /// Folders of which nothing is served, wherever they are: the data directory and that of backups.
+    pub private_folders: Vec<PathBuf>,
     /// Whether requests from this machine are its owner's.
     pub loopback_owner: bool,
     /// The flags in force, by name.

@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz`; in [`front`] `GET /`, in [`jobs`] the jobs, in [`backups`] the backups, in [`rescue`] another
 //! file for what is stored.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -29,12 +30,12 @@ pub(crate) mod jobs;
 mod rescue;
 
 /// The calls for operators.
-pub(crate) fn router(backups: Arc<Backups>) -> OpenApiRouter<Api> {
+pub(crate) fn router(backups: Arc<Backups>, public: Option<&Path>) -> OpenApiRouter<Api> {
     let routes = OpenApiRouter::new()
         .routes(routes!(alive))
         .routes(routes!(ready))
         .routes(routes!(confirm_clock))
-        .merge(rescue::router());
+        .merge(rescue::router(public));
     routes.layer(Extension(backups))
 }
 

@@ -29,8 +29,8 @@ pub(super) struct Folder(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    /// Nothing in it is served, should it lie in the folder: the server's data.
-    excluded: PathBuf,
+    /// Nothing in these is served, should they lie in the folder: the server's data and its backups.
+    excluded: Vec<PathBuf>,
     operations: FileOperations,
     /// Whether the log was told of a link that leads outside.
     warned: AtomicBool,
@@ -38,7 +38,7 @@ struct Shared {
 
 impl Folder {
     /// The folder at `path`, without what is in `excluded`.
-    pub(super) fn new(path: PathBuf, excluded: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, excluded: Vec<PathBuf>) -> Self {
         let operations = FileOperations::default();
         Self(Arc::new(Shared { path, excluded, operations, warned: AtomicBool::new(false) }))
     }
@@ -58,7 +58,8 @@ impl Folder {
     fn find(&self, path: &Path) -> io::Result<(PathBuf, PathBuf)> {
         let root = self.0.path.canonicalize()?;
         let found = root.join(path).canonicalize()?;
-        if self.0.excluded.canonicalize().is_ok_and(|excluded| found.starts_with(excluded)) {
+        let holds = |excluded: &PathBuf| excluded.canonicalize().is_ok_and(|excluded| found.starts_with(excluded));
+        if self.0.excluded.iter().any(holds) {
             return Err(io::ErrorKind::NotFound.into());
         }
         match found.strip_prefix(&root) {

@@ -15,7 +15,7 @@ use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
 pub(crate) const FEATURE: FeatureDefinition = FeatureDefinition::new("static-files", open);
 
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
-    let folder = context.public.map(|path| folder::Folder::new(path.to_owned(), context.data_dir.to_owned()));
+    let folder = context.public.map(|path| folder::Folder::new(path.to_owned(), context.private_folders.clone()));
     let public_files = folder.map(routes::service);
     Ok(feature.provides(ServerParts { public_files, ..ServerParts::default() }))
 }

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use super::{Site, write};
 use crate::support::Process;
@@ -176,4 +179,41 @@ async fn the_servers_own_data_is_never_served() {
     server.kill();
     server.start_again_with(&["--public", around.to_str().unwrap()]);
     assert_eq!(server.raw_get("/").expect(200).text, "page");
+}
+
+#[tokio::test]
+async fn backups_in_the_folder_are_never_served_and_nothing_is_rescued_there() {
+    let mut server = Process::start(&[]);
+    let around = server.data_dir().parent().unwrap().to_owned();
+    let backups = around.join("copies/all");
+    write(&around.join("index.html"), "page");
+    write(&around.join("copies/read.txt"), "read");
+    symlink(&backups, around.join("link")).unwrap();
+    server.kill();
+    let folders = ["--public", around.to_str().unwrap(), "--backup-dir", backups.to_str().unwrap()];
+    server.start_again_with(&folders);
+    server.tell("POST", "/api/v1/admin/backups", &[], json!({})).await.expect(202);
+    let end = Instant::now() + Duration::from_secs(30);
+    let made = loop {
+        assert!(Instant::now() < end, "{}", server.log());
+        let names = fs::read_dir(&backups).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        let made: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        if made.iter().any(|name| name.ends_with(".db")) {
+            break made;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for file in made {
+        for path in [format!("/copies/all/{file}"), format!("/link/{file}")] {
+            server.raw_get(&path).problem(404, "not-found");
+        }
+    }
+    assert_eq!(server.raw_get("/copies/read.txt").expect(200).text, "read");
+
+    for folder in [around.join("copies"), around.join("link/../../copies")] {
+        let to = folder.join("rescued.db");
+        let refused = server.tell("POST", "/api/v1/admin/storage/rescue", &[], json!({ "to": to })).await;
+        let problem = refused.problem(409, "rescue-refused");
+        assert!(problem["detail"].as_str().unwrap().contains("would be served"), "{problem}");
+    }
 }

@@ -1,7 +1,9 @@
 //! Writing everything to another file while storage fails.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -19,8 +21,21 @@ use crate::http::response::json::json;
 use crate::http::response::openapi::{BODY, problems};
 use crate::http::response::success::Success;
 
-pub(crate) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(rescue))
+/// The folder whose files are served at `/`.
+#[derive(Clone)]
+struct PublicFolder(Option<Arc<Path>>);
+
+impl PublicFolder {
+    /// Whether a file at `path` would be served.
+    fn holds(&self, path: &Path) -> bool {
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        let public = self.0.as_ref().and_then(|public| public.canonicalize().ok());
+        public.zip(folder).is_some_and(|(public, folder)| folder.starts_with(public))
+    }
+}
+
+pub(crate) fn router(public: Option<&Path>) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(rescue)).layer(Extension(PublicFolder(public.map(Arc::from))))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -61,10 +76,18 @@ struct Rescued {
         RescueProblems,
     ),
 )]
-async fn rescue(State(api): State<Api>, caller: Caller, sent: RawBody) -> HandlerResult<Response> {
+async fn rescue(
+    State(api): State<Api>,
+    Extension(public): Extension<PublicFolder>,
+    caller: Caller,
+    sent: RawBody,
+) -> HandlerResult<Response> {
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
     let RescueBody { to } = sent.parse()?;
+    if public.holds(Path::new(&to)) {
+        return Err(RESCUE_REFUSED.error(format!("'{to}' would be served: its folder is public; name another")).into());
+    }
     let outcome = api.engine.rescue(PathBuf::from(&to)).await?;
     let durable = outcome.waiting == 0;
     let success = Success::accepted_unless(durable);
