@@ -24,6 +24,7 @@ use super::request::{
 use super::revocations::{PendingDocumentRevocations, PendingRevocations};
 use super::state::EngineState;
 use super::state::backlog::batch_of;
+use super::state::maintenance::{FailedMaintenance, Removal};
 use super::state::relocations::Relocations;
 use super::state::round::{RelocationReply, Round};
 use crate::base::error::Error;
@@ -197,9 +198,7 @@ impl EngineActor {
             EngineCommand::Snapshot { name, overwrite, reply } => {
                 self.decider(round).request_snapshot(name, overwrite, reply);
             }
-            EngineCommand::Purge { name, viewer, expected, reply } => {
-                self.decider(round).purge(&name, expected, &viewer, reply);
-            }
+            EngineCommand::Purge { purge, reply } => self.decider(round).purge(purge, reply),
             EngineCommand::Compact { name, expected, reply } => self.decider(round).compact(&name, expected, reply),
             EngineCommand::Import { document, sent, reply } => self.decider(round).import(*document, sent, reply),
             EngineCommand::Relocate { name, step, reply } => {
@@ -302,8 +301,12 @@ impl EngineActor {
     }
 
     fn push_to_backlog(&mut self, round: &mut Round) {
-        self.state.pending_repairs.extend(round.maintenance.fail());
-        self.keep_revocations(round);
+        let FailedMaintenance { repairs, removals } = round.maintenance.fail();
+        self.state.pending_repairs.extend(repairs);
+        self.keep_revocations(round, &removals);
+        for removal in removals.into_iter().filter(Removal::adds_event) {
+            self.state.add_pending_removal(removal);
+        }
         self.state.backlog.push(round.entries.clone(), round.pending_answers());
     }
 

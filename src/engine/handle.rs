@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::refusal::{not_stored, stopping};
 use super::request::{
-    Barrier, CommandQueue, Durability, EngineCommand, IncomingDocument, RelocationStep, RememberedDocument,
-    RepairRequest, RepairSource, RepairedDocument, ReplyTo, RescueReport, RescueRequest, RevocationRequest,
-    RowsRequest, StoredSnapshot, Write, WriteReply,
+    Barrier, CommandQueue, Durability, EngineCommand, IncomingDocument, PurgeRequest, RelocationStep,
+    RememberedDocument, RepairRequest, RepairSource, RepairedDocument, ReplyTo, RescueReport, RescueRequest,
+    RevocationRequest, RowsRequest, StoredSnapshot, Write, WriteReply,
 };
 use super::revocations::{PendingRevocations, Revocation};
 use crate::base::clock::Timestamp;
@@ -119,7 +119,16 @@ impl Engine {
     /// `Damaged`; `VersionConflict` when it is not at `expected`; `StorageUnavailable` while storage fails, and when it
     /// fails right now: then the document may be deleted, with its history kept, and this can be repeated.
     pub async fn purge(&self, name: DocumentName, viewer: Viewer, expected: Option<Version>) -> Result<Arc<Document>> {
-        self.request(|reply| EngineCommand::Purge { name, viewer, expected, reply }).await
+        let purge = PurgeRequest { name, viewer, expected, may_wait: false };
+        Ok(self.request(|reply| EngineCommand::Purge { purge, reply }).await?.tombstone)
+    }
+
+    /// The same as [`purge`](Self::purge) of whatever version there is; while storage fails the document ends at once,
+    /// and what is stored of it goes when storage returns, also after a stop or a kill. Returns whether it is gone.
+    /// Errors: `NotFound`, `Damaged`; `StorageUnavailable` or `StorageFull` when as much waits as may.
+    pub async fn purge_or_wait(&self, name: DocumentName, viewer: Viewer) -> Result<Durability> {
+        let purge = PurgeRequest { name, viewer, expected: None, may_wait: true };
+        Ok(self.request(|reply| EngineCommand::Purge { purge, reply }).await?.durability)
     }
 
     /// Drops a document's history, but for its newest event and the state before that: what is left beside the state is

@@ -221,6 +221,25 @@ pub struct Barrier {
     pub foreign_commits: Option<u64>,
 }
 
+/// A document that is to be purged.
+#[derive(Debug)]
+pub struct PurgeRequest {
+    pub name: DocumentName,
+    pub viewer: Viewer,
+    /// Only if it is at this version.
+    pub expected: Option<Version>,
+    /// Whether it is purged at once while storage fails, and the rows go when that returns.
+    pub may_wait: bool,
+}
+
+/// A document that was purged.
+#[derive(Debug)]
+pub struct PurgedDocument {
+    pub tombstone: Arc<Document>,
+    /// Whether what was stored of it is gone.
+    pub durability: Durability,
+}
+
 /// A message to the engine.
 pub enum EngineCommand {
     Write {
@@ -259,11 +278,8 @@ pub enum EngineCommand {
         reply: ReplyTo<StoredSnapshot>,
     },
     Purge {
-        name: DocumentName,
-        viewer: Viewer,
-        /// Only if it is at this version.
-        expected: Option<Version>,
-        reply: ReplyTo<Arc<Document>>,
+        purge: PurgeRequest,
+        reply: ReplyTo<PurgedDocument>,
     },
     /// Drop a document's history.
     Compact {

@@ -73,18 +73,21 @@ pub(crate) enum DocumentWithdrawal {
     Access(HostedAccess),
     /// It is deleted.
     Deletion,
+    /// It is deleted, with its history.
+    Purge,
 }
 
 impl DocumentRevocation {
-    /// What does the same again. Error: an id that is none.
-    pub(crate) fn operation(&self) -> Result<WriteOperation> {
+    /// The write that does the same again; `None`: it is a purge. Error: an id that is none.
+    pub(crate) fn operation(&self) -> Result<Option<WriteOperation>> {
         Ok(match &self.change {
-            DocumentWithdrawal::Deletion => WriteOperation::Delete,
-            DocumentWithdrawal::Access(HostedAccess { host, access }) => WriteOperation::SetAccess {
+            DocumentWithdrawal::Purge => None,
+            DocumentWithdrawal::Deletion => Some(WriteOperation::Delete),
+            DocumentWithdrawal::Access(HostedAccess { host, access }) => Some(WriteOperation::SetAccess {
                 host: Some(UserId::new(host_name(host.as_ref()))?),
                 access: access.clone(),
                 by_administrator: true,
-            },
+            }),
         })
     }
 
@@ -99,6 +102,7 @@ impl DocumentRevocation {
         let change = match (kind, word()) {
             ("access", Some(access)) => DocumentWithdrawal::Access(serde_json::from_str(access).ok()?),
             ("deletion", None) => DocumentWithdrawal::Deletion,
+            ("purge", None) => DocumentWithdrawal::Purge,
             _ => return None,
         };
         Some(Self { name, key, version, viewer, change })
@@ -113,6 +117,7 @@ impl fmt::Display for DocumentRevocation {
         let rest = format!("{name} {key} {version} {viewer}");
         match change {
             DocumentWithdrawal::Deletion => write!(f, "{DOCUMENTS} deletion {rest}"),
+            DocumentWithdrawal::Purge => write!(f, "{DOCUMENTS} purge {rest}"),
             DocumentWithdrawal::Access(access) => {
                 let access = serde_json::to_string(access).map_err(|_| fmt::Error)?;
                 write!(f, "{DOCUMENTS} access {rest} {access}")
@@ -149,7 +154,10 @@ impl PendingDocumentRevocations {
 
     /// `seq`: the event that waits for the disk; `None`: it has yet to be made again.
     pub(crate) fn add(&mut self, revocation: DocumentRevocation, seq: Option<Seq>) {
-        self.0.push((revocation, seq));
+        let entry = (revocation, seq);
+        if !self.0.contains(&entry) {
+            self.0.push(entry);
+        }
     }
 
     /// Takes out those that have yet to be made again.
@@ -209,6 +217,7 @@ mod tests {
         let access = Access { read: Grant::Users(vec![user.clone()]), write: Grant::Host, ..Access::default() };
         let changes = [
             DocumentWithdrawal::Deletion,
+            DocumentWithdrawal::Purge,
             DocumentWithdrawal::Access(HostedAccess { host: None, access: access.clone() }),
             DocumentWithdrawal::Access(HostedAccess { host: Some(user.clone()), access }),
         ];

@@ -1,6 +1,6 @@
 //! What takes something away works while storage fails, and what was taken does not come back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -378,4 +378,63 @@ async fn a_stop_that_only_has_to_store_what_was_taken_away_says_so() {
         "{said}"
     );
     assert!(!said.contains("are lost"), "{said}");
+}
+
+const PERSIST: &str = "/api/game/g1/persist";
+
+/// What is stored of a document: its events, and its snapshots that hold a state.
+fn stored(server: &Process, id: &str) -> (i64, i64) {
+    let database = rusqlite::Connection::open(server.data_dir().join("rejoin.db")).unwrap();
+    let sql = "SELECT (SELECT count(*) FROM events WHERE document = d.key),
+                      (SELECT count(*) FROM snapshots WHERE document = d.key AND state IS NOT NULL)
+               FROM documents d WHERE id = ?1";
+    database.query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+}
+
+#[tokio::test]
+async fn a_game_that_is_removed_while_storage_fails_is_gone_at_once_and_its_history_when_storage_returns() {
+    for way in ["storage returns", "stop", "kill"] {
+        let (disk, mut server) = start().await;
+        for round in 0..5 {
+            assert_eq!(server.merge("/api/v1/games/g1", &json!({ "round": round })).await.0, 200);
+        }
+        server.ask("POST", "/api/v1/games/g1/complete", &[]).await.expect(200);
+        // Of one that is deleted the history goes.
+        assert_eq!(server.post("/api/v1/games", &json!({ "id": "g2", "state": {} })).await.0, 201);
+        assert_eq!(server.merge("/api/v1/games/g2", &json!({ "round": 1 })).await.0, 200);
+        server.ask("DELETE", "/api/v1/games/g2", &[]).await.expect(200);
+        fill(&disk, &server).await;
+        for path in [PERSIST, "/api/game/g2/persist", PERSIST, "/api/game/g2/persist"] {
+            is_pending(&server.ask("DELETE", path, &[]).await);
+        }
+        server.ask("GET", "/api/v1/games/g1", &[]).await.problem(410, "gone");
+        match way {
+            "storage returns" => {}
+            "stop" => {
+                assert_eq!(server.terminate().code(), Some(6));
+                server.start_again();
+            }
+            _ => {
+                server.kill();
+                server.start_again();
+            }
+        }
+        server.ask("GET", "/api/v1/games/g1", &[]).await.problem(410, "gone");
+        disk.set("off");
+        recovered(&server).await;
+        let end = Instant::now() + Duration::from_secs(30);
+        while stored(&server, "g1") != (1, 0) || stored(&server, "g2") != (1, 0) {
+            assert!(Instant::now() < end, "{way}: {:?} {:?}", stored(&server, "g1"), stored(&server, "g2"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server.kill();
+        server.start_again_with(&["--strict"]);
+        server.ask("GET", "/api/v1/games/g1", &[]).await.problem(410, "gone");
+        server.ask("DELETE", PERSIST, &[]).await.expect(204);
+        // A new game of the same name has nothing of it, and is not taken away once more.
+        assert_eq!(server.post("/api/v1/games", &json!({ "id": "g1", "state": { "new": true } })).await.0, 201);
+        server.kill();
+        server.start_again();
+        assert_eq!(server.get("/api/v1/games/g1").await.1["state"], json!({ "new": true }), "{way}");
+    }
 }

@@ -121,7 +121,7 @@ impl EngineActor {
     pub(super) fn make_room(&mut self, fault: WriteError, round: &mut Round) -> WriteResult {
         let mut fault = fault;
         // What has gone in this outage already counts: if that does not help, more will not either.
-        while fault.full && fault.lost.is_none() && self.state.pending_removals.len() < ROOM_DOCUMENTS_MAX {
+        while fault.full && fault.lost.is_none() && self.state.removals_for_room() < ROOM_DOCUMENTS_MAX {
             let limit = self.state.pending_removals.len() + ROOM_DOCUMENTS;
             // Reading needs no trust in the connection. Whatever goes wrong here, the reason to be told stays the disk.
             let Ok(mut names) = self.disk.removable_documents(limit) else { return Err(fault) };
@@ -145,7 +145,7 @@ impl EngineActor {
     fn purge_for_room(&mut self, name: &DocumentName, round: &mut Round) -> Result<()> {
         let first = round.entries.len();
         let removal = self.decider(round).decide_purge(name, None, &Viewer::Owner)?;
-        self.state.pending_removals.push(removal);
+        self.state.add_pending_removal(removal);
         self.state.backlog.push(round.entries.iter().skip(first).cloned().collect(), Vec::new());
         Ok(())
     }

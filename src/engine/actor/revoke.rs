@@ -11,6 +11,7 @@ use crate::engine::Hooks;
 use crate::engine::refusal::not_stored;
 use crate::engine::request::RevocationRequest;
 use crate::engine::revocations::{DocumentRevocation, Revocation};
+use crate::engine::state::maintenance::Removal;
 use crate::engine::state::round::Round;
 use crate::store::{Batch, Connection, Rows, WriteResult};
 
@@ -36,13 +37,15 @@ impl EngineActor {
         for revocation in self.document_revocations.take_unapplied() {
             let mut round = Round::default();
             match self.decider(&mut round).revoke_again(&revocation) {
-                Ok(Some(seq)) => {
+                Ok(seq) if seq.is_some() || !round.maintenance.is_empty() => {
                     let name = &revocation.name;
                     tracing::info!(document = %name, "what was taken away while storage failed is taken again");
-                    self.document_revocations.add(revocation, Some(seq));
+                    if seq.is_some() {
+                        self.document_revocations.add(revocation, seq);
+                    }
                     self.complete_round(round, Duration::ZERO);
                 }
-                Ok(None) => {}
+                Ok(_) => {}
                 Err(error) if error.kind() == Kind::StorageUnavailable => {
                     self.document_revocations.add(revocation, None);
                 }
@@ -84,17 +87,21 @@ impl EngineActor {
         revocations.map(|revocation| RevocationRows::new(&self.options.hooks, revocation.clone())).collect()
     }
 
-    /// Keeps what a round revokes until it can be stored.
-    pub(super) fn keep_revocations(&mut self, round: &Round) {
+    /// Keeps what a round revokes until it can be stored. `removals`: purges of the round that wait.
+    pub(super) fn keep_revocations(&mut self, round: &Round, removals: &[Removal]) {
         let documents = round.entries.iter().filter(|entry| !entry.event.meta.volatile);
-        let documents = documents.filter_map(|entry| Some((entry.event.seq, entry.revocation.as_ref()?)));
-        self.add_pending(round.revocations.iter().flat_map(|request| &request.revocations), documents);
+        let documents = documents.filter_map(|entry| Some((Some(entry.event.seq), entry.revocation.as_ref()?)));
+        // Of what is deleted already there is no event: it is purged again when storage returns.
+        let deleted = removals.iter().filter(|removal| !removal.adds_event());
+        let deleted = deleted.filter_map(|removal| Some((None, removal.revocation.as_ref()?)));
+        let revocations = round.revocations.iter().flat_map(|request| &request.revocations);
+        self.add_pending(revocations, documents.chain(deleted));
     }
 
     fn add_pending<'a>(
         &mut self,
         revocations: impl Iterator<Item = &'a Revocation>,
-        documents: impl Iterator<Item = (Seq, &'a DocumentRevocation)>,
+        documents: impl Iterator<Item = (Option<Seq>, &'a DocumentRevocation)>,
     ) {
         let (mut revocations, mut documents) = (revocations.peekable(), documents.peekable());
         if revocations.peek().is_none() && documents.peek().is_none() {
@@ -105,7 +112,7 @@ impl EngineActor {
         let mut lines: Vec<String> = new.map(Revocation::to_string).collect();
         for (seq, revocation) in documents {
             lines.push(revocation.to_string());
-            self.document_revocations.add(revocation.clone(), Some(seq));
+            self.document_revocations.add(revocation.clone(), seq);
         }
         if lines.is_empty() {
             return;

@@ -113,16 +113,24 @@ impl Decider<'_> {
         Ok(ReplyContent::Made { outcomes, key })
     }
 
-    /// Makes a change again that takes something away and was not stored. Returns its event; `None`: what is stored has
-    /// it, or is not the document that it was about. Errors: those of a write.
+    /// Makes a change again that takes something away and was not stored. Returns its event; `None`: it makes none,
+    /// since what is stored has it, or is not the document that it was about. Errors: those of a write.
     pub(crate) fn revoke_again(&mut self, revocation: &DocumentRevocation) -> Result<Option<Seq>> {
         let Some(CachedDocument { document, .. }) = self.load(&revocation.name)? else { return Ok(None) };
+        if document.meta.key != revocation.key {
+            return Ok(None);
+        }
         let stored = document.version >= revocation.version || document.is_deleted();
-        if stored || document.meta.key != revocation.key {
+        let Some(operation) = revocation.operation()? else {
+            // Its history may be there still.
+            let goes = !stored || (document.is_deleted() && document.version <= revocation.version);
+            return if goes { self.purge_again(revocation) } else { Ok(None) };
+        };
+        if stored {
             return Ok(None);
         }
         let name = revocation.name.clone();
-        let request = Request { name: name.clone(), operation: revocation.operation()?, expected: Expected::default() };
+        let request = Request { name: name.clone(), operation, expected: Expected::default() };
         let (outcome, _) = self.decide_one(request, &revocation.viewer, self.options.clock.now())?;
         self.round.changed.insert(name);
         self.round.end_write();

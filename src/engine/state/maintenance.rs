@@ -11,7 +11,8 @@ use crate::document::model::Document;
 use crate::engine::Hooks;
 use crate::engine::hooks::DocumentHook;
 use crate::engine::refusal::not_stored;
-use crate::engine::request::{ReplyTo, StoredSnapshot};
+use crate::engine::request::{Durability, PurgedDocument, ReplyTo, StoredSnapshot};
+use crate::engine::revocations::DocumentRevocation;
 use crate::store::{Batch, Connection, DocumentRepair, Purge, Rows, compact};
 
 /// See the module. Part of a round, and given up with its transaction, but for the repairs, which go with what waits.
@@ -31,7 +32,14 @@ pub(crate) struct Maintenance {
 
 enum MaintenanceReply {
     Snapshot(DocumentName, ReplyTo<StoredSnapshot>),
-    Purge(Arc<Document>, ReplyTo<Arc<Document>>),
+    Purge { tombstone: Arc<Document>, may_wait: bool, to: ReplyTo<PurgedDocument> },
+}
+
+/// What of a round's maintenance waits when its transaction has failed.
+pub(crate) struct FailedMaintenance {
+    /// They must go with the events that wait.
+    pub repairs: Vec<DocumentRepair>,
+    pub removals: Vec<Removal>,
 }
 
 impl Maintenance {
@@ -49,8 +57,11 @@ impl Maintenance {
         self.replies.push(MaintenanceReply::Snapshot(name, to));
     }
 
-    pub(crate) fn reply_purge(&mut self, tombstone: Arc<Document>, to: ReplyTo<Arc<Document>>) {
-        self.replies.push(MaintenanceReply::Purge(tombstone, to));
+    /// Adds a purge, and who is to be told of it.
+    pub(crate) fn add_purge(&mut self, removal: Removal, to: ReplyTo<PurgedDocument>) {
+        let (tombstone, may_wait) = (Arc::clone(&removal.purge.tombstone), removal.revocation.is_some());
+        self.replies.push(MaintenanceReply::Purge { tombstone, may_wait, to });
+        self.removals.push(removal);
     }
 
     /// Adds it to a transaction; the snapshots are added with those that are due.
@@ -66,11 +77,12 @@ impl Maintenance {
         removals.chain(self.compactions.iter_mut().map(|compaction| compaction as &mut dyn Rows))
     }
 
-    /// Its transaction failed. Returns the repairs, which must go with the events that wait.
-    pub(crate) fn fail(&mut self) -> Vec<DocumentRepair> {
+    /// Its transaction failed. What may not wait is given up.
+    pub(crate) fn fail(&mut self) -> FailedMaintenance {
         self.failed = true;
-        self.removals.clear();
-        std::mem::take(&mut self.repairs)
+        let mut removals = std::mem::take(&mut self.removals);
+        removals.retain(|removal| removal.revocation.is_some());
+        FailedMaintenance { repairs: std::mem::take(&mut self.repairs), removals }
     }
 
     /// Answers those who asked for snapshots, purges and compactions.
@@ -86,8 +98,11 @@ impl Maintenance {
             // Whoever asked may have gone.
             match reply {
                 MaintenanceReply::Snapshot(_, to) if failed => drop(to.send(Err(not_stored()))),
-                MaintenanceReply::Purge(_, to) if failed => drop(to.send(Err(not_stored()))),
-                MaintenanceReply::Purge(tombstone, to) => drop(to.send(Ok(tombstone))),
+                MaintenanceReply::Purge { may_wait: false, to, .. } if failed => drop(to.send(Err(not_stored()))),
+                MaintenanceReply::Purge { tombstone, to, .. } => {
+                    let durability = if failed { Durability::Pending } else { Durability::Durable };
+                    drop(to.send(Ok(PurgedDocument { tombstone, durability })));
+                }
                 MaintenanceReply::Snapshot(name, to) => {
                     let version = documents.get(&name).map(|cached| cached.document.version);
                     let version = version.ok_or_else(|| Error::internal("a snapshot of what is not in memory"));
@@ -103,13 +118,20 @@ pub(crate) struct Removal {
     pub purge: Purge,
     /// Where what went before the tombstone ends in the log.
     pub through: Seq,
+    /// What the journal has of it while it waits; `None`: it is given up when it cannot be stored with its round.
+    pub revocation: Option<DocumentRevocation>,
     rows: Vec<RemovalRows>,
 }
 
 impl Removal {
     pub(crate) fn new(purge: Purge, through: Seq, hooks: &Hooks) -> Self {
         let rows = removal_rows(hooks, purge.tombstone.meta.key).collect();
-        Self { purge, through, rows }
+        Self { purge, through, revocation: None, rows }
+    }
+
+    /// Whether the document was there before: its tombstone is an event of the same round.
+    pub(crate) fn adds_event(&self) -> bool {
+        self.purge.before.is_some()
     }
 
     pub(crate) fn rows(&mut self) -> impl Iterator<Item = &mut dyn Rows> {

@@ -37,8 +37,8 @@ pub(crate) struct EngineState {
     /// What waits for the disk.
     pub backlog: Backlog,
     pub log_end: LogEnd,
-    /// Documents that are purged in memory, to make room on the disk, and not yet there. At most as many as
-    /// [`make_room`](crate::engine::actor) purges in one outage.
+    /// Documents that are purged in memory and not yet on the disk: to make room there, or since somebody asked for it
+    /// while storage failed. One for each document.
     pub pending_removals: Vec<Removal>,
     /// Repairs that belong to events of the backlog.
     pub pending_repairs: Vec<DocumentRepair>,
@@ -56,6 +56,18 @@ impl EngineState {
             pending_removals: Vec::new(),
             pending_repairs: Vec::new(),
         }
+    }
+
+    /// Adds a purge that waits. It takes the place of an earlier one of the same document.
+    pub(crate) fn add_pending_removal(&mut self, removal: Removal) {
+        let key = removal.purge.tombstone.meta.key;
+        self.pending_removals.retain(|pending| pending.purge.tombstone.meta.key != key);
+        self.pending_removals.push(removal);
+    }
+
+    /// How many documents were purged to make room in this outage.
+    pub(crate) fn removals_for_room(&self) -> usize {
+        self.pending_removals.iter().filter(|removal| removal.revocation.is_none()).count()
     }
 
     /// A snapshot of a cached document. The history of one that is being relocated is not trimmed: meanwhile it is read

@@ -32,7 +32,8 @@ use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
 use crate::http::request::preconditions::is_unchanged;
 use crate::http::response::openapi::IfNoneMatch;
-use crate::http::response::success::{Success, no_content, not_modified};
+use crate::http::response::revoked::{RevokedLater, revoked};
+use crate::http::response::success::{Success, not_modified};
 use crate::store::VerifiedDocument;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -215,7 +216,7 @@ fn document_response(document: &Document, audience: Audience<'_>, damaged: &[(Ve
         ("gameId" = String, Path, description = "The game's id.", pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
         Caller
     ),
-    responses((status = 204, description = "It is removed."), RemoveProblems),
+    responses((status = 204, description = "It is removed, on disk."), RevokedLater, RemoveProblems),
 )]
 async fn remove(
     State(api): State<Api>,
@@ -238,8 +239,7 @@ async fn remove(
         let message = "the game is still running; complete it first";
         return Err(GAME_RUNNING.error(message).into());
     }
-    api.engine.purge(game, viewer, None).await?;
-    Ok(no_content())
+    Ok(revoked(api.engine.purge_or_wait(game, viewer).await?)?)
 }
 
 /// What is stored of a game, and how storing goes.
