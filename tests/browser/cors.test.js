@@ -180,6 +180,51 @@ test('the client works from another origin, and over a kill of the server', asyn
   await pot(4);
 });
 
+test('a page of another origin opens a session, by cookie or by token, and follows with it over a kill', async (t) => {
+  const origin = await servePages(t);
+  const { server, url } = await serverFor(t, origin);
+  // To localhost the page sends its cookie; to 127.0.0.1, another host, it shows a token by `fetch`.
+  for (const target of [url, server.url]) {
+    const page = await visit(t, origin);
+    const byToken = target === server.url;
+    await page.evaluate(async ([target, byToken]) => {
+      const { createRejoin } = await import(`${target}/client/rejoin.js`);
+      let rejoin = createRejoin({ url: target });
+      const session = await rejoin.openSession({ device: { name: 'page' } });
+      if (byToken) {
+        rejoin.close();
+        rejoin = createRejoin({ url: target, token: session.token });
+      }
+      const game = rejoin.document('games/g1');
+      game.subscribe(() => {});
+      const shown = async () => (await rejoin.requests.send('GET', '/api/v1/me')).body.session?.id;
+      Object.assign(globalThis, { game, rejoin, session, shown });
+    }, /** @type {const} */ ([target, byToken]));
+    const connected = () => until(page, () => /** @type {any} */ (globalThis).game.status === 'connected');
+    await connected();
+    const opened = () => page.evaluate(async () => {
+      const { session, shown } = /** @type {any} */ (globalThis);
+      return [await shown(), session.id];
+    });
+    const [shown, id] = await opened();
+    assert.equal(shown, id);
+    const pot = byToken ? 20 : 10;
+    await page.evaluate((pot) => /** @type {any} */ (globalThis).game.patch({ pot }), pot);
+    await until(page, (pot) => /** @type {any} */ (globalThis).game.confirmed?.pot === pot, pot);
+    const { port } = server;
+    await server.kill();
+    await until(page, () => /** @type {any} */ (globalThis).game.status !== 'connected');
+    await server.start(port, ['--allowed-origin', origin]);
+    await connected();
+    await server.call('POST', `/api/v1/${NAME}/actions`, { type: 'raise', patch: { pot: pot + 1 } });
+    await until(page, (pot) => /** @type {any} */ (globalThis).game.confirmed?.pot === pot, pot + 1);
+    assert.equal((await opened())[0], id, 'the session outlives the kill');
+    await server.call('DELETE', `/api/v1/admin/sessions/${id}`);
+    await until(page, () => /** @type {any} */ (globalThis).game.status === 'closed');
+    await page.context().close();
+  }
+});
+
 test('a game that moves is followed to the other server, by the client', async (t) => {
   const origin = await servePages(t);
   const { server, url } = await serverFor(t, origin);

@@ -26,6 +26,8 @@ let program;
 /** @param {string} path */
 const file = (path) => fileURLToPath(new URL(path, import.meta.url));
 
+/** Packages that the client and pages must share. */
+const PEERS = ['react', 'react-dom', '@tanstack/react-query'];
 const CLIENT = file('../../src/web/client/');
 
 /** What pages of the running test have complained of. @type {string[]} */
@@ -38,7 +40,11 @@ async function bundle(entry, mode = 'development') {
   const { outputFiles } = await build({
     entryPoints: [file(entry)], bundle: true, format: 'iife', write: false, target: 'es2022', jsx: 'automatic',
     nodePaths: [file('./node_modules')], outdir: file('./'), loader: { '.css': 'empty' },
-    alias: { 'rejoin-client/react': `${CLIENT}react.js`, 'rejoin-client': `${CLIENT}rejoin.js` },
+    alias: {
+      'rejoin-client/react': `${CLIENT}react.js`, 'rejoin-client': `${CLIENT}rejoin.js`,
+      // One React, also where the example has installed its own.
+      ...Object.fromEntries(PEERS.map((name) => [name, file(`./node_modules/${name}`)])),
+    },
     define: { 'process.env.NODE_ENV': JSON.stringify(mode), 'import.meta.env': '{"MODE": "test"}' },
   });
   return outputFiles[0].text;
@@ -225,6 +231,26 @@ test('behind a proxy that keeps back events components show what changes all the
   await page.evaluate(() => app.seen.game.patch({ pot: 5 }));
   await until(page, () => app.seen.game.state.pot === 5 && app.seen.game.pending === 0);
   await until(page, () => app.seen.verdicts.verdicts.log);
+});
+
+test('a proxy that answers 502 while the server is down does not end the page', async (t) => {
+  const server = await Server.start(t);
+  await server.create('games', 'g1', { pot: 0 });
+  const proxy = await Proxy.start(t, server.url);
+  const page = await openTab(await newContext(t), proxy.url);
+  await until(page, () => app.seen.verdicts.status === 'connected');
+  await server.kill();
+  await page.getByRole('status').filter({ hasText: 'Reconnecting' }).waitFor();
+  const failed = proxy.paths.length;
+  // Each of the two streams has been refused at least twice.
+  while (proxy.paths.length < failed + 4) await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual(await page.evaluate(() => [app.seen.game.state, app.seen.query.isStale]), [{ pot: 0 }, true]);
+  await server.start(0);
+  proxy.target = server.url;
+  await act(server, { pot: 1 });
+  await until(page, () => app.seen.game.state.pot === 1 && app.seen.query.data.version === 2);
+  await page.getByRole('status').filter({ hasText: 'Connected' }).waitFor();
+  await until(page, () => app.seen.verdicts.status === 'connected' && !app.seen.query.isStale);
 });
 
 test('interactions of the campaign are shown, and drawn again only where what is selected has changed', async (t) => {
@@ -443,7 +469,7 @@ test('the example dashboard shows verdicts and lets the host run an interaction'
   await page.getByText(/^All \d+ services are verified\.$/).waitFor();
   await page.getByRole('button', { name: 'The rope bridge' }).click();
   await page.getByRole('button', { name: 'open' }).click();
-  await page.getByText('waiting-for-players, round 0').waitFor();
+  await page.getByText('Waiting for players, round 0').waitFor();
   await page.getByRole('button', { name: 'start' }).click();
   await page.getByRole('alert').waitFor();
   assert.equal((await server.document('interactions/bridge')).state.status, 'waiting-for-players');

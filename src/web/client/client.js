@@ -156,7 +156,8 @@ export class Rejoin {
   // -- sessions
 
   /**
-   * Opens a session. The browser keeps its cookie; at another origin its token is shown from then on.
+   * Opens a session. The browser keeps its cookie, and sends it to servers of the page's own host, whatever their port;
+   * for another host the answer's `token` goes into `createRejoin`.
    * @param {{device?: {name: string, kind?: string, os?: string}, user?: string}} [body]
    */
   async openSession(body = {}) {

@@ -1,6 +1,8 @@
 import { useDocument, useLiveInteraction } from 'rejoin-client/react';
 import { useState } from 'react';
 
+import { words } from '../../../lib/words.js';
+
 /** What the dungeon master can do next. */
 const NEXT = {
   idle: ['open'],
@@ -23,7 +25,8 @@ export function InteractionDetail({ id }) {
     <article className="card">
       <h3>{state.title ?? id}</h3>
       <p>
-        {state.status}, round {state.round ?? 0}, turn of {state.turn ?? 'nobody'}
+        {words(state.status)}, round {state.round ?? 0}
+        {state.turn && `, turn of ${state.turn}`}
         <small className="quiet">
           {' '}
           version {version}
@@ -42,17 +45,17 @@ export function InteractionDetail({ id }) {
           </button>
         </p>
       )}
-      <p className="choices">
+      <p className="choices actions">
         {(NEXT[state.status] ?? []).map((type) => (
           <button type="button" key={type} onClick={() => say(type)}>
-            {type}
+            {words(type)}
           </button>
         ))}
-        <button type="button" onClick={close}>
+        <button type="button" className="plain" onClick={close}>
           Close
         </button>
       </p>
-      {problem && <p role="alert">{problem}</p>}
+      {problem && <p role="alert" className="problem">{problem}</p>}
     </article>
   );
 }

@@ -15,7 +15,7 @@ export function LiveInteractionDashboard() {
           Refresh
         </button>
       </p>
-      {error && <p role="alert">They could not be fetched: {error.message}</p>}
+      {error && <p role="alert" className="problem">They could not be fetched: {error.message}</p>}
       {isLoading ? <p className="quiet">Loading</p> : <LiveInteractionList />}
       {currentInteractionId && <InteractionDetail id={currentInteractionId} />}
     </section>

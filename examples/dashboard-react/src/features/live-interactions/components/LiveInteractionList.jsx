@@ -1,5 +1,7 @@
 import { useLiveInteraction } from 'rejoin-client/react';
 
+import { words } from '../../../lib/words.js';
+
 export function LiveInteractionList() {
   const { interactions, current, choose } = useLiveInteraction((all) => ({
     interactions: all.activeInteractions,
@@ -14,7 +16,7 @@ export function LiveInteractionList() {
           <button type="button" aria-pressed={id === current} onClick={() => choose(id)}>
             {state.title ?? id}{' '}
             <small>
-              {state.status}, {state.participants?.length ?? 0} at the table
+              {words(state.status)}, {state.participants?.length ?? 0} at the table
             </small>
           </button>
         </li>
