@@ -7,7 +7,7 @@
 --
 -- A column `mac` is 128 bits of HMAC-SHA-256 over the name of the table and the row's other columns, by the key in
 -- rejoin.integrity-key beside this file. A row that somebody else writes or changes has none, or one that does not
--- match: it is told by reconciliation and `rejoin verify`, and not used.
+-- match: reconciliation and `rejoin verify` name it.
 
 PRAGMA application_id = 1382378094;  -- 'Rejn': how we know our own files
 PRAGMA user_version = 4;             -- the number of this format

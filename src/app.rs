@@ -29,6 +29,7 @@ use crate::engine::handle::{self, Engine};
 use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::engine::request::CommandQueue;
+use crate::feature::memory_rows::MemoryRowsRegistry;
 use crate::feature::{Feature, FeatureContext};
 use crate::features::built_in_rules;
 use crate::http::api::{Api, ApiParts};
@@ -291,6 +292,7 @@ fn context<'a>(
         reader,
         options: &config.features,
         jobs,
+        memory_rows: MemoryRowsRegistry::default(),
         data_dir: &config.data_dir,
         public: config.public.as_deref(),
         private_folders: private_folders(config),

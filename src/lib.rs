@@ -125,7 +125,9 @@
 //!     `src/features/sessions/tests.rs`; also one that was ended while storage failed: `revocations`.
 //! 12. *The server audits itself*:
 //!     `reconciliation::own::whatever_is_changed_behind_our_back_is_told_within_one_interval_named_and_mended`,
-//!     `…::a_bit_that_flips_in_the_file_is_found_by_the_scrub`, and the property in
+//!     `…::a_bit_that_flips_in_the_file_is_found_by_the_scrub`,
+//!     `reconciliation::rows::a_state_of_a_trimmed_document_that_is_changed_with_its_checksum_is_not_served_and_told`,
+//!     `…::sessions_on_disk_are_as_memory_has_them_and_an_inserted_one_lets_nobody_in`, and the property in
 //!     `src/features/reconciliation/self_check/tests/random.rs`: verified if and only if equal.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:

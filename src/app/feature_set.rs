@@ -14,6 +14,7 @@ use crate::base::options::FeatureOptions;
 use crate::config::Config;
 use crate::engine;
 use crate::engine::refusal::RESERVED_COLLECTION;
+use crate::feature::memory_rows::MemoryRows;
 use crate::feature::{Close, Feature, FeatureContext, ServerParts, Task};
 use crate::features::{DEFINITIONS, RESERVED};
 use crate::http::api::{Api, Routes};
@@ -44,6 +45,7 @@ pub(super) struct FeatureSet {
     pub jobs: Vec<Job>,
     pub tasks: Vec<Task>,
     pub close: StopSteps,
+    memory_rows: Vec<Arc<dyn MemoryRows>>,
     pub parts: ServerParts,
 }
 
@@ -118,13 +120,15 @@ impl FeatureSet {
             }
         }
         set.check_problems()?;
+        // Nobody else sets it.
+        let _ = context.memory_rows.set(std::mem::take(&mut set.memory_rows));
         Ok(set)
     }
 
     /// Error: a word that it reserves cannot be a collection's name anyhow.
     fn add(&mut self, feature: Feature) -> Result<(), StartError> {
         let Feature { name, tables: _, routes, problems, api, reserved, open_paths, hooks, .. } = feature;
-        let Feature { jobs, tasks, close, parts, .. } = feature;
+        let Feature { jobs, tasks, close, memory_rows, parts, .. } = feature;
         self.reserve(name, reserved)?;
         self.open_paths.push(open_paths);
         self.routes.extend(routes);
@@ -134,6 +138,7 @@ impl FeatureSet {
         jobs.into_iter().for_each(|job| self.add_job(job));
         self.tasks.extend(tasks);
         self.close.0.extend(close.into_iter().map(|close| (name, close)));
+        self.memory_rows.extend(memory_rows);
         self.parts.complete_with(parts);
         Ok(())
     }

@@ -16,9 +16,9 @@ pub(crate) static NOT_PERSISTENT: ProblemType = ProblemType {
 pub(crate) static NOT_IN_MEMORY: ProblemType = ProblemType {
     slug: "not-in-memory",
     kind: Kind::AlreadyExists,
-    title: "Memory does not have this document",
-    meaning: "The document was found different, but it is not in memory, and of what memory remembers of it nothing is \
-              left on disk. It cannot be written anew from memory.",
+    title: "Memory does not have this",
+    meaning: "The document, or row of a table, was found different, but it is not in memory, and of what memory \
+              remembers of it nothing is left on disk. It cannot be written anew from memory.",
     remedy: "Repair it from the disk, or restore a backup.",
 };
 

@@ -4,6 +4,8 @@
 //! ([`FeatureContext`]); those of a program that embeds the server are handed to its
 //! [`Builder`](crate::Builder::feature) ready-made. From then on both are the same.
 
+pub(crate) mod memory_rows;
+
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io;
@@ -19,6 +21,7 @@ use crate::base::ids::Collection;
 use crate::base::options::{AnyOptionSet, FeatureOptions, OptionSet};
 use crate::document::rules::Rules;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
+use crate::feature::memory_rows::{MemoryRows, MemoryRowsRegistry};
 use crate::http::api::{Api, Routes, ToSchema};
 use crate::http::request::caller::{ServiceTokens, Sessions};
 use crate::http::response::api_description::ApiAdditions;
@@ -81,6 +84,7 @@ pub struct Feature {
     pub(crate) jobs: Vec<Job>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) close: Vec<Close>,
+    pub(crate) memory_rows: Vec<Arc<dyn MemoryRows>>,
     pub(crate) parts: ServerParts,
 }
 
@@ -146,6 +150,7 @@ impl Feature {
             jobs: Vec::new(),
             tasks: Vec::new(),
             close: Vec::new(),
+            memory_rows: Vec::new(),
             parts: ServerParts::default(),
         }
     }
@@ -155,6 +160,11 @@ impl Feature {
     /// its [key](crate::Change::document_key) and goes in [`DocumentHook::document_removed`]. Handlers reach the tables
     /// by [`DataAccess::read_rows`](crate::DataAccess::read_rows) and
     /// [`DataAccess::write_rows`](crate::DataAccess::write_rows), which [`Api`](crate::Api) leads to.
+    ///
+    /// The rows of a table with a column `mac TEXT` are compared: the server writes into it a keyed checksum of the
+    /// table's name and the row's other columns, and reconciliation tells a row which somebody else has written or
+    /// changed. Leave the column out of statements. A query that is not to trust such a row has the condition
+    /// `mac_matches(mac, 'table', every, other, column)`, in the order of the table.
     #[must_use]
     pub fn tables(mut self, sql: &'static str) -> Self {
         self.tables = Some(sql);
@@ -265,6 +275,13 @@ impl Feature {
         self
     }
 
+    /// Adds a table of which memory has all rows: both are compared.
+    #[must_use]
+    pub(crate) fn memory_rows(mut self, rows: impl MemoryRows + 'static) -> Self {
+        self.memory_rows.push(Arc::new(rows));
+        self
+    }
+
     /// Provides parts that the server has once.
     #[must_use]
     pub(crate) fn provides(mut self, parts: ServerParts) -> Self {
@@ -280,6 +297,8 @@ pub(crate) struct FeatureContext<'a> {
     pub options: &'a FeatureOptions,
     /// The way to the jobs of all features.
     pub jobs: &'a RunnerHandle,
+    /// The rows of all features that memory has, too.
+    pub memory_rows: MemoryRowsRegistry,
     pub data_dir: &'a Path,
     /// The folder whose files are served at `/`.
     pub public: Option<&'a Path>,

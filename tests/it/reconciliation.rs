@@ -10,6 +10,7 @@ mod bounds;
 mod dashboards;
 mod own;
 mod reports;
+mod rows;
 mod stale;
 
 pub(crate) const STREAM: &str = "/reconciliation/stream";

@@ -166,7 +166,8 @@ async fn an_index_that_is_wrong_is_told_and_made_anew() {
     let database = rusqlite::Connection::open(data.join("rejoin.db")).unwrap();
     let sql = "SELECT sql, rootpage FROM sqlite_schema WHERE name = 'idempotency_keys_by_age'";
     let (index, page): (String, i64) = database.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    // A row that the index does not know.
+    // A row that the index does not know, as a server writes it.
+    rejoin::internals::store::write_as_server(&database, &data.join("rejoin.db")).unwrap();
     let hide = "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'idempotency_keys_by_age';
                 PRAGMA writable_schema = RESET;
                 INSERT INTO idempotency_keys (scope, key, fingerprint, answer, at)

@@ -65,6 +65,7 @@ fn read(path: &Path, mut seen: impl FnMut(DamagedDocument)) -> Result<CheckRepor
                 line
             }
             FileDefect::File(what) => format!("file: {what}"),
+            FileDefect::Row(row) => format!("file: the row {row} is not as a server wrote it"),
         };
         bar.suspend(|| print(&format!("{}\n", escape_control_characters(&line))));
     };
@@ -129,7 +130,12 @@ fn verify_and_repair(path: &Path) -> Result<u8, CommandFailure> {
         }
         if !repaired {
             under_repair.finish()?;
-            print("the rest cannot be repaired: restore a backup\n");
+            print(match report.rows == report.findings {
+                true => {
+                    "rows stay as they are: the running server takes or removes them (POST /reconciliation/repair)\n"
+                }
+                false => "the rest cannot be repaired: restore a backup\n",
+            });
             return Ok(print_summary(path, &report));
         }
         // What is missing at the end of the log is what it is now: the note beside it says so from here on.

@@ -21,15 +21,18 @@ pub(crate) const LOG: &str = "log";
 /// How the names of services begin that stand for a collection.
 pub(crate) const DOCUMENTS: &str = "documents/";
 
+/// How the names of services begin that stand for a table of a feature.
+pub(crate) const TABLES: &str = "tables/";
+
 /// Whether the server itself compares this service.
 pub(crate) fn is_own(service: &str) -> bool {
-    service == LOG || service.starts_with(DOCUMENTS)
+    service == LOG || service.starts_with(DOCUMENTS) || service.starts_with(TABLES)
 }
 
 /// Checks the name of an outside service. Error: `Invalid`, naming the field.
 pub(crate) fn check_name(name: &str) -> Result<()> {
-    if is_own(name) || name == "documents" {
-        let rule = "documents/… and log are the server's own; choose another name";
+    if is_own(name) || name == "documents" || name == "tables" {
+        let rule = "documents/…, tables/… and log are the server's own; choose another name";
         return Err(Error::invalid_field("service", rule));
     }
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());

@@ -38,7 +38,12 @@ pub(crate) const FEATURE: FeatureDefinition =
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let ReconciliationOptions { interval, scrub_kib, days: days_kept, rows_max } = context.options.get();
     let api = context.api;
-    let comparer = SharedComparer::new(Comparer::new(api.engine.clone(), api.reads.clone(), Arc::clone(&api.health)));
+    let comparer = SharedComparer::new(Comparer::new(
+        api.engine.clone(),
+        api.reads.clone(),
+        Arc::clone(&api.health),
+        Arc::clone(&context.memory_rows),
+    ));
     let parts = ReconciliationParts {
         engine: api.engine.clone(),
         reads: api.reads.clone(),

@@ -14,6 +14,7 @@ use crate::http::api::Api;
 use crate::http::request::caller::Caller;
 use crate::http::response::json::json;
 use crate::http::response::openapi::{BODY, problems};
+use crate::store::ROW_IN_USE;
 
 mod audit;
 pub(crate) mod repair;
@@ -48,7 +49,8 @@ problems! {
     RunProblems: ACCESS, BODY, &[K::NotFound];
     /// Of mending a document.
     RepairProblems:
-        ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Gone], &[&NOT_DIFFERENT, &NOT_IN_MEMORY];
+        ACCESS, BODY, &[K::NotFound, K::AlreadyExists, K::Frozen, K::Gone], &[&NOT_DIFFERENT, &NOT_IN_MEMORY],
+        &[&ROW_IN_USE];
     /// Of making a service known.
     RegisterProblems: ACCESS, BODY;
     /// Of reporting.

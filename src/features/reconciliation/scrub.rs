@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::audit::AuditAction;
-use super::repair::RepairSummary;
+use super::repair::{RepairSummary, RowSource};
 use super::service::{CompareServices, Reconciliation, no_service};
 use super::verdict::Verdict;
 use crate::base::error::Result;
@@ -30,17 +30,17 @@ impl SharedComparer {
         Self(Arc::new(Mutex::new(comparer)))
     }
 
-    /// See [`Comparer::repair`]. Recorded and told before it returns.
-    pub(crate) async fn repair(
-        &self,
-        told: &Arc<Reconciliation>,
-        document: DocumentName,
-        side: RepairSource,
-    ) -> Result<RepairSummary> {
+    /// See [`Comparer::repair`] and [`Comparer::repair_row`]. Recorded and told before it returns.
+    pub(crate) async fn repair(&self, told: &Arc<Reconciliation>, request: RepairRequest) -> Result<RepairSummary> {
         let (this, told) = (self.clone(), Arc::clone(told));
         // In a task of its own: what was mended is recorded even when nobody waits for it any more.
         let mended = tokio::spawn(async move {
-            let repaired = this.0.lock().await.repair(&document, side).await?;
+            let mut comparer = this.0.lock().await;
+            let repaired = match request {
+                RepairRequest::Document(document, source) => comparer.repair(&document, source).await?,
+                RepairRequest::Row(row, source) => comparer.repair_row(&row, source).await?,
+            };
+            drop(comparer);
             told.record(AuditAction::Repair, vec![repaired.verdict.clone()]).await;
             Ok(repaired)
         });
@@ -63,12 +63,20 @@ impl SharedComparer {
                 Ok(verdicts) if verdicts.is_empty() => {}
                 Ok(verdicts) => {
                     drop(told.record(AuditAction::Scrub, verdicts).await);
-                    told.record_snapshot_repairs().await;
+                    told.record_repairs().await;
                 }
                 Err(error) => warn!(%error, "what is on disk could not be read again"),
             }
         }
     }
+}
+
+/// What is to be mended, and which side is right.
+#[derive(Clone, Debug)]
+pub(crate) enum RepairRequest {
+    Document(DocumentName, RepairSource),
+    /// A row of a feature, by its name.
+    Row(String, RowSource),
 }
 
 impl CompareServices for SharedComparer {
@@ -82,7 +90,7 @@ impl CompareServices for SharedComparer {
         })
     }
 
-    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
+    fn repair_known(&self) -> BoxFuture<'static, Vec<Verdict>> {
         let this = self.clone();
         Box::pin(async move {
             let mut comparer = this.0.lock().await;
@@ -95,6 +103,10 @@ impl CompareServices for SharedComparer {
                     }
                     Err(error) => warn!(%document, %error, "a damaged snapshot of {document} is not written anew"),
                 }
+            }
+            match comparer.repair_rows_from_memory().await {
+                Ok(mended) => verdicts.extend(mended),
+                Err(error) => warn!(%error, "rows that differ from those in memory are not written anew"),
             }
             verdicts
         })

@@ -15,6 +15,9 @@
 //! into the file without SQLite is found by the scrub, which does the same for ever, slowly, with nothing in its cache.
 //!
 //! A document that was found different is looked at each time until it is alike again.
+//!
+//! *Rows of features*: each row of a table with a column `mac` against that and, where memory has the whole table,
+//! against memory ([`tables`]): at the start, when another has committed, and by the scrub.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,10 +32,12 @@ use crate::base::ids::DocumentName;
 use crate::engine::handle::Engine;
 use crate::engine::health::{Health, StorageHealth};
 use crate::engine::read::Reads;
-use crate::features::reconciliation::external::{DOCUMENTS, LOG};
+use crate::feature::memory_rows::MemoryRowsRegistry;
+use crate::features::reconciliation::external::{DOCUMENTS, LOG, TABLES};
 use crate::features::reconciliation::limits::{CHANGES_MAX, DIFFERENCES_MAX};
 use crate::features::reconciliation::self_check::core::Core;
 use crate::features::reconciliation::self_check::findings::DocumentFinding;
+use crate::features::reconciliation::self_check::tables::{RowDifference, TableCheck};
 use crate::features::reconciliation::verdict::{
     Compared, Details, Difference, Verdict, VerdictCount, VerdictCounts, VerdictStatus,
 };
@@ -42,11 +47,12 @@ pub(super) mod core;
 mod examine;
 mod findings;
 pub(crate) mod ledger;
+pub(crate) mod tables;
 #[cfg(test)]
 mod tests;
 
-/// Documents whose snapshots are written anew in one go: each is compared before and after.
-const MENDED_AT_ONCE_MAX: usize = 20;
+/// Documents whose snapshots are written anew in one go, each compared before and after; rows of one table likewise.
+pub(super) const MENDED_AT_ONCE_MAX: usize = 20;
 
 /// Compares memory with the disk. One at a time: whoever shares it waits for the other. A call that is cancelled goes
 /// on by itself and is lost for nobody: what it was to compare is compared, or comes with the next.
@@ -61,19 +67,25 @@ pub(crate) struct Comparer {
 enum VerdictFilter<'a> {
     All,
     Named(&'a [String]),
-    /// Of these collections, and of the log.
+    /// Of these collections and tables, and of the log.
     Collections(&'a [String]),
 }
 
 impl Comparer {
     /// Compares from here on: what memory does is noted from now. The first [`compare`](Self::compare) reads where each
-    /// document stands; make it soon.
-    pub(crate) fn new(engine: Engine, reads: Reads, health: Arc<Health>) -> Self {
-        Self::recording(engine, reads, health, CHANGES_MAX)
+    /// document stands; make it soon. `memory`: the rows of features that memory has, too.
+    pub(crate) fn new(engine: Engine, reads: Reads, health: Arc<Health>, memory: MemoryRowsRegistry) -> Self {
+        Self::recording(engine, reads, health, CHANGES_MAX, memory)
     }
 
-    fn recording(engine: Engine, reads: Reads, health: Arc<Health>, changes_max: usize) -> Self {
-        let core = Arc::new(Mutex::new(Core::new(Arc::clone(&reads.hub), changes_max)));
+    fn recording(
+        engine: Engine,
+        reads: Reads,
+        health: Arc<Health>,
+        changes_max: usize,
+        memory: MemoryRowsRegistry,
+    ) -> Self {
+        let core = Arc::new(Mutex::new(Core::new(Arc::clone(&reads.hub), changes_max, memory)));
         Self { core, engine, reads, health }
     }
 
@@ -171,7 +183,53 @@ impl Comparer {
                 collection.is_none_or(|collection| names.iter().any(|name| name == collection))
             }
         });
+        let names = match wanted {
+            VerdictFilter::All => core.tables.take_untold(),
+            VerdictFilter::Named(names) | VerdictFilter::Collections(names) => {
+                names.iter().filter_map(|name| name.strip_prefix(TABLES)).map(str::to_owned).collect()
+            }
+        };
+        let (looked_at, stale) = (core.tables.all().filter(|(name, _)| names.contains(*name)), core.tables.are_stale());
+        verdicts.extend(looked_at.map(|(name, found)| table_verdict(name, found, stale, latency_ms)));
         verdicts
+    }
+
+    /// The verdict on one table now, without looking again.
+    pub(super) fn table_verdict(&self, table: &str, started: Instant) -> Option<Verdict> {
+        let core = self.core.lock();
+        let found = core.tables.all().find(|(name, _)| *name == table);
+        let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
+        found.map(|(name, found)| table_verdict(name, found, core.tables.are_stale(), latency_ms))
+    }
+}
+
+/// `stale`: what was found is not known to be so now.
+fn table_verdict(name: &str, found: &TableCheck, stale: bool, latency_ms: f64) -> Verdict {
+    let TableCheck { rows, checksum, differences, different, in_memory, since } = found;
+    let side = |different: u64| {
+        VerdictCounts::from([("rows".to_owned(), (*rows).into()), ("different".to_owned(), different.into())])
+    };
+    let told = |row: &RowDifference| Difference { document: row.name.clone(), version: 0, what: row.what.to_owned() };
+    let (status, counts) = match (*different, stale) {
+        (0, false) => (VerdictStatus::Verified, VerdictCounts::from([("rows".to_owned(), (*rows).into())])),
+        (0, true) => (VerdictStatus::Stale, side(0)),
+        (different, _) => (VerdictStatus::Discrepancy, side(different)),
+    };
+    let details = (status != VerdictStatus::Verified).then(|| Details {
+        expected: side(0),
+        actual: side(*different),
+        missing_job_ids: Vec::new(),
+    });
+    Verdict {
+        service: format!("{TABLES}{name}"),
+        status,
+        counts,
+        checksum: checksum.clone(),
+        latency_ms,
+        details,
+        documents: differences.iter().map(told).collect(),
+        compared: if *in_memory { Compared::MacsAndMemory } else { Compared::Macs },
+        all_since: *since,
     }
 }
 

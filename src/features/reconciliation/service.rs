@@ -51,8 +51,9 @@ pub(crate) trait CompareServices: Send + Sync + 'static {
     /// Compares one of the server's own services, or all, now. Error: `NotFound` when there is no such service.
     fn compare(&self, service: Option<String>) -> BoxFuture<'static, Result<Vec<Verdict>>>;
 
-    /// Writes snapshots anew that were found damaged and that the events make again. Returns the verdicts after that.
-    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>>;
+    /// Writes anew what was found different and needs nobody's decision: snapshots that the events make again, and rows
+    /// that memory has. Returns the verdicts after that.
+    fn repair_known(&self) -> BoxFuture<'static, Vec<Verdict>>;
 }
 
 /// The refusal to ask of a service that nobody knows.
@@ -267,7 +268,7 @@ impl Reconciliation {
                 self.add_gone(&mut verdicts);
             }
             updates = self.record(AuditAction::Compare, verdicts).await;
-            self.record_snapshot_repairs().await;
+            self.record_repairs().await;
         }
         if service.as_deref().is_none_or(|service| !external::is_own(service)) {
             updates.extend(self.check_services(service).await?);
@@ -322,7 +323,7 @@ impl Reconciliation {
                 Ok(mut verdicts) => {
                     self.add_gone(&mut verdicts);
                     drop(self.record(AuditAction::Compare, verdicts).await);
-                    self.record_snapshot_repairs().await;
+                    self.record_repairs().await;
                 }
                 Err(error) => warn!(%error, "memory and disk could not be compared"),
             }
@@ -330,8 +331,8 @@ impl Reconciliation {
     }
 
     /// Mends what needs nobody's decision, and records it.
-    pub(super) async fn record_snapshot_repairs(self: &Arc<Self>) {
-        let mended = self.parts.comparing.repair_snapshots().await;
+    pub(super) async fn record_repairs(self: &Arc<Self>) {
+        let mended = self.parts.comparing.repair_known().await;
         drop(self.record(AuditAction::Repair, mended).await);
     }
 

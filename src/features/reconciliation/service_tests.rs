@@ -44,7 +44,7 @@ impl CompareServices for Games {
         Box::pin(async { Ok(vec![games(1)]) })
     }
 
-    fn repair_snapshots(&self) -> BoxFuture<'static, Vec<Verdict>> {
+    fn repair_known(&self) -> BoxFuture<'static, Vec<Verdict>> {
         Box::pin(async { Vec::new() })
     }
 }

@@ -164,12 +164,12 @@ pub(crate) struct Details {
     pub missing_job_ids: Vec<String>,
 }
 
-/// One document that differs.
+/// One document that differs, or row of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Difference {
-    /// Its name, `collection/id`.
+    /// Its name, `collection/id`; of a row its table and key.
     pub document: String,
-    /// The first version that differs.
+    /// The first version that differs; of a row 0.
     pub version: u64,
     pub what: String,
 }
@@ -178,7 +178,7 @@ pub(crate) struct Difference {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Verdict {
-    /// What was compared: `documents/<collection>`, `log`, or the name of an outside service.
+    /// What was compared: `documents/<collection>`, `tables/<table>`, `log`, or the name of an outside service.
     pub service: String,
     /// Whether both sides are equal.
     pub status: VerdictStatus,
@@ -216,6 +216,10 @@ pub(crate) enum Compared {
     Rows,
     /// Also each state against the events that make it, read from the file and not from a cache.
     States,
+    /// Each row of a table against its keyed checksum.
+    Macs,
+    /// Also all of them against what memory has.
+    MacsAndMemory,
     /// What an outside service says of itself.
     Report,
 }
@@ -227,6 +231,8 @@ impl Compared {
             Self::Changes => &["changes"],
             Self::Rows => &["changes", "rows"],
             Self::States => &["changes", "rows", "states"],
+            Self::Macs => &["macs"],
+            Self::MacsAndMemory => &["macs", "memory"],
             Self::Report => &["report"],
         }
     }
@@ -237,13 +243,16 @@ impl Compared {
             Self::Changes => "changes",
             Self::Rows => "rows",
             Self::States => "states",
+            Self::Macs => "macs",
+            Self::MacsAndMemory => "macs-and-memory",
             Self::Report => "report",
         }
     }
 
     /// Reads what [`as_str`](Self::as_str) writes.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Changes, Self::Rows, Self::States, Self::Report].into_iter().find(|one| one.as_str() == text)
+        let all = [Self::Changes, Self::Rows, Self::States, Self::Macs, Self::MacsAndMemory, Self::Report];
+        all.into_iter().find(|one| one.as_str() == text)
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod table;
 
 use std::sync::Arc;
 
-use self::service::{ServiceTokenStore, ServiceTokensHook};
+use self::service::{ServiceTokenRows, ServiceTokenStore, ServiceTokensHook};
 use crate::base::error::Result;
 use crate::feature::{CommandParts, Feature, FeatureContext, FeatureDefinition, ServerParts};
 
@@ -32,6 +32,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .reserves(&["service-tokens"])
         .problems(problems::PROBLEMS)
         .hook(ServiceTokensHook)
+        .memory_rows(ServiceTokenRows(store.clone()))
         .routes(routes::router(store))
         .task(move |_| kept.keep())
         .close(move || async move { last.store().await })

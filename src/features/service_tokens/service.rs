@@ -19,6 +19,7 @@ use crate::engine::handle::Engine;
 use crate::engine::hooks::DocumentHook;
 use crate::engine::request::Durability;
 use crate::engine::revocations::Revocation;
+use crate::feature::memory_rows::MemoryRows;
 use crate::store::{Connection, Reader};
 
 /// The service tokens, and what it takes to keep them. Cheap to clone.
@@ -131,6 +132,32 @@ impl DocumentHook for ServiceTokensHook {
 }
 
 const HOOK: &str = "service-tokens";
+
+/// The service tokens in memory, which are compared with those on disk: an inserted one lets nobody in, and goes.
+pub(crate) struct ServiceTokenRows(pub ServiceTokenStore);
+
+impl MemoryRows for ServiceTokenRows {
+    fn table(&self) -> &'static str {
+        "service_tokens"
+    }
+
+    fn stored_keys(&self) -> Vec<String> {
+        self.0.table.list().iter().map(|token| token.id.to_string()).collect()
+    }
+
+    fn has(&self, key: &str) -> bool {
+        let pending = |id: &SessionId| self.0.engine.pending_revocations().contains(&revocation(id));
+        self.0.table.find(key).is_some() || SessionId::new(key).is_ok_and(|id| pending(&id))
+    }
+
+    fn write(&self, conn: &Connection, key: &str) -> Result<()> {
+        sql::remove_row(conn, key)?;
+        match self.0.table.find(key).filter(|live| !live.has_ended()) {
+            Some(live) => sql::save(conn, live.hash(), &live.token()),
+            None => Ok(()),
+        }
+    }
+}
 
 /// The end of a token, which no other has the id of.
 fn revocation(id: &SessionId) -> Revocation {

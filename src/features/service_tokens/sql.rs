@@ -63,8 +63,13 @@ pub(super) fn save_use(conn: &Connection, id: &SessionId, used: Timestamp) -> Re
 
 /// Removes a token. One that is not there is removed already.
 pub(super) fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
+    remove_row(conn, id.as_str())
+}
+
+/// The same by what stands in the column, which may be no id.
+pub(super) fn remove_row(conn: &Connection, id: &str) -> Result<()> {
     let sql = "DELETE FROM service_tokens WHERE id = ?1";
-    conn.prepare_cached(sql).and_then(|mut delete| delete.execute([id.as_str()])).map(drop).map_err(sql_error)
+    conn.prepare_cached(sql).and_then(|mut delete| delete.execute([id])).map(drop).map_err(sql_error)
 }
 
 /// Ends the tokens of a restored database that the one in whose place it comes does not have any more; all when that

@@ -55,6 +55,11 @@ impl LiveServiceToken {
         &self.token.id
     }
 
+    /// What it is known by.
+    pub(super) fn hash(&self) -> &SecretHash {
+        &self.hash
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.life.is_cancelled()
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use self::links::Links;
 use self::options::SessionOptions;
-use self::service::{SessionStore, SessionsHook};
+use self::service::{SessionRows, SessionStore, SessionsHook};
 use crate::base::error::Result;
 use crate::feature::{CommandParts, Feature, FeatureContext, FeatureDefinition, ServerParts};
 
@@ -51,6 +51,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .tag("sessions", "Who one is, and on which devices.")
         .problems(problems::PROBLEMS)
         .hook(SessionsHook)
+        .memory_rows(SessionRows(sessions.clone()))
         .job(sessions.cleanup_job())
         .routes(routes::router(sessions, links))
         .task(move |api| kept.run_expiry(Arc::clone(&api.clock_trust)))

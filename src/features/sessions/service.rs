@@ -21,6 +21,7 @@ use crate::engine::handle::Engine;
 use crate::engine::hooks::DocumentHook;
 use crate::engine::request::Durability;
 use crate::engine::revocations::Revocation;
+use crate::feature::memory_rows::MemoryRows;
 use crate::features::sessions::limits::{SESSIONS_LOOKED_AT_EVERY, SESSIONS_PER_ROUND, SESSIONS_STORED_EVERY};
 use crate::http::request::caller::{ActiveCredential, Caller, unknown_session};
 use crate::http::request::cookie::SessionCookie;
@@ -283,6 +284,32 @@ impl DocumentHook for SessionsHook {
 }
 
 const HOOK: &str = "sessions";
+
+/// The sessions in memory, which are compared with those on disk: an inserted one lets nobody in, and goes.
+pub(crate) struct SessionRows(pub SessionStore);
+
+impl MemoryRows for SessionRows {
+    fn table(&self) -> &'static str {
+        "sessions"
+    }
+
+    fn stored_keys(&self) -> Vec<String> {
+        self.0.table.stored_ids()
+    }
+
+    fn has(&self, key: &str) -> bool {
+        let pending = |id: &SessionId| self.0.engine.pending_revocations().contains(&revocation(id));
+        self.0.table.find(key, None).is_some() || SessionId::new(key).is_ok_and(|id| pending(&id))
+    }
+
+    fn write(&self, conn: &Connection, key: &str) -> Result<()> {
+        sql::remove_row(conn, key)?;
+        match self.0.table.find(key, None).filter(|live| live.is_admitted() && !live.has_ended()) {
+            Some(live) => sql::save(conn, live.hash(), &live.session()),
+            None => Ok(()),
+        }
+    }
+}
 
 /// The end of a session, which no other has the id of.
 fn revocation(id: &SessionId) -> Revocation {

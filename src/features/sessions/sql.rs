@@ -118,7 +118,12 @@ pub(super) fn describe(
 
 /// Removes a session. One that is not there is removed already.
 pub(super) fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
-    execute(conn, "DELETE FROM sessions WHERE id = ?1", [id.as_str()]).map(drop)
+    remove_row(conn, id.as_str())
+}
+
+/// The same by what stands in the column, which may be no id.
+pub(super) fn remove_row(conn: &Connection, id: &str) -> Result<()> {
+    execute(conn, "DELETE FROM sessions WHERE id = ?1", [id]).map(drop)
 }
 
 /// Ends the sessions of a restored database that the one in whose place it comes does not have any more; all when that

@@ -83,13 +83,18 @@ impl LiveSession {
         &self.opened.id
     }
 
+    /// What its token is known by.
+    pub(super) fn hash(&self) -> &SecretHash {
+        &self.hash
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.life.is_cancelled()
     }
 
     /// Whether it has been on disk and may be told.
-    fn is_admitted(&self) -> bool {
+    pub(super) fn is_admitted(&self) -> bool {
         self.admitted.load(Ordering::Relaxed)
     }
 
@@ -256,6 +261,13 @@ impl SessionTable {
         let id = SessionId::new(id).ok()?;
         let found = self.index.lock().all.get(&id).cloned();
         found.filter(|live| of.is_none_or(|viewer| live.opened.holder.viewer() == *viewer))
+    }
+
+    /// The ids of the sessions that are on disk and have not ended.
+    pub(super) fn stored_ids(&self) -> Vec<String> {
+        let index = self.index.lock();
+        let good = index.all.values().filter(|live| live.is_admitted() && !live.has_ended());
+        good.map(|live| live.id().to_string()).collect()
     }
 
     /// At most `limit` sessions, newest first, older than the one that `before` names; of one viewer or of all. The

@@ -148,10 +148,16 @@ pub(crate) fn make_backup(
     partial.file.sync_all().map_err(write)?;
     let mut first = None;
     let tell = |finding: FileDefect| {
-        first.get_or_insert(match finding {
+        let what = match finding {
             FileDefect::Document(damaged) => damaged.to_string(),
             FileDefect::File(what) => what,
-        });
+            // The copy has it as the server has it, which does not use it or tells of it, wherever it is restored.
+            FileDefect::Row(row) => {
+                tracing::warn!(%row, "the row {row} in the backup is not as a server wrote it");
+                return;
+            }
+        };
+        first.get_or_insert(what);
     };
     let verifying = |progress: super::check::CheckProgress| {
         let (documents, documents_total) = (progress.documents, progress.documents_total);

@@ -20,7 +20,9 @@ use crate::base::ids::{Seq, Version};
 use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError, is_damage};
 use crate::store::integrity::adopt;
+use crate::store::integrity::changed_row::RowName;
 use crate::store::integrity::key::IntegrityKey;
+use crate::store::integrity::rows::{self as integrity_rows, compared_tables};
 use crate::store::open::APPLICATION_ID;
 use crate::store::options::{FILE_NAME, INTEGRITY_KEY_NAME, LOCK_NAME};
 use crate::store::read::inspect::ReadTransaction;
@@ -38,6 +40,8 @@ const THREADS_MAX: usize = 4;
 const MESSAGES_MAX: usize = 256;
 /// Lines of SQLite's own check, and rows without an owner, that are told.
 const FINDINGS_MAX: usize = 100;
+/// Rows of features that are read at a time.
+const ROWS_AT_ONCE: usize = 500;
 /// KiB of pages that each connection keeps.
 const CACHE_KIB: u32 = 16 * 1024;
 
@@ -57,6 +61,8 @@ pub(crate) enum FileDefect {
     Document(DamagedDocument),
     /// Not of one document: what SQLite's own check says, rows that belong to nothing.
     File(String),
+    /// A row of a feature that is not as a server wrote it, by its name.
+    Row(RowName),
 }
 
 /// What a check came to.
@@ -65,6 +71,8 @@ pub(crate) struct CheckReport {
     pub progress: CheckProgress,
     /// How often `tell` was called.
     pub findings: u64,
+    /// How many of them are rows of features.
+    pub rows: u64,
     /// What is missing that a server had stored here; `None`: nothing, or a server has the file open and knows.
     pub loss: Option<String>,
     /// Why it was not looked for rows that somebody else wrote; `None`: it was.
@@ -120,6 +128,7 @@ pub(crate) fn check_file(
             match message {
                 Message::Finding(finding) => {
                     report.findings += 1;
+                    report.rows += u64::from(matches!(finding, FileDefect::Row(_)));
                     tell(finding);
                 }
                 Message::Read { documents, bytes } => {
@@ -264,6 +273,26 @@ fn check_whole(conn: &Connection, sender: &SyncSender<Message>) -> Result<(), St
     }
     for complaint in orphaned_rows(&transaction)? {
         tell(complaint);
+    }
+    drop(transaction);
+    changed_rows(conn, |row| drop(sender.send(Message::Finding(FileDefect::Row(row)))))
+}
+
+/// Tells the rows of features that are not as a server wrote them, at most some of each table.
+fn changed_rows(conn: &Connection, mut tell: impl FnMut(RowName)) -> Result<(), StoreError> {
+    for table in compared_tables(conn)? {
+        let (mut after, mut found) = (None, 0);
+        loop {
+            let page = integrity_rows::page(conn, &table, after.as_ref(), ROWS_AT_ONCE)?;
+            for (_, row) in page.changed.into_iter().take(FINDINGS_MAX - found) {
+                tell(row.name);
+                found += 1;
+            }
+            after = page.last;
+            if after.is_none() || found == FINDINGS_MAX {
+                break;
+            }
+        }
     }
     Ok(())
 }

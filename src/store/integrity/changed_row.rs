@@ -16,8 +16,16 @@ static CHANGED_ROW: ProblemType = ProblemType {
              What was sent with an Idempotency-Key may have been done: look before you send it with another key.",
 };
 
+pub(crate) static ROW_IN_USE: ProblemType = ProblemType {
+    slug: "row-in-use",
+    kind: Kind::AlreadyExists,
+    title: "Other rows refer to this row",
+    meaning: "The row cannot be removed, since rows of other tables refer to it.",
+    remedy: "Remove those first, or have the row taken as it is.",
+};
+
 /// The problem types that storage raises.
-pub(crate) static PROBLEMS: &[&ProblemType] = &[&CHANGED_ROW];
+pub(crate) static PROBLEMS: &[&ProblemType] = &[&CHANGED_ROW, &ROW_IN_USE];
 
 /// What a row is called: its table and its key, with `/` between; a document by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +53,11 @@ impl fmt::Display for RowName {
 fn document_name(conn: &Connection, key: i64) -> Option<String> {
     let sql = "SELECT collection || '/' || id FROM documents WHERE key = ?1";
     conn.query_row(sql, [key], |row| row.get(0)).optional().ok().flatten()
+}
+
+/// The refusal to remove a row that others refer to.
+pub(super) fn row_in_use(row: &RowName) -> Error {
+    ROW_IN_USE.error(format!("rows of other tables refer to {row}: remove those first"))
 }
 
 /// The refusal to use a row whose MAC does not match.

@@ -28,7 +28,7 @@ pub(crate) struct IntegrityKey {
 }
 
 impl IntegrityKey {
-    pub(super) fn random() -> Self {
+    pub(in crate::store) fn random() -> Self {
         let mut bytes = [0; KEY_BYTES];
         SystemEntropy.fill(&mut bytes);
         Self::from_bytes(bytes)

@@ -3,18 +3,19 @@
 //!
 //! A table says that its rows have one by its column `mac`: HMAC-SHA-256 over the name of the table and all its other
 //! columns, by a key in a file beside the database. In `snapshots` the state is left out, which `checksum` covers. A
-//! table that somebody edits with `sqlite3` has wrong MACs from then on. This is no protection against somebody who
+//! row that somebody edits with `sqlite3` has a wrong MAC from then on. This is no protection against somebody who
 //! means to deceive and may read the key.
 //!
 //! In reading order: [`key`] (the key, and the SQL functions `row_mac` and `mac_matches` that every connection has),
-//! [`key_file`], [`tables`] (which tables have MACs; the triggers of the writer's connection that write them; rows that
-//! do not match), [`changed_row`] (the refusal to use such a row), [`adopt`] (a database and the key that it is used
-//! with).
+//! [`key_file`], [`tables`] (which tables have MACs; the triggers of the writer's connection that write them),
+//! [`changed_row`] (the refusal to use a row that does not match), [`rows`] (finding all of them), [`adopt`] (a
+//! database and the key that it is used with).
 
 pub(crate) mod adopt;
 pub(crate) mod changed_row;
 pub(crate) mod key;
 pub(crate) mod key_file;
+pub(crate) mod rows;
 pub(crate) mod tables;
 
 use std::path::Path;

@@ -7,7 +7,7 @@ use crate::store::rows;
 /// The column that a table has MACs by.
 const MAC: &str = "mac";
 /// The table whose `checksum` covers a column, which its MAC leaves out: it may be large.
-const SNAPSHOTS: &str = "snapshots";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 const SNAPSHOT_STATE: &str = "state";
 /// How the names of the triggers begin.
 const TRIGGER: &str = "write_mac_";
@@ -30,10 +30,12 @@ pub(crate) fn all(conn: &Connection) -> rusqlite::Result<Vec<MacTable>> {
     names.into_iter().map(|name| table(conn, name)).collect()
 }
 
-fn table(conn: &Connection, name: String) -> rusqlite::Result<MacTable> {
+/// The table of this name, which has a column `mac`.
+pub(super) fn table(conn: &Connection, name: String) -> rusqlite::Result<MacTable> {
     let sql = "SELECT name, pk FROM pragma_table_info(?1, 'main') ORDER BY cid";
     let column = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, rows::number(row, 1)?));
-    let found: Vec<(String, u64)> = conn.prepare(sql)?.query_map([&name], column)?.collect::<rusqlite::Result<_>>()?;
+    let found: Vec<(String, u64)> =
+        conn.prepare_cached(sql)?.query_map([&name], column)?.collect::<rusqlite::Result<_>>()?;
     let mut key: Vec<(u64, String)> =
         found.iter().filter(|(_, place)| *place > 0).map(|(column, place)| (*place, column.clone())).collect();
     key.sort();
@@ -47,6 +49,35 @@ fn table(conn: &Connection, name: String) -> rusqlite::Result<MacTable> {
 }
 
 impl MacTable {
+    /// The columns of its primary key, as they are written in SQL.
+    pub(super) fn key_columns(&self) -> Vec<String> {
+        self.key.iter().map(|column| quoted(column)).collect()
+    }
+
+    pub(super) fn quoted_name(&self) -> String {
+        quoted(&self.name)
+    }
+
+    /// Whether the MAC of the row that is called `row` matches.
+    pub(super) fn matches(&self, row: &str) -> String {
+        format!("mac_matches({row}.{MAC}, {})", self.arguments(row))
+    }
+
+    /// Writes the MAC of the row whose key the parameters are.
+    pub(super) fn write_one(&self) -> String {
+        format!("{} WHERE {}", self.write_all(), self.key_condition())
+    }
+
+    /// Deletes the row whose key the parameters are.
+    pub(super) fn delete_one(&self) -> String {
+        format!("DELETE FROM main.{} WHERE {}", self.quoted_name(), self.key_condition())
+    }
+
+    fn key_condition(&self) -> String {
+        let key: Vec<String> = self.key_columns().iter().map(|column| format!("{column} = ?")).collect();
+        key.join(" AND ")
+    }
+
     /// The arguments of `row_mac`: the table, and its columns in the row that is called `row`.
     fn arguments(&self, row: &str) -> String {
         let name = self.name.replace('\'', "''");
@@ -56,7 +87,7 @@ impl MacTable {
 
     fn write_all(&self) -> String {
         let name = quoted(&self.name);
-        format!("UPDATE main.{name} AS r SET {MAC} = row_mac({});", self.arguments("r"))
+        format!("UPDATE main.{name} AS r SET {MAC} = row_mac({})", self.arguments("r"))
     }
 
     /// The triggers that write the MAC of a row which comes without one, and of one that changes. A row that did not

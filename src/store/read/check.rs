@@ -12,6 +12,7 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, is_damage};
+use crate::store::integrity::rows::document_matches;
 use crate::store::read::replay;
 use crate::store::rows::{self, DocumentRow, TrimPoint};
 
@@ -76,6 +77,13 @@ impl DocumentCheck<'_> {
             self.defect(Version(1), false, "its history is said to begin where it does not");
         }
         self.events(row, &mut anchors)?;
+        if !document_matches(self.conn, row.meta.key)? {
+            let newest = rows::head_version(self.conn, row.meta.key).or_else(|failure| match failure.is_damage() {
+                true => Ok(None),
+                false => Err(failure),
+            })?;
+            self.defect(newest.unwrap_or(version), false, replay::CHANGED_ROW);
+        }
         let of_events = self.defects.len();
         self.snapshots(row, &anchors, memory)?;
         for defect in self.defects.iter_mut().skip(of_events) {

@@ -10,6 +10,8 @@ use crate::base::ids::{DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, is_damage};
+use crate::store::integrity::rows::{self as integrity_rows, RowId, RowKey, RowsPage};
+use crate::store::integrity::tables::MacTable;
 use crate::store::open_files::OpenFiles;
 use crate::store::read::active_reads::ActiveReads;
 use crate::store::read::check::{CHECK_BYTES, Checked, Defect, DocumentCheck};
@@ -232,6 +234,22 @@ impl<'a> ReadTransaction<'a> {
             Err(failure) => return Err(failure.into_error()),
         }
         Ok(Some(Checked { defects: check.defects, bytes: check.bytes }))
+    }
+
+    /// The tables whose rows have a MAC, but for those of documents and snapshots: see [`check`](Self::check).
+    pub(crate) fn mac_tables(&self) -> Result<Vec<MacTable>> {
+        integrity_rows::compared_tables(self.0).map_err(|error| StoreError::Sql(error).into_error())
+    }
+
+    /// At most `limit` rows of a table, by key, those after the key `after`.
+    pub(crate) fn rows_page(&self, table: &MacTable, after: Option<&RowKey>, limit: usize) -> Result<RowsPage> {
+        let page = integrity_rows::page(self.0, table, after, limit);
+        page.map_err(|error| StoreError::Sql(error).into_error())
+    }
+
+    /// The row of a table with this key; `None`: it is not there, or the key of the table has several parts.
+    pub(crate) fn find_row(&self, table: &str, key: &str) -> Result<Option<RowId>> {
+        integrity_rows::find(self.0, table, key).map_err(|error| StoreError::Sql(error).into_error())
     }
 
     /// Makes every version of a document from its events, and compares its snapshots with those. Error: as [`check`].

@@ -15,11 +15,15 @@ use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::patch;
 use crate::store::error::{StoreError, damaged};
+use crate::store::integrity::rows::document_matches;
 use crate::store::rows::{self, DocumentRow};
 use crate::store::tables;
 
 /// What is said of a snapshot that has another state than its events make.
 pub(crate) const OTHER_STATE: &str = "the snapshot is not the state that the events make";
+
+/// What is said of a document whose own row somebody else has written or changed.
+pub(crate) const CHANGED_ROW: &str = "its row is not as this server wrote it";
 
 /// A document as it was read, and what reading it took: what the next snapshot would save.
 #[derive(Debug)]
@@ -78,7 +82,10 @@ pub(crate) fn document_head(conn: &Connection, name: &DocumentName) -> Result<Op
 pub(crate) fn load(conn: &Connection, name: &DocumentName) -> Result<Option<LoadedDocument>, StoreError> {
     let read = || match rows::find_document(conn, name)? {
         None => Ok(None),
-        Some(row) => restore(conn, &row, None).map(Some),
+        Some(row) => {
+            check_row(conn, &row)?;
+            restore(conn, &row, None).map(Some)
+        }
     };
     read().map_err(|failure: StoreError| failure.naming(name))
 }
@@ -107,7 +114,17 @@ fn state_at_version(conn: &Connection, name: &DocumentName, version: Version) ->
         let message = format!("version {version} of {name} is no longer kept");
         return Err(Error::new(Kind::Gone, message).with("firstVersion", first.0).into());
     }
+    check_row(conn, &row)?;
     Ok(restore(conn, &row, Some(version))?.document)
+}
+
+/// Whether the document's own row, which says who may do what with it, is as this server wrote it. Error: `Damaged`.
+fn check_row(conn: &Connection, row: &DocumentRow) -> Result<(), StoreError> {
+    if document_matches(conn, row.meta.key)? {
+        return Ok(());
+    }
+    let newest = rows::head_version(conn, row.meta.key)?.unwrap_or(row.base.version);
+    Err(damaged(&row.meta.name, newest, None, CHANGED_ROW).into())
 }
 
 /// Whether the first event that is kept after the base deletes the document: then nobody needs the state before it, and

@@ -11,6 +11,7 @@ use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::store::error::{StoreError, ignore_damage};
+use crate::store::integrity::rows::write_document_mac;
 use crate::store::read::replay;
 use crate::store::rows::{self, Text, TrimPoint};
 use crate::store::tables::{self, Existing};
@@ -70,6 +71,7 @@ fn rewrite(
             history.base
         });
     tables::update_base(conn, key, base)?;
+    write_document_mac(conn, key)?;
     let version = rows::int(base.version.0);
     let sql = "DELETE FROM events WHERE document = ?1
                AND (version <= ?2 OR (version > ?3 AND (version <> ?3 + 1 OR hash IS NOT ?4)))";

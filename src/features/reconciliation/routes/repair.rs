@@ -15,7 +15,8 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
 use crate::engine::request::RepairSource;
-use crate::features::reconciliation::scrub::SharedComparer;
+use crate::features::reconciliation::repair::RowSource;
+use crate::features::reconciliation::scrub::{RepairRequest, SharedComparer};
 use crate::features::reconciliation::service::Reconciliation;
 use crate::features::reconciliation::verdict::VerdictStatus;
 use crate::http::api::Api;
@@ -34,23 +35,30 @@ pub(crate) fn router(shared: SharedComparer, reconciliation: Arc<Reconciliation>
     routes.layer(Extension(shared)).layer(Extension(reconciliation))
 }
 
-/// What to mend.
+/// What to mend: a document or a row.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = RepairDocument)]
 struct RepairBody {
     /// The document, `collection/id`.
     #[schema(example = "games/g1")]
-    document: String,
-    /// `memory`: its rows are written anew; `disk`: what its rows say becomes the state by a new event.
-    #[schema(pattern = "^(memory|disk)$")]
+    document: Option<String>,
+    /// The row of a table, as a verdict names it.
+    #[schema(example = "seats/games/g1/bob")]
+    row: Option<String>,
+    /// `memory`: what is in memory is written anew; `disk`: what the rows of a document say becomes its state by a new
+    /// event, and a row is taken as it is; `neither`: the row is removed.
+    #[schema(pattern = "^(memory|disk|neither)$")]
     source: String,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RepairResponse<'a> {
-    document: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<String>,
     source: &'static str,
     done: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,9 +69,9 @@ struct RepairResponse<'a> {
     status: VerdictStatus,
 }
 
-/// Mend a document that was found different
+/// Mend a document or row that was found different
 ///
-/// Memory and disk are compared before and after; a document that is the same is left alone. The new verdict is
+/// Memory and disk are compared before and after; what is the same is left alone. The new verdict is
 /// recorded as `repair`, with what was done. Refused while storage fails, but for `memory` where what somebody else has
 /// appended to the log is the reason. For administrators.
 #[utoipa::path(
@@ -80,13 +88,12 @@ async fn repair(
     caller.require_administrator()?;
     sent.one_of(&[JSON])?;
     let body: RepairBody = sent.parse()?;
-    let name = DocumentName::parse(&body.document);
-    let name = name.map_err(|error| Error::invalid_field("document", error.message()))?;
-    let side = side(&body.source)?;
-    let repaired = shared.repair(&reconciliation, name, side).await?;
+    let (request, source) = repair_request(&body)?;
+    let repaired = shared.repair(&reconciliation, request).await?;
     let answer = RepairResponse {
         document: body.document,
-        source: side.as_str(),
+        row: body.row,
+        source,
         done: repaired.what,
         version: repaired.document.map(|(version, _)| version),
         hash: repaired.document.map(|(_, hash)| hash),
@@ -96,8 +103,24 @@ async fn repair(
     Ok(json(Success::Done, &answer)?)
 }
 
-fn side(text: &str) -> Result<RepairSource> {
-    let sides = [RepairSource::Memory, RepairSource::Disk];
-    let side = sides.into_iter().find(|side| side.as_str() == text);
-    side.ok_or_else(|| Error::invalid_field("source", "must be memory or disk"))
+/// What the body asks for, and the name of its source. Error: it names neither a document nor a row, or both; or no
+/// source.
+fn repair_request(body: &RepairBody) -> Result<(RepairRequest, &'static str)> {
+    let RepairBody { document, row, source } = body;
+    match (document, row) {
+        (Some(document), None) => {
+            let name = DocumentName::parse(document);
+            let name = name.map_err(|error| Error::invalid_field("document", error.message()))?;
+            let sources = [RepairSource::Memory, RepairSource::Disk];
+            let source = sources.into_iter().find(|known| known.as_str() == source);
+            let source = source.ok_or_else(|| Error::invalid_field("source", "must be memory or disk"))?;
+            Ok((RepairRequest::Document(name, source), source.as_str()))
+        }
+        (None, Some(row)) => {
+            let source = RowSource::ALL.into_iter().find(|known| known.as_str() == source);
+            let source = source.ok_or_else(|| Error::invalid_field("source", "must be memory, disk or neither"))?;
+            Ok((RepairRequest::Row(row.clone(), source), source.as_str()))
+        }
+        _ => Err(Error::invalid_field("document", "name a document or a row, and not both")),
+    }
 }

@@ -14,7 +14,7 @@ pub(super) struct ReconciliationUpdate {
     /// Names it for ever: the stream's `id`.
     #[schema(pattern = "^[0-9]+-[0-9a-f]{8}$", example = "42-3f0c9a71")]
     pub event_id: String,
-    /// What was compared: `documents/<collection>`, `log`, or an outside service.
+    /// What was compared: `documents/<collection>`, `tables/<table>`, `log`, or an outside service.
     pub service: String,
     /// `verified`: both sides are equal; `stale`: it is not known now; `discrepancy`: they differ.
     #[schema(pattern = "^(verified|stale|discrepancy)$")]
@@ -40,10 +40,11 @@ pub(super) struct ReconciliationUpdate {
     /// How often.
     #[schema(minimum = 1)]
     pub count: u64,
-    /// The documents that differ; empty for whoever is no administrator.
+    /// The documents, or rows of a table, that differ; empty for whoever is no administrator.
     pub documents: Vec<DocumentDifference>,
     /// What was looked at: `changes` since the comparison before, and where each document ends; `rows`, each by itself
-    /// and against its neighbours; `states`, each made again from its events; of an outside service: its `report`.
+    /// and against its neighbours; `states`, each made again from its events. Of a table: `macs`, each row against its
+    /// keyed checksum; `memory`, all rows against what is in memory. Of an outside service: its `report`.
     pub compared: Vec<String>,
     /// Everything that is stored was read and compared after this time; null: not yet, or it is of an outside service.
     /// What `compared` does not name is known as it was then.
@@ -63,12 +64,12 @@ pub(super) struct DiscrepancyDetails {
     pub missing_job_ids: Vec<String>,
 }
 
-/// A document that differs.
+/// A document, or row of a table, that differs.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DocumentDifference {
-    /// `collection/id`.
+    /// `collection/id`; of a row its table and key, with `/` between.
     pub document: String,
-    /// The first version that differs.
+    /// The first version that differs; of a row 0.
     pub version: u64,
     /// How, in words.
     pub what: String,
@@ -85,10 +86,14 @@ pub(super) struct Verdicts {
 #[derive(Serialize, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct RepairResult {
-    /// `collection/id`.
+    /// `collection/id`; missing when it was a row.
+    #[schema(required = false)]
     pub document: String,
+    /// Table and key of the row, if it was one.
+    #[schema(required = false)]
+    pub row: String,
     /// Which side was taken to be right.
-    #[schema(pattern = "^(memory|disk)$")]
+    #[schema(pattern = "^(memory|disk|neither)$")]
     pub source: String,
     /// What was done, in words.
     pub done: String,
@@ -98,7 +103,7 @@ pub(super) struct RepairResult {
     /// The hash of that.
     #[schema(required = false, pattern = "^[0-9a-f]{64}$")]
     pub hash: String,
-    /// The service that tells of its collection.
+    /// The service that tells of its collection, or table.
     pub service: String,
     /// Its status now.
     #[schema(pattern = "^(verified|stale|discrepancy)$")]

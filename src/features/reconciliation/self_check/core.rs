@@ -1,6 +1,6 @@
 //! The comparison itself, step by step. Everything here blocks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,13 @@ use crate::base::error::Result;
 use crate::base::ids::{Collection, DocumentName, Seq};
 use crate::document::chain::Hash;
 use crate::document::model::Document;
-use crate::features::reconciliation::external::{DOCUMENTS, LOG};
+use crate::feature::memory_rows::MemoryRowsRegistry;
+use crate::features::reconciliation::external::{DOCUMENTS, LOG, TABLES};
 use crate::features::reconciliation::limits::DIFFERENCES_MAX;
 use crate::features::reconciliation::self_check::examine::{Depth, Examination};
 use crate::features::reconciliation::self_check::findings::{DocumentFinding, Findings};
 use crate::features::reconciliation::self_check::ledger::{DigestIndex, DocumentDigest};
+use crate::features::reconciliation::self_check::tables::TableChecks;
 use crate::features::reconciliation::verdict::Compared;
 use crate::live::change_tracker::{ChangedDocument, ConsistentCut};
 use crate::live::hub::Hub;
@@ -23,6 +25,8 @@ use crate::store::{EventHeader, ReadTransaction, Reader, UncachedConnection};
 const SLICE_DOCUMENTS: usize = 200;
 /// How long one comparison looks at everything, when that is due. What is left comes with the next.
 const WHOLE_TIME: Duration = Duration::from_secs(6);
+/// How long one step of the scrub looks at tables.
+const TABLES_STEP: Duration = Duration::from_millis(50);
 /// Events after the cut that are looked at: more are not stored while one comparison reads.
 const AHEAD_EVENTS: usize = 10_000;
 
@@ -45,10 +49,14 @@ pub(crate) struct Core {
     /// How often somebody else had written when everything was last looked at, or began to be.
     others: Option<u64>,
     pub findings: Findings,
+    /// The rows of features.
+    pub tables: TableChecks,
     /// The scrub has read the documents with keys up to here,
     scrubbed: i64,
     /// and may read so many bytes more.
     credit: i64,
+    /// It has read all documents, and reads the tables of features.
+    scrubs_tables: bool,
     /// When it began to do so; `None`: the ledger has begun anew since.
     pass_began: Option<Timestamp>,
     /// How often it has read everything.
@@ -70,7 +78,7 @@ struct DocumentChanges {
 }
 
 impl Core {
-    pub(crate) fn new(hub: Arc<Hub>, changes_max: usize) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, changes_max: usize, memory: MemoryRowsRegistry) -> Self {
         let cut = hub.record_changes(changes_max);
         Self {
             hub,
@@ -83,8 +91,10 @@ impl Core {
             whole: None,
             others: None,
             findings: Findings::default(),
+            tables: TableChecks::new(memory),
             scrubbed: 0,
             credit: 0,
+            scrubs_tables: false,
             pass_began: None,
             passes: 0,
             all_since: None,
@@ -129,12 +139,16 @@ impl Core {
         again.dedup();
         self.recheck(reader, &again)?;
         self.suspects.clear();
+        // While storage fails, memory is ahead of it.
+        self.tables.set_stale(self.failing);
         if !self.failing && others.is_some() && self.others != others {
             // The first time nobody is known to have written.
             if self.others.is_some() {
                 self.whole = Some(0);
             }
             self.others = others;
+            // Also the first time: before the start anybody may have written.
+            self.tables.begin_anew();
         }
         if self.findings.overflowed && self.findings.keys().is_empty() {
             (self.whole, self.findings.overflowed) = (Some(0), false);
@@ -144,6 +158,7 @@ impl Core {
             Some(services) => self.check_services(reader, services)?,
             None => self.check_all(reader)?,
         }
+        self.check_tables(reader, wanted)?;
         let rows = due && (wanted.is_some() || self.whole.is_none());
         self.compared = if rows { Compared::Rows } else { Compared::Changes };
         reader.read_transaction(|moment| moment.last_events(after, AHEAD_EVENTS))
@@ -269,6 +284,9 @@ impl Core {
     }
 
     fn check_services(&mut self, reader: &Reader, services: &[String]) -> Result<()> {
+        if services.iter().all(|service| service.starts_with(TABLES)) {
+            return Ok(());
+        }
         let all = services.iter().any(|service| service == LOG);
         let wanted = |collection: &str| {
             all || services.iter().any(|service| service.strip_prefix(DOCUMENTS) == Some(collection))
@@ -315,6 +333,39 @@ impl Core {
             self.findings.set(key, found);
         }
         Ok(last)
+    }
+
+    /// Looks at the tables of features: all of those that are wanted, else at what is due for as long as one comparison
+    /// may take.
+    fn check_tables(&mut self, reader: &Reader, wanted: Option<&[String]>) -> Result<()> {
+        if self.failing {
+            return Ok(());
+        }
+        match wanted {
+            Some(services) => {
+                let tables = services.iter().filter_map(|service| service.strip_prefix(TABLES)).map(str::to_owned);
+                self.check_named_tables(reader, &tables.collect())
+            }
+            None if self.tables.wants_look() => reader.uncached(|fresh| {
+                self.tables.begin_due(fresh)?;
+                self.tables.look(fresh, self.hub.now(), WHOLE_TIME).map(drop)
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at all of these tables.
+    pub(crate) fn check_named_tables(&mut self, reader: &Reader, tables: &BTreeSet<String>) -> Result<()> {
+        if tables.is_empty() {
+            return Ok(());
+        }
+        reader.uncached(|fresh| {
+            self.tables.begin(fresh, Some(tables))?;
+            while self.tables.are_due() {
+                self.tables.look(fresh, self.hub.now(), WHOLE_TIME)?;
+            }
+            Ok(())
+        })
     }
 
     fn find_orphans(&mut self, reader: &Reader) -> Result<()> {
@@ -375,6 +426,12 @@ impl Core {
         let mut news = Vec::new();
         if self.credit > 0 && self.building.is_none() {
             reader.uncached(|fresh| {
+                if self.scrubs_tables {
+                    let found = self.tables.look(fresh, self.hub.now(), TABLES_STEP)?;
+                    news.extend(found.into_iter().map(|table| format!("{TABLES}{table}")));
+                    self.scrubs_tables = self.tables.are_due();
+                    return Ok(());
+                }
                 while self.credit > 0 && self.scrub_some(fresh, &mut news)? {}
                 Ok(())
             })?;
@@ -407,6 +464,8 @@ impl Core {
                 news.push(LOG.to_owned());
             }
             (self.scrubbed, self.passes) = (0, self.passes + 1);
+            self.tables.begin(fresh, None)?;
+            self.scrubs_tables = true;
             self.all_since = self.pass_began.or(self.all_since);
             return Ok(false);
         };

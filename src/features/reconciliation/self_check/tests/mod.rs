@@ -83,8 +83,13 @@ impl TestLog {
         let thread = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&health));
         let thread = std::thread::spawn(move || thread.run(commands));
         let reads = Reads::new(hub, reader, engine.clone(), Vec::new());
-        let comparer =
-            Comparer::recording(engine.clone(), reads.clone(), health, setting.changes_max.unwrap_or(CHANGES_MAX));
+        let comparer = Comparer::recording(
+            engine.clone(),
+            reads.clone(),
+            health,
+            setting.changes_max.unwrap_or(CHANGES_MAX),
+            MemoryRowsRegistry::default(),
+        );
         Self { setting, directory, engine, reads, pages_max, comparer, thread }
     }
 

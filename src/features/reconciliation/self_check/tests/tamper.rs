@@ -1,6 +1,7 @@
 //! Each way of changing the file behind our back: found by the next comparison, named, and mended from either side.
 
 use super::*;
+use crate::base::error::Kind;
 use crate::engine::request::RepairSource;
 
 /// What is done, to which document the finding is attributed, at which version.
@@ -221,7 +222,7 @@ async fn what_is_found_is_mended_from_the_disk_by_a_new_event() {
                 Ok(repaired) => repaired,
                 Err(error) => {
                     // Nothing that makes a state.
-                    assert_eq!(error.kind(), crate::base::error::Kind::NotFound, "{}: {error:?}", case.what);
+                    assert_eq!(error.kind(), Kind::NotFound, "{}: {error:?}", case.what);
                     assert!(case.what.contains("document"), "{}: {error:?}", case.what);
                     continue;
                 }
@@ -399,12 +400,14 @@ async fn a_bit_that_flipped_under_a_page_that_the_engine_still_has_is_mended() {
 }
 
 #[tokio::test]
-async fn a_host_that_was_changed_before_the_document_was_read_is_no_less_found() {
+async fn a_document_whose_host_was_changed_before_it_was_read_is_not_served_and_found() {
     let mut world = world(false).await;
     world.assert_verified().await;
     world.tamper("UPDATE documents SET host = 'eve' WHERE key = 1");
     let name = named("games/a");
-    assert_eq!(world.reads.document(&name).await.unwrap().unwrap().meta.host.as_ref().unwrap().as_str(), "eve");
+    let refused = world.reads.document(&name).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Damaged, "{refused:?}");
+    assert!(refused.message().ends_with("its row is not as this server wrote it"), "{refused:?}");
     world.engine.barrier().await.unwrap();
     let verdict = world.verdict("documents/games").await;
     assert_eq!(
@@ -417,5 +420,8 @@ async fn a_host_that_was_changed_before_the_document_was_read_is_no_less_found()
     assert_eq!(refused.slug(), Some("not-in-memory"));
     let repaired = world.comparer.repair(&name, RepairSource::Disk).await.unwrap();
     assert_eq!(repaired.verdict.status, VerdictStatus::Verified, "{repaired:?}");
+    assert_eq!(world.reads.document(&name).await.unwrap().unwrap().meta.host.as_ref().unwrap().as_str(), "eve");
+    let world = world.restart().await;
+    assert_eq!(world.reads.document(&name).await.unwrap().unwrap().meta.host.as_ref().unwrap().as_str(), "eve");
     world.stop().await;
 }
