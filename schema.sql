@@ -10,7 +10,7 @@
 -- match: reconciliation and `rejoin verify` name it.
 
 PRAGMA application_id = 1382378094;  -- 'Rejn': how we know our own files
-PRAGMA user_version = 4;             -- the number of this format
+PRAGMA user_version = 5;             -- the number of this format
 
 -- One row: what this data is called, to tell it from other servers'. Part of the name of the session cookie.
 CREATE TABLE server (
@@ -194,6 +194,7 @@ CREATE TABLE reconnect_answers (
     token       TEXT NOT NULL REFERENCES reconnect_tokens (hash) ON DELETE CASCADE,  -- the one that was presented
     nonce       BLOB NOT NULL,
     sealed      BLOB NOT NULL,          -- ChaCha20-Poly1305
+    mac         TEXT,
     PRIMARY KEY (scope, key)
 ) STRICT;
 
@@ -206,8 +207,9 @@ CREATE TABLE jobs (
     name    TEXT    PRIMARY KEY,
     covered TEXT    NOT NULL,           -- nothing is due up to this; at first: when this file first knew the job.
                                         -- Of believed-clock, which is no job: when the clock was last believed
-    owed    INTEGER NOT NULL            -- 1: a run was broken off by the end of the server, or storage, and is to be
+    owed    INTEGER NOT NULL,           -- 1: a run was broken off by the end of the server, or storage, and is to be
                                         -- made up for
+    mac     TEXT
 ) STRICT;
 
 -- What ran when, and with what result. Bounded by the job `job-log-trim`.
@@ -220,7 +222,8 @@ CREATE TABLE job_runs (
     ended_at   TEXT,                    -- NULL: it goes on, or the end of the server broke it off
     outcome    TEXT,                    -- succeeded, failed, timed-out, panicked, interrupted; NULL: it goes on
     summary    TEXT,                    -- what it did, as JSON: counts by name
-    error      TEXT
+    error      TEXT,
+    mac        TEXT
 ) STRICT;
 
 CREATE INDEX job_runs_by_job ON job_runs (job, id);
@@ -234,6 +237,7 @@ CREATE TABLE game_removals (
     hash     TEXT    NOT NULL,          -- and the hash of that
     why      TEXT    NOT NULL,          -- completed, abandoned
     at       TEXT    NOT NULL,
+    mac      TEXT,
     PRIMARY KEY (document, version)
 ) STRICT;
 
@@ -298,6 +302,7 @@ CREATE TABLE arrivals (
     prepared     INTEGER NOT NULL,      -- 1: all is here and verified
     at           TEXT    NOT NULL,      -- when it began; dropped some time after that
     confirmed_at TEXT,                  -- when it became a document like all others
+    mac          TEXT,
     PRIMARY KEY (game, move)
 ) STRICT;
 
@@ -319,6 +324,7 @@ CREATE TABLE arrival_rows (
     move    TEXT    NOT NULL,
     number  INTEGER NOT NULL,           -- in their order, from 1 on
     body    TEXT    NOT NULL,           -- as JSON
+    mac     TEXT,
     PRIMARY KEY (game, move, number),
     FOREIGN KEY (game, move) REFERENCES arrivals (game, move) ON DELETE CASCADE
 ) STRICT;
@@ -361,6 +367,7 @@ CREATE TABLE rate_limit_buckets (
     window_seconds INTEGER NOT NULL,
     at             TEXT    NOT NULL,    -- when that was so
     full_at        TEXT    NOT NULL,    -- when nothing is missing any more: forgotten from then on
+    mac            TEXT,
     PRIMARY KEY (identity, scope)
 ) STRICT, WITHOUT ROWID;
 
@@ -385,7 +392,8 @@ CREATE TABLE reconciliation_audit (
     count      INTEGER NOT NULL,        -- and how often
     newest     INTEGER NOT NULL,        -- 1: the verdict in force of this service
     compared   TEXT    NOT NULL DEFAULT 'changes',  -- what was looked at: changes; rows, too; states, too; or a report
-    all_since  TEXT                     -- everything was read and compared after this; NULL: it was not yet
+    all_since  TEXT,                    -- everything was read and compared after this; NULL: it was not yet
+    mac        TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX reconciliation_audit_newest ON reconciliation_audit (service) WHERE newest = 1;
@@ -397,13 +405,15 @@ CREATE INDEX reconciliation_audit_by_age ON reconciliation_audit (at);
 -- older state is not taken for one of ours.
 CREATE TABLE reconciliation_runs (
     run       TEXT    PRIMARY KEY,
-    first_seq INTEGER NOT NULL
+    first_seq INTEGER NOT NULL,
+    mac       TEXT
 ) STRICT;
 
 -- Up to where rows of the audit may be missing because they were too old or too many. One row, or none yet.
 CREATE TABLE reconciliation_trimmed (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    seq      INTEGER NOT NULL
+    seq      INTEGER NOT NULL,
+    mac      TEXT
 ) STRICT;
 
 -- Services outside of this server that report what they should have done and what they did.
@@ -415,7 +425,8 @@ CREATE TABLE reconciliation_services (
     updated_at           TEXT    NOT NULL,
     reported_at          TEXT,          -- what the newest report is about, as its sender has it; NULL: there is none
     received_at          TEXT,          -- and when it came in: the next is due report_every_seconds later
-    verdict              TEXT           -- what it says, as JSON
+    verdict              TEXT,          -- what it says, as JSON
+    mac                  TEXT
 ) STRICT;
 
 -- Conflicts: what merges of edits that were made offline came to. ---------------------------------------------------
@@ -438,7 +449,8 @@ CREATE TABLE conflicts (
     made_by     TEXT    NOT NULL,       -- whose edits they were, @owner: the owner of the server
     at          TEXT    NOT NULL,
     resolved_by TEXT,
-    resolved_at TEXT
+    resolved_at TEXT,
+    mac         TEXT
 ) STRICT;
 
 CREATE INDEX conflicts_by_document ON conflicts (document, number);
@@ -458,7 +470,8 @@ CREATE TABLE client_errors (
     count       INTEGER NOT NULL,
     first_seen  TEXT    NOT NULL,
     last_seen   TEXT    NOT NULL,
-    place       INTEGER NOT NULL        -- rises each time that it is seen
+    place       INTEGER NOT NULL,       -- rises each time that it is seen
+    mac         TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX client_errors_by_place ON client_errors (place);

@@ -29,7 +29,7 @@ use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::writer::Writer;
 
 /// What makes a file of the format before one of this: the first makes 2 of 1.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE server (id TEXT NOT NULL) STRICT;
     INSERT INTO server (id) VALUES (lower(hex(randomblob(6))));
@@ -37,6 +37,7 @@ const MIGRATIONS: [&str; 3] = [
     ALTER TABLE documents ADD COLUMN access_seq INTEGER NOT NULL DEFAULT 0;",
     include_str!("format_3.sql"),
     include_str!("format_4.sql"),
+    include_str!("format_5.sql"),
 ];
 /// Marks our files, as in `schema.sql`.
 pub(super) const APPLICATION_ID: i64 = 0x5265_6A6E;

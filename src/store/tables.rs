@@ -14,7 +14,7 @@ use crate::store::error::{WriteError, WriteResult};
 use crate::store::rows::{self, Text, TrimPoint};
 
 /// The number of the format that this release writes, as in `schema.sql`.
-pub(crate) const FORMAT: i64 = 4;
+pub(crate) const FORMAT: i64 = 5;
 pub(crate) const SCHEMA: &str = include_str!("../../schema.sql");
 
 pub(crate) fn insert_documents(conn: &Connection, documents: &[Arc<Meta>]) -> rusqlite::Result<()> {

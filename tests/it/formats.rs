@@ -6,11 +6,16 @@ use serde_json::json;
 use crate::support::Process;
 
 /// Dumps of files as servers of those formats left them, with the hash of the newest event in each.
-const FILES: [(u8, &str, &str); 3] = [
+const FILES: [(u8, &str, &str); 4] = [
     (1, include_str!("../fixtures/format-1.sql"), "2bd384a63d92b0874a7e60999fae4c1c3733bdb386847ea234f0fa7ea8ffe886"),
     (2, include_str!("../fixtures/format-2.sql"), "2bd384a63d92b0874a7e60999fae4c1c3733bdb386847ea234f0fa7ea8ffe886"),
     (3, include_str!("../fixtures/format-3.sql"), "456f35a9c42a0b8faeb2067ff093de1edbbb3e31139f676204a23326d209ce50"),
+    (4, include_str!("../fixtures/format-4.sql"), "456f35a9c42a0b8faeb2067ff093de1edbbb3e31139f676204a23326d209ce50"),
 ];
+
+/// Tables in which these files have rows.
+const WITH_MACS: [&str; 8] =
+    ["documents", "snapshots", "idempotency_keys", "games", "seats", "sessions", "jobs", "reconciliation_audit"];
 
 #[tokio::test]
 async fn a_file_of_an_earlier_format_is_brought_up_to_this_one_and_verifies() {
@@ -45,7 +50,7 @@ async fn a_file_of_an_earlier_format_is_brought_up_to_this_one_and_verifies() {
         assert_eq!(ready["storage"].get("warning"), None, "format {format}: {ready}");
         assert!(server.terminate().success());
         let conn = Connection::open(&path).unwrap();
-        for table in ["documents", "snapshots", "idempotency_keys", "games", "seats", "sessions"] {
+        for table in WITH_MACS {
             let count = |what: &str| -> i64 {
                 conn.query_row(&format!("SELECT {what} FROM {table}"), [], |row| row.get(0)).unwrap()
             };

@@ -75,13 +75,13 @@ fn other_formats_and_damage_are_refused() {
         open(StoreOptions::new(dir.path())).unwrap().1
     };
     let path = world.options.data_dir.join(FILE_NAME);
-    for (found, code) in [(5, 13), (-1, 14)] {
+    for (found, code) in [(6, 13), (-1, 14)] {
         world.tamper(&format!("UPDATE documents SET key = key; PRAGMA user_version = {found}"));
         let error = open_error(world.options.clone());
         assert_eq!(error.exit_code(), code, "{error}");
         assert_eq!(error.to_string().lines().count(), 1);
     }
-    world.tamper("UPDATE documents SET key = key; PRAGMA user_version = 4");
+    world.tamper("UPDATE documents SET key = key; PRAGMA user_version = 5");
     drop(open(world.options.clone()).unwrap());
     let whole = fs::read(&path).unwrap();
     for length in [whole.len() - 4096, 4096, 5000, 100] {

@@ -156,6 +156,87 @@ async fn a_row_that_somebody_else_wrote_is_told_within_one_interval_and_not_used
     }
 }
 
+/// What is done to tables that say who may do how much, what was done, and what was answered; the row's name, and how
+/// it is repaired.
+const OTHER_EDITS: [(&str, &str, &str); 9] = [
+    ("UPDATE jobs SET covered = '2020-01-01T00:00:00.000Z' WHERE name = 'backup'", "jobs/backup", "disk"),
+    (
+        "INSERT INTO job_runs (id, job, cause, dry_run, started_at)
+         VALUES (1000, 'backup', 'request', 0, '2020-01-01T00:00:00.000Z')",
+        "job_runs/1000",
+        "neither",
+    ),
+    (
+        "INSERT INTO subscriptions (user_id, plan, status, period_start, period_end)
+         VALUES ('eve', 'gold', 'active', '2026-01-01T00:00:00.000Z', '2096-01-01T00:00:00.000Z')",
+        "subscriptions/eve",
+        "neither",
+    ),
+    (
+        "INSERT INTO usage_counters (user_id, parties, encounters, creatures, since)
+         VALUES ('eve', 0, 0, 0, '2096-01-01T00:00:00.000Z')",
+        "usage_counters/eve",
+        "neither",
+    ),
+    (
+        "INSERT INTO rate_limit_users (user, capacity, refill, window_seconds, created_at, updated_at)
+         VALUES ('eve', 9, 9, 9, '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z')",
+        "rate_limit_users/eve",
+        "neither",
+    ),
+    (
+        "INSERT INTO game_removals (document, version, hash, why, at)
+         VALUES ('games/x', 3, 'x', 'completed', '2096-01-01T00:00:00.000Z')",
+        "game_removals/games/x/3",
+        "neither",
+    ),
+    (
+        "INSERT INTO client_errors (fingerprint, message, reported_by, count, first_seen, last_seen, place)
+         VALUES ('f', 'm', 'eve', 1, '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', 1)",
+        "client_errors/f",
+        "neither",
+    ),
+    (
+        "INSERT INTO conflicts (number, document, path, rule, version, made_by, at)
+         SELECT 7, key, '/round', 'manual', 1, 'eve', created_at FROM documents WHERE id = 'a'",
+        "conflicts/7",
+        "neither",
+    ),
+    ("UPDATE reconciliation_audit SET count = 100 WHERE seq = 1", "reconciliation_audit/1", "disk"),
+];
+
+#[tokio::test]
+async fn rows_of_jobs_limits_usage_and_records_are_told_and_repaired_as_an_administrator_says() {
+    let (server, _) = cold().await;
+    in_force_as(&server, "tables/reconciliation_audit", "verified").await;
+    let edits: Vec<&str> = OTHER_EDITS.iter().map(|(sql, ..)| *sql).collect();
+    tamper(&server, &edits.join(";"));
+    let run = server.tell("POST", "/reconciliation/run", &[], json!({})).await.expect(200).body;
+    let (code, said) = operate("verify", &[], &server.data_dir());
+    assert_eq!(code, 14, "{said}");
+    for (sql, row, source) in OTHER_EDITS {
+        let service = format!("tables/{}", row.split('/').next().unwrap());
+        let found = run["items"].as_array().unwrap().iter().find(|item| item["service"] == service);
+        let found = found.unwrap_or_else(|| panic!("{sql}: {run}"));
+        assert_eq!(
+            (&found["status"], &found["documents"][0]["document"]),
+            (&json!("discrepancy"), &json!(row)),
+            "{sql}"
+        );
+        assert!(said.contains(&format!("the row {row} is not as a server wrote it")), "{sql}: {said}");
+        let repair = json!({ "row": row, "source": source });
+        let repaired = server.tell("POST", "/reconciliation/repair", &[], repair).await.expect(200).body;
+        assert_eq!(repaired["status"], "verified", "{sql}: {repaired}");
+        in_force_as(&server, &service, "verified").await;
+    }
+    let (code, said) = operate("verify", &[], &server.data_dir());
+    assert_eq!(code, 0, "{said}");
+    let stored = Connection::open(server.data_dir().join("rejoin.db")).unwrap();
+    let count = |sql: &str| stored.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM subscriptions"), 0);
+    assert_eq!(count("SELECT count(*) FROM jobs WHERE covered < '2021'"), 1, "it was taken as it is");
+}
+
 #[tokio::test]
 async fn a_row_that_somebody_inserted_is_removed_when_an_administrator_says_that_neither_side_is_right() {
     let (server, _) = cold().await;
