@@ -75,8 +75,34 @@ pub const REFUSED_BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a refused body that are still read, so that its sender gets to see the refusal and not a reset.
 pub const REFUSED_BODY_BYTES_MAX: usize = 16 << 20;
-/// Longest cursor, bytes. Past it: `invalid-request`.
-pub const CURSOR_LENGTH_MAX: usize = 512;
+/// Longest cursor, bytes: that of a sorted list, with [`SORT_PATHS_MAX`] texts of characters that take four bytes.
+/// Past it: `invalid-request`.
+pub const CURSOR_LENGTH_MAX: usize = 2560;
+
+/// Documents of a collection that are counted where collections are listed, so that a page of them takes some
+/// milliseconds each. Past it: told as more.
+pub const COLLECTION_DOCUMENTS_COUNTED_MAX: usize = 10_000;
+/// Longest `where` of a list, bytes. Past it: `invalid-request`.
+pub const WHERE_LENGTH_MAX: usize = 4096;
+/// Deepest nesting of it. Past it: `invalid-request`.
+pub const QUERY_DEPTH_MAX: usize = 16;
+/// Most comparisons in it: each is made with each document. Past it: `invalid-request`.
+pub const QUERY_TESTS_MAX: usize = 50;
+/// Longest path into a state that a list is asked about, bytes. Past it: `invalid-request`.
+pub const QUERY_PATH_LENGTH_MAX: usize = 256;
+/// Most names of members in it. Past it: `invalid-request`.
+pub const QUERY_PATH_MEMBERS_MAX: usize = 16;
+/// Most paths that a list is sorted by. Past it: `invalid-request`.
+pub const SORT_PATHS_MAX: usize = 4;
+/// Characters of a text that the order of a list looks at: they are in its cursors.
+pub const SORT_TEXT_CHARS_MAX: usize = 64;
+/// Most parts of a state that a list is asked for. Past it: `invalid-request`.
+pub const FIELDS_MAX: usize = 50;
+/// Documents that one page of a list with `where` looks at. Past it the page ends; a list that is sorted is
+/// `too-many-documents`.
+pub const SCAN_DOCUMENTS_MAX: usize = 10_000;
+/// Bytes of states, as they are shown, that it looks at, and at most one state more. Past it: the same.
+pub const SCAN_BYTES_MAX: usize = 64 << 20;
 
 /// Commands that may wait for the engine. When full, senders wait: that is the backpressure on writers.
 pub const ENGINE_QUEUE_COMMANDS_MAX: usize = 4096;

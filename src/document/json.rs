@@ -1,6 +1,7 @@
 //! Bounds on JSON that are checked before and after it becomes a tree.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
@@ -126,6 +127,28 @@ fn numbers_equal(one: &Number, other: &Number) -> bool {
         (None, None) => one == other,
         _ => false,
     }
+}
+
+/// The order of two numbers by value, exactly: no integer is rounded.
+pub(crate) fn compare_numbers(one: &Number, other: &Number) -> Ordering {
+    match (whole_value(one), whole_value(other)) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        (Some(one), None) => compare_whole_with_float(one, other),
+        (None, Some(other)) => compare_whole_with_float(other, one).reverse(),
+        // JSON has no NaN.
+        (None, None) => one.as_f64().partial_cmp(&other.as_f64()).unwrap_or(Ordering::Equal),
+    }
+}
+
+/// `float`: one that is not whole, or beyond 64 bits.
+fn compare_whole_with_float(whole: i128, float: &Number) -> Ordering {
+    let float = float.as_f64().unwrap_or_default();
+    if float.abs() > TWO_TO_64 {
+        return if float > 0.0 { Ordering::Less } else { Ordering::Greater };
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "within bounds, and the part behind the point is dropped")]
+    let below = float.floor() as i128;
+    if whole <= below { Ordering::Less } else { Ordering::Greater }
 }
 
 /// The value of a number that is whole and not beyond 64 bits, exactly.

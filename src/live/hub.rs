@@ -201,13 +201,20 @@ impl Hub {
     /// How many documents of each collection are in memory alone. Looks at all that are in memory, if there are such.
     pub fn volatile_counts(&self) -> BTreeMap<Collection, u64> {
         let mut counts = BTreeMap::new();
-        if self.has_volatile() {
-            let map = self.documents.pin();
-            for hot in map.values().filter(|hot| hot.document.meta.volatile && !hot.document.is_deleted()) {
-                *counts.entry(hot.document.meta.name.collection.clone()).or_default() += 1;
-            }
+        for document in self.volatile_documents() {
+            *counts.entry(document.meta.name.collection.clone()).or_default() += 1;
         }
         counts
+    }
+
+    /// The documents that are in memory alone and not deleted. Looks at all that are in memory, if there are such.
+    pub fn volatile_documents(&self) -> Vec<Arc<Document>> {
+        if !self.has_volatile() {
+            return Vec::new();
+        }
+        let map = self.documents.pin();
+        let volatile = map.values().filter(|hot| hot.document.meta.volatile && !hot.document.is_deleted());
+        volatile.map(|hot| Arc::clone(&hot.document)).collect()
     }
 
     /// From now on it is recorded which documents change, for [`consistent_cut`](Self::consistent_cut): up to

@@ -50,7 +50,7 @@ pub(crate) use read::inspect::{EventHeader, ReadTransaction, StoredDocument, Sto
 pub(crate) use read::log::EventFilter;
 pub(crate) use read::page_room::PageRoom;
 pub(crate) use read::raw_document::RawDocument;
-pub(crate) use read::reader::{ListedDocument, Reader};
+pub(crate) use read::reader::{CollectionSummary, ListedDocument, Reader};
 pub(crate) use read::replay::{DocumentHead, LoadedDocument};
 pub(crate) use read::verify::VerifiedDocument;
 pub(crate) use revocation_journal::RevocationJournal;

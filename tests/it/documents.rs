@@ -128,7 +128,7 @@ async fn a_collection_is_listed_in_pages_that_hold_everything_once() {
     for item in &seen {
         let (_, document) = server.get(&format!("/api/v1/games/{}", item["id"].as_str().unwrap())).await;
         let mut expected = json!({});
-        for member in ["collection", "id", "version", "hash", "updatedAt"] {
+        for member in ["collection", "id", "version", "hash", "createdAt", "updatedAt"] {
             expected[member] = document[member].clone();
         }
         assert_eq!(item, &expected);

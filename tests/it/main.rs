@@ -33,6 +33,7 @@ mod guide;
 mod idempotency;
 mod jobs;
 mod limits;
+mod lists;
 mod lost_file;
 mod migrate;
 mod model;

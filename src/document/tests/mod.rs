@@ -6,6 +6,7 @@ mod chain;
 mod merge;
 pub(crate) mod merge_checker;
 mod patch;
+mod query;
 mod reach;
 mod transfer;
 mod visibility;

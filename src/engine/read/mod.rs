@@ -3,6 +3,8 @@
 //! Nothing here asks the engine for an answer. What is not on disk yet (storage fails) is in the hub's ring, and is
 //! laid over what the disk says. Volatile documents are in the hub and its ring alone.
 
+mod collections;
+pub(crate) mod find;
 pub(crate) mod follow;
 mod lost_changes;
 mod present;
@@ -299,7 +301,7 @@ impl Reads {
             if document.is_deleted() || !document.meta.may_read(viewer) {
                 by_id.remove(&id);
             } else {
-                by_id.insert(id, entry(&document, with_state));
+                by_id.insert(id, ListedDocument::new(&document, with_state));
             }
         }
         let more = ended_early || by_id.len() > limit;
@@ -512,15 +514,4 @@ fn version_in_memory(events: &[Arc<Event>], seq: Seq) -> Result<Version> {
 
 fn id(meta: &Meta) -> DocumentId {
     meta.name.id.clone()
-}
-
-fn entry(document: &Arc<Document>, with_state: bool) -> ListedDocument {
-    ListedDocument {
-        meta: Arc::clone(&document.meta),
-        version: document.version,
-        hash: document.hash,
-        seq: document.seq,
-        updated_at: document.updated_at,
-        document: with_state.then(|| Arc::clone(document)),
-    }
 }

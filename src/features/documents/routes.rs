@@ -1,7 +1,5 @@
 //! The calls, one function each: from HTTP to the words of `document` and back.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -20,26 +18,26 @@ use crate::document::access::Access;
 use crate::document::decide::{Expected, Request, WriteOperation, not_found_error};
 use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
-use crate::document::visibility::{Audience, Viewer, redact_state};
+use crate::document::visibility::{Audience, Viewer};
 use crate::features::documents::limits::ACTION_TYPE_LENGTH_MAX;
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
-use crate::http::page::{Cursor, Page, PageLimit, PageRequest, encode_cursor};
 use crate::http::request::body::{JSON_PATCH, MERGE_PATCH};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::REJOIN_POSITION;
 use crate::http::request::path::{CollectionPath, DocumentPath};
 use crate::http::request::preconditions::is_unchanged;
 use crate::http::request::query::Query;
-use crate::http::response::json::json;
 use crate::http::response::openapi::{ChangeRefusals, IfNoneMatch, Preconditions, WriteHeaders};
-use crate::http::response::success::{Success, not_modified};
+use crate::http::response::success::not_modified;
 
 mod access;
 mod batch;
+mod collections;
 mod description;
 mod document_stream;
 mod event_schemas;
+mod list;
 mod schemas;
 mod stream_page;
 mod streams;
@@ -47,8 +45,8 @@ mod write_request;
 mod writes;
 
 use description::{
-    ActProblems, CreateProblems, CreateResponses, DeleteProblems, DocumentProblems, ListProblems, PatchProblems,
-    PutProblems, PutResponses, ReadResponses, WriteResponses,
+    ActProblems, CreateProblems, CreateResponses, DeleteProblems, DocumentProblems, PatchProblems, PutProblems,
+    PutResponses, ReadResponses, WriteResponses,
 };
 use schemas::{
     Acted, BatchResults, DocumentSchema, EventSchema, HistoryPageSchema, ListedDocumentSchema, NotDurable,
@@ -65,11 +63,13 @@ use writes::ResponseContent;
     ActionBody,
     batch::BatchBody,
     BatchResults,
+    collections::CollectionBody,
     CreateBody,
     DocumentSchema,
     schemas::DocumentAccess,
     EventSchema,
     HistoryPageSchema,
+    ListedDocumentSchema,
     NotDurable,
     PutBody,
     RollbackBody
@@ -81,7 +81,8 @@ pub(crate) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Schemas::openapi())
         .routes(routes!(batch::batch))
         .routes(routes!(streams::stream))
-        .routes(routes!(list, create))
+        .routes(routes!(collections::list_collections))
+        .routes(routes!(list::list, create))
         .routes(routes!(read, put, patch, delete))
         .routes(routes!(act))
         .routes(routes!(rollback))
@@ -356,71 +357,6 @@ async fn read(
 fn render_document(api: &Api, document: &Document, audience: Audience<'_>) -> Result<Bytes> {
     let durable = document.seq <= api.reads.hub.gate().durable();
     document.render(audience, durable)
-}
-
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct DocumentListQuery {
-    /// Most documents in the page.
-    #[param(value_type = Option<usize>, minimum = 1, maximum = 500, default = 50)]
-    limit: Option<PageLimit>,
-    /// The `nextCursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor>,
-    /// `state`: with what each document says.
-    #[param(inline)]
-    include: Option<Include>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Include {
-    State,
-}
-
-/// List the documents of a collection
-///
-/// A game that has moved to another server stays in the list, with `movedTo` and without its state: what it was at last
-/// here is not what it is there.
-#[utoipa::path(
-    get, path = "/api/v1/{collection}", operation_id = "listDocuments", tag = "documents",
-    params(CollectionPath, Caller, DocumentListQuery),
-    responses((status = 200, description = "A page of them.", body = Page<ListedDocumentSchema>), ListProblems),
-)]
-async fn list(
-    State(api): State<Api>,
-    CollectionPath(collection): CollectionPath,
-    Caller { viewer, .. }: Caller,
-    Query(query): Query<DocumentListQuery>,
-) -> HandlerResult<Response> {
-    let page = PageRequest::new(query.limit, query.cursor);
-    let after = page.parse_after(DocumentId::new)?;
-    let with_state = query.include == Some(Include::State);
-    let (listed, more) = api.reads.list_readable(&viewer, &collection, after.as_ref(), page.limit, with_state).await?;
-    let mut items = Vec::with_capacity(listed.len());
-    for entry in &listed {
-        let mut item: BTreeMap<&str, Value> = BTreeMap::from([
-            ("collection", collection.as_str().into()),
-            ("id", entry.meta.name.id.as_str().into()),
-            ("version", entry.version.0.into()),
-            ("hash", entry.hash.to_string().into()),
-            ("updatedAt", entry.updated_at.to_string().into()),
-        ]);
-        // What it says now, only the other server knows.
-        if let Some(moved) = api.reads.hub.relocations().find(&entry.meta.name) {
-            item.insert("movedTo", moved.to.as_str().into());
-        } else if let Some(document) = &entry.document {
-            let state = redact_state(document.state.as_deref().unwrap_or(b"null"), entry.meta.audience(&viewer))?;
-            item.insert("state", serde_json::from_slice(&state).map_err(Error::internal)?);
-        }
-        if entry.meta.volatile {
-            item.insert("persistent", false.into());
-        }
-        items.push(item);
-    }
-    let next_cursor = listed.last().filter(|_| more).map(|entry| encode_cursor(entry.meta.name.id.as_str()));
-    Ok(json(Success::Done, &Page { items, next_cursor })?)
 }
 
 /// The refusal of a position that is not in this log, where the caller must read anew.

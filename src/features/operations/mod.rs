@@ -3,7 +3,6 @@
 pub(crate) mod backups;
 pub(crate) mod options;
 pub(crate) mod routes;
-mod sql;
 pub(crate) mod upkeep;
 
 use std::sync::Arc;

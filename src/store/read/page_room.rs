@@ -53,7 +53,8 @@ impl PageRoom {
         Ok(shown)
     }
 
-    fn take(&mut self, read: usize, shown: usize) {
+    /// Takes the room of something of which `read` bytes were read and `shown` are shown.
+    pub fn take(&mut self, read: usize, shown: usize) {
         self.shown = self.shown.saturating_add(shown);
         self.hidden = self.hidden.saturating_add(read.saturating_sub(shown));
     }

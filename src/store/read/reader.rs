@@ -41,6 +41,30 @@ pub struct ListedDocument {
     pub document: Option<Arc<Document>>,
 }
 
+impl ListedDocument {
+    /// That of a document.
+    pub fn new(document: &Arc<Document>, with_state: bool) -> Self {
+        Self {
+            meta: Arc::clone(&document.meta),
+            version: document.version,
+            hash: document.hash,
+            seq: document.seq,
+            updated_at: document.updated_at,
+            document: with_state.then(|| Arc::clone(document)),
+        }
+    }
+}
+
+/// What of a collection somebody may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectionSummary {
+    pub name: Collection,
+    /// How many documents that is.
+    pub documents: u64,
+    /// When the last of them that was counted changed.
+    pub updated_at: Timestamp,
+}
+
 /// What is stored of one document.
 #[derive(Clone, Copy, Debug)]
 pub struct StorageStatistics {
@@ -247,6 +271,42 @@ impl Reader {
                 entries.push(entry);
             }
             Ok((entries, false))
+        })
+    }
+
+    /// At most `limit` collections by name, those after `after`, that have documents which are not deleted and which
+    /// `viewer` may read; of each at most `count_max` are counted.
+    pub fn collections(
+        &self,
+        viewer: &Viewer,
+        after: Option<&Collection>,
+        limit: usize,
+        count_max: usize,
+    ) -> Result<Vec<CollectionSummary>> {
+        self.read(|conn| {
+            // Each step finds the next name by the index.
+            let next = "SELECT min(collection) FROM documents WHERE collection > ?1";
+            let counted = format!(
+                "SELECT count(*), max(at) FROM (
+                     SELECT e.at FROM documents d JOIN events e ON e.document = d.key
+                          AND e.version = (SELECT max(version) FROM events WHERE document = d.key)
+                     WHERE d.collection = ?1 AND e.deletes IS NOT 1 AND {} LIMIT ?3)",
+                rows::readable_by("?2")
+            );
+            let (mut next, mut counted) = (conn.prepare_cached(next)?, conn.prepare_cached(&counted)?);
+            let mut summaries = Vec::new();
+            let mut last = after.map_or(String::new(), |after| after.as_str().to_owned());
+            while summaries.len() < limit {
+                let Some(name) = next.query_row([&last], |row| row.get::<_, Option<String>>(0))? else { break };
+                let parameters = (&name, rows::viewer_column(viewer), rows::count(count_max));
+                let (documents, updated_at) = counted
+                    .query_row(parameters, |row| Ok((rows::number(row, 0)?, rows::optional(row, 1, rows::time)?)))?;
+                if let Some(updated_at) = updated_at {
+                    summaries.push(CollectionSummary { name: Collection::new(&name)?, documents, updated_at });
+                }
+                last = name;
+            }
+            Ok(summaries)
         })
     }
 

@@ -110,7 +110,9 @@ const CHANGE: &[K] = &[K::PreconditionFailed, K::Rejected, K::IdempotencyMismatc
 
 problems! {
     /// Of a list.
-    ListProblems: ACCESS;
+    ListProblems: ACCESS, &[K::TooLarge];
+    /// Of listing collections.
+    CollectionsProblems: ACCESS;
     /// Of reading one document.
     DocumentProblems: ACCESS, ABSENT, &[K::PreconditionFailed];
     /// Of its history and its stream.

@@ -66,10 +66,13 @@ pub(super) struct ListedDocumentSchema {
     version: u64,
     /// The hash of its history.
     hash: String,
+    /// When it was first created.
+    #[schema(format = DateTime)]
+    created_at: String,
     /// When its last event was taken up.
     #[schema(format = DateTime)]
     updated_at: String,
-    /// With `include=state`: what it says.
+    /// With `include=state`: what it says; with `fields`: the parts of it that were asked for.
     #[schema(required = false, value_type = Object)]
     state: Value,
     /// There, and false, when the document lives in memory only.
@@ -79,6 +82,19 @@ pub(super) struct ListedDocumentSchema {
     /// and there is no `state`.
     #[schema(required = false)]
     moved_to: String,
+}
+
+/// A page of a list of documents.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DocumentList)]
+pub(super) struct DocumentListSchema {
+    #[serde(flatten)]
+    page: Page<ListedDocumentSchema>,
+    /// With `where` or `sort`: how many documents were looked at for this page. A page ends at a bound of these, maybe
+    /// without any entry; the next one goes on there.
+    #[schema(required = false)]
+    scanned: usize,
 }
 
 /// The record of one accepted change: the same in answers, history and streams.

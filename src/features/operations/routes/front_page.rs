@@ -1,6 +1,6 @@
 //! `GET /` and `GET /_/`, and their icon.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -12,19 +12,22 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::limits::COLLECTION_DOCUMENTS_COUNTED_MAX;
 use crate::document::rules::Rules;
 use crate::document::visibility::Viewer;
-use crate::features::operations::sql;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::response::openapi::CommonProblems;
 use crate::http::response::problem_pages;
 use crate::http::response::success::permanent_redirect;
+use crate::store::CollectionSummary;
 
 /// What the page shows to begin with, in the order of preference; one that has rules may take no state but its own.
 const COLLECTIONS: [&str; 5] = ["games", "notes", "lists", "rooms", "things"];
 
+/// Most collections that the page names.
+const COLLECTIONS_SHOWN_MAX: usize = 100;
 /// Most of those who are connected that the page names.
 const VIEWERS_SHOWN_MAX: usize = 100;
 
@@ -132,27 +135,20 @@ async fn own_front(
 
 /// What there is and who is connected, as HTML, for administrators.
 async fn overview(api: &Api) -> String {
-    let stored = api.read_rows(sql::collection_counts).await;
-    let mut counts: BTreeMap<String, u64> = match stored {
-        Ok(counts) => counts.into_iter().collect(),
+    let found = match api.reads.collections(&Viewer::Owner, None, COLLECTIONS_SHOWN_MAX).await {
+        Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "the front page cannot tell what is stored");
             return "<p>What is stored cannot be read now; <a href=\"/readyz\">how the server is</a>.</p>\n".to_owned();
         }
     };
-    for (collection, count) in api.reads.hub.volatile_counts() {
-        *counts.entry(collection.to_string()).or_default() += count;
-    }
-    let collections: String = counts
-        .iter()
-        .map(|(name, count)| {
-            let count = match *count > sql::DOCUMENTS_COUNTED_MAX {
-                true => format!("more than {}", sql::DOCUMENTS_COUNTED_MAX),
-                false => count.to_string(),
-            };
-            format!("<tr><td><a href=\"/api/v1/{name}\">{name}</a></td><td>{count}</td></tr>\n")
-        })
-        .collect();
+    let row = |CollectionSummary { name, documents, .. }: &CollectionSummary| {
+        let counted_max = u64::try_from(COLLECTION_DOCUMENTS_COUNTED_MAX).unwrap_or(u64::MAX);
+        let more = if *documents > counted_max { "more than " } else { "" };
+        let count = (*documents).min(counted_max);
+        format!("<tr><td><a href=\"/api/v1/{name}\">{name}</a></td><td>{more}{count}</td></tr>\n")
+    };
+    let collections: String = found.iter().map(row).collect();
     let collections = match collections.is_empty() {
         true => "<p>There are no documents yet.</p>\n".to_owned(),
         false => format!(
