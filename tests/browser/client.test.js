@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { launch } from './support/chromium.js';
-import { load, openPage, openTab, serveSources, until } from './support/client.js';
+import { eventually, load, openPage, openTab, serveSources, until } from './support/client.js';
 import { Proxy } from './support/proxy.js';
 import { LOG_REQUESTS, Server } from './support/server.js';
 
@@ -151,6 +151,28 @@ test('queued edits survive a reload and go out in order, once', async (t) => {
   assert.deepEqual(history.map(({ type }) => type), ['create', 'raise', 'raise', 'raise']);
 });
 
+test('queued edits go out from a page that follows only a collection, or looks only at conflicts', async (t) => {
+  const server = await serverWithGame(t);
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const uses = [() => void page.rejoin.collection('games'), () => void page.rejoin.writes.subscribe(() => {})];
+  for (const [at, use] of uses.entries()) {
+    const before = await openTab(context, server.url);
+    await follow(before);
+    await context.setOffline(true);
+    await until(before, () => page.game.status === 'offline');
+    await before.evaluate((at) => page.game.patch({ [`edit${at}`]: true }), at);
+    // It leaves in good order, so that the next page leads from its first moment.
+    await before.goto('about:blank');
+    await context.setOffline(false);
+    await before.close();
+    const later = await openTab(context, server.url);
+    await later.evaluate(use);
+    await eventually(async () => (await server.document(NAME)).state[`edit${at}`]);
+    await later.close();
+  }
+});
+
 test('two browsers that edit offline both have all of it when they are back', async (t) => {
   const server = await serverWithGame(t);
   const pages = await Promise.all([1, 2].map(() => openPage(t, browser, server.url)));
@@ -172,6 +194,65 @@ test('two browsers that edit offline both have all of it when they are back', as
     assert.deepEqual((await shown(page)).state, all);
   }
   assert.deepEqual((await server.document(NAME)).state, all);
+});
+
+test('what two browsers made of the same field offline is a conflict that the second one shows', async (t) => {
+  const server = await serverWithGame(t);
+  const pages = await Promise.all([1, 2].map(() => openPage(t, browser, server.url)));
+  const [first, second] = pages;
+  for (const page of pages) {
+    await follow(page);
+    await page.context().setOffline(true);
+    await until(page, () => page.game.status === 'offline');
+  }
+  await first.evaluate(() => page.game.patch({ pot: 11, first: true }));
+  await second.evaluate(() => page.game.patch({ pot: 22, second: true }));
+  await first.context().setOffline(false);
+  await until(first, () => page.game.pending === 0 && page.game.version === 2);
+  await second.context().setOffline(false);
+  const all = { pot: 11, first: true, second: true };
+  for (const page of pages) {
+    await until(page, () => page.game.pending === 0 && page.game.version === 3);
+    assert.deepEqual((await shown(page)).state, all, 'the server\'s value stays until a person has decided');
+  }
+  const [conflict, ...more] = await second.evaluate(() => page.rejoin.conflicts.map(
+    ({ document, kind, path, base, local, server }) => ({ document, kind, path, base, local, server })));
+  assert.deepEqual(conflict, { document: NAME, kind: 'conflict', path: '/pot', base: 0, local: 22, server: 11 });
+  assert.deepEqual([more.length, await first.evaluate(() => page.rejoin.conflicts.length)], [0, 0]);
+});
+
+test('on a page that is no secure context everything works but what needs one', async (t) => {
+  const server = await serverWithGame(t);
+  const proxy = await Proxy.start(t, server.url);
+  const plain = await launch(['--host-resolver-rules=MAP table.example 127.0.0.1']);
+  t.after(() => plain.close());
+  const context = await plain.newContext();
+  const url = `http://table.example:${new URL(proxy.url).port}`;
+  const tabs = [];
+  for (let count = 0; count < 3; count += 1) {
+    const tab = await openTab(context, url, { verifyChain: true });
+    assert.deepEqual(
+      await tab.evaluate(() => [isSecureContext, typeof navigator.locks, typeof crypto.subtle]),
+      [false, 'undefined', 'undefined'],
+    );
+    await follow(tab);
+    tabs.push(tab);
+  }
+  const streams = () => proxy.paths.filter((path) => path.startsWith('/api/v1/stream')).length;
+  assert.equal(streams(), 1);
+  await tabs[2].evaluate(() => page.game.act({ type: 'raise', patch: { pot: 1 } }));
+  await act(server, { theirs: true });
+  for (const tab of tabs) await until(tab, () => page.game.version === 3 && page.game.state.pot === 1);
+  await tabs[1].evaluate(() => page.rejoin.notifications.create({ type: 'turn', title: 'Your turn' }));
+  for (const tab of tabs) await until(tab, () => page.rejoin.notifications.list.length === 1);
+
+  await context.setOffline(true);
+  await until(tabs[0], () => page.game.status === 'offline');
+  assert.deepEqual(await tabs[0].evaluate(() => page.game.patch({ pot: 2 })), { queued: true });
+  for (const tab of tabs.slice(1)) await tab.close();
+  await context.setOffline(false);
+  await until(tabs[0], () => page.game.pending === 0 && page.game.state.pot === 2);
+  assert.deepEqual((await server.document(NAME)).state, { pot: 2, theirs: true });
 });
 
 test('ten tabs hold one connection, stay usable, and the next leads when the leader closes', async (t) => {

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 import { launch } from './support/chromium.js';
-import { serveSources, until } from './support/client.js';
+import { eventually, serveSources, until } from './support/client.js';
 import { Proxy } from './support/proxy.js';
 import { LOG_REQUESTS, Server } from './support/server.js';
 
@@ -182,7 +182,7 @@ test('a verdict that is none is reported once and not thrown into the page', asy
   const [problems] = await page.evaluate(() => app.seen.verdicts.invalid);
   assert.deepEqual(problems.map((text) => text.split(' ')[0]), ['status', 'latencyMs']);
   assert.equal(await page.evaluate(() => app.seen.verdicts.verdicts.invoices), undefined);
-  await until(page, async () => (await (await fetch('/audit/client-errors')).json()).items.length > 0);
+  await eventually(async () => (await reported(server)).length > 0);
   const items = await reported(server);
   assert.deepEqual(items.map(({ count }) => count), [1]);
   assert.match(items[0].message, /^reconciliation\.update: status is not verified, stale or discrepancy; latencyMs/);
@@ -317,7 +317,7 @@ test('an error stays within its boundary, and is told to the server', async (t) 
   await page.getByRole('alert').filter({ hasText: 'This part of the page has failed' }).waitFor();
   await page.locator('#root').getByRole('button', { name: 'break' }).click();
   await page.getByRole('button', { name: 'Reload Dashboard' }).waitFor();
-  await until(page, async () => (await (await fetch('/audit/client-errors')).json()).items.length === 2);
+  await eventually(async () => (await reported(server)).length === 2);
   const [newest] = await reported(server);
   assert.deepEqual([newest.message, newest.appVersion], ['root broke', '7.1']);
   assert.equal(await page.locator('#pot').textContent(), '0', 'the rest goes on');

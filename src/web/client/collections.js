@@ -41,9 +41,13 @@ export class RejoinCollection {
   constructor(rejoin, name) {
     this.name = name;
     this.#rejoin = rejoin;
+    void rejoin.writes.open();
     this.#unfollow = rejoin.hub.follow(`collection=${name}`, {
       onEvent: (event) => this.#receive(event),
-      onStatus: () => this.#changed(),
+      onStatus: (status) => {
+        if (status === 'connected') void rejoin.writes.drain();
+        this.#changed();
+      },
       onCovered: () => this.loaded || this.#fetch(),
     });
   }

@@ -63,7 +63,7 @@ export class Writes {
     ];
   }
 
-  /** Reads what earlier pages left, once there is something to show it. */
+  /** Reads what earlier pages left, and sends it, once the page uses anything. */
   open() {
     if (!this.#store) this.#conflicts = load(this.#conflictsKey) ?? [];
     this.#store ??= openStore(this.#rejoin.hub.scope).then(async (store) => {
@@ -130,6 +130,7 @@ export class Writes {
 
   /** @param {() => void} fn */
   subscribe(fn) {
+    void this.open();
     this.#listeners.add(fn);
     return () => void this.#listeners.delete(fn);
   }

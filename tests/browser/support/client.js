@@ -59,7 +59,18 @@ export async function load(page, options = {}) {
 }
 
 /**
- * Waits until something is true in a page, whether it draws frames or not.
+ * Waits until something is true here.
+ * @param {() => Promise<unknown>} condition
+ */
+export async function eventually(condition) {
+  for (const end = Date.now() + PATIENCE_MS; !(await condition()); ) {
+    if (Date.now() > end) throw new Error(`it never came to be: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/**
+ * Waits until something is true in a page, whether it draws frames or not. A promise is true at once.
  * @param {import('playwright-core').Page} page
  * @param {(argument: any) => unknown} condition
  * @param {any} [argument]
