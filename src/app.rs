@@ -247,7 +247,7 @@ impl Builder {
         let (runner, jobs) = Runner::new(api.data.clone(), trust);
         let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
         self.jobs.into_iter().for_each(|job| features.add_job(job));
-        features.attach(&mut options, &api.presence);
+        features.attach(&mut options, &hub, &api.presence);
         let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;

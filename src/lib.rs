@@ -32,7 +32,8 @@
 //! change and carries the *patch* that makes the new state from the old; the *log* is all events by *seq*; a document's
 //! *version* counts its events and its *hash* chains them; a *position* (`<seq>-<short hash>`) names a place in the log
 //! and the history behind it; a *snapshot* is a stored full state; *hot* is in memory, *cold* only on disk; a *viewer*
-//! reads, and what they may see of a document makes them its *host* or a *player*.
+//! reads, and what they may see of a document makes them its *host* or a *player*; a *notice* is what rules say of a
+//! change to somebody, and a *notification* is a notice as it is kept and told.
 //!
 //! # The way of a change
 //!
@@ -129,6 +130,13 @@
 //!     `reconciliation::rows::a_state_of_a_trimmed_document_that_is_changed_with_its_checksum_is_not_served_and_told`,
 //!     `…::sessions_on_disk_are_as_memory_has_them_and_an_inserted_one_lets_nobody_in`, and the property in
 //!     `src/features/reconciliation/self_check/tests/random.rs`: verified if and only if equal.
+//! 13. *What concerns somebody is told to them*, neither lost nor doubled, with the change or after the replay:
+//!     `notifications::a_kill_between_change_and_delivery_neither_loses_nor_doubles_one`,
+//!     `…::a_replay_that_breaks_off_is_told_to_the_end_by_the_next`,
+//!     `…::what_was_missed_comes_after_the_replay_until_a_later_position_acknowledges_it`.
+//! 14. *Edits from away end in equal states and a complete audit*:
+//!     `offline_table::two_players_and_the_dm_end_with_equal_states_whatever_fails_meanwhile`, and the properties in
+//!     `src/document/tests/merge.rs`.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:
@@ -173,6 +181,7 @@ pub use base::options::FeatureOptions;
 pub use cli::run;
 pub use config::{Config, ConfigError};
 pub use document::merge::strategies::{MergeRules, Strategy};
+pub use document::notices::{Notice, NoticeKind, NoticeRecipient};
 pub use document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules, read_as};
 pub use engine::data::DataAccess;
 pub use engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, RemovedDocument, StoredRows};
@@ -205,6 +214,7 @@ pub mod internals {
         pub use crate::document::access::Access;
         pub use crate::document::decide::{Expected, Request, WriteOperation};
         pub use crate::document::json::JsonBounds;
+        pub use crate::document::merge::merged_state;
         pub use crate::document::visibility::Viewer;
     }
 

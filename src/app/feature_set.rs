@@ -29,6 +29,8 @@ use crate::http::server::path_guard::{OpenPaths, PathGuard};
 use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::jobs::{self, Job};
+use crate::live::hub::Hub;
+use crate::live::messages::MessageStore;
 use crate::live::presence::Presence;
 use crate::store::{self, Writer};
 
@@ -42,6 +44,7 @@ pub(super) struct FeatureSet {
     /// Words that no collection is called.
     reserved: BTreeSet<Collection>,
     open_paths: Vec<OpenPaths>,
+    pub message_stores: Vec<Arc<dyn MessageStore>>,
     pub jobs: Vec<Job>,
     pub tasks: Vec<Task>,
     pub close: StopSteps,
@@ -128,13 +131,14 @@ impl FeatureSet {
     /// Error: a word that it reserves cannot be a collection's name anyhow.
     fn add(&mut self, feature: Feature) -> Result<(), StartError> {
         let Feature { name, tables: _, routes, problems, api, reserved, open_paths, hooks, .. } = feature;
-        let Feature { jobs, tasks, close, memory_rows, parts, .. } = feature;
+        let Feature { message_stores, jobs, tasks, close, memory_rows, parts, .. } = feature;
         self.reserve(name, reserved)?;
         self.open_paths.push(open_paths);
         self.routes.extend(routes);
         self.problems.extend(problems);
         self.api.extend(api);
         self.hooks.extend(hooks);
+        self.message_stores.extend(message_stores);
         jobs.into_iter().for_each(|job| self.add_job(job));
         self.tasks.extend(tasks);
         self.close.0.extend(close.into_iter().map(|close| (name, close)));
@@ -184,10 +188,11 @@ impl FeatureSet {
         Ok(())
     }
 
-    /// Attaches what belongs to the engine and to presence.
-    pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, presence: &Presence) {
+    /// Attaches what belongs to the engine, to streams and to presence.
+    pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, hub: &Hub, presence: &Presence) {
         options.hooks.append(&mut self.hooks);
         options.reserved_collections.extend(self.reserved.iter().cloned());
+        hub.set_message_stores(std::mem::take(&mut self.message_stores));
         options.relocations = self.parts.relocations.take();
         self.api.relocation = options.relocations.as_ref().map(|store| store.problems()).unwrap_or_default();
         if let Some(participants) = self.parts.participants.take() {

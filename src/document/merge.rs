@@ -81,6 +81,12 @@ pub(crate) fn merge(sides: &Sides<'_>, rules: &MergeRules) -> Merged {
     Merged { state, resolved: merger.resolved, conflicts: merger.conflicts }
 }
 
+/// The state alone that comes of edits that were made at one moment: base, local, server.
+pub fn merged_state([base, local, server]: [&Value; 3], rules: &MergeRules) -> Value {
+    let at = Timestamp::from_millis(0);
+    merge(&Sides { base, local, server, local_at: at, server_at: &|_| at }, rules).state
+}
+
 /// What stands at a path on each side.
 #[derive(Clone, Copy)]
 struct MergeSides<'a> {

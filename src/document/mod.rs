@@ -3,8 +3,8 @@
 //! In reading order: [`model`] (a document and its fixed facts), [`event`] (the record of one change and its bytes),
 //! [`chain`] (hashes and positions), [`patch`] (from one state to the next), [`visibility`] (who may see and touch
 //! what), [`access`] (who may do what), [`scope`] (what a credential reaches), [`merge`] (what two sides made of one
-//! state), [`rules`] (what embedders bring), [`decide`] (from a requested change to an event), [`query`] (what a list
-//! is asked).
+//! state), [`notices`] (what people are told of a change), [`rules`] (what embedders bring), [`decide`] (from a
+//! requested change to an event), [`query`] (what a list is asked).
 
 pub(crate) mod access;
 pub(crate) mod chain;
@@ -14,6 +14,7 @@ pub(crate) mod input;
 pub(crate) mod json;
 pub(crate) mod merge;
 pub(crate) mod model;
+pub(crate) mod notices;
 pub(crate) mod patch;
 pub(crate) mod query;
 pub(crate) mod rules;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::input;
 use super::merge::strategies::MergeRules;
+use super::notices::Notice;
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;
 
@@ -173,6 +174,14 @@ pub trait Rules: Send + Sync + 'static {
     fn accept_merge(&self, before: &Value, merged: Value, actor: &Actor) -> Result<Value, Rejection> {
         self.edit(before, &merged, actor)?;
         Ok(merged)
+    }
+
+    /// Whom the change from `before` to `after` concerns, and what they are told of it; `before` is null when the
+    /// document was not there. Called for each change that is not a deletion, whatever made it. The default tells
+    /// nobody.
+    fn notices(&self, before: &Value, after: &Value) -> Vec<Notice> {
+        let _ = (before, after);
+        Vec::new()
     }
 
     /// Whether `actor` may delete the document. The default allows it to the host alone.

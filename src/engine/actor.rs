@@ -321,7 +321,9 @@ impl EngineActor {
         for entry in round.entries.iter().filter(|entry| entry.recreates) {
             self.options.hooks.iter().for_each(|hook| hook.before_recreation_published(entry.event.meta.key));
         }
-        self.hub.publish(documents, &events, self.disk.durable());
+        let rows = round.entries.iter().flat_map(|entry| &entry.hook_rows);
+        let messages = rows.flat_map(|added| added.rows.messages.iter().cloned());
+        self.hub.publish(documents, &events, messages, self.disk.durable());
         for event in events.iter().filter(|event| event.deletes) {
             let removed = RemovedDocument(&event.meta);
             self.options.hooks.iter().for_each(|hook| hook.removal_published(removed));

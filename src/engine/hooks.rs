@@ -5,14 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::ids::{DocumentName, UserId, Version};
+use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Meta;
 use crate::document::visibility::Viewer;
 use crate::engine::request::Relocation;
+use crate::live::messages::StreamMessage;
 use crate::live::relocations::RelocationProblems;
 use crate::store::{CompanionWrite, Connection};
 
@@ -146,11 +149,19 @@ pub enum ChangeOrigin {
     Maintenance,
 }
 
+/// States as values: before a change and after it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Trees<'a> {
+    pub before: Option<&'a Value>,
+    pub after: Option<&'a Value>,
+}
+
 /// A change that is decided and not yet stored.
 #[derive(Clone, Copy)]
 pub struct Change<'a> {
     pub(super) event: &'a Event,
     pub(super) state: Option<&'a Bytes>,
+    pub(super) trees: Trees<'a>,
     pub(super) creates: bool,
     pub(super) viewer: &'a Viewer,
     pub(super) origin: ChangeOrigin,
@@ -188,6 +199,16 @@ impl<'a> Change<'a> {
         self.state
     }
 
+    /// The document's state before the change; `None`: it was not there, or the change is an imported one.
+    pub fn value_before(&self) -> Option<&'a Value> {
+        self.trees.before
+    }
+
+    /// The document's state after the change; `None`: it is deleted, or the change is an imported one.
+    pub fn value_after(&self) -> Option<&'a Value> {
+        self.trees.after
+    }
+
     /// The event as it is stored and sent: JSON without seq and hash.
     pub fn event_body(&self) -> &'a Bytes {
         &self.event.body
@@ -210,6 +231,16 @@ impl<'a> Change<'a> {
 
     pub(crate) fn viewer(&self) -> &'a Viewer {
         self.viewer
+    }
+
+    /// Where it is in the log, if it is stored or waits for that.
+    pub(crate) fn position(&self) -> Position {
+        self.event.position()
+    }
+
+    /// The fixed facts of the document, as they are after it.
+    pub(crate) fn meta(&self) -> &'a Meta {
+        &self.event.meta
     }
 }
 
@@ -246,6 +277,8 @@ impl StoredRows<'_> {
 pub struct ChangeRows {
     pub(crate) group: Arc<str>,
     pub(crate) write: WriteRows,
+    /// What viewers are told once the change is visible.
+    pub(crate) messages: Vec<Arc<StreamMessage>>,
 }
 
 impl ChangeRows {
@@ -253,7 +286,14 @@ impl ChangeRows {
     /// under `group`. `write` runs again after a transaction that failed. Storage that fails in it fails the
     /// transaction, and both are tried again; another error is logged, and the change is stored without the rows.
     pub fn new(group: &str, write: impl Fn(&Connection) -> Result<()> + Send + Sync + 'static) -> Self {
-        Self { group: group.into(), write: Arc::new(write) }
+        Self { group: group.into(), write: Arc::new(write), messages: Vec::new() }
+    }
+
+    /// The same, and viewers are told this once the change is visible. As long as it is in memory they are told of it
+    /// from there; a [`MessageStore`](crate::live::messages::MessageStore) has to have it for whoever comes later.
+    #[must_use]
+    pub(crate) fn with_messages(self, messages: Vec<StreamMessage>) -> Self {
+        Self { messages: messages.into_iter().map(Arc::new).collect(), ..self }
     }
 }
 

@@ -31,6 +31,7 @@ use crate::http::server::public_files::PublicFiles;
 use crate::http::server::rate_limit::RateLimiter;
 use crate::jobs::Job;
 use crate::jobs::runner::RunnerHandle;
+use crate::live::messages::MessageStore;
 use crate::live::presence::Participants;
 use crate::store::{Connection, HistoryRetention, Reader};
 
@@ -81,6 +82,7 @@ pub struct Feature {
     pub(crate) reserved: &'static [&'static str],
     pub(crate) open_paths: OpenPaths,
     pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
+    pub(crate) message_stores: Vec<Arc<dyn MessageStore>>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) close: Vec<Close>,
@@ -147,6 +149,7 @@ impl Feature {
             reserved: &[],
             open_paths: OpenPaths::default(),
             hooks: Vec::new(),
+            message_stores: Vec::new(),
             jobs: Vec::new(),
             tasks: Vec::new(),
             close: Vec::new(),
@@ -197,7 +200,8 @@ impl Feature {
         self
     }
 
-    /// Sets the paths that are open to every session and service token, also to one that reaches some documents only.
+    /// Sets the paths that are open to every session and service token, also to one that reaches some documents only;
+    /// one that ends with `/` stands for all that is below it.
     /// The paths of those documents are; what else there is is refused to it before the handler.
     #[must_use]
     pub fn open_to_credentials(mut self, paths: &'static [&'static str]) -> Self {
@@ -245,6 +249,13 @@ impl Feature {
     #[must_use]
     pub fn hook(mut self, hook: impl DocumentHook + 'static) -> Self {
         self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Adds who has stored messages that its hooks have sent to viewers.
+    #[must_use]
+    pub(crate) fn message_store(mut self, store: Arc<dyn MessageStore>) -> Self {
+        self.message_stores.push(store);
         self
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod flags;
 pub(crate) mod games;
 pub(crate) mod guide;
 pub(crate) mod interactions;
+pub(crate) mod notifications;
 pub(crate) mod operations;
 pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
@@ -34,6 +35,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     service_tokens::FEATURE,
     usage::FEATURE,
     conflicts::FEATURE,
+    notifications::FEATURE,
     operations::FEATURE,
     guide::FEATURE,
     flags::FEATURE,
@@ -45,7 +47,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
 
 /// Words that no collection is called whatever features there are: the calls of administrators are there, or calls that
 /// are to come.
-pub(crate) const RESERVED: &[&str] = &["admin", "invitations", "notifications"];
+pub(crate) const RESERVED: &[&str] = &["admin", "invitations"];
 
 /// What commands of the program need of each feature.
 pub(crate) fn commands() -> impl Iterator<Item = &'static CommandParts> {

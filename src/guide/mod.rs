@@ -26,6 +26,7 @@ macro_rules! links {
          [embedding]: crate::guide::embedding\n\
          [encounters]: crate::guide::encounters\n\
          [games]: crate::guide::games\n\
+         [notifications]: crate::guide::notifications\n\
          [operations]: crate::guide::operations\n\
          [pages]: crate::guide::pages\n\
          [rate-limits]: crate::guide::rate_limits\n\
@@ -65,6 +66,7 @@ chapters! {
     tailnet, "tailnet", "Tailnet";
     games, "games", "Games";
     encounters, "encounters", "Encounters and interactions";
+    notifications, "notifications", "Notifications";
     conflicts, "conflicts", "Offline edits and conflicts";
     reconciliation, "reconciliation", "Reconciliation";
     rate_limits, "rate-limits", "Rate limits";

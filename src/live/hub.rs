@@ -1,13 +1,14 @@
 //! The published present: the documents in use, the recent events, and who waits for more.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
 use super::change_tracker::{ChangeRecord, ChangeTracker, ConsistentCut};
+use super::messages::{MessageRecipient, MessageStore, StreamMessage};
 use super::relocations::{MovedDocument, RelocationLog};
 use super::ring::{Ring, RingBounds};
 use super::topics::{Interest, Topics, Waiter, WakeReason};
@@ -16,6 +17,7 @@ use crate::base::ids::{Collection, DocumentName, Seq};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
 use crate::document::model::Document;
+use crate::document::visibility::Viewer;
 
 /// A document in memory and when it was last used.
 #[derive(Debug)]
@@ -42,17 +44,30 @@ pub struct Hub {
     recoveries: AtomicU64,
     relocations: RelocationLog,
     changes: ChangeTracker,
+    /// Set once at the start; nothing is stored without.
+    message_stores: OnceLock<Vec<Arc<dyn MessageStore>>>,
     /// Tells the fan-out that the ring has grown. One task waits on it, so that the engine wakes one and not thousands.
     grown: Notify,
 }
 
+/// Where a reader of the ring is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RingCursor {
+    /// The events up to here are read.
+    pub events: Seq,
+    /// The messages about events up to here are read.
+    pub messages: Seq,
+}
+
 /// What a cursor finds in the ring.
 #[derive(Debug)]
-pub enum RingRead {
+pub(crate) enum RingRead {
     /// Events after the cursor.
     Events {
         /// Those that are of interest; maybe none.
         events: Vec<Arc<Event>>,
+        /// What the reader is told besides, of what is up to there.
+        messages: Vec<Arc<StreamMessage>>,
         /// The cursor after them.
         reached: Seq,
         /// Whether there are no others: what is published later wakes a subscriber.
@@ -76,13 +91,20 @@ impl Hub {
             recoveries: AtomicU64::new(0),
             relocations: RelocationLog::default(),
             changes: ChangeTracker::default(),
+            message_stores: OnceLock::new(),
             grown: Notify::new(),
         }
     }
 
-    /// Engine only: makes a decided and stored batch visible. `durable`: everything up to here that is not volatile is
-    /// on disk.
-    pub fn publish(&self, documents: impl IntoIterator<Item = Arc<Document>>, events: &[Arc<Event>], durable: Seq) {
+    /// Engine only: makes a decided and stored batch visible, with what viewers are told of its events besides.
+    /// `durable`: everything up to here that is not volatile is on disk.
+    pub(crate) fn publish(
+        &self,
+        documents: impl IntoIterator<Item = Arc<Document>>,
+        events: &[Arc<Event>],
+        messages: impl IntoIterator<Item = Arc<StreamMessage>>,
+        durable: Seq,
+    ) {
         {
             let mut ring = self.ring.write();
             let map = self.documents.pin();
@@ -99,6 +121,7 @@ impl Hub {
                     ring.replace_meta(&event.meta);
                 }
             }
+            messages.into_iter().for_each(|message| ring.push_message(message));
             ring.set_durable(durable);
         }
         self.grown.notify_one();
@@ -267,31 +290,51 @@ impl Hub {
         self.recoveries.load(Ordering::Acquire)
     }
 
-    /// Up to `bytes_max` bytes of events after `cursor` that are of interest.
-    pub fn read(&self, cursor: Seq, interest: &Interest, bytes_max: usize) -> RingRead {
+    /// Says who has stored messages. Once, at the start.
+    pub(crate) fn set_message_stores(&self, stores: Vec<Arc<dyn MessageStore>>) {
+        let _ = self.message_stores.set(stores);
+    }
+
+    /// Who has stored messages.
+    pub(crate) fn message_stores(&self) -> &[Arc<dyn MessageStore>] {
+        self.message_stores.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Up to `bytes_max` bytes of events after `cursor` that are of interest, and the messages up to there that are for
+    /// `viewer`.
+    pub(crate) fn read(&self, cursor: RingCursor, interest: &Interest, viewer: &Viewer, bytes_max: usize) -> RingRead {
         let ring = self.ring.read();
-        if !ring.covers_after(cursor) {
+        if !ring.covers_after(cursor.events.min(cursor.messages)) {
             return RingRead::Behind;
         }
-        let (mut events, mut bytes, mut reached, durable) = (Vec::new(), 0, cursor, ring.durable());
-        for event in ring.after(cursor) {
+        let messages = |reached: Seq| {
+            let messages = ring.messages_after(cursor.messages).take_while(|message| message.seq <= reached);
+            messages.filter(|message| message.concerns(viewer, interest)).cloned().collect()
+        };
+        let (mut events, mut bytes, mut reached, durable) = (Vec::new(), 0, cursor.events, ring.durable());
+        for event in ring.after(cursor.events) {
             if interest.covers(&event.meta.name) {
                 if bytes >= bytes_max {
-                    return RingRead::Events { events, reached, all: false, durable };
+                    return RingRead::Events { events, messages: messages(reached), reached, all: false, durable };
                 }
                 bytes += event.body.len();
                 events.push(Arc::clone(event));
             }
             reached = event.seq;
         }
-        RingRead::Events { events, reached, all: true, durable }
+        RingRead::Events { events, messages: messages(reached), reached, all: true, durable }
     }
 
     /// Joins those who hear of `interest`. Subscribe first and read the present after: then nothing falls between.
     pub fn subscribe(self: &Arc<Self>, interest: Arc<Interest>) -> HubSubscription {
+        self.subscribe_for(interest, None)
+    }
+
+    /// The same for who also hears of what is for `viewer`.
+    pub(crate) fn subscribe_for(self: &Arc<Self>, interest: Arc<Interest>, viewer: Option<Viewer>) -> HubSubscription {
         let waiter = Arc::new(Waiter::default());
-        self.topics.add(&interest, &waiter);
-        HubSubscription { hub: Arc::clone(self), interest, waiter }
+        self.topics.add(&interest, viewer.as_ref(), &waiter);
+        HubSubscription { hub: Arc::clone(self), interest, viewer, waiter }
     }
 
     /// Wakes those who follow these documents, for news of who is there.
@@ -312,11 +355,13 @@ impl Hub {
         let mut cursor = self.ring.read().head().0;
         loop {
             self.grown.notified().await;
-            let (events, complete) = {
+            let (events, messages, complete) = {
                 let ring = self.ring.read();
-                let (events, complete) = (ring.after(cursor).cloned().collect::<Vec<_>>(), ring.covers_after(cursor));
+                let events = ring.after(cursor).cloned().collect::<Vec<_>>();
+                let messages = ring.messages_after(cursor).cloned().collect::<Vec<_>>();
+                let complete = ring.covers_after(cursor);
                 cursor = ring.head().0;
-                (events, complete)
+                (events, messages, complete)
             };
             if !complete {
                 // Whom the events that are gone from memory were for is not known any more.
@@ -324,6 +369,11 @@ impl Hub {
                 continue;
             }
             self.topics.wake(&events);
+            for message in messages {
+                if let MessageRecipient::Viewer(viewer) = &message.to {
+                    self.topics.wake_viewer(viewer);
+                }
+            }
         }
     }
 }
@@ -344,6 +394,7 @@ fn cut(ring: &Ring, changed: Option<ChangeRecord>, pending_max: usize) -> Consis
 pub struct HubSubscription {
     hub: Arc<Hub>,
     interest: Arc<Interest>,
+    viewer: Option<Viewer>,
     waiter: Arc<Waiter>,
 }
 
@@ -371,7 +422,7 @@ impl HubSubscription {
 
 impl Drop for HubSubscription {
     fn drop(&mut self) {
-        self.hub.topics.remove(&self.interest, &self.waiter);
+        self.hub.topics.remove(&self.interest, self.viewer.as_ref(), &self.waiter);
     }
 }
 
@@ -427,7 +478,7 @@ mod tests {
         // Lets the fan-out take its place at the start of the log; nothing runs beside this test.
         tokio::task::yield_now().await;
         for seq in 1..=5 {
-            hub.publish([], &[event(seq, if seq == 1 { "g1" } else { "other" })], Seq(seq));
+            hub.publish([], &[event(seq, if seq == 1 { "g1" } else { "other" })], [], Seq(seq));
         }
         let woken = tokio::time::timeout(std::time::Duration::from_secs(5), subscription.changed()).await;
         assert!(woken.is_ok());

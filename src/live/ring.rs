@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::messages::StreamMessage;
 use crate::base::ids::{Collection, Seq};
 use crate::base::limits;
 use crate::document::chain::{Hash, Position};
@@ -35,8 +36,12 @@ fn weight(event: &Event) -> usize {
 #[derive(Debug)]
 pub struct Ring {
     events: VecDeque<Arc<Event>>,
+    /// What is told of them besides, by seq; dropped with the event.
+    messages: VecDeque<Arc<StreamMessage>>,
     bytes: usize,
     bounds: RingBounds,
+    /// The end of the log when the ring began: what is told of later events besides is here with them or nowhere.
+    start: Seq,
     head: (Seq, Hash),
     durable: Seq,
     /// The newest event that is in the log of later runs too: not of a volatile document.
@@ -50,8 +55,10 @@ impl Ring {
     pub fn new(head: (Seq, Hash), bounds: RingBounds) -> Self {
         Self {
             events: VecDeque::new(),
+            messages: VecDeque::new(),
             bytes: 0,
             bounds,
+            start: head.0,
             head,
             durable: head.0,
             last_persistent: head,
@@ -105,6 +112,18 @@ impl Ring {
         self.events.push_back(event);
     }
 
+    /// Appends a message about the newest event, or about one before it and after those of earlier messages.
+    pub(super) fn push_message(&mut self, message: Arc<StreamMessage>) {
+        self.bytes += message.weight();
+        self.messages.push_back(message);
+    }
+
+    /// The messages about events after `seq`, oldest first. Complete only if [`covers_after`](Self::covers_after), and
+    /// without those of events that were read back from disk.
+    pub(crate) fn messages_after(&self, seq: Seq) -> impl Iterator<Item = &Arc<StreamMessage>> {
+        self.messages.range(self.messages.partition_point(|message| message.seq <= seq)..)
+    }
+
     /// From now on all events of a document that are here have these facts: whoever reads them has the rights of today.
     pub fn replace_meta(&mut self, meta: &Arc<Meta>) {
         for event in self.events.iter_mut().filter(|event| event.meta.key == meta.key) {
@@ -114,11 +133,11 @@ impl Ring {
         }
     }
 
-    /// Puts older events, read back from disk, before those that are here. Ignored unless they join without a gap: what
-    /// is missing on disk was trimmed or volatile.
+    /// Puts events of before the ring, read back from disk, before those that are here. Ignored unless they join
+    /// without a gap: what is missing on disk was trimmed or volatile.
     pub fn extend_back(&mut self, older: Vec<Arc<Event>>) {
         for event in older.into_iter().rev() {
-            if event.seq.next() == self.first() {
+            if event.seq.next() == self.first() && event.seq <= self.start {
                 self.bytes += weight(&event);
                 self.events.push_front(event);
             }
@@ -170,6 +189,9 @@ impl Ring {
     fn drop_oldest(&mut self) -> bool {
         let Some(event) = self.events.pop_front() else { return false };
         self.bytes -= weight(&event);
+        while let Some(message) = self.messages.pop_front_if(|message| message.seq <= event.seq) {
+            self.bytes -= message.weight();
+        }
         if event.meta.volatile {
             self.lost.insert(event.meta.name.collection.clone(), event.seq);
         }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::base::ids::{Collection, DocumentName};
 use crate::document::event::Event;
 use crate::document::model::Document;
+use crate::document::visibility::Viewer;
 
 /// What a subscriber wants to hear of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,6 +104,8 @@ impl Waiter {
 struct WaiterLists {
     documents: HashMap<DocumentName, Vec<Arc<Waiter>>>,
     collections: HashMap<Collection, Vec<Arc<Waiter>>>,
+    /// By the scope of the viewer.
+    viewers: HashMap<String, Vec<Arc<Waiter>>>,
 }
 
 /// The waiters by what they wait for. The lock is held for list operations only; the engine never takes it.
@@ -110,8 +113,8 @@ struct WaiterLists {
 pub(crate) struct Topics(Mutex<WaiterLists>);
 
 impl Topics {
-    /// Adds a waiter for everything that `interest` covers.
-    pub(crate) fn add(&self, interest: &Interest, waiter: &Arc<Waiter>) {
+    /// Adds a waiter for everything that `interest` covers, and for what is for `viewer`.
+    pub(crate) fn add(&self, interest: &Interest, viewer: Option<&Viewer>, waiter: &Arc<Waiter>) {
         let mut lists = self.0.lock();
         for name in &interest.documents {
             lists.documents.entry(name.clone()).or_default().push(Arc::clone(waiter));
@@ -119,16 +122,22 @@ impl Topics {
         for collection in &interest.collections {
             lists.collections.entry(collection.clone()).or_default().push(Arc::clone(waiter));
         }
+        if let Some(viewer) = viewer {
+            lists.viewers.entry(viewer.scope().to_owned()).or_default().push(Arc::clone(waiter));
+        }
     }
 
     /// Takes a waiter out again.
-    pub(crate) fn remove(&self, interest: &Interest, waiter: &Arc<Waiter>) {
+    pub(crate) fn remove(&self, interest: &Interest, viewer: Option<&Viewer>, waiter: &Arc<Waiter>) {
         let mut lists = self.0.lock();
         for name in &interest.documents {
             remove_from(&mut lists.documents, name, waiter);
         }
         for collection in &interest.collections {
             remove_from(&mut lists.collections, collection, waiter);
+        }
+        if let Some(viewer) = viewer {
+            remove_from(&mut lists.viewers, &viewer.scope().to_owned(), waiter);
         }
     }
 
@@ -151,6 +160,12 @@ impl Topics {
                 waiters.for_each(|waiter| waiter.wake(WakeReason::EVENTS));
             }
         }
+    }
+
+    /// Wakes the streams of the viewer of this scope.
+    pub(crate) fn wake_viewer(&self, scope: &str) {
+        let lists = self.0.lock();
+        lists.viewers.get(scope).into_iter().flatten().for_each(|waiter| waiter.wake(WakeReason::EVENTS));
     }
 
     /// Wakes everyone who wants to hear of one of these documents, for its presence.

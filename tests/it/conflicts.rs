@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{AS, Process, Reply};
+use crate::support::{AS, Follower, Process, Reply};
 
 const NOTE: &str = "/api/v1/notes/plan";
 const LATER: &str = "2030-01-01T00:00:00Z";
@@ -150,4 +150,82 @@ async fn strategies_are_configured_and_rules_say_what_comes_of_a_merge() {
     let refused = sync(&server, &[(AS, "ana")], "/api/v1/encounters/e", beyond).await;
     refused.problem(422, "action-rejected");
     assert_eq!(server.get("/api/v1/encounters/e").await.1["version"], 3, "and changes nothing");
+}
+
+#[tokio::test]
+async fn streams_of_the_document_tell_a_conflict_to_those_who_may_see_its_place() {
+    let server = Process::start(&[]);
+    drifted(&server).await;
+    let url = |name: &str| format!("{}/api/v1/notes/{name}/events", server.url);
+    server.tell("POST", "/api/v1/notes", &[], json!({ "id": "other", "state": {} })).await.expect(201);
+    let mut host = Follower::connect(&url("plan"), None, None).await.unwrap();
+    let mut ana = Follower::connect(&url("plan"), Some("ana"), None).await.unwrap();
+    let mut elsewhere = Follower::connect(&url("other"), None, None).await.unwrap();
+    for stream in [&mut host, &mut ana, &mut elsewhere] {
+        stream.expect("snapshot").await;
+    }
+    let left = ana.last_event_id.clone();
+    let edits = json!({ "baseVersion": 1, "patch": { "title": "My plan", "hidden": { "trap": 9 } } });
+    let merged = sync(&server, &[], NOTE, edits).await.expect(200).body;
+    let ids: Vec<_> = merged["conflicts"].as_array().unwrap().iter().map(|conflict| conflict["id"].clone()).collect();
+    assert_eq!(ids.len(), 2);
+    let change = host.expect("change").await;
+    let told = [host.expect("conflict").await, host.expect("conflict").await];
+    for conflict in &told {
+        assert_eq!(conflict.id, change.id, "it has no id of its own");
+        let path = format!("/api/v1/conflicts/{}", conflict.data["id"].as_str().unwrap());
+        assert_eq!(server.ask("GET", &path, &[]).await.expect(200).body, conflict.data);
+    }
+    let mut paths = told.each_ref().map(|conflict| conflict.data["path"].clone());
+    paths.sort_by_key(ToString::to_string);
+    assert_eq!(paths, [json!("/hidden/trap"), json!("/title")]);
+
+    ana.expect("change").await;
+    let title = ana.expect("conflict").await;
+    assert_eq!(title.data["path"], "/title");
+    let mut back = Follower::connect(&url("plan"), Some("ana"), Some(&left)).await.unwrap();
+    back.changes_after_resumed(1).await;
+    assert_eq!(back.expect("conflict").await.data, title.data, "who was away is told after the replay");
+    let resolve = format!("/api/v1/conflicts/{}/resolve", title.data["id"].as_str().unwrap());
+    server.tell("POST", &resolve, &[], json!({ "resolution": "server" })).await.expect(200);
+    for stream in [&mut ana, &mut back] {
+        assert_eq!(stream.expect("change").await.data["type"], "resolveConflict", "the host's is not told");
+    }
+    let mut back = Follower::connect(&url("plan"), Some("ana"), Some(&left)).await.unwrap();
+    back.changes_after_resumed(2).await;
+    for name in ["other", "plan"] {
+        server.merge(&format!("/api/v1/notes/{name}"), &json!({ "n": 1 })).await;
+    }
+    assert_eq!(elsewhere.expect("change").await.data["id"], "other", "a stream of something else is not told");
+    back.expect("change").await;
+}
+
+#[tokio::test]
+async fn a_player_ends_their_turn_and_writes_a_note_while_away() {
+    let server = Process::start(&[]);
+    let combatant = |initiative: u32, player: Option<&str>| {
+        let (name, side) = ("Somebody", "party");
+        json!({ "name": name, "side": side, "initiative": initiative, "hitPoints": 20, "playerId": player })
+    };
+    let combatants =
+        json!({ "ana": combatant(9, Some("ana")), "orc": combatant(8, None), "bo": combatant(7, Some("bo")) });
+    let state = json!({ "status": "active", "round": 1, "turn": "ana", "order": ["ana", "orc", "bo"],
+                        "combatants": combatants });
+    server.tell("POST", "/api/v1/encounters", &[], json!({ "id": "e", "state": state })).await.expect(201);
+    let path = "/api/v1/encounters/e";
+    let hurt = json!({ "type": "damage", "payload": { "combatantId": "orc", "amount": 1 } });
+    server.tell("POST", &format!("{path}/actions"), &[], hurt).await.expect(200);
+    let note = |by: &str| json!([{ "at": "2026-01-01T20:00:00.000Z", "by": by, "text": "I run" }]);
+    for beyond in [json!({ "turn": "bo" }), json!({ "turn": "orc", "round": 2 }), json!({ "notes": note("bo") })] {
+        let edits = json!({ "baseVersion": 1, "patch": beyond });
+        sync(&server, &[(AS, "ana")], path, edits).await.problem(422, "action-rejected");
+    }
+    let not_theirs = json!({ "baseVersion": 1, "patch": { "turn": "orc" } });
+    sync(&server, &[(AS, "bo")], path, not_theirs).await.problem(422, "action-rejected");
+    let edits = json!({ "baseVersion": 1, "patch": { "turn": "orc", "notes": note("ana") } });
+    let merged = sync(&server, &[(AS, "ana")], path, edits).await.expect(200).body;
+    let state = &merged["document"]["state"];
+    assert_eq!((&state["turn"], &state["notes"][0]["text"]), (&json!("orc"), &json!("I run")));
+    assert_eq!(state["combatants"]["orc"]["hitPoints"]["current"], 19);
+    assert_eq!(merged["conflicts"], json!([]));
 }

@@ -81,3 +81,31 @@ async fn a_player_acts_for_their_own_and_a_creature_that_is_not_there_is_named()
     let edit = [(AS, "ana"), ("content-type", "application/merge-patch+json")];
     server.tell("PATCH", ENCOUNTER, &edit, json!({ "round": 9 })).await.problem(422, "action-rejected");
 }
+
+/// `examples/encounter` against the program: all monsters and conditions of the System Reference Document, and a fight
+/// with some of them.
+#[tokio::test]
+async fn the_example_loads_the_monsters_and_begins_an_encounter() {
+    let server = Process::start(&[]);
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_rejoin")).with_file_name("examples").join("encounter");
+    let srd = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/srd");
+    for creature in ["goblin", "adult-red-dragon"] {
+        let arguments = ["--server", &server.url, "--creature", creature, srd];
+        let output = tokio::process::Command::new(&program).args(arguments).output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (told, complaint) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{complaint}");
+        assert!(told.starts_with("334 creatures and 15 conditions are loaded; encounters/"), "{told}");
+        assert_eq!((told.lines().count(), told.matches("> ").count()), (6, 1), "{told}");
+        let id = told.split("encounters/").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        let encounter = server.ask("GET", &format!("/api/v1/encounters/{id}"), &[]).await.expect(200).body;
+        assert_eq!(encounter["state"]["status"], "active");
+        let monster = &encounter["state"]["combatants"]["monster"];
+        let creature = server.ask("GET", &format!("/api/v1/creatures/{creature}"), &[]).await.expect(200).body;
+        assert_eq!(monster["name"], creature["state"]["name"]);
+        assert!(monster["hitPoints"]["maximum"].as_u64().unwrap() > 6 && monster["armorClass"].as_u64().unwrap() > 10);
+        assert!(monster["dexterity"].is_u64(), "{monster}");
+    }
+    let conditions = server.ask("GET", "/api/v1/conditions?limit=500", &[]).await.expect(200).body;
+    assert_eq!(conditions["items"].as_array().unwrap().len(), 15);
+}

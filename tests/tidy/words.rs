@@ -9,6 +9,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("encounters", &["encounter", "combatant"]),
     ("games", &["game", "seat", "reconnect"]),
     ("interactions", &["interaction"]),
+    ("notifications", &["notification"]),
     ("reconciliation", &["reconciliation", "scrub", "discrepancy"]),
     ("usage", &["usage", "quota", "tally", "party", "creature"]),
 ];

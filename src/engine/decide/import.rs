@@ -12,7 +12,7 @@ use crate::document::event::Event;
 use crate::document::model::{Document, Meta};
 use crate::document::transfer::{SentEvent, VerifiedChain};
 use crate::document::visibility::Viewer;
-use crate::engine::hooks::{Change, ChangeOrigin, HookRows};
+use crate::engine::hooks::{Change, ChangeOrigin, HookRows, Trees};
 use crate::engine::request::{CompanionRows, IncomingDocument, Relocation, ReplyTo, WriteOutcome, WriteReply};
 use crate::engine::state::backlog::BacklogEntry;
 use crate::engine::state::document_cache::{CachedDocument, SinceSnapshot};
@@ -113,7 +113,7 @@ impl Decider<'_> {
         let rows = |(index, event): (usize, &Arc<Event>)| {
             let state = document.state.as_ref().filter(|_| event.seq == document.seq);
             let (viewer, origin, creates) = (&Viewer::Owner, ChangeOrigin::Import, creates && index == 0);
-            self.ask_hooks(&Change { event, state, creates, viewer, origin })
+            self.ask_hooks(&Change { event, state, trees: Trees::default(), creates, viewer, origin })
         };
         events.iter().enumerate().map(rows).collect()
     }

@@ -29,7 +29,7 @@ use crate::document::visibility::{Audience, Viewer};
 use crate::document::{json, patch, visibility};
 use crate::engine::EngineOptions;
 use crate::engine::disk::Disk;
-use crate::engine::hooks::{Change, ChangeOrigin, HookRows, StoredRows};
+use crate::engine::hooks::{Change, ChangeOrigin, HookRows, StoredRows, Trees};
 use crate::engine::policy;
 use crate::engine::request::WriteOutcome;
 use crate::engine::state::EngineState;
@@ -140,7 +140,11 @@ impl Decider<'_> {
         });
         let created = cached.is_none_or(|cached| cached.document.is_deleted());
         let creates = created && state.is_some();
-        let hook_rows = self.ask_hooks(&Change { event: &event, state: state.as_ref(), creates, viewer, origin })?;
+        // The state that a rollback goes back from was not needed until here.
+        let replaced = cached.filter(|_| tree.is_none()).and_then(|cached| cached.tree().ok().flatten());
+        let trees = Trees { before: tree.or(replaced.as_deref()), after: after.as_ref() };
+        let change = Change { event: &event, state: state.as_ref(), trees, creates, viewer, origin };
+        let hook_rows = self.ask_hooks(&change)?;
         // From here on nothing fails.
         let document = Arc::new(Document {
             version: event.version,

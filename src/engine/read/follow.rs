@@ -4,15 +4,17 @@
 //! hand-over between the two is by `seq`: nothing is queued for a follower, so one that reads slowly costs a number.
 
 mod access;
+mod item;
+mod messages;
 mod relocation;
 mod snapshot;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use self::access::ReadableEvents;
+pub(crate) use self::item::{Item, Reason};
+use self::messages::MessageCursor;
 use super::Reads;
 use super::lost_changes::{LostChanges, any_not_stored};
 use crate::base::error::{Kind, Result};
@@ -20,10 +22,10 @@ use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
-use crate::document::model::{Document, Meta};
+use crate::document::model::Meta;
 use crate::document::scope::DocumentGrant;
 use crate::document::visibility::Viewer;
-use crate::live::hub::{HubSubscription, RingRead};
+use crate::live::hub::{HubSubscription, RingCursor, RingRead};
 use crate::live::presence::{Presence, PresenceSubscription};
 use crate::live::relocations::MovedDocument;
 use crate::live::topics::{Interest, WakeReason};
@@ -32,68 +34,6 @@ use crate::store::{EventFilter, Reader};
 /// Events in one page from disk.
 const PAGE_EVENTS: usize = 500;
 
-/// Why a follower gets the whole state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    Start,
-    /// Changes that it missed are no longer kept.
-    Trimmed,
-    /// Its position is not in this log.
-    Diverged,
-    /// A document that it was told had moved is here again.
-    Returned,
-    /// What it may see is not what it was.
-    Access,
-}
-
-impl Reason {
-    /// As it is written on the wire.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Trimmed => "trimmed",
-            Self::Diverged => "diverged",
-            Self::Returned => "returned",
-            Self::Access => "access",
-        }
-    }
-}
-
-/// What a follower is told.
-#[derive(Debug)]
-pub(crate) enum Item {
-    /// The whole present; what follows continues from it.
-    Snapshot {
-        reason: Reason,
-        /// The documents that are there.
-        documents: Vec<Arc<Document>>,
-        /// Followed by name and not there: whether one was removed with its history or never was, nobody can tell. Of
-        /// collections, the last that went since the follower was told of them.
-        gone: Vec<DocumentName>,
-        /// Where it stands in the log.
-        position: Position,
-    },
-    /// Exactly `count` changes follow, up to `to`; then the live ones.
-    Resumed {
-        /// Where the follower was.
-        from: Position,
-        /// Where it will be.
-        to: Position,
-        /// How many changes lie between.
-        count: u64,
-    },
-    Changes(Vec<Arc<Event>>),
-    /// A document is on another server now, and goes on there from the position that it has here. All its changes are
-    /// told.
-    Moved(Arc<MovedDocument>),
-    /// Changes up to here, which had been told while storage failed, are on disk now.
-    Durable(Seq),
-    /// Who is there, as frames.
-    Presence(Bytes),
-    /// It may no longer read a document that it was told of. Nothing follows.
-    AccessEnded,
-}
-
 /// Who follows.
 #[derive(Clone, Debug)]
 pub(crate) struct Follower {
@@ -101,6 +41,9 @@ pub(crate) struct Follower {
     pub viewer: Viewer,
     /// Whether they are connected to the documents that they name, which others are told of.
     pub counts: bool,
+    /// What tells the viewer's devices apart: what one has acknowledged another may not have. `None`: it is told no
+    /// messages.
+    pub device: Option<Arc<str>>,
 }
 
 /// `interest` as far as the credential of `viewer` reaches: of a collection that it does not reach as a whole, its
@@ -141,6 +84,7 @@ pub(crate) struct Follow {
     relocations_read: usize,
     /// Whether there may be news of who is there.
     presence_due: bool,
+    messages: MessageCursor,
 }
 
 impl Follow {
@@ -154,16 +98,16 @@ impl Follow {
         interest: Interest,
         resume: Option<&str>,
     ) -> Result<(Self, Item)> {
-        let Follower { viewer, counts } = follower;
+        let Follower { viewer, counts, device } = follower;
+        let hears = device.is_some().then(|| viewer.clone());
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
-        let subscription = reads.hub.subscribe(Arc::new(reached(interest, &viewer)));
+        let subscription = reads.hub.subscribe_for(Arc::new(reached(interest, &viewer)), hears);
         presence.load_participants(subscription.interest()).await;
-        let named = subscription.interest().documents.iter().cloned();
         // A program that acts for the owner is nobody whom others wait for.
         let counts = counts && (viewer.user().is_some() || viewer.credential_scope().is_none());
-        let barred = if counts { reads.unreadable(named, &viewer).await? } else { HashSet::new() };
         let user = counts.then(|| viewer.user_id()).transpose()?;
-        let presence_subscription = presence.subscribe(user, Arc::clone(subscription.interest()), &barred);
+        let named: HashSet<_> = subscription.interest().documents.iter().cloned().collect();
+        let presence_subscription = presence.subscribe(user, Arc::clone(subscription.interest()), &named);
         // Who is there already is told once what was missed is.
         subscription.wake_later(WakeReason::PRESENCE);
         let recoveries = reads.hub.recoveries();
@@ -185,6 +129,7 @@ impl Follow {
             moved_before,
             relocations_read,
             presence_due: false,
+            messages: MessageCursor::new(device),
         };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,
@@ -194,6 +139,11 @@ impl Follow {
                 resumed => resumed?,
             },
         };
+        let resume = resume.and_then(Position::parse).map(|position| position.seq());
+        follow.find_missed_at_start(&first, resume).await;
+        // Only now: who is told the list of who is there finds themselves in it as news.
+        let barred = if counts { follow.reads.unreadable(named, &follow.viewer).await? } else { HashSet::new() };
+        follow.presence_subscription.count_except(&barred);
         Ok((follow, first))
     }
 
@@ -212,6 +162,9 @@ impl Follow {
     /// The next thing to tell, if there is one already. Cancel safe, too.
     pub(crate) async fn next_ready(&mut self) -> Result<Option<Item>> {
         loop {
+            if let Some(item) = self.pop_queued().await? {
+                return Ok(Some(item));
+            }
             if self.cursor >= self.announced
                 && let Some(item) = self.recovered()
             {
@@ -225,25 +178,26 @@ impl Follow {
             if self.caught_up {
                 return self.next_relocation().await;
             }
-            match self.reads.hub.read(self.cursor, self.subscription.interest(), limits::STREAM_WRITE_BYTES_MAX) {
+            let cursor = RingCursor { events: self.cursor, messages: self.messages_after() };
+            let interest = self.subscription.interest();
+            match self.reads.hub.read(cursor, interest, &self.viewer, limits::STREAM_WRITE_BYTES_MAX) {
                 RingRead::Behind => match self.page().await? {
                     Some(item) => return Ok(Some(item)),
                     None => continue,
                 },
-                RingRead::Events { events, reached, all, durable } => {
+                RingRead::Events { events, messages, reached, all, durable } => {
                     let events = match self.readable(events) {
                         ReadableEvents::Told(events) => events,
                         other => return self.access_item(other).await.map(Some),
                     };
                     (self.cursor, self.caught_up) = (reached, all);
                     self.access_known = self.access_known.max(reached);
-                    if !events.is_empty() {
-                        let undurable = |event: &&Arc<Event>| !event.meta.volatile && event.seq > durable;
-                        if let Some(last) = events.iter().rfind(undurable) {
-                            self.undurable = Some(last.seq);
-                        }
-                        return Ok(Some(Item::Changes(events)));
+                    let undurable = |event: &&Arc<Event>| !event.meta.volatile && event.seq > durable;
+                    if let Some(last) = events.iter().rfind(undurable) {
+                        self.undurable = Some(last.seq);
                     }
+                    self.messages.through = self.messages.through.max(reached);
+                    self.messages.enqueue(events, messages, reached, self.announced);
                 }
             }
         }
@@ -295,7 +249,7 @@ impl Follow {
         let (interest, after) = (Arc::clone(self.subscription.interest()), self.cursor);
         let (to, lost_changes) = {
             let ring = self.reads.hub.gate();
-            if ring.covers_after(after) {
+            if ring.covers_after(after.min(self.messages_after())) {
                 return Ok(None);
             }
             (
@@ -316,18 +270,22 @@ impl Follow {
             .await;
         let (events, base, lost) = match read {
             // Else whoever comes back to before the damage would never get past it.
-            Err(error) if error.kind() == Kind::Damaged => return self.snapshot(Reason::Trimmed).await.map(Some),
+            Err(error) if error.kind() == Kind::Damaged => return self.snapshot_anew(Reason::Trimmed).await.map(Some),
             read => read?,
         };
         if lost || base > after.max(self.kept_after) {
-            return self.snapshot(Reason::Trimmed).await.map(Some);
+            return self.snapshot_anew(Reason::Trimmed).await.map(Some);
         }
         let reached = events.last().map_or(to, |last| last.seq);
+        let messages = self.stored_messages(reached).await?;
         match self.readable(events.into_iter().map(|event| self.current(event)).collect()) {
             ReadableEvents::Told(events) => {
-                self.cursor = reached;
+                // Only messages may have been behind what is in memory.
+                self.cursor = self.cursor.max(reached);
                 self.access_known = self.access_known.max(reached);
-                Ok((!events.is_empty()).then_some(Item::Changes(events)))
+                self.messages.through = self.messages.through.max(reached);
+                self.messages.enqueue(events, messages, reached, self.announced);
+                self.pop_queued().await
             }
             other => self.access_item(other).await.map(Some),
         }

@@ -164,7 +164,7 @@ impl Reads {
     }
 
     /// Those of `names` that `viewer` may not read.
-    pub(super) async fn unreadable(
+    pub(crate) async fn unreadable(
         &self,
         names: impl IntoIterator<Item = DocumentName>,
         viewer: &Viewer,

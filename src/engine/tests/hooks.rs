@@ -33,7 +33,7 @@ impl DocumentHook for Recorder {
         let (hook, text) = (self.name, format!("{}@{} {}", change.document(), change.version(), change.creates()));
         let insert = "INSERT INTO changes (hook, text) VALUES (?1, ?2)";
         let write = move |conn: &store::Connection| conn.execute(insert, (hook, &text)).map(drop).map_err(sql_error);
-        Ok(Some(ChangeRows { group: "all".into(), write: Arc::new(write) }))
+        Ok(Some(ChangeRows::new("all", write)))
     }
 
     fn document_removed(&self, conn: &store::Connection, _: i64) -> crate::base::error::Result<()> {

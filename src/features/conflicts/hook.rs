@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::rules::{MergeReport, RESOLVE, ResolvePayload, SYNC};
-use super::sql;
+use super::sql::{self, StoredConflict};
+use super::store;
 use crate::base::error::{Error, Result};
 use crate::engine::hooks::{Change, ChangeOrigin, ChangeRows, DocumentHook, StoredRows, WriteRows};
 use crate::store::Connection;
@@ -36,11 +37,25 @@ impl DocumentHook for ConflictsHook {
             serde_json::from_slice(change.event_body()).map_err(Error::internal)?;
         let (key, version, at) = (change.document_key(), change.version().0, change.at());
         let who: Arc<str> = change.viewer().scope().into();
+        let mut messages = Vec::new();
         let write: WriteRows = match kind.as_str() {
             SYNC => {
                 let report = MergeReport::of_payload(&payload);
                 if report == MergeReport::default() {
                     return Ok(None);
+                }
+                for place in report.conflicts.iter().cloned() {
+                    let kept = StoredConflict {
+                        number: 0,
+                        document: change.document().clone(),
+                        place,
+                        version: change.version(),
+                        made_by: who.to_string(),
+                        at,
+                        resolved_by: None,
+                        resolved_at: None,
+                    };
+                    messages.push(store::message(kept, change.position())?);
                 }
                 Arc::new(move |conn| {
                     for place in report.clone().places() {
@@ -56,7 +71,7 @@ impl DocumentHook for ConflictsHook {
             }
             _ => return Ok(None),
         };
-        Ok(Some(ChangeRows { group: "conflicts".into(), write }))
+        Ok(Some(ChangeRows::new("conflicts", move |conn| write(conn)).with_messages(messages)))
     }
 
     fn document_removed(&self, conn: &Connection, key: i64) -> Result<()> {

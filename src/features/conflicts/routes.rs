@@ -10,6 +10,7 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::item::ConflictItem;
 use super::problems::{CONFLICT_MOVED, CONFLICT_RESOLVED, UNKNOWN_BASE};
 use super::resolve::{self, ConflictDecision, RenderResolved, ResolveOutcome};
 use super::rules::{MergeReport, MergedPath, Resolution};
@@ -39,7 +40,7 @@ use crate::store::IdempotentAnswer;
 const ROWS_LOOKED_THROUGH_MAX: usize = 5_000;
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(SyncBody, SyncReply, PlaceSchema, ConflictItem, ResolveBody, ResolveReply)))]
+#[openapi(components(schemas(SyncBody, SyncReply, PlaceSchema, ConflictSchema, ResolveBody, ResolveReply)))]
 struct Schemas;
 
 /// The calls about edits from away, and about conflicts.
@@ -96,9 +97,8 @@ struct SyncBody {
 }
 
 /// A place that both sides changed. A member that is left out stands for a place where nothing stood.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = MergedPlace)]
-#[expect(dead_code, reason = "describes what `Place` writes")]
 struct PlaceSchema {
     /// Of a conflict: its id.
     id: Option<String>,
@@ -114,6 +114,30 @@ struct PlaceSchema {
     suggestion: Option<Value>,
     /// `auto`.
     resolution: Option<String>,
+}
+
+/// A conflict, or in the audit a place that a rule decided.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Conflict)]
+struct ConflictSchema {
+    #[serde(flatten)]
+    #[schema(inline)]
+    place: PlaceSchema,
+    /// `open` or `resolved`.
+    status: &'static str,
+    /// `collection/id`.
+    document: String,
+    /// The document's version that the merge made.
+    #[schema(value_type = u64)]
+    version: Version,
+    /// Whose edits they were.
+    made_by: String,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    resolved_by: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    resolved_at: Option<Timestamp>,
 }
 
 /// What comes of a sync.
@@ -201,40 +225,6 @@ fn rendered(document: &Document, viewer: &Viewer, durable: bool) -> Result<Box<R
     RawValue::from_string(text).map_err(Error::internal)
 }
 
-/// A conflict, or in the audit a place that a rule decided.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Conflict)]
-struct ConflictItem {
-    #[serde(flatten)]
-    #[schema(inline, value_type = PlaceSchema)]
-    place: MergedPath,
-    /// `open` or `resolved`.
-    status: &'static str,
-    /// `collection/id`.
-    document: String,
-    /// The document's version that the merge made.
-    #[schema(value_type = u64)]
-    version: Version,
-    /// Whose edits they were.
-    made_by: String,
-    #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resolved_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    resolved_at: Option<Timestamp>,
-}
-
-impl From<StoredConflict> for ConflictItem {
-    fn from(kept: StoredConflict) -> Self {
-        let status = if kept.is_open() { "open" } else { "resolved" };
-        let StoredConflict { document, place, version, made_by, at, resolved_by, resolved_at, .. } = kept;
-        Self { place, status, document: document.to_string(), version, made_by, at, resolved_by, resolved_at }
-    }
-}
-
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -266,7 +256,7 @@ enum ConflictStatus {
 #[utoipa::path(
     get, path = "/api/v1/conflicts", operation_id = "listConflicts", tag = "conflicts",
     params(Caller, ConflictListQuery),
-    responses((status = 200, description = "A page of them.", body = Page<ConflictItem>), ListProblems),
+    responses((status = 200, description = "A page of them.", body = Page<ConflictSchema>), ListProblems),
 )]
 async fn list(
     State(api): State<Api>,
@@ -282,7 +272,7 @@ async fn list(
 #[utoipa::path(
     get, path = "/api/v1/conflicts/audit", operation_id = "auditConflicts", tag = "conflicts",
     params(Caller, ConflictListQuery),
-    responses((status = 200, description = "A page of them.", body = Page<ConflictItem>), ListProblems),
+    responses((status = 200, description = "A page of them.", body = Page<ConflictSchema>), ListProblems),
 )]
 async fn audit(
     State(api): State<Api>,
@@ -328,7 +318,7 @@ fn parse_after(text: &str) -> Result<ConflictCursor, ()> {
 #[utoipa::path(
     get, path = "/api/v1/conflicts/{conflictId}", operation_id = "readConflict", tag = "conflicts",
     params(("conflictId" = String, Path, description = "The conflict's id."), Caller),
-    responses((status = 200, description = "The conflict.", body = ConflictItem), ReadProblems),
+    responses((status = 200, description = "The conflict.", body = ConflictSchema), ReadProblems),
 )]
 async fn read(State(api): State<Api>, PathParameter(id): PathParameter, caller: Caller) -> HandlerResult<Response> {
     let (kept, _) = resolve::find(&api, &caller.viewer, &id).await?;
@@ -353,7 +343,7 @@ struct ResolveBody {
 /// A conflict that is resolved, and its document.
 #[derive(Serialize, ToSchema)]
 struct ResolveReply {
-    #[schema(value_type = ConflictItem)]
+    #[schema(value_type = ConflictSchema)]
     conflict: ConflictItem,
     #[schema(value_type = Object)]
     document: Box<RawValue>,

@@ -68,12 +68,15 @@ impl MergedPath {
 
     /// The same as it is kept: a conflict with its values, which are needed to resolve it.
     fn keep_value(self) -> Self {
-        let values = [&self.base, &self.local, &self.server, &self.value];
-        let bytes: usize = values.into_iter().flatten().map(json::size).sum();
-        if self.is_conflict() || bytes <= VALUES_BYTES_MAX {
+        if self.is_conflict() || self.value_bytes() <= VALUES_BYTES_MAX {
             return self;
         }
         Self { base: None, local: None, server: None, value: None, ..self }
+    }
+
+    /// Bytes of its values as JSON.
+    pub(crate) fn value_bytes(&self) -> usize {
+        [&self.base, &self.local, &self.server, &self.value].into_iter().flatten().map(json::size).sum()
     }
 
     /// Whether it is a conflict that a person decides.

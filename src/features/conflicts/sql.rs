@@ -1,5 +1,8 @@
 //! The table `conflicts`.
 
+use std::cmp::Reverse;
+use std::ops::RangeInclusive;
+
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{OptionalExtension, Row};
 use serde_json::Value;
@@ -7,14 +10,20 @@ use serde_json::Value;
 use super::rules::{MergedPath, Resolution};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
-use crate::base::ids::{DocumentName, Version};
-use crate::store::rows::{self, invalid_column, json, optional, time};
+use crate::base::ids::{DocumentId, DocumentName, Seq, Version};
+use crate::document::chain::Position;
+use crate::live::topics::Interest;
+use crate::store::rows::{self, int, invalid_column, json, optional, time};
 use crate::store::{Connection, sql_error};
 
 /// Most rows of a document; the oldest that are not open go first.
 const ROWS_PER_DOCUMENT_MAX: u32 = 1_000;
 /// Most rows in all, likewise.
 const ROWS_MAX: u32 = 100_000;
+/// Most open conflicts that a stream that comes back is told; the list has all.
+const OPEN_TOLD_MAX: usize = 100;
+/// Bytes of their values past which no more are told to it.
+const OPEN_TOLD_BYTES_MAX: usize = 1 << 20;
 
 /// A place that both sides changed, as it is kept.
 #[derive(Clone, Debug)]
@@ -124,6 +133,43 @@ pub(crate) fn open_of(conn: &Connection, key: i64, who: &str) -> Result<Vec<Stor
     );
     let run = || conn.prepare_cached(&sql)?.query_map((key, who), read)?.collect::<rusqlite::Result<Vec<_>>>();
     run().map_err(sql_error)
+}
+
+/// The newest open conflicts that events of these seqs made in what `interest` covers, with the positions of those
+/// events, oldest first. At most [`OPEN_TOLD_MAX`], and no more once their values take [`OPEN_TOLD_BYTES_MAX`].
+pub(crate) fn open_between(
+    conn: &Connection,
+    interest: &Interest,
+    seqs: &RangeInclusive<Seq>,
+) -> Result<Vec<(StoredConflict, Position)>> {
+    let documents = interest.documents.iter().map(|name| (&name.collection, Some(&name.id)));
+    let collections = interest.collections.iter().map(|collection| (collection, None));
+    let mut found = Vec::new();
+    for (collection, id) in documents.chain(collections) {
+        let named = if id.is_some() { "d.id = ?4" } else { "?4 IS NULL" };
+        let sql = format!(
+            "SELECT {COLUMNS}, e.seq, e.hash FROM conflicts c JOIN documents d ON d.key = c.document
+               JOIN events e ON e.document = c.document AND e.version = c.version
+             WHERE c.resolution IS NULL AND d.collection = ?3 AND {named} AND e.seq BETWEEN ?1 AND ?2
+             ORDER BY c.number DESC LIMIT {OPEN_TOLD_MAX}"
+        );
+        let read = |row: &Row<'_>| Ok((read(row)?, Position::after(rows::seq(row, 17)?, rows::hash(row, 18)?)));
+        let (first, last) = (int(seqs.start().0), int(seqs.end().0));
+        let values = (first, last, collection.as_str(), id.map(DocumentId::as_str));
+        let run = || conn.prepare_cached(&sql)?.query_map(values, read)?.collect::<rusqlite::Result<Vec<_>>>();
+        found.extend(run().map_err(sql_error)?);
+    }
+    found.sort_unstable_by_key(|(kept, _)| Reverse(kept.number));
+    found.dedup_by_key(|(kept, _)| kept.number);
+    let mut bytes = 0;
+    let told = found.into_iter().take(OPEN_TOLD_MAX).take_while(|(kept, _)| {
+        let fits = bytes < OPEN_TOLD_BYTES_MAX;
+        bytes += kept.place.value_bytes();
+        fits
+    });
+    let mut told: Vec<_> = told.collect();
+    told.reverse();
+    Ok(told)
 }
 
 /// At most `limit` rows, open ones first, then the newest; of the audit the newest.

@@ -1,12 +1,18 @@
 //! What comes of an encounter when a device that was away brings its edits.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-use super::state::{Combatant, Encounter, EncounterStatus, HitPoints};
+use super::state::{Combatant, Condition, Encounter, EncounterStatus, HitPoints, NOTES_MAX, Note, check_note};
 use crate::base::ids::UserId;
 use crate::document::json::whole_value;
 use crate::document::merge::strategies::{MergeRules, Strategy};
 use crate::document::rules::Rejection;
+
+const COMPLETED: &str = "the encounter is completed: it takes only note";
+/// Most turns in a row that a player's device may have ended.
+const TURNS_ENDED_MAX: usize = 50;
 
 /// Changes of hit points and counters add up, conditions are known by their name, and whose turn it is the server says.
 pub(super) fn merge_rules() -> MergeRules {
@@ -85,28 +91,134 @@ fn repair_order(merged: &mut Map<String, Value>) {
     merged.insert("order".to_owned(), json!(order));
 }
 
-/// What a player's edits make of `before`: what their actions could do to their own combatants. Error: it goes beyond.
+/// What a player's edits make of `before`: what their actions could do. Error: it goes beyond.
 pub(super) fn as_player(before: Encounter, merged: &Encounter, player: &UserId) -> Result<Encounter, Rejection> {
     if before.status == EncounterStatus::Completed {
-        return Err(Rejection::new("the encounter is completed: it takes only note"));
+        let after = with_notes(before, merged, player)?;
+        let mut expected = after.clone();
+        expected.notes.clone_from(&merged.notes);
+        let only_notes = expected.shown()? == merged.shown()?;
+        return only_notes.then_some(after).ok_or_else(|| Rejection::new(COMPLETED));
     }
-    let mut after = before;
+    // Whether the initiative was set before the turn ended, or after it, nobody knows.
+    let acted = with_own(before.clone(), merged, player)?;
+    let ended = match with_turns(acted, merged, player) {
+        Ok(ended) => ended,
+        Err(_) => with_own(with_turns(before.clone(), merged, player)?, merged, player)?,
+    };
+    let ended = with_own_conditions(ended, merged, player)?;
+    let after = with_notes(ended, merged, player)?;
+    if as_shown(&before, &after, merged, player)? { Ok(after) } else { Err(beyond()) }
+}
+
+fn beyond() -> Rejection {
+    Rejection::new("a player's edits may only do to their own combatants what their actions could")
+}
+
+/// Whether players see of `merged` what they see of `after`, but for what stands in it as it was `before`.
+fn as_shown(before: &Encounter, after: &Encounter, merged: &Encounter, player: &UserId) -> Result<bool, Rejection> {
+    let mut expected = after.clone();
+    expected.notes.clone_from(&merged.notes);
+    let reordered = after.combatants.iter().any(|(id, combatant)| {
+        before.combatants.get(id).is_none_or(|before| before.initiative != combatant.initiative)
+    });
+    if reordered {
+        expected.order.clone_from(&merged.order);
+    }
+    // The device has taken a round off the conditions that it knew.
+    for (id, combatant) in expected.combatants.iter_mut().filter(|(_, combatant)| !combatant.is_of(player)) {
+        let (Some(then), Some(brought)) = (before.combatants.get(id), merged.combatants.get(id)) else { continue };
+        let known =
+            |condition: &Condition| combatant.conditions.contains(condition) || then.conditions.contains(condition);
+        let kept = |condition: &Condition| brought.conditions.iter().any(|other| other.name == condition.name);
+        if brought.conditions.iter().all(known) && combatant.conditions.iter().all(kept) {
+            combatant.conditions.clone_from(&brought.conditions);
+        }
+    }
+    Ok(expected.shown()? == merged.shown()?)
+}
+
+/// The player's own combatants as they brought them, but for their conditions.
+fn with_own(mut after: Encounter, merged: &Encounter, player: &UserId) -> Result<Encounter, Rejection> {
     let mut reordered = false;
     for (id, combatant) in &mut after.combatants {
-        let Some(edited) = merged.combatants.get(id).filter(|_| combatant.is_of(player)) else { continue };
-        reordered |= combatant.initiative != edited.initiative;
-        let hit_points = HitPoints { maximum: combatant.hit_points.maximum, ..edited.hit_points };
-        let Combatant { conditions, initiative, down, .. } = edited.clone();
-        *combatant = Combatant { hit_points, conditions, initiative, down, ..combatant.clone() };
-        combatant.check(id)?;
+        let Some(brought) = merged.combatants.get(id).filter(|_| combatant.is_of(player)) else { continue };
+        reordered |= combatant.initiative != brought.initiative;
+        let hit_points = HitPoints { maximum: combatant.hit_points.maximum, ..brought.hit_points };
+        let Combatant { initiative, down, .. } = *brought;
+        *combatant = Combatant { hit_points, initiative, down, ..combatant.clone() };
     }
     if reordered {
         after.initiatives_changed();
     }
-    let mut may = after.clone();
-    may.order.clone_from(&merged.order);
-    if may.shown()? == merged.shown()? && (reordered || after.order == merged.order) {
-        return Ok(after);
+    Ok(after)
+}
+
+/// Their conditions: what the end of a round took off is as the device has it.
+fn with_own_conditions(mut after: Encounter, merged: &Encounter, player: &UserId) -> Result<Encounter, Rejection> {
+    for (id, combatant) in after.combatants.iter_mut().filter(|(_, combatant)| combatant.is_of(player)) {
+        if let Some(brought) = merged.combatants.get(id) {
+            combatant.conditions.clone_from(&brought.conditions);
+        }
+        combatant.check(id)?;
     }
-    Err(Rejection::new("a player's edits may only do to their own combatants what their actions could"))
+    Ok(after)
+}
+
+/// Ends the player's turns until it is whose turn the device says. Error: that does not come of ending their turns.
+fn with_turns(from: Encounter, merged: &Encounter, player: &UserId) -> Result<Encounter, Rejection> {
+    let there = |encounter: &Encounter| (&encounter.turn, encounter.round) == (&merged.turn, merged.round);
+    if there(&from) {
+        return Ok(from);
+    }
+    // With and without those who are down; a player may have several turns in a row.
+    let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+    for _ in 0..TURNS_ENDED_MAX {
+        let mut after = Vec::new();
+        for encounter in next {
+            let own = encounter.turn.as_ref().and_then(|turn| encounter.combatants.get(turn));
+            if !own.is_some_and(|combatant| combatant.is_of(player)) {
+                continue;
+            }
+            for skip_down in [false, true] {
+                let mut ended = encounter.clone();
+                if ended.next_turn(skip_down, [0; 32]).is_err() {
+                    continue;
+                }
+                if ended.round > encounter.round && ended.reroll_each_round {
+                    return Err(Rejection::new("initiative is rolled anew for this round: end the turn with endTurn"));
+                }
+                if there(&ended) {
+                    return Ok(ended);
+                }
+                if reached.insert((ended.turn.clone(), ended.round)) {
+                    after.push(ended);
+                }
+            }
+        }
+        next = after;
+    }
+    Err(beyond())
+}
+
+/// The notes that the player wrote, behind all others. Error: other notes are not as they were.
+fn with_notes(mut after: Encounter, merged: &Encounter, player: &UserId) -> Result<Encounter, Rejection> {
+    let mut left = after.notes.clone();
+    let mut added = Vec::new();
+    for note in &merged.notes {
+        match left.iter().position(|known| known == note) {
+            Some(at) => drop(left.remove(at)),
+            None => added.push(note.clone()),
+        }
+    }
+    // The device let the oldest go as the server would have.
+    let surplus = (after.notes.len() + added.len()).saturating_sub(NOTES_MAX);
+    let gone = left.iter().zip(&after.notes).filter(|(left, oldest)| left == oldest).count();
+    let own = |note: &Note| note.by == player.as_str() && check_note(&note.text).is_ok();
+    let takes_part = after.combatants.values().any(|combatant| combatant.is_of(player));
+    if gone < left.len() || left.len() > surplus || !(added.is_empty() || takes_part) || !added.iter().all(own) {
+        return Err(beyond());
+    }
+    added.into_iter().for_each(|note| after.add_note(note));
+    Ok(after)
 }

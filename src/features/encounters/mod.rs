@@ -7,6 +7,7 @@
 mod combat;
 mod initiative;
 mod merging;
+mod notices;
 mod payloads;
 mod roster;
 pub(crate) mod rules;

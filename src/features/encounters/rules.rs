@@ -4,17 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::merging;
 use super::payloads::{
     AddCombatant, AddNote, AddParty, Amount, ChangeCondition, Damage, DelayTurn, Duplicate, NextTurn, NoPayload,
     OneCombatant, ReorderCombatants, Reset, RollInitiative, SetCounter, SetInitiative,
 };
-use super::state::{self, Encounter, EncounterStatus};
+use super::state::{self, Encounter, EncounterStatus, check_note};
+use super::{merging, notices};
 use crate::document::merge::strategies::MergeRules;
+use crate::document::notices::Notice;
 use crate::document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules};
-
-/// Longest text of a note, bytes.
-const NOTE_LENGTH_MAX: usize = 2_000;
 
 /// What an encounter knows, for whoever asks for something else.
 const KNOWN: &str = "an encounter knows addCombatant, addParty, duplicate, removeCombatant, reveal, setInitiative, \
@@ -67,11 +65,16 @@ impl Rules for EncounterRules {
         Encounter::read(after).map(drop)
     }
 
+    fn notices(&self, before: &Value, after: &Value) -> Vec<Notice> {
+        notices::notices(before, after)
+    }
+
     fn merge_rules(&self) -> MergeRules {
         merging::merge_rules()
     }
 
     fn accept_merge(&self, before: &Value, merged: Value, actor: &Actor) -> Result<Value, Rejection> {
+        state::check_concealed(&merged)?;
         let merged = merging::consistent(merged)?;
         let accepted = match actor.host {
             true => merged,
@@ -139,10 +142,8 @@ fn pass(encounter: &mut Encounter, action: &Action<'_>, actor: &Actor) -> Result
                 _ => Ok(()),
             }?;
             let Some(text) = text else { return Ok(()) };
-            if text.is_empty() || text.len() > NOTE_LENGTH_MAX {
-                return Err(Rejection::new(format!("text is 1 to {NOTE_LENGTH_MAX} bytes")));
-            }
-            encounter.add_note(action.at, &actor.id, text);
+            check_note(&text)?;
+            encounter.add_note(state::Note { at: action.at, by: actor.id.to_string(), text });
             Ok(())
         }
         _ => Err(Rejection::new(KNOWN)),

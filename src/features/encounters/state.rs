@@ -18,7 +18,9 @@ pub(super) const COMBATANTS_MAX: usize = 500;
 /// Most conditions, and most counters, of a combatant.
 pub(super) const CONDITIONS_MAX: usize = 50;
 /// Most notes that are kept; the oldest go first.
-const NOTES_MAX: usize = 200;
+pub(super) const NOTES_MAX: usize = 200;
+/// Longest text of a note, bytes.
+const NOTE_LENGTH_MAX: usize = 2_000;
 /// Most turns that can be taken back; the oldest go first.
 const TURNS_MAX: usize = 200;
 /// Largest number of hit points, of damage, and of a counter.
@@ -303,7 +305,7 @@ pub(super) struct Encounter {
     pub order: Vec<String>,
     pub combatants: BTreeMap<String, Combatant>,
     pub reroll_each_round: bool,
-    notes: Vec<Note>,
+    pub notes: Vec<Note>,
     secrets: Secrets,
     extra: Map<String, Value>,
 }
@@ -498,8 +500,8 @@ impl Encounter {
         Ok(combatant)
     }
 
-    pub(super) fn add_note(&mut self, at: Timestamp, by: &UserId, text: String) {
-        self.notes.push(Note { at, by: by.to_string(), text });
+    pub(super) fn add_note(&mut self, note: Note) {
+        self.notes.push(note);
         let surplus = self.notes.len().saturating_sub(NOTES_MAX);
         self.notes.drain(..surplus);
     }
@@ -571,6 +573,14 @@ fn invalid(id: &str, message: &str) -> Rejection {
 
 fn check_id(id: &str) -> Result<(), Rejection> {
     DocumentId::new(id).map(drop).map_err(|error| Rejection::new(format!("combatantId: {}", error.message())))
+}
+
+/// Refuses an empty or long text of a note.
+pub(super) fn check_note(text: &str) -> Result<(), Rejection> {
+    if text.is_empty() || text.len() > NOTE_LENGTH_MAX {
+        return Err(Rejection::new(format!("text is 1 to {NOTE_LENGTH_MAX} bytes")));
+    }
+    Ok(())
 }
 
 /// Refuses an empty or long text, called `what`.

@@ -255,13 +255,18 @@ async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Op
     let Some(from) = from else { return Ok(missed) };
     let interest = Interest::document(document.meta.name.clone());
     // Looked at for the player and not by them: nobody is present for it.
-    let follower = Follower { viewer: viewer.clone(), counts: false };
+    let follower = Follower { viewer: viewer.clone(), counts: false, device: None };
     let opened = Follow::open(api.reads.clone(), &api.presence, follower, interest, Some(from)).await?;
     let (mut follow, first) = opened;
     let mut left = match first {
         Item::Resumed { count, .. } => count,
         Item::Snapshot { reason, .. } => return Ok(MissedEvents { reason: Some(reason.as_str()), ..missed }),
-        Item::Changes(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) | Item::AccessEnded => {
+        Item::Changes(_)
+        | Item::Messages(_)
+        | Item::Durable(_)
+        | Item::Presence(_)
+        | Item::Moved(_)
+        | Item::AccessEnded => {
             return Err(Error::internal("a stream began with neither of its beginnings"));
         }
     };
@@ -272,7 +277,9 @@ async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Op
                 return Ok(MissedEvents { reason: Some(reason.as_str()), ..MissedEvents::default() });
             }
             Item::AccessEnded => return Err(not_found_error(&document.meta.name, None)),
-            Item::Resumed { .. } | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => continue,
+            Item::Resumed { .. } | Item::Messages(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => {
+                continue;
+            }
         };
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
         for event in events {

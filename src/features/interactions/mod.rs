@@ -4,6 +4,7 @@
 //! In reading order: [`state`], [`turns`] (who takes part, and whose turn it is), [`rules`] (who may do what).
 
 mod merging;
+mod notices;
 pub(crate) mod rules;
 mod state;
 #[cfg(test)]

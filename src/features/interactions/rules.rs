@@ -3,12 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::merging;
 use super::state::{Interaction, LogEntry, Participant};
 use super::turns::Review;
+use super::{merging, notices};
 use crate::base::ids::UserId;
 use crate::document::json;
 use crate::document::merge::strategies::MergeRules;
+use crate::document::notices::Notice;
 use crate::document::rules::{Action, Actor, Rejection, Rules};
 
 /// Largest action, result and reason, bytes of JSON: 200 log entries of them fit the largest state.
@@ -43,6 +44,10 @@ impl Rules for InteractionRules {
             return Err(Rejection::new("only the DM may change an interaction directly; send an action"));
         }
         Interaction::read(after).map(drop)
+    }
+
+    fn notices(&self, before: &Value, after: &Value) -> Vec<Notice> {
+        notices::notices(before, after)
     }
 
     fn merge_rules(&self) -> MergeRules {

@@ -11,6 +11,7 @@ use super::rules::InteractionRules;
 use crate::base::clock::Timestamp;
 use crate::base::ids::UserId;
 use crate::document::merge::Sides;
+use crate::document::notices::NoticeRecipient;
 use crate::document::rules::{Action, Actor, Rejection, Rules as _};
 use crate::document::tests::merge_checker::{Expectations, checked_merge};
 use crate::property_tests::cases;
@@ -299,5 +300,63 @@ proptest! {
             prop_assert!(status != "in-progress" || state["pending"].is_null());
             prop_assert_eq!(&create(&state), &state, "read and written it is the same");
         }
+    }
+}
+
+/// Whom the step tells what, as `recipient kind: title: body`.
+fn told(before: &Value, after: &Value) -> Vec<String> {
+    let notices = InteractionRules.notices(before, after).into_iter().map(|notice| {
+        let to = match notice.to {
+            NoticeRecipient::Host => "dm".to_owned(),
+            NoticeRecipient::Player(player) => player.to_string(),
+        };
+        format!("{to} {}: {}: {}", notice.kind.as_str(), notice.title, notice.body)
+    });
+    notices.collect()
+}
+
+#[test]
+fn turns_reviews_and_what_becomes_of_it_are_told() {
+    let step = |state: &Value, (who, kind, payload): (&str, &str, Value), expected: &[&str]| {
+        let after = attempt(state, who, kind, &payload).unwrap();
+        assert_eq!(told(state, &after), expected, "{kind}");
+        after
+    };
+    let everybody = |said: &str| -> Vec<String> {
+        ["dm", "ana", "bo"].map(|who| format!("{who} status: The market {said}: ")).to_vec()
+    };
+    let waiting = play(
+        &create(&json!({ "campaignId": "c", "name": "The market" })),
+        &[("dm", "open", none()), ("ana", "join", json!({ "name": "Ana" })), ("bo", "join", none())],
+    );
+    let started = attempt(&waiting, "dm", "start", &none()).unwrap();
+    let mut expected = everybody("has begun");
+    expected.push("ana turn: Your turn: Round 1 of The market".to_owned());
+    assert_eq!(told(&waiting, &started), expected);
+    let act = ("ana", "submitAction", json!({ "action": { "steal": "the crown" } }));
+    let submitted = step(&started, act, &["dm action: An action waits for your review: Ana acts in The market"]);
+    let rejected = json!({ "decision": "reject", "reason": "too far" });
+    let given_back = step(
+        &submitted,
+        ("dm", "reviewAction", rejected),
+        &["ana action: Your action in The market is rejected: too far"],
+    );
+    step(&given_back, ("dm", "nextTurn", none()), &["bo turn: Your turn: Round 1 of The market"]);
+    let turn = step(
+        &submitted,
+        ("dm", "reviewAction", json!({ "decision": "approve" })),
+        &["ana action: Your action in The market is approved: ", "bo turn: Your turn: Round 1 of The market"],
+    );
+    step(&turn, ("bo", "leave", none()), &["ana turn: Your turn: Round 2 of The market"]);
+    let dropped = attempt(&submitted, "dm", "nextTurn", &none()).unwrap();
+    assert_eq!(told(&submitted, &dropped), ["bo turn: Your turn: Round 1 of The market"]);
+    let paused = attempt(&submitted, "dm", "pause", &none()).unwrap();
+    for (before, kind, said) in [
+        (&submitted, "pause", "is paused"),
+        (&paused, "resume", "goes on"),
+        (&turn, "complete", "has ended"),
+        (&turn, "cancel", "is cancelled"),
+    ] {
+        assert_eq!(told(before, &attempt(before, "dm", kind, &none()).unwrap()), everybody(said), "{kind}");
     }
 }

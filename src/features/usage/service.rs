@@ -34,7 +34,7 @@ impl DocumentHook for Usage {
             let used = standing.counts.of(thing).saturating_add(rows.pending_rows(&group));
             standing.plan(self.defaults, at).check(thing, used)?;
         }
-        Ok(Some(ChangeRows { group, write: Arc::new(move |conn| sql::count(conn, &who, thing, at)) }))
+        Ok(Some(ChangeRows::new(&group, move |conn| sql::count(conn, &who, thing, at))))
     }
 }
 

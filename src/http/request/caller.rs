@@ -239,6 +239,15 @@ impl Caller {
         self.viewer.user()
     }
 
+    /// Tells the caller's devices apart: by what they show, else by where they connect from. A copy: the id itself is
+    /// held by what goes on under the credential.
+    pub(crate) fn device(&self) -> Arc<str> {
+        match &self.credential {
+            Some(credential) => Arc::from(&*credential.id),
+            None => self.peer.address.ip().to_canonical().to_string().into(),
+        }
+    }
+
     /// Error: `Forbidden` for whoever is no administrator.
     pub fn require_administrator(&self) -> Result<()> {
         if self.administrator { Ok(()) } else { Err(Error::new(Kind::Forbidden, "this is for administrators")) }

@@ -23,7 +23,8 @@ use crate::http::server::public_files::OwnPaths;
 pub(crate) struct OpenPaths {
     /// To whoever can reach the server, each with all that is below it.
     pub to_all: &'static [&'static str],
-    /// To every credential: calls that say nothing but about the caller, or look at each document by themselves.
+    /// To every credential: calls that say nothing but about the caller, or look at each document by themselves. One
+    /// that ends with `/` stands for all that is below it.
     pub to_credentials: &'static [&'static str],
 }
 
@@ -72,11 +73,16 @@ impl PathGuard {
         !own || self.open.iter().flat_map(|open| open.to_all).any(below)
     }
 
+    fn is_open_to_credentials(&self, path: &str) -> bool {
+        let names = |open: &&str| if open.ends_with('/') { path.starts_with(open) } else { *open == path };
+        self.open.iter().flat_map(|open| open.to_credentials).any(names)
+    }
+
     fn check_scope(&self, viewer: &Viewer, scope: &CredentialScope, method: &Method, path: &str) -> Result<()> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             check_credential_writes(viewer)?;
         }
-        if scope.extent == ScopeExtent::All || self.open.iter().any(|open| open.to_credentials.contains(&path)) {
+        if scope.extent == ScopeExtent::All || self.is_open_to_credentials(path) {
             return Ok(());
         }
         match self.place(path) {

@@ -96,7 +96,7 @@ impl Follow {
         }
         let named: Vec<_> = self.subscription.interest().documents.iter().cloned().collect();
         let barred = self.reads.unreadable(named, &self.viewer).await?;
-        let item = self.snapshot(Reason::Access).await?;
+        let item = self.snapshot_anew(Reason::Access).await?;
         self.presence_subscription.count_except(&barred);
         self.subscription.wake_later(WakeReason::PRESENCE);
         Ok(item)

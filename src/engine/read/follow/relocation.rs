@@ -30,7 +30,7 @@ impl Follow {
                 LoggedEvent::Kept(RelocationEvent::Returned(name)) => {
                     // What changed elsewhere is told already, as changes. Whoever let go of the document has it here.
                     let told = interest.covers(&name) && self.may_read(&name).await?;
-                    let item = if told { Some(self.snapshot(Reason::Returned).await?) } else { None };
+                    let item = if told { Some(self.snapshot_anew(Reason::Returned).await?) } else { None };
                     self.relocations_read += 1;
                     if item.is_some() {
                         return Ok(item);
@@ -38,7 +38,7 @@ impl Follow {
                 }
                 LoggedEvent::Dropped => {
                     let (moved, read) = self.reads.hub.relocations().present(|name| interest.covers(name));
-                    let item = self.snapshot(Reason::Returned).await?;
+                    let item = self.snapshot_anew(Reason::Returned).await?;
                     (self.moved_before, self.relocations_read) = (moved, read);
                     return Ok(Some(item));
                 }

@@ -32,7 +32,7 @@ pub(super) async fn respond(
         StreamPermit::Acquired(permit) => permit,
         StreamPermit::Denied(answer) => return answer,
     };
-    let follower = Follower { viewer: caller.viewer.clone(), counts: true };
+    let follower = Follower { viewer: caller.viewer.clone(), counts: true, device: Some(caller.device()) };
     match Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await {
         Ok((follow, first)) => {
             let (reads, viewer) = (api.reads.clone(), caller.viewer.clone());
@@ -78,12 +78,9 @@ impl EventSource for DocumentSource {
     /// once, its length would tell how much of that is hidden. Cancel safe: what is not returned yet is kept.
     async fn next(&mut self) -> Result<Bytes> {
         loop {
-            if self.snapshot.is_some() {
-                self.continue_snapshot()?;
-                return Ok(self.piece());
-            }
+            self.continue_snapshot()?;
             self.add_changes()?;
-            if self.is_full() || self.completion != Completion::Open {
+            if self.is_full() || self.snapshot.is_some() || self.completion != Completion::Open {
                 return Ok(self.piece());
             }
             let item = match self.first.take() {
@@ -110,7 +107,10 @@ impl EventSource for DocumentSource {
                 Item::Presence(frames) if self.out.is_empty() => return Ok(frames),
                 item => {
                     self.write_item(item)?;
-                    return Ok(self.piece());
+                    // What was missed goes out with what it was missed of: who has that has it.
+                    if !self.follow.are_messages_next() {
+                        return Ok(self.piece());
+                    }
                 }
             }
         }
@@ -155,6 +155,7 @@ impl DocumentSource {
         let out = &mut self.out;
         match item {
             Item::Changes(events) => self.changes = events.into_iter(),
+            Item::Messages(messages) => messages.iter().for_each(|message| message.write_frame(out)),
             Item::Presence(frames) => out.extend_from_slice(&frames),
             Item::Snapshot { reason, documents, gone, position } => {
                 let _ = write!(out, "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",", reason.as_str());

@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::sleep;
 
 use crate::base::error::Result;
+use crate::base::ids::Seq;
 use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::visibility::Viewer;
@@ -17,6 +18,7 @@ use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::response::success::no_content;
+use crate::live::messages::StreamMessage;
 use crate::live::topics::Interest;
 
 /// Most events in one page. What is left is in the next.
@@ -31,23 +33,29 @@ pub(super) async fn respond(
     resume: Option<&str>,
     wait: Duration,
 ) -> HandlerResult<Response> {
-    let follower = Follower { viewer: caller.viewer.clone(), counts: false };
+    let follower = Follower { viewer: caller.viewer.clone(), counts: false, device: Some(caller.device()) };
     let (mut follow, first) = Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await?;
-    let mut page = StreamPageWriter::new(api, &caller.viewer);
+    let acknowledged = resume.and_then(Position::parse).map_or(Seq::ZERO, |position| position.seq());
+    let mut page = StreamPageWriter::new(api, &caller.viewer, acknowledged);
     let mut left = page.add(first)?;
-    while left > 0 && !page.is_full() && !page.ended {
-        left = left.saturating_sub(page.add(follow.next().await?)?);
+    while (left > 0 || follow.has_missed_messages()) && !page.cut && !page.ended {
+        // What was missed goes with the last change: who comes back from there has it.
+        if page.is_full() && (left > 0 || !follow.are_messages_next()) {
+            break;
+        }
+        let Some(item) = follow.next_ready().await? else { break };
+        left = left.saturating_sub(page.add(item)?);
     }
     let (end, ended) = (sleep(wait), caller.ended());
     tokio::pin!(end, ended);
-    while page.events == 0 && !wait.is_zero() && !page.ended {
+    while !page.news && !wait.is_zero() && !page.ended {
         tokio::select! {
             item = follow.next() => page.add(item?).map(drop)?,
             () = &mut end => break,
             () = &mut ended => break,
         }
     }
-    let more = (left > 0 || page.cut) && !page.ended;
+    let more = (left > 0 || page.cut || follow.has_missed_messages()) && !page.ended;
     Ok(page.into_response(more))
 }
 
@@ -58,6 +66,10 @@ struct StreamPageWriter<'a> {
     out: BytesMut,
     events: usize,
     position: Option<Position>,
+    /// The client came back with this: what is about this very change comes again, and is no news.
+    acknowledged: Seq,
+    /// Whether there is something that the client does not have.
+    news: bool,
     /// Whether the caller may no longer read something that is in it. Nothing follows.
     ended: bool,
     /// Whether it was full before all changes were in it that were found.
@@ -65,13 +77,15 @@ struct StreamPageWriter<'a> {
 }
 
 impl<'a> StreamPageWriter<'a> {
-    fn new(api: &'a Api, viewer: &'a Viewer) -> Self {
+    fn new(api: &'a Api, viewer: &'a Viewer, acknowledged: Seq) -> Self {
         Self {
             api,
             viewer,
             out: BytesMut::from(&b"{\"events\":["[..]),
             events: 0,
             position: None,
+            acknowledged,
+            news: false,
             ended: false,
             cut: false,
         }
@@ -120,6 +134,7 @@ impl<'a> StreamPageWriter<'a> {
                 }
                 return Ok(told);
             }
+            Item::Messages(messages) => messages.iter().for_each(|message| self.add_message(message)),
             Item::Moved(moved) => {
                 self.begin("moved", None);
                 let data = serde_json::json!({
@@ -142,9 +157,21 @@ impl<'a> StreamPageWriter<'a> {
         Ok(0)
     }
 
+    fn add_message(&mut self, message: &StreamMessage) {
+        let (news, position) = (self.news, self.position);
+        self.begin(message.event, None);
+        self.news = news || message.seq > self.acknowledged;
+        // The next page goes on from there, and so acknowledges it.
+        let later = message.position.filter(|later| position.is_none_or(|now| later.seq() > now.seq()));
+        self.position = later.or(position);
+        self.out.extend_from_slice(&message.data);
+        self.out.extend_from_slice(b"}");
+    }
+
     fn begin(&mut self, event: &str, position: Option<Position>) {
         let comma = if self.events > 0 { "," } else { "" };
         self.events += 1;
+        self.news = true;
         let _ = write!(self.out, "{comma}{{\"event\":\"{event}\",");
         if let Some(position) = position {
             self.position = Some(position);

@@ -60,8 +60,9 @@ pub(super) struct EventsQuery {
 /// With `Accept: text/event-stream` a stream: `snapshot` (documents that are not there are named in its `gone`) or
 /// `resumed` first, then each `change` (its data is an event),
 /// and `durable`, `presence` (who is connected or seated, by id, for everyone who may follow the document), `moved` (it
-/// is on another server now, and goes on there from the same position), `heartbeat`, `bye`. Otherwise a page of
-/// history; with `wait`, a long poll.
+/// is on another server now, and goes on there from the same position), `notification` (of the caller, whatever it is
+/// about), `conflict` (a merge left something to a person), `heartbeat`, `bye`. Otherwise a page of history; with
+/// `wait`, a long poll.
 #[utoipa::path(
     get, path = "/api/v1/{collection}/{id}/events", operation_id = "followDocument", tag = "streams",
     params(DocumentPath, Caller, EventsQuery, ResumeHeader),

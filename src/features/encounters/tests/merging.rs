@@ -137,7 +137,8 @@ fn a_player_brings_what_their_actions_could_do_and_nothing_else() {
         ("/combatants/ana/armorClass", json!(30)),
         ("/combatants/ana/playerId", json!("bo")),
         ("/order", json!(["bo", "ana", "orc", "spy"])),
-        ("/turn", json!("orc")),
+        ("/turn", json!("bo")),
+        ("/round", json!(2)),
         ("/name", json!("Mine")),
         ("/status", json!("paused")),
     ] {
@@ -146,4 +147,90 @@ fn a_player_brings_what_their_actions_could_do_and_nothing_else() {
         assert!(merged(&base, &beyond, &server, "ana").is_err(), "{path}");
     }
     merged(&base, &local, &server, "cat").unwrap_err();
+}
+
+/// A player's device has what it may see, and does as the rules do.
+fn on_device(base: &Value, who: &str, actions: &[(&str, Value)]) -> Value {
+    let act = |state: Value, (kind, payload): &(&str, Value)| attempt(&state, who, kind, payload, 1).unwrap().state;
+    actions.iter().fold(base.clone(), act)
+}
+
+#[test]
+fn a_player_ends_their_turn_and_writes_notes_while_away() {
+    let note = |text: &str| ("note", json!({ "text": text }));
+    let base = started();
+    let local = on_device(&base, "ana", &[note("I run"), ("endTurn", json!({}))]);
+    let server = after(
+        &after(&base, "damage", &json!({ "combatantId": "orc", "amount": 2 })),
+        "note",
+        &json!({ "text": "Dark" }),
+    );
+    let both = merged(&base, &local, &server, "ana").unwrap();
+    let texts: Vec<_> = both["notes"].as_array().unwrap().iter().map(|note| note["text"].clone()).collect();
+    assert_eq!((&both["turn"], texts), (&json!("orc"), vec![json!("Dark"), json!("I run")]));
+    assert_eq!(both["combatants"]["orc"], server["combatants"]["orc"]);
+    assert_eq!(after(&both, "previousTurn", &json!({}))["turn"], "ana", "the host can take it back");
+    assert_eq!(merged(&base, &local, &both, "ana").unwrap(), both, "brought again it changes nothing");
+    // The turn went on meanwhile: the server says whose it is.
+    let passed = after(&server, "nextTurn", &json!({}));
+    assert_eq!(merged(&base, &local, &after(&passed, "nextTurn", &json!({})), "ana").unwrap()["turn"], "bo");
+    for (path, value) in [("/notes/0/by", json!("bo")), ("/notes/0/text", json!("")), ("/notes", json!([]))] {
+        let base = after(&base, "note", &json!({ "text": "Dark" }));
+        let mut forged = if path == "/notes" { base.clone() } else { local.clone() };
+        *forged.pointer_mut(path).unwrap() = value;
+        assert!(merged(&base, &forged, &base, "ana").is_err(), "{path}");
+    }
+    let stranger = json!({ "at": "2026-01-01T00:00:00.000Z", "by": "cat", "text": "hi" });
+    let mut wrote = base.clone();
+    wrote["notes"] = json!([stranger]);
+    merged(&base, &wrote, &base, "cat").unwrap_err();
+    // A completed one takes notes, and nothing else.
+    let completed = after(&base, "complete", &json!({}));
+    let local = on_device(&completed, "ana", &[note("Well done")]);
+    assert_eq!(merged(&completed, &local, &completed, "ana").unwrap()["notes"][0]["text"], "Well done");
+    let mut beyond = local.clone();
+    beyond["combatants"]["ana"]["hitPoints"]["current"] = json!(1);
+    merged(&completed, &beyond, &completed, "ana").unwrap_err();
+}
+
+#[test]
+fn a_round_that_ends_while_a_player_is_away_takes_a_round_off_once() {
+    let prone =
+        |id: &str, rounds: u32| ("addCondition", json!({ "combatantId": id, "name": "prone", "rounds": rounds }));
+    let two = json!({ "combatants": {
+        "orc": { "name": "Orc", "side": "foe", "initiative": 9, "hitPoints": 9 },
+        "bo": { "name": "Bo", "side": "party", "initiative": 5, "hitPoints": 9, "playerId": "bo" },
+        "cat": { "name": "Cat", "side": "party", "initiative": 4, "hitPoints": 9, "playerId": "bo" },
+    } });
+    let base = play(&create(&two), &[("start", json!({})), prone("orc", 2), prone("bo", 1), ("nextTurn", json!({}))]);
+    let local = on_device(&base, "bo", &[("endTurn", json!({})), prone("cat", 3), ("endTurn", json!({}))]);
+    assert_eq!(local["round"], 2);
+    let dazed = json!({ "combatantId": "orc", "name": "dazed", "rounds": 4 });
+    let server = after(&base, "addCondition", &dazed);
+    let both = merged(&base, &local, &server, "bo").unwrap();
+    let of = |id: &str| both["combatants"][id]["conditions"].clone();
+    assert_eq!((&both["turn"], &both["round"]), (&json!("orc"), &json!(2)));
+    assert_eq!(of("orc"), json!([{ "name": "prone", "rounds": 1 }, { "name": "dazed", "rounds": 3 }]));
+    assert_eq!((of("bo"), of("cat")), (json!([]), json!([{ "name": "prone", "rounds": 2 }])));
+    let back = after(&both, "previousTurn", &json!({}));
+    assert_eq!(back["combatants"]["orc"]["conditions"][1]["rounds"], 4);
+    let mut forged = local.clone();
+    forged["combatants"]["orc"]["conditions"] = json!([]);
+    merged(&base, &forged, &server, "bo").unwrap_err();
+    let mut forged = local;
+    forged["combatants"]["orc"]["conditions"][0]["rounds"] = json!(9);
+    merged(&base, &forged, &server, "bo").unwrap_err();
+    let rolled = after(
+        &create(&{
+            let mut two = two;
+            two["rerollEachRound"] = json!(true);
+            two
+        }),
+        "start",
+        &json!({}),
+    );
+    let rolled = after(&after(&rolled, "nextTurn", &json!({})), "nextTurn", &json!({}));
+    let local = on_device(&rolled, "bo", &[("endTurn", json!({}))]);
+    let refused = merged(&rolled, &local, &rolled, "bo").unwrap_err();
+    assert!(refused.message.contains("endTurn"), "{}", refused.message);
 }

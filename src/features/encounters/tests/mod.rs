@@ -3,6 +3,7 @@
 mod actions;
 mod concealed;
 mod merging;
+mod notices;
 mod random;
 
 use std::collections::BTreeMap;
