@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
 
 mod client;
+mod encounters;
 mod engine;
 mod fixture;
 mod games;
@@ -38,7 +39,7 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 11] = [
+const FIGURES: [(&str, Measure); 12] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
@@ -50,6 +51,7 @@ const FIGURES: [(&str, Measure); 11] = [
     ("reconciliation", || Box::pin(reconciliation::measure())),
     ("limits", || Box::pin(rate_limits::measure())),
     ("sessions", || Box::pin(sessions::measure())),
+    ("encounters", || Box::pin(encounters::measure())),
 ];
 
 fn main() -> Result<()> {
