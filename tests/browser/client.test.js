@@ -438,6 +438,76 @@ test('a notification is shown once, whatever the number of tabs', async (t) => {
   for (const tab of tabs) await until(tab, () => page.rejoin.notifications.unread === 0);
 });
 
+test('what the server notifies of is shown once in a browser, also what came while it was away', async (t) => {
+  const server = await Server.start(t);
+  const { port } = server;
+  /** @param {string} method @param {string} path @param {unknown} [body] @param {string} [token] */
+  const ask = async (method, path, body, token) => {
+    const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
+    const response = await fetch(server.url + path, { method, headers, body: body && JSON.stringify(body) });
+    const answer = await response.json();
+    assert.ok(response.ok, JSON.stringify(answer));
+    return answer;
+  };
+  const { token } = await ask('POST', '/api/v1/sessions', { user: 'ana' });
+  /** @param {string} type @param {unknown} [payload] @param {string} [who] */
+  const act = (type, payload = {}, who) => ask('POST', '/api/v1/interactions/i/actions', { type, payload }, who);
+  await ask('POST', '/api/v1/interactions', { id: 'i', state: { campaignId: 'c', name: 'The market' } });
+  await act('open');
+  await act('join', { name: 'Ana' }, token);
+  await act('start');
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const tabs = [await openTab(context, server.url), await openTab(context, server.url)];
+  const follow = async (/** @type {any} */ tab) => {
+    await tab.evaluate(() => void (page.game = page.rejoin.document('interactions/i')));
+    await until(tab, () => page.game.status === 'connected' && page.game.loaded);
+  };
+  for (const tab of tabs) await follow(tab);
+  await tabs[0].evaluate(() => {
+    page.rejoin.notifications.setSettings({ action: { enabled: true, sound: false, closeAfterSeconds: 0 } });
+  });
+  const toasts = async () => {
+    const texts = await Promise.all(tabs.map((tab) => tab.locator('.rejoin-toast').allTextContents()));
+    return texts.flat();
+  };
+  const shown = async (/** @type {number} */ count) => {
+    while ((await toasts()).length < count) await new Promise((resolve) => setTimeout(resolve, 50));
+    await tabs[0].waitForTimeout(500);
+    assert.deepEqual(await toasts(), Array(count).fill('An action waits for your reviewAna acts in The market'));
+  };
+  await act('submitAction', { action: 'I wait' }, token);
+  await shown(1);
+  for (const tab of tabs) assert.equal(await tab.evaluate(() => page.rejoin.notifications.list.length), 1);
+
+  await server.kill();
+  await until(tabs[0], () => page.game.status === 'reconnecting');
+  await server.start(0);
+  await act('reviewAction', { decision: 'approve' });
+  await act('submitAction', { action: 'I wait again' }, token);
+  await server.kill();
+  await server.start(port);
+  await shown(2);
+
+  await tabs[1].evaluate(() => {
+    const { notifications } = page.rejoin;
+    notifications.markRead(notifications.list[0].id);
+  });
+  for (const tab of tabs) await until(tab, () => page.rejoin.notifications.unread === 1);
+  while ((await ask('GET', '/api/v1/notifications')).unread !== 1) await tabs[0].waitForTimeout(20);
+  await tabs[0].reload();
+  await load(tabs[0]);
+  await follow(tabs[0]);
+  await tabs[0].waitForTimeout(500);
+  assert.equal(await tabs[0].locator('.rejoin-toast').count(), 0, 'what was shown in this browser is not shown again');
+  await tabs[0].evaluate(() => page.rejoin.notifications.refresh());
+  assert.deepEqual(await tabs[0].evaluate(() => page.rejoin.notifications.list.map(({ read }) => read)), [true, false]);
+  await tabs[0].evaluate(() => {
+    page.rejoin.notifications.setSettings({ action: { enabled: false, sound: false, closeAfterSeconds: 3 } });
+  });
+  while ((await ask('GET', '/api/v1/notifications/preferences')).action.enabled) await tabs[0].waitForTimeout(20);
+});
+
 test('any stream is shared by tabs, and who joins late is told the present state first', async (t) => {
   const server = await Server.start(t, 0, LOG_REQUESTS);
   await server.create('games', 'g1', { pot: 0 });

@@ -44,7 +44,7 @@ export class Rejoin {
     this.writes = new Writes(this);
     this.flags = new Flags(async () => (await this.requests.get('/api/v1/flags')).body, environment);
     this.errorRecovery = createErrorRecovery(this.writes);
-    this.notifications = new Notifications(this.hub);
+    this.notifications = new Notifications(this.hub, this.requests);
     this.#games = new Games(this);
     clients.add(this);
   }

@@ -7,10 +7,13 @@ import { showSystem, showToast } from './toasts.js';
 /** @typedef {import('./types.js').NotificationBody} NotificationBody */
 /** @typedef {import('./types.js').NotificationSettings} NotificationSettings */
 
-const KEPT_MAX = 100;
+/** As many as the server keeps: each is shown once. */
+const KEPT_MAX = 500;
 /** How long tabs have to say that they would show it too, in milliseconds. Hidden ones come after those. */
 const CLAIM_MS = 60;
 const HIDDEN_MS = 250;
+const PATH = '/api/v1/notifications';
+const PREFERENCES = `${PATH}/preferences`;
 const SETTINGS = 'rejoin:notification-settings';
 const WAITING = 'rejoin:notifications-waiting';
 const SHOWN = 'rejoin:notifications-shown';
@@ -32,11 +35,13 @@ export class Notifications {
   /** @type {Set<() => void>} */
   #subscribers = new Set();
   #hub;
+  #requests;
   #stops;
 
-  /** @param {import('./hub.js').Hub} hub */
-  constructor(hub) {
+  /** @param {import('./hub.js').Hub} hub @param {import('./requests.js').Requests} requests */
+  constructor(hub, requests) {
     this.#hub = hub;
+    this.#requests = requests;
     const onMessage = (/** @type {any} */ message) => this.#receive(message);
     hub.onMessage.add(onMessage);
     const online = () => {
@@ -63,9 +68,22 @@ export class Notifications {
     return { ...DEFAULTS, ...load(SETTINGS) };
   }
 
-  /** Changes some settings, of all tabs. @param {Partial<NotificationSettings>} changes */
+  /** Fetches those that the server has, and what it knows of the settings. */
+  async refresh() {
+    const [{ body: page }, { body: preferences }] = await Promise.all(
+      [`${PATH}?limit=${KEPT_MAX}`, PREFERENCES].map((path) => this.#requests.get(path)),
+    );
+    save(SETTINGS, { ...this.settings, ...preferences });
+    const others = this.list.filter((one) => !one.document);
+    this.list = [...page.items, ...others].sort((one, other) => (one.at < other.at ? 1 : -1)).slice(0, KEPT_MAX);
+    this.#tell();
+  }
+
+  /** Changes some settings, of all tabs; those of a type also of the server, which makes none that are not enabled.
+   * @param {Partial<NotificationSettings>} changes */
   setSettings(changes) {
     save(SETTINGS, { ...this.settings, ...changes });
+    this.#savePreferences(changes).catch(() => {});
     this.#tell();
   }
 
@@ -98,8 +116,22 @@ export class Notifications {
 
   /** @param {string} id */
   markRead(id) {
+    if (this.list.find((one) => one.id === id)?.document) {
+      // Tried again by nobody: it is read here, and there another time.
+      this.#requests.send('POST', `${PATH}/${id}/read`, { body: {} }).catch(() => {});
+    }
     this.#read(id);
     this.#hub.post({ kind: 'notification-read', id });
+  }
+
+  /** The server makes none of a type that is not enabled. What others set of other types stays.
+   * @param {Record<string, any>} changes */
+  async #savePreferences(changes) {
+    const types = ['turn', 'action', 'status'].filter((type) => changes[type]);
+    if (!types.length) return;
+    const { body } = await this.#requests.get(PREFERENCES);
+    for (const type of types) body[type] = changes[type];
+    await this.#requests.send('PUT', PREFERENCES, { body });
   }
 
   /** @param {RejoinNotification} one */

@@ -2,6 +2,8 @@
 
 /** @typedef {import('./types.js').RejoinNotification} RejoinNotification */
 
+/** Most that are on the page; the oldest go. */
+const TOASTS_MAX = 5;
 const PLACE = 'position:fixed;right:1rem;bottom:1rem;z-index:2147483647;display:grid;gap:.5rem;max-width:22rem';
 const LOOK = 'all:revert;font:1rem/1.4 system-ui,sans-serif;text-align:left;padding:.75rem 1rem;border-radius:.5rem;' +
   'border:1px solid #8886;background:Canvas;color:CanvasText;box-shadow:0 2px 12px #0004;cursor:pointer';
@@ -33,6 +35,7 @@ export function showToast({ title, body, type }, { sound, closeAfterSeconds }, o
     onRead();
   };
   place.append(toast);
+  while (place.children.length > TOASTS_MAX) place.firstChild?.remove();
   if (closeAfterSeconds > 0) setTimeout(() => toast.remove(), closeAfterSeconds * 1000);
   if (sound) beep();
 }

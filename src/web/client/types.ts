@@ -169,6 +169,9 @@ export interface RejoinNotification extends NotificationBody {
   id: string;
   at: string;
   read: boolean;
+  /** Of one that the server sent: what it is about, `collection/id`, and the version after the change. */
+  document?: string;
+  version?: number;
 }
 
 export interface NotificationSettings {
