@@ -14,7 +14,7 @@ use crate::document::event::Event;
 use crate::document::model::Document;
 use crate::store::{
     Batch, Blocked, CommitTimes, Connection, DocumentHead, DocumentRepair, IdempotencyRow, LogHead, MaintenanceReport,
-    ProvenHistory, RawDocument, Reader, RescueError, RevocationJournal, Rows, WriteError, WriteResult, Writer,
+    ProvenHistory, RawDocument, Reader, RescueError, Rescued, RevocationJournal, Rows, WriteError, WriteResult, Writer,
 };
 
 use super::health::{Health, StorageHealth};
@@ -293,13 +293,25 @@ impl Disk {
         &mut self,
         state: &mut EngineState,
         to: &Path,
-    ) -> Option<std::result::Result<(), RescueError>> {
-        let found = match self.writer.finish_rescue()? {
-            Ok(found) => found,
+    ) -> Option<std::result::Result<Rescued, RescueError>> {
+        let rescued = match self.writer.finish_rescue()? {
+            Ok(rescued) => rescued,
             Err(error) => return Some(Err(error)),
         };
         self.health.update(|report| report.rescued_to = Some(to.to_owned()));
-        Some(self.accept_log_end(state, found).map_err(RescueError::from))
+        let accepted = match rescued {
+            Rescued::Everything(found) => self.accept_log_end(state, found),
+            Rescued::Nothing => {
+                self.stored = self.writer.head();
+                Ok(())
+            }
+        };
+        Some(accepted.map(|()| rescued).map_err(RescueError::from))
+    }
+
+    /// Whether the database was overwritten: what is in memory is nowhere else.
+    pub(crate) fn is_overwritten(&self) -> bool {
+        self.writer.is_overwritten()
     }
 
     /// From now on a copy of the file is waited for.
@@ -331,7 +343,8 @@ impl Disk {
 
     /// Stores what waits, in order. Returns the documents that were purged to make room for it.
     pub(crate) fn append_backlog(&mut self, state: &mut EngineState) -> WriteResult<Vec<Removal>> {
-        if !state.pending_removals.is_empty() || !state.pending_repairs.is_empty() {
+        let whole = !state.pending_removals.is_empty() || !state.pending_repairs.is_empty();
+        if whole || state.backlog.has_bases() {
             return self.append_whole_backlog(state);
         }
         while let Some((batch, last)) = state.backlog.next_batch() {

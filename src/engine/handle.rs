@@ -170,7 +170,9 @@ impl Engine {
         self.request(|reply| EngineCommand::Repair(RepairRequest { name, source, remembered, reply })).await
     }
 
-    /// Writes everything that is stored to `to`, which is the database from then on, and then what waits. Errors:
+    /// Writes everything that is stored to `to`, which is the database from then on, and then what waits. Of a database
+    /// that was overwritten nothing can be read: then the documents in memory are written, each at its newest version
+    /// and without its history, with an event more. Errors:
     /// `AlreadyExists`, named `rescue-refused`, while storage works, and when `to` is not the absolute path of a file
     /// that does not exist, in a folder that does; `StorageFull`, `StorageUnavailable`, after which nothing is there.
     pub async fn rescue(&self, to: PathBuf) -> Result<RescueReport> {

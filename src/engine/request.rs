@@ -318,6 +318,9 @@ pub struct RescueReport {
     pub durable: Seq,
     /// Events that still wait.
     pub waiting: usize,
+    /// How many documents were rescued from memory, when the database was overwritten; `None`: all that was stored is
+    /// there.
+    pub from_memory: Option<usize>,
 }
 
 /// The engine's end of the queue that leads to it.

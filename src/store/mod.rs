@@ -61,7 +61,7 @@ pub(crate) use write::keys::{IdempotencyKey, IdempotencyRow, IdempotentAnswer, f
 pub(crate) use write::proven_history::ProvenHistory;
 pub(crate) use write::purge::Purge;
 pub(crate) use write::repair::DocumentRepair;
-pub(crate) use write::rewrite::RescueError;
+pub(crate) use write::rewrite::{RescueError, Rescued};
 pub(crate) use write::trim::{compact, overdue, trim_some};
 pub(crate) use write::writer::{MaintenanceReport, Writer};
 

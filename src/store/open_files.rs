@@ -171,14 +171,18 @@ impl OpenFiles {
         &self.paths.database
     }
 
-    /// Notes whether the database file was overwritten.
-    pub(crate) fn set_overwritten(&self, overwritten: bool) {
-        self.overwritten.store(overwritten, Ordering::Relaxed);
+    /// Notes that the database file was overwritten: for good, whatever is written to it or put in its place.
+    pub(crate) fn set_overwritten(&self) {
+        self.overwritten.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_overwritten(&self) -> bool {
+        self.overwritten.load(Ordering::Relaxed)
     }
 
     /// Error: the database file was overwritten.
     pub(crate) fn check_readable(&self) -> Result<(), Error> {
-        match self.overwritten.load(Ordering::Relaxed) {
+        match self.is_overwritten() {
             true => {
                 let lost = LostFile::Overwritten(self.paths.database.clone());
                 Err(Error::new(Kind::StorageUnavailable, "what is stored cannot be read now").caused_by(lost))
@@ -274,11 +278,14 @@ impl OpenFiles {
         check_path(&self.paths.lock, self.lock_id) == PathCheck::Ours
     }
 
+    /// Whether the WAL is where it was.
+    pub(crate) fn has_wal(&self) -> bool {
+        self.wal_id.lock().is_some_and(|id| check_path(&self.paths.wal(), id) == PathCheck::Ours)
+    }
+
     /// Whether the WAL is where it was, beside a database that is another.
     pub(crate) fn has_foreign_database(&self) -> bool {
-        let wal = *self.wal_id.lock();
-        let is_other = check_path(&self.paths.database, self.database_id) == PathCheck::Other;
-        is_other && wal.is_some_and(|id| check_path(&self.paths.wal(), id) == PathCheck::Ours)
+        check_path(&self.paths.database, self.database_id) == PathCheck::Other && self.has_wal()
     }
 
     /// Whether the disk fails to read the database: SQLite tells some of its errors as damage of the file. Reads at

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::support::Process;
 use crate::support::history::verified_history;
 use crate::support::storage::{degraded, events, is_in_the_audit, well};
+use crate::support::{AS, Process};
 
 fn wal(server: &Process) -> PathBuf {
     server.data_dir().join("rejoin.db-wal")
@@ -202,4 +202,98 @@ async fn a_database_that_is_cut_or_overwritten_is_told_and_nothing_is_called_dur
         assert_eq!((&now["version"], &now["state"]["round"]), (&json!(3), &json!(3)), "{way}: {now}");
         assert_eq!(fs::read(database(&server)).unwrap(), put_there, "{way}");
     }
+}
+
+/// Moves the WAL into the database.
+async fn checkpoint(server: &Process) {
+    let path = "/api/v1/admin/jobs/storage-optimize/run";
+    let run = server.tell("POST", path, &[], "{}").await.expect(200).body;
+    assert_eq!(run["counts"]["walEmptied"], 1, "{run}");
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_database_in_its_place_is_told() {
+    let server = server_with_wal().await;
+    checkpoint(&server).await;
+    let older = server.data_dir().with_file_name("older.db");
+    fs::copy(database(&server), &older).unwrap();
+    assert_eq!(server.merge("/api/v1/games/g1", &json!({ "round": 3 })).await.0, 200);
+    checkpoint(&server).await;
+    fs::copy(&older, database(&server)).unwrap();
+    let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": 4 })).await;
+    assert_eq!((status, &written["durable"]), (202, &json!(false)), "{written}");
+    degraded(&server, "rejoin.db was cut or overwritten while it was open").await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_only_touched_is_as_it_was() {
+    let server = server_with_wal().await;
+    checkpoint(&server).await;
+    for _ in 0..3 {
+        shell("touch rejoin.db rejoin.db-wal", &server.data_dir());
+        let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": 4 })).await;
+        assert_eq!((status, &written["durable"]), (200, &json!(true)), "{written} {}", server.log());
+    }
+    assert!(!server.log().contains("overwritten"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn what_is_in_memory_is_rescued_when_the_database_was_overwritten() {
+    let mut server = server_with_wal().await;
+    for id in ["g2", "g3"] {
+        assert_eq!(server.put(&format!("/api/v1/games/{id}"), &json!({ "of": id })).await.0, 201);
+    }
+    server.tell("PUT", "/api/v1/games/g3/access", &[], json!({ "read": "host" })).await.expect(200);
+    let other = server.data_dir().with_file_name("other.db");
+    Connection::open(database(&server)).unwrap().execute("VACUUM INTO ?1", [other.to_str().unwrap()]).unwrap();
+    fs::copy(&other, database(&server)).unwrap();
+    let put_there = fs::read(database(&server)).unwrap();
+    degraded(&server, "rejoin.db was cut or overwritten while it was open").await;
+    // What waits is rescued too: changes, a new document, an answer, a deletion.
+    let headers = [("idempotency-key", "once"), ("content-type", "application/merge-patch+json")];
+    let (path, merged) = ("/api/v1/games/g1", json!({ "round": 3 }).to_string());
+    let first = server.tell("PATCH", path, &headers, merged.clone()).await.expect(202);
+    assert_eq!(server.put("/api/v1/games/g4", &json!({ "of": "g4" })).await.0, 202);
+    server.ask("DELETE", "/api/v1/games/g2", &[]).await.expect(202);
+    // It does not come back by itself.
+    fs::remove_file(database(&server)).unwrap();
+    fs::write(database(&server), &put_there).unwrap();
+    assert_eq!(server.put("/api/v1/games/g4", &json!({ "of": "g4", "more": true })).await.0, 202);
+
+    let to = server.data_dir().with_file_name("rescued.db");
+    let body = json!({ "to": to.to_str().unwrap() });
+    let answer = server.tell("POST", "/api/v1/admin/storage/rescue", &[], body).await.expect(200).body;
+    assert_eq!((&answer["from"], &answer["documents"], &answer["waiting"]), (&json!("memory"), &json!(4), &json!(0)));
+    assert!(answer["lost"].as_str().unwrap().contains("history"), "{answer}");
+    let report = well(&server).await;
+    assert_eq!(report["storage"]["file"].as_str(), to.to_str(), "{report}");
+    assert_eq!(fs::read(database(&server)).unwrap(), put_there);
+    // Whoever opens that does not get our WAL with it.
+    assert!(!wal(&server).exists());
+    assert_eq!(kept(&server).len(), 1);
+    let (status, written) = server.merge("/api/v1/games/g1", &json!({ "round": 4 })).await;
+    assert_eq!((status, &written["durable"], &written["version"]), (200, &json!(true), &json!(5)), "{written}");
+    let again = server.tell("PATCH", path, &headers, merged).await;
+    assert_eq!(again.body["version"], first.body["version"], "it is not done twice");
+    let page: Value = server.get("/api/v1/games/g1/events").await.1;
+    assert_eq!((&page["items"][0]["type"], &page["items"][0]["version"]), (&json!("rescue"), &json!(4)), "{page}");
+    assert_eq!(page["items"].as_array().unwrap().len(), 2, "{page}");
+    is_in_the_audit(&server, "was cut or overwritten while it was open").await;
+
+    assert!(server.terminate().success(), "{}", server.log());
+    fs::remove_file(database(&server)).unwrap();
+    fs::rename(&to, database(&server)).unwrap();
+    server.start_again_with(&["--strict"]);
+    for (id, version, state) in [("g1", 5, json!({ "round": 4 })), ("g4", 3, json!({ "of": "g4", "more": true }))] {
+        let (_, document) = server.get(&format!("/api/v1/games/{id}")).await;
+        assert_eq!((&document["version"], &document["state"]), (&json!(version), &state), "{document}");
+    }
+    server.ask("GET", "/api/v1/games/g2", &[]).await.problem(410, "gone");
+    assert_eq!(server.get("/api/v1/games/g3").await.1["access"]["read"], "host");
+    server.ask("GET", "/api/v1/games/g3", &[(AS, "bob")]).await.problem(404, "not-found");
+    let (_, run) = server.post("/reconciliation/run", &json!({})).await;
+    assert!(!run.to_string().contains("discrepancy"), "{run}");
+    assert!(server.terminate().success(), "{}", server.log());
+    let verified = Command::new(env!("CARGO_BIN_EXE_rejoin")).arg("verify").arg(database(&server)).output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
 }

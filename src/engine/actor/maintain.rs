@@ -109,8 +109,13 @@ impl EngineActor {
     }
 
     /// Drops documents from memory: the idle ones, and when there are too many the least recently used. While storage
-    /// fails, those of which a change is not on disk stay, and the others go without a snapshot. Volatile ones stay.
+    /// fails, those of which a change is not on disk stay, and the others go without a snapshot. Volatile ones stay,
+    /// and all when the database was overwritten.
     fn evict(&mut self, over: bool) {
+        // Nothing could be read back.
+        if self.disk.is_overwritten() {
+            return;
+        }
         let idle_before = self.options.clock.now().minus(self.options.hot.idle);
         let mut uses = self.hub.uses();
         let cache = &self.state.documents;

@@ -9,7 +9,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::problems::RESCUE_REFUSED;
 use crate::engine::request::{RescueReport, RescueRequest};
 use crate::engine::state::round::Round;
-use crate::store::{RescueError, WriteError, WriteResult};
+use crate::store::{RescueError, Rescued, WriteError, WriteResult};
 
 /// Ticks between two looks at what the paths of the files name.
 const FILE_CHECK_TICKS: u32 = 5;
@@ -91,11 +91,27 @@ impl EngineActor {
             self.rescue = Some(RescueRequest { to, reply });
             return;
         };
-        let rescued = outcome.map_err(|error| rescue_refused(&to, error)).map(|()| {
+        let report = outcome.map_err(|error| rescue_refused(&to, error)).map(|rescued| {
+            let from_memory = match rescued {
+                Rescued::Everything(_) => None,
+                Rescued::Nothing => Some(self.record_documents_anew()),
+            };
             self.retry();
-            RescueReport { durable: self.disk.durable(), waiting: self.state.backlog.unstored() }
+            RescueReport { durable: self.disk.durable(), waiting: self.state.backlog.unstored(), from_memory }
         });
-        let _ = reply.send(rescued);
+        let _ = reply.send(report);
+    }
+
+    /// The database is a new one without documents: those that are in memory are to be stored there, and what waits
+    /// goes with them. Returns how many they are.
+    fn record_documents_anew(&mut self) -> usize {
+        let (before, mut round) = (self.state.log_end.head.0, Round::default());
+        let documents = self.decider(&mut round).record_documents_anew();
+        self.state.backlog.push(round.entries.clone(), Vec::new());
+        self.publish(&round);
+        self.hub.drop_stored(before);
+        tracing::warn!(documents, "{documents} documents are rescued from memory; what only the database had is lost");
+        documents
     }
 
     fn reopen_and_append(&mut self) -> WriteResult {

@@ -7,6 +7,7 @@ mod import;
 mod purge;
 mod relocate;
 pub(crate) mod repair;
+mod rescue;
 mod salvage;
 mod snapshot;
 mod write;

@@ -246,6 +246,12 @@ impl Backlog {
         Some((batch_of(self.entries.range(..end)), last.event.seq))
     }
 
+    /// Whether a history waits that does not begin with its first version: what comes before it may not be stored
+    /// alone.
+    pub(crate) fn has_bases(&self) -> bool {
+        self.entries.iter().any(|entry| entry.base.is_some())
+    }
+
     /// All that waits, in one piece.
     pub(crate) fn batch_of_all(&self) -> Batch {
         batch_of(&self.entries)

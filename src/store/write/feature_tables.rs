@@ -10,7 +10,8 @@ use crate::store::integrity::tables;
 impl Writer {
     /// Runs the SQL that makes the tables of a feature, all of it or nothing. Error, in words: SQLite's, or that
     /// something was made or changed whose name does not begin with `prefix`.
-    pub(crate) fn create_tables(&self, prefix: &str, sql: &str) -> Result<(), String> {
+    pub(crate) fn create_tables(&self, prefix: &str, sql: &'static str) -> Result<(), String> {
+        self.feature_tables.lock().push(sql);
         // A file that cannot be written at the start is served as it is: what is missing is made at the next start.
         let Ok(conn) = self.reading() else { return Ok(()) };
         create(conn, prefix, sql)

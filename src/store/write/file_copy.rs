@@ -1,27 +1,34 @@
 //! A copy of everything that is stored, made by a thread of its own: nobody waits for it but who asked for it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
+use crate::base::ids::Collection;
 use crate::store::error::{LostFile, StoreError, WriteError, WriteResult};
+use crate::store::integrity::adopt;
+use crate::store::integrity::key::{IntegrityKey, add_functions};
 use crate::store::open_files::{self, StorePaths};
 use crate::store::read::log;
 use crate::store::read::reader::Reader;
-use crate::store::recovery::CommitNote;
+use crate::store::recovery::{self, CommitNote};
 use crate::store::rows::LogHead;
-use crate::store::server_lock;
+use crate::store::tables::SCHEMA;
+use crate::store::{connection, server_lock, volatile};
 
 /// A copy on its way to files that nobody has yet, and their lock. One at a time: its name is always the same.
 pub(super) struct FileCopy {
     /// Why everything is written anew; `None`: whoever runs the server has asked for it.
     pub lost: Option<LostFile>,
+    /// Whether it is empty: what is in memory is to be stored there.
+    pub empty: bool,
     pub paths: StorePaths,
     pub lock: NewLock,
     part: PathBuf,
@@ -37,16 +44,7 @@ impl FileCopy {
         reader: &Reader,
         conn: Option<&Connection>,
     ) -> WriteResult<Self> {
-        let part = part_of(&paths.database);
-        // Made here so that nobody else can read it.
-        let make = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
-        let made = remove(&part).and_then(|()| make());
-        if let Err(error) = made {
-            lock.release(&paths.lock);
-            return Err(WriteError::other(error));
-        }
-        let (sender, outcome) = sync_channel(1);
-        let copy = Self { lost, paths, lock, part, outcome };
+        let (sender, copy) = Self::make(lost, false, (paths, lock))?;
         if let Some(conn) = conn.filter(|conn| conn.is_autocommit() && !reader.has_connections()) {
             let written = write(conn, &copy.part).map_err(WriteError::from).and_then(|head| copy.sync(head));
             let _ = sender.send(written);
@@ -64,6 +62,31 @@ impl FileCopy {
                 Err(WriteError::other(error))
             }
         }
+    }
+
+    /// Makes an empty database instead, before this returns.
+    pub(super) fn empty((paths, lock): (StorePaths, NewLock), content: &EmptyDatabase<'_>) -> WriteResult<Self> {
+        let (sender, copy) = Self::make(None, true, (paths, lock))?;
+        let written = content.write(&copy.part).map_err(WriteError::from).and_then(|head| copy.sync(head));
+        let _ = sender.send(written);
+        Ok(copy)
+    }
+
+    /// With its file, which nobody else can read.
+    fn make(
+        lost: Option<LostFile>,
+        empty: bool,
+        (paths, lock): (StorePaths, NewLock),
+    ) -> WriteResult<(SyncSender<WriteResult<LogHead>>, Self)> {
+        let part = part_of(&paths.database);
+        let make = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
+        let made = remove(&part).and_then(|()| make());
+        if let Err(error) = made {
+            lock.release(&paths.lock);
+            return Err(WriteError::other(error));
+        }
+        let (sender, outcome) = sync_channel(1);
+        Ok((sender, Self { lost, empty, paths, lock, part, outcome }))
     }
 
     fn sync(&self, head: LogHead) -> WriteResult<LogHead> {
@@ -88,6 +111,35 @@ impl FileCopy {
     pub(super) fn discard(self) {
         let _ = fs::remove_file(&self.part);
         self.lock.release(&self.paths.lock);
+    }
+}
+
+/// What a database without documents has.
+pub(super) struct EmptyDatabase<'a> {
+    pub key: Option<&'a IntegrityKey>,
+    /// The SQL that makes the tables of features.
+    pub feature_tables: &'a [&'static str],
+    pub volatile_collections: &'a BTreeSet<Collection>,
+}
+
+impl EmptyDatabase<'_> {
+    fn write(&self, to: &Path) -> Result<LogHead, StoreError> {
+        let conn = connection::connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        match self.key {
+            Some(key) => adopt::write_schema(&conn, SCHEMA, key)?,
+            None => {
+                add_functions(&conn, None)?;
+                conn.execute_batch(SCHEMA)?;
+            }
+        }
+        self.feature_tables.iter().try_for_each(|sql| conn.execute_batch(sql))?;
+        recovery::begin_use(&conn)?;
+        volatile::begin_run(&conn, self.volatile_collections)?;
+        let head = log::head(&conn)?;
+        // Moves the WAL into the file.
+        conn.close().map_err(|(_, error)| error)?;
+        Ok(head)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Notices when something that is not SQLite writes to the files that are open: their paths still name them, and what
 //! was committed in them is not there any more.
 
+use std::collections::HashMap;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -53,6 +55,9 @@ struct OpenWatch {
 struct DatabaseState {
     stamp: WriteStamp,
     header: Header,
+    /// The checksums of the pages that were written last, by number. A file of an earlier time differs in these, if in
+    /// any that were written since the start.
+    pages: HashMap<u32, u64>,
 }
 
 /// How far the WAL was moved into the database when it was last looked at.
@@ -105,7 +110,12 @@ impl FileWatch {
         open.check_database(conn)
     }
 
-    /// The same, unless nothing was committed since.
+    /// Whether the WAL holds what it has to.
+    pub(crate) fn has_whole_wal(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.wal.is_whole())
+    }
+
+    /// The same as [`check_all`](Self::check_all), unless nothing was committed since.
     pub(crate) fn check_commits(&mut self, conn: &Connection) -> Result<(), LostFile> {
         match self.open.as_ref().is_some_and(|open| open.compared) {
             true => self.check(conn),
@@ -136,7 +146,7 @@ impl FileWatch {
         let Some(open) = self.current(conn) else { return };
         let noted = checkpoint(conn, Checkpoint::Ask).map_err(io::Error::other).and_then(|progress| {
             open.wal.follow(progress.frames)?;
-            Ok((DatabaseState::of(&open.files)?, Moved::of(&open.wal, &progress)))
+            Ok((DatabaseState::of(&open.files)?.with_pages(&open.files, &open.wal), Moved::of(&open.wal, &progress)))
         });
         match noted {
             Ok((database, moved)) => (open.database, open.moved, open.moved_by_others) = (database, moved, false),
@@ -179,7 +189,8 @@ impl OpenWatch {
         let mut wal = WalCopy::open(&files.paths().wal(), wal_bytes_max)?;
         let progress = checkpoint(conn, Checkpoint::Ask).map_err(io::Error::other)?;
         wal.follow(progress.frames)?;
-        let (database, moved) = (DatabaseState::of(files)?, Moved::of(&wal, &progress));
+        let database = DatabaseState::of(files)?.with_pages(files, &wal);
+        let moved = Moved::of(&wal, &progress);
         Ok(Self { files: Arc::clone(files), wal, database, moved, moved_by_others: false, compared: true, kept: None })
     }
 
@@ -201,6 +212,17 @@ impl OpenWatch {
 
     /// Page 1 is rewritten whenever the file grows or shrinks. What SQLite writes there was in the WAL before.
     fn check_database(&mut self, conn: &Connection) -> Result<(), LostFile> {
+        for _ in 1..ATTEMPTS_MAX {
+            match self.check_written_database(conn) {
+                // Another process may have moved there what it has just committed.
+                Err(_) => self.compare_wal(conn)?,
+                whole => return whole,
+            }
+        }
+        self.check_written_database(conn)
+    }
+
+    fn check_written_database(&mut self, conn: &Connection) -> Result<(), LostFile> {
         let file = self.files.database_file();
         if WriteStamp::of(file).is_ok_and(|stamp| stamp == self.database.stamp) {
             return Ok(());
@@ -216,12 +238,25 @@ impl OpenWatch {
         let same = now.header == before.header && now.stamp.length() >= before.stamp.length();
         // Another process may have moved the WAL there, and may be at it.
         let moved = self.moved_by_others || !self.wal.is_complete();
-        let known = || self.wal.first_pages().any(|page| page.starts_with(&now.header));
-        if same || (moved && now.has_format_of(before)) || known() {
+        let known = || self.wal.pages(1).any(|page| page.starts_with(&now.header));
+        let expected = same || (moved && now.has_format_of(before)) || known();
+        if expected && (moved || self.has_known_pages()) {
+            let now = now.with_pages(&self.files, &self.wal);
             (self.database, self.moved_by_others) = (now, false);
             return Ok(());
         }
         Err(self.overwritten())
+    }
+
+    /// Whether the pages whose checksums are known are as they were, or as the WAL has them.
+    fn has_known_pages(&self) -> bool {
+        self.database.pages.iter().all(|(number, checksum)| {
+            match DatabaseState::read_page(&self.files, &self.wal, *number) {
+                Some(page) => checksum_of(&page) == *checksum || self.wal.pages(*number).any(|written| written == page),
+                // The length tells what was cut.
+                None => true,
+            }
+        })
     }
 
     fn note_moved(&mut self, progress: &Progress) {
@@ -247,10 +282,30 @@ impl DatabaseState {
         let file: &File = files.database_file();
         let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, 0)?;
-        Ok(Self { stamp: WriteStamp::of(file)?, header })
+        Ok(Self { stamp: WriteStamp::of(file)?, header, pages: HashMap::new() })
+    }
+
+    /// With the checksums that the pages have now that were written last.
+    fn with_pages(mut self, files: &OpenFiles, wal: &WalCopy) -> Self {
+        let read = |number: &u32| Self::read_page(files, wal, *number).map(|page| (*number, checksum_of(&page)));
+        self.pages = wal.recent_pages().iter().filter_map(read).collect();
+        self
+    }
+
+    /// `None`: it is not there, or cannot be read.
+    fn read_page(files: &OpenFiles, wal: &WalCopy, number: u32) -> Option<Vec<u8>> {
+        let mut page = vec![0; wal.page_bytes()];
+        let offset = u64::from(number).checked_sub(1)?.checked_mul(page.len() as u64)?;
+        files.database_file().read_exact_at(&mut page, offset).ok().map(|()| page)
     }
 
     fn has_format_of(&self, other: &Self) -> bool {
         self.header.get(..FORMAT_BYTES) == other.header.get(..FORMAT_BYTES)
     }
+}
+
+fn checksum_of(page: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    page.hash(&mut hasher);
+    hasher.finish()
 }

@@ -15,6 +15,7 @@ use crate::store::read::reader::Reader;
 use crate::store::rows::LogHead;
 use crate::store::write::checkpoint::Checkpoint;
 use crate::store::write::checkpoints::READERS_WAIT;
+use crate::store::write::file_copy::remove;
 use crate::store::write::file_watch::FileWatch;
 use crate::store::write::writer::Writer;
 use crate::store::{connection, file_size_limit, recovery, volatile};
@@ -43,6 +44,11 @@ impl Writer {
         Err(lost.into())
     }
 
+    /// Whether the database was overwritten, so that nothing of it can be read.
+    pub fn is_overwritten(&self) -> bool {
+        self.files.is_overwritten()
+    }
+
     /// Marks the file as open under the version that its schema has now: other programs may have changed that.
     /// Error: a write failed, so that nothing more is written before [`reopen`](Self::reopen) succeeded.
     pub fn refresh_open_mark(&mut self) -> WriteResult {
@@ -62,6 +68,9 @@ impl Writer {
         &mut self,
         check: impl FnOnce(&mut FileWatch, &Connection) -> Result<(), LostFile>,
     ) -> Result<(), LostFile> {
+        if self.files.is_overwritten() {
+            return Err(LostFile::Overwritten(self.files.database().to_owned()));
+        }
         let new_lock = self.copying.as_ref().filter(|copy| copy.lost.is_some()).map(|copy| copy.lock.note.lock());
         let found = match &self.conn {
             Some(conn) => new_lock
@@ -70,7 +79,9 @@ impl Writer {
             // The WAL belongs to the connection.
             None => self.files.check_database(),
         };
-        self.files.set_overwritten(matches!(found, Err(LostFile::Overwritten(_))));
+        if matches!(found, Err(LostFile::Overwritten(_))) {
+            self.files.set_overwritten();
+        }
         found
     }
 
@@ -106,7 +117,29 @@ impl Writer {
                 self.take_wal_away();
                 Err(lost.into())
             }
-            Err(lost @ LostFile::Overwritten(_)) => Err(lost.into()),
+            Err(lost @ LostFile::Overwritten(_)) => {
+                self.remove_wal_of_overwritten();
+                Err(lost.into())
+            }
+        }
+    }
+
+    /// Whoever opens the database that is there now would take our WAL for its own. Copies it beside itself and removes
+    /// its name, unless it was overwritten too. What fails is tried again with the next retry.
+    pub(super) fn remove_wal_of_overwritten(&mut self) {
+        if !self.files.is_overwritten() {
+            return;
+        }
+        let Some(conn) = self.conn.as_ref().filter(|_| self.files.has_wal() && self.watch.has_whole_wal()) else {
+            return;
+        };
+        connection::keep_wal(conn);
+        let paths = self.files.paths();
+        let removed = recovery::copy_wal(&paths.wal())
+            .and_then(|name| [paths.wal(), paths.shm()].iter().try_for_each(|path| remove(path)).map(|()| name));
+        match removed {
+            Ok(name) => warn!("the WAL of the database that was overwritten is copied to {name}"),
+            Err(error) => warn!(%error, "the WAL of the database that was overwritten cannot be removed"),
         }
     }
 

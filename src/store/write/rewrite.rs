@@ -22,7 +22,7 @@ use crate::store::rows::{self, LogHead};
 use crate::store::server_place;
 use crate::store::write::checkpoint::Checkpoint;
 use crate::store::write::checkpoints::READERS_WAIT;
-use crate::store::write::file_copy::{FileCopy, NewLock, remove};
+use crate::store::write::file_copy::{EmptyDatabase, FileCopy, NewLock, remove};
 use crate::store::write::file_watch::FileWatch;
 use crate::store::write::writer::Writer;
 
@@ -35,6 +35,15 @@ pub enum RescueError {
     /// Nothing of what was written is left there.
     #[error(transparent)]
     Failed(#[from] WriteError),
+}
+
+/// What of the stored log a rescue has written.
+#[derive(Clone, Copy, Debug)]
+pub enum Rescued {
+    /// All of it, which ends there.
+    Everything(LogHead),
+    /// The database was overwritten: the new one is empty.
+    Nothing,
 }
 
 impl Writer {
@@ -116,23 +125,33 @@ impl Writer {
         placed.map_err(WriteError::other)
     }
 
-    /// Begins to write everything to `to`, an absolute path where nothing is yet, in a thread of its own.
+    /// Begins to write everything to `to`, an absolute path where nothing is yet, in a thread of its own. Of a database
+    /// that was overwritten there is nothing to write: then the file is empty, for what is in memory.
     pub fn begin_rescue(&mut self, to: &Path) -> Result<(), RescueError> {
         let paths = rescue_paths(to)?;
-        self.files.check_readable().map_err(WriteError::other)?;
         self.take_wal_away();
+        self.remove_wal_of_overwritten();
         self.discard_copy().map_err(|_| RescueError::Refused("everything is being written to a file now".into()))?;
         let lock = NewLock::take(&paths.lock, &self.opened.note).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => RescueError::Refused(format!("another server uses {}", paths.lock.display())),
             _ => RescueError::Failed(WriteError::other(error)),
         })?;
-        self.copying = Some(FileCopy::begin(None, (paths, lock), &self.reader, self.conn.as_ref())?);
+        self.copying = Some(match self.files.is_overwritten() {
+            false => FileCopy::begin(None, (paths, lock), &self.reader, self.conn.as_ref())?,
+            true => self.begin_empty_copy((paths, lock))?,
+        });
         Ok(())
     }
 
-    /// Goes on with the file that [`begin_rescue`](Self::begin_rescue) writes, when it is written. Returns where the
-    /// stored log ends; `None`: it is not finished.
-    pub fn finish_rescue(&mut self) -> Option<Result<LogHead, RescueError>> {
+    fn begin_empty_copy(&self, place: (StorePaths, NewLock)) -> WriteResult<FileCopy> {
+        let feature_tables = self.feature_tables.lock();
+        let (key, volatile_collections) = (self.files.key(), &self.volatile_collections);
+        FileCopy::empty(place, &EmptyDatabase { key, feature_tables: &feature_tables, volatile_collections })
+    }
+
+    /// Goes on with the file that [`begin_rescue`](Self::begin_rescue) writes, when it is written. `None`: it is not
+    /// finished.
+    pub fn finish_rescue(&mut self) -> Option<Result<Rescued, RescueError>> {
         let copy = self.copying.take()?;
         let Some(outcome) = copy.outcome(self.copy_wait) else {
             self.copying = Some(copy);
@@ -144,12 +163,13 @@ impl Writer {
             let placed = fs::hard_link(copy.part(), &copy.paths.database);
             placed.and_then(|()| fs::remove_file(copy.part())).map_err(WriteError::other)
         });
-        let to = copy.paths.database.clone();
+        let (to, empty) = (copy.paths.database.clone(), copy.empty);
         if let Err(error) = self.switch_to_copy(placed, copy) {
             return Some(Err(error.into()));
         }
-        warn!("everything is written to {}, which is the database from now on", to.display());
-        Some(Ok(self.head))
+        let what = if empty { "what is in memory is" } else { "everything is" };
+        warn!("{what} written to {}, which is the database from now on", to.display());
+        Some(Ok(if empty { Rescued::Nothing } else { Rescued::Everything(self.head) }))
     }
 
     /// How long the engine's thread waits for a copy each time it asks for it.

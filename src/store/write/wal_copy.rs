@@ -1,6 +1,7 @@
 //! What the WAL has to hold, kept in memory. A WAL that is cut or overwritten while it is open takes along what was
 //! committed in it; SQLite goes on without noticing, and moves into the database whatever it finds there.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -11,6 +12,10 @@ use crate::store::wal::{self, Chain, FRAME_HEADER_BYTES, HEADER_BYTES};
 
 /// How much is read at once for a comparison.
 const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of a page of our files, while no header of a WAL says another size.
+const PAGE_BYTES: usize = 4096;
+/// Most pages that are known as written last.
+const RECENT_PAGES_MAX: usize = 256;
 /// How often SQLite may have started the WAL over between two looks: each time raises its first salt by one.
 const RESTARTS_MAX: u32 = 100_000;
 
@@ -52,6 +57,10 @@ pub(crate) struct WalCopy {
     bytes: Vec<u8>,
     /// The header of the last frame.
     last: Vec<u8>,
+    /// Of the newest header.
+    page_bytes: usize,
+    /// See [`recent_pages`](Self::recent_pages); the newest is the last.
+    recent_pages: VecDeque<u32>,
     /// Frames that are committed.
     frames: u64,
     /// Continues behind the last frame; `None`: there is none.
@@ -67,7 +76,20 @@ impl WalCopy {
     pub(crate) fn open(path: &Path, bytes_max: usize) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let (bytes, last) = (Vec::new(), Vec::new());
-        Ok(Self { file, bytes_max, bytes, last, frames: 0, chain: None, salt: None, stamp: None })
+        let page_bytes = PAGE_BYTES;
+        let recent_pages = VecDeque::new();
+        Ok(Self {
+            file,
+            bytes_max,
+            bytes,
+            last,
+            page_bytes,
+            recent_pages,
+            frames: 0,
+            chain: None,
+            salt: None,
+            stamp: None,
+        })
     }
 
     /// Whether nobody has written to the file since it was last found whole, as far as its times tell. A write within
@@ -91,11 +113,42 @@ impl WalCopy {
         self.length_with(self.frames) == self.bytes.len() as u64 || self.frames == 0
     }
 
-    /// The newest contents of page 1 that are in the WAL.
-    pub(crate) fn first_pages(&self) -> impl Iterator<Item = &[u8]> {
+    /// The contents of a page that are in the WAL.
+    pub(crate) fn pages(&self, number: u32) -> impl Iterator<Item = &[u8]> {
+        let frames = self.kept_frames().filter(move |frame| wal::page_number(frame) == number);
+        frames.filter_map(|frame| frame.get(FRAME_HEADER_BYTES..))
+    }
+
+    /// The numbers of the pages that were written last, each once, at most [`RECENT_PAGES_MAX`]: also of what was in
+    /// the WAL before it started over.
+    pub(crate) fn recent_pages(&self) -> &VecDeque<u32> {
+        &self.recent_pages
+    }
+
+    fn add_recent_page(&mut self, number: u32) {
+        if self.recent_pages.back() == Some(&number) {
+            return;
+        }
+        self.recent_pages.retain(|recent| *recent != number);
+        self.recent_pages.push_back(number);
+        if self.recent_pages.len() > RECENT_PAGES_MAX {
+            self.recent_pages.pop_front();
+        }
+    }
+
+    fn kept_frames(&self) -> impl Iterator<Item = &[u8]> {
         let frame_bytes = self.chain.as_ref().map_or(usize::MAX, Chain::frame_bytes);
-        let frames = self.bytes.get(HEADER_BYTES..).unwrap_or_default().chunks_exact(frame_bytes);
-        frames.filter(|frame| wal::page_number(frame) == 1).filter_map(|frame| frame.get(FRAME_HEADER_BYTES..))
+        self.bytes.get(HEADER_BYTES..).unwrap_or_default().chunks_exact(frame_bytes)
+    }
+
+    /// Bytes of a page of the database.
+    pub(crate) fn page_bytes(&self) -> usize {
+        self.page_bytes
+    }
+
+    /// Whether the file holds all that is committed, as far as the copy has it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.frames == 0 || self.has_same_bytes().unwrap_or(false)
     }
 
     /// Takes over what SQLite has committed, `frames` in all. To be called after a commit and when somebody else may
@@ -135,11 +188,11 @@ impl WalCopy {
             return Ok(WalContents::Overwritten);
         }
         let before = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.last), self.frames, self.chain.take());
-        let salt = chain.salt();
+        let (salt, page_bytes) = (chain.salt(), chain.frame_bytes() - FRAME_HEADER_BYTES);
         (self.bytes, self.frames, self.chain) = (header.to_vec(), 0, Some(chain));
         let found = self.append(frames);
         match &found {
-            Ok(WalContents::Whole) => self.salt = Some(salt),
+            Ok(WalContents::Whole) => (self.salt, self.page_bytes) = (Some(salt), page_bytes),
             _ => (self.bytes, self.last, self.frames, self.chain) = before,
         }
         found
@@ -150,6 +203,7 @@ impl WalCopy {
         let Some(mut chain) = self.chain.clone() else { return Ok(WalContents::Overwritten) };
         let mut frame = vec![0; chain.frame_bytes()];
         let (kept, mut new, mut last) = (self.bytes.len(), Vec::new(), self.last.clone());
+        let mut numbers = Vec::new();
         for number in self.frames..frames {
             if !self.read(&mut frame, self.length_with(number))? || !chain.follow(&frame) {
                 return Ok(WalContents::Overwritten);
@@ -159,9 +213,11 @@ impl WalCopy {
             {
                 new.extend_from_slice(&frame);
             }
+            numbers.push(wal::page_number(&frame));
             last = frame.get(..FRAME_HEADER_BYTES).unwrap_or_default().to_vec();
         }
         self.bytes.append(&mut new);
+        numbers.into_iter().for_each(|number| self.add_recent_page(number));
         (self.last, self.frames, self.chain) = (last, frames, Some(chain));
         Ok(WalContents::Whole)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode};
 use tracing::warn;
 
@@ -84,6 +85,10 @@ pub struct Writer {
     pub(super) next_key: i64,
     /// The run that begins once something can be written: see [`begin_run`](Self::begin_run).
     pub(super) pending_run: Option<BTreeSet<Collection>>,
+    /// The collections of [`begin_run`](Self::begin_run).
+    pub(super) volatile_collections: BTreeSet<Collection>,
+    /// The SQL that made the tables of features.
+    pub(super) feature_tables: Mutex<Vec<&'static str>>,
     pub(super) foreign_commits: ForeignCommits,
     pub(super) checkpoints: Checkpoints,
     pub(super) watch: FileWatch,
@@ -121,6 +126,8 @@ impl Writer {
             head,
             next_key,
             pending_run: None,
+            volatile_collections: BTreeSet::new(),
+            feature_tables: Mutex::default(),
             foreign_commits: ForeignCommits::default(),
             checkpoints: Checkpoints::new(options.wal_bytes_max, options.read_age_max),
             watch,
@@ -141,6 +148,7 @@ impl Writer {
         &mut self,
         collections: &BTreeSet<Collection>,
     ) -> std::result::Result<Vec<VolatileRange>, OpenError> {
+        self.volatile_collections.clone_from(collections);
         let begun = match &self.conn {
             Some(conn) => volatile::begin_run(conn, collections).map_err(|failure| self.files.to_public_error(failure)),
             None => {

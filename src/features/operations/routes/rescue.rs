@@ -59,14 +59,31 @@ struct Rescued {
     durable_seq: u64,
     /// Changes that still wait.
     waiting: usize,
+    /// `database`: all that was stored is there. `memory`: the database was overwritten, and only the documents that
+    /// were in memory are there.
+    from: &'static str,
+    /// How many documents were rescued from memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, value_type = usize)]
+    documents: Option<usize>,
+    /// What is not there, of a rescue from memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, value_type = String)]
+    lost: Option<&'static str>,
 }
+
+/// What only a database has.
+const LOST: &str = "documents that were not in memory, all history before the rescue, and what is kept beside \
+                    documents: seats, ended games, sessions, tokens, invitations, notifications, answers to \
+                    Idempotency-Keys, records of jobs and reconciliation; a backup may have them";
 
 /// Write everything to another file
 ///
 /// While storage fails: the database was replaced by another file, its folder cannot be written, its disk is full or
 /// broken. Everything that is in memory and in the open file is written to a new file, with which the server goes on;
-/// nothing else is touched. The next start reads the data directory: put the file there first, as `rejoin.db`. For
-/// administrators.
+/// nothing else is touched. Of a database that was overwritten in place nothing is left: then the documents that are in
+/// memory are written, each at its newest version with one more that changes nothing, and the answer says what is lost.
+/// The next start reads the data directory: put the file there first, as `rejoin.db`. For administrators.
 #[utoipa::path(
     post, path = "/api/v1/admin/storage/rescue", operation_id = "rescueStorage", tag = "operations",
     params(Caller), request_body = RescueBody,
@@ -91,7 +108,10 @@ async fn rescue(
     let outcome = api.engine.rescue(PathBuf::from(&to)).await?;
     let durable = outcome.waiting == 0;
     let success = Success::accepted_unless(durable);
-    let answer = Rescued { to, durable, durable_seq: outcome.durable.0, waiting: outcome.waiting };
+    let documents = outcome.from_memory;
+    let from = if documents.is_some() { "memory" } else { "database" };
+    let (durable_seq, waiting, lost) = (outcome.durable.0, outcome.waiting, documents.map(|_| LOST));
+    let answer = Rescued { to, durable, durable_seq, waiting, from, documents, lost };
     Ok(json(success, &answer)?)
 }
 
