@@ -484,7 +484,8 @@ CREATE TABLE sessions (
     hash          TEXT    NOT NULL,         -- SHA-256 of the token; looked up in memory, where all rows are
     user          TEXT,                     -- whose it is; NULL: the server's owner's
     bound         INTEGER NOT NULL,         -- 1: good only for the one who opened it; 0: good for whoever has its
-                                            -- token: opened by an administrator for the user, or by a link
+                                            -- token: opened by an administrator for the user, or by a link;
+                                            -- 2: likewise, to the documents in session_documents only
     device_name   TEXT,
     device_kind   TEXT,
     device_os     TEXT,

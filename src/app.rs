@@ -34,14 +34,16 @@ use crate::feature::{Feature, FeatureContext};
 use crate::features::built_in_rules;
 use crate::http::api::{Api, ApiParts};
 use crate::http::concurrency::ConcurrencyLimit;
+use crate::http::providers::Providers;
 use crate::http::request::body::BodyLimits;
 use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_manager::ListenerManager;
-use crate::http::server::listener_set::{ListenerSet, OpenListeners};
+use crate::http::server::listener_set::{ListenerSet, ListeningAddresses, OpenListeners};
 use crate::http::server::middleware::Middleware;
 use crate::jobs::runner::{Runner, RunnerHandle};
 use crate::jobs::{self, Job, scheduler};
+use crate::live::display_names::DisplayNames;
 use crate::live::hub::Hub;
 use crate::live::presence::Presence;
 use crate::store::{self, MemoryStore, OpenError, Reader, Synchronous};
@@ -231,9 +233,14 @@ impl Builder {
         options.clock_trust = Some(Arc::clone(&trust));
         let stop = CancellationToken::new();
         let reads = Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished);
+        let names = Arc::<DisplayNames>::default();
+        let (debounce, clock) = (config.presence_debounce, Arc::clone(&self.clock));
         let api = Api(Arc::new(ApiParts {
             memory: Arc::new(MemoryStore::open()?),
-            presence: Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), config.presence_debounce),
+            names: Arc::clone(&names),
+            providers: Providers::default(),
+            listening: ListeningAddresses::new(open.clone()),
+            presence: Presence::new(Arc::clone(&hub), clock, debounce, names),
             data: DataAccess { engine: engine.clone(), reads, clock: Arc::clone(&self.clock) },
             health: Arc::new(Health::default()),
             clock_trust: Arc::clone(&trust),
@@ -247,7 +254,7 @@ impl Builder {
         let (runner, jobs) = Runner::new(api.data.clone(), trust);
         let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
         self.jobs.into_iter().for_each(|job| features.add_job(job));
-        features.attach(&mut options, &hub, &api.presence);
+        features.attach(&mut options, &api);
         let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;

@@ -29,9 +29,7 @@ use crate::http::server::path_guard::{OpenPaths, PathGuard};
 use crate::http::server::public_files::OwnPaths;
 use crate::http::server::rate_limit::NoRateLimit;
 use crate::jobs::{self, Job};
-use crate::live::hub::Hub;
 use crate::live::messages::MessageStore;
-use crate::live::presence::Presence;
 use crate::store::{self, Writer};
 
 /// See the module.
@@ -188,16 +186,17 @@ impl FeatureSet {
         Ok(())
     }
 
-    /// Attaches what belongs to the engine, to streams and to presence.
-    pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, hub: &Hub, presence: &Presence) {
+    /// Attaches what belongs to the engine, to streams, to presence, and to other features.
+    pub(super) fn attach(&mut self, options: &mut engine::EngineOptions, api: &Api) {
         options.hooks.append(&mut self.hooks);
         options.reserved_collections.extend(self.reserved.iter().cloned());
-        hub.set_message_stores(std::mem::take(&mut self.message_stores));
+        api.reads.hub.set_message_stores(std::mem::take(&mut self.message_stores));
         options.relocations = self.parts.relocations.take();
         self.api.relocation = options.relocations.as_ref().map(|store| store.problems()).unwrap_or_default();
         if let Some(participants) = self.parts.participants.take() {
-            presence.set_participants(participants);
+            api.presence.set_participants(participants);
         }
+        api.providers.set(self.parts.session_opener.take(), self.parts.places.take());
     }
 
     /// Everything that can be asked.

@@ -19,7 +19,23 @@ impl Secret {
     pub(crate) fn new(prefix: &str, entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; SECRET_BYTES];
         entropy.fill(&mut bytes);
-        Self(format!("{prefix}{}", BASE64URL_NOPAD.encode(&bytes)))
+        Self::of(prefix, &bytes)
+    }
+
+    /// The one that is made of these bits, which nobody guesses.
+    pub(crate) fn of(prefix: &str, bytes: &[u8; SECRET_BYTES]) -> Self {
+        Self(format!("{prefix}{}", BASE64URL_NOPAD.encode(bytes)))
+    }
+
+    /// Bits for another secret: the same for the same `salt`, and nobody finds them who does not know both.
+    pub(crate) fn derive(&self, salt: &str) -> [u8; SECRET_BYTES] {
+        Sha256::new()
+            .chain_update(b"derived\0")
+            .chain_update(self.0.as_bytes())
+            .chain_update(b"\0")
+            .chain_update(salt)
+            .finalize()
+            .into()
     }
 
     /// Reads one with this prefix. `None`: it is none, whatever else it is.

@@ -23,6 +23,7 @@ use crate::document::rules::Rules;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
 use crate::feature::memory_rows::{MemoryRows, MemoryRowsRegistry};
 use crate::http::api::{Api, Routes, ToSchema};
+use crate::http::providers::{PlaceProvider, SessionOpener};
 use crate::http::request::caller::{ServiceTokens, Sessions};
 use crate::http::response::api_description::ApiAdditions;
 use crate::http::response::relocation::RelocationPaths;
@@ -95,6 +96,10 @@ pub struct Feature {
 pub(crate) struct ServerParts {
     /// Knows the sessions that requests show.
     pub sessions: Option<Arc<dyn Sessions>>,
+    /// Opens sessions for other features.
+    pub session_opener: Option<Arc<dyn SessionOpener>>,
+    /// Gives people their places in documents.
+    pub places: Option<Arc<dyn PlaceProvider>>,
     /// Knows the tokens of scripts and bots.
     pub service_tokens: Option<Arc<dyn ServiceTokens>>,
     /// Says how much each may ask.
@@ -116,6 +121,8 @@ impl ServerParts {
     pub(crate) fn complete_with(&mut self, other: Self) {
         let Self {
             sessions,
+            session_opener,
+            places,
             service_tokens,
             rate_limiter,
             participants,
@@ -125,6 +132,8 @@ impl ServerParts {
             public_files,
         } = other;
         self.sessions = self.sessions.take().or(sessions);
+        self.session_opener = self.session_opener.take().or(session_opener);
+        self.places = self.places.take().or(places);
         self.service_tokens = self.service_tokens.take().or(service_tokens);
         self.rate_limiter = self.rate_limiter.take().or(rate_limiter);
         self.participants = self.participants.take().or(participants);

@@ -13,7 +13,10 @@ use crate::document::json::JsonBounds;
 use crate::engine::data::DataAccess;
 use crate::engine::health::Health;
 use crate::http::concurrency::ConcurrencyLimit;
+use crate::http::providers::Providers;
 use crate::http::request::body::BodyLimits;
+use crate::http::server::listener_set::ListeningAddresses;
+use crate::live::display_names::DisplayNames;
 use crate::live::presence::Presence;
 use crate::store::MemoryStore;
 
@@ -46,6 +49,12 @@ pub struct ApiParts {
     pub(crate) memory: Arc<MemoryStore>,
     /// Who is connected to what.
     pub(crate) presence: Arc<Presence>,
+    /// What people are called.
+    pub(crate) names: Arc<DisplayNames>,
+    /// What features do for each other.
+    pub(crate) providers: Providers,
+    /// Where the server listens.
+    pub(crate) listening: ListeningAddresses,
     /// How the engine is.
     pub(crate) health: Arc<Health>,
     /// Whether the wall clock is believed.

@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod idempotency;
 pub(crate) mod page;
 pub(crate) mod protocol_problems;
+pub(crate) mod providers;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;

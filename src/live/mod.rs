@@ -3,10 +3,11 @@
 //! [`hub`] holds the published documents and the recent events; [`ring`] is the bounded memory of those events;
 //! [`topics`] knows which sleeping subscriber waits for which document. There is no queue per subscriber: a subscriber
 //! is a cursor into the log, and one that lags costs no more than one that keeps up. [`messages`] are what viewers are
-//! told beside the changes. [`presence`] knows who is connected; [`change_tracker`] knows what to compare with the
-//! disk.
+//! told beside the changes. [`presence`] knows who is connected, [`display_names`] what people are called;
+//! [`change_tracker`] knows what to compare with the disk.
 
 pub(crate) mod change_tracker;
+pub(crate) mod display_names;
 pub(crate) mod hub;
 pub(crate) mod messages;
 pub(crate) mod presence;

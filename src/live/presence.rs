@@ -31,6 +31,7 @@ use tokio::time::{Instant, sleep_until};
 use self::registry::{PresenceCursor, RoomRegistry};
 pub(crate) use self::room::PlayerPresence;
 use self::room::PresenceTime;
+use super::display_names::DisplayNames;
 use super::hub::Hub;
 use super::topics::Interest;
 use crate::base::clock::Clock;
@@ -60,8 +61,9 @@ pub(crate) struct Presence {
 
 impl Presence {
     /// Nobody is connected. `debounce`: how long a loss must last before it is told.
-    pub(crate) fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration) -> Arc<Self> {
-        let (registry, participants) = (Mutex::new(RoomRegistry::new(debounce)), OnceLock::new());
+    /// `names`: what users are called.
+    pub(crate) fn new(hub: Arc<Hub>, clock: Arc<dyn Clock>, debounce: Duration, names: Arc<DisplayNames>) -> Arc<Self> {
+        let (registry, participants) = (Mutex::new(RoomRegistry::new(debounce, names)), OnceLock::new());
         Arc::new(Self { hub, clock, started: Instant::now(), participants, registry, earlier: Notify::new() })
     }
 
@@ -143,6 +145,15 @@ impl Presence {
     /// of the server, or gone for so long that it is forgotten.
     pub(crate) fn player(&self, name: &DocumentName, player: &UserId) -> Option<PlayerPresence> {
         self.registry.lock().presence_of(name, player, self.now())
+    }
+
+    /// Who takes part in a document or is connected to it.
+    pub(crate) async fn people(&self, name: &DocumentName) -> Vec<UserId> {
+        let mut people = self.registry.lock().people(name);
+        if let Some(known) = self.participants.get() {
+            people.extend(known.participants(name).await);
+        }
+        people
     }
 
     fn now(&self) -> PresenceTime {

@@ -63,7 +63,7 @@ impl RunningEngine {
 }
 
 async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Follow, Item) {
-    let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1));
+    let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1), Arc::default());
     let follower = Follower { viewer: Viewer::Owner, counts: false, device: None };
     Follow::open(reads.clone(), &presence, follower, interest, resume).await.unwrap()
 }

@@ -19,6 +19,7 @@ pub(crate) mod migrate_cancel;
 pub(crate) mod migrate_in;
 pub(crate) mod migrate_out;
 pub(crate) mod options;
+pub(crate) mod places;
 pub(crate) mod problems;
 pub(crate) mod protocol;
 pub(crate) mod reconnect;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use self::departures::Departures;
 use self::options::GameOptions;
+use self::places::Seats;
 use self::sql::persist::{COLLECTION, GamesHook, SeatedPlayers, StoredMoves};
 use crate::base::error::Result;
 use crate::base::ids::Collection;
@@ -65,6 +67,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .task(move |api| migrate_out::resume_migrations(api, departures))
         .provides(ServerParts {
             participants: Some(Arc::new(participants)),
+            places: Some(Arc::new(Seats::new(context.api))),
             relocations: Some(Arc::new(StoredMoves)),
             relocation_paths: Some(routes::RELOCATION_PATHS),
             ..ServerParts::default()

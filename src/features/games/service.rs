@@ -76,25 +76,10 @@ pub(crate) async fn join(
     let may_write = document.meta.check_writer(viewer).map_err(|_| {
         forbidden("who may not write to this game (access.write) takes no seat in it; ask the host for one")
     });
-    let (key, created_at) = (document.meta.key, document.meta.created_at);
+    let game = (document.meta.key, document.meta.created_at);
     let revoked = PendingRevoked(api.engine.pending_revocations());
-    let take = move |conn: &Connection, now: Timestamp| {
-        check_running(conn, (key, created_at), &revoked)?;
-        let taken = sql::seats(conn, key)?;
-        match seats::choose(&taken, max, &player, wanted)? {
-            SeatChoice::Had(had) => {
-                let seat = taken.into_iter().find(|seat| seat.seat == had);
-                Ok((seat.ok_or_else(|| Error::internal("a chosen seat is not there"))?, false))
-            }
-            SeatChoice::Free(number) => {
-                may_write?;
-                let seat = Seat { player, seat: number, identity, joined_at: now };
-                sql::begin(conn, key)?;
-                sql::sit(conn, key, &seat)?;
-                Ok((seat, true))
-            }
-        }
-    };
+    let wish = SeatWish { player, max, wanted, may_take: may_write, revoked };
+    let take = move |conn: &Connection, now: Timestamp| take_seat(conn, game, wish, now);
     let once = once.of(&document.meta);
     let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, take);
     let (answered, taken) = tables::write(api, &document.meta, write).await?;
@@ -102,6 +87,44 @@ pub(crate) async fn join(
         api.presence.joined(name, &seat.player);
     }
     Ok(answered)
+}
+
+/// Which seat a player is to get.
+pub(super) struct SeatWish {
+    pub player: UserId,
+    /// How many the game has.
+    pub max: u32,
+    /// Left out: the lowest free one.
+    pub wanted: Option<u32>,
+    /// The refusal of one who may take none; who has one keeps it.
+    pub may_take: Result<()>,
+    pub revoked: PendingRevoked,
+}
+
+/// Seats a player, who holds the seat themselves. `game`: its key, and when it was created. The flag says whether the
+/// seat is new. Errors: `game-completed`; those of [`seats::choose`].
+pub(super) fn take_seat(
+    conn: &Connection,
+    game: (i64, Timestamp),
+    SeatWish { player, max, wanted, may_take, revoked }: SeatWish,
+    now: Timestamp,
+) -> Result<(Seat, bool)> {
+    check_running(conn, game, &revoked)?;
+    let (key, _) = game;
+    let taken = sql::seats(conn, key)?;
+    match seats::choose(&taken, max, &player, wanted)? {
+        SeatChoice::Had(had) => {
+            let seat = taken.into_iter().find(|seat| seat.seat == had);
+            Ok((seat.ok_or_else(|| Error::internal("a chosen seat is not there"))?, false))
+        }
+        SeatChoice::Free(number) => {
+            may_take?;
+            let seat = Seat { identity: player.clone(), player, seat: number, joined_at: now };
+            sql::begin(conn, key)?;
+            sql::sit(conn, key, &seat)?;
+            Ok((seat, true))
+        }
+    }
 }
 
 /// Who sits in a game that may be over. Errors: `NotFound`, `Gone`.

@@ -19,7 +19,7 @@ pub(crate) const FEATURE: FeatureDefinition =
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let backups = backups::Backups::open(&context.options.get(), context.data_dir, context.reader.clone());
     let feature = feature
-        .open_to_all(&["/favicon.ico", "/favicon.svg", "/healthz"])
+        .open_to_all(&["/_/favicon.svg", "/favicon.ico", "/favicon.svg", "/healthz"])
         .routes(routes::router(Arc::clone(&backups), context.public))
         .routes(routes::backups::router(Arc::clone(&backups), context.jobs.clone()))
         .routes(routes::front_page::router(

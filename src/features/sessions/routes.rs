@@ -135,6 +135,9 @@ struct SessionItem {
     /// What its user is at, in their own words.
     #[schema(required = true)]
     current_phase: Option<String>,
+    /// The documents that it reaches; null: all that its user may.
+    #[schema(required = true)]
+    documents: Option<Vec<String>>,
     /// Whether it is the one that this request shows.
     current: bool,
 }
@@ -143,7 +146,10 @@ impl SessionItem {
     fn new(session: Session, sessions: &SessionStore, caller: &Caller) -> Result<Self> {
         let current = caller.session().is_some_and(|shown| *shown.id == *session.id.as_str());
         let Device { name, kind, os } = session.device.clone();
+        let live = sessions.table.find(session.id.as_str(), None);
+        let documents = live.and_then(|live| live.documents());
         Ok(Self {
+            documents: documents.map(|names| names.iter().map(ToString::to_string).collect()),
             expires_at: sessions.table.expires_at(&session),
             user: session.holder.viewer().user_id()?,
             id: session.id,
@@ -215,8 +221,7 @@ async fn open(
 
 /// The `Set-Cookie` of a new session.
 fn cookie(sessions: &SessionStore, token: &Token) -> Result<HeaderValue> {
-    let kept = sessions.table.terms().ttl;
-    sessions.table.cookie().set_token(token.expose(), kept).ok_or_else(|| Error::internal("a token is no cookie"))
+    sessions.table.cookie_of(token).ok_or_else(|| Error::internal("a token is no cookie"))
 }
 
 /// A page of sessions, newest first; `more` follow.

@@ -24,6 +24,11 @@ impl Token {
         Self(Secret::new(PREFIX, entropy))
     }
 
+    /// The one that is made of these bits.
+    pub(crate) fn of(secret: &[u8; 32]) -> Self {
+        Self(Secret::of(PREFIX, secret))
+    }
+
     /// Reads one; `None`: it is none.
     pub fn parse(text: &str) -> Option<Self> {
         Secret::parse(PREFIX, text).map(Self)
@@ -51,14 +56,16 @@ pub enum SessionHolder {
     Member(UserId),
     /// A user for whom an administrator opened it. Good for whoever was given the token and gets in.
     Granted(UserId),
+    /// A user who was let in to some documents only. Good as [`Granted`](Self::Granted).
+    Scoped(UserId),
 }
 
 impl SessionHolder {
-    /// As whom it reads and writes.
+    /// As whom it reads and writes, within what it reaches.
     pub fn viewer(&self) -> Viewer {
         match self {
             Self::Owner | Self::LinkedOwner => Viewer::Owner,
-            Self::Member(user) | Self::Granted(user) => Viewer::User(user.clone()),
+            Self::Member(user) | Self::Granted(user) | Self::Scoped(user) => Viewer::User(user.clone()),
         }
     }
 
@@ -66,7 +73,7 @@ impl SessionHolder {
     pub fn user(&self) -> Option<&UserId> {
         match self {
             Self::Owner | Self::LinkedOwner => None,
-            Self::Member(user) | Self::Granted(user) => Some(user),
+            Self::Member(user) | Self::Granted(user) | Self::Scoped(user) => Some(user),
         }
     }
 
@@ -75,7 +82,9 @@ impl SessionHolder {
         match (self, person) {
             (Self::Owner, Principal::Local) | (Self::LinkedOwner, _) => Some(true),
             (Self::Member(user), Principal::Member(member)) if member.user == *user => Some(member.administrator),
-            (Self::Granted(_), Principal::Local | Principal::Member(_) | Principal::Anonymous) => Some(false),
+            (Self::Granted(_) | Self::Scoped(_), Principal::Local | Principal::Member(_) | Principal::Anonymous) => {
+                Some(false)
+            }
             (Self::Owner | Self::Member(_), _) => None,
         }
     }
@@ -97,6 +106,9 @@ pub(crate) fn holder(
         (Some(user), _, _) if administrator => Ok(SessionHolder::Granted(user)),
         (Some(_), _, _) => {
             Err(Error::new(Kind::Forbidden, "only administrators open sessions for others; leave out 'user'"))
+        }
+        (None, Some(SessionHolder::Scoped(_)), _) => {
+            Err(Error::new(Kind::Forbidden, "a session that reaches some documents only opens no other"))
         }
         (None, Some(holder), _) => Ok(holder.clone()),
         (None, None, Principal::Local) => Ok(SessionHolder::Owner),

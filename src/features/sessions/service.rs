@@ -62,6 +62,12 @@ impl SessionStore {
         let stored = reader.rows(sql::all)?;
         let good = stored.into_iter().filter(|(_, session)| !revoked.contains(&revocation(&session.id)));
         let table = SessionTable::new(good.collect(), terms, clock, cookie);
+        for (session, documents) in reader.rows(sql::scopes::all)? {
+            // One of a session that has ended, or that a backup had, goes at the next clean-up.
+            if let Some(live) = table.find(&session, None) {
+                table.grant(&live, &documents);
+            }
+        }
         Ok(Self { table: Arc::new(table), engine })
     }
 
@@ -236,6 +242,7 @@ impl SessionStore {
                 let ended = keeper.table.ended();
                 summary.count("expired", ended.len());
                 keeper.remove(ended).await?;
+                keeper.engine.rows(|conn: &Connection, _: Timestamp| sql::scopes::remove_orphans(conn)).await?;
                 keeper.store_uses().await?;
                 Ok(summary)
             }

@@ -1,5 +1,7 @@
 //! The table of sessions. What writes runs on the engine's thread, in its transaction.
 
+pub(crate) mod scopes;
+
 use std::collections::BTreeSet;
 
 use rusqlite::types::ValueRef;
@@ -29,7 +31,11 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, session: &Session) -> R
         id.as_str(),
         hash.to_string(),
         holder.user().map(UserId::as_str),
-        !matches!(holder, SessionHolder::Granted(_) | SessionHolder::LinkedOwner),
+        match holder {
+            SessionHolder::Owner | SessionHolder::Member(_) => 1,
+            SessionHolder::Granted(_) | SessionHolder::LinkedOwner => 0,
+            SessionHolder::Scoped(_) => 2,
+        },
         device.name,
         device.kind,
         device.os,
@@ -58,11 +64,12 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<(SecretHash, Session)>> {
 
 fn session(row: &Row<'_>) -> rusqlite::Result<(SecretHash, Session)> {
     let user = rows::user(row, 2);
-    let holder = match (row.get_ref(2)?, row.get(3)?) {
-        (ValueRef::Null, true) => SessionHolder::Owner,
-        (ValueRef::Null, false) => SessionHolder::LinkedOwner,
-        (_, true) => SessionHolder::Member(user?),
-        (_, false) => SessionHolder::Granted(user?),
+    let holder = match (row.get_ref(2)?, row.get::<_, i64>(3)?) {
+        (ValueRef::Null, 0) => SessionHolder::LinkedOwner,
+        (ValueRef::Null, _) => SessionHolder::Owner,
+        (_, 0) => SessionHolder::Granted(user?),
+        (_, 2) => SessionHolder::Scoped(user?),
+        (_, _) => SessionHolder::Member(user?),
     };
     let session = Session {
         id: session_id(row, 0)?,
@@ -123,6 +130,7 @@ pub(super) fn remove(conn: &Connection, id: &SessionId) -> Result<()> {
 
 /// The same by what stands in the column, which may be no id.
 pub(super) fn remove_row(conn: &Connection, id: &str) -> Result<()> {
+    scopes::remove_session(conn, id)?;
     execute(conn, "DELETE FROM sessions WHERE id = ?1", [id]).map(drop)
 }
 
@@ -138,6 +146,7 @@ pub(crate) fn end_as_in(restored: &Connection, replaced: Option<&Connection>) ->
     let kept: BTreeSet<String> = replaced.map(ids).transpose()?.unwrap_or_default().into_iter().collect();
     let mut ended = 0;
     for id in ids(restored)?.into_iter().filter(|id| !kept.contains(id)) {
+        // What it reached is removed at the next start, if it was some documents only.
         ended += execute(restored, "DELETE FROM sessions WHERE id = ?1", [&id])?;
     }
     Ok(ended)
@@ -156,7 +165,7 @@ mod tests {
 
     prop_compose! {
         fn sessions()(
-            id in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", user in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", kind in 0..4,
+            id in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", user in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}", kind in 0..5,
             by in prop::option::of("[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
             texts in prop::collection::vec(prop::option::of(".{1,40}"), 5), address in "[0-9a-f:.]{2,40}",
             times in prop::array::uniform3(0_i64..4_000_000_000_000),
@@ -166,6 +175,7 @@ mod tests {
                 0 => SessionHolder::Owner,
                 1 => SessionHolder::Member(user),
                 2 => SessionHolder::LinkedOwner,
+                3 => SessionHolder::Scoped(user),
                 _ => SessionHolder::Granted(user),
             };
             let mut texts = texts.into_iter();
@@ -194,6 +204,7 @@ mod tests {
             let conn = Connection::open_in_memory().unwrap();
             add_functions(&conn, None).unwrap();
             conn.execute_batch(include_str!("../../../schema.sql")).unwrap();
+            conn.execute_batch(include_str!("tables.sql")).unwrap();
             let token = Token::new(&SeededEntropy::new(seed));
             save(&conn, &token.hash(), &session).unwrap();
             prop_assert_eq!(all(&conn).unwrap(), vec![(token.hash(), session.clone())]);

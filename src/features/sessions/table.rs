@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::problems::SESSIONS_FULL;
-use super::rules::{Device, Session, SessionTerms, Token};
+use super::rules::{Device, Session, SessionHolder, SessionTerms, Token};
+use super::scopes::{GrantedDocuments, SessionScope};
 use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::Result;
-use crate::base::ids::SessionId;
+use crate::base::ids::{DocumentName, SessionId};
 use crate::base::secret::SecretHash;
 use crate::document::visibility::Viewer;
 use crate::features::sessions::limits::{SESSIONS_MAX, SESSIONS_PER_USER_MAX};
+use crate::http::providers::ReachedDocument;
 use crate::http::request::caller::{ActiveCredential, CredentialKind, Peer, Sessions, unknown_session};
 use crate::http::request::cookie::SessionCookie;
 
@@ -47,6 +50,8 @@ pub struct LiveSession {
     admitted: AtomicBool,
     /// Counts the writes of `said` in the order in which the disk has them.
     writes: AtomicU64,
+    /// What it reaches, if that is not all that its user may.
+    scope: Option<SessionScope>,
 }
 
 /// See [`LiveSession`].
@@ -65,6 +70,13 @@ impl LiveSession {
             current_phase: session.current_phase.clone(),
             write: 0,
         };
+        let scope = match &session.holder {
+            SessionHolder::Scoped(user) => Some(SessionScope::new(user.clone())),
+            SessionHolder::Owner
+            | SessionHolder::LinkedOwner
+            | SessionHolder::Member(_)
+            | SessionHolder::Granted(_) => None,
+        };
         Self {
             hash,
             held: session.id.as_str().into(),
@@ -75,6 +87,7 @@ impl LiveSession {
             said: Mutex::new(said),
             admitted: AtomicBool::new(false),
             writes: AtomicU64::new(0),
+            scope,
             opened: session,
         }
     }
@@ -86,6 +99,16 @@ impl LiveSession {
     /// What its token is known by.
     pub(super) fn hash(&self) -> &SecretHash {
         &self.hash
+    }
+
+    /// As whom and how far it reads and writes.
+    pub(crate) fn viewer(&self) -> Viewer {
+        self.scope.as_ref().map_or_else(|| self.opened.holder.viewer(), SessionScope::viewer)
+    }
+
+    /// The documents that it reaches, if these are not all that its user may.
+    pub(crate) fn documents(&self) -> Option<Vec<DocumentName>> {
+        self.scope.as_ref().map(SessionScope::documents)
     }
 
     /// Whether it has ended.
@@ -155,6 +178,8 @@ pub struct SessionTable {
     terms: SessionTerms,
     clock: Arc<dyn Clock>,
     cookie: SessionCookie,
+    /// What sessions reach that do not reach all that their users may.
+    granted: GrantedDocuments,
 }
 
 #[derive(Default)]
@@ -198,7 +223,25 @@ impl SessionTable {
             index.insert(&live);
             by_hash.pin().insert(hash, live);
         }
-        Self { by_hash, index: Mutex::new(index), terms, clock, cookie }
+        let granted = GrantedDocuments::default();
+        Self { by_hash, index: Mutex::new(index), terms, clock, cookie, granted }
+    }
+
+    /// The `Set-Cookie` of a new session. `None`: its token is no cookie.
+    pub(super) fn cookie_of(&self, token: &Token) -> Option<HeaderValue> {
+        self.cookie.set_token(token.expose(), self.terms.ttl)
+    }
+
+    /// Has a session reach these documents, too. One that reaches all that its user may stays as it is.
+    pub(super) fn grant(&self, live: &LiveSession, documents: &[ReachedDocument]) {
+        if let Some(scope) = &live.scope {
+            scope.extend(&self.granted, documents);
+        }
+    }
+
+    /// Another document takes the place of the one with this key.
+    pub(super) fn document_replaced(&self, key: i64) {
+        self.granted.replace(key);
     }
 
     /// How long sessions are good.
@@ -398,7 +441,7 @@ impl Sessions for SessionTable {
         Ok(ActiveCredential {
             kind: CredentialKind::Session,
             id: Arc::clone(&live.held),
-            viewer: live.opened.holder.viewer(),
+            viewer: live.viewer(),
             administrator,
             life: live.life.clone(),
             keep_cookie: tell.then_some(self.terms.ttl),

@@ -24,6 +24,7 @@ use crate::features::sessions::rules::{Device, SessionHolder};
 use crate::http::request::caller::{ActiveCredential, Caller, Peer, Sessions};
 use crate::http::request::cookie::SessionCookie;
 use crate::jobs::tests::running::{DAY, RunningRunner};
+use crate::store::{Connection, sql_error};
 
 const TERMS: SessionTerms =
     SessionTerms { ttl: Duration::from_secs(30 * 24 * 3600), idle: Duration::from_secs(7 * 24 * 3600) };
@@ -46,6 +47,9 @@ fn user(name: &str) -> Viewer {
 impl Bench {
     async fn start() -> Self {
         let running = RunningRunner::start_hooked(None, vec![Arc::new(SessionsHook)]);
+        let tables =
+            |conn: &Connection, _: Timestamp| conn.execute_batch(include_str!("tables.sql")).map_err(sql_error);
+        running.engine.rows(tables).await.unwrap();
         let keeper = restore(&running).await;
         Self { running, keeper, entropy: SeededEntropy::new(3) }
     }

@@ -85,6 +85,21 @@ impl ListenerInfo {
 
 pub(crate) type OpenListeners = Vec<Arc<Listener>>;
 
+/// Where a server listens, as it changes.
+#[derive(Clone, Debug)]
+pub(crate) struct ListeningAddresses(watch::Receiver<OpenListeners>);
+
+impl ListeningAddresses {
+    pub(crate) fn new(listeners: watch::Receiver<OpenListeners>) -> Self {
+        Self(listeners)
+    }
+
+    /// The addresses that it listens on now.
+    pub(crate) fn get(&self) -> Vec<SocketAddr> {
+        self.0.borrow().iter().map(|listener| listener.info().address).collect()
+    }
+}
+
 /// Accepts from all open listeners in turn.
 pub(crate) struct ListenerSet {
     open: OpenListeners,

@@ -2,6 +2,7 @@
 //! [`Room`]: it is given the time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::room::{PlayerPresence, PresenceTime, Room};
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits::{PRESENCE_ENTRIES_MAX, STREAM_WRITE_BYTES_MAX};
+use crate::live::display_names::DisplayNames;
 use crate::live::topics::Interest;
 
 /// Before the first time that anything was told.
@@ -17,6 +19,7 @@ const FIRST_REVISION: u64 = 0;
 #[derive(Debug)]
 pub(super) struct RoomRegistry {
     debounce: Duration,
+    names: Arc<DisplayNames>,
     rooms: HashMap<DocumentName, RoomEntry>,
     /// When rooms are due.
     due_rooms: BTreeSet<(Duration, DocumentName)>,
@@ -56,9 +59,19 @@ fn follows_one(interest: &Interest) -> bool {
 }
 
 impl RoomRegistry {
-    pub(super) fn new(debounce: Duration) -> Self {
+    /// `names`: what players are called.
+    pub(super) fn new(debounce: Duration, names: Arc<DisplayNames>) -> Self {
         let (rooms, due_rooms, revisions) = (HashMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { debounce, rooms, due_rooms, revisions, revision: FIRST_REVISION, entries: 0, participant_changes: 0 }
+        Self {
+            debounce,
+            names,
+            rooms,
+            due_rooms,
+            revisions,
+            revision: FIRST_REVISION,
+            entries: 0,
+            participant_changes: 0,
+        }
     }
 
     /// Where a new subscriber begins: it is still to be told everything.
@@ -201,6 +214,11 @@ impl RoomRegistry {
         self.rooms.get(name)?.room.standing(user, now)
     }
 
+    /// Those who take part or are connected.
+    pub(super) fn people(&self, name: &DocumentName) -> Vec<UserId> {
+        self.rooms.get(name).map(|kept| kept.room.people()).unwrap_or_default()
+    }
+
     /// What a subscriber is still to be told, as frames of a stream, and whether there is more than fits into one
     /// write. Of each room only the newest is told.
     /// `barred`: documents of which nothing is told; `revision`: how far to go.
@@ -249,6 +267,9 @@ impl RoomRegistry {
 
     fn of_room(&mut self, name: &DocumentName, seen: PresenceCursor, now: PresenceTime) -> Option<Bytes> {
         let kept = self.rooms.get_mut(name).filter(|kept| kept.revision > seen.told)?;
-        if kept.revision <= seen.opened { kept.room.present(name, now) } else { kept.room.frame(name) }
+        match kept.revision <= seen.opened {
+            true => kept.room.present(name, &self.names, now),
+            false => kept.room.frame(name, &self.names),
+        }
     }
 }

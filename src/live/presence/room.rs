@@ -3,6 +3,7 @@
 //! Nothing here asks a clock. Each call is given the [`PresenceTime`]; what is to happen later is a [due](Room::due)
 //! time, at which whoever keeps the room [settles](Room::run_due) it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, UserId};
 use crate::base::limits::{PRESENCE_KEPT, PRESENCE_PARTICIPANTS_MAX, PRESENCE_PLAYERS_MAX, PRESENCE_SPACING};
+use crate::live::display_names::DisplayNames;
 
 /// The present, on two clocks: what people are told, and what waiting times are measured by, since the first may jump.
 #[derive(Clone, Copy, Debug)]
@@ -296,33 +298,46 @@ impl Room {
         self.players.is_empty() && self.pending_change.is_none() && !told_lately
     }
 
+    /// Those who take part or are connected.
+    pub(super) fn people(&self) -> Vec<UserId> {
+        let here = self.players.iter().filter(|player| player.takes_part || player.connections > 0);
+        here.map(|player| player.id.clone()).collect()
+    }
+
     /// How it stands with `user`. `None`: not known here.
     pub(super) fn standing(&self, user: &UserId, now: PresenceTime) -> Option<PlayerPresence> {
         self.players.iter().find(|player| player.id == *user)?.standing(now.at)
     }
 
     /// What was told last, as a stream carries it. `None`: nothing yet.
-    pub(super) fn frame(&mut self, name: &DocumentName) -> Option<Bytes> {
+    pub(super) fn frame(&mut self, name: &DocumentName, names: &DisplayNames) -> Option<Bytes> {
         let told = self.told.as_mut()?;
         if told.frame.is_none() {
-            told.frame = Some(render(name, &self.players, told.change.as_ref(), told.at.at));
+            told.frame = Some(render((name, names), &self.players, told.change.as_ref(), told.at.at));
         }
         told.frame.clone()
     }
 
     /// The present without a change, for those who have just come. `None`: there is nobody.
-    pub(super) fn present(&self, name: &DocumentName, now: PresenceTime) -> Option<Bytes> {
+    pub(super) fn present(&self, name: &DocumentName, names: &DisplayNames, now: PresenceTime) -> Option<Bytes> {
         let known = self.players.iter().any(|player| player.listed);
-        known.then(|| render(name, &self.players, None, now.at))
+        known.then(|| render((name, names), &self.players, None, now.at))
     }
 }
 
 /// The frame carries no `id:`, which would become the browser's `Last-Event-ID`.
-fn render(name: &DocumentName, players: &[RoomPlayer], change: Option<&PresenceChange>, at: Timestamp) -> Bytes {
+fn render(
+    (name, names): (&DocumentName, &DisplayNames),
+    players: &[RoomPlayer],
+    change: Option<&PresenceChange>,
+    at: Timestamp,
+) -> Bytes {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct ListedPlayer<'a> {
         player_id: &'a UserId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<Arc<str>>,
         #[serde(flatten)]
         standing: PlayerPresence,
     }
@@ -336,7 +351,8 @@ fn render(name: &DocumentName, players: &[RoomPlayer], change: Option<&PresenceC
         at: Timestamp,
     }
     let known = players.iter().filter_map(|player| Some((&player.id, player.standing(at)?)));
-    let players = known.map(|(player_id, standing)| ListedPlayer { player_id, standing }).collect();
+    let players =
+        known.map(|(player_id, standing)| ListedPlayer { player_id, name: names.of(player_id), standing }).collect();
     let data = PresenceData { collection: name.collection.as_str(), id: name.id.as_str(), players, change, at };
     // Names, numbers and times always become JSON.
     let data = serde_json::to_string(&data).unwrap_or_default();

@@ -58,7 +58,7 @@ struct TestTable {
 
 impl TestTable {
     fn new() -> Self {
-        let registry = RoomRegistry::new(DEBOUNCE);
+        let registry = RoomRegistry::new(DEBOUNCE, Arc::default());
         let seen = registry.begin();
         Self { registry, seen }
     }
@@ -223,7 +223,7 @@ fn a_crowd_is_told_of_in_few_events_and_no_further_than_the_bounds() {
 
 #[test]
 fn in_all_there_is_a_bound_and_what_is_over_is_forgotten_after_an_hour() {
-    let mut registry = RoomRegistry::new(DEBOUNCE);
+    let mut registry = RoomRegistry::new(DEBOUNCE, Arc::default());
     let names: Vec<_> = (0..=PRESENCE_ENTRIES_MAX / 2).map(|n| game(&format!("g{n}"))).collect();
     let counted = names.iter().filter(|name| registry.connected(name, &user("alice"), moment(0))).count();
     assert_eq!((counted, registry.entries()), (PRESENCE_ENTRIES_MAX / 2, PRESENCE_ENTRIES_MAX));
@@ -273,7 +273,7 @@ fn newcomers_get_the_present_once_and_the_slow_only_the_newest() {
 
 #[test]
 fn a_stream_over_a_collection_is_told_of_all_its_documents_in_bounded_pieces() {
-    let mut registry = RoomRegistry::new(DEBOUNCE);
+    let mut registry = RoomRegistry::new(DEBOUNCE, Arc::default());
     let count = 3000;
     for n in 0..count {
         assert!(registry.connected(&game(&format!("g{n}")), &user("alice"), moment(0)));
@@ -305,7 +305,7 @@ fn a_stream_pays_little_for_it() {
 async fn streams_that_end_are_counted_out_and_those_who_watch_are_woken() {
     let bounds = RingBounds { events_max: 10, bytes_max: 1000 };
     let hub = Arc::new(Hub::new((Seq::ZERO, Hash::ZERO), bounds));
-    let presence = Presence::new(Arc::clone(&hub), Arc::new(ManualClock::default()), DEBOUNCE);
+    let presence = Presence::new(Arc::clone(&hub), Arc::new(ManualClock::default()), DEBOUNCE, Arc::default());
     let task = tokio::spawn(Arc::clone(&presence).run());
     let interest = Arc::new(Interest::document(game("g1")));
     let watcher = hub.subscribe(Arc::clone(&interest));

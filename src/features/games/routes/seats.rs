@@ -44,6 +44,10 @@ struct TakenSeat {
     /// Who sits there.
     #[schema(value_type = String)]
     player_id: UserId,
+    /// What they are called; absent: they were not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, value_type = String)]
+    name: Option<String>,
     /// Which it is, counted from 0.
     seat: u32,
     /// Since when.
@@ -68,6 +72,7 @@ struct Seats {
 fn taken_seat(api: &Api, game: &DocumentName, seat: Seat) -> TakenSeat {
     let standing = api.presence.player(game, &seat.player);
     TakenSeat {
+        name: api.names.of(&seat.player).map(|name| name.to_string()),
         player_id: seat.player,
         seat: seat.seat,
         joined_at: seat.joined_at,

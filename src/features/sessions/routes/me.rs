@@ -1,6 +1,7 @@
 //! Who the server takes a caller for, and why.
 
 use axum::Extension;
+use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -26,6 +27,9 @@ struct Me {
     /// As whom they read and write; `owner`: as the server's owner, and nobody else is called so.
     #[schema(value_type = String)]
     user: UserId,
+    /// What they are called, if they were asked for their name.
+    #[schema(required = true)]
+    name: Option<String>,
     /// `owner` or `user`.
     viewer: &'static str,
     /// Whether they may do what only administrators may.
@@ -68,11 +72,16 @@ impl MemberItem {
     params(Caller),
     responses((status = 200, description = "Who that is.", body = Me), SessionProblems),
 )]
-async fn me(Extension(sessions): Extension<SessionStore>, caller: Caller) -> HandlerResult<Response> {
+async fn me(
+    State(api): State<Api>,
+    Extension(sessions): Extension<SessionStore>,
+    caller: Caller,
+) -> HandlerResult<Response> {
     let viewer = if caller.user().is_none() { "owner" } else { "user" };
     let session = caller.session().and_then(|shown| sessions.table.find(&shown.id, None));
     let me = Me {
         user: caller.viewer.user_id()?,
+        name: caller.user().and_then(|user| api.names.of(user)).map(|name| name.to_string()),
         viewer,
         administrator: caller.administrator,
         why: describe_caller(&caller),
