@@ -119,7 +119,9 @@
 //!    `src/features/rate_limits/ledger_tests.rs`.
 //! 10. *Only the tailnet gets in*, and who of it is let in, as whom they are known there:
 //!     `tailnet::namespaces::who_sends_to_a_tailnet_address_from_another_network_gets_no_byte`,
-//!     `…::addresses_are_waited_for_and_followed_and_nothing_is_listened_on_instead`, and the rest of `tailnet`.
+//!     `…::addresses_are_waited_for_and_followed_and_nothing_is_listened_on_instead`, and the rest of `tailnet`. Where
+//!     the host opens another network, people of it come in by an invitation:
+//!     `…::who_comes_from_a_lan_sees_the_way_in_alone_and_gets_in_by_an_invitation`, and `invitations`.
 //! 11. *A session that has ended lets nobody in*, and takes what is open under it along:
 //!     `sessions::ends::ending_a_session_closes_what_is_open_and_voids_its_token_at_once_and_for_good`,
 //!     `sessions::shown::what_is_no_good_session_is_refused_and_never_the_owner`, and the properties in
@@ -149,7 +151,7 @@
 //! * No queue per subscriber, and no event dropped to catch up.
 //! * No cache of documents that can be stale: memory holds what is published, and only the engine puts it there.
 //! * No CORS but for the origins that the configuration names, each by itself; no trusted proxy header, no password,
-//!   no secret in a URL.
+//!   no secret in a URL but after its `#`, which no browser sends.
 //! * No global and no application state below `http`: what a thing needs it is given.
 
 #![warn(unreachable_pub)]

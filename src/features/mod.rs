@@ -9,6 +9,7 @@ pub(crate) mod flags;
 pub(crate) mod games;
 pub(crate) mod guide;
 pub(crate) mod interactions;
+pub(crate) mod invitations;
 pub(crate) mod notifications;
 pub(crate) mod operations;
 pub(crate) mod rate_limits;
@@ -33,6 +34,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     reconciliation::FEATURE,
     sessions::FEATURE,
     service_tokens::FEATURE,
+    invitations::FEATURE,
     usage::FEATURE,
     conflicts::FEATURE,
     notifications::FEATURE,
@@ -45,9 +47,8 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     static_files::FEATURE,
 ];
 
-/// Words that no collection is called whatever features there are: the calls of administrators are there, or calls that
-/// are to come.
-pub(crate) const RESERVED: &[&str] = &["admin", "invitations"];
+/// Words that no collection is called whatever features there are: the calls of administrators are there.
+pub(crate) const RESERVED: &[&str] = &["admin"];
 
 /// What commands of the program need of each feature.
 pub(crate) fn commands() -> impl Iterator<Item = &'static CommandParts> {

@@ -26,6 +26,7 @@ macro_rules! links {
          [embedding]: crate::guide::embedding\n\
          [encounters]: crate::guide::encounters\n\
          [games]: crate::guide::games\n\
+         [invitations]: crate::guide::invitations\n\
          [notifications]: crate::guide::notifications\n\
          [operations]: crate::guide::operations\n\
          [pages]: crate::guide::pages\n\
@@ -62,6 +63,7 @@ chapters! {
     visibility, "visibility", "Visibility and access";
     authentication, "authentication", "Authentication";
     sessions, "sessions", "Sessions";
+    invitations, "invitations", "Invitations";
     reverse_proxy, "reverse-proxy", "Behind a reverse proxy";
     tailnet, "tailnet", "Tailnet";
     games, "games", "Games";

@@ -32,6 +32,7 @@ mod game_night;
 mod games;
 mod guide;
 mod idempotency;
+mod invitations;
 mod jobs;
 mod limits;
 mod lists;

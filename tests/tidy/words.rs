@@ -9,6 +9,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("encounters", &["encounter", "combatant"]),
     ("games", &["game", "seat", "reconnect"]),
     ("interactions", &["interaction"]),
+    ("invitations", &["invitation", "invite", "invited"]),
     ("notifications", &["notification"]),
     ("reconciliation", &["reconciliation", "scrub", "discrepancy"]),
     ("usage", &["usage", "quota", "tally", "party", "creature"]),

@@ -327,3 +327,84 @@ fn beyond_the_tailnet_callers_are_nobody_without_a_session() {
     assert_eq!((&me["user"], &me["administrator"]), (&json!("cat"), &json!(false)), "{me}");
     drop(server);
 }
+
+#[test]
+fn who_comes_from_a_lan_sees_the_way_in_alone_and_gets_in_by_an_invitation() {
+    let Some(world) = World::new("who_comes_from_a_lan_sees_the_way_in_alone_and_gets_in_by_an_invitation") else {
+        return;
+    };
+    let (pages, tailscaled) = (tempfile::tempdir().unwrap(), tailscaled());
+    std::fs::write(pages.path().join("index.html"), "<!doctype html><title>Table</title>").unwrap();
+    let public = pages.path().to_str().unwrap();
+    let flags = ["--listen", "192.168.77.1:7766", "--allow-listen-beyond-tailnet", "--public", public];
+    let server = world.start("127.0.0.1:7766", &tailscaled, &flags);
+    let (loopback, lan) = ("127.0.0.1", "192.168.77.1");
+    let tell = |from: &Namespace, address: &str, call: &str, headers: &str, body: &serde_json::Value| {
+        let body = body.to_string();
+        let length = body.len();
+        let rest = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
+        parse(&from.send(address, call, &rest))
+    };
+    let state = json!({ "state": { "title": "The Sunless Keep", "hidden": { "deck": 7 } } });
+    tell(&world.server, loopback, "PUT /api/v1/games/g1", "", &state).expect(201);
+    tell(&world.server, loopback, "PUT /api/v1/games/g2", "", &state).expect(201);
+    let wish = json!({ "documents": ["games/g1"], "seat": "any", "uses": 2, "to": "/" });
+    let made = tell(&world.server, loopback, "POST /api/v1/invitations", "", &wish).expect(201).body;
+    let url = made["url"].as_str().unwrap();
+    assert!(url.starts_with("http://192.168.77.1:7766/join?to=/#rejoin_invitation_"), "{url}");
+    let token = json!({ "token": url.split_once('#').unwrap().1 });
+
+    for open in [
+        "/join",
+        "/join/join.js",
+        "/join/join.css",
+        "/_/favicon.svg",
+        "/",
+        "/healthz",
+        "/problems",
+        "/problems/name-taken",
+    ] {
+        assert_eq!(world.lan.status(lan, open), 200, "{open}");
+    }
+    let closed = [
+        "/openapi.json",
+        "/readyz",
+        "/metrics",
+        "/docs/",
+        "/_/",
+        "/audit",
+        "/reconciliation",
+        "/api/v1/me",
+        "/api/v1/flags",
+        "/api/v1/games",
+        "/api/v1/games/g1",
+        "/api/v1/games/g1/events",
+        "/api/v1/invitations",
+        "/api/v1/admin/jobs",
+    ];
+    let statuses = |rest: &str| closed.map(|path| parse(&world.lan.send(lan, &format!("GET {path}"), rest)).status);
+    assert_eq!(statuses("\r\n"), closed.map(|_| 401));
+    tell(&world.lan, lan, "POST /api/v1/invitations", "", &wish).problem(401, "unauthenticated");
+    tell(&world.lan, lan, "PUT /api/v1/games/g1", "", &state).problem(401, "unauthenticated");
+
+    let seen = tell(&world.lan, lan, "POST /api/v1/invitations/look", "", &token).expect(200).body;
+    assert_eq!(seen["documents"][0]["title"], "The Sunless Keep");
+    let name = |name: &str| json!({ "token": token["token"], "name": name });
+    let ann = tell(&world.lan, lan, "POST /api/v1/invitations/exchange", "", &name("Ann")).expect(201);
+    tell(&world.lan, lan, "POST /api/v1/invitations/exchange", "", &name("Bob")).expect(201);
+    tell(&world.lan, lan, "POST /api/v1/invitations/exchange", "", &name("Eve")).problem(410, "invitation-used");
+    let shown = format!("Cookie: {}\r\n", ann.header("set-cookie").split(';').next().unwrap());
+    let game = parse(&world.lan.send(lan, "GET /api/v1/games/g1", &format!("{shown}\r\n"))).expect(200);
+    assert!(!game.text.contains("deck"), "{}", game.text);
+    let expect = closed.map(|path| match path {
+        "/api/v1/me" | "/api/v1/flags" | "/api/v1/games/g1" | "/api/v1/games/g1/events" => 200,
+        _ => 403,
+    });
+    let rest = format!("{shown}Accept: application/json\r\n\r\n");
+    assert_eq!(statuses(&rest), expect, "{closed:?}");
+    parse(&world.lan.send(lan, "GET /api/v1/games/g2", &rest)).problem(404, "not-found");
+    let end = format!("DELETE /api/v1/invitations/{}?sessions=true", made["id"].as_str().unwrap());
+    parse(&world.server.send(loopback, &end, "\r\n")).expect(204);
+    assert_eq!(statuses(&rest), closed.map(|_| 401), "the sessions have ended with it");
+    drop(server);
+}

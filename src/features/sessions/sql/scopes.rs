@@ -42,9 +42,9 @@ pub(crate) fn all(conn: &Connection) -> Result<BTreeMap<String, Vec<ReachedDocum
 }
 
 /// A session has ended.
-pub(super) fn remove_session(conn: &Connection, session: &SessionId) -> Result<()> {
+pub(super) fn remove_session(conn: &Connection, session: &str) -> Result<()> {
     let sql = "DELETE FROM session_documents WHERE session = ?1";
-    conn.prepare_cached(sql).and_then(|mut delete| delete.execute([session.as_str()])).map(drop).map_err(sql_error)
+    conn.prepare_cached(sql).and_then(|mut delete| delete.execute([session])).map(drop).map_err(sql_error)
 }
 
 /// A document is gone.
