@@ -30,7 +30,7 @@ use crate::engine::health::Health;
 use crate::engine::read::Reads;
 use crate::engine::request::CommandQueue;
 use crate::feature::memory_rows::MemoryRowsRegistry;
-use crate::feature::{Feature, FeatureContext};
+use crate::feature::{Feature, FeatureContext, Task};
 use crate::features::built_in_rules;
 use crate::http::api::{Api, ApiParts};
 use crate::http::concurrency::ConcurrencyLimit;
@@ -39,7 +39,7 @@ use crate::http::request::body::BodyLimits;
 use crate::http::server::admission::Admission;
 use crate::http::server::connection::{ServerOptions, serve};
 use crate::http::server::listener_manager::ListenerManager;
-use crate::http::server::listener_set::{ListenerSet, ListeningAddresses, OpenListeners};
+use crate::http::server::listener_set::{ListenerSet, OpenListeners, listening_addresses};
 use crate::http::server::middleware::Middleware;
 use crate::jobs::runner::{Runner, RunnerHandle};
 use crate::jobs::{self, Job, scheduler};
@@ -215,12 +215,8 @@ impl Builder {
         let config = self.config;
         let mut options = engine_options(&config, self.rules.clone(), &self.clock, &self.entropy)?;
         // The addresses first: a second server on them must not touch the file.
-        let authenticator = Arc::new(Authenticator::new(LocalApi::new(&config.tailscaled_socket), policy(&config)));
-        let listeners =
-            ListenerManager::open(listen_options(&config), Arc::clone(&authenticator), Arc::clone(&self.entropy)).await;
-        let listeners = listeners.map_err(|(address, error)| StartError::Listen(address, error))?;
+        let (authenticator, listeners) = open_listeners(&config, &self.entropy).await?;
         let (open, waiting) = (listeners.subscribe(), listeners.missing_summary().to_owned());
-
         let (mut writer, reader) = store::open(store_options(&config, self.synchronous))?;
         create_tables(&self.features, &writer)?;
         let vanished = writer.begin_run(&options.volatile.collections)?;
@@ -234,13 +230,14 @@ impl Builder {
         let stop = CancellationToken::new();
         let reads = Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished);
         let names = Arc::<DisplayNames>::default();
-        let (debounce, clock) = (config.presence_debounce, Arc::clone(&self.clock));
+        let debounce = config.presence_debounce;
+        let presence = Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), debounce, Arc::clone(&names));
         let api = Api(Arc::new(ApiParts {
             memory: Arc::new(MemoryStore::open()?),
-            names: Arc::clone(&names),
+            names,
             providers: Providers::default(),
-            listening: ListeningAddresses::new(open.clone()),
-            presence: Presence::new(Arc::clone(&hub), clock, debounce, names),
+            listening: listening_addresses(open.clone()),
+            presence,
             data: DataAccess { engine: engine.clone(), reads, clock: Arc::clone(&self.clock) },
             health: Arc::new(Health::default()),
             clock_trust: Arc::clone(&trust),
@@ -260,16 +257,15 @@ impl Builder {
         let finished = spawn_engine(actor, commands)?;
         let deps = features.middleware_deps(&config);
         let router = features.router(&deps).with_state(api.clone());
-        let middleware = Middleware::new(router, deps, api.reads.clone(), self.clock.now());
+        let middleware = Arc::new(Middleware::new(router, deps, api.reads.clone(), self.clock.now()));
         let admission = Admission::new(authenticator, config.connections_per_user_max, config.tailnet_recheck);
-        let server = server_options(&config);
         let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;
-        let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs);
+        let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs, of_features);
         tasks.spawn(listeners.follow(stop.clone()));
         tasks.spawn(publish_addresses(reader.clone(), open.clone()));
-        of_features.into_iter().for_each(|task| drop(tasks.spawn(task(api.clone()))));
         let mut serving = JoinSet::new();
-        serving.spawn(serve(ListenerSet::new(open.clone()), admission, Arc::new(middleware), server, stop.clone()));
+        let listening = ListenerSet::new(open.clone());
+        serving.spawn(serve(listening, admission, middleware, server_options(&config), stop.clone()));
         Ok(Server {
             open,
             waiting,
@@ -284,6 +280,17 @@ impl Builder {
             stop,
         })
     }
+}
+
+/// Opens what can be listened on now. Error: `Listen`.
+async fn open_listeners(
+    config: &Config,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(Arc<Authenticator>, ListenerManager), StartError> {
+    let authenticator = Arc::new(Authenticator::new(LocalApi::new(&config.tailscaled_socket), policy(config)));
+    let opened = ListenerManager::open(listen_options(config), Arc::clone(&authenticator), Arc::clone(entropy)).await;
+    let listeners = opened.map_err(|(address, error)| StartError::Listen(address, error))?;
+    Ok((authenticator, listeners))
 }
 
 /// What features of this crate are made from.
@@ -310,14 +317,15 @@ fn context<'a>(
     }
 }
 
-/// What goes on for as long as there is a server, whatever features it has.
-fn background_tasks(api: &Api, runner: Runner, jobs: RunnerHandle) -> JoinSet<()> {
+/// What goes on for as long as there is a server, with the tasks of features.
+fn background_tasks(api: &Api, runner: Runner, jobs: RunnerHandle, of_features: Vec<Task>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&api.reads.hub).fan_out());
     tasks.spawn(Arc::clone(&api.presence).run());
     tasks.spawn(tick(api.engine.clone()));
     tasks.spawn(runner.run());
     tasks.spawn(scheduler::run(jobs, Arc::clone(&api.clock_trust)));
+    of_features.into_iter().for_each(|task| drop(tasks.spawn(task(api.clone()))));
     tasks
 }
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::http::listening_addresses::ListeningAddresses;
 use crate::http::request::hosts::Hosts;
 use crate::tailnet::authenticator::ListenerScope;
 use crate::tailnet::node_info::NodeInfo;
@@ -85,19 +86,9 @@ impl ListenerInfo {
 
 pub(crate) type OpenListeners = Vec<Arc<Listener>>;
 
-/// Where a server listens, as it changes.
-#[derive(Clone, Debug)]
-pub(crate) struct ListeningAddresses(watch::Receiver<OpenListeners>);
-
-impl ListeningAddresses {
-    pub(crate) fn new(listeners: watch::Receiver<OpenListeners>) -> Self {
-        Self(listeners)
-    }
-
-    /// The addresses that it listens on now.
-    pub(crate) fn get(&self) -> Vec<SocketAddr> {
-        self.0.borrow().iter().map(|listener| listener.info().address).collect()
-    }
+/// Where the server listens, as `open` changes.
+pub(crate) fn listening_addresses(open: watch::Receiver<OpenListeners>) -> ListeningAddresses {
+    ListeningAddresses::new(move || open.borrow().iter().map(|listener| listener.info().address).collect())
 }
 
 /// Accepts from all open listeners in turn.
