@@ -1,6 +1,6 @@
 //! Rank 4: everything between the socket and the handlers. In the order in which the parts build on each other:
-//! [`mod@error`], [`protocol_problems`], [`concurrency`] and [`listening_addresses`], [`request`], [`api`] (what handlers share), [`response`],
-//! [`page`] of a list, [`idempotency`] of handlers that write rows, [`server`].
+//! [`mod@error`], [`protocol_problems`], [`concurrency`] and [`listening_addresses`], [`request`], [`api`] (what
+//! handlers share), [`response`], [`page`] of a list, [`idempotency`] of handlers that write rows, [`server`].
 
 pub(crate) mod api;
 pub(crate) mod concurrency;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{ME, invite_to_game, with_games};
+use super::{EXCHANGE, ME, invite, invite_to_game, with_games};
 use crate::support::{Follower, Process};
 
 /// What is open to everybody who can reach the server, or says nothing but about the caller.
@@ -27,8 +27,16 @@ const OPEN: &[&str] = &[
     "delete /api/v1/sessions/current",
     "patch /api/v1/sessions/current",
 ];
-/// What looks at each document that a request names by itself: see the tests below.
-const BY_DOCUMENT: &[&str] = &["get /api/v1/stream", "post /api/v1/batch"];
+/// What looks by itself at each document that it is about: see the tests below, and those of notifications.
+const BY_DOCUMENT: &[&str] = &[
+    "get /api/v1/stream",
+    "post /api/v1/batch",
+    "get /api/v1/notifications",
+    "get /api/v1/notifications/preferences",
+    "put /api/v1/notifications/preferences",
+    "post /api/v1/notifications/read-all",
+    "post /api/v1/notifications/{notificationId}/read",
+];
 
 /// Every call of the description about `document` of `collection`, and its path with everything filled in.
 async fn calls(server: &Process, collection: &str, document: &str) -> Vec<(String, String, String)> {
@@ -128,6 +136,46 @@ async fn batches_and_streams_of_an_invited_session_tell_of_its_documents_alone()
     let headers = [ann.shown()[0], ("accept", "application/json")];
     let page = server.ask("GET", "/api/v1/stream?collection=games&collection=notes", &headers).await.expect(200);
     assert!(!page.text.contains("\"g2\"") && !page.text.contains("n2") && page.text.contains("g1"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn an_invited_session_is_told_what_concerns_its_documents_alone() {
+    let server = Process::start(&[]);
+    let plan = async |id: &str, player: &str| {
+        let combatants = json!({
+            "a": { "name": "A", "side": "party", "initiative": 1, "hitPoints": 9, "playerId": player },
+            "b": { "name": "B", "side": "party", "initiative": 9, "hitPoints": 9, "playerId": "bob" },
+        });
+        let state = json!({ "name": id, "combatants": combatants });
+        server.tell("POST", "/api/v1/encounters", &[], json!({ "id": id, "state": state })).await.expect(201);
+    };
+    plan("open", "nobody").await;
+    let invitation = json!({ "name": "ask", "documents": ["encounters/open"] });
+    let ann = invite(&server, invitation).await.join(&server, "Ann").await;
+    for id in ["mine", "other"] {
+        plan(id, &ann.user).await;
+    }
+    let second = invite(&server, json!({ "user": ann.user, "documents": ["encounters/mine"] })).await;
+    let body = json!({ "token": second.token });
+    server.tell("POST", EXCHANGE, &ann.shown(), body).await.expect(201);
+    for id in ["mine", "other"] {
+        for kind in ["start", "nextTurn"] {
+            let path = format!("/api/v1/encounters/{id}/actions");
+            server.tell("POST", &path, &[], json!({ "type": kind })).await.expect(200);
+        }
+    }
+    let list = ann.get(&server, "/api/v1/notifications").await.expect(200);
+    let about: BTreeSet<&str> =
+        list.body["items"].as_array().unwrap().iter().map(|one| one["document"].as_str().unwrap()).collect();
+    assert_eq!(about, BTreeSet::from(["encounters/mine"]), "{}", list.text);
+    ann.tell(&server, "POST", "/api/v1/notifications/read-all", json!({})).await.expect(200);
+    // Those about the other are there for a session of the same person that reaches all, and are unread.
+    let whole = server.tell("POST", "/api/v1/sessions", &[], json!({ "user": ann.user })).await.expect(201).body;
+    let bearer = format!("Bearer {}", whole["token"].as_str().unwrap());
+    let all = server.ask("GET", "/api/v1/notifications", &[("authorization", &bearer)]).await.expect(200).body;
+    let unread = all["items"].as_array().unwrap().iter().filter(|one| one["read"] == false);
+    let unread: BTreeSet<&str> = unread.map(|one| one["document"].as_str().unwrap()).collect();
+    assert_eq!(unread, BTreeSet::from(["encounters/other"]), "{all}");
 }
 
 #[tokio::test]
