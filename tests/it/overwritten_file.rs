@@ -27,8 +27,20 @@ async fn server_with_wal() -> Process {
     for round in 1..=2 {
         assert!(server.put("/api/v1/games/g1", &json!({ "round": round })).await.0 < 202);
     }
-    assert!(fs::metadata(wal(&server)).unwrap().len() > 0);
+    until_quiet(&wal(&server)).await;
     server
+}
+
+/// Waits until nothing is written to a file any more: verdicts and jobs are recorded soon after the start.
+async fn until_quiet(path: &Path) {
+    let (mut quiet, mut length) = (0, 0);
+    let ends = Instant::now() + Duration::from_secs(60);
+    while quiet < 5 {
+        assert!(Instant::now() < ends, "{} is always written to", path.display());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = fs::metadata(path).unwrap().len();
+        (quiet, length) = if now == length && now > 0 { (quiet + 1, length) } else { (0, now) };
+    }
 }
 
 fn shell(command: &str, directory: &Path) {
@@ -58,6 +70,7 @@ async fn a_wal_that_is_cut_or_overwritten_loses_nothing_and_is_told() {
         for writes in [true, false] {
             let mut server = server_with_wal().await;
             let session = server.tell("POST", "/api/v1/sessions", &[], json!({ "user": "eve" })).await.expect(201);
+            until_quiet(&wal(&server)).await;
             server.signal("STOP");
             shell(command, &server.data_dir());
             let spoilt = fs::read(wal(&server)).unwrap();

@@ -83,7 +83,7 @@ async fn a_session_is_of_a_device_and_says_so() {
     };
     let expect = json!({
         "id": opened.id, "user": "ann", "device": device, "userAgent": "Tester/1 (a b)", "address": "127.0.0.1",
-        "currentPhase": null, "current": false,
+        "currentPhase": null, "documents": null, "current": false,
         "createdAt": session(false)["createdAt"], "lastSeenAt": session(false)["createdAt"],
         "expiresAt": session(false)["expiresAt"],
     });
@@ -211,8 +211,8 @@ async fn the_server_says_who_it_takes_one_for_and_why() {
     let server = Process::start(&[]);
     let me = server.get(ME).await.1;
     let expect = json!({
-        "user": "owner", "viewer": "owner", "administrator": true, "session": null, "address": "127.0.0.1",
-        "member": null, "why": me["why"],
+        "user": "owner", "name": null, "viewer": "owner", "administrator": true, "session": null,
+        "address": "127.0.0.1", "member": null, "why": me["why"],
     });
     assert_eq!(me, expect);
     assert!(me["why"].as_str().unwrap().contains("the server's own machine"), "{me}");

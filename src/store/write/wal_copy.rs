@@ -216,6 +216,8 @@ impl WalCopy {
             numbers.push(wal::page_number(&frame));
             last = frame.get(..FRAME_HEADER_BYTES).unwrap_or_default().to_vec();
         }
+        // Growing by doubling would take up to twice as much as there is.
+        self.bytes.reserve_exact(new.len());
         self.bytes.append(&mut new);
         numbers.into_iter().for_each(|number| self.add_recent_page(number));
         (self.last, self.frames, self.chain) = (last, frames, Some(chain));
@@ -253,11 +255,18 @@ impl WalCopy {
     /// or has become zeros.
     pub(crate) fn has_other_bytes(&self) -> io::Result<bool> {
         let length = WriteStamp::of(&self.file)?.length().min(self.length_with(self.frames));
-        let (mut piece, mut offset) = (vec![0; PIECE_BYTES], 0);
+        let (mut piece, mut offset, mut is_cut) = (vec![0; PIECE_BYTES], 0, false);
         for known in self.bytes.chunks(PIECE_BYTES) {
             let left = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX).min(known.len());
             let (Some(piece), Some(known)) = (piece.get_mut(..left), known.get(..left)) else { return Ok(true) };
-            if !self.read(piece, offset)? || piece != known {
+            if !self.read(piece, offset)? {
+                return Ok(true);
+            }
+            // A write behind the place where the file was cut leaves zeros between.
+            let same =
+                if is_cut { 0 } else { piece.iter().zip(known).take_while(|(found, known)| found == known).count() };
+            is_cut |= same < left;
+            if piece.iter().skip(same).any(|byte| *byte != 0) {
                 return Ok(true);
             }
             offset += left as u64;

@@ -157,7 +157,7 @@ async fn an_invited_session_is_told_what_concerns_its_documents_alone() {
     }
     let second = invite(&server, json!({ "user": ann.user, "documents": ["encounters/mine"] })).await;
     let body = json!({ "token": second.token });
-    server.tell("POST", EXCHANGE, &ann.shown(), body).await.expect(201);
+    server.tell("POST", EXCHANGE, &ann.shown(), body).await.expect(200);
     for id in ["mine", "other"] {
         for kind in ["start", "nextTurn"] {
             let path = format!("/api/v1/encounters/{id}/actions");
