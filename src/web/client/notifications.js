@@ -1,6 +1,7 @@
 // What a person should notice: kept as a list, shown once in a browser as a toast, and by the system where it may.
 
 import { isOnline, listen, load, orderedId, save } from './environment.js';
+import { pause } from './retry.js';
 import { showSystem, showToast } from './toasts.js';
 
 /** @typedef {import('./types.js').RejoinNotification} RejoinNotification */
@@ -127,11 +128,10 @@ export class Notifications {
   /** The server makes none of a type that is not enabled. What others set of other types stays.
    * @param {Record<string, any>} changes */
   async #savePreferences(changes) {
-    const types = ['turn', 'action', 'status'].filter((type) => changes[type]);
-    if (!types.length) return;
+    const { system, components, ...types } = changes;
+    if (!Object.keys(types).length) return;
     const { body } = await this.#requests.get(PREFERENCES);
-    for (const type of types) body[type] = changes[type];
-    await this.#requests.send('PUT', PREFERENCES, { body });
+    await this.#requests.send('PUT', PREFERENCES, { body: { ...body, ...types } });
   }
 
   /** @param {RejoinNotification} one */
@@ -157,11 +157,13 @@ export class Notifications {
     const { tabs } = this.#hub;
     const visible = globalThis.document?.visibilityState === 'visible';
     if (tabs) {
-      if (!visible) await new Promise((resolve) => setTimeout(resolve, HIDDEN_MS));
-      if (!visible && this.#claims.has(one.id)) return;
+      if (!visible) {
+        await pause(HIDDEN_MS);
+        if (this.#claims.has(one.id)) return;
+      }
       this.#claim(one.id, tabs.id);
       tabs.post({ kind: 'notification-claim', id: one.id });
-      await new Promise((resolve) => setTimeout(resolve, CLAIM_MS));
+      await pause(CLAIM_MS);
       if (this.#claims.get(one.id) !== tabs.id) return;
     }
     /** @type {string[]} */
