@@ -263,8 +263,3 @@ pub mod internals {
         pub use crate::tailnet::policy::Policy;
     }
 }
-
-/// Makes the Rust code of the README a doc test.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
