@@ -90,17 +90,17 @@ impl Connection {
 /// The bytes of a request with a JSON body.
 pub fn with_json(method: &str, path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    let head = "HTTP/1.1\r\nhost: figures\r\ncontent-type: application/json\r\ncontent-length:";
+    let head = "HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length:";
     format!("{method} {path} {head} {length}\r\n\r\n{body}").into_bytes()
 }
 
 /// The bytes of a GET.
 pub fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: figures\r\n\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
 }
 
 /// The bytes of a GET of a stream, from `position` on if there is one.
 pub fn get_stream(path: &str, position: Option<&str>) -> Vec<u8> {
     let resume = position.map(|position| format!("last-event-id: {position}\r\n")).unwrap_or_default();
-    format!("GET {path} HTTP/1.1\r\nhost: figures\r\naccept: text/event-stream\r\n{resume}\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{resume}\r\n").into_bytes()
 }

@@ -139,5 +139,5 @@ fn items(changed: impl Fn(usize) -> usize) -> Value {
         json!({ "id": format!("item-{number}"), "text": "what stands in it is of no matter here",
                 "count": changed(number), "tags": ["a", "b"], "at": { "x": number, "y": 0 } })
     };
-    json!({ "items": (0..420).map(one).collect::<Vec<_>>() })
+    json!({ "items": (0..520).map(one).collect::<Vec<_>>() })
 }

@@ -39,7 +39,7 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
         // Requests are made before the port is known, so they go by a name.
         command
-            .args(["--listen", "127.0.0.1:0", "--allowed-host", "figures", "--log", "warn"])
+            .args(["--listen", "127.0.0.1:0", "--allowed-host", "localhost", "--log", "warn"])
             // All of them are the owner's.
             .args(["--streams-per-user-max", "100000", "--data-dir"])
             .arg(data_dir)
