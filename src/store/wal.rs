@@ -112,7 +112,7 @@ impl Scan {
 
 /// The checksums of frames, each of which continues that of its predecessor.
 #[derive(Clone, Debug)]
-pub(crate) struct Chain {
+pub(crate) struct FrameChain {
     big_endian: bool,
     page_bytes: usize,
     salts: (u32, u32),
@@ -120,7 +120,7 @@ pub(crate) struct Chain {
     checksum: (u32, u32),
 }
 
-impl Chain {
+impl FrameChain {
     /// At the first frame. `None`: the header does not verify.
     pub(crate) fn begin(header: &[u8; HEADER_BYTES]) -> Option<Self> {
         let Scan { big_endian, page_bytes, salts, checksum, .. } = Scan::new(header);

@@ -55,9 +55,9 @@ enum SortKey {
     Composite,
 }
 
-/// Where a document stands in an order.
+/// What a page goes on after: where a document stands in an order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct PageKey {
     keys: Vec<SortKey>,
     pub id: DocumentId,
 }
@@ -68,24 +68,24 @@ impl Sort {
         self.terms.is_empty()
     }
 
-    /// Where a document stands in it.
-    pub(crate) fn place(&self, document: &QueriedDocument<'_>) -> Place {
+    /// The key of a document.
+    pub(crate) fn page_key(&self, document: &QueriedDocument<'_>) -> PageKey {
         let keys = self.terms.iter().map(|term| SortKey::new(document.find(&term.path).as_deref())).collect();
-        Place { keys, id: document.document.meta.name.id.clone() }
+        PageKey { keys, id: document.document.meta.name.id.clone() }
     }
 
-    /// The place in an order by id.
-    pub(crate) fn place_of_id(id: DocumentId) -> Place {
-        Place { keys: Vec::new(), id }
+    /// The key in an order by id.
+    pub(crate) fn page_key_of_id(id: DocumentId) -> PageKey {
+        PageKey { keys: Vec::new(), id }
     }
 
-    /// Whether `place` can be one in this order.
-    pub(crate) fn fits(&self, place: &Place) -> bool {
-        place.keys.len() == self.terms.len()
+    /// Whether `key` can be one in this order.
+    pub(crate) fn fits(&self, key: &PageKey) -> bool {
+        key.keys.len() == self.terms.len()
     }
 
     /// Which of two places comes first.
-    pub(crate) fn compare(&self, one: &Place, other: &Place) -> Ordering {
+    pub(crate) fn compare(&self, one: &PageKey, other: &PageKey) -> Ordering {
         let keys = self.terms.iter().zip(one.keys.iter().zip(&other.keys));
         let by_key = keys.map(|(term, (one, other))| match one.compare(other) {
             order if term.falling => order.reverse(),

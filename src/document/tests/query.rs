@@ -6,7 +6,7 @@ use super::*;
 use crate::document::query::QueriedDocument;
 use crate::document::query::fields::Fields;
 use crate::document::query::filter::Filter;
-use crate::document::query::sort::{Place, Sort};
+use crate::document::query::sort::{PageKey, Sort};
 use crate::document::visibility::{Viewer, redact_value};
 use crate::property_tests::cases;
 
@@ -156,10 +156,10 @@ proptest! {
     fn an_order_is_total_and_survives_its_cursor(states in vec(object(), 2..8), falling in any::<[bool; 2]>()) {
         let term = |at: usize, path: &str| format!("{}{path}", if falling[at] { "-" } else { "" });
         let sort = Sort::try_from([term(0, "a"), term(1, "b.c")].join(",")).unwrap();
-        let places: Vec<Place> = states.iter().map(|state| {
+        let places: Vec<PageKey> = states.iter().map(|state| {
             let document = document(Some(state));
-            let place = sort.place(&QueriedDocument::new(&document, &Viewer::Owner).unwrap().0);
-            let read: Place = serde_json::from_str(&serde_json::to_string(&place).unwrap()).unwrap();
+            let place = sort.page_key(&QueriedDocument::new(&document, &Viewer::Owner).unwrap().0);
+            let read: PageKey = serde_json::from_str(&serde_json::to_string(&place).unwrap()).unwrap();
             assert_eq!((sort.compare(&read, &place), sort.fits(&read)), (Ordering::Equal, true));
             read
         }).collect();
@@ -201,7 +201,7 @@ proptest! {
             let wanted = filter(&json!({ path.as_str(): { "exists": true } })).unwrap();
             prop_assert_eq!(wanted.matches(&one.0), wanted.matches(&other.0), "{}", path);
             let sort = Sort::try_from(path.clone()).unwrap();
-            prop_assert_eq!(sort.place(&one.0), sort.place(&other.0));
+            prop_assert_eq!(sort.page_key(&one.0), sort.page_key(&other.0));
         }
         prop_assert_eq!(one.1, other.1, "what it takes of a page");
     }

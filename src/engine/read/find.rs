@@ -9,7 +9,7 @@ use crate::base::limits::{LIST_STATES_BYTES_MAX, SCAN_BYTES_MAX, SCAN_DOCUMENTS_
 use crate::document::model::Document;
 use crate::document::query::QueriedDocument;
 use crate::document::query::filter::Filter;
-use crate::document::query::sort::{Place, Sort};
+use crate::document::query::sort::{PageKey, Sort};
 use crate::document::visibility::Viewer;
 use crate::live::hub::Hub;
 use crate::store::{ListedDocument, PageRoom, Reader};
@@ -19,7 +19,7 @@ const CHUNK_DOCUMENTS: usize = 500;
 
 /// Which documents of a collection are wanted, and in which order.
 #[derive(Clone, Debug)]
-pub(crate) struct ListQuery {
+pub(crate) struct DocumentSelection {
     /// `None`: all.
     pub filter: Option<Filter>,
     pub sort: Sort,
@@ -33,7 +33,7 @@ pub(crate) struct FoundDocuments {
     /// How many documents were looked at.
     pub scanned: usize,
     /// What the next page begins after; `None`: there is none.
-    pub next: Option<Place>,
+    pub next: Option<PageKey>,
 }
 
 impl Reads {
@@ -46,11 +46,11 @@ impl Reads {
         &self,
         viewer: &Viewer,
         collection: &Collection,
-        query: ListQuery,
-        after: Option<Place>,
+        query: DocumentSelection,
+        after: Option<PageKey>,
         limit: usize,
     ) -> Result<FoundDocuments> {
-        let mut from = after.as_ref().filter(|_| query.sort.is_by_id()).map(|place| place.id.clone());
+        let mut from = after.as_ref().filter(|_| query.sort.is_by_id()).map(|key| key.id.clone());
         let mut search = Search::new(viewer.clone(), query, after, limit);
         loop {
             let (listed, more) = self.list_readable(viewer, collection, from.as_ref(), CHUNK_DOCUMENTS, false).await?;
@@ -69,13 +69,13 @@ impl Reads {
 /// A list that is being searched for a page.
 struct Search {
     viewer: Viewer,
-    query: ListQuery,
-    after: Option<Place>,
+    query: DocumentSelection,
+    after: Option<PageKey>,
     limit: usize,
     /// What is wanted of what was looked at: the first `limit` and one more, in order.
-    found: Vec<(Place, DocumentName)>,
+    found: Vec<(PageKey, DocumentName)>,
     /// Of the last document that was looked at.
-    last: Option<Place>,
+    last: Option<PageKey>,
     scanned: usize,
     room: PageRoom,
     /// Whether a bound was reached before the end of the collection.
@@ -83,7 +83,7 @@ struct Search {
 }
 
 impl Search {
-    fn new(viewer: Viewer, query: ListQuery, after: Option<Place>, limit: usize) -> Self {
+    fn new(viewer: Viewer, query: DocumentSelection, after: Option<PageKey>, limit: usize) -> Self {
         Self {
             viewer,
             query,
@@ -114,13 +114,13 @@ impl Search {
             }
             let Some(document) = readable(hub, reader, &meta.name, &self.viewer)? else { continue };
             self.scanned += 1;
-            let (place, wanted) = self.judge(&document, hub)?;
-            self.last = Some(Sort::place_of_id(meta.name.id.clone()));
+            let (key, wanted) = self.judge(&document, hub)?;
+            self.last = Some(Sort::page_key_of_id(meta.name.id.clone()));
             let sort = &self.query.sort;
-            let behind = self.after.as_ref().is_none_or(|after| sort.compare(&place, after).is_gt());
+            let behind = self.after.as_ref().is_none_or(|after| sort.compare(&key, after).is_gt());
             if wanted && behind {
-                let at = self.found.partition_point(|(other, _)| sort.compare(other, &place).is_lt());
-                self.found.insert(at, (place, meta.name.clone()));
+                let at = self.found.partition_point(|(other, _)| sort.compare(other, &key).is_lt());
+                self.found.insert(at, (key, meta.name.clone()));
                 self.found.truncate(self.limit + 1);
             }
         }
@@ -131,7 +131,7 @@ impl Search {
     }
 
     /// Where a document stands, and whether it is wanted.
-    fn judge(&mut self, document: &Document, hub: &Hub) -> Result<(Place, bool)> {
+    fn judge(&mut self, document: &Document, hub: &Hub) -> Result<(PageKey, bool)> {
         // What one says that has moved, only the other server knows.
         let queried = if hub.relocations().find(&document.meta.name).is_some() {
             QueriedDocument::without_state(document)
@@ -141,7 +141,7 @@ impl Search {
             queried
         };
         let wanted = self.query.filter.as_ref().is_none_or(|filter| filter.matches(&queried));
-        Ok((self.query.sort.place(&queried), wanted))
+        Ok((self.query.sort.page_key(&queried), wanted))
     }
 
     /// The page: what was found and is still wanted.
@@ -150,7 +150,7 @@ impl Search {
         let more = found.len() > self.limit;
         self.room = PageRoom::new(LIST_STATES_BYTES_MAX);
         let (mut documents, mut next) = (Vec::new(), None);
-        for (place, name) in found.into_iter().take(self.limit) {
+        for (key, name) in found.into_iter().take(self.limit) {
             if self.room.is_taken() {
                 return Ok(FoundDocuments { documents, scanned: self.scanned, next });
             }
@@ -159,7 +159,7 @@ impl Search {
             {
                 documents.push(document);
             }
-            next = Some(place);
+            next = Some(key);
         }
         let next = if more { next } else { last.filter(|_| self.cut_short) };
         Ok(FoundDocuments { documents, scanned: self.scanned, next })

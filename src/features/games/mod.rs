@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use self::departures::Departures;
 use self::options::GameOptions;
-use self::places::Seats;
+use self::places::SeatProvider;
 use self::sql::persist::{COLLECTION, GamesHook, SeatedPlayers, StoredMoves};
 use crate::base::error::Result;
 use crate::base::ids::Collection;
@@ -67,7 +67,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
         .task(move |api| migrate_out::resume_migrations(api, departures))
         .provides(ServerParts {
             participants: Some(Arc::new(participants)),
-            places: Some(Arc::new(Seats::new(context.api))),
+            places: Some(Arc::new(SeatProvider::new(context.api))),
             relocations: Some(Arc::new(StoredMoves)),
             relocation_paths: Some(routes::RELOCATION_PATHS),
             ..ServerParts::default()

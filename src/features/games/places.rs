@@ -1,4 +1,4 @@
-//! Seats as places that other features give people: see [`PlaceProvider`].
+//! SeatProvider as places that other features give people: see [`PlaceProvider`].
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::store::{Connection, MemoryStore};
 
 /// The seats of games.
 #[derive(Clone)]
-pub(crate) struct Seats {
+pub(crate) struct SeatProvider {
     engine: Engine,
     memory: Arc<MemoryStore>,
     presence: Arc<Presence>,
@@ -32,7 +32,7 @@ pub(crate) struct Seats {
 
 /// A seat that is not taken yet.
 struct PendingSeat {
-    seats: Seats,
+    seats: SeatProvider,
     meta: Arc<Meta>,
     player: UserId,
     /// How many the game has.
@@ -43,14 +43,14 @@ struct PendingSeat {
     taken: Mutex<bool>,
 }
 
-impl Seats {
+impl SeatProvider {
     pub(crate) fn new(api: &Api) -> Self {
         let (memory, presence) = (Arc::clone(&api.memory), Arc::clone(&api.presence));
         Self { engine: api.engine.clone(), memory, presence, hub: Arc::clone(&api.reads.hub) }
     }
 }
 
-impl PlaceProvider for Seats {
+impl PlaceProvider for SeatProvider {
     fn has_places(&self, collection: &Collection) -> bool {
         collection.as_str() == COLLECTION
     }

@@ -159,7 +159,7 @@ pub(crate) async fn leave(api: &Api, name: &DocumentName, viewer: Viewer, player
 
 /// How a game was ended.
 #[derive(Debug)]
-pub(crate) enum Completion {
+pub(crate) enum GameCompletion {
     /// It is on disk that it is over.
     Stored(IdempotentAnswer),
     /// Storage fails. It is over since then; whether that is on disk.
@@ -173,7 +173,7 @@ pub(crate) async fn complete(
     name: &DocumentName,
     viewer: &Viewer,
     once: IdempotentCall<Timestamp>,
-) -> Result<Completion> {
+) -> Result<GameCompletion> {
     // Also one that cannot be read any more: how else would it be removed?
     let meta = match api.reads.document_head(name).await? {
         Some(tip) if !tip.deleted => tip.meta,
@@ -192,16 +192,16 @@ pub(crate) async fn complete(
     let write = move |conn: &Connection, now: Timestamp| once.run(conn, now, end);
     match tables::write(api, &meta, write).await {
         Err(error) if error.kind() == Kind::StorageUnavailable && !meta.volatile => {}
-        written => return written.map(|(answered, _)| Completion::Stored(answered)),
+        written => return written.map(|(answered, _)| GameCompletion::Stored(answered)),
     }
     let created_at = meta.created_at;
     let pending = PendingRevoked(api.engine.pending_revocations()).completed_at(key, created_at);
     if let Some(at) = tables::read(api, &meta, move |conn| sql::completed_at(conn, key)).await? {
-        return Ok(Completion::Kept(at, Durability::Durable));
+        return Ok(GameCompletion::Kept(at, Durability::Durable));
     }
     let at = pending.unwrap_or_else(|| api.clock.now());
     let durability = tables::revoke(api, &meta, Revoked::Game { document: key, created_at, at }).await?;
-    Ok(Completion::Kept(at, durability))
+    Ok(GameCompletion::Kept(at, durability))
 }
 
 /// Refuses whoever is given no token for a player's seat, and makes none. Errors: those of

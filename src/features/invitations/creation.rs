@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::limits::{DOCUMENTS_MAX, INVITATIONS_MAX, LIFETIME, LIFETIME_MAX, USES_MAX};
 use super::problems::INVITATIONS_FULL;
-use super::rules::{Invitation, InvitationSecret, SeatWish, check_target};
+use super::rules::{Invitation, InvitationSecret, InvitedSeat, check_target};
 use super::sql;
 use super::volatile::{VolatileDocuments, is_volatile};
 use crate::base::clock::Timestamp;
@@ -25,7 +25,7 @@ pub(crate) struct InvitationWish {
     /// For whom; `None`: who comes is asked for a name.
     pub user: Option<UserId>,
     pub documents: Option<Vec<String>>,
-    pub seat: Option<SeatWish>,
+    pub seat: Option<InvitedSeat>,
     pub uses: Option<u64>,
     pub expires_in_seconds: Option<u64>,
     pub target: Option<String>,

@@ -99,7 +99,7 @@ pub(crate) async fn exchange(api: &Api, volatile: &Arc<VolatileDocuments>, arriv
         at: api.clock.now(),
     };
     let (hash, opener, attempt_key) = (secret.hash(), Arc::clone(opener), attempt.clone());
-    let admission = Admission {
+    let admission = ExchangeWrite {
         hash,
         attempt: attempt_key,
         person,
@@ -217,7 +217,7 @@ fn place(
 }
 
 /// Letting somebody in, on the engine's thread.
-struct Admission {
+struct ExchangeWrite {
     hash: SecretHash,
     attempt: Option<String>,
     person: Person,
@@ -228,7 +228,7 @@ struct Admission {
     volatile: Arc<VolatileDocuments>,
 }
 
-/// See [`Admission::run`].
+/// See [`ExchangeWrite::run`].
 enum Outcome {
     Admitted {
         pending: Arc<dyn PendingSession>,
@@ -238,7 +238,7 @@ enum Outcome {
     Repeated,
 }
 
-impl Admission {
+impl ExchangeWrite {
     /// Writes all of it. What is refused here was right when it was looked at before, or raced with others.
     fn run(self, conn: &Connection, now: Timestamp) -> Result<Outcome> {
         let Self { hash, attempt, person, new_session, opener, place, volatile } = self;

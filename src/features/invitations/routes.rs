@@ -20,7 +20,7 @@ use super::creation::{InvitationWish, create};
 use super::exchange::{Arrival, Joined, exchange};
 use super::limits::KEY_CHARS_MIN;
 use super::problems::{DOCUMENTS_GONE, ENDED, EXPIRED, INVITATIONS_FULL, NAME_TAKEN, NAMES_FULL, UNKNOWN, USED};
-use super::rules::{Invitation, InvitationSecret, InvitationState, SeatWish};
+use super::rules::{Invitation, InvitationSecret, InvitationState, InvitedSeat};
 use super::volatile::VolatileDocuments;
 use super::{link, service};
 use crate::base::clock::Timestamp;
@@ -73,7 +73,7 @@ problems! {
 /// An invitation to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MakeBody {
+struct InvitationBody {
     /// For whom; administrators only. Their session has that user's rights, within `documents`.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     user: Option<UserId>,
@@ -97,7 +97,7 @@ struct MakeBody {
     to: Option<String>,
 }
 
-impl MakeBody {
+impl InvitationBody {
     fn wish(self) -> Result<InvitationWish> {
         let mut wrong: Vec<Error> = Vec::new();
         let mut note = |field: &str, why: &str| wrong.push(Error::invalid_field(field, why));
@@ -108,7 +108,7 @@ impl MakeBody {
         }
         let seat = self.seat.filter(|seat| !seat.is_null()).and_then(|seat| {
             let number = whole_number(&seat).and_then(|number| u32::try_from(number).ok());
-            let wish = number.map(SeatWish::Number).or_else(|| (seat == "any").then_some(SeatWish::Any));
+            let wish = number.map(InvitedSeat::Number).or_else(|| (seat == "any").then_some(InvitedSeat::Any));
             if wish.is_none() {
                 note("seat", "must be \"any\" or the number of a place, from 0 on");
             }
@@ -185,11 +185,11 @@ impl InvitationItem {
     }
 }
 
-fn seat_value(seat: Option<SeatWish>) -> Value {
+fn seat_value(seat: Option<InvitedSeat>) -> Value {
     match seat {
         None => Value::Null,
-        Some(SeatWish::Any) => Value::from("any"),
-        Some(SeatWish::Number(number)) => Value::from(number),
+        Some(InvitedSeat::Any) => Value::from("any"),
+        Some(InvitedSeat::Number(number)) => Value::from(number),
     }
 }
 
@@ -234,7 +234,7 @@ fn qr_code(text: &str) -> Result<String> {
 /// often.
 #[utoipa::path(
     post, path = "/api/v1/invitations", operation_id = "invite", tag = "invitations",
-    params(Caller), request_body = MakeBody,
+    params(Caller), request_body = InvitationBody,
     responses((status = 201, description = "It is made, on disk.", body = MadeInvitation), MakeProblems),
 )]
 async fn make(
@@ -242,7 +242,7 @@ async fn make(
     Extension(volatile): Extension<Arc<VolatileDocuments>>,
     caller: Caller,
     headers: HeaderMap,
-    Json(body): Json<MakeBody>,
+    Json(body): Json<InvitationBody>,
 ) -> HandlerResult<Response> {
     let (secret, invitation) = create(&api, &volatile, &caller, body.wish()?).await?;
     let url = link_url(&api, &headers, &invitation, &secret);
@@ -254,7 +254,7 @@ async fn make(
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+struct InvitationListQuery {
     /// Those for this document, `collection/id`, whoever made them; for its host.
     document: Option<String>,
     /// Most entries in the page.
@@ -270,14 +270,14 @@ struct ListQuery {
 /// Those that the caller made; of administrators, all. Also those that are over, for 30 days.
 #[utoipa::path(
     get, path = "/api/v1/invitations", operation_id = "listInvitations", tag = "invitations",
-    params(Caller, ListQuery),
+    params(Caller, InvitationListQuery),
     responses((status = 200, description = "Newest first.", body = Page<InvitationItem>), ListProblems),
 )]
 async fn list(
     State(api): State<Api>,
     Extension(volatile): Extension<Arc<VolatileDocuments>>,
     caller: Caller,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<InvitationListQuery>,
 ) -> HandlerResult<Response> {
     let page = PageRequest::new(query.limit, query.cursor);
     let document = query.document.as_deref().map(DocumentName::parse).transpose();

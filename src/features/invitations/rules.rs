@@ -45,14 +45,14 @@ impl InvitationSecret {
 
 /// Which place who comes in takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SeatWish {
+pub(crate) enum InvitedSeat {
     /// The lowest free one.
     Any,
     /// This one, counted from 0.
     Number(u32),
 }
 
-impl SeatWish {
+impl InvitedSeat {
     /// The place that is wanted; `None`: any.
     pub(crate) fn number(self) -> Option<u32> {
         match self {
@@ -82,7 +82,7 @@ pub(crate) struct Invitation {
     /// To which documents, as far as they are there; `None`: to all.
     pub documents: Option<Vec<ReachedDocument>>,
     /// The place that is taken in the one document that it is for.
-    pub seat: Option<SeatWish>,
+    pub seat: Option<InvitedSeat>,
     /// How often it may be used.
     pub uses: u32,
     pub used: u32,
@@ -179,7 +179,7 @@ mod tests {
             id: SessionId::new("i1").unwrap(),
             user: None,
             documents: Some(vec![ReachedDocument { name: DocumentName::parse("games/g1").unwrap(), key: 1 }]),
-            seat: Some(SeatWish::Any),
+            seat: Some(InvitedSeat::Any),
             uses: 2,
             used: 1,
             target: None,
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn wishes_go_to_disk_and_back() {
-        for wish in [SeatWish::Any, SeatWish::Number(0), SeatWish::Number(11)] {
-            assert_eq!(SeatWish::parse(&wish.to_text()), Some(wish));
+        for wish in [InvitedSeat::Any, InvitedSeat::Number(0), InvitedSeat::Number(11)] {
+            assert_eq!(InvitedSeat::parse(&wish.to_text()), Some(wish));
         }
-        assert_eq!(SeatWish::parse("none"), None);
+        assert_eq!(InvitedSeat::parse("none"), None);
     }
 }

@@ -4,7 +4,7 @@ pub(crate) mod people;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
-use super::rules::{Invitation, SeatWish};
+use super::rules::{Invitation, InvitedSeat};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, SessionId, UserId, Version};
@@ -33,7 +33,7 @@ pub(super) fn save(conn: &Connection, hash: &SecretHash, invitation: &Invitation
         hash.to_string(),
         user.as_ref().map(UserId::as_str),
         documents.is_some(),
-        seat.map(SeatWish::to_text),
+        seat.map(InvitedSeat::to_text),
         uses,
         used,
         target,
@@ -93,7 +93,7 @@ fn invitation(row: &Row<'_>) -> rusqlite::Result<Invitation> {
         id: parsed(row, 0, |id| SessionId::new(id).ok())?,
         user: optional(row, 2, user)?,
         documents: row.get::<_, bool>(3)?.then(Vec::new),
-        seat: optional(row, 4, |row, column| parsed(row, column, SeatWish::parse))?,
+        seat: optional(row, 4, |row, column| parsed(row, column, InvitedSeat::parse))?,
         uses: row.get(5)?,
         used: row.get(6)?,
         target: row.get(7)?,
@@ -257,7 +257,7 @@ mod tests {
             id: SessionId::new(id).unwrap(),
             user: None,
             documents,
-            seat: Some(SeatWish::Number(3)),
+            seat: Some(InvitedSeat::Number(3)),
             uses: 2,
             used: 0,
             target: Some("/table.html".to_owned()),

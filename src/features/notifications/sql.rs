@@ -111,22 +111,22 @@ pub(crate) fn put_preferences(conn: &Connection, recipient: &str, preferences: &
 
 /// A replay to a device that may have been broken off: whoever comes back from within it was not told what was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Replay {
+pub(crate) struct StoredReplay {
     /// Where what is to be told begins.
     pub from: Seq,
     /// Whoever comes back from there, or from later, was told.
     pub to: Seq,
 }
 
-pub(crate) fn replay(conn: &Connection, recipient: &str, device: &str) -> Result<Option<Replay>> {
+pub(crate) fn replay(conn: &Connection, recipient: &str, device: &str) -> Result<Option<StoredReplay>> {
     let sql = "SELECT from_seq, to_seq FROM notification_replays WHERE recipient = ?1 AND device = ?2";
-    let read = |row: &Row<'_>| Ok(Replay { from: rows::seq(row, 0)?, to: rows::seq(row, 1)? });
+    let read = |row: &Row<'_>| Ok(StoredReplay { from: rows::seq(row, 0)?, to: rows::seq(row, 1)? });
     cached(conn, sql)?.query_row((recipient, device), read).optional().map_err(sql_error)
 }
 
 /// Remembers the replay to a device.
-pub(crate) fn put_replay(conn: &Connection, recipient: &str, device: &str, replay: Replay) -> Result<()> {
-    let Replay { from, to } = replay;
+pub(crate) fn put_replay(conn: &Connection, recipient: &str, device: &str, replay: StoredReplay) -> Result<()> {
+    let StoredReplay { from, to } = replay;
     let sql = "INSERT OR REPLACE INTO notification_replays (recipient, device, from_seq, to_seq)
                VALUES (?1, ?2, ?3, ?4)";
     cached(conn, sql)?.execute((recipient, device, int(from.0), int(to.0))).map_err(sql_error)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::sql::{self, Replay, Stored};
+use super::sql::{self, Stored, StoredReplay};
 use crate::base::error::{Error, Result};
 use crate::base::ids::Seq;
 use crate::document::visibility::Viewer;
@@ -65,7 +65,7 @@ async fn missed(api: Api, request: MissedRequest) -> Result<Vec<StreamMessage>> 
         })
         .await?;
     let passed = rows.iter().map(|row| row.seq).filter(|seq| *seq < told_at).min();
-    let replay = passed.map(|from| extend(before, Replay { from, to: told_at }));
+    let replay = passed.map(|from| extend(before, StoredReplay { from, to: told_at }));
     if let Some(replay) = replay.filter(|replay| before != Some(*replay)) {
         let who = viewer.scope().to_owned();
         let noted = api.write_rows(move |conn, _| sql::put_replay(conn, &who, &device, replay)).await;
@@ -78,20 +78,20 @@ async fn missed(api: Api, request: MissedRequest) -> Result<Vec<StreamMessage>> 
 }
 
 /// The change from which on notifications are told. `replay`: the last that was begun for the device.
-fn first(since: Since, replay: Option<Replay>) -> Seq {
+fn first(since: Since, replay: Option<StoredReplay>) -> Seq {
     match (since, replay) {
         (Since::Nothing, _) => Seq::ZERO,
-        (Since::Acknowledged(seq), Some(Replay { from, to })) if from < seq && seq < to => from,
+        (Since::Acknowledged(seq), Some(StoredReplay { from, to })) if from < seq && seq < to => from,
         (Since::Acknowledged(seq), _) => seq,
         (Since::Told(seq), _) => seq.next(),
     }
 }
 
 /// What is remembered of replays to a device when one more begins: several of its streams may be within theirs.
-fn extend(before: Option<Replay>, replay: Replay) -> Replay {
+fn extend(before: Option<StoredReplay>, replay: StoredReplay) -> StoredReplay {
     match before {
         Some(before) if before.to > replay.from => {
-            Replay { from: before.from.min(replay.from), to: before.to.max(replay.to) }
+            StoredReplay { from: before.from.min(replay.from), to: before.to.max(replay.to) }
         }
         _ => replay,
     }

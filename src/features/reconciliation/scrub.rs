@@ -31,14 +31,14 @@ impl SharedComparer {
     }
 
     /// See [`Comparer::repair`] and [`Comparer::repair_row`]. Recorded and told before it returns.
-    pub(crate) async fn repair(&self, told: &Arc<Reconciliation>, request: RepairRequest) -> Result<RepairSummary> {
+    pub(crate) async fn repair(&self, told: &Arc<Reconciliation>, request: RequestedRepair) -> Result<RepairSummary> {
         let (this, told) = (self.clone(), Arc::clone(told));
         // In a task of its own: what was mended is recorded even when nobody waits for it any more.
         let mended = tokio::spawn(async move {
             let mut comparer = this.0.lock().await;
             let repaired = match request {
-                RepairRequest::Document(document, source) => comparer.repair(&document, source).await?,
-                RepairRequest::Row(row, source) => comparer.repair_row(&row, source).await?,
+                RequestedRepair::Document(document, source) => comparer.repair(&document, source).await?,
+                RequestedRepair::Row(row, source) => comparer.repair_row(&row, source).await?,
             };
             drop(comparer);
             told.record(AuditAction::Repair, vec![repaired.verdict.clone()]).await;
@@ -73,7 +73,7 @@ impl SharedComparer {
 
 /// What is to be mended, and which side is right.
 #[derive(Clone, Debug)]
-pub(crate) enum RepairRequest {
+pub(crate) enum RequestedRepair {
     Document(DocumentName, RepairSource),
     /// A row of a feature, by its name.
     Row(String, RowSource),

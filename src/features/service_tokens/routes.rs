@@ -44,7 +44,7 @@ problems! {
 /// A service token to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MakeBody {
+struct ServiceTokenBody {
     /// What it is for, in words for people: 1 to 40 characters.
     #[schema(example = "scoreboard")]
     name: String,
@@ -130,14 +130,14 @@ fn require_person(caller: &Caller) -> Result<()> {
 /// often.
 #[utoipa::path(
     post, path = "/api/v1/service-tokens", operation_id = "makeServiceToken", tag = "sessions",
-    params(Caller), request_body = MakeBody,
+    params(Caller), request_body = ServiceTokenBody,
     responses((status = 201, description = "It is made, on disk.", body = MadeServiceToken), MakeProblems),
 )]
 async fn make(
     State(api): State<Api>,
     Extension(tokens): Extension<ServiceTokenStore>,
     caller: Caller,
-    Json(body): Json<MakeBody>,
+    Json(body): Json<ServiceTokenBody>,
 ) -> HandlerResult<Response> {
     require_person(&caller)?;
     let unknown = || Error::invalid_field("access", "must be read, write or administrator");

@@ -41,10 +41,10 @@ impl ServiceTokenStore {
     /// Stores a new token, and lets it be shown then. Errors: `service-tokens-full`, `StorageUnavailable`.
     pub(crate) async fn add(&self, secret: &ServiceTokenSecret, token: ServiceToken) -> Result<()> {
         let live = self.table.reserve(secret.hash(), token.clone())?;
-        let mut place = Place { table: &self.table, live: &live, taken: false };
+        let mut unstored = UnstoredToken { table: &self.table, live: &live, taken: false };
         let (hash, id) = (secret.hash(), token.id.clone());
         self.engine.rows(move |conn: &Connection, _: Timestamp| sql::save(conn, &hash, &token)).await?;
-        place.taken = true;
+        unstored.taken = true;
         self.table.admit(&live);
         info!(service_token = %id, "a service token is made");
         Ok(())
@@ -102,15 +102,15 @@ impl ServiceTokenStore {
     }
 }
 
-/// A place that is taken for a token. Dropped before the token is on disk, it ends the token: whether that reaches the
+/// A token whose place in the table is taken. Dropped before it is on disk, it ends the token: whether that reaches the
 /// disk all the same is not known then, and it is removed from there before it is forgotten.
-struct Place<'a> {
+struct UnstoredToken<'a> {
     table: &'a ServiceTokenTable,
     live: &'a LiveServiceToken,
     taken: bool,
 }
 
-impl Drop for Place<'_> {
+impl Drop for UnstoredToken<'_> {
     fn drop(&mut self) {
         if !self.taken {
             self.table.end(self.live);

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use crate::store::open_files::OpenFiles;
-use crate::store::wal::{self, Chain, FRAME_HEADER_BYTES, HEADER_BYTES};
+use crate::store::wal::{self, FRAME_HEADER_BYTES, FrameChain, HEADER_BYTES};
 
 /// How much is read at once for a comparison.
 const PIECE_BYTES: usize = 1 << 20;
@@ -64,7 +64,7 @@ pub(crate) struct WalCopy {
     /// Frames that are committed.
     frames: u64,
     /// Continues behind the last frame; `None`: there is none.
-    chain: Option<Chain>,
+    chain: Option<FrameChain>,
     /// The first salt of the newest header.
     salt: Option<u32>,
     /// As of the newest look that found it whole; `None`: it is to be looked at.
@@ -137,7 +137,7 @@ impl WalCopy {
     }
 
     fn kept_frames(&self) -> impl Iterator<Item = &[u8]> {
-        let frame_bytes = self.chain.as_ref().map_or(usize::MAX, Chain::frame_bytes);
+        let frame_bytes = self.chain.as_ref().map_or(usize::MAX, FrameChain::frame_bytes);
         self.bytes.get(HEADER_BYTES..).unwrap_or_default().chunks_exact(frame_bytes)
     }
 
@@ -175,14 +175,14 @@ impl WalCopy {
         let known = self.bytes.get(..HEADER_BYTES).is_some_and(|known| known == header);
         if known && frames >= self.frames {
             let mut last = [0; FRAME_HEADER_BYTES];
-            let frame_bytes = self.chain.as_ref().map_or(0, Chain::frame_bytes) as u64;
+            let frame_bytes = self.chain.as_ref().map_or(0, FrameChain::frame_bytes) as u64;
             let whole = self.read(&mut last, self.length_with(self.frames).saturating_sub(frame_bytes))?;
             if !whole || last.as_slice() != self.last {
                 return Ok(WalContents::Overwritten);
             }
             return self.append(frames);
         }
-        let Some(chain) = Chain::begin(&header) else { return Ok(WalContents::Overwritten) };
+        let Some(chain) = FrameChain::begin(&header) else { return Ok(WalContents::Overwritten) };
         let restarts = self.salt.map_or(0, |salt| chain.salt().wrapping_sub(salt));
         if restarts > RESTARTS_MAX || known {
             return Ok(WalContents::Overwritten);
@@ -231,7 +231,7 @@ impl WalCopy {
         // What started over is another WAL.
         let started_over = !same
             && self.read(&mut header, 0)?
-            && Chain::begin(&header).is_some_and(|chain| Some(chain.salt()) != self.salt);
+            && FrameChain::begin(&header).is_some_and(|chain| Some(chain.salt()) != self.salt);
         if same || started_over {
             return self.follow(frames);
         }
@@ -297,7 +297,7 @@ impl WalCopy {
 
     /// Bytes of a WAL with so many frames.
     fn length_with(&self, frames: u64) -> u64 {
-        let frame_bytes = self.chain.as_ref().map_or(0, Chain::frame_bytes) as u64;
+        let frame_bytes = self.chain.as_ref().map_or(0, FrameChain::frame_bytes) as u64;
         (HEADER_BYTES as u64).saturating_add(frames.saturating_mul(frame_bytes))
     }
 

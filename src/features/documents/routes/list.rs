@@ -16,9 +16,9 @@ use crate::base::ids::{Collection, DocumentId};
 use crate::document::model::Document;
 use crate::document::query::fields::Fields;
 use crate::document::query::filter::Filter;
-use crate::document::query::sort::{Place, Sort};
+use crate::document::query::sort::{PageKey, Sort};
 use crate::document::visibility::{Viewer, redact_state};
-use crate::engine::read::find::ListQuery;
+use crate::engine::read::find::DocumentSelection;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::page::{Cursor, Page, PageLimit, PageRequest, encode_cursor};
@@ -99,7 +99,7 @@ pub(super) async fn list(
         (None, None) => Shown::Nothing,
     };
     let list = if filter.is_some() || sort.is_some() {
-        let query = ListQuery { filter, sort: sort.unwrap_or_default() };
+        let query = DocumentSelection { filter, sort: sort.unwrap_or_default() };
         find(&api, &viewer, &collection, query, &page, &shown).await?
     } else {
         let after = page.parse_after(DocumentId::new)?;
@@ -118,25 +118,25 @@ async fn find(
     api: &Api,
     viewer: &Viewer,
     collection: &Collection,
-    query: ListQuery,
+    query: DocumentSelection,
     page: &PageRequest,
     shown: &Shown,
 ) -> Result<DocumentList> {
     let by_id = query.sort.is_by_id();
     let after = page.parse_after(|text| {
         if by_id {
-            return DocumentId::new(text).ok().map(Sort::place_of_id).ok_or(());
+            return DocumentId::new(text).ok().map(Sort::page_key_of_id).ok_or(());
         }
-        serde_json::from_str(text).ok().filter(|place| query.sort.fits(place)).ok_or(())
+        serde_json::from_str(text).ok().filter(|key| query.sort.fits(key)).ok_or(())
     })?;
     let found = api.reads.find(viewer, collection, query, after, page.limit).await?;
     let entry = |document: &Arc<Document>| item(api, viewer, &ListedDocument::new(document, true), shown);
     let items = found.documents.iter().map(entry).collect::<Result<_>>()?;
-    let key = |place: &Place| match by_id {
-        true => Ok(place.id.as_str().to_owned()),
-        false => serde_json::to_string(place).map_err(Error::internal),
+    let text = |key: &PageKey| match by_id {
+        true => Ok(key.id.as_str().to_owned()),
+        false => serde_json::to_string(key).map_err(Error::internal),
     };
-    let next_cursor = found.next.as_ref().map(key).transpose()?.map(|key| encode_cursor(&key));
+    let next_cursor = found.next.as_ref().map(text).transpose()?.map(|text| encode_cursor(&text));
     Ok(DocumentList { page: Page { items, next_cursor }, scanned: Some(found.scanned) })
 }
 

@@ -13,7 +13,7 @@ use crate::base::ids::{DocumentId, DocumentName, UserId};
 use crate::document::visibility::Viewer;
 use crate::engine::request::Durability;
 use crate::features::games::seats::Seat;
-use crate::features::games::service::{self, Completion};
+use crate::features::games::service::{self, GameCompletion};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::idempotency::{IdempotentRequest, StoredResponse, respond};
@@ -206,8 +206,8 @@ async fn complete(
         StoredResponse::json(Success::Done, &completed)
     });
     match service::complete(&api, &game, &sent.caller.viewer, once).await? {
-        Completion::Stored(answered) => Ok(respond(answered)?),
-        Completion::Kept(completed_at, durability) => {
+        GameCompletion::Stored(answered) => Ok(respond(answered)?),
+        GameCompletion::Kept(completed_at, durability) => {
             let (status, durable) = match durability {
                 Durability::Durable => (Success::Done, None),
                 Durability::Pending => (Success::Accepted, Some(false)),

@@ -50,7 +50,7 @@ struct RescueBody {
 /// Where everything is stored now.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Rescued {
+struct RescueReply {
     /// The database file from now on.
     to: String,
     /// Whether everything is on disk there.
@@ -88,8 +88,8 @@ const LOST: &str = "documents that were not in memory, all history before the re
     post, path = "/api/v1/admin/storage/rescue", operation_id = "rescueStorage", tag = "operations",
     params(Caller), request_body = RescueBody,
     responses(
-        (status = 200, description = "Everything is on disk there.", body = Rescued),
-        (status = 202, description = "What was stored is there; the changes that waited still do.", body = Rescued),
+        (status = 200, description = "Everything is on disk there.", body = RescueReply),
+        (status = 202, description = "What was stored is there; the changes that waited still do.", body = RescueReply),
         RescueProblems,
     ),
 )]
@@ -111,7 +111,7 @@ async fn rescue(
     let documents = outcome.from_memory;
     let from = if documents.is_some() { "memory" } else { "database" };
     let (durable_seq, waiting, lost) = (outcome.durable.0, outcome.waiting, documents.map(|_| LOST));
-    let answer = Rescued { to, durable, durable_seq, waiting, from, documents, lost };
+    let answer = RescueReply { to, durable, durable_seq, waiting, from, documents, lost };
     Ok(json(success, &answer)?)
 }
 

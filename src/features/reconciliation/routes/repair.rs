@@ -16,7 +16,7 @@ use crate::base::ids::{DocumentName, Version};
 use crate::document::chain::Hash;
 use crate::engine::request::RepairSource;
 use crate::features::reconciliation::repair::RowSource;
-use crate::features::reconciliation::scrub::{RepairRequest, SharedComparer};
+use crate::features::reconciliation::scrub::{RequestedRepair, SharedComparer};
 use crate::features::reconciliation::service::Reconciliation;
 use crate::features::reconciliation::verdict::VerdictStatus;
 use crate::http::api::Api;
@@ -105,7 +105,7 @@ async fn repair(
 
 /// What the body asks for, and the name of its source. Error: it names neither a document nor a row, or both; or no
 /// source.
-fn repair_request(body: &RepairBody) -> Result<(RepairRequest, &'static str)> {
+fn repair_request(body: &RepairBody) -> Result<(RequestedRepair, &'static str)> {
     let RepairBody { document, row, source } = body;
     match (document, row) {
         (Some(document), None) => {
@@ -114,12 +114,12 @@ fn repair_request(body: &RepairBody) -> Result<(RepairRequest, &'static str)> {
             let sources = [RepairSource::Memory, RepairSource::Disk];
             let source = sources.into_iter().find(|known| known.as_str() == source);
             let source = source.ok_or_else(|| Error::invalid_field("source", "must be memory or disk"))?;
-            Ok((RepairRequest::Document(name, source), source.as_str()))
+            Ok((RequestedRepair::Document(name, source), source.as_str()))
         }
         (None, Some(row)) => {
             let source = RowSource::ALL.into_iter().find(|known| known.as_str() == source);
             let source = source.ok_or_else(|| Error::invalid_field("source", "must be memory, disk or neither"))?;
-            Ok((RepairRequest::Row(row.clone(), source), source.as_str()))
+            Ok((RequestedRepair::Row(row.clone(), source), source.as_str()))
         }
         _ => Err(Error::invalid_field("document", "name a document or a row, and not both")),
     }
