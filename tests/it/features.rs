@@ -154,6 +154,16 @@ async fn health() {}
 #[utoipa::path(get, path = "/api/v1/{kind}/{name}", responses((status = 200, description = "It.")))]
 async fn thing() {}
 
+/// What the server calls a schema of its own, and describes in another way.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Document)]
+struct Applause {
+    loud: bool,
+}
+
+#[utoipa::path(get, path = "/api/v1/claps-of", responses((status = 200, description = "It.", body = Applause)))]
+async fn applause() {}
+
 #[tokio::test]
 async fn a_feature_that_does_not_go_together_with_the_others_is_refused_at_the_start() {
     let told = async |feature: Feature| {
@@ -184,6 +194,10 @@ async fn a_feature_that_does_not_go_together_with_the_others_is_refused_at_the_s
         (
             Feature::new("claps").routes(Routes::new().routes(routes!(thing))),
             "the feature 'claps': its routes: /api/v1/{kind}/{name} is called /api/v1/{collection}/{id} by another",
+        ),
+        (
+            Feature::new("claps").routes(Routes::new().routes(routes!(applause))),
+            "the feature 'claps': its routes: another has a schema Document too",
         ),
         (Feature::new("claps"), "started"),
     ] {

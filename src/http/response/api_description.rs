@@ -266,11 +266,15 @@ fn calls<S: Clone + Send + Sync + 'static>(routes: &OpenApiRouter<S>) -> BTreeMa
     described.collect()
 }
 
-/// Why two sets of calls cannot both be served: a call that both have, in words. `None`: they can.
+/// Why two sets of calls cannot both be served: a call that both have, or a schema that each has and describes in
+/// another way, of which the description would have one. `None`: they can.
 pub(crate) fn overlap<S: Clone + Send + Sync + 'static>(
     known: &OpenApiRouter<S>,
     more: &OpenApiRouter<S>,
 ) -> Option<String> {
+    if let Some(name) = differing_schema(known, more) {
+        return Some(format!("another has a schema {name} too, which says something else"));
+    }
     let known = calls(known);
     calls(more).into_iter().find_map(|(template, (path, methods))| {
         let (other, taken) = known.get(&template)?;
@@ -280,6 +284,17 @@ pub(crate) fn overlap<S: Clone + Send + Sync + 'static>(
         let method = methods.into_iter().find(|method| taken.contains(method))?;
         Some(format!("another has {method} {path}"))
     })
+}
+
+/// A schema that both describe, each in its own way.
+fn differing_schema<'a, S: Clone + Send + Sync + 'static>(
+    known: &OpenApiRouter<S>,
+    more: &'a OpenApiRouter<S>,
+) -> Option<&'a str> {
+    let known = &known.get_openapi().components.as_ref()?.schemas;
+    let more = &more.get_openapi().components.as_ref()?.schemas;
+    let differing = more.iter().find(|(name, schema)| known.get(*name).is_some_and(|other| other != *schema));
+    differing.map(|(name, _)| name.as_str())
 }
 
 /// This description
