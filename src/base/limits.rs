@@ -206,7 +206,7 @@ pub const COMPACT_EVENT_BYTES_MAX: usize = 300;
 /// at some 17 MB with the shortest pauses.
 pub const CHECKPOINT_FRAMES: u32 = 4000;
 /// Bytes of the WAL from which on it is too large (default): four times what it has under load, so that only a read
-/// transaction that stays open makes it so.
+/// transaction that stays open makes it so. As much of it is kept in memory.
 pub const WAL_BYTES_MAX: u64 = 64 << 20;
 /// How long a read of the server itself may last while the WAL is larger than that.
 pub const READ_AGE_MAX: Duration = Duration::from_secs(5);

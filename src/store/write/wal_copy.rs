@@ -216,8 +216,6 @@ impl WalCopy {
             numbers.push(wal::page_number(&frame));
             last = frame.get(..FRAME_HEADER_BYTES).unwrap_or_default().to_vec();
         }
-        // Growing by doubling would take up to twice as much as there is.
-        self.bytes.reserve_exact(new.len());
         self.bytes.append(&mut new);
         numbers.into_iter().for_each(|number| self.add_recent_page(number));
         (self.last, self.frames, self.chain) = (last, frames, Some(chain));
