@@ -40,6 +40,16 @@ pub enum OpenError {
         /// Ours.
         known: i64,
     },
+    /// The file was written by an earlier release, and what is to be done with it needs the format of this one.
+    #[error("{path} has the earlier format {found}: start a server with it once, which brings it to format {known}")]
+    Older {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
     /// The file is ours and does not add up.
     #[error("{path} is damaged: {reason}; restore a backup")]
     Damaged {
@@ -76,7 +86,7 @@ impl OpenError {
             Self::Foreign { .. } => 12,
             Self::Newer { .. } => 13,
             Self::Damaged { .. } => 14,
-            Self::Other { .. } => 15,
+            Self::Older { .. } | Self::Other { .. } => 15,
             Self::Incomplete { .. } => 16,
         }
     }

@@ -313,6 +313,24 @@ fn migrate(conn: &Connection, found: i64, path: &Path) -> Result<(), OpenFailure
     }
 }
 
+/// Brings the database at `path`, which nobody else has open, to this format. `key_of`: the database whose key it is
+/// used with from then on.
+pub(super) fn bring_up_to_date(path: &Path, key_of: &Path) -> Result<(), OpenError> {
+    let upgrade = || {
+        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        identify(&conn, key_of)
+    };
+    upgrade().map_err(|failure: OpenFailure| {
+        failure.unwrap_or_else(|error| {
+            let path = path.to_owned();
+            match is_damage(&error) {
+                true => OpenError::Damaged { path, reason: error.to_string() },
+                false => OpenError::Other { path, source: error.into() },
+            }
+        })
+    })
+}
+
 /// Runs `sql` and writes the MACs of all rows, in one transaction.
 fn write_schema(conn: &Connection, sql: &str, path: &Path) -> Result<(), OpenFailure> {
     Ok(adopt::write_schema(conn, sql, &obtain_key(path)?.key)?)

@@ -17,7 +17,8 @@ use crate::cli::{EXIT_DATA, print};
 use crate::config::Config;
 use crate::features::commands;
 use crate::store::FILE_NAME;
-use crate::store::file::backup::{BackupProgress, Cancellation, make_backup, path_in};
+use crate::store::file::backup::{BackupProgress, make_backup, path_in};
+use crate::store::file::copy::Cancellation;
 
 /// What the server calls the job that makes backups.
 const JOB: &str = "backup";

@@ -6,7 +6,7 @@ use server::ServerChoice;
 
 use crate::config::{OperatorCommand, OperatorOptions};
 use crate::store::OpenError;
-use crate::store::file::backup::BackupError;
+use crate::store::file::copy::BackupError;
 
 mod backup;
 mod doctor;

@@ -14,10 +14,8 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::jobs::{Job, JobContext, Schedule, Summary};
 use crate::store::Reader;
-use crate::store::file::backup::{
-    Backup, BackupError, BackupProgress, Cancellation, check_room, id_of, list_backups, make_backup, path_in,
-    remove_old,
-};
+use crate::store::file::backup::{Backup, BackupProgress, id_of, list_backups, make_backup, path_in, remove_old};
+use crate::store::file::copy::{BackupError, Cancellation, check_room};
 
 /// The name of the job.
 pub(crate) const JOB: &str = "backup";

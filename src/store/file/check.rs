@@ -12,24 +12,23 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::document::{DamagedDocument, assess_document};
+use super::open::{failed, format_of, open_to_read};
+use super::upgraded_copy::UpgradedCopy;
 use crate::base::clock::Timestamp;
 use crate::base::ids::{Seq, Version};
-use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError, is_damage};
 use crate::store::integrity::adopt;
 use crate::store::integrity::changed_row::RowName;
 use crate::store::integrity::key::IntegrityKey;
 use crate::store::integrity::rows::{self as integrity_rows, compared_tables};
-use crate::store::open::APPLICATION_ID;
 use crate::store::options::{FILE_NAME, INTEGRITY_KEY_NAME, LOCK_NAME};
 use crate::store::read::inspect::ReadTransaction;
 use crate::store::read::log;
 use crate::store::recovery::{self, CommitNote};
 use crate::store::rows::{self, LogHead};
-use crate::store::tables::FORMAT;
 use crate::store::wal;
 
 /// Documents that a thread takes at a time.
@@ -42,9 +41,6 @@ const MESSAGES_MAX: usize = 256;
 const FINDINGS_MAX: usize = 100;
 /// Rows of features that are read at a time.
 const ROWS_AT_ONCE: usize = 500;
-/// KiB of pages that each connection keeps.
-const CACHE_KIB: u32 = 16 * 1024;
-
 /// How far a check is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CheckProgress {
@@ -92,16 +88,39 @@ enum Message {
     Failed(StoreError),
 }
 
+/// Files of earlier formats are read as they would be after a start: their tables lack columns that are read here.
+const FORMAT_READ_MIN: i64 = 4;
+
 /// Checks the database at `path`. `beside`: databases of which one may have its key. `tell` is called for each thing
 /// that does not add up, `show` now and then. Errors: it is not ours, of a newer release, or cannot be read.
 pub(crate) fn check_file(
     path: &Path,
     beside: &[&Path],
     file_use: FileUse,
+    tell: impl FnMut(FileDefect),
+    show: impl FnMut(CheckProgress),
+) -> Result<CheckReport, OpenError> {
+    let _files = CreatedFiles::record_created(path, file_use);
+    let conn = open_to_read(path)?;
+    let loss = loss(&conn, path, file_use).map_err(|error| failed(path, error))?;
+    let format = format_of(&conn).map_err(|error| failed(path, error.into()))?;
+    drop(conn);
+    if format >= FORMAT_READ_MIN {
+        return Ok(CheckReport { loss, ..check_content(path, beside, tell, show)? });
+    }
+    let upgraded = UpgradedCopy::of(path)?;
+    let report = check_content(&upgraded.path(), &[&upgraded.path()], tell, show)?;
+    let unproven = format!("it has format {format}, without MACs: rows that somebody else wrote are not found");
+    Ok(CheckReport { loss, unproven: Some(unproven), ..report })
+}
+
+/// What does not add up within a file.
+fn check_content(
+    path: &Path,
+    beside: &[&Path],
     mut tell: impl FnMut(FileDefect),
     mut show: impl FnMut(CheckProgress),
 ) -> Result<CheckReport, OpenError> {
-    let _files = CreatedFiles::record_created(path, file_use);
     let fail = |source: StoreError| failed(path, source);
     let open = || open_with_key(path, beside);
     let (conn, key) = open()?;
@@ -111,8 +130,7 @@ pub(crate) fn check_file(
     let unproven = key.is_none().then(|| {
         format!("the key of its MACs, {INTEGRITY_KEY_NAME}, is not there: rows that somebody else wrote are not found")
     });
-    let loss = loss(&conn, path, file_use).map_err(fail)?;
-    let mut report = CheckReport { loss, unproven, ..CheckReport::default() };
+    let mut report = CheckReport { unproven, ..CheckReport::default() };
     report.progress.documents_total = total;
     let next = Mutex::new(Some(i64::MIN));
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
@@ -150,27 +168,6 @@ fn open_with_key(path: &Path, beside: &[&Path]) -> Result<(Connection, Option<In
     let conn = open_to_read(path)?;
     let key = adopt::use_existing(&conn, beside).map_err(|error| failed(path, error.into()))?;
     Ok((conn, key))
-}
-
-/// Opens a file of ours that is not changed by it. Errors: as [`check_file`].
-pub(crate) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
-    let open = || -> rusqlite::Result<(Connection, i64, i64)> {
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        conn.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB}"))?;
-        let application = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-        let format = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        Ok((conn, application, format))
-    };
-    let (conn, application, found) = open().map_err(|error| failed(path, error.into()))?;
-    let path = path.to_owned();
-    match (application, found) {
-        (APPLICATION_ID, 1..=FORMAT) => Ok(conn),
-        (APPLICATION_ID, newer) if newer > FORMAT => Err(OpenError::Newer { path, found: newer, known: FORMAT }),
-        (APPLICATION_ID, _) => {
-            Err(OpenError::Damaged { path, reason: format!("it says that it has format {found}, which never was") })
-        }
-        _ => Err(OpenError::Foreign { path }),
-    }
 }
 
 /// The newest event of a file: its seq, and when it was taken up. Error: it cannot be read.
@@ -318,19 +315,6 @@ fn orphaned_rows(conn: &Connection) -> Result<Vec<String>, StoreError> {
 
 fn zero_on_damage(error: rusqlite::Error) -> rusqlite::Result<u64> {
     if is_damage(&error) { Ok(0) } else { Err(error) }
-}
-
-/// Why the file at `path` cannot be used.
-pub(super) fn failed(path: &Path, failure: StoreError) -> OpenError {
-    let path = path.to_owned();
-    match failure {
-        StoreError::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-            OpenError::Foreign { path }
-        }
-        failure if failure.is_damage() => OpenError::Damaged { path, reason: failure.into_error().to_string() },
-        StoreError::Sql(error) => OpenError::Other { path, source: error.into() },
-        StoreError::Known(error) => OpenError::Other { path, source: error.into() },
-    }
 }
 
 /// The WAL and its index that SQLite makes for a reader, and would leave: a start takes a file without a WAL for a copy

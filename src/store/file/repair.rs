@@ -10,8 +10,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use serde_json::json;
 
-use super::check::{failed, integrity};
+use super::check::integrity;
 use super::document::{DamagedDocument, assess_document};
+use super::open::{failed, format_of, open_to_read};
 use crate::base::clock::Timestamp;
 use crate::base::ids::{DocumentName, Seq, UserId, Version};
 use crate::document::access::Access;
@@ -28,7 +29,7 @@ use crate::store::options::{FILE_NAME, Synchronous};
 use crate::store::read::log;
 use crate::store::rows::{self, LogHead, TrimPoint};
 use crate::store::server_lock::DirectoryLock;
-use crate::store::tables::{self, Existing};
+use crate::store::tables::{self, Existing, FORMAT};
 use crate::store::wal;
 use crate::store::write::checkpoint::{Checkpoint, checkpoint};
 use crate::store::write::proven_history;
@@ -64,6 +65,7 @@ impl FileRepair {
     pub(crate) fn begin(path: &Path, now: Timestamp) -> Result<Self, OpenError> {
         let lock = DirectoryLock::take_for(path)?;
         let other = |source: io::Error| OpenError::Other { path: path.to_owned(), source: source.into() };
+        check_format(path)?;
         let copied_to = copy_files(path, now).map_err(other)?;
         let open = || -> rusqlite::Result<Connection> {
             let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -129,6 +131,15 @@ impl FileRepair {
 /// Whether rows of features refer to what would be removed.
 fn refers_to_it(failure: &StoreError) -> bool {
     matches!(failure, StoreError::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation))
+}
+
+/// What is repaired is written as this format has it.
+fn check_format(path: &Path) -> Result<(), OpenError> {
+    let found = format_of(&open_to_read(path)?).map_err(|error| failed(path, error.into()))?;
+    match found < FORMAT {
+        true => Err(OpenError::Older { path: path.to_owned(), found, known: FORMAT }),
+        false => Ok(()),
+    }
 }
 
 fn copy_files(path: &Path, now: Timestamp) -> io::Result<PathBuf> {

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::backup::{BackupError, BackupProgress, Cancellation, make_backup};
-use super::check::{failed, open_to_read};
+use super::backup::{BackupProgress, make_backup};
+use super::copy::{BackupError, Cancellation};
+use super::open::{failed, open_to_read};
 use crate::base::clock::Timestamp;
 use crate::base::error::Result as Told;
 use crate::store::connection::connect;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::integrity::adopt;
 use crate::store::integrity::tables::install_triggers;
+use crate::store::open::bring_up_to_date;
 use crate::store::options::FILE_NAME;
 use crate::store::read::log;
 use crate::store::rows::LogHead;
@@ -64,6 +66,7 @@ pub(crate) fn restore(
     })?;
     let database = data_dir.join(FILE_NAME);
     let finish = || {
+        bring_up_to_date(&new, &database)?;
         let (ended, replaced_readable) = end_what_was_ended(&new, &database, carry_ends)?;
         let head = head(&new)?;
         let replaced = replace(data_dir, &database, &new, now).map_err(write)?;
