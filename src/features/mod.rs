@@ -12,6 +12,7 @@ pub(crate) mod interactions;
 pub(crate) mod invitations;
 pub(crate) mod notifications;
 pub(crate) mod operations;
+pub(crate) mod projects;
 pub(crate) mod rate_limits;
 pub(crate) mod reconciliation;
 pub(crate) mod service_tokens;
@@ -38,6 +39,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     usage::FEATURE,
     conflicts::FEATURE,
     notifications::FEATURE,
+    projects::FEATURE,
     operations::FEATURE,
     guide::FEATURE,
     flags::FEATURE,

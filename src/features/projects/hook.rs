@@ -1,0 +1,82 @@
+//! Writes which documents belong to which project, and the progress that follows, with the change of a document.
+
+use serde_json::Value;
+
+use super::limits::MEMBERS_MAX;
+use super::members::{Member, MemberKind, PROJECTS};
+use super::progress::measure::Settings;
+use super::sql;
+use crate::base::error::{Error, Kind, Result};
+use crate::engine::hooks::{Change, ChangeRows, DocumentHook, StoredRows};
+use crate::store::Connection;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProjectsHook;
+
+impl DocumentHook for ProjectsHook {
+    fn name(&self) -> &'static str {
+        "projects"
+    }
+
+    fn before_store(&self, change: &Change<'_>, rows: &StoredRows<'_>) -> Result<Option<ChangeRows>> {
+        let collection = &change.document().collection;
+        if let Some(kind) = MemberKind::of_collection(collection) {
+            return member_rows(change, kind, rows);
+        }
+        if collection.as_str() == PROJECTS { project_rows(change) } else { Ok(None) }
+    }
+
+    fn document_removed(&self, conn: &Connection, key: i64) -> Result<()> {
+        sql::remove(conn, key)
+    }
+}
+
+/// The rows of a document that may belong to a project. Error: `TooLarge` when the project has as many as it may.
+fn member_rows(change: &Change<'_>, kind: MemberKind, rows: &StoredRows<'_>) -> Result<Option<ChangeRows>> {
+    let Some(member) = read_state(change, |state| Member::of_state(kind, state)) else { return Ok(None) };
+    let member = member.flatten();
+    let before = change.value_before().and_then(super::members::project_of);
+    let project = member.as_ref().map(|member| member.project.clone());
+    if let Some(project) = project.as_deref().filter(|project| before != Some(project)) {
+        check_room(project, rows)?;
+    }
+    if project.is_none() && before.is_none() && (change.creates() || change.value_before().is_some()) {
+        return Ok(None);
+    }
+    let (key, at) = (change.document_key(), change.at());
+    let group = project.unwrap_or_default();
+    Ok(Some(ChangeRows::new(&group, move |conn| sql::set_member(conn, key, member.as_ref(), at))))
+}
+
+/// Error: `TooLarge`.
+fn check_room(project: &str, rows: &StoredRows<'_>) -> Result<()> {
+    let stored = rows.read(|conn| sql::members::total(conn, project));
+    // Where the disk cannot be read, writing goes on.
+    if stored.unwrap_or(0) + rows.pending_rows(project) < MEMBERS_MAX {
+        return Ok(());
+    }
+    let message = format!("the project {project} has {MEMBERS_MAX} documents, as many as it may");
+    Err(Error::new(Kind::TooLarge, message).with("maxDocuments", MEMBERS_MAX))
+}
+
+fn project_rows(change: &Change<'_>) -> Result<Option<ChangeRows>> {
+    let Some(settings) = read_state(change, Settings::of_project) else { return Ok(None) };
+    let (key, at, project) = (change.document_key(), change.at(), change.document().id.to_string());
+    let write = move |conn: &Connection| match &settings {
+        Some(settings) => sql::set_project(conn, (key, &project), settings, at),
+        // Created in the same transaction, it has rows that come after those of removed documents went.
+        None => sql::remove(conn, key),
+    };
+    Ok(Some(ChangeRows::new("settings of projects", write)))
+}
+
+/// What `read` makes of the state after a change; `Some(None)`: the document is deleted; `None`: what it says is told
+/// with a later change.
+fn read_state<T>(change: &Change<'_>, read: impl FnOnce(&Value) -> T) -> Option<Option<T>> {
+    match (change.value_after(), change.state()) {
+        (Some(state), _) => Some(Some(read(state))),
+        (None, Some(text)) => serde_json::from_slice(text).ok().map(|state| Some(read(&state))),
+        (None, None) => change.deletes().then_some(None),
+    }
+}

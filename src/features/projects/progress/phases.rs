@@ -1,0 +1,80 @@
+//! The phases of a project.
+
+use serde_json::Value;
+
+use crate::features::projects::limits::{PHASE_BYTES_MAX, PHASES_MAX};
+
+/// The phases of a project that names none.
+const DEFAULT: &[&str] = &["idea", "worldbuilding", "characters", "outline", "writing", "revision", "completed"];
+
+/// The phases that a project goes through, in order, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Phases(Vec<String>);
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self(DEFAULT.iter().map(|name| (*name).to_owned()).collect())
+    }
+}
+
+impl Phases {
+    /// Those that the state of a project names in `phases`; what is no list of different names counts as none.
+    pub(crate) fn of_project(state: &Value) -> Self {
+        let named = state.get("phases").and_then(Value::as_array);
+        let names = named.map(|names| names.iter().map(|name| name.as_str().unwrap_or_default().to_owned()).collect());
+        names.and_then(Self::new).unwrap_or_default()
+    }
+
+    /// `None` for an empty list, one that is too long, and one with a name that is empty, too long or there twice.
+    pub(crate) fn new(names: Vec<String>) -> Option<Self> {
+        let fits = |name: &String| (1..=PHASE_BYTES_MAX).contains(&name.len());
+        let once = |(at, name): (usize, &String)| names.iter().position(|other| other == name) == Some(at);
+        let good = (1..=PHASES_MAX).contains(&names.len()) && names.iter().all(fits);
+        (good && names.iter().enumerate().all(once)).then_some(Self(names))
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The one that a project begins in.
+    pub(crate) fn first(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// Where a phase is among them.
+    pub(crate) fn place(&self, phase: &str) -> Option<usize> {
+        self.0.iter().position(|name| name == phase)
+    }
+
+    /// How far a phase is on the way from the first to the last, percent.
+    pub(crate) fn percent(&self, phase: &str) -> u64 {
+        let last = self.0.len().saturating_sub(1).max(1);
+        self.place(phase).map_or(0, |place| (100 * place / last) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_project_names_its_phases_or_has_the_usual_ones() {
+        let of = |phases: Value| Phases::of_project(&json!({ "phases": phases }));
+        assert_eq!(of(json!(["draft", "done"])).names(), ["draft", "done"]);
+        let long = "x".repeat(PHASE_BYTES_MAX + 1);
+        for bad in [json!(null), json!([]), json!("draft"), json!(["a", "a"]), json!([""]), json!([1]), json!([long])] {
+            assert_eq!(of(bad.clone()), Phases::default(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_phase_is_no_percent_and_the_last_all() {
+        let phases = Phases::default();
+        let percent: Vec<u64> = phases.names().iter().map(|name| phases.percent(name)).collect();
+        assert_eq!(percent, [0, 16, 33, 50, 66, 83, 100]);
+        assert_eq!(phases.percent("unknown"), 0);
+    }
+}

@@ -1,0 +1,27 @@
+//! The calls about projects. A project itself is a document like any other.
+
+mod progress;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::base::ids::DocumentName;
+use crate::http::api::Api;
+use crate::http::error::HttpError;
+use crate::http::request::path;
+
+/// The calls about projects.
+pub(crate) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().merge(progress::router())
+}
+
+/// The extractor of the project that a path names. Error: `Invalid`.
+pub(super) struct ProjectPath(pub DocumentName);
+
+impl<S: Send + Sync> axum::extract::FromRequestParts<S> for ProjectPath {
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut http::request::Parts, state: &S) -> Result<Self, HttpError> {
+        let parse = |id: &str| DocumentName::new(super::members::PROJECTS, id);
+        Ok(Self(path::parse(parts, state, &["projectId", "id"], parse).await?))
+    }
+}
