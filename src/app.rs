@@ -22,6 +22,7 @@ use crate::base::clock_trust::ClockTrust;
 use crate::base::entropy::{Entropy, SystemEntropy};
 use crate::base::ids::Seq;
 use crate::config::{self, Config, ConfigError, ProgramName};
+use crate::consumers::runner::{ConsumerRunner, ConsumersHandle};
 use crate::document::rules::Rules;
 use crate::engine::actor::{Ending, EngineActor, TICK};
 use crate::engine::data::DataAccess;
@@ -227,9 +228,8 @@ impl Builder {
         commands.restore_revocations(writer.revocation_journal().1);
         let trust = clock_trust(&self.clock, &reader)?;
         options.clock_trust = Some(Arc::clone(&trust));
-        let stop = CancellationToken::new();
         let reads = Reads::new(Arc::clone(&hub), reader.clone(), engine.clone(), vanished);
-        let names = Arc::<DisplayNames>::default();
+        let (stop, names) = (CancellationToken::new(), Arc::<DisplayNames>::default());
         let debounce = config.presence_debounce;
         let presence = Presence::new(Arc::clone(&hub), Arc::clone(&self.clock), debounce, Arc::clone(&names));
         let api = Api(Arc::new(ApiParts {
@@ -248,24 +248,25 @@ impl Builder {
             heartbeat: config.heartbeat,
             stop: stop.clone(),
         }));
-        let (runner, jobs) = Runner::new(api.data.clone(), trust);
-        let mut features = FeatureSet::open(&context(&config, &api, &reader, &jobs, &self.rules), self.features)?;
+        let ((runner, jobs), consumers) =
+            (Runner::new(api.data.clone(), trust), ConsumersHandle::new(api.data.clone()));
+        let context = context(&config, &api, &reader, (&jobs, &consumers), &self.rules);
+        let mut features = FeatureSet::open(&context, self.features)?;
         self.jobs.into_iter().for_each(|job| features.add_job(job));
         features.attach(&mut options, &api);
         let actor = EngineActor::new(options, writer, reader.clone(), Arc::clone(&hub), Arc::clone(&api.health));
         // Nothing of ours runs yet, so that whoever is told why it did not start is told nothing else.
         let finished = spawn_engine(actor, commands)?;
-        let deps = features.middleware_deps(&config);
-        let router = features.router(&deps).with_state(api.clone());
-        let middleware = Arc::new(Middleware::new(router, deps, api.reads.clone(), self.clock.now()));
+        let middleware = Arc::new(middleware(&mut features, &config, &api));
         let admission = Admission::new(authenticator, config.connections_per_user_max, config.tailnet_recheck);
-        let FeatureSet { jobs: all_jobs, tasks: of_features, close: closing, parts, .. } = features;
-        let mut tasks = background_tasks(&api, runner.with_jobs(all_jobs), jobs, of_features);
+        let FeatureSet { jobs: all_jobs, tasks: of_features, close, parts, consumers: readers, .. } = features;
+        let jobs = (runner.with_jobs(all_jobs), jobs.clone());
+        let mut tasks = background_tasks(&api, jobs, consumers.set(readers), of_features);
         tasks.spawn(listeners.follow(stop.clone()));
         tasks.spawn(publish_addresses(reader.clone(), open.clone()));
         let mut serving = JoinSet::new();
-        let listening = ListenerSet::new(open.clone());
-        serving.spawn(serve(listening, admission, middleware, server_options(&config), stop.clone()));
+        let (listening, server) = (ListenerSet::new(open.clone()), server_options(&config));
+        serving.spawn(serve(listening, admission, middleware, server, stop.clone()));
         Ok(Server {
             open,
             waiting,
@@ -274,12 +275,19 @@ impl Builder {
             engine,
             finished,
             serving,
-            closing,
+            closing: close,
             administrator_link: parts.administrator_link,
             _tasks: tasks,
             stop,
         })
     }
+}
+
+/// What a request has to pass, and what answers it then.
+fn middleware(features: &mut FeatureSet, config: &Config, api: &Api) -> Middleware {
+    let deps = features.middleware_deps(config);
+    let router = features.router(&deps).with_state(api.clone());
+    Middleware::new(router, deps, api.reads.clone(), api.now())
 }
 
 /// Opens what can be listened on now. Error: `Listen`.
@@ -298,7 +306,7 @@ fn context<'a>(
     config: &'a Config,
     api: &'a Api,
     reader: &'a Reader,
-    jobs: &'a RunnerHandle,
+    (jobs, consumers): (&'a RunnerHandle, &'a ConsumersHandle),
     rules: &'a HashMap<String, Arc<dyn Rules>>,
 ) -> FeatureContext<'a> {
     FeatureContext {
@@ -306,6 +314,7 @@ fn context<'a>(
         reader,
         options: &config.features,
         jobs,
+        consumers,
         memory_rows: MemoryRowsRegistry::default(),
         data_dir: &config.data_dir,
         public: config.public.as_deref(),
@@ -318,13 +327,19 @@ fn context<'a>(
 }
 
 /// What goes on for as long as there is a server, with the tasks of features.
-fn background_tasks(api: &Api, runner: Runner, jobs: RunnerHandle, of_features: Vec<Task>) -> JoinSet<()> {
+fn background_tasks(
+    api: &Api,
+    (runner, jobs): (Runner, RunnerHandle),
+    consumers: Vec<ConsumerRunner>,
+    of_features: Vec<Task>,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&api.reads.hub).fan_out());
     tasks.spawn(Arc::clone(&api.presence).run());
     tasks.spawn(tick(api.engine.clone()));
     tasks.spawn(runner.run());
     tasks.spawn(scheduler::run(jobs, Arc::clone(&api.clock_trust)));
+    consumers.into_iter().for_each(|consumer| drop(tasks.spawn(consumer.run())));
     of_features.into_iter().for_each(|task| drop(tasks.spawn(task(api.clone()))));
     tasks
 }

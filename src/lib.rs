@@ -71,14 +71,15 @@
 //! | 3 | [`engine`] | the thread that owns the truth, and reading beside it |
 //! | 4 | [`http`] | from the socket to the handlers, and what responses are made of |
 //! | 4 | [`jobs`] | what the server does by itself at set times: the runner and its record |
+//! | 4 | [`consumers`] | what reads the log behind the changes, from places that it keeps |
 //! | 5 | [`feature`] | what a feature hands the server: one value |
 //! | 6 | [`features`] | what can be asked, one folder each |
 //! | 7 | [`config`], [`app`] | options; the wiring |
 //! | 8 | [`cli`] | the program |
 //!
-//! Fences: `rusqlite` only in `store`, `features/*/sql` and `jobs/sql.rs`; `clokwerk` only in `jobs`; `axum` and
-//! `hyper` only in `http`, `net` and `features/*/routes`; no I/O, clock, lock, `tokio` or log in `base` and
-//! `document`; the environment is read only in `config`; a status is set only in `http`.
+//! Fences: `rusqlite` only in `store`, `features/*/sql`, `consumers/sql.rs` and `jobs/sql.rs`; `clokwerk` only in
+//! `jobs`; `axum` and `hyper` only in `http`, `net` and `features/*/routes`; no I/O, clock, lock, `tokio` or log in
+//! `base` and `document`; the environment is read only in `config`; a status is set only in `http`.
 //!
 //! # Promises
 //!
@@ -160,6 +161,7 @@ mod app;
 mod base;
 mod cli;
 mod config;
+mod consumers;
 mod document;
 mod engine;
 mod feature;
@@ -182,6 +184,7 @@ pub use base::ids::{Collection, DocumentId, DocumentName, UserId, Version};
 pub use base::options::FeatureOptions;
 pub use cli::run;
 pub use config::{Config, ConfigError};
+pub use consumers::{Consumer, LoggedChange};
 pub use document::merge::strategies::{MergeRules, Strategy};
 pub use document::notices::{Notice, NoticeKind, NoticeRecipient};
 pub use document::rules::{Action, Actor, Applied, Documents, NoDocuments, Rejection, Rules, read_as};

@@ -12,12 +12,15 @@ use std::time::Duration;
 use rejoin::axum::extract::State;
 use rejoin::utoipa::{self, ToSchema};
 use rejoin::utoipa_axum::routes;
-use rejoin::{Api, Caller, Change, ChangeRows, DocumentHook, Error, Feature, HandlerResult, Job, JobContext};
-use rejoin::{Json, Kind, ProblemType, Result, Routes, Schedule, Server, StoredRows, Summary, sql_error};
+use rejoin::{Api, Caller, Change, ChangeRows, Consumer, DocumentHook, Error, Feature, HandlerResult, Job};
+use rejoin::{JobContext, Json, Kind, LoggedChange, ProblemType, Result, Routes, Schedule, Server, StoredRows};
+use rejoin::{Summary, rusqlite, sql_error};
 use serde::{Deserialize, Serialize};
 
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS highscores_best
-                          (player TEXT PRIMARY KEY, score INTEGER NOT NULL, document TEXT NOT NULL) STRICT";
+                          (player TEXT PRIMARY KEY, score INTEGER NOT NULL, document TEXT NOT NULL) STRICT;
+                      CREATE TABLE IF NOT EXISTS highscores_writers
+                          (user TEXT PRIMARY KEY, changes INTEGER NOT NULL) STRICT";
 /// Nobody scores more.
 const SCORE_MAX: i64 = 1_000_000;
 /// Players that the job leaves on the list.
@@ -36,8 +39,9 @@ fn main() -> ExitCode {
     let highscores = Feature::new("highscores")
         .tables(TABLES)
         .hook(KeepBest)
+        .consumer(Consumer::new("highscores-writers", &["scores"], count_writers))
         .reserves(&["highscores"])
-        .routes(Routes::new().routes(routes!(list)))
+        .routes(Routes::new().routes(routes!(list)).routes(routes!(list_writers)))
         .tag("highscores", "The best score of each player.")
         .change_problem(&SCORE_IMPOSSIBLE)
         .problem_members::<ScoreProblem>()
@@ -101,6 +105,43 @@ async fn list(State(api): State<Api>, _: Caller) -> HandlerResult<Json<Vec<Score
         rows.and_then(Iterator::collect).map_err(sql_error)
     });
     Ok(Json(best.await?))
+}
+
+/// Counts the changes of each user, behind the changes.
+fn count_writers(conn: &rusqlite::Connection, changes: &[LoggedChange]) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Event {
+        actor: String,
+    }
+    let sql = "INSERT INTO highscores_writers (user, changes) VALUES (?1, 1)
+               ON CONFLICT (user) DO UPDATE SET changes = changes + 1";
+    for change in changes {
+        let Event { actor } = serde_json::from_slice(change.event_body()).map_err(Error::internal)?;
+        conn.execute(sql, [actor]).map_err(sql_error)?;
+    }
+    Ok(())
+}
+
+/// A user who changed scores.
+#[derive(Serialize, ToSchema)]
+struct Writer {
+    user: String,
+    changes: i64,
+}
+
+/// Who changed how many scores
+#[utoipa::path(
+    get, path = "/api/v1/highscores/writers", operation_id = "listScoreWriters", tag = "highscores",
+    responses((status = 200, description = "Everybody.", body = Vec<Writer>)),
+)]
+async fn list_writers(State(api): State<Api>, _: Caller) -> HandlerResult<Json<Vec<Writer>>> {
+    let writers = api.read_rows(|conn| {
+        let sql = "SELECT user, changes FROM highscores_writers ORDER BY changes DESC, user LIMIT 100";
+        let mut statement = conn.prepare_cached(sql).map_err(sql_error)?;
+        let rows = statement.query_map((), |row| Ok(Writer { user: row.get(0)?, changes: row.get(1)? }));
+        rows.and_then(Iterator::collect).map_err(sql_error)
+    });
+    Ok(Json(writers.await?))
 }
 
 /// Forgets the scores that are on no list.

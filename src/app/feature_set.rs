@@ -12,6 +12,7 @@ use crate::base::error::{Error, ProblemType};
 use crate::base::ids::Collection;
 use crate::base::options::FeatureOptions;
 use crate::config::Config;
+use crate::consumers::{self, Consumer};
 use crate::engine;
 use crate::engine::refusal::RESERVED_COLLECTION;
 use crate::feature::memory_rows::MemoryRows;
@@ -39,6 +40,8 @@ pub(super) struct FeatureSet {
     pub problems: Vec<&'static ProblemType>,
     pub api: ApiAdditions,
     pub hooks: engine::Hooks,
+    /// Each with its collections.
+    pub consumers: Vec<(Consumer, Vec<Collection>)>,
     /// Words that no collection is called.
     reserved: BTreeSet<Collection>,
     open_paths: Vec<OpenPaths>,
@@ -69,6 +72,8 @@ pub(super) fn private_folders(config: &Config) -> Vec<PathBuf> {
 /// Makes the tables of the features that `schema.sql` does not have. Error: it does not work, or one makes what another
 /// has.
 pub(super) fn create_tables(features: &[Feature], writer: &Writer) -> Result<(), StartError> {
+    let created = writer.create_tables("consumers", consumers::TABLES);
+    created.map_err(|why| StartError::Feature("consumers", format!("its tables: {why}")))?;
     for definition in DEFINITIONS {
         let Some(sql) = definition.tables else { continue };
         let created = writer.create_tables("", sql);
@@ -129,13 +134,16 @@ impl FeatureSet {
     /// Error: a word that it reserves cannot be a collection's name anyhow.
     fn add(&mut self, feature: Feature) -> Result<(), StartError> {
         let Feature { name, tables: _, routes, problems, api, reserved, open_paths, hooks, .. } = feature;
-        let Feature { message_stores, jobs, tasks, close, memory_rows, parts, .. } = feature;
+        let Feature { consumers, message_stores, jobs, tasks, close, memory_rows, parts, .. } = feature;
         self.reserve(name, reserved)?;
         self.open_paths.push(open_paths);
         self.routes.extend(routes);
         self.problems.extend(problems);
         self.api.extend(api);
         self.hooks.extend(hooks);
+        for consumer in consumers {
+            self.add_consumer(name, consumer)?;
+        }
         self.message_stores.extend(message_stores);
         jobs.into_iter().for_each(|job| self.add_job(job));
         self.tasks.extend(tasks);
@@ -150,6 +158,20 @@ impl FeatureSet {
             let why = |error: Error| StartError::Feature(feature, format!("it reserves '{word}': {}", error.message()));
             self.reserved.insert(Collection::new(word).map_err(why)?);
         }
+        Ok(())
+    }
+
+    /// Error: it is not as it should be, or there is one of its name.
+    fn add_consumer(&mut self, feature: &'static str, consumer: Consumer) -> Result<(), StartError> {
+        let collections = match consumer.check() {
+            Ok(_) if self.consumers.iter().any(|(other, _)| other.name == consumer.name) => {
+                Err("is there already".to_owned())
+            }
+            checked => checked,
+        };
+        let refused = |why| StartError::Feature(feature, format!("its consumer '{}' {why}", consumer.name));
+        let collections = collections.map_err(refused)?;
+        self.consumers.push((consumer, collections));
         Ok(())
     }
 

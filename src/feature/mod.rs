@@ -19,6 +19,8 @@ use crate::base::entropy::Entropy;
 use crate::base::error::{ProblemType, Result};
 use crate::base::ids::Collection;
 use crate::base::options::{AnyOptionSet, FeatureOptions, OptionSet};
+use crate::consumers::Consumer;
+use crate::consumers::runner::ConsumersHandle;
 use crate::document::rules::Rules;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
 use crate::feature::memory_rows::{MemoryRows, MemoryRowsRegistry};
@@ -83,6 +85,7 @@ pub struct Feature {
     pub(crate) reserved: &'static [&'static str],
     pub(crate) open_paths: OpenPaths,
     pub(crate) hooks: Vec<Arc<dyn DocumentHook>>,
+    pub(crate) consumers: Vec<Consumer>,
     pub(crate) message_stores: Vec<Arc<dyn MessageStore>>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) tasks: Vec<Task>,
@@ -158,6 +161,7 @@ impl Feature {
             reserved: &[],
             open_paths: OpenPaths::default(),
             hooks: Vec::new(),
+            consumers: Vec::new(),
             message_stores: Vec::new(),
             jobs: Vec::new(),
             tasks: Vec::new(),
@@ -261,6 +265,13 @@ impl Feature {
         self
     }
 
+    /// Adds what reads the log behind the changes, from a place that it keeps.
+    #[must_use]
+    pub fn consumer(mut self, consumer: Consumer) -> Self {
+        self.consumers.push(consumer);
+        self
+    }
+
     /// Adds who has stored messages that its hooks have sent to viewers.
     #[must_use]
     pub(crate) fn message_store(mut self, store: Arc<dyn MessageStore>) -> Self {
@@ -317,6 +328,8 @@ pub(crate) struct FeatureContext<'a> {
     pub options: &'a FeatureOptions,
     /// The way to the jobs of all features.
     pub jobs: &'a RunnerHandle,
+    /// The way to the consumers of all features.
+    pub consumers: &'a ConsumersHandle,
     /// The rows of all features that memory has, too.
     pub memory_rows: MemoryRowsRegistry,
     pub data_dir: &'a Path,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rejoin::utoipa_axum::routes;
-use rejoin::{Config, Feature, Kind, ProblemType, Routes, Server, StartError, utoipa};
+use rejoin::{Config, Consumer, Feature, Kind, ProblemType, Routes, Server, StartError, utoipa};
 use serde_json::{Value, json};
 
 use crate::support::{Follower, Process};
@@ -113,6 +113,50 @@ async fn its_call_is_described_its_job_runs_and_its_table_is_read_with_sqlite3()
     assert_eq!(least, 20);
 }
 
+/// Who changed how many scores, once the consumer has caught up.
+async fn writers(server: &Process) -> Value {
+    for _ in 0..600 {
+        let consumers = server.ask("GET", "/api/v1/admin/consumers", &[]).await.expect(200).body;
+        let items = consumers["items"].as_array().unwrap();
+        let consumer = items.iter().find(|item| item["name"] == "highscores-writers").unwrap();
+        assert_eq!((&consumer["collections"], &consumer["error"]), (&json!(["scores"]), &Value::Null));
+        if consumer["lag"] == json!({ "changes": 0, "more": false, "milliseconds": 0 }) {
+            return server.ask("GET", "/api/v1/highscores/writers", &[]).await.expect(200).body;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the consumer did not catch up within a minute");
+}
+
+#[tokio::test]
+async fn a_consumer_counts_each_change_once_however_often_the_server_is_killed() {
+    let mut server = Process::start_program(&example("highscores"), &[], &[]);
+    assert_eq!(writers(&server).await, json!([]));
+    let mut changes = 0;
+    for round in 0..8 {
+        for number in 0..40 {
+            let status = score(&server, &format!("s{}", number % 7), "ann", round * 100 + number).await;
+            assert!(matches!(status, 200 | 201), "{status}");
+            assert_eq!(server.put("/api/v1/notes/n1", &json!({ "number": number })).await.0 / 100, 2);
+            changes += 1;
+            // Sometimes at once after a change, sometimes in the middle of what is made of it.
+            if number == 20 + round {
+                tokio::time::sleep(std::time::Duration::from_millis(u64::try_from(round).unwrap() * 10)).await;
+                server.kill();
+                server.start_again();
+            }
+        }
+        if round % 3 == 0 {
+            assert_eq!(writers(&server).await[0]["changes"], changes, "round {round}");
+        }
+    }
+    let all = writers(&server).await;
+    assert_eq!((all.as_array().unwrap().len(), &all[0]["changes"]), (1, &json!(changes)), "{all}");
+    assert_eq!(server.terminate().code(), Some(0));
+    server.start_again();
+    assert_eq!(writers(&server).await, all, "nothing is handled again after a stop");
+}
+
 /// A feature may come to a database that has documents under the word of its calls.
 #[tokio::test]
 async fn in_a_collection_that_a_feature_reserves_nothing_is_created_and_what_is_there_stays() {
@@ -198,6 +242,18 @@ async fn a_feature_that_does_not_go_together_with_the_others_is_refused_at_the_s
         (
             Feature::new("claps").routes(Routes::new().routes(routes!(applause))),
             "the feature 'claps': its routes: another has a schema Document too",
+        ),
+        (
+            Feature::new("claps").consumer(Consumer::new("claps", &[], |_, _| Ok(()))),
+            "the feature 'claps': its consumer 'claps' reads no collection",
+        ),
+        (
+            Feature::new("claps").consumer(Consumer::new("claps", &["notes"], |_, _| Ok(()))).consumer(Consumer::new(
+                "claps",
+                &["lists"],
+                |_, _| Ok(()),
+            )),
+            "the feature 'claps': its consumer 'claps' is there already",
         ),
         (Feature::new("claps"), "started"),
     ] {

@@ -16,6 +16,7 @@ const RANKS: &[(&str, u8)] = &[
     ("engine", 3),
     ("http", 4),
     ("jobs", 4),
+    ("consumers", 4),
     ("feature", 5),
     ("features", 6),
     ("config", 7),
@@ -84,8 +85,9 @@ pub fn fences(source: &Source) -> Vec<String> {
     }
     let within = |folder: &str| path.starts_with(folder);
     let mut complaints = Vec::new();
-    // Jobs have a record of their own, which is no feature's and nothing that the store knows.
-    if !(within("src/store/") || in_feature(path, "sql") || path == "src/jobs/sql.rs") {
+    // Jobs and consumers have records of their own, which are no feature's and nothing that the store knows.
+    let record = matches!(path, "src/jobs/sql.rs" | "src/consumers/sql.rs");
+    if !(within("src/store/") || in_feature(path, "sql") || record) {
         complaints.extend(complain(source, &[&["rusqlite"], &["r2d2"]]));
     }
     if !within("src/jobs/") {

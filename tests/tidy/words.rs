@@ -16,7 +16,7 @@ const WORDS: &[(&str, &[&str])] = &[
 ];
 
 /// Where features' words do not belong.
-const BELOW: &[&str] = &["base", "document", "net", "store", "live", "tailnet", "engine", "http", "jobs"];
+const BELOW: &[&str] = &["base", "document", "net", "store", "live", "tailnet", "engine", "http", "jobs", "consumers"];
 
 /// The words that identifiers and texts are made of, in small letters, one space around each: `MaxSeats` and
 /// `max_seats` have two.

@@ -26,6 +26,7 @@ fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
             routes::front_page::RuledCollections::new(context.rules),
             context.public.is_some(),
         ))
-        .routes(routes::jobs::router(context.jobs.clone()));
+        .routes(routes::jobs::router(context.jobs.clone()))
+        .routes(routes::consumers::router(context.consumers.clone()));
     Ok(feature.job(upkeep::trim_job(context.history)).job(upkeep::optimize_job()).job(backups.job()))
 }

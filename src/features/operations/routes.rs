@@ -25,6 +25,7 @@ use crate::http::response::success::Success;
 use crate::jobs::sql::note_believed_clock;
 
 pub(crate) mod backups;
+pub(crate) mod consumers;
 pub(crate) mod front_page;
 pub(crate) mod jobs;
 mod rescue;
