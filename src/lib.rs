@@ -149,7 +149,7 @@
 //!
 //! * No lock around state and no second writer: the engine's thread owns both, so there is nothing to disagree with.
 //! * No publishing before the commit, and no repeating of a failed sync on the same connection.
-//! * No queue per subscriber, and no event dropped to catch up.
+//! * No queue per subscriber but for [messages that nobody keeps](live::transient), and no event dropped to catch up.
 //! * No cache of documents that can be stale: memory holds what is published, and only the engine puts it there.
 //! * No CORS but for the origins that the configuration names, each by itself; no trusted proxy header, no password,
 //!   no secret in a URL but after its `#`, which no browser sends.

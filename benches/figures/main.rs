@@ -15,6 +15,7 @@ mod fixture;
 mod games;
 mod limits;
 mod memory;
+mod messages;
 mod posts;
 mod probe;
 mod process;
@@ -39,10 +40,11 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 12] = [
+const FIGURES: [(&str, Measure); 13] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
+    ("messages", || Box::pin(messages::measure())),
     ("memory", || Box::pin(memory::measure())),
     ("start", || Box::pin(start::measure())),
     ("resume", || Box::pin(resume::measure())),

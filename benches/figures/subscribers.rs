@@ -21,7 +21,7 @@ const MARK: &[u8] = b"event: change\n";
 pub struct Tally {
     /// Streams that have received something.
     pub begun: Cell<usize>,
-    /// Changes.
+    /// Changes, or what else is counted.
     pub changes: Cell<u64>,
     /// Bytes, framing included.
     pub bytes: Cell<u64>,
@@ -39,13 +39,22 @@ pub struct Subscribers {
 impl Subscribers {
     /// Opens a stream per request and waits until each has received its first bytes. To be called within a `LocalSet`.
     pub async fn open(address: SocketAddr, requests: impl IntoIterator<Item = Vec<u8>>) -> Result<Self> {
+        Self::open_for(MARK, address, requests).await
+    }
+
+    /// The same for streams of which another mark is counted.
+    pub async fn open_for(
+        mark: &'static [u8],
+        address: SocketAddr,
+        requests: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<Self> {
         let mut this = Self { tally: Rc::default(), _tasks: JoinSet::new() };
         let mut count = 0;
         for request in requests {
             let tally = Rc::clone(&this.tally);
             this._tasks.spawn_local(async move {
                 // A stream that ends is counted; whoever waits for it sees that.
-                let _ = follow(address, request, &tally).await;
+                let _ = follow(address, request, mark, &tally).await;
                 tally.ended.set(tally.ended.get() + 1);
                 tally.progress.notify_one();
             });
@@ -76,11 +85,11 @@ impl Subscribers {
     }
 }
 
-async fn follow(address: SocketAddr, request: Vec<u8>, tally: &Tally) -> Result<()> {
+async fn follow(address: SocketAddr, request: Vec<u8>, mark: &[u8], tally: &Tally) -> Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(&request).await?;
     // The end of what came before: a mark may come in two pieces.
-    let mut carry = Vec::with_capacity(2 * MARK.len());
+    let mut carry = Vec::with_capacity(2 * mark.len());
     let mut first = true;
     loop {
         stream.readable().await?;
@@ -93,7 +102,7 @@ async fn follow(address: SocketAddr, request: Vec<u8>, tally: &Tally) -> Result<
             Err(error) => return Err(error.into()),
         };
         let bytes = buffer.get(..read).unwrap_or_default();
-        let changes = count(&mut carry, bytes);
+        let changes = count(mark, &mut carry, bytes);
         if first {
             first = false;
             tally.begun.set(tally.begun.get() + 1);
@@ -105,16 +114,16 @@ async fn follow(address: SocketAddr, request: Vec<u8>, tally: &Tally) -> Result<
 }
 
 /// Counts marks in `bytes` and across its start.
-fn count(carry: &mut Vec<u8>, bytes: &[u8]) -> u64 {
-    let head = bytes.get(..bytes.len().min(MARK.len() - 1)).unwrap_or_default();
+fn count(mark: &[u8], carry: &mut Vec<u8>, bytes: &[u8]) -> u64 {
+    let head = bytes.get(..bytes.len().min(mark.len() - 1)).unwrap_or_default();
     carry.extend_from_slice(head);
-    let across = memmem::find_iter(carry, MARK).count();
-    let within = memmem::find_iter(bytes, MARK).count();
-    if bytes.len() >= MARK.len() {
+    let across = memmem::find_iter(carry, mark).count();
+    let within = memmem::find_iter(bytes, mark).count();
+    if bytes.len() >= mark.len() {
         carry.clear();
-        carry.extend_from_slice(bytes.get(bytes.len() - (MARK.len() - 1)..).unwrap_or_default());
+        carry.extend_from_slice(bytes.get(bytes.len() - (mark.len() - 1)..).unwrap_or_default());
     } else {
-        let surplus = carry.len().saturating_sub(MARK.len() - 1);
+        let surplus = carry.len().saturating_sub(mark.len() - 1);
         carry.drain(..surplus);
     }
     u64::try_from(across + within).unwrap_or(0)

@@ -140,6 +140,12 @@ pub const STREAM_DOCUMENTS_MAX: usize = 10_000;
 /// Documents of followed collections that a snapshot names as gone, the last that went. Past it: not named.
 pub const STREAM_GONE_MAX: usize = 500;
 
+/// What others have said that waits for one follower before it counts as slow: of a slow one only the newest of each
+/// sender and type is kept. More than one burst of a sender's at the default rate.
+pub const TRANSIENT_MESSAGES_MAX: usize = 32;
+/// Most senders and types of which a slow follower keeps the newest, each some 4 KiB. Past it: the oldest is dropped.
+pub const TRANSIENT_PAIRS_MAX: usize = 256;
+
 /// Users listed in the presence of one document who do not take part in it. Past it: their connections do not count.
 pub const PRESENCE_PLAYERS_MAX: usize = 100;
 /// Participants listed in the presence of one document. Past it: not listed.

@@ -10,6 +10,7 @@ pub(crate) mod games;
 pub(crate) mod guide;
 pub(crate) mod interactions;
 pub(crate) mod invitations;
+pub(crate) mod messages;
 pub(crate) mod notifications;
 pub(crate) mod operations;
 pub(crate) mod projects;
@@ -40,6 +41,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     conflicts::FEATURE,
     notifications::FEATURE,
     projects::FEATURE,
+    messages::FEATURE,
     operations::FEATURE,
     guide::FEATURE,
     flags::FEATURE,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::Notify;
 
@@ -12,7 +13,9 @@ use super::messages::{MessageRecipient, MessageStore, StreamMessage};
 use super::relocations::{MovedDocument, RelocationLog};
 use super::ring::{Ring, RingBounds};
 use super::topics::{Interest, Topics, Waiter, WakeReason};
+use super::transient::{TransientInbox, TransientMessage};
 use crate::base::clock::Timestamp;
+use crate::base::error::Result;
 use crate::base::ids::{Collection, DocumentName, Seq};
 use crate::document::chain::Hash;
 use crate::document::event::Event;
@@ -332,7 +335,11 @@ impl Hub {
 
     /// The same for who also hears of what is for `viewer`.
     pub(crate) fn subscribe_for(self: &Arc<Self>, interest: Arc<Interest>, viewer: Option<Viewer>) -> HubSubscription {
-        let waiter = Arc::new(Waiter::default());
+        let waiter = match &viewer {
+            Some(viewer) => Waiter::with_inbox(TransientInbox::new(viewer.clone())),
+            None => Waiter::default(),
+        };
+        let waiter = Arc::new(waiter);
         self.topics.add(&interest, viewer.as_ref(), &waiter);
         HubSubscription { hub: Arc::clone(self), interest, viewer, waiter }
     }
@@ -342,6 +349,11 @@ impl Hub {
         if !names.is_empty() {
             self.topics.wake_for_presence(names);
         }
+    }
+
+    /// Gives a message to those who follow its document now and whom it is for.
+    pub(crate) fn send(&self, message: &Arc<TransientMessage>) {
+        self.topics.send(message);
     }
 
     /// Whether a stream follows this very document now.
@@ -412,6 +424,11 @@ impl HubSubscription {
     /// Waits until something of interest was published or somebody came or went, since the last return. Cancel safe.
     pub async fn woken(&self) -> WakeReason {
         self.waiter.woken().await
+    }
+
+    /// Takes what others have said, as frames: see [`TransientInbox::take_frames`].
+    pub(crate) fn take_transient(&self) -> Result<Bytes> {
+        self.waiter.inbox().map_or_else(|| Ok(Bytes::new()), |inbox| inbox.take_frames(|name| self.hub.peek(name)))
     }
 
     /// Has the next [`woken`](Self::woken) return at once.

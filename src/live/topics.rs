@@ -9,6 +9,7 @@ use std::task::Poll;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
+use super::transient::{TransientInbox, TransientMessage};
 use crate::base::ids::{Collection, DocumentName};
 use crate::document::event::Event;
 use crate::document::model::Document;
@@ -46,7 +47,7 @@ impl Interest {
     }
 }
 
-/// What a subscriber is woken for: one or both.
+/// What a subscriber is woken for: one or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WakeReason(u8);
 
@@ -55,6 +56,8 @@ impl WakeReason {
     pub const EVENTS: Self = Self(1);
     /// Somebody came or went.
     pub const PRESENCE: Self = Self(2);
+    /// Somebody said something.
+    pub const TRANSIENT: Self = Self(4);
 
     /// Whether `other` is in it.
     pub const fn is_for(self, other: Self) -> bool {
@@ -68,9 +71,27 @@ impl WakeReason {
 pub(crate) struct Waiter {
     waker: AtomicWaker,
     woken: AtomicU8,
+    /// `None`: it is told nothing of what others say.
+    inbox: Option<TransientInbox>,
 }
 
 impl Waiter {
+    /// A subscriber who is told what others say.
+    pub(crate) fn with_inbox(inbox: TransientInbox) -> Self {
+        Self { inbox: Some(inbox), ..Self::default() }
+    }
+
+    /// What others have said to it.
+    pub(crate) fn inbox(&self) -> Option<&TransientInbox> {
+        self.inbox.as_ref()
+    }
+
+    fn offer(&self, message: &Arc<TransientMessage>, number: u64) {
+        if self.inbox.as_ref().is_some_and(|inbox| inbox.offer(message, number)) {
+            self.wake(WakeReason::TRANSIENT);
+        }
+    }
+
     /// Wakes it, or has it find something when it looks.
     pub(crate) fn wake(&self, what: WakeReason) {
         // The flag goes first: a subscriber that registers its waker between the two sees the flag.
@@ -106,6 +127,8 @@ struct WaiterLists {
     collections: HashMap<Collection, Vec<Arc<Waiter>>>,
     /// By the scope of the viewer.
     viewers: HashMap<String, Vec<Arc<Waiter>>>,
+    /// Messages that were sent.
+    sent: u64,
 }
 
 /// The waiters by what they wait for. The lock is held for list operations only; the engine never takes it.
@@ -180,6 +203,14 @@ impl Topics {
                 waiters.for_each(|waiter| waiter.wake(WakeReason::PRESENCE));
             }
         }
+    }
+
+    /// Gives a message to those who follow its document and whom it is for.
+    pub(crate) fn send(&self, message: &Arc<TransientMessage>) {
+        let (mut lists, name) = (self.0.lock(), message.document());
+        lists.sent += 1;
+        let (document, collection) = (lists.documents.get(name), lists.collections.get(&name.collection));
+        document.into_iter().chain(collection).flatten().for_each(|waiter| waiter.offer(message, lists.sent));
     }
 
     /// Wakes everyone who wants to hear of this document.

@@ -27,6 +27,7 @@ function run(program, args, cwd) {
 const USE = `
 import { createCollection } from '@tanstack/db';
 import { connectStream, createRejoin, errorRecovery, isFeatureEnabled, RejoinError } from 'rejoin-client';
+import { onMessage, sendMessage } from 'rejoin-client/messages';
 import { useDocument, useLiveInteraction, useReliableQuery, withErrorBoundary } from 'rejoin-client/react';
 import { rejoinCollectionOptions } from 'rejoin-client/tanstack-db';
 const rejoin = createRejoin({ url: 'http://localhost:7766', token: null });
@@ -35,6 +36,8 @@ const version: number = game.version;
 const durable: boolean = game.durable;
 const pending: number = game.pending;
 const stop: () => void = game.subscribe((document) => document.state);
+const quiet: () => void = onMessage(rejoin, 'games/g1', ({ from, type }) => [from.length, type.length]);
+const sent: Promise<void> = sendMessage(rejoin, 'games/g1', { type: 'ping' });
 const enabled: boolean = isFeatureEnabled('AI_DELEGATION');
 const stream = connectStream('/api/v1/games/g1/events', {
   onEvent: ({ event, data, id }) => [event.length, data, id.length],
@@ -59,7 +62,7 @@ export function Component() {
 withErrorBoundary(Component);
 const notes = createCollection(rejoinCollectionOptions({ collection: 'notes', rejoin }));
 const item: { id: string } | undefined = notes.get('n1');
-export default [item, version, durable, pending, stop, enabled, status, text];
+export default [quiet, sent, item, version, durable, pending, stop, enabled, status, text];
 `;
 
 /**

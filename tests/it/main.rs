@@ -37,6 +37,7 @@ mod jobs;
 mod limits;
 mod lists;
 mod lost_file;
+mod messages;
 mod migrate;
 mod model;
 mod notifications;

@@ -176,6 +176,10 @@ impl Follow {
                 return Ok(Some(item));
             }
             if self.caught_up {
+                let frames = self.subscription.take_transient()?;
+                if !frames.is_empty() {
+                    return Ok(Some(Item::Transient(frames)));
+                }
                 return self.next_relocation().await;
             }
             let cursor = RingCursor { events: self.cursor, messages: self.messages_after() };

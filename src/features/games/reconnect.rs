@@ -265,6 +265,7 @@ async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Op
         | Item::Messages(_)
         | Item::Durable(_)
         | Item::Presence(_)
+        | Item::Transient(_)
         | Item::Moved(_)
         | Item::AccessEnded => {
             return Err(Error::internal("a stream began with neither of its beginnings"));
@@ -277,9 +278,12 @@ async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Op
                 return Ok(MissedEvents { reason: Some(reason.as_str()), ..MissedEvents::default() });
             }
             Item::AccessEnded => return Err(not_found_error(&document.meta.name, None)),
-            Item::Resumed { .. } | Item::Messages(_) | Item::Durable(_) | Item::Presence(_) | Item::Moved(_) => {
-                continue;
-            }
+            Item::Resumed { .. }
+            | Item::Messages(_)
+            | Item::Durable(_)
+            | Item::Presence(_)
+            | Item::Transient(_)
+            | Item::Moved(_) => continue,
         };
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
         for event in events {

@@ -33,6 +33,7 @@ const MODULES: &[(&str, &str)] = modules![
     "flags.js",
     "games.js",
     "hub.js",
+    "messages.js",
     "notifications.js",
     "patch.js",
     "paths.js",

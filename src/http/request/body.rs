@@ -121,6 +121,11 @@ impl RawBody {
         found.copied().ok_or_else(|| unsupported(accepted))
     }
 
+    /// Error: `TooLarge` for a body of more bytes than its call takes.
+    pub(crate) fn check_size(&self, bytes_max: usize) -> Result<()> {
+        if self.bytes.len() > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
+    }
+
     /// Reads the body as JSON. Errors: `TooLarge` when it nests too deep; `Invalid`.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         parse(&self.bytes, self.depth_max, "")

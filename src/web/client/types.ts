@@ -26,6 +26,18 @@ export interface StreamEvent {
   text: string;
 }
 
+/** What somebody who follows a document says: stored nowhere. */
+export interface TransientMessage {
+  collection: string;
+  id: string;
+  /** The sender; the owner of the server is `owner`. */
+  from: string;
+  type: string;
+  at: string;
+  /** As far as the caller may see it. */
+  payload: unknown;
+}
+
 export interface StreamOptions {
   /** Of a session or a service; left out: the browser's cookie. */
   token?: string | null;

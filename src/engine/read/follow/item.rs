@@ -71,6 +71,8 @@ pub(crate) enum Item {
     Durable(Seq),
     /// Who is there, as frames.
     Presence(Bytes),
+    /// What other followers say, as frames.
+    Transient(Bytes),
     /// It may no longer read a document that it was told of. Nothing follows.
     AccessEnded,
 }

@@ -104,7 +104,7 @@ impl EventSource for DocumentSource {
                     self.changes = events.into_iter();
                     tokio::task::yield_now().await;
                 }
-                Item::Presence(frames) if self.out.is_empty() => return Ok(frames),
+                Item::Presence(frames) | Item::Transient(frames) if self.out.is_empty() => return Ok(frames),
                 item => {
                     self.write_item(item)?;
                     // What was missed goes out with what it was missed of: who has that has it.
@@ -156,7 +156,7 @@ impl DocumentSource {
         match item {
             Item::Changes(events) => self.changes = events.into_iter(),
             Item::Messages(messages) => messages.iter().for_each(|message| message.write_frame(out)),
-            Item::Presence(frames) => out.extend_from_slice(&frames),
+            Item::Presence(frames) | Item::Transient(frames) => out.extend_from_slice(&frames),
             Item::Snapshot { reason, documents, gone, position } => {
                 let _ = write!(out, "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",", reason.as_str());
                 if !gone.is_empty() {

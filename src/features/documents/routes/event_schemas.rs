@@ -18,6 +18,7 @@ pub(super) enum StreamEvent {
     Change(ChangeEvent),
     Durable(DurableEvent),
     Presence(PresenceEventSchema),
+    Message(MessageEvent),
     Moved(MovedEvent),
     Heartbeat(HeartbeatEvent),
     Bye(ByeEvent),
@@ -134,6 +135,28 @@ pub(super) enum PresenceKind {
     Leave,
     Connected,
     Lost,
+}
+
+/// What a follower says to others: see `sendMessage`. It is stored nowhere.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MessageEvent {
+    #[schema(pattern = "^message$")]
+    event: String,
+    data: MessageData,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct MessageData {
+    collection: String,
+    id: String,
+    /// The sender; the owner of the server is `owner`.
+    from: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[schema(format = DateTime)]
+    at: String,
+    /// As far as the caller may see it.
+    payload: serde_json::Value,
 }
 
 /// A document continues on another server, from the same position.

@@ -152,7 +152,7 @@ impl<'a> StreamPageWriter<'a> {
                 self.out.extend_from_slice(b"{\"reason\":\"access-ended\"}}");
                 self.ended = true;
             }
-            Item::Presence(_) => {}
+            Item::Presence(_) | Item::Transient(_) => {}
         }
         Ok(0)
     }
