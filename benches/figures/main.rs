@@ -19,6 +19,7 @@ mod messages;
 mod posts;
 mod probe;
 mod process;
+mod projects;
 mod rate_limits;
 mod read;
 mod reconciliation;
@@ -40,7 +41,7 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 13] = [
+const FIGURES: [(&str, Measure); 14] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
@@ -54,6 +55,7 @@ const FIGURES: [(&str, Measure); 13] = [
     ("limits", || Box::pin(rate_limits::measure())),
     ("sessions", || Box::pin(sessions::measure())),
     ("encounters", || Box::pin(encounters::measure())),
+    ("projects", || Box::pin(projects::measure())),
 ];
 
 fn main() -> Result<()> {

@@ -218,7 +218,8 @@ impl FeatureSet {
         if let Some(participants) = self.parts.participants.take() {
             api.presence.set_participants(participants);
         }
-        api.providers.set(self.parts.session_opener.take(), self.parts.places.take());
+        let ServerParts { session_opener, places, document_remover, .. } = &mut self.parts;
+        api.providers.set(session_opener.take(), places.take(), document_remover.take());
     }
 
     /// Everything that can be asked.

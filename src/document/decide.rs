@@ -37,6 +37,9 @@ pub enum WriteOperation {
     Patch(ClientPatch),
     /// Delete it.
     Delete,
+    /// Delete it together with a whole that it is a part of, or that it is itself: by who may write to the whole,
+    /// whoever hosts the parts. For this crate alone: the same write deletes the whole, where the right is looked at.
+    DeleteWith(DocumentName),
     /// Say who hosts it, and who may do what besides.
     SetAccess {
         /// Who is to be its host; left out: as it is.
@@ -266,12 +269,8 @@ impl WriteContext<'_> {
             }
             WriteOperation::Patch(patch) => edit("patch", json!({}), patch.apply_to(live.state, self.context.bounds)?),
             WriteOperation::Rollback { to } => edit("rollback", json!({ "toVersion": to }), self.state_at(to)?),
-            WriteOperation::Delete => {
-                if let Some(rules) = self.context.rules {
-                    rules.delete(live.state, &self.actor).map_err(rejected)?;
-                }
-                Ok(Decision::new("delete", json!({}), None))
-            }
+            WriteOperation::Delete => self.delete(json!({}), live),
+            WriteOperation::DeleteWith(whole) => self.delete(json!({ "with": whole.to_string() }), live),
             WriteOperation::SetAccess { host, access, .. } => {
                 let host = host.map_or_else(|| live.document.meta.host.clone(), named_host);
                 let access = Some(HostedAccess { host, access });
@@ -288,6 +287,13 @@ impl WriteContext<'_> {
             }
             WriteOperation::Action { kind, payload, patch } => self.decide_action(kind, payload, patch, live.state),
         }
+    }
+
+    fn delete(&self, payload: Value, live: Live<'_>) -> Result<Decision> {
+        if let Some(rules) = self.context.rules {
+            rules.delete(live.state, &self.actor).map_err(rejected)?;
+        }
+        Ok(Decision::new("delete", payload, None))
     }
 
     fn decide_action(
@@ -354,6 +360,9 @@ fn check_rights(operation: &WriteOperation, document: &Document, viewer: &Viewer
             }
         }
         WriteOperation::Delete => meta.check_deleter(viewer)?,
+        WriteOperation::DeleteWith(whole) if *whole == meta.name => meta.check_writer(viewer)?,
+        // Who may do that is looked at where the whole is deleted.
+        WriteOperation::DeleteWith(_) => {}
         WriteOperation::Create { .. }
         | WriteOperation::Put { .. }
         | WriteOperation::Patch(_)
@@ -382,6 +391,7 @@ fn check_reach(operation: &WriteOperation, audience: Audience<'_>) -> Result<()>
         WriteOperation::Action { patch: None, .. }
         | WriteOperation::Merge { .. }
         | WriteOperation::Delete
+        | WriteOperation::DeleteWith(_)
         | WriteOperation::SetAccess { .. } => Ok(()),
     }
 }

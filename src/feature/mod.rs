@@ -25,7 +25,7 @@ use crate::document::rules::Rules;
 use crate::engine::hooks::{DocumentHook, RelocationStore};
 use crate::feature::memory_rows::{MemoryRows, MemoryRowsRegistry};
 use crate::http::api::{Api, Routes, ToSchema};
-use crate::http::providers::{PlaceProvider, SessionOpener};
+use crate::http::providers::{DocumentRemover, PlaceProvider, SessionOpener};
 use crate::http::request::caller::{ServiceTokens, Sessions};
 use crate::http::response::api_description::ApiAdditions;
 use crate::http::response::relocation::RelocationPaths;
@@ -103,6 +103,8 @@ pub(crate) struct ServerParts {
     pub session_opener: Option<Arc<dyn SessionOpener>>,
     /// Gives people their places in documents.
     pub places: Option<Arc<dyn PlaceProvider>>,
+    /// Deletes documents of a collection with what belongs to them.
+    pub document_remover: Option<Arc<dyn DocumentRemover>>,
     /// Knows the tokens of scripts and bots.
     pub service_tokens: Option<Arc<dyn ServiceTokens>>,
     /// Says how much each may ask.
@@ -126,6 +128,7 @@ impl ServerParts {
             sessions,
             session_opener,
             places,
+            document_remover,
             service_tokens,
             rate_limiter,
             participants,
@@ -137,6 +140,7 @@ impl ServerParts {
         self.sessions = self.sessions.take().or(sessions);
         self.session_opener = self.session_opener.take().or(session_opener);
         self.places = self.places.take().or(places);
+        self.document_remover = self.document_remover.take().or(document_remover);
         self.service_tokens = self.service_tokens.take().or(service_tokens);
         self.rate_limiter = self.rate_limiter.take().or(rate_limiter);
         self.participants = self.participants.take().or(participants);

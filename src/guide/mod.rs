@@ -30,6 +30,7 @@ macro_rules! links {
          [notifications]: crate::guide::notifications\n\
          [operations]: crate::guide::operations\n\
          [pages]: crate::guide::pages\n\
+         [projects]: crate::guide::projects\n\
          [rate-limits]: crate::guide::rate_limits\n\
          [reconciliation]: crate::guide::reconciliation\n\
          [reverse-proxy]: crate::guide::reverse_proxy\n\
@@ -69,6 +70,7 @@ chapters! {
     games, "games", "Games";
     encounters, "encounters", "Encounters and interactions";
     notifications, "notifications", "Notifications";
+    projects, "projects", "Projects";
     conflicts, "conflicts", "Offline edits and conflicts";
     reconciliation, "reconciliation", "Reconciliation";
     rate_limits, "rate-limits", "Rate limits";

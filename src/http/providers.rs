@@ -1,18 +1,22 @@
 //! What one feature does for another, by traits, so that neither knows the other: opening sessions, giving people their
-//! places in documents. Both write within the transaction of whoever asks: all of it is stored, or nothing.
+//! places in documents, which write within the transaction of whoever asks; and deleting documents with what belongs to
+//! them.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{Collection, DocumentName, SessionId, UserId};
+use crate::document::decide::Expected;
 use crate::document::model::Document;
+use crate::document::visibility::Viewer;
 use crate::engine::request::Durability;
-use crate::store::Connection;
+use crate::store::{Connection, IdempotencyKey};
 
 /// A document that a session is to reach: its name, and the key of its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,18 +98,44 @@ pub(crate) trait PendingPlace: Send + Sync {
     fn complete(&self);
 }
 
+/// A request to delete a document.
+pub(crate) struct DeletionRequest {
+    pub name: DocumentName,
+    pub viewer: Viewer,
+    /// Under which conditions.
+    pub expected: Expected,
+    /// Makes a retry safe.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// Deletes documents of a collection with the documents that belong to them.
+pub(crate) trait DocumentRemover: Send + Sync {
+    /// Whether the documents of a collection have others that belong to them.
+    fn has_parts(&self, collection: &Collection) -> bool;
+
+    /// Answers the request. Errors: those of a write.
+    fn delete(&self, request: DeletionRequest) -> BoxFuture<'static, Result<Response>>;
+}
+
 /// Who does that: set once at the start, before the first request.
 #[derive(Default)]
 pub(crate) struct Providers {
     sessions: OnceLock<Arc<dyn SessionOpener>>,
     places: OnceLock<Arc<dyn PlaceProvider>>,
+    remover: OnceLock<Arc<dyn DocumentRemover>>,
 }
 
 impl Providers {
     /// A second call changes nothing.
-    pub(crate) fn set(&self, sessions: Option<Arc<dyn SessionOpener>>, places: Option<Arc<dyn PlaceProvider>>) {
+    pub(crate) fn set(
+        &self,
+        sessions: Option<Arc<dyn SessionOpener>>,
+        places: Option<Arc<dyn PlaceProvider>>,
+        remover: Option<Arc<dyn DocumentRemover>>,
+    ) {
         sessions.map(|sessions| self.sessions.set(sessions));
         places.map(|places| self.places.set(places));
+        remover.map(|remover| self.remover.set(remover));
     }
 
     pub(crate) fn sessions(&self) -> Option<&Arc<dyn SessionOpener>> {
@@ -115,6 +145,11 @@ impl Providers {
     /// Whoever gives places in documents of this collection.
     pub(crate) fn places(&self, collection: &Collection) -> Option<&Arc<dyn PlaceProvider>> {
         self.places.get().filter(|places| places.has_places(collection))
+    }
+
+    /// Whoever deletes documents of this collection with what belongs to them.
+    pub(crate) fn remover(&self, collection: &Collection) -> Option<&Arc<dyn DocumentRemover>> {
+        self.remover.get().filter(|remover| remover.has_parts(collection))
     }
 }
 

@@ -52,6 +52,7 @@ mod persist;
 mod presence;
 mod process_limits;
 mod program;
+mod projects;
 mod public;
 mod rate_limits;
 mod reconciliation;

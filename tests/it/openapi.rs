@@ -75,6 +75,8 @@ async fn start() -> (Process, Value) {
     let server = Process::start(&[]);
     let (status, _) = server.post("/api/v1/games", &json!({ "id": "g1", "state": { "round": 1 } })).await;
     assert_eq!(status, 201);
+    let (status, _) = server.post("/api/v1/projects", &json!({ "id": "g1", "state": { "name": "The Tale" } })).await;
+    assert_eq!(status, 201);
     let limit = json!({ "bucketCapacity": 9, "refillRate": 9, "windowSeconds": 9 });
     let (status, answer) =
         process::json(server.request("PUT", &format!("{LIMITS}/configs/alice")).json(&limit).send().await.unwrap())
@@ -204,7 +206,7 @@ fn check_references(description: &Value, value: &Value) {
 #[tokio::test]
 async fn no_collection_is_called_as_the_servers_own_calls_are() {
     /// Collections with calls of their own beside those of every document.
-    const COLLECTIONS: [&str; 1] = ["games"];
+    const COLLECTIONS: [&str; 2] = ["games", "projects"];
     const RESERVED: [&str; 12] = [
         "admin",
         "batch",

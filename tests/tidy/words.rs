@@ -11,6 +11,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("interactions", &["interaction"]),
     ("invitations", &["invitation", "invite", "invited"]),
     ("notifications", &["notification"]),
+    ("projects", &["project", "chapter", "plot loop"]),
     ("reconciliation", &["reconciliation", "scrub", "discrepancy"]),
     ("usage", &["usage", "quota", "tally", "party", "creature"]),
 ];

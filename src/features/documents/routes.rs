@@ -195,7 +195,8 @@ async fn patch(
 /// Delete a document
 ///
 /// For its host, unless its access says otherwise. A change like any other: it takes a version, and the history stays,
-/// so that the host can bring it back by a rollback.
+/// so that the host can bring it back by a rollback. A project, `projects/{id}`, is deleted with all documents that
+/// belong to it, by who may write to it; the answer is a `ProjectDeletion` then.
 #[utoipa::path(
     delete, path = "/api/v1/{collection}/{id}", operation_id = "deleteDocument", tag = "documents",
     params(DocumentPath, Caller, Preconditions, WriteHeaders),
@@ -207,6 +208,9 @@ async fn delete(
     sent: WriteRequest,
 ) -> HandlerResult<Response> {
     let ((), expected) = sent.with_conditions(Ok(()))?;
+    if let Some(remover) = api.providers.remover(&name.collection) {
+        return Ok(remover.delete(sent.deletion(name, expected)?).await?);
+    }
     let request = Request { name, operation: WriteOperation::Delete, expected };
     sent.execute(&api, vec![request], ResponseContent::Document).await
 }

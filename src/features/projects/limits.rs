@@ -19,3 +19,5 @@ pub(crate) const SNAPSHOTS_MAX: u64 = 20_000;
 pub(crate) const PHASE_CHANGES_MAX: u64 = 1_000;
 /// Documents that are looked at in one step when the index of members is built.
 pub(crate) const INDEXED_AT_ONCE: usize = 200;
+/// Most buckets of a trend.
+pub(crate) const TREND_BUCKETS_MAX: usize = 1_000;

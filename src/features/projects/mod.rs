@@ -9,22 +9,28 @@ mod hook;
 mod indexing;
 pub(crate) mod limits;
 pub(crate) mod members;
+mod problems;
 pub(crate) mod progress;
 mod routes;
 mod saving;
 mod sql;
 
+use std::sync::Arc;
+
 use crate::base::error::Result;
-use crate::feature::{Feature, FeatureContext, FeatureDefinition};
+use crate::feature::{Feature, FeatureContext, FeatureDefinition, ServerParts};
 
 pub(crate) const FEATURE: FeatureDefinition =
     FeatureDefinition::new("projects", open).with_tables(include_str!("tables.sql"));
 
-fn open(_: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
+    let remover = routes::deletion::ProjectRemover { api: context.api.clone() };
     Ok(feature
         .tag("projects", "How the work on a project goes.")
         .routes(routes::router())
+        .problems(problems::PROBLEMS)
         .hook(hook::ProjectsHook)
         .task(indexing::run)
-        .task(saving::run))
+        .task(saving::run)
+        .provides(ServerParts { document_remover: Some(Arc::new(remover)), ..ServerParts::default() }))
 }

@@ -1,6 +1,9 @@
 //! The calls about projects. A project itself is a document like any other.
 
+pub(super) mod deletion;
+mod phases;
 mod progress;
+mod statistics;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -11,7 +14,11 @@ use crate::http::request::path;
 
 /// The calls about projects.
 pub(crate) fn router() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(progress::router())
+    OpenApiRouter::new()
+        .merge(progress::router())
+        .merge(statistics::router())
+        .merge(phases::router())
+        .merge(deletion::router())
 }
 
 /// The extractor of the project that a path names. Error: `Invalid`.

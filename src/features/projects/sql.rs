@@ -1,6 +1,7 @@
 //! The tables of projects, and what a change of a document does to them.
 
 pub(crate) mod members;
+pub(crate) mod phases;
 pub(crate) mod progress;
 pub(crate) mod snapshots;
 
@@ -55,3 +56,6 @@ pub(crate) fn remove(conn: &Connection, key: i64) -> Result<()> {
 fn cached<'a>(conn: &'a Connection, sql: &str) -> Result<CachedStatement<'a>> {
     conn.prepare_cached(sql).map_err(sql_error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,8 +86,8 @@ fn check(description: &Value, schema: &Value, value: &Value) -> Result<(), Strin
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        let fits = types == kind || types.as_array().is_some_and(|types| types.contains(&json!(kind)));
-        if !fits {
+        let takes = |kind: &str| types == kind || types.as_array().is_some_and(|types| types.contains(&json!(kind)));
+        if !takes(kind) && !(kind == "integer" && takes("number")) {
             return Err(format!("{value} is not of type {types}"));
         }
     }
@@ -294,4 +294,29 @@ async fn streams_send_what_is_described() {
         seen.insert(told.event);
     }
     assert!(seen.contains("bye"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn projects_answer_as_described() {
+    const PROJECT: &str = "/api/v1/projects/{id}/progress";
+    let (server, description) = start().await;
+    let of_project = |suffix: &str, query: &str| {
+        get(format!("{PROJECT}{suffix}"), format!("/api/v1/projects/p/progress{suffix}{query}"), 200)
+    };
+    let (progress, phases) = ("/api/v1/projects/p/progress", "/api/v1/projects/p/progress/phases");
+    let chapter = json!({ "state": { "projectId": "p", "text": "some words" } });
+    let calls = [
+        send("put", DOCUMENT, "/api/v1/projects/p", json!({ "state": { "goal": { "words": 9 } } }), 201),
+        send("put", DOCUMENT, "/api/v1/chapters/c", chapter, 201),
+        send("put", PROJECT, progress, json!({ "notes": "n", "completionPercent": 2.5 }), 200),
+        send("put", PROJECT, progress, json!({ "wordCount": 3 }), 409),
+        send("post", format!("{PROJECT}/phases"), phases, json!({ "to": "writing", "reason": "r" }), 201),
+        send("post", format!("{PROJECT}/phases"), phases, json!({ "to": "writing" }), 409),
+        of_project("", ""),
+        of_project("/history", "?order=desc"),
+        of_project("/phases", ""),
+        of_project("/statistics", "?tz=Asia/Tokyo"),
+        of_project("/trends", "?period=weekly"),
+    ];
+    check_answers(&server, &description, calls).await;
 }

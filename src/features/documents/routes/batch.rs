@@ -138,7 +138,9 @@ fn equivalent_call(Request { name, operation, .. }: &Request) -> (Method, String
         WriteOperation::Create { .. } => (Method::POST, format!("/api/v1/{collection}")),
         WriteOperation::Put { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}")),
         WriteOperation::Patch(_) => (Method::PATCH, format!("/api/v1/{collection}/{id}")),
-        WriteOperation::Delete => (Method::DELETE, format!("/api/v1/{collection}/{id}")),
+        WriteOperation::Delete | WriteOperation::DeleteWith(_) => {
+            (Method::DELETE, format!("/api/v1/{collection}/{id}"))
+        }
         WriteOperation::Action { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/actions")),
         WriteOperation::SetAccess { .. } => (Method::PUT, format!("/api/v1/{collection}/{id}/access")),
         WriteOperation::Merge { .. } => (Method::POST, format!("/api/v1/{collection}/{id}/sync")),

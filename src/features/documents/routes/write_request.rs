@@ -7,11 +7,13 @@ use serde::de::DeserializeOwned;
 
 use super::writes::{ResponseContent, ResponseStyle, write};
 use crate::base::error::{Error, Result, both};
+use crate::base::ids::DocumentName;
 use crate::document::decide::{Expected, Request};
 use crate::document::visibility::Viewer;
 use crate::http::api::Api;
 use crate::http::error::{HandlerResult, HttpError};
 use crate::http::idempotency::request_key;
+use crate::http::providers::DeletionRequest;
 use crate::http::request::body::{JSON, RawBody};
 use crate::http::request::caller::Caller;
 use crate::http::request::headers::{self, Return};
@@ -60,6 +62,12 @@ impl WriteRequest {
         let key = headers::idempotency_key(&self.headers);
         let (((read, if_match), if_none_match), _) = both(both(both(read, if_match), if_none_match), key)?;
         Ok((read, Expected { if_match, if_none_match, version: None }))
+    }
+
+    /// The request as one to delete a document. Error: `Invalid` for a malformed key.
+    pub(super) fn deletion(self, name: DocumentName, expected: Expected) -> Result<DeletionRequest> {
+        let key = request_key(&self.headers, &self.viewer, (&self.method, &self.path), &self.body)?;
+        Ok(DeletionRequest { name, viewer: self.viewer, expected, key })
     }
 
     /// Makes the changes and answers.

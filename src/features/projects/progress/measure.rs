@@ -64,7 +64,7 @@ impl Settings {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Measures {
     pub phase: String,
-    #[serde(serialize_with = "write_percent")]
+    #[serde(serialize_with = "write_whole")]
     pub completion_percent: f64,
     pub word_count: u64,
     #[serde(flatten)]
@@ -99,8 +99,8 @@ pub(crate) struct Progress {
 }
 
 /// A whole number where it is one.
-fn write_percent<S: serde::Serializer>(percent: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if percent.fract() == 0.0 { serializer.serialize_u64(*percent as u64) } else { serializer.serialize_f64(*percent) }
+pub(super) fn write_whole<S: serde::Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if number.fract() == 0.0 { serializer.serialize_i64(*number as i64) } else { serializer.serialize_f64(*number) }
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! The phases of a project.
 
+use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, Result};
 use crate::features::projects::limits::{PHASE_BYTES_MAX, PHASES_MAX};
+use crate::features::projects::problems::{PHASE_IS_CURRENT, PHASE_NEEDS_REASON};
 
 /// The phases of a project that names none.
 const DEFAULT: &[&str] = &["idea", "worldbuilding", "characters", "outline", "writing", "revision", "completed"];
@@ -54,6 +58,43 @@ impl Phases {
     }
 }
 
+/// A change from one phase to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PhaseChange {
+    pub from: String,
+    pub to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who had it made.
+    pub changed_by: String,
+    pub at: Timestamp,
+    /// How long the project had been in `from`, milliseconds.
+    #[serde(rename = "lastedSeconds", serialize_with = "write_seconds")]
+    pub lasted_ms: u64,
+}
+
+pub(super) fn write_seconds<S: serde::Serializer>(ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(ms / 1_000)
+}
+
+/// Whether a project may go from `current` to the phase `to`. `field`: what the caller calls that. Errors: `Invalid`
+/// for one that it does not have; `phase-is-current`; `phase-needs-reason` for one before the current without a reason.
+pub(crate) fn check_change(phases: &Phases, current: &str, (field, to): (&str, &str), reasoned: bool) -> Result<()> {
+    if to == current {
+        return Err(PHASE_IS_CURRENT.error(format!("the project is in the phase {current} already")));
+    }
+    let Some(place) = phases.place(to) else {
+        return Err(Error::invalid_field(field, format!("must be one of {}", phases.names().join(", "))));
+    };
+    // One that the project does not name any more is before all others.
+    if !reasoned && phases.place(current).is_some_and(|now| place < now) {
+        let message = format!("the project is in the phase {current}, and {to} comes before it: say why");
+        return Err(PHASE_NEEDS_REASON.error(message).with("phase", current));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -76,5 +117,19 @@ mod tests {
         let percent: Vec<u64> = phases.names().iter().map(|name| phases.percent(name)).collect();
         assert_eq!(percent, [0, 16, 33, 50, 66, 83, 100]);
         assert_eq!(phases.percent("unknown"), 0);
+    }
+
+    #[test]
+    fn forward_goes_freely_back_with_a_reason_and_nowhere_not() {
+        let phases = Phases::default();
+        let slug = |current: &str, to: &str, reasoned: bool| {
+            check_change(&phases, current, ("to", to), reasoned).err().map(|error| error.slug().unwrap_or("invalid"))
+        };
+        assert_eq!(slug("idea", "writing", false), None);
+        assert_eq!(slug("writing", "idea", false), Some("phase-needs-reason"));
+        assert_eq!(slug("writing", "idea", true), None);
+        assert_eq!(slug("writing", "writing", true), Some("phase-is-current"));
+        assert_eq!(slug("writing", "elsewhere", true), Some("invalid"));
+        assert_eq!(slug("of before", "idea", false), None);
     }
 }

@@ -25,6 +25,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::property_tests::cases;
 
     #[test]
     fn words_are_counted_as_their_writers_do() {
@@ -52,6 +53,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(256))]
+
         #[test]
         fn words_of_two_texts_with_a_line_between_add_up(one in ".{0,60}", other in ".{0,60}") {
             let both = format!("{one}\n{other}");

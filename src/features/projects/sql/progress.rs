@@ -2,11 +2,12 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 
-use super::{cached, members, snapshots};
+use super::{cached, members, phases, snapshots};
 use crate::base::clock::Timestamp;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::UserId;
 use crate::features::projects::progress::measure::{Measures, Progress, Settings, Stated};
-use crate::features::projects::progress::phases::Phases;
+use crate::features::projects::progress::phases::{PhaseChange, Phases, check_change};
 use crate::features::projects::progress::snapshots::{SaveDecision, decide, due};
 use crate::store::rows::{self, int, optional};
 use crate::store::{Connection, sql_error};
@@ -116,10 +117,40 @@ pub(crate) fn begin(conn: &Connection, project: &str, at: Timestamp) -> Result<O
     Ok(Some(ProgressChange { row, before, row_before, at }))
 }
 
+/// The same for a project that must be there. Error: [`not_stored_yet`].
+pub(crate) fn begin_of(conn: &Connection, project: &str, at: Timestamp) -> Result<ProgressChange> {
+    begin(conn, project, at)?.ok_or_else(not_stored_yet)
+}
+
+/// The refusal of what needs the rows of a project that has none: it was created while storage fails, or just now
+/// deleted.
+pub(crate) fn not_stored_yet() -> Error {
+    Error::new(Kind::StorageUnavailable, "the progress of this project is not stored yet; try again")
+}
+
 impl ProgressChange {
-    /// When it is made: not before the one before.
-    pub(crate) fn at(&self) -> Timestamp {
-        self.at
+    /// As it was.
+    pub(crate) fn before(&self) -> &Measures {
+        &self.before
+    }
+
+    /// Puts the project into another phase. Errors: those of [`check_change`].
+    pub(crate) fn change_phase(
+        &mut self,
+        conn: &Connection,
+        (field, to): (&str, &str),
+        reason: Option<String>,
+        changed_by: &UserId,
+    ) -> Result<PhaseChange> {
+        let (row, from) = (&mut self.row, self.before.phase.clone());
+        check_change(&row.settings.phases, &from, (field, to), reason.is_some())?;
+        let since = phases::since(conn, row.key)?.unwrap_or(row.began_at);
+        let lasted_ms = u64::try_from(self.at.as_millis() - since.as_millis()).unwrap_or(0);
+        let (to, changed_by) = (to.to_owned(), changed_by.to_string());
+        row.stated.phase = Some(to.clone());
+        let change = PhaseChange { from, to, reason, changed_by, at: self.at, lasted_ms };
+        phases::insert(conn, row.key, &change)?;
+        Ok(change)
     }
 
     /// Stores what has changed.
@@ -165,6 +196,11 @@ fn save(conn: &Connection, mut row: ProgressRow, now: Measures) -> Result<()> {
         }
     }
     row.write(conn)
+}
+
+/// Saves what waits of a project, if its time has come.
+pub(crate) fn save_due_of(conn: &Connection, project: &str, now: Timestamp) -> Result<()> {
+    find(conn, project)?.map_or(Ok(()), |mut row| row.save_due(conn, now))
 }
 
 /// Saves what waits of each project whose time has come. Returns when the next is due.
