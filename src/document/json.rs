@@ -114,8 +114,9 @@ pub(crate) fn equal(one: &Value, other: &Value) -> bool {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal(one, other))
         }
         (Value::Object(one), Value::Object(other)) => {
-            let same = |(name, value): (&String, &Value)| other.get(name).is_some_and(|other| equal(value, other));
-            one.len() == other.len() && one.iter().all(same)
+            // Both are sorted by name.
+            let same = |((name, value), (other_name, other))| name == other_name && equal(value, other);
+            one.len() == other.len() && one.iter().zip(other).all(same)
         }
         _ => one == other,
     }

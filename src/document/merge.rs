@@ -19,7 +19,7 @@ use crate::base::clock::Timestamp;
 const STATUS: &str = "status";
 
 /// What is merged.
-pub(crate) struct Sides<'a> {
+pub(crate) struct Sides<'a, 't> {
     /// What both began with.
     pub base: &'a Value,
     /// What the device made of it.
@@ -29,53 +29,51 @@ pub(crate) struct Sides<'a> {
     /// When the device's state was made.
     pub local_at: Timestamp,
     /// When the server last changed what stands at a path.
-    pub server_at: &'a dyn Fn(&str) -> Timestamp,
+    pub server_at: &'t dyn Fn(&str) -> Timestamp,
 }
 
-/// What comes of a merge.
+/// What comes of a merge of states that live for `'a`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Merged {
+pub(crate) struct Merged<'a> {
     pub state: Value,
     /// What both changed and a rule decided, in the order of the state.
-    pub resolved: Vec<Resolved>,
+    pub resolved: Vec<Resolved<'a>>,
     /// What both changed and nobody decided: the state has the server's value.
-    pub conflicts: Vec<Conflict>,
+    pub conflicts: Vec<Conflict<'a>>,
 }
 
 /// The values of a place; `None`: nothing stands there.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ConflictValues {
-    pub base: Option<Value>,
-    pub local: Option<Value>,
-    pub server: Option<Value>,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SideValues<'a> {
+    pub base: Option<&'a Value>,
+    pub local: Option<&'a Value>,
+    pub server: Option<&'a Value>,
 }
 
 /// A place that both sides changed and a rule decided.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Resolved {
+pub(crate) struct Resolved<'a> {
     /// A JSON Pointer in which elements with an id are named by it.
     pub path: String,
     /// The rule's name.
     pub rule: &'static str,
-    pub values: ConflictValues,
-    /// What stands there now.
-    pub value: Option<Value>,
+    pub values: SideValues<'a>,
 }
 
 /// A place that both sides changed, for a person to decide.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Conflict {
+pub(crate) struct Conflict<'a> {
     /// As in [`Resolved`].
     pub path: String,
-    pub values: ConflictValues,
+    pub values: SideValues<'a>,
     /// The value of the side that is there, or else that is later.
-    pub suggestion: Option<Value>,
+    pub suggestion: Option<&'a Value>,
 }
 
 /// Merges what two sides made of a base.
-pub(crate) fn merge(sides: &Sides<'_>, rules: &MergeRules) -> Merged {
+pub(crate) fn merge<'a>(sides: &Sides<'a, '_>, rules: &MergeRules) -> Merged<'a> {
     let mut merger = Merger { sides, rules, resolved: Vec::new(), conflicts: Vec::new() };
-    let place = MergeSides { base: Some(sides.base), local: Some(sides.local), server: Some(sides.server) };
+    let place = SideValues { base: Some(sides.base), local: Some(sides.local), server: Some(sides.server) };
     let mut state = merger.merge_path("", place).unwrap_or(Value::Null);
     merger.enforce_units(&mut state);
     Merged { state, resolved: merger.resolved, conflicts: merger.conflicts }
@@ -87,31 +85,17 @@ pub fn merged_state([base, local, server]: [&Value; 3], rules: &MergeRules) -> V
     merge(&Sides { base, local, server, local_at: at, server_at: &|_| at }, rules).state
 }
 
-/// What stands at a path on each side.
-#[derive(Clone, Copy)]
-struct MergeSides<'a> {
-    base: Option<&'a Value>,
-    local: Option<&'a Value>,
-    server: Option<&'a Value>,
+struct Merger<'s, 'a> {
+    sides: &'s Sides<'a, 's>,
+    rules: &'s MergeRules,
+    resolved: Vec<Resolved<'a>>,
+    conflicts: Vec<Conflict<'a>>,
 }
 
-impl MergeSides<'_> {
-    fn values(self) -> ConflictValues {
-        ConflictValues { base: self.base.cloned(), local: self.local.cloned(), server: self.server.cloned() }
-    }
-}
-
-struct Merger<'a> {
-    sides: &'a Sides<'a>,
-    rules: &'a MergeRules,
-    resolved: Vec<Resolved>,
-    conflicts: Vec<Conflict>,
-}
-
-impl Merger<'_> {
+impl<'a> Merger<'_, 'a> {
     /// What stands at `path` after the merge.
-    fn merge_path(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
-        let MergeSides { base, local, server } = place;
+    fn merge_path(&mut self, path: &str, place: SideValues<'a>) -> Option<Value> {
+        let SideValues { base, local, server } = place;
         let strategy = self.rules.strategy(path);
         if is_equal(local, base) {
             return server.cloned();
@@ -140,28 +124,30 @@ impl Merger<'_> {
         }
     }
 
-    fn structure(&mut self, path: &str, place: MergeSides<'_>, removals: arrays::Removals) -> Option<Value> {
+    fn structure(&mut self, path: &str, place: SideValues<'a>, removals: arrays::Removals) -> Option<Value> {
         match place {
-            MergeSides {
+            SideValues {
                 base: None | Some(Value::Object(_)),
                 local: Some(Value::Object(local)),
                 server: Some(Value::Object(server)),
             } => {
-                let none = Map::new();
-                let base = place.base.and_then(Value::as_object).unwrap_or(&none);
+                let base = place.base.and_then(Value::as_object);
                 Some(Value::Object(self.members(path, base, local, server)))
             }
-            MergeSides {
+            SideValues {
                 base: None | Some(Value::Array(_)),
                 local: Some(Value::Array(local)),
                 server: Some(Value::Array(server)),
             } => {
                 let base = place.base.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 let merged = self.elements(path, [base, local, server], removals);
-                let merged = Some(Value::Array(merged));
-                if is_equal(place.local, place.server) { merged } else { self.resolve(path, "set", place, merged) }
+                let merged = Value::Array(merged);
+                match is_equal(place.local, place.server) {
+                    true => Some(merged),
+                    false => self.resolve(path, "set", place, Some(merged)),
+                }
             }
-            MergeSides { base: Some(base), local: Some(local), server: Some(server) }
+            SideValues { base: Some(base), local: Some(local), server: Some(server) }
                 if [base, local, server].into_iter().all(|value| parse_time(value).is_some()) =>
             {
                 self.later_time(path, place)
@@ -176,16 +162,20 @@ impl Merger<'_> {
     fn members(
         &mut self,
         path: &str,
-        base: &Map<String, Value>,
-        local: &Map<String, Value>,
-        server: &Map<String, Value>,
+        base: Option<&'a Map<String, Value>>,
+        local: &'a Map<String, Value>,
+        server: &'a Map<String, Value>,
     ) -> Map<String, Value> {
         let mut merged = Map::new();
         let added = local.keys().filter(|name| !server.contains_key(*name));
         let mut names: Vec<&String> = server.keys().chain(added).collect();
         names.sort();
         for name in names {
-            let place = MergeSides { base: base.get(name), local: local.get(name), server: server.get(name) };
+            let place = SideValues {
+                base: base.and_then(|base| base.get(name)),
+                local: local.get(name),
+                server: server.get(name),
+            };
             if let Some(value) = self.merge_path(&format!("{path}/{}", escape(name)), place) {
                 merged.insert(name.clone(), value);
             }
@@ -194,7 +184,7 @@ impl Merger<'_> {
     }
 
     /// The later of two times; a value that is no time is left to a person.
-    fn later_time(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
+    fn later_time(&mut self, path: &str, place: SideValues<'a>) -> Option<Value> {
         let (Some(local), Some(server)) = (place.local.and_then(parse_time), place.server.and_then(parse_time)) else {
             return self.conflict(path, place);
         };
@@ -203,12 +193,12 @@ impl Merger<'_> {
     }
 
     /// The most recent value that is not null.
-    fn most_recent(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
-        let value = self.most_recent_side(path, place).cloned();
-        self.resolve(path, STATUS, place, value)
+    fn most_recent(&mut self, path: &str, place: SideValues<'a>) -> Option<Value> {
+        let value = self.most_recent_side(path, place);
+        self.resolve(path, STATUS, place, value.cloned())
     }
 
-    fn most_recent_side<'a>(&self, path: &str, place: MergeSides<'a>) -> Option<&'a Value> {
+    fn most_recent_side(&self, path: &str, place: SideValues<'a>) -> Option<&'a Value> {
         let device_is_later = self.sides.local_at > (self.sides.server_at)(path);
         let (first, second) = if device_is_later { (place.local, place.server) } else { (place.server, place.local) };
         first.filter(|value| !value.is_null()).or(second.filter(|value| !value.is_null())).or(first)
@@ -218,21 +208,20 @@ impl Merger<'_> {
         &mut self,
         path: &str,
         rule: &'static str,
-        place: MergeSides<'_>,
+        place: SideValues<'a>,
         value: Option<Value>,
     ) -> Option<Value> {
-        self.resolved.push(Resolved { path: path.to_owned(), rule, values: place.values(), value: value.clone() });
+        self.resolved.push(Resolved { path: path.to_owned(), rule, values: place });
         value
     }
 
     /// The server's value stays.
-    fn conflict(&mut self, path: &str, place: MergeSides<'_>) -> Option<Value> {
+    fn conflict(&mut self, path: &str, place: SideValues<'a>) -> Option<Value> {
         let suggestion = match (place.local, place.server) {
             (Some(_), Some(_)) => self.most_recent_side(path, place),
             (one, other) => one.or(other),
         };
-        let (path, suggestion) = (path.to_owned(), suggestion.cloned());
-        self.conflicts.push(Conflict { path, values: place.values(), suggestion });
+        self.conflicts.push(Conflict { path: path.to_owned(), values: place, suggestion });
         place.server.cloned()
     }
 
@@ -250,7 +239,7 @@ impl Merger<'_> {
                 let outside = |other: &str| other != path && !other.starts_with(&format!("{path}/"));
                 self.resolved.retain(|resolved| outside(&resolved.path));
                 self.conflicts.retain(|conflict| outside(&conflict.path));
-                let place = MergeSides { base: base.get(name), local: local.get(name), server: server.get(name) };
+                let place = SideValues { base: base.get(name), local: local.get(name), server: server.get(name) };
                 if let Value::Object(members) = &mut *state {
                     match place.server {
                         Some(value) => drop(members.insert(name.clone(), value.clone())),
@@ -278,7 +267,7 @@ fn parse_time(value: &Value) -> Option<Timestamp> {
 }
 
 /// The base and what both sides added to it; `None`: not all are numbers.
-fn sum(place: MergeSides<'_>) -> Option<Value> {
+fn sum(place: SideValues<'_>) -> Option<Value> {
     let number = |value: Option<&Value>| value.and_then(Value::as_number).cloned();
     let base = place.base.map_or_else(|| Some(Number::from(0)), |base| base.as_number().cloned())?;
     let (local, server) = (number(place.local)?, number(place.server)?);

@@ -1,11 +1,12 @@
 //! Arrays as sets: elements with an id are matched by it, others by their value. What either side added stays, what
 //! either removed goes. The order is the server's, with the device's additions behind the neighbours that they had.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Number, Value};
 
-use super::{MergeSides, Merger};
+use super::{Merger, SideValues};
 use crate::document::json::escape;
 
 /// The members that name an element.
@@ -20,75 +21,79 @@ pub(super) enum Removals {
 }
 
 /// What makes two elements one.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum ElementIdentity {
-    Id(String),
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum ElementIdentity<'a> {
+    Id(Cow<'a, str>),
     Value(String),
 }
 
 /// The elements of an array, each once.
 struct Elements<'a> {
-    order: Vec<(ElementIdentity, &'a Value)>,
-    by_identity: BTreeMap<ElementIdentity, &'a Value>,
+    order: Vec<(ElementIdentity<'a>, &'a Value)>,
+    positions: HashMap<ElementIdentity<'a>, usize>,
 }
 
 impl<'a> Elements<'a> {
     fn of(array: &'a [Value], id_member: Option<&str>) -> Self {
-        let mut elements = Self { order: Vec::new(), by_identity: BTreeMap::new() };
+        let mut elements = Self { order: Vec::with_capacity(array.len()), positions: HashMap::new() };
         for value in array {
             let identity = identity(value, id_member);
-            if elements.by_identity.insert(identity.clone(), value).is_none() {
-                elements.order.push((identity, value));
+            // Of elements with the same id the last one counts.
+            match elements.positions.get(&identity).and_then(|at| elements.order.get_mut(*at)) {
+                Some((_, earlier)) => *earlier = value,
+                None => {
+                    elements.positions.insert(identity.clone(), elements.order.len());
+                    elements.order.push((identity, value));
+                }
             }
-        }
-        // Of elements with the same id the last one counts.
-        for (identity, value) in &mut elements.order {
-            *value = elements.by_identity.get(identity).copied().unwrap_or(*value);
         }
         elements
     }
 
-    fn get(&self, identity: &ElementIdentity) -> Option<&'a Value> {
-        self.by_identity.get(identity).copied()
+    fn get(&self, identity: &ElementIdentity<'_>) -> Option<&'a Value> {
+        self.positions.get(identity).and_then(|at| self.order.get(*at)).map(|(_, value)| *value)
     }
 }
 
-impl Merger<'_> {
+impl<'a> Merger<'_, 'a> {
     /// Merges base, device's and server's elements.
-    pub(super) fn elements(&mut self, path: &str, sides: [&[Value]; 3], removals: Removals) -> Vec<Value> {
+    pub(super) fn elements(&mut self, path: &str, sides: [&'a [Value]; 3], removals: Removals) -> Vec<Value> {
         let id_member = self.rules.id_member(path);
         let [base, local, server] = sides.map(|array| Elements::of(array, id_member));
-        let mut merged: Vec<(ElementIdentity, Value)> = Vec::new();
+        let mut kept = Vec::with_capacity(server.order.len());
         for (identity, element) in &server.order {
-            let place = MergeSides { base: base.get(identity), local: local.get(identity), server: Some(element) };
+            let place = SideValues { base: base.get(identity), local: local.get(identity), server: Some(element) };
             if let Some(value) = self.element(path, identity, place, removals) {
-                merged.push((identity.clone(), value));
+                kept.push((identity, value));
             }
         }
-        let mut there: BTreeSet<ElementIdentity> = merged.iter().map(|(identity, _)| identity.clone()).collect();
-        let mut neighbour: Option<&ElementIdentity> = None;
+        let there: HashSet<&ElementIdentity<'_>> = kept.iter().map(|(identity, _)| *identity).collect();
+        let mut neighbour = None;
+        // What the device added, by the element of the server that it comes behind.
+        let mut added: HashMap<Option<&ElementIdentity<'_>>, Vec<Value>> = HashMap::new();
         for (identity, element) in &local.order {
             if server.get(identity).is_none() {
-                let place = MergeSides { base: base.get(identity), local: Some(element), server: None };
-                if let Some(value) = self.element(path, identity, place, removals) {
-                    let at = neighbour.and_then(|neighbour| merged.iter().position(|(other, _)| other == neighbour));
-                    merged.insert(at.map_or(0, |at| at + 1), (identity.clone(), value));
-                    there.insert(identity.clone());
-                }
-            }
-            if there.contains(identity) {
+                let place = SideValues { base: base.get(identity), local: Some(element), server: None };
+                let value = self.element(path, identity, place, removals);
+                added.entry(neighbour).or_default().extend(value);
+            } else if there.contains(identity) {
                 neighbour = Some(identity);
             }
         }
-        merged.into_iter().map(|(_, value)| value).collect()
+        let mut merged = added.remove(&None).unwrap_or_default();
+        for (identity, value) in kept {
+            merged.push(value);
+            merged.extend(added.remove(&Some(identity)).into_iter().flatten());
+        }
+        merged
     }
 
     /// What becomes of one element.
     fn element(
         &mut self,
         path: &str,
-        identity: &ElementIdentity,
-        place: MergeSides<'_>,
+        identity: &ElementIdentity<'_>,
+        place: SideValues<'a>,
         removals: Removals,
     ) -> Option<Value> {
         if removals == Removals::Ignored && (place.local.is_none() || place.server.is_none()) {
@@ -106,14 +111,14 @@ impl Merger<'_> {
 
 /// Where the element of this id is.
 pub(super) fn index_of(items: &[Value], id: &str, id_member: Option<&str>) -> Option<usize> {
-    items.iter().position(|item| identity(item, id_member) == ElementIdentity::Id(id.to_owned()))
+    items.iter().position(|item| matches!(identity(item, id_member), ElementIdentity::Id(found) if found == id))
 }
 
 /// By which an element is known. `id_member`: the member that names it at this path.
-fn identity(value: &Value, id_member: Option<&str>) -> ElementIdentity {
+fn identity<'a>(value: &'a Value, id_member: Option<&str>) -> ElementIdentity<'a> {
     let named = |member: &str| match value.get(member) {
-        Some(Value::String(id)) => Some(id.clone()),
-        Some(Value::Number(id)) => Some(canonical(&Value::Number(id.clone()))),
+        Some(Value::String(id)) => Some(Cow::Borrowed(id.as_str())),
+        Some(Value::Number(id)) => Some(Cow::Owned(canonical_number(id))),
         _ => None,
     };
     let id = id_member.into_iter().chain(ID_MEMBERS).find_map(named).filter(|_| value.is_object());

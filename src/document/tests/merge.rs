@@ -6,18 +6,24 @@ use serde_json::json;
 
 use super::*;
 use crate::document::merge::strategies::{MergeRules, Strategy as MergeStrategy};
-use crate::document::merge::{ConflictValues, Merged, Sides, merge};
+use crate::document::merge::{Merged, SideValues, Sides, merge};
 use crate::property_tests::cases;
 
 const EARLIER: Timestamp = Timestamp::from_millis(1_000);
 const LATER: Timestamp = Timestamp::from_millis(2_000);
 
-fn merged_at(base: &Value, local: &Value, server: &Value, times: (Timestamp, Timestamp), rules: &MergeRules) -> Merged {
+fn merged_at<'a>(
+    base: &'a Value,
+    local: &'a Value,
+    server: &'a Value,
+    times: (Timestamp, Timestamp),
+    rules: &MergeRules,
+) -> Merged<'a> {
     let server_at = |_: &str| times.1;
     merge(&Sides { base, local, server, local_at: times.0, server_at: &server_at }, rules)
 }
 
-fn merged(base: &Value, local: &Value, server: &Value) -> Merged {
+fn merged<'a>(base: &'a Value, local: &'a Value, server: &'a Value) -> Merged<'a> {
     merged_at(base, local, server, (EARLIER, LATER), &MergeRules::default())
 }
 
@@ -146,24 +152,27 @@ fn each_strategy_decides_its_paths() {
 fn of_a_unit_the_servers_members_hold_together() {
     let rules = MergeRules::default().with_unit(&["turn", "round"]);
     let state = |turn: &str, round: u32| json!({ "turn": turn, "round": round, "n": 1 });
-    let both = merged_at(&state("a", 1), &state("b", 2), &state("c", 1), (LATER, EARLIER), &rules);
+    let [base, local, server] = [state("a", 1), state("b", 2), state("c", 1)];
+    let both = merged_at(&base, &local, &server, (LATER, EARLIER), &rules);
     assert_eq!((both.state, both.conflicts.len()), (state("c", 1), 0));
     assert_eq!(
         both.resolved.iter().map(|r| (r.path.as_str(), r.rule)).collect::<Vec<_>>(),
         [("/turn", "unit"), ("/round", "unit")]
     );
-    let one = merged_at(&state("a", 1), &state("b", 2), &state("a", 1), (LATER, EARLIER), &rules);
+    let one = merged_at(&base, &local, &base, (LATER, EARLIER), &rules);
     assert_eq!(one.state, state("b", 2));
 }
 
 #[test]
 fn a_conflict_tells_where_and_what_and_paths_are_escaped() {
     let state = |n: u32| json!({ "a/b": { "items": [{ "id": "x~y", "n": n }] } });
-    let found = merged(&state(1), &state(2), &state(3));
+    let [base, local, server] = [1, 2, 3].map(state);
+    let found = merged(&base, &local, &server);
     let conflict = &found.conflicts[0];
     assert_eq!(conflict.path, "/a~1b/items/x~0y/n");
-    assert_eq!(conflict.values, ConflictValues { base: Some(json!(1)), local: Some(json!(2)), server: Some(json!(3)) });
-    assert_eq!(conflict.suggestion, Some(json!(3)), "the later one");
+    let [base, local, server] = [json!(1), json!(2), json!(3)];
+    assert_eq!(conflict.values, SideValues { base: Some(&base), local: Some(&local), server: Some(&server) });
+    assert_eq!(conflict.suggestion, Some(&server), "the later one");
 }
 
 /// A state and two that two sides made of it: members and elements are kept, changed, dropped or added.
@@ -200,6 +209,10 @@ fn by_worth(value: &Value) -> Value {
     }
 }
 
+fn swap(SideValues { base, local, server }: SideValues<'_>) -> SideValues<'_> {
+    SideValues { base, local: server, server: local }
+}
+
 proptest! {
     #![proptest_config(cases(128))]
 
@@ -217,19 +230,12 @@ proptest! {
     fn swapping_the_sides_swaps_local_and_server_and_nothing_else((base, local, server) in three_states()) {
         let there = merged(&base, &local, &server);
         let back = merged_at(&base, &server, &local, (LATER, EARLIER), &MergeRules::default());
-        let swapped = |found: &Merged| -> Vec<(String, ConflictValues)> {
-            let swap = |values: ConflictValues| {
-                let ConflictValues { base, local, server } = values;
-                ConflictValues { base, local: server, server: local }
-            };
-            let mut all: Vec<_> = found.conflicts.iter().map(|c| (c.path.clone(), swap(c.values.clone()))).collect();
-            all.sort_by(|one, other| one.0.cmp(&other.0));
-            all
-        };
-        let mut told: Vec<_> = there.conflicts.iter().map(|c| (c.path.clone(), c.values.clone())).collect();
+        let mut told: Vec<_> = there.conflicts.iter().map(|c| (c.path.clone(), c.values)).collect();
         told.sort_by(|one, other| one.0.cmp(&other.0));
-        prop_assert_eq!(told, swapped(&back));
-        let paths = |found: &Merged| found.resolved.iter().map(|r| (r.path.clone(), r.rule)).collect::<BTreeSet<_>>();
+        let mut swapped: Vec<_> = back.conflicts.iter().map(|c| (c.path.clone(), swap(c.values))).collect();
+        swapped.sort_by(|one, other| one.0.cmp(&other.0));
+        prop_assert_eq!(told, swapped);
+        let paths = |found: &Merged<'_>| found.resolved.iter().map(|r| (r.path.clone(), r.rule)).collect::<BTreeSet<_>>();
         prop_assert_eq!(paths(&there), paths(&back));
         if there.conflicts.is_empty() {
             prop_assert_eq!(elements(&there.state["list"]), elements(&back.state["list"]));

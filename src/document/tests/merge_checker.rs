@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::document::merge::{ConflictValues, Merged, Sides, merge};
+use crate::document::merge::{SideValues, Sides, merge};
 use crate::document::rules::{Actor, Rules};
 
 /// What a collection's merges may do beyond what two sides meant.
@@ -46,8 +46,8 @@ fn leaves(value: &Value, path: &str, expect: &Expectations, out: &mut Leaves) {
 /// Merges as the collection does it, and checks what comes of it: whatever one side alone changed is as that side has
 /// it, and what both changed is one of the two, their sum, or a conflict at which the server's value stays. Returns
 /// the number of conflicts.
-pub(crate) fn checked_merge(rules: &dyn Rules, actor: &Actor, sides: &Sides<'_>, expect: &Expectations) -> usize {
-    let merged: Merged = merge(sides, &rules.merge_rules());
+pub(crate) fn checked_merge(rules: &dyn Rules, actor: &Actor, sides: &Sides<'_, '_>, expect: &Expectations) -> usize {
+    let merged = merge(sides, &rules.merge_rules());
     let state = rules.accept_merge(sides.server, merged.state.clone(), actor).expect("a merge is accepted");
     assert_eq!(
         rules.accept_merge(sides.server, state.clone(), actor).as_ref(),
@@ -91,7 +91,7 @@ pub(crate) fn checked_merge(rules: &dyn Rules, actor: &Actor, sides: &Sides<'_>,
         assert!(meant, "{path}: base {b:?}, device {l:?}, server {s:?}, merged {m:?}\n{}", sides.join("\n"));
     }
     for conflict in &merged.conflicts {
-        let ConflictValues { base, local, server } = &conflict.values;
+        let SideValues { base, local, server } = &conflict.values;
         assert!(local != base && server != base && local != server, "no conflict: {conflict:?}");
     }
     merged.conflicts.len()

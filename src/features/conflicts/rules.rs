@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::clock::Timestamp;
 use crate::document::json;
-use crate::document::merge::{Conflict, ConflictValues, Merged, Resolved};
+use crate::document::merge::{Conflict, Resolved, SideValues};
 use crate::document::visibility::{self, Audience};
 
 /// Bytes of the values of a place that a rule decided, past which the event does not repeat them: history has them.
@@ -52,18 +52,18 @@ pub(crate) struct MergedPath {
 }
 
 impl MergedPath {
-    fn new(path: String, rule: &str, values: ConflictValues) -> Self {
-        let ConflictValues { base, local, server } = values;
+    fn new(path: String, rule: &str, values: SideValues<'_>) -> Self {
+        let [base, local, server] = [values.base, values.local, values.server].map(Option::<&Value>::cloned);
         let (id, value, suggestion, resolution, known) = (None, None, None, None, false);
         Self { id, path, rule: rule.to_owned(), base, local, server, value, suggestion, resolution, known }
     }
 
-    fn resolved(Resolved { path, rule, values, value }: Resolved) -> Self {
-        Self { value, resolution: Some("auto".to_owned()), ..Self::new(path, rule, values) }
+    fn resolved(Resolved { path, rule, values }: Resolved<'_>) -> Self {
+        Self { resolution: Some("auto".to_owned()), ..Self::new(path, rule, values) }
     }
 
-    fn conflict(Conflict { path, values, suggestion }: Conflict, id: String) -> Self {
-        Self { suggestion, id: Some(id), ..Self::new(path, "manual", values) }
+    fn conflict(Conflict { path, values, suggestion }: Conflict<'_>, id: String) -> Self {
+        Self { suggestion: suggestion.cloned(), id: Some(id), ..Self::new(path, "manual", values) }
     }
 
     /// The same as it is kept: a conflict with its values, which are needed to resolve it.
@@ -101,11 +101,15 @@ pub(crate) struct MergeReport {
 }
 
 impl MergeReport {
-    /// `new_id` names each conflict.
-    pub(crate) fn new(merged: Merged, mut new_id: impl FnMut() -> String) -> Self {
+    /// Of what a rule decided no value is told yet. `new_id` names each conflict.
+    pub(crate) fn new(
+        resolved: Vec<Resolved<'_>>,
+        conflicts: Vec<Conflict<'_>>,
+        mut new_id: impl FnMut() -> String,
+    ) -> Self {
         Self {
-            resolved: merged.resolved.into_iter().map(MergedPath::resolved).collect(),
-            conflicts: merged.conflicts.into_iter().map(|conflict| MergedPath::conflict(conflict, new_id())).collect(),
+            resolved: resolved.into_iter().map(MergedPath::resolved).collect(),
+            conflicts: conflicts.into_iter().map(|conflict| MergedPath::conflict(conflict, new_id())).collect(),
         }
     }
 
@@ -194,7 +198,8 @@ mod tests {
     use super::*;
 
     fn place(path: &str, rule: &str, text: &str) -> MergedPath {
-        let values = ConflictValues { base: None, local: Some(json!(text)), server: Some(Value::Null) };
+        let local = json!(text);
+        let values = SideValues { base: None, local: Some(&local), server: Some(&Value::Null) };
         MergedPath { id: (rule == "manual").then(|| path.to_owned()), ..MergedPath::new(path.to_owned(), rule, values) }
     }
 

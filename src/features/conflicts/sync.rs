@@ -16,7 +16,7 @@ use crate::base::ids::{DocumentName, Version};
 use crate::document::decide::{Expected, Request, WriteOperation, with_current};
 use crate::document::json::equal;
 use crate::document::merge::strategies::MergeRules;
-use crate::document::merge::{self, Sides, overlaps};
+use crate::document::merge::{self, Merged, Sides, overlaps};
 use crate::document::model::Document;
 use crate::document::patch::ClientPatch;
 use crate::document::rules::{Actor, Rejection, Rules};
@@ -163,12 +163,12 @@ async fn plan(
         times.max().unwrap_or(document.updated_at)
     };
     let rules = merging.merge_rules(name);
-    let merged =
+    let Merged { state: merged, resolved, conflicts } =
         merge::merge(&Sides { base: &base, local: &local, server: &server, local_at, server_at: &server_at }, &rules);
-    let mut report = MergeReport::new(merged.clone(), || new_id(&*api.entropy, api.clock.now()));
+    let mut report = MergeReport::new(resolved, conflicts, || new_id(&*api.entropy, api.clock.now()));
     let merged = match audience {
-        Audience::Host => merged.state,
-        Audience::Player(player) => visibility::overlay(&whole, merged.state, player),
+        Audience::Host => merged,
+        Audience::Player(player) => visibility::overlay(&whole, merged, player),
     };
     let state = if equal(&merged, &whole) { merged } else { merging.accept(&document, &whole, merged, viewer)? };
     for place in &mut report.resolved {

@@ -12,6 +12,8 @@ use crate::store::wal::{self, FRAME_HEADER_BYTES, FrameChain, HEADER_BYTES};
 
 /// How much is read at once for a comparison.
 const PIECE_BYTES: usize = 1 << 20;
+/// How many frames are read at once: about a piece.
+const FRAMES_AT_ONCE: usize = 256;
 /// Bytes of a page of our files, while no header of a WAL says another size.
 const PAGE_BYTES: usize = 4096;
 /// Most pages that are known as written last.
@@ -201,20 +203,34 @@ impl WalCopy {
     /// Reads the frames behind those that are known. Nothing is taken over unless all of them are as SQLite wrote them.
     fn append(&mut self, frames: u64) -> io::Result<WalContents> {
         let Some(mut chain) = self.chain.clone() else { return Ok(WalContents::Overwritten) };
-        let mut frame = vec![0; chain.frame_bytes()];
+        let frame_bytes = chain.frame_bytes();
         let (kept, mut new, mut last) = (self.bytes.len(), Vec::new(), self.last.clone());
-        let mut numbers = Vec::new();
-        for number in self.frames..frames {
-            if !self.read(&mut frame, self.length_with(number))? || !chain.follow(&frame) {
+        let (mut numbers, mut next) = (Vec::new(), self.frames);
+        let mut buffer = Vec::new();
+        while next < frames {
+            let count = usize::try_from(frames - next).unwrap_or(usize::MAX).min(FRAMES_AT_ONCE);
+            buffer.resize(count * frame_bytes, 0);
+            if !self.read(&mut buffer, self.length_with(next))? {
                 return Ok(WalContents::Overwritten);
             }
-            // A gap would make what follows worthless.
-            if self.length_with(number) == (kept + new.len()) as u64 && kept + new.len() + frame.len() <= self.bytes_max
-            {
-                new.extend_from_slice(&frame);
+            for frame in buffer.chunks_exact(frame_bytes) {
+                if !chain.follow(frame) {
+                    return Ok(WalContents::Overwritten);
+                }
+                // A gap would make what follows worthless.
+                let length = kept + new.len();
+                if self.length_with(next) == length as u64 && length + frame.len() <= self.bytes_max {
+                    new.extend_from_slice(frame);
+                }
+                numbers.push(wal::page_number(frame));
+                next += 1;
             }
-            numbers.push(wal::page_number(&frame));
-            last = frame.get(..FRAME_HEADER_BYTES).unwrap_or_default().to_vec();
+            last = buffer
+                .rchunks_exact(frame_bytes)
+                .next()
+                .and_then(|frame| frame.get(..FRAME_HEADER_BYTES))
+                .unwrap_or_default()
+                .to_vec();
         }
         self.bytes.append(&mut new);
         numbers.into_iter().for_each(|number| self.add_recent_page(number));
