@@ -195,8 +195,8 @@ impl Combatant {
 
     fn read(id: &str, value: &Value) -> Result<Self, Rejection> {
         let Value::Object(members) = value else { return Err(invalid(id, "must be an object")) };
-        let (known, extra) = split(members, &COMBATANT_MEMBERS);
-        let combatant = Self { extra, ..read_as(&Value::Object(known), &format!("combatants.{id}"))? };
+        let extra = members_but(members, &COMBATANT_MEMBERS);
+        let combatant = Self { extra, ..read_as(value, &format!("combatants.{id}"))? };
         combatant.check(id)?;
         Ok(combatant)
     }
@@ -230,10 +230,10 @@ impl Combatant {
     }
 
     /// All of it, as it stands in the document unless it is concealed.
-    fn members(&self) -> Result<Map<String, Value>, Rejection> {
-        let Value::Object(mut members) = to_value(self)? else { return Err(damaged()) };
-        for (name, value) in &self.extra {
-            members.entry(name.clone()).or_insert_with(|| value.clone());
+    fn into_members(self) -> Result<Map<String, Value>, Rejection> {
+        let Value::Object(mut members) = to_value(&self)? else { return Err(damaged()) };
+        for (name, value) in self.extra {
+            members.entry(name).or_insert(value);
         }
         Ok(members)
     }
@@ -323,7 +323,9 @@ struct StateForm {
     notes: Vec<Note>,
 }
 
-const STATE_MEMBERS: [&str; 7] = ["name", "status", "round", "turn", "order", "rerollEachRound", "notes"];
+/// The members of [`StateForm`], and those that are read apart.
+const STATE_MEMBERS: [&str; 9] =
+    ["name", "status", "round", "turn", "order", "rerollEachRound", "notes", "combatants", "hidden"];
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -336,22 +338,32 @@ impl Encounter {
     /// Reads a state; what is left out gets its default. Error: names what does not hold.
     pub(super) fn read(state: &Value) -> Result<Self, Rejection> {
         let Value::Object(members) = state else { return Err(Rejection::new("the state must be an object")) };
-        let (known, mut extra) = split(members, &STATE_MEMBERS);
-        let form: StateForm = read_as(&Value::Object(known), "state")?;
-        let sent: Map<String, Value> = object(extra.remove("combatants"), "combatants")?;
-        let mut hidden = object(extra.remove("hidden"), "hidden")?;
-        let mut of_shown = object(hidden.remove("combatants"), "hidden.combatants")?;
-        let (known, hidden_extra) = split(&hidden, &["added", "turns"]);
-        let hidden_form: HiddenForm = read_as(&Value::Object(known), "hidden")?;
+        let extra = members_but(members, &STATE_MEMBERS);
+        let form: StateForm = read_as(state, "state")?;
+        let nothing = Map::new();
+        let sent = object(members.get("combatants"), "combatants")?.unwrap_or(&nothing);
+        let hidden = object(members.get("hidden"), "hidden")?.unwrap_or(&nothing);
+        let mut of_shown = object(hidden.get("combatants"), "hidden.combatants")?.cloned().unwrap_or_default();
+        let hidden_form = match members.get("hidden") {
+            Some(hidden @ Value::Object(_)) => read_as(hidden, "hidden")?,
+            _ => HiddenForm::default(),
+        };
+        let hidden_extra = members_but(hidden, &["added", "turns", "combatants"]);
         let mut combatants = BTreeMap::new();
-        for (id, mut value) in sent {
-            check_id(&id)?;
-            if value.get("concealed") == Some(&json!(true))
-                && let (Value::Object(shown), Some(Value::Object(numbers))) = (&mut value, of_shown.remove(&id))
-            {
-                shown.extend(numbers);
-            }
-            combatants.insert(id.clone(), Combatant::read(&id, &value)?);
+        for (id, value) in sent {
+            check_id(id)?;
+            let numbers = match value.get("concealed") {
+                Some(Value::Bool(true)) => of_shown.remove(id),
+                _ => None,
+            };
+            let combatant = match (value, numbers) {
+                (Value::Object(shown), Some(Value::Object(numbers))) => {
+                    let whole = shown.clone().into_iter().chain(numbers).collect();
+                    Combatant::read(id, &Value::Object(whole))?
+                }
+                _ => Combatant::read(id, value)?,
+            };
+            combatants.insert(id.clone(), combatant);
         }
         of_shown.retain(|id, _| combatants.contains_key(id));
         let given = form.order.is_some();
@@ -380,10 +392,13 @@ impl Encounter {
         let mut state = self.extra;
         let mut shown = Map::new();
         let mut numbers = self.secrets.of_shown;
-        for (id, combatant) in &self.combatants {
-            let mut members = combatant.members()?;
-            if combatant.concealed {
-                let (mut visible, mut hidden) = split(&members, &SHOWN_OF_CONCEALED);
+        for (id, combatant) in self.combatants {
+            let concealed = combatant.concealed;
+            let mut members = combatant.into_members()?;
+            if concealed {
+                let is_shown = |name: &String| SHOWN_OF_CONCEALED.contains(&name.as_str());
+                let (mut visible, mut hidden): (Map<_, _>, Map<_, _>) =
+                    members.into_iter().partition(|(name, _)| is_shown(name));
                 if let Some(alias) = hidden.get("alias").cloned() {
                     let name = visible.insert("name".to_owned(), alias).unwrap_or_default();
                     hidden.insert("name".to_owned(), name);
@@ -391,22 +406,27 @@ impl Encounter {
                 numbers.insert(id.clone(), Value::Object(hidden));
                 members = visible;
             }
-            shown.insert(id.clone(), Value::Object(members));
+            shown.insert(id, Value::Object(members));
         }
         let mut hidden = self.secrets.extra;
         hidden.insert("combatants".to_owned(), Value::Object(numbers));
         if !self.secrets.added.is_empty() {
-            hidden.insert("added".to_owned(), json!(self.secrets.added));
+            hidden.insert("added".to_owned(), Value::from(self.secrets.added));
         }
         if !self.secrets.turns.is_empty() {
             hidden.insert("turns".to_owned(), to_value(&self.secrets.turns)?);
         }
-        let members = json!({
-            "name": self.name, "status": self.status, "round": self.round, "turn": self.turn, "order": self.order,
-            "combatants": shown, "hidden": hidden,
-        });
-        let Value::Object(members) = members else { return Err(damaged()) };
-        state.extend(members);
+        // Made by hand: the macro would copy the trees.
+        let members = [
+            ("name", Value::from(self.name)),
+            ("status", Value::from(self.status.name())),
+            ("round", Value::from(self.round)),
+            ("turn", Value::from(self.turn)),
+            ("order", Value::from(self.order)),
+            ("combatants", Value::Object(shown)),
+            ("hidden", Value::Object(hidden)),
+        ];
+        state.extend(members.map(|(name, value)| (name.to_owned(), value)));
         if self.reroll_each_round {
             state.insert("rerollEachRound".to_owned(), json!(true));
         }
@@ -537,16 +557,17 @@ pub(super) fn check_concealed(state: &Value) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// The named members, and the others.
-fn split(members: &Map<String, Value>, names: &[&str]) -> (Map<String, Value>, Map<String, Value>) {
-    let all = members.iter().map(|(name, value)| (name.clone(), value.clone()));
-    all.partition(|(name, _)| names.contains(&name.as_str()))
+/// The members that have none of these names.
+fn members_but(members: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {
+    let others = members.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+    others.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn object(value: Option<Value>, name: &str) -> Result<Map<String, Value>, Rejection> {
+/// `None`: it is not there, or null.
+fn object<'a>(value: Option<&'a Value>, name: &str) -> Result<Option<&'a Map<String, Value>>, Rejection> {
     match value {
-        None | Some(Value::Null) => Ok(Map::new()),
-        Some(Value::Object(members)) => Ok(members),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(members)) => Ok(Some(members)),
         Some(_) => Err(Rejection::new(format!("{name} must be an object"))),
     }
 }
