@@ -213,6 +213,10 @@ impl EngineActor {
             EngineCommand::Repair(request) => round.repairs.push(request),
             EngineCommand::Rescue(request) => round.rescues.push(request),
             EngineCommand::Barrier(reply) => round.barriers.push(reply),
+            EngineCommand::FindMoving { collection, reply } => {
+                // Whoever asked may have gone.
+                let _ = reply.send(Ok(self.state.relocations.moving_in(&collection)));
+            }
             EngineCommand::Prefetch(_) if self.state.documents.is_over(&self.options.hot) => {}
             EngineCommand::Prefetch(name) => {
                 if let Err(error) = self.decider(round).load(&name) {

@@ -18,7 +18,7 @@ use super::request::{
 use super::revocations::{PendingRevocations, Revocation};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::ids::{DocumentName, Version};
+use crate::base::ids::{Collection, DocumentName, Version};
 use crate::base::limits;
 use crate::document::model::Document;
 use crate::document::visibility::Viewer;
@@ -151,6 +151,12 @@ impl Engine {
     /// Errors: those of [`RelocationStep`]; `StorageUnavailable` when the server stops.
     pub async fn relocate(&self, name: DocumentName, step: RelocationStep) -> Result<Option<Arc<Document>>> {
         self.request(|reply| EngineCommand::Relocate { name, step, reply }).await
+    }
+
+    /// A document of a collection that is on its way from or to another server. Error: `StorageUnavailable` when the
+    /// server stops.
+    pub async fn moving_document(&self, collection: Collection) -> Result<Option<DocumentName>> {
+        self.request(|reply| EngineCommand::FindMoving { collection, reply }).await
     }
 
     /// Maintains the file, as soon as nothing else waits or that has taken long enough: brings statistics up to date,

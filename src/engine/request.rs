@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
-use crate::base::ids::{DocumentName, Seq, Version};
+use crate::base::ids::{Collection, DocumentName, Seq, Version};
 use crate::document::chain::Hash;
 use crate::document::decide::Request;
 use crate::document::event::Event;
@@ -296,6 +296,12 @@ pub enum EngineCommand {
     Rescue(RescueRequest),
     /// Answer once everything before is published.
     Barrier(oneshot::Sender<Barrier>),
+    /// Tell whether a document of a collection is on its way from or to another server.
+    FindMoving {
+        collection: Collection,
+        /// Told which is.
+        reply: ReplyTo<Option<DocumentName>>,
+    },
     /// Take a document into memory, because somebody reads it.
     Prefetch(DocumentName),
     /// Look at the ticks: retry what failed, drop what is idle.

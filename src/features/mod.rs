@@ -2,6 +2,7 @@
 //! deleting its folder, its two lines here, its part of `schema.sql` and its tests.
 
 pub(crate) mod client_errors;
+pub(crate) mod collection_deletions;
 pub(crate) mod conflicts;
 pub(crate) mod documents;
 pub(crate) mod encounters;
@@ -46,6 +47,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     guide::FEATURE,
     flags::FEATURE,
     documents::FEATURE,
+    collection_deletions::FEATURE,
     client_errors::FEATURE,
     web_client::FEATURE,
     static_files::FEATURE,

@@ -77,6 +77,7 @@ async fn every_job_is_there_and_runs() {
         ("storage-optimize", "every hour", &["optimized", "walFrames", "walEmptied"]),
         ("sessions-cleanup", "every hour", &["expired"]),
         ("invitations-cleanup", "every hour", &["forgotten"]),
+        ("collection-deletions", "every hour", &["deleted", "refused"]),
         ("reconciliation-audit-trim", "every hour", &[]),
         ("usage-reset", "every day at 00:05 UTC", &["due", "reset", "failed", "months"]),
         ("backup", "every day at 03:30 UTC", &["bytes", "removed"]),
@@ -87,7 +88,7 @@ async fn every_job_is_there_and_runs() {
         assert!(counts.iter().all(|count| run["counts"][count].is_u64()), "{run}");
         assert_eq!(job(&server, name).await["runs"], json!([run]), "it is on record");
     }
-    assert_eq!(list(&server).await.len(), 9, "one that is new is tried here too");
+    assert_eq!(list(&server).await.len(), 10, "one that is new is tried here too");
     server.kill();
     server.start_again();
     assert_eq!(

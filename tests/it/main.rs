@@ -12,6 +12,7 @@ mod bad_input;
 mod batch;
 mod client_errors;
 mod clock;
+mod collection_deletions;
 mod compaction;
 mod concealed;
 mod conditions;

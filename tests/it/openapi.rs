@@ -55,6 +55,7 @@ impl Operation<'_> {
             .replace("{userId}", "alice")
             .replace("{service}", "billing")
             .replace("{conflictId}", UNKNOWN)
+            .replace("{deletionId}", UNKNOWN)
     }
 
     /// The problem types that it lists.

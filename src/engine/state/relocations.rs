@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::base::error::Result;
-use crate::base::ids::DocumentName;
+use crate::base::ids::{Collection, DocumentName};
 use crate::engine::refusal::moved_elsewhere;
 use crate::engine::request::Relocation;
 use crate::live::relocations::RelocationProblems;
@@ -43,6 +43,14 @@ impl Relocations {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Relocation> {
         self.relocations.values()
+    }
+
+    /// A document of this collection that is on its way from or to another server.
+    pub(crate) fn moving_in(&self, collection: &Collection) -> Option<DocumentName> {
+        let moves = |relocation: &Relocation| !matches!(relocation, Relocation::Moved(_));
+        let mut found =
+            self.relocations.iter().filter(|(name, relocation)| name.collection == *collection && moves(relocation));
+        found.next().map(|(name, _)| name.clone())
     }
 
     /// Refuses a change. Error: `Frozen`, `Moved`.
