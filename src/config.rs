@@ -32,7 +32,7 @@ mod suggestions;
 mod tests;
 
 pub(crate) use command_line::{SessionToken, WatchOptions, Watched};
-pub(crate) use operator_commands::{Listed, OperatorCommand, OperatorOptions};
+pub(crate) use operator_commands::{InviteOptions, Listed, OperatorCommand, OperatorOptions, TokenCommand};
 pub use server::Config;
 pub(crate) use server::LogFormat;
 

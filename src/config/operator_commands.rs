@@ -6,9 +6,12 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use super::command_line::{SESSION_HELP, SessionToken, config_arg, session_token, to_arg};
 use super::{Config, ConfigError, Inputs, resolve};
-use crate::base::ids::Collection;
+use crate::base::ids::{Collection, DocumentId};
 use crate::base::options::OptionSpec;
 use crate::net::http_client::ServerUrl;
+
+/// The command about service tokens, which has commands of its own.
+const TOKEN: &str = "token";
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -23,6 +26,10 @@ pub(crate) enum OperatorCommand {
     Doctor,
     /// Say how the running server is. `json`: for a program.
     Status { json: bool },
+    /// Make an invitation by the running server. `json`: for a program.
+    Invite { options: InviteOptions, json: bool },
+    /// Make, list or end service tokens of the running server. `json`: for a program.
+    Token { command: TokenCommand, json: bool },
     /// Show a list of the running server. `json`: for a program.
     List { what: Listed, json: bool },
 }
@@ -33,6 +40,36 @@ pub(crate) enum Listed {
     Sessions,
     Jobs,
     Documents(Collection),
+}
+
+/// An invitation that is to be made; what is left out is as the server has it.
+#[derive(Clone, Debug)]
+pub(crate) struct InviteOptions {
+    /// Each `collection/id`; none: to all.
+    pub documents: Vec<String>,
+    pub user: Option<String>,
+    pub seat: Option<String>,
+    pub uses: Option<u64>,
+    pub expires_in_seconds: Option<u64>,
+    /// The path of the page that people go on to.
+    pub to: Option<String>,
+}
+
+/// What is to be done with service tokens.
+#[derive(Clone, Debug)]
+pub(crate) enum TokenCommand {
+    /// Make one. Without documents and collections it reaches everything.
+    Create {
+        name: String,
+        access: String,
+        documents: Vec<String>,
+        collections: Vec<String>,
+    },
+    List,
+    /// End the one with this id.
+    End {
+        id: DocumentId,
+    },
 }
 
 /// A command and the server that it is about.
@@ -81,8 +118,10 @@ pub(super) fn commands(specs: &[OptionSpec]) -> Vec<clap::Command> {
             "The backup is verified first. The database that was there is kept in replaced-<time>.\n\n\
              Example:\n  rejoin restore rejoin-data/backups/rejoin-2026-11-29T03-30-00-004Z.db",
         );
-    let all = [verify, backup, restore].into_iter().chain(query_commands());
-    all.map(|command| command.args(shared.clone())).collect()
+    let all = [verify, backup, restore].into_iter().chain(query_commands()).chain([invite_command()]);
+    let mut all: Vec<clap::Command> = all.map(|command| command.args(shared.clone())).collect();
+    all.push(token_command(&shared));
+    all
 }
 
 /// The commands that ask how things are.
@@ -101,9 +140,100 @@ fn query_commands() -> [clap::Command; 6] {
     ]
 }
 
+fn json_arg() -> Arg {
+    Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON value")
+}
+
+fn invite_command() -> clap::Command {
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let number = |arg: Arg| arg.value_parser(clap::value_parser!(u64));
+    let documents = Arg::new("documents").value_name("COLLECTION/ID").num_args(0..);
+    clap::Command::new("invite")
+        .about("Makes an invitation, and shows its link and QR code")
+        .arg(documents.help("To these documents [default: all]"))
+        .arg(text("seat", "SEAT", "With a place in the one game: any, or its number from 0 on"))
+        .arg(text("user", "USER", "For this user [default: who comes is asked for a name]"))
+        .arg(number(text("uses", "COUNT", "Let so many come in by it [default: 1]")))
+        .arg(number(text("expires-in-seconds", "SECONDS", "Let it be good for so long [default: a day]")))
+        .arg(text("to", "PATH", "Go on to this page [default: /]"))
+        .arg(json_arg())
+        .after_help(
+            "The running server makes it; the link is shown here and nowhere else.\n\n\
+             Examples:\n  rejoin invite games/g1 --seat any --uses 4 --to /table.html\n  \
+             rejoin invite --user ann",
+        )
+}
+
+fn token_command(shared: &[Arg]) -> clap::Command {
+    let name = Arg::new("name").value_name("NAME").required(true).help("What it is for, in words for people");
+    let access = Arg::new("access").long("access").value_name("ACCESS").default_value("read");
+    let access = access.value_parser(["read", "write", "administrator"]).help("What it may do");
+    let several = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).action(ArgAction::Append).help(help)
+    };
+    let create = clap::Command::new("create")
+        .about("Makes one, and prints it: it is shown here and nowhere else")
+        .args([name, access])
+        .arg(several(
+            "document",
+            "COLLECTION/ID",
+            "Reach this document, and others that are named; any number of times",
+        ))
+        .arg(several("collection", "COLLECTION", "Reach this collection; any number of times"));
+    let list = clap::Command::new("list").about("Lists them, each with its last use");
+    let id = Arg::new("id").value_name("ID").required(true).help("Its id, as the list has it");
+    let end = clap::Command::new("end").about("Ends one: it is void, and its streams close, at once").arg(id);
+    let commands = [create, list, end].map(|command| command.arg(json_arg()).args(shared));
+    clap::Command::new(TOKEN)
+        .about("Makes, lists and ends tokens of the running server for scripts and bots")
+        .subcommand_required(true)
+        .subcommands(commands)
+        .after_help(
+            "Examples:\n  export REJOIN_TOKEN=$(rejoin token create scoreboard --collection games)\n  \
+             rejoin token list\n  rejoin token end 0198f3a2-0000-7000-8000-000000000000",
+        )
+}
+
 /// Whether a command of this name is one of these.
 pub(super) fn is_operator_command(name: &str) -> bool {
-    ["verify", "backup", "restore", "doctor", "status", "sessions", "jobs", "games", "documents"].contains(&name)
+    ["verify", "backup", "restore", "doctor", "status", "sessions", "jobs", "games", "documents", "invite", TOKEN]
+        .contains(&name)
+}
+
+fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
+    matches.get_many::<String>(name).into_iter().flatten().cloned().collect()
+}
+
+fn invite_options(matches: &ArgMatches) -> InviteOptions {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let number = |name: &str| matches.get_one::<u64>(name).copied();
+    InviteOptions {
+        documents: texts(matches, "documents"),
+        user: text("user"),
+        seat: text("seat"),
+        uses: number("uses"),
+        expires_in_seconds: number("expires-in-seconds"),
+        to: text("to"),
+    }
+}
+
+fn token_command_of(action: &str, matches: &ArgMatches) -> Result<TokenCommand, ConfigError> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    Ok(match action {
+        "create" => TokenCommand::Create {
+            name: text("name"),
+            access: text("access"),
+            documents: texts(matches, "document"),
+            collections: texts(matches, "collection"),
+        },
+        "end" => {
+            let id = DocumentId::new(&text("id")).map_err(|error| ConfigError::new(error.message().to_owned()))?;
+            TokenCommand::End { id }
+        }
+        _ => TokenCommand::List,
+    })
 }
 
 pub(super) fn parse(
@@ -113,6 +243,7 @@ pub(super) fn parse(
     specs: Vec<OptionSpec>,
     defaults: Config,
 ) -> Result<OperatorOptions, ConfigError> {
+    let (action, matches) = matches.subcommand().filter(|_| name == TOKEN).unwrap_or(("", matches));
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
     let command = match name {
         "verify" => OperatorCommand::Verify { file: path("file"), repair: matches.get_flag("repair") },
@@ -131,6 +262,8 @@ pub(super) fn parse(
                 Collection::new(collection).map_err(|error| ConfigError::new(error.message().to_owned()))?;
             OperatorCommand::List { what: Listed::Documents(collection), json: matches.get_flag("json") }
         }
+        "invite" => OperatorCommand::Invite { options: invite_options(matches), json: matches.get_flag("json") },
+        TOKEN => OperatorCommand::Token { command: token_command_of(action, matches)?, json: matches.get_flag("json") },
         other => return Err(ConfigError::new(format!("there is no command '{other}'"))),
     };
     let server = matches.get_one::<String>("server").map(|url| ServerUrl::parse(url)).transpose();

@@ -80,6 +80,69 @@ async fn status_says_what_readyz_says_and_without_a_server_that_there_is_none() 
 }
 
 #[tokio::test]
+async fn invite_shows_a_link_that_lets_somebody_in_and_its_code() {
+    let server = served().await;
+    let (code, said) = operate("invite", &["games/g1", "--uses", "2", "--to", "/table.html"], &server.data_dir());
+    assert_eq!(code, 0, "{said}");
+    let link = said.lines().find_map(|line| line.strip_prefix("link: ")).unwrap();
+    assert!(link.starts_with(&server.url) && link.contains("?to=/table.html#"), "{link}");
+    let blocks = |line: &&str| line.chars().count() > 20 && line.chars().all(|c| " ▀▄█".contains(c));
+    assert!(said.lines().filter(blocks).count() > 10, "{said}");
+    assert!(said.contains("uses: 2") && said.contains("good until: "), "{said}");
+    let token = link.split_once('#').unwrap().1;
+    let reply = server
+        .tell("POST", "/api/v1/invitations/exchange", &[], json!({ "token": token, "name": "Ann" }))
+        .await
+        .expect(201);
+    assert!(reply.headers.contains_key("set-cookie"), "{}", reply.text);
+
+    let made = as_json("invite", &["games/g1", "games/g2", "--expires-in-seconds", "60"], &server);
+    assert_eq!((&made["documents"], &made["uses"]), (&json!(["games/g1", "games/g2"]), &json!(1)));
+    assert!(made["url"].is_string() && made["qr"].as_str().unwrap().contains("<svg"), "{made}");
+    let for_ann = as_json("invite", &["--user", "ann"], &server);
+    assert_eq!((&for_ann["user"], &for_ann["documents"]), (&json!("ann"), &Value::Null));
+    for (arguments, words) in [(&["games/none"][..], "games/none"), (&["games/g1", "--seat", "best"], "seat")] {
+        let (code, said) = operate("invite", arguments, &server.data_dir());
+        assert_eq!((code, said.lines().count(), said.contains(words)), (1, 1, true), "{said}");
+    }
+    assert_eq!(operate("invite", &["--uses", "many"], &server.data_dir()).0, 2);
+}
+
+#[tokio::test]
+async fn tokens_are_made_listed_and_ended() {
+    let mut server = served().await;
+    let data = server.data_dir();
+    let (code, said) = operate("token", &["create", "score board", "--collection", "games"], &data);
+    assert_eq!((code, said.lines().count()), (0, 1), "nothing but the token: {said}");
+    let bearer = format!("Bearer {}", said.trim());
+    let shown = [("authorization", bearer.as_str())];
+    server.ask("GET", "/api/v1/games/g1", &shown).await.expect(200);
+    server.ask("GET", "/api/v1/other/o1", &shown).await.problem(404, "not-found");
+    let (code, said) = operate("token", &["list"], &data);
+    assert_eq!((code, said.starts_with("TOKEN")), (0, true), "{said}");
+    assert!(said.contains("score board") && said.contains("read") && said.contains("games"), "{said}");
+    let writes = ["create", "bot", "--access", "write", "--document", "games/g1", "--document", "games/g2"];
+    let made = as_json("token", &writes, &server);
+    assert_eq!((&made["access"], &made["documents"]), (&json!("write"), &json!(["games/g1", "games/g2"])));
+    let listed = as_json("token", &["list"], &server);
+    let id = listed["items"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (listed["items"][0]["name"].as_str(), listed["items"].as_array().unwrap().len()),
+        (Some("score board"), 2)
+    );
+    assert_eq!(operate("token", &["end", &id], &data), (0, String::new()));
+    server.ask("GET", "/api/v1/games/g1", &shown).await.problem(401, "unauthenticated");
+    let (code, said) = operate("token", &["end", &id], &data);
+    assert_eq!((code, said.lines().count()), (1, 1), "{said}");
+    for arguments in [&[][..], &["create"], &["create", "x", "--access", "all"], &["end", "no id"], &["mend"]] {
+        assert_eq!(operate("token", arguments, &data).0, 2, "{arguments:?}");
+    }
+    server.terminate();
+    let (code, said) = operate("token", &["list"], &data);
+    assert_eq!((code, said.contains("no server has")), (1, true), "{said}");
+}
+
+#[tokio::test]
 async fn who_is_no_administrator_is_told_how_to_become_one() {
     let server = Process::start(&["--loopback-owner", "false"]);
     let (code, said) = operate("sessions", &[], &server.data_dir());

@@ -47,7 +47,7 @@ fn escape(text: &str) -> String {
 }
 
 /// The text at a place of an item; `-` where there is none.
-fn text(item: &Value, place: &str) -> String {
+pub(super) fn text(item: &Value, place: &str) -> String {
     match item.pointer(place) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
@@ -55,9 +55,10 @@ fn text(item: &Value, place: &str) -> String {
     }
 }
 
-type Column = (&'static str, fn(&Value) -> String);
+/// A column of a table: its head, and what it has of an item.
+pub(super) type Column = (&'static str, fn(&Value) -> String);
 
-fn print_items(items: Vec<Value>, json: bool, columns: &[Column]) -> u8 {
+pub(super) fn print_items(items: Vec<Value>, json: bool, columns: &[Column]) -> u8 {
     if json {
         print(&format!("{}\n", json!({ "items": items })));
     } else {
@@ -82,7 +83,7 @@ fn table(rows: Vec<Vec<String>>) -> String {
 }
 
 /// Text that cannot steer the terminal: names are anybody's.
-fn escape_control_characters(text: &str) -> String {
+pub(super) fn escape_control_characters(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 

@@ -8,6 +8,7 @@ use crate::config::{OperatorCommand, OperatorOptions};
 use crate::store::OpenError;
 use crate::store::file::copy::BackupError;
 
+mod access;
 mod backup;
 mod doctor;
 mod lists;
@@ -45,6 +46,10 @@ pub(super) fn run(options: OperatorOptions) -> ExitCode {
             .and_then(|server| lists::status(&server, json)),
         OperatorCommand::List { what, json } => lists::running(ServerChoice { server, session }, &config.data_dir)
             .and_then(|server| lists::list(&server, &what, json)),
+        OperatorCommand::Invite { options, json } => lists::running(ServerChoice { server, session }, &config.data_dir)
+            .and_then(|server| access::invite(&server, options, json)),
+        OperatorCommand::Token { command, json } => lists::running(ServerChoice { server, session }, &config.data_dir)
+            .and_then(|server| access::token(&server, command, json)),
         OperatorCommand::Verify { file, repair } => verify::run(&config, file, repair),
     };
     match done {

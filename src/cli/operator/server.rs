@@ -63,17 +63,27 @@ fn first_target(addresses: &[String]) -> Option<ServerUrl> {
 impl OperatorClient {
     /// GET of JSON. Error: no answer, or another than 2xx.
     pub(super) fn get(&self, path: &str) -> Result<Value, CommandFailure> {
-        self.request(Method::GET, path)
+        self.request(Method::GET, path, None)
     }
 
     /// POST without a body. Error: as [`get`](Self::get).
     pub(super) fn post(&self, path: &str) -> Result<Value, CommandFailure> {
-        self.request(Method::POST, path)
+        self.request(Method::POST, path, None)
+    }
+
+    /// POST of JSON. Error: as [`get`](Self::get).
+    pub(super) fn post_json(&self, path: &str, body: &Value) -> Result<Value, CommandFailure> {
+        self.request(Method::POST, path, Some(body))
+    }
+
+    /// DELETE. Error: as [`get`](Self::get).
+    pub(super) fn delete(&self, path: &str) -> Result<Value, CommandFailure> {
+        self.request(Method::DELETE, path, None)
     }
 
     /// GET of JSON, whatever its status. Error: no answer.
     pub(super) fn get_with_status(&self, path: &str) -> Result<(u16, Value), CommandFailure> {
-        self.exchange(Method::GET, path)
+        self.exchange(Method::GET, path, None)
     }
 
     /// `HOST:PORT`.
@@ -81,12 +91,14 @@ impl OperatorClient {
         self.target.to_string()
     }
 
-    fn exchange(&self, method: Method, path: &str) -> Result<(u16, Value), CommandFailure> {
+    fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), CommandFailure> {
         let refused = |why: String| CommandFailure { why: format!("{}: {why}", self.target), code: EXIT_REFUSED };
         let bearer = self.session.as_ref().map(|token| format!("Bearer {}", token.expose()));
-        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        let shown = bearer.iter().map(|bearer| ("authorization", bearer.as_str()));
+        let headers: Vec<(&str, &str)> = shown.chain(body.map(|_| ("content-type", "application/json"))).collect();
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let (status, text) = self.runtime.block_on(async {
-            let answer = self.target.send(method, path, &headers, Bytes::new()).await;
+            let answer = self.target.send(method, path, &headers, body).await;
             let mut answer = answer.map_err(|error| refused(error.to_string()))?;
             let text = answer.text(ANSWER_BYTES_MAX).await.map_err(|error| refused(error.to_string()))?;
             Ok::<_, CommandFailure>((answer.status(), text))
@@ -94,8 +106,8 @@ impl OperatorClient {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<Value, CommandFailure> {
-        let (status, body) = self.exchange(method, path)?;
+    fn request(&self, method: Method, path: &str, sent: Option<&Value>) -> Result<Value, CommandFailure> {
+        let (status, body) = self.exchange(method, path, sent)?;
         if (200..300).contains(&status) {
             return Ok(body);
         }
