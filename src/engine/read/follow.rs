@@ -5,6 +5,7 @@
 
 mod access;
 mod item;
+mod matching;
 mod messages;
 mod relocation;
 mod snapshot;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use self::access::ReadableEvents;
 pub(crate) use self::item::{Item, Reason};
+use self::matching::Matching;
 use self::messages::MessageCursor;
 use super::Reads;
 use super::lost_changes::{LostChanges, any_not_stored};
@@ -23,6 +25,7 @@ use crate::base::limits;
 use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Meta;
+use crate::document::query::filter::Filter;
 use crate::document::scope::DocumentGrant;
 use crate::document::visibility::Viewer;
 use crate::live::hub::{HubSubscription, RingCursor, RingRead};
@@ -44,6 +47,8 @@ pub(crate) struct Follower {
     /// What tells the viewer's devices apart: what one has acknowledged another may not have. `None`: it is told no
     /// messages.
     pub device: Option<Arc<str>>,
+    /// Which of the documents that it follows it is told of; `None`: all.
+    pub filter: Option<Filter>,
 }
 
 /// `interest` as far as the credential of `viewer` reaches: of a collection that it does not reach as a whole, its
@@ -85,6 +90,8 @@ pub(crate) struct Follow {
     /// Whether there may be news of who is there.
     presence_due: bool,
     messages: MessageCursor,
+    /// `None`: it is told of all documents.
+    matching: Option<Matching>,
 }
 
 impl Follow {
@@ -98,7 +105,7 @@ impl Follow {
         interest: Interest,
         resume: Option<&str>,
     ) -> Result<(Self, Item)> {
-        let Follower { viewer, counts, device } = follower;
+        let Follower { viewer, counts, device, filter } = follower;
         let hears = device.is_some().then(|| viewer.clone());
         // Subscribing comes first: whatever is published from here on is either in what is read next or wakes us.
         let subscription = reads.hub.subscribe_for(Arc::new(reached(interest, &viewer)), hears);
@@ -130,6 +137,7 @@ impl Follow {
             relocations_read,
             presence_due: false,
             messages: MessageCursor::new(device),
+            matching: filter.map(Matching::new),
         };
         let first = match resume {
             None => follow.snapshot(Reason::Start).await?,

@@ -64,7 +64,7 @@ impl RunningEngine {
 
 async fn follow(reads: &Reads, interest: Interest, resume: Option<&str>) -> (Follow, Item) {
     let presence = Presence::new(Arc::clone(&reads.hub), Arc::new(SystemClock), Duration::from_secs(1), Arc::default());
-    let follower = Follower { viewer: Viewer::Owner, counts: false, device: None };
+    let follower = Follower { viewer: Viewer::Owner, counts: false, device: None, filter: None };
     Follow::open(reads.clone(), &presence, follower, interest, resume).await.unwrap()
 }
 

@@ -255,13 +255,15 @@ async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Op
     let Some(from) = from else { return Ok(missed) };
     let interest = Interest::document(document.meta.name.clone());
     // Looked at for the player and not by them: nobody is present for it.
-    let follower = Follower { viewer: viewer.clone(), counts: false, device: None };
+    let follower = Follower { viewer: viewer.clone(), counts: false, device: None, filter: None };
     let opened = Follow::open(api.reads.clone(), &api.presence, follower, interest, Some(from)).await?;
     let (mut follow, first) = opened;
     let mut left = match first {
         Item::Resumed { count, .. } => count,
         Item::Snapshot { reason, .. } => return Ok(MissedEvents { reason: Some(reason.as_str()), ..missed }),
         Item::Changes(_)
+        | Item::Entered(_)
+        | Item::Left(_)
         | Item::Messages(_)
         | Item::Durable(_)
         | Item::Presence(_)
@@ -279,6 +281,8 @@ async fn missed_events(api: &Api, document: &Document, viewer: &Viewer, from: Op
             }
             Item::AccessEnded => return Err(not_found_error(&document.meta.name, None)),
             Item::Resumed { .. }
+            | Item::Entered(_)
+            | Item::Left(_)
             | Item::Messages(_)
             | Item::Durable(_)
             | Item::Presence(_)

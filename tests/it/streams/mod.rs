@@ -4,6 +4,7 @@ mod ends;
 mod history;
 mod load;
 mod many;
+mod matching;
 mod pages;
 mod resume;
 

@@ -23,6 +23,8 @@ pub(crate) enum Reason {
     Returned,
     /// What it may see is not what it was.
     Access,
+    /// A document has come to match: what there was before stays.
+    Entered,
 }
 
 impl Reason {
@@ -34,6 +36,7 @@ impl Reason {
             Self::Diverged => "diverged",
             Self::Returned => "returned",
             Self::Access => "access",
+            Self::Entered => "entered",
         }
     }
 }
@@ -62,6 +65,10 @@ pub(crate) enum Item {
         count: u64,
     },
     Changes(Vec<Arc<Event>>),
+    /// A document has come to match what the follower asked for: as it is after its last change.
+    Entered(Arc<Document>),
+    /// A document does not match any more, by this change.
+    Left(Arc<Event>),
     /// What it is told beside the changes: those that they are about were told before, later ones were not.
     Messages(Vec<Arc<StreamMessage>>),
     /// A document is on another server now, and goes on there from the position that it has here. All its changes are

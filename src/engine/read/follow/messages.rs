@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::matching::Matching;
 use super::{Follow, Item, Reason};
 use crate::base::error::Result;
 use crate::base::ids::Seq;
@@ -51,6 +52,22 @@ impl MessageCursor {
         self.push_changes(events);
     }
 
+    /// What is next.
+    pub(super) fn front(&self) -> Option<&Item> {
+        self.ready.front()
+    }
+
+    /// Takes the changes that are next; none, if something else is.
+    pub(super) fn pop_changes(&mut self) -> Vec<Arc<Event>> {
+        match self.ready.pop_front() {
+            Some(Item::Changes(events)) => events,
+            other => {
+                other.into_iter().for_each(|item| self.ready.push_front(item));
+                Vec::new()
+            }
+        }
+    }
+
     fn push_changes(&mut self, events: Vec<Arc<Event>>) {
         if !events.is_empty() {
             self.ready.push_back(Item::Changes(events));
@@ -67,16 +84,27 @@ pub(super) struct Missed {
 impl Follow {
     /// Whether messages that were missed are still to be told.
     pub(crate) fn has_missed_messages(&self) -> bool {
-        !self.messages.missed.is_empty() || !self.messages.ready.is_empty()
+        let matching = self.matching.as_ref().is_some_and(Matching::has_ready);
+        matching || !self.messages.missed.is_empty() || !self.messages.ready.is_empty()
     }
 
     /// Whether messages come next.
     pub(crate) fn are_messages_next(&self) -> bool {
-        matches!(self.messages.ready.front(), Some(Item::Messages(_)))
+        let matching = self.matching.as_ref().is_some_and(Matching::has_ready);
+        !matching && matches!(self.messages.ready.front(), Some(Item::Messages(_)))
     }
 
     /// The next of what was read together, as far as its viewer may see it now. Cancel safe.
     pub(super) async fn pop_queued(&mut self) -> Result<Option<Item>> {
+        while self.matching.is_some() {
+            if let Some(item) = self.matching.as_mut().and_then(Matching::pop) {
+                return Ok(Some(item));
+            }
+            if !matches!(self.messages.front(), Some(Item::Changes(_))) {
+                break;
+            }
+            self.match_next().await?;
+        }
         while let Some(Item::Messages(messages)) = self.messages.ready.front() {
             let visible = self.visible_messages(messages).await;
             self.messages.ready.pop_front();

@@ -55,10 +55,13 @@ impl Follow {
                 let name = &document.meta.name;
                 !document.is_deleted() && !barred.contains(name) && !moved(name)
             };
-            let documents: Vec<_> = documents.into_values().filter(here).collect();
+            let mut documents: Vec<_> = documents.into_values().filter(here).collect();
             let mut gone: Vec<_> = interest.names_without(&documents).filter(|name| !moved(name)).collect();
             gone.extend(removed.into_iter().filter(|name| !moved(name)));
             check_count(documents.len())?;
+            if let Some(matching) = &mut self.matching {
+                matching.retain_matching(&mut documents, &self.viewer)?;
+            }
             for document in &documents {
                 self.track_undurable(document);
             }

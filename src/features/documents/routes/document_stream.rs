@@ -7,32 +7,36 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::ids::DocumentName;
 use crate::base::limits;
+use crate::document::chain::Position;
 use crate::document::event::Event;
 use crate::document::model::Document;
+use crate::document::query::filter::Filter;
 use crate::document::visibility::Viewer;
 use crate::engine::read::Reads;
-use crate::engine::read::follow::{Follow, Follower, Item};
+use crate::engine::read::follow::{Follow, Follower, Item, Reason};
 use crate::http::api::Api;
 use crate::http::error::HttpError;
 use crate::http::request::caller::Caller;
 use crate::http::response::sse::{self, Completion, EventSource, EventStream, Heartbeat, StreamContext, StreamPermit};
 use crate::live::topics::Interest;
 
-/// Responds with a stream of what `interest` covers, as `caller` may see it, for as long as they may be here. `resume`:
-/// the position that the client last saw. A client that resumes is never refused for what is our trouble, since
-/// `EventSource` would then give up for good: it gets a stream that ends at once and is asked to try again.
+/// Responds with a stream of what `interest` covers and `filter` lets through, as `caller` may see it, for as long as
+/// they may be here. `resume`: the position that the client last saw. A client that resumes is never refused for what
+/// is our trouble, since `EventSource` would then give up for good: it gets a stream that ends at once and is asked to
+/// try again.
 pub(super) async fn respond(
     api: &Api,
     caller: Caller,
-    interest: Interest,
+    (interest, filter): (Interest, Option<Filter>),
     resume: Option<&str>,
 ) -> Result<Response, HttpError> {
     let permit = match sse::acquire_permit(api, &caller, resume.is_some()) {
         StreamPermit::Acquired(permit) => permit,
         StreamPermit::Denied(answer) => return answer,
     };
-    let follower = Follower { viewer: caller.viewer.clone(), counts: true, device: Some(caller.device()) };
+    let follower = Follower { viewer: caller.viewer.clone(), counts: true, device: Some(caller.device()), filter };
     match Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await {
         Ok((follow, first)) => {
             let (reads, viewer) = (api.reads.clone(), caller.viewer.clone());
@@ -158,14 +162,14 @@ impl DocumentSource {
             Item::Messages(messages) => messages.iter().for_each(|message| message.write_frame(out)),
             Item::Presence(frames) | Item::Transient(frames) => out.extend_from_slice(&frames),
             Item::Snapshot { reason, documents, gone, position } => {
-                let _ = write!(out, "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",", reason.as_str());
-                if !gone.is_empty() {
-                    let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
-                    let _ = write!(out, "\"gone\":{},", serde_json::json!(gone));
-                }
-                out.extend_from_slice(b"\"documents\":[");
-                self.snapshot = Some(documents.into_iter());
-                self.continue_snapshot()?;
+                self.begin_snapshot(reason, position, documents, &gone)?;
+            }
+            Item::Entered(document) => {
+                let position = document.position();
+                self.begin_snapshot(Reason::Entered, position, vec![document], &[])?;
+            }
+            Item::Left(event) => {
+                let _ = write!(out, "id: {}\nevent: left\ndata: {}\n\n", event.position(), left(&event));
             }
             Item::Resumed { from, to, count } => {
                 let _ =
@@ -188,6 +192,24 @@ impl DocumentSource {
             }
         }
         Ok(())
+    }
+
+    fn begin_snapshot(
+        &mut self,
+        reason: Reason,
+        position: Position,
+        documents: Vec<Arc<Document>>,
+        gone: &[DocumentName],
+    ) -> Result<()> {
+        let out = &mut self.out;
+        let _ = write!(out, "id: {position}\nevent: snapshot\ndata: {{\"reason\":\"{}\",", reason.as_str());
+        if !gone.is_empty() {
+            let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
+            let _ = write!(out, "\"gone\":{},", serde_json::json!(gone));
+        }
+        out.extend_from_slice(b"\"documents\":[");
+        self.snapshot = Some(documents.into_iter());
+        self.continue_snapshot()
     }
 
     /// Sends as much of a snapshot as fits into one write. The line that it is on ends with the last piece.
@@ -217,6 +239,12 @@ impl DocumentSource {
         }
         Ok(())
     }
+}
+
+/// What is told of a document that matches no more by this change.
+pub(super) fn left(event: &Event) -> serde_json::Value {
+    let name = &event.meta.name;
+    serde_json::json!({ "collection": name.collection, "id": name.id, "version": event.version })
 }
 
 /// Refuses a stream over nothing. Error: `Invalid`.

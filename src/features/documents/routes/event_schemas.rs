@@ -16,6 +16,7 @@ pub(super) enum StreamEvent {
     Snapshot(SnapshotEvent),
     Resumed(ResumedEvent),
     Change(ChangeEvent),
+    Left(LeftEvent),
     Durable(DurableEvent),
     Presence(PresenceEventSchema),
     Message(MessageEvent),
@@ -36,7 +37,8 @@ pub(super) struct SnapshotEvent {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct SnapshotData {
-    /// `start`, `trimmed`, `diverged`, `returned` or `access`.
+    /// `start`, `trimmed`, `diverged`, `returned` or `access`; with `where` also `entered`, which adds and never
+    /// replaces.
     reason: String,
     /// Names that were asked for and are not there, `collection/id`.
     #[schema(required = false)]
@@ -69,6 +71,23 @@ pub(super) struct ChangeEvent {
     /// Its position.
     id: String,
     data: EventSchema,
+}
+
+/// With `where`: a document does not match any more.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LeftEvent {
+    #[schema(pattern = "^left$")]
+    event: String,
+    /// The position of the change by which it does not.
+    id: String,
+    data: LeftData,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct LeftData {
+    collection: String,
+    id: String,
+    version: u64,
 }
 
 /// After degraded storage: the changes up to `seq` are on disk now.

@@ -1,6 +1,7 @@
 //! What a stream would say, as one page of JSON: for clients whose network lets no stream through.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -8,12 +9,15 @@ use bytes::BytesMut;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use tokio::time::sleep;
 
+use super::document_stream::left;
 use crate::base::error::Result;
-use crate::base::ids::Seq;
+use crate::base::ids::{DocumentName, Seq};
 use crate::base::limits;
 use crate::document::chain::Position;
+use crate::document::model::Document;
+use crate::document::query::filter::Filter;
 use crate::document::visibility::Viewer;
-use crate::engine::read::follow::{Follow, Follower, Item};
+use crate::engine::read::follow::{Follow, Follower, Item, Reason};
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
@@ -29,11 +33,11 @@ const EVENTS_MAX: usize = 500;
 pub(super) async fn respond(
     api: &Api,
     caller: &Caller,
-    interest: Interest,
+    (interest, filter): (Interest, Option<Filter>),
     resume: Option<&str>,
     wait: Duration,
 ) -> HandlerResult<Response> {
-    let follower = Follower { viewer: caller.viewer.clone(), counts: false, device: Some(caller.device()) };
+    let follower = Follower { viewer: caller.viewer.clone(), counts: false, device: Some(caller.device()), filter };
     let (mut follow, first) = Follow::open(api.reads.clone(), &api.presence, follower, interest, resume).await?;
     let acknowledged = resume.and_then(Position::parse).map_or(Seq::ZERO, |position| position.seq());
     let mut page = StreamPageWriter::new(api, &caller.viewer, acknowledged);
@@ -43,7 +47,11 @@ pub(super) async fn respond(
         if page.is_full() && (left > 0 || !follow.are_messages_next()) {
             break;
         }
-        let Some(item) = follow.next_ready().await? else { break };
+        let Some(item) = follow.next_ready().await? else {
+            // Of what was announced some may be of documents that do not match.
+            left = 0;
+            break;
+        };
         left = left.saturating_sub(page.add(item)?);
     }
     let (end, ended) = (sleep(wait), caller.ended());
@@ -103,22 +111,11 @@ impl<'a> StreamPageWriter<'a> {
                 return Ok(count);
             }
             Item::Snapshot { reason, documents, gone, position } => {
-                self.begin("snapshot", Some(position));
-                let _ = write!(self.out, "{{\"reason\":\"{}\",", reason.as_str());
-                if !gone.is_empty() {
-                    let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
-                    let _ = write!(self.out, "\"gone\":{},", serde_json::json!(gone));
-                }
-                self.out.extend_from_slice(b"\"documents\":[");
-                let durable = self.api.reads.hub.gate().durable();
-                let readable = documents.iter().filter_map(|document| {
-                    document.meta.audience_of_reader(self.viewer).map(|audience| (document, audience))
-                });
-                for (index, (document, audience)) in readable.enumerate() {
-                    self.out.extend_from_slice(if index > 0 { b"," } else { b"" });
-                    document.render_into(&mut self.out, audience, document.seq <= durable)?;
-                }
-                self.out.extend_from_slice(b"]}}");
+                self.add_snapshot(reason, position, &documents, &gone)?;
+            }
+            Item::Entered(document) => {
+                let position = document.position();
+                self.add_snapshot(Reason::Entered, position, &[document], &[])?;
             }
             Item::Changes(events) => {
                 let mut told = 0;
@@ -133,6 +130,10 @@ impl<'a> StreamPageWriter<'a> {
                     self.out.extend_from_slice(b"}");
                 }
                 return Ok(told);
+            }
+            Item::Left(event) => {
+                self.begin("left", Some(event.position()));
+                let _ = write!(self.out, "{}}}", left(&event));
             }
             Item::Messages(messages) => messages.iter().for_each(|message| self.add_message(message)),
             Item::Moved(moved) => {
@@ -155,6 +156,32 @@ impl<'a> StreamPageWriter<'a> {
             Item::Presence(_) | Item::Transient(_) => {}
         }
         Ok(0)
+    }
+
+    fn add_snapshot(
+        &mut self,
+        reason: Reason,
+        position: Position,
+        documents: &[Arc<Document>],
+        gone: &[DocumentName],
+    ) -> Result<()> {
+        self.begin("snapshot", Some(position));
+        let _ = write!(self.out, "{{\"reason\":\"{}\",", reason.as_str());
+        if !gone.is_empty() {
+            let gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
+            let _ = write!(self.out, "\"gone\":{},", serde_json::json!(gone));
+        }
+        self.out.extend_from_slice(b"\"documents\":[");
+        let durable = self.api.reads.hub.gate().durable();
+        let readable = documents
+            .iter()
+            .filter_map(|document| document.meta.audience_of_reader(self.viewer).map(|audience| (document, audience)));
+        for (index, (document, audience)) in readable.enumerate() {
+            self.out.extend_from_slice(if index > 0 { b"," } else { b"" });
+            document.render_into(&mut self.out, audience, document.seq <= durable)?;
+        }
+        self.out.extend_from_slice(b"]}}");
+        Ok(())
     }
 
     fn add_message(&mut self, message: &StreamMessage) {

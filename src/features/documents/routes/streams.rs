@@ -20,6 +20,7 @@ use crate::base::error::{Error, Result};
 use crate::base::ids::{Collection, DocumentName, Version};
 use crate::document::chain::Position;
 use crate::document::decide::not_found_error;
+use crate::document::query::filter::Filter;
 use crate::document::visibility::Viewer;
 use crate::engine::read::EventHistory;
 use crate::features::documents::limits::WAIT_MAX;
@@ -94,7 +95,7 @@ pub(super) async fn events(
         // It would be told nothing, for as long as it asks.
         api.reads.check_reader(&name, &caller.viewer).await?;
     }
-    document_stream::respond(&api, caller, Interest::document(name), resume.as_deref()).await
+    document_stream::respond(&api, caller, (Interest::document(name), None), resume.as_deref()).await
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -109,6 +110,9 @@ pub(super) struct StreamQuery {
     #[serde(default)]
     #[param(value_type = Vec<String>)]
     collection: Vec<Collection>,
+    /// Only of documents that match, as in lists.
+    #[param(value_type = Option<String>, example = json!("{\"status\":\"active\"}"))]
+    r#where: Option<Filter>,
     /// The same as `Last-Event-ID`, for clients that cannot set headers.
     last_event_id: Option<String>,
     /// Of a page of JSON: seconds to wait for an event when there is none yet.
@@ -146,6 +150,10 @@ struct StreamPageEvent {
 /// server is not in a `snapshot`; `moved` tells where it is, when the stream begins and when it goes. Should it come
 /// back, its changes go on, and a `snapshot` (`returned`) has it for whoever let go of it.
 ///
+/// With `where` it tells of documents that match, as the caller sees them: a `snapshot` (`entered`) adds the one that
+/// comes to match, `left` takes away the one that no longer does, each in place of the change by which it does. Of the
+/// `count` changes that `resumed` announces those of other documents are left out.
+///
 /// With `Accept: application/json` a page of what the stream would say after `lastEventId`, without `presence`; with
 /// `wait`, a long poll: for networks that let no stream through.
 #[utoipa::path(
@@ -170,9 +178,9 @@ pub(super) async fn stream(
     let resume = resume(&headers, query.last_event_id);
     if headers::prefers(&headers, "application/json", "text/event-stream") {
         let wait = query.wait.map(|LongPoll(wait)| wait).unwrap_or_default();
-        return stream_page::respond(&api, &caller, interest, resume.as_deref(), wait).await;
+        return stream_page::respond(&api, &caller, (interest, query.r#where), resume.as_deref(), wait).await;
     }
-    document_stream::respond(&api, caller, interest, resume.as_deref()).await
+    document_stream::respond(&api, caller, (interest, query.r#where), resume.as_deref()).await
 }
 
 /// The position that the client last saw: the header, else the query. One that cannot be read names no place.
