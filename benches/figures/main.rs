@@ -14,6 +14,7 @@ mod engine;
 mod fixture;
 mod games;
 mod limits;
+mod lists;
 mod memory;
 mod messages;
 mod posts;
@@ -41,7 +42,7 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 14] = [
+const FIGURES: [(&str, Measure); 15] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
@@ -50,6 +51,7 @@ const FIGURES: [(&str, Measure); 14] = [
     ("start", || Box::pin(start::measure())),
     ("resume", || Box::pin(resume::measure())),
     ("read", || Box::pin(read::measure())),
+    ("lists", || Box::pin(lists::measure())),
     ("games", || Box::pin(games::measure())),
     ("reconciliation", || Box::pin(reconciliation::measure())),
     ("limits", || Box::pin(rate_limits::measure())),
