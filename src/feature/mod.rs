@@ -218,7 +218,7 @@ impl Feature {
     }
 
     /// Sets the paths that are open to every session and service token, also to one that reaches some documents only;
-    /// one that ends with `/` stands for all that is below it.
+    /// one that ends with `/` stands for all that is below it, but for `/` itself.
     /// The paths of those documents are; what else there is is refused to it before the handler.
     #[must_use]
     pub fn open_to_credentials(mut self, paths: &'static [&'static str]) -> Self {

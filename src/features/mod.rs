@@ -4,6 +4,7 @@
 pub(crate) mod client_errors;
 pub(crate) mod collection_deletions;
 pub(crate) mod conflicts;
+pub(crate) mod dashboard;
 pub(crate) mod documents;
 pub(crate) mod encounters;
 pub(crate) mod flags;
@@ -44,6 +45,7 @@ pub(crate) static DEFINITIONS: &[FeatureDefinition] = &[
     projects::FEATURE,
     messages::FEATURE,
     operations::FEATURE,
+    dashboard::FEATURE,
     guide::FEATURE,
     flags::FEATURE,
     documents::FEATURE,

@@ -21,6 +21,7 @@ macro_rules! links {
          [authentication]: crate::guide::authentication\n\
          [client]: crate::guide::client\n\
          [configuration]: crate::guide::configuration\n\
+         [dashboard]: crate::guide::dashboard\n\
          [documents]: crate::guide::documents\n\
          [conflicts]: crate::guide::conflicts\n\
          [embedding]: crate::guide::embedding\n\
@@ -58,6 +59,7 @@ macro_rules! chapters {
 
 chapters! {
     api, "api", "HTTP API";
+    dashboard, "dashboard", "Dashboard";
     documents, "documents", "Documents and streams";
     client, "client", "JavaScript client";
     pages, "pages", "Pages of your own";

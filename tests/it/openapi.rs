@@ -50,6 +50,7 @@ impl Operation<'_> {
             .replace("{ruleId}", "calm")
             .replace("{slug}", "gone")
             .replace("{chapter}", "games")
+            .replace("{asset}", "app.js")
             .replace("{file}", "rejoin.js")
             .replace("{name}", "job-log-trim")
             .replace("{userId}", "alice")

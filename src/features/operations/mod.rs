@@ -1,4 +1,4 @@
-//! For whoever runs the server: is it alive, is it well, what is it, and its backups.
+//! For whoever runs the server: is it alive, is it well, and its backups.
 
 pub(crate) mod backups;
 pub(crate) mod options;
@@ -19,13 +19,9 @@ pub(crate) const FEATURE: FeatureDefinition =
 fn open(context: &FeatureContext<'_>, feature: Feature) -> Result<Feature> {
     let backups = backups::Backups::open(&context.options.get(), context.data_dir, context.reader.clone());
     let feature = feature
-        .open_to_all(&["/_/favicon.svg", "/favicon.ico", "/favicon.svg", "/healthz"])
+        .open_to_all(&["/healthz"])
         .routes(routes::router(Arc::clone(&backups), context.public))
         .routes(routes::backups::router(Arc::clone(&backups), context.jobs.clone()))
-        .routes(routes::front_page::router(
-            routes::front_page::RuledCollections::new(context.rules),
-            context.public.is_some(),
-        ))
         .routes(routes::jobs::router(context.jobs.clone()))
         .routes(routes::consumers::router(context.consumers.clone()));
     Ok(feature.job(upkeep::trim_job(context.history)).job(upkeep::optimize_job()).job(backups.job()))

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`; in [`front`] `GET /`, in [`jobs`] the jobs, in [`backups`] the backups, in [`rescue`] another
+//! `/healthz`, `/readyz`; in [`jobs`] the jobs, in [`backups`] the backups, in [`rescue`] another
 //! file for what is stored.
 
 use std::path::Path;
@@ -26,7 +26,6 @@ use crate::jobs::sql::note_believed_clock;
 
 pub(crate) mod backups;
 pub(crate) mod consumers;
-pub(crate) mod front_page;
 pub(crate) mod jobs;
 mod rescue;
 

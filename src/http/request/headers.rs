@@ -1,7 +1,7 @@
 //! Parsers of the request headers that handlers go by. Pure.
 
 use http::HeaderMap;
-use http::header::{ACCEPT, AsHeaderName, HeaderName, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AsHeaderName, HeaderName, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING};
 
 use crate::base::error::{Error, Result};
 use crate::base::limits::IDEMPOTENCY_KEY_LENGTH_MAX;
@@ -259,6 +259,20 @@ fn thousandths(text: &str) -> Option<u16> {
 pub(crate) fn prefers(headers: &HeaderMap, one: &str, other: &str) -> bool {
     let one = wanted(headers, one);
     one.0 > 0 && one > wanted(headers, other)
+}
+
+/// Whether `Accept-Encoding` names gzip, or anything, and does not refuse it.
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = || headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let takes = |name: &str| {
+        values().flat_map(|value| value.split(',')).find_map(|item| {
+            let mut parts = item.split(';').map(str::trim);
+            let is_named = parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(name));
+            let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            is_named.then(|| quality.and_then(thousandths) != Some(0))
+        })
+    };
+    takes("gzip").or_else(|| takes("*")).unwrap_or(false)
 }
 
 /// Whether `Accept` asks for a stream rather than for JSON. `*/*`, or no `Accept`, does not.

@@ -24,7 +24,7 @@ pub(crate) struct OpenPaths {
     /// To whoever can reach the server, each with all that is below it.
     pub to_all: &'static [&'static str],
     /// To every credential: calls that say nothing but about the caller, or look at each document by themselves. One
-    /// that ends with `/` stands for all that is below it.
+    /// that ends with `/` stands for all that is below it, but for `/` itself.
     pub to_credentials: &'static [&'static str],
 }
 
@@ -74,7 +74,8 @@ impl PathGuard {
     }
 
     fn is_open_to_credentials(&self, path: &str) -> bool {
-        let names = |open: &&str| if open.ends_with('/') { path.starts_with(open) } else { *open == path };
+        let names =
+            |open: &&str| if *open != "/" && open.ends_with('/') { path.starts_with(open) } else { *open == path };
         self.open.iter().flat_map(|open| open.to_credentials).any(names)
     }
 

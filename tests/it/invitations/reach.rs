@@ -9,7 +9,11 @@ use crate::support::{Follower, Process};
 
 /// What is open to everybody who can reach the server, or says nothing but about the caller.
 const OPEN: &[&str] = &[
+    "get /",
+    "get /_",
+    "get /_/",
     "get /_/favicon.svg",
+    "get /_/{asset}",
     "get /client/{file}",
     "get /favicon.ico",
     "get /favicon.svg",

@@ -1,4 +1,5 @@
-//! `GET /` and `GET /_/`, and their icon.
+//! `GET /` and `GET /_/`, and their icon. The page is the dashboard; without scripts it says what this is and how to
+//! try it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY, VARY};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,9 +20,14 @@ use crate::http::api::Api;
 use crate::http::error::HandlerResult;
 use crate::http::request::caller::Caller;
 use crate::http::response::openapi::CommonProblems;
-use crate::http::response::problem_pages;
 use crate::http::response::success::permanent_redirect;
 use crate::store::CollectionSummary;
+
+/// Its own files and calls, QR codes of the server's as data, and nothing else: no inline script or style, no other
+/// origin, no frame around it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'";
 
 /// What the page shows to begin with, in the order of preference; one that has rules may take no state but its own.
 const COLLECTIONS: [&str; 5] = ["games", "notes", "lists", "rooms", "things"];
@@ -121,16 +127,22 @@ async fn own_front(
     // One of our names, or the request would not have come here.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(escape).unwrap_or_default();
     let is_administrator = caller.is_ok_and(|caller| caller.administrator);
-    let body = include_str!("../front.html")
+    let plain = include_str!("../plain.html")
         .replace("{overview}", &if is_administrator { overview(&api).await } else { String::new() })
         .replace("{rules}", &ruled.commands(&host))
         .replace("{collection}", &ruled.collections_without_rules())
         .replace("{host}", &host);
-    let mut page = problem_pages::page("Rejoin", &body);
+    let html = include_str!("../../../web/dashboard/index.html").replace("<!-- plain -->\n", &plain);
     // Another release has another front page at the same address, and another name another one.
     let kept = if is_administrator { "no-store" } else { "no-cache" };
-    page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(kept));
-    page
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (CACHE_CONTROL, HeaderValue::from_static(kept)),
+        (VARY, HeaderValue::from_static("accept")),
+    ];
+    (headers, html).into_response()
 }
 
 /// What there is and who is connected, as HTML, for administrators.
