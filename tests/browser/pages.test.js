@@ -94,12 +94,14 @@ function look() {
   });
   const links = [...document.querySelectorAll('a')];
   const boxes = [...document.querySelectorAll('pre')];
+  /** @param {Element} link */
+  const isSmall = (link) => link.getClientRects().length > 0 && link.getBoundingClientRect().height < 24;
   return {
     width: document.documentElement.scrollWidth,
     inner: innerWidth,
     styled: getComputedStyle(document.body).fontFamily.includes('system-ui'),
     contrast: Math.min(...contrasts),
-    small: links.filter((link) => link.getBoundingClientRect().height < 24).map((link) => link.textContent),
+    small: links.filter(isSmall).map((link) => link.textContent),
     cut: boxes.filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.textContent),
   };
 }

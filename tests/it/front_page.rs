@@ -92,6 +92,10 @@ async fn the_front_page_tells_administrators_what_there_is_and_who_is_connected(
     let following = server.request("GET", "/api/v1/games/g1/events").header("accept", "text/event-stream");
     let mut following = following.send().await.unwrap();
     following.chunk().await.unwrap().unwrap();
+    let subscribers = server.ask("GET", "/api/v1/admin/subscribers", &[]).await.expect(200).body;
+    let owner = json!({ "items": [{ "viewer": "owner", "streams": 1 }], "viewers": 1, "streams": 1 });
+    assert_eq!(subscribers, owner);
+    server.ask("GET", "/api/v1/admin/subscribers", &[(AS, "bob")]).await.problem(403, "forbidden");
     for path in ["/", "/_/"] {
         let reply = server.ask("GET", path, &[]).await.expect(200);
         assert!(reply.text.contains("<a href=\"/api/v1/games\">games</a></td><td>2</td>"), "{}", reply.text);

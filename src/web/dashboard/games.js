@@ -388,7 +388,8 @@ class GameView extends Part {
           fact('Events', count(one.events)),
           one.bytes !== undefined && fact('Size', bytes(one.bytes)),
           one.snapshots !== undefined && fact('Snapshots', count(one.snapshots)),
-          one.server &&
+          // Null until something was saved since the start.
+          typeof one.server?.commitP99Ms === 'number' &&
             fact(
               'Saving takes',
               `${one.server.commitP50Ms.toFixed(1)} ms, 99 % within ${one.server.commitP99Ms.toFixed(1)} ms`,
