@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this program is for")]
 
 mod client;
+mod consistency;
 mod encounters;
 mod engine;
 mod fixture;
@@ -42,7 +43,7 @@ type Measuring = Pin<Box<dyn Future<Output = Result<Vec<Row>>>>>;
 type Measure = fn() -> Measuring;
 
 /// The figures in the order of the table: name, and what measures it.
-const FIGURES: [(&str, Measure); 15] = [
+const FIGURES: [(&str, Measure); 16] = [
     ("engine", || Box::pin(engine::measure())),
     ("posts", || Box::pin(posts::measure())),
     ("stream", || Box::pin(stream::measure())),
@@ -58,6 +59,7 @@ const FIGURES: [(&str, Measure); 15] = [
     ("sessions", || Box::pin(sessions::measure())),
     ("encounters", || Box::pin(encounters::measure())),
     ("projects", || Box::pin(projects::measure())),
+    ("consistency", || Box::pin(consistency::measure())),
 ];
 
 fn main() -> Result<()> {

@@ -109,6 +109,7 @@ fn every_option_can_be_set_in_every_way() {
         ("usage-default-encounters-created", "0"),
         ("usage-default-creatures-created", "9007199254740991"),
         ("conflicts", "games:/pot=counter"),
+        ("projects-check-interval", "5"),
         ("messages-per-second", "5"),
         ("backup-every-hours", "12"),
         ("backups-kept", "3"),

@@ -22,6 +22,7 @@ macro_rules! links {
          [client]: crate::guide::client\n\
          [configuration]: crate::guide::configuration\n\
          [dashboard]: crate::guide::dashboard\n\
+         [consistency]: crate::guide::consistency\n\
          [documents]: crate::guide::documents\n\
          [conflicts]: crate::guide::conflicts\n\
          [embedding]: crate::guide::embedding\n\
@@ -74,6 +75,7 @@ chapters! {
     notifications, "notifications", "Notifications";
     projects, "projects", "Projects";
     conflicts, "conflicts", "Offline edits and conflicts";
+    consistency, "consistency", "Consistency";
     reconciliation, "reconciliation", "Reconciliation";
     rate_limits, "rate-limits", "Rate limits";
     usage, "usage", "Usage";

@@ -17,6 +17,7 @@ mod compaction;
 mod concealed;
 mod conditions;
 mod conflicts;
+mod consistency;
 mod cors;
 mod crash;
 mod damage;

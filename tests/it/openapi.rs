@@ -56,6 +56,7 @@ impl Operation<'_> {
             .replace("{userId}", "alice")
             .replace("{service}", "billing")
             .replace("{conflictId}", UNKNOWN)
+            .replace("{warningId}", UNKNOWN)
             .replace("{deletionId}", UNKNOWN)
     }
 

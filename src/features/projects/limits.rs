@@ -21,3 +21,17 @@ pub(crate) const PHASE_CHANGES_MAX: u64 = 1_000;
 pub(crate) const INDEXED_AT_ONCE: usize = 200;
 /// Most buckets of a trend.
 pub(crate) const TREND_BUCKETS_MAX: usize = 1_000;
+/// Most open warnings of each check of a project; further findings are told when some of these are gone.
+pub(crate) const WARNINGS_OPEN_MAX: u64 = 1_000;
+/// Most resolved warnings of a project: the oldest go.
+pub(crate) const WARNINGS_KEPT_MAX: usize = 2_000;
+/// Longest note or reason of a change of warnings, bytes.
+pub(crate) const WARNING_NOTE_BYTES_MAX: usize = 1_000;
+/// Most warnings that are changed by their ids at once.
+pub(crate) const WARNINGS_AT_ONCE_MAX: usize = 500;
+/// Most warnings of one check that open streams are told of.
+pub(crate) const WARNINGS_TOLD_MAX: usize = 200;
+/// Bytes of projects that are kept in memory from one check to the next.
+pub(crate) const MODELS_BYTES_MAX: usize = 64 << 20;
+/// Most documents outside of a project that a check looks up.
+pub(crate) const OUTSIDE_MAX: usize = 10_000;

@@ -26,4 +26,21 @@ pub(crate) static PHASE_NEEDS_REASON: ProblemType = ProblemType {
     remedy: "POST to the phases of the project, with to and reason.",
 };
 
-pub(crate) const PROBLEMS: &[&ProblemType] = &[&WORDS_ARE_COUNTED, &PHASE_IS_CURRENT, &PHASE_NEEDS_REASON];
+pub(crate) static CHECKED_LATELY: ProblemType = ProblemType {
+    slug: "checked-lately",
+    kind: Kind::RateLimited,
+    title: "The project was checked a moment ago",
+    meaning: "A project is checked at most once in a while, by itself and by request.",
+    remedy: "Wait as long as retryAfterSeconds says. A change is checked by itself by then.",
+};
+
+pub(crate) static WARNING_NOT_OPEN: ProblemType = ProblemType {
+    slug: "warning-not-open",
+    kind: Kind::AlreadyExists,
+    title: "The warning is not open",
+    meaning: "Only an open warning is resolved or dismissed, and one that is named here is so already.",
+    remedy: "Read the warning to see who did that, and leave it out.",
+};
+
+pub(crate) const PROBLEMS: &[&ProblemType] =
+    &[&WORDS_ARE_COUNTED, &PHASE_IS_CURRENT, &PHASE_NEEDS_REASON, &CHECKED_LATELY, &WARNING_NOT_OPEN];

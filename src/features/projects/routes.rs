@@ -4,21 +4,26 @@ pub(super) mod deletion;
 mod phases;
 mod progress;
 mod statistics;
+pub(super) mod warnings;
+
+use std::sync::Arc;
 
 use utoipa_axum::router::OpenApiRouter;
 
+use super::checking::Checker;
 use crate::base::ids::DocumentName;
 use crate::http::api::Api;
 use crate::http::error::HttpError;
 use crate::http::request::path;
 
 /// The calls about projects.
-pub(crate) fn router() -> OpenApiRouter<Api> {
+pub(crate) fn router(checker: Arc<Checker>) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(progress::router())
         .merge(statistics::router())
         .merge(phases::router())
         .merge(deletion::router())
+        .merge(warnings::router(checker))
 }
 
 /// The extractor of the project that a path names. Error: `Invalid`.

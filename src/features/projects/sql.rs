@@ -4,6 +4,8 @@ pub(crate) mod members;
 pub(crate) mod phases;
 pub(crate) mod progress;
 pub(crate) mod snapshots;
+pub(crate) mod unchecked;
+pub(crate) mod warnings;
 
 use rusqlite::CachedStatement;
 
@@ -44,6 +46,9 @@ pub(crate) fn set_project(
 /// What belongs to the document `key` goes, when it is deleted: its progress and the past of that, or its place in a
 /// project. It is told after the tombstone is stored.
 pub(crate) fn remove(conn: &Connection, key: i64) -> Result<()> {
+    if let Some(project) = progress::project_of(conn, key)? {
+        warnings::remove_project(conn, &project)?;
+    }
     progress::remove(conn, key)?;
     let Some(member) = members::find(conn, key)? else { return Ok(()) };
     let at = members::last_change_at(conn, key)?;

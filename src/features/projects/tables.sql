@@ -78,3 +78,54 @@ CREATE INDEX IF NOT EXISTS projects_phases_by_document ON projects_phases (docum
 CREATE TABLE IF NOT EXISTS projects_indexed (
     collection TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
+
+-- Consistency: which changes no check has seen, and what checks found. -----------------------------------------------
+
+-- The project that a document was in when its last change was noted.
+CREATE TABLE IF NOT EXISTS projects_places (
+    document INTEGER PRIMARY KEY,       -- documents.key
+    project  TEXT NOT NULL
+) STRICT;
+
+-- Documents with changes that no check has seen. Written by the consumer `projects-consistency`.
+CREATE TABLE IF NOT EXISTS projects_unchecked (
+    project  TEXT    NOT NULL,
+    document TEXT    NOT NULL,          -- collection/id
+    first_at TEXT    NOT NULL,          -- the first of those changes,
+    last_at  TEXT    NOT NULL,          -- the last,
+    changes  INTEGER NOT NULL,          -- and how many
+    PRIMARY KEY (project, document)
+) STRICT, WITHOUT ROWID;
+
+-- When projects were checked last.
+CREATE TABLE IF NOT EXISTS projects_checks (
+    project TEXT PRIMARY KEY,
+    at      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What checks found, each finding once. Bounded: open ones for each check of a project, resolved ones for each project.
+CREATE TABLE IF NOT EXISTS projects_warnings (
+    number        INTEGER PRIMARY KEY,  -- rises with time
+    id            TEXT    NOT NULL UNIQUE,
+    project       TEXT    NOT NULL,
+    check_name    TEXT    NOT NULL,
+    unit          TEXT    NOT NULL,     -- what the check looked at: a document, or a name
+    fingerprint   TEXT    NOT NULL,     -- of check, unit and what tells it from others of these
+    severity      TEXT    NOT NULL,     -- error, warning, info
+    status        TEXT    NOT NULL,     -- open, resolved, dismissed
+    document      TEXT    NOT NULL,     -- where it is: collection/id,
+    path          TEXT    NOT NULL,     -- and a JSON Pointer
+    what          TEXT    NOT NULL,
+    why           TEXT    NOT NULL,
+    found_values  TEXT    NOT NULL,     -- what stands there, as JSON
+    values_digest TEXT    NOT NULL,     -- of the same: dismissed, it stays so while this does
+    suggestion    TEXT    NOT NULL,
+    found_at      TEXT    NOT NULL,     -- when it was found first
+    changed_at    TEXT    NOT NULL,     -- when it came into its state
+    changed_by    TEXT,                 -- NULL: a check
+    note          TEXT,
+    UNIQUE (project, fingerprint)
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS projects_warnings_by_status ON projects_warnings (project, status, number);
+CREATE INDEX IF NOT EXISTS projects_warnings_by_unit ON projects_warnings (project, check_name, unit);

@@ -222,6 +222,35 @@ async fn reconciliation_answers_as_described() {
 }
 
 #[tokio::test]
+async fn warnings_of_projects_answer_as_described() {
+    let (server, description) = start().await;
+    server.put("/api/v1/projects/p", &json!({ "name": "Book" })).await;
+    server.put("/api/v1/characters/a", &json!({ "projectId": "p", "name": "A", "born": "2", "died": "1" })).await;
+    let at = |rest: &str| format!("/api/v1/projects/{{id}}{rest}");
+    let check = |status| Call {
+        method: "post",
+        ..get(at("/consistency/check"), "/api/v1/projects/p/consistency/check", status)
+    };
+    check_answers(&server, &description, [check(200), check(429)]).await;
+    let (_, found) = server.get("/api/v1/projects/p/warnings").await;
+    let path = |rest: &str| format!("/api/v1/projects/p/warnings/{}{rest}", found["items"][0]["id"].as_str().unwrap());
+    let (one, dismiss) = (at("/warnings/{warningId}"), at("/warnings/{warningId}/dismiss"));
+    let bulk = json!({ "filter": {}, "action": "resolve", "reason": "done" });
+    let calls = [
+        get(at("/warnings"), "/api/v1/projects/p/warnings?status=all", 200),
+        get(at("/warnings/count"), "/api/v1/projects/p/warnings/count", 200),
+        get(one.as_str(), path(""), 200),
+        get(one.as_str(), "/api/v1/projects/p/warnings/none", 404),
+        send("post", dismiss.as_str(), &path("/dismiss"), json!({ "reason": "so" }), 200),
+        send("post", dismiss.as_str(), &path("/dismiss"), json!({ "reason": "so" }), 409),
+        send("post", at("/warnings/{warningId}/resolve"), &path("/resolve"), json!({}), 409),
+        send("post", at("/warnings/bulk"), "/api/v1/projects/p/warnings/bulk", bulk, 200),
+        read("/api/v1/admin/consumers"),
+    ];
+    check_answers(&server, &description, calls).await;
+}
+
+#[tokio::test]
 async fn client_errors_answer_as_described() {
     let (server, description) = start().await;
     let calls =

@@ -147,7 +147,8 @@ fn find_all(conn: &Connection, project: &str) -> Result<(Vec<MemberDocument>, Pr
         wiki_entries: of(MemberKind::WikiEntry),
         plot_loops: of(MemberKind::PlotLoop),
     };
-    Ok((members, ProjectDeletion { documents, snapshots, phases, warnings: 0 }))
+    let warnings = sql::warnings::count_all(conn, project)?;
+    Ok((members, ProjectDeletion { documents, snapshots, phases, warnings }))
 }
 
 /// An error of the write, as one about the project. One about a part that is gone by now says that another try helps.

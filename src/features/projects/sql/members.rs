@@ -148,10 +148,33 @@ pub(crate) fn is_at(conn: &Connection, key: i64, version: Version) -> Result<boo
     Ok(found == Some(version))
 }
 
+/// Those of `collections` that have a document which everybody may read.
+pub(crate) fn public_collections(
+    conn: &Connection,
+    collections: impl IntoIterator<Item = String>,
+) -> Result<Vec<String>> {
+    let sql = "SELECT 1 FROM documents WHERE collection = ?1
+                 AND coalesce(json_extract(access, '$.read'), 'all') = 'all' LIMIT 1";
+    let mut statement = cached(conn, sql)?;
+    let mut found = Vec::new();
+    for collection in collections {
+        if statement.exists([&collection]).map_err(sql_error)? {
+            found.push(collection);
+        }
+    }
+    Ok(found)
+}
+
 /// Whether all documents of a collection are in the index.
 pub(crate) fn is_indexed(conn: &Connection, collection: &str) -> Result<bool> {
     let sql = "SELECT 1 FROM projects_indexed WHERE collection = ?1";
     cached(conn, sql)?.exists([collection]).map_err(sql_error)
+}
+
+/// Whether all documents that there are are in the index.
+pub(crate) fn is_all_indexed(conn: &Connection) -> Result<bool> {
+    // Projects are the last.
+    is_indexed(conn, PROJECTS)
 }
 
 pub(crate) fn set_indexed(conn: &Connection, collection: &str) -> Result<()> {

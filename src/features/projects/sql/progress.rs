@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 
-use super::{cached, members, phases, snapshots};
+use super::{cached, members, phases, snapshots, unchecked};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
@@ -156,6 +156,9 @@ impl ProgressChange {
     /// Stores what has changed.
     pub(crate) fn finish(self, conn: &Connection) -> Result<()> {
         let Self { mut row, before, row_before: (stated, settings), at } = self;
+        if stated.phase != row.stated.phase {
+            unchecked::note_project(conn, &row.project, at)?;
+        }
         let now = row.measures(conn)?;
         if now == before {
             let same = stated == row.stated && settings == row.settings;
@@ -217,6 +220,12 @@ pub(crate) fn save_all_due(conn: &Connection, now: Timestamp) -> Result<Option<T
 pub(crate) fn next_due(conn: &Connection) -> Result<Option<Timestamp>> {
     let sql = "SELECT min(due_at) FROM projects_progress WHERE due_at IS NOT NULL";
     cached(conn, sql)?.query_row((), |row| optional(row, 0, rows::time)).map_err(sql_error)
+}
+
+/// The id of the project with the document `key`, if it is there.
+pub(super) fn project_of(conn: &Connection, key: i64) -> Result<Option<String>> {
+    let sql = "SELECT project FROM projects_progress WHERE document = ?1";
+    cached(conn, sql)?.query_row([key], |row| row.get(0)).optional().map_err(sql_error)
 }
 
 /// The progress of the project with the document `key` goes, with its past.
