@@ -87,7 +87,7 @@ fn check(description: &Value, schema: &Value, value: &Value) -> Result<(), Strin
             Value::Object(_) => "object",
         };
         let takes = |kind: &str| types == kind || types.as_array().is_some_and(|types| types.contains(&json!(kind)));
-        if !takes(kind) && !(kind == "integer" && takes("number")) {
+        if !(takes(kind) || (kind == "integer" && takes("number"))) {
             return Err(format!("{value} is not of type {types}"));
         }
     }

@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic fails the test")]
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::ids::UserId;
 use crate::features::projects::members::MemberKind;
-use crate::features::projects::progress::measure::{Counts, Measures, Progress, Stated};
+use crate::features::projects::progress::measure::{Counts, Entities, Measures, PlotLoops, Progress, Stated};
 use crate::property_tests::cases;
 
 const PROJECT: i64 = 1;
@@ -100,13 +100,15 @@ fn naive(members: &BTreeMap<i64, Member>, stated: &Stated) -> Measures {
     let of = |wanted: &dyn Fn(&Member) -> bool| {
         members.values().filter(|member| member.project == "p" && wanted(member)).count() as u64
     };
-    let mut counts = Counts::default();
-    counts.words = members.values().filter(|member| member.project == "p").map(|member| member.words).sum();
-    counts.entities.chapters = of(&|member| member.kind == MemberKind::Chapter);
-    counts.entities.characters = of(&|member| member.kind == MemberKind::Character);
-    counts.entities.wiki_entries = of(&|member| member.kind == MemberKind::WikiEntry);
-    counts.entities.plot_loops.open = of(&|member| member.kind == MemberKind::PlotLoop && !member.closed);
-    counts.entities.plot_loops.closed = of(&|member| member.kind == MemberKind::PlotLoop && member.closed);
+    let loops = |closed: bool| of(&|member| member.kind == MemberKind::PlotLoop && member.closed == closed);
+    let entities = Entities {
+        chapters: of(&|member| member.kind == MemberKind::Chapter),
+        characters: of(&|member| member.kind == MemberKind::Character),
+        wiki_entries: of(&|member| member.kind == MemberKind::WikiEntry),
+        plot_loops: PlotLoops { open: loops(false), closed: loops(true) },
+    };
+    let words = members.values().filter(|member| member.project == "p").map(|member| member.words).sum();
+    let counts = Counts { words, entities };
     Measures::new(&Settings::default(), stated, counts)
 }
 
