@@ -235,8 +235,9 @@ proptest! {
         let mut swapped: Vec<_> = back.conflicts.iter().map(|c| (c.path.clone(), swap(c.values))).collect();
         swapped.sort_by(|one, other| one.0.cmp(&other.0));
         prop_assert_eq!(told, swapped);
-        let paths = |found: &Merged<'_>| found.resolved.iter().map(|r| (r.path.clone(), r.rule)).collect::<BTreeSet<_>>();
-        prop_assert_eq!(paths(&there), paths(&back));
+        let paths = [&there, &back]
+            .map(|found| found.resolved.iter().map(|r| (r.path.clone(), r.rule)).collect::<BTreeSet<_>>());
+        prop_assert_eq!(&paths[0], &paths[1]);
         if there.conflicts.is_empty() {
             prop_assert_eq!(elements(&there.state["list"]), elements(&back.state["list"]));
         }

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::combatant::{CONDITIONS_MAX, Combatant, Condition, Counter, NAME_LENGTH_MAX, POINTS_MAX, check_text};
 use super::payloads::{Amount, ChangeCondition, Damage, SetCounter};
-use super::state::{CONDITIONS_MAX, Combatant, Condition, Counter, Encounter, NAME_LENGTH_MAX, POINTS_MAX, check_text};
+use super::state::Encounter;
 use crate::document::rules::Rejection;
 
 /// Who has it must prove that they keep it when they are hurt.

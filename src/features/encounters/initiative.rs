@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::state::{Combatant, Encounter, EncounterStatus, INITIATIVE_MAX, no_combatant};
+use super::combatant::{Combatant, INITIATIVE_MAX};
+use super::state::{Encounter, EncounterStatus, no_combatant};
 use crate::document::rules::Rejection;
 
 impl Encounter {

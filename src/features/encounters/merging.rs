@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::state::{Combatant, Condition, Encounter, EncounterStatus, HitPoints, NOTES_MAX, Note, check_note};
+use super::combatant::{Combatant, Condition, HitPoints};
+use super::state::{Encounter, EncounterStatus, NOTES_MAX, Note, check_note};
 use crate::base::ids::UserId;
 use crate::document::json::whole_value;
 use crate::document::merge::strategies::{MergeRules, Strategy};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::state::{Condition, Counter, HitPoints, Side};
+use super::combatant::{Condition, Counter, HitPoints, Side};
 use crate::base::ids::UserId;
 use crate::document::rules::Rejection;
 

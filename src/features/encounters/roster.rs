@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::combatant::{Combatant, HitPoints, Side};
 use super::payloads::{AddCombatant, Party, PartyMember, StatBlock};
-use super::state::{Combatant, Encounter, HitPoints, Side};
+use super::state::Encounter;
 use crate::base::ids::{DocumentId, UserId};
 use crate::document::rules::{Documents, Rejection, read_as};
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::state::{Combatant, ConditionChange, Encounter, EncounterStatus, RerollRecord, Side, TurnRecord};
+use super::combatant::{Combatant, Side};
+use super::state::{ConditionChange, Encounter, EncounterStatus, RerollRecord, TurnRecord};
 use crate::document::rules::Rejection;
 
 /// What begins with a round.
