@@ -140,6 +140,8 @@
 //! 14. *Edits from away end in equal states and a complete audit*:
 //!     `offline_table::two_players_and_the_dm_end_with_equal_states_whatever_fails_meanwhile`, and the properties in
 //!     `src/document/tests/merge.rs`.
+//! 15. *What follows from a change is made of it once*, however often the server is killed between:
+//!     `features::a_consumer_counts_each_change_once_however_often_the_server_is_killed`.
 //!
 //! Documents that live in memory only (`flags.games-persistence`) are the exception to 1, 2 and 5 that says so:
 //! `"persistent": false`, and never `"durable": true`. The others hold for them too, and for everybody beside them:

@@ -134,11 +134,16 @@ pub(crate) fn viewer_column(viewer: &Viewer) -> Option<&str> {
     viewer.user().map(UserId::as_str)
 }
 
+/// A document's id.
+pub(crate) fn document_id(row: &Row<'_>, index: usize) -> rusqlite::Result<DocumentId> {
+    parsed(row, index, |text| DocumentId::new(text).ok())
+}
+
 /// A document's fixed facts, from the columns [`META`] that begin at `first`.
 pub(crate) fn meta(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Meta>> {
     let name = DocumentName {
         collection: parsed(row, first + 1, |text| Collection::new(text).ok())?,
-        id: parsed(row, first + 2, |text| DocumentId::new(text).ok())?,
+        id: document_id(row, first + 2)?,
     };
     let host = optional(row, first + 3, user)?;
     let access: Access = optional(row, first + 4, json)?.unwrap_or_default();

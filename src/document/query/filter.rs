@@ -72,6 +72,14 @@ impl Filter {
         }
     }
 
+    /// The paths that it looks at.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        match self {
+            Self::All(filters) | Self::Any(filters) => filters.iter().flat_map(Self::paths).collect(),
+            Self::Value(path, _) => vec![path],
+        }
+    }
+
     /// All of the members of an object. `tests` counts what is compared.
     fn of_members(members: Map<String, Value>, tests: &mut usize) -> Result<Self, String> {
         let mut all = Vec::with_capacity(members.len());

@@ -9,13 +9,88 @@ pub(crate) mod path;
 pub(crate) mod sort;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
 
-use serde_json::Value;
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
 use self::path::{Path, Property};
 use super::model::Document;
 use super::visibility::{Viewer, redact_state};
 use crate::base::error::{Error, Result};
+
+/// What questions look at: the rest of a state is passed over when it is read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct QueriedPaths {
+    /// The outermost members of the state.
+    members: BTreeSet<String>,
+}
+
+impl QueriedPaths {
+    pub(crate) fn new<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Self {
+        let outermost = paths.into_iter().filter_map(|path| match path {
+            Path::Property(_) => None,
+            Path::State(members) => members.first().cloned(),
+        });
+        Self { members: outermost.collect() }
+    }
+
+    /// The members of a state that are looked at, as a tree.
+    fn read(&self, state: &[u8]) -> Result<Value> {
+        serde_json::Deserializer::from_slice(state).deserialize_any(StateVisitor(self)).map_err(Error::internal)
+    }
+}
+
+/// Reads a state, or null.
+struct StateVisitor<'p>(&'p QueriedPaths);
+
+impl<'de> Visitor<'de> for StateVisitor<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a state, or null")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> std::result::Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(queried) = map.next_key_seed(NameVisitor(self.0))? {
+            match queried {
+                Some(name) => drop(members.insert(name, map.next_value()?)),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+/// Reads the name of a member; `None`: nobody looks at it.
+struct NameVisitor<'p>(&'p QueriedPaths);
+
+impl<'de> DeserializeSeed<'de> for NameVisitor<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Option<String>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameVisitor<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a member")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> std::result::Result<Option<String>, E> {
+        Ok(self.0.members.get(name).cloned())
+    }
+}
 
 /// A document as a viewer is shown it.
 #[derive(Debug)]
@@ -26,11 +101,12 @@ pub(crate) struct QueriedDocument<'a> {
 }
 
 impl<'a> QueriedDocument<'a> {
-    /// `document` as `viewer`, who may read it, is shown it, and how many bytes of state that is.
-    pub(crate) fn new(document: &'a Document, viewer: &Viewer) -> Result<(Self, usize)> {
+    /// `document` as `viewer`, who may read it, is shown it, and how many bytes of state that is. Only what stands at
+    /// `paths` can be found.
+    pub(crate) fn new(document: &'a Document, viewer: &Viewer, paths: &QueriedPaths) -> Result<(Self, usize)> {
         let state = document.state.as_deref().unwrap_or(b"null");
         let shown = redact_state(state, document.meta.audience(viewer))?;
-        let queried = Self { document, state: serde_json::from_slice(&shown).map_err(Error::internal)? };
+        let queried = Self { document, state: paths.read(&shown)? };
         Ok((queried, shown.len()))
     }
 

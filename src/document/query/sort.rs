@@ -68,6 +68,11 @@ impl Sort {
         self.terms.is_empty()
     }
 
+    /// The paths that it looks at.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.terms.iter().map(|term| &term.path)
+    }
+
     /// The key of a document.
     pub(crate) fn page_key(&self, document: &QueriedDocument<'_>) -> PageKey {
         let keys = self.terms.iter().map(|term| SortKey::new(document.find(&term.path).as_deref())).collect();

@@ -3,10 +3,10 @@ use std::cmp::Ordering;
 use serde_json::json;
 
 use super::*;
-use crate::document::query::QueriedDocument;
 use crate::document::query::fields::Fields;
 use crate::document::query::filter::Filter;
 use crate::document::query::sort::{PageKey, Sort};
+use crate::document::query::{QueriedDocument, QueriedPaths};
 use crate::document::visibility::{Viewer, redact_value};
 use crate::property_tests::cases;
 
@@ -16,7 +16,9 @@ fn filter(text: &Value) -> Result<Filter, String> {
 
 fn matches(state: &Value, wanted: &Value) -> bool {
     let document = document(Some(state));
-    filter(wanted).unwrap().matches(&QueriedDocument::new(&document, &Viewer::Owner).unwrap().0)
+    let wanted = filter(wanted).unwrap();
+    let paths = QueriedPaths::new(wanted.paths());
+    wanted.matches(&QueriedDocument::new(&document, &Viewer::Owner, &paths).unwrap().0)
 }
 
 /// Values that often meet: equal ones of other spelling, neighbours, and others of each type.
@@ -156,9 +158,10 @@ proptest! {
     fn an_order_is_total_and_survives_its_cursor(states in vec(object(), 2..8), falling in any::<[bool; 2]>()) {
         let term = |at: usize, path: &str| format!("{}{path}", if falling[at] { "-" } else { "" });
         let sort = Sort::try_from([term(0, "a"), term(1, "b.c")].join(",")).unwrap();
+        let paths = QueriedPaths::new(sort.paths());
         let places: Vec<PageKey> = states.iter().map(|state| {
             let document = document(Some(state));
-            let place = sort.page_key(&QueriedDocument::new(&document, &Viewer::Owner).unwrap().0);
+            let place = sort.page_key(&QueriedDocument::new(&document, &Viewer::Owner, &paths).unwrap().0);
             let read: PageKey = serde_json::from_str(&serde_json::to_string(&place).unwrap()).unwrap();
             assert_eq!((sort.compare(&read, &place), sort.fits(&read)), (Ordering::Equal, true));
             read
@@ -195,15 +198,15 @@ proptest! {
         prop_assume!(!key.contains(['.', ',']) && !key.starts_with('-') && !key.is_empty());
         let viewer = Viewer::User(player.clone());
         let (one, other) = (document(Some(&state)), document(Some(&twin)));
-        let one = QueriedDocument::new(&one, &viewer).unwrap();
-        let other = QueriedDocument::new(&other, &viewer).unwrap();
         for path in ["hidden".into(), format!("hidden.{key}"), "private".into(), "private.alice".into(), key] {
             let wanted = filter(&json!({ path.as_str(): { "exists": true } })).unwrap();
-            prop_assert_eq!(wanted.matches(&one.0), wanted.matches(&other.0), "{}", path);
             let sort = Sort::try_from(path.clone()).unwrap();
+            let paths = QueriedPaths::new(wanted.paths().into_iter().chain(sort.paths()));
+            let [one, other] = [&one, &other].map(|one| QueriedDocument::new(one, &viewer, &paths).unwrap());
+            prop_assert_eq!(wanted.matches(&one.0), wanted.matches(&other.0), "{}", path);
             prop_assert_eq!(sort.page_key(&one.0), sort.page_key(&other.0));
+            prop_assert_eq!(one.1, other.1, "what it takes of a page");
         }
-        prop_assert_eq!(one.1, other.1, "what it takes of a page");
     }
 }
 

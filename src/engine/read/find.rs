@@ -7,12 +7,12 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::{Collection, DocumentName};
 use crate::base::limits::{LIST_STATES_BYTES_MAX, SCAN_BYTES_MAX, SCAN_DOCUMENTS_MAX};
 use crate::document::model::Document;
-use crate::document::query::QueriedDocument;
 use crate::document::query::filter::Filter;
 use crate::document::query::sort::{PageKey, Sort};
+use crate::document::query::{QueriedDocument, QueriedPaths};
 use crate::document::visibility::Viewer;
 use crate::live::hub::Hub;
-use crate::store::{ListedDocument, PageRoom, Reader};
+use crate::store::{PageRoom, Reader};
 
 /// Documents that are looked at in one go.
 const CHUNK_DOCUMENTS: usize = 500;
@@ -23,6 +23,12 @@ pub(crate) struct DocumentSelection {
     /// `None`: all.
     pub filter: Option<Filter>,
     pub sort: Sort,
+}
+
+impl DocumentSelection {
+    fn paths(&self) -> QueriedPaths {
+        QueriedPaths::new(self.filter.iter().flat_map(Filter::paths).chain(self.sort.paths()))
+    }
 }
 
 /// A page of what was found.
@@ -53,8 +59,9 @@ impl Reads {
         let mut from = after.as_ref().filter(|_| query.sort.is_by_id()).map(|key| key.id.clone());
         let mut search = Search::new(viewer.clone(), query, after, limit);
         loop {
-            let (listed, more) = self.list_readable(viewer, collection, from.as_ref(), CHUNK_DOCUMENTS, false).await?;
-            from = listed.last().map(|last| last.meta.name.id.clone());
+            let (listed, more) = self.list_ids(viewer, collection, from.as_ref(), CHUNK_DOCUMENTS).await?;
+            from = listed.last().cloned().or(from);
+            let listed = listed.into_iter().map(|id| DocumentName { collection: collection.clone(), id }).collect();
             let hub = Arc::clone(&self.hub);
             search = self.read(move |reader| search.look_at(listed, &hub, reader)).await?;
             if !more || search.is_over() {
@@ -69,6 +76,7 @@ impl Reads {
 /// A list that is being searched for a page.
 struct Search {
     viewer: Viewer,
+    paths: QueriedPaths,
     query: DocumentSelection,
     after: Option<PageKey>,
     limit: usize,
@@ -86,6 +94,7 @@ impl Search {
     fn new(viewer: Viewer, query: DocumentSelection, after: Option<PageKey>, limit: usize) -> Self {
         Self {
             viewer,
+            paths: query.paths(),
             query,
             after,
             limit,
@@ -103,8 +112,8 @@ impl Search {
     }
 
     /// Looks at the next documents, in the order of their ids. Error: `TooLarge`, see [`Reads::find`].
-    fn look_at(mut self, listed: Vec<ListedDocument>, hub: &Hub, reader: &Reader) -> Result<Self> {
-        for ListedDocument { meta, .. } in listed {
+    fn look_at(mut self, listed: Vec<DocumentName>, hub: &Hub, reader: &Reader) -> Result<Self> {
+        for name in listed {
             if self.is_over() {
                 break;
             }
@@ -112,15 +121,15 @@ impl Search {
                 self.cut_short = true;
                 break;
             }
-            let Some(document) = readable(hub, reader, &meta.name, &self.viewer)? else { continue };
+            let Some(document) = readable(hub, reader, &name, &self.viewer)? else { continue };
             self.scanned += 1;
             let (key, wanted) = self.judge(&document, hub)?;
-            self.last = Some(Sort::page_key_of_id(meta.name.id.clone()));
+            self.last = Some(Sort::page_key_of_id(name.id.clone()));
             let sort = &self.query.sort;
             let behind = self.after.as_ref().is_none_or(|after| sort.compare(&key, after).is_gt());
             if wanted && behind {
                 let at = self.found.partition_point(|(other, _)| sort.compare(other, &key).is_lt());
-                self.found.insert(at, (key, meta.name.clone()));
+                self.found.insert(at, (key, name));
                 self.found.truncate(self.limit + 1);
             }
         }
@@ -136,7 +145,7 @@ impl Search {
         let queried = if hub.relocations().find(&document.meta.name).is_some() {
             QueriedDocument::without_state(document)
         } else {
-            let (queried, shown) = QueriedDocument::new(document, &self.viewer)?;
+            let (queried, shown) = QueriedDocument::new(document, &self.viewer, &self.paths)?;
             self.room.take(document.state.as_ref().map_or(0, |state| state.len()), shown);
             queried
         };

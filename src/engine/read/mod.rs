@@ -9,7 +9,7 @@ pub(crate) mod follow;
 mod lost_changes;
 mod present;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::base::error::{Error, Kind, Result};
@@ -280,9 +280,7 @@ impl Reads {
         limit: usize,
         with_state: bool,
     ) -> Result<(Vec<ListedDocument>, bool)> {
-        if !viewer.reaches_collection(collection) {
-            return Err(Error::new(Kind::Forbidden, "what this request shows does not reach the whole collection"));
-        }
+        check_reaches(viewer, collection)?;
         let unstored = self.unstored_documents(collection, after);
         let (wanted, from, asks) = (collection.clone(), after.cloned(), viewer.clone());
         // One more than fits says that there are more; deleted ones that are still on disk take nobody's place.
@@ -306,6 +304,28 @@ impl Reads {
         }
         let more = ended_early || by_id.len() > limit;
         Ok((by_id.into_values().take(limit).collect(), more))
+    }
+
+    /// At least `limit` ids of a collection, if there are as many, in order, after the given one: of all documents that
+    /// `viewer` may read, or once could, deleted ones too. The flag says whether there are more. Error: as
+    /// [`list_readable`](Self::list_readable).
+    async fn list_ids(
+        &self,
+        viewer: &Viewer,
+        collection: &Collection,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<(Vec<DocumentId>, bool)> {
+        check_reaches(viewer, collection)?;
+        let unstored = self.unstored_documents(collection, after);
+        let (wanted, from, asks) = (collection.clone(), after.cloned(), viewer.clone());
+        let stored = self.read(move |reader| reader.list_ids(&asks, &wanted, from.as_ref(), limit)).await?;
+        let more = stored.len() == limit;
+        let last = stored.last().cloned().filter(|_| more);
+        let unstored = unstored.iter().map(|document| id(&document.meta));
+        let within = unstored.filter(|id| last.as_ref().is_none_or(|last| id <= last));
+        let ids: BTreeSet<DocumentId> = within.chain(stored.iter().cloned()).collect();
+        Ok((ids.into_iter().collect(), more))
     }
 
     /// The documents of which the newest version is not on disk.
@@ -509,6 +529,14 @@ fn version_in_memory(events: &[Arc<Event>], seq: Seq) -> Result<Version> {
         (Some(event), _) => Ok(event.version),
         (None, Some(first)) if first.version == Version::ZERO.next() => Ok(Version::ZERO),
         (None, _) => Err(history_trimmed()),
+    }
+}
+
+/// Error: `Forbidden`.
+fn check_reaches(viewer: &Viewer, collection: &Collection) -> Result<()> {
+    match viewer.reaches_collection(collection) {
+        true => Ok(()),
+        false => Err(Error::new(Kind::Forbidden, "what this request shows does not reach the whole collection")),
     }
 }
 

@@ -274,6 +274,28 @@ impl Reader {
         })
     }
 
+    /// At most `limit` ids of a collection, those after `after`, of documents that `viewer` may read; of deleted ones
+    /// too.
+    pub fn list_ids(
+        &self,
+        viewer: &Viewer,
+        collection: &Collection,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<DocumentId>> {
+        self.read(|conn| {
+            let readable = rows::readable_by("?4");
+            let sql = format!(
+                "SELECT d.id FROM documents d WHERE d.collection = ?1 AND d.id > ?2 AND {readable} ORDER BY d.id LIMIT ?3"
+            );
+            let mut statement = conn.prepare_cached(&sql)?;
+            let after = after.map_or("", DocumentId::as_str);
+            let asks = rows::viewer_column(viewer);
+            let ids = statement.query_map((collection.as_str(), after, rows::count(limit), asks), |row| rows::document_id(row, 0))?;
+            Ok(ids.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// At most `limit` collections by name, those after `after`, that have documents which are not deleted and which
     /// `viewer` may read; of each at most `count_max` are counted.
     pub fn collections(

@@ -13,8 +13,8 @@ use crate::base::ids::{DocumentName, Version};
 use crate::base::limits::STREAM_DOCUMENTS_MAX;
 use crate::document::event::Event;
 use crate::document::model::Document;
-use crate::document::query::QueriedDocument;
 use crate::document::query::filter::Filter;
+use crate::document::query::{QueriedDocument, QueriedPaths};
 use crate::document::visibility::Viewer;
 use crate::engine::time_travel::roll_forward;
 
@@ -114,7 +114,8 @@ fn matches(filter: &Filter, document: &Document, viewer: &Viewer) -> Result<bool
     if document.is_deleted() || !document.meta.may_read(viewer) {
         return Ok(false);
     }
-    Ok(filter.matches(&QueriedDocument::new(document, viewer)?.0))
+    let paths = QueriedPaths::new(filter.paths());
+    Ok(filter.matches(&QueriedDocument::new(document, viewer, &paths)?.0))
 }
 
 impl Follow {
