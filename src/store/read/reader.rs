@@ -284,14 +284,15 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<DocumentId>> {
         self.read(|conn| {
-            let readable = rows::readable_by("?4");
             let sql = format!(
-                "SELECT d.id FROM documents d WHERE d.collection = ?1 AND d.id > ?2 AND {readable} ORDER BY d.id LIMIT ?3"
+                "SELECT d.id FROM documents d WHERE d.collection = ?1 AND d.id > ?2 AND {} ORDER BY d.id LIMIT ?3",
+                rows::readable_by("?4")
             );
             let mut statement = conn.prepare_cached(&sql)?;
             let after = after.map_or("", DocumentId::as_str);
             let asks = rows::viewer_column(viewer);
-            let ids = statement.query_map((collection.as_str(), after, rows::count(limit), asks), |row| rows::document_id(row, 0))?;
+            let parameters = (collection.as_str(), after, rows::count(limit), asks);
+            let ids = statement.query_map(parameters, |row| rows::document_id(row, 0))?;
             Ok(ids.collect::<rusqlite::Result<_>>()?)
         })
     }
