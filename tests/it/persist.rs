@@ -413,7 +413,7 @@ async fn large(server: &Process, id: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_full_disk_takes_completed_games_first_and_the_oldest_of_them_before() {
-    let mut server = Process::start(&["--database-pages-max=400"]);
+    let mut server = Process::start(&["--database-pages-max=450"]);
     for (id, at) in [("c2", 2), ("c1", 1), ("c3", 3), ("c4", 4), ("c5", 5), ("c6", 6)] {
         assert_eq!(large(&server, id).await.0, 200);
         complete(&server, id, &format!("2026-01-0{at}T00:00:00.000Z")).await;

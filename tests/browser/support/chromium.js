@@ -47,8 +47,16 @@ const NAMES = [
  * @param {string[]} [flags] more flags
  * @returns {Promise<import('playwright-core').Browser>}
  */
-export function launch(flags = []) {
-  return chromium.launch({ executablePath: executable(), args: [...FLAGS, ...flags] });
+export async function launch(flags = []) {
+  const options = { executablePath: executable(), args: [...FLAGS, ...flags] };
+  try {
+    return await chromium.launch(options);
+  } catch (error) {
+    // Chromium itself crashes now and then before it has a page (SIGSEGV); what is tested has not begun then.
+    if (!String(error).includes('signal=')) throw error;
+    console.error(`Chromium crashed when it started, and is started once more: ${String(error).split('\n')[0]}`);
+    return chromium.launch(options);
+  }
 }
 
 /** `CHROMIUM`, else `chromium` on the PATH, else where Debian has it. */
