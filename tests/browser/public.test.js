@@ -94,7 +94,7 @@ test('one file and one command are a page that follows the server, over a kill',
   assert.deepEqual(complaints.filter((text) => !/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED/.test(text)), []);
   const own = await page.goto(`${server.url}/_/`);
   assert.equal(own?.status(), 200);
-  assert.match(await page.textContent('main') ?? '', /games\s*1/);
+  await page.locator('main', { hasText: /games\s*1/ }).waitFor();
 });
 
 test('a page with a policy of its own runs under that one alone', async (t) => {
