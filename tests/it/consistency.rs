@@ -145,6 +145,7 @@ async fn warnings_are_read_resolved_dismissed_and_opened_again() {
             (&json!("projects"), &json!("p"), &json!("open"),)
         );
         told.insert(data["payload"]["id"].as_str().unwrap().to_owned());
+        assert_eq!(data["payload"].as_object().unwrap().len(), 5, "its state alone: {data}");
     }
     assert_eq!(told.len(), 2, "each as it appears");
     let count = server.ask("GET", &format!("{WARNINGS}/count"), &[]).await.expect(200).body;
@@ -232,4 +233,32 @@ async fn checks_see_what_everybody_may_read_who_may_read_the_project() {
     }
     server.tell("POST", &dismiss, &[(AS, "eve")], reason.clone()).await.problem(404, "not-found");
     server.tell("POST", &dismiss, &[(AS, "ann")], reason).await.expect(200);
+}
+
+#[tokio::test]
+async fn warnings_of_documents_that_one_may_not_read_are_shown_to_nobody_who_may_not() {
+    let server = Process::start(&["--projects-check-interval", "1"]);
+    put(&server, "projects/p", json!({ "name": "Book" })).await;
+    put(&server, "characters/a", character("Ann", "1850", "1840")).await;
+    let found = until(async || warnings(&server, "").await, |found| places(found).len() == 1).await;
+    let id = found["items"][0]["id"].as_str().unwrap();
+    let seen = async |query: &str| server.get_as("bob", &format!("{WARNINGS}{query}")).await;
+    assert_eq!(seen("").await, (200, found.clone()));
+
+    server.tell("PUT", "/api/v1/characters/a/access", &[], json!({ "read": "host" })).await.expect(200);
+    let gone = async |query: &str| assert_eq!(seen(query).await.1["items"], json!([]), "{query}");
+    gone("").await;
+    gone("?status=all").await;
+    assert_eq!(seen("/count").await.1["total"], 0);
+    assert_eq!(seen(&format!("/{id}")).await.0, 404);
+    let (status, _) = server.post_as("bob", &format!("{WARNINGS}/{id}/dismiss"), &json!({ "reason": "no" })).await;
+    assert_eq!(status, 404);
+    // The next check does not look at the document any more, and the owner still sees what was found.
+    until(async || warnings(&server, "?status=resolved").await, |found| places(found).len() == 1).await;
+    gone("?status=all").await;
+
+    let wish = json!({ "name": "reader", "documents": ["projects/p"], "access": "read" });
+    let token = server.tell("POST", "/api/v1/service-tokens", &[], wish).await.expect(201).body;
+    let bearer = format!("Bearer {}", token["token"].as_str().unwrap());
+    server.ask("GET", WARNINGS, &[("authorization", &bearer)]).await.problem(403, "forbidden");
 }

@@ -65,7 +65,18 @@ impl From<StoredWarning> for WarningItem {
     }
 }
 
-/// What a stream says of the warning before the warning itself, which is its `payload`.
+/// What a stream tells of a warning: what it says of documents is told to who asks for it, by the rights of then.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WarningState {
+    id: String,
+    check: String,
+    severity: Severity,
+    status: WarningStatus,
+    changed_at: Timestamp,
+}
+
+/// What a stream says of the warning before its state, which is its `payload`.
 #[derive(Serialize)]
 struct WarningEvent<'a> {
     collection: &'a str,
@@ -79,7 +90,9 @@ pub(crate) fn announce(api: &Api, project: &Arc<Meta>, warnings: Vec<StoredWarni
     let members = serde_json::to_vec(&event).map_err(Error::internal)?;
     for warning in warnings {
         let kind = warning.id.clone();
-        let payload = serde_json::to_value(WarningItem::from(warning)).map_err(Error::internal)?;
+        let StoredWarning { id, check, severity, status, changed_at, .. } = warning;
+        let state = WarningState { id, check, severity, status, changed_at };
+        let payload = serde_json::to_value(state).map_err(Error::internal)?;
         let content = TransientContent { sender: Viewer::Owner, kind, recipients: None, payload };
         let message = TransientMessage::new(Arc::clone(project), "warning", &members, content)?;
         api.reads.hub.send(&Arc::new(message));

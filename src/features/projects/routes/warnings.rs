@@ -17,6 +17,8 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind as K, Result};
 use crate::base::ids::DocumentName;
 use crate::document::model::{Document, Meta};
+use crate::document::scope::ScopeExtent;
+use crate::document::visibility::Viewer;
 use crate::features::projects::checking::{CheckReport, Checker};
 use crate::features::projects::consistency::check::Severity;
 use crate::features::projects::consistency::warning::{WarningStatus, WarningStep};
@@ -76,7 +78,7 @@ pub(super) fn router(checker: Arc<Checker>) -> OpenApiRouter<Api> {
 
 problems! {
     /// Of reading warnings.
-    ReadProblems: &[K::Unauthenticated, K::NotFound, K::Gone, K::Damaged, K::StorageUnavailable];
+    ReadProblems: &[K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::Damaged, K::StorageUnavailable];
     /// Of changing one.
     ChangeProblems:
         &[K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::IdempotencyMismatch, K::Damaged,
@@ -207,12 +209,13 @@ async fn list(
     caller: Caller,
     Query(query): Query<WarningListQuery>,
 ) -> HandlerResult<Response> {
-    api.reads.live_document(&name, &caller.viewer).await?;
+    readable(&api, &name, &caller).await?;
     let WarningListQuery { severity, check, status, cursor, limit } = query;
     let filter = WarningFilter { status: chosen(status), severity, check };
     let page = PageRequest::new(limit, cursor);
     let (before, most) = (page.parse_after(str::parse::<i64>)?, page.limit + 1);
-    let rows = api.read_rows(move |conn| warnings::page(conn, name.id.as_str(), &filter, before, most)).await?;
+    let read = move |conn: &Connection| warnings::page(conn, (name.id.as_str(), &caller.viewer), &filter, before, most);
+    let rows = api.read_rows(read).await?;
     let page = Page::new(rows, page.limit, |row| row.number.to_string(), WarningItem::from);
     Ok(json(Success::Done, &page)?)
 }
@@ -241,10 +244,10 @@ async fn count(
     caller: Caller,
     Query(query): Query<WarningCountQuery>,
 ) -> HandlerResult<Response> {
-    api.reads.live_document(&name, &caller.viewer).await?;
+    readable(&api, &name, &caller).await?;
     let filter = WarningFilter { status: chosen(query.status), severity: None, check: query.check };
     let counts: HashMap<Severity, u64> =
-        api.read_rows(move |conn| warnings::counts(conn, name.id.as_str(), &filter)).await?;
+        api.read_rows(move |conn| warnings::counts(conn, (name.id.as_str(), &caller.viewer), &filter)).await?;
     let of = |severity| counts.get(&severity).copied().unwrap_or_default();
     let (error, warning, info) = (of(Severity::Error), of(Severity::Warning), of(Severity::Info));
     Ok(json(Success::Done, &CountsReply { error, warning, info, total: error + warning + info })?)
@@ -266,14 +269,25 @@ async fn read(
     WarningId(id): WarningId,
     caller: Caller,
 ) -> HandlerResult<Response> {
-    api.reads.live_document(&name, &caller.viewer).await?;
-    let found = api.read_rows(move |conn| find(conn, &name, &id)).await?;
+    readable(&api, &name, &caller).await?;
+    let found = api.read_rows(move |conn| find(conn, (&name, &caller.viewer), &id)).await?;
     Ok(json(Success::Done, &WarningItem::from(found))?)
 }
 
+/// The project, for somebody who may read it and with it what its warnings tell of others. Errors: `NotFound`, `Gone`;
+/// `Forbidden` for a credential that reaches some documents only.
+async fn readable(api: &Api, name: &DocumentName, caller: &Caller) -> Result<Arc<Document>> {
+    let document = api.reads.live_document(name, &caller.viewer).await?;
+    if caller.viewer.credential_scope().is_some_and(|scope| scope.extent != ScopeExtent::All) {
+        let message = "warnings tell of all documents of a project, and what this request shows reaches some only";
+        return Err(Error::new(K::Forbidden, message));
+    }
+    Ok(document)
+}
+
 /// Error: `NotFound`.
-fn find(conn: &Connection, project: &DocumentName, id: &str) -> Result<StoredWarning> {
-    let found = warnings::find(conn, project.id.as_str(), id)?;
+fn find(conn: &Connection, (project, viewer): (&DocumentName, &Viewer), id: &str) -> Result<StoredWarning> {
+    let found = warnings::find(conn, (project.id.as_str(), viewer), id)?;
     found.ok_or_else(|| Error::not_found("the project has no such warning"))
 }
 
@@ -355,7 +369,7 @@ fn check_reason(reason: &str) -> Result<()> {
 
 /// The project, for somebody who may write it. Errors: `NotFound`, `Gone`, `Forbidden`.
 async fn writable(api: &Api, name: &DocumentName, caller: &Caller) -> Result<Arc<Document>> {
-    let document = api.reads.live_document(name, &caller.viewer).await?;
+    let document = readable(api, name, caller).await?;
     document.meta.check_writer(&caller.viewer)?;
     Ok(document)
 }
@@ -373,13 +387,13 @@ async fn change_one(
     }
     let project = writable(api, &name, &request.caller).await?;
     check_note(note.as_deref())?;
-    let (who, told) = (request.caller.viewer.scope().to_owned(), Arc::clone(&project.meta));
+    let (viewer, told) = (request.caller.viewer.clone(), Arc::clone(&project.meta));
     let call = request.call(|changed: &Vec<StoredWarning>| {
         let changed = changed.first().cloned().map(WarningItem::from);
         StoredResponse::json(Success::Done, &changed)
     });
     let write = move |conn: &Connection, now: Timestamp| {
-        change_all(conn, &name, &[find(conn, &name, &id)?], step, (&who, note.as_deref()), now)
+        change_all(conn, &[find(conn, (&name, &viewer), &id)?], step, (&viewer, note.as_deref()), now)
     };
     let (answered, changed) = api.write_rows(move |conn, now| call.of(&project.meta).run(conn, now, write)).await?;
     tell(api, &told, changed)?;
@@ -398,10 +412,9 @@ fn check_note(note: Option<&str>) -> Result<()> {
 /// Changes the state of open warnings; all of them, or none. Error: `warning-not-open`, naming those that are not.
 fn change_all(
     conn: &Connection,
-    project: &DocumentName,
     all: &[StoredWarning],
     step: WarningStep,
-    said: (&str, Option<&str>),
+    (viewer, note): (&Viewer, Option<&str>),
     now: Timestamp,
 ) -> Result<Vec<StoredWarning>> {
     let closed: Vec<&str> =
@@ -413,8 +426,8 @@ fn change_all(
     let mut changed = Vec::with_capacity(all.len());
     for warning in all {
         let status = warning.status.after(step).unwrap_or(warning.status);
-        warnings::set_status(conn, warning.number, status, (Some(said.0), said.1), now)?;
-        changed.push(find(conn, project, &warning.id)?);
+        warnings::set_status(conn, warning.number, status, (Some(viewer.scope()), note), now)?;
+        changed.extend(warnings::by_number(conn, warning.number)?);
     }
     Ok(changed)
 }
@@ -468,7 +481,7 @@ struct BulkReply {
 
 /// Resolve or dismiss several warnings
 ///
-/// All of them, or none. For whoever may write the project.
+/// All of them, or none; of what a filter matches the newest 500. For whoever may write the project.
 #[utoipa::path(
     post, path = "/api/v1/projects/{id}/warnings/bulk", operation_id = "changeWarnings", tag = "projects",
     params(("id" = String, Path, description = "The project's id."), Caller, IdempotentRequest),
@@ -494,24 +507,24 @@ async fn bulk(
         return Ok(stored);
     }
     let project = writable(&api, &name, &request.caller).await?;
-    let (who, told) = (request.caller.viewer.scope().to_owned(), Arc::clone(&project.meta));
+    let (viewer, told) = (request.caller.viewer.clone(), Arc::clone(&project.meta));
     let call = request.call(|changed: &Vec<StoredWarning>| {
         StoredResponse::json(Success::Done, &BulkReply { changed: changed.len() })
     });
     let write = move |conn: &Connection, now: Timestamp| {
         let all = match ids {
-            Some(ids) => ids.iter().map(|id| find(conn, &name, id)).collect::<Result<Vec<_>>>()?,
+            Some(ids) => ids.iter().map(|id| find(conn, (&name, &viewer), id)).collect::<Result<Vec<_>>>()?,
             None => {
                 let BulkFilter { severity, check } = filter.unwrap_or_default();
                 let filter = WarningFilter { status: Some(WarningStatus::Open), severity, check };
-                warnings::page(conn, name.id.as_str(), &filter, None, WARNINGS_AT_ONCE_MAX)?
+                warnings::page(conn, (name.id.as_str(), &viewer), &filter, None, WARNINGS_AT_ONCE_MAX)?
             }
         };
         let step = match action {
             BulkAction::Resolve => WarningStep::Resolve,
             BulkAction::Dismiss => WarningStep::Dismiss,
         };
-        change_all(conn, &name, &all, step, (&who, Some(&reason)), now)
+        change_all(conn, &all, step, (&viewer, Some(&reason)), now)
     };
     let (answered, changed) = api.write_rows(move |conn, now| call.of(&project.meta).run(conn, now, write)).await?;
     tell(&api, &told, changed)?;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::cached;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
+use crate::document::visibility::Viewer;
 use crate::features::projects::consistency::check::Severity;
 use crate::features::projects::consistency::checks::CheckFinding;
 use crate::features::projects::consistency::warning::{KnownWarning, WarningStatus};
@@ -79,37 +80,65 @@ impl WarningFilter {
     }
 }
 
-/// The newest first, those before the number `before`.
+/// Whether a warning `w` is shown to the viewer in a parameter, by today's rights: they may read the document that it
+/// is of. What is not open any more is of then: it may be of any document of the project, so they may read all.
+fn shown_to(parameter: &str) -> String {
+    let readable = format!("coalesce({}, 0)", rows::readable_by(parameter));
+    format!(
+        "({parameter} IS NULL OR (
+           EXISTS (SELECT 1 FROM documents d
+                   WHERE d.collection = substr(w.document, 1, instr(w.document, '/') - 1)
+                     AND d.id = substr(w.document, instr(w.document, '/') + 1) AND {readable})
+           AND (w.status = 'open' OR NOT EXISTS (
+                  SELECT 1 FROM projects_members m JOIN documents d ON d.key = m.document
+                  WHERE m.project = w.project AND NOT {readable}))))"
+    )
+}
+
+/// Those that are shown to `viewer`, the newest first, those before the number `before`.
 pub(crate) fn page(
     conn: &Connection,
-    project: &str,
+    (project, viewer): (&str, &Viewer),
     filter: &WarningFilter,
     before: Option<i64>,
     limit: usize,
 ) -> Result<Vec<StoredWarning>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM projects_warnings WHERE {MATCHES} AND number < ?5 ORDER BY number DESC LIMIT ?6"
+        "SELECT {COLUMNS} FROM projects_warnings w WHERE {MATCHES} AND {} AND number < ?6
+         ORDER BY number DESC LIMIT ?7",
+        shown_to("?5")
     );
     let (status, severity, check) = filter.columns();
-    let values = (project, status, severity, check, before.unwrap_or(i64::MAX), count(limit));
+    let asks = rows::viewer_column(viewer);
+    let values = (project, status, severity, check, asks, before.unwrap_or(i64::MAX), count(limit));
     let mut statement = cached(conn, &sql)?;
     let found = statement.query_map(values, read).map_err(sql_error)?;
     found.collect::<rusqlite::Result<_>>().map_err(sql_error)
 }
 
-/// How many there are of each severity.
-pub(crate) fn counts(conn: &Connection, project: &str, filter: &WarningFilter) -> Result<HashMap<Severity, u64>> {
-    let sql = format!("SELECT severity, count(*) FROM projects_warnings WHERE {MATCHES} GROUP BY severity");
+/// How many of each severity are shown to `viewer`.
+pub(crate) fn counts(
+    conn: &Connection,
+    (project, viewer): (&str, &Viewer),
+    filter: &WarningFilter,
+) -> Result<HashMap<Severity, u64>> {
+    let shown = shown_to("?5");
+    let sql =
+        format!("SELECT severity, count(*) FROM projects_warnings w WHERE {MATCHES} AND {shown} GROUP BY severity");
     let (status, severity, check) = filter.columns();
     let mut statement = cached(conn, &sql)?;
     let read = |row: &Row<'_>| Ok((rows::parsed(row, 0, Severity::named)?, rows::number(row, 1)?));
-    let found = statement.query_map((project, status, severity, check), read).map_err(sql_error)?;
+    let found = statement
+        .query_map((project, status, severity, check, rows::viewer_column(viewer)), read)
+        .map_err(sql_error)?;
     found.collect::<rusqlite::Result<_>>().map_err(sql_error)
 }
 
-pub(crate) fn find(conn: &Connection, project: &str, id: &str) -> Result<Option<StoredWarning>> {
-    let sql = format!("SELECT {COLUMNS} FROM projects_warnings WHERE project = ?1 AND id = ?2");
-    cached(conn, &sql)?.query_row((project, id), read).optional().map_err(sql_error)
+/// `None`: there is none that is shown to `viewer`.
+pub(crate) fn find(conn: &Connection, (project, viewer): (&str, &Viewer), id: &str) -> Result<Option<StoredWarning>> {
+    let shown = shown_to("?3");
+    let sql = format!("SELECT {COLUMNS} FROM projects_warnings w WHERE project = ?1 AND id = ?2 AND {shown}");
+    cached(conn, &sql)?.query_row((project, id, rows::viewer_column(viewer)), read).optional().map_err(sql_error)
 }
 
 pub(crate) fn by_number(conn: &Connection, number: i64) -> Result<Option<StoredWarning>> {
