@@ -189,8 +189,8 @@ async fn a_disk_that_does_not_sync_makes_changes_wait_until_it_does() {
     fails_and_returns("eio-fsync", false).await;
 }
 
-/// What a kill leaves of `games/g1`, versions 3 to 6 of which were never durable.
-async fn killed_while_failing(fault: &str, kept: usize) {
+/// What a kill leaves of `games/g1`, versions 3 to 6 of which were never durable: as many versions as one of `expected`.
+async fn killed_while_failing(fault: &str, expected: &[usize]) {
     let (disk, mut server) = start(&[]).await;
     let mut follower = follow(&server, "/api/v1/games/g1/events", None).await;
     let durable = follower.expect("snapshot").await.id;
@@ -208,7 +208,8 @@ async fn killed_while_failing(fault: &str, kept: usize) {
     server.start_again();
 
     let history = verified_history(&server, "games/g1").await;
-    assert_eq!(history.len(), kept, "{fault}");
+    let kept = history.len();
+    assert!(expected.contains(&kept), "{fault}: {kept}");
     assert!(history[2..].iter().zip(&told_of).all(|(event, told)| *event == told.text));
     let mut back = follow(&server, "/api/v1/games/g1/events", Some(&durable)).await;
     assert_eq!(back.expect("resumed").await.data["count"], kept - 2);
@@ -234,18 +235,19 @@ async fn killed_while_failing(fault: &str, kept: usize) {
 
 #[tokio::test]
 async fn a_kill_while_the_disk_is_full_loses_only_what_was_never_called_durable() {
-    killed_while_failing("enospc", 2).await;
+    killed_while_failing("enospc", &[2]).await;
 }
 
 #[tokio::test]
 async fn a_kill_while_writes_fail_loses_only_what_was_never_called_durable() {
-    killed_while_failing("eio-write", 2).await;
+    killed_while_failing("eio-write", &[2]).await;
 }
 
-/// The commit that failed turns up after the kill: all of its bytes were in the file, only the sync said no.
+/// The commit that failed turns up after the kill, since all of its bytes were in the file and only the sync said no;
+/// unless the kill comes while it is being written once more in its own place.
 #[tokio::test]
 async fn a_kill_while_syncs_fail_loses_only_what_was_never_called_durable() {
-    killed_while_failing("eio-fsync", 3).await;
+    killed_while_failing("eio-fsync", &[2, 3]).await;
 }
 
 #[tokio::test]
