@@ -189,7 +189,7 @@ async fn a_disk_that_does_not_sync_makes_changes_wait_until_it_does() {
     fails_and_returns("eio-fsync", false).await;
 }
 
-/// What a kill leaves of `games/g1`, versions 3 to 6 of which were never durable: as many versions as one of `expected`.
+/// What a kill leaves of `games/g1`, versions 3 to 6 of which were never durable. `expected`: how many may be left.
 async fn killed_while_failing(fault: &str, expected: &[usize]) {
     let (disk, mut server) = start(&[]).await;
     let mut follower = follow(&server, "/api/v1/games/g1/events", None).await;
