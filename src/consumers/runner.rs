@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::sql::{self, PageBound, Range};
+use super::sql::{self, Range};
 use super::{Consumer, LoggedChange};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Result};
@@ -16,6 +16,7 @@ use crate::base::ids::{Collection, Seq};
 use crate::engine::data::DataAccess;
 use crate::live::topics::Interest;
 use crate::store::Connection;
+use crate::store::read::log::PageBound;
 
 /// Most changes that a consumer is given at once: it holds up the engine with them.
 const CHANGES_MAX: usize = 200;
@@ -142,9 +143,9 @@ impl Registered {
 
 /// Whether there is more to read at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    More,
-    AtEnd,
+enum Remaining {
+    Some,
+    None,
 }
 
 /// Runs one consumer; see [`run`](Self::run).
@@ -165,7 +166,7 @@ impl ConsumerRunner {
                 Ok(step) => {
                     retry = RETRY.0;
                     self.of.state.lock().error = None;
-                    if step == Step::AtEnd {
+                    if step == Remaining::None {
                         subscription.changed().await;
                         sleep(GATHERED).await;
                     }
@@ -192,7 +193,7 @@ impl ConsumerRunner {
     }
 
     /// Takes a page of the log. Errors: that of the consumer; `StorageUnavailable`.
-    async fn step(&mut self) -> Result<Step> {
+    async fn step(&mut self) -> Result<Remaining> {
         let stored = match self.stored {
             Some(stored) => stored,
             None => self.read_place().await?,
@@ -201,11 +202,11 @@ impl ConsumerRunner {
         let after = stored.max(self.of.state.lock().scanned);
         let end = self.data.reads.hub.gate().durable();
         if end <= after {
-            return Ok(Step::AtEnd);
+            return Ok(Remaining::None);
         }
         let to = end.min(Seq(after.0.saturating_add(SCANNED_MAX)));
         let of = Arc::clone(&self.of);
-        let bound = PageBound { changes: CHANGES_MAX, bytes: BYTES_MAX };
+        let bound = PageBound { events: CHANGES_MAX, bytes: BYTES_MAX };
         let (changes, more) = self.data.read_rows(move |conn| sql::page(conn, of.range(after, to), bound)).await?;
         let reached = changes.last().filter(|_| more).map_or(to, |last| last.seq);
         if changes.is_empty() && reached.0.saturating_sub(stored.0) < UNSTORED_MAX {
@@ -213,7 +214,7 @@ impl ConsumerRunner {
         } else {
             self.store(stored, reached, changes).await?;
         }
-        Ok(if reached < end { Step::More } else { Step::AtEnd })
+        Ok(if reached < end { Remaining::Some } else { Remaining::None })
     }
 
     async fn read_place(&self) -> Result<Seq> {

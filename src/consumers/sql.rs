@@ -6,6 +6,7 @@ use super::LoggedChange;
 use crate::base::clock::Timestamp;
 use crate::base::error::Result;
 use crate::base::ids::{DocumentName, Seq};
+use crate::store::read::log::PageBound;
 use crate::store::rows::{self, count, int};
 use crate::store::{Connection, sql_error};
 
@@ -41,14 +42,7 @@ pub(super) struct Range<'a> {
     pub to: Seq,
 }
 
-/// How much a page holds; one change at least.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PageBound {
-    pub changes: usize,
-    pub bytes: usize,
-}
-
-/// The changes of a range, in order, and whether there may be more of them.
+/// The changes of a range, in order, one at least, and whether there may be more of them.
 pub(super) fn page(conn: &Connection, range: Range<'_>, bound: PageBound) -> Result<(Vec<LoggedChange>, bool)> {
     let sql = "SELECT e.seq, e.document, d.collection, d.id, e.version, e.at, e.deletes, e.body
                FROM events e CROSS JOIN documents d ON d.key = e.document
@@ -56,7 +50,7 @@ pub(super) fn page(conn: &Connection, range: Range<'_>, bound: PageBound) -> Res
                ORDER BY e.seq LIMIT ?4";
     let read = || -> rusqlite::Result<_> {
         let mut statement = conn.prepare_cached(sql)?;
-        let parameters = (int(range.after.0), int(range.to.0), range.collections, count(bound.changes));
+        let parameters = (int(range.after.0), int(range.to.0), range.collections, count(bound.events));
         let mut found = statement.query(parameters)?;
         let (mut changes, mut bytes) = (Vec::new(), 0_usize);
         while let Some(row) = found.next()? {
@@ -67,7 +61,7 @@ pub(super) fn page(conn: &Connection, range: Range<'_>, bound: PageBound) -> Res
             }
             changes.push(change);
         }
-        let full = changes.len() >= bound.changes;
+        let full = changes.len() >= bound.events;
         Ok((changes, full))
     };
     read().map_err(sql_error)

@@ -153,6 +153,8 @@ async fn warnings_are_read_resolved_dismissed_and_opened_again() {
     assert_eq!(places(&warnings(&server, "?severity=error").await).len(), 1);
     assert_eq!(places(&warnings(&server, "?check=duplicate-name").await).len(), 1);
     assert_eq!(dates["values"], json!({ "born": "1850", "died": "1840" }));
+    let unknown = server.ask("GET", &format!("{WARNINGS}?check=none"), &[]).await.problem(400, "invalid-request");
+    assert!(unknown["detail"].as_str().unwrap().contains("duplicate-name"), "{unknown}");
 
     let path = |warning: &Value, rest: &str| format!("{WARNINGS}/{}{rest}", warning["id"].as_str().unwrap());
     let read = server.ask("GET", &path(&dates, ""), &[]).await.expect(200).body;
@@ -172,7 +174,12 @@ async fn warnings_are_read_resolved_dismissed_and_opened_again() {
     }
     server.tell("POST", &path(&dates, "/resolve"), &[], json!({})).await.problem(409, "warning-not-open");
     server.tell("POST", &path(&names, "/dismiss"), &[], json!({})).await.problem(400, "invalid-request");
-    server.tell("POST", &path(&names, "/dismiss"), &[], json!({ "reason": "twins" })).await.expect(200);
+    let long = json!({ "reason": "x".repeat(1_001) });
+    let refused = server.tell("POST", &path(&names, "/dismiss"), &[], long).await.problem(400, "invalid-request");
+    assert_eq!(refused["errors"][0]["field"], "reason", "{refused}");
+    let twice = json!({ "ids": [names["id"], names["id"]], "action": "dismiss", "reason": "twins" });
+    let answer = server.tell("POST", &format!("{WARNINGS}/bulk"), &[], twice).await.expect(200).body;
+    assert_eq!(answer, json!({ "changed": 1 }));
 
     // What is still there is opened again; what is dismissed stays so until its values change.
     let check = async || {

@@ -270,6 +270,7 @@ async fn statistics_and_trends_tell_what_was_written_when() {
     for bad in [
         "trends?tz=Mars/Olympus",
         "trends?since=yesterday",
+        "trends?period=monthly&since=1950-01-01",
         "trends?period=hourly",
         "trends?since=2000-01-01",
         "trends?since=2026-02-02&until=2026-01-01",

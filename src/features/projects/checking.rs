@@ -1,4 +1,4 @@
-//! Checks projects: by themselves when they have changed, and when somebody asks. One check at a time.
+//! Checks projects: by themselves when they have changed, and when somebody asks. Of a project one check at a time.
 //!
 //! What has changed is read from rows that a consumer of the log writes; a check takes them away in the transaction of
 //! what it finds. So a kill in between takes nothing away, and the project is checked again.
@@ -11,8 +11,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use self::models::Models;
@@ -39,6 +40,8 @@ use crate::store::Connection;
 const LOOKS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// Projects that are looked at in one go.
 const PROJECTS_AT_ONCE: usize = 500;
+/// Projects that are read and looked through at a time.
+const COMPUTING_MAX: usize = 2;
 /// Units of a check whose warnings are asked for one by one; of more, all of the project are read.
 const UNITS_ASKED_MAX: usize = 300;
 /// The collections whose changes are checked.
@@ -49,13 +52,18 @@ pub(crate) struct Checker {
     api: Api,
     interval: Duration,
     woken: Notify,
+    /// Held to take a project out and to put it in.
     models: Mutex<Models>,
+    /// The projects that are being checked.
+    running: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+    /// Those that compute. One that takes long leaves room for another.
+    computing: Semaphore,
 }
 
 /// What came of a check.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct CheckReport {
+pub(crate) struct ConsistencyReport {
     pub at: Timestamp,
     /// Whether all of the project was looked at.
     pub full: bool,
@@ -78,7 +86,14 @@ struct CheckResult {
 
 impl Checker {
     pub(crate) fn new(api: Api, interval: Duration) -> Arc<Self> {
-        Arc::new(Self { api, interval, woken: Notify::new(), models: Mutex::default() })
+        Arc::new(Self {
+            api,
+            interval,
+            woken: Notify::new(),
+            models: Mutex::default(),
+            running: Mutex::default(),
+            computing: Semaphore::new(COMPUTING_MAX),
+        })
     }
 
     /// Notes which projects the log tells changes of.
@@ -131,8 +146,17 @@ impl Checker {
 
     /// Checks a project now: what has changed since the last check, or all of it. Errors: `NotFound`; `RateLimited`
     /// within the interval after its last check; `StorageUnavailable`.
-    pub(crate) async fn check(&self, id: &DocumentId, all: bool) -> Result<CheckReport> {
-        let mut models = self.models.lock().await;
+    pub(crate) async fn check(&self, id: &DocumentId, all: bool) -> Result<ConsistencyReport> {
+        let running = self.running.lock().entry(id.to_string()).or_default().clone();
+        let alone = running.lock_owned().await;
+        let report = self.check_alone(id, all).await;
+        drop(alone);
+        // Whoever waits holds it, too.
+        self.running.lock().retain(|_, running| Arc::strong_count(running) > 1);
+        report
+    }
+
+    async fn check_alone(&self, id: &DocumentId, all: bool) -> Result<ConsistencyReport> {
         let (project, name) = (id.to_string(), DocumentName::new(PROJECTS, id.as_str())?);
         let asked = project.clone();
         let read = move |conn: &Connection| {
@@ -145,7 +169,8 @@ impl Checker {
         if checked.is_some() && free > now {
             return Err(checked_lately(now, free));
         }
-        let model = models.take(&project);
+        let _permit = self.computing.acquire().await.map_err(Error::internal)?;
+        let model = self.models.lock().take(&project);
         let document = self.api.reads.document(&name).await?.filter(|document| !document.is_deleted());
         let Some(document) = document else {
             self.api.write_rows(move |conn, _| warnings::remove_project(conn, &project)).await?;
@@ -171,7 +196,7 @@ impl Checker {
         let (model, units, found) = tokio::task::spawn_blocking(compute).await.map_err(Error::internal)?;
         let result = CheckResult { project: project.clone(), seen, units, found };
         let report = self.store(&document, result).await?;
-        models.put(&project, model);
+        self.models.lock().put(&project, model);
         Ok(report)
     }
 
@@ -207,7 +232,7 @@ impl Checker {
     }
 
     /// Stores what was found, and tells open streams of the project what is new and what is gone.
-    async fn store(&self, project: &Document, result: CheckResult) -> Result<CheckReport> {
+    async fn store(&self, project: &Document, result: CheckResult) -> Result<ConsistencyReport> {
         let (full, findings) = (result.units.is_none(), result.found.len());
         let entropy = Arc::clone(&self.api.entropy);
         let write = move |conn: &Connection, now: Timestamp| {
@@ -217,7 +242,7 @@ impl Checker {
         let (ChangedWarnings { opened, resolved, told }, at) = self.api.write_rows(write).await?;
         warning_item::announce(&self.api, &project.meta, told)?;
         let next_at = at.plus(self.interval);
-        Ok(CheckReport { at, full, findings, opened, resolved, next_at })
+        Ok(ConsistencyReport { at, full, findings, opened, resolved, next_at })
     }
 }
 

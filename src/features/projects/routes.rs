@@ -1,5 +1,6 @@
 //! The calls about projects. A project itself is a document like any other.
 
+mod checks;
 pub(super) mod deletion;
 mod phases;
 mod progress;
@@ -23,7 +24,8 @@ pub(crate) fn router(checker: Arc<Checker>) -> OpenApiRouter<Api> {
         .merge(statistics::router())
         .merge(phases::router())
         .merge(deletion::router())
-        .merge(warnings::router(checker))
+        .merge(warnings::router())
+        .merge(checks::router(checker))
 }
 
 /// The extractor of the project that a path names. Error: `Invalid`.

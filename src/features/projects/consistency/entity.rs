@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::references::{self, Link, Reference};
+use super::references::{self, Reference, WikiLink};
 use crate::base::ids::DocumentName;
 use crate::features::projects::members::MemberKind;
 
@@ -19,7 +19,7 @@ pub(crate) struct Entity {
     /// Its name or title and its aliases, each once.
     pub names: Vec<String>,
     pub references: Vec<Reference>,
-    pub links: Vec<Link>,
+    pub links: Vec<WikiLink>,
 }
 
 impl Entity {

@@ -7,29 +7,41 @@ use super::names::NameFinder;
 use crate::base::ids::DocumentName;
 use crate::features::projects::members::MemberKind;
 
-type Names = BTreeSet<DocumentName>;
+pub(super) type DocumentNames = BTreeSet<DocumentName>;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Mentions {
-    in_chapter: HashMap<DocumentName, Names>,
-    of_entity: HashMap<DocumentName, Names>,
+    in_chapter: HashMap<DocumentName, DocumentNames>,
+    of_entity: HashMap<DocumentName, DocumentNames>,
     /// Finds all names; `None`: they have changed since it was made.
-    finder: Option<(NameFinder, Vec<DocumentName>)>,
+    finder: Option<EntityFinder>,
 }
 
-/// The names of documents, each with the document that goes by it.
-fn patterns<'a>(
-    documents: impl Iterator<Item = (&'a DocumentName, &'a Entity)>,
-) -> (Option<NameFinder>, Vec<DocumentName>) {
-    let (mut texts, mut owners) = (Vec::new(), Vec::new());
-    for (name, entity) in documents.filter(|(_, entity)| entity.is_mentioned_by_name()) {
-        for own in &entity.names {
-            texts.push(own.as_str());
-            owners.push(name.clone());
+/// Finds the documents whose names stand in a text.
+#[derive(Debug)]
+struct EntityFinder {
+    names: NameFinder,
+    /// Who goes by each of the names.
+    owners: Vec<Vec<DocumentName>>,
+}
+
+impl EntityFinder {
+    /// `None`: there is nothing to find, or too much.
+    fn new<'a>(documents: impl Iterator<Item = (&'a DocumentName, &'a Entity)>) -> Option<Self> {
+        let mut by_name: BTreeMap<&str, Vec<DocumentName>> = BTreeMap::new();
+        for (name, entity) in documents.filter(|(_, entity)| entity.is_mentioned_by_name()) {
+            for own in &entity.names {
+                by_name.entry(own).or_default().push(name.clone());
+            }
         }
+        let names = NameFinder::new(by_name.keys().copied()).filter(|_| !by_name.is_empty())?;
+        Some(Self { names, owners: by_name.into_values().collect() })
     }
-    (NameFinder::new(texts), owners)
+
+    fn find(&self, text: &str) -> impl Iterator<Item = &DocumentName> {
+        self.names.find(text).into_iter().filter_map(|name| self.owners.get(name)).flatten()
+    }
 }
 
 impl Mentions {
@@ -65,31 +77,28 @@ impl Mentions {
                 }
             }
         }
-        let chapters = || documents.iter().filter(|(_, entity)| entity.kind == MemberKind::Chapter);
-        let (finder, owners) = patterns(renamed.iter().filter_map(|name| documents.get_key_value(name)));
-        if let Some(finder) = finder.filter(|_| !owners.is_empty()) {
-            for (chapter, entity) in chapters().filter(|(chapter, _)| !rewritten.contains(*chapter)) {
-                self.note(chapter, entity.text(), &finder, &owners);
-            }
+        let chapters = documents.iter().filter(|(_, entity)| entity.kind == MemberKind::Chapter);
+        let unchanged: Vec<_> = chapters.filter(|(chapter, _)| !rewritten.contains(*chapter)).collect();
+        if !unchanged.is_empty()
+            && let Some(finder) = EntityFinder::new(renamed.iter().filter_map(|name| documents.get_key_value(name)))
+        {
+            unchanged.into_iter().for_each(|(chapter, entity)| self.note(chapter, entity.text(), &finder));
         }
         let texts: Vec<_> = rewritten.iter().filter_map(|chapter| documents.get_key_value(chapter)).collect();
         if texts.iter().all(|(_, entity)| entity.text().is_empty()) {
             return;
         }
-        let all = self.finder.take().or_else(|| {
-            let (finder, owners) = patterns(documents.iter());
-            finder.map(|finder| (finder, owners))
-        });
-        if let Some((finder, owners)) = &all {
+        let all = self.finder.take().or_else(|| EntityFinder::new(documents.iter()));
+        if let Some(finder) = &all {
             for (chapter, entity) in texts.into_iter().filter(|(_, entity)| entity.kind == MemberKind::Chapter) {
-                self.note(chapter, entity.text(), finder, owners);
+                self.note(chapter, entity.text(), finder);
             }
         }
         self.finder = all;
     }
 
-    fn note(&mut self, chapter: &DocumentName, text: &str, finder: &NameFinder, owners: &[DocumentName]) {
-        for name in finder.find(text).into_iter().filter_map(|pattern| owners.get(pattern)) {
+    fn note(&mut self, chapter: &DocumentName, text: &str, finder: &EntityFinder) {
+        for name in finder.find(text) {
             self.in_chapter.entry(chapter.clone()).or_default().insert(name.clone());
             self.of_entity.entry(name.clone()).or_default().insert(chapter.clone());
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::entity::Entity;
-use super::mentions::Mentions;
+use super::mentions::{DocumentNames, Mentions};
 use super::references::Reference;
 use crate::base::ids::DocumentName;
 use crate::features::projects::members::MemberKind;
@@ -19,8 +19,6 @@ pub(crate) struct ProjectFacts {
     pub completed: bool,
 }
 
-type Names = BTreeSet<DocumentName>;
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct ProjectModel {
@@ -31,20 +29,20 @@ pub(crate) struct ProjectModel {
     /// The collections, among those of guessed references, that there are.
     collections: BTreeSet<String>,
     /// Who refers to a document.
-    referrers: HashMap<DocumentName, Names>,
+    referrers: HashMap<DocumentName, DocumentNames>,
     /// Who links to a title.
-    linkers: HashMap<String, Names>,
+    linkers: HashMap<String, DocumentNames>,
     /// Who goes by a name.
-    named: HashMap<String, Names>,
+    named: HashMap<String, DocumentNames>,
     mentions: Mentions,
     chapters_with_text: usize,
 }
 
-fn add_to<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Names>, key: K, name: &DocumentName) {
+fn add_to<K: std::hash::Hash + Eq>(index: &mut HashMap<K, DocumentNames>, key: K, name: &DocumentName) {
     index.entry(key).or_default().insert(name.clone());
 }
 
-fn take_from<K: std::hash::Hash + Eq>(index: &mut HashMap<K, Names>, key: &K, name: &DocumentName) {
+fn take_from<K: std::hash::Hash + Eq>(index: &mut HashMap<K, DocumentNames>, key: &K, name: &DocumentName) {
     if let Some(names) = index.get_mut(key) {
         names.remove(name);
         if names.is_empty() {
@@ -60,8 +58,8 @@ impl ProjectModel {
 
     /// Puts documents in, in place of what they were, and takes out those that are `None`.
     pub(crate) fn update(&mut self, changes: Vec<(DocumentName, Option<Entity>)>) {
-        let mut renamed = Names::new();
-        let mut rewritten = Names::new();
+        let mut renamed = DocumentNames::new();
+        let mut rewritten = DocumentNames::new();
         for (name, entity) in changes {
             let before = self.remove(&name);
             let names = |entity: &Option<Entity>| {

@@ -15,21 +15,19 @@ const GENITIVES: [&str; 2] = ["'s", "\u{2019}s"];
 #[derive(Debug)]
 pub(crate) struct NameFinder {
     automaton: AhoCorasick,
-    patterns: usize,
 }
 
 impl NameFinder {
     /// Of these names, none of which is empty. `None`: they are too many or too long to be looked for.
     pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).build(names).ok()?;
-        let patterns = automaton.patterns_len();
-        Some(Self { automaton, patterns })
+        Some(Self { automaton })
     }
 
     /// Which of the names stand in `text`, by their place in the list.
     pub(crate) fn find(&self, text: &str) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
-        if self.patterns == 0 {
+        if self.automaton.patterns_len() == 0 {
             return found;
         }
         for hit in self.automaton.find_overlapping_iter(text) {

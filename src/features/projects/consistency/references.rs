@@ -25,7 +25,7 @@ pub(crate) struct Reference {
 
 /// A link to a title.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Link {
+pub(crate) struct WikiLink {
     /// A JSON Pointer to the text that it stands in.
     pub path: String,
     pub title: String,
@@ -125,14 +125,14 @@ fn add(value: &Value, path: &str, field: &Field, found: &mut Vec<Reference>) {
 }
 
 /// The links in the text of a document with this state, each title once.
-pub(crate) fn links(state: &Value) -> Vec<Link> {
+pub(crate) fn links(state: &Value) -> Vec<WikiLink> {
     let text = state.get("text").and_then(Value::as_str).unwrap_or_default();
-    let mut found: Vec<Link> = Vec::new();
+    let mut found: Vec<WikiLink> = Vec::new();
     for part in text.split("[[").skip(1).take(REFERENCES_MAX) {
         let Some((inside, _)) = part.split_once("]]") else { continue };
         let title = inside.split('|').next().unwrap_or_default().trim();
         if !title.is_empty() && !title.contains('\n') && found.iter().all(|link| link.title != title) {
-            found.push(Link { path: "/text".to_owned(), title: title.to_owned() });
+            found.push(WikiLink { path: "/text".to_owned(), title: title.to_owned() });
         }
     }
     found

@@ -9,14 +9,14 @@ use crate::base::clock::Timestamp;
 /// How long a bucket of a trend is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Period {
+pub(crate) enum TrendPeriod {
     Daily,
     /// From Monday on.
     Weekly,
     Monthly,
 }
 
-impl Period {
+impl TrendPeriod {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Daily => "daily",
@@ -100,11 +100,11 @@ mod tests {
     fn weeks_begin_on_monday_and_months_on_the_first() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let cases = [
-            (Period::Weekly, "2027-01-01", "2026-12-28", "2027-01-04"),
-            (Period::Weekly, "2026-12-28", "2026-12-28", "2027-01-04"),
-            (Period::Monthly, "2024-02-29", "2024-02-01", "2024-03-01"),
-            (Period::Monthly, "2026-12-31", "2026-12-01", "2027-01-01"),
-            (Period::Daily, "2024-02-28", "2024-02-28", "2024-02-29"),
+            (TrendPeriod::Weekly, "2027-01-01", "2026-12-28", "2027-01-04"),
+            (TrendPeriod::Weekly, "2026-12-28", "2026-12-28", "2027-01-04"),
+            (TrendPeriod::Monthly, "2024-02-29", "2024-02-01", "2024-03-01"),
+            (TrendPeriod::Monthly, "2026-12-31", "2026-12-01", "2027-01-01"),
+            (TrendPeriod::Daily, "2024-02-28", "2024-02-28", "2024-02-29"),
         ];
         for (period, given, first, next) in cases {
             assert_eq!(period.first_day(day(given)), day(first), "{given}");
@@ -124,7 +124,7 @@ mod tests {
             let (at, zone) = (Timestamp::from_millis(millis), zone(name));
             let day = day_of(at, zone);
             prop_assert!(start_of(day, zone) <= at);
-            prop_assert!(at < start_of(Period::Daily.next(day).unwrap(), zone));
+            prop_assert!(at < start_of(TrendPeriod::Daily.next(day).unwrap(), zone));
         }
     }
 }

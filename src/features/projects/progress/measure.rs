@@ -89,7 +89,7 @@ impl Measures {
 
 /// The progress of a project as callers get it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Progress {
+pub(crate) struct ProjectProgress {
     #[serde(flatten)]
     pub measures: Measures,
     /// Counts the changes of the progress.

@@ -11,7 +11,7 @@ use crate::base::clock::Timestamp;
 
 /// What a snapshot says of a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Point {
+pub(crate) struct SeriesPoint {
     pub at: Timestamp,
     pub words: u64,
     pub entities: Entities,
@@ -19,23 +19,23 @@ pub(crate) struct Point {
 
 /// The snapshots of a project and its present, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Series(Vec<Point>);
+pub(crate) struct Series(Vec<SeriesPoint>);
 
 impl Series {
     /// `now`: the present, as it was changed last.
-    pub(crate) fn new(mut points: Vec<Point>, now: Point) -> Self {
+    pub(crate) fn new(mut points: Vec<SeriesPoint>, now: SeriesPoint) -> Self {
         if points.last() != Some(&now) {
             points.push(now);
         }
         Self(points)
     }
 
-    pub(crate) fn first(&self) -> Option<&Point> {
+    pub(crate) fn first(&self) -> Option<&SeriesPoint> {
         self.0.first()
     }
 
     /// How it was just before a moment; `None`: there was nothing.
-    pub(crate) fn before(&self, moment: Timestamp) -> Option<&Point> {
+    pub(crate) fn before(&self, moment: Timestamp) -> Option<&SeriesPoint> {
         let end = self.0.partition_point(|point| point.at < moment);
         self.0.get(end.checked_sub(1)?)
     }

@@ -6,7 +6,7 @@ use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::calendar::{Period, day_of};
+use super::calendar::{TrendPeriod, day_of};
 use super::measure::{Entities, write_whole};
 use super::series::Series;
 use crate::base::clock::Timestamp;
@@ -69,7 +69,7 @@ impl Statistics {
     pub(crate) fn new(input: StatisticsInput, now: Timestamp, zone: Tz) -> Self {
         let StatisticsInput { series, words, entities, chapter_words, goal_words, phase_seconds } = input;
         let (today, active) = (day_of(now, zone), series.active_days(zone));
-        let monday = Period::Weekly.first_day(today);
+        let monday = TrendPeriod::Weekly.first_day(today);
         // The first of several that are as good.
         let best = active.iter().filter(|(_, delta)| **delta > 0).rev().max_by_key(|(_, delta)| **delta);
         Self {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike as _};
 use proptest::prelude::*;
 
-use super::super::series::Point;
+use super::super::series::SeriesPoint;
 use super::*;
 use crate::property_tests::cases;
 
@@ -20,8 +20,9 @@ fn day(text: &str) -> NaiveDate {
 }
 
 fn input(points: &[(&str, u64)], goal_words: Option<u64>) -> StatisticsInput {
-    let point = |(time, words): &(&str, u64)| Point { at: at(time), words: *words, entities: Entities::default() };
-    let mut points: Vec<Point> = points.iter().map(point).collect();
+    let point =
+        |(time, words): &(&str, u64)| SeriesPoint { at: at(time), words: *words, entities: Entities::default() };
+    let mut points: Vec<SeriesPoint> = points.iter().map(point).collect();
     let now = points.pop().unwrap();
     StatisticsInput {
         series: Series::new(points, now),
@@ -106,7 +107,7 @@ fn chapters_have_a_median() {
 }
 
 /// The same, by looking at every calendar day from the first point to today.
-fn naive(points: &[Point], now: Timestamp, goal: u64) -> Statistics {
+fn naive(points: &[SeriesPoint], now: Timestamp, goal: u64) -> Statistics {
     let date = |at: Timestamp| DateTime::from_timestamp_millis(at.as_millis()).unwrap().date_naive();
     let today = date(now);
     let words_at_end = |day: NaiveDate| {
@@ -169,9 +170,9 @@ proptest! {
         goal in 1_u64..200,
     ) {
         let mut time = at("2026-02-20T05:00:00.000Z").as_millis();
-        let points: Vec<Point> = steps.iter().map(|(after, words)| {
+        let points: Vec<SeriesPoint> = steps.iter().map(|(after, words)| {
             time += after;
-            Point { at: Timestamp::from_millis(time), words: *words, entities: Entities::default() }
+            SeriesPoint { at: Timestamp::from_millis(time), words: *words, entities: Entities::default() }
         }).collect();
         let now = Timestamp::from_millis(time + rest);
         let (last, earlier) = points.split_last().unwrap();

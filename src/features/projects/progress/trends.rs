@@ -1,10 +1,10 @@
 //! How a project went, in buckets of local days, weeks or months.
 
-use chrono::NaiveDate;
+use chrono::{Datelike as _, NaiveDate};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::calendar::{Period, day_of, start_of};
+use super::calendar::{TrendPeriod, day_of, start_of};
 use super::measure::Entities;
 use super::series::{Series, difference};
 use crate::base::clock::Timestamp;
@@ -13,18 +13,19 @@ use crate::features::projects::limits::TREND_BUCKETS_MAX;
 
 /// An end of the time that a trend is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum TrendLimit {
     Instant(Timestamp),
     /// A local date.
     Day(NaiveDate),
 }
 
-impl Moment {
-    /// Reads an instant (RFC 3339) or a date, `YYYY-MM-DD`.
+impl TrendLimit {
+    /// Reads an instant (RFC 3339) or a date, `YYYY-MM-DD`, of the years that a [`Timestamp`] has.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         // A query has a space where somebody wrote the `+` of an offset as it is.
         let instant = || Timestamp::parse(&text.replace(' ', "+")).map(Self::Instant);
-        let day = || (text.len() == 10).then(|| text.parse().ok())?;
+        let known = |day: &NaiveDate| (1970..=9999).contains(&day.year());
+        let day = || (text.len() == 10).then(|| text.parse().ok())?.filter(known);
         day().map(Self::Day).or_else(instant)
     }
 
@@ -50,18 +51,18 @@ impl Moment {
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TrendQuery {
-    pub period: Period,
+    pub period: TrendPeriod,
     /// `None`: from the beginning of the project, as far as there may be buckets.
-    pub since: Option<Moment>,
+    pub since: Option<TrendLimit>,
     /// Exclusive; `None`: until now.
-    pub until: Option<Moment>,
+    pub until: Option<TrendLimit>,
     pub zone: Tz,
 }
 
 /// What came of one day, week or month.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Bucket {
+pub(crate) struct TrendBucket {
     pub from: Timestamp,
     /// Exclusive.
     pub to: Timestamp,
@@ -75,7 +76,7 @@ pub(crate) struct Bucket {
 
 /// The buckets, whole ones, oldest first. Error: `Invalid` when there are too many, or when the time ends before it
 /// begins.
-pub(crate) fn trend(series: &Series, query: TrendQuery, now: Timestamp) -> Result<Vec<Bucket>> {
+pub(crate) fn trend(series: &Series, query: TrendQuery, now: Timestamp) -> Result<Vec<TrendBucket>> {
     let TrendQuery { period, since, until, zone } = query;
     // What is now is in the last bucket.
     let last = match until {
@@ -105,23 +106,23 @@ pub(crate) fn trend(series: &Series, query: TrendQuery, now: Timestamp) -> Resul
 }
 
 /// The first bucket of a project whose newest is `last`.
-fn beginning(series: &Series, period: Period, last: NaiveDate, zone: Tz) -> NaiveDate {
+fn beginning(series: &Series, period: TrendPeriod, last: NaiveDate, zone: Tz) -> NaiveDate {
     let began = series.first().map_or(last, |point| period.first_day(day_of(point.at, zone)));
     let days = match period {
-        Period::Daily => 1,
-        Period::Weekly => 7,
-        Period::Monthly => 28,
+        TrendPeriod::Daily => 1,
+        TrendPeriod::Weekly => 7,
+        TrendPeriod::Monthly => 28,
     };
     let room = chrono::Days::new(days * (TREND_BUCKETS_MAX as u64 - 1));
     last.checked_sub_days(room).map_or(began, |earliest| began.max(period.first_day(earliest)))
 }
 
-fn bucket(series: &Series, from: Timestamp, to: Timestamp) -> Bucket {
+fn bucket(series: &Series, from: Timestamp, to: Timestamp) -> TrendBucket {
     let end = series.before(to);
     // What was there when the project began is no bucket's.
     let before = series.before(from).or(series.first()).filter(|_| end.is_some());
     let words = end.map_or(0, |end| end.words);
-    Bucket {
+    TrendBucket {
         from,
         to,
         word_count: words,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::series::Point;
+use super::super::series::SeriesPoint;
 use super::*;
 use crate::property_tests::cases;
 
@@ -11,14 +11,15 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn series(points: &[(&str, u64)]) -> Series {
-    let point = |(time, words): &(&str, u64)| Point { at: at(time), words: *words, entities: Entities::default() };
+    let point =
+        |(time, words): &(&str, u64)| SeriesPoint { at: at(time), words: *words, entities: Entities::default() };
     let (last, earlier) = points.split_last().unwrap();
     Series::new(earlier.iter().map(point).collect(), point(last))
 }
 
 /// `from to words delta` of each bucket, times without what is the same in all.
-fn buckets(points: &[(&str, u64)], period: Period, ends: (&str, &str), zone: &str) -> Vec<String> {
-    let (since, until) = (Moment::parse(ends.0), Moment::parse(ends.1));
+fn buckets(points: &[(&str, u64)], period: TrendPeriod, ends: (&str, &str), zone: &str) -> Vec<String> {
+    let (since, until) = (TrendLimit::parse(ends.0), TrendLimit::parse(ends.1));
     assert!(since.is_some() && until.is_some());
     let query = TrendQuery { period, since, until, zone: zone.parse().unwrap() };
     let found = trend(&series(points), query, at("2027-06-01T00:00:00Z")).unwrap();
@@ -36,7 +37,7 @@ fn days_of_23_and_25_hours_are_whole_days_in_two_zones() {
         ("2026-03-29T21:59:59Z", 60),
         ("2026-03-29T22:00:00Z", 100),
     ];
-    let spring = buckets(&points, Period::Daily, ("2026-03-28", "2026-03-31"), "Europe/Berlin");
+    let spring = buckets(&points, TrendPeriod::Daily, ("2026-03-28", "2026-03-31"), "Europe/Berlin");
     assert_eq!(
         spring,
         [
@@ -51,7 +52,7 @@ fn days_of_23_and_25_hours_are_whole_days_in_two_zones() {
         ("2026-10-25T22:59:59Z", 3),
         ("2026-10-25T23:00:00Z", 7),
     ];
-    let autumn = buckets(&points, Period::Daily, ("2026-10-24", "2026-10-27"), "Europe/Berlin");
+    let autumn = buckets(&points, TrendPeriod::Daily, ("2026-10-24", "2026-10-27"), "Europe/Berlin");
     assert_eq!(
         autumn,
         ["2026-10-23T22 2026-10-24T22 1 1", "2026-10-24T22 2026-10-25T23 3 2", "2026-10-25T23 2026-10-26T23 7 4"]
@@ -62,7 +63,7 @@ fn days_of_23_and_25_hours_are_whole_days_in_two_zones() {
         ("2026-03-09T03:59:59Z", 3),
         ("2026-03-09T04:00:00Z", 7),
     ];
-    let spring = buckets(&points, Period::Daily, ("2026-03-07", "2026-03-10"), "America/New_York");
+    let spring = buckets(&points, TrendPeriod::Daily, ("2026-03-07", "2026-03-10"), "America/New_York");
     assert_eq!(
         spring,
         ["2026-03-07T05 2026-03-08T05 1 1", "2026-03-08T05 2026-03-09T04 3 2", "2026-03-09T04 2026-03-10T04 7 4"]
@@ -73,7 +74,7 @@ fn days_of_23_and_25_hours_are_whole_days_in_two_zones() {
         ("2026-11-02T04:59:59Z", 3),
         ("2026-11-02T05:00:00Z", 7),
     ];
-    let autumn = buckets(&points, Period::Daily, ("2026-10-31", "2026-11-03"), "America/New_York");
+    let autumn = buckets(&points, TrendPeriod::Daily, ("2026-10-31", "2026-11-03"), "America/New_York");
     assert_eq!(
         autumn,
         ["2026-10-31T04 2026-11-01T04 1 1", "2026-11-01T04 2026-11-02T05 3 2", "2026-11-02T05 2026-11-03T05 7 4"]
@@ -84,11 +85,11 @@ fn days_of_23_and_25_hours_are_whole_days_in_two_zones() {
 fn a_leap_day_is_a_day_of_its_month() {
     let points = [("2024-02-01T00:00:00Z", 0), ("2024-02-29T12:00:00Z", 5), ("2024-03-01T12:00:00Z", 6)];
     assert_eq!(
-        buckets(&points, Period::Daily, ("2024-02-28", "2024-03-02"), "UTC"),
+        buckets(&points, TrendPeriod::Daily, ("2024-02-28", "2024-03-02"), "UTC"),
         ["2024-02-28T00 2024-02-29T00 0 0", "2024-02-29T00 2024-03-01T00 5 5", "2024-03-01T00 2024-03-02T00 6 1"]
     );
     assert_eq!(
-        buckets(&points, Period::Monthly, ("2024-02-29", "2024-03-01"), "UTC"),
+        buckets(&points, TrendPeriod::Monthly, ("2024-02-29", "2024-03-01"), "UTC"),
         ["2024-02-01T00 2024-03-01T00 5 5"]
     );
 }
@@ -97,15 +98,15 @@ fn a_leap_day_is_a_day_of_its_month() {
 fn weeks_and_months_go_over_the_end_of_the_year() {
     let points = [("2026-12-01T00:00:00Z", 0), ("2026-12-31T23:59:59Z", 5), ("2027-01-01T00:00:00Z", 6)];
     assert_eq!(
-        buckets(&points, Period::Weekly, ("2026-12-31", "2027-01-05"), "UTC"),
+        buckets(&points, TrendPeriod::Weekly, ("2026-12-31", "2027-01-05"), "UTC"),
         ["2026-12-28T00 2027-01-04T00 6 6", "2027-01-04T00 2027-01-11T00 6 0"]
     );
     assert_eq!(
-        buckets(&points, Period::Monthly, ("2026-12-31", "2027-01-02"), "UTC"),
+        buckets(&points, TrendPeriod::Monthly, ("2026-12-31", "2027-01-02"), "UTC"),
         ["2026-12-01T00 2027-01-01T00 5 5", "2027-01-01T00 2027-02-01T00 6 1"]
     );
     assert_eq!(
-        buckets(&points, Period::Daily, ("2026-12-31", "2027-01-02"), "Asia/Tokyo"),
+        buckets(&points, TrendPeriod::Daily, ("2026-12-31", "2027-01-02"), "Asia/Tokyo"),
         ["2026-12-30T15 2026-12-31T15 0 0", "2026-12-31T15 2027-01-01T15 6 6"]
     );
 }
@@ -113,7 +114,7 @@ fn weeks_and_months_go_over_the_end_of_the_year() {
 #[test]
 fn ends_are_widened_to_whole_buckets_and_the_last_is_exclusive() {
     let points = [("2026-05-01T00:00:00Z", 0)];
-    let count = |since: &str, until: &str| buckets(&points, Period::Daily, (since, until), "UTC").len();
+    let count = |since: &str, until: &str| buckets(&points, TrendPeriod::Daily, (since, until), "UTC").len();
     assert_eq!(count("2026-05-01", "2026-05-02"), 1);
     assert_eq!(count("2026-05-01T13:00:00Z", "2026-05-02T00:00:00Z"), 1);
     assert_eq!(count("2026-05-01T13:00:00Z", "2026-05-02T00:00:00.001Z"), 2);
@@ -124,8 +125,8 @@ fn ends_are_widened_to_whole_buckets_and_the_last_is_exclusive() {
 #[test]
 fn too_many_buckets_and_ends_the_wrong_way_round_are_refused() {
     let ask = |since: &str, until: &str| {
-        let (since, until) = (Moment::parse(since), Moment::parse(until));
-        let query = TrendQuery { period: Period::Daily, since, until, zone: Tz::UTC };
+        let (since, until) = (TrendLimit::parse(since), TrendLimit::parse(until));
+        let query = TrendQuery { period: TrendPeriod::Daily, since, until, zone: Tz::UTC };
         trend(&series(&[("2020-01-01T00:00:00Z", 0)]), query, at("2026-05-06T00:00:00Z")).map(|found| found.len())
     };
     assert_eq!(ask("2026-01-01", "2028-09-27").unwrap(), 1_000);
@@ -141,13 +142,13 @@ proptest! {
     #[test]
     fn buckets_follow_each_other_and_add_up(
         steps in prop::collection::vec((1_i64..200 * 3_600_000, 0_u64..500), 1..50),
-        period in prop::sample::select(vec![Period::Daily, Period::Weekly, Period::Monthly]),
+        period in prop::sample::select(vec![TrendPeriod::Daily, TrendPeriod::Weekly, TrendPeriod::Monthly]),
         zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
     ) {
         let mut time = at("2026-01-15T00:00:00Z").as_millis();
-        let points: Vec<Point> = steps.iter().map(|(after, words)| {
+        let points: Vec<SeriesPoint> = steps.iter().map(|(after, words)| {
             time += after;
-            Point { at: Timestamp::from_millis(time), words: *words, entities: Entities::default() }
+            SeriesPoint { at: Timestamp::from_millis(time), words: *words, entities: Entities::default() }
         }).collect();
         let (first, last) = (points[0], *points.last().unwrap());
         let series = Series::new(points[..points.len() - 1].to_vec(), last);

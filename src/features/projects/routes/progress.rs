@@ -16,7 +16,7 @@ use crate::document::visibility::Viewer;
 use crate::engine::problems::NOT_PERSISTENT;
 use crate::features::projects::limits::{NOTES_BYTES_MAX, WORDS_MAX};
 use crate::features::projects::problems::{PHASE_IS_CURRENT, PHASE_NEEDS_REASON, WORDS_ARE_COUNTED};
-use crate::features::projects::progress::measure::{Counts, Measures, Progress, Settings, Stated};
+use crate::features::projects::progress::measure::{Counts, Measures, ProjectProgress, Settings, Stated};
 use crate::features::projects::sql;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -126,7 +126,7 @@ impl ProgressBody {
     }
 
     /// Error, besides those of a change of phase: `words-are-counted`.
-    fn apply(self, conn: &Connection, project: &str, (by, now): (&UserId, Timestamp)) -> Result<Progress> {
+    fn apply(self, conn: &Connection, project: &str, (by, now): (&UserId, Timestamp)) -> Result<ProjectProgress> {
         let Self { phase, completion_percent, word_count, notes } = self;
         let mut change = sql::progress::begin_of(conn, project, now)?;
         let chapters = change.before().entities.chapters;
@@ -172,11 +172,11 @@ async fn read_progress(
 }
 
 /// The progress of a project that has no rows yet: it was created while storage fails.
-fn unstored(document: &Document) -> Result<Progress> {
+fn unstored(document: &Document) -> Result<ProjectProgress> {
     let state = document.state.as_deref().unwrap_or(b"{}");
     let settings = Settings::of_project(&serde_json::from_slice(state).map_err(Error::internal)?);
     let measures = Measures::new(&settings, &Stated::default(), Counts::default());
-    Ok(Progress { measures, version: 0, at: document.updated_at })
+    Ok(ProjectProgress { measures, version: 0, at: document.updated_at })
 }
 
 /// Say what of the progress of a project is not counted

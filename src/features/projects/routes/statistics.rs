@@ -14,10 +14,10 @@ use super::ProjectPath;
 use super::progress::{PlotLoopsSchema, save_due};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Kind as K, Result};
-use crate::features::projects::progress::calendar::Period;
-use crate::features::projects::progress::series::{Point, Series};
+use crate::features::projects::progress::calendar::TrendPeriod;
+use crate::features::projects::progress::series::{Series, SeriesPoint};
 use crate::features::projects::progress::statistics::{Statistics, StatisticsInput};
-use crate::features::projects::progress::trends::{Bucket, Moment, TrendQuery, trend};
+use crate::features::projects::progress::trends::{TrendBucket, TrendLimit, TrendQuery, trend};
 use crate::features::projects::sql;
 use crate::http::api::Api;
 use crate::http::error::HandlerResult;
@@ -155,13 +155,13 @@ impl TryFrom<String> for Zone {
 
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct GivenMoment(Moment);
+struct GivenMoment(TrendLimit);
 
 impl TryFrom<String> for GivenMoment {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        Moment::parse(&text).map(Self).ok_or("must be a date, YYYY-MM-DD, or an RFC 3339 time")
+        TrendLimit::parse(&text).map(Self).ok_or("must be a date, YYYY-MM-DD, or an RFC 3339 time, of 1970 to 9999")
     }
 }
 
@@ -181,7 +181,7 @@ struct StatisticsQuery {
 struct TrendsQuery {
     /// `daily`, `weekly` (from Monday) or `monthly`.
     #[param(value_type = Option<String>, default = "daily", pattern = "^(daily|weekly|monthly)$")]
-    period: Option<Period>,
+    period: Option<TrendPeriod>,
     /// Where it begins: a local date or an RFC 3339 time, which is in the first bucket; left out: with the project.
     #[param(value_type = Option<String>)]
     since: Option<GivenMoment>,
@@ -236,7 +236,7 @@ fn statistics_input(conn: &Connection, project: &str, now: Timestamp) -> Result<
 
 fn series(conn: &Connection, row: &sql::progress::ProgressRow) -> Result<Series> {
     let measures = row.measures(conn)?;
-    let now = Point { at: row.at, words: measures.word_count, entities: measures.entities };
+    let now = SeriesPoint { at: row.at, words: measures.word_count, entities: measures.entities };
     Ok(Series::new(sql::snapshots::points(conn, row.key)?, now))
 }
 
@@ -256,13 +256,13 @@ async fn read_trends(
 ) -> HandlerResult<Response> {
     api.reads.live_document(&name, &caller.viewer).await?;
     save_due(&api, name.id.as_str()).await?;
-    let period = period.unwrap_or(Period::Daily);
+    let period = period.unwrap_or(TrendPeriod::Daily);
     let query = TrendQuery { period, since: since.map(|given| given.0), until: until.map(|given| given.0), zone };
     let find = move |conn: &Connection| match sql::progress::find(conn, name.id.as_str())? {
         Some(row) => series(conn, &row),
         None => Err(sql::progress::not_stored_yet()),
     };
     let series = api.read_rows(find).await?;
-    let buckets: Vec<Bucket> = trend(&series, query, api.now())?;
+    let buckets: Vec<TrendBucket> = trend(&series, query, api.now())?;
     Ok(json(Success::Done, &TrendSchema { period: period.as_str(), tz: zone.name().to_owned(), buckets })?)
 }

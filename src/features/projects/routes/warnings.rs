@@ -1,9 +1,8 @@
-//! The warnings of a project, and having it checked.
+//! The warnings of a project.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -19,11 +18,11 @@ use crate::base::ids::DocumentName;
 use crate::document::model::{Document, Meta};
 use crate::document::scope::ScopeExtent;
 use crate::document::visibility::Viewer;
-use crate::features::projects::checking::{CheckReport, Checker};
 use crate::features::projects::consistency::check::Severity;
+use crate::features::projects::consistency::checks;
 use crate::features::projects::consistency::warning::{WarningStatus, WarningStep};
 use crate::features::projects::limits::{WARNING_NOTE_BYTES_MAX, WARNINGS_AT_ONCE_MAX, WARNINGS_TOLD_MAX};
-use crate::features::projects::problems::{CHECKED_LATELY, WARNING_NOT_OPEN};
+use crate::features::projects::problems::WARNING_NOT_OPEN;
 use crate::features::projects::sql::warnings::{self, StoredWarning, WarningFilter};
 use crate::features::projects::warning_item::{self, WarningItem};
 use crate::http::api::Api;
@@ -45,8 +44,7 @@ use crate::store::Connection;
     ResolveWarningBody,
     DismissWarningBody,
     BulkBody,
-    BulkReply,
-    CheckReportSchema
+    BulkReply
 )))]
 struct Schemas;
 
@@ -64,7 +62,7 @@ pub(crate) struct WarningMembers {
 }
 
 /// The calls about warnings.
-pub(super) fn router(checker: Arc<Checker>) -> OpenApiRouter<Api> {
+pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Schemas::openapi())
         .routes(routes!(list))
         .routes(routes!(count))
@@ -72,8 +70,6 @@ pub(super) fn router(checker: Arc<Checker>) -> OpenApiRouter<Api> {
         .routes(routes!(resolve))
         .routes(routes!(dismiss))
         .routes(routes!(bulk))
-        .routes(routes!(check))
-        .layer(Extension(checker))
 }
 
 problems! {
@@ -84,10 +80,6 @@ problems! {
         &[K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::IdempotencyMismatch, K::Damaged,
           K::StorageUnavailable],
         BODY, &[&WARNING_NOT_OPEN];
-    /// Of a check.
-    CheckProblems:
-        &[K::Unauthenticated, K::Forbidden, K::NotFound, K::Gone, K::Damaged, K::StorageUnavailable],
-        &[&CHECKED_LATELY];
 }
 
 /// Something in a project that contradicts itself.
@@ -153,7 +145,8 @@ struct WarningListQuery {
     #[param(value_type = Option<String>)]
     severity: Option<Severity>,
     /// Only those of this check.
-    check: Option<String>,
+    #[param(value_type = Option<String>)]
+    check: Option<CheckName>,
     /// `open`, `resolved`, `dismissed` or `all`; left out: `open`.
     #[param(value_type = Option<String>)]
     status: Option<StatusChoice>,
@@ -170,10 +163,28 @@ struct WarningListQuery {
 #[serde(deny_unknown_fields)]
 struct WarningCountQuery {
     /// Only those of this check.
-    check: Option<String>,
+    #[param(value_type = Option<String>)]
+    check: Option<CheckName>,
     /// `open`, `resolved`, `dismissed` or `all`; left out: `open`.
     #[param(value_type = Option<String>)]
     status: Option<StatusChoice>,
+}
+
+/// The name of a check that there is.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct CheckName(String);
+
+impl TryFrom<String> for CheckName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let names: Vec<&str> = checks::ALL.iter().map(|check| check.name()).collect();
+        match names.contains(&text.as_str()) {
+            true => Ok(Self(text)),
+            false => Err(format!("must be one of {}", names.join(", "))),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -211,7 +222,7 @@ async fn list(
 ) -> HandlerResult<Response> {
     readable(&api, &name, &caller).await?;
     let WarningListQuery { severity, check, status, cursor, limit } = query;
-    let filter = WarningFilter { status: chosen(status), severity, check };
+    let filter = WarningFilter { status: chosen(status), severity, check: check.map(|check| check.0) };
     let page = PageRequest::new(limit, cursor);
     let (before, most) = (page.parse_after(str::parse::<i64>)?, page.limit + 1);
     let read = move |conn: &Connection| warnings::page(conn, (name.id.as_str(), &caller.viewer), &filter, before, most);
@@ -245,7 +256,8 @@ async fn count(
     Query(query): Query<WarningCountQuery>,
 ) -> HandlerResult<Response> {
     readable(&api, &name, &caller).await?;
-    let filter = WarningFilter { status: chosen(query.status), severity: None, check: query.check };
+    let filter =
+        WarningFilter { status: chosen(query.status), severity: None, check: query.check.map(|check| check.0) };
     let counts: HashMap<Severity, u64> =
         api.read_rows(move |conn| warnings::counts(conn, (name.id.as_str(), &caller.viewer), &filter)).await?;
     let of = |severity| counts.get(&severity).copied().unwrap_or_default();
@@ -368,7 +380,7 @@ fn check_reason(reason: &str) -> Result<()> {
 }
 
 /// The project, for somebody who may write it. Errors: `NotFound`, `Gone`, `Forbidden`.
-async fn writable(api: &Api, name: &DocumentName, caller: &Caller) -> Result<Arc<Document>> {
+pub(super) async fn writable(api: &Api, name: &DocumentName, caller: &Caller) -> Result<Arc<Document>> {
     let document = readable(api, name, caller).await?;
     document.meta.check_writer(&caller.viewer)?;
     Ok(document)
@@ -386,7 +398,7 @@ async fn change_one(
         return Ok(stored);
     }
     let project = writable(api, &name, &request.caller).await?;
-    check_note(note.as_deref())?;
+    check_length(if step == WarningStep::Dismiss { "reason" } else { "note" }, note.as_deref())?;
     let (viewer, told) = (request.caller.viewer.clone(), Arc::clone(&project.meta));
     let call = request.call(|changed: &Vec<StoredWarning>| {
         let changed = changed.first().cloned().map(WarningItem::from);
@@ -401,10 +413,10 @@ async fn change_one(
 }
 
 /// Error: `Invalid`.
-fn check_note(note: Option<&str>) -> Result<()> {
-    if note.is_some_and(|note| note.len() > WARNING_NOTE_BYTES_MAX) {
+fn check_length(field: &str, text: Option<&str>) -> Result<()> {
+    if text.is_some_and(|text| text.len() > WARNING_NOTE_BYTES_MAX) {
         let detail = format!("must not be longer than {WARNING_NOTE_BYTES_MAX} bytes");
-        return Err(Error::invalid_field("note", detail));
+        return Err(Error::invalid_field(field, detail));
     }
     Ok(())
 }
@@ -462,7 +474,8 @@ struct BulkBody {
 struct BulkFilter {
     #[schema(value_type = Option<String>, pattern = "^(error|warning|info)$")]
     severity: Option<Severity>,
-    check: Option<String>,
+    #[schema(value_type = Option<String>)]
+    check: Option<CheckName>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -502,7 +515,7 @@ async fn bulk(
         return Err(Error::invalid_field("ids", detail).into());
     }
     check_reason(&reason)?;
-    check_note(Some(&reason))?;
+    check_length("reason", Some(&reason))?;
     if let Some(stored) = request.stored_response(&api).await? {
         return Ok(stored);
     }
@@ -513,10 +526,14 @@ async fn bulk(
     });
     let write = move |conn: &Connection, now: Timestamp| {
         let all = match ids {
-            Some(ids) => ids.iter().map(|id| find(conn, (&name, &viewer), id)).collect::<Result<Vec<_>>>()?,
+            Some(ids) => BTreeSet::from_iter(ids)
+                .iter()
+                .map(|id| find(conn, (&name, &viewer), id))
+                .collect::<Result<Vec<_>>>()?,
             None => {
                 let BulkFilter { severity, check } = filter.unwrap_or_default();
-                let filter = WarningFilter { status: Some(WarningStatus::Open), severity, check };
+                let filter =
+                    WarningFilter { status: Some(WarningStatus::Open), severity, check: check.map(|check| check.0) };
                 warnings::page(conn, (name.id.as_str(), &viewer), &filter, None, WARNINGS_AT_ONCE_MAX)?
             }
         };
@@ -529,53 +546,4 @@ async fn bulk(
     let (answered, changed) = api.write_rows(move |conn, now| call.of(&project.meta).run(conn, now, write)).await?;
     tell(&api, &told, changed)?;
     Ok(respond(answered)?)
-}
-
-/// What came of a check.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = CheckReport)]
-struct CheckReportSchema {
-    #[schema(format = DateTime)]
-    at: String,
-    /// Whether all of the project was looked at.
-    full: bool,
-    /// How many findings there are in what was looked at.
-    findings: usize,
-    /// How many warnings were opened, or opened again,
-    opened: usize,
-    /// and how many resolved, since they are not found any more.
-    resolved: usize,
-    /// When the next check is possible.
-    #[schema(format = DateTime)]
-    next_at: String,
-}
-
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct CheckQuery {
-    /// Look at everything, which is the default; else at what has changed since the last check.
-    #[param(value_type = Option<bool>)]
-    full: Option<bool>,
-}
-
-/// Check a project now
-///
-/// It is checked by itself as well, a moment after a change. For whoever may write the project.
-#[utoipa::path(
-    post, path = "/api/v1/projects/{id}/consistency/check", operation_id = "checkProject", tag = "projects",
-    params(("id" = String, Path, description = "The project's id."), Caller, CheckQuery),
-    responses((status = 200, description = "It is checked.", body = CheckReportSchema), CheckProblems),
-)]
-async fn check(
-    State(api): State<Api>,
-    ProjectPath(name): ProjectPath,
-    Extension(checker): Extension<Arc<Checker>>,
-    caller: Caller,
-    Query(query): Query<CheckQuery>,
-) -> HandlerResult<Response> {
-    writable(&api, &name, &caller).await?;
-    let report: CheckReport = checker.check(&name.id, query.full.unwrap_or(true)).await?;
-    Ok(json(Success::Done, &report)?)
 }

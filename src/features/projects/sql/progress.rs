@@ -6,7 +6,7 @@ use super::{cached, members, phases, snapshots, unchecked};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::ids::UserId;
-use crate::features::projects::progress::measure::{Measures, Progress, Settings, Stated};
+use crate::features::projects::progress::measure::{Measures, ProjectProgress, Settings, Stated};
 use crate::features::projects::progress::phases::{PhaseChange, Phases, check_change};
 use crate::features::projects::progress::snapshots::{SaveDecision, decide, due};
 use crate::store::rows::{self, int, optional};
@@ -61,8 +61,8 @@ impl ProgressRow {
         Ok(Measures::new(&self.settings, &self.stated, members::counts(conn, &self.project)?))
     }
 
-    pub(crate) fn progress(&self, conn: &Connection) -> Result<Progress> {
-        Ok(Progress { measures: self.measures(conn)?, version: self.version, at: self.at })
+    pub(crate) fn progress(&self, conn: &Connection) -> Result<ProjectProgress> {
+        Ok(ProjectProgress { measures: self.measures(conn)?, version: self.version, at: self.at })
     }
 
     fn write(&self, conn: &Connection) -> Result<()> {
@@ -194,7 +194,7 @@ fn save(conn: &Connection, mut row: ProgressRow, now: Measures) -> Result<()> {
         SaveDecision::Nothing => row.due_at = None,
         SaveDecision::Later => row.due_at = row.saved_at.map(due),
         SaveDecision::Now => {
-            snapshots::insert(conn, row.key, &Progress { measures: now, version: row.version, at: row.at })?;
+            snapshots::insert(conn, row.key, &ProjectProgress { measures: now, version: row.version, at: row.at })?;
             (row.saved_at, row.due_at) = (Some(row.at), None);
         }
     }

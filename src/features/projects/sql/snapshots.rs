@@ -5,8 +5,8 @@ use rusqlite::{OptionalExtension as _, Row};
 use super::{cached, members};
 use crate::base::error::Result;
 use crate::features::projects::limits::SNAPSHOTS_MAX;
-use crate::features::projects::progress::measure::{Measures, Progress};
-use crate::features::projects::progress::series::Point;
+use crate::features::projects::progress::measure::{Measures, ProjectProgress};
+use crate::features::projects::progress::series::SeriesPoint;
 use crate::store::rows::{self, int};
 use crate::store::{Connection, sql_error};
 
@@ -16,7 +16,7 @@ const THINNED_AT_ONCE: u64 = 500;
 const COLUMNS: &str = "number, at, version, phase, completion, words, chapters, characters, wiki_entries, loops_open, \
                        loops_closed, notes";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Progress)> {
+fn read(row: &Row<'_>) -> rusqlite::Result<(i64, ProjectProgress)> {
     let measures = Measures {
         phase: row.get(3)?,
         completion_percent: row.get(4)?,
@@ -24,14 +24,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Progress)> {
         entities: members::entities(row, 6)?,
         notes: row.get(11)?,
     };
-    Ok((row.get(0)?, Progress { measures, version: rows::number(row, 2)?, at: rows::time(row, 1)? }))
+    Ok((row.get(0)?, ProjectProgress { measures, version: rows::number(row, 2)?, at: rows::time(row, 1)? }))
 }
 
-pub(super) fn insert(conn: &Connection, key: i64, progress: &Progress) -> Result<()> {
+pub(super) fn insert(conn: &Connection, key: i64, progress: &ProjectProgress) -> Result<()> {
     let sql = "INSERT INTO projects_snapshots (document, at, version, phase, completion, words, chapters, characters,
                                                wiki_entries, loops_open, loops_closed, notes)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-    let Progress { measures, version, at } = progress;
+    let ProjectProgress { measures, version, at } = progress;
     let Measures { phase, completion_percent, word_count, entities, notes } = measures;
     let row = (
         key,
@@ -84,7 +84,7 @@ pub(crate) fn page(
     key: i64,
     (newest_first, after): (bool, Option<i64>),
     limit: usize,
-) -> Result<Vec<(i64, Progress)>> {
+) -> Result<Vec<(i64, ProjectProgress)>> {
     let (beyond, order) = if newest_first { ("<", "DESC") } else { (">", "ASC") };
     let sql = format!(
         "SELECT {COLUMNS} FROM projects_snapshots WHERE document = ?1 AND (?2 IS NULL OR number {beyond} ?2)
@@ -96,11 +96,11 @@ pub(crate) fn page(
 }
 
 /// What statistics need of all snapshots, oldest first.
-pub(crate) fn points(conn: &Connection, key: i64) -> Result<Vec<Point>> {
+pub(crate) fn points(conn: &Connection, key: i64) -> Result<Vec<SeriesPoint>> {
     let sql = "SELECT at, words, chapters, characters, wiki_entries, loops_open, loops_closed FROM projects_snapshots
                WHERE document = ?1 ORDER BY number";
     let read = |row: &Row<'_>| {
-        Ok(Point { at: rows::time(row, 0)?, words: rows::number(row, 1)?, entities: members::entities(row, 2)? })
+        Ok(SeriesPoint { at: rows::time(row, 0)?, words: rows::number(row, 1)?, entities: members::entities(row, 2)? })
     };
     let mut statement = cached(conn, sql)?;
     let found = statement.query_map([key], read).map_err(sql_error)?;
@@ -108,7 +108,7 @@ pub(crate) fn points(conn: &Connection, key: i64) -> Result<Vec<Point>> {
 }
 
 /// The newest of the project with the document `key`.
-pub(super) fn last(conn: &Connection, key: i64) -> Result<Option<Progress>> {
+pub(super) fn last(conn: &Connection, key: i64) -> Result<Option<ProjectProgress>> {
     let sql = format!("SELECT {COLUMNS} FROM projects_snapshots WHERE document = ?1 ORDER BY number DESC LIMIT 1");
     let found = cached(conn, &sql)?.query_row([key], read).optional().map_err(sql_error)?;
     Ok(found.map(|(_, progress)| progress))

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::ids::UserId;
 use crate::features::projects::members::MemberKind;
-use crate::features::projects::progress::measure::{Counts, Entities, Measures, PlotLoops, Progress, Stated};
+use crate::features::projects::progress::measure::{Counts, Entities, Measures, PlotLoops, ProjectProgress, Stated};
 use crate::property_tests::cases;
 
 const PROJECT: i64 = 1;
@@ -112,7 +112,7 @@ fn naive(members: &BTreeMap<i64, Member>, stated: &Stated) -> Measures {
     Measures::new(&Settings::default(), stated, counts)
 }
 
-fn history(conn: &Connection) -> Vec<Progress> {
+fn history(conn: &Connection) -> Vec<ProjectProgress> {
     let found = snapshots::page(conn, PROJECT, (false, None), 100_000).unwrap();
     found.into_iter().map(|(_, progress)| progress).collect()
 }
@@ -157,7 +157,7 @@ proptest! {
         }
         prop_assert!(history.windows(2).all(|pair| pair[0].at <= pair[1].at && pair[0].version < pair[1].version));
         prop_assert!(history.windows(2).all(|pair| pair[0].measures != pair[1].measures), "one is as the one before");
-        let apart = |pair: &[Progress]| pair[2].at.as_millis() - pair[0].at.as_millis() >= MINUTE_MS;
+        let apart = |pair: &[ProjectProgress]| pair[2].at.as_millis() - pair[0].at.as_millis() >= MINUTE_MS;
         prop_assert!(history.windows(3).all(apart), "more than one a minute");
         prop_assert_eq!(&history.last().unwrap().measures, &versions.last().unwrap().0);
     }
@@ -196,7 +196,7 @@ fn snapshots_that_are_too_many_are_thinned_to_the_last_of_each_quarter_of_an_hou
     conn.execute_batch("BEGIN").unwrap();
     for minute in 0..all {
         let at = Timestamp::from_millis(began + minute * MINUTE_MS);
-        let progress = Progress { measures: measures.clone(), version: minute as u64 + 1, at };
+        let progress = ProjectProgress { measures: measures.clone(), version: minute as u64 + 1, at };
         snapshots::insert(&conn, PROJECT, &progress).unwrap();
     }
     conn.execute_batch("COMMIT").unwrap();

@@ -38,7 +38,7 @@ impl Check for DuplicateName {
     fn findings(&self, model: &ProjectModel, unit: &Unit) -> Vec<Finding> {
         let Unit::Name(kind, name) = unit else { return Vec::new() };
         let same: Vec<&DocumentName> =
-            model.named(name).filter(|document| model.entity(document, *kind).is_some()).take(NAMED_MAX).collect();
+            model.named(name).filter(|document| model.entity(document, *kind).is_some()).collect();
         let [_, second, ..] = same.as_slice() else { return Vec::new() };
         let title = model.document(second).and_then(|entity| entity.names.first()) == Some(name);
         let path = match (title, kind) {
@@ -54,7 +54,7 @@ impl Check for DuplicateName {
             why: "readers cannot tell which of them is meant".to_owned(),
             values: json!({
                 "name": shown(name),
-                "documents": same.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "documents": same.iter().take(NAMED_MAX).map(ToString::to_string).collect::<Vec<_>>(),
             }),
             suggestion: "rename one of them, or merge them".to_owned(),
         }]

@@ -58,6 +58,15 @@ fn equal_names_are_told_within_a_kind() {
 }
 
 #[test]
+fn as_many_are_told_to_go_by_a_name_as_do() {
+    let names: Vec<String> = (0..25).map(|number| format!("characters/c{number}")).collect();
+    let documents: Vec<_> = names.iter().map(|name| (name.as_str(), json!({ "name": "Ann" }))).collect();
+    let found = all_findings(&project(ProjectFacts::default(), &documents));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].finding.what.starts_with("25 characters"), "{}", found[0].finding.what);
+}
+
+#[test]
 fn facts_of_a_character_and_of_its_entry_are_compared() {
     let ann = json!({ "name": "Ann", "born": "1862-05-04", "facts": { "eyes": "grey", "age": 7, "cat": "Dinah" } });
     let entry = json!({
